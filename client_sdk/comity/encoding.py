@@ -1,0 +1,150 @@
+"""Bytes in and out: base64url, hashes, and JSON read strictly (spec/act.md, ACT-1 to ACT-4).
+
+Nothing that is signed is ever serialised again, so there is no canonical form here: `dump_json` is used once,
+by whoever composes a text, and from then on the bytes are the text.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from comity.errors import Malformed, Refused
+
+MAX_BODY = 64 * 1024
+"""Bytes in one signed text or JSON body (ACT-1)."""
+
+MAX_DEPTH = 32
+MAX_INTEGER = 2**53 - 1
+
+# Base64url to base64, and what base64url does not have to a character that no base64 has.
+_TO_STANDARD = bytes.maketrans(b"-_+/=", b"+/!!!")
+_LAST = {2: frozenset(b"AQgw"), 3: frozenset(b"AEIMQUYcgkosw048")}
+"""The last characters that leave no unused bits set, by the length modulo four."""
+
+
+def b64u_encode(data: bytes) -> str:
+    """Base64url without padding (RFC 7515 section 2)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def b64u_decode(text: str | bytes) -> bytes:
+    """The bytes of an unpadded base64url text. Raises Malformed for any other spelling, so each value has one."""
+    try:
+        raw = text.encode("ascii") if isinstance(text, str) else text
+    except UnicodeEncodeError:
+        raise Malformed("not base64url") from None
+    rest = len(raw) % 4
+    # Unused low bits in the last character would be a second spelling of the same bytes.
+    if rest == 1 or (rest and raw[-1] not in _LAST[rest]):
+        raise Malformed("not canonical base64url")
+    try:
+        return binascii.a2b_base64(raw.translate(_TO_STANDARD) + b"=" * (-len(raw) % 4), strict_mode=True)
+    except binascii.Error:
+        raise Malformed("not base64url") from None
+
+
+def hash_id(data: bytes) -> str:
+    """The id of a text: base64url of its SHA-256 (43 characters)."""
+    return b64u_encode(hashlib.sha256(data).digest())
+
+
+def dump_json(value: object) -> bytes:
+    """Compact UTF-8 JSON. Raises ValueError for NaN and infinities."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise Malformed(f"JSON has no {name}")
+
+
+def _finite_float(digits: str) -> float:
+    number = float(digits)
+    if number - number != 0.0:
+        raise Malformed("a number is too large")
+    return number
+
+
+def _checked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise Malformed("a member name appears twice")
+    for value in members.values():
+        _bounded(value)
+    return members
+
+
+def _bounded(value: Any) -> None:
+    """Raises Malformed for an integer beyond the range, here or in lists here; objects were checked on their own."""
+    if type(value) is int:
+        if not -MAX_INTEGER <= value <= MAX_INTEGER:
+            raise Malformed("an integer is outside ±(2^53 - 1)")
+    elif type(value) is list:
+        for item in value:
+            _bounded(item)
+
+
+# Built once: building a decoder costs as much as reading a short text.
+_DECODER = json.JSONDecoder(object_pairs_hook=_checked, parse_constant=_refuse_constant, parse_float=_finite_float)
+
+
+def parse_json(data: bytes, limit: int = MAX_BODY) -> Any:
+    """The value of strict JSON: UTF-8 without BOM, no duplicate names, no NaN or infinities, integers within
+    ±(2^53 - 1), at most 32 levels deep, no lone surrogates, at most `limit` bytes.
+
+    Raises Malformed, or Refused("too_large") when the bytes are more than `limit` (RFC 8259, RFC 7493).
+    """
+    if len(data) > limit:
+        raise Refused("too_large", f"at most {limit} bytes")
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise Malformed("JSON begins with a byte order mark")
+    try:
+        text = data.decode("utf-8")
+        value = _DECODER.decode(text)
+        _bounded(value)
+    except UnicodeDecodeError:
+        raise Malformed("not UTF-8") from None
+    except (ValueError, RecursionError):
+        raise Malformed("not JSON") from None
+    # Fewer brackets than levels allowed cannot be too deep, and without an escape there is no lone surrogate:
+    # nearly every text is cleared by these two counts and never walked.
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH or b"\\u" in data:
+        _walk(value)
+    return value
+
+
+def _walk(value: Any) -> None:
+    level: list[Any] = [value]
+    depth = 0
+    while level:
+        depth += 1
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, str):
+                _no_lone_surrogate(item)
+            elif isinstance(item, dict):
+                for name in item:
+                    _no_lone_surrogate(name)
+                below.extend(item.values())
+            elif isinstance(item, list):
+                below.extend(item)
+        if depth > MAX_DEPTH and any(isinstance(item, dict | list) for item in level):
+            raise Malformed("JSON is nested too deeply")
+        level = below
+
+
+def _no_lone_surrogate(text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise Malformed("a text holds a lone surrogate") from None
+
+
+def parse_object(data: bytes, limit: int = MAX_BODY) -> Mapping[str, Any]:
+    """`parse_json` for what must be a JSON object. Raises Malformed."""
+    value = parse_json(data, limit)
+    if not isinstance(value, dict):
+        raise Malformed("not a JSON object")
+    return value

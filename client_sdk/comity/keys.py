@@ -1,0 +1,243 @@
+"""Keys and the names of parties: Ed25519 by libsodium only, did:key and did:web (spec/security.md, KEY-1 to KEY-6).
+
+A key is taken only if it is a point of the main subgroup: under a low-order key one signature fits any message
+(KEY-1). The algorithm is a property of the key; no message can choose it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import quote, unquote
+
+import base58
+from nacl import bindings, exceptions
+
+from comity.encoding import b64u_decode, b64u_encode
+from comity.errors import Malformed
+
+_ED25519_MULTICODEC = b"\xed\x01"
+_X25519_MULTICODEC = b"\xec\x01"
+_MULTIBASE_ED25519 = re.compile(r"z6Mk[1-9A-HJ-NP-Za-km-z]{44}\Z")
+_DID_WEB = re.compile(r"did:web:([A-Za-z0-9.-]{1,253}(?:%3A[0-9]{1,5})?)((?::[A-Za-z0-9._-]{1,64}){0,8})\Z")
+MAX_DID = 400
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """An admitted Ed25519 key (32 bytes). Only `admit`, `of_multibase` and `SigningKey` make one."""
+
+    raw: bytes
+    multibase: str = field(compare=False)
+
+    @staticmethod
+    def admit(raw: bytes) -> "PublicKey":
+        """The key, if libsodium holds it to be a valid point of the main subgroup. Raises Malformed (KEY-1)."""
+        return _admit(bytes(raw))
+
+    @staticmethod
+    def of_multibase(text: str) -> "PublicKey":
+        """The key of a `z6Mk…` text (Multikey, base58btc). Raises Malformed."""
+        if not _MULTIBASE_ED25519.match(text):
+            raise Malformed("not an Ed25519 multibase key")
+        decoded = base58.b58decode(text[1:])
+        if len(decoded) != 34 or not decoded.startswith(_ED25519_MULTICODEC):
+            raise Malformed("not an Ed25519 multibase key")
+        return _admit(decoded[2:])
+
+    @property
+    def did(self) -> str:
+        """The key as a party's name: did:key."""
+        return f"did:key:{self.multibase}"
+
+    @property
+    def kid(self) -> str:
+        """The key's name inside its did:key document."""
+        return f"did:key:{self.multibase}#{self.multibase}"
+
+    def verify(self, message: bytes, signature: bytes) -> bool:
+        """Whether `signature` (64 bytes) over `message` holds, by libsodium's verdict (KEY-2)."""
+        if len(signature) != 64:
+            return False
+        try:
+            bindings.crypto_sign_open(signature + message, self.raw)
+        except exceptions.BadSignatureError:
+            return False
+        return True
+
+    def x25519(self) -> bytes:
+        """The 32 bytes of the key's X25519 form, to which bodies are encrypted."""
+        return bindings.crypto_sign_ed25519_pk_to_curve25519(self.raw)
+
+    def jwk(self, kid: str) -> dict[str, str]:
+        """The key as an RFC 8037 JWK under the given `kid`."""
+        return {
+            "kty": "OKP",
+            "crv": "Ed25519",
+            "x": b64u_encode(self.raw),
+            "kid": kid,
+            "alg": "EdDSA",
+            "use": "sig",
+        }
+
+
+@lru_cache(maxsize=16384)
+def _admit(raw: bytes) -> PublicKey:
+    if len(raw) != 32 or not bindings.crypto_core_ed25519_is_valid_point(raw):
+        raise Malformed("not an acceptable Ed25519 key")
+    return PublicKey(raw, "z" + base58.b58encode(_ED25519_MULTICODEC + raw).decode("ascii"))
+
+
+class SigningKey:
+    """An Ed25519 private key. Its representation never shows the seed."""
+
+    __slots__ = ("_secret", "public", "seed")
+
+    def __init__(self, seed: bytes) -> None:
+        if len(seed) != 32:
+            raise Malformed("a seed has 32 bytes")
+        raw, self._secret = bindings.crypto_sign_seed_keypair(seed)
+        self.seed = seed
+        self.public = PublicKey.admit(raw)
+
+    def sign(self, message: bytes) -> bytes:
+        """The 64-byte signature over `message` (RFC 8032)."""
+        return bindings.crypto_sign(message, self._secret)[:64]
+
+    def x25519(self) -> bytes:
+        """The private key of `public.x25519()` (32 bytes)."""
+        return bindings.crypto_sign_ed25519_sk_to_curve25519(self._secret)
+
+    def __repr__(self) -> str:
+        return f"SigningKey({self.public.multibase})"
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """A private key under the name (`kid`) that goes into protected headers."""
+
+    kid: str
+    key: SigningKey
+
+    @staticmethod
+    def of_did_key(key: SigningKey) -> "Signer":
+        """The signer of a pairwise party: the key names itself."""
+        return Signer(key.public.kid, key)
+
+    @property
+    def did(self) -> str:
+        """The party that signs: the `kid` without its fragment."""
+        return did_of_kid(self.kid)
+
+
+def did_of_kid(kid: str) -> str:
+    """The DID before the fragment of a key's name. Raises Malformed when there is no single fragment."""
+    did, mark, fragment = kid.partition("#")
+    if not mark or not fragment or "#" in fragment or len(kid) > MAX_DID:
+        raise Malformed("a kid is a DID and a fragment")
+    return did
+
+
+def key_of_did(did: str) -> PublicKey:
+    """The key that a did:key is. Raises Malformed for any other DID."""
+    if not did.startswith("did:key:"):
+        raise Malformed("not a did:key")
+    return PublicKey.of_multibase(did[8:])
+
+
+def key_of_kid(kid: str) -> PublicKey | None:
+    """The key named by a did:key `kid`, or None where the name is of another method. Raises Malformed (KEY-3)."""
+    if not kid.startswith("did:key:"):
+        return None
+    did, _, fragment = kid.partition("#")
+    if did[8:] != fragment:
+        raise Malformed("the fragment of a did:key kid is the key itself")
+    return PublicKey.of_multibase(fragment)
+
+
+def is_did(text: str) -> bool:
+    """Whether the text names a party in one of the two methods that Comity knows."""
+    if text.startswith("did:key:"):
+        return bool(_MULTIBASE_ED25519.match(text[8:]))
+    return len(text) <= MAX_DID and bool(_DID_WEB.match(text))
+
+
+def is_pairwise(did: str) -> bool:
+    """Whether the party is known by the key alone (did:key), and so to this one connection only."""
+    return did.startswith("did:key:")
+
+
+def did_of_host(host: str, *path: str) -> str:
+    """The did:web of a host (with its port, if any) and path segments."""
+    return ":".join(["did:web", quote(host, safe=".-"), *path])
+
+
+def did_web_base(did: str) -> str:
+    """The origin (`https://host`) of a did:web; http on loopback only (KEY-5). Raises Malformed."""
+    found = _DID_WEB.match(did)
+    if not found or len(did) > MAX_DID:
+        raise Malformed("not a did:web")
+    host = unquote(found[1])
+    return f"{'http' if _is_loopback(host) else 'https'}://{host}"
+
+
+def did_web_url(did: str) -> str:
+    """Where the document of a did:web lies (did:web method, section 3.2). Raises Malformed."""
+    base = did_web_base(did)
+    segments = did.split(":")[3:]
+    return f"{base}/{'/'.join(segments)}/did.json" if segments else f"{base}/.well-known/did.json"
+
+
+def _is_loopback(host: str) -> bool:
+    name = host.partition(":")[0]
+    if name == "localhost":
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def did_document(did: str, keys: Mapping[str, PublicKey]) -> dict[str, Any]:
+    """The DID document that publishes `keys` (kid → key), each with its X25519 form for encryption (KEY-6)."""
+    methods, agreements = [], []
+    for kid, key in keys.items():
+        methods.append({"id": kid, "type": "Multikey", "controller": did, "publicKeyMultibase": key.multibase})
+        x25519 = "z" + base58.b58encode(_X25519_MULTICODEC + key.x25519()).decode("ascii")
+        agreements.append({"id": f"{kid}-x", "type": "Multikey", "controller": did, "publicKeyMultibase": x25519})
+    return {
+        "@context": ["https://www.w3.org/ns/did/v1", "https://w3id.org/security/multikey/v1"],
+        "id": did,
+        "verificationMethod": methods,
+        "authentication": list(keys),
+        "assertionMethod": list(keys),
+        "keyAgreement": agreements,
+    }
+
+
+def keys_of_document(did: str, document: Mapping[str, Any]) -> dict[str, PublicKey]:
+    """The Ed25519 keys (kid → key) that a DID document lets sign for `did` (assertionMethod). Raises Malformed."""
+    if document.get("id") != did:
+        raise Malformed("the document is another party's")
+    methods, allowed = document.get("verificationMethod"), document.get("assertionMethod")
+    if not isinstance(methods, list) or not isinstance(allowed, list) or len(methods) > 64:
+        raise Malformed("the document lists no keys")
+    keys: dict[str, PublicKey] = {}
+    for method in methods:
+        if not isinstance(method, dict) or method.get("id") not in allowed:
+            continue
+        kid, text = method.get("id"), method.get("publicKeyMultibase")
+        if not isinstance(kid, str) or not isinstance(text, str) or did_of_kid(kid) != did:
+            raise Malformed("a key of the document is not one of Comity's form")
+        if text.startswith("z6Mk"):
+            keys[kid] = PublicKey.of_multibase(text)
+    return keys
+
+
+def key_of_jwk(jwk: Mapping[str, Any]) -> PublicKey:
+    """The Ed25519 key of an RFC 8037 JWK. Raises Malformed."""
+    if jwk.get("kty") != "OKP" or jwk.get("crv") != "Ed25519" or not isinstance(jwk.get("x"), str):
+        raise Malformed("not an Ed25519 JWK")
+    return PublicKey.admit(b64u_decode(jwk["x"]))

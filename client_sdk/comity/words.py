@@ -1,0 +1,117 @@
+"""The words of the protocol that have a fixed form: tokens, times, ids, purposes and channels (spec/act.md).
+
+Kept apart from the acts because offers, agreements, events and the HTTP shapes use the same words.
+"""
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from comity.encoding import parse_json
+from comity.errors import Malformed
+from comity.keys import is_did
+
+DAY = 86_400
+"""Seconds."""
+
+PERIODS: dict[str, int] = {"day": DAY, "week": 7 * DAY, "month": 30 * DAY}
+"""What a budget counts in: rolling windows, in seconds (GATE-12)."""
+
+EXEMPT_PURPOSES = frozenset({"safety", "security", "legal_notice"})
+"""They rest on the agreement and pass mute, hours and budget, never a revoke (GATE-6)."""
+
+AGREEMENT_PURPOSES = EXEMPT_PURPOSES | {"renewal", "complaint"}
+"""They rest on the agreement and need no grant (GATE-5)."""
+
+Side = Literal["first", "second"]
+SIDES: tuple[Side, Side] = ("first", "second")
+Channel = Literal["app", "email", "phone", "post", "sms", "visit"]
+Period = Literal["day", "week", "month"]
+
+
+def other(side: Side) -> Side:
+    """The side across."""
+    return "second" if side == "first" else "first"
+
+
+def covers(granted: str, purpose: str) -> bool:
+    """Whether a grant, mute or topic for `granted` is also for `purpose`: itself, or anything below it (GATE-4)."""
+    return purpose == granted or purpose.startswith(granted + ".")
+
+
+def _did(text: str) -> str:
+    if not is_did(text):
+        raise ValueError("not a did:key or did:web that Comity knows")
+    return text
+
+
+def _distinct(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(items)) != len(items):
+        raise ValueError("an item appears twice")
+    return items
+
+
+Did = Annotated[str, Field(max_length=400), AfterValidator(_did)]
+Kid = Annotated[str, Field(min_length=10, max_length=400, pattern=r"^did:[!-~]+#[A-Za-z0-9_-]+$")]
+Hash = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$")]
+"""A base64url SHA-256; the last character carries four bits, so two of its bits are zero."""
+Seconds = Annotated[int, Field(ge=0, le=253_402_300_799)]
+"""A time in whole seconds since the epoch, up to the year 9999."""
+Milliseconds = Annotated[int, Field(ge=0, le=253_402_300_799_999)]
+Sequence = Annotated[int, Field(ge=0, le=2**53 - 1)]
+Token = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+Purpose = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}(\.[a-z0-9_]{1,32}){0,3}$")]
+Topic = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}(\.[a-z0-9_-]{1,32}){0,3}$")]
+Jwe = Annotated[str, Field(max_length=49_152, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*){3}\.[A-Za-z0-9_-]+$")]
+Purposes = Annotated[tuple[Purpose, ...], Field(min_length=1, max_length=16), AfterValidator(_distinct)]
+Channels = Annotated[tuple[Channel, ...], Field(min_length=1, max_length=6), AfterValidator(_distinct)]
+Language = Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")]
+Label = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=100,
+        pattern=r"^[^\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029]+$",
+    ),
+]
+"""A short text for people: no control characters, no bidirectional overrides."""
+
+
+class Model(BaseModel):
+    """What every text of the protocol is parsed into: strict, frozen, nothing extra."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    def to_json(self) -> bytes:
+        """The members as compact JSON, those that are absent left out. Called once, by whoever composes the text."""
+        return self.model_dump_json(exclude_none=True).encode("utf-8")
+
+
+class Budget(Model):
+    """At most `max` in any rolling `per`."""
+
+    max: Annotated[int, Field(ge=0, le=100)]
+    per: Period
+
+
+M = TypeVar("M")
+
+
+def read_model(adapter: TypeAdapter[M], data: bytes, limit: int = 64 * 1024) -> M:
+    """The model that strict JSON bytes spell. Raises Malformed with a JSON pointer for each fault, or
+    Refused("too_large")."""
+    members = parse_json(data, limit)
+    if isinstance(members, dict) and None in members.values():
+        raise Malformed("a member that is absent is left out, not null")
+    try:
+        # The same bytes once more: pydantic's own parser is strict in types, ours in JSON.
+        return adapter.validate_json(data)
+    except ValidationError as fault:
+        errors = tuple(
+            (
+                "/" + "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in error["loc"]),
+                error["msg"],
+            )
+            for error in fault.errors(include_url=False, include_context=False, include_input=False)[:32]
+        )
+        raise Malformed("the members are not those of this text", errors=errors) from None
