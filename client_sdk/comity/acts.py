@@ -1,0 +1,379 @@
+"""Acts and settings: what one side can sign (spec/act.md).
+
+`open_act` is the only way to a `SignedAct`: whoever holds one knows that the form, the members and the signature
+held, and that the key belongs to the issuer. Whether the act is allowed *now* is decided in `connection`.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, TypeAdapter, model_validator
+
+from comity.encoding import hash_id
+from comity.errors import Malformed, Refused
+from comity.hours import Window, check_windows
+from comity.jws import FindKey, OpenedJws, no_other_keys, open_jws, seal
+from comity.keys import PublicKey, Signer, did_of_kid, is_pairwise, key_of_kid
+from comity.words import (
+    Budget,
+    Channel,
+    Channels,
+    Did,
+    Hash,
+    Jwe,
+    Kid,
+    Model,
+    Purpose,
+    Purposes,
+    Seconds,
+    Sequence,
+    Token,
+    Topic,
+    read_model,
+)
+
+ACT_TYP = "comity-act+jwt"
+GRANT_TYP = "comity-grant+jwt"
+SETTING_TYP = "comity-setting+jwt"
+ROTATE_TYP = "comity-rotate+jwt"
+ACT_TYPS = frozenset({ACT_TYP, GRANT_TYP, SETTING_TYP})
+
+Chain = Literal["acts", "settings"]
+
+
+class ChainLink(Model):
+    """What every act and setting carries: who to whom, when, in which connection, and its place in the chain."""
+
+    iss: Did
+    aud: Did
+    iat: Seconds
+    cid: Hash
+    seq: Sequence
+    prev: Hash
+
+
+class StatusReference(Model):
+    """Where the grant's status stands (Token Status List, section 6)."""
+
+    idx: Annotated[int, Field(ge=0, lt=2**32)]
+    uri: Annotated[str, Field(max_length=400, pattern=r"^https?://[!-~]+$")]
+
+
+class Status(Model):
+    """The `status` claim of a grant."""
+
+    status_list: StatusReference
+
+
+class Grant(ChainLink):
+    """A consent token: what the other side may do towards the giver, and until when."""
+
+    act: Literal["grant"]
+    exp: Seconds
+    purposes: Purposes
+    channels: Channels
+    status: Status
+    data: Annotated[tuple[Token, ...], Field(max_length=16)] | None = None
+    budget: Budget | None = None
+    replaces: Hash | None = None
+    value: Token | None = None
+
+
+class Withdraw(ChainLink):
+    """Take a grant back."""
+
+    act: Literal["withdraw"]
+    grant: Hash
+
+
+class Mute(ChainLink):
+    """Stop the other side for a while: all, or some purposes or channels.
+
+    With `until` the other side is shown the end. Without, it is shown "not now"; the end, if there is one, is then
+    the setting `mute_end`, which the other side never gets.
+    """
+
+    act: Literal["mute"]
+    purposes: Purposes | None = None
+    channels: Channels | None = None
+    until: Seconds | None = None
+
+
+class Unmute(ChainLink):
+    """End one mute, or every mute of this side."""
+
+    act: Literal["unmute"]
+    mute: Hash | None = None
+
+
+class Revoke(ChainLink):
+    """End the connection, both ways, for good."""
+
+    act: Literal["revoke"]
+
+
+class Message(ChainLink):
+    """A message in the app, and what becomes of it when the other side is not reached now."""
+
+    act: Literal["message"]
+    purpose: Purpose
+    if_muted: Literal["hold", "drop", "fail"]
+    exp: Seconds
+    body: Jwe
+    topic: Topic | None = None
+    reply_to: Hash | None = None
+
+
+class Contacted(ChainLink):
+    """The statement that the other side was reached outside the app."""
+
+    act: Literal["contacted"]
+    channel: Literal["email", "phone", "post", "sms", "visit"]
+    purpose: Purpose
+    topic: Topic | None = None
+
+
+class Ask(ChainLink):
+    """A request for a favour; the text, and what is offered in return, are in the body."""
+
+    act: Literal["ask"]
+    kind: Token
+    effort: Literal["minute", "hour", "money"]
+    body: Jwe
+    by: Seconds | None = None
+
+
+class Answer(ChainLink):
+    """Yes, no or not now; no reason is needed."""
+
+    act: Literal["answer"]
+    ask: Hash
+    answer: Literal["yes", "no", "not_now"]
+    body: Jwe | None = None
+
+
+class Done(ChainLink):
+    """The favour that was promised is done."""
+
+    act: Literal["done"]
+    ask: Hash
+
+
+class Thank(ChainLink):
+    """Thanks for the favour that was done."""
+
+    act: Literal["thank"]
+    ask: Hash
+    body: Jwe | None = None
+
+
+class Remember(ChainLink):
+    """One of the little things: a language, a name, a receipt on paper, no interest in a topic."""
+
+    act: Literal["remember"]
+    key: Token
+    topic: Topic | None = None
+    body: Jwe | None = None
+
+
+class Forget(ChainLink):
+    """Take a little thing back."""
+
+    act: Literal["forget"]
+    key: Token
+    topic: Topic | None = None
+
+
+class Milestone(ChainLink):
+    """Something that happened between the two, and how long it lasts."""
+
+    act: Literal["milestone"]
+    kind: Literal["bought", "installed", "serviced", "complained", "put_right"]
+    topic: Topic
+    when: Seconds
+    lasts: Seconds | None = None
+    body: Jwe | None = None
+
+
+class Rotate(ChainLink):
+    """A new key for this side: signed by the old key, and in `proof` by the new one."""
+
+    act: Literal["rotate"]
+    kid: Kid
+    key: Annotated[str, Field(pattern=r"^z6Mk[1-9A-HJ-NP-Za-km-z]{44}$")]
+    proof: Annotated[str, Field(max_length=2048)]
+
+
+class Hours(ChainLink):
+    """When the other side may come: weekly windows in an IANA zone; none means at any time."""
+
+    act: Literal["hours"]
+    zone: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$", max_length=64)]
+    windows: Annotated[tuple[Window, ...], Field(max_length=42), AfterValidator(check_windows)]
+    shown: Literal["not_now", "end"]
+
+
+class BudgetSetting(ChainLink):
+    """How often the other side may come: messages and asks in a rolling period."""
+
+    act: Literal["budget"]
+    messages: Budget | None = None
+    asks: Budget | None = None
+
+
+class Mailbox(ChainLink):
+    """The key whose stream brings this connection's news too; none ends it."""
+
+    act: Literal["mailbox"]
+    did: Did | None = None
+
+    @model_validator(mode="after")
+    def _is_a_key(self) -> "Mailbox":
+        if self.did is not None and not is_pairwise(self.did):
+            raise ValueError("a mailbox is a did:key")
+        return self
+
+
+class MuteEnd(ChainLink):
+    """The end of a mute that the other side is not shown."""
+
+    act: Literal["mute_end"]
+    mute: Hash
+    until: Seconds
+
+
+Act = (
+    Grant | Withdraw | Mute | Unmute | Revoke | Message | Contacted | Ask | Answer | Done | Thank
+    | Remember | Forget | Milestone | Rotate
+)  # fmt: skip
+Setting = Hours | BudgetSetting | Mailbox | MuteEnd
+
+_ADAPTERS: dict[str, TypeAdapter[Act | Setting]] = {
+    ACT_TYP: TypeAdapter(
+        Annotated[
+            Withdraw | Mute | Unmute | Revoke | Message | Contacted | Ask | Answer | Done | Thank
+            | Remember | Forget | Milestone | Rotate,
+            Field(discriminator="act"),
+        ]
+    ),
+    GRANT_TYP: TypeAdapter(Grant),
+    SETTING_TYP: TypeAdapter(Annotated[Setting, Field(discriminator="act")]),
+}  # fmt: skip
+
+MODELS: dict[str, type[ChainLink]] = {
+    "grant": Grant, "withdraw": Withdraw, "mute": Mute, "unmute": Unmute, "revoke": Revoke, "message": Message,
+    "contacted": Contacted, "ask": Ask, "answer": Answer, "done": Done, "thank": Thank, "remember": Remember,
+    "forget": Forget, "milestone": Milestone, "rotate": Rotate,
+    "hours": Hours, "budget": BudgetSetting, "mailbox": Mailbox, "mute_end": MuteEnd,
+}  # fmt: skip
+"""Every kind of act and setting, by the word in its `act` member."""
+
+SETTINGS = frozenset({"hours", "budget", "mailbox", "mute_end"})
+
+NARROWING = frozenset({"withdraw", "mute", "revoke", "forget", "mute_end"})
+"""Acts that only ever make the door narrower: accepted whatever the signer's clock says (CONN-7)."""
+
+
+def typ_of(kind: str) -> str:
+    """The JWS type that an act of this kind has (ACT-9)."""
+    if kind == "grant":
+        return GRANT_TYP
+    return SETTING_TYP if kind in SETTINGS else ACT_TYP
+
+
+@dataclass(frozen=True, slots=True)
+class SignedAct:
+    """An act or setting whose signature held. Only `open_act` makes one."""
+
+    raw: str
+    id: str
+    kid: str
+    key: PublicKey
+    payload: Act | Setting
+
+    @property
+    def kind(self) -> str:
+        """The word in the `act` member."""
+        return self.payload.act
+
+    @property
+    def chain(self) -> Chain:
+        """Which of its side's two chains it belongs to."""
+        return "settings" if self.payload.act in SETTINGS else "acts"
+
+
+def seal_act(payload: Act | Setting, signer: Signer) -> SignedAct:
+    """Sign an act. Raises Malformed when it would exceed the limits that `open_act` holds it to."""
+    raw = seal(payload.to_json(), typ_of(payload.act), signer)
+    return open_act(raw, {signer.kid: signer.key.public}.get)
+
+
+def open_act(raw: str | bytes, find_key: FindKey = no_other_keys) -> SignedAct:
+    """The act, if form, signature and members hold, checked in this order (ACT-10).
+
+    Raises Malformed, Refused("too_large" | "unknown_key" | "bad_signature" | "wrong_proof").
+    """
+    return believe_act(open_jws(raw, ACT_TYPS, find_key))
+
+
+def believe_act(opened: OpenedJws) -> SignedAct:
+    """The act in a text whose signature held already. Raises Malformed, Refused("bad_signature" | "wrong_proof")."""
+    payload = read_model(_ADAPTERS[opened.header.typ], opened.payload)
+    if did_of_kid(opened.header.kid) != payload.iss:
+        raise Refused("bad_signature", "the key is not the issuer's")
+    if isinstance(payload, Rotate):
+        _check_proof(payload)
+    return SignedAct(opened.raw, opened.id, opened.header.kid, opened.key, payload)
+
+
+class RotationProof(Model):
+    """What the new key signs: that it takes over this side at this place of its chain."""
+
+    iss: Did
+    cid: Hash
+    seq: Sequence
+    prev: Hash
+
+
+_PROOF: TypeAdapter[RotationProof] = TypeAdapter(RotationProof)
+
+
+def seal_proof(cid: str, seq: int, prev: str, new: Signer) -> str:
+    """The new key's signature for a `rotate` act (ACT-14)."""
+    return seal(RotationProof(iss=new.did, cid=cid, seq=seq, prev=prev).to_json(), ROTATE_TYP, new)
+
+
+def _check_proof(rotate: Rotate) -> None:
+    """Raises Refused("wrong_proof") or Malformed unless the new key signed exactly this rotation (ACT-14)."""
+    key = PublicKey.of_multibase(rotate.key)
+    if is_pairwise(rotate.iss):
+        if rotate.kid != key.kid:
+            raise Malformed("the new kid of a pairwise side is its new key's")
+    elif did_of_kid(rotate.kid) != rotate.iss or key_of_kid(rotate.kid) is not None:
+        raise Malformed("the new kid is another party's")
+    try:
+        opened = open_jws(rotate.proof, {ROTATE_TYP}, {rotate.kid: key}.get)
+        proof = read_model(_PROOF, opened.payload)
+    except Refused:
+        raise Refused("wrong_proof") from None
+    wanted = RotationProof(iss=did_of_kid(rotate.kid), cid=rotate.cid, seq=rotate.seq, prev=rotate.prev)
+    if proof != wanted or opened.header.kid != rotate.kid:
+        raise Refused("wrong_proof")
+
+
+def act_id(raw: str) -> str:
+    """The id of an act: the hash of its bytes as they came (ACT-2)."""
+    return hash_id(raw.encode("ascii"))
+
+
+__all__ = [
+    "ACT_TYPS",
+    "MODELS",
+    "NARROWING",
+    "SETTINGS",
+    "Act",
+    "Channel",
+    "Setting",
+    "SignedAct",
+    "open_act",
+]

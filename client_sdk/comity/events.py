@@ -1,0 +1,124 @@
+"""Events: what the home server states about a connection and signs (spec/event.md).
+
+`accepted` is the signed acceptance of an act. For a message it says what became of it, and carries what the other
+side needs to go on with the chain when the message itself does not reach it (yet).
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from comity.errors import Refused
+from comity.jws import FindKey, open_jws, seal
+from comity.keys import Signer, did_of_kid
+from comity.words import (
+    Channel,
+    Did,
+    Hash,
+    Milliseconds,
+    Model,
+    Purpose,
+    Seconds,
+    Sequence,
+    Side,
+    Token,
+    Topic,
+    read_model,
+)
+
+EVENT_TYP = "comity-event+jwt"
+
+
+class _Event(Model):
+    iss: Did
+    cid: Hash
+
+
+class Opened(_Event):
+    """The agreement is complete: the connection is open from `at` on."""
+
+    event: Literal["opened"]
+    at: Milliseconds
+
+
+class Contents(Model):
+    """What a message or an outside contact was for: all that the rules need of it."""
+
+    purpose: Purpose
+    channel: Channel
+    topic: Topic | None = None
+    exp: Seconds | None = None
+
+
+class Accepted(_Event):
+    """The act `act` was accepted at `accepted_at`, as number `index` of this server.
+
+    `outcome` and `contents` come with messages; `replaces` names the held message whose place this one took;
+    `verdict` comes with `contacted`: the decision it would have had.
+    """
+
+    event: Literal["accepted"]
+    act: Hash
+    side: Side
+    chain: Literal["acts", "settings"]
+    seq: Sequence
+    kind: Token
+    index: Sequence
+    accepted_at: Milliseconds
+    outcome: Literal["delivered", "held", "dropped"] | None = None
+    contents: Contents | None = None
+    replaces: Hash | None = None
+    verdict: Annotated[str, Field(pattern=r"^[a-z_]{2,32}$")] | None = None
+
+    @property
+    def at(self) -> int:
+        """When it took effect (ms)."""
+        return self.accepted_at
+
+
+class Delivered(_Event):
+    """A held message was released into the other side's inbox."""
+
+    event: Literal["delivered"]
+    act: Hash
+    side: Side
+    at: Milliseconds
+
+
+class Expired(_Event):
+    """A held message will not be delivered any more."""
+
+    event: Literal["expired"]
+    act: Hash
+    side: Side
+    at: Milliseconds
+
+
+Event = Opened | Accepted | Delivered | Expired
+_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
+
+
+@dataclass(frozen=True, slots=True)
+class SignedEvent:
+    """An event whose signature held. Only `open_event` makes one."""
+
+    raw: str
+    event: Event
+
+
+def seal_event(event: Event, signer: Signer) -> str:
+    """The event, signed by the home server."""
+    return seal(event.to_json(), EVENT_TYP, signer)
+
+
+def open_event(raw: str | bytes, find_key: FindKey) -> SignedEvent:
+    """The event, if form, signature and members hold and its issuer is the key's own.
+
+    Raises Malformed, Refused("too_large" | "unknown_key" | "bad_signature").
+    """
+    opened = open_jws(raw, {EVENT_TYP}, find_key)
+    event = read_model(_EVENT, opened.payload)
+    if did_of_kid(opened.header.kid) != event.iss:
+        raise Refused("bad_signature", "the key is not the issuer's")
+    return SignedEvent(opened.raw, event)

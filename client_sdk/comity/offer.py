@@ -1,0 +1,138 @@
+"""Offers: how a connection begins (spec/offer.md).
+
+An offer is a signed text; it travels as a link whose fragment holds its hash, so no server between can swap it.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, model_validator
+
+from comity.encoding import hash_id
+from comity.errors import Malformed, Refused
+from comity.jws import FindKey, no_other_keys, open_jws, seal
+from comity.keys import PublicKey, Signer, did_of_kid, did_web_base, is_pairwise
+from comity.words import DAY, Channels, Did, Label, Language, Model, Purposes, Seconds, read_model
+
+OFFER_TYP = "comity-offer+jwt"
+SHORT = 12
+"""Characters of the hash by which a server serves an offer: 72 bits, not to be guessed."""
+LONGEST_OFFER = 366 * DAY
+"""Seconds from `iat` to `exp` at most (OFFER-6)."""
+
+_LINK = re.compile(r"(https?://[^/?#\s]{1,260})/i/([A-Za-z0-9_-]{12})#([A-Za-z0-9_-]{43})\Z")
+
+Id = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[!-~]+$")]
+Nonce = Annotated[str, Field(min_length=16, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+TextHash = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$")]
+Operator = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[ -~]+$")]
+
+
+class Terms(Model):
+    """An agreement's text, named so that it cannot be exchanged: id, version, language and SHA-256 of its UTF-8."""
+
+    id: Id
+    version: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[!-~]+$")]
+    lang: Language
+    sha256: TextHash
+
+
+class OfferedTerms(Terms):
+    """Terms with their text, where the offer brings it along."""
+
+    text: Annotated[str, Field(max_length=16_384)] | None = None
+
+    @model_validator(mode="after")
+    def _text_is_the_one_named(self) -> "OfferedTerms":
+        if self.text is not None and text_hash(self.text) != self.sha256:
+            raise ValueError("the text is not the one whose hash is named")
+        return self
+
+    def terms(self) -> Terms:
+        """The terms alone, as an agreement names them."""
+        return Terms(id=self.id, version=self.version, lang=self.lang, sha256=self.sha256)
+
+
+class Offer(Model):
+    """Who offers a connection, on which terms, for what, and until when."""
+
+    v: Literal[1]
+    iss: Did
+    iat: Seconds
+    exp: Seconds
+    nonce: Nonce
+    home: Did
+    operator: Operator
+    agreements: Annotated[tuple[OfferedTerms, ...], Field(min_length=1, max_length=8)]
+    purposes: Purposes
+    use: Literal["one", "many"]
+    channels: Channels | None = None
+    name: Label | None = None
+    to: Did | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Offer":
+        if is_pairwise(self.iss) and self.use != "one":
+            raise ValueError("a pairwise side's offer is for one use")
+        if not self.iat < self.exp <= self.iat + LONGEST_OFFER:
+            raise ValueError("the offer ends before it begins, or too late")
+        if not self.home.startswith("did:web:"):
+            raise ValueError("a home server is a did:web")
+        return self
+
+
+_OFFER: TypeAdapter[Offer] = TypeAdapter(Offer)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedOffer:
+    """An offer whose signature held. Only `open_offer` makes one."""
+
+    raw: str
+    hash: str
+    kid: str
+    key: PublicKey
+    offer: Offer
+
+    @property
+    def short(self) -> str:
+        """The name by which a server serves it."""
+        return self.hash[:SHORT]
+
+    def link(self) -> str:
+        """What goes into a QR code: where the offer is, and after `#` what it must hash to (OFFER-8)."""
+        return f"{did_web_base(self.offer.home)}/i/{self.short}#{self.hash}"
+
+
+def text_hash(text: str) -> str:
+    """The name of an agreement's text: base64url SHA-256 of its UTF-8 bytes. Raises Malformed for lone surrogates."""
+    try:
+        return hash_id(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise Malformed("a text holds a lone surrogate") from None
+
+
+def seal_offer(offer: Offer, signer: Signer) -> SignedOffer:
+    """Sign an offer."""
+    return open_offer(seal(offer.to_json(), OFFER_TYP, signer), {signer.kid: signer.key.public}.get)
+
+
+def open_offer(raw: str | bytes, find_key: FindKey = no_other_keys) -> SignedOffer:
+    """The offer, if form, signature and members hold.
+
+    Raises Malformed, Refused("too_large" | "unknown_key" | "bad_signature").
+    """
+    opened = open_jws(raw, {OFFER_TYP}, find_key)
+    offer = read_model(_OFFER, opened.payload)
+    if did_of_kid(opened.header.kid) != offer.iss:
+        raise Refused("bad_signature", "the key is not the issuer's")
+    return SignedOffer(opened.raw, opened.id, opened.header.kid, opened.key, offer)
+
+
+def read_link(link: str) -> tuple[str, str, str]:
+    """(origin, short id, hash) of a link. Raises Malformed, also when the short id is not the hash's own (OFFER-8)."""
+    found = _LINK.match(link.strip()) if len(link) < 600 else None
+    if not found or not found[3].startswith(found[2]):
+        raise Malformed("not a link to an offer")
+    return found[1], found[2], found[3]
