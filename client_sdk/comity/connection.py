@@ -1,0 +1,384 @@
+"""What an act may do (spec/connection.md). The one file that decides.
+
+    decide     may this act be accepted now, and what becomes of it?
+    accept     decide, state it as an event, and fold it
+    release    which held messages are let go, or have expired, by now?
+    due        when is `release` to be called next?
+
+RULES is the table: for each kind of act the one facet of the state that it depends on, and for each value of that
+facet whether the act is accepted or the code with which it is refused. It does not know who is the business.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, get_args
+
+from comity import favours, gate
+from comity.acts import NARROWING, SignedAct
+from comity.agreement import CLOCK_SKEW
+from comity.errors import Refused
+from comity.events import Accepted, Contents, Delivered, Expired
+from comity.fold import Record, fold, scope
+from comity.gate import Verdict
+from comity.hours import ZoneRules
+from comity.state import Connection, Held
+from comity.words import SIDES, Side, other
+
+MOST_GRANTS = 32
+MOST_MUTES = 32
+MOST_HELD = 20
+MOST_LITTLE = 64
+MOST_MILESTONES = 200
+"""What one side can have in force, waiting or kept at a time (CONN-14)."""
+
+
+class Outcome(NamedTuple):
+    """What becomes of an act that is accepted: set for messages and outside contacts only."""
+
+    outcome: str | None = None
+    contents: Contents | None = None
+    replaces: str | None = None
+    verdict: str | None = None
+
+
+class Case(NamedTuple):
+    """What a facet looks at: the act of `side`, in a state, at a time (ms)."""
+
+    connection: Connection
+    side: Side
+    payload: Any
+    at: int
+    zones: ZoneRules
+
+
+# --- facets: what of the state an act depends on -------------------------------------------------------------------
+
+
+def _any(case: Case) -> str:
+    return "any"
+
+
+def _room_for_grant(case: Case) -> str:
+    live = [grant.id for grant in case.connection.door(case.side).grants if grant.exp * 1000 > case.at]
+    if case.payload.replaces is not None:
+        return "room" if case.payload.replaces in live else "replaces_none"
+    return "room" if len(live) < MOST_GRANTS else "full"
+
+
+def _named_grant(case: Case) -> str:
+    return "in_force" if any(it.id == case.payload.grant for it in case.connection.door(case.side).grants) else "none"
+
+
+def _room_for_mute(case: Case) -> str:
+    kept = [it for it in case.connection.door(case.side).mutes if it.until is None or it.until * 1000 > case.at]
+    mine = scope(case.payload.purposes, case.payload.channels)
+    # A mute of everything always has room: nothing may stand between a side and its "no" (CONN-3).
+    takes_place = mine == scope(None, None) or any(scope(it.purposes, it.channels) == mine for it in kept)
+    return "room" if takes_place or len(kept) < MOST_MUTES else "full"
+
+
+def _named_mute(case: Case) -> str:
+    kept = [it.id for it in case.connection.door(case.side).mutes if it.until is None or it.until * 1000 > case.at]
+    named = kept if case.payload.mute is None else [it for it in kept if it == case.payload.mute]
+    return "in_force" if named else "none"
+
+
+def _door(case: Case) -> str:
+    """What the other side's door says to a message."""
+    payload = case.payload
+    verdict = _verdict(case, payload.purpose, "app", payload.topic)
+    if verdict.decision != "hold":
+        return "allow" if verdict.decision == "allow" else verdict.reason
+    if payload.if_muted != "hold":
+        return f"hold_{payload.if_muted}" if verdict.reason != "over_budget" else f"spent_{payload.if_muted}"
+    held = case.connection.door(case.side).held
+    return "hold" if len(held) < MOST_HELD or _replaced(held, payload) else "hold_full"
+
+
+def _own_ask(case: Case) -> str:
+    """What stands in the way of asking: one's own earlier asks, then the other side's door."""
+    if (standing := favours.own_ask(case.connection, case.side, case.at)) != "free":
+        return standing
+    verdict = _verdict(case, "renewal" if case.payload.kind == "renewal" else "favour", "app", None)
+    if verdict.decision == "allow" and not favours.asks_left(case.connection, case.side, case.at):
+        return "not_now"
+    return "free" if verdict.decision == "allow" else verdict.outward().reason
+
+
+def _their_ask(case: Case) -> str:
+    return _ask_state(case, other(case.side))
+
+
+def _thanked_ask(case: Case) -> str:
+    return _ask_state(case, case.side)
+
+
+def _ask_state(case: Case, asker: Side) -> str:
+    ask = case.connection.door(asker).ask
+    return favours.status(ask, case.at) if ask is not None and ask.id == case.payload.ask else "none"
+
+
+def _room_for_little(case: Case) -> str:
+    little = case.connection.door(case.side).little
+    known = any((it.key, it.topic) == (case.payload.key, case.payload.topic) for it in little)
+    return "room" if known or len(little) < MOST_LITTLE else "full"
+
+
+def _named_little(case: Case) -> str:
+    little = case.connection.door(case.side).little
+    return "kept" if any((it.key, it.topic) == (case.payload.key, case.payload.topic) for it in little) else "none"
+
+
+def _room_for_milestone(case: Case) -> str:
+    return "room" if len(case.connection.door(case.side).milestones) < MOST_MILESTONES else "full"
+
+
+def _zone(case: Case) -> str:
+    return "known" if case.zones.zone(case.payload.zone) is not None else "unknown"
+
+
+# --- the table -----------------------------------------------------------------------------------------------------
+
+
+class Rule(NamedTuple):
+    """The facet that an act depends on, and for each of its values the refusal code, or None: accepted."""
+
+    facet: str
+    of: Callable[[Case], str]
+    verdicts: Mapping[str, str | None]
+
+
+_NO_ASK: Mapping[str, str | None] = dict.fromkeys(get_args(favours.AskStatus), "no_such_ask")
+_ANY = Rule("any", _any, {"any": None})
+
+RULES: Mapping[str, Rule] = {
+    "grant": Rule(
+        "own_grants",
+        _room_for_grant,
+        {"room": None, "full": "too_many_grants", "replaces_none": "no_such_grant"},
+    ),
+    "withdraw": Rule("named_grant", _named_grant, {"in_force": None, "none": "no_such_grant"}),
+    "mute": Rule("own_mutes", _room_for_mute, {"room": None, "full": "too_many_mutes"}),
+    "unmute": Rule("named_mute", _named_mute, {"in_force": None, "none": "no_such_mute"}),
+    "revoke": _ANY,
+    "message": Rule(
+        "door",
+        _door,
+        {
+            "allow": None,
+            "hold": None,
+            "hold_drop": None,
+            "spent_drop": None,
+            "hold_fail": "not_now",
+            "spent_fail": "over_budget",
+            "hold_full": "hold_full",
+            "no_grant": "no_grant",
+            "already_has": "already_has",
+            "no_interest": "no_interest",
+        },
+    ),
+    "contacted": _ANY,
+    "ask": Rule(
+        "own_ask",
+        _own_ask,
+        {
+            "free": None,
+            "open": "ask_open",
+            "cooling": "cooling_down",
+            "after_notice": "after_exempt_notice",
+            "spent": "ask_budget",
+            "no_grant": "no_grant",
+            "not_now": "not_now",
+            "over_budget": "over_budget",
+        },
+    ),
+    "answer": Rule("their_ask", _their_ask, {**_NO_ASK, "asked": None}),
+    # A favour done late is still a favour.
+    "done": Rule("their_ask", _their_ask, {**_NO_ASK, "promised": None, "broken": None}),
+    "thank": Rule("thanked_ask", _thanked_ask, {**_NO_ASK, "done": None}),
+    "remember": Rule("own_little", _room_for_little, {"room": None, "full": "too_much_remembered"}),
+    "forget": Rule("named_little", _named_little, {"kept": None, "none": "nothing_remembered"}),
+    "milestone": Rule("own_milestones", _room_for_milestone, {"room": None, "full": "too_many_milestones"}),
+    "rotate": _ANY,
+    "hours": Rule("zone", _zone, {"known": None, "unknown": "unknown_zone"}),
+    "budget": _ANY,
+    "mailbox": _ANY,
+    "mute_end": _ANY,
+}
+
+
+# --- deciding ------------------------------------------------------------------------------------------------------
+
+
+def decide(connection: Connection, act: SignedAct, at: int, zones: ZoneRules) -> Outcome:
+    """What becomes of `act` if it is accepted at `at` (ms); raises Refused if it is not.
+
+    Checked in this order (CONN-2): party, audience, key, phase, place in the chain, clock, the act's own times, the
+    facet of RULES. Whether the very same act was accepted before is for the caller to look up first (ACT-12).
+    """
+    payload = act.payload
+    side = connection.side_of(payload.iss)
+    if side is None or payload.cid != connection.cid:
+        raise Refused("not_found")
+    _check_party(connection, side, act)
+    if connection.phase == "ended":
+        raise Refused("connection_ended")
+    # A "no" is not refused over its place: a restored wallet may not know where its chain stands (CONN-5).
+    if act.kind != "revoke":
+        _check_place(connection, side, act)
+    if act.kind not in NARROWING and abs(payload.iat * 1000 - at) > CLOCK_SKEW * 1000:
+        raise Refused("iat_out_of_range")
+    _check_times(payload, at)
+    case = Case(connection, side, payload, at, zones)
+    rule = RULES[act.kind]
+    value = rule.of(case)
+    if (code := rule.verdicts[value]) is not None:
+        raise _refusal(case, code)
+    return _outcome(case, value)
+
+
+def accept(
+    connection: Connection, act: SignedAct, at: int, index: int, zones: ZoneRules
+) -> tuple[Accepted, Connection]:
+    """The event that states the acceptance of `act` as number `index`, and the state after it. Raises Refused."""
+    outcome = decide(connection, act, at, zones)
+    side = connection.side_of(act.payload.iss)
+    event = Accepted.model_validate(
+        {
+            "iss": connection.home,
+            "cid": connection.cid,
+            "event": "accepted",
+            "act": act.id,
+            "side": side,
+            "chain": act.chain,
+            "seq": act.payload.seq,
+            "kind": act.kind,
+            "index": index,
+            "accepted_at": at,
+            **outcome._asdict(),
+        }
+    )
+    return event, fold(connection, Record(event, act))
+
+
+def _check_party(connection: Connection, side: Side, act: SignedAct) -> None:
+    door, across = connection.door(side), connection.door(other(side))
+    if act.chain == "settings":
+        addressed = act.payload.aud == connection.home
+    else:
+        # A "no" composed before the other side took a new name still reaches it.
+        earlier = act.kind in NARROWING and act.payload.aud == across.origin
+        addressed = act.payload.aud == across.did or earlier
+    if not addressed:
+        raise Refused("wrong_audience")
+    if act.payload.iss != door.did or act.kid != door.kid or act.key.multibase != door.key:
+        raise Refused("key_replaced")
+
+
+def _check_place(connection: Connection, side: Side, act: SignedAct) -> None:
+    door = connection.door(side)
+    seq, head = door.seq, door.head
+    if act.chain == "settings":
+        seq, head = door.settings.seq, door.settings.head or connection.cid
+    if act.payload.seq != seq:
+        raise Refused("seq_taken" if act.payload.seq < seq else "seq_gap")
+    if act.payload.prev != head:
+        raise Refused("prev_mismatch")
+
+
+def _check_times(payload: Any, at: int) -> None:
+    """The act's own times: an end in the past would make it say nothing (CONN-8)."""
+    member, code = _ENDS.get(payload.act, ("", ""))
+    end = getattr(payload, member) if member else None
+    if end is not None and end * 1000 <= at:
+        raise Refused(code)
+
+
+_ENDS: Mapping[str, tuple[str, str]] = {
+    "grant": ("exp", "grant_expired"),
+    "mute": ("until", "until_passed"),
+    "mute_end": ("until", "until_passed"),
+    "message": ("exp", "message_expired"),
+    "ask": ("by", "by_passed"),
+}
+
+
+def _refusal(case: Case, code: str) -> Refused:
+    """The refusal, with the end of "not now" where the other side shows it."""
+    if case.payload.act != "message" or code != "not_now":
+        return Refused(code)
+    told = _verdict(case, case.payload.purpose, "app", case.payload.topic).outward()
+    return Refused(code, until=None if told.ends_at is None else -(-told.ends_at // 1000))
+
+
+def _verdict(case: Case, purpose: str, channel: str, topic: str | None) -> Verdict:
+    return gate.may(case.connection, case.side, purpose, channel, topic, case.at, case.zones)
+
+
+def _outcome(case: Case, value: str) -> Outcome:
+    payload = case.payload
+    if payload.act == "contacted":
+        told = _verdict(case, payload.purpose, payload.channel, payload.topic).outward()
+        contents = Contents(purpose=payload.purpose, channel=payload.channel, topic=payload.topic)
+        return Outcome(contents=contents, verdict=told.reason)
+    if payload.act != "message":
+        return Outcome()
+    contents = Contents(purpose=payload.purpose, channel="app", topic=payload.topic, exp=payload.exp)
+    if value == "allow":
+        return Outcome("delivered", contents)
+    if value != "hold":
+        return Outcome("dropped", contents)
+    return Outcome("held", contents, _replaced(case.connection.door(case.side).held, payload))
+
+
+def _replaced(held: tuple[Held, ...], payload: Any) -> str | None:
+    """The waiting message on the same purpose and topic, whose place a newer one takes (CONN-13)."""
+    if payload.topic is None:
+        return None
+    return next((it.id for it in held if (it.purpose, it.topic) == (payload.purpose, payload.topic)), None)
+
+
+# --- time ----------------------------------------------------------------------------------------------------------
+
+
+def release(connection: Connection, at: int, zones: ZoneRules) -> tuple[tuple[Delivered | Expired, ...], Connection]:
+    """The events that let held messages go at `at` (ms) or state that they expired, and the state after them.
+
+    Each message is decided again, in the order in which they came; each event is a millisecond later than the one
+    before it (CONN-12). Nothing to let go: no events and the same state.
+    """
+    events: list[Delivered | Expired] = []
+    state = connection
+    for side in SIDES:
+        for held in connection.door(side).held:
+            moment = max(at, state.at + 1)
+            event = _let_go(state, side, held, moment, zones)
+            if event is not None:
+                events.append(event)
+                state = fold(state, Record(event))
+    return tuple(events), state
+
+
+def _let_go(state: Connection, side: Side, held: Held, at: int, zones: ZoneRules) -> Delivered | Expired | None:
+    if held.exp * 1000 <= at:
+        return Expired(iss=state.home, cid=state.cid, event="expired", act=held.id, side=side, at=at)
+    verdict = gate.may(state, side, held.purpose, "app", held.topic, at, zones)
+    if verdict.decision == "hold":
+        return None
+    if verdict.decision == "refuse":
+        # What may no longer be said at all does not wait for its own end.
+        return Expired(iss=state.home, cid=state.cid, event="expired", act=held.id, side=side, at=at)
+    return Delivered(iss=state.home, cid=state.cid, event="delivered", act=held.id, side=side, at=at)
+
+
+def due(connection: Connection, now: int, zones: ZoneRules) -> int | None:
+    """When (ms, perhaps already past) `release` has something to do next; None while nothing waits (CONN-12)."""
+    moments = []
+    for side in SIDES:
+        for held in connection.door(side).held:
+            verdict = gate.may(connection, side, held.purpose, "app", held.topic, now, zones)
+            moments.append(held.exp * 1000)
+            if verdict.decision != "hold":
+                moments.append(now)
+            elif verdict.ends_at is not None:
+                moments.append(verdict.ends_at)
+    return min(moments, default=None)

@@ -1,0 +1,345 @@
+"""What an accepted act does to the state (spec/connection.md, section "Fold").
+
+`fold` is total on records that belong together and raises Contradiction on those that do not: a gap, a reordering, an
+event about another act. It decides nothing: what became of a message is in the event, because a reader who does not
+have the other side's settings could not work it out.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from comity.acts import SignedAct
+from comity.agreement import SignedAgreement
+from comity.errors import Contradiction
+from comity.events import Accepted, Contents, Event, Opened
+from comity.favours import (
+    ASK_BUDGET,
+    COOL_AFTER_NO,
+    COOL_AFTER_NOT_NOW,
+    FAVOUR_LASTS,
+    LONGEST_ASK,
+    cool_until,
+)
+from comity.gate import KEPT_FOR, MOST_SENT
+from comity.hours import spans
+from comity.keys import did_of_kid, is_pairwise
+from comity.state import (
+    Ask,
+    Budget,
+    Connection,
+    Delivery,
+    Door,
+    Grant,
+    Held,
+    LittleThing,
+    Milestone,
+    Mute,
+)
+from comity.words import EXEMPT_PURPOSES, PERIODS, Side, other
+from comity.words import Budget as BudgetModel
+
+MOST_MUTE_ENDS = 32
+
+
+class Record(NamedTuple):
+    """One thing that happened: the server's event, and the act it is about where the reader has it."""
+
+    event: Event
+    act: SignedAct | None = None
+
+
+def opening(agreement: SignedAgreement, opened: Opened) -> Connection:
+    """The state of a connection that has just been opened. Raises Contradiction when the event is about another."""
+    if opened.cid != agreement.cid or opened.iss != agreement.agreement.home:
+        raise Contradiction("the event opens another connection than the agreement")
+    doors = {}
+    for side in ("first", "second"):
+        party = agreement.agreement.offerer if side == "first" else agreement.agreement.accepter
+        doors[side] = Door(party.did, party.kid, party.key, party.did, agreement.cid)
+    home = agreement.agreement.home
+    return Connection(agreement.cid, home, "open", opened.at, doors["first"], doors["second"])
+
+
+def fold(connection: Connection, record: Record) -> Connection:
+    """The state after `record`. Raises Contradiction for a record that cannot follow (CONN-18)."""
+    event = record.event
+    if event.cid != connection.cid or event.iss != connection.home:
+        raise Contradiction("the event is about another connection")
+    if event.at <= connection.at:
+        raise Contradiction("the event is not later than the one before it")
+    if isinstance(event, Opened):
+        raise Contradiction("the connection is open already")
+    if isinstance(event, Accepted):
+        after = _accepted(connection, event, record.act)
+    else:
+        after = _let_go(connection, event.side, event.act, event.at if event.event == "delivered" else None)
+    return replace(after, at=event.at)
+
+
+def _accepted(connection: Connection, event: Accepted, act: SignedAct | None) -> Connection:
+    door = connection.door(event.side)
+    if connection.phase == "ended":
+        raise Contradiction("the connection has ended")
+    if act is not None:
+        _check_about(event, act, door)
+    if event.chain == "settings":
+        if act is None or event.seq != door.settings.seq:
+            raise Contradiction("a setting is missing")
+        settings = replace(door.settings, seq=event.seq + 1, head=event.act)
+        after = connection.with_door(event.side, replace(door, settings=settings))
+        return _FOLDS[event.kind](after, event.side, act.payload, event)
+    if event.seq != door.seq and event.kind != "revoke":
+        raise Contradiction("an act is missing")
+    after = connection.with_door(event.side, replace(door, seq=event.seq + 1, head=event.act))
+    if event.kind == "message":
+        return _message(after, event)
+    if act is None:
+        raise Contradiction("an act is missing")
+    return _FOLDS[event.kind](after, event.side, act.payload, event)
+
+
+def _check_about(event: Accepted, act: SignedAct, door: Door) -> None:
+    """Raises Contradiction unless the event is about this very act, in its place."""
+    head = door.head if event.chain == "acts" else (door.settings.head or event.cid)
+    payload = act.payload
+    about = (act.id, payload.cid, payload.seq, act.kind, act.chain)
+    if about != (event.act, event.cid, event.seq, event.kind, event.chain):
+        raise Contradiction("the event is about another act")
+    if act.kid != door.kid or act.key.multibase != door.key:
+        raise Contradiction("the act is not signed with its side's key")
+    if payload.prev != head and event.kind != "revoke":
+        raise Contradiction("the act does not follow the head of its chain")
+
+
+# --- messages and outside contacts ---------------------------------------------------------------------------------
+
+
+def _contents(event: Accepted) -> Contents:
+    if event.contents is None:
+        raise Contradiction("the event does not say what it was for")
+    return event.contents
+
+
+def _message(connection: Connection, event: Accepted) -> Connection:
+    contents = _contents(event)
+    if event.outcome == "delivered":
+        return _sent(connection, event.side, contents, event.at)
+    if event.outcome == "dropped":
+        return connection
+    if event.outcome != "held" or contents.exp is None:
+        raise Contradiction("the event does not say what became of the message")
+    door = connection.door(event.side)
+    waiting = tuple(held for held in door.held if held.id != event.replaces)
+    if event.replaces is not None and len(waiting) == len(door.held):
+        raise Contradiction("the message takes the place of one that does not wait")
+    held = Held(event.act, contents.purpose, contents.exp, contents.topic)
+    return connection.with_door(event.side, replace(door, held=(*waiting, held)))
+
+
+def _sent(connection: Connection, side: Side, contents: Contents, at: int) -> Connection:
+    door = connection.door(side)
+    # What can no longer count is dropped here and nowhere else, so that every reader drops it at the same record.
+    counting = tuple(delivery for delivery in door.sent if delivery.at > at - KEPT_FOR)[-2 * MOST_SENT + 1 :]
+    sent = (*counting, Delivery(at, contents.purpose, contents.channel))
+    noticed = at if contents.purpose in EXEMPT_PURPOSES else door.noticed
+    return connection.with_door(side, replace(door, sent=sent, noticed=noticed))
+
+
+def _let_go(connection: Connection, side: Side, act: str, delivered_at: int | None) -> Connection:
+    door = connection.door(side)
+    held = next((held for held in door.held if held.id == act), None)
+    if held is None:
+        raise Contradiction("the event is about a message that does not wait")
+    after = connection.with_door(side, replace(door, held=tuple(it for it in door.held if it.id != act)))
+    if delivered_at is None:
+        return after
+    return _sent(after, side, Contents(purpose=held.purpose, channel="app", topic=held.topic), delivered_at)
+
+
+def _contacted(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
+    return _sent(connection, side, _contents(event), event.at)
+
+
+# --- the door ------------------------------------------------------------------------------------------------------
+
+
+def _grant(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
+    door = connection.door(side)
+    live = tuple(it for it in door.grants if it.id != payload.replaces and it.exp * 1000 > event.at)
+    reference = payload.status.status_list
+    budget = _budget(payload.budget)
+    grant = Grant(event.act, payload.purposes, payload.channels, payload.exp, reference.idx, reference.uri, budget)
+    return connection.with_door(side, replace(door, grants=(*live, grant)))
+
+
+def _budget(model: BudgetModel | None) -> Budget | None:
+    return None if model is None else Budget(model.max, PERIODS[model.per])
+
+
+def _withdraw(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
+    door = connection.door(side)
+    return connection.with_door(side, replace(door, grants=tuple(it for it in door.grants if it.id != payload.grant)))
+
+
+def scope(purposes: tuple[str, ...] | None, channels: tuple[str, ...] | None) -> tuple[frozenset[str], frozenset[str]]:
+    """What a mute stops; two mutes of one scope are one, and the later one is in force (CONN-11)."""
+    return frozenset(purposes or ()), frozenset(channels or ())
+
+
+def _mute(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
+    door = connection.door(side)
+    mine = scope(payload.purposes, payload.channels)
+    others = tuple(
+        it
+        for it in door.mutes
+        if scope(it.purposes, it.channels) != mine and (it.until is None or it.until * 1000 > event.at)
+    )
+    mute = Mute(event.act, payload.purposes or (), payload.channels or (), payload.until)
+    return connection.with_door(side, replace(door, mutes=(*others, mute)))
+
+
+def _unmute(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
+    door = connection.door(side)
+    left = tuple(it for it in door.mutes if payload.mute is not None and it.id != payload.mute)
+    return connection.with_door(side, replace(door, mutes=left))
+
+
+def _revoke(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
+    # What one side let the other do, and the little things, end with the connection; what happened stays history.
+    def closed(door: Door) -> Door:
+        return replace(door, grants=(), mutes=(), little=(), held=(), ask=None)
+
+    return replace(connection, phase="ended", first=closed(connection.first), second=closed(connection.second))
+
+
+def _rotate(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
+    door = connection.door(side)
+    # The grants of a pairwise side were signed under a name it no longer has: they are replaced (ACT-14).
+    grants = () if is_pairwise(door.did) else door.grants
+    renamed = replace(door, did=did_of_kid(payload.kid), kid=payload.kid, key=payload.key, grants=grants)
+    return connection.with_door(side, renamed)
+
+
+# --- favours -------------------------------------------------------------------------------------------------------
+
+
+def _ask(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
+    door, at = connection.door(side), event.at
+    ends_at = at + LONGEST_ASK if payload.by is None else min(payload.by * 1000, at + LONGEST_ASK)
+    asked = (*(it for it in door.asked if it > at - ASK_BUDGET.seconds * 1000), at)
+    # A lapse leaves its cool-down behind only when the next ask is made; by then it has passed.
+    ask = Ask(event.act, payload.kind, "asked", at, ends_at)
+    return connection.with_door(side, replace(door, ask=ask, asked=asked, cool_until=cool_until(door, at)))
+
+
+def _answer(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
+    asker = other(side)
+    door, at = connection.door(asker), event.at
+    if door.ask is None or door.ask.id != payload.ask:
+        raise Contradiction("the answer is to no open ask")
+    if payload.answer == "yes":
+        # "by" still binds: an ask for Friday that is promised on Wednesday is due on Friday.
+        ends_at = door.ask.ends_at if door.ask.ends_at < door.ask.at + LONGEST_ASK else at + LONGEST_ASK
+        ask = replace(door.ask, status="promised", ends_at=ends_at)
+        return connection.with_door(asker, replace(door, ask=ask))
+    refused = payload.answer == "no"
+    ask = replace(door.ask, status="refused" if refused else "not_now")
+    cool = at + (COOL_AFTER_NO if refused else COOL_AFTER_NOT_NOW)
+    return connection.with_door(asker, replace(door, ask=ask, cool_until=cool))
+
+
+def _done(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
+    asker = other(side)
+    door = connection.door(asker)
+    if door.ask is None or door.ask.id != payload.ask:
+        raise Contradiction("what was done answers no ask")
+    after = connection.with_door(asker, replace(door, ask=replace(door.ask, status="done")))
+    doer = after.door(side)
+    kept = (*(it for it in doer.favours if it > event.at - FAVOUR_LASTS), event.at)
+    return after.with_door(side, replace(doer, favours=kept))
+
+
+def _thank(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
+    door = connection.door(side)
+    if door.ask is None or door.ask.id != payload.ask:
+        raise Contradiction("the thanks are for no favour")
+    return connection.with_door(side, replace(door, ask=replace(door.ask, status="thanked")))
+
+
+# --- the little things, milestones ---------------------------------------------------------------------------------
+
+
+def _remember(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
+    door = connection.door(side)
+    rest = tuple(it for it in door.little if (it.key, it.topic) != (payload.key, payload.topic))
+    thing = LittleThing(payload.key, event.act, payload.topic)
+    return connection.with_door(side, replace(door, little=(*rest, thing)))
+
+
+def _forget(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
+    door = connection.door(side)
+    rest = tuple(it for it in door.little if (it.key, it.topic) != (payload.key, payload.topic))
+    return connection.with_door(side, replace(door, little=rest))
+
+
+def _milestone(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
+    door = connection.door(side)
+    milestone = Milestone(payload.kind, payload.topic, payload.when, event.act, payload.lasts)
+    return connection.with_door(side, replace(door, milestones=(*door.milestones, milestone)))
+
+
+# --- settings ------------------------------------------------------------------------------------------------------
+
+
+def _hours(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
+    return _set(
+        connection,
+        side,
+        zone=payload.zone if payload.windows else None,
+        windows=spans(payload.windows),
+        hours_end_shown=payload.shown == "end",
+    )
+
+
+def _budget_setting(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
+    return _set(connection, side, messages=_budget(payload.messages), asks=_budget(payload.asks))
+
+
+def _mailbox(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
+    return _set(connection, side, mailbox=payload.did)
+
+
+def _mute_end(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
+    kept = connection.door(side).settings.mute_ends
+    ends = (*(it for it in kept if it[0] != payload.mute), (payload.mute, payload.until))
+    return _set(connection, side, mute_ends=ends[-MOST_MUTE_ENDS:])
+
+
+def _set(connection: Connection, side: Side, **changes: Any) -> Connection:
+    door = connection.door(side)
+    return connection.with_door(side, replace(door, settings=replace(door.settings, **changes)))
+
+
+_FOLDS: dict[str, Callable[[Connection, Side, Any, Accepted], Connection]] = {
+    "grant": _grant,
+    "withdraw": _withdraw,
+    "mute": _mute,
+    "unmute": _unmute,
+    "revoke": _revoke,
+    "contacted": _contacted,
+    "ask": _ask,
+    "answer": _answer,
+    "done": _done,
+    "thank": _thank,
+    "remember": _remember,
+    "forget": _forget,
+    "milestone": _milestone,
+    "rotate": _rotate,
+    "hours": _hours,
+    "budget": _budget_setting,
+    "mailbox": _mailbox,
+    "mute_end": _mute_end,
+}
+"""What each kind of act does; a message is folded from its event alone, by `_message`."""

@@ -1,0 +1,166 @@
+"""The state of a connection: two sides, each with its own door (spec/connection.md, section "State").
+
+Plain frozen records, made by `connection` alone. What only a side and the server may know is in `Settings`, and
+`public` leaves it out: the public state is what both sides and the server must agree on.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from comity.words import SIDES, Side
+
+
+class Budget(msgspec.Struct, frozen=True, array_like=True):
+    """At most `max` in any rolling `seconds`."""
+
+    max: int
+    seconds: int
+
+
+class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A consent token in force: what the other side may do towards this one, until `exp` (s)."""
+
+    id: str
+    purposes: tuple[str, ...]
+    channels: tuple[str, ...]
+    exp: int
+    idx: int
+    uri: str
+    budget: Budget | None = None
+
+
+class Mute(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A mute that was set and not taken back; `until` (s) where the other side is shown its end."""
+
+    id: str
+    purposes: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    until: int | None = None
+
+
+class Delivery(msgspec.Struct, frozen=True, array_like=True):
+    """What counts against budgets: a message delivered, or a contact outside, at `at` (ms)."""
+
+    at: int
+    purpose: str
+    channel: str
+
+
+class Held(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A message that waits: its id, what it is for, and when it expires (s)."""
+
+    id: str
+    purpose: str
+    exp: int
+    topic: str | None = None
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """The last ask of a side; `ends_at` (ms) is when it lapses, unanswered or promised."""
+
+    id: str
+    kind: str
+    status: Literal["asked", "promised", "refused", "not_now", "done", "thanked"]
+    at: int
+    ends_at: int
+
+
+class LittleThing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something a side wants remembered, by the act that says it."""
+
+    key: str
+    id: str
+    topic: str | None = None
+
+
+class Milestone(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something that happened at `when` (s) and lasts until `lasts` (s), or for good."""
+
+    kind: str
+    topic: str
+    when: int
+    id: str
+    lasts: int | None = None
+
+
+class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What stays between a side and the server. `head` is empty until the first setting."""
+
+    seq: int = 0
+    head: str = ""
+    zone: str | None = None
+    windows: tuple[tuple[int, int, int], ...] = ()
+    hours_end_shown: bool = False
+    messages: Budget | None = None
+    asks: Budget | None = None
+    mailbox: str | None = None
+    mute_ends: tuple[tuple[str, int], ...] = ()
+
+
+class Door(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One side: its name and key, the head of its chain, what it lets in, and what it has sent (the counts)."""
+
+    did: str
+    kid: str
+    key: str
+    origin: str
+    head: str
+    seq: int = 0
+    grants: tuple[Grant, ...] = ()
+    mutes: tuple[Mute, ...] = ()
+    little: tuple[LittleThing, ...] = ()
+    milestones: tuple[Milestone, ...] = ()
+    sent: tuple[Delivery, ...] = ()
+    held: tuple[Held, ...] = ()
+    ask: Ask | None = None
+    asked: tuple[int, ...] = ()
+    cool_until: int = 0
+    favours: tuple[int, ...] = ()
+    noticed: int = 0
+    settings: Settings = Settings()
+
+
+class Connection(msgspec.Struct, frozen=True):
+    """What two parties made together. `at` (ms) is the time of the last thing that was accepted or stated."""
+
+    cid: str
+    home: str
+    phase: Literal["open", "ended"]
+    at: int
+    first: Door
+    second: Door
+
+    def door(self, side: Side) -> Door:
+        """The side's own door."""
+        return self.first if side == "first" else self.second
+
+    def with_door(self, side: Side, door: Door) -> "Connection":
+        """The same connection with one door changed."""
+        return msgspec.structs.replace(self, **{side: door})
+
+    def side_of(self, did: str) -> Side | None:
+        """The side that is, or began as, this party."""
+        return next((side for side in SIDES if did in (self.door(side).did, self.door(side).origin)), None)
+
+
+_DECODER = msgspec.json.Decoder(Connection)
+
+
+def encode_state(connection: Connection) -> bytes:
+    """The state as bytes for a store of one's own; not a format that anybody else reads."""
+    return msgspec.json.encode(connection)
+
+
+def decode_state(data: bytes) -> Connection:
+    """What `encode_state` wrote. Raises msgspec.DecodeError for anything else: a store that answers so is broken."""
+    return _DECODER.decode(data)
+
+
+def public(connection: Connection) -> dict[str, Any]:
+    """The public state as JSON values: what both sides and the server must agree on at equal heads (CONN-20)."""
+    state: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(connection))
+    del state["at"]
+    for side in SIDES:
+        state[side].pop("settings", None)
+    return state
