@@ -1,0 +1,108 @@
+"""Checking a consent token offline (spec/grant.md, section "Offline").
+
+What a business, or its mail house, does with a grant in hand: no network, no state of the connection, only the token,
+a status list and the agreement that ties the giver's key to the business.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from comity.acts import GRANT_TYP, Grant, SignedAct, open_act
+from comity.agreement import SignedAgreement
+from comity.errors import Malformed
+from comity.events import Accepted, SignedEvent
+from comity.jws import FindKey, no_other_keys
+from comity.keys import PublicKey
+from comity.status import GrantStatus, SignedStatusList
+from comity.words import covers
+
+TokenReason = Literal[
+    "granted",
+    "wrong_audience",
+    "no_grant",
+    "expired",
+    "not_accepted",
+    "list_missing",
+    "list_out_of_date",
+    "invalid",
+    "muted",
+]
+"""Why a token is good or not; all but `granted` mean no (GRANT-9)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenVerdict:
+    """Whether the token lets its audience come for that purpose by that channel, and why (not)."""
+
+    allowed: bool
+    reason: TokenReason
+    grant: Grant
+
+
+def open_grant(raw: str | bytes, find_key: FindKey = no_other_keys) -> SignedAct:
+    """The grant in a token whose signature held. A did:key issuer is its own key; others go through `find_key`.
+
+    Raises Malformed, Refused("too_large" | "unknown_key" | "bad_signature").
+    """
+    act = open_act(raw, find_key)
+    if not isinstance(act.payload, Grant):
+        raise Malformed(f"a grant has the type {GRANT_TYP}")
+    return act
+
+
+def check_token(
+    raw: str | bytes,
+    *,
+    audience: str,
+    purpose: str,
+    channel: str,
+    now: int,
+    status_list: SignedStatusList | None,
+    acceptance: SignedEvent | None = None,
+    agreement: SignedAgreement | None = None,
+) -> TokenVerdict:
+    """Whether `audience` may use the token for `purpose` by `channel` at `now` (s), by what is in hand alone.
+
+    `status_list` is the opened list that the token names; without it, or with one out of date, the answer is no.
+    Anyone can sign a grant under a key of his own: `acceptance` (the home server's event about this very act) and
+    `agreement` tie the giver's key to a connection, and whoever is outside the business must have them (GRANT-8).
+    Raises Malformed and Refused as `open_grant` does.
+    """
+    act = open_grant(raw, _agreed_key(agreement))
+    grant: Grant = act.payload  # type: ignore[assignment]
+
+    def no(reason: TokenReason) -> TokenVerdict:
+        return TokenVerdict(False, reason, grant)
+
+    if grant.aud != audience:
+        return no("wrong_audience")
+    if acceptance is not None and not _accepts(acceptance, act.id, grant.cid):
+        return no("not_accepted")
+    if agreement is not None and agreement.cid != grant.cid:
+        return no("not_accepted")
+    if now >= grant.exp:
+        return no("expired")
+    if channel not in grant.channels or not any(covers(granted, purpose) for granted in grant.purposes):
+        return no("no_grant")
+    reference = grant.status.status_list
+    if status_list is None or status_list.claims.sub != reference.uri:
+        return no("list_missing")
+    if not status_list.is_current(now):
+        return no("list_out_of_date")
+    value = status_list.at(reference.idx)
+    if value != GrantStatus.VALID:
+        return no("muted" if value == GrantStatus.MUTED else "invalid")
+    return TokenVerdict(True, "granted", grant)
+
+
+def _agreed_key(agreement: SignedAgreement | None) -> FindKey:
+    """A did:web giver's key is the one that the agreement names."""
+    if agreement is None:
+        return no_other_keys
+    parties = (agreement.agreement.offerer, agreement.agreement.accepter)
+    return {party.kid: PublicKey.of_multibase(party.key) for party in parties}.get
+
+
+def _accepts(acceptance: SignedEvent, act_id: str, cid: str) -> bool:
+    event = acceptance.event
+    return isinstance(event, Accepted) and event.act == act_id and event.cid == cid and event.kind == "grant"

@@ -1,0 +1,84 @@
+"""What two sides did, told from the acts and from nothing else (spec/connection.md, section "Relationship").
+
+The same for both sides. Facts only: no score of anybody is made here, and none can be made from what is returned.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from comity import favours
+from comity.events import Accepted, Opened
+from comity.fold import Record
+from comity.state import Connection
+from comity.words import SIDES, Side
+
+
+class Moment(NamedTuple):
+    """One line of the history: when (ms), by which side, what kind of thing, about what, and what became of it."""
+
+    at: int
+    side: Side | None
+    kind: str
+    about: str | None
+    outcome: str | None
+    act: str | None
+
+
+def timeline(records: Iterable[Record]) -> tuple[Moment, ...]:
+    """The history in the order of its times. Settings are not part of it: the other side never sees them."""
+    moments = []
+    for event, act in records:
+        if isinstance(event, Opened):
+            moments.append(Moment(event.at, None, "opened", None, None, None))
+        elif isinstance(event, Accepted):
+            if event.chain == "acts":
+                about, outcome = _about(event, act.payload if act else None)
+                moments.append(Moment(event.at, event.side, event.kind, about, outcome, event.act))
+        else:
+            moments.append(Moment(event.at, event.side, event.event, None, None, event.act))
+    return tuple(sorted(moments))
+
+
+def _about(event: Accepted, payload: object) -> tuple[str | None, str | None]:
+    """What a thing was about (purpose, topic, kind of favour …), and what became of it."""
+    if event.contents is not None:
+        topic = f" ({event.contents.topic})" if event.contents.topic else ""
+        return f"{event.contents.purpose}{topic}", event.outcome or event.verdict
+    words = [getattr(payload, name, None) for name in ("kind", "key", "topic")]
+    if purposes := getattr(payload, "purposes", None):
+        words.append(", ".join(purposes))
+    told = " ".join(str(word) for word in words if word and word != event.kind)
+    return told or None, getattr(payload, "answer", None)
+
+
+class Promises(NamedTuple):
+    """Favours of one side for the other: done, still to be done, and not done in time."""
+
+    kept: int
+    open: int
+    broken: int
+
+
+def promises(connection: Connection, records: Iterable[Record], now: int) -> dict[Side, Promises]:
+    """How each side's promises stand at `now` (ms). A favour done late counts as kept: it was done."""
+    promised: dict[str, Side] = {}
+    done: set[str] = set()
+    for event, act in records:
+        if not isinstance(event, Accepted) or act is None:
+            continue
+        if event.kind == "answer" and act.payload.answer == "yes":  # type: ignore[union-attr]
+            promised[act.payload.ask] = event.side  # type: ignore[union-attr]
+        elif event.kind == "done":
+            done.add(act.payload.ask)  # type: ignore[union-attr]
+    still_open = {
+        door.ask.id
+        for door in (connection.first, connection.second)
+        if door.ask is not None and favours.status(door.ask, now) == "promised"
+    }
+
+    def count(side: Side) -> Promises:
+        mine = {ask for ask, by in promised.items() if by == side}
+        kept, waiting = len(mine & done), len((mine - done) & still_open)
+        return Promises(kept, waiting, len(mine) - kept - waiting)
+
+    return {side: count(side) for side in SIDES}

@@ -1,0 +1,201 @@
+"""What goes over HTTP: paths, media types, bodies and problems (spec/http.md). Both ends read it from here."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from comity.encoding import dump_json
+from comity.errors import CODES, Malformed, Refused
+from comity.offer import Operator
+from comity.words import Did, Hash, Label, Model, Sequence, Token, read_model
+
+API = "/v1"
+OFFERS = f"{API}/offers"
+AGREEMENTS = f"{API}/agreements"
+ACTS = f"{API}/acts"
+STATUS_INDEXES = f"{API}/status/indexes"
+CONNECTIONS = f"{API}/connections"
+INBOX = f"{API}/inbox"
+WELL_KNOWN = "/.well-known/comity"
+
+JSON = "application/json"
+JWT = "application/jwt"
+JSON_LINES = "application/jsonl"
+PROBLEM = "application/problem+json"
+EVENT_STREAM = "text/event-stream"
+
+MOST_LINES = 1000
+"""Acts in one batch."""
+MOST_BATCH = 8 * 1024 * 1024
+"""Bytes of one batch."""
+LONGEST_WAIT = 30
+"""Seconds that a long poll waits at most."""
+PAGE = 100
+"""Items in one page of the inbox at most."""
+
+Jws = Annotated[str, Field(max_length=65_536, pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$")]
+Cursor = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+class Published(Model):
+    """Answer to a published offer."""
+
+    offer: Hash
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{12}$")]
+    link: Annotated[str, Field(max_length=600)]
+
+
+class Proposed(Model):
+    """Answer to a half-signed agreement."""
+
+    cid: Hash
+
+
+class OpenedAnswer(Model):
+    """Answer to a countersigned agreement: the `opened` event."""
+
+    cid: Hash
+    event: Jws
+
+
+class Decline(Model):
+    """Why an agreement is declined or taken back: a code, or nothing; `silent` tells the other side nothing at all."""
+
+    reason: Token | None = None
+    silent: bool = False
+
+
+class Acceptance(Model):
+    """Answer to an act: its id and the signed acceptance."""
+
+    act: Hash
+    event: Jws
+
+
+class Problem(Model):
+    """RFC 9457."""
+
+    type: Annotated[str, Field(max_length=200)]
+    title: Annotated[str, Field(max_length=200)]
+    status: Annotated[int, Field(ge=400, le=599)]
+    code: Token
+    detail: Annotated[str, Field(max_length=500)] | None = None
+    errors: Annotated[tuple[dict[str, str], ...], Field(max_length=32)] | None = None
+    until: int | None = None
+
+
+class ReserveIndex(Model):
+    """Request for a status index."""
+
+    cid: Hash
+
+
+class Reserved(Model):
+    """A reserved status index, as it goes into the grant's `status` claim."""
+
+    idx: Annotated[int, Field(ge=0, lt=2**32)]
+    uri: Annotated[str, Field(max_length=400)]
+
+
+class ReservedAnswer(Model):
+    """Answer to a reservation."""
+
+    status_list: Reserved
+
+
+class Head(Model):
+    """Where a chain stands: the next `seq`, and the hash that the next act names in `prev`."""
+
+    seq: Sequence
+    head: Hash
+
+
+class Heads(Model):
+    """Where both public chains stand."""
+
+    first: Head
+    second: Head
+
+
+class ConnectionAnswer(Model):
+    """A connection as its home server has it. `settings` is the reader's own."""
+
+    cid: Hash
+    agreement: dict[str, Any]
+    heads: Heads
+    settings: Head
+    state: dict[str, Any]
+
+
+class ActAnswer(Model):
+    """An act's acceptance, and the act where the reader may have it."""
+
+    event: Jws
+    act: Jws | None = None
+
+
+class Item(Model):
+    """One item of an inbox."""
+
+    cursor: Cursor
+    kind: Literal["offer", "proposal", "declined", "opened", "act", "event"]
+    cid: Hash | None = None
+    offer: Jws | None = None
+    agreement: dict[str, Any] | None = None
+    act: Jws | None = None
+    event: Jws | None = None
+    reason: Token | None = None
+
+
+class Page(Model):
+    """A page of an inbox; `cursor` is where the next one begins."""
+
+    items: Annotated[tuple[Item, ...], Field(max_length=PAGE)]
+    cursor: Cursor
+
+
+class WellKnown(Model):
+    """What a server says of itself."""
+
+    version: Literal[1]
+    home: Did
+    operator: Operator
+    name: Label
+    longest_wait: int
+    most_lines: int
+
+
+_PROBLEM: TypeAdapter[Problem] = TypeAdapter(Problem)
+
+
+def encode_problem(refused: Refused) -> bytes:
+    """The problem document of a refusal (RFC 9457). It never repeats what was sent."""
+    document: dict[str, Any] = {
+        "type": f"urn:comity:problem:{refused.code}",
+        "title": refused.title,
+        "status": refused.status,
+        "code": refused.code,
+    }
+    if refused.detail is not None:
+        document["detail"] = refused.detail[:500]
+    if refused.errors:
+        document["errors"] = [{"pointer": pointer[:200], "detail": text[:200]} for pointer, text in refused.errors]
+    if refused.until is not None:
+        document["until"] = refused.until
+    return dump_json(document)
+
+
+def decode_problem(data: bytes, retry_after: int | None = None) -> Refused:
+    """The refusal that a problem document spells. Raises Malformed, also for a code that this version does not know
+    or a status that is not the code's."""
+    problem = read_model(_PROBLEM, data)
+    code = CODES.get(problem.code)
+    if code is None or code.status != problem.status:
+        raise Malformed("not a problem that this version knows")
+    if problem.code == "malformed":
+        return Malformed(problem.detail or problem.title, errors=_pairs(problem))
+    return Refused(problem.code, problem.detail, errors=_pairs(problem), retry_after=retry_after, until=problem.until)
+
+
+def _pairs(problem: Problem) -> tuple[tuple[str, str], ...]:
+    return tuple((error.get("pointer", ""), error.get("detail", "")) for error in problem.errors or ())
