@@ -271,7 +271,7 @@ MODELS: dict[str, type[ChainLink]] = {
 SETTINGS = frozenset({"hours", "budget", "mailbox", "mute_end"})
 
 NARROWING = frozenset({"withdraw", "mute", "revoke", "forget", "mute_end"})
-"""Acts that only ever make the door narrower: accepted whatever the signer's clock says (CONN-7)."""
+"""Acts by which a side says no, or less: accepted whatever the signer's clock says (CONN-7). Of a mute its end too."""
 
 
 def typ_of(kind: str) -> str:
@@ -318,12 +318,19 @@ def open_act(raw: str | bytes, find_key: FindKey = no_other_keys) -> SignedAct:
 
 def believe_act(opened: OpenedJws) -> SignedAct:
     """The act in a text whose signature held already. Raises Malformed, Refused("bad_signature" | "wrong_proof")."""
+    return SignedAct(opened.raw, opened.id, opened.header.kid, opened.key, believe_payload(opened))
+
+
+def believe_payload(opened: OpenedJws) -> Act | Setting:
+    """What such a text says. Raises as `believe_act` does."""
     payload = read_model(_ADAPTERS[opened.header.typ], opened.payload)
     if did_of_kid(opened.header.kid) != payload.iss:
         raise Refused("bad_signature", "the key is not the issuer's")
     if isinstance(payload, Rotate):
+        if payload.kid == opened.header.kid:
+            raise Malformed("the new key has a name of its own")
         _check_proof(payload)
-    return SignedAct(opened.raw, opened.id, opened.header.kid, opened.key, payload)
+    return payload
 
 
 class RotationProof(Model):

@@ -5,7 +5,7 @@ with two, one under each party's key, over the very same payload bytes (AGR-7).
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, TypeAdapter, model_validator
 
@@ -14,7 +14,7 @@ from comity.errors import Malformed, Refused
 from comity.jws import protected, read_protected
 from comity.keys import PublicKey, Signer, did_of_kid, key_of_kid
 from comity.offer import Nonce, Operator, SignedOffer, Terms
-from comity.words import DAY, Did, Hash, Kid, Model, Seconds, Side, read_model
+from comity.words import DAY, Did, Hash, Kid, Model, Seconds, Side, Version, read_model
 
 AGREEMENT_TYP = "comity-agreement+jws"
 COUNTERSIGN_WITHIN = 7 * DAY
@@ -51,7 +51,7 @@ class PartyKey(Model):
 class Agreement(Model):
     """What both sides sign."""
 
-    v: Literal[1]
+    v: Version
     offer: Hash
     offerer: PartyKey
     accepter: PartyKey

@@ -379,6 +379,7 @@ def due(connection: Connection, now: int, zones: ZoneRules) -> int | None:
             moments.append(held.exp * 1000)
             if verdict.decision != "hold":
                 moments.append(now)
-            elif verdict.ends_at is not None:
-                moments.append(verdict.ends_at)
+                continue
+            ends = (verdict.ends_at, gate.granted_until(connection, side, held.purpose, "app", now))
+            moments.extend(end for end in ends if end is not None)
     return min(moments, default=None)

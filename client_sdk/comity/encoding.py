@@ -8,8 +8,10 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
+
+import msgspec
 
 from comity.errors import Malformed, Refused
 
@@ -71,23 +73,22 @@ def _checked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
         raise Malformed("a member name appears twice")
-    for value in members.values():
-        _bounded(value)
     return members
 
 
-def _bounded(value: Any) -> None:
-    """Raises Malformed for an integer beyond the range, here or in lists here; objects were checked on their own."""
-    if type(value) is int:
-        if not -MAX_INTEGER <= value <= MAX_INTEGER:
-            raise Malformed("an integer is outside ±(2^53 - 1)")
-    elif type(value) is list:
-        for item in value:
-            _bounded(item)
+def _bounded_integer(digits: str) -> int:
+    number = int(digits)
+    if not -MAX_INTEGER <= number <= MAX_INTEGER:
+        raise Malformed("an integer is outside ±(2^53 - 1)")
+    return number
 
 
 # Built once: building a decoder costs as much as reading a short text.
-_DECODER = json.JSONDecoder(object_pairs_hook=_checked, parse_constant=_refuse_constant, parse_float=_finite_float)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_checked, parse_constant=_refuse_constant, parse_float=_finite_float, parse_int=_bounded_integer
+)
+_READ, _WRITE = msgspec.json.Decoder().decode, msgspec.json.Encoder().encode
+_OTHER = object()
 
 
 def parse_json(data: bytes, limit: int = MAX_BODY) -> Any:
@@ -98,12 +99,45 @@ def parse_json(data: bytes, limit: int = MAX_BODY) -> Any:
     """
     if len(data) > limit:
         raise Refused("too_large", f"at most {limit} bytes")
+    value = _parse_plain(data)
+    return _parse_any(data) if value is _OTHER else value
+
+
+def _parse_plain(data: bytes) -> Any:
+    """The value of a text that is written back byte for byte, or `_OTHER`: most texts, at a third of the cost.
+
+    What is written back has no name twice, no NaN and one spelling for everything, so that only the range of the
+    integers and the depth are left to look at. Nothing is refused here: `_parse_any` decides about all other texts.
+    """
+    if not data.isascii() or b"\\" in data:
+        return _OTHER
+    try:
+        value = _READ(data)
+    except (ValueError, RecursionError):
+        return _OTHER
+    return value if _is_bounded((value,), MAX_DEPTH) and _WRITE(value) == data else _OTHER
+
+
+def _is_bounded(items: Iterable[Any], levels: int) -> bool:
+    for item in items:
+        kind = type(item)
+        if kind is str:
+            continue
+        if kind is int:
+            if not -MAX_INTEGER <= item <= MAX_INTEGER:
+                return False
+        elif kind is dict or kind is list:
+            if levels == 0 or not _is_bounded(item.values() if kind is dict else item, levels - 1):
+                return False
+    return True
+
+
+def _parse_any(data: bytes) -> Any:
     if data.startswith(b"\xef\xbb\xbf"):
         raise Malformed("JSON begins with a byte order mark")
     try:
         text = data.decode("utf-8")
         value = _DECODER.decode(text)
-        _bounded(value)
     except UnicodeDecodeError:
         raise Malformed("not UTF-8") from None
     except (ValueError, RecursionError):

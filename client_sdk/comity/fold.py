@@ -140,11 +140,15 @@ def _message(connection: Connection, event: Accepted) -> Connection:
 
 def _sent(connection: Connection, side: Side, contents: Contents, at: int) -> Connection:
     door = connection.door(side)
+    exempt = contents.purpose in EXEMPT_PURPOSES
     # What can no longer count is dropped here and nowhere else, so that every reader drops it at the same record.
-    counting = tuple(delivery for delivery in door.sent if delivery.at > at - KEPT_FOR)[-2 * MOST_SENT + 1 :]
-    sent = (*counting, Delivery(at, contents.purpose, contents.channel))
-    noticed = at if contents.purpose in EXEMPT_PURPOSES else door.noticed
-    return connection.with_door(side, replace(door, sent=sent, noticed=noticed))
+    kept = [delivery for delivery in door.sent if delivery.at > at - KEPT_FOR]
+    alike = [delivery for delivery in kept if (delivery.purpose in EXEMPT_PURPOSES) == exempt]
+    if len(alike) >= MOST_SENT:
+        # The oldest of its own sort: exempt notices have no limit, and must not push out what counts.
+        kept.remove(alike[0])
+    sent = (*kept, Delivery(at, contents.purpose, contents.channel))
+    return connection.with_door(side, replace(door, sent=sent, noticed=at if exempt else door.noticed))
 
 
 def _let_go(connection: Connection, side: Side, act: str, delivered_at: int | None) -> Connection:

@@ -144,6 +144,14 @@ def _grants(grant: Grant, purpose: str, channel: str, now: int) -> bool:
     )
 
 
+def granted_until(connection: Connection, sender: Side, purpose: str, channel: str, now: int) -> int | None:
+    """When (ms) the last of the grants ends on which this rests; None where it rests on none."""
+    if purpose in AGREEMENT_PURPOSES:
+        return None
+    grants = connection.door(other(sender)).grants
+    return max((it.exp * 1000 for it in grants if _grants(it, purpose, channel, now)), default=None)
+
+
 def _unwanted_topic(connection: Connection, door: Door, purpose: str, topic: str | None, now: int) -> str | None:
     """`already_has` or `no_interest`, where something of that topic would be sold to this side (GATE-7, GATE-8)."""
     if topic is None or not covers("sales", purpose):

@@ -7,11 +7,11 @@ a status list and the agreement that ties the giver's key to the business.
 from dataclasses import dataclass
 from typing import Literal
 
-from comity.acts import GRANT_TYP, Grant, SignedAct, open_act
+from comity.acts import GRANT_TYP, Grant, SignedAct, believe_payload
 from comity.agreement import SignedAgreement
 from comity.errors import Malformed
 from comity.events import Accepted, SignedEvent
-from comity.jws import FindKey, no_other_keys
+from comity.jws import FindKey, OpenedJws, no_other_keys, open_jws
 from comity.keys import PublicKey
 from comity.status import GrantStatus, SignedStatusList
 from comity.words import covers
@@ -30,6 +30,9 @@ TokenReason = Literal[
 """Why a token is good or not; all but `granted` mean no (GRANT-9)."""
 
 
+_GRANT_TYPS = frozenset({GRANT_TYP})
+
+
 @dataclass(frozen=True, slots=True)
 class TokenVerdict:
     """Whether the token lets its audience come for that purpose by that channel, and why (not)."""
@@ -44,10 +47,15 @@ def open_grant(raw: str | bytes, find_key: FindKey = no_other_keys) -> SignedAct
 
     Raises Malformed, Refused("too_large" | "unknown_key" | "bad_signature").
     """
-    act = open_act(raw, find_key)
-    if not isinstance(act.payload, Grant):
+    opened = open_jws(raw, _GRANT_TYPS, find_key)
+    return SignedAct(opened.raw, opened.id, opened.header.kid, opened.key, _believe_grant(opened))
+
+
+def _believe_grant(opened: OpenedJws) -> Grant:
+    payload = believe_payload(opened)
+    if not isinstance(payload, Grant):
         raise Malformed(f"a grant has the type {GRANT_TYP}")
-    return act
+    return payload
 
 
 def check_token(
@@ -64,21 +72,22 @@ def check_token(
     """Whether `audience` may use the token for `purpose` by `channel` at `now` (s), by what is in hand alone.
 
     `status_list` is the opened list that the token names; without it, or with one out of date, the answer is no.
-    Anyone can sign a grant under a key of his own: `acceptance` (the home server's event about this very act) and
-    `agreement` tie the giver's key to a connection, and whoever is outside the business must have them (GRANT-8).
-    Raises Malformed and Refused as `open_grant` does.
+    Anyone can sign a grant under a key of his own, and an acceptance and a list under another: `acceptance` (the home
+    server's event about this very act) and `agreement` (which names the home server) tie the giver's key to a
+    connection, and whoever is outside the business must have both (GRANT-8). Raises Malformed and Refused as
+    `open_grant` does, and Malformed for an index outside the list.
     """
-    act = open_grant(raw, _agreed_key(agreement))
-    grant: Grant = act.payload  # type: ignore[assignment]
+    opened = open_jws(raw, _GRANT_TYPS, _agreed_key(agreement))
+    grant = _believe_grant(opened)
 
     def no(reason: TokenReason) -> TokenVerdict:
         return TokenVerdict(False, reason, grant)
 
     if grant.aud != audience:
         return no("wrong_audience")
-    if acceptance is not None and not _accepts(acceptance, act.id, grant.cid):
+    if acceptance is not None and not _accepts(acceptance, opened.id, grant.cid):
         return no("not_accepted")
-    if agreement is not None and agreement.cid != grant.cid:
+    if agreement is not None and not _belongs(agreement, grant, acceptance):
         return no("not_accepted")
     if now >= grant.exp:
         return no("expired")
@@ -86,6 +95,10 @@ def check_token(
         return no("no_grant")
     reference = grant.status.status_list
     if status_list is None or status_list.claims.sub != reference.uri:
+        return no("list_missing")
+    # A list is the home server's or nobody's: any did:key could have signed another one for that address.
+    issuer = status_list.claims.iss
+    if issuer != (agreement.agreement.home if agreement else acceptance.event.iss if acceptance else issuer):
         return no("list_missing")
     if not status_list.is_current(now):
         return no("list_out_of_date")
@@ -101,6 +114,16 @@ def _agreed_key(agreement: SignedAgreement | None) -> FindKey:
         return no_other_keys
     parties = (agreement.agreement.offerer, agreement.agreement.accepter)
     return {party.kid: PublicKey.of_multibase(party.key) for party in parties}.get
+
+
+def _belongs(agreement: SignedAgreement, grant: Grant, acceptance: SignedEvent | None) -> bool:
+    """Whether the grant was given under this agreement: its home server says so, or the giver is a party by name."""
+    terms = agreement.agreement
+    if agreement.cid != grant.cid:
+        return False
+    if acceptance is not None:
+        return acceptance.event.iss == terms.home
+    return grant.iss in (terms.offerer.did, terms.accepter.did)
 
 
 def _accepts(acceptance: SignedEvent, act_id: str, cid: str) -> bool:

@@ -16,8 +16,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 Weekday = Literal["mo", "tu", "we", "th", "fr", "sa", "su"]
 WEEKDAYS: tuple[Weekday, ...] = ("mo", "tu", "we", "th", "fr", "sa", "su")
 _TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]\Z")
-_AHEAD_DAYS = 9
-"""A weekly rule repeats after seven days; two more cover a window that a transition swallows whole."""
+_AHEAD_DAYS = 16
+"""A weekly rule repeats after seven days; the week after covers a window that a transition swallows whole."""
 
 
 class ZoneRules(Protocol):
@@ -91,7 +91,7 @@ def is_open(windows: tuple[Span, ...], zone: tzinfo, at: int) -> bool:
 
 
 def next_change(windows: tuple[Span, ...], zone: tzinfo, at: int) -> int | None:
-    """The first instant (ms) after `at` at which `is_open` is otherwise, or None within nine days (HOURS-4)."""
+    """The first instant (ms) after `at` at which `is_open` is otherwise, or None within sixteen days (HOURS-4)."""
     now_open = is_open(windows, zone, at)
     later = sorted(instant for instant in _edges(windows, zone, at) if instant > at)
     return next((instant for instant in later if is_open(windows, zone, instant) != now_open), None)
@@ -117,10 +117,11 @@ def _transitions(zone: tzinfo, second: int) -> Iterator[int]:
     def offset(instant: int) -> timedelta | None:
         return datetime.fromtimestamp(instant, UTC).astimezone(zone).utcoffset()
 
-    step = 6 * 3600
+    step, after = 6 * 3600, offset(second)
     for low in range(second, second + _AHEAD_DAYS * 86_400, step):
-        before, high = offset(low), low + step
-        if offset(high) == before:
+        before, high = after, low + step
+        after = offset(high)
+        if after == before:
             continue
         while high - low > 1:
             middle = (low + high) // 2

@@ -21,7 +21,11 @@ from comity.errors import Malformed
 _ED25519_MULTICODEC = b"\xed\x01"
 _X25519_MULTICODEC = b"\xec\x01"
 _MULTIBASE_ED25519 = re.compile(r"z6Mk[1-9A-HJ-NP-Za-km-z]{44}\Z")
-_DID_WEB = re.compile(r"did:web:([A-Za-z0-9.-]{1,253}(?:%3A[0-9]{1,5})?)((?::[A-Za-z0-9._-]{1,64}){0,8})\Z")
+# A host without empty labels, a port, and path segments of which none climbs.
+_DID_WEB = re.compile(
+    r"did:web:((?=[^:%]{1,253}[:%]|[^:%]{1,253}\Z)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?:%3A([0-9]{1,5}))?)"
+    r"((?::(?!\.\.?(?::|\Z))[A-Za-z0-9._-]{1,64}){0,8})\Z"
+)
 MAX_DID = 400
 
 
@@ -40,12 +44,7 @@ class PublicKey:
     @staticmethod
     def of_multibase(text: str) -> "PublicKey":
         """The key of a `z6Mk…` text (Multikey, base58btc). Raises Malformed."""
-        if not _MULTIBASE_ED25519.match(text):
-            raise Malformed("not an Ed25519 multibase key")
-        decoded = base58.b58decode(text[1:])
-        if len(decoded) != 34 or not decoded.startswith(_ED25519_MULTICODEC):
-            raise Malformed("not an Ed25519 multibase key")
-        return _admit(decoded[2:])
+        return _of_multibase(text)
 
     @property
     def did(self) -> str:
@@ -88,6 +87,16 @@ def _admit(raw: bytes) -> PublicKey:
     if len(raw) != 32 or not bindings.crypto_core_ed25519_is_valid_point(raw):
         raise Malformed("not an acceptable Ed25519 key")
     return PublicKey(raw, "z" + base58.b58encode(_ED25519_MULTICODEC + raw).decode("ascii"))
+
+
+@lru_cache(maxsize=16384)
+def _of_multibase(text: str) -> PublicKey:
+    if not _MULTIBASE_ED25519.match(text):
+        raise Malformed("not an Ed25519 multibase key")
+    decoded = base58.b58decode(text[1:])
+    if len(decoded) != 34 or not decoded.startswith(_ED25519_MULTICODEC):
+        raise Malformed("not an Ed25519 multibase key")
+    return _admit(decoded[2:])
 
 
 class SigningKey:
@@ -161,7 +170,12 @@ def is_did(text: str) -> bool:
     """Whether the text names a party in one of the two methods that Comity knows."""
     if text.startswith("did:key:"):
         return bool(_MULTIBASE_ED25519.match(text[8:]))
-    return len(text) <= MAX_DID and bool(_DID_WEB.match(text))
+    return _did_web(text) is not None
+
+
+def _did_web(text: str) -> re.Match[str] | None:
+    found = _DID_WEB.match(text) if len(text) <= MAX_DID else None
+    return found if found and int(found[2] or 0) < 65_536 else None
 
 
 def is_pairwise(did: str) -> bool:
@@ -176,8 +190,8 @@ def did_of_host(host: str, *path: str) -> str:
 
 def did_web_base(did: str) -> str:
     """The origin (`https://host`) of a did:web; http on loopback only (KEY-5). Raises Malformed."""
-    found = _DID_WEB.match(did)
-    if not found or len(did) > MAX_DID:
+    found = _did_web(did)
+    if found is None:
         raise Malformed("not a did:web")
     host = unquote(found[1])
     return f"{'http' if _is_loopback(host) else 'https'}://{host}"

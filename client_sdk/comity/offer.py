@@ -13,7 +13,7 @@ from comity.encoding import hash_id
 from comity.errors import Malformed, Refused
 from comity.jws import FindKey, no_other_keys, open_jws, seal
 from comity.keys import PublicKey, Signer, did_of_kid, did_web_base, is_pairwise
-from comity.words import DAY, Channels, Did, Label, Language, Model, Purposes, Seconds, read_model
+from comity.words import DAY, Channels, Did, Label, Language, Model, Purposes, Seconds, Version, read_model
 
 OFFER_TYP = "comity-offer+jwt"
 SHORT = 12
@@ -57,7 +57,7 @@ class OfferedTerms(Terms):
 class Offer(Model):
     """Who offers a connection, on which terms, for what, and until when."""
 
-    v: Literal[1]
+    v: Version
     iss: Did
     iat: Seconds
     exp: Seconds

@@ -14,7 +14,7 @@ from comity.encoding import b64u_decode, b64u_encode
 from comity.errors import Malformed, Refused
 from comity.jws import FindKey, open_jws, seal
 from comity.keys import Signer, did_of_kid
-from comity.words import Did, Model, Seconds, read_model
+from comity.words import Did, Model, Seconds, Whole, read_model
 
 STATUS_LIST_TYP = "statuslist+jwt"
 STATUS_LIST_TYPE = "application/statuslist+jwt"
@@ -42,7 +42,7 @@ class GrantStatus(IntEnum):
 class StatusList(Model):
     """The `status_list` claim (section 4.2 of the draft)."""
 
-    bits: Bits
+    bits: Annotated[Bits, Whole]
     lst: Annotated[str, Field(max_length=MOST_LIST_BYTES, pattern=r"^[A-Za-z0-9_-]*$")]
 
 

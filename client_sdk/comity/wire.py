@@ -7,7 +7,7 @@ from pydantic import Field, TypeAdapter
 from comity.encoding import dump_json
 from comity.errors import CODES, Malformed, Refused
 from comity.offer import Operator
-from comity.words import Did, Hash, Label, Model, Sequence, Token, read_model
+from comity.words import Did, Hash, Label, Model, Token, Version, read_model
 
 API = "/v1"
 OFFERS = f"{API}/offers"
@@ -106,7 +106,7 @@ class ReservedAnswer(Model):
 class Head(Model):
     """Where a chain stands: the next `seq`, and the hash that the next act names in `prev`."""
 
-    seq: Sequence
+    seq: Annotated[int, Field(ge=0, le=2**53 - 1)]
     head: Hash
 
 
@@ -157,7 +157,7 @@ class Page(Model):
 class WellKnown(Model):
     """What a server says of itself."""
 
-    version: Literal[1]
+    version: Version
     home: Did
     operator: Operator
     name: Label

@@ -3,9 +3,10 @@
 Kept apart from the acts because offers, agreements, events and the HTTP shapes use the same words.
 """
 
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from comity.encoding import parse_json
 from comity.errors import Malformed
@@ -39,6 +40,7 @@ def covers(granted: str, purpose: str) -> bool:
     return purpose == granted or purpose.startswith(granted + ".")
 
 
+@lru_cache(maxsize=16384)
 def _did(text: str) -> str:
     if not is_did(text):
         raise ValueError("not a did:key or did:web that Comity knows")
@@ -51,6 +53,15 @@ def _distinct(items: tuple[Any, ...]) -> tuple[Any, ...]:
     return items
 
 
+def _whole(value: object) -> object:
+    # pydantic compares a Literal by value, and in Python 1 == 1.0 == True.
+    if type(value) is not int:
+        raise ValueError("not an integer")
+    return value
+
+
+Whole = BeforeValidator(_whole)
+Version = Annotated[Literal[1], Whole]
 Did = Annotated[str, Field(max_length=400), AfterValidator(_did)]
 Kid = Annotated[str, Field(min_length=10, max_length=400, pattern=r"^did:[!-~]+#[A-Za-z0-9_-]+$")]
 Hash = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$")]
@@ -58,7 +69,8 @@ Hash = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$")]
 Seconds = Annotated[int, Field(ge=0, le=253_402_300_799)]
 """A time in whole seconds since the epoch, up to the year 9999."""
 Milliseconds = Annotated[int, Field(ge=0, le=253_402_300_799_999)]
-Sequence = Annotated[int, Field(ge=0, le=2**53 - 1)]
+Sequence = Annotated[int, Field(ge=0, le=2**53 - 2)]
+"""A place in a chain: the one after it is still an integer that JSON can carry."""
 Token = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Purpose = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}(\.[a-z0-9_]{1,32}){0,3}$")]
 Topic = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}(\.[a-z0-9_-]{1,32}){0,3}$")]
@@ -97,11 +109,16 @@ class Budget(Model):
 M = TypeVar("M")
 
 
+def _has_null(value: Any) -> bool:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return value is None or any(_has_null(item) for item in inside)
+
+
 def read_model(adapter: TypeAdapter[M], data: bytes, limit: int = 64 * 1024) -> M:
     """The model that strict JSON bytes spell. Raises Malformed with a JSON pointer for each fault, or
     Refused("too_large")."""
     members = parse_json(data, limit)
-    if isinstance(members, dict) and None in members.values():
+    if b"null" in data and _has_null(members):
         raise Malformed("a member that is absent is left out, not null")
     try:
         # The same bytes once more: pydantic's own parser is strict in types, ours in JSON.
@@ -110,7 +127,8 @@ def read_model(adapter: TypeAdapter[M], data: bytes, limit: int = 64 * 1024) -> 
         errors = tuple(
             (
                 "/" + "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in error["loc"]),
-                error["msg"],
+                # This one message would repeat what was sent.
+                "not a kind known here" if error["type"] == "union_tag_invalid" else error["msg"],
             )
             for error in fault.errors(include_url=False, include_context=False, include_input=False)[:32]
         )
