@@ -1,0 +1,1 @@
+"""The Comity server: the protocol with a store and a network under it."""

@@ -1,0 +1,211 @@
+"""The HTTP side of a server: one guard around every handler, and the listening itself."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from aiohttp import http_parser, web
+from aiohttp.web_protocol import RequestHandler
+
+from comity.errors import Malformed, Refused
+from comity.wire import ACTS, INBOX
+from comity_server import admin
+from comity_server.config import Config
+from comity_server.home import locked
+from comity_server.logs import logger
+from comity_server.metrics import Metrics
+from comity_server.routes import add_routes
+from comity_server.routes.parts import MEBIBYTE, SERVER, problem
+from comity_server.server import Server, opened
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Server": "Comity",
+}
+PRIVATE = "no-store"
+
+
+def application(server: Server) -> web.Application:
+    """The aiohttp application of a server."""
+    app = web.Application(middlewares=[_guard(server)], client_max_size=16 * MEBIBYTE)
+    app[SERVER] = server
+    add_routes(app)
+
+    async def wake_waiters(_app: web.Application) -> None:
+        # Long polls and streams end at once; aiohttp then waits for the requests that are still in hand.
+        server.ready = False
+        server.bell.close()
+
+    app.on_shutdown.append(wake_waiters)
+    return app
+
+
+def _guard(server: Server) -> Any:
+    """The one middleware: limits, problems, headers and counts."""
+    most = server.config.max_requests
+    count = _Count(server.metrics)
+    in_hand = 0
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        nonlocal in_hand
+        # Those who wait for news are bounded by themselves; acts get an eighth more, for a "no" must get in.
+        room = most + most // 8 if request.path == ACTS else most
+        counted = request.path != INBOX
+        in_hand += counted
+        try:
+            if counted and in_hand > room:
+                request["close"] = True
+                raise Refused("overloaded", retry_after=1)
+            response = await handler(request)
+        except Exception as error:
+            response = _problem_of(error, server.metrics)
+            if request.get("close"):
+                response.force_close()
+        finally:
+            in_hand -= counted
+        if not response.prepared:
+            response.headers.update(SECURITY_HEADERS)
+            response.headers.setdefault("Cache-Control", PRIVATE)
+        count(request, response.status)
+        return response
+
+    return guard
+
+
+def _problem_of(error: Exception, metrics: Metrics) -> web.Response:
+    """Every failure as a problem document; only our own mistakes reach the log."""
+    headers: dict[str, str] = {}
+    if isinstance(error, Refused):
+        refused = error
+    elif isinstance(error, web.HTTPException):
+        refused = _refusal_of(error)
+        headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+    elif isinstance(error, ConnectionError):
+        # The client went away while its request was read or answered; nobody will see this.
+        refused = Malformed("the connection was lost")
+    else:
+        logger().error("handler_failed", exc_info=error)
+        refused = Refused("internal")
+    metrics.refused.labels(refused.code).inc()
+    response = problem(refused)
+    response.headers.update(headers)
+    return response
+
+
+def _refusal_of(error: web.HTTPException) -> Refused:
+    codes = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
+    if error.status in codes:
+        return Refused(codes[error.status])
+    return Malformed("not a request that this server understands") if error.status < 500 else Refused("internal")
+
+
+class _Count:
+    """Counts requests by route and status; the children are kept, since looking them up costs more than counting."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._children: dict[tuple[str, int], Any] = {}
+
+    def __call__(self, request: web.Request, status: int) -> None:
+        resource = request.match_info.route.resource
+        route = "unknown" if resource is None else resource.canonical
+        child = self._children.get((route, status))
+        if child is None:
+            child = self._metrics.requests.labels(route, str(status))
+            self._children[(route, status)] = child
+        child.inc()
+
+
+class _Protocol(RequestHandler):
+    """aiohttp's protocol, which would log a traceback and answer plain text for bytes that are not HTTP."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status >= 500:
+            logger().error("protocol_failed", exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer was begun already")
+        response = problem(Malformed("not HTTP") if status < 500 else Refused("internal"))
+        response.force_close()
+        return response
+
+
+class _HttpServer(web.Server):
+    def __call__(self) -> RequestHandler:
+        return _Protocol(self, loop=self._loop, **self._kwargs)
+
+
+class _Runner(web.AppRunner):
+    """aiohttp's runner, with the protocol above and handlers that end when their client goes away."""
+
+    async def _make_server(self) -> web.Server:
+        plain = await super()._make_server()
+        return _HttpServer(
+            plain.request_handler,
+            request_factory=plain.request_factory,
+            handler_cancellation=True,
+            **plain._kwargs,
+        )
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """The socket to listen on, not listening yet; port 0 lets the system choose. Raises OSError."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, number, _, address = found[0]
+    bound = socket.socket(family, kind, number)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+@asynccontextmanager
+async def serving(config: Config) -> AsyncIterator[Server]:
+    """A server that answers on its port. On the way out: waits end, requests in hand finish, the store is closed.
+
+    Raises FolderInUse, AnotherHome, SchemaTooNew, OSError (the port is taken).
+    """
+    # Pure Python parsing is some ten times slower and differs in what it lets through.
+    assert http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy, "aiohttp lacks its C parser"
+    async with AsyncExitStack() as stack:
+        stack.enter_context(locked(config.data))
+        bound = stack.enter_context(bind(config.host, config.port))
+        server = await stack.enter_async_context(opened(config, bound.getsockname()[1]))
+        runner = _Runner(
+            application(server),
+            access_log=None,
+            keepalive_timeout=config.idle_timeout,
+            shutdown_timeout=config.stop_timeout,
+            lingering_time=1.0,
+            auto_decompress=False,
+            handle_signals=False,
+        )
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.SockSite(runner, bound, backlog=1024).start()
+        await stack.enter_async_context(admin.listening(server))
+        server.ready = True
+        yield server
+
+
+async def serve(config: Config, tell: Callable[[Server], None], stop: asyncio.Event) -> None:
+    """Serve until `stop` is set; `tell` is called when ready."""
+    async with serving(config) as server:
+        tell(server)
+        await stop.wait()
+        logger().info("stopping")

@@ -1,0 +1,88 @@
+"""The businesses whose did:web this host serves: their public keys, never a private one."""
+
+import re
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from comity.errors import Malformed
+from comity.keys import PublicKey, did_document, did_of_host, key_of_did
+from comity_server.home import Home
+from comity_server.store.rows import Batch
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?\Z")
+
+
+class NotPossible(Exception):
+    """What an operator asked for cannot be done; the text says why."""
+
+
+class Business(NamedTuple):
+    """A hosted business and its published keys (kid → key), oldest first."""
+
+    name: str
+    did: str
+    keys: dict[str, PublicKey]
+
+
+class Directory:
+    """Every key that this server can find by name: its own, and those of the businesses it hosts."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._keys: dict[str, PublicKey] = {home.signer.kid: home.signer.key.public}
+        self._businesses: dict[str, Business] = {}
+
+    def load(self, rows: list[tuple[str, str, str, str]]) -> None:
+        """Take in (name, did, kid, multibase) as stored."""
+        for name, did, kid, multibase in rows:
+            self.add(name, did, kid, PublicKey.of_multibase(multibase))
+
+    def add(self, name: str, did: str, kid: str, key: PublicKey) -> None:
+        """Publish a key of a business from now on."""
+        self._businesses.setdefault(name, Business(name, did, {})).keys[kid] = key
+        self._keys[kid] = key
+
+    def find_key(self, kid: str) -> PublicKey | None:
+        """The key of that name, None where this server cannot find it."""
+        return self._keys.get(kid)
+
+    def is_hosted(self, did: str) -> bool:
+        """Whether the party is a business of this host."""
+        return any(business.did == did for business in self._businesses.values())
+
+    def names(self) -> list[Business]:
+        """All hosted businesses, by name."""
+        return sorted(self._businesses.values())
+
+    def get(self, name: str) -> Business | None:
+        """The hosted business of that name."""
+        return self._businesses.get(name)
+
+    def document(self, name: str) -> dict[str, Any] | None:
+        """The DID document of a hosted business."""
+        business = self._businesses.get(name)
+        return None if business is None else did_document(business.did, business.keys)
+
+    def home_document(self) -> dict[str, Any]:
+        """The server's own DID document."""
+        return did_document(self._home.did, {self._home.signer.kid: self._home.signer.key.public})
+
+
+def new_key(home: Home, directory: Directory, name: str, did_key: str, now: int) -> tuple[Business, Batch]:
+    """The business with its first or a further key, and what is to be written. Raises NotPossible."""
+    if not _NAME.match(name):
+        raise NotPossible("a name has 1 to 32 of a-z, 0-9 and inner hyphens")
+    try:
+        key = key_of_did(did_key)
+    except Malformed as fault:
+        raise NotPossible(f"{fault.detail}: give the public key as did:key:z6Mk…") from None
+    did = did_of_host(urlsplit(home.origin).netloc, "b", name)
+    kid = f"{did}#{key.multibase}"
+    known = directory.get(name)
+    batch = Batch()
+    if known is None:
+        batch.put_business.append({"name": name, "did": did, "created_at": now})
+    elif kid in known.keys:
+        raise NotPossible("that key is published already")
+    batch.put_business_key.append({"name": name, "kid": kid, "multibase": key.multibase, "added_at": now})
+    return Business(name, did, {kid: key}), batch

@@ -1,0 +1,36 @@
+"""The command `comity`. Subcommands live in modules of their own and are imported when they are used."""
+
+from importlib import import_module
+
+import click
+
+_COMMANDS = {
+    "serve": ("comity_server.cli.serve", "Serve connections."),
+    "business": ("comity_server.cli.business", "The businesses whose did:web this host serves."),
+    "demo": ("comity_server.cli.demo", "Live through a story with a real server."),
+    "wallet": ("comity_server.cli.wallet", "A wallet of your own."),
+    "bench": ("comity_server.cli.bench", "Measure, each figure beside its baseline."),
+}
+"""Name → (module, what it does). The module has a click command of the same name."""
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(_COMMANDS[cmd_name][0]), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # From the table: help must not import everything that it lists.
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=_Lazy, name="comity")
+@click.version_option(package_name="comity")
+def main() -> None:
+    """Mutual connections between people and businesses."""

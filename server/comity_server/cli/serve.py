@@ -1,0 +1,50 @@
+"""`comity serve`."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import click
+
+from comity_server import logs
+from comity_server.app import serve as run
+from comity_server.config import Config, ConfigError, load
+from comity_server.home import AnotherHome, FolderInUse
+from comity_server.server import Server
+from comity_server.store.migrations import SchemaTooNew
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the store and the key.")
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0: any free one.")
+def serve(**given: object) -> None:
+    """Serve connections until told to stop (SIGINT, SIGTERM). Settings are COMITY_* variables."""
+    config = configured(given)
+    logs.configure(config.log_format, config.log_level)
+    try:
+        asyncio.run(_serve(config))
+    except (FolderInUse, AnotherHome, SchemaTooNew) as fault:
+        raise click.ClickException(str(fault)) from None
+    except OSError as fault:
+        raise click.ClickException(f"cannot serve: {fault.strerror or fault}") from None
+
+
+def configured(given: dict[str, object]) -> Config:
+    """The configuration of the environment with what the command line gave on top."""
+    try:
+        return load({name: value for name, value in given.items() if value is not None})
+    except ConfigError as fault:
+        raise click.ClickException(str(fault)) from None
+
+
+async def _serve(config: Config) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+
+    def tell(server: Server) -> None:
+        click.echo(f"Comity serves {server.home.origin} (data in {config.data})")
+
+    await run(config, tell, stop)

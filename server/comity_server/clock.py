@@ -1,0 +1,83 @@
+"""The server's clock: the wall, or a story's past that catches up with it.
+
+Every other module gets its time from here, in integer milliseconds since the epoch.
+"""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import Protocol
+
+STORY_STEP = 0.02
+"""Seconds between two looks at a story's clock, so that a jump is noticed at once by those who sleep."""
+LONGEST_SLEEP = 1.0
+"""Seconds that a sleeper on the wall clock sleeps at most, so that a corrected wall clock is noticed too."""
+
+
+class Clock(Protocol):
+    """What tells the time."""
+
+    def now(self) -> int:
+        """Milliseconds since the epoch."""
+        ...
+
+    @property
+    def step(self) -> float:
+        """Seconds that a sleeper may sleep without looking at the clock again."""
+        ...
+
+
+class WallClock:
+    """The time of the operating system."""
+
+    step = LONGEST_SLEEP
+
+    def now(self) -> int:
+        return time.time_ns() // 1_000_000
+
+
+class StoryClock:
+    """The wall clock minus what a file says (integer milliseconds, never positive).
+
+    The file is read anew each time: whoever writes it moves the running server's time. It can be moved towards
+    the wall clock only, never past it: a server must not sign times that have not been.
+    """
+
+    step = STORY_STEP
+
+    def __init__(self, path: Path) -> None:
+        self._path = os.fspath(path)
+        self._offset = 0
+        self._read()
+
+    def _read(self) -> int:
+        try:
+            file = os.open(self._path, os.O_RDONLY)
+            try:
+                text = os.read(file, 32)
+            finally:
+                os.close(file)
+            self._offset = min(0, int(text))
+        except (OSError, ValueError):
+            # Being rewritten right now: the last value holds until the new one is whole.
+            pass
+        return self._offset
+
+    def now(self) -> int:
+        return time.time_ns() // 1_000_000 + self._read()
+
+
+def clock_of(offset_file: Path | None) -> Clock:
+    """The wall clock, or a story's where a file names its offset."""
+    return WallClock() if offset_file is None else StoryClock(offset_file)
+
+
+async def sleep_until(clock: Clock, at: int | None, woken: asyncio.Event) -> None:
+    """Sleep until the clock reaches `at` (None: for ever) or until `woken` is set, whichever is first."""
+    while not woken.is_set() and (at is None or clock.now() < at):
+        left = clock.step if at is None else min(clock.step, max(0.001, (at - clock.now()) / 1000))
+        try:
+            await asyncio.wait_for(woken.wait(), left)
+        except TimeoutError:
+            continue

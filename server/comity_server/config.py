@@ -1,0 +1,100 @@
+"""What an operator can set: `COMITY_*` environment variables, each also a keyword for tests and the demo.
+
+An unknown `COMITY_*` name is refused: a misspelt limit that silently does nothing is worse than no start.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from comity.keys import did_of_host
+
+PREFIX = "COMITY_"
+NOT_OURS = frozenset({"COMITY_PASSPHRASE", "COMITY_WALLET_IDENTITY"})
+"""What `comity wallet` reads: often set in the same shell, and never looked at here."""
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the text says which name and why."""
+
+
+class Config(BaseSettings):
+    """The settings of one server."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    data: Path = Path("comity-data")
+    """The folder of the store, the home key and the admin socket."""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8470, ge=0, le=65535)
+    """0 lets the operating system choose; then `base_url` follows the chosen port."""
+    base_url: str = ""
+    """The public URL; default http://localhost:PORT. The server's DID is the did:web of its host."""
+    operator: str = Field(default="unnamed operator", min_length=1, max_length=200, pattern=r"^[ -~]+$")
+    """Who runs the server, in words; the agreement names it."""
+    name: str = Field(default="Comity", min_length=1, max_length=100, pattern=r"^[ -~]+$")
+    """What the server calls itself to people."""
+    clock_offset_file: Path | None = None
+    """A file with milliseconds (<= 0) added to the wall clock: for stories and tests only."""
+    log_format: str = Field(default="auto", pattern=r"^(auto|json|pretty)$")
+    log_level: str = Field(default="info", pattern=r"^(debug|info|warning|error)$")
+
+    max_requests: int = Field(default=1024, ge=8)
+    """Requests in hand at once, without those that wait for news."""
+    max_waiters: int = Field(default=4096, ge=1)
+    """Long polls and streams that wait for news at once."""
+    max_queue: int = Field(default=4096, ge=16)
+    """Commands that wait for the writer; an eighth of it is kept for acts that narrow."""
+    body_timeout: float = Field(default=5.0, gt=0)
+    """Seconds in which a request's body must have come."""
+    idle_timeout: float = Field(default=75.0, gt=0)
+    """Seconds after which a silent connection is closed."""
+    stop_timeout: float = Field(default=10.0, gt=0)
+    """Seconds that requests in hand get at a stop."""
+    cached_connections: int = Field(default=20_000, ge=16)
+    """States kept in memory."""
+    max_proposals: int = Field(default=100, ge=1)
+    """Half-signed agreements that may wait for one offer."""
+    max_offers: int = Field(default=1000, ge=1)
+    """Open offers of one party."""
+    max_reserved: int = Field(default=64, ge=1)
+    """Status indexes that one side may hold reserved and unused."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_origin(cls, value: str) -> str:
+        if not value:
+            return value
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or parts.query:
+            raise ValueError("must be http(s)://host[:port] without a path")
+        return value.rstrip("/")
+
+    def origin(self, port: int) -> str:
+        """The public URL when listening on `port`."""
+        return self.base_url or f"http://localhost:{port}"
+
+
+def home_did(origin: str) -> str:
+    """The did:web of the server at `origin`."""
+    return did_of_host(urlsplit(origin).netloc)
+
+
+def load(settings: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Config:
+    """The configuration of the environment (this process's), with `settings` on top. Raises ConfigError."""
+    env = os.environ if environ is None else environ
+    known = {PREFIX + name.upper() for name in Config.model_fields}
+    unknown = sorted(name for name in env if name.upper().startswith(PREFIX) and name.upper() not in known | NOT_OURS)
+    if unknown:
+        raise ConfigError(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+    try:
+        return Config(**settings)
+    except ValidationError as error:
+        # The values stay out of the message: one day one of them will be a secret.
+        found = "; ".join(f"{PREFIX}{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        raise ConfigError(found) from None

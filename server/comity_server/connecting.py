@@ -1,0 +1,233 @@
+"""How connections begin, on the server: offers, half-signed agreements, their countersigning and declining, and the
+reservation of status indexes. Each function decides one command of a group; what it raises is the answer.
+
+Unknown, expired, used, declined and not-yours are one answer: not_found (HTTP-9).
+"""
+
+from typing import Protocol
+
+from comity.agreement import CLOCK_SKEW, HalfSigned, PartyKey, SignedAgreement, fits_offer
+from comity.errors import Refused
+from comity.events import Opened
+from comity.fold import opening
+from comity.keys import key_of_kid
+from comity.offer import SignedOffer, open_offer
+from comity.words import Side
+from comity_server.businesses import Business, Directory, new_key
+from comity_server.group import Answer, Group
+from comity_server.store.rows import Offer, Proposal, Rival
+
+RESERVED_FOR = 24 * 3600 * 1000
+"""ms for which an unused reservation counts against its side."""
+
+
+class ConnectingStore(Protocol):
+    """What these decisions ask of a store."""
+
+    async def offer(self, short: str) -> Offer | None: ...
+    async def offers_open(self, iss: str, now: int) -> int: ...
+    async def proposal(self, cid: str) -> Proposal | None: ...
+    async def rivals(self, offer: str, second_did: str, now: int, most: int) -> list[Rival]: ...
+    async def agreement(self, cid: str) -> tuple[bytes, str] | None: ...
+    async def reserved_since(self, cid: str, side: str, since: int) -> int: ...
+
+
+class Connecting:
+    """The decisions, over a store, with the operator's limits."""
+
+    def __init__(self, store: ConnectingStore, *, most_offers: int, most_proposals: int, most_reserved: int) -> None:
+        self._store = store
+        self._most_offers = most_offers
+        self._most_proposals = most_proposals
+        self._most_reserved = most_reserved
+
+    # --- offers -----------------------------------------------------------------------------------------------------
+
+    async def publish(self, signed: SignedOffer, group: Group) -> None:
+        """Publish an offer; the same one again changes nothing."""
+        offer, home = signed.offer, group.grounds.home
+        if offer.home != home.did or offer.operator != home.operator:
+            raise Refused("wrong_home")
+        if offer.exp * 1000 <= group.now:
+            raise Refused("offer_expired")
+        known = await self._offer(group, signed.short)
+        if known is not None and known.hash == signed.hash:
+            return
+        # Two offers whose hashes begin alike: no accident, and the first keeps the name.
+        if known is not None:
+            raise Refused("agreement_conflict", "another offer has this name")
+        fresh = sum(row["iss"] == offer.iss for row in group.batch.put_offer)
+        if await self._store.offers_open(offer.iss, group.now) + fresh >= self._most_offers:
+            raise Refused("too_many_offers")
+        group.batch.put_offer.append(
+            {
+                "short": signed.short,
+                "hash": signed.hash,
+                "iss": offer.iss,
+                "raw": signed.raw,
+                "expires_at": offer.exp * 1000,
+                "uses": offer.use,
+            }
+        )
+        if offer.to is not None and group.grounds.directory.is_hosted(offer.to):
+            group.tell_stream(offer.to, "offer", "", signed.hash)
+
+    async def _offer(self, group: Group, short: str) -> Offer | None:
+        """The offer, as it is with what the group did to it."""
+        used = next((row["used_at"] for row in group.batch.use_offer if row["short"] == short), None)
+        new = next((row for row in group.batch.put_offer if row["short"] == short), None)
+        found = Offer(**new, used_at=None) if new is not None else await self._store.offer(short)
+        return found if found is None or used is None else found._replace(used_at=used)
+
+    async def _open_offer(self, group: Group, short: str) -> SignedOffer:
+        offer = await self._offer(group, short)
+        if not is_open(offer, group.now):
+            raise Refused("not_found")
+        assert offer is not None
+        return open_offer(offer.raw, group.grounds.directory.find_key)
+
+    # --- half-signed agreements -------------------------------------------------------------------------------------
+
+    async def propose(self, short: str, half: HalfSigned, group: Group) -> None:
+        """Take an accepter's half in, and tell the offerer; the same half again changes nothing."""
+        agreement = half.agreement
+        known = await self._proposal(group, half.cid)
+        if known is not None and known.phase == "waiting" and known.offer == short:
+            return
+        signed = await self._open_offer(group, short)
+        if known is not None:
+            raise Refused("not_found")
+        if agreement.home != group.grounds.home.did or agreement.operator != group.grounds.home.operator:
+            raise Refused("wrong_home")
+        if not fits_offer(agreement, signed):
+            raise Refused("agreement_conflict")
+        publishes(group.grounds.directory, agreement.accepter)
+        if abs(agreement.iat * 1000 - group.now) > CLOCK_SKEW * 1000:
+            raise Refused("iat_out_of_range")
+        if agreement.countersign_by * 1000 <= group.now:
+            raise Refused("until_passed")
+        await self._check_rivals(short, half, group)
+        group.batch.put_proposal.append(
+            {
+                "cid": half.cid,
+                "offer": short,
+                "first_did": agreement.offerer.did,
+                "second_did": agreement.accepter.did,
+                "raw": half.raw,
+                "countersign_by": agreement.countersign_by * 1000,
+            }
+        )
+        group.tell_stream(agreement.offerer.did, "proposal", half.cid)
+
+    async def _check_rivals(self, short: str, half: HalfSigned, group: Group) -> None:
+        """One half of an accepter at a time, and none after a "no" (AGR-6); not more of all than can be read."""
+        mine = half.agreement.accepter.did
+        rivals = await self._store.rivals(short, mine, group.now, self._most_proposals + 1)
+        new = [row for row in group.batch.put_proposal if row["offer"] == short]
+        if any(rival.second_did == mine and rival.phase == "declined" for rival in rivals):
+            raise Refused("not_found")
+        if any(rival.second_did == mine for rival in rivals) or any(row["second_did"] == mine for row in new):
+            raise Refused("agreement_conflict", "a half of yours waits already")
+        if len(rivals) + len(new) >= self._most_proposals:
+            raise Refused("rate_limited", "too many wait for this offer", retry_after=60)
+
+    async def _proposal(self, group: Group, cid: str) -> Proposal | None:
+        """The proposal, as it is with what the group did to it."""
+        new = next((row for row in group.batch.put_proposal if row["cid"] == cid), None)
+        if new is not None:
+            found: Proposal | None = Proposal(**new, phase="waiting", ended_by=None)
+        else:
+            found = await self._store.proposal(cid)
+        ended = next((row for row in group.batch.end_proposal if row["cid"] == cid), None)
+        if found is None or ended is None:
+            return found
+        return found._replace(phase=ended["phase"], ended_by=ended["ended_by"])
+
+    # --- the other half ---------------------------------------------------------------------------------------------
+
+    async def countersign(self, signed: SignedAgreement, group: Group) -> Answer:
+        """Open the connection, and tell both; the same agreement again gets the first answer."""
+        if (known := await self._store.agreement(signed.cid)) is not None:
+            return Answer(signed.cid, known[1])
+        if (earlier := group.agreements.get(signed.cid)) is not None:
+            return earlier
+        proposal = await self._proposal(group, signed.cid)
+        if proposal is None or proposal.phase != "waiting" or proposal.countersign_by <= group.now:
+            raise Refused("not_found")
+        offer = await self._open_offer_of(group, proposal)
+        publishes(group.grounds.directory, signed.agreement.offerer)
+        publishes(group.grounds.directory, signed.agreement.accepter)
+        return self._open(signed, offer, group)
+
+    async def _open_offer_of(self, group: Group, proposal: Proposal) -> Offer:
+        """The offer of a waiting half: it may have ended meanwhile, but not have been used by another."""
+        offer = await self._offer(group, proposal.offer)
+        if offer is None or offer.used_at is not None:
+            raise Refused("not_found")
+        return offer
+
+    def _open(self, signed: SignedAgreement, offer: Offer, group: Group) -> Answer:
+        opened = Opened(iss=group.grounds.home.did, cid=signed.cid, event="opened", at=group.now)
+        if offer.uses == "one":
+            group.batch.use_offer.append({"short": offer.short, "used_at": group.now})
+        group.batch.end_proposal.append({"cid": signed.cid, "phase": "opened", "ended_by": None, "reason": None})
+        answer = group.open_connection(opening(signed, opened), opened)
+        group.keep_agreement(signed, answer)
+        return answer
+
+    async def decline(self, cid: str, did: str, reason: str | None, silent: bool, group: Group) -> None:
+        """Decline (the offerer) or take back (the accepter) a waiting half; doing it again changes nothing."""
+        proposal = await self._proposal(group, cid)
+        if proposal is None or did not in (proposal.first_did, proposal.second_did):
+            raise Refused("not_found")
+        if proposal.phase in ("declined", "taken_back") and proposal.ended_by == did:
+            return
+        if proposal.phase != "waiting" or proposal.countersign_by <= group.now:
+            raise Refused("not_found")
+        first = did == proposal.first_did
+        phase = "declined" if first else "taken_back"
+        told = None if silent else reason
+        group.batch.end_proposal.append({"cid": cid, "phase": phase, "ended_by": did, "reason": told})
+        if not silent:
+            group.tell_stream(proposal.second_did if first else proposal.first_did, "declined", cid)
+
+    # --- status indexes ---------------------------------------------------------------------------------------------
+
+    async def reserve(self, cid: str, did: str, group: Group) -> tuple[int, str]:
+        """(index, list URI) reserved for the side that is `did` now."""
+        state = group.states.get(cid)
+        side: Side | None = None if state is None else state.side_of(did)
+        if state is None or side is None or state.door(side).did != did:
+            raise Refused("not_found")
+        if state.phase == "ended":
+            raise Refused("connection_ended")
+        waiting = await self._store.reserved_since(cid, side, group.now - RESERVED_FOR)
+        waiting += sum((row["cid"], row["side"]) == (cid, side) for row in group.batch.reserve_index)
+        if waiting >= self._most_reserved:
+            raise Refused("too_many_indexes")
+        number, idx, uri = group.grounds.lists.reserve()
+        group.batch.reserve_index.append(
+            {"list_no": number, "idx": idx, "cid": cid, "side": side, "reserved_at": group.now}
+        )
+        return idx, uri
+
+    # --- businesses -------------------------------------------------------------------------------------------------
+
+    async def add_business_key(self, name: str, did_key: str, group: Group) -> Business:
+        """Publish the key of a hosted business. Raises NotPossible."""
+        business, batch = new_key(group.grounds.home, group.grounds.directory, name, did_key, group.now)
+        group.batch.put_business += batch.put_business
+        group.batch.put_business_key += batch.put_business_key
+        return business
+
+
+def is_open(offer: Offer | None, now: int) -> bool:
+    """Whether the offer can be read and accepted at `now` (ms)."""
+    return offer is not None and offer.used_at is None and now < offer.expires_at
+
+
+def publishes(directory: Directory, party: PartyKey) -> None:
+    """Raises Refused("unknown_key") unless the key in an agreement is really its party's (AGR-3)."""
+    found = key_of_kid(party.kid) or directory.find_key(party.kid)
+    if found is None or found.multibase != party.key:
+        raise Refused("unknown_key")

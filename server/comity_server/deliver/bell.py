@@ -1,0 +1,74 @@
+"""Who waits for news, and the commits that wake them."""
+
+import asyncio
+from collections.abc import Iterable
+
+from comity.errors import Refused
+
+
+class Bell:
+    """Wakes those who wait for a stream. Holds nothing that is not in the store: a missed ring costs one look."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._count = 0
+        self.closed = False
+
+    def __len__(self) -> int:
+        return self._count
+
+    def ring(self, streams: Iterable[str]) -> None:
+        """Wake those who wait for any of the streams."""
+        for stream in streams:
+            for event in self._waiting.get(stream, ()):
+                event.set()
+
+    def close(self) -> None:
+        """Wake everybody for the last time: the server stops."""
+        self.closed = True
+        self.ring(list(self._waiting))
+
+    def listen(self, stream: str) -> "Listening":
+        """Listen to a stream (`with`). Raises Refused("overloaded") when too many do."""
+        if self._count >= self._most:
+            raise Refused("overloaded", "too many wait for news", retry_after=5)
+        return Listening(self, stream)
+
+    def _join(self, stream: str, event: asyncio.Event) -> None:
+        self._count += 1
+        self._waiting.setdefault(stream, set()).add(event)
+
+    def _leave(self, stream: str, event: asyncio.Event) -> None:
+        self._count -= 1
+        others = self._waiting[stream]
+        others.discard(event)
+        if not others:
+            del self._waiting[stream]
+
+
+class Listening:
+    """One listener. Listen first, look into the store after: then nothing falls between."""
+
+    def __init__(self, bell: Bell, stream: str) -> None:
+        self._bell = bell
+        self._stream = stream
+        self._event = asyncio.Event()
+
+    def __enter__(self) -> "Listening":
+        self._bell._join(self._stream, self._event)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bell._leave(self._stream, self._event)
+
+    async def rung(self, seconds: float) -> bool:
+        """Whether the bell rang within `seconds`. At a stop it has rung."""
+        if self._bell.closed:
+            return True
+        try:
+            await asyncio.wait_for(self._event.wait(), seconds)
+        except TimeoutError:
+            return False
+        self._event.clear()
+        return True

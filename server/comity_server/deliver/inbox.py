@@ -1,0 +1,139 @@
+"""The way out: what is new for a party, by long poll or as a stream.
+
+A cursor is sealed with a key of the server's own, so that it says nothing to its bearer, works after a restart, and
+cannot be made up or used on another's stream.
+"""
+
+import hashlib
+from collections.abc import AsyncGenerator
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+from nacl.exceptions import CryptoError
+from nacl.secret import SecretBox
+
+from comity.encoding import b64u_decode, b64u_encode
+from comity.errors import Malformed, Refused
+from comity.wire import PAGE
+from comity_server.deliver.bell import Bell
+from comity_server.store.rows import News
+
+MOST_BYTES = 1024 * 1024
+"""Bytes of texts in one page, about."""
+LOOK_UP = 15
+"""Seconds after which a silent stream looks whether anybody still listens."""
+
+
+class InboxStore(Protocol):
+    """What the inbox asks of a store."""
+
+    async def stream_of(self, did: str) -> str | None: ...
+    async def news(self, stream: str, after: int, most: int) -> list[News]: ...
+
+
+class Cursors:
+    """Sealed places in a stream."""
+
+    def __init__(self, key: bytes) -> None:
+        self._box = SecretBox(key)
+
+    def seal(self, stream: str, n: int) -> str:
+        """The cursor behind row `n` of the stream."""
+        return b64u_encode(self._box.encrypt(n.to_bytes(8, "big") + _mark(stream)))
+
+    def open(self, stream: str, cursor: str) -> int:
+        """The row behind which the cursor stands. Raises Malformed for one that is not of this stream."""
+        try:
+            plain = self._box.decrypt(b64u_decode(cursor))
+        except (CryptoError, ValueError):
+            raise Malformed("not a cursor of this inbox") from None
+        if plain[8:] != _mark(stream):
+            raise Malformed("not a cursor of this inbox")
+        return int.from_bytes(plain[:8], "big")
+
+
+def _mark(stream: str) -> bytes:
+    return hashlib.sha256(stream.encode()).digest()[:16]
+
+
+class Item(NamedTuple):
+    """One item, as JSON, and the cursor behind it."""
+
+    cursor: str
+    json: bytes
+
+
+class Inbox:
+    """Reads streams, and waits for them."""
+
+    def __init__(self, store: InboxStore, bell: Bell, cursors: Cursors) -> None:
+        self._store = store
+        self._bell = bell
+        self._cursors = cursors
+
+    async def page(self, did: str, cursor: str | None, wait: float) -> bytes:
+        """What came after the cursor, waiting up to `wait` s for something. Raises Refused."""
+        stream, after = await self._place(did, cursor)
+        news = await self._store.news(stream, after, PAGE)
+        if not news and wait > 0:
+            with self._bell.listen(stream) as listening:
+                news = await self._store.news(stream, after, PAGE)
+                if not news and await listening.rung(wait):
+                    news = await self._store.news(stream, after, PAGE)
+        rows = _bounded(news)
+        items = [self._item(stream, row) for row in rows]
+        last = items[-1].cursor if items else self._cursors.seal(stream, after)
+        return msgspec.json.encode({"items": [msgspec.Raw(item.json) for item in items], "cursor": last})
+
+    async def stream(self, did: str, cursor: str | None) -> AsyncGenerator[Item | None, None]:
+        """Items as they come, without end but the server's. None means nothing: first when the place is found, then
+        from time to time, so that the caller can see whether anybody still listens. Raises Refused."""
+        stream, after = await self._place(did, cursor)
+        with self._bell.listen(stream) as listening:
+            yield None
+            while not self._bell.closed:
+                news = await self._store.news(stream, after, PAGE)
+                for row in news:
+                    yield self._item(stream, row)
+                    after = row.n
+                if not news and not await listening.rung(LOOK_UP):
+                    yield None
+
+    async def _place(self, did: str, cursor: str | None) -> tuple[str, int]:
+        stream = await self._store.stream_of(did)
+        if stream is None:
+            raise Refused("key_replaced")
+        return stream, 0 if cursor is None else self._cursors.open(stream, cursor)
+
+    def _item(self, stream: str, row: News) -> Item:
+        cursor = self._cursors.seal(stream, row.n)
+        members: dict[str, Any] = {"cursor": cursor, "kind": row.kind}
+        if row.cid:
+            members["cid"] = row.cid
+        if row.kind == "offer":
+            members["offer"] = row.offer
+        elif row.kind == "declined":
+            if row.reason is not None:
+                members["reason"] = row.reason
+        elif row.kind == "proposal":
+            members["agreement"] = msgspec.Raw(row.half or b"null")
+        elif row.kind == "opened":
+            members["agreement"] = msgspec.Raw(row.agreement or b"null")
+            members["event"] = row.event
+        else:
+            # An event of its own (delivered, expired) has a time in the row; without one it is the acceptance.
+            members["event"] = row.event or row.acceptance
+            if row.shown:
+                members["act"] = row.act
+        return Item(cursor, msgspec.json.encode(members))
+
+
+def _bounded(news: list[News]) -> list[News]:
+    """As many rows as fit into one page; one at least."""
+    size = 0
+    for position, row in enumerate(news):
+        texts = (row.act, row.acceptance, row.event, row.agreement, row.half, row.offer)
+        size += sum(len(text) for text in texts if text)
+        if size > MOST_BYTES and position:
+            return news[:position]
+    return news

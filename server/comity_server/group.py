@@ -1,0 +1,280 @@
+"""One group of commands on its way into one transaction.
+
+A group is the working copy of everything that the commands in it touch: later commands see what earlier ones did.
+Nothing of it is true until it is committed, and all of it is dropped if the commit fails. A command adds to the batch
+only after it was decided as a whole, so one that is refused leaves nothing behind.
+"""
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from comity import connection as rules
+from comity.acts import Grant, Rotate, SignedAct
+from comity.agreement import SignedAgreement
+from comity.errors import Refused
+from comity.events import Accepted, Delivered, Event, Expired, Opened
+from comity.hours import ZoneRules
+from comity.keys import is_pairwise
+from comity.state import Connection, Door, encode_state
+from comity.words import SIDES, Side, other
+from comity_server.businesses import Directory
+from comity_server.home import Home
+from comity_server.status_lists import StatusLists
+from comity_server.store.rows import Batch, Reservation
+
+RETRY_RELEASE = 1000
+"""ms after which a release that let nothing go is tried again at the earliest."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What is numbered without gaps: accepted acts, and rows of news."""
+
+    index: int
+    news: int
+
+
+@dataclass(slots=True)
+class Answer:
+    """The acceptance of an act; `event` is filled in when it is sealed."""
+
+    act: str
+    event: str = ""
+
+
+@dataclass(slots=True)
+class Grounds:
+    """What a decision rests on beside the state."""
+
+    home: Home
+    directory: Directory
+    lists: StatusLists
+    zones: ZoneRules
+
+
+@dataclass(slots=True)
+class Group:
+    """See the module. `now` is the time of the whole group (ms)."""
+
+    grounds: Grounds
+    now: int
+    counters: Counters
+    states: dict[str, Connection] = field(default_factory=dict)
+    """The connections that the group's commands may touch."""
+    first_answers: dict[str, str] = field(default_factory=dict)
+    """Acceptances of acts that were accepted before this group."""
+    reservations: dict[tuple[int, int], Reservation] = field(default_factory=dict)
+    batch: Batch = field(default_factory=Batch)
+    to_seal: list[tuple[Event, Answer]] = field(default_factory=list)
+    rung: set[str] = field(default_factory=set)
+    """Streams with news."""
+    agreements: dict[str, Answer] = field(default_factory=dict)
+    """Connections that this group opens."""
+    accepted: int = 0
+    released: int = 0
+    _touched: dict[str, Connection] = field(default_factory=dict)
+    """Connections changed by this group, as they were before it."""
+    _answers: dict[str, Answer] = field(default_factory=dict)
+    _places: list[tuple[dict[str, object], str, Answer]] = field(default_factory=list)
+
+    # --- acts -------------------------------------------------------------------------------------------------------
+
+    def act(self, signed: SignedAct) -> Answer:
+        """Accept an act, or give its first answer again. Raises Refused."""
+        if (earlier := self._answers.get(signed.id)) is not None:
+            return earlier
+        if (event := self.first_answers.get(signed.id)) is not None:
+            return Answer(signed.id, event)
+        before = self.states.get(signed.payload.cid)
+        if before is None:
+            raise Refused("not_found")
+        at = max(self.now, before.at + 1)
+        event_, after = rules.accept(before, signed, at, self.counters.index, self.grounds.zones)
+        self._check_what_only_the_server_knows(signed, before)
+        self.counters.index += 1
+        self.accepted += 1
+        answer = self._seal(event_, Answer(signed.id))
+        self._answers[signed.id] = answer
+        self._change(before, after)
+        self._keep(signed, event_, answer)
+        self._tell_act(after, event_)
+        return answer
+
+    def _check_what_only_the_server_knows(self, signed: SignedAct, before: Connection) -> None:
+        payload = signed.payload
+        if isinstance(payload, Grant):
+            self._take_index(payload, before.side_of(payload.iss), signed.id)
+        elif isinstance(payload, Rotate) and not is_pairwise(payload.iss):
+            key = self.grounds.directory.find_key(payload.kid)
+            if key is None or key.multibase != payload.key:
+                raise Refused("unknown_key", "a did:web publishes its new key first")
+
+    def _take_index(self, grant: Grant, side: Side | None, id_: str) -> None:
+        """Raises Refused unless the grant's status index was reserved for this side and is unused (STATUS-3)."""
+        reference = grant.status.status_list
+        number = self.grounds.lists.number_of(reference.uri)
+        place = (number or 0, reference.idx)
+        if self.reservations.get(place) != (grant.cid, side, None):
+            raise Refused("index_not_reserved")
+        self.reservations[place] = Reservation(grant.cid, str(side), id_)
+
+    def _keep(self, signed: SignedAct, event: Accepted, answer: Answer) -> None:
+        row = {
+            "cid": event.cid,
+            "id": signed.id,
+            "side": event.side,
+            "chain": event.chain,
+            "seq": event.seq,
+            "raw": signed.raw,
+            "salt": secrets.token_bytes(32),
+            "accepted_at": event.accepted_at,
+            "idx": event.index,
+            "event": "",
+        }
+        self.batch.put_act.append(row)  # type: ignore[arg-type]
+        self._places.append((row, "event", answer))
+
+    def _tell_act(self, after: Connection, event: Accepted) -> None:
+        # Settings stay between a side and the server.
+        if event.chain == "settings":
+            return
+        # A message that waits or was dropped is not shown; its acceptance is, or the chain would have a gap.
+        shown = event.outcome in (None, "delivered")
+        self.tell(after.door(other(event.side)), "act" if shown else "event", event.cid, event.act, shown=shown)
+
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    def release(self, cid: str) -> None:
+        """Let go, or expire, what waits in a connection and is due."""
+        before = self.states[cid]
+        events, after = rules.release(before, max(self.now, before.at + 1), self.grounds.zones)
+        self._change(before, after)
+        for event in events:
+            self.state_event(event, event.act)
+            self._tell_release(after, event)
+        self.released += len(events)
+
+    def _tell_release(self, after: Connection, event: Delivered | Expired) -> None:
+        receiver, sender = after.door(other(event.side)), after.door(event.side)
+        delivered = event.event == "delivered"
+        self.tell(receiver, "event", event.cid, event.act, shown=delivered, at=event.at)
+        self.tell(sender, "event", event.cid, event.act, shown=False, at=event.at)
+
+    # --- parts that every command uses ------------------------------------------------------------------------------
+
+    def open_connection(self, state: Connection, opened: Opened) -> Answer:
+        """Take a new connection in; the caller writes its agreement."""
+        self.states[state.cid] = state
+        self._change(state, state)
+        answer = self.state_event(opened, None)
+        for side in SIDES:
+            self._name(state, side)
+            self.tell(state.door(side), "opened", state.cid, None, shown=False, at=opened.at)
+        return answer
+
+    def keep_agreement(self, signed: SignedAgreement, answer: Answer) -> None:
+        """Keep both signatures of a connection that the group opens."""
+        row: dict[str, object] = {"cid": signed.cid, "raw": signed.raw, "opened": ""}
+        self.batch.put_agreement.append(row)
+        self.agreements[signed.cid] = answer
+        self._places.append((row, "opened", answer))
+
+    def state_event(self, event: Opened | Delivered | Expired, act: str | None) -> Answer:
+        """State an event that is not an acceptance."""
+        answer = self._seal(event, Answer(act or ""))
+        row = {"cid": event.cid, "at": event.at, "kind": event.event, "act": act, "raw": ""}
+        self.batch.put_event.append(row)  # type: ignore[arg-type]
+        self._places.append((row, "raw", answer))
+        return answer
+
+    def tell(self, door: Door, kind: str, cid: str, act: str | None, *, shown: bool, at: int | None = None) -> None:
+        """Put news into the streams of a side: its own, and its mailbox's."""
+        streams = {door.origin, door.settings.mailbox or door.origin}
+        for stream in sorted(streams):
+            self.tell_stream(stream, kind, cid, act, shown=shown, at=at)
+
+    def tell_stream(
+        self, stream: str, kind: str, cid: str, act: str | None = None, *, shown: bool = False, at: int | None = None
+    ) -> None:
+        """Put news into one stream."""
+        self.counters.news += 1
+        n = self.counters.news
+        self.batch.put_news.append(
+            {"stream": stream, "n": n, "kind": kind, "cid": cid, "act": act, "shown": int(shown), "at": at}
+        )
+        self.rung.add(stream)
+
+    def _seal(self, event: Event, answer: Answer) -> Answer:
+        self.to_seal.append((event, answer))
+        return answer
+
+    def _change(self, before: Connection, after: Connection) -> None:
+        self._touched.setdefault(before.cid, before)
+        self.states[before.cid] = after
+
+    def _name(self, state: Connection, side: Side) -> None:
+        door = state.door(side)
+        self.batch.put_side.append({"cid": state.cid, "side": side, "did": door.did, "stream": door.origin})
+
+    # --- the end of a group -----------------------------------------------------------------------------------------
+
+    def finish(self) -> Batch:
+        """The whole batch; called once, after the last command and before sealing."""
+        for cid in list(self._touched):
+            if (due := self._due(cid)) is not None and due <= self.now:
+                # What this group itself set free (an unmute, say) goes out with it.
+                self.release(cid)
+        for cid, before in self._touched.items():
+            self._write(before, self.states[cid])
+        for name, value in (("next_index", self.counters.index), ("next_news", self.counters.news)):
+            self.batch.put_meta.append({"name": name, "value": str(value)})
+        return self.batch
+
+    def _write(self, before: Connection, after: Connection) -> None:
+        due = self._due(after.cid)
+        self.batch.put_connection.append(
+            {
+                "cid": after.cid,
+                "state": encode_state(after),
+                "at": after.at,
+                "phase": after.phase,
+                # A moment already past would wake the timer for ever, should nothing come of it.
+                "wake_at": self.now + RETRY_RELEASE if due is not None and due <= self.now else due,
+            }
+        )
+        self.batch.put_status.extend(self.grounds.lists.changes(before, after))
+        for side in SIDES:
+            if before.door(side).did != after.door(side).did:
+                self._name(after, side)
+
+    def _due(self, cid: str) -> int | None:
+        state = self.states[cid]
+        if not state.first.held and not state.second.held:
+            return None
+        return rules.due(state, self.now, self.grounds.zones)
+
+    def fill_in(self) -> None:
+        """Put the sealed events into their rows."""
+        for row, column, answer in self._places:
+            row[column] = answer.event
+
+
+def unplaced(acts: Iterable[SignedAct], states: dict[str, Connection]) -> list[str]:
+    """The ids of those acts that may have been accepted before: all that are not next in their chain.
+
+    An act that was accepted is no longer next, so the common case needs no look into the store.
+    """
+    return [act.id for act in acts if not _is_next(act, states.get(act.payload.cid))]
+
+
+def _is_next(act: SignedAct, state: Connection | None) -> bool:
+    if state is None or state.phase == "ended":
+        return False
+    side = state.side_of(act.payload.iss)
+    if side is None:
+        return False
+    door = state.door(side)
+    if act.kind == "revoke":
+        return True
+    return act.payload.seq >= (door.settings.seq if act.chain == "settings" else door.seq)

@@ -1,0 +1,75 @@
+"""The server's own folder and key: who may use them, and which DID they belong to."""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from comity.keys import Signer, SigningKey
+
+STORE = "comity.db"
+SEED = "home.key"
+LOCK = "lock"
+
+
+class FolderInUse(Exception):
+    """Another process holds the data folder."""
+
+
+class AnotherHome(Exception):
+    """The data folder belongs to a server of another name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The home server as the protocol knows it. `origin` is its public URL."""
+
+    did: str
+    origin: str
+    operator: str
+    signer: Signer
+
+
+@contextmanager
+def locked(data: Path) -> Iterator[None]:
+    """Hold the data folder (made if missing). Raises FolderInUse: two writers would number acts twice."""
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise FolderInUse(f"another server uses {data}") from None
+        yield
+    finally:
+        # The file stays: removing it would let two processes hold locks on two files of one name.
+        os.close(file)
+
+
+def home_signer(data: Path, did: str) -> Signer:
+    """The home server's key, made at the first start. The caller holds the folder's lock."""
+    path = data / SEED
+    if not path.exists():
+        _write_new(path, secrets.token_bytes(32))
+    key = SigningKey(path.read_bytes())
+    return Signer(f"{did}#{key.public.multibase}", key)
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    # Whole or not at all: half a seed after a power cut would be another key, or none.
+    draft = path.with_suffix(".new")
+    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(file, content)
+        os.fsync(file)
+    finally:
+        os.close(file)
+    os.replace(draft, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,11 @@
+"""HTTP in and out. Handlers hold no rule: they take a request apart, hand it on, and put the answer together."""
+
+from aiohttp import web
+
+from comity_server.routes import acts, connecting, public, reading
+
+
+def add_routes(app: web.Application) -> None:
+    """Every route of the people's side."""
+    for module in (acts, connecting, reading, public):
+        module.add_routes(app)

@@ -1,0 +1,70 @@
+"""What handlers share: the server, the body within its limits, who signed, and answers."""
+
+import asyncio
+from typing import NoReturn
+
+from aiohttp import web
+
+from comity.encoding import MAX_BODY
+from comity.errors import Malformed, Refused
+from comity.signed_request import SignedRequest
+from comity.wire import JSON, PROBLEM, encode_problem
+from comity_server.server import Server
+
+SERVER = web.AppKey("server", Server)
+MEBIBYTE = 1024 * 1024
+
+
+async def read_body(request: web.Request, limit: int = MAX_BODY) -> bytes:
+    """The body, if it is at most `limit` bytes and comes in time. Raises Refused("too_large" | "too_slow").
+
+    A sender that stops half way would otherwise keep its connection open for minutes.
+    """
+    if request.content_length is not None and request.content_length > limit:
+        refuse_unread(request, Refused("too_large", f"at most {limit} bytes"))
+    seconds = request.app[SERVER].config.body_timeout + limit // MEBIBYTE
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(seconds):
+            while chunk := await request.content.readany():
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > limit:
+                    refuse_unread(request, Refused("too_large", f"at most {limit} bytes"))
+    except TimeoutError:
+        refuse_unread(request, Refused("too_slow"))
+    except web.RequestPayloadError:
+        raise Malformed("the body is not what its headers announce") from None
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def refuse_unread(request: web.Request, refused: Refused) -> NoReturn:
+    """Refuse a request whose body is not read to its end; its connection cannot be used again."""
+    request["close"] = True
+    raise refused
+
+
+def signed(request: web.Request, body: bytes = b"") -> SignedRequest:
+    """Who signed the request. Raises Refused."""
+    return request.app[SERVER].readers.open(request.method, request.raw_path, request.headers, body)
+
+
+def json_answer(body: bytes, status: int = 200) -> web.Response:
+    """A JSON answer from bytes."""
+    return web.Response(body=body, status=status, content_type=JSON)
+
+
+def problem(refused: Refused) -> web.Response:
+    """The problem document of a refusal (RFC 9457)."""
+    response = web.Response(body=encode_problem(refused), status=refused.status, content_type=PROBLEM)
+    if refused.retry_after is not None:
+        response.headers["Retry-After"] = str(refused.retry_after)
+    return response
+
+
+def must_be(request: web.Request, *types: str) -> str:
+    """The content type, if it is one of those. Raises Refused("unsupported_media_type")."""
+    if request.content_type not in types:
+        refuse_unread(request, Refused("unsupported_media_type", f"send {' or '.join(types)}"))
+    return request.content_type

@@ -1,0 +1,63 @@
+"""Signed reads: connections, acts, news."""
+
+from contextlib import aclosing
+
+from aiohttp import web
+from aiohttp_sse import EventSourceResponse
+
+from comity.errors import Malformed
+from comity.wire import ACTS, CONNECTIONS, EVENT_STREAM, INBOX, LONGEST_WAIT
+from comity_server.routes.parts import SERVER, json_answer, signed
+
+
+def add_routes(app: web.Application) -> None:
+    """What the two sides read."""
+    app.router.add_get(CONNECTIONS + "/{cid}", get_connection, allow_head=False)
+    app.router.add_get(ACTS + "/{id}", get_act, allow_head=False)
+    app.router.add_get(INBOX, get_inbox, allow_head=False)
+
+
+async def get_connection(request: web.Request) -> web.Response:
+    """A connection as one of its sides may see it."""
+    reader = signed(request)
+    return json_answer(await request.app[SERVER].answers.connection(request.match_info["cid"], reader.did))
+
+
+async def get_act(request: web.Request) -> web.Response:
+    """An act's acceptance."""
+    reader = signed(request)
+    return json_answer(await request.app[SERVER].answers.act(request.match_info["id"], reader.did))
+
+
+async def get_inbox(request: web.Request) -> web.StreamResponse:
+    """News, at once, after a wait, or as they come."""
+    reader = signed(request)
+    inbox = request.app[SERVER].inbox
+    cursor = request.query.get("cursor")
+    if EVENT_STREAM in request.headers.get("Accept", "") or request.query.get("stream") == "1":
+        return await _stream(request, reader.did, request.headers.get("Last-Event-ID") or cursor)
+    return json_answer(await inbox.page(reader.did, cursor, _wait(request)))
+
+
+def _wait(request: web.Request) -> int:
+    text = request.query.get("wait", "0")
+    if not text.isascii() or not text.isdigit() or len(text) > 4:
+        raise Malformed("wait is a number of seconds")
+    return min(int(text), LONGEST_WAIT)
+
+
+async def _stream(request: web.Request, did: str, cursor: str | None) -> web.StreamResponse:
+    server = request.app[SERVER]
+    async with aclosing(server.inbox.stream(did, cursor)) as items:
+        # Before the answer begins, so that what is wrong can still be said.
+        await anext(items)
+        response = EventSourceResponse()
+        await response.prepare(request)
+        async with response:
+            async for item in items:
+                if item is not None:
+                    await response.send(item.json.decode("utf-8"), id=item.cursor)
+                elif not response.is_connected():
+                    break
+            response.stop_streaming()
+    return response

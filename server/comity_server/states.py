@@ -1,0 +1,34 @@
+"""The states that the writer has at hand: bounded, least recently used go first."""
+
+from collections import OrderedDict
+
+from comity.state import Connection
+
+
+class States:
+    """Committed states only; whoever is not sure forgets."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[str, Connection] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, cid: str) -> Connection | None:
+        """The state, if it is at hand."""
+        state = self._kept.get(cid)
+        if state is not None:
+            self._kept.move_to_end(cid)
+        return state
+
+    def put(self, state: Connection) -> None:
+        """Keep a committed state."""
+        self._kept[state.cid] = state
+        self._kept.move_to_end(state.cid)
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+
+    def forget(self, cid: str) -> None:
+        """Drop a state whose commit is in doubt."""
+        self._kept.pop(cid, None)

@@ -1,0 +1,181 @@
+"""The status lists in memory: what each given entry says, by time, and the signed token of it.
+
+A timed mute ends and a grant expires by the clock, not by a job: an entry keeps the two times and its value is
+worked out when the list is served. What a commit changed is in the list before that commit is answered.
+"""
+
+import heapq
+import secrets
+import time
+from collections.abc import Iterable
+
+from comity import gate
+from comity.encoding import hash_id
+from comity.state import Connection, Door, Grant
+from comity.status import ENTRIES, GrantStatus, pack, seal_status_list
+from comity.words import SIDES, covers
+from comity_server.clock import Clock
+from comity_server.home import Home
+from comity_server.store.rows import Entry, StatusRow
+
+FOR_EVER = 2**62
+"""ms: the end of an open mute."""
+FRESH_FOR = 2.0
+"""Seconds for which a signed token is served again while nothing changed."""
+FULL_AT = ENTRIES // 2
+"""Given entries after which the next list is begun: in a fuller one a random free index takes long to find."""
+
+
+class StatusList:
+    """One list: its given entries, their values as of the last look, and its last signed token."""
+
+    def __init__(self, uri: str, entries: Iterable[Entry]) -> None:
+        self.uri = uri
+        self._entries = {entry.idx: entry for entry in entries}
+        self._values = bytearray(b"\x01") * ENTRIES
+        self._to_look_at = set(self._entries)
+        self._changes: list[tuple[int, int]] = []
+        self._token: tuple[str, str, float, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def free_index(self) -> int:
+        """A random index that was never given. Random, so that neighbours say nothing about each other."""
+        while (idx := secrets.randbelow(ENTRIES)) in self._entries:
+            pass
+        return idx
+
+    def put(self, entry: Entry) -> None:
+        """What an entry says from now on."""
+        self._entries[entry.idx] = entry
+        self._to_look_at.add(entry.idx)
+
+    def token(self, now: int, home: Home) -> tuple[str, str]:
+        """(signed token, its ETag) that is true at `now` (ms)."""
+        changed = self._look(now)
+        monotonic = time.monotonic()
+        if not changed and self._token is not None:
+            raw, etag, made, made_at = self._token
+            # The second test is for a story's clock, which can jump.
+            if monotonic - made < FRESH_FOR and abs(now - made_at) < FRESH_FOR * 1000:
+                return raw, etag
+        raw = seal_status_list(self.uri, pack(self._values, 2), now // 1000, home.signer)
+        etag = f'"{hash_id(raw.encode("ascii"))[:22]}"'
+        self._token = (raw, etag, monotonic, now)
+        return raw, etag
+
+    def _look(self, now: int) -> bool:
+        """Bring the values up to `now` (ms): what was put since, and what time alone changed."""
+        looked_at, self._to_look_at = self._to_look_at, set()
+        while self._changes and self._changes[0][0] <= now:
+            looked_at.add(heapq.heappop(self._changes)[1])
+        changed = False
+        for idx in looked_at:
+            value, until = value_of(self._entries[idx], now)
+            changed = changed or self._values[idx] != value
+            self._values[idx] = value
+            if until != FOR_EVER:
+                heapq.heappush(self._changes, (until, idx))
+        return changed
+
+
+def value_of(entry: Entry, now: int) -> tuple[GrantStatus, int]:
+    """(value, when it changes by itself) of an entry at `now`, ms."""
+    if entry.ended or now >= entry.expires_at:
+        return GrantStatus.INVALID, FOR_EVER
+    if now < entry.muted_until:
+        return GrantStatus.MUTED, min(entry.muted_until, entry.expires_at)
+    return GrantStatus.VALID, entry.expires_at
+
+
+class StatusLists:
+    """All lists of the server. Lists are numbered from 1."""
+
+    def __init__(self, home: Home, clock: Clock) -> None:
+        self._home = home
+        self._clock = clock
+        self._prefix = f"{home.origin}/status/"
+        self._lists: dict[int, StatusList] = {}
+
+    def load(self, number: int, entries: Iterable[Entry]) -> None:
+        """Take in a list as stored."""
+        self._lists[number] = StatusList(f"{self._prefix}{number}", entries)
+
+    def get(self, number: int) -> StatusList | None:
+        """The list of that number."""
+        return self._lists.get(number)
+
+    def number_of(self, uri: str) -> int | None:
+        """The number of the list that is served at `uri`, if it is one of these."""
+        return self.number_named(uri.removeprefix(self._prefix)) if uri.startswith(self._prefix) else None
+
+    def number_named(self, name: str) -> int | None:
+        """The number of the list that is served under `name`, the last part of its URI."""
+        if not name.isascii() or not name.isdigit() or len(name) > 6:
+            return None
+        number = int(name)
+        return number if str(number) == name and number in self._lists else None
+
+    def reserve(self) -> tuple[int, int, str]:
+        """(list, index, uri) of an entry that nobody had, given out at once so that nobody else gets it."""
+        number = max(self._lists, default=1)
+        if number in self._lists and len(self._lists[number]) >= FULL_AT:
+            number += 1
+        if number not in self._lists:
+            self.load(number, ())
+        chosen = self._lists[number]
+        idx = chosen.free_index()
+        chosen.put(Entry(idx, 1, 0, 0))
+        return number, idx, chosen.uri
+
+    def put(self, rows: Iterable[StatusRow]) -> None:
+        """Take in what a commit changed."""
+        for row in rows:
+            entry = Entry(row["idx"], row["ended"], row["muted_until"], row["expires_at"])
+            self._lists[row["list_no"]].put(entry)
+
+    def token(self, number: int) -> tuple[str, str] | None:
+        """(signed token, ETag) of a list, None where there is none."""
+        found = self._lists.get(number)
+        return None if found is None else found.token(self._clock.now(), self._home)
+
+    def changes(self, before: Connection, after: Connection) -> list[StatusRow]:
+        """The entries that say something else after a change of a connection."""
+        rows: list[StatusRow] = []
+        for side in SIDES:
+            old, new = before.door(side), after.door(side)
+            if _same(old, new):
+                continue
+            kept = {grant.id for grant in new.grants}
+            rows += [self._row(grant, None) for grant in old.grants if grant.id not in kept]
+            rows += [self._row(grant, new) for grant in new.grants]
+        return rows
+
+    def _row(self, grant: Grant, door: Door | None) -> StatusRow:
+        return {
+            "list_no": int(grant.uri.removeprefix(self._prefix)),
+            "idx": grant.idx,
+            "grant_id": grant.id,
+            "ended": 1 if door is None else 0,
+            "muted_until": 0 if door is None else muted_until(door, grant),
+            "expires_at": grant.exp * 1000,
+        }
+
+
+def _same(old: Door, new: Door) -> bool:
+    return old.grants == new.grants and old.mutes == new.mutes and old.settings.mute_ends == new.settings.mute_ends
+
+
+def muted_until(door: Door, grant: Grant) -> int:
+    """When (ms) the last mute ends that stops some of what the grant allows; 0 where none does (STATUS-4)."""
+    ends = [gate.mute_end(door, mute) for mute in door.mutes if _overlaps(mute.purposes, mute.channels, grant)]
+    return max((FOR_EVER if end is None else end for end in ends), default=0)
+
+
+def _overlaps(purposes: tuple[str, ...], channels: tuple[str, ...], grant: Grant) -> bool:
+    """Whether a mute takes away any of a grant: offline a part that is muted means no for the whole."""
+    if channels and not set(channels) & set(grant.channels):
+        return False
+    pairs = ((muted, granted) for muted in purposes for granted in grant.purposes)
+    return not purposes or any(covers(muted, granted) or covers(granted, muted) for muted, granted in pairs)

@@ -1,0 +1,180 @@
+"""The first schema.
+
+Times are integers: milliseconds since the epoch. Primary keys start with the connection where there is one, so that a
+distributed engine keeps what belongs together in one place. Counters are the server's own, never the engine's.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+TABLES = (
+    "meta",
+    "business_keys",
+    "businesses",
+    "status_entries",
+    "inbox",
+    "proposals",
+    "offers",
+    "events",
+    "acts",
+    "sides",
+    "agreements",
+    "connections",
+)
+
+
+def upgrade() -> None:
+    """Make the tables."""
+    _connections()
+    _acts_and_events()
+    _offers_and_proposals()
+    _news_and_status()
+    _businesses_and_meta()
+
+
+def downgrade() -> None:
+    """Take them away."""
+    for table in TABLES:
+        op.drop_table(table)
+
+
+def _text(name: str, *, key: bool = False, null: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, primary_key=key, nullable=null)
+
+
+def _number(name: str, *, key: bool = False, null: bool = False) -> sa.Column[int]:
+    # Without autoincrement=False an integer key would become the engine's own row number.
+    return sa.Column(name, sa.BigInteger, primary_key=key, nullable=null, autoincrement=False)
+
+
+def _cid(*, key: bool = False) -> sa.Column[str]:
+    return sa.Column("cid", sa.Text, sa.ForeignKey("connections.cid"), primary_key=key, nullable=False)
+
+
+def _bytes(name: str) -> sa.Column[bytes]:
+    return sa.Column(name, sa.LargeBinary, nullable=False)
+
+
+def _table(name: str, *columns: sa.Column[Any]) -> None:
+    op.create_table(name, *columns, sqlite_with_rowid=False)
+
+
+def _connections() -> None:
+    op.create_table(
+        "connections",
+        _text("cid", key=True),
+        _bytes("state"),
+        _number("at"),
+        _text("phase"),
+        _number("wake_at", null=True),
+    )
+    op.create_index(
+        "connections_wake_at",
+        "connections",
+        ["wake_at"],
+        sqlite_where=sa.text("wake_at IS NOT NULL"),
+        postgresql_where=sa.text("wake_at IS NOT NULL"),
+    )
+    op.create_table("agreements", _cid(key=True), _bytes("raw"), _text("opened"))
+    _table("sides", _cid(key=True), _text("side", key=True), _text("did"), _text("stream"))
+    op.create_index("sides_did", "sides", ["did"])
+    op.create_index("sides_stream", "sides", ["stream"])
+
+
+def _acts_and_events() -> None:
+    op.create_table(
+        "acts",
+        _cid(key=True),
+        _text("id", key=True),
+        _text("side"),
+        _text("chain"),
+        _number("seq"),
+        _text("raw"),
+        _bytes("salt"),
+        _number("accepted_at"),
+        _number("idx"),
+        _text("event"),
+    )
+    op.create_index("acts_id", "acts", ["id"])
+    op.create_table(
+        "events",
+        _cid(key=True),
+        _number("at", key=True),
+        _text("kind"),
+        _text("act", null=True),
+        _text("raw"),
+    )
+
+
+def _offers_and_proposals() -> None:
+    op.create_table(
+        "offers",
+        _text("short", key=True),
+        _text("hash"),
+        _text("iss"),
+        _text("raw"),
+        _number("expires_at"),
+        _text("uses"),
+        _number("used_at", null=True),
+    )
+    op.create_index("offers_iss", "offers", ["iss"])
+    op.create_index("offers_hash", "offers", ["hash"])
+    op.create_table(
+        "proposals",
+        _text("cid", key=True),
+        _text("offer"),
+        _text("first_did"),
+        _text("second_did"),
+        _bytes("raw"),
+        _number("countersign_by"),
+        _text("phase"),
+        _text("ended_by", null=True),
+        _text("reason", null=True),
+    )
+    op.create_index("proposals_offer", "proposals", ["offer"])
+
+
+def _news_and_status() -> None:
+    _table(
+        "inbox",
+        _text("stream", key=True),
+        _number("n", key=True),
+        _text("kind"),
+        _text("cid"),
+        _text("act", null=True),
+        _number("shown"),
+        _number("at", null=True),
+    )
+    _table(
+        "status_entries",
+        _number("list_no", key=True),
+        _number("idx", key=True),
+        _text("cid"),
+        _text("side"),
+        _number("reserved_at"),
+        _text("grant_id", null=True),
+        _number("ended"),
+        _number("muted_until"),
+        _number("expires_at"),
+    )
+    op.create_index("status_entries_cid", "status_entries", ["cid", "side"])
+
+
+def _businesses_and_meta() -> None:
+    op.create_table("businesses", _text("name", key=True), _text("did"), _number("created_at"))
+    op.create_index("businesses_did", "businesses", ["did"], unique=True)
+    op.create_table(
+        "business_keys",
+        _text("name", key=True),
+        _text("kid", key=True),
+        _text("multibase"),
+        _number("added_at"),
+    )
+    op.create_table("meta", _text("name", key=True), _text("value"))

@@ -1,0 +1,212 @@
+"""What one commit writes, row by row. The field names of `Batch` are the names of queries."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple, TypedDict
+
+
+class ConnectionRow(TypedDict):
+    """A connection's whole state."""
+
+    cid: str
+    state: bytes
+    at: int
+    phase: str
+    wake_at: int | None
+
+
+class SideRow(TypedDict):
+    """A side's name, and the stream it reads."""
+
+    cid: str
+    side: str
+    did: str
+    stream: str
+
+
+class ActRow(TypedDict):
+    """An accepted act or setting."""
+
+    cid: str
+    id: str
+    side: str
+    chain: str
+    seq: int
+    raw: str
+    salt: bytes
+    accepted_at: int
+    idx: int
+    event: str
+
+
+class EventRow(TypedDict):
+    """An event that is not an acceptance."""
+
+    cid: str
+    at: int
+    kind: str
+    act: str | None
+    raw: str
+
+
+class NewsRow(TypedDict):
+    """News in a stream."""
+
+    stream: str
+    n: int
+    kind: str
+    cid: str
+    act: str | None
+    shown: int
+    at: int | None
+
+
+class OfferRow(TypedDict):
+    """An offer to publish."""
+
+    short: str
+    hash: str
+    iss: str
+    raw: str
+    expires_at: int
+    uses: str
+
+
+class ProposalRow(TypedDict):
+    """A half-signed agreement to keep."""
+
+    cid: str
+    offer: str
+    first_did: str
+    second_did: str
+    raw: bytes
+    countersign_by: int
+
+
+class StatusRow(TypedDict):
+    """What a status entry says from now on."""
+
+    list_no: int
+    idx: int
+    grant_id: str
+    ended: int
+    muted_until: int
+    expires_at: int
+
+
+class ReservedRow(TypedDict):
+    """A status entry given out."""
+
+    list_no: int
+    idx: int
+    cid: str
+    side: str
+    reserved_at: int
+
+
+@dataclass(slots=True)
+class Batch:
+    """Everything that one transaction writes; the order of the fields is the order of writing."""
+
+    put_connection: list[ConnectionRow] = field(default_factory=list)
+    put_agreement: list[dict[str, Any]] = field(default_factory=list)
+    put_side: list[SideRow] = field(default_factory=list)
+    put_act: list[ActRow] = field(default_factory=list)
+    put_event: list[EventRow] = field(default_factory=list)
+    put_offer: list[OfferRow] = field(default_factory=list)
+    use_offer: list[dict[str, Any]] = field(default_factory=list)
+    put_proposal: list[ProposalRow] = field(default_factory=list)
+    end_proposal: list[dict[str, Any]] = field(default_factory=list)
+    reserve_index: list[ReservedRow] = field(default_factory=list)
+    put_status: list[StatusRow] = field(default_factory=list)
+    put_business: list[dict[str, Any]] = field(default_factory=list)
+    put_business_key: list[dict[str, Any]] = field(default_factory=list)
+    put_news: list[NewsRow] = field(default_factory=list)
+    put_meta: list[dict[str, str]] = field(default_factory=list)
+
+    def statements(self) -> list[tuple[str, list[Any]]]:
+        """(query, rows) of all that is to be written."""
+        return [(name, rows) for name in _ORDER if (rows := getattr(self, name))]
+
+    def is_empty(self) -> bool:
+        """Whether nothing but the unchanged counters would be written."""
+        return not any(getattr(self, name) for name in _ORDER if name != "put_meta")
+
+
+_ORDER = tuple(entry.name for entry in fields(Batch))
+
+
+class Offer(NamedTuple):
+    """A published offer."""
+
+    short: str
+    hash: str
+    iss: str
+    raw: str
+    expires_at: int
+    uses: str
+    used_at: int | None
+
+
+class Proposal(NamedTuple):
+    """A half-signed agreement; `phase` is waiting, declined, taken_back or opened."""
+
+    cid: str
+    offer: str
+    first_did: str
+    second_did: str
+    raw: bytes
+    countersign_by: int
+    phase: str
+    ended_by: str | None
+
+
+class Rival(NamedTuple):
+    """Another proposal on the same offer."""
+
+    cid: str
+    second_did: str
+    phase: str
+
+
+class StoredAct(NamedTuple):
+    """An accepted act; `delivered` is when a held message was let go (ms)."""
+
+    cid: str
+    side: str
+    chain: str
+    raw: str
+    event: str
+    delivered: int | None
+
+
+class News(NamedTuple):
+    """One row of a stream, with the texts that it names."""
+
+    n: int
+    kind: str
+    cid: str
+    shown: int
+    act: str | None
+    acceptance: str | None
+    event: str | None
+    agreement: bytes | None
+    half: bytes | None
+    reason: str | None
+    offer: str | None
+
+
+class Entry(NamedTuple):
+    """One given status entry: ended for good, muted until (ms, 0: not), expiring at (ms)."""
+
+    idx: int
+    ended: int
+    muted_until: int
+    expires_at: int
+
+
+class Reservation(NamedTuple):
+    """Whose a status index is, and the grant that used it."""
+
+    cid: str
+    side: str
+    grant_id: str | None

@@ -1,0 +1,263 @@
+"""The embedded store: one SQLite file in WAL mode.
+
+One connection writes, and it alone checkpoints: Python's SQLite can be as old as 3.40, in which two connections that
+checkpoint at the same time may corrupt the file. The others are opened read-only and cannot.
+
+Each duty is one hop to the connection's thread, however many statements it takes: a hop costs more than a row.
+"""
+
+import asyncio
+import itertools
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+from urllib.parse import quote
+
+import aiosql
+import aiosqlite
+
+from comity_server.store import migrations
+from comity_server.store.rows import (
+    Batch,
+    Entry,
+    News,
+    Offer,
+    Proposal,
+    Reservation,
+    Rival,
+    StoredAct,
+)
+
+READERS = 3
+CHECKPOINT_PAGES = 4000
+"""Pages of 4 KiB in the log before the writer copies them into the file."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+N = TypeVar("N", bound=NamedTuple)
+
+
+class StoreFailed(Exception):
+    """The store did not do what was asked, or it is unknown whether it did."""
+
+
+class _Connection(aiosqlite.Connection):
+    """An aiosqlite connection that can run several statements in one hop to its thread."""
+
+    async def run(self, duty: Callable[..., T], *arguments: object) -> T:
+        """`duty(raw connection, *arguments)`, in the connection's thread."""
+        result: T = await self._execute(duty, self._conn, *arguments)  # type: ignore[no-untyped-call]
+        return result
+
+
+def _queries() -> dict[str, str]:
+    text = files("comity_server.store").joinpath("queries.sql").read_text(encoding="utf-8")
+    loaded = aiosql.from_str(text, "sqlite3")
+    return {name: getattr(loaded, name).sql for name in loaded.available_queries if not name.endswith("_cursor")}
+
+
+SQL = _queries()
+
+
+class SqliteStore:
+    """The store in the file `path`. `open` makes one; `close` ends it."""
+
+    def __init__(self, writer: _Connection, readers: list[_Connection]) -> None:
+        self._writer = writer
+        self._readers = readers
+        self._turn = itertools.cycle(readers)
+
+    @classmethod
+    async def open(cls, path: Path) -> "SqliteStore":
+        """Open the file, made or brought to the current schema first. The caller holds the folder's lock."""
+        await asyncio.to_thread(_prepare, path)
+        writer = await _connect(path, "rw")
+        readers = [await _connect(path, "ro") for _ in range(READERS)]
+        return cls(writer, readers)
+
+    async def close(self) -> None:
+        """Close every connection, the writer last: it leaves a file without a log behind."""
+        for reader in self._readers:
+            await reader.close()
+        await self._writer.close()
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    async def commit(self, batch: Batch) -> None:
+        """Write all of the batch in one durable transaction. Raises StoreFailed, and then nothing is to be assumed."""
+        try:
+            await self._writer.run(_commit, batch.statements())
+        except sqlite3.Error as error:
+            raise StoreFailed(type(error).__name__) from error
+
+    # --- reading for a decision: by the writer's own connection, so nothing committed can be missed -----------------
+
+    async def states(self, cids: Iterable[str]) -> dict[str, bytes]:
+        """The stored states of those connections that exist."""
+        found = await self._writer.run(_each_value, SQL["get_state"], [{"cid": cid} for cid in cids])
+        return {row["cid"]: value for row, value in found}
+
+    async def acceptances(self, ids: Iterable[str]) -> dict[str, str]:
+        """The signed acceptances of those acts that were accepted."""
+        found = await self._writer.run(_each_value, SQL["get_acceptance"], [{"id": id_} for id_ in ids])
+        return {row["id"]: value for row, value in found}
+
+    async def reservations(self, places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Reservation]:
+        """Whose the (list, idx) places are, of those that were ever reserved."""
+        rows = [{"list_no": number, "idx": idx} for number, idx in places]
+        found = await self._writer.run(_each_row, SQL["get_reservation"], rows)
+        return {(row["list_no"], row["idx"]): Reservation(*value) for row, value in found}
+
+    async def offers_open(self, iss: str, now: int) -> int:
+        """How many offers of a party are open."""
+        count: int = await self._writer.run(_value, SQL["count_offers"], {"iss": iss, "now": now})
+        return count
+
+    async def rivals(self, offer: str, second_did: str, now: int, most: int) -> list[Rival]:
+        """Proposals on the offer that still count, for a new one by `second_did`."""
+        given = {"offer": offer, "second_did": second_did, "now": now, "most": most}
+        return [Rival(*row) for row in await self._writer.run(_rows, SQL["proposals_of_offer"], given)]
+
+    async def reserved_since(self, cid: str, side: str, since: int) -> int:
+        """How many indexes a side reserved after `since` (ms) and has not used."""
+        given = {"cid": cid, "side": side, "since": since}
+        count: int = await self._writer.run(_value, SQL["count_reserved"], given)
+        return count
+
+    async def meta(self) -> dict[str, str]:
+        """What the server remembers of itself."""
+        return dict(await self._writer.run(_rows, SQL["all_meta"], {}))
+
+    async def last_list(self) -> int:
+        """The number of the newest status list, 0 before the first index was reserved."""
+        return await self._writer.run(_value, SQL["count_lists"], {}) or 0
+
+    async def entries(self, list_no: int) -> list[Entry]:
+        """The given entries of a status list."""
+        return [Entry(*row) for row in await self._writer.run(_rows, SQL["entries_of_list"], {"list_no": list_no})]
+
+    async def business_keys(self) -> list[tuple[str, str, str, str]]:
+        """(name, did, kid, multibase) of every hosted business's keys."""
+        return await self._writer.run(_rows, SQL["business_keys"], {})
+
+    # --- reading for an answer --------------------------------------------------------------------------------------
+
+    async def due(self, now: int, most: int) -> list[str]:
+        """Connections in which something is to be released at `now` (ms)."""
+        return [row[0] for row in await self._read(_rows, "due_connections", now=now, most=most)]
+
+    async def next_wake(self) -> int | None:
+        """When (ms) `due` will next name one."""
+        at: int | None = await self._read(_value, "next_wake")
+        return at
+
+    async def state(self, cid: str) -> bytes | None:
+        """The stored state of a connection."""
+        blob: bytes | None = await self._read(_value, "get_state", cid=cid)
+        return blob
+
+    async def agreement(self, cid: str) -> tuple[bytes, str] | None:
+        """(agreement, opened event) of a connection."""
+        row: tuple[bytes, str] | None = await self._read(_row, "get_agreement", cid=cid)
+        return row
+
+    async def offer(self, short: str) -> Offer | None:
+        """A published offer, whatever became of it."""
+        row = await self._read(_row, "get_offer", short=short)
+        return None if row is None else Offer(*row)
+
+    async def proposal(self, cid: str) -> Proposal | None:
+        """A half-signed agreement, whatever became of it."""
+        row = await self._read(_row, "get_proposal", cid=cid)
+        return None if row is None else Proposal(*row)
+
+    async def act(self, id_: str) -> StoredAct | None:
+        """An accepted act."""
+        row = await self._read(_row, "get_act", id=id_)
+        return None if row is None else StoredAct(*row)
+
+    async def stream_of(self, did: str) -> str | None:
+        """The stream that the party `did` reads; None for a name that was replaced by a later one."""
+        known: str | None = await self._read(_value, "stream_of", did=did)
+        if known is not None:
+            return known
+        return None if await self._read(_value, "renamed", did=did) is not None else did
+
+    async def news(self, stream: str, after: int, most: int) -> list[News]:
+        """What came into a stream after the row `after`, oldest first."""
+        rows = await self._read(_rows, "news_after", stream=stream, after=after, most=most)
+        return [News(*row) for row in rows]
+
+    async def _read(self, duty: Callable[..., Any], query: str, **given: object) -> Any:
+        try:
+            return await next(self._turn).run(duty, SQL[query], given)
+        except sqlite3.Error as error:
+            raise StoreFailed(type(error).__name__) from error
+
+
+def _prepare(path: Path) -> None:
+    # Before anything is in it; SQLite gives its log the same mode.
+    path.touch(mode=0o600)
+    migrations.bring_up_to_date(path)
+
+
+async def _connect(path: Path, mode: str) -> _Connection:
+    uri = f"file:{quote(str(path))}?mode={mode}"
+
+    def connector() -> sqlite3.Connection:
+        raw = sqlite3.connect(uri, uri=True, isolation_level=None, cached_statements=256)
+        raw.execute("PRAGMA busy_timeout = 5000")
+        raw.execute("PRAGMA cache_size = -8000")
+        if mode == "ro":
+            raw.execute("PRAGMA query_only = ON")
+            raw.execute("PRAGMA wal_autocheckpoint = 0")
+            return raw
+        raw.execute("PRAGMA journal_mode = WAL")
+        # An answer promises that the act survives a power cut; NORMAL would keep it in the page cache of the system.
+        raw.execute("PRAGMA synchronous = FULL")
+        # What is deleted is overwritten, so that erased texts cannot be read out of free pages.
+        raw.execute("PRAGMA secure_delete = ON")
+        raw.execute("PRAGMA foreign_keys = ON")
+        raw.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        return raw
+
+    opened = _Connection(connector, 64)
+    await opened
+    return opened
+
+
+def _commit(raw: sqlite3.Connection, statements: list[tuple[str, list[Any]]]) -> None:
+    try:
+        raw.execute("BEGIN IMMEDIATE")
+        for name, rows in statements:
+            raw.executemany(SQL[name], rows)
+        raw.execute("COMMIT")
+    except BaseException:
+        # After a failed COMMIT the transaction may still be open, or be gone.
+        if raw.in_transaction:
+            raw.execute("ROLLBACK")
+        raise
+
+
+def _rows(raw: sqlite3.Connection, sql: str, given: dict[str, Any]) -> list[Any]:
+    return raw.execute(sql, given).fetchall()
+
+
+def _row(raw: sqlite3.Connection, sql: str, given: dict[str, Any]) -> Any:
+    return raw.execute(sql, given).fetchone()
+
+
+def _value(raw: sqlite3.Connection, sql: str, given: dict[str, Any]) -> Any:
+    row = raw.execute(sql, given).fetchone()
+    return None if row is None else row[0]
+
+
+def _each_row(raw: sqlite3.Connection, sql: str, many: list[dict[str, Any]]) -> list[tuple[dict[str, Any], Any]]:
+    found = ((given, raw.execute(sql, given).fetchone()) for given in many)
+    return [(given, row) for given, row in found if row is not None]
+
+
+def _each_value(raw: sqlite3.Connection, sql: str, many: list[dict[str, Any]]) -> list[tuple[dict[str, Any], Any]]:
+    return [(given, row[0]) for given, row in _each_row(raw, sql, many)]
