@@ -1,0 +1,43 @@
+"""The SDK: wallets of people and businesses over HTTP.
+
+    from comity.client import Wallet
+
+`Wallet` is one file with keys and connections, `Party` the other side of one connection. Errors are those of
+`comity.errors`, and here `NotOpen`, `Blocked` and `WalletFileError`.
+"""
+
+from comity.client.connecting import own_terms
+from comity.client.core import Blocked, NotOpen
+from comity.client.favour import Favour
+from comity.client.over_aiohttp import over_aiohttp
+from comity.client.party import Party
+from comity.client.shown import Proposal, ShownOffer
+from comity.client.told import Message, News, Timeline, Token, Told
+from comity.client.transport import Request, Response, Send, Stream, Streaming, Transport
+from comity.client.wallet import Wallet
+from comity.client.wallet_file import WalletFileError, new_identity
+
+__all__ = [
+    "Blocked",
+    "Favour",
+    "Message",
+    "News",
+    "NotOpen",
+    "Party",
+    "Proposal",
+    "Request",
+    "Response",
+    "Send",
+    "ShownOffer",
+    "Stream",
+    "Streaming",
+    "Timeline",
+    "Token",
+    "Told",
+    "Transport",
+    "Wallet",
+    "WalletFileError",
+    "new_identity",
+    "over_aiohttp",
+    "own_terms",
+]

@@ -1,0 +1,121 @@
+"""What only the other side may read: bodies as compact JWE, ECDH-ES+A256KW with A256GCM (spec/act.md,
+bodies).
+
+The recipient's key is the X25519 form of an Ed25519 key, or what a did:web publishes as `keyAgreement`.
+The `apv` of the header is the `cid`, so that whoever sees a body in passing cannot put it into an act of
+his own connection with the same business and be answered with what it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import base58
+from nacl import bindings
+
+from comity.encoding import MAX_BODY, b64u_decode, b64u_encode, dump_json, parse_object
+from comity.errors import Malformed
+from comity.keys import SigningKey, did_of_kid
+
+if TYPE_CHECKING:
+    from joserfc.jwe import JWERegistry
+    from joserfc.jwk import OKPKey
+
+_ALG, _ENC = "ECDH-ES+A256KW", "A256GCM"
+_X25519_MULTICODEC = b"\xec\x01"
+MAX_TEXT = 30_000
+"""Bytes of a body in clear: what still fits into an act after two layers of base64."""
+
+
+@dataclass(frozen=True, slots=True)
+class BodyKey:
+    """A public X25519 key that bodies may be sealed to, under its name."""
+
+    kid: str
+    raw: bytes
+
+
+def seal_body(body: Mapping[str, Any], cid: str, to: BodyKey) -> str:
+    """The body as a compact JWE that only the holder of `to` can open. Raises Malformed when it is too long."""
+    from joserfc import jwe
+
+    plain = dump_json(dict(body))
+    if len(plain) > MAX_TEXT:
+        raise Malformed(f"a body has at most {MAX_TEXT} bytes")
+    header = {"alg": _ALG, "enc": _ENC, "kid": to.kid, "apv": cid}
+    return jwe.encrypt_compact(header, plain, _okp(to.raw), registry=_registry())
+
+
+def open_body(text: str, cid: str, key: SigningKey) -> dict[str, Any]:
+    """What the other side wrote. Raises Malformed when it is not for this key or not for this connection."""
+    from joserfc import errors, jwe
+
+    if len(text) > MAX_BODY:
+        raise Malformed("a body is too long")
+    try:
+        head = parse_object(b64u_decode(text.partition(".")[0]), limit=2048)
+        _check_head(head, cid)
+        # The sender's key is a point that an attacker chooses: libsodium is asked whether it is one at all.
+        bindings.crypto_scalarmult(key.x25519(), b64u_decode(head["epk"]["x"]))
+        opened = jwe.decrypt_compact(
+            text, _okp(bindings.crypto_scalarmult_base(key.x25519()), key.x25519()), registry=_registry()
+        )
+    except (errors.JoseError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise Malformed("a body that this key does not open") from error
+    return dict(parse_object(opened.plaintext or b""))
+
+
+def _check_head(head: Mapping[str, Any], cid: str) -> None:
+    epk = head.get("epk")
+    if head.get("alg") != _ALG or head.get("enc") != _ENC or head.get("apv") != cid:
+        raise Malformed("a body sealed for something else")
+    if not isinstance(epk, dict) or epk.get("kty") != "OKP" or epk.get("crv") != "X25519":
+        raise Malformed("a body without a sender's key")
+
+
+def body_keys_of_document(did: str, document: Mapping[str, Any]) -> list[BodyKey]:
+    """The X25519 keys that a DID document lists for encryption (keyAgreement, Multikey). Raises Malformed."""
+    listed = document.get("keyAgreement")
+    if not isinstance(listed, Sequence) or isinstance(listed, str) or len(listed) > 64:
+        raise Malformed("the document lists no key for encryption")
+    keys = []
+    for method in listed:
+        if not isinstance(method, dict):
+            continue
+        kid, text = method.get("id"), method.get("publicKeyMultibase")
+        if not isinstance(kid, str) or not isinstance(text, str) or did_of_kid(kid) != did:
+            continue
+        raw = _multibase(text)
+        if raw is not None:
+            keys.append(BodyKey(kid, raw))
+    return keys
+
+
+def _multibase(text: str) -> bytes | None:
+    if not text.startswith("z6LS") or len(text) > 60:
+        return None
+    try:
+        decoded = base58.b58decode(text[1:])
+    except ValueError:
+        return None
+    return decoded[2:] if len(decoded) == 34 and decoded.startswith(_X25519_MULTICODEC) else None
+
+
+def _okp(public: bytes, private: bytes | None = None) -> OKPKey:
+    from joserfc.jwk import OKPKey
+
+    members: dict[str, str | list[str]] = {"kty": "OKP", "crv": "X25519", "x": b64u_encode(public)}
+    if private is not None:
+        members["d"] = b64u_encode(private)
+    return OKPKey.import_key(members)
+
+
+@cache
+def _registry() -> JWERegistry:
+    # Imported at the first body: joserfc brings `cryptography`, which start-up does without.
+    from joserfc.jwe import JWERegistry
+
+    return JWERegistry(algorithms=[_ALG, _ENC])

@@ -1,0 +1,271 @@
+"""How a connection begins: offers made and looked at, halves signed, countersigned, declined and taken back.
+
+Keys and texts are on disk before they are sent, so a kill in between leaves nothing signed by a lost key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from comity import jws
+from comity.agreement import (
+    COUNTERSIGN_WITHIN,
+    Agreement,
+    PartyKey,
+    countersign,
+    fits_offer,
+    half_sign,
+    open_half,
+)
+from comity.client.core import Blocked, Core, NotOpen
+from comity.client.kept import Link, Offered, Proposed
+from comity.client.shown import ShownOffer
+from comity.errors import Contradiction, Malformed, Refused
+from comity.keys import PublicKey, Signer, did_of_host, is_pairwise, key_of_kid
+from comity.offer import (
+    OFFER_TYP,
+    Offer,
+    OfferedTerms,
+    SignedOffer,
+    Terms,
+    open_offer,
+    read_link,
+    seal_offer,
+    text_hash,
+)
+from comity.words import DAY
+
+AnyTerms = OfferedTerms | Terms
+
+
+def own_terms(id: str, version: str, lang: str, text: str) -> OfferedTerms:
+    """An agreement by its text, as a business writes it itself."""
+    return OfferedTerms(id=id, version=version, lang=lang, sha256=text_hash(text), text=text)
+
+
+# --- offers ---
+
+
+async def find_key(core: Core, raw: str | bytes, typ: str) -> PublicKey | None:
+    """The key that a text names: a did:key's own, or what its did:web publishes."""
+    kid = jws.split(raw, {typ}).header.kid
+    return key_of_kid(kid) or await core.resolver.key(kid)
+
+
+async def read_offer(core: Core, raw: str) -> SignedOffer:
+    """The offer in a text. Raises Contradiction."""
+    try:
+        key = await find_key(core, raw, OFFER_TYP)
+        return open_offer(raw, lambda kid: key)
+    except Refused as fault:
+        raise Contradiction(f"an offer that is none: {fault}", (raw,)) from None
+
+
+async def look(core: Core, link: str) -> ShownOffer:
+    """Fetches the offer behind a link and holds it against the link's hash. Raises Refused("not_found")."""
+    origin, short, offer_hash = read_link(link)
+    home = core.home(did_of_host(origin.partition("://")[2]))
+    if home.base != origin:
+        raise Malformed("not a link to an offer: https only")
+    raw = await home.offer(short)
+    signed = await read_offer(core, raw)
+    if signed.hash != offer_hash:
+        raise Contradiction("the server shows another offer than the link names", (raw, link))
+    if signed.offer.home != home.did:
+        raise Contradiction("the offer belongs to another server", (raw, link))
+    if core.seconds() >= signed.offer.exp:
+        raise Refused("not_found", "the offer has expired")
+    return shown(core, signed)
+
+
+def shown(core: Core, signed: SignedOffer) -> ShownOffer:
+    """The offer with what a person should know about it."""
+    offer = signed.offer
+    blocked = offer.iss in core.kept.file.table("blocked")
+    return ShownOffer(signed, operator_is(offer.operator, offer.iss, offer.name), blocked)
+
+
+def operator_is(operator: str, did: str, name: str | None) -> bool:
+    """Whether an operator, named by its DID or by its name, is this party."""
+    return operator == did or (name is not None and operator.casefold() == name.casefold())
+
+
+async def make_offer(
+    core: Core,
+    home_did: str,
+    agreements: Sequence[AnyTerms],
+    purposes: Iterable[str],
+    *,
+    use: Literal["one", "many"] | None,
+    days: float,
+    channels: Iterable[str] | None,
+    name: str | None,
+    to: str | None,
+) -> SignedOffer:
+    """Signs and publishes an offer. Raises Refused, Malformed."""
+    signer, entries = core.own_signer()
+    about = await core.home(home_did).well_known()
+    now = core.seconds()
+    members: dict[str, Any] = {
+        "v": 1,
+        "iss": signer.did,
+        "iat": now,
+        "exp": now + int(days * DAY),
+        "nonce": core.nonce(),
+        "home": home_did,
+        "operator": about.operator,
+        "agreements": tuple(_offered(terms) for terms in agreements),
+        "purposes": tuple(purposes),
+        "use": use or ("one" if is_pairwise(signer.did) else "many"),
+        "channels": None if channels is None else tuple(channels),
+        "name": name or core.me.name,
+        "to": to,
+    }
+    signed = seal_offer(_valid(Offer, members), signer)
+    await core.resolver.home_keys(home_did)
+    await core.kept.keep(*entries, ("offers", signed.hash, Offered(signed.raw, signer.kid)))
+    answer = await core.home(home_did).publish(signed.raw)
+    if (answer.offer, answer.id, answer.link) != (signed.hash, signed.short, signed.link()):
+        raise Contradiction("the server names another offer", (signed.raw, answer.model_dump_json()))
+    return signed
+
+
+def _offered(terms: AnyTerms) -> OfferedTerms:
+    return terms if isinstance(terms, OfferedTerms) else OfferedTerms(**terms.model_dump())
+
+
+def _valid(model: Any, members: Mapping[str, Any]) -> Any:
+    try:
+        return model.model_validate({name: value for name, value in members.items() if value is not None})
+    except ValidationError as fault:
+        told = tuple((f"/{'/'.join(map(str, it['loc']))}", it["msg"]) for it in fault.errors(include_url=False))
+        raise Malformed(told[0][1] if told else "not valid", errors=told) from None
+
+
+# --- the accepter ---
+
+
+def chosen_terms(offer: Offer, terms: str | int | AnyTerms | None) -> Terms:
+    """One of the offered agreements, by place or id, or another one in their place."""
+    if isinstance(terms, Terms):
+        return terms.terms() if isinstance(terms, OfferedTerms) else terms
+    if isinstance(terms, str):
+        found = next((it for it in offer.agreements if it.id == terms), None)
+        if found is None:
+            raise Malformed("the offer does not name those terms")
+        return found.terms()
+    return offer.agreements[terms or 0].terms()
+
+
+async def sign_half(core: Core, shown_offer: ShownOffer, terms: Terms, days: float) -> Link:
+    """Signs the accepter's half and hands it in. Raises Blocked, Refused."""
+    signed = shown_offer.signed
+    if shown_offer.blocked:
+        raise Blocked(f"{shown_offer.did} is blocked in this wallet")
+    signer, entries = core.own_signer()
+    now = core.seconds()
+    members = {
+        "v": 1,
+        "offer": signed.hash,
+        "offerer": PartyKey(did=signed.offer.iss, kid=signed.kid, key=signed.key.multibase),
+        "accepter": PartyKey.of(signer),
+        "terms": terms,
+        "operator": signed.offer.operator,
+        "home": signed.offer.home,
+        "nonce": core.nonce(),
+        "iat": now,
+        "countersign_by": now + min(int(days * DAY), COUNTERSIGN_WITHIN),
+    }
+    half = half_sign(_valid(Agreement, members), signer)
+    link = Link(
+        cid=half.cid,
+        side="second",
+        home=signed.offer.home,
+        kid=signer.kid,
+        other=signed.offer.iss,
+        proposed_at=core.clock(),
+        agreement=half.raw.decode(),
+        offer=signed.raw,
+        name=signed.offer.name,
+    )
+    await core.resolver.home_keys(link.home)
+    await core.kept.keep(*entries, ("links", link.cid, link))
+    try:
+        answer = await core.home(link.home).propose(signed.short, half.raw)
+    except Refused as refused:
+        await core.kept.keep(("links", link.cid, None))
+        raise refused
+    if answer.cid != half.cid:
+        raise Contradiction("the server names another agreement", (half.raw.decode(), answer.cid))
+    return link
+
+
+# --- the offerer ---
+
+
+async def check_proposal(core: Core, raw: bytes, cid: str | None) -> tuple[Proposed, str]:
+    """Somebody's half, if it is one on an own offer. Raises Contradiction: the server ought to have refused it."""
+    try:
+        half = open_half(raw)
+    except Refused as fault:
+        raise Contradiction(f"a proposal that is none: {fault}", (raw.decode("utf-8", "replace"),)) from None
+    offered = core.kept.get("offers", half.agreement.offer, Offered)
+    if offered is None or half.cid != cid:
+        raise Contradiction("a proposal on no offer of this wallet", (raw.decode(),))
+    signed = own_offer(core, offered)
+    if not fits_offer(half.agreement, signed):
+        raise Contradiction("a proposal that does not fit the offer", (raw.decode(), signed.raw))
+    accepter = half.agreement.accepter
+    if not is_pairwise(accepter.did):
+        published = await core.resolver.key(accepter.kid)
+        if published is None or published.multibase != accepter.key:
+            raise Contradiction("a proposal under a key that its party does not publish", (raw.decode(),))
+    return Proposed(half.raw.decode(), half.agreement.offer, core.clock()), half.cid
+
+
+def own_offer(core: Core, offered: Offered) -> SignedOffer:
+    """An offer of this wallet, opened."""
+    key = core.signer(offered.kid).key.public
+    return open_offer(offered.raw, {offered.kid: key}.get)
+
+
+async def sign_whole(core: Core, proposed: Proposed) -> tuple[Link, str]:
+    """Countersigns and hands in; the link and the `opened` event. Raises Refused."""
+    half = open_half(proposed.half.encode())
+    if half.agreement.accepter.did in core.kept.file.table("blocked"):
+        raise Blocked(f"{half.agreement.accepter.did} is blocked in this wallet")
+    offered = core.kept.get("offers", proposed.offer, Offered)
+    if offered is None:
+        raise NotOpen("the offer is not this wallet's")
+    signed = own_offer(core, offered)
+    signer: Signer = core.signer(offered.kid)
+    whole = countersign(half, signer)
+    link = Link(
+        cid=whole.cid,
+        side="first",
+        home=signed.offer.home,
+        kid=signer.kid,
+        other=half.agreement.accepter.did,
+        proposed_at=proposed.at,
+        agreement=whole.raw.decode(),
+        whole=True,
+        offer=signed.raw,
+    )
+    await core.kept.keep(("links", link.cid, link))
+    return link, await hand_in(core, link)
+
+
+async def hand_in(core: Core, link: Link) -> str:
+    """Sends the whole agreement; after a kill, once more. The text of the `opened` event."""
+    try:
+        answer = await core.home(link.home).countersign(link.cid, link.agreement.encode())
+    except Refused as refused:
+        if refused.code == "not_found":
+            await core.kept.keep(("links", link.cid, None), ("proposals", link.cid, None))
+        raise
+    if answer.cid != link.cid:
+        raise Contradiction("the server names another agreement", (link.agreement, answer.event))
+    return answer.event

@@ -1,0 +1,89 @@
+"""What everything in a wallet shares: its file, its keys, its servers, its clock."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+from comity.client.home import Clock, Home, Randomness
+from comity.client.kept import Kept, Me
+from comity.client.resolver import Resolver
+from comity.client.transport import Transport
+from comity.encoding import b64u_decode, b64u_encode
+from comity.errors import ComityError
+from comity.hours import ZoneRules
+from comity.keys import Signer, SigningKey
+
+
+class NotOpen(ComityError):
+    """The connection is not open (yet): proposed, declined, taken back, or never answered in time."""
+
+
+class Blocked(ComityError):
+    """The wallet's own rule: nothing more from this party."""
+
+
+class Core:
+    """The wallet's file, keys and servers; made by `Wallet`, used by its parts."""
+
+    def __init__(
+        self,
+        kept: Kept,
+        transport: Transport,
+        zones: ZoneRules,
+        clock: Clock | None = None,
+        randomness: Randomness | None = None,
+    ) -> None:
+        self.kept = kept
+        self.transport = transport
+        self.zones = zones
+        self.clock: Callable[[], int] = clock or (lambda: time.time_ns() // 1_000_000)
+        self.randomness: Callable[[int], bytes] = randomness or os.urandom
+        self.resolver = Resolver(transport, kept)
+        self.me = kept.get("me", "me", Me) or Me()
+        self._homes: dict[str, Home] = {}
+
+    def home(self, did: str) -> Home:
+        """The home server of that name."""
+        if did not in self._homes:
+            self.resolver.knows_home(did)
+            self._homes[did] = Home(did, self.transport, self.clock, self.randomness)
+        return self._homes[did]
+
+    def seconds(self) -> int:
+        """The time in whole seconds."""
+        return self.clock() // 1000
+
+    def nonce(self) -> str:
+        """A fresh nonce."""
+        return b64u_encode(self.randomness(18))
+
+    def fresh_key(self) -> tuple[Signer, tuple[str, str, object]]:
+        """A new did:key, and the entry that keeps it: to be written before the key is used."""
+        signer = Signer.of_did_key(SigningKey(self.randomness(32)))
+        return signer, key_entry(signer)
+
+    def signer(self, kid: str) -> Signer:
+        """The private key of that name. Raises ComityError when this wallet does not hold it."""
+        seed = self.kept.get("keys", kid, str)
+        if seed is None:
+            raise ComityError(f"this wallet does not hold the key {kid}")
+        return Signer(kid, SigningKey(b64u_decode(seed)))
+
+    def own_signer(self) -> tuple[Signer, tuple[tuple[str, str, object], ...]]:
+        """The key to connect with: a business's own, a fresh one for a person, with what must be kept for it."""
+        if self.me.kid is not None:
+            return self.signer(self.me.kid), ()
+        signer, entry = self.fresh_key()
+        return signer, (entry,)
+
+    async def contradicted(self, claim: str, evidence: tuple[str, ...]) -> None:
+        """Keeps what a server said against its own or somebody's signature: it may be needed."""
+        at = self.clock()
+        await self.kept.keep(("evidence", f"{at:015d}", {"at": at, "claim": claim, "evidence": evidence}))
+
+
+def key_entry(signer: Signer) -> tuple[str, str, object]:
+    """How a private key is kept."""
+    return "keys", signer.kid, b64u_encode(signer.key.seed)

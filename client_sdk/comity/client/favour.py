@@ -1,0 +1,80 @@
+"""Favours: asked by one side, answered, done and thanked for; the etiquette is the protocol's (spec: Favours)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Literal
+
+from comity import favours
+from comity.acts import Ask
+from comity.client.ledger import Line
+from comity.errors import ComityError
+from comity.words import other
+
+if TYPE_CHECKING:
+    from comity.client.party import Party
+
+
+class Favour:
+    """One ask, of either side. `mine` says who asked."""
+
+    def __init__(self, party: Party, line: Line) -> None:
+        if line.act is None or not isinstance(line.act.payload, Ask):
+            raise ComityError("that is not an ask")
+        self._party = party
+        self.id = line.act.id
+        self.kind = line.act.payload.kind
+        self.effort = line.act.payload.effort
+        self.by = line.act.payload.by
+        self.asked_at = line.at
+        self.mine = line.act.kid in party.own_kids()
+        self.body = party.body_of(line.act)
+
+    @property
+    def text(self) -> str | None:
+        """What was asked for, in words; None where it cannot be read."""
+        return None if self.body is None else self.body.get("text")
+
+    @property
+    def in_return(self) -> str | None:
+        """What is offered in return, in words."""
+        return None if self.body is None else self.body.get("in_return")
+
+    @property
+    def status(self) -> favours.AskStatus:
+        """`asked`, `promised`, `refused`, `not_now`, `done`, `thanked`, or by time alone `lapsed` or `broken`; `none`
+        once a later ask took its place or the connection ended."""
+        side = self._party.side if self.mine else other(self._party.side)
+        ask = self._party.state.door(side).ask
+        if ask is None or ask.id != self.id:
+            return "none"
+        return favours.status(ask, self._party.now())
+
+    async def answer(self, answer: Literal["yes", "no", "not_now"], text: str | None = None) -> None:
+        """Says yes, no or not now to what the other side asked. No reason is needed."""
+        await self._party.answer(self, answer, text)
+
+    async def done(self) -> None:
+        """Says that the favour the other side asked for is done."""
+        await self._party.done(self)
+
+    async def thank(self, text: str | None = None) -> None:
+        """Thanks for the favour that the other side did."""
+        await self._party.thank(self, text)
+
+    async def answered(self, timeout: float = 60.0) -> favours.AskStatus:  # noqa: ASYNC109
+        """Waits until an own ask is no longer just asked, and returns its status. Raises TimeoutError."""
+        async with asyncio.timeout(timeout):
+            while self.status == "asked":
+                await self._party.sync(wait=min(timeout, 20.0))
+            return self.status
+
+    def __repr__(self) -> str:
+        return f"Favour({self.kind}, {self.status}, {'mine' if self.mine else 'theirs'})"
+
+
+def body(text: str | None, **more: Any) -> dict[str, Any] | None:
+    """A body with its text and what else there is; None for none at all."""
+    members = {"text": text, **more}
+    present = {name: value for name, value in members.items() if value is not None}
+    return present or None

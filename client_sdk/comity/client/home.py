@@ -1,0 +1,284 @@
+"""The routes of one home server, as calls: one request each, and nothing believed that is not of this
+protocol.
+
+What an answer *means* is checked by those who asked (`ledger`, `party`, `wallet`); here it is checked
+that it is an answer: the media type, the members, and, for a refusal, a code with the status and title
+that belong to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+
+from comity import wire
+from comity.client.transport import Request, Response, Streaming, Transport, send_again
+from comity.encoding import b64u_encode, parse_object
+from comity.errors import CODES, Contradiction, Malformed, Refused, Unreachable
+from comity.keys import Signer, did_web_base
+from comity.status import STATUS_LIST_TYPE
+from comity.words import Model, read_model
+
+M = TypeVar("M", bound=Model)
+
+Clock = Callable[[], int]
+"""The time in ms since the epoch."""
+Randomness = Callable[[int], bytes]
+
+_MOST = 8 * 1024 * 1024
+_AWAY = frozenset({"overloaded", "rate_limited", "internal", "too_slow"})
+"""Refusals that say nothing about what was sent: it may be sent again as it is."""
+
+
+class Home:
+    """One home server, by its did:web. Reads are signed by whoever asks."""
+
+    def __init__(self, did: str, transport: Transport, clock: Clock, randomness: Randomness) -> None:
+        self.did = did
+        self.base = did_web_base(did)
+        self._transport = transport
+        self._clock = clock
+        self._randomness = randomness
+
+    # --- connecting ---
+
+    async def publish(self, offer: str) -> wire.Published:
+        """`POST /v1/offers`."""
+        response = await self._again("POST", wire.OFFERS, body=offer.encode(), kind=wire.JWT)
+        return _model(wire.Published, response, 201)
+
+    async def offer(self, short: str) -> str:
+        """`GET /v1/offers/{id}`: the text of an offer. Raises Refused("not_found")."""
+        response = await self._again("GET", f"{wire.OFFERS}/{short}")
+        return _text(response, wire.JWT)
+
+    async def propose(self, short: str, half: bytes) -> wire.Proposed:
+        """`POST /v1/offers/{id}/agreements`: the accepter's half."""
+        response = await self._again("POST", f"{wire.OFFERS}/{short}/agreements", body=half, kind=wire.JSON)
+        return _model(wire.Proposed, response, 202)
+
+    async def countersign(self, cid: str, agreement: bytes) -> wire.OpenedAnswer:
+        """`PUT /v1/agreements/{cid}`: both halves."""
+        response = await self._again("PUT", f"{wire.AGREEMENTS}/{cid}", body=agreement, kind=wire.JSON)
+        return _model(wire.OpenedAnswer, response, 200)
+
+    async def decline(self, cid: str, signer: Signer, reason: str | None, silent: bool) -> None:
+        """`DELETE /v1/agreements/{cid}`: the offerer declines, the accepter takes its half back."""
+        body = wire.Decline(reason=reason, silent=silent).to_json()
+        response = await self._again("DELETE", f"{wire.AGREEMENTS}/{cid}", body=body, kind=wire.JSON, signer=signer)
+        if response.status != 204 or response.body:
+            raise _strange(response, "not the answer to a decline")
+
+    # --- acts ---
+
+    async def act(self, raw: str) -> wire.Acceptance:
+        """`POST /v1/acts` with one act. Raises Refused; Unreachable while it is not known what became of it."""
+        return _model(wire.Acceptance, await self._again("POST", wire.ACTS, body=raw.encode(), kind=wire.JWT), 200)
+
+    async def acts(self, raws: Sequence[str]) -> list[wire.Acceptance | Refused | Unreachable]:
+        """`POST /v1/acts` with several: one answer for each, in order."""
+        body = "".join(f"{raw}\n" for raw in raws).encode()
+        response = await self._again("POST", wire.ACTS, body=body, kind=wire.JSON_LINES)
+        _expect(response, 200, wire.JSON_LINES)
+        lines = response.body.splitlines()
+        if len(lines) != len(raws):
+            raise _strange(response, "not one answer for each act")
+        return [_one_of_many(line) for line in lines]
+
+    async def reserve(self, cid: str, signer: Signer) -> wire.Reserved:
+        """`POST /v1/status/indexes`: a status index for a grant."""
+        body = wire.ReserveIndex(cid=cid).to_json()
+        # Not repeated: a second try would reserve a second index.
+        response = await self._once("POST", wire.STATUS_INDEXES, body=body, kind=wire.JSON, signer=signer)
+        return _model(wire.ReservedAnswer, response, 201).status_list
+
+    # --- reading ---
+
+    async def connection(self, cid: str, signer: Signer) -> tuple[wire.ConnectionAnswer, str]:
+        """`GET /v1/connections/{cid}`, and its text for evidence."""
+        response = await self._again("GET", f"{wire.CONNECTIONS}/{cid}", signer=signer)
+        return _model(wire.ConnectionAnswer, response, 200), _shown(response)
+
+    async def act_answer(self, act: str, signer: Signer) -> wire.ActAnswer:
+        """`GET /v1/acts/{hash}`: the acceptance of an act, and the act where the reader may have it."""
+        return _model(wire.ActAnswer, await self._again("GET", f"{wire.ACTS}/{act}", signer=signer), 200)
+
+    async def inbox(self, signer: Signer, cursor: str | None, wait: int = 0) -> wire.Page:
+        """`GET /v1/inbox`: the next page; with `wait` (s) a page without items comes only after that time."""
+        query = f"?wait={wait}" + (f"&cursor={cursor}" if cursor else "")
+        response = await self._again("GET", wire.INBOX + query, signer=signer, timeout=30.0 + wait)
+        return _model(wire.Page, response, 200)
+
+    async def stream(self, signer: Signer, cursor: str | None) -> AsyncGenerator[wire.Item, None]:
+        """`GET /v1/inbox` as an event stream: items as they come, until the server or the caller hangs up."""
+        request = self._request("GET", wire.INBOX, signer=signer, timeout=120.0)
+        headers = {**request.headers, "accept": wire.EVENT_STREAM}
+        if cursor:
+            headers["last-event-id"] = cursor
+        if self._transport.stream is None:
+            raise Unreachable("this transport has no streams")
+        async with self._transport.stream(Request("GET", request.url, headers, timeout=120.0)) as answer:
+            if answer.status != 200 or not answer.headers.get("content-type", "").startswith(wire.EVENT_STREAM):
+                raise await _not_a_stream(answer)
+            async for data, cursor_of_it in _server_sent(answer.lines):
+                item = read_answer(wire.Item, data)
+                if item.cursor != cursor_of_it:
+                    raise Contradiction("an item comes under another cursor than its own", (data.decode(),))
+                yield item
+
+    async def status_list(self, uri: str) -> str:
+        """The status list token that a grant names."""
+        if not uri.startswith(f"{self.base}/"):
+            raise Contradiction("a status list that the home server does not serve", (uri,))
+        return _text(await self._again("GET", uri.removeprefix(self.base)), STATUS_LIST_TYPE)
+
+    async def well_known(self) -> wire.WellKnown:
+        """`GET /.well-known/comity`. Raises Contradiction when it names another server."""
+        answer = _model(wire.WellKnown, await self._again("GET", wire.WELL_KNOWN), 200)
+        if answer.home != self.did:
+            raise Contradiction("the server says that it is another one", (answer.model_dump_json(),))
+        return answer
+
+    # --- one request ---
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes = b"",
+        kind: str | None = None,
+        signer: Signer | None = None,
+        timeout: float = 30.0,
+    ) -> Request:
+        url = self.base + path
+        headers = {} if kind is None else {"content-type": kind}
+        if signer is not None:
+            # Imported at the first signed read: the RFC 9421 library takes a while to load.
+            from comity.signed_request import sign_request
+
+            created, nonce = self._clock() // 1000, b64u_encode(self._randomness(18))
+            headers |= sign_request(method, url, signer, created, nonce, body)
+        return Request(method, url, headers, body, timeout)
+
+    async def _once(self, method: str, path: str, **rest: Any) -> Response:
+        return _checked(await self._transport.send(self._request(method, path, **rest)))
+
+    async def _again(self, method: str, path: str, **rest: Any) -> Response:
+        return _checked(await send_again(self._transport, lambda: self._request(method, path, **rest)))
+
+
+def read_answer(kind: type[M], data: bytes) -> M:
+    """The members of an answer. Raises Contradiction: a server of this protocol does not say anything else."""
+    adapter = _ADAPTERS.get(kind) or _ADAPTERS.setdefault(kind, TypeAdapter(kind))
+    try:
+        answer: M = read_model(adapter, data, _MOST)
+        return answer
+    except Refused as fault:
+        raise Contradiction(f"an answer that is not one: {fault.detail}", (data.decode("utf-8", "replace"),)) from None
+
+
+_ADAPTERS: dict[type[Model], TypeAdapter[Any]] = {}
+
+
+def _checked(response: Response) -> Response:
+    """The response, or the refusal that it is. Raises Refused, Unreachable, Contradiction."""
+    if response.status < 400:
+        return response
+    if not response.headers.get("content-type", "").startswith(wire.PROBLEM):
+        raise Unreachable(f"the server answers {response.status}, and not in this protocol")
+    refused = _refusal(response.body, _retry_after(response))
+    if isinstance(refused, Refused) and refused.status != response.status:
+        raise _strange(response, "a refusal whose status is another one's")
+    raise refused
+
+
+def _refusal(data: bytes, retry_after: int | None = None) -> Refused | Unreachable | Contradiction:
+    text = data.decode("utf-8", "replace")
+    try:
+        refused = wire.decode_problem(data, retry_after)
+        problem = parse_object(data)
+    except Malformed as fault:
+        return Contradiction(f"a refusal that is not one: {fault.detail}", (text,))
+    code = CODES[refused.code]
+    if problem["title"] != code.title or problem["type"] != f"urn:comity:problem:{refused.code}":
+        return Contradiction("a refusal with another code's title", (text,))
+    if refused.code in _AWAY:
+        return Unreachable(f"the server is busy: {refused}")
+    return refused
+
+
+def _retry_after(response: Response) -> int | None:
+    text = response.headers.get("retry-after", "")
+    return int(text) if text.isdigit() and len(text) < 8 else None
+
+
+def _model(kind: type[M], response: Response, status: int) -> M:
+    _expect(response, status, wire.JSON)
+    return read_answer(kind, response.body)
+
+
+def _text(response: Response, kind: str) -> str:
+    _expect(response, 200, kind)
+    try:
+        return response.body.decode("ascii")
+    except UnicodeDecodeError:
+        raise _strange(response, "an answer that is not a signed text") from None
+
+
+def _expect(response: Response, status: int, kind: str) -> None:
+    if response.status != status or response.headers.get("content-type", "").partition(";")[0].strip() != kind:
+        raise _strange(response, f"an answer that is not {status} {kind}")
+
+
+def _shown(response: Response) -> str:
+    return response.body.decode("utf-8", "replace")
+
+
+def _strange(response: Response, claim: str) -> Contradiction:
+    return Contradiction(f"{claim} ({response.status})", (_shown(response),))
+
+
+def _one_of_many(line: bytes) -> wire.Acceptance | Refused | Unreachable:
+    try:
+        is_problem = "code" in parse_object(line)
+    except Malformed as fault:
+        raise Contradiction(f"an answer that is not one: {fault.detail}", (line.decode("utf-8", "replace"),)) from None
+    if not is_problem:
+        return read_answer(wire.Acceptance, line)
+    refused = _refusal(line)
+    if isinstance(refused, Contradiction):
+        raise refused
+    return refused
+
+
+async def _not_a_stream(answer: Streaming) -> Exception:
+    body = b""
+    async for line in answer.lines:
+        body += line
+        if len(body) > 65536:
+            break
+    try:
+        _checked(Response(answer.status, answer.headers, body))
+    except (Refused, Unreachable, Contradiction) as told:
+        return told
+    return Contradiction("an answer that is not an event stream", (body.decode("utf-8", "replace"),))
+
+
+async def _server_sent(lines: AsyncIterator[bytes]) -> AsyncIterator[tuple[bytes, str]]:
+    """(data, id) of each event of a stream (WHATWG HTML, section 9.2.6), comments and other fields left out."""
+    data: list[bytes] = []
+    cursor = ""
+    async for line in lines:
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if not line:
+            if data:
+                yield b"\n".join(data), cursor
+            data = []
+        elif name == b"data":
+            data.append(value)
+        elif name == b"id":
+            cursor = value.decode("utf-8", "replace")

@@ -1,0 +1,153 @@
+"""What reaches a wallet: the items of an inbox, taken in one by one, each checked before it counts.
+
+An inbox is read by one key: a person's connection's own, a mailbox key, or a business's. The cursor is kept in the
+same write as what was read, so after a kill nothing is missed and nothing is taken twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+from comity import wire
+from comity.agreement import AGREEMENT_TYP, SignedAgreement, open_agreement
+from comity.client.core import Core
+from comity.client.kept import Link
+from comity.client.ledger import Line
+from comity.client.sending import Beside, kept_line
+from comity.client.told import News
+from comity.encoding import dump_json
+from comity.errors import Contradiction, Refused
+from comity.events import Accepted
+from comity.keys import Signer
+
+if TYPE_CHECKING:
+    from comity.client.view import View
+
+Take = Callable[[wire.Item], Awaitable[tuple[list[News], list[Beside]]]]
+"""What the wallet makes of an item: news for people, and entries to be kept with the cursor."""
+
+
+class Inbox:
+    """One inbox of one home server, read by one key."""
+
+    def __init__(self, core: Core, home: str, name: str, signer: Callable[[], Signer], take: Take) -> None:
+        self.home = home
+        self.name = name
+        self._core = core
+        self._signer = signer
+        self._take = take
+        self._lock = asyncio.Lock()
+
+    @property
+    def _key(self) -> str:
+        return f"{self.home} {self.name}"
+
+    @property
+    def cursor(self) -> str | None:
+        """Up to where this inbox was read and kept."""
+        return self._core.kept.get("cursors", self._key, str)
+
+    async def pull(self, wait: float = 0) -> list[News]:
+        """Everything new, page by page; with `wait` (s), waits that long for the first of it."""
+        async with self._lock:
+            home = self._core.home(self.home)
+            news: list[News] = []
+            first = min(int(wait), wire.LONGEST_WAIT)
+            while True:
+                page = await home.inbox(self._signer(), self.cursor, 0 if news else first)
+                if not page.items:
+                    return news
+                _in_order(page)
+                news += await self._taken(page.items, page.cursor)
+                first = 0
+
+    async def listen(self) -> AsyncGenerator[News, None]:
+        """News as it comes, over one open stream, or by asking again where there are no streams; ends when the
+        server hangs up."""
+        if self._core.transport.stream is None:
+            for news in await self.pull(wire.LONGEST_WAIT):
+                yield news
+            return
+        async with self._lock:
+            async for item in self._core.home(self.home).stream(self._signer(), self.cursor):
+                for news in await self._taken((item,), item.cursor):
+                    yield news
+
+    async def _taken(self, items: Sequence[wire.Item], cursor: str) -> list[News]:
+        """Takes some items in; the cursor is kept with the last of them, and not if one does not fit."""
+        news: list[News] = []
+        entries: list[Beside] = []
+        try:
+            for item in items:
+                if item.cursor == self.cursor:
+                    raise Contradiction("the same item comes again", (item.model_dump_json(),))
+                more, kept = await self._take(item)
+                news += more
+                entries += kept
+            entries.append(("cursors", self._key, cursor))
+        finally:
+            # What did fit is in the ledgers in memory by now, so it must be on disk, too.
+            if entries:
+                await self._core.kept.keep(*entries)
+        return news
+
+
+def _in_order(page: wire.Page) -> None:
+    cursors = [item.cursor for item in page.items]
+    if len(set(cursors)) != len(cursors) or page.cursor != cursors[-1]:
+        raise Contradiction("the items of a page do not lead to its cursor", (page.model_dump_json(),))
+
+
+async def take_line(party: View, item: wire.Item) -> tuple[list[News], list[Beside]]:
+    """An act or event of an open connection: into its ledger. Raises Contradiction."""
+    if item.event is None or item.agreement is not None or item.offer is not None or item.reason is not None:
+        raise Contradiction("an item without its event", (item.model_dump_json(),))
+    line = party.writing.book.read(item.event, item.act)
+    whole = isinstance(line.event, Accepted) and line.event.outcome in (None, "delivered")
+    if whole != (item.kind == "act") or (whole and line.act is None):
+        raise Contradiction("an item of another kind than it says", (item.model_dump_json(),))
+    try:
+        entered = party.writing.enter(line)
+    except Contradiction:
+        # An older copy of this wallet may lack its own side's acts: fetch those, then judge.
+        if party.writing.missing or not await _recovered(party):
+            raise
+        entered = party.writing.enter(line)
+    news = [_news(party, line)] if line in entered and not _is_own(party, line) else []
+    return news, [kept_line(party.cid, it) for it in entered]
+
+
+async def _recovered(party: View) -> bool:
+    party.writing.missing = await party.writing.own_missing()
+    return bool(party.writing.missing)
+
+
+def _is_own(party: View, line: Line) -> bool:
+    return isinstance(line.event, Accepted) and line.event.side == party.side
+
+
+def _news(party: View, line: Line) -> News:
+    from comity.client.reading import is_quiet
+
+    event = line.event
+    kind = event.kind if isinstance(event, Accepted) else event.event
+    side = getattr(event, "side", None)
+    quiet = kind in ("message", "delivered") and is_quiet(party.writing.core, party.link, line.at)
+    by = None if side is None else "me" if side == party.side else "them"
+    return News(party.cid, kind, line.at, by, getattr(event, "act", None), quiet)  # type: ignore[arg-type]
+
+
+def read_agreement(item: wire.Item, link: Link) -> SignedAgreement:
+    """The complete agreement of an `opened` item: the one that was proposed. Raises Contradiction."""
+    text = item.model_dump_json()
+    if item.agreement is None or item.event is None or item.act or item.offer or item.reason:
+        raise Contradiction("an opened connection without its agreement", (text,))
+    try:
+        agreement = open_agreement(dump_json(item.agreement))
+    except Refused as fault:
+        raise Contradiction(f"an agreement that is none ({AGREEMENT_TYP}): {fault}", (text,)) from None
+    if agreement.cid != link.cid or item.cid != link.cid:
+        raise Contradiction("another agreement than the one proposed", (text, link.agreement))
+    return agreement

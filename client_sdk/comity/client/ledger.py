@@ -1,0 +1,264 @@
+"""What happened in one connection, as this side can prove it.
+
+A ledger holds the server's events and the acts they are about, in the order in which they took effect,
+and the state that follows from them. Nothing enters that does not fit: every event is the home server's,
+about this connection, in its place; every act is its side's; and each thing that the server let through
+towards this side is decided again with this side's own door. What does not fit is a `Contradiction` with
+the signed texts in it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from comity import connection, gate
+from comity.acts import Rotate, SignedAct, open_act
+from comity.agreement import SignedAgreement
+from comity.errors import Contradiction, Refused
+from comity.events import Accepted, Delivered, Event, Expired, Opened, open_event
+from comity.fold import Record, fold, opening
+from comity.hours import ZoneRules
+from comity.jws import FindKey
+from comity.keys import PublicKey
+from comity.state import Connection
+from comity.words import Side, other
+
+_UNSEEN = frozenset({"not_now", "hold_full", "over_budget"})
+"""Refusals that this side cannot foresee about its own acts: they rest on what only the other side set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing that happened: the event, its text, and the act where this side has it."""
+
+    event: Event
+    raw: str
+    act: SignedAct | None = None
+
+    @property
+    def at(self) -> int:
+        """When it took effect (ms)."""
+        return self.event.at
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """The signed texts."""
+        return (self.raw,) if self.act is None else (self.raw, self.act.raw)
+
+
+class Ledger:
+    """The lines of one connection and the state after them; `read` and `enter` are the only way in."""
+
+    def __init__(
+        self, agreement: SignedAgreement, side: Side, home_keys: FindKey, opened: str, zones: ZoneRules
+    ) -> None:
+        self.agreement = agreement
+        self.side = side
+        self._home_keys = home_keys
+        self._zones = zones
+        self._keys: dict[str, PublicKey] = {}
+        for party in (agreement.agreement.offerer, agreement.agreement.accepter):
+            self._keys[party.kid] = PublicKey.of_multibase(party.key)
+        self.opened = self.read(opened)
+        self.start = self._opening()
+        self.state = self.start
+        self.lines: list[Line] = []
+        self._times: list[int] = []
+        self._by_act: dict[str, int] = {}
+
+    @property
+    def cid(self) -> str:
+        """The connection."""
+        return self.agreement.cid
+
+    def _opening(self) -> Connection:
+        event = self.opened.event
+        if not isinstance(event, Opened):
+            raise Contradiction("the event does not open the connection", self.opened.evidence)
+        agreed = self.agreement.agreement
+        if event.at < (agreed.iat - 600) * 1000 or event.at > (agreed.countersign_by + 600) * 1000:
+            raise Contradiction("the connection was opened outside its time", self.opened.evidence)
+        try:
+            return opening(self.agreement, event)
+        except Contradiction as fault:
+            raise Contradiction(fault.claim, self.opened.evidence) from None
+
+    # --- in ---
+
+    def read(self, raw: str, act: str | SignedAct | None = None) -> Line:
+        """The line that these texts make, believed only as far as the signatures go. Raises Contradiction."""
+        try:
+            event = open_event(raw, self._home_keys).event
+        except Refused as fault:
+            raise Contradiction(f"not a statement of the home server: {fault}", (raw,)) from None
+        if event.cid != self.cid or event.iss != self.agreement.agreement.home:
+            raise Contradiction("the event is about another connection", (raw,))
+        if act is None:
+            return Line(event, raw)
+        try:
+            opened = act if isinstance(act, SignedAct) else open_act(act, self._keys.get)
+        except Refused as fault:
+            raise Contradiction(f"an act that its side did not sign: {fault}", (raw, str(act))) from None
+        if isinstance(event, Opened) or opened.id != event.act:
+            raise Contradiction("the event is about another act", (raw, opened.raw))
+        return Line(event, raw, opened)
+
+    def enter(self, line: Line) -> list[Line]:
+        """Takes the line into its place and checks everything after it again. Returns the lines that are new or
+        fuller than before: none for one that was there. Raises Contradiction and changes nothing then."""
+        if isinstance(line.event, Opened):
+            if line.raw != self.opened.raw:
+                raise Contradiction("the connection was opened twice", (self.opened.raw, line.raw))
+            return []
+        place = bisect_left(self._times, line.at)
+        known = self.lines[place] if place < len(self.lines) and self._times[place] == line.at else None
+        if known is not None and known.raw != line.raw:
+            raise Contradiction("two things happened at one time", (*known.evidence, *line.evidence))
+        fuller = self._with_delivered(line)
+        if known is not None and not fuller:
+            if known.act is not None or line.act is None or not isinstance(line.event, Accepted):
+                return []
+            fuller = [(place, line)]
+        lines = list(self.lines)
+        for index, full in fuller:
+            lines[index] = full
+        if known is None:
+            lines.insert(place, replace(line, act=line.act if isinstance(line.event, Accepted) else None))
+        first = min([place, *(index for index, _ in fuller)])
+        self._adopt(lines, first)
+        return [full for _, full in fuller] + ([line] if known is None else [])
+
+    def _with_delivered(self, line: Line) -> list[tuple[int, Line]]:
+        """A delivery brings the act that its acceptance had to leave out."""
+        event = line.event
+        if not isinstance(event, Delivered | Expired):
+            return []
+        at = self._by_act.get(event.act)
+        if at is None:
+            raise Contradiction("the event is about an act that was never accepted", line.evidence)
+        accepted = self.lines[at]
+        if isinstance(event, Delivered) and accepted.act is None and line.act is None:
+            raise Contradiction("a delivery without its message", (*accepted.evidence, *line.evidence))
+        if line.act is None or accepted.act is not None:
+            return []
+        return [(at, replace(accepted, act=line.act))]
+
+    def _adopt(self, lines: list[Line], first: int) -> None:
+        """Folds again from `first` on, and keeps the result only if all of it holds."""
+        whole = first == len(self.lines)
+        state, start = (self.state, first) if whole else (self.start, 0)
+        for index in range(start, len(lines)):
+            line = lines[index]
+            if index >= first:
+                self._check(state, lines, index)
+            state = _folded(state, line)
+        for line in lines[first:]:
+            if line.act is not None and isinstance(line.act.payload, Rotate):
+                self._keys[line.act.payload.kid] = PublicKey.of_multibase(line.act.payload.key)
+        self.lines, self.state = lines, state
+        if whole:
+            self._note(first, lines[first:])
+        else:
+            self._times.clear()
+            self._by_act.clear()
+            self._note(0, lines)
+
+    def _note(self, start: int, lines: Iterable[Line]) -> None:
+        for index, line in enumerate(lines, start):
+            self._times.append(line.at)
+            if isinstance(line.event, Accepted):
+                self._by_act[line.event.act] = index
+
+    def load(self, kept: Iterable[tuple[str, str | None]]) -> None:
+        """Takes back what this wallet checked and kept before."""
+        for raw, act in kept:
+            line = self.read(raw, act)
+            if line.act is not None and isinstance(line.act.payload, Rotate):
+                self._keys[line.act.payload.kid] = PublicKey.of_multibase(line.act.payload.key)
+            self.state = _folded(self.state, line)
+            self.lines.append(line)
+        self._note(0, self.lines)
+
+    # --- checks ---
+
+    def _check(self, before: Connection, lines: list[Line], at: int) -> None:
+        line, event = lines[at], lines[at].event
+        try:
+            if isinstance(event, Accepted):
+                self._check_order(event, lines, at)
+                if event.side == self.side:
+                    self._check_own(before, event, line)
+                else:
+                    self._check_theirs(before, event, line)
+            elif isinstance(event, Delivered | Expired) and event.side != self.side:
+                self._check_let_go(before, event)
+        except Contradiction as fault:
+            raise Contradiction(fault.claim, fault.evidence or line.evidence) from None
+
+    def _check_order(self, event: Accepted, lines: list[Line], at: int) -> None:
+        """Numbers of the server grow as its times do, and no act is accepted twice."""
+        before = next((it.event for it in reversed(lines[:at]) if isinstance(it.event, Accepted)), None)
+        if before is not None and before.index >= event.index:
+            raise Contradiction("the server's numbers do not follow its times")
+        known = self._by_act.get(event.act)
+        if known is not None and self.lines[known].raw != lines[at].raw:
+            raise Contradiction("one act was accepted twice", (*self.lines[known].evidence, *lines[at].evidence))
+
+    def _check_own(self, before: Connection, event: Accepted, line: Line) -> None:
+        if line.act is None:
+            raise Contradiction("an own act is missing")
+        try:
+            outcome = connection.decide(before, line.act, event.at, self._zones)
+        except Refused as refused:
+            if event.kind not in ("message", "ask") or refused.code not in _UNSEEN:
+                raise Contradiction(f"the server accepted what cannot be: {refused.code}") from None
+            return
+        if event.kind not in ("message", "contacted") and outcome != _stated(event):
+            raise Contradiction("the server states something else of the act than follows from it")
+        if event.contents != outcome.contents:
+            raise Contradiction("the server states other contents than the act has")
+
+    def _check_theirs(self, before: Connection, event: Accepted, line: Line) -> None:
+        """What was let through towards this side, decided again with this side's own door."""
+        if event.chain == "settings":
+            raise Contradiction("a setting of the other side is nobody else's business")
+        if line.act is not None:
+            try:
+                outcome = connection.decide(before, line.act, event.at, self._zones)
+            except Refused as refused:
+                raise Contradiction(f"the server accepted what cannot be: {refused.code}") from None
+            if outcome != _stated(event):
+                raise Contradiction("the server let through what this side's door decides otherwise")
+            return
+        if event.kind != "message" or event.contents is None or event.outcome not in ("held", "dropped"):
+            raise Contradiction("an act of the other side is missing")
+        verdict = self._verdict(before, event.contents.purpose, event.contents.topic, event.at)
+        if verdict != "hold":
+            raise Contradiction("the server held back what this side's door decides otherwise")
+
+    def _check_let_go(self, before: Connection, event: Delivered | Expired) -> None:
+        held = next((it for it in before.door(event.side).held if it.id == event.act), None)
+        if held is None:
+            raise Contradiction("the event is about a message that does not wait")
+        verdict = self._verdict(before, held.purpose, held.topic, event.at)
+        over = event.at >= held.exp * 1000
+        if isinstance(event, Delivered) and (over or verdict != "allow"):
+            raise Contradiction("a message was delivered against this side's door")
+        if isinstance(event, Expired) and not over and verdict != "refuse":
+            raise Contradiction("a message was withheld before it expired")
+
+    def _verdict(self, before: Connection, purpose: str, topic: str | None, at: int) -> str:
+        return gate.may(before, other(self.side), purpose, "app", topic, at, self._zones).decision
+
+
+def _stated(event: Accepted) -> connection.Outcome:
+    return connection.Outcome(event.outcome, event.contents, event.replaces, event.verdict)
+
+
+def _folded(state: Connection, line: Line) -> Connection:
+    try:
+        return fold(state, Record(line.event, line.act))
+    except Contradiction as fault:
+        raise Contradiction(fault.claim, fault.evidence or line.evidence) from None

@@ -1,0 +1,333 @@
+"""`Party`: the other side of one connection, and everything that one can do towards it.
+
+The same for people and businesses. Before the other side has signed, every act raises `NotOpen`. Acts raise
+`Refused` (with the protocol's code), `Unreachable` (then the act is kept and sent again with the next one), and
+`Contradiction` when the server says otherwise than what was signed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Literal, Self
+
+from comity.acts import Grant, SignedAct
+from comity.chain import blind_revoke, next_rotation
+from comity.client import reading
+from comity.client.bodies import BodyKey, seal_body
+from comity.client.favour import Favour, body
+from comity.client.ledger import Line
+from comity.client.told import Message
+from comity.client.view import View
+from comity.errors import Contradiction, Malformed
+from comity.keys import PublicKey, is_pairwise
+from comity.words import DAY, other
+
+Moment = datetime | int
+"""A datetime with a zone, or seconds since the epoch."""
+
+
+class Party(View):
+    """One connection, seen from this wallet. Made by `Wallet`; not by hand."""
+
+    async def opened(self, timeout: float = 60.0) -> Self:  # noqa: ASYNC109
+        """Waits until the other side has signed, and gives the grants that `accept` was told to. Raises NotOpen when
+        it declined or let the time pass, TimeoutError."""
+        await reading.until_open(self, self._core, self._postbox, timeout)
+        wishes: list[dict[str, Any]] = self._core.kept.get("wishes", self.cid, list) or []
+        while wishes:
+            await self.grant(**wishes.pop(0))
+            await self._core.kept.keep(("wishes", self.cid, wishes or None))
+        return self
+
+    # --- the door ---
+
+    async def mute(
+        self,
+        *,
+        days: float | None = None,
+        hours: float | None = None,
+        until: Moment | None = None,
+        purposes: Iterable[str] | None = None,
+        channels: Iterable[str] | None = None,
+        shown: Literal["not_now", "end"] = "not_now",
+    ) -> str:
+        """Stops the other side for a while, or, without an end, until `unmute`. Returns the mute's id.
+
+        `shown="not_now"`: the other side does not learn when it ends; `"end"`: it does.
+        """
+        end = self._end(days, hours, until)
+        fields = {"purposes": _some(purposes), "channels": _some(channels)}
+        if end is None or shown == "end":
+            return _id(await self._writing.write("mute", until=end, **fields))
+
+        def both() -> list[SignedAct]:
+            mute = self._writing.seal("mute", **fields)
+            # The end first: the mute alone would be one without an end.
+            return [self._writing.seal("mute_end", mute=mute.id, until=end), mute]
+
+        return _id((await self._writing.write_all(both))[1])
+
+    async def unmute(self, mute: str | None = None) -> None:
+        """Ends one mute, or all."""
+        await self._writing.write("unmute", mute=mute)
+
+    async def revoke(self) -> None:
+        """Ends the connection, both ways, for good. Works from an old copy of the wallet, too."""
+        book = self._writing.ledger
+        if book is None:
+            await self._catch_up()
+            book = self._writing.book
+        signer, aud = self._writing.signer, book.state.door(other(self.side)).did
+        if book.state.door(self.side).seq == 0:
+            # Nothing known of one's own chain: perhaps nothing is there, perhaps this is an old copy.
+            act = blind_revoke(self.cid, aud, self._core.seconds(), signer)
+        else:
+            act = self._writing.seal("revoke")
+        await self._writing.write_last(act)
+
+    async def grant(
+        self,
+        purposes: Iterable[str],
+        channels: Iterable[str] = ("app",),
+        *,
+        days: float = 365,
+        until: Moment | None = None,
+        budget: tuple[int, Literal["day", "week", "month"]] | None = None,
+        data: Iterable[str] | None = None,
+        replaces: str | None = None,
+        value: str | None = None,
+    ) -> str:
+        """Gives the other side a consent token. Returns its id."""
+        fields: dict[str, Any] = {
+            "exp": self._end(days if until is None else None, None, until),
+            "purposes": _some(purposes),
+            "channels": _some(channels),
+            "data": _some(data),
+            "budget": _budget(budget),
+            "replaces": replaces,
+            "value": value,
+        }
+        return await self._grant(fields)
+
+    async def _grant(self, fields: Mapping[str, Any]) -> str:
+        _ = self.state
+        home = self._core.home(self.link.home)
+        reserved = await home.reserve(self.cid, self._writing.signer)
+        if not reserved.uri.startswith(f"{home.base}/"):
+            raise Contradiction("a status list that the home server does not serve", (reserved.uri,))
+        status = {"status_list": {"idx": reserved.idx, "uri": reserved.uri}}
+        return _id(await self._writing.write("grant", **{**fields, "status": status}))
+
+    async def withdraw(self, grant: str) -> None:
+        """Takes a consent token back."""
+        await self._writing.write("withdraw", grant=grant)
+
+    async def hours(
+        self,
+        zone: str,
+        windows: Iterable[tuple[Iterable[str], str, str]],
+        *,
+        shown: Literal["not_now", "end"] = "not_now",
+    ) -> None:
+        """When the other side may come: `(["mo", "tu"], "09:00", "17:30")` …, in an IANA zone. The other side never
+        sees this; no windows means at any time."""
+        listed = tuple({"days": tuple(days), "start": start, "end": end} for days, start, end in windows)
+        await self._writing.write("hours", zone=zone, windows=listed, shown=shown)
+
+    async def budget(self, messages: tuple[int, str] | None = None, asks: tuple[int, str] | None = None) -> None:
+        """How often the other side may come: `(3, "week")`. The other side never sees this."""
+        await self._writing.write("budget", messages=_budget(messages), asks=_budget(asks))
+
+    async def mailbox(self, did: str | None) -> None:
+        """The key whose inbox brings this connection's news too (see `Wallet.mailbox`); None ends it."""
+        await self._writing.write("mailbox", did=did)
+
+    # --- messages and outside contacts ---
+
+    async def message(
+        self,
+        purpose: str,
+        text: str,
+        *,
+        topic: str | None = None,
+        if_muted: Literal["hold", "drop", "fail"] = "hold",
+        days: float = 30,
+        until: Moment | None = None,
+        reply_to: str | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> Message:
+        """Writes to the other side; the text is encrypted to its key. `outcome` says what became of it."""
+        fields = {
+            "purpose": purpose,
+            "topic": topic,
+            "if_muted": if_muted,
+            "exp": self._end(days if until is None else None, None, until),
+            "reply_to": reply_to,
+        }
+        line = await self._write_body("message", {"text": text, **(more or {})}, **fields)
+        return reading.message_of(self, line)
+
+    async def contacted(self, channel: str, purpose: str, topic: str | None = None) -> str:
+        """States that the other side was reached outside the app. Returns the verdict that it would have had."""
+        line = await self._writing.write("contacted", channel=channel, purpose=purpose, topic=topic)
+        return getattr(line.event, "verdict", None) or ""
+
+    # --- favours ---
+
+    async def ask(
+        self,
+        kind: str,
+        text: str,
+        *,
+        effort: Literal["minute", "hour", "money"] = "minute",
+        by: Moment | None = None,
+        in_return: str | None = None,
+    ) -> Favour:
+        """Asks the other side a favour. Raises Refused with the etiquette's code when it is not the time."""
+        content = body(text, in_return=in_return)
+        line = await self._write_body("ask", content, kind=kind, effort=effort, by=self._end(None, None, by))
+        return Favour(self, line)
+
+    async def answer(
+        self, favour: Favour | str, answer: Literal["yes", "no", "not_now"], text: str | None = None
+    ) -> None:
+        """Answers what the other side asked."""
+        await self._write_body("answer", body(text), ask=_ask_id(favour), answer=answer)
+
+    async def done(self, favour: Favour | str) -> None:
+        """Says that a favour is done."""
+        await self._writing.write("done", ask=_ask_id(favour))
+
+    async def thank(self, favour: Favour | str, text: str | None = None) -> None:
+        """Thanks for a favour done."""
+        await self._write_body("thank", body(text), ask=_ask_id(favour))
+
+    def favours(self) -> list[Favour]:
+        """Every ask of both sides, oldest first."""
+        return [Favour(self, line) for line in self.lines if line.act is not None and line.act.kind == "ask"]
+
+    # --- what is between the two ---
+
+    async def remember(self, key: str, *, topic: str | None = None, text: str | None = None) -> None:
+        """One of the little things: `language`, `paper_receipt`, `no_interest` in a topic …"""
+        await self._write_body("remember", body(text), key=key, topic=topic)
+
+    async def forget(self, key: str, *, topic: str | None = None) -> None:
+        """Takes a little thing back."""
+        await self._writing.write("forget", key=key, topic=topic)
+
+    async def milestone(
+        self,
+        kind: Literal["bought", "installed", "serviced", "complained", "put_right"],
+        topic: str,
+        *,
+        when: Moment | None = None,
+        lasts: Moment | None = None,
+        text: str | None = None,
+    ) -> None:
+        """Notes what happened between the two, and how long it lasts: nobody is sold what she already has."""
+        happened = self._core.seconds() if when is None else seconds_of(when)
+        end = None if lasts is None else seconds_of(lasts)
+        await self._write_body("milestone", body(text), kind=kind, topic=topic, when=happened, lasts=end)
+
+    async def rotate(self, kid: str | None = None) -> None:
+        """Takes a new key for this side. A person's earlier grants are signed anew; a business names the `kid` under
+        which it publishes the key that this wallet already holds."""
+        before = self._own_grants()
+        if kid is None:
+            new, entry = self._core.fresh_key()
+            await self._core.kept.keep(entry)
+        else:
+            new = self._core.signer(kid)
+        old = self._writing.signer
+
+        def turn() -> list[SignedAct]:
+            return [next_rotation(self.state, self.side, self._core.seconds(), old, new)]
+
+        await self._writing.write_all(turn)
+        if is_pairwise(new.did):
+            for grant in before:
+                left_out = {"iss", "aud", "iat", "cid", "seq", "prev", "act", "status", "replaces"}
+                await self._grant(grant.model_dump(exclude_none=True, exclude=left_out))
+
+    def _own_grants(self) -> list[Grant]:
+        live = {grant.id for grant in self.state.door(self.side).grants if grant.exp > self._core.seconds()}
+        acts = [line.act for line in self.lines if line.act is not None and line.act.id in live]
+        return [act.payload for act in acts if isinstance(act.payload, Grant)]
+
+    # --- the wallet's own quiet ---
+
+    async def snooze(
+        self, *, days: float | None = None, hours: float | None = None, until: Moment | None = None
+    ) -> None:
+        """Keeps quiet about this connection for a while (a day where no end is given). Nothing is signed or sent:
+        messages arrive, marked `quiet`; and e-mail, phone and post go on, for only a `mute` stops those."""
+        now = self._core.clock()
+        end = self._end(days, hours, until) or now // 1000 + DAY
+        spans: list[list[int]] = self._core.kept.get("snoozes", self.cid, list) or []
+        await self._core.kept.keep(("snoozes", self.cid, [*spans, [now, end * 1000]]))
+
+    async def wake(self) -> None:
+        """Ends a snooze now."""
+        now = self._core.clock()
+        spans: list[list[int]] = self._core.kept.get("snoozes", self.cid, list) or []
+        ended = [[start, min(end, now)] for start, end in spans if start < now]
+        await self._core.kept.keep(("snoozes", self.cid, ended or None))
+
+    # --- writing with a body ---
+
+    async def _write_body(self, act: str, content: Mapping[str, Any] | None, /, **fields: Any) -> Line:
+        if content is None:
+            return await self._writing.write(act, **fields)
+        to = await self._body_key()
+
+        def one() -> list[SignedAct]:
+            return [self._writing.seal(act, body=seal_body(content, self.cid, to), **fields)]
+
+        # One's own words, too, are kept: what was sealed to the other side cannot be read again here.
+        lines = await self._writing.write_all(one, about=lambda it: [("bodies", it.id, dict(content))])
+        return lines[0]
+
+    async def _body_key(self) -> BodyKey:
+        door = self.state.door(other(self.side))
+        key = PublicKey.of_multibase(door.key)
+        if is_pairwise(door.did):
+            return BodyKey(door.kid, key.x25519())
+        return await self._core.resolver.body_key(door.did, BodyKey(f"{door.kid}-x", key.x25519()))
+
+    def _end(self, days: float | None, hours: float | None, until: Moment | None) -> int | None:
+        if sum(value is not None for value in (days, hours, until)) > 1:
+            raise Malformed("one end, not several")
+        if until is not None:
+            return seconds_of(until)
+        if days is None and hours is None:
+            return None
+        return self._core.seconds() + int((days or 0) * DAY + (hours or 0) * 3600)
+
+
+def seconds_of(moment: Moment) -> int:
+    """A time in whole seconds since the epoch. Raises Malformed for a datetime without a zone."""
+    if isinstance(moment, int):
+        return moment
+    if moment.tzinfo is None:
+        raise Malformed("a time needs its zone")
+    return int(moment.timestamp())
+
+
+def _some(items: Iterable[str] | None) -> tuple[str, ...] | None:
+    if isinstance(items, str):
+        return (items,)
+    return None if items is None else tuple(items)
+
+
+def _budget(budget: tuple[int, str] | None) -> dict[str, Any] | None:
+    return None if budget is None else {"max": budget[0], "per": budget[1]}
+
+
+def _ask_id(favour: Favour | str) -> str:
+    return favour if isinstance(favour, str) else favour.id
+
+
+def _id(line: Line) -> str:
+    return line.act.id if line.act is not None else ""

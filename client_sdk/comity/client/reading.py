@@ -1,0 +1,268 @@
+"""What one connection's texts say: messages, history, tokens; and whether the server agrees.
+
+Functions over a `Party`, kept apart from it because they only read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from comity import gate
+from comity.acts import Grant, SignedAct
+from comity.agreement import Agreement, open_agreement, open_half
+from comity.client.bodies import open_body
+from comity.client.core import Core, NotOpen
+from comity.client.kept import Link
+from comity.client.ledger import Line
+from comity.client.told import Message, Timeline, Token, Who, tell
+from comity.encoding import dump_json
+from comity.errors import ComityError, Contradiction, Malformed, Refused
+from comity.events import Accepted, Delivered, Expired
+from comity.fold import Record
+from comity.relationship import timeline
+from comity.state import Connection, public
+from comity.status import GrantStatus, SignedStatusList, open_status_list
+from comity.words import SIDES, Side, covers
+
+if TYPE_CHECKING:
+    from comity.client.view import Postbox, View
+
+_WAIT = 20.0
+
+
+async def until_open(party: View, core: Core, postbox: Postbox, timeout: float) -> None:  # noqa: ASYNC109
+    """Waits for the other side's signature. Raises NotOpen, TimeoutError."""
+    async with asyncio.timeout(timeout):
+        while party.phase in ("proposed", "closed"):
+            if party.phase == "closed":
+                raise NotOpen(party.link.closed or "the connection did not come about")
+            if core.seconds() >= _half_of(party).countersign_by:
+                raise NotOpen("the other side let the time pass")
+            await postbox.pull(party, min(timeout, _WAIT))
+
+
+def _half_of(party: View) -> Agreement:
+    raw = party.link.agreement.encode()
+    return open_agreement(raw).agreement if party.link.whole else open_half(raw).agreement
+
+
+# --- does the server agree? ---
+
+
+async def compare(party: View, core: Core, catch_up: Callable[[], Awaitable[object]]) -> None:
+    """Holds the server's view against this wallet's. Raises Contradiction with both.
+
+    Where the server is ahead, what is missing is read first; what is then still missing is being withheld.
+    """
+    home = core.home(party.link.home)
+    for attempt in range(3):
+        before = party.state
+        answer, text = await home.connection(party.cid, party.writing.signer)
+        _same_agreement(party, answer.cid, answer.agreement, text)
+        own = before.door(party.side).settings
+        heads = {side: getattr(answer.heads, side) for side in SIDES}
+        mine = {side: (before.door(side).seq, before.door(side).head) for side in SIDES}
+        theirs = {side: (heads[side].seq, heads[side].head) for side in SIDES}
+        settings = (answer.settings.seq, answer.settings.head)
+        _not_behind(party, mine, theirs, text)
+        at_equal_heads = mine == theirs and settings == (own.seq, own.head or party.cid)
+        if at_equal_heads and answer.state == public(before):
+            return
+        if attempt == 2:
+            break
+        await catch_up()
+    claim = "the server shows another state" if at_equal_heads else "the server withholds what happened"
+    raise Contradiction(claim, (text, msgspec.json.encode(public(before)).decode()))
+
+
+def _same_agreement(party: View, cid: str, agreement: Mapping[str, Any], text: str) -> None:
+    held = party.writing.book.agreement
+    try:
+        shown = open_agreement(dump_json(dict(agreement)))
+    except Refused as fault:
+        raise Contradiction(f"the server shows an agreement that is none: {fault}", (text,)) from None
+    if cid != party.cid or shown.cid != held.cid:
+        raise Contradiction("the server shows another agreement", (text, held.raw.decode()))
+
+
+def _not_behind(party: View, mine: Mapping[Side, Any], theirs: Mapping[Side, Any], text: str) -> None:
+    """A server that has lost what it once accepted is not believed; a revoke may stand at any place."""
+    if party.state.phase == "ended":
+        return
+    for side in SIDES:
+        if theirs[side][0] < mine[side][0]:
+            signed = [line.raw for line in party.lines if getattr(line.event, "side", None) == side]
+            raise Contradiction("the server has lost what it accepted", (text, *signed[-1:]))
+
+
+# --- messages ---
+
+
+def messages(party: View) -> list[Message]:
+    """Every message of both sides that this side may read, oldest first."""
+    found = [message_of(party, line) for line in party.lines if line.act is not None and line.act.kind == "message"]
+    return [message for message in found if message.by == "me" or message.outcome == "delivered"]
+
+
+def message_of(party: View, line: Line) -> Message:
+    """One accepted message, with what became of it."""
+    act, event = line.act, line.event
+    if act is None or not isinstance(event, Accepted) or event.contents is None:
+        raise ComityError("that is not a message")
+    outcome: str = event.outcome or ""
+    delivered_at = line.at if outcome == "delivered" else None
+    for later in party.lines:
+        if isinstance(later.event, Delivered | Expired) and later.event.act == act.id:
+            outcome = later.event.event
+            delivered_at = later.at if outcome == "delivered" else None
+    by: Who = "me" if event.side == party.side else "them"
+    read, why = body_of(party, party.writing.core, act)
+    text = read.get("text") if read is not None and isinstance(read.get("text"), str) else None
+    reply_to: str | None = getattr(act.payload, "reply_to", None)
+    quiet = by == "them" and is_quiet(party.writing.core, party.link, delivered_at or line.at)
+    return Message(
+        id=act.id,
+        by=by,
+        purpose=event.contents.purpose,
+        topic=event.contents.topic,
+        at=line.at,
+        outcome=outcome,
+        delivered_at=delivered_at,
+        text=text,
+        body=read,
+        unreadable=why,
+        reply_to=reply_to,
+        quiet=quiet,
+    )
+
+
+def is_quiet(core: Core, link: Link, at: int) -> bool:
+    """Whether something that came at `at` (ms) came during a snooze of this connection."""
+    spans: list[list[int]] = core.kept.get("snoozes", link.cid, list) or []
+    return any(start <= at < end for start, end in spans)
+
+
+def body_of(party: View, core: Core, act: SignedAct) -> tuple[dict[str, Any] | None, str | None]:
+    """The body of an act and, where it cannot be read, why."""
+    text = getattr(act.payload, "body", None)
+    if text is None:
+        return None, None
+    if own := core.kept.get("bodies", act.id, dict):
+        return own, None
+    why = "it was sealed to the other side"
+    for kid in sorted(party.own_kids()):
+        try:
+            return open_body(text, party.cid, core.signer(kid).key), None
+        except Malformed as fault:
+            why = fault.detail or "it cannot be opened"
+    return None, why
+
+
+def history(party: View) -> Timeline:
+    """The timeline in words."""
+    book = party.writing.book
+    records = [Record(book.opened.event), *(Record(line.event, line.act) for line in book.lines)]
+    return Timeline(tell(moment, party.side, party.name) for moment in timeline(records))
+
+
+# --- tokens ---
+
+_STATUS: dict[int, Literal["valid", "muted", "invalid"]] = {
+    GrantStatus.VALID: "valid",
+    GrantStatus.MUTED: "muted",
+    GrantStatus.INVALID: "invalid",
+}
+
+
+async def tokens(party: View, core: Core) -> list[Token]:
+    """The grants in force of both sides with their status, as the list says it and the acts bear out."""
+    found: list[Token] = []
+    lists: dict[str, SignedStatusList] = {}
+    state = party.state
+    for side in SIDES:
+        for grant in state.door(side).grants:
+            if grant.exp <= core.seconds():
+                continue
+            if grant.uri not in lists:
+                lists[grant.uri] = await status_list(core, party.link.home, grant.uri)
+            line = next(it for it in party.lines if it.act is not None and it.act.id == grant.id)
+            stated = _STATUS.get(lists[grant.uri].at(grant.idx), "invalid")
+            _check_status(state, party.side, side, grant.id, stated, lists[grant.uri], core, line)
+            found.append(_token(line, "me" if side == party.side else "them", stated))
+    return found
+
+
+async def status_list(core: Core, home: str, uri: str) -> SignedStatusList:
+    """The list at that place, opened, current and signed by the home server. Raises Contradiction."""
+    keys = await core.resolver.home_keys(home)
+    raw = await core.home(home).status_list(uri)
+    try:
+        opened = open_status_list(raw, uri, keys.get)
+    except Refused as fault:
+        raise Contradiction(f"a status list that is none: {fault}", (raw,)) from None
+    if opened.claims.iss != home:
+        raise Contradiction("a status list of another server", (raw,))
+    if not opened.is_current(core.seconds()):
+        raise Contradiction("a status list that is out of date", (raw,))
+    return opened
+
+
+def _token(line: Line, by: Who, status: Literal["valid", "muted", "invalid"]) -> Token:
+    assert line.act is not None
+    grant = line.act.payload
+    assert isinstance(grant, Grant)
+    reference = grant.status.status_list
+    return Token(
+        id=line.act.id,
+        by=by,
+        purposes=grant.purposes,
+        channels=grant.channels,
+        exp=grant.exp,
+        idx=reference.idx,
+        uri=reference.uri,
+        jwt=line.act.raw,
+        acceptance=line.raw,
+        status=status,
+    )
+
+
+def _check_status(
+    state: Connection,
+    me: Side,
+    giver: Side,
+    grant: str,
+    stated: str,
+    listed: SignedStatusList,
+    core: Core,
+    line: Line,
+) -> None:
+    """A list made after the last thing that happened here must say what follows from it."""
+    made = listed.claims.iat * 1000
+    if made <= state.at:
+        return
+    expected = _expected(state, giver, grant, made)
+    # An open mute of the other side may have an end that only it and the server know.
+    if stated != expected and not (giver != me and {stated, expected} == {"valid", "muted"}):
+        raise Contradiction(f"the status list says {stated}, the acts say {expected}", (listed.raw, line.raw))
+
+
+def _expected(state: Connection, giver: Side, grant_id: str, at: int) -> str:
+    door = state.door(giver)
+    grant = next((it for it in door.grants if it.id == grant_id), None)
+    if grant is None or grant.exp * 1000 <= at:
+        return "invalid"
+    for mute in door.mutes:
+        end = gate.mute_end(door, mute)
+        if end is not None and end <= at:
+            continue
+        # A mute of a part of what the grant is for, or of the whole that it is a part of.
+        touches = not mute.purposes or any(
+            covers(muted, given) or covers(given, muted) for muted in mute.purposes for given in grant.purposes
+        )
+        if touches and (not mute.channels or set(mute.channels) & set(grant.channels)):
+            return "muted"
+    return "valid"

@@ -1,0 +1,112 @@
+"""Whose key is it: did:web documents, fetched once, pinned, and held against what they say later.
+
+There is no public log of keys yet, so the first answer is believed and every later one must agree with
+it: a key that changes under a name that was seen before is a `Contradiction`. Keys of the other side of a
+connection are not looked up here at all once it is open: the agreement and its rotations name them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from comity.client.bodies import BodyKey, body_keys_of_document
+from comity.client.kept import Kept, Pins
+from comity.client.transport import Request, Transport, send_again
+from comity.encoding import b64u_decode, b64u_encode, parse_object
+from comity.errors import Contradiction, Refused, Unreachable
+from comity.keys import PublicKey, did_document, did_of_kid, did_web_base, did_web_url, keys_of_document
+
+
+class Resolver:
+    """The keys of did:web parties and servers, over the wallet's own transport and pins."""
+
+    def __init__(self, transport: Transport, kept: Kept) -> None:
+        self._transport = transport
+        self._kept = kept
+        self._checked: set[str] = set()
+        self._hosts: set[str] = set()
+
+    def knows_home(self, home: str) -> None:
+        """Documents that a home server serves have exactly one form: more can be checked about them."""
+        self._hosts.add(did_web_base(home))
+
+    async def key(self, kid: str) -> PublicKey | None:
+        """The key of that name, or None where its party does not publish it. Raises Unreachable, Contradiction."""
+        did = did_of_kid(kid)
+        keys = (await self.pins(did)).keys
+        if kid not in keys and did not in self._checked:
+            keys = (await self.pins(did, again=True)).keys
+        return PublicKey.of_multibase(keys[kid]) if kid in keys else None
+
+    async def home_keys(self, home: str) -> dict[str, PublicKey]:
+        """The keys of a home server: those of the first contact, for good."""
+        pins = await self.pins(home)
+        return {kid: PublicKey.of_multibase(text) for kid, text in pins.keys.items()}
+
+    def pinned(self, home: str) -> dict[str, PublicKey]:
+        """The keys of a home server that was met before; empty for one that was not."""
+        pins = self._kept.get("pins", home, Pins)
+        return {} if pins is None else {kid: PublicKey.of_multibase(text) for kid, text in pins.keys.items()}
+
+    async def check_home(self, home: str) -> None:
+        """Once for each opened wallet: does the server still publish the keys it had? Raises Contradiction."""
+        if home not in self._checked:
+            before = self._kept.get("pins", home, Pins)
+            now = await self.pins(home, again=True)
+            if before is not None and now.keys != before.keys:
+                raise Contradiction(f"the keys of {home} have changed", (str(before.keys), str(now.keys)))
+
+    async def body_key(self, did: str, signing: BodyKey) -> BodyKey:
+        """Where bodies for this did:web are sealed to; `signing` is the X25519 form of the key it agreed with."""
+        bodies = (await self.pins(did)).bodies
+        published = [BodyKey(kid, b64u_decode(raw)) for kid, raw in bodies.items()]
+        of_its_own = next((key for key in published if key.raw == signing.raw), None)
+        if of_its_own is not None:
+            return of_its_own
+        if not published or any(key.kid == signing.kid for key in published):
+            raise Contradiction(f"{did} publishes another key for encryption than it signed with", (str(bodies),))
+        return published[0]
+
+    async def pins(self, did: str, *, again: bool = False) -> Pins:
+        """What is pinned for a did:web, after a first or another look at its document."""
+        known = self._kept.get("pins", did, Pins)
+        if known is not None and not again:
+            return known
+        document, text = await self._document(did)
+        try:
+            keys = {kid: key.multibase for kid, key in keys_of_document(did, document).items()}
+            bodies = {key.kid: b64u_encode(key.raw) for key in body_keys_of_document(did, document)}
+        except Refused as fault:
+            raise Contradiction(f"the document of {did} is not one: {fault.detail}", (text,)) from fault
+        exact = did_document(did, {kid: PublicKey.of_multibase(text_) for kid, text_ in keys.items()})
+        if did_web_base(did) in self._hosts and document != exact:
+            raise Contradiction(f"the document of {did} is not the one that its keys make", (text,))
+        if not keys:
+            raise Contradiction(f"the document of {did} names no key", (text,))
+        found = _joined(did, known, Pins(keys, bodies), text)
+        self._checked.add(did)
+        if found != known:
+            await self._kept.keep(("pins", did, found))
+        return found
+
+    async def _document(self, did: str) -> tuple[Mapping[str, Any], str]:
+        url = did_web_url(did)
+        response = await send_again(self._transport, lambda: Request("GET", url, {"accept": "application/json"}))
+        if response.status != 200:
+            raise Unreachable(f"{url} answers {response.status}")
+        text = response.body.decode("utf-8", "replace")
+        try:
+            return parse_object(response.body), text
+        except Refused as fault:
+            raise Contradiction(f"the document of {did} is not one: {fault.detail}", (text,)) from fault
+
+
+def _joined(did: str, known: Pins | None, found: Pins, text: str) -> Pins:
+    """Old names keep their keys; new names are taken up, since a business may rotate."""
+    if known is None:
+        return found
+    for before, now in ((known.keys, found.keys), (known.bodies, found.bodies)):
+        if any(now.get(kid, raw) != raw for kid, raw in before.items()):
+            raise Contradiction(f"a key of {did} has changed under its name", (str(before), text))
+    return Pins({**known.keys, **found.keys}, {**known.bodies, **found.bodies})

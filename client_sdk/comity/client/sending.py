@@ -1,0 +1,245 @@
+"""One side's writing: seal, keep, send, check the answer, keep it.
+
+The sealed act is on disk before it is sent, so after a kill or a lost answer the very same bytes go out again and
+get their first answer. A refusal leaves its place in the chain free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
+
+from comity import wire
+from comity.acts import SignedAct, open_act
+from comity.chain import next_act
+from comity.client.core import Core, NotOpen
+from comity.client.kept import Entered, Link, Unsent
+from comity.client.ledger import Ledger, Line
+from comity.errors import Contradiction, Refused, Unreachable
+from comity.keys import Signer
+
+_PLACE = frozenset({"seq_taken", "seq_gap", "prev_mismatch", "after_refused"})
+"""Refusals that another device's acts explain: read the inbox and compose again."""
+_COMPOSED = frozenset({"iss", "aud", "iat", "cid", "seq", "prev", "act"})
+
+Compose = Callable[[], list[SignedAct]]
+Beside = tuple[str, str, object]
+
+
+class Dropped(NamedTuple):
+    """An act that was waiting to be sent again, and is refused for good."""
+
+    kind: str
+    refused: Refused
+
+
+class Writing:
+    """The pen of one side of one connection; its lock makes the acts of a chain follow each other."""
+
+    def __init__(self, core: Core, link: Link, catch_up: Callable[[], Awaitable[None]]) -> None:
+        self.core = core
+        self.link = link
+        self.ledger: Ledger | None = None
+        self.lock = asyncio.Lock()
+        self.dropped: list[Dropped] = []
+        self.missing: list[Line] = []
+        self._catch_up = catch_up
+
+    @property
+    def book(self) -> Ledger:
+        """The ledger of an open connection. Raises NotOpen."""
+        if self.ledger is None:
+            raise NotOpen("the other side has not signed yet" if not self.link.closed else self.link.closed)
+        return self.ledger
+
+    @property
+    def signer(self) -> Signer:
+        """The key that this side has now."""
+        kid = self.link.kid if self.ledger is None else self.ledger.state.door(self.link.side).kid
+        return self.core.signer(kid)
+
+    async def write(self, kind: str, /, **fields: Any) -> Line:
+        """One act, accepted and entered."""
+        lines = await self.write_all(lambda: [self.seal(kind, **fields)])
+        return lines[0]
+
+    def seal(self, kind: str, /, **fields: Any) -> SignedAct:
+        """The next act of this side."""
+        present = {name: value for name, value in fields.items() if value is not None}
+        state, side = self.book.state, self.link.side
+        return next_act(state, side, kind, self.core.seconds(), self.signer, **present)
+
+    async def write_all(
+        self, make: Compose, about: Callable[[SignedAct], Sequence[Beside]] | None = None
+    ) -> list[Line]:
+        """Acts that belong together, in one batch; what `about` returns for each is kept in the same write as the
+        sealed acts. Raises Refused, Unreachable, Contradiction, NotOpen."""
+        _ = self.book
+        async with self.lock:
+            await self._settle()
+            try:
+                return await self._send(make(), about)
+            except Refused as refused:
+                if refused.code not in _PLACE:
+                    raise
+            # Another device of this wallet wrote meanwhile: once more, behind what it wrote.
+            await self.recover()
+            return await self._send(make(), about)
+
+    async def write_last(self, act: SignedAct) -> Line:
+        """A revoke: ahead of everything that waits, since nothing may stand between a side and its "no"."""
+        async with self.lock:
+            waiting = self._waiting()
+            await self._keep_unsent([act.raw, *(it.raw for it in waiting)])
+            (line,) = await self._deliver([act])
+            await self._resend(waiting)
+            return line
+
+    async def settle(self) -> None:
+        """Sends again what was sealed and never answered."""
+        async with self.lock:
+            await self._settle()
+
+    # --- what another copy of this wallet wrote ---
+
+    async def recover(self) -> bool:
+        """Reads the own acts that this wallet does not have: it is an old copy, or not the only one. Whether there
+        were any."""
+        found = await self.own_missing()
+        self.missing = found
+        await self._catch_up()
+        await self.enter_missing()
+        return bool(found)
+
+    async def own_missing(self) -> list[Line]:
+        """Both own chains, from their heads at the server back to what is known here; oldest first."""
+        home, signer, side = self.core.home(self.link.home), self.signer, self.link.side
+        answer, _ = await home.connection(self.link.cid, signer)
+        known = {line.act.id for line in self.book.lines if line.act is not None} | {self.link.cid}
+        found: list[Line] = []
+        for head in (getattr(answer.heads, side).head, answer.settings.head):
+            while head not in known:
+                try:
+                    stated = await home.act_answer(head, signer)
+                except Refused as fault:
+                    raise Contradiction(f"the server names an act that it does not show: {fault}", (head,)) from None
+                line = self.book.read(stated.event, stated.act)
+                if line.act is None or line.act.id != head:
+                    raise Contradiction("the server shows another act than was asked for", (stated.event, head))
+                known.add(head)
+                found.append(line)
+                head = line.act.payload.prev
+        return sorted(found, key=lambda line: line.at)
+
+    def enter(self, line: Line) -> list[Line]:
+        """Enters a line, and before it what was recovered and is older."""
+        entered = []
+        while self.missing and self.missing[0].at < line.at:
+            entered += self.book.enter(self.missing.pop(0))
+        return entered + self.book.enter(line)
+
+    async def enter_missing(self) -> None:
+        """Enters and keeps what was recovered, once the news is read."""
+        entered = [it for line in self.missing for it in self.book.enter(line)]
+        self.missing = []
+        await self.core.kept.keep(*(kept_line(self.link.cid, line) for line in entered))
+
+    # --- inside the lock ---
+
+    def _waiting(self) -> list[SignedAct]:
+        kept = self.core.kept.get("unsent", self.link.cid, Unsent)
+        if kept is None:
+            return []
+        signer = self.signer
+        return [open_act(raw, {signer.kid: signer.key.public}.get) for raw in kept.acts]
+
+    async def _keep_unsent(self, raws: list[str], *beside: Beside) -> None:
+        value = Unsent(tuple(raws)) if raws else None
+        await self.core.kept.keep(("unsent", self.link.cid, value), *beside)
+
+    async def _settle(self) -> None:
+        if self.core.kept.file.table("unsent").get(self.link.cid) is not None:
+            await self._resend(self._waiting())
+
+    async def _resend(self, waiting: list[SignedAct]) -> None:
+        for act in waiting:
+            try:
+                await self._deliver([act])
+            except Refused as refused:
+                await self._again_or_drop(act, refused)
+
+    async def _again_or_drop(self, act: SignedAct, refused: Refused) -> None:
+        """The server has never taken it, or it would have repeated its first answer: so it may be signed anew."""
+        if refused.code in _PLACE or refused.code == "iat_out_of_range":
+            fields = act.payload.model_dump(exclude_none=True, exclude=set(_COMPOSED), mode="python")
+            if refused.code in _PLACE:
+                await self.recover()
+            if self.book.state.phase == "open" and act.kind != "rotate":
+                try:
+                    await self._deliver([self.seal(act.kind, **_tuples(fields))])
+                    return
+                except Refused as again:
+                    refused = again
+        self.dropped.append(Dropped(act.kind, refused))
+
+    async def _send(self, acts: list[SignedAct], about: Callable[[SignedAct], Sequence[Beside]] | None) -> list[Line]:
+        more = [entry for act in acts for entry in (about(act) if about else ())]
+        await self._keep_unsent([act.raw for act in acts], *more)
+        return await self._deliver(acts)
+
+    async def _answered(self, acts: list[SignedAct], unknown: list[str], lines: list[Beside]) -> None:
+        """Keeps what was accepted and forgets what was answered, in one write."""
+        kept = self.core.kept.get("unsent", self.link.cid, Unsent)
+        answered = {act.raw for act in acts} - set(unknown)
+        await self._keep_unsent([raw for raw in (kept.acts if kept else ()) if raw not in answered], *lines)
+
+    async def _deliver(self, acts: list[SignedAct]) -> list[Line]:
+        home = self.core.home(self.link.home)
+        if len(acts) == 1:
+            answers: list[wire.Acceptance | Refused | Unreachable] = [await _one(home.act(acts[0].raw))]
+        else:
+            answers = await home.acts([act.raw for act in acts])
+        lines, refused = [], None
+        for act, answer in zip(acts, answers, strict=True):
+            if isinstance(answer, Exception):
+                refused = refused or answer
+                continue
+            lines.append(await self._entered(act, answer))
+        unknown = [act.raw for act, answer in zip(acts, answers, strict=True) if isinstance(answer, Unreachable)]
+        await self._answered(acts, unknown, [kept_line(self.link.cid, line) for line in lines])
+        if refused is not None:
+            raise refused
+        return lines
+
+    async def _entered(self, act: SignedAct, answer: wire.Acceptance) -> Line:
+        evidence = (act.raw, answer.event)
+        if answer.act != act.id:
+            raise Contradiction("the answer names another act", evidence)
+        line = self.book.read(answer.event, act)
+        try:
+            self.book.enter(line)
+        except Contradiction:
+            # What the other side did meanwhile may explain it: read that first, then judge.
+            await self._catch_up()
+            self.book.enter(line)
+        return line
+
+
+async def _one(call: Awaitable[wire.Acceptance]) -> wire.Acceptance | Refused | Unreachable:
+    try:
+        return await call
+    except (Refused, Unreachable) as fault:
+        return fault
+
+
+def kept_line(cid: str, line: Line) -> Beside:
+    """How a line of a ledger is kept; its key sorts by time."""
+    return f"log/{cid}", f"{line.at:015d}", Entered(line.raw, None if line.act is None else line.act.raw)
+
+
+def _tuples(value: Any) -> Any:
+    """The members of a payload as the models want them again."""
+    if isinstance(value, dict):
+        return {name: _tuples(item) for name, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value

@@ -1,0 +1,100 @@
+"""What others put before a wallet, checked and not yet answered: offers and proposals."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from comity.agreement import HalfSigned, is_alternative
+from comity.offer import OfferedTerms, SignedOffer, Terms
+
+if TYPE_CHECKING:
+    from comity.client.party import Party
+
+
+@dataclass(frozen=True, slots=True)
+class ShownOffer:
+    """An offer whose hash and signature held: what an app shows before anybody accepts.
+
+    `warnings` are for people; `operator_is_other_party` says that whoever runs the server is the one who offers.
+    """
+
+    signed: SignedOffer
+    operator_is_other_party: bool
+    blocked: bool = False
+
+    @property
+    def name(self) -> str | None:
+        """What the offerer calls itself; nobody has checked it."""
+        return self.signed.offer.name
+
+    @property
+    def did(self) -> str:
+        """Who offers."""
+        return self.signed.offer.iss
+
+    @property
+    def terms(self) -> tuple[OfferedTerms, ...]:
+        """The agreements that it accepts, the one it likes best first."""
+        return self.signed.offer.agreements
+
+    @property
+    def purposes(self) -> tuple[str, ...]:
+        """What it would like to come for."""
+        return self.signed.offer.purposes
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know before accepting."""
+        found = []
+        if self.operator_is_other_party:
+            found.append("The server is run by the other party: it can see when you write, and to whom.")
+        if self.blocked:
+            found.append("You have blocked this party.")
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Somebody's half of an agreement on an own offer, to be countersigned or declined."""
+
+    half: HalfSigned
+    signed: SignedOffer
+    at: int
+    answer: Callable[[Proposal, bool, str | None, bool], Awaitable[Party | None]]
+
+    @property
+    def cid(self) -> str:
+        """The connection that it would make."""
+        return self.half.cid
+
+    @property
+    def did(self) -> str:
+        """Who accepts the offer."""
+        return self.half.agreement.accepter.did
+
+    @property
+    def terms(self) -> Terms:
+        """The terms that it chose, or put in place of those offered."""
+        return self.half.agreement.terms
+
+    @property
+    def is_alternative(self) -> bool:
+        """Whether these are other terms than any offered: then read them first."""
+        return is_alternative(self.half.agreement, self.signed)
+
+    @property
+    def countersign_by(self) -> int:
+        """Until when (s) it can be countersigned."""
+        return self.half.agreement.countersign_by
+
+    async def countersign(self) -> Party:
+        """Signs the same bytes: the connection is open."""
+        party = await self.answer(self, True, None, False)
+        assert party is not None
+        return party
+
+    async def decline(self, reason: str | None = None, *, silent: bool = False) -> None:
+        """Declines, with a reason code or none; `silent` tells the other side nothing at all."""
+        await self.answer(self, False, reason, silent)

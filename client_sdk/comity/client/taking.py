@@ -1,0 +1,193 @@
+"""What a wallet makes of the items of its inboxes; each is checked before it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from comity import wire
+from comity.agreement import SignedAgreement, open_agreement, open_half
+from comity.client import connecting
+from comity.client.core import Core
+from comity.client.inbox import read_agreement, take_line
+from comity.client.kept import Entered, Link, Offered, Proposed
+from comity.client.ledger import Ledger
+from comity.client.sending import Beside
+from comity.client.shown import Proposal
+from comity.client.told import News
+from comity.encoding import dump_json
+from comity.errors import Contradiction, Refused
+from comity.keys import Signer
+
+if TYPE_CHECKING:
+    from comity.client.party import Party
+    from comity.client.view import View
+    from comity.client.wallet import Wallet
+
+Taken = tuple[list[News], list[Beside]]
+
+
+class Taking:
+    """The checks and the bookkeeping between an inbox and a wallet's connections."""
+
+    def __init__(self, core: Core, wallet: Wallet) -> None:
+        self._core = core
+        self._wallet = wallet
+
+    async def take(self, item: wire.Item) -> Taken:
+        """One item: what is new for people, and what is to be kept with the cursor. Raises Contradiction."""
+        if item.kind == "proposal":
+            return await self._proposal(item)
+        if item.kind == "offer":
+            return await self._offer(item)
+        if item.kind == "declined":
+            return self._declined(item)
+        party = await self._party(item)
+        if item.kind == "opened":
+            return self._opened(party, item)
+        if item.cid != party.cid:
+            raise Contradiction("an item of another connection", (item.model_dump_json(),))
+        return await take_line(party, item)
+
+    async def _party(self, item: wire.Item) -> Party:
+        try:
+            return self._wallet.known(item.cid or "")
+        except KeyError:
+            pass
+        if item.kind != "opened" or (link := self._restored(item)) is None:
+            raise Contradiction("news of a connection that this wallet does not have", (item.model_dump_json(),))
+        # Made by another copy of this wallet.
+        await self._core.resolver.home_keys(link.home)
+        await self._core.kept.keep(("links", link.cid, link))
+        return self._wallet.known(link.cid)
+
+    def _restored(self, item: wire.Item) -> Link | None:
+        try:
+            signed = open_agreement(dump_json(item.agreement or {}))
+        except Refused:
+            return None
+        agreed, keys = signed.agreement, self._core.kept.file.table("keys")
+        side, mine, theirs = "first", agreed.offerer, agreed.accepter
+        if mine.kid not in keys:
+            side, mine, theirs = "second", theirs, mine
+        if mine.kid not in keys:
+            return None
+        at = self._core.clock()
+        raw = signed.raw.decode()
+        return Link(signed.cid, side, agreed.home, mine.kid, theirs.did, at, raw, True)  # type: ignore[arg-type]
+
+    # --- connecting ---
+
+    async def _proposal(self, item: wire.Item) -> Taken:
+        if item.agreement is None or item.act or item.event or item.offer or item.reason:
+            raise Contradiction("a proposal without its agreement", (item.model_dump_json(),))
+        proposed, cid = await connecting.check_proposal(self._core, dump_json(item.agreement), item.cid)
+        if cid in self._core.kept.file.table("links"):
+            return [], []
+        return [News(cid, "proposal", proposed.at, "them")], [("proposals", cid, proposed)]
+
+    async def _offer(self, item: wire.Item) -> Taken:
+        if item.offer is None or item.act or item.event or item.agreement or item.reason or item.cid:
+            raise Contradiction("an offer without its text", (item.model_dump_json(),))
+        signed = await connecting.read_offer(self._core, item.offer)
+        if signed.offer.to != self._core.me.business:
+            raise Contradiction("an offer to somebody else", (item.offer,))
+        return [News(None, "offer", self._core.clock(), "them")], [("received", signed.hash, item.offer)]
+
+    def _declined(self, item: wire.Item) -> Taken:
+        if item.agreement or item.act or item.event or item.offer or item.cid is None:
+            raise Contradiction("a decline with something else in it", (item.model_dump_json(),))
+        kept = self._core.kept
+        if item.cid in kept.file.table("proposals"):
+            return [News(item.cid, "declined", self._core.clock(), "them")], [("proposals", item.cid, None)]
+        if item.cid not in kept.file.table("links"):
+            return [], []
+        party = self._wallet.known(item.cid)
+        if party.phase in ("open", "ended"):
+            raise Contradiction("a connection that both signed is declined", (item.model_dump_json(),))
+        reason = f"declined: {item.reason}" if item.reason else "declined"
+        return [News(item.cid, "declined", self._core.clock(), "them")], [self.closed(party, reason)]
+
+    def _opened(self, party: View, item: wire.Item) -> Taken:
+        agreement = read_agreement(item, party.link)
+        assert item.event is not None
+        was_open = party.writing.ledger is not None
+        entries = self.opened(party, item.event, agreement)
+        news = [] if was_open else [News(party.cid, "opened", party.state.at, "them")]
+        return news, entries
+
+    def opened(self, party: View, event: str, agreement: SignedAgreement | None = None) -> list[Beside]:
+        """The connection is open: begins its ledger, or holds the event against the one that began it."""
+        if party.writing.ledger is not None:
+            book = party.writing.ledger
+            book.enter(book.read(event))
+            return []
+        whole = agreement or open_agreement(party.link.agreement.encode())
+        link = msgspec.structs.replace(party.link, agreement=whole.raw.decode(), whole=True, opened=event, closed=None)
+        keys = self._core.resolver.pinned(link.home)
+        party.writing.ledger = Ledger(whole, link.side, keys.get, event, self._core.zones)
+        party.writing.link = link
+        return [("links", link.cid, link)]
+
+    def closed(self, party: View, why: str) -> Beside:
+        """The connection did not come about."""
+        party.writing.link = msgspec.structs.replace(party.link, closed=why)
+        return "links", party.cid, party.link
+
+    def load(self, party: View) -> None:
+        """Takes up the ledger of a connection that was open when the wallet was closed."""
+        link = party.link
+        if link.opened is None:
+            return
+        keys = self._core.resolver.pinned(link.home)
+        book = Ledger(open_agreement(link.agreement.encode()), link.side, keys.get, link.opened, self._core.zones)
+        log = self._core.kept.all(f"log/{link.cid}", Entered)
+        book.load((entered.event, entered.act) for _, entered in sorted(log.items()))
+        party.writing.ledger = book
+
+    # --- what to read ---
+
+    def proposal(
+        self, kept: Proposed, answer: Callable[[Proposal, bool, str | None, bool], Awaitable[Party | None]]
+    ) -> Proposal:
+        """The proposal as it is shown."""
+        offered = self._core.kept.get("offers", kept.offer, Offered)
+        assert offered is not None
+        return Proposal(open_half(kept.half.encode()), connecting.own_offer(self._core, offered), kept.at, answer)
+
+    def is_good(self, kept: Proposed) -> bool:
+        """Whether a proposal can still be countersigned, and comes from nobody blocked."""
+        agreed = open_half(kept.half.encode()).agreement
+        return agreed.countersign_by > self._core.seconds() and agreed.accepter.did not in self._core.kept.file.table(
+            "blocked"
+        )
+
+    def offer_signer(self, proposal: Proposal) -> Signer:
+        """The key that signed the offer that a proposal is on."""
+        return self._core.signer(proposal.signed.kid)
+
+    def _offers(self) -> list[Offered]:
+        return list(self._core.kept.all("offers", Offered).values())
+
+    def offer_homes(self) -> set[str]:
+        """Where this wallet has published offers, or its business may be offered something."""
+        return {connecting.own_offer(self._core, it).offer.home for it in self._offers()}
+
+    def open_offers(self) -> list[tuple[str, str]]:
+        """(home, kid) of the own offers that somebody may still accept."""
+        taken = {link.kid for link in self._core.kept.all("links", Link).values()}
+        found = [connecting.own_offer(self._core, it) for it in self._offers() if it.kid not in taken]
+        # A half that was signed in time may be countersigned for a week longer.
+        good_until = self._core.seconds() - 7 * 86_400
+        return [(it.offer.home, it.kid) for it in found if it.offer.exp > good_until]
+
+    def needs_reading(self, party: View) -> bool:
+        """Whether a connection's own key must be asked for news: not where a mailbox brings it."""
+        if party.phase == "closed":
+            return False
+        if party.phase == "proposed":
+            return party.link.proposed_at > self._core.clock() - 14 * 86_400_000
+        mailbox = party.state.door(party.side).settings.mailbox
+        return mailbox is None

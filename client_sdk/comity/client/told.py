@@ -1,0 +1,134 @@
+"""What a wallet shows of a connection: messages, tokens and a timeline, as plain frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from comity.relationship import Moment
+from comity.words import Side
+
+Who = Literal["me", "them"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message, written or received.
+
+    `at` is when it was accepted (ms), `delivered_at` when it reached the inbox; `outcome` is `delivered`, `held`,
+    `dropped` or `expired`. `text` is None where it cannot be read (`unreadable` says why). `quiet` says that it came
+    during a snooze: to be shown, but not to ring.
+    """
+
+    id: str
+    by: Who
+    purpose: str
+    topic: str | None
+    at: int
+    outcome: str
+    delivered_at: int | None = None
+    text: str | None = None
+    body: dict[str, Any] | None = None
+    unreadable: str | None = None
+    reply_to: str | None = None
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A grant in force: the JWT itself, the signed acceptance that proves it counts, and what it allows.
+
+    `status` is what the home server's status list says: `valid`, `muted` or `invalid`.
+    """
+
+    id: str
+    by: Who
+    purposes: tuple[str, ...]
+    channels: tuple[str, ...]
+    exp: int
+    idx: int
+    uri: str
+    jwt: str
+    acceptance: str
+    status: Literal["valid", "muted", "invalid"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One line of the timeline: when (ms), who, what kind of thing, and the sentence that tells it."""
+
+    at: int
+    who: Who | None
+    kind: str
+    sentence: str
+    act: str | None = None
+
+    def __str__(self) -> str:
+        return f"{datetime.fromtimestamp(self.at / 1000, UTC):%Y-%m-%d %H:%M} {self.sentence}"
+
+
+class Timeline(tuple[Told, ...]):
+    """The history of a connection, oldest first; printing it tells it."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self))
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """One thing that has just reached this wallet, for an app to show; `quiet` as in `Message`."""
+
+    cid: str | None
+    kind: str
+    at: int
+    by: Who | None = None
+    act: str | None = None
+    quiet: bool = False
+
+
+_SENTENCES = {
+    "grant": "{you} allowed {them} {about}",
+    "withdraw": "{you} took a permission back",
+    "mute": "{you} muted {them}",
+    "unmute": "{you} may be reached again",
+    "revoke": "{you} ended the connection",
+    "contacted": "{you} reached {them} outside: {about}",
+    "ask": "{you} asked a favour: {about}",
+    "done": "{you} did the favour",
+    "thank": "{you} said thank you",
+    "remember": "{you} would like remembered: {about}",
+    "forget": "{you} would like forgotten: {about}",
+    "milestone": "{you} noted: {about}",
+    "rotate": "{you} took a new key",
+    "delivered": "the waiting message of {you_object} was delivered",
+    "expired": "the waiting message of {you_object} expired",
+}
+_MESSAGES = {
+    "delivered": "{you} wrote about {about}",
+    "held": "{you} wrote about {about}; it waits",
+    "dropped": "{you} wrote about {about}; not now, so it was dropped",
+}
+_ANSWERS = {"yes": "{you} said yes", "no": "{you} said no", "not_now": "{you} said not now"}
+
+
+def tell(moment: Moment, side: Side, name: str) -> Told:
+    """A moment of the history in words, as this side would say it."""
+    if moment.side is None:
+        return Told(moment.at, None, moment.kind, f"you and {name} are connected", moment.act)
+    mine = moment.side == side
+    if moment.kind == "message":
+        form = _MESSAGES.get(moment.outcome or "", "{you} wrote about {about}")
+    elif moment.kind == "answer":
+        form = _ANSWERS.get(moment.outcome or "", "{you} answered")
+    else:
+        form = _SENTENCES.get(moment.kind, "{you}: " + moment.kind)
+    sentence = form.format(
+        you="you" if mine else name,
+        you_object="you" if mine else name,
+        them=name if mine else "you",
+        about=moment.about or "something",
+    )
+    return Told(moment.at, "me" if mine else "them", moment.kind, sentence, moment.act)

@@ -1,0 +1,107 @@
+"""The one way to the world: a `Send`, and what every answer must be before anyone looks inside.
+
+The SDK knows HTTP only as `Send`: one request in, one response out. `over_aiohttp` is one; a test or an
+app brings its own in a few lines. What is safe to repeat (reads, and acts, whose id makes them
+idempotent) is tried again here when the other end is away or says 503 with Retry-After.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+
+import stamina
+
+from comity.errors import Unreachable
+
+TRIES_SECONDS = 30.0
+"""How long a request that may be repeated is tried again before `Unreachable` reaches the caller."""
+
+_LONGEST_WAIT = 10.0
+_LATER = frozenset({401, 429, 503})
+"""With Retry-After: busy, or (401) a server so newly started that it wants the request signed once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request; header names in lower case."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One HTTP response, whole; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+Send = Callable[[Request], Awaitable[Response]]
+"""Sends one request. Raises Unreachable when no whole answer came, and for nothing else."""
+
+Lines = AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Streaming:
+    """An answer that goes on: its status and headers at once, its lines as they come (without line ends)."""
+
+    status: int
+    headers: Mapping[str, str]
+    lines: Lines
+
+
+Stream = Callable[[Request], AbstractAsyncContextManager[Streaming]]
+"""Like Send for an answer without an end (SSE). Leaving the context hangs up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """What a wallet is given: one way to ask, one way to listen, and how to let go of both."""
+
+    send: Send
+    stream: Stream | None = None
+    close: Callable[[], Awaitable[None]] | None = None
+    patience: float = TRIES_SECONDS
+
+
+class _Busy(Exception):
+    """503 or 429: worth another try after a while."""
+
+    def __init__(self, response: Response) -> None:
+        self.response = response
+        super().__init__(response.status)
+
+
+def _wait(error: Exception) -> bool | float:
+    if isinstance(error, _Busy):
+        asked = error.response.headers.get("retry-after", "")
+        return min(float(asked), _LONGEST_WAIT) if asked.isdigit() else True
+    return isinstance(error, Unreachable)
+
+
+async def send_again(transport: Transport, make: Callable[[], Request]) -> Response:
+    """Sends what may be sent twice, until there is an answer other than "busy" or the transport's patience ends.
+
+    `make` builds the request anew for every try, since a signed read must not be replayed.
+    Raises Unreachable.
+    """
+    try:
+        async for attempt in stamina.retry_context(
+            on=_wait, attempts=None, timeout=transport.patience, wait_initial=0.1, wait_max=2.0, wait_jitter=0.1
+        ):
+            with attempt:
+                response = await transport.send(make())
+                if response.status in _LATER and "retry-after" in response.headers:
+                    raise _Busy(response)
+                return response
+    except _Busy as busy:
+        return busy.response
+    raise AssertionError("stamina always ends in a return or a raise")

@@ -1,0 +1,177 @@
+"""`View`: what a wallet knows of one connection and can say without signing anything."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Literal, Protocol
+
+from comity import gate
+from comity.acts import Rotate, SignedAct
+from comity.agreement import Agreement, SignedAgreement
+from comity.client import reading
+from comity.client.core import Core
+from comity.client.kept import Link
+from comity.client.ledger import Line
+from comity.client.sending import Writing
+from comity.client.told import Message, News, Timeline, Token
+from comity.gate import Verdict
+from comity.keys import did_of_kid
+from comity.state import Connection
+from comity.status import SignedStatusList
+from comity.words import Side, other
+
+
+class Postbox(Protocol):
+    """What a connection needs of its wallet: its news."""
+
+    async def pull(self, party: View, wait: float) -> list[News]:
+        """Reads what is new for this connection's key."""
+        ...
+
+    def news(self, party: View) -> AsyncGenerator[News, None]:
+        """The same as a stream."""
+        ...
+
+
+class View:
+    """One connection, seen from this wallet; `Party` adds the acts."""
+
+    def __init__(self, core: Core, link: Link, postbox: Postbox) -> None:
+        self._core = core
+        self._postbox = postbox
+        self._writing = Writing(core, link, self._catch_up)
+
+    # --- what it is ---
+
+    @property
+    def link(self) -> Link:
+        """What the wallet keeps of the connection itself."""
+        return self._writing.link
+
+    @property
+    def cid(self) -> str:
+        """The connection's id."""
+        return self.link.cid
+
+    @property
+    def side(self) -> Side:
+        """Which side this wallet is: the offerer is the first."""
+        return self.link.side
+
+    @property
+    def did(self) -> str:
+        """The other side's name now."""
+        ledger = self._writing.ledger
+        return self.link.other if ledger is None else ledger.state.door(other(self.side)).did
+
+    @property
+    def name(self) -> str:
+        """What to call the other side: the name in its offer, else its DID's last part."""
+        return self.link.name or self.did.rpartition(":")[2][:16]
+
+    @property
+    def phase(self) -> Literal["proposed", "closed", "open", "ended"]:
+        """`proposed` until both signed; `closed` when that came to nothing; `open`; `ended` after a revoke."""
+        if self._writing.ledger is None:
+            return "closed" if self.link.closed else "proposed"
+        return self.state.phase
+
+    @property
+    def state(self) -> Connection:
+        """The connection's state as it follows from the acts and events in this wallet. Raises NotOpen."""
+        return self._writing.book.state
+
+    @property
+    def lines(self) -> Sequence[Line]:
+        """Everything that happened, with the signed texts. Raises NotOpen."""
+        return tuple(self._writing.book.lines)
+
+    @property
+    def writing(self) -> Writing:
+        """The pen: for the wallet's own parts."""
+        return self._writing
+
+    def now(self) -> int:
+        """The wallet's clock (ms)."""
+        return self._core.clock()
+
+    def own_kids(self) -> set[str]:
+        """The names of the keys that this side has had."""
+        rotated = (line.act for line in self._writing.book.lines)
+        later = {act.payload.kid for act in rotated if act is not None and isinstance(act.payload, Rotate)}
+        return {self.link.kid} | {kid for kid in later if kid in self._core.kept.file.table("keys")}
+
+    @property
+    def own_did(self) -> str:
+        """This side's name now: a person's has been used nowhere else."""
+        ledger = self._writing.ledger
+        return did_of_kid(self.link.kid) if ledger is None else ledger.state.door(self.side).did
+
+    @property
+    def agreement(self) -> Agreement:
+        """What both sides signed. Raises NotOpen."""
+        return self.agreement_signed.agreement
+
+    @property
+    def agreement_signed(self) -> SignedAgreement:
+        """The same with both signatures; its `raw` is the General JSON. Raises NotOpen."""
+        return self._writing.book.agreement
+
+    @property
+    def agreement_raw(self) -> bytes:
+        """The agreement as it was signed, General JSON. Raises NotOpen."""
+        return self.agreement_signed.raw
+
+    def may(self, purpose: str, channel: str = "app", topic: str | None = None) -> Verdict:
+        """Whether this side may reach the other one now, by all that this wallet knows: no request is made, and the
+        other side's hours, budgets and hidden ends are not known here."""
+        ledger = self._writing.ledger
+        state = None if ledger is None else ledger.state
+        verdict = gate.may(state, self.side, purpose, channel, topic, self._core.clock(), self._core.zones)
+        return verdict.outward()
+
+    # --- what was said ---
+
+    async def sync(self, wait: float = 0) -> list[News]:
+        """Reads what is new, sends again what was not answered, and compares this wallet's state with the server's.
+
+        `wait` (s) is how long to wait for news when there is none. Raises Contradiction.
+        """
+        news = await self._postbox.pull(self, wait)
+        if self._writing.ledger is not None:
+            await self._writing.settle()
+            await reading.compare(self, self._core, self._writing.recover)
+        return news
+
+    async def _catch_up(self) -> None:
+        await self._postbox.pull(self, 0)
+
+    def listen(self) -> AsyncGenerator[News, None]:
+        """What reaches this side, as it comes, over one open stream."""
+        return self._postbox.news(self)
+
+    async def messages(self) -> list[Message]:
+        """Every message of both sides that this wallet may read, oldest first."""
+        return reading.messages(self)
+
+    async def timeline(self) -> Timeline:
+        """What happened between the two, in words; `print` shows it."""
+        return reading.history(self)
+
+    async def tokens(self) -> list[Token]:
+        """The grants in force, of both sides, each held against the home server's status list.
+
+        Raises Contradiction when the list says otherwise than the acts.
+        """
+        return await reading.tokens(self, self._core)
+
+    def body_of(self, act: SignedAct) -> dict[str, Any] | None:
+        """The decrypted body of an act of either side, or None where there is none or it cannot be read."""
+        return reading.body_of(self, self._core, act)[0]
+
+    async def status_list(self, uri: str) -> SignedStatusList:
+        """A status list of the home server, its signature checked: with a token, all that an offline check needs."""
+        return await reading.status_list(self._core, self.link.home, uri)
+
+    def __repr__(self) -> str:
+        return f"Party({self.name}, {self.phase})"

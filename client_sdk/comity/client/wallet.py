@@ -1,0 +1,388 @@
+"""`Wallet`: one file, the keys and connections in it, and the network under it.
+
+    async with Wallet.open("mia.wallet", passphrase=...) as mia:
+        shop = await mia.accept("https://comity.example/i/7Jx...#...")
+        await shop.opened(timeout=60)
+        await shop.mute(days=14)
+
+A person's wallet makes a fresh key for every connection. A business's wallet acts under one did:web.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Literal, Self
+
+from comity import wire
+from comity.client import connecting
+from comity.client.core import Core, NotOpen
+from comity.client.export import exported
+from comity.client.home import Clock, Randomness
+from comity.client.inbox import Inbox
+from comity.client.kept import Link, Proposed
+from comity.client.opening import Opening, core_of, home_did, identity_of
+from comity.client.party import Party
+from comity.client.sending import Beside
+from comity.client.shown import Proposal, ShownOffer
+from comity.client.taking import Taking
+from comity.client.told import News
+from comity.client.transport import Send, Transport
+from comity.client.view import View
+from comity.client.wallet_file import WalletFile
+from comity.errors import ComityError, Refused
+from comity.hours import ZoneRules
+from comity.keys import Signer, SigningKey, did_of_kid
+
+Path = str | os.PathLike[str]
+_AT_ONCE = 8
+"""Inboxes that are read at a time."""
+
+
+class Wallet:
+    """The wallet of a person or a business. Made by `Wallet.open` or `Wallet.create`."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._taking = Taking(core, self)
+        self._parties: dict[str, Party] = {}
+        self._inboxes: dict[tuple[str, str], Inbox] = {}
+
+    # --- opening and closing ---
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        passphrase: str | None = None,
+        identity: object | None = None,
+        send: Send | Transport | None = None,
+        clock: Clock | None = None,
+        randomness: Randomness | None = None,
+        zones: ZoneRules | None = None,
+    ) -> Opening[Wallet]:
+        """Opens a wallet's file by its passphrase (2 s, 520 MB) or its age identity.
+
+        `send` is the way to the world (aiohttp where none is given), `clock` returns ms since the epoch. Raises
+        WalletFileError.
+        """
+
+        async def make() -> Wallet:
+            secret = None if identity is None else str(identity)
+            file = await asyncio.to_thread(WalletFile.open, path, passphrase=passphrase, identity=secret)
+            return cls(core_of(file, send, clock, randomness, zones))
+
+        return Opening(make)
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        *,
+        passphrase: str | None = None,
+        identity: object | None = None,
+        business: str | None = None,
+        key: SigningKey | None = None,
+        kid: str | None = None,
+        name: str | None = None,
+        send: Send | Transport | None = None,
+        clock: Clock | None = None,
+        randomness: Randomness | None = None,
+        zones: ZoneRules | None = None,
+    ) -> Opening[Wallet]:
+        """Makes a new wallet: a person's, or with `business="did:web:…"` a business's under its own `key` (made
+        here where none is given; `public_key` is what the host must publish). `name` goes into its offers."""
+
+        async def make() -> Wallet:
+            secret = None if identity is None else str(identity)
+            file = await asyncio.to_thread(WalletFile.create, path, passphrase=passphrase, identity=secret)
+            core = core_of(file, send, clock, randomness, zones)
+            me, entries = identity_of(core, business, key, kid, name)
+            await core.kept.keep(("me", "me", me), *entries)
+            core.me = me
+            return cls(core)
+
+        return Opening(make)
+
+    async def close(self) -> None:
+        """Waits for what is being written, closes the file and the network."""
+        await self._core.kept.close()
+        if self._core.transport.close is not None:
+            await self._core.transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def identity(self) -> str:
+        """The age identity that opens this wallet's file without the passphrase."""
+        return self._core.kept.file.identity
+
+    @property
+    def did(self) -> str | None:
+        """A business's did:web; None for a person, who has another name in every connection."""
+        return self._core.me.business
+
+    @property
+    def public_key(self) -> str | None:
+        """A business's public key as did:key, for whoever publishes its document."""
+        kid = self._core.me.kid
+        return None if kid is None else self._core.signer(kid).key.public.did
+
+    # --- offering ---
+
+    async def offer(
+        self,
+        home: str,
+        agreements: Sequence[connecting.AnyTerms],
+        purposes: Iterable[str],
+        *,
+        use: Literal["one", "many"] | None = None,
+        days: float = 7,
+        channels: Iterable[str] | None = None,
+        name: str | None = None,
+        to: str | None = None,
+    ) -> str:
+        """Publishes an offer at a home server (`https://host`) and returns its link, for a message or a QR code.
+
+        A person's offer is for one use. `to` (a business's DID) puts it at that business's door.
+        """
+        signed = await connecting.make_offer(
+            self._core,
+            home_did(home),
+            agreements,
+            purposes,
+            use=use,
+            days=days,
+            channels=channels,
+            name=name,
+            to=to,
+        )
+        return signed.link()
+
+    async def proposals(self) -> list[Proposal]:
+        """Halves of agreements on this wallet's offers that can be countersigned now; reads what is new first."""
+        await self.sync()
+        waiting = self._core.kept.all("proposals", Proposed).values()
+        return [self._taking.proposal(it, self._answer) for it in waiting if self._taking.is_good(it)]
+
+    async def _answer(self, proposal: Proposal, yes: bool, reason: str | None, silent: bool) -> Party | None:
+        if yes:
+            return await self._countersign(proposal)
+        offered = proposal.signed.offer
+        signer = self._taking.offer_signer(proposal)
+        await self._core.home(offered.home).decline(proposal.cid, signer, reason, silent)
+        await self._core.kept.keep(("proposals", proposal.cid, None))
+        return None
+
+    async def _countersign(self, proposal: Proposal) -> Party:
+        kept = self._core.kept.get("proposals", proposal.cid, Proposed)
+        if kept is None:
+            raise NotOpen("this proposal is no longer there")
+        link, event = await connecting.sign_whole(self._core, kept)
+        party = self._party(link)
+        await self._core.kept.keep(*self._taking.opened(party, event), ("proposals", link.cid, None))
+        return party
+
+    # --- accepting ---
+
+    async def look(self, link: str) -> ShownOffer:
+        """The offer behind a link, checked; nothing is signed. Raises Refused("not_found"), Contradiction."""
+        return await connecting.look(self._core, link)
+
+    async def received(self) -> list[ShownOffer]:
+        """Offers that people put at this business's door; reads what is new first."""
+        await self.sync()
+        raws = self._core.kept.all("received", str).values()
+        opened = [connecting.shown(self._core, await connecting.read_offer(self._core, raw)) for raw in raws]
+        return [it for it in opened if it.signed.offer.exp > self._core.seconds()]
+
+    async def accept(
+        self,
+        offer: str | ShownOffer,
+        *,
+        terms: str | int | connecting.AnyTerms | None = None,
+        grants: Iterable[Mapping[str, Any]] = (),
+        days: float = 7,
+    ) -> Party:
+        """Signs this side's half. The connection is proposed until the other side has signed, too.
+
+        `terms` picks one of the offered agreements, by place or id, or puts another one in their place, once.
+        `grants` (arguments of `Party.grant`) are given as soon as the connection is open. Within `days` (at most
+        7) the other side must sign. Raises Blocked, Refused, Contradiction.
+        """
+        shown = await self.look(offer) if isinstance(offer, str) else offer
+        chosen = connecting.chosen_terms(shown.signed.offer, terms)
+        link = await connecting.sign_half(self._core, shown, chosen, days)
+        if wishes := [dict(grant) for grant in grants]:
+            await self._core.kept.keep(("wishes", link.cid, wishes))
+        await self._core.kept.keep(("received", shown.signed.hash, None))
+        return self._party(link)
+
+    async def take_back(self, party: Party) -> None:
+        """Takes an own half back, as long as the other side has not signed."""
+        if party.phase != "proposed" or party.side != "second":
+            raise NotOpen("only an own half that is not countersigned can be taken back")
+        signer = self._core.signer(party.link.kid)
+        await self._core.home(party.link.home).decline(party.cid, signer, None, False)
+        await self._core.kept.keep(self._taking.closed(party, "taken back"))
+
+    # --- connections ---
+
+    def connections(self) -> list[Party]:
+        """Every connection of this wallet, oldest first, the proposed and the ended ones too."""
+        return [self._party(link) for link in self._core.kept.all("links", Link).values()]
+
+    def party(self, cid: str) -> Party:
+        """One connection, by its id or the beginning of it. Raises ComityError."""
+        found = [it for it in self._core.kept.file.table("links") if it.startswith(cid)]
+        if len(found) != 1:
+            raise ComityError("no connection of that name" if not found else "several connections begin so")
+        return self.known(found[0])
+
+    def known(self, cid: str) -> Party:
+        """One connection by its whole id. Raises KeyError."""
+        if cid not in self._parties:
+            link = self._core.kept.get("links", cid, Link)
+            if link is None:
+                raise KeyError(cid)
+            return self._party(link)
+        return self._parties[cid]
+
+    def _party(self, link: Link) -> Party:
+        if link.cid not in self._parties:
+            self._parties[link.cid] = party = Party(self._core, link, self)
+            self._taking.load(party)
+        return self._parties[link.cid]
+
+    # --- the wallet's own rules ---
+
+    async def block(self, did: str, reason: str = "") -> None:
+        """Refuses further offers and proposals of this party. Nothing is signed or sent."""
+        await self._core.kept.keep(("blocked", did, {"at": self._core.clock(), "reason": reason}))
+
+    async def unblock(self, did: str) -> None:
+        """Lets this party's offers in again."""
+        await self._core.kept.keep(("blocked", did, None))
+
+    def blocked(self) -> list[str]:
+        """The parties that this wallet refuses."""
+        return list(self._core.kept.file.table("blocked"))
+
+    async def use_mailbox(self, party: Party, on: bool = True) -> None:
+        """Lets one stream bring the news of all connections at that home server, or not any more. The server then
+        knows which of them share a wallet; the businesses do not."""
+        home = party.link.home
+        kid = self._core.kept.get("mailboxes", home, str)
+        if kid is None:
+            signer, entry = self._core.fresh_key()
+            kid = signer.kid
+            await self._core.kept.keep(entry, ("mailboxes", home, kid))
+        await party.mailbox(did_of_kid(kid) if on else None)
+
+    # --- news ---
+
+    async def sync(self, wait: float = 0) -> list[News]:
+        """Reads what is new for every key of this wallet; with `wait` (s), waits for the first news."""
+        news: list[News] = []
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def read(inbox: Inbox) -> None:
+            async with gate:
+                try:
+                    news.extend(await inbox.pull(wait))
+                except Refused as refused:
+                    # A key that the server does not know (any more) has no news.
+                    if refused.code not in ("not_found", "unknown_key", "key_replaced"):
+                        raise
+
+        async with asyncio.TaskGroup() as tasks:
+            for inbox in self._readers():
+                tasks.create_task(read(inbox))
+        return sorted(news, key=lambda it: it.at)
+
+    async def listen(self) -> AsyncGenerator[News, None]:
+        """News as it comes, for every key of this wallet, until the caller leaves the loop."""
+        queue: asyncio.Queue[News | BaseException] = asyncio.Queue(maxsize=100)
+
+        async def follow(inbox: Inbox) -> None:
+            try:
+                while True:
+                    async with aclosing(inbox.listen()) as stream:
+                        async for news in stream:
+                            await queue.put(news)
+                    await asyncio.sleep(0.1)
+            except Exception as error:
+                await queue.put(error)
+
+        tasks = [asyncio.create_task(follow(inbox)) for inbox in self._readers()]
+        try:
+            while True:
+                it = await queue.get()
+                if isinstance(it, BaseException):
+                    raise it
+                yield it
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def pull(self, party: View, wait: float) -> list[News]:
+        """Reads what is new for the key of one connection."""
+        await self._core.resolver.check_home(party.link.home)
+        await self._hand_in_again(party)
+        return await self._inbox_of(party).pull(wait)
+
+    async def news(self, party: View) -> AsyncGenerator[News, None]:
+        """What comes for the key of one connection, as it comes."""
+        while True:
+            async with aclosing(self._inbox_of(party).listen()) as stream:
+                async for it in stream:
+                    if it.cid == party.cid:
+                        yield it
+            await asyncio.sleep(0.1)
+
+    async def _hand_in_again(self, party: View) -> None:
+        """A whole agreement whose answer was lost: the same bytes once more."""
+        if party.phase == "proposed" and party.link.whole:
+            event = await connecting.hand_in(self._core, party.link)
+            await self._core.kept.keep(*self._taking.opened(party, event), ("proposals", party.cid, None))
+
+    def _inbox_of(self, party: View) -> Inbox:
+        if self._core.me.kid is not None:
+            return self._inbox(party.link.home, self._core.me.kid)
+        return self._inbox(party.link.home, party.link.kid, lambda: party.writing.signer)
+
+    def _readers(self) -> list[Inbox]:
+        """The inboxes that bring everything: a business's own, a person's mailboxes, and each key by itself."""
+        kept = self._core.kept
+        homes = {link.home for link in kept.all("links", Link).values()} | self._taking.offer_homes()
+        if self._core.me.kid is not None:
+            return [self._inbox(home, self._core.me.kid) for home in sorted(homes)]
+        found = [self._inbox_of(party) for party in self.connections() if self._taking.needs_reading(party)]
+        found += [self._inbox(home, kid) for home, kid in self._taking.open_offers()]
+        found += [self._inbox(home, kid) for home, kid in kept.all("mailboxes", str).items()]
+        return list(dict.fromkeys(found))
+
+    def _inbox(self, home: str, name: str, signer: Callable[[], Signer] | None = None) -> Inbox:
+        key = (home, name)
+        if key not in self._inboxes:
+            mine = signer or (lambda: self._core.signer(name))
+            self._inboxes[key] = Inbox(self._core, home, name, mine, self._take)
+        return self._inboxes[key]
+
+    async def _take(self, item: wire.Item) -> tuple[list[News], list[Beside]]:
+        return await self._taking.take(item)
+
+    # --- everything ---
+
+    def export(self) -> dict[str, Any]:
+        """Everything that this wallet can prove and show, as JSON values: agreements, acts, acceptances, bodies in
+        clear. No private keys."""
+        return exported(self.connections(), self._core)
