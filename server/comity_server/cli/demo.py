@@ -1,0 +1,25 @@
+"""`comity demo`."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+import stamina
+
+from comity_server.demo.play import play
+from comity_server.demo.stage import Narrator
+
+
+@click.command()
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Leave what was made in this folder.")
+def demo(out: Path | None) -> None:
+    """Three people, two businesses and a real server live through a story; every step is checked.
+
+    Exits with 1 if one did not hold. Nothing outside a temporary folder (and --out) is touched.
+    """
+    if out is not None and out.exists() and any(out.iterdir()):
+        raise click.ClickException(f"{out} is not empty")
+    # The story kills its server on purpose; that the wallets try again is not news.
+    stamina.instrumentation.set_on_retry_hooks([])
+    sys.exit(0 if asyncio.run(play(Narrator(), out)) else 1)

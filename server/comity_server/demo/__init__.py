@@ -1,0 +1,1 @@
+"""`comity demo`: three people and two businesses, a real server, and a story that must hold."""

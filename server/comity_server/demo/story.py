@@ -1,0 +1,400 @@
+"""The story that `comity demo` tells. Every sentence is done over HTTP, and every claim is checked.
+
+All people and firms in it are examples.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from comity.client import Party, Wallet
+from comity.errors import ComityError
+from comity.favours import balance
+from comity.grant import TokenVerdict, check_token
+from comity.keys import PublicKey
+from comity.offer import OfferedTerms, text_hash
+from comity.state import public
+from comity.status import SignedStatusList
+from comity_server.demo.stage import DAY, HOUR, Narrator, Stage, qr
+
+STARTED_AGO = 20 * DAY
+"""ms before now at which the story begins; it ends before now."""
+
+HOUSE_TERMS = (
+    "We write to you for what you allowed and for nothing else. You may mute us, or end this, at any time and "
+    "without a reason. What we agreed is signed by both of us."
+)
+OWN_TERMS = HOUSE_TERMS + " We write at most twice a month."
+
+
+def terms(id_: str, text: str) -> OfferedTerms:
+    """Terms with their text, named by its hash."""
+    return OfferedTerms(id=id_, version="1", lang="en", sha256=text_hash(text), text=text)
+
+
+@dataclass
+class Cast:
+    """Who is in it. Wallets are on the stage from the start; the connections come as they are made."""
+
+    mia: Wallet
+    jonas: Wallet
+    ben: Wallet
+    windows: Wallet
+    salon: Wallet
+    parties: dict[str, Party] = field(default_factory=dict)
+    ended: list[Party] = field(default_factory=list)
+
+
+@dataclass
+class Kept:
+    """What is worth leaving behind: a token and its list, before and after the "no"."""
+
+    agreement: bytes = b""
+    grant: str = ""
+    list_before: str = ""
+    list_after: str = ""
+
+
+class Story:
+    """The chapters, in order."""
+
+    def __init__(self, stage: Stage, narrator: Narrator, cast: Cast) -> None:
+        self.stage = stage
+        self.say = narrator
+        self.cast = cast
+        self.kept = Kept()
+        self.home_keys: dict[str, PublicKey] = {}
+
+    async def tell(self) -> None:
+        """All of it."""
+        self.home_keys = await self.stage.home_keys()
+        chapters: tuple[tuple[str, Callable[[], Awaitable[None]]], ...] = (
+            ("An offer, a scan, two signatures", self.meet),
+            ("Another wording, and a polite no", self.counter_offer),
+            ("Care yes, the same windows again no", self.care_and_sales),
+            ("Two weeks of quiet, and a server that dies", self.mute_and_crash),
+            ("A snooze that nobody sees", self.snooze),
+            ("A night nurse in Tokyo", self.quiet_hours),
+            ("Favours, asked both ways", self.favours),
+            ("A token in the hands of a mail house", self.offline_token),
+            ("Enough is enough", self.cut_off),
+            ("Starting over", self.reconnect),
+            ("What the two sides have in common", self.same_history),
+        )
+        for number, (title, chapter) in enumerate(chapters, 1):
+            self.say.chapter(f"{number}. {title}  ({self.day()})")
+            await chapter()
+
+    def day(self) -> str:
+        """The story's date."""
+        return f"{datetime.fromtimestamp(self.stage.now() / 1000, UTC):%d %B %Y}"
+
+    # --- 1 ----------------------------------------------------------------------------------------------------------
+
+    async def meet(self) -> None:
+        """The window maker and Mia connect."""
+        say, cast = self.say, self.cast
+        say.tell("The window maker puts a code on its counter:")
+        link = await self.cast.windows.offer(
+            self.stage.origin,
+            agreements=[terms("example:house-terms", HOUSE_TERMS)],
+            purposes=["care", "service", "sales"],
+            use="many",
+        )
+        say.show(qr(link))
+        say.tell(link)
+        mia = await cast.mia.accept(link)
+        say.tell("Mia scans it, reads the terms and signs. Until the window maker has signed too, nothing goes:")
+        await self._raises("no act before the agreement", mia.mute(days=1))
+        windows = await self._countersign(cast.windows)
+        await mia.opened(timeout=30)
+        say.check("both hold the same agreement", mia.cid == windows.cid)
+        cast.parties |= {"mia-windows": mia, "windows-mia": windows}
+        await mia.grant(["care", "service", "sales", "favour"], days=730)
+        await windows.grant(["service", "favour"], days=730)
+        await windows.sync()
+        say.tell("Mia allows care, service, sales and favours; the window maker allows service and favours.")
+        say.check("the gate says yes to care", windows.may("care.checkin").decision == "allow")
+        say.check("and no to what was never granted", windows.may("research").reason == "no_grant")
+
+    # --- 2 ----------------------------------------------------------------------------------------------------------
+
+    async def counter_offer(self) -> None:
+        """Mia puts other terms in place of the salon's; Ben's are declined."""
+        say, cast = self.say, self.cast
+        link = await self._salon_offer()
+        own = terms("example:own-terms", OWN_TERMS)
+        say.tell("The hair salon offers its house terms. Mia puts her own in their place, once, as she may.")
+        mia = await cast.mia.accept(link, terms=own)
+        salon = await self._countersign(cast.salon)
+        await mia.opened(timeout=30)
+        say.check("the salon signed Mia's wording", salon.agreement.terms == own.terms())
+        cast.parties |= {"mia-salon": mia, "salon-mia": salon}
+        await mia.grant(["care", "service", "favour"], days=365)
+        await salon.grant(["service", "favour"], days=365)
+
+        say.tell("Ben asks for terms that the salon does not want.")
+        ben = await cast.ben.accept(link, terms=terms("example:ben-terms", "Ben comes first, always."))
+        proposal = (await cast.salon.proposals())[0]
+        await proposal.decline(reason="not_these_terms")
+        await self._raises("Ben learns that it came to nothing", ben.opened(timeout=30))
+        say.check("and his side of it is closed", ben.phase == "closed")
+
+    async def _salon_offer(self) -> str:
+        return await self.cast.salon.offer(
+            self.stage.origin,
+            agreements=[terms("example:house-terms", HOUSE_TERMS)],
+            purposes=["care", "service"],
+            use="many",
+        )
+
+    async def _countersign(self, business: Wallet) -> Party:
+        """The business signs the proposal that came last."""
+        return await (await business.proposals())[-1].countersign()
+
+    # --- 3 ----------------------------------------------------------------------------------------------------------
+
+    async def care_and_sales(self) -> None:
+        """A message of care arrives; one that would sell what she has does not; one about something else does."""
+        say = self.say
+        mia, windows = self.cast.parties["mia-windows"], self.cast.parties["windows-mia"]
+        bought = datetime.fromtimestamp(self.stage.now() / 1000, UTC) - timedelta(days=3 * 365)
+        await windows.milestone("installed", "windows", when=bought, lasts=bought + timedelta(days=25 * 365))
+        say.tell("Mia's windows are three years old; both sides have that on record.")
+        care = await windows.message("care.checkin", "How are the windows? Does the one on the north side still stick?")
+        say.check("the question how the windows are is delivered", care.outcome == "delivered")
+        await say.refused(
+            "an advert for new windows is not",
+            "already_has",
+            windows.message("sales", "New windows, 20 % off!", topic="windows"),
+        )
+        sale = await windows.message("sales", "We now make shutters, too.", topic="shutters")
+        say.check("a word about shutters is", sale.outcome == "delivered")
+        await mia.sync()
+        texts = [message.text for message in await mia.messages() if message.by == "them"]
+        say.check("Mia reads exactly those two", len(texts) == 2 and texts[0] is not None and "stick" in texts[0])
+        await mia.remember("no_interest", topic="shutters")
+        await windows.sync()
+        await say.refused(
+            "and once she says that shutters are of no interest, that is that",
+            "no_interest",
+            windows.message("sales", "Shutters, half price!", topic="shutters"),
+        )
+
+    # --- 4 ----------------------------------------------------------------------------------------------------------
+
+    async def mute_and_crash(self) -> None:
+        """A timed mute holds a message; the server is killed; the message is released while nobody calls."""
+        say, stage = self.say, self.stage
+        mia, windows = self.cast.parties["mia-windows"], self.cast.parties["windows-mia"]
+        await mia.mute(days=14)
+        say.tell("Mia mutes the window maker for fourteen days. It is told “not now”, and not for how long.")
+        await windows.sync()
+        held = await windows.message("care.checkin", "The maintenance kit is ready for you.", topic="kit")
+        say.check("what it writes now waits", held.outcome == "held")
+        verdict = windows.may("care.checkin")
+        say.check("it sees “not now” and no end", (verdict.reason, verdict.ends_at) == ("not_now", None))
+        before = len(await mia.messages())
+        await mia.sync()
+        say.check("nothing reaches Mia", len(await mia.messages()) == before)
+
+        await stage.kill_and_restart()
+        say.tell("The server is killed, and started again on the same port and file.")
+        await mia.sync()
+        await windows.sync()
+        say.check("nothing that was acknowledged is lost", windows.state.phase == "open" and len(windows.lines) > 0)
+        stage.pass_time(14 * DAY - HOUR)
+        await mia.sync()
+        say.check("an hour before the end the message still waits", len(await mia.messages()) == before)
+        stage.pass_time(HOUR + 1000)
+        arrived = await stage.until(mia, lambda: self._delivered(mia, held.id))
+        say.check("after two weeks it is delivered, though nobody asked for it", arrived)
+
+    def _delivered(self, party: Party, act: str) -> bool:
+        return any(line.act is not None and line.act.id == act for line in party.lines)
+
+    # --- 5 ----------------------------------------------------------------------------------------------------------
+
+    async def snooze(self) -> None:
+        """A snooze is the wallet's own: nothing that the other side can see changes."""
+        say = self.say
+        mia, salon = self.cast.parties["mia-salon"], self.cast.parties["salon-mia"]
+        await salon.sync()
+        before = (public(salon.state), salon.may("care.greeting").decision, len(salon.lines))
+        await mia.snooze(days=3)
+        say.tell("Mia snoozes the salon in her own wallet: messages arrive, the wallet keeps quiet.")
+        await salon.sync()
+        after = (public(salon.state), salon.may("care.greeting").decision, len(salon.lines))
+        say.check("for the salon nothing at all is different", before == after)
+        greeting = await salon.message("care.greeting", "Happy birthday!")
+        await mia.sync()
+        arrived = [message for message in await mia.messages() if message.id == greeting.id]
+        say.check("its greeting arrives, quietly", greeting.outcome == "delivered" and arrived and arrived[0].quiet)
+
+    # --- 6 ----------------------------------------------------------------------------------------------------------
+
+    async def quiet_hours(self) -> None:
+        """Hours over midnight in another zone."""
+        say, stage, cast = self.say, self.stage, self.cast
+        jonas = await cast.jonas.accept(await self._salon_offer())
+        salon = await self._countersign(cast.salon)
+        await jonas.opened(timeout=30)
+        cast.parties |= {"jonas-salon": jonas, "salon-jonas": salon}
+        await jonas.grant(["care", "service", "favour"], days=365)
+        await jonas.hours("Asia/Tokyo", [(["mo", "tu", "we", "th", "fr", "sa", "su"], "20:00", "04:00")])
+        say.tell("Jonas works nights in Tokyo: he may be reached from 20:00 to 04:00 there, over midnight.")
+        await salon.sync()
+        stage.move_clock(self._next("Asia/Tokyo", 12))
+        held = await salon.message("service.appointment", "Your appointment in October: same time as always?")
+        say.check("at noon in Tokyo a message waits", held.outcome == "held")
+        say.check("the salon cannot read his hours from the state it shares", salon.may("service").decision == "allow")
+        stage.move_clock(self._next("Asia/Tokyo", 20) + 1000)
+        say.check("at 20:00 it arrives", await stage.until(jonas, lambda: self._delivered(jonas, held.id)))
+        stage.move_clock(self._next("Asia/Tokyo", 2))
+        night = await salon.message("care.greeting", "Still awake?")
+        say.check("and at two in the morning he is reached at once", night.outcome == "delivered")
+
+    def _next(self, zone: str, hour: int) -> int:
+        """The next time (ms) at which it is `hour` o'clock in a zone."""
+        now = datetime.fromtimestamp(self.stage.now() / 1000, ZoneInfo(zone))
+        then = now.replace(hour=hour, minute=0, second=0, microsecond=0)
+        return int((then if then > now else then + timedelta(days=1)).timestamp() * 1000)
+
+    # --- 7 ----------------------------------------------------------------------------------------------------------
+
+    async def favours(self) -> None:
+        """Asked both ways, done and thanked for; a second ask while one is open is refused."""
+        say = self.say
+        mia, salon = self.cast.parties["mia-salon"], self.cast.parties["salon-mia"]
+        await mia.sync()
+        asked = await mia.ask("hold", "Could you keep the Saturday slot for me until noon?", effort="minute")
+        await say.refused("a second ask while one is open is refused", "ask_open", mia.ask("lend", "And the umbrella?"))
+        await salon.sync()
+        theirs = salon.favours()[-1]
+        say.tell(f"Mia asks: “{theirs.text}” The salon says yes, and does it.")
+        await theirs.answer("yes", "Of course.")
+        await theirs.done()
+        await mia.sync()
+        say.check("Mia sees that it is done", asked.status == "done")
+        await asked.thank("You are a treasure.")
+
+        await salon.sync()
+        review = await salon.ask("review", "Would you write two lines about us?", in_return="a coffee on the house")
+        await mia.sync()
+        mine = mia.favours()[-1]
+        say.tell(f"The salon asks in turn: “{mine.text}”, for {mine.in_return}. Mia returns the favour.")
+        await mine.answer("yes")
+        await mine.done()
+        await salon.sync()
+        await review.thank()
+        await mia.sync()
+        say.check("one favour each, as both see it", balance(mia.state, self.stage.now()) == (1, 1))
+
+    # --- 8 ----------------------------------------------------------------------------------------------------------
+
+    async def offline_token(self) -> None:
+        """A mail house checks Mia's token without asking anyone; then Mia ends the connection."""
+        say = self.say
+        mia, salon = self.cast.parties["mia-salon"], self.cast.parties["salon-mia"]
+        token = next(token for token in await salon.tokens() if token.by == "them")
+        self.kept.agreement, self.kept.grant = salon.agreement_raw, token.jwt
+        before = await salon.status_list(token.uri)
+        self.kept.list_before = before.raw
+        verdict = self._checked(salon, token.jwt, before)
+        say.tell("The salon's mail house has a token, a status list, the acceptance and the agreement, and no network.")
+        say.check(f"before: {verdict.reason}", verdict.allowed)
+        elsewhere = self._checked(salon, token.jwt, before, purpose="sales")
+        say.check(f"for another purpose: {elsewhere.reason}", not elsewhere.allowed)
+        stale = self._checked(salon, token.jwt, before, later=120)
+        say.check(f"with a list of two minutes ago: {stale.reason}", not stale.allowed)
+
+        await mia.revoke()
+        say.tell("Mia moves to another town and ends the connection.")
+        after = await salon.status_list(token.uri)
+        self.kept.list_after = after.raw
+        verdict = self._checked(salon, token.jwt, after)
+        say.check(f"after: {verdict.reason}", not verdict.allowed and verdict.reason == "invalid")
+        say.check("the list said 0, then 1", (before.at(token.idx), after.at(token.idx)) == (0, 1))
+        await salon.sync()
+        await say.refused("the salon cannot write any more", "connection_ended", salon.message("care", "Come back!"))
+        self.cast.ended.append(mia)
+
+    def _checked(
+        self, salon: Party, jwt: str, status_list: SignedStatusList, purpose: str = "care.greeting", later: int = 0
+    ) -> TokenVerdict:
+        return check_token(
+            jwt,
+            audience=salon.own_did,
+            purpose=purpose,
+            channel="app",
+            now=self.stage.now() // 1000 + later,
+            status_list=status_list,
+            agreement=salon.agreement_signed,
+        )
+
+    # --- 9 ----------------------------------------------------------------------------------------------------------
+
+    async def cut_off(self) -> None:
+        """A business may say no, too."""
+        say, cast = self.say, self.cast
+        ben = await cast.ben.accept(await self._salon_offer())
+        salon = await self._countersign(cast.salon)
+        await ben.opened(timeout=30)
+        await salon.grant(["service", "favour"], days=30)
+        await ben.sync()
+        await ben.message("service", "You call that a haircut?! I know where you live.")
+        say.tell("Ben threatens the hairdresser. She does not owe him a reason.")
+        await salon.sync()
+        await salon.revoke()
+        await ben.sync()
+        say.check("Ben's side knows that it has ended", ben.phase == "ended")
+        await say.refused("and he is not heard any more", "connection_ended", ben.message("service", "Hey!"))
+        cast.ended.append(ben)
+
+    # --- 10 ---------------------------------------------------------------------------------------------------------
+
+    async def reconnect(self) -> None:
+        """A new connection after a revoke shares nothing with the old one."""
+        say, cast = self.say, self.cast
+        old = cast.parties["mia-salon"]
+        mia = await cast.mia.accept(await self._salon_offer())
+        salon = await self._countersign(cast.salon)
+        await mia.opened(timeout=30)
+        say.tell("Mia is back in town and scans the salon's code again.")
+        say.check("it is another connection", mia.cid != old.cid)
+        say.check("under a name the salon has never seen", mia.own_did != old.own_did)
+        say.check("with nothing granted yet", salon.may("care").reason == "no_grant")
+        say.check("and the old one stays ended", old.phase == "ended")
+        await mia.grant(["care"], days=90)
+        await salon.sync()
+        cast.parties |= {"mia-salon-again": mia, "salon-mia-again": salon}
+
+    # --- 11 ---------------------------------------------------------------------------------------------------------
+
+    async def same_history(self) -> None:
+        """Both sides recompute the same state from what they hold, and the log kept nothing private."""
+        say, cast = self.say, self.cast
+        for ours, theirs in (("mia-windows", "windows-mia"), ("jonas-salon", "salon-jonas")):
+            mine, yours = cast.parties[ours], cast.parties[theirs]
+            await mine.sync()
+            await yours.sync()
+            say.check(
+                f"{ours.split('-')[0].title()} and the other side have the same state, each from its own texts",
+                public(mine.state) == public(yours.state),
+            )
+        say.tell("Mia and the window maker, as her wallet tells it:")
+        for told in await cast.parties["mia-windows"].timeline():
+            say.tell(f"  {told}")
+        private = ("Clearview", "north side", "treasure", "did:key:", cast.parties["mia-windows"].cid)
+        say.check(
+            "the server's log holds no name, no text and no token", not any(it in self.stage.log() for it in private)
+        )
+
+    async def _raises(self, claim: str, doing: Awaitable[object]) -> None:
+        try:
+            await doing
+        except (ComityError, TimeoutError) as error:
+            self.say.check(f"{claim} ({type(error).__name__})", isinstance(error, ComityError))
+        else:
+            self.say.check(f"{claim} (it went through)", False)
