@@ -66,8 +66,8 @@ class View:
 
     @property
     def name(self) -> str:
-        """What to call the other side: the name in its offer, else its DID's last part."""
-        return self.link.name or self.did.rpartition(":")[2][:16]
+        """What to call the other side: the name given to it here, else the one in its offer, else its DID's end."""
+        return self._core.kept.get("petnames", self.cid, str) or self.link.name or self.did.rpartition(":")[2][:16]
 
     @property
     def phase(self) -> Literal["proposed", "closed", "open", "ended"]:

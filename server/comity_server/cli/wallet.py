@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import click
+import stamina
 
 from comity.client import Party, Wallet, own_terms
 from comity.client.told import Message, Token
@@ -22,14 +23,13 @@ Work = Callable[..., Awaitable[None]]
 class _Where:
     """Which wallet, and how it is opened."""
 
-    def __init__(self, file: Path, identity: str | None) -> None:
+    def __init__(self, file: Path) -> None:
         self.file = file
-        self.identity = identity
 
     def secret(self, *, new: bool = False) -> dict[str, Any]:
-        """The passphrase, asked for where the environment has none."""
-        if self.identity:
-            return {"identity": self.identity}
+        """The passphrase, asked for where the environment has none. Never an option: others can read a command line."""
+        if identity := os.environ.get("COMITY_WALLET_IDENTITY"):
+            return {"identity": identity}
         found = os.environ.get("COMITY_PASSPHRASE")
         asked = found or click.prompt("Passphrase", hide_input=True, confirmation_prompt=new, err=True)
         return {"passphrase": str(asked)}
@@ -45,26 +45,24 @@ class _Where:
     show_default=True,
     help="The wallet's file.",
 )
-@click.option(
-    "--identity",
-    envvar="COMITY_WALLET_IDENTITY",
-    help="The age identity in place of the passphrase (opens at once).",
-)
 @click.pass_context
-def wallet(context: click.Context, file: Path, identity: str | None) -> None:
+def wallet(context: click.Context, file: Path) -> None:
     """A wallet of your own: connections, messages, favours, and a way to say no.
 
-    The passphrase comes from COMITY_PASSPHRASE or is asked for. A CONNECTION is named by the beginning of its id or by
-    the other side's name; `show` lists them.
+    The passphrase comes from COMITY_PASSPHRASE or is asked for (COMITY_WALLET_IDENTITY: the file's age identity, which
+    opens it at once). A CONNECTION is named by the beginning of its id or by
+    a part of the other side's name; `show` lists them.
     """
-    context.obj = _Where(file, identity)
+    context.obj = _Where(file)
 
 
 def _run(work: Callable[[], Awaitable[None]]) -> None:
+    # Tries again are not told to a person who waits for one sentence.
+    stamina.instrumentation.set_on_retry_hooks([])
     try:
         asyncio.run(_plainly(work))
     except Refused as refused:
-        raise click.ClickException(f"{refused.title.rstrip('.')} ({refused.code})") from None
+        raise click.ClickException(f"{refused.detail or refused.title.rstrip('.')} ({refused.code})") from None
     except ComityError as error:
         raise click.ClickException(str(error)) from None
     except TimeoutError:
@@ -112,7 +110,7 @@ def _connected(work: Work) -> Callable[..., None]:
 def _find(opened: Wallet, name: str) -> Party:
     parties = opened.connections()
     found = [it for it in parties if it.cid.startswith(name)]
-    found = found or [it for it in parties if it.name.casefold().startswith(name.casefold())]
+    found = found or [it for it in parties if name.casefold() in it.name.casefold()]
     open_ones = [it for it in found if it.phase in ("open", "proposed")] if len(found) > 1 else found
     if len(open_ones) != 1:
         raise click.ClickException(
@@ -122,7 +120,8 @@ def _find(opened: Wallet, name: str) -> Party:
 
 
 def _say(text: str) -> None:
-    click.echo(text)
+    # What others wrote must not drive the terminal.
+    click.echo("".join(it if it.isprintable() or it in "\n\t" else "\N{REPLACEMENT CHARACTER}" for it in text))
 
 
 def _day(seconds: int) -> str:
@@ -232,11 +231,14 @@ async def proposals(opened: Wallet) -> None:
 
 
 @wallet.command()
-@click.argument("proposal")
+@click.argument("proposal", default="")
+@click.option("--call", "petname", help="What to call the other side in this wallet.")
 @_opened
-async def countersign(opened: Wallet, proposal: str) -> None:
-    """Sign the other half of PROPOSAL: the connection is open."""
+async def countersign(opened: Wallet, proposal: str, petname: str | None) -> None:
+    """Sign the other half of PROPOSAL (the only one, where none is named): the connection is open."""
     party = await (await _proposal(opened, proposal)).countersign()
+    if petname is not None:
+        await party.call(petname)
     _say(f"You and {party.name} are connected. The id is {party.cid}.")
 
 
@@ -254,7 +256,8 @@ async def decline(opened: Wallet, proposal: str, reason: str | None, silent: boo
 async def _proposal(opened: Wallet, name: str) -> Any:
     found = [it for it in await opened.proposals() if it.cid.startswith(name)]
     if len(found) != 1:
-        raise click.ClickException(f"no proposal is called {name}" if not found else f"several begin with {name}")
+        none = f"no proposal is called {name}" if name else "nobody waits for your signature"
+        raise click.ClickException(f"several begin with {name}" if found else none)
     return found[0]
 
 
@@ -265,6 +268,25 @@ async def take_back(opened: Wallet, connection: str) -> None:
     """Take your half back, as long as the other side has not signed."""
     await opened.take_back(_find(opened, connection))
     _say("Taken back.")
+
+
+@wallet.command()
+@click.argument("connection")
+@click.argument("name")
+@_opened
+async def call(opened: Wallet, connection: str, name: str) -> None:
+    """Call CONNECTION by a NAME of your own; nobody else learns it."""
+    await _find(opened, connection).call(name)
+    _say(f"It is called {name} from now on.")
+
+
+@wallet.command()
+@_opened
+async def key(opened: Wallet) -> None:
+    """Print a business's public key, for whoever publishes its document."""
+    if opened.public_key is None:
+        raise click.ClickException("this is a person's wallet: it has another key in every connection")
+    _say(opened.public_key)
 
 
 # --- the door ---
@@ -453,6 +475,8 @@ def _favour(party: Party, *, mine: bool, status: str) -> Any:
 async def show(opened: Wallet, connection: str | None) -> None:
     """List the connections, or tell about one."""
     parties = [_find(opened, connection)] if connection else opened.connections()
+    if connection and parties[0].phase in ("open", "proposed"):
+        await parties[0].sync()
     for it in parties:
         _say(f"{it.cid[:12]}  {it.phase:9} {it.name}")
     if not parties:
