@@ -66,7 +66,7 @@ class Status(Model):
 
 
 class Grant(ChainLink):
-    """A consent token: what the other side may do towards the giver, and until when."""
+    """A consent token: what the other side may do towards the giver, and until when (GRANT-1 to GRANT-6)."""
 
     act: Literal["grant"]
     exp: Seconds
@@ -125,7 +125,7 @@ class Message(ChainLink):
 
 
 class Contacted(ChainLink):
-    """The statement that the other side was reached outside the app."""
+    """The statement that the other side was reached outside the app, which nothing calls back (GATE-19)."""
 
     act: Literal["contacted"]
     channel: Literal["email", "phone", "post", "sms", "visit"]

@@ -25,7 +25,7 @@ CLOCK_SKEW = 600
 
 class PartyKey(Model):
     """A party and the key it signs with. The key is named too, so both can check everything later without asking
-    anyone; whether a did:web really publishes it is checked when the connection is made (AGR-3)."""
+    anyone; whether a did:web really publishes it is checked when the connection is made (AGR-3, KEY-7)."""
 
     did: Did
     kid: Kid
@@ -114,8 +114,8 @@ def half_sign(agreement: Agreement, accepter: Signer) -> HalfSigned:
 
 
 def countersign(half: HalfSigned, offerer: Signer) -> SignedAgreement:
-    """The whole: the offerer's signature over the very same bytes. Raises Refused("bad_signature") when the signer is
-    not the offerer named."""
+    """The whole: the offerer's signature over the very same bytes (AGR-9). Raises Refused("bad_signature") when the
+    signer is not the offerer named."""
     general = read_model(_GENERAL, half.raw)
     first = general.signatures[0].model_dump()
     return open_agreement(_general(general.payload, [first, _sign(general.payload, offerer)]))

@@ -18,7 +18,8 @@ def next_act(connection: Connection, side: Side, kind: str, iat: int, signer: Si
     """The act `kind` with its own `fields`, sealed as the next of the side's chain (ACT-11).
 
     `iat` is in seconds. Raises Malformed for fields that the act does not have or take. Nothing is decided here:
-    whether the act will be accepted is `connection.decide`'s to say.
+    whether the act will be accepted is `connection.decide`'s to say. An act that got no answer is sent again as it is,
+    never composed anew (ACT-13).
     """
     door = connection.door(side)
     if kind in SETTINGS:

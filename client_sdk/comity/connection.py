@@ -17,10 +17,10 @@ from comity.acts import NARROWING, SignedAct
 from comity.agreement import CLOCK_SKEW
 from comity.errors import Refused
 from comity.events import Accepted, Contents, Delivered, Expired
-from comity.fold import Record, fold, scope
+from comity.fold import Record, contents_of, fold, scope
 from comity.gate import Verdict
 from comity.hours import ZoneRules
-from comity.state import Connection, Held
+from comity.state import Connection, Held, earlier_names
 from comity.words import SIDES, Side, other
 
 MOST_GRANTS = 32
@@ -210,7 +210,8 @@ RULES: Mapping[str, Rule] = {
 
 
 def decide(connection: Connection, act: SignedAct, at: int, zones: ZoneRules) -> Outcome:
-    """What becomes of `act` if it is accepted at `at` (ms); raises Refused if it is not.
+    """What becomes of `act` if it is accepted at `at` (ms); raises Refused if it is not, and leaves no trace
+    (CONN-6).
 
     Checked in this order (CONN-2): party, audience, key, phase, place in the chain, clock, the act's own times, the
     facet of RULES. Whether the very same act was accepted before is for the caller to look up first (ACT-12).
@@ -220,6 +221,7 @@ def decide(connection: Connection, act: SignedAct, at: int, zones: ZoneRules) ->
     if side is None or payload.cid != connection.cid:
         raise Refused("not_found")
     _check_party(connection, side, act)
+    # For good, and both ways (CONN-4).
     if connection.phase == "ended":
         raise Refused("connection_ended")
     # A "no" is not refused over its place: a restored wallet may not know where its chain stands (CONN-5).
@@ -265,8 +267,8 @@ def _check_party(connection: Connection, side: Side, act: SignedAct) -> None:
     if act.chain == "settings":
         addressed = act.payload.aud == connection.home
     else:
-        # A "no" composed before the other side took a new name still reaches it.
-        earlier = act.kind in NARROWING and act.payload.aud == across.origin
+        # A "no" composed before the other side took a new name still reaches it (CONN-17).
+        earlier = act.kind in NARROWING and act.payload.aud in earlier_names(across)
         addressed = act.payload.aud == across.did or earlier
     if not addressed:
         raise Refused("wrong_audience")
@@ -318,11 +320,10 @@ def _outcome(case: Case, value: str) -> Outcome:
     payload = case.payload
     if payload.act == "contacted":
         told = _verdict(case, payload.purpose, payload.channel, payload.topic).outward()
-        contents = Contents(purpose=payload.purpose, channel=payload.channel, topic=payload.topic)
-        return Outcome(contents=contents, verdict=told.reason)
+        return Outcome(contents=contents_of(payload), verdict=told.reason)
     if payload.act != "message":
         return Outcome()
-    contents = Contents(purpose=payload.purpose, channel="app", topic=payload.topic, exp=payload.exp)
+    contents = contents_of(payload)
     if value == "allow":
         return Outcome("delivered", contents)
     if value != "hold":

@@ -33,7 +33,7 @@ CODES: dict[str, Code] = {
     "signature_required": Code(401, "This request must be signed (RFC 9421)."),
     "signature_stale": Code(401, "The request was signed too long ago, or too far ahead."),
     "signature_replayed": Code(401, "This signed request was seen before."),
-    # What is not there, or not yours: one answer for all of it.
+    # What is not there, or not yours: one answer for all of it (HTTP-9, OFFER-9).
     "not_found": Code(404, "There is nothing here for you."),
     # The chain.
     "wrong_audience": Code(403, "The act is addressed to another party."),

@@ -1,7 +1,7 @@
 """Events: what the home server states about a connection and signs (spec/event.md).
 
 `accepted` is the signed acceptance of an act. For a message it says what became of it, and carries what the other
-side needs to go on with the chain when the message itself does not reach it (yet).
+side needs to go on with the chain when the message itself does not reach it (yet) (EVENT-4).
 """
 
 from dataclasses import dataclass
@@ -52,9 +52,9 @@ class Contents(Model):
 
 
 class Accepted(_Event):
-    """The act `act` was accepted at `accepted_at`, as number `index` of this server.
+    """The act `act` was accepted at `accepted_at`, as number `index` of this server (EVENT-2).
 
-    `outcome` and `contents` come with messages; `replaces` names the held message whose place this one took;
+    `outcome` and `contents` come with messages (EVENT-3); `replaces` names the held message whose place this one took;
     `verdict` comes with `contacted`: the decision it would have had.
     """
 
@@ -78,7 +78,7 @@ class Accepted(_Event):
 
 
 class Delivered(_Event):
-    """A held message was released into the other side's inbox."""
+    """A held message was released into the other side's inbox; no other end awaits it (EVENT-5)."""
 
     event: Literal["delivered"]
     act: Hash

@@ -1,4 +1,4 @@
-"""What an accepted act does to the state (spec/connection.md, section "Fold").
+"""What an accepted act does to the state (spec/connection.md, section "Fold", CONN-15).
 
 `fold` is total on records that belong together and raises Contradiction on those that do not: a gap, a reordering, an
 event about another act. It decides nothing: what became of a message is in the event, because a reader who does not
@@ -41,6 +41,9 @@ from comity.words import EXEMPT_PURPOSES, PERIODS, Side, other
 from comity.words import Budget as BudgetModel
 
 MOST_MUTE_ENDS = 32
+"""Hidden ends that one side may have set for mutes that are not (yet) in force (CONN-14)."""
+MOST_FORMER = 16
+"""Earlier names of a side that are kept beside its first."""
 
 
 class Record(NamedTuple):
@@ -63,7 +66,8 @@ def opening(agreement: SignedAgreement, opened: Opened) -> Connection:
 
 
 def fold(connection: Connection, record: Record) -> Connection:
-    """The state after `record`. Raises Contradiction for a record that cannot follow (CONN-18)."""
+    """The state after `record`, whose time is later than all before it (CONN-10). Raises Contradiction for a record
+    that cannot follow (CONN-18)."""
     event = record.event
     if event.cid != connection.cid or event.iss != connection.home:
         raise Contradiction("the event is about another connection")
@@ -111,9 +115,21 @@ def _check_about(event: Accepted, act: SignedAct, door: Door) -> None:
         raise Contradiction("the act is not signed with its side's key")
     if payload.prev != head and event.kind != "revoke":
         raise Contradiction("the act does not follow the head of its chain")
+    if event.contents != contents_of(payload):
+        # A sale that is recorded as a safety notice would count against nothing.
+        raise Contradiction("the event tells other contents than the act")
 
 
 # --- messages and outside contacts ---------------------------------------------------------------------------------
+
+
+def contents_of(payload: Any) -> Contents | None:
+    """What of a message or an outside contact goes into its event; None for every other act."""
+    if payload.act == "message":
+        return Contents(purpose=payload.purpose, channel="app", topic=payload.topic, exp=payload.exp)
+    if payload.act == "contacted":
+        return Contents(purpose=payload.purpose, channel=payload.channel, topic=payload.topic)
+    return None
 
 
 def _contents(event: Accepted) -> Contents:
@@ -211,7 +227,8 @@ def _unmute(connection: Connection, side: Side, payload: Any, event: Accepted) -
 
 
 def _revoke(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
-    # What one side let the other do, and the little things, end with the connection; what happened stays history.
+    # What one side let the other do, and the little things, end with the connection; what happened stays history
+    # (CONN-16).
     def closed(door: Door) -> Door:
         return replace(door, grants=(), mutes=(), little=(), held=(), ask=None)
 
@@ -222,7 +239,10 @@ def _rotate(connection: Connection, side: Side, payload: Any, event: Accepted) -
     door = connection.door(side)
     # The grants of a pairwise side were signed under a name it no longer has: they are replaced (ACT-14).
     grants = () if is_pairwise(door.did) else door.grants
-    renamed = replace(door, did=did_of_kid(payload.kid), kid=payload.kid, key=payload.key, grants=grants)
+    did = did_of_kid(payload.kid)
+    left = () if door.did in (did, door.origin) else (door.did,)
+    former = (*door.former, *left)[-MOST_FORMER:]
+    renamed = replace(door, did=did, kid=payload.kid, key=payload.key, grants=grants, former=former)
     return connection.with_door(side, renamed)
 
 
@@ -316,9 +336,14 @@ def _mailbox(connection: Connection, side: Side, payload: Any, event: Accepted) 
 
 
 def _mute_end(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
-    kept = connection.door(side).settings.mute_ends
-    ends = (*(it for it in kept if it[0] != payload.mute), (payload.mute, payload.until))
-    return _set(connection, side, mute_ends=ends[-MOST_MUTE_ENDS:])
+    door = connection.door(side)
+    mutes = {mute.id for mute in door.mutes}
+    kept = [it for it in door.settings.mute_ends if it[0] != payload.mute]
+    # The end of a mute in force stays, or the mute would be an open one; of others, which are ends of mutes to come or
+    # of mutes long over, the latest.
+    others = [it for it in kept if it[0] not in mutes][-MOST_MUTE_ENDS + 1 :]
+    ends = (*(it for it in kept if it[0] in mutes), *others, (payload.mute, payload.until))
+    return _set(connection, side, mute_ends=ends)
 
 
 def _set(connection: Connection, side: Side, **changes: Any) -> Connection:

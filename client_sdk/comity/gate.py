@@ -1,7 +1,9 @@
 """The gate: may I? (spec/gate.md)
 
 `may` is the one function that answers, for the message route, every check, the SDK and the auditor. No other code
-knows what a mute is. It is pure: the connection, the moment and the zone rules are arguments.
+knows what a mute is. It is pure: the connection, the moment and the zone rules are arguments (GATE-1). What is
+promised of an answer rests on when it is asked for: in the commit itself (GATE-16, GATE-20), or a while before
+(GATE-17).
 
 A verdict is made with all that the caller knows. Where the caller knows the receiving side's settings, the reasons
 name them; `outward` is what the sender may be told.
@@ -43,6 +45,8 @@ FRESH_FOR = 5000
 """ms after `now` to which a verdict is good at most (GATE-14)."""
 MOST_SENT = 1000
 """Deliveries of one side within a month that are kept and allowed at most, exempt ones aside (GATE-13)."""
+FOR_EVER = 2**62
+"""ms: when an open mute ends."""
 KEPT_FOR = PERIODS["month"] * 1000
 """ms for which a delivery can still count."""
 
@@ -173,6 +177,20 @@ def mute_end(door: Door, mute: Mute) -> int | None:
     return None if until is None else until * 1000
 
 
+def muted_until(door: Door, grant: Grant) -> int:
+    """When (ms) the last mute ends that stops some of what the grant allows: 0 for none, FOR_EVER for an open one
+    (STATUS-4). Offline a part that is muted means no for the whole, so an overlap is enough."""
+    ends = [mute_end(door, mute) for mute in door.mutes if _overlaps(mute, grant)]
+    return max((FOR_EVER if end is None else end for end in ends), default=0)
+
+
+def _overlaps(mute: Mute, grant: Grant) -> bool:
+    if mute.channels and not set(mute.channels) & set(grant.channels):
+        return False
+    pairs = [(muted, granted) for muted in mute.purposes for granted in grant.purposes]
+    return not mute.purposes or any(covers(muted, granted) or covers(granted, muted) for muted, granted in pairs)
+
+
 def _muted(door: Door, purpose: str, channel: str, now: int) -> _Block | None:
     """The mute that lasts longest of those that apply now."""
     longest: _Block | None = None
@@ -249,6 +267,3 @@ def _frees(grant: Grant, sent: tuple[Delivery, ...], now: int) -> Iterator[int]:
     """When a spent grant can be used again, or ends."""
     end = _frees_at(grant.budget, _counting(sent, *grant.purposes), now) if grant.budget else 0
     yield min(end, grant.exp * 1000) if end else grant.exp * 1000
-
-
-__all__ = ["REASONS", "AsOf", "Decision", "Verdict", "may", "mute_end"]

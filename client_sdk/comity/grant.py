@@ -69,7 +69,8 @@ def check_token(
     acceptance: SignedEvent | None = None,
     agreement: SignedAgreement | None = None,
 ) -> TokenVerdict:
-    """Whether `audience` may use the token for `purpose` by `channel` at `now` (s), by what is in hand alone.
+    """Whether `audience` may use the token for `purpose` by `channel` at `now` (s), by what is in hand alone (GATE-18).
+    Good for what is done at once (GRANT-10).
 
     `status_list` is the opened list that the token names; without it, or with one out of date, the answer is no.
     Anyone can sign a grant under a key of his own, and an acceptance and a list under another: `acceptance` (the home
@@ -91,7 +92,7 @@ def check_token(
         return no("not_accepted")
     if now >= grant.exp:
         return no("expired")
-    if channel not in grant.channels or not any(covers(granted, purpose) for granted in grant.purposes):
+    if channel not in grant.channels or not _is_for(grant, purpose):
         return no("no_grant")
     reference = grant.status.status_list
     if status_list is None or status_list.claims.sub != reference.uri:
@@ -106,6 +107,13 @@ def check_token(
     if value != GrantStatus.VALID:
         return no("muted" if value == GrantStatus.MUTED else "invalid")
     return TokenVerdict(True, "granted", grant)
+
+
+def _is_for(grant: Grant, purpose: str) -> bool:
+    for granted in grant.purposes:
+        if covers(granted, purpose):
+            return True
+    return False
 
 
 def _agreed_key(agreement: SignedAgreement | None) -> FindKey:

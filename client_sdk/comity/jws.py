@@ -5,7 +5,6 @@ grant or status list.
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -24,8 +23,7 @@ class Header(NamedTuple):
     kid: str
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedJws:
+class OpenedJws(NamedTuple):
     """A compact JWS whose signature held: the text as it came, and what it says. Only `open_jws` makes one."""
 
     raw: str

@@ -84,9 +84,13 @@ class PublicKey:
 
 @lru_cache(maxsize=16384)
 def _admit(raw: bytes) -> PublicKey:
+    _check_point(raw)
+    return PublicKey(raw, "z" + base58.b58encode(_ED25519_MULTICODEC + raw).decode("ascii"))
+
+
+def _check_point(raw: bytes) -> None:
     if len(raw) != 32 or not bindings.crypto_core_ed25519_is_valid_point(raw):
         raise Malformed("not an acceptable Ed25519 key")
-    return PublicKey(raw, "z" + base58.b58encode(_ED25519_MULTICODEC + raw).decode("ascii"))
 
 
 @lru_cache(maxsize=16384)
@@ -96,7 +100,9 @@ def _of_multibase(text: str) -> PublicKey:
     decoded = base58.b58decode(text[1:])
     if len(decoded) != 34 or not decoded.startswith(_ED25519_MULTICODEC):
         raise Malformed("not an Ed25519 multibase key")
-    return _admit(decoded[2:])
+    _check_point(decoded[2:])
+    # 34 bytes that do not begin with zero have one spelling in base58, so the text is the one that would be made.
+    return PublicKey(decoded[2:], text)
 
 
 class SigningKey:
@@ -116,7 +122,7 @@ class SigningKey:
         return bindings.crypto_sign(message, self._secret)[:64]
 
     def x25519(self) -> bytes:
-        """The private key of `public.x25519()` (32 bytes)."""
+        """The private key of `public.x25519()` (32 bytes); kept for as long as what was sent to it is read (BODY-4)."""
         return bindings.crypto_sign_ed25519_sk_to_curve25519(self._secret)
 
     def __repr__(self) -> str:
@@ -158,12 +164,15 @@ def key_of_did(did: str) -> PublicKey:
 
 def key_of_kid(kid: str) -> PublicKey | None:
     """The key named by a did:key `kid`, or None where the name is of another method. Raises Malformed (KEY-3)."""
-    if not kid.startswith("did:key:"):
-        return None
+    return _key_of_did_key_kid(kid) if kid.startswith("did:key:") else None
+
+
+@lru_cache(maxsize=16384)
+def _key_of_did_key_kid(kid: str) -> PublicKey:
     did, _, fragment = kid.partition("#")
     if did[8:] != fragment:
         raise Malformed("the fragment of a did:key kid is the key itself")
-    return PublicKey.of_multibase(fragment)
+    return _of_multibase(fragment)
 
 
 def is_did(text: str) -> bool:
@@ -179,7 +188,7 @@ def _did_web(text: str) -> re.Match[str] | None:
 
 
 def is_pairwise(did: str) -> bool:
-    """Whether the party is known by the key alone (did:key), and so to this one connection only."""
+    """Whether the party is known by the key alone (did:key), and so to this one connection only (KEY-8)."""
     return did.startswith("did:key:")
 
 

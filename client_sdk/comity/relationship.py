@@ -1,4 +1,4 @@
-"""What two sides did, told from the acts and from nothing else (spec/connection.md, section "Relationship").
+"""What two sides did, told from the acts and from nothing else (spec/connection.md, section "Relationship", CONN-21).
 
 The same for both sides. Facts only: no score of anybody is made here, and none can be made from what is returned.
 """

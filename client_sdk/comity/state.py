@@ -1,7 +1,7 @@
 """The state of a connection: two sides, each with its own door (spec/connection.md, section "State").
 
-Plain frozen records, made by `connection` alone. What only a side and the server may know is in `Settings`, and
-`public` leaves it out: the public state is what both sides and the server must agree on.
+Plain frozen structures, made from the records alone (CONN-1). What only a side and the server may know is in
+`Settings`, and `public` leaves it out: the public state is what both sides and the server must agree on.
 """
 
 from typing import Any, Literal
@@ -85,7 +85,7 @@ class Milestone(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What stays between a side and the server. `head` is empty until the first setting."""
+    """What stays between a side and the server (CONN-19). `head` is empty until the first setting."""
 
     seq: int = 0
     head: str = ""
@@ -99,7 +99,10 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Door(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One side: its name and key, the head of its chain, what it lets in, and what it has sent (the counts)."""
+    """One side: its name and key, the head of its chain, what it lets in, and what it has sent (the counts).
+
+    `origin` is the name that the agreement gives it, `former` those that it had between that and `did`.
+    """
 
     did: str
     kid: str
@@ -118,7 +121,13 @@ class Door(msgspec.Struct, frozen=True, omit_defaults=True):
     cool_until: int = 0
     favours: tuple[int, ...] = ()
     noticed: int = 0
+    former: tuple[str, ...] = ()
     settings: Settings = Settings()
+
+
+def earlier_names(door: Door) -> tuple[str, ...]:
+    """The names that a side had: the first, and the later ones as far as they are kept."""
+    return (door.origin, *door.former)
 
 
 class Connection(msgspec.Struct, frozen=True):
@@ -140,8 +149,10 @@ class Connection(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, **{side: door})
 
     def side_of(self, did: str) -> Side | None:
-        """The side that is, or began as, this party."""
-        return next((side for side in SIDES if did in (self.door(side).did, self.door(side).origin)), None)
+        """The side that has this name, or had it."""
+        return next(
+            (side for side in SIDES if did == self.door(side).did or did in earlier_names(self.door(side))), None
+        )
 
 
 _DECODER = msgspec.json.Decoder(Connection)

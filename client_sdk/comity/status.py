@@ -24,7 +24,8 @@ MOST_ENTRIES = 2**24
 """Entries in a list that is read at all (STATUS-6)."""
 TTL = 60
 SKEW = 30
-"""Seconds: a list is good for `ttl`, and both clocks may be this far apart (STATUS-5)."""
+"""Seconds: a list is good for `ttl`, and caches keep it no longer (STATUS-7); both clocks may be this far apart
+(STATUS-5)."""
 MOST_LIST_BYTES = 8 * 1024 * 1024
 """Bytes of a list token that is read at all; a large list of random entries does not compress."""
 
@@ -32,7 +33,7 @@ Bits = Literal[1, 2, 4, 8]
 
 
 class GrantStatus(IntEnum):
-    """What an entry says of a grant."""
+    """What an entry says of a grant (STATUS-4, GRANT-7)."""
 
     VALID = 0
     INVALID = 1
@@ -79,8 +80,8 @@ class SignedStatusList:
 
 
 def pack(values: bytes | bytearray, bits: Bits) -> bytes:
-    """Entries (one to a byte) packed from the least significant bit up (section 4.1). Raises Malformed for a value
-    that `bits` cannot hold."""
+    """Entries (one to a byte) packed from the least significant bit up (STATUS-8; section 4.1). Raises Malformed for a
+    value that `bits` cannot hold."""
     if values and max(values) >= 1 << bits:
         raise Malformed("a status does not fit into its bits")
     if bits == 8:

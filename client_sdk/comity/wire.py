@@ -1,4 +1,4 @@
-"""What goes over HTTP: paths, media types, bodies and problems (spec/http.md). Both ends read it from here."""
+"""What goes over HTTP: paths, media types (HTTP-1), bodies and problems (spec/http.md). Both ends read it from here."""
 
 from typing import Annotated, Any, Literal
 
@@ -23,15 +23,16 @@ JWT = "application/jwt"
 JSON_LINES = "application/jsonl"
 PROBLEM = "application/problem+json"
 EVENT_STREAM = "text/event-stream"
+"""What a reader accepts who wants its items as they come (HTTP-13)."""
 
 MOST_LINES = 1000
-"""Acts in one batch."""
+"""Acts in one batch (HTTP-12, HTTP-15)."""
 MOST_BATCH = 8 * 1024 * 1024
 """Bytes of one batch."""
 LONGEST_WAIT = 30
 """Seconds that a long poll waits at most."""
 PAGE = 100
-"""Items in one page of the inbox at most."""
+"""Items in one page of the inbox at most (HTTP-11)."""
 
 Jws = Annotated[str, Field(max_length=65_536, pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$")]
 Cursor = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
@@ -59,7 +60,8 @@ class OpenedAnswer(Model):
 
 
 class Decline(Model):
-    """Why an agreement is declined or taken back: a code, or nothing; `silent` tells the other side nothing at all."""
+    """Why an agreement is declined or taken back: a code, or nothing; `silent` tells the other side nothing at all
+    (AGR-10)."""
 
     reason: Token | None = None
     silent: bool = False
@@ -135,7 +137,7 @@ class ActAnswer(Model):
 
 
 class Item(Model):
-    """One item of an inbox."""
+    """One item of an inbox; `cursor` is opaque (HTTP-10)."""
 
     cursor: Cursor
     kind: Literal["offer", "proposal", "declined", "opened", "act", "event"]

@@ -47,6 +47,7 @@ def _did(text: str) -> str:
     return text
 
 
+@lru_cache(maxsize=4096)
 def _distinct(items: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(set(items)) != len(items):
         raise ValueError("an item appears twice")
@@ -122,7 +123,8 @@ def read_model(adapter: TypeAdapter[M], data: bytes, limit: int = 64 * 1024) -> 
         raise Malformed("a member that is absent is left out, not null")
     try:
         # The same bytes once more: pydantic's own parser is strict in types, ours in JSON.
-        return adapter.validate_json(data)
+        model: M = adapter.validator.validate_json(data)
+        return model
     except ValidationError as fault:
         errors = tuple(
             (

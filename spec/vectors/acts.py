@@ -1,0 +1,275 @@
+"""Vectors of acts and settings: one of every kind, and what is none, each with its code."""
+
+import json
+from typing import Any
+
+import base58
+from comity.acts import ROTATE_TYP, SETTINGS, seal_proof, typ_of
+from comity.encoding import b64u_decode, b64u_encode, hash_id
+from comity.keys import Signer
+from plain import BAD_KEYS
+from story import (
+    EVE,
+    HOME,
+    HOME_DID,
+    MIA,
+    NOW,
+    SHOP,
+    STATUS_URI,
+    body,
+    case,
+    forge,
+    keys_of,
+    pairwise,
+    payload_of,
+    published,
+    words,
+)
+
+LATER = NOW + 30 * 86_400
+
+
+def members_of(kind: str, signer: Signer = MIA, /, **own: Any) -> dict[str, Any]:
+    """The members of an act or setting at some place of a chain."""
+    cid = words("cid")
+    aud = HOME_DID if kind in SETTINGS else SHOP.did
+    return {"act": kind, "iss": signer.did, "aud": aud, "iat": NOW, "cid": cid, "seq": 3, "prev": words("prev"), **own}
+
+
+def _one_of_each() -> dict[str, dict[str, Any]]:
+    grant = {
+        "exp": LATER,
+        "purposes": ("care", "sales.windows"),
+        "channels": ("app", "email"),
+        "status": {"status_list": {"idx": 4711, "uri": STATUS_URI}},
+    }
+    whole = {
+        "data": ("name", "language"),
+        "budget": {"max": 2, "per": "week"},
+        "replaces": words("g"),
+        "value": "discount",
+    }
+    window = {"days": ("mo", "fr"), "start": "22:00", "end": "06:00"}
+    return {
+        "grant": {**grant},
+        "grant, all members": {**grant, **whole},
+        "withdraw": {"grant": words("g")},
+        "mute": {},
+        "mute, shown end": {"until": LATER},
+        "mute, in part": {"purposes": ("sales",), "channels": ("email", "phone")},
+        "unmute": {},
+        "unmute, one": {"mute": words("m")},
+        "revoke": {},
+        "message": {"purpose": "care", "if_muted": "hold", "exp": LATER, "body": body("message")},
+        "message, all members": {
+            "purpose": "sales.windows",
+            "topic": "windows.roof",
+            "if_muted": "drop",
+            "exp": LATER,
+            "reply_to": words("r"),
+            "body": body("message"),
+        },
+        "contacted": {"channel": "phone", "purpose": "care", "topic": "windows"},
+        "ask": {"kind": "hold", "effort": "minute", "by": LATER, "body": body("ask")},
+        "answer": {"ask": words("a"), "answer": "yes", "body": body("answer")},
+        "done": {"ask": words("a")},
+        "thank": {"ask": words("a")},
+        "remember": {"key": "no_interest", "topic": "blinds"},
+        "forget": {"key": "no_interest", "topic": "blinds"},
+        "milestone": {"kind": "installed", "topic": "windows", "when": NOW, "lasts": LATER},
+        "hours": {"zone": "Europe/Berlin", "windows": (window,), "shown": "end"},
+        "budget": {"messages": {"max": 5, "per": "month"}, "asks": {"max": 0, "per": "day"}},
+        "mailbox": {"did": pairwise("mailbox").did},
+        "mailbox, none": {},
+        "mute_end": {"mute": words("m"), "until": LATER},
+    }
+
+
+def _good_acts() -> list[dict[str, Any]]:
+    made = []
+    for name, own in _one_of_each().items():
+        kind = name.partition(",")[0]
+        raw = forge(members_of(kind, **own), typ_of(kind), MIA)
+        made.append({"name": name, "jws": raw, "id": hash_id(raw.encode()), "kind": kind})
+    rotations = (("rotate", MIA, pairwise("mia 2")), ("rotate, did:web", SHOP, published(SHOP.did, "key-2")))
+    for name, old, new in rotations:
+        raw = forge(_rotation(old, new), typ_of("rotate"), old)
+        made.append({"name": name, "jws": raw, "id": hash_id(raw.encode()), "kind": "rotate"})
+    blank = json.dumps(members_of("revoke"), indent=1).encode()
+    raw = forge(
+        blank, typ_of("revoke"), MIA, b'{ "kid": "%s", "typ":"comity-act+jwt", "alg":"EdDSA" }' % MIA.kid.encode()
+    )
+    made.append({"name": "revoke, spelt with blanks", "jws": raw, "id": hash_id(raw.encode()), "kind": "revoke"})
+    for entry in made:
+        entry["payload"] = json.loads(payload_of(entry["jws"]))
+    return made
+
+
+def _rotation(old: Signer, new: Signer, **changes: Any) -> dict[str, Any]:
+    link = members_of("rotate", old)
+    proof = seal_proof(link["cid"], link["seq"], link["prev"], new)
+    return {**link, "kid": new.kid, "key": new.key.public.multibase, "proof": proof, **changes}
+
+
+def _bad_forms() -> list[dict[str, Any]]:
+    """What is wrong before anybody asks for the key."""
+    good = forge(members_of("revoke"), "comity-act+jwt", MIA)
+    head, middle, tail = good.split(".")
+
+    def headed(name: str, header: object) -> dict[str, Any]:
+        return case(name, "malformed", jws=forge(members_of("revoke"), "", MIA, header))
+
+    plain = {"alg": "EdDSA", "typ": "comity-act+jwt", "kid": MIA.kid}
+    return [
+        case("empty", "malformed", jws=""),
+        case("two parts", "malformed", jws=f"{head}.{middle}"),
+        case("four parts", "malformed", jws=f"{good}.{tail}"),
+        case("a line end behind it", "malformed", jws=good + "\n"),
+        case("a blank before it", "malformed", jws=" " + good),
+        case("padding", "malformed", jws=good + "=="),
+        case("base64 instead of base64url", "malformed", jws=f"{head}.{middle}.{'+/' + tail[2:]}"),
+        case("an unused bit that is set", "malformed", jws=good[:-1] + chr(ord(good[-1]) + 1)),
+        case("a signature of 63 bytes", "malformed", jws=f"{head}.{middle}.{b64u_encode(bytes(63))}"),
+        case("not ASCII", "malformed", jws=f"{head}.{middle}é.{tail}"),
+        case("General JSON", "malformed", jws=json.dumps({"payload": middle, "signatures": []})),
+        headed("alg none", {**plain, "alg": "none"}),
+        headed("alg HS256", {**plain, "alg": "HS256"}),
+        headed("alg Ed25519", {**plain, "alg": "Ed25519"}),
+        headed("alg eddsa", {**plain, "alg": "eddsa"}),
+        headed("an embedded key", {**plain, "jwk": MIA.key.public.jwk(MIA.kid)}),
+        headed("a critical header", {**plain, "crit": ["exp"]}),
+        headed("b64 false", {**plain, "b64": False, "crit": ["b64"]}),
+        headed("a header without a kid", {"alg": "EdDSA", "typ": "comity-act+jwt"}),
+        headed("a kid that is no text", {**plain, "kid": 1}),
+        headed("a header that is a list", ["EdDSA", "comity-act+jwt", MIA.kid]),
+        headed("a name twice in the header", json.dumps(plain)[:-1].encode() + b',"alg":"EdDSA"}'),
+        headed("another type", {**plain, "typ": "JWT"}),
+        headed("an offer's type", {**plain, "typ": "comity-offer+jwt"}),
+        headed("a proof's type", {**plain, "typ": ROTATE_TYP}),
+        headed("a did:key under another fragment", {**plain, "kid": f"{MIA.did}#{EVE.did[8:]}"}),
+        headed("a did:key without a fragment", {**plain, "kid": MIA.did}),
+        headed("a key of low order", {**plain, "kid": _low_order_kid()}),
+    ]
+
+
+def _low_order_kid() -> str:
+    multibase = "z" + base58.b58encode(b"\xed\x01" + bytes.fromhex(BAD_KEYS["order 8"])).decode()
+    return f"did:key:{multibase}#{multibase}"
+
+
+def _bad_signers() -> list[dict[str, Any]]:
+    """Whose key it is, and whether it signed."""
+    good = forge(members_of("revoke"), "comity-act+jwt", MIA)
+    head, middle, tail = good.split(".")
+    other = forge(
+        members_of("revoke"), "comity-act+jwt", EVE, {"alg": "EdDSA", "typ": "comity-act+jwt", "kid": MIA.kid}
+    )
+    unknown = published("did:web:nowhere.example")
+    return [
+        case(
+            "a key that nobody knows",
+            "unknown_key",
+            jws=forge(members_of("revoke", unknown), "comity-act+jwt", unknown),
+        ),
+        case(
+            "a did:web kid without a fragment",
+            "unknown_key",
+            jws=forge(
+                members_of("revoke", SHOP),
+                "comity-act+jwt",
+                SHOP,
+                {"alg": "EdDSA", "typ": "comity-act+jwt", "kid": SHOP.did},
+            ),
+        ),
+        case("another's signature", "bad_signature", jws=other),
+        case("another payload", "bad_signature", jws=f"{head}.{b64u_encode(payload_of(good) + b' ')}.{tail}"),
+        case("a payload that is not JSON, not signed", "bad_signature", jws=f"{head}.{b64u_encode(b'no')}.{tail}"),
+        case("a signature of zeros", "bad_signature", jws=f"{head}.{middle}.{b64u_encode(bytes(64))}"),
+        case("S not below the group order", "bad_signature", jws=f"{head}.{middle}.{_with_larger_s(tail)}"),
+        case("in another's name", "bad_signature", jws=forge(members_of("revoke", EVE), "comity-act+jwt", MIA)),
+    ]
+
+
+def _with_larger_s(signature: str) -> str:
+    raw = b64u_decode(signature)
+    order = 2**252 + 27742317777372353535851937790883648493
+    return b64u_encode(raw[:32] + (int.from_bytes(raw[32:], "little") + order).to_bytes(32, "little"))
+
+
+def _bad_members() -> list[dict[str, Any]]:
+    """Well signed, and not an act."""
+
+    def signed(name: str, members: Any, code: str = "malformed", typ: str | None = None) -> dict[str, Any]:
+        kind = members.get("act") if isinstance(members, dict) else None
+        return case(name, code, jws=forge(members, typ or typ_of(str(kind)), MIA))
+
+    revoke, grant = members_of("revoke"), members_of("grant", **_one_of_each()["grant"])
+    message = members_of("message", purpose="care", if_muted="hold", exp=LATER, body=body("message"))
+    hours = members_of("hours", zone="Europe/Berlin", shown="end", windows=[])
+    day = {"days": ["mo"], "start": "08:00", "end": "18:00"}
+    without = {name: value for name, value in message.items() if name != "exp"}
+    new = pairwise("mia 2")
+    return [
+        signed("a list", b"[]", typ="comity-act+jwt"),
+        signed("a payload that is not JSON", b"{", typ="comity-act+jwt"),
+        signed("no kind", {name: value for name, value in revoke.items() if name != "act"}),
+        signed("a kind that is none", {**revoke, "act": "erasure"}),
+        signed("a setting among acts", members_of("mailbox"), typ="comity-act+jwt"),
+        signed("an act among settings", revoke, typ="comity-setting+jwt"),
+        signed("a grant among acts", grant, typ="comity-act+jwt"),
+        signed("a member too many", {**revoke, "why": "no reason"}),
+        signed("a member too few", without),
+        signed("a member that is null", {**message, "topic": None}),
+        signed("a name twice", json.dumps(revoke)[:-1].encode() + b',"seq":3}', typ="comity-act+jwt"),
+        signed("seq as a text", {**revoke, "seq": "3"}),
+        signed("seq with a fraction", {**revoke, "seq": 3.5}),
+        signed("seq below 0", {**revoke, "seq": -1}),
+        signed("seq with no next one", {**revoke, "seq": 2**53 - 1}),
+        signed("seq too large for JSON", json.dumps({**revoke, "seq": 2**53}).encode(), typ="comity-act+jwt"),
+        signed("true for an integer", {**revoke, "seq": True}),
+        signed("a hash too short", {**revoke, "prev": words("p")[:42]}),
+        signed("a hash with an unused bit set", {**revoke, "prev": "A" * 42 + "B"}),
+        signed("a party that is none", {**revoke, "aud": "did:plc:abc"}),
+        signed("no purposes", {**grant, "purposes": []}),
+        signed("a purpose twice", {**grant, "purposes": ["care", "care"]}),
+        signed("a purpose in capitals", {**grant, "purposes": ["Care"]}),
+        signed("a purpose that ends in a dot", {**grant, "purposes": ["care."]}),
+        signed("a channel that is none", {**grant, "channels": ["fax"]}),
+        signed("a budget by the hour", {**grant, "budget": {"max": 1, "per": "hour"}}),
+        signed("a null inside", {**grant, "budget": {"max": 1, "per": None}}),
+        signed("a status that is elsewhere", {**grant, "status": {"status_list": {"idx": 1, "uri": "ftp://x"}}}),
+        signed("contacted in the app", members_of("contacted", channel="app", purpose="care")),
+        signed("a message by telephone", {**message, "channel": "phone"}),
+        signed("a body that is not encrypted", {**message, "body": "hello"}),
+        signed("an answer that is none", members_of("answer", ask=words("a"), answer="maybe")),
+        signed("a mailbox that is no key", members_of("mailbox", did=SHOP.did)),
+        signed("a day twice", {**hours, "windows": [{**day, "days": ["mo", "mo"]}]}),
+        signed("a window from 24:00", {**hours, "windows": [{**day, "start": "24:00"}]}),
+        signed("a wall time that is none", {**hours, "windows": [{**day, "end": "24:30"}]}),
+        signed("43 windows", {**hours, "windows": [day] * 43}),
+        signed("a zone that climbs", {**hours, "zone": "../etc/passwd"}),
+        signed("rotate: not the new key's own name", _rotation(MIA, new, kid=EVE.kid)),
+        signed("rotate: to the same key", _rotation(MIA, MIA)),
+        signed("rotate: a pairwise side to a did:web", _rotation(MIA, published(SHOP.did, "key-2"))),
+        signed("rotate: signed by no new key", _rotation(MIA, new, proof=body("x")), "wrong_proof"),
+        signed("rotate: another's proof", _rotation(MIA, new, proof=_rotation(MIA, EVE)["proof"]), "wrong_proof"),
+        signed(
+            "rotate: for another place",
+            _rotation(MIA, new, proof=seal_proof(words("cid"), 4, words("prev"), new)),
+            "wrong_proof",
+        ),
+        signed(
+            "rotate: for another connection",
+            _rotation(MIA, new, proof=seal_proof(words("else"), 3, words("prev"), new)),
+            "wrong_proof",
+        ),
+    ]
+
+
+def acts() -> dict[str, Any]:
+    """One act of every kind, and what is none. `keys` are those of did:web parties."""
+    return {
+        "keys": keys_of(SHOP, HOME),
+        "good": _good_acts(),
+        "bad": [*_bad_forms(), *_bad_signers(), *_bad_members()],
+    }

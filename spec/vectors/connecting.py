@@ -1,0 +1,225 @@
+"""Vectors of offers, agreements and events, good and bad."""
+
+import json
+from typing import Any
+
+from acts import LATER, members_of
+from comity.agreement import AGREEMENT_TYP, countersign, fits_offer, half_sign, is_alternative
+from comity.encoding import b64u_encode, dump_json
+from comity.events import Accepted, Contents, Delivered, Event, Expired, Opened, seal_event
+from comity.keys import Signer
+from story import (
+    DAY,
+    EVE,
+    HOME,
+    HOME_DID,
+    MIA,
+    NOW,
+    SHOP,
+    START,
+    TEXT,
+    agreement,
+    case,
+    forge,
+    key,
+    keys_of,
+    offer,
+    offer_members,
+    pairwise,
+    payload_of,
+    published,
+    terms,
+    words,
+)
+
+# --- offers
+
+
+def offers() -> dict[str, Any]:
+    """Offers and their links."""
+    person = offer(MIA, use="one", name=None, channels=None, to=SHOP.did, purposes=("care",))
+    good = []
+    for name, signed in (("of a business", offer()), ("of a person, to a business", person)):
+        link = signed.link()
+        good.append({"name": name, "jws": signed.raw, "hash": signed.hash, "short": signed.short, "link": link})
+        good[-1]["payload"] = json.loads(payload_of(signed.raw))
+
+    def bad(what: str, code: str = "malformed", signer: Signer = SHOP, /, **changes: Any) -> dict[str, Any]:
+        return case(what, code, jws=forge(offer_members(**changes), "comity-offer+jwt", signer))
+
+    text = {**terms().model_dump(), "text": TEXT + "!"}
+    link, hash_ = good[0]["link"], good[0]["hash"]
+    return {
+        "keys": keys_of(SHOP, HOME),
+        "good": good,
+        "bad": [
+            bad("of a person, for many", "malformed", MIA, offerer=MIA),
+            bad("ends before it begins", exp=NOW),
+            bad("ends after more than 366 days", exp=NOW + 366 * 86_400 + 1),
+            bad("another text than the one named", agreements=[text]),
+            bad("no agreement", agreements=[]),
+            bad("nine agreements", agreements=[terms().model_dump()] * 9),
+            bad("a home that is a key", home=MIA.did),
+            bad("a name that reads backwards", name="abc\u202edef"),
+            bad("a null inside", agreements=[{**terms().model_dump(), "text": None}]),
+            bad("a version that is none", v=2),
+            bad("a member too many", price=1),
+            bad("another's name", "bad_signature", iss=HOME_DID),
+            bad("another's key", "bad_signature", Signer(SHOP.kid, key("eve"))),
+            case("an act", "malformed", jws=forge(members_of("revoke"), "comity-act+jwt", MIA)),
+        ],
+        "bad_links": [
+            case("another hash", "malformed", link=link.split("#")[0] + "#" + words("else")),
+            case("no hash", "malformed", link=link.split("#")[0]),
+            case("another path", "malformed", link=link.replace("/i/", "/o/")),
+            case("another scheme", "malformed", link=link.replace("https", "ftp")),
+            case("a short id too long", "malformed", link=f"https://home.example/i/{hash_[:13]}#{hash_}"),
+        ],
+    }
+
+
+# --- agreements
+
+
+def _general(payload: bytes, *signers: Signer, typ: str = AGREEMENT_TYP, **members: Any) -> str:
+    encoded = b64u_encode(payload)
+    entries = []
+    for signer in signers:
+        head = b64u_encode(dump_json({"alg": "EdDSA", "typ": typ, "kid": signer.kid}))
+        entries.append({"protected": head, "signature": b64u_encode(signer.key.sign(f"{head}.{encoded}".encode()))})
+    return dump_json({"payload": encoded, "signatures": entries, **members}).decode()
+
+
+def agreements() -> dict[str, Any]:
+    """Halves, wholes, and what is neither. `raw` is the JSON text as it is sent."""
+    signed_offer = offer()
+    made = agreement(signed_offer)
+    half, payload = half_sign(made, MIA), made.to_json()
+    whole = countersign(half, SHOP)
+    general = json.loads(whole.raw)
+    first, second = general["signatures"]
+    stranger = pairwise("stranger")
+
+    def changed(**changes: Any) -> bytes:
+        return dump_json({**json.loads(payload), **changes})
+
+    def members(**changes: Any) -> str:
+        return dump_json({**general, **changes}).decode()
+
+    party = json.loads(payload)["accepter"]
+    bad_wholes = [
+        case("one signature", "malformed", raw=half.raw.decode()),
+        case("one signature, the offerer's", "malformed", raw=_general(payload, SHOP)),
+        case("the same signature twice", "malformed", raw=members(signatures=[first, first])),
+        case("two of one party", "malformed", raw=_general(payload, SHOP, SHOP)),
+        case("three signatures", "malformed", raw=members(signatures=[first, second, second])),
+        case("no signatures", "malformed", raw=members(signatures=[])),
+        case("a stranger's signature", "bad_signature", raw=_general(payload, MIA, stranger)),
+        case(
+            "a stranger's key in a party's name",
+            "bad_signature",
+            raw=_general(payload, MIA, Signer(SHOP.kid, key("eve"))),
+        ),
+        case(
+            "one signature over another payload",
+            "bad_signature",
+            raw=members(
+                signatures=[first, json.loads(_general(changed(nonce=words("else")[:22]), SHOP))["signatures"][0]]
+            ),
+        ),
+        case("another payload under both", "bad_signature", raw=members(payload=b64u_encode(changed(operator="Else")))),
+        case("the type of an act", "bad_signature", raw=_general(payload, MIA, SHOP, typ="comity-act+jwt")),
+        case("an unprotected header", "malformed", raw=members(signatures=[{**first, "header": {"kid": "x"}}, second])),
+        case("a member too many", "malformed", raw=members(header={})),
+        case("flattened", "malformed", raw=dump_json({"payload": general["payload"], **first}).decode()),
+        case("signatures twice", "malformed", raw=members()[:-1] + ',"signatures":[]}'),
+        case("a null", "malformed", raw=members(signatures=[first, None])),
+        case("a payload with a member too many", "malformed", raw=_general(changed(extra=1), MIA, SHOP)),
+        case(
+            "countersigning after more than seven days",
+            "malformed",
+            raw=_general(changed(countersign_by=NOW + 7 * 86_400 + 1), MIA, SHOP),
+        ),
+        case("with oneself", "malformed", raw=_general(changed(offerer=party), MIA, SHOP)),
+        case(
+            "a key that is not the did:key",
+            "malformed",
+            raw=_general(changed(accepter={**party, "key": EVE.key.public.multibase}), MIA, SHOP),
+        ),
+        case(
+            "a kid of another party", "malformed", raw=_general(changed(accepter={**party, "kid": EVE.kid}), MIA, SHOP)
+        ),
+    ]
+    alternative = agreement(signed_offer, terms=terms(TEXT, "2.0"))
+    other = offer(name="Another")
+    fits = [
+        ("on this offer", made),
+        ("with an alternative", alternative),
+        ("on another offer", agreement(other)),
+        ("another operator", agreement(signed_offer, operator="Else")),
+        ("another offerer", agreement(signed_offer, offerer=EVE)),
+    ]
+    return {
+        "halves": [{"name": "the accepter's half", "raw": half.raw.decode(), "cid": half.cid}],
+        "wholes": [
+            {"name": "both", "raw": whole.raw.decode(), "cid": whole.cid, "payload": json.loads(payload)},
+            {"name": "both, the offerer first", "raw": members(signatures=[second, first]), "cid": whole.cid},
+        ],
+        "bad_halves": [
+            case("both signatures", "malformed", raw=whole.raw.decode()),
+            case("the offerer's", "malformed", raw=_general(payload, SHOP)),
+            case("a stranger's", "bad_signature", raw=_general(payload, stranger)),
+        ],
+        "bad_wholes": bad_wholes,
+        "offer": signed_offer.raw,
+        "keys": keys_of(SHOP),
+        "fits": [
+            {
+                "name": name,
+                "payload": b64u_encode(it.to_json()),
+                "fits": fits_offer(it, signed_offer),
+                "alternative": is_alternative(it, signed_offer),
+            }
+            for name, it in fits
+        ],
+    }
+
+
+# --- events
+
+
+def events() -> dict[str, Any]:
+    """One event of each kind, and what is none."""
+    cid, act = words("cid"), words("act")
+    contents = Contents(purpose="care", channel="app", topic="windows", exp=LATER)
+    place: dict[str, Any] = {"iss": HOME_DID, "cid": cid, "act": act, "side": "first"}
+    accepted = Accepted(**place, event="accepted", chain="acts", seq=4, kind="message", index=17, accepted_at=START)
+    all_of_it = accepted.model_copy(update={"outcome": "held", "contents": contents, "replaces": words("older")})
+    outside = accepted.model_copy(update={"kind": "contacted", "contents": contents, "verdict": "not_now"})
+    good: dict[str, Event] = {
+        "opened": Opened(iss=HOME_DID, cid=cid, event="opened", at=START),
+        "accepted": accepted.model_copy(update={"kind": "mute"}),
+        "accepted, held": all_of_it,
+        "accepted, contacted": outside,
+        "delivered": Delivered(**place, event="delivered", at=START + DAY),
+        "expired": Expired(**place, event="expired", at=START + DAY),
+    }
+    members = json.loads(accepted.to_json())
+    typ = "comity-event+jwt"
+    return {
+        "keys": keys_of(HOME, SHOP),
+        "good": [
+            {"name": name, "jws": seal_event(event, HOME), "payload": json.loads(event.to_json())}
+            for name, event in good.items()
+        ],
+        "bad": [
+            case("another's", "bad_signature", jws=forge(members, typ, SHOP)),
+            case("in the server's name", "bad_signature", jws=forge(members, typ, Signer(HOME.kid, key("eve")))),
+            case("an event that is none", "malformed", jws=forge({**members, "event": "held"}, typ, HOME)),
+            case("a member of another event", "malformed", jws=forge({**members, "at": START}, typ, HOME)),
+            case("no index", "malformed", jws=forge({k: v for k, v in members.items() if k != "index"}, typ, HOME)),
+            case("an outcome that is none", "malformed", jws=forge({**members, "outcome": "lost"}, typ, HOME)),
+            case("an act's type", "malformed", jws=forge(members, "comity-act+jwt", HOME)),
+            case("of nobody known", "unknown_key", jws=forge(members, typ, published("did:web:nowhere.example"))),
+        ],
+    }

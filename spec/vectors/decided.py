@@ -1,0 +1,397 @@
+"""Vectors of what is decided: chains with the state after each record, verdicts of the gate."""
+
+from typing import Any
+
+from comity import gate
+from comity.chain import blind_revoke, compose
+from story import (
+    DAY,
+    EVE,
+    HOUR,
+    MIA,
+    MINUTE,
+    SECOND,
+    SHOP,
+    START,
+    ZONES,
+    Story,
+    body,
+    connected,
+    instant,
+    pairwise,
+    published,
+)
+
+ALL_WEEK = ("mo", "tu", "we", "th", "fr", "sa", "su")
+
+
+def window(start: str, end: str, *days: str) -> dict[str, Any]:
+    """A window of opening hours."""
+    return {"days": days or ALL_WEEK, "start": start, "end": end}
+
+
+# --- chains
+
+
+def chains() -> dict[str, Any]:
+    """Connections from their opening on, with the public state after every record and what is refused between."""
+    stories = {
+        "a customer and her window maker": _windows(),
+        "favours, both ways": _favours(),
+        "new keys on both sides": _new_keys(),
+        "messages that wait": _waiting(),
+    }
+    return {
+        "keys": stories["new keys on both sides"].keys(),
+        "chains": [{"name": n, **s.told()} for n, s in stories.items()],
+    }
+
+
+def _windows() -> Story:
+    story, at = connected(), START
+    first = story.compose("message", "first", at + 1, purpose="care")
+    story.refuse(first, at + 1, "a message without a grant")
+    grant = story.go("grant", "second", at + MINUTE, purposes=("care", "sales"), budget={"max": 3, "per": "week"})
+    story.go("message", "first", at + 2 * MINUTE, purpose="care.welcome", topic="windows")
+    story.refuse(first, at + 2 * MINUTE, "another act was accepted at its place")
+    mute = story.go("mute", "second", at + HOUR, until=(at + 15 * DAY) // 1000)
+    story.refuse(
+        story.compose("message", "first", at + HOUR + 1, purpose="sales", if_muted="fail"), at + HOUR + 1, "not now"
+    )
+    story.go("message", "first", at + 2 * HOUR, purpose="sales", if_muted="drop")
+    story.go("contacted", "first", at + 3 * HOUR, channel="phone", purpose="complaint")
+    story.go("message", "first", at + 4 * HOUR, purpose="safety", topic="windows")
+    story.go("unmute", "second", at + DAY, mute=mute.id)
+    story.go("remember", "second", at + DAY + 1, key="no_interest", topic="blinds")
+    story.go("remember", "second", at + DAY + 2, key="language", body=body("en"))
+    story.go("milestone", "first", at + DAY + 3, kind="installed", topic="windows", when=at // 1000)
+    for topic, name in (("windows.roof", "already has"), ("blinds", "no interest")):
+        story.refuse(story.compose("message", "first", at + DAY + 4, purpose="sales", topic=topic), at + DAY + 4, name)
+    story.go("forget", "second", at + DAY + 5, key="no_interest", topic="blinds")
+    story.go(
+        "hours", "second", at + DAY + 6, zone="Europe/Berlin", shown="not_now", windows=(window("08:00", "20:00"),)
+    )
+    story.go("budget", "second", at + DAY + 7, messages={"max": 9, "per": "month"})
+    story.go("mailbox", "second", at + DAY + 8, did=pairwise("mailbox").did)
+    open_mute = story.compose("mute", "second", at + DAY + 9, channels=("email",))
+    story.go("mute_end", "second", at + DAY + 9, mute=open_mute.id, until=(at + 3 * DAY) // 1000)
+    story.send(open_mute, at + DAY + 10)
+    story.go("grant", "second", at + 2 * DAY, purposes=("care",), channels=("app",), replaces=grant.id)
+    story.refuse(story.compose("withdraw", "second", at + 2 * DAY, grant=grant.id), at + 2 * DAY, "replaced already")
+    story.go("mute", "second", at + 2 * DAY + 1)
+    late = story.compose("unmute", "second", at + 2 * DAY, iat=at // 1000)
+    story.refuse(late, at + 2 * DAY + 2, "the clock two days off")
+    revoke = blind_revoke(story.state.cid, SHOP.did, at // 1000, MIA)
+    story.refuse(story.compose("unmute", "first", at + 2 * DAY + 2), at + 2 * DAY + 2, "no mute of one's own")
+    story.send(revoke, at + 3 * DAY)
+    story.refuse(story.compose("message", "first", at + 3 * DAY, purpose="safety"), at + 3 * DAY + 1, "after the end")
+    return story
+
+
+def _favours() -> Story:
+    story, at = connected(), START
+    story.refuse(story.compose("ask", "first", at, kind="review"), at + 1, "no grant for favours")
+    story.go("grant", "second", at + 1, purposes=("favour",), channels=("app",))
+    story.go("grant", "first", at + 2, purposes=("favour",), channels=("app",))
+    ask = story.go("ask", "second", at + MINUTE, kind="hold", by=(at + 4 * DAY) // 1000)
+    story.refuse(story.compose("ask", "second", at + HOUR, kind="hold"), at + HOUR, "one is open")
+    story.refuse(story.compose("done", "first", at + HOUR, ask=ask.id), at + HOUR, "done before it was promised")
+    story.go("answer", "first", at + HOUR, ask=ask.id, answer="yes")
+    story.refuse(
+        story.compose("answer", "first", at + HOUR, ask=ask.id, answer="no"), at + HOUR + 1, "answered already"
+    )
+    story.go("done", "first", at + 5 * DAY, ask=ask.id)
+    story.go("thank", "second", at + 5 * DAY + 1, ask=ask.id)
+    back = story.go("ask", "first", at + 6 * DAY, kind="review", effort="hour")
+    story.go("answer", "second", at + 6 * DAY + 1, ask=back.id, answer="no")
+    again = at + 6 * DAY + 2
+    story.refuse(story.compose("ask", "first", again, kind="review"), again, "after a no")
+    story.refuse(story.compose("ask", "first", at + 36 * DAY, kind="review"), at + 36 * DAY, "a millisecond too soon")
+    story.go("ask", "first", at + 36 * DAY + 1, kind="review")
+    lapsed = at + 66 * DAY + 1
+    story.refuse(story.compose("ask", "first", lapsed, kind="review"), lapsed, "unanswered: seven days more")
+    story.go("ask", "first", lapsed + 7 * DAY, kind="renewal")
+    story.go("message", "second", lapsed + 7 * DAY + 1, purpose="legal_notice")
+    notice = lapsed + 7 * DAY + 2
+    story.refuse(story.compose("ask", "second", notice, kind="hold"), notice, "on the heels of a notice")
+    return story
+
+
+def _new_keys() -> Story:
+    story, at = connected(), START
+    story.go("grant", "second", at + 1, purposes=("care",))
+    story.go("grant", "first", at + 2, purposes=("care",))
+    to_old_name = story.compose("message", "first", at + DAY, purpose="complaint")
+    mute_to_old_name = story.compose("mute", "first", at + DAY)
+    old = story.compose("message", "second", at + DAY, purpose="care")
+    story.rotate("second", pairwise("mia 2"), at + DAY)
+    story.refuse(to_old_name, at + DAY + 1, "to a name that was replaced")
+    story.refuse(old, at + DAY + 1, "under a key that was replaced")
+    story.refuse(story.compose("message", "first", at + DAY, purpose="care"), at + DAY + 1, "the grants are gone")
+    story.send(mute_to_old_name, at + DAY + 2)
+    story.rotate("first", published(SHOP.did, "key-2"), at + 2 * DAY)
+    story.go("message", "second", at + 2 * DAY + 1, purpose="complaint")
+    story.go("unmute", "first", at + 2 * DAY + 2)
+    revoke = compose(
+        "revoke", MIA, iss=MIA.did, aud=SHOP.did, iat=at // 1000, cid=story.state.cid, seq=0, prev=story.state.cid
+    )
+    story.refuse(revoke, at + 3 * DAY, "a revoke under the old key")
+    story.refuse(
+        compose(
+            "revoke", EVE, iss=EVE.did, aud=SHOP.did, iat=at // 1000, cid=story.state.cid, seq=0, prev=story.state.cid
+        ),
+        at + 3 * DAY,
+        "a revoke by a stranger",
+    )
+    story.go("revoke", "first", at + 3 * DAY)
+    return story
+
+
+def _waiting() -> Story:
+    story, at = connected(), START
+    story.go("grant", "second", at + 1, purposes=("care", "sales"), budget={"max": 2, "per": "day"})
+    story.go("mute", "second", at + 2, until=(at + 10 * HOUR) // 1000)
+    story.go("message", "first", at + HOUR, purpose="care", topic="windows.service")
+    story.go("message", "first", at + 2 * HOUR, purpose="care", topic="windows.service")
+    story.go("message", "first", at + 3 * HOUR, purpose="sales", exp=(at + 4 * HOUR) // 1000)
+    story.go("message", "first", at + 3 * HOUR + 1, purpose="sales")
+    story.go("message", "first", at + 3 * HOUR + 2, purpose="care.checkin")
+    story.release(at + 5 * HOUR)
+    story.release(at + 10 * HOUR)
+    story.release(at + 30 * HOUR)
+    story.release(at + 34 * HOUR)
+    story.release(at + 34 * HOUR + 1)
+    story.go("mute", "second", at + 60 * HOUR, purposes=("care",))
+    story.go("message", "first", at + 61 * HOUR, purpose="care")
+    story.go("message", "first", at + 61 * HOUR + 1, purpose="sales")
+    story.go("withdraw", "second", at + 62 * HOUR, grant=story.state.second.grants[0].id)
+    story.release(at + 62 * HOUR + 1)
+    return story
+
+
+# --- the gate
+
+
+class Checked:
+    """A story and what the gate says in it; each check is written down by hand and held against the code."""
+
+    def __init__(self, name: str, story: Story) -> None:
+        self.name = name
+        self.story = story
+        self.checks: list[dict[str, Any]] = []
+
+    def ask(self, reason: str, now: int, purpose: str = "care", channel: str = "app", **given: Any) -> None:
+        """A check by the shop that must give this reason; `ends_at` where one is expected."""
+        topic, ends_at = given.get("topic"), given.get("ends_at")
+        verdict = gate.may(self.story.state, given.get("sender", "first"), purpose, channel, topic, now, ZONES)
+        if (verdict.reason, verdict.ends_at) != (reason, ends_at):
+            raise AssertionError(f"{self.name}: {verdict} instead of {reason} until {ends_at}")
+        question = {
+            "sender": given.get("sender", "first"),
+            "purpose": purpose,
+            "channel": channel,
+            "topic": topic,
+            "now": now,
+        }
+        self.checks.append(
+            {
+                "after": len(self.story.records),
+                **{name: value for name, value in question.items() if value is not None},
+                "verdict": told(verdict),
+                "outward": told(verdict.outward()),
+            }
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The story and its checks."""
+        records = [{name: record[name] for name in ("event", "act") if name in record} for record in self.story.records]
+        agreement = self.story.told()["agreement"]
+        return {
+            "name": self.name,
+            "agreement": agreement,
+            "opened": self.story.opened,
+            "records": records,
+            "checks": self.checks,
+        }
+
+
+def told(verdict: gate.Verdict) -> dict[str, Any]:
+    """A verdict as JSON."""
+    members = {
+        "decision": verdict.decision,
+        "reason": verdict.reason,
+        "as_of": verdict.as_of._asdict(),
+        "valid_until": verdict.valid_until,
+        "ends_at": verdict.ends_at,
+        "end_shown": verdict.end_shown,
+        "grant": verdict.grant,
+    }
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def gates() -> dict[str, Any]:
+    """Verdicts. `zones` in `as_of` is a name of these vectors: compare it only if you take it over."""
+    made = [_by_grants(), _muted(), _budgets(), _topics(), _night(), _spring_in_berlin(), _autumn_in_berlin()]
+    made += [_spring_in_new_york(), _autumn_in_new_york(), _ended()]
+    return {"keys": made[0].story.keys(), "stories": [checked.as_json() for checked in made]}
+
+
+def _by_grants() -> Checked:
+    checked = Checked("grants", connected())
+    checked.ask("no_grant", START + 1)
+    exp = START + DAY
+    checked.story.go("grant", "second", START + 2, purposes=("care",), channels=("app",), exp=exp // 1000)
+    now = START + HOUR
+    checked.ask("granted", now)
+    checked.ask("granted", now, "care.checkin")
+    checked.ask("no_grant", now, "careful")
+    checked.ask("no_grant", now, "sales")
+    checked.ask("no_grant", now, "care", "email")
+    checked.ask("no_grant", now, sender="second")
+    checked.ask("by_agreement", now, "renewal")
+    checked.ask("by_agreement", now, "complaint", "post")
+    checked.ask("exempt", now, "safety", "visit")
+    checked.ask("granted", exp - 1)
+    checked.ask("no_grant", exp)
+    return checked
+
+
+def _muted() -> Checked:
+    story, end = connected(), START + 14 * DAY
+    checked = Checked("mutes", story)
+    story.go("grant", "second", START + 1, purposes=("care", "sales"))
+    shown = story.go("mute", "second", START + 2, purposes=("sales",), until=end // 1000)
+    now = START + HOUR
+    checked.ask("muted", now, "sales.windows", ends_at=end)
+    checked.ask("granted", now, "care")
+    checked.ask("muted", end - 1, "sales", ends_at=end)
+    checked.ask("granted", end, "sales")
+    hidden = story.compose("mute", "second", START + 3, channels=("app",))
+    story.go("mute_end", "second", START + 3, mute=hidden.id, until=(end + DAY) // 1000)
+    story.send(hidden, START + 4)
+    checked.ask("muted", now, "care", ends_at=end + DAY)
+    checked.ask("muted", now, "sales", ends_at=end + DAY)
+    checked.ask("muted", now, "sales", "email", ends_at=end)
+    checked.ask("granted", now, "care", "email")
+    checked.ask("granted", end + DAY, "care")
+    story.go("mute", "second", START + 5)
+    checked.ask("muted", now, "care")
+    checked.ask("muted", now, "complaint")
+    checked.ask("exempt", now, "security")
+    checked.ask("no_grant", now, "care", sender="second")
+    story.go("unmute", "second", START + 6)
+    checked.ask("granted", now, "sales")
+    assert shown.id != hidden.id
+    return checked
+
+
+def _budgets() -> Checked:
+    story = connected()
+    checked = Checked("budgets", story)
+    story.go("grant", "second", START + 1, purposes=("care",), budget={"max": 2, "per": "day"})
+    story.go("message", "first", START + HOUR, purpose="care")
+    story.go("contacted", "first", START + 2 * HOUR, channel="phone", purpose="care.visit")
+    spent = START + 3 * HOUR
+    checked.ask("over_budget", spent, ends_at=START + HOUR + DAY)
+    checked.ask("over_budget", START + HOUR + DAY - 1, ends_at=START + HOUR + DAY)
+    checked.ask("granted", START + HOUR + DAY)
+    checked.ask("by_agreement", spent, "complaint")
+    story.go("grant", "second", START + 4 * HOUR, purposes=("care.checkin",))
+    checked.ask("granted", START + 5 * HOUR, "care.checkin")
+    checked.ask("over_budget", START + 5 * HOUR, "care", ends_at=START + HOUR + DAY)
+    story.go("budget", "second", START + 6 * HOUR, messages={"max": 2, "per": "week"})
+    checked.ask("over_limit", START + 7 * HOUR, "care.checkin", ends_at=START + HOUR + 7 * DAY)
+    checked.ask("exempt", START + 7 * HOUR, "safety")
+    story.go("budget", "second", START + 8 * HOUR, messages={"max": 0, "per": "day"})
+    checked.ask("over_limit", START + 9 * HOUR, "complaint")
+    return checked
+
+
+def _topics() -> Checked:
+    story = connected()
+    checked = Checked("topics", story)
+    story.go("grant", "second", START + 1, purposes=("care", "sales"))
+    lasts = START + 365 * DAY - DAY
+    story.go("milestone", "first", START + 2, kind="bought", topic="windows", when=START // 1000, lasts=lasts // 1000)
+    story.go("milestone", "second", START + 3, kind="serviced", topic="doors", when=START // 1000)
+    story.go("remember", "second", START + 4, key="no_interest", topic="blinds")
+    now = START + HOUR
+    checked.ask("already_has", now, "sales", topic="windows.roof")
+    checked.ask("already_has", now, "sales.offers", "email", topic="windows")
+    checked.ask("granted", now, "sales")
+    checked.ask("granted", now, "sales", topic="doors")
+    checked.ask("granted", now, "care", topic="windows")
+    checked.ask("no_interest", now, "sales", topic="blinds.outside")
+    checked.ask("already_has", lasts - 1, "sales", topic="windows")
+    checked.ask("granted", lasts, "sales", topic="windows")
+    return checked
+
+
+def _hours(name: str, zone: str, shown: str, *windows: dict[str, Any]) -> Checked:
+    story = connected()
+    story.go("grant", "second", START + 1, purposes=("care",))
+    story.go("hours", "second", START + 2, zone=zone, shown=shown, windows=windows)
+    return Checked(name, story)
+
+
+def _night() -> Checked:
+    checked = _hours("from Friday evening over midnight", "Europe/Berlin", "end", window("22:00", "06:00", "fr"))
+    opens, closes = instant("2026-03-06T21:00:00"), instant("2026-03-07T05:00:00")
+    checked.ask("outside_hours", opens - 1, ends_at=opens)
+    checked.ask("granted", opens)
+    checked.ask("granted", instant("2026-03-06T23:30:00"))
+    checked.ask("granted", closes - 1)
+    checked.ask("outside_hours", closes, ends_at=opens + 7 * DAY)
+    return checked
+
+
+def _spring_in_berlin() -> Checked:
+    checked = _hours("a spring night in Berlin", "Europe/Berlin", "end", window("02:30", "04:00"))
+    gap = instant("2026-03-29T01:00:00")
+    checked.ask("outside_hours", gap - MINUTE, ends_at=gap)
+    checked.ask("granted", gap)
+    checked.ask("outside_hours", gap + HOUR, ends_at=instant("2026-03-30T00:30:00"))
+    return checked
+
+
+def _autumn_in_berlin() -> Checked:
+    checked = _hours("an autumn night in Berlin", "Europe/Berlin", "end", window("02:00", "02:30"))
+    first, second = instant("2026-10-25T00:00:00"), instant("2026-10-25T01:00:00")
+    checked.ask("outside_hours", first - 1, ends_at=first)
+    checked.ask("granted", first)
+    checked.ask("outside_hours", first + 30 * MINUTE, ends_at=second)
+    checked.ask("granted", second)
+    checked.ask("outside_hours", second + 30 * MINUTE, ends_at=instant("2026-10-26T01:00:00"))
+    return checked
+
+
+def _spring_in_new_york() -> Checked:
+    checked = _hours(
+        "a window that a spring night swallows", "America/New_York", "not_now", window("02:00", "03:00", "su")
+    )
+    gap, next_week = instant("2026-03-08T07:00:00"), instant("2026-03-15T06:00:00")
+    checked.ask("outside_hours", gap - 1, ends_at=next_week)
+    checked.ask("outside_hours", gap, ends_at=next_week)
+    checked.ask("granted", next_week)
+    return checked
+
+
+def _autumn_in_new_york() -> Checked:
+    checked = _hours("an hour that comes twice", "America/New_York", "end", window("01:00", "02:00", "su"))
+    first = instant("2026-11-01T05:00:00")
+    checked.ask("outside_hours", first - SECOND, ends_at=first)
+    checked.ask("granted", first)
+    checked.ask("granted", first + HOUR)
+    checked.ask("granted", first + 2 * HOUR - 1)
+    checked.ask("outside_hours", first + 2 * HOUR, ends_at=instant("2026-11-08T06:00:00"))
+    return checked
+
+
+def _ended() -> Checked:
+    checked = Checked("after the end", connected())
+    checked.story.go("grant", "second", START + 1, purposes=("care",))
+    checked.story.go("revoke", "second", START + 2)
+    checked.ask("ended", START + 3)
+    checked.ask("ended", START + 3, "safety")
+    checked.ask("ended", START + 3, "care", sender="second")
+    return checked

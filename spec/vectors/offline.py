@@ -1,0 +1,324 @@
+"""Vectors of what is checked without a server: status lists, tokens, bodies; and of what frames the wire."""
+
+import hashlib
+import json
+import zlib
+from base64 import b64encode
+from typing import Any
+
+from comity.agreement import open_agreement
+from comity.encoding import b64u_decode, b64u_encode, dump_json
+from comity.errors import CODES, Malformed, Refused
+from comity.events import open_event
+from comity.grant import check_token
+from comity.keys import Signer, SigningKey
+from comity.signed_request import sign_request
+from comity.status import SignedStatusList, open_status_list, pack
+from comity.wire import encode_problem
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap
+from nacl import bindings
+from story import (
+    DAY,
+    EVE,
+    HOME,
+    HOME_DID,
+    MIA,
+    NOW,
+    SHOP,
+    START,
+    STATUS_URI,
+    Story,
+    case,
+    connected,
+    finder,
+    forge,
+    key,
+    keys_of,
+    pairwise,
+    payload_of,
+    words,
+)
+
+LIST_TYP = "statuslist+jwt"
+
+
+def claims(values: dict[int, int], entries: int = 128, **changes: Any) -> dict[str, Any]:
+    """The claims of a list in which all entries but these read 1. Stored, not compressed, so that the bytes do not
+    depend on whose zlib it is."""
+    packed = pack(bytes(values.get(idx, 1) for idx in range(entries)), 2)
+    lst = b64u_encode(zlib.compress(packed, 0))
+    members = {"iss": HOME_DID, "sub": STATUS_URI, "iat": NOW, "ttl": 60, "status_list": {"bits": 2, "lst": lst}}
+    return {**members, **changes}
+
+
+def status() -> dict[str, Any]:
+    """Packing, tokens, and when a list is current."""
+    packings: list[tuple[Any, list[int]]] = [
+        (1, [1, 0, 0, 1, 1, 1, 0, 1, 1, 1, 0, 0, 0, 1, 0, 1]),
+        (2, [1, 2, 0, 3, 0, 1, 0, 1]),
+        (2, [1, 1, 1, 1, 1]),
+        (4, [15, 0, 9]),
+        (8, [0, 255, 7]),
+    ]
+    good = forge(claims({3: 0, 4: 2}), LIST_TYP, HOME)
+    inner = claims({})["status_list"]
+
+    def bad(name: str, code: str = "malformed", signer: Signer = HOME, **changes: Any) -> dict[str, Any]:
+        return case(name, code, jws=forge(claims({}, **changes), LIST_TYP, signer))
+
+    return {
+        "keys": keys_of(HOME, SHOP),
+        "uri": STATUS_URI,
+        "packed": [{"bits": bits, "values": v, "packed": pack(bytes(v), bits).hex()} for bits, v in packings],
+        "good": [
+            {
+                "name": "entry 3 valid, entry 4 muted",
+                "jws": good,
+                "payload": claims({3: 0, 4: 2}),
+                "at": {"0": 1, "3": 0, "4": 2, "127": 1},
+                "outside": 128,
+                "current": {str(NOW + off): -30 <= off <= 90 for off in (-31, -30, 0, 60, 90, 91)},
+            }
+        ],
+        "bad": [
+            bad("of another address", sub=STATUS_URI + "0"),
+            bad("another's", "bad_signature", SHOP),
+            bad("in the server's name", "bad_signature", Signer(HOME.kid, key("eve"))),
+            bad("three bits", status_list={**inner, "bits": 3}),
+            bad("not zlib", status_list={**inner, "lst": "AAAA"}),
+            bad("zlib cut short", status_list={**inner, "lst": inner["lst"][:-4]}),
+            bad(
+                "something behind the zlib stream",
+                status_list={**inner, "lst": b64u_encode(b64u_decode(inner["lst"]) + b"x")},
+            ),
+            bad("no ttl", ttl=0),
+            bad("a member too many", aud=SHOP.did),
+            case("a JWT without a type", "malformed", jws=forge(claims({}), "JWT", HOME)),
+        ],
+    }
+
+
+# --- tokens
+
+
+def grants() -> dict[str, Any]:
+    """Tokens and what they are worth offline, with what is in hand."""
+    story = connected()
+    grant = story.go("grant", "second", START + 1, purposes=("care", "sales"), exp=(START + DAY) // 1000)
+    place = grant.payload.status.status_list.idx  # type: ignore[union-attr]
+    lists = {
+        "valid": forge(claims({place: 0}), LIST_TYP, HOME),
+        "muted": forge(claims({place: 2}), LIST_TYP, HOME),
+        "withdrawn": forge(claims({}), LIST_TYP, HOME),
+        "of another address": forge(claims({place: 0}, sub=STATUS_URI + "0"), LIST_TYP, HOME),
+        "of another server": forge(claims({place: 0}, iss=EVE.did), LIST_TYP, EVE),
+    }
+    agreement = story.agreement.raw.decode()
+    acceptance = story.records[0]["event"]
+    made_up = forge({**json.loads(grant.payload.to_json()), "iss": EVE.did}, "comity-grant+jwt", EVE)
+    stranger = connected(accepter=pairwise("stranger"))
+    in_hand = {"status_list": "valid", "agreement": agreement, "acceptance": acceptance}
+    asked = {"audience": SHOP.did, "purpose": "care", "channel": "app", "now": NOW + 30}
+    rows: list[tuple[str, str, dict[str, Any]]] = [
+        ("granted", "all that is needed", {}),
+        ("granted", "below what was granted", {"purpose": "care.checkin", "channel": "email"}),
+        ("granted", "at the end of the list's time", {"now": NOW + 90}),
+        ("granted", "with the agreement alone", {"acceptance": None}),
+        ("wrong_audience", "shown by another", {"audience": HOME_DID}),
+        ("not_accepted", "a made-up key, with the agreement", {"token": made_up, "acceptance": None}),
+        ("not_accepted", "a made-up key, with another's acceptance", {"token": made_up}),
+        ("not_accepted", "another agreement", {"agreement": stranger.agreement.raw.decode()}),
+        ("not_accepted", "another act's acceptance", {"acceptance": _other_acceptance(story)}),
+        ("expired", "on its second", {"now": (START + DAY) // 1000}),
+        ("no_grant", "another purpose", {"purpose": "careful"}),
+        ("no_grant", "another channel", {"channel": "phone"}),
+        ("list_missing", "no list", {"status_list": None}),
+        ("list_missing", "a list of another address", {"status_list": "of another address"}),
+        ("list_missing", "a list of another server", {"status_list": "of another server"}),
+        ("list_out_of_date", "a second too late", {"now": NOW + 91}),
+        ("list_out_of_date", "from the future", {"now": NOW - 31}),
+        ("invalid", "withdrawn", {"status_list": "withdrawn"}),
+        ("muted", "muted", {"status_list": "muted"}),
+    ]
+    cases = [
+        _weighed(lists, name, reason, {"token": grant.raw, **in_hand, **asked, **own}) for reason, name, own in rows
+    ]
+    return {"keys": keys_of(HOME, SHOP), "lists": lists, "payload": json.loads(grant.payload.to_json()), "cases": cases}
+
+
+def _other_acceptance(story: Story) -> str:
+    story.go("mute", "second", START + 2)
+    return str(story.records[-1]["event"])
+
+
+def _weighed(lists: dict[str, str], name: str, reason: str, given: dict[str, Any]) -> dict[str, Any]:
+    held = {member: value for member, value in given.items() if value is not None}
+    verdict = check_token(
+        held["token"],
+        audience=held["audience"],
+        purpose=held["purpose"],
+        channel=held["channel"],
+        now=held["now"],
+        status_list=_opened(lists[held["status_list"]]) if "status_list" in held else None,
+        acceptance=open_event(held["acceptance"], finder(HOME)) if "acceptance" in held else None,
+        agreement=open_agreement(held["agreement"].encode()) if "agreement" in held else None,
+    )
+    if verdict.reason != reason:
+        raise AssertionError(f"{name}: {verdict.reason} instead of {reason}")
+    return {"name": name, **held, "allowed": verdict.allowed, "reason": reason}
+
+
+def _opened(raw: str) -> SignedStatusList:
+    return open_status_list(raw, json.loads(payload_of(raw))["sub"], finder(HOME))
+
+
+# --- bodies
+
+
+def sealed(text: bytes, cid: str, to: SigningKey, kid: str, word: str, **changes: Any) -> str:
+    """A JWE by ECDH-ES+A256KW and A256GCM with an ephemeral key of our choice, the same every time."""
+    ephemeral, content_key = hashlib.sha256(word.encode()).digest(), hashlib.sha256(b"cek" + word.encode()).digest()
+    epk = bindings.crypto_scalarmult_base(ephemeral)
+    header = {
+        "alg": "ECDH-ES+A256KW",
+        "enc": "A256GCM",
+        "kid": kid,
+        "apv": cid,
+        "epk": {"kty": "OKP", "crv": "X25519", "x": b64u_encode(epk)},
+        **changes,
+    }
+    head = b64u_encode(dump_json(header))
+    secret = bindings.crypto_scalarmult(ephemeral, to.public.x25519())
+    apv = b64u_decode(header["apv"])
+    parts = (b"ECDH-ES+A256KW", b"", apv)
+    info = b"".join(len(part).to_bytes(4, "big") + part for part in parts) + (256).to_bytes(4, "big")
+    wrapping_key = hashlib.sha256((1).to_bytes(4, "big") + secret + info).digest()
+    nonce = hashlib.sha256(b"iv" + word.encode()).digest()[:12]
+    encrypted = AESGCM(content_key).encrypt(nonce, text, head.encode())
+    tail = (aes_key_wrap(wrapping_key, content_key), nonce, encrypted[:-16], encrypted[-16:])
+    return ".".join([head, *(b64u_encode(part) for part in tail)])
+
+
+def bodies() -> dict[str, Any]:
+    """Encrypted bodies to Mia's key."""
+    cid, reader = words("cid"), MIA.key
+    text = dump_json({"text": "Could you keep the blue one until Friday? ü"})
+    good = sealed(text, cid, reader, MIA.kid, "one")
+    return {
+        "seed": reader.seed.hex(),
+        "cid": cid,
+        "good": [{"name": "a request", "jwe": good, "body": json.loads(text)}],
+        "bad": [
+            case("of another connection", "malformed", jwe=sealed(text, words("else"), reader, MIA.kid, "two")),
+            case("to another key", "malformed", jwe=sealed(text, cid, EVE.key, MIA.kid, "three")),
+            case(
+                "another algorithm", "malformed", jwe=sealed(text, cid, reader, MIA.kid, "four", alg="ECDH-ES+A128KW")
+            ),
+            case("another encryption", "malformed", jwe=sealed(text, cid, reader, MIA.kid, "five", enc="A128GCM")),
+            case("a changed tag", "malformed", jwe=good[:-2] + ("AA" if good[-2:] != "AA" else "AQ")),
+            case("not an object", "malformed", jwe=sealed(b"[]", cid, reader, MIA.kid, "six")),
+            case(
+                "an ephemeral key of low order",
+                "malformed",
+                jwe=sealed(
+                    text,
+                    cid,
+                    reader,
+                    MIA.kid,
+                    "seven",
+                    epk={"kty": "OKP", "crv": "X25519", "x": b64u_encode(bytes(32))},
+                ),
+            ),
+        ],
+    }
+
+
+# --- the wire
+
+ORIGIN = "https://home.example"
+
+
+def requests() -> dict[str, Any]:
+    """Signed requests."""
+    url, body = f"{ORIGIN}/v1/inbox?wait=10", dump_json({"cid": words("cid")})
+    post = f"{ORIGIN}/v1/status/indexes"
+
+    def request(method: str, url: str, content: bytes = b"", signer: Signer = MIA, **changes: Any) -> dict[str, Any]:
+        nonce = words(method, url)[:24]
+        headers = sign_request(method, url, signer, changes.pop("created", NOW), nonce, content)
+        return {"method": method, "url": url, "headers": headers, "body": content.decode(), "now": NOW, **changes}
+
+    read, write = request("GET", url), request("POST", post, body)
+    other = request("GET", f"{ORIGIN}/v1/inbox?wait=11")
+    bare = read["headers"]
+    without = {name: value for name, value in write["headers"].items() if name != "Content-Digest"}
+    unknown = Signer("did:web:nowhere.example#key-1", key("nowhere"))
+    signature = bare["Signature"].removeprefix("comity=")
+    twice = {
+        "Signature-Input": bare["Signature-Input"] + ", b" + bare["Signature-Input"].removeprefix("comity"),
+        "Signature": f"comity={signature}, b={signature}",
+    }
+    return {
+        "keys": keys_of(SHOP),
+        "good": [
+            {"name": "a read", **read, "kid": MIA.kid},
+            {"name": "with a body", **write, "kid": MIA.kid},
+            {"name": "by a business", **request("GET", url, signer=SHOP), "kid": SHOP.kid},
+            {"name": "a minute slow", **request("GET", url, created=NOW - 60), "kid": MIA.kid},
+            {"name": "a minute fast", **request("GET", url, created=NOW + 60), "kid": MIA.kid},
+        ],
+        "bad": [
+            case("no signature", "signature_required", **{**read, "headers": {}}),
+            case("another target", "bad_signature", **{**read, "url": other["url"]}),
+            case("another method", "bad_signature", **{**read, "method": "DELETE"}),
+            case(
+                "another's signature",
+                "bad_signature",
+                **{**read, "headers": {**bare, "Signature": other["headers"]["Signature"]}},
+            ),
+            case("another body", "bad_signature", **{**write, "body": '{"cid":"x"}'}),
+            case("a body without its digest", "bad_signature", **{**write, "headers": without}),
+            case("a body that nothing covers", "bad_signature", **{**read, "body": "{}"}),
+            case("two signatures", "bad_signature", **{**read, "headers": twice}),
+            case("the method not covered", "bad_signature", **_short(read, '"@method" ', "")),
+            case("without a nonce", "bad_signature", **_short(read, f';nonce="{words("GET", url)[:24]}"', "")),
+            case("another tag", "bad_signature", **_short(read, 'tag="comity"', 'tag="else"')),
+            case("another algorithm", "bad_signature", **_short(read, 'alg="ed25519"', 'alg="hmac-sha256"')),
+            case("not a structured field", "bad_signature", **{**read, "headers": {**bare, "Signature-Input": "?"}}),
+            case("headers too long", "malformed", **{**read, "headers": {**bare, "Signature-Input": "x" * 4097}}),
+            case("a key that nobody knows", "unknown_key", **request("GET", url, signer=unknown)),
+            case("61 seconds slow", "signature_stale", **request("GET", url, created=NOW - 61)),
+            case("61 seconds fast", "signature_stale", **request("GET", url, created=NOW + 61)),
+        ],
+    }
+
+
+def _short(request: dict[str, Any], text: str, instead: str) -> dict[str, Any]:
+    """The request with other signature parameters, and a signature that holds over them."""
+    given = request["headers"]["Signature-Input"]
+    if text not in given:
+        raise AssertionError(f"{text} is not in {given}")
+    changed = given.replace(text, instead)
+    components = {"@method": request["method"], "@target-uri": request["url"]}
+    lines = [f'"{name}": {value}' for name, value in components.items() if f'"{name}"' in changed]
+    lines.append(f'"@signature-params": {changed.removeprefix("comity=")}')
+    signature = b64encode(MIA.key.sign("\n".join(lines).encode())).decode()
+    return {**request, "headers": {"Signature-Input": changed, "Signature": f"comity=:{signature}:"}}
+
+
+def problems() -> dict[str, Any]:
+    """Problem documents: one of each code, and what is none."""
+    plain = [json.loads(encode_problem(Refused(code))) for code in CODES]
+    full = Malformed("the members are not those of this text", errors=(("/seq", "Input should be a valid integer"),))
+    late = Refused("not_now", until=NOW + 3600)
+    first = plain[0]
+    return {
+        "good": [*plain, json.loads(encode_problem(full)), json.loads(encode_problem(late))],
+        "bad": [
+            case("a code that is none", "malformed", document={**first, "code": "no_such_code"}),
+            case("another code's status", "malformed", document={**first, "status": 409}),
+            case("no code", "malformed", document={name: it for name, it in first.items() if name != "code"}),
+            case("a member too many", "malformed", document={**first, "instance": "/v1/acts"}),
+        ],
+    }

@@ -1,0 +1,258 @@
+"""What every vector is made with: parties whose keys are fixed, and a connection that is moved on record by record."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+from hashlib import sha256
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from comity import connection
+from comity.acts import SignedAct
+from comity.agreement import Agreement, PartyKey, SignedAgreement, countersign, half_sign
+from comity.chain import next_act, next_rotation
+from comity.encoding import b64u_decode, b64u_encode, hash_id
+from comity.errors import Refused
+from comity.events import Event, Opened, seal_event
+from comity.fold import Record, fold, opening
+from comity.keys import PublicKey, Signer, SigningKey
+from comity.offer import Offer, OfferedTerms, SignedOffer, Terms, seal_offer, text_hash
+from comity.state import Connection, public
+from comity.words import Side
+
+SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
+
+
+def instant(text: str) -> int:
+    """Milliseconds of a UTC time such as 2026-03-02T10:00:00."""
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 1000
+
+
+START = instant("2026-03-02T10:00:00")
+"""A Monday."""
+NOW = START // 1000
+HOME_DID = "did:web:home.example"
+OPERATOR = "Example Home Ltd"
+STATUS_URI = "https://home.example/status/1"
+TEXT = "I use what you tell me for what I said, and for nothing else."
+TERMS_ID = "https://w3id.org/dpv/standards/ieee/7012#SD-BASE"
+
+
+class FixedZones:
+    """The rules of the installed zones for dates that have long been settled, under a name of our own."""
+
+    version = "vectors"
+
+    def zone(self, name: str) -> tzinfo | None:
+        """The rules of a zone, None where it is not known."""
+        try:
+            return ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            return None
+
+
+ZONES = FixedZones()
+
+
+def key(name: str) -> SigningKey:
+    """A key from the hash of a word, so that anybody can make it again."""
+    return SigningKey(sha256(f"comity vectors: {name}".encode()).digest())
+
+
+def pairwise(name: str) -> Signer:
+    """Somebody known by a key alone."""
+    return Signer.of_did_key(key(name))
+
+
+def published(did: str, name: str = "key-1") -> Signer:
+    """Somebody known by a did:web."""
+    return Signer(f"{did}#{name}", key(f"{did}#{name}"))
+
+
+MIA, EVE = pairwise("mia"), pairwise("eve")
+SHOP = published("did:web:home.example:b:windows")
+HOME = published(HOME_DID, "home-1")
+
+
+def words(*parts: str) -> str:
+    """A nonce, or another text of 43 fixed characters."""
+    return hash_id(" ".join(parts).encode())
+
+
+def body(name: str) -> str:
+    """What has the form of an encrypted body; nothing in these vectors opens it."""
+    head = {"alg": "ECDH-ES+A256KW", "enc": "A256GCM", "kid": "example"}
+    return ".".join(
+        [b64u_encode(json.dumps(head).encode()), *(words(name, part) for part in ("key", "iv", "text", "tag"))]
+    )
+
+
+def terms(text: str = TEXT, version: str = "1.0") -> Terms:
+    """The terms whose text is `text`."""
+    return Terms(id=TERMS_ID, version=version, lang="en", sha256=text_hash(text))
+
+
+def offer_members(offerer: Signer = SHOP, **changes: Any) -> dict[str, Any]:
+    """The members of an offer, as values that JSON has."""
+    members = {
+        "v": 1,
+        "iss": offerer.did,
+        "iat": START // 1000,
+        "exp": (START + 30 * DAY) // 1000,
+        "nonce": words("offer")[:22],
+        "home": HOME_DID,
+        "operator": OPERATOR,
+        "agreements": [{**terms().model_dump(), "text": TEXT}],
+        "purposes": ["care", "sales"],
+        "channels": ["app", "email"],
+        "use": "many",
+        "name": "Clear View Windows",
+    }
+    return {name: value for name, value in {**members, **changes}.items() if value is not None}
+
+
+def offer(offerer: Signer = SHOP, **changes: Any) -> SignedOffer:
+    """An offer good for thirty days."""
+    members = offer_members(offerer, **changes)
+    members["agreements"] = tuple(OfferedTerms(**entry) for entry in members["agreements"])
+    members = {name: tuple(value) if isinstance(value, list) else value for name, value in members.items()}
+    return seal_offer(Offer.model_validate(members), offerer)
+
+
+def agreement(signed: SignedOffer, offerer: Signer = SHOP, accepter: Signer = MIA, **changes: Any) -> Agreement:
+    """What the accepter builds from an offer."""
+    members = {
+        "v": 1,
+        "offer": signed.hash,
+        "offerer": PartyKey.of(offerer),
+        "accepter": PartyKey.of(accepter),
+        "terms": terms(),
+        "operator": OPERATOR,
+        "home": HOME_DID,
+        "nonce": words("agreement")[:22],
+        "iat": START // 1000,
+        "countersign_by": (START + DAY) // 1000,
+        **changes,
+    }
+    return Agreement.model_validate(members)
+
+
+def forge(payload: bytes | Mapping[str, Any], typ: str, signer: Signer, header: object = None) -> str:
+    """A compact JWS that is well signed, whatever it says."""
+    head = {"alg": "EdDSA", "typ": typ, "kid": signer.kid} if header is None else header
+    head = head if isinstance(head, bytes) else json.dumps(head, separators=(",", ":")).encode()
+    text = payload if isinstance(payload, bytes) else json.dumps(payload, separators=(",", ":")).encode()
+    signing_input = f"{b64u_encode(head)}.{b64u_encode(text)}"
+    return f"{signing_input}.{b64u_encode(signer.key.sign(signing_input.encode()))}"
+
+
+def payload_of(raw: str) -> bytes:
+    """The payload of a compact JWS, whoever signed it."""
+    return b64u_decode(raw.split(".")[1])
+
+
+def case(name: str, code: str, **given: Any) -> dict[str, Any]:
+    """Something that is refused."""
+    return {"name": name, **given, "code": code}
+
+
+def code_of(attempt: Callable[[], object]) -> str:
+    """The code with which something is refused; whatever is not refused stops the generator."""
+    try:
+        attempt()
+    except Refused as refused:
+        return refused.code
+    raise AssertionError("this must be refused")
+
+
+@dataclass
+class Story:
+    """A connection and everything that led to its state. The shop offered, Mia accepted."""
+
+    agreement: SignedAgreement
+    opened: str
+    state: Connection
+    signers: dict[Side, Signer]
+    records: list[dict[str, Any]] = field(default_factory=list)
+    refusals: list[dict[str, Any]] = field(default_factory=list)
+    index: int = 0
+    reserved: int = 100
+
+    def compose(self, kind: str, side: Side, at: int, /, **fields: Any) -> SignedAct:
+        """The next act of a side."""
+        if kind == "grant":
+            self.reserved += 1
+            status = {"status_list": {"idx": self.reserved, "uri": STATUS_URI}}
+            fields = {"exp": (START + 365 * DAY) // 1000, "channels": ("app", "email"), "status": status, **fields}
+        if kind == "message":
+            fields = {"exp": at // 1000 + 3 * 86_400, "if_muted": "hold", "body": body(f"{self.index}"), **fields}
+        if kind == "ask":
+            fields = {"effort": "minute", "body": body(f"{self.index}"), **fields}
+        return next_act(self.state, side, kind, fields.pop("iat", at // 1000), self.signers[side], **fields)
+
+    def go(self, kind: str, side: Side, at: int, /, **fields: Any) -> SignedAct:
+        """Seal, accept, state and fold the next act of a side."""
+        return self.send(self.compose(kind, side, at, **fields), at)
+
+    def send(self, act: SignedAct, at: int) -> SignedAct:
+        """Accept an act, after letting go what is due."""
+        self.release(at)
+        event, self.state = connection.accept(self.state, act, max(at, self.state.at + 1), self.index, ZONES)
+        self.index += 1
+        self._keep(event, act)
+        return act
+
+    def rotate(self, side: Side, new: Signer, at: int) -> SignedAct:
+        """Give a side a new key."""
+        act = self.send(next_rotation(self.state, side, at // 1000, self.signers[side], new), at)
+        self.signers = {**self.signers, side: new}
+        return act
+
+    def release(self, at: int) -> None:
+        """Let go what may go."""
+        events, _ = connection.release(self.state, at, ZONES)
+        for event in events:
+            self.state = fold(self.state, Record(event))
+            self._keep(event, None)
+
+    def refuse(self, act: SignedAct, at: int, name: str) -> None:
+        """Note that the rules refuse an act here."""
+        code = code_of(lambda: connection.decide(self.state, act, at, ZONES))
+        self.refusals.append({"name": name, "after": len(self.records), "act": act.raw, "at": at, "code": code})
+
+    def _keep(self, event: Event, act: SignedAct | None) -> None:
+        told = {"event": seal_event(event, HOME), "says": json.loads(event.to_json())}
+        if act is not None:
+            told["act"] = act.raw
+        self.records.append({**told, "state": public(self.state)})
+
+    def told(self) -> dict[str, Any]:
+        """The story as JSON."""
+        return {
+            "agreement": json.loads(self.agreement.raw),
+            "opened": self.opened,
+            "records": self.records,
+            "refusals": self.refusals,
+        }
+
+    def keys(self) -> dict[str, str]:
+        """The keys of did:web names in it, as their documents publish them (kid → multibase)."""
+        return keys_of(HOME, SHOP)
+
+
+def keys_of(*signers: Signer) -> dict[str, str]:
+    """kid → multibase."""
+    return {signer.kid: signer.key.public.multibase for signer in signers}
+
+
+def finder(*signers: Signer) -> Callable[[str], PublicKey | None]:
+    """A finder that knows these keys."""
+    return {signer.kid: signer.key.public for signer in signers}.get
+
+
+def connected(offerer: Signer = SHOP, accepter: Signer = MIA, at: int = START) -> Story:
+    """A connection just opened."""
+    signed = countersign(half_sign(agreement(offer(offerer), offerer, accepter), accepter), offerer)
+    opened = Opened(iss=HOME_DID, cid=signed.cid, event="opened", at=at)
+    return Story(signed, seal_event(opened, HOME), opening(signed, opened), {"first": offerer, "second": accepter})

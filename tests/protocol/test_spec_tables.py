@@ -1,0 +1,313 @@
+"""The tables and numbers of spec/ are those of the code, both ways; a reader of either may trust the other.
+
+The table of acts has a file of its own: test_state_table.py.
+"""
+
+import re
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+
+from comity import (
+    acts,
+    agreement,
+    connection,
+    events,
+    favours,
+    fold,
+    gate,
+    grant,
+    offer,
+    signed_request,
+    status,
+    wire,
+    words,
+)
+from comity.acts import ChainLink
+from comity.encoding import MAX_BODY
+from comity.errors import CODES
+from spec_pages import NUMBER, SPEC, cited, page, rules, table
+
+DAY_MS = 86_400_000
+
+
+# --- numbers
+
+
+def test_every_number_is_given_once_and_without_gaps() -> None:
+    numbers = [number for number, _ in rules()]
+    assert len(set(numbers)) == len(numbers)
+    for family in {number.partition("-")[0] for number in numbers}:
+        own = sorted(int(number.partition("-")[2]) for number in numbers if number.startswith(family + "-"))
+        assert own == list(range(1, len(own) + 1)), family
+
+
+def test_every_number_cited_is_given() -> None:
+    given = {number for number, _ in rules()}
+    in_code = cited("client_sdk", "server", "tests")
+    assert {number: files for number, files in in_code.items() if number not in given} == {}
+    for path in SPEC.rglob("*.md"):
+        in_page = {f"{family}-{number}" for family, number in NUMBER.findall(path.read_text(encoding="utf-8"))}
+        assert in_page <= given, path.name
+
+
+def test_every_number_given_is_cited_by_code_or_a_test() -> None:
+    in_code = cited("client_sdk", "server", "tests")
+    assert [number for number, _ in rules() if number not in in_code] == []
+
+
+# --- codes, limits, routes
+
+
+def test_the_codes_are_those_of_the_error_table() -> None:
+    rows = {code: (int(status), title) for code, status, title in table("http", "code", "status", "title")}
+    assert rows == {code: (entry.status, entry.title) for code, entry in CODES.items()}
+
+
+def test_every_refusal_on_a_page_has_its_codes_own_status() -> None:
+    for path in SPEC.glob("*.md"):
+        for number, code in re.findall(r"`([1-5][0-9]{2}) ([a-z_]+)`", path.read_text(encoding="utf-8")):
+            assert code in CODES and CODES[code].status == int(number), f"{path.name}: {number} {code}"
+
+
+def test_every_code_is_told_of_on_some_page() -> None:
+    pages = "".join(path.read_text(encoding="utf-8") for path in SPEC.glob("*.md"))
+    told = set(re.findall(r"`(?:[1-5][0-9]{2} )?([a-z_]+)`", pages.replace(page("http").partition("## Codes")[2], "")))
+    # Nobody is meant to see it: it says that the server made a mistake (HTTP-3).
+    assert set(CODES) - told == {"internal"}
+
+
+def test_the_limits_over_http_are_those_of_the_wire() -> None:
+    assert {name: int(value) for name, value in table("http", "limit", "value")} == {
+        "bytes of one signed text or JSON body": MAX_BODY,
+        "acts in one batch": wire.MOST_LINES,
+        "bytes of one batch": wire.MOST_BATCH,
+        "seconds a long poll waits at most": wire.LONGEST_WAIT,
+        "items in one page of the inbox": wire.PAGE,
+        "bytes of the signature headers together": 4096,
+        "seconds that created may be off": signed_request.WINDOW,
+    }
+
+
+def test_the_routes_are_those_of_the_server() -> None:
+    from aiohttp import web
+
+    from comity_server.routes import add_routes
+
+    app = web.Application()
+    add_routes(app)
+    served = {(route.method, _shape(route.resource.canonical)) for route in app.router.routes() if route.resource}
+    told = {(method, _shape(path)) for method, path, *_ in table("http", *_ROUTE)}
+    operators = {("GET", path) for path in ("/healthz", "/readyz", "/metrics")}
+    assert {route for route in served if route[0] != "HEAD"} == told | operators
+
+
+_ROUTE = ("method", "path", "signed request", "body", "answer")
+
+
+def _shape(path: str) -> str:
+    return re.sub(r"\{[a-z]+\}", "{}", path)
+
+
+def test_every_route_has_a_chapter() -> None:
+    chapters = " ".join(line for line in page("http").splitlines() if line.startswith("### "))
+    for method, path, *_ in table("http", *_ROUTE):
+        assert re.search(rf"{method} {re.escape(path)}(,| |$)", chapters), (method, path)
+
+
+# --- acts, settings, events and other members
+
+
+def members(model: type[BaseModel]) -> dict[str, str]:
+    """Member → required or optional, without what every act carries."""
+    common = set(ChainLink.model_fields) | {"act"} if issubclass(model, ChainLink) else set()
+    return {
+        name: "required" if field.is_required() else "optional"
+        for name, field in model.model_fields.items()
+        if name not in common
+    }
+
+
+def rows_of(name: str, *header: str) -> dict[str, dict[str, str]]:
+    """Kind → member → required or optional."""
+    found: dict[str, dict[str, str]] = {}
+    for kind, member, needed, _form in table(name, *header):
+        assert member not in found.setdefault(kind, {}), (kind, member)
+        found[kind][member] = needed
+    return found
+
+
+def test_the_members_of_acts_are_those_of_the_models() -> None:
+    told = rows_of("act", "act", "member", "", "form")
+    code = {kind: members(model) for kind, model in acts.MODELS.items() if kind not in acts.SETTINGS}
+    assert told == {kind: own for kind, own in code.items() if own}
+    assert [kind for kind, own in code.items() if not own] == ["revoke"]
+
+
+def test_the_members_of_settings_are_those_of_the_models() -> None:
+    told = rows_of("act", "setting", "member", "", "form")
+    assert told == {kind: members(acts.MODELS[kind]) for kind in acts.SETTINGS}
+
+
+def test_what_every_act_carries_is_what_the_model_carries() -> None:
+    told = [member for member, _form, _meaning in table("act", "member", "form", "meaning")]
+    assert told == [*ChainLink.model_fields, "act"]
+
+
+@pytest.mark.parametrize(
+    ("name", "model"), [("offer", offer.Offer), ("agreement", agreement.Agreement)], ids=["offer", "agreement"]
+)
+def test_the_members_of_offers_and_agreements_are_those_of_the_models(name: str, model: type[BaseModel]) -> None:
+    assert {member: needed for member, needed, _form in table(name, "member", "", "form")} == members(model)
+
+
+def test_the_members_of_events_are_those_of_the_models() -> None:
+    models: list[Any] = [events.Opened, events.Accepted, events.Delivered, events.Expired]
+    code = {get_args(model.model_fields["event"].annotation)[0]: members(model) for model in models}
+    assert rows_of("event", "event", "member", "", "form") == code
+
+
+def test_the_types_are_those_of_the_code() -> None:
+    told = {typ for typ, _ in table("act", "typ", "what")}
+    assert told == acts.ACT_TYPS | {
+        acts.ROTATE_TYP, offer.OFFER_TYP, agreement.AGREEMENT_TYP, events.EVENT_TYP, status.STATUS_LIST_TYP,
+    }  # fmt: skip
+
+
+def test_the_forms_of_words_are_those_of_the_models() -> None:
+    told = dict(table("act", "form", "what"))
+    for name, word in (("token", words.Token), ("purpose", words.Purpose), ("topic", words.Topic)):
+        assert told[name] == get_args(word)[1].metadata[0].pattern
+    zone = acts.Hours.model_fields["zone"].metadata
+    assert told["zone"] in [getattr(limit, "pattern", None) for limit in zone]
+
+
+def test_channels_and_purposes_are_those_of_the_code() -> None:
+    assert [channel for channel, _ in table("act", "channel", "")] == list(get_args(words.Channel))
+    told = dict(table("act", "purpose", "rests on"))
+    on_the_agreement = {purpose for purpose, rests in told.items() if rests.startswith("the agreement")}
+    assert on_the_agreement == words.AGREEMENT_PURPOSES
+    assert {purpose for purpose, rests in told.items() if "exempt" in rests} == words.EXEMPT_PURPOSES
+
+
+def test_the_places_that_a_page_of_the_inbox_names_are_its_kinds() -> None:
+    told = [kind for kind, _members, _when in table("http", "kind", "members besides cursor", "when")]
+    assert set(told) == set(get_args(wire.Item.model_fields["kind"].annotation))
+    answer = {member for member, _ in table("http", "member", "what")}
+    assert answer == set(wire.ConnectionAnswer.model_fields)
+
+
+# --- the rules
+
+
+def test_the_reasons_are_those_of_the_gate_in_their_order() -> None:
+    rows = table("gate", "reason", "decision", "told", "when")
+    assert [(reason, decision) for reason, decision, _, _ in rows] == list(gate.REASONS.items())
+    private = {reason for reason, _, told, _ in rows if told != reason}
+    assert private == gate.PRIVATE_REASONS
+    assert {told for reason, _, told, _ in rows if reason in private} == {"not_now"}
+
+
+def test_a_verdict_has_the_members_that_the_page_names() -> None:
+    told = [member for member, _ in table("gate", "member", "meaning")]
+    assert told == list(gate.Verdict.__dataclass_fields__)
+
+
+def test_the_reasons_of_a_token_are_those_of_the_check() -> None:
+    told = [reason for reason, _ in table("grant", "reason", "when")]
+    assert set(told) == set(get_args(grant.TokenReason))
+    assert told[-1] == "granted"
+
+
+def test_the_values_of_a_status_are_those_of_the_code() -> None:
+    assert [int(value) for value, _ in table("status", "value", "meaning")] == [int(it) for it in status.GrantStatus]
+
+
+def test_what_a_side_can_have_is_what_the_rules_allow() -> None:
+    assert {name: int(most) for name, most in table("connection", "limit", "at most")} == {
+        "grants in force": connection.MOST_GRANTS,
+        "mutes in force": connection.MOST_MUTES,
+        "messages waiting": connection.MOST_HELD,
+        "little things": connection.MOST_LITTLE,
+        "milestones": connection.MOST_MILESTONES,
+        "hidden ends of mutes that are not in force (the oldest gives way)": fold.MOST_MUTE_ENDS,
+        "earlier names of a side, beside its first (the oldest gives way)": fold.MOST_FORMER,
+        "deliveries within 30 days, exempt ones apart from the others": gate.MOST_SENT,
+    }
+
+
+def test_the_times_of_favours_are_those_of_the_code() -> None:
+    budget = favours.ASK_BUDGET
+    assert dict(table("connection", "time", "value")) == {
+        "an ask ends after at most": f"{favours.LONGEST_ASK // DAY_MS} days",
+        "cool-down after a no": f"{favours.COOL_AFTER_NO // DAY_MS} days",
+        'cool-down after "not now"': f"{favours.COOL_AFTER_NOT_NOW // DAY_MS} days",
+        "no ask after an exempt notice": f"{favours.COOL_AFTER_NOTICE // DAY_MS} day",
+        "asks of every kind": f"{budget.max} in {budget.seconds * 1000 // DAY_MS} days",
+        "a favour counts for": f"{favours.FAVOUR_LASTS // DAY_MS} days",
+    }
+
+
+def test_the_state_has_the_members_that_the_page_names() -> None:
+    from comity.state import Connection, Door
+
+    told: dict[str, set[str]] = {}
+    for place, member, _what in table("connection", "place", "member", "what"):
+        told.setdefault(place, set()).update(part.strip() for part in member.split(","))
+    assert told["door"] == set(Door.__struct_fields__) - {"settings"}
+    assert told["connection"] == set(Connection.__struct_fields__) - {"at"}
+
+
+NUMBERS_IN_WORDS = [
+    ("agreement", "AGR-4", "7 days", agreement.COUNTERSIGN_WITHIN // 86_400, 7),
+    ("connection", "CONN-7", "600 seconds", agreement.CLOCK_SKEW, 600),
+    ("offer", "OFFER-6", "366 days", offer.LONGEST_OFFER // 86_400, 366),
+    ("offer", "OFFER-2", "first 12 characters", offer.SHORT, 12),
+    ("gate", "GATE-14", "5000 ms", gate.FRESH_FOR, 5000),
+    ("status", "STATUS-2", "131 072", status.ENTRIES, 131_072),
+    ("status", "STATUS-6", "16 777 216", status.MOST_ENTRIES, 16_777_216),
+    ("status", "STATUS-6", "8 388 608", status.MOST_LIST_BYTES, 8_388_608),
+    ("status", "STATUS-5", "30 s", status.SKEW, 30),
+    ("status", "STATUS-5", "`ttl` is 60", status.TTL, 60),
+    ("http", "HTTP-6", "60 seconds", signed_request.WINDOW, 60),
+    ("act", "ACT-1", "65 536", MAX_BODY, 65_536),
+]
+
+
+@pytest.mark.parametrize(("name", "number", "text", "in_code", "in_words"), NUMBERS_IN_WORDS)
+def test_a_number_in_a_rule_is_the_one_in_the_code(
+    name: str, number: str, text: str, in_code: int, in_words: int
+) -> None:
+    rule = page(name).partition(f"**{number}**")[2].partition("\n- **")[0]
+    assert text in " ".join(rule.split())
+    assert in_code == in_words
+
+
+def test_the_order_of_checks_is_told_with_a_refusal_each() -> None:
+    rows = table("connection", "#", "check", "refusal")
+    assert [int(number) for number, _, _ in rows] == list(range(1, len(rows) + 1))
+
+
+def test_what_passes_whatever_the_clock_says_is_named() -> None:
+    rule = " ".join(page("connection").partition("**CONN-7**")[2].partition("\n- **")[0].split())
+    named = set(re.findall(r"`([a-z_]+)`", rule)) - {"iat"}
+    assert named == acts.NARROWING
+
+
+def test_ends_that_have_passed_are_refused_as_the_page_says() -> None:
+    rule = " ".join(page("connection").partition("**CONN-8**")[2].partition("\n\n")[0].split())
+    told = {}
+    for kinds, member, code in re.findall(r"((?:`[a-z_]+`(?: and )?)+) `([a-z]+)` → `409 ([a-z_]+)`", rule):
+        told.update(dict.fromkeys(re.findall(r"`([a-z_]+)`", kinds), (member, code)))
+    assert told == connection._ENDS
+
+
+def test_every_must_has_a_number() -> None:
+    for path in SPEC.glob("*.md"):
+        if path.stem == "README":
+            continue
+        text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        blocks = re.split(r"\n(?=- )|\n\s*\n", text)
+        loose = [block for block in blocks if "MUST" in block and not re.match(r"\s*- \*\*[A-Z]+-[0-9]+\*\*", block)]
+        assert loose == [], path.name
