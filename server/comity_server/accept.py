@@ -1,10 +1,9 @@
 """The way in: every change of what the server knows goes through here, one group at a time.
 
-    take      what waits (up to GROUP acts) becomes one group
-    open      signatures are checked in chunks, on threads
+    open      signatures of what waits are checked in chunks, on threads, while the group before is committed
+    take      what is open (up to GROUP acts) becomes one group
     decide    each command in turn, by the pure rules, on the group's working copy
-    seal      the events are signed
-    commit    one transaction; only now is anything true
+    commit    the events are signed, and all is written in one transaction; only now is anything true
     answer    and only now is anybody told
 
 If the commit fails, or nobody knows whether it did, all of the group are told to come again (503), and what the
@@ -31,7 +30,6 @@ from comity_server.metrics import Metrics
 from comity_server.opening import Crypto
 from comity_server.states import States
 from comity_server.store.rows import Batch, Reservation
-from comity_server.store.sqlite import StoreFailed
 
 GROUP = 256
 """Acts in one transaction, about."""
@@ -44,7 +42,7 @@ Decide = Callable[[Group], Awaitable[Any]]
 class WriterStore(Protocol):
     """What the writer asks of a store."""
 
-    async def commit(self, batch: Batch) -> None: ...
+    async def commit(self, batch: Batch, before: Callable[[], None]) -> None: ...
     async def states(self, cids: Sequence[str]) -> dict[str, bytes]: ...
     async def acceptances(self, ids: Sequence[str]) -> dict[str, str]: ...
     async def reservations(self, places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Reservation]: ...
@@ -65,6 +63,36 @@ class _Command:
     @property
     def weight(self) -> int:
         return max(1, len(self.raws))
+
+
+class _Queue:
+    """Commands in order, taken as many at a time as wait."""
+
+    def __init__(self) -> None:
+        self._commands: deque[_Command] = deque()
+        self._changed = asyncio.Event()
+        self._closed = False
+
+    def put(self, commands: Sequence[_Command]) -> None:
+        self._commands.extend(commands)
+        self._changed.set()
+
+    def close(self) -> None:
+        self._closed = True
+        self._changed.set()
+
+    async def take(self, most: int) -> list[_Command]:
+        """What waits, up to about `most` acts; nothing once it is closed and empty."""
+        while not self._commands and not self._closed:
+            self._changed.clear()
+            await self._changed.wait()
+        taken: list[_Command] = []
+        weight = 0
+        while self._commands and (not taken or weight + self._commands[0].weight <= most):
+            command = self._commands.popleft()
+            weight += command.weight
+            taken.append(command)
+        return taken
 
 
 class Accept:
@@ -89,13 +117,13 @@ class Accept:
         self._bell = bell
         self._metrics = metrics
         self._most = most_waiting
-        self._waiting: deque[_Command] = deque()
+        self._waiting = _Queue()
+        self._opened = _Queue()
         self._weight = 0
-        self._news = asyncio.Event()
         self._states = States(most_states)
         self._counters: Counters | None = None
         self._stopping = False
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self.wake_releases = asyncio.Event()
         """Set after each commit that may have changed when the next release is due."""
 
@@ -140,61 +168,60 @@ class Accept:
     async def _put(self, command: _Command) -> Any:
         if self._stopping or self._weight + command.weight > self._most:
             raise _overloaded()
-        self._waiting.append(command)
         self._weight += command.weight
-        self._news.set()
+        self._waiting.put([command])
         return await command.done
 
-    # --- the loop ---------------------------------------------------------------------------------------------------
+    # --- the two loops ----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to take commands."""
-        self._task = asyncio.create_task(self._run(), name="writer")
+        self._tasks = [
+            asyncio.create_task(self._open_all(), name="opener"),
+            asyncio.create_task(self._write_all(), name="writer"),
+        ]
 
     async def stop(self) -> None:
         """Take no more, finish what was taken, and end."""
         self._stopping = True
-        self._news.set()
-        if self._task is not None:
-            await self._task
+        self._waiting.close()
+        await asyncio.gather(*self._tasks)
         self._crypto.close()
 
-    async def _run(self) -> None:
-        while self._waiting or not self._stopping:
-            if not self._waiting:
-                self._news.clear()
-                await self._news.wait()
-                continue
-            commands = self._take()
-            try:
-                await self._process(commands)
-            except Exception as error:  # the writer must outlive any mistake in one group
-                self._metrics.failed.inc()
-                logger().error("group_failed", exc_info=error, count=len(commands))
-                self._fail(commands)
-            self._metrics.queued.set(self._weight)
+    async def _open_all(self) -> None:
+        while commands := await self._waiting.take(GROUP):
+            if await self._went_well(commands, self._open):
+                self._opened.put(commands)
+        self._opened.close()
 
-    def _take(self) -> list[_Command]:
-        taken: list[_Command] = []
-        weight = 0
-        while self._waiting and (not taken or weight + self._waiting[0].weight <= GROUP):
-            command = self._waiting.popleft()
-            weight += command.weight
-            taken.append(command)
-        self._weight -= weight
-        return taken
+    async def _write_all(self) -> None:
+        while commands := await self._opened.take(GROUP):
+            if await self._went_well(commands, self._process):
+                self._let_go(commands)
 
-    def _fail(self, commands: list[_Command]) -> None:
-        # Whatever was in hand is in doubt: the next group reads the store again.
-        self._counters = None
-        for command in commands:
-            if not command.done.done():
-                command.done.set_exception(_overloaded())
+    async def _went_well(self, commands: list[_Command], work: Callable[[list[_Command]], Awaitable[None]]) -> bool:
+        """Do the work; the loops must outlive any mistake in one group."""
+        try:
+            await work(commands)
+        except Exception as error:
+            self._metrics.failed.inc()
+            logger().error("group_failed", exc_info=error, count=len(commands))
+            # Whatever was in hand is in doubt: the next group reads the store again.
+            self._counters = None
+            for command in commands:
+                if not command.done.done():
+                    command.done.set_exception(_overloaded())
+            self._let_go(commands)
+            return False
+        return True
+
+    def _let_go(self, commands: list[_Command]) -> None:
+        self._weight -= sum(command.weight for command in commands)
+        self._metrics.queued.set(self._weight)
 
     # --- one group --------------------------------------------------------------------------------------------------
 
     async def _process(self, commands: list[_Command]) -> None:
-        await self._open(commands)
         group = await self._group(commands)
         try:
             for command in commands:
@@ -257,19 +284,18 @@ class Accept:
 
     async def _commit(self, group: Group) -> None:
         batch = group.finish()
-        events = await self._crypto.seal_events([event for event, _ in group.to_seal])
-        for (_, answer), raw in zip(group.to_seal, events, strict=True):
-            answer.event = raw
+        if batch.is_empty():
+            return
+        began = time.perf_counter()
+        # Signing lets go of the interpreter's lock, so it is done where the writing is: in the store's thread.
+        await self._store.commit(batch, lambda: self._seal(group))
+        self._metrics.commit_seconds.observe(time.perf_counter() - began)
+        self._metrics.groups.inc()
+
+    def _seal(self, group: Group) -> None:
+        for event, answer in group.to_seal:
+            answer.event = self._crypto.seal_event(event)
         group.fill_in()
-        if not batch.is_empty():
-            began = time.perf_counter()
-            try:
-                await self._store.commit(batch)
-            except StoreFailed:
-                self._counters = None
-                raise
-            self._metrics.commit_seconds.observe(time.perf_counter() - began)
-            self._metrics.groups.inc()
 
     def _took_effect(self, group: Group) -> None:
         """After the commit and before any answer: whoever was answered must find it true everywhere."""
@@ -305,9 +331,8 @@ def decide_batch(acts: Sequence[SignedAct | Refused], group: Group) -> list[Resu
             results.append(act)
             continue
         chain = (act.payload.cid, act.payload.iss, act.chain)
-        known = act.id in group.first_answers
         try:
-            if chain in broken and act.kind != "revoke" and not known:
+            if chain in broken and act.kind != "revoke" and not group.knows(act.id):
                 raise Refused("after_refused")
             results.append(group.act(act))
         except Refused as refused:

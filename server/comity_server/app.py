@@ -17,8 +17,9 @@ from comity_server.home import locked
 from comity_server.logs import logger
 from comity_server.metrics import Metrics
 from comity_server.routes import add_routes
-from comity_server.routes.parts import MEBIBYTE, SERVER, problem
+from comity_server.routes.parts import CLOSE, MEBIBYTE, SERVER, problem
 from comity_server.server import Server, opened
+from comity_server.store.sqlite import StoreFailed
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -29,6 +30,7 @@ SECURITY_HEADERS = {
     "Server": "Comity",
 }
 PRIVATE = "no-store"
+"""What every answer says to caches that does not say otherwise (HTTP-14)."""
 
 
 def application(server: Server) -> web.Application:
@@ -61,12 +63,15 @@ def _guard(server: Server) -> Any:
         in_hand += counted
         try:
             if counted and in_hand > room:
-                request["close"] = True
+                request[CLOSE] = True
                 raise Refused("overloaded", retry_after=1)
             response = await handler(request)
         except Exception as error:
             response = _problem_of(error, server.metrics)
-            if request.get("close"):
+            if request.writer.output_size > 0:
+                # In the middle of a stream there is no way to say it but to hang up.
+                raise ConnectionError("an answer was begun already") from None
+            if request.get(CLOSE):
                 response.force_close()
         finally:
             in_hand -= counted
@@ -87,6 +92,9 @@ def _problem_of(error: Exception, metrics: Metrics) -> web.Response:
     elif isinstance(error, web.HTTPException):
         refused = _refusal_of(error)
         headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+    elif isinstance(error, StoreFailed):
+        logger().error("store_failed", exc_info=error)
+        refused = Refused("overloaded", retry_after=1)
     elif isinstance(error, ConnectionError):
         # The client went away while its request was read or answered; nobody will see this.
         refused = Malformed("the connection was lost")

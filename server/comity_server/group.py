@@ -89,6 +89,7 @@ class Group:
         before = self.states.get(signed.payload.cid)
         if before is None:
             raise Refused("not_found")
+        before = self._released(before)
         at = max(self.now, before.at + 1)
         event_, after = rules.accept(before, signed, at, self.counters.index, self.grounds.zones)
         self._check_what_only_the_server_knows(signed, before)
@@ -100,6 +101,10 @@ class Group:
         self._keep(signed, event_, answer)
         self._tell_act(after, event_)
         return answer
+
+    def knows(self, id_: str) -> bool:
+        """Whether the act was accepted before, in this group or an earlier one."""
+        return id_ in self._answers or id_ in self.first_answers
 
     def _check_what_only_the_server_knows(self, signed: SignedAct, before: Connection) -> None:
         payload = signed.payload
@@ -142,6 +147,14 @@ class Group:
         # A message that waits or was dropped is not shown; its acceptance is, or the chain would have a gap.
         shown = event.outcome in (None, "delivered")
         self.tell(after.door(other(event.side)), "act" if shown else "event", event.cid, event.act, shown=shown)
+
+    def _released(self, before: Connection) -> Connection:
+        """The connection after what was due by now: a newer message must not overtake one that waited (CONN-12)."""
+        due = self._due(before.cid)
+        if due is None or due > self.now:
+            return before
+        self.release(before.cid)
+        return self.states[before.cid]
 
     # --- time -------------------------------------------------------------------------------------------------------
 

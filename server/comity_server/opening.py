@@ -1,13 +1,12 @@
-"""Verifying signatures, many at a time, on threads.
+"""Checking signatures, many at a time, on threads.
 
 libsodium lets go of the interpreter's lock while it verifies, so a chunk of acts runs beside the event loop; a hop to
 a thread for each act would cost more than its verification, so few are done in place.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
 from comity.acts import SignedAct, open_act
 from comity.errors import Refused
@@ -17,15 +16,12 @@ from comity.keys import Signer
 
 CHUNK = 32
 IN_PLACE = 4
-"""Up to so many signatures are made or checked without a hop to a thread."""
+"""Up to so many signatures are checked without a hop to a thread."""
 THREADS = 2
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 class Crypto:
-    """The threads that make and check signatures."""
+    """The threads that check signatures, and the key that makes them."""
 
     def __init__(self, find_key: FindKey, signer: Signer) -> None:
         self._find_key = find_key
@@ -38,21 +34,18 @@ class Crypto:
 
     async def open_acts(self, raws: Sequence[bytes]) -> list[SignedAct | Refused]:
         """Each act, or why it is none, in order."""
-        return await self._in_chunks(self._open_chunk, raws)
-
-    async def seal_events(self, events: Sequence[Event]) -> list[str]:
-        """Each event, signed by the home server, in order."""
-        return await self._in_chunks(self._seal_chunk, events)
-
-    async def _in_chunks(self, work: Callable[[Sequence[T]], list[R]], items: Sequence[T]) -> list[R]:
-        if len(items) <= IN_PLACE:
-            return work(items)
+        if len(raws) <= IN_PLACE:
+            return self._open_chunk(raws)
         loop = asyncio.get_running_loop()
         # An even split: two threads with 20 each are done sooner than one with 32 and one with 8.
-        size = min(CHUNK, -(-len(items) // THREADS))
-        chunks = [items[start : start + size] for start in range(0, len(items), size)]
-        done = await asyncio.gather(*(loop.run_in_executor(self._threads, work, chunk) for chunk in chunks))
-        return [result for chunk in done for result in chunk]
+        size = min(CHUNK, -(-len(raws) // THREADS))
+        chunks = [raws[start : start + size] for start in range(0, len(raws), size)]
+        done = await asyncio.gather(*(loop.run_in_executor(self._threads, self._open_chunk, it) for it in chunks))
+        return [act for chunk in done for act in chunk]
+
+    def seal_event(self, event: Event) -> str:
+        """The event, signed by the home server. Called in the store's thread."""
+        return seal_event(event, self._signer)
 
     def _open_chunk(self, raws: Sequence[bytes]) -> list[SignedAct | Refused]:
         return [self._open(raw) for raw in raws]
@@ -62,6 +55,3 @@ class Crypto:
             return open_act(raw, self._find_key)
         except Refused as refused:
             return refused
-
-    def _seal_chunk(self, events: Sequence[Event]) -> list[str]:
-        return [seal_event(event, self._signer) for event in events]

@@ -46,6 +46,8 @@ class Server:
     inbox: Inbox
     readers: Readers
     ready: bool = False
+    batches: int = 0
+    """Batches of acts in hand."""
 
     async def add_business_key(self, name: str, did_key: str) -> Business:
         """Publish a key of a hosted business. Raises NotPossible."""

@@ -11,15 +11,14 @@ from collections.abc import Iterable
 
 from comity import gate
 from comity.encoding import hash_id
+from comity.gate import FOR_EVER
 from comity.state import Connection, Door, Grant
 from comity.status import ENTRIES, GrantStatus, pack, seal_status_list
-from comity.words import SIDES, covers
+from comity.words import SIDES
 from comity_server.clock import Clock
 from comity_server.home import Home
 from comity_server.store.rows import Entry, StatusRow
 
-FOR_EVER = 2**62
-"""ms: the end of an open mute."""
 FRESH_FOR = 2.0
 """Seconds for which a signed token is served again while nothing changed."""
 FULL_AT = ENTRIES // 2
@@ -158,24 +157,10 @@ class StatusLists:
             "idx": grant.idx,
             "grant_id": grant.id,
             "ended": 1 if door is None else 0,
-            "muted_until": 0 if door is None else muted_until(door, grant),
+            "muted_until": 0 if door is None else gate.muted_until(door, grant),
             "expires_at": grant.exp * 1000,
         }
 
 
 def _same(old: Door, new: Door) -> bool:
     return old.grants == new.grants and old.mutes == new.mutes and old.settings.mute_ends == new.settings.mute_ends
-
-
-def muted_until(door: Door, grant: Grant) -> int:
-    """When (ms) the last mute ends that stops some of what the grant allows; 0 where none does (STATUS-4)."""
-    ends = [gate.mute_end(door, mute) for mute in door.mutes if _overlaps(mute.purposes, mute.channels, grant)]
-    return max((FOR_EVER if end is None else end for end in ends), default=0)
-
-
-def _overlaps(purposes: tuple[str, ...], channels: tuple[str, ...], grant: Grant) -> bool:
-    """Whether a mute takes away any of a grant: offline a part that is muted means no for the whole."""
-    if channels and not set(channels) & set(grant.channels):
-        return False
-    pairs = ((muted, granted) for muted in purposes for granted in grant.purposes)
-    return not purposes or any(covers(muted, granted) or covers(granted, muted) for muted, granted in pairs)

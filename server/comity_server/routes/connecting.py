@@ -40,7 +40,7 @@ async def post_offer(request: web.Request) -> web.Response:
 async def get_offer(request: web.Request) -> web.Response:
     """The text of an offer."""
     raw = await request.app[SERVER].answers.offer(request.match_info["id"])
-    return web.Response(text=raw, content_type=JWT)
+    return web.Response(body=raw.encode("ascii"), content_type=JWT)
 
 
 async def post_half(request: web.Request) -> web.Response:

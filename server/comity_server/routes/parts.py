@@ -12,6 +12,8 @@ from comity.wire import JSON, PROBLEM, encode_problem
 from comity_server.server import Server
 
 SERVER = web.AppKey("server", Server)
+CLOSE = web.RequestKey("close", bool)
+"""Set where a request's connection cannot be used for another."""
 MEBIBYTE = 1024 * 1024
 
 
@@ -22,26 +24,33 @@ async def read_body(request: web.Request, limit: int = MAX_BODY) -> bytes:
     """
     if request.content_length is not None and request.content_length > limit:
         refuse_unread(request, Refused("too_large", f"at most {limit} bytes"))
-    seconds = request.app[SERVER].config.body_timeout + limit // MEBIBYTE
-    chunks: list[bytes] = []
-    size = 0
     try:
-        async with asyncio.timeout(seconds):
-            while chunk := await request.content.readany():
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > limit:
-                    refuse_unread(request, Refused("too_large", f"at most {limit} bytes"))
-    except TimeoutError:
-        refuse_unread(request, Refused("too_slow"))
+        # The ordinary case: all of it came with the headers.
+        body = request.content.read_nowait() if request.content.is_eof() else await _arriving(request, limit)
     except web.RequestPayloadError:
         raise Malformed("the body is not what its headers announce") from None
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    if len(body) > limit:
+        refuse_unread(request, Refused("too_large", f"at most {limit} bytes"))
+    return body
+
+
+async def _arriving(request: web.Request, limit: int) -> bytes:
+    """A body that is still on its way, up to what is just too much of it."""
+    chunks: list[bytes] = []
+    left = limit + 1
+    try:
+        async with asyncio.timeout(request.app[SERVER].config.body_timeout + limit // MEBIBYTE):
+            while left > 0 and (chunk := await request.content.readany()):
+                chunks.append(chunk)
+                left -= len(chunk)
+    except TimeoutError:
+        refuse_unread(request, Refused("too_slow"))
+    return b"".join(chunks)
 
 
 def refuse_unread(request: web.Request, refused: Refused) -> NoReturn:
     """Refuse a request whose body is not read to its end; its connection cannot be used again."""
-    request["close"] = True
+    request[CLOSE] = True
     raise refused
 
 

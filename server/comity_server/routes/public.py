@@ -40,7 +40,7 @@ async def get_status_list(request: web.Request) -> web.Response:
     headers = {"ETag": etag, "Cache-Control": PUBLIC, "Access-Control-Allow-Origin": "*"}
     if etag in (tag.strip() for tag in request.headers.get("If-None-Match", "").split(",")):
         return web.Response(status=304, headers=headers)
-    return web.Response(text=token, content_type=STATUS_LIST_TYPE, headers=headers)
+    return web.Response(body=token.encode("ascii"), content_type=STATUS_LIST_TYPE, headers=headers)
 
 
 async def get_well_known(request: web.Request) -> web.Response:
@@ -81,7 +81,7 @@ def _document(document: dict[str, object]) -> web.Response:
 
 
 async def get_page(request: web.Request) -> web.Response:
-    """What a browser shows behind a link: the offer itself is for a wallet."""
+    """What a browser shows behind a link: the offer itself is for a wallet (HTTP-16)."""
     server = request.app[SERVER]
     await server.answers.offer(request.match_info["id"])
     name = html.escape(server.config.name)

@@ -53,9 +53,6 @@ SELECT acts.cid, acts.side, acts.chain, acts.raw, acts.event,
         WHERE events.cid = acts.cid AND events.act = acts.id AND events.kind = 'delivered') AS delivered
 FROM acts WHERE acts.id = :id;
 
--- name: get_act_raw(cid, id)$
-SELECT raw FROM acts WHERE cid = :cid AND id = :id;
-
 -- name: put_event(cid, at, kind, act, raw)*!
 -- What the server states about a connection, other than acceptances.
 INSERT INTO events (cid, at, kind, act, raw) VALUES (:cid, :at, :kind, :act, :raw);

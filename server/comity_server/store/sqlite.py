@@ -85,10 +85,11 @@ class SqliteStore:
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
-    async def commit(self, batch: Batch) -> None:
-        """Write all of the batch in one durable transaction. Raises StoreFailed, and then nothing is to be assumed."""
+    async def commit(self, batch: Batch, before: Callable[[], None] = lambda: None) -> None:
+        """Write all of the batch in one durable transaction, once `before` has completed its rows in the store's
+        thread. Raises StoreFailed, and then nothing is to be assumed."""
         try:
-            await self._writer.run(_commit, batch.statements())
+            await self._writer.run(_commit, batch, before)
         except sqlite3.Error as error:
             raise StoreFailed(type(error).__name__) from error
 
@@ -228,10 +229,11 @@ async def _connect(path: Path, mode: str) -> _Connection:
     return opened
 
 
-def _commit(raw: sqlite3.Connection, statements: list[tuple[str, list[Any]]]) -> None:
+def _commit(raw: sqlite3.Connection, batch: Batch, before: Callable[[], None]) -> None:
+    before()
     try:
         raw.execute("BEGIN IMMEDIATE")
-        for name, rows in statements:
+        for name, rows in batch.statements():
             raw.executemany(SQL[name], rows)
         raw.execute("COMMIT")
     except BaseException:

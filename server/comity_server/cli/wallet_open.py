@@ -1,0 +1,109 @@
+"""What every `comity wallet` command does around its one sentence: open the file, find the connection, tell what went
+wrong in one line."""
+
+import asyncio
+import functools
+import os
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import stamina
+
+from comity.client import Party, Wallet
+from comity.errors import ComityError, Refused
+
+Work = Callable[..., Awaitable[None]]
+
+
+class Where:
+    """Which wallet, and how it is opened."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def secret(self, *, new: bool = False) -> dict[str, Any]:
+        """The passphrase, asked for where the environment has none. Never an option: others can read a command line."""
+        if identity := os.environ.get("COMITY_WALLET_IDENTITY"):
+            return {"identity": identity}
+        found = os.environ.get("COMITY_PASSPHRASE")
+        asked = found or click.prompt("Passphrase", hide_input=True, confirmation_prompt=new, err=True)
+        return {"passphrase": str(asked)}
+
+
+def run(work: Callable[[], Awaitable[None]]) -> None:
+    """Does the work; what goes wrong is told in one line, with exit code 1."""
+    # Tries again are not told to a person who waits for one sentence.
+    stamina.instrumentation.set_on_retry_hooks([])
+    try:
+        asyncio.run(_plainly(work))
+    except Refused as refused:
+        raise click.ClickException(f"{refused.detail or refused.title.rstrip('.')} ({refused.code})") from None
+    except ComityError as error:
+        raise click.ClickException(str(error)) from None
+    except TimeoutError:
+        raise click.ClickException("nothing came in time") from None
+
+
+async def _plainly(work: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await work()
+    except BaseExceptionGroup as group:
+        # One reason is enough for one line.
+        first: BaseException = group
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from None
+
+
+def opened(work: Work) -> Callable[..., None]:
+    """A command that works on the open wallet."""
+
+    def command(where: Where, /, **given: Any) -> None:
+        async def with_wallet() -> None:
+            async with Wallet.open(where.file, **where.secret()) as opened:
+                await work(opened, **given)
+
+        run(with_wallet)
+
+    functools.update_wrapper(command, work)
+    return click.pass_obj(command)
+
+
+def connected(work: Work) -> Callable[..., None]:
+    """A command that works on one connection (its first argument); reads its news first."""
+
+    async def with_party(opened: Wallet, connection: str, **given: Any) -> None:
+        party = find(opened, connection)
+        if party.phase in ("proposed", "open"):
+            await party.sync()
+        await work(opened, party, **given)
+
+    functools.update_wrapper(with_party, work)
+    return opened(with_party)
+
+
+def find(opened: Wallet, name: str) -> Party:
+    """The connection of that id or name; of several, the one that still stands."""
+    parties = opened.connections()
+    found = [it for it in parties if it.cid.startswith(name)]
+    found = found or [it for it in parties if name.casefold() in it.name.casefold()]
+    open_ones = [it for it in found if it.phase in ("open", "proposed")] if len(found) > 1 else found
+    if len(open_ones) != 1:
+        raise click.ClickException(
+            f"no connection is called {name}" if not found else f"several connections are called {name}"
+        )
+    return open_ones[0]
+
+
+def say(text: str) -> None:
+    """Prints a line."""
+    # What others wrote must not drive the terminal.
+    click.echo("".join(it if it.isprintable() or it in "\n\t" else "\N{REPLACEMENT CHARACTER}" for it in text))
+
+
+def day(seconds: int) -> str:
+    """A time as people read it."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"

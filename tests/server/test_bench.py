@@ -1,0 +1,104 @@
+"""`comity bench`: every figure has its baseline, and the floors are half of what is asked for, so that noise passes."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comity_server.bench.child import environment
+from comity_server.bench.load import percentile
+from comity_server.bench.row import QUICK, Rate, Row
+from comity_server.bench.run import NAMES
+
+FLOORS = {"acts_http": 0.075, "token_check": 0.35, "token_open": 0.35}
+CEILINGS = {"start": 12.0}
+MOST_MEMORY = 120.0
+"""MB."""
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, Any], Path]]:
+    """What one real run prints, and the folder that it had for temporary files."""
+    folder = tmp_path_factory.mktemp("bench")
+    # A caller's own settings, wrong ones too, must not reach the servers that are measured.
+    env = {**os.environ, "TMPDIR": str(folder), "COMITY_DATA": "/nowhere", "COMITY_NO_SUCH_SETTING": "1"}
+    command = [sys.executable, "-m", "comity_server", "bench", "--json", "--quick"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr
+    yield json.loads(done.stdout), folder
+
+
+def rows(told: tuple[dict[str, Any], Path]) -> dict[str, dict[str, Any]]:
+    found = told[0]["rows"]
+    assert len({row["name"] for row in found}) == len(found)
+    return {row["name"]: row for row in found}
+
+
+def test_it_prints_one_object_with_the_machine_and_all_rows(told: tuple[dict[str, Any], Path]) -> None:
+    assert told[0]["machine"]["cores"] >= 1
+    assert told[0]["machine"]["python"].count(".") == 2
+    assert {name.partition("_")[0] for name in rows(told)} >= {name.partition("_")[0] for name in NAMES}
+
+
+def test_every_figure_stands_beside_a_baseline_of_the_same_run(told: tuple[dict[str, Any], Path]) -> None:
+    for row in rows(told).values():
+        assert all(row[text] for text in ("what", "unit", "baseline_what"))
+        assert row["better"] in ("more", "less")
+        for figure in ("figure", "baseline", "ratio"):
+            assert math.isfinite(row[figure]) and row[figure] > 0, row
+        assert row["ratio"] == pytest.approx(row["figure"] / row["baseline"], rel=0.01)
+        # A process of one thread; CPU clocks are coarser than the wall's.
+        assert 0 <= row["client_cpu_share"] <= 1.5
+
+
+def test_no_figure_is_below_half_of_what_is_asked_for(told: tuple[dict[str, Any], Path]) -> None:
+    found = rows(told)
+    assert {name: found[name]["ratio"] for name, floor in FLOORS.items() if found[name]["ratio"] < floor} == {}
+    assert {name: found[name]["ratio"] for name, top in CEILINGS.items() if found[name]["ratio"] > top} == {}
+    assert found["idle_memory"]["unit"] == "MB"
+    assert found["idle_memory"]["figure"] < MOST_MEMORY
+
+
+def test_nothing_is_left_behind(told: tuple[dict[str, Any], Path]) -> None:
+    assert list(told[1].iterdir()) == []
+
+
+def test_a_ratio_is_the_figure_by_the_baseline_and_numbers_are_short() -> None:
+    row = Row("name", "what", 2.0, "acts/s", 3.0, "other", "more", 0.123456789, {"p99_ms": 12.3456})
+    told = row.as_json()
+    assert (told["ratio"], told["client_cpu_share"], told["p99_ms"]) == (0.6667, 0.1235, 12.35)
+    assert "details" not in told
+
+
+def test_a_server_that_is_measured_gets_no_setting_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMITY_MAX_QUEUE", "16")
+    monkeypatch.setenv("comity_operator", "somebody")
+    env = environment(Path("/data"), 1)
+    assert "COMITY_MAX_QUEUE" not in env and "comity_operator" not in env
+    assert env["COMITY_HOST"] == "127.0.0.1"
+
+
+def test_rates_count_what_was_done() -> None:
+    calls: list[int] = []
+
+    def some() -> int:
+        calls.append(1)
+        return 10
+
+    rate = Rate(some)
+    rate.go(QUICK.slice / 10)
+    assert len(rate.rates) == 1 and rate.median > 0
+    assert len(calls) >= 1
+
+
+def test_a_percentile_is_one_of_the_values() -> None:
+    assert percentile([3.0, 1.0, 2.0], 0.99) == 3.0
+    assert percentile([5.0], 0.5) == 5.0

@@ -1,0 +1,176 @@
+"""How people come together, and how they do not."""
+
+import json
+from typing import Any
+
+import pytest
+
+from comity.agreement import countersign
+from comity.encoding import b64u_encode, dump_json
+from comity.wire import AGREEMENTS, JSON, OFFERS
+from world import DAY, Reply, World
+
+
+def alike(*replies: Reply) -> bool:
+    """Whether nobody can tell these answers apart."""
+    return len({(reply.status, reply.body, *_telling(reply)) for reply in replies}) == 1
+
+
+def _telling(reply: Reply) -> list[tuple[str, str]]:
+    return sorted((name, value) for name, value in reply.headers.items() if name != "Date")
+
+
+async def test_unknown_expired_used_and_declined_offers_cannot_be_told_apart(world: World) -> None:
+    shop = await world.business("shop")
+    used, expired = world.offer(shop), world.offer(shop, exp=world.now() // 1000 + 60)
+    for offer in (used, expired):
+        assert (await world.publish(offer)).status == 201
+        assert (await world.send("GET", f"{OFFERS}/{offer.short}")).body == offer.raw.encode()
+    mia = world.person()
+    half = world.half(used, shop, mia)
+    await world.propose(used, half)
+    assert (await world.countersign(countersign(half, shop))).status == 200
+    world.later(2 * 60_000)
+    replies = [await world.send("GET", f"{OFFERS}/{name}") for name in (used.short, expired.short, "A" * 12, "%00")]
+    assert alike(*replies)
+    assert replies[0].code == "not_found"
+    late = [
+        await world.propose(used, world.half(used, shop, world.person())),
+        await world.propose(expired, world.half(expired, shop, world.person())),
+        await world.propose(world.offer(shop), world.half(world.offer(shop), shop, world.person())),
+    ]
+    assert alike(*late)
+
+
+async def test_a_declined_half_is_like_one_that_never_was(world: World) -> None:
+    shop, mia = await world.business("shop"), world.person()
+    offer = world.offer(shop, use="many")
+    await world.publish(offer)
+    half = world.half(offer, shop, mia)
+    assert (await world.propose(offer, half)).json == {"cid": half.cid}
+    path = f"{AGREEMENTS}/{half.cid}"
+    stranger = await world.read(world.person(), path, "DELETE")
+    body = dump_json({"reason": "not_now"})
+    assert (await world.read(shop, path, "DELETE", body, JSON)).status == 204
+    assert (await world.read(shop, path, "DELETE")).status == 204
+    declined = await world.countersign(countersign(half, shop))
+    other = world.half(offer, shop, world.person())
+    unknown = await world.countersign(countersign(other, shop))
+    again = await world.propose(offer, world.half(offer, shop, mia))
+    assert alike(stranger, declined, unknown, again)
+    page = (await world.read(mia, "/v1/inbox")).json
+    assert [(item["kind"], item["cid"], item["reason"]) for item in page["items"]] == [
+        ("declined", half.cid, "not_now")
+    ]
+
+
+async def test_a_silent_no_is_silent(world: World) -> None:
+    shop, mia = await world.business("shop"), world.person()
+    offer = world.offer(shop)
+    await world.publish(offer)
+    half = world.half(offer, shop, mia)
+    await world.propose(offer, half)
+    body = dump_json({"silent": True})
+    assert (await world.read(shop, f"{AGREEMENTS}/{half.cid}", "DELETE", body, JSON)).status == 204
+    assert (await world.read(mia, "/v1/inbox")).json["items"] == []
+
+
+async def test_whoever_accepted_may_take_the_half_back_and_try_again(world: World) -> None:
+    shop, mia = await world.business("shop"), world.person()
+    offer = world.offer(shop)
+    await world.publish(offer)
+    half = world.half(offer, shop, mia)
+    await world.propose(offer, half)
+    assert (await world.propose(offer, world.half(offer, shop, mia))).code == "agreement_conflict"
+    assert (await world.read(mia, f"{AGREEMENTS}/{half.cid}", "DELETE")).status == 204
+    assert (await world.countersign(countersign(half, shop))).code == "not_found"
+    assert (await world.propose(offer, world.half(offer, shop, mia))).status == 202
+
+
+async def test_an_agreement_opens_once_and_says_the_same_ever_after(world: World) -> None:
+    shop, mia = await world.business("shop"), world.person()
+    pair = await world.connect(shop, mia)
+    first = await world.countersign(pair.agreement)
+    await pair.go("first", "revoke")
+    world.later(30 * DAY)
+    again = await world.countersign(pair.agreement)
+    assert first.body == again.body
+    assert await pair.refused("second", "mute") == "connection_ended"
+
+
+async def test_of_two_who_accept_an_offer_for_one_only_one_gets_in(world: World) -> None:
+    shop = await world.business("shop")
+    offer = world.offer(shop)
+    await world.publish(offer)
+    halves = [world.half(offer, shop, world.person()) for _ in range(2)]
+    for half in halves:
+        assert (await world.propose(offer, half)).status == 202
+    replies = [await world.countersign(countersign(half, shop)) for half in halves]
+    assert [reply.code for reply in replies] == ["", "not_found"]
+
+
+async def test_a_half_is_worth_nothing_after_its_time(world: World) -> None:
+    shop, mia = await world.business("shop"), world.person()
+    offer = world.offer(shop)
+    await world.publish(offer)
+    half = world.half(offer, shop, mia, countersign_by=world.now() // 1000 + 60)
+    await world.propose(offer, half)
+    world.later(61_000)
+    assert (await world.countersign(countersign(half, shop))).code == "not_found"
+
+
+def _one(general: dict[str, Any]) -> None:
+    del general["signatures"][1]
+
+
+def _twice(general: dict[str, Any]) -> None:
+    general["signatures"][1] = general["signatures"][0]
+
+
+def _three(general: dict[str, Any]) -> None:
+    general["signatures"].append(general["signatures"][0])
+
+
+def _broken(general: dict[str, Any]) -> None:
+    general["signatures"][1]["signature"] = b64u_encode(bytes(64))
+
+
+@pytest.mark.parametrize("spoil", [_one, _twice, _three, _broken])
+async def test_an_agreement_without_exactly_both_signatures_is_none(world: World, spoil: Any) -> None:
+    shop, mia = await world.business("shop"), world.person()
+    offer = world.offer(shop)
+    await world.publish(offer)
+    half = world.half(offer, shop, mia)
+    await world.propose(offer, half)
+    whole = countersign(half, shop)
+    general = json.loads(whole.raw)
+    spoil(general)
+    reply = await world.send("PUT", f"{AGREEMENTS}/{whole.cid}", dump_json(general), JSON)
+    assert reply.code in ("malformed", "bad_signature")
+    assert (await world.countersign(whole)).status == 200
+
+
+async def test_nobody_connects_for_a_business_under_a_key_that_it_does_not_publish(world: World) -> None:
+    from comity.keys import Signer, SigningKey
+
+    shop, mia = await world.business("shop"), world.person()
+    forged = Signer(shop.kid, SigningKey(b"f" * 32))
+    assert (await world.publish(world.offer(forged))).code == "bad_signature"
+    unknown = Signer(f"{shop.did}#other", SigningKey(b"f" * 32))
+    assert (await world.publish(world.offer(unknown))).code == "unknown_key"
+    offer = world.offer(mia)
+    await world.publish(offer)
+    assert (await world.propose(offer, world.half(offer, mia, forged))).code == "unknown_key"
+
+
+async def test_an_offer_for_another_server_is_not_taken(world: World) -> None:
+    assert (await world.publish(world.offer(world.person(), home="did:web:elsewhere.example"))).code == "wrong_home"
+    assert (await world.publish(world.offer(world.person(), operator="Somebody else"))).code == "wrong_home"
+
+
+async def test_a_person_may_offer_at_a_business_s_door(world: World) -> None:
+    shop, mia = await world.business("shop"), world.person()
+    offer = world.offer(mia, to=shop.did)
+    await world.publish(offer)
+    page = (await world.read(shop, "/v1/inbox")).json
+    assert [(item["kind"], item["offer"]) for item in page["items"]] == [("offer", offer.raw)]

@@ -1,0 +1,328 @@
+"""What the operator does and sees: starting, stopping, killing, businesses, settings, logs, the schema."""
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from contextlib import closing
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from click.testing import CliRunner, Result
+
+from comity.chain import next_rotation
+from comity.encoding import dump_json
+from comity.keys import Signer, SigningKey, keys_of_document
+from comity.wire import ACTS, JWT
+from comity_server import clock as clocks
+from comity_server.app import serving
+from comity_server.cli import main
+from comity_server.config import ConfigError, load
+from comity_server.home import AnotherHome, FolderInUse
+from comity_server.store import migrations
+from comity_server.store.migrations.run import downgrade, scripts, upgrade
+from comity_server.store.rows import Batch
+from comity_server.store.sqlite import SQL
+from world import BODY, HOUR, World, a_world, free_port
+
+COMITY = Path(sys.executable).with_name("comity")
+KEY = SigningKey(b"k" * 32).public.did
+
+
+class Child:
+    """A server in a process of its own, as an operator runs it."""
+
+    def __init__(self, data: Path, port: int, **environment: str) -> None:
+        self.port = port
+        self.log = data.parent / "stderr"
+        env = {name: value for name, value in os.environ.items() if not name.startswith("COMITY_")}
+        env |= {"COMITY_DATA": str(data), "COMITY_PORT": str(port), "COMITY_LOG_FORMAT": "json", **environment}
+        self.env = env
+        with self.log.open("ab") as stderr:
+            self.process = subprocess.Popen([COMITY, "serve"], env=env, stdout=subprocess.PIPE, stderr=stderr)
+        assert self.process.stdout is not None
+        self.line = self.process.stdout.readline().decode()
+
+    def end(self, number: int) -> int:
+        """Send a signal and wait."""
+        self.process.send_signal(number)
+        assert self.process.stdout is not None
+        code = self.process.wait(15)
+        self.process.stdout.close()
+        return code
+
+    def comity(self, *arguments: str) -> Result:
+        """Another command in the same environment; in this process, since it is quicker."""
+        env: dict[str, str | None] = {name: value for name, value in self.env.items() if name.startswith("COMITY_")}
+        return CliRunner().invoke(main, arguments, env=env)
+
+
+class Outside(World):
+    """A world whose server is a child process."""
+
+    child: Child
+
+    async def start(self) -> None:
+        self.child = await asyncio.to_thread(
+            Child,
+            self.folder / "data",
+            self.port,
+            COMITY_OPERATOR="The Test Operator",
+            COMITY_CLOCK_OFFSET_FILE=str(self.folder / "clock"),
+        )
+        self._http = aiohttp.ClientSession(auto_decompress=False)
+        document = (await self.send("GET", "/.well-known/did.json")).json
+        self.keys = keys_of_document(self.home, document)
+        self.server = self  # type: ignore[assignment]
+        self.directory = self
+
+    def find_key(self, kid: str) -> Any:
+        return self.keys.get(kid)
+
+    async def stop(self) -> None:
+        assert self._http is not None
+        await self._http.close()
+        if self.child.process.poll() is None:
+            self.child.end(signal.SIGKILL)
+
+
+async def test_what_was_answered_is_there_after_kill_9(tmp_path: Path) -> None:
+    world = Outside(tmp_path, {})
+    await world.start()
+    pairs = [await world.connect(world.person(), world.person()) for _ in range(8)]
+    acknowledged: list[tuple[str, bytes]] = []
+
+    async def live(pair: Any) -> None:
+        turn = 0
+        while True:
+            act = pair.compose("first", "remember", key=f"key_{turn % 5}")
+            reply = await world.act(act)
+            acknowledged.append((act.raw, reply.body))
+            pair.take(reply.json["event"], act)
+            turn += 1
+
+    living = [asyncio.create_task(live(pair)) for pair in pairs]
+    while len(acknowledged) < 60:
+        await asyncio.sleep(0.01)
+    world.child.end(signal.SIGKILL)
+    await asyncio.gather(*living, return_exceptions=True)
+    await world.stop()
+    await world.start()
+    again = [(await world.send("POST", ACTS, raw.encode(), JWT)).body for raw, _ in acknowledged]
+    code = world.child.end(signal.SIGTERM)
+    await world.stop()
+    assert again == [first for _, first in acknowledged], "what was acknowledged was lost"
+    with closing(sqlite3.connect(tmp_path / "data" / "comity.db")) as store:
+        numbers = [row[0] for row in store.execute("SELECT idx FROM acts ORDER BY idx")]
+    assert numbers == list(range(len(numbers)))
+    assert code == 0
+
+
+async def test_neither_log_nor_metrics_name_anybody(tmp_path: Path) -> None:
+    world = Outside(tmp_path, {})
+    await world.start()
+    pair = await world.connect(world.person(), world.person())
+    message = await pair.refused("first", "message")
+    assert message == "no_grant"
+    await pair.go("first", "remember", key="nickname")
+    await world.send("POST", ACTS, b"junk", JWT)
+    metrics = (await world.send("GET", "/metrics")).body.decode()
+    assert 'comity_refused_total{code="no_grant"} 1.0' in metrics
+    assert world.child.end(signal.SIGINT) == 0
+    await world.stop()
+    log = world.child.log.read_text()
+    assert "THE CLOCK IS NOT THE WALL CLOCK" in log
+    for line in log.splitlines():
+        assert json.loads(line)["event"]
+    for secret in ("did:", pair.cid, "nickname", BODY, "eyJ", "127.0.0.1", "Traceback"):
+        assert secret not in log
+        assert secret not in metrics
+
+
+def test_a_business_can_be_made_while_the_server_runs_and_while_it_does_not(tmp_path: Path) -> None:
+    child = Child(tmp_path / "data", free_port())
+    assert child.line == f"Comity serves http://localhost:{child.port} (data in {tmp_path / 'data'})\n"
+    running = child.comity("business", "create", "windows", "--did-key", KEY)
+    did = f"did:web:localhost%3A{child.port}:b:windows"
+    assert running.output.split() == [did, f"{did}#{KEY[8:]}"], running
+    again = child.comity("business", "create", "windows", "--did-key", KEY)
+    assert again.exit_code == 1
+    assert "published already" in again.output
+    assert "Error:" in child.comity("business", "create", "../x", "--did-key", KEY).output
+    assert "Error:" in child.comity("business", "create", "x", "--did-key", "did:key:z6MkNo").output
+    second = child.comity("serve")
+    assert second.exit_code == 1
+    assert "another server uses" in second.output
+    assert child.end(signal.SIGTERM) == 0
+    stopped = child.comity("business", "create", "salon", "--did-key", KEY)
+    assert stopped.exit_code == 0, stopped
+    listed = child.comity("business", "list").output
+    assert [line.split("\t")[0] for line in listed.splitlines() if line[0] != "\t"] == ["salon", "windows"]
+
+
+async def test_a_business_document_says_how_to_reach_it(world: World) -> None:
+    shop = await world.business("shop")
+    reply = await world.send("GET", "/b/shop/did.json")
+    assert keys_of_document(shop.did, reply.json) == {shop.kid: shop.key.public}
+    assert reply.json["keyAgreement"]
+
+
+async def test_a_business_takes_a_new_key_once_it_has_published_it(world: World) -> None:
+    pair = await world.shop_and_customer("care")
+    old, key = pair.signers["first"], SigningKey(b"n" * 32)
+    new = Signer(f"{old.did}#{key.public.multibase}", key)
+    early = next_rotation(pair.state, "first", world.now() // 1000, old, new)
+    assert (await world.act(early)).code == "unknown_key"
+    await world.server.add_business_key(old.did.rpartition(":")[2], key.public.did)
+    await pair.rotate("first", new)
+    await pair.go("first", "message")
+
+
+def test_a_misspelt_setting_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="COMITY_PROT"):
+        load({}, {"COMITY_PROT": "1"})
+    with pytest.raises(ConfigError, match="COMITY_PORT"):
+        load({"port": 70000}, {})
+    with pytest.raises(ConfigError, match="COMITY_BASE_URL"):
+        load({"base_url": "localhost"}, {})
+
+
+async def test_two_servers_never_share_a_folder_and_a_folder_keeps_its_name(world: World, tmp_path: Path) -> None:
+    with pytest.raises(FolderInUse):
+        async with serving(world.config()):
+            pass
+    await world.stop()
+    mine, world.port = world.port, free_port()
+    with pytest.raises(AnotherHome):
+        async with serving(world.config()):
+            pass
+    world.port = mine
+    await world.start()
+
+
+async def test_the_folder_is_nobody_elses(world: World) -> None:
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (world.folder / "data").iterdir()}
+    assert {modes[name] for name in ("home.key", "comity.db", "comity.db-wal", "admin.sock")} == {0o600}
+
+
+async def test_the_store_is_as_careful_as_promised(world: World) -> None:
+    pragmas = {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1, "foreign_keys": 1}
+    writer = world.server.store._writer
+    for name, value in pragmas.items():
+        async with writer.execute(f"PRAGMA {name}") as cursor:
+            row = await cursor.fetchone()
+        assert row is not None
+        assert row[0] == value
+    with pytest.raises(sqlite3.OperationalError):
+        await world.server.store._readers[0].execute("DELETE FROM acts")
+
+
+async def test_encrypted_texts_are_in_the_store_and_salts_are_32_bytes(world: World) -> None:
+    pair = await world.shop_and_customer("care")
+    await pair.go("first", "message")
+    with closing(sqlite3.connect(world.folder / "data" / "comity.db")) as store:
+        salts = [row[0] for row in store.execute("SELECT salt FROM acts")]
+    assert {len(salt) for salt in salts} == {32}
+    assert len(set(salts)) == len(salts) == 2
+
+
+def test_the_schema_goes_up_and_down(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    assert scripts().get_current_head() == migrations.HEAD
+
+    def tables() -> set[str]:
+        with closing(sqlite3.connect(path)) as store:
+            return {row[0] for row in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+    upgrade(path, migrations.HEAD)
+    full = tables()
+    assert {"connections", "acts", "events", "inbox", "status_entries", "meta"} <= full
+    downgrade(path, "base")
+    assert tables() == {"alembic_version"}
+    migrations.bring_up_to_date(path)
+    assert tables() == full
+    with closing(sqlite3.connect(path)) as store:
+        store.execute("UPDATE alembic_version SET version_num = '9999'")
+        store.commit()
+    with pytest.raises(migrations.SchemaTooNew):
+        migrations.bring_up_to_date(path)
+
+
+def test_the_queries_would_run_elsewhere_too() -> None:
+    text = (Path(migrations.__file__).parents[1] / "queries.sql").read_text().upper()
+    statements = " ".join(line for line in text.splitlines() if not line.startswith("--"))
+    words = statements.replace("(", " ").replace(")", " ").split()
+    assert not {"AUTOINCREMENT", "ROWID", "TRIGGER", "NOW", "PRAGMA", "GLOB", "IFNULL", "REPLACE"} & set(words)
+
+
+def test_every_query_is_asked_for() -> None:
+    code = (Path(migrations.__file__).parents[1] / "sqlite.py").read_text()
+    written = {entry.name for entry in fields(Batch)}
+    assert written <= set(SQL)
+    assert {name for name in SQL if name not in written and f'"{name}"' not in code} == set()
+
+
+async def test_a_story_s_clock_is_moved_by_its_file_and_never_past_the_wall(tmp_path: Path) -> None:
+    file = tmp_path / "clock"
+    file.write_text(str(-HOUR))
+    clock = clocks.StoryClock(file)
+    wall = clocks.WallClock()
+    assert abs(wall.now() - HOUR - clock.now()) < 1000
+    file.write_text("")
+    assert abs(wall.now() - HOUR - clock.now()) < 1000
+    woken = asyncio.Event()
+    sleeping = asyncio.create_task(clocks.sleep_until(clock, clock.now() + HOUR // 2, woken))
+    await asyncio.sleep(0.1)
+    assert not sleeping.done()
+    file.write_text(str(-HOUR // 2))
+    began = time.perf_counter()
+    await asyncio.wait_for(sleeping, 1)
+    assert time.perf_counter() - began < 0.1
+    file.write_text(str(HOUR))
+    assert clock.now() <= wall.now()
+
+
+async def test_the_server_says_how_it_is(world: World) -> None:
+    assert (await world.send("GET", "/healthz")).json == {"status": "ok"}
+    assert (await world.send("GET", "/readyz")).json == {"status": "ready"}
+    about = (await world.send("GET", "/.well-known/comity")).json
+    assert (about["home"], about["operator"]) == (world.home, "The Test Operator")
+
+
+async def test_an_act_in_hand_is_answered_before_the_server_stops(world: World) -> None:
+    pair = await world.shop_and_customer()
+    acts = [asyncio.create_task(world.act(pair.compose("second", "remember", key=f"key_{n}"))) for n in range(20)]
+    await asyncio.sleep(0)
+    while not any(task.done() for task in acts):
+        await asyncio.sleep(0.001)
+    await world.stop()
+    replies = await asyncio.gather(*acts, return_exceptions=True)
+    accepted = [reply for reply in replies if not isinstance(reply, BaseException) and reply.status == 200]
+    assert len(accepted) == 1
+    await world.start()
+    assert (await pair.seen("second")).json["heads"]["second"]["seq"] == 1
+
+
+async def test_too_many_requests_at_once_are_asked_to_come_again(tmp_path: Path) -> None:
+    async with a_world(tmp_path, max_requests=8, body_timeout=1) as world:
+        head = b"POST /v1/offers HTTP/1.1\r\nHost: x\r\nContent-Type: application/jwt\r\nContent-Length: 9\r\n\r\n"
+        slow = [await asyncio.open_connection("127.0.0.1", world.port) for _ in range(8)]
+        for _, writer in slow:
+            writer.write(head + b"abc")
+        await asyncio.sleep(0.2)
+        reply = await world.send("GET", "/healthz")
+        assert reply.code == "overloaded"
+        assert reply.headers["Retry-After"]
+        assert (await world.send("POST", ACTS, dump_json("x"), JWT)).code == "malformed"
+        for reader, writer in slow:
+            assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+            writer.close()
+        assert (await world.send("GET", "/healthz")).status == 200

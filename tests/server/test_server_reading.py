@@ -1,0 +1,91 @@
+"""Signed reads: who may see what, and that a signature is good once."""
+
+from comity.signed_request import sign_request
+from comity.wire import ACTS, CONNECTIONS, INBOX
+from world import MINUTE, World
+
+
+async def test_a_read_that_was_seen_before_is_refused(world: World) -> None:
+    pair = await world.shop_and_customer()
+    path = f"{CONNECTIONS}/{pair.cid}"
+    headers = world.signature(pair.signers["first"], path)
+    assert (await world.send("GET", path, headers=headers)).status == 200
+    assert (await world.send("GET", path, headers=headers)).code == "signature_replayed"
+
+
+async def test_a_read_signed_before_a_restart_is_refused_after_it(world: World) -> None:
+    pair = await world.shop_and_customer()
+    path = f"{CONNECTIONS}/{pair.cid}"
+    headers = world.signature(pair.signers["first"], path)
+    assert (await world.send("GET", path, headers=headers)).status == 200
+    await world.stop()
+    world.later(3000)
+    await world.start()
+    assert (await world.send("GET", path, headers=headers)).code == "signature_stale"
+
+
+async def test_a_read_of_another_minute_path_or_body_is_refused(world: World) -> None:
+    pair = await world.shop_and_customer()
+    path = f"{CONNECTIONS}/{pair.cid}"
+    headers = world.signature(pair.signers["first"], path)
+    assert (await world.send("GET", path + "?x=1", headers=headers)).code == "bad_signature"
+    assert (await world.send("GET", path)).code == "signature_required"
+    world.later(2 * MINUTE)
+    assert (await world.send("GET", path, headers=headers)).code == "signature_stale"
+    headers = world.signature(pair.signers["first"], "/v1/status/indexes", "POST", b'{"cid":"x"}')
+    reply = await world.send("POST", "/v1/status/indexes", b'{"cid":"y"}', "application/json", headers=headers)
+    assert reply.code == "bad_signature"
+
+
+async def test_a_body_that_no_signature_covers_is_refused(world: World) -> None:
+    pair = await world.shop_and_customer()
+    headers = world.signature(pair.signers["first"], "/v1/status/indexes", "POST")
+    body = b'{"cid":"' + pair.cid.encode() + b'"}'
+    reply = await world.send("POST", "/v1/status/indexes", body, "application/json", headers=headers)
+    assert reply.code == "bad_signature"
+
+
+async def test_a_connection_that_is_not_mine_is_like_one_that_is_not(world: World) -> None:
+    pair, stranger = await world.shop_and_customer(), world.person()
+    act = await pair.go("first", "remember", key="name")
+    replies = [
+        await world.read(stranger, f"{CONNECTIONS}/{pair.cid}"),
+        await world.read(stranger, f"{CONNECTIONS}/{'A' * 43}"),
+        await world.read(stranger, f"{CONNECTIONS}/junk"),
+        await world.read(stranger, f"{ACTS}/{act.id}"),
+        await world.read(stranger, f"{ACTS}/{'A' * 43}"),
+    ]
+    assert {(reply.status, reply.body) for reply in replies} == {(404, replies[0].body)}
+    assert (await world.read(stranger, INBOX)).json["items"] == []
+
+
+async def test_a_message_that_waits_is_not_shown_before_its_time(world: World) -> None:
+    pair = await world.shop_and_customer("care")
+    await pair.go("second", "mute")
+    held = await pair.go("first", "message")
+    path = f"{ACTS}/{held.id}"
+    assert "act" not in (await world.read(pair.signers["second"], path)).json
+    assert (await world.read(pair.signers["first"], path)).json["act"] == held.raw
+    await pair.go("second", "unmute")
+    assert (await world.read(pair.signers["second"], path)).json["act"] == held.raw
+
+
+async def test_a_request_signed_under_a_key_that_nobody_publishes_is_refused(world: World) -> None:
+    from comity.keys import Signer, SigningKey
+
+    shop = await world.business("shop")
+    other = Signer(f"{shop.did}#other", SigningKey(b"o" * 32))
+    assert (await world.read(other, INBOX)).code == "unknown_key"
+    forged = Signer(shop.kid, SigningKey(b"o" * 32))
+    assert (await world.read(forged, INBOX)).code == "bad_signature"
+
+
+async def test_two_signatures_on_one_request_are_one_too_many(world: World) -> None:
+    mia = world.person()
+    headers = world.signature(mia, INBOX)
+    second = sign_request("GET", world.origin + INBOX, mia, world.now() // 1000, "n" * 20)
+    doubled = {
+        "Signature-Input": f"{headers['Signature-Input']}, {second['Signature-Input'].replace('comity=', 'other=', 1)}",
+        "Signature": f"{headers['Signature']}, {second['Signature'].replace('comity=', 'other=', 1)}",
+    }
+    assert (await world.send("GET", INBOX, headers=doubled)).status in (400, 401)

@@ -1,0 +1,104 @@
+"""Status lists: what a mail house sees of a customer's consent."""
+
+from comity.status import open_status_list
+from comity.wire import ACTS
+from world import DAY, HOUR, World
+
+
+async def test_a_withdrawn_consent_is_in_the_list_before_the_withdrawal_is_answered(world: World) -> None:
+    pair = await world.shop_and_customer()
+    grant = await pair.grant("second", "care")
+    assert await pair.status(grant) == 0
+    await pair.go("second", "withdraw", grant=grant.id)
+    assert await pair.status(grant) == 1
+
+
+async def test_the_end_of_a_connection_ends_every_consent_on_both_sides(world: World) -> None:
+    pair = await world.shop_and_customer()
+    grants = [await pair.grant("second", "care"), await pair.grant("first", "service")]
+    assert [await pair.status(grant) for grant in grants] == [0, 0]
+    await pair.go("first", "revoke")
+    assert [await pair.status(grant) for grant in grants] == [1, 1]
+
+
+async def test_a_mute_shows_while_it_lasts_and_only_on_what_it_touches(world: World) -> None:
+    pair = await world.shop_and_customer()
+    care, sales = await pair.grant("second", "care.checkin"), await pair.grant("second", "sales")
+    await pair.go("second", "mute", purposes=("care",), until=(world.now() + HOUR) // 1000)
+    assert [await pair.status(grant) for grant in (care, sales)] == [2, 0]
+    world.later(HOUR + 1000)
+    assert [await pair.status(grant) for grant in (care, sales)] == [0, 0]
+    mute = await pair.go("second", "mute")
+    assert [await pair.status(grant) for grant in (care, sales)] == [2, 2]
+    await pair.go("second", "mute_end", mute=mute.id, until=(world.now() + HOUR) // 1000)
+    world.later(HOUR + 1000)
+    assert [await pair.status(grant) for grant in (care, sales)] == [0, 0]
+
+
+async def test_a_consent_ends_in_the_list_when_it_ends(world: World) -> None:
+    pair = await world.shop_and_customer()
+    grant = await pair.grant("second", "care", exp=(world.now() + DAY) // 1000)
+    world.later(DAY + 1000)
+    assert await pair.status(grant) == 1
+
+
+async def test_a_replaced_consent_ends_and_the_list_survives_a_restart(world: World) -> None:
+    pair = await world.shop_and_customer()
+    old = await pair.grant("second", "care", "sales")
+    new = await pair.grant("second", "care", replaces=old.id)
+    await world.stop()
+    await world.start()
+    assert [await pair.status(grant) for grant in (old, new)] == [1, 0]
+    third = await pair.index("second")
+    assert third["idx"] not in [it.payload.status.status_list.idx for it in (old, new)]  # type: ignore[union-attr]
+
+
+async def test_a_consent_needs_an_index_of_its_own(world: World) -> None:
+    pair = await world.shop_and_customer()
+    other = await world.shop_and_customer()
+    exp = (world.now() + DAY) // 1000
+
+    async def refusal(reference: dict[str, object]) -> str:
+        status = {"status_list": reference}
+        return await pair.refused("second", "grant", purposes=("care",), channels=("app",), exp=exp, status=status)
+
+    foreign, others, mine = await other.index("second"), await pair.index("first"), await pair.index("second")
+    assert await refusal(foreign) == "index_not_reserved"
+    assert await refusal(others) == "index_not_reserved"
+    assert await refusal({**mine, "idx": (mine["idx"] + 1) % 2**17}) == "index_not_reserved"
+    assert await refusal({**mine, "uri": "https://elsewhere.example/status/1"}) == "index_not_reserved"
+    await pair.grant("second", "care", status={"status_list": mine})
+    assert await refusal(mine) == "index_not_reserved"
+
+
+async def test_only_a_side_of_an_open_connection_gets_an_index_and_not_without_end(world: World) -> None:
+    pair = await world.shop_and_customer()
+    body = f'{{"cid":"{pair.cid}"}}'.encode()
+    stranger = await world.read(world.person(), "/v1/status/indexes", "POST", body, "application/json")
+    assert stranger.code == "not_found"
+    for _ in range(64):
+        await pair.index("second")
+    many = await world.read(pair.signers["second"], "/v1/status/indexes", "POST", body, "application/json")
+    assert many.code == "too_many_indexes"
+    await pair.go("first", "revoke")
+    ended = await world.read(pair.signers["first"], "/v1/status/indexes", "POST", body, "application/json")
+    assert ended.code == "connection_ended"
+
+
+async def test_a_list_may_be_kept_for_a_while_and_asked_for_again_cheaply(world: World) -> None:
+    pair = await world.shop_and_customer()
+    grant = await pair.grant("second", "care")
+    uri = grant.payload.status.status_list.uri  # type: ignore[union-attr]
+    reply = await world.send("GET", "/status/1")
+    assert reply.headers["Content-Type"] == "application/statuslist+jwt"
+    assert reply.headers["Cache-Control"] == "public, max-age=30"
+    signed = open_status_list(reply.body, uri, world.server.directory.find_key)
+    assert signed.is_current(world.now() // 1000)
+    assert (await world.send("GET", "/status/1")).body == reply.body
+    again = await world.send("GET", "/status/1", headers={"If-None-Match": reply.headers["ETag"]})
+    assert (again.status, again.body) == (304, b"")
+    await pair.go("second", "withdraw", grant=grant.id)
+    assert (await world.send("GET", "/status/1", headers={"If-None-Match": reply.headers["ETag"]})).status == 200
+    for path in ("/status/2", "/status/0", "/status/01", "/status/x", "/status/-1"):
+        assert (await world.send("GET", path)).code == "not_found"
+    assert (await world.send("GET", ACTS)).code == "method_not_allowed"
