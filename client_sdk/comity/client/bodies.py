@@ -1,5 +1,5 @@
-"""What only the other side may read: bodies as compact JWE, ECDH-ES+A256KW with A256GCM (spec/act.md,
-bodies).
+"""What only the other side may read: bodies as compact JWE, ECDH-ES+A256KW with A256GCM (spec/security.md,
+BODY-1 to BODY-4).
 
 The recipient's key is the X25519 form of an Ed25519 key, or what a did:web publishes as `keyAgreement`.
 The `apv` of the header is the `cid`, so that whoever sees a body in passing cannot put it into an act of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _ALG, _ENC = "ECDH-ES+A256KW", "A256GCM"
 _X25519_MULTICODEC = b"\xec\x01"
 MAX_TEXT = 30_000
-"""Bytes of a body in clear: what still fits into an act after two layers of base64."""
+"""Bytes of a body in clear: what still fits into an act after two layers of base64 (BODY-3)."""
 
 
 @dataclass(frozen=True, slots=True)

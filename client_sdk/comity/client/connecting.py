@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+import msgspec
 from pydantic import ValidationError
 
-from comity import jws
 from comity.agreement import (
     COUNTERSIGN_WITHIN,
     Agreement,
@@ -23,10 +23,12 @@ from comity.agreement import (
 from comity.client.core import Blocked, Core, NotOpen
 from comity.client.kept import Link, Offered, Proposed
 from comity.client.shown import ShownOffer
+from comity.encoding import hash_id
 from comity.errors import Contradiction, Malformed, Refused
+from comity.jws import read_protected
 from comity.keys import PublicKey, Signer, did_of_host, is_pairwise, key_of_kid
 from comity.offer import (
-    OFFER_TYP,
+    SHORT,
     Offer,
     OfferedTerms,
     SignedOffer,
@@ -37,6 +39,9 @@ from comity.offer import (
     text_hash,
 )
 from comity.words import DAY
+
+MOST_HEADER = 1400
+"""Characters of an encoded header that are looked at."""
 
 AnyTerms = OfferedTerms | Terms
 
@@ -49,16 +54,16 @@ def own_terms(id: str, version: str, lang: str, text: str) -> OfferedTerms:
 # --- offers ---
 
 
-async def find_key(core: Core, raw: str | bytes, typ: str) -> PublicKey | None:
-    """The key that a text names: a did:key's own, or what its did:web publishes."""
-    kid = jws.split(raw, {typ}).header.kid
+async def find_key(core: Core, raw: str) -> PublicKey | None:
+    """The key that a text names, before it is opened: a did:key's own, or what its did:web publishes."""
+    kid = read_protected(raw.partition(".")[0][:MOST_HEADER]).kid
     return key_of_kid(kid) or await core.resolver.key(kid)
 
 
 async def read_offer(core: Core, raw: str) -> SignedOffer:
     """The offer in a text. Raises Contradiction."""
     try:
-        key = await find_key(core, raw, OFFER_TYP)
+        key = await find_key(core, raw)
         return open_offer(raw, lambda kid: key)
     except Refused as fault:
         raise Contradiction(f"an offer that is none: {fault}", (raw,)) from None
@@ -194,27 +199,39 @@ async def sign_half(core: Core, shown_offer: ShownOffer, terms: Terms, days: flo
     await core.resolver.home_keys(link.home)
     await core.kept.keep(*entries, ("links", link.cid, link))
     try:
-        answer = await core.home(link.home).propose(signed.short, half.raw)
-    except Refused as refused:
+        return await hand_in_half(core, link)
+    except Refused:
         await core.kept.keep(("links", link.cid, None))
-        raise refused
-    if answer.cid != half.cid:
-        raise Contradiction("the server names another agreement", (half.raw.decode(), answer.cid))
-    return link
+        raise
+
+
+async def hand_in_half(core: Core, link: Link) -> Link:
+    """Sends the accepter's half; after a kill or a lost answer, once more. The link as it is kept then."""
+    assert link.offer is not None
+    answer = await core.home(link.home).propose(hash_id(link.offer.encode())[:SHORT], link.agreement.encode())
+    if answer.cid != link.cid:
+        raise Contradiction("the server names another agreement", (link.agreement, answer.cid))
+    handed = msgspec.structs.replace(link, handed=True)
+    await core.kept.keep(("links", link.cid, handed))
+    return handed
 
 
 # --- the offerer ---
 
 
-async def check_proposal(core: Core, raw: bytes, cid: str | None) -> tuple[Proposed, str]:
-    """Somebody's half, if it is one on an own offer. Raises Contradiction: the server ought to have refused it."""
+async def check_proposal(core: Core, raw: bytes, cid: str | None) -> tuple[Proposed, str] | None:
+    """Somebody's half, if it is one on an own offer; None where another copy of this wallet made the offer, which
+    alone can answer. Raises Contradiction: the server ought to have refused it."""
     try:
         half = open_half(raw)
     except Refused as fault:
         raise Contradiction(f"a proposal that is none: {fault}", (raw.decode("utf-8", "replace"),)) from None
     offered = core.kept.get("offers", half.agreement.offer, Offered)
-    if offered is None or half.cid != cid:
+    by_another = offered is None and half.agreement.offerer.kid in core.kept.file.table("keys")
+    if half.cid != cid or (offered is None and not by_another):
         raise Contradiction("a proposal on no offer of this wallet", (raw.decode(),))
+    if offered is None:
+        return None
     signed = own_offer(core, offered)
     if not fits_offer(half.agreement, signed):
         raise Contradiction("a proposal that does not fit the offer", (raw.decode(), signed.raw))

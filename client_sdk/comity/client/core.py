@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from comity.client.home import Clock, Home, Randomness
-from comity.client.kept import Kept, Me
+from comity.client.kept import Evidence, Kept, Me
 from comity.client.resolver import Resolver
 from comity.client.transport import Transport
 from comity.encoding import b64u_decode, b64u_encode
-from comity.errors import ComityError
+from comity.errors import ComityError, Contradiction
 from comity.hours import ZoneRules
 from comity.keys import Signer, SigningKey
 
@@ -78,10 +79,15 @@ class Core:
         signer, entry = self.fresh_key()
         return signer, (entry,)
 
-    async def contradicted(self, claim: str, evidence: tuple[str, ...]) -> None:
-        """Keeps what a server said against its own or somebody's signature: it may be needed."""
-        at = self.clock()
-        await self.kept.keep(("evidence", f"{at:015d}", {"at": at, "claim": claim, "evidence": evidence}))
+    @asynccontextmanager
+    async def judging(self) -> AsyncIterator[None]:
+        """Keeps what a server said against its own or somebody's signature, before it is raised: it may be needed."""
+        try:
+            yield
+        except Contradiction as found:
+            at = self.clock()
+            await self.kept.keep(("evidence", f"{at:015d}", Evidence(at, found.claim, found.evidence)))
+            raise
 
 
 def key_entry(signer: Signer) -> tuple[str, str, object]:

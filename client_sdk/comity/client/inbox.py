@@ -7,7 +7,9 @@ same write as what was read, so after a kill nothing is missed and nothing is ta
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from comity import wire
@@ -18,7 +20,7 @@ from comity.client.ledger import Line
 from comity.client.sending import Beside, kept_line
 from comity.client.told import News
 from comity.encoding import dump_json
-from comity.errors import Contradiction, Refused
+from comity.errors import Contradiction, Refused, Unreachable
 from comity.events import Accepted
 from comity.keys import Signer
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 Take = Callable[[wire.Item], Awaitable[tuple[list[News], list[Beside]]]]
 """What the wallet makes of an item: news for people, and entries to be kept with the cursor."""
+
+_AWAY_SECONDS = 1.0
 
 
 class Inbox:
@@ -49,9 +53,13 @@ class Inbox:
         """Up to where this inbox was read and kept."""
         return self._core.kept.get("cursors", self._key, str)
 
+    async def read_again(self) -> None:
+        """Lets the next reading begin at the beginning; what is known already changes nothing."""
+        await self._core.kept.keep(("cursors", self._key, None))
+
     async def pull(self, wait: float = 0) -> list[News]:
         """Everything new, page by page; with `wait` (s), waits that long for the first of it."""
-        async with self._lock:
+        async with self._lock, self._core.judging():
             home = self._core.home(self.home)
             news: list[News] = []
             first = min(int(wait), wire.LONGEST_WAIT)
@@ -70,10 +78,24 @@ class Inbox:
             for news in await self.pull(wire.LONGEST_WAIT):
                 yield news
             return
-        async with self._lock:
+        async with self._lock, self._core.judging():
             async for item in self._core.home(self.home).stream(self._signer(), self.cursor):
                 for news in await self._taken((item,), item.cursor):
                     yield news
+
+    async def follow(self) -> AsyncGenerator[News, None]:
+        """News for ever, over a server's restarts and a network's gaps."""
+        while True:
+            try:
+                async with aclosing(self.listen()) as stream:
+                    async for news in stream:
+                        yield news
+            except Unreachable:
+                await asyncio.sleep(_AWAY_SECONDS)
+            except Refused as refused:
+                if refused.code != "signature_stale":
+                    raise
+                await asyncio.sleep(_AWAY_SECONDS)
 
     async def _taken(self, items: Sequence[wire.Item], cursor: str) -> list[News]:
         """Takes some items in; the cursor is kept with the last of them, and not if one does not fit."""
@@ -150,4 +172,7 @@ def read_agreement(item: wire.Item, link: Link) -> SignedAgreement:
         raise Contradiction(f"an agreement that is none ({AGREEMENT_TYP}): {fault}", (text,)) from None
     if agreement.cid != link.cid or item.cid != link.cid:
         raise Contradiction("another agreement than the one proposed", (text, link.agreement))
+    # The halves stand in the order in which they were signed.
+    if json.loads(link.agreement)["signatures"][0] != item.agreement["signatures"][0]:
+        raise Contradiction("another half than the one proposed", (text, link.agreement))
     return agreement

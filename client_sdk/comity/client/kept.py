@@ -41,8 +41,8 @@ class Link(msgspec.Struct, frozen=True, omit_defaults=True):
     opened: str | None = None
     offer: str | None = None
     name: str | None = None
+    handed: bool = False
     closed: str | None = None
-    snoozed_until: int | None = None
 
 
 class Entered(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -72,6 +72,14 @@ class Proposed(msgspec.Struct, frozen=True, omit_defaults=True):
     half: str
     offer: str
     at: int
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """A contradiction that was met at `at` (ms), with the signed texts as they came."""
+
+    at: int
+    claim: str
+    texts: tuple[str, ...]
 
 
 class Pins(msgspec.Struct, frozen=True):

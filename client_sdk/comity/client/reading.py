@@ -6,12 +6,13 @@ Functions over a `Party`, kept apart from it because they only read.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import json
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from comity import gate
+from comity import gate, wire
 from comity.acts import Grant, SignedAct
 from comity.agreement import Agreement, open_agreement, open_half
 from comity.client.bodies import open_body
@@ -19,14 +20,13 @@ from comity.client.core import Core, NotOpen
 from comity.client.kept import Link
 from comity.client.ledger import Line
 from comity.client.told import Message, Timeline, Token, Who, tell
-from comity.encoding import dump_json
 from comity.errors import ComityError, Contradiction, Malformed, Refused
 from comity.events import Accepted, Delivered, Expired
 from comity.fold import Record
 from comity.relationship import timeline
 from comity.state import Connection, public
 from comity.status import GrantStatus, SignedStatusList, open_status_list
-from comity.words import SIDES, Side, covers
+from comity.words import SIDES, Side
 
 if TYPE_CHECKING:
     from comity.client.view import Postbox, View
@@ -56,45 +56,37 @@ def _half_of(party: View) -> Agreement:
 async def compare(party: View, core: Core, catch_up: Callable[[], Awaitable[object]]) -> None:
     """Holds the server's view against this wallet's. Raises Contradiction with both.
 
-    Where the server is ahead, what is missing is read first; what is then still missing is being withheld.
+    Where they differ the server may be ahead: what is missing is read, and then one of the states that the
+    connection has gone through must be the one that was shown.
     """
-    home = core.home(party.link.home)
-    for attempt in range(3):
-        before = party.state
-        answer, text = await home.connection(party.cid, party.writing.signer)
-        _same_agreement(party, answer.cid, answer.agreement, text)
-        own = before.door(party.side).settings
-        heads = {side: getattr(answer.heads, side) for side in SIDES}
-        mine = {side: (before.door(side).seq, before.door(side).head) for side in SIDES}
-        theirs = {side: (heads[side].seq, heads[side].head) for side in SIDES}
-        settings = (answer.settings.seq, answer.settings.head)
-        _not_behind(party, mine, theirs, text)
-        at_equal_heads = mine == theirs and settings == (own.seq, own.head or party.cid)
-        if at_equal_heads and answer.state == public(before):
-            return
-        if attempt == 2:
-            break
-        await catch_up()
-    claim = "the server shows another state" if at_equal_heads else "the server withholds what happened"
-    raise Contradiction(claim, (text, msgspec.json.encode(public(before)).decode()))
+    answer, text = await core.home(party.link.home).connection(party.cid, party.writing.signer)
+    if answer.cid != party.cid or answer.agreement != json.loads(party.agreement_raw):
+        raise Contradiction("the server shows another agreement", (text, party.agreement_raw.decode()))
+    _not_behind(party, answer, text)
+    if _is_shown(party, party.state, answer):
+        return
+    await catch_up()
+    if not any(_is_shown(party, state, answer) for state in party.writing.book.states()):
+        mine = msgspec.json.encode(public(party.state)).decode()
+        raise Contradiction("the server shows a state that follows from nothing it sent", (text, mine))
 
 
-def _same_agreement(party: View, cid: str, agreement: Mapping[str, Any], text: str) -> None:
-    held = party.writing.book.agreement
-    try:
-        shown = open_agreement(dump_json(dict(agreement)))
-    except Refused as fault:
-        raise Contradiction(f"the server shows an agreement that is none: {fault}", (text,)) from None
-    if cid != party.cid or shown.cid != held.cid:
-        raise Contradiction("the server shows another agreement", (text, held.raw.decode()))
+def _is_shown(party: View, state: Connection, answer: wire.ConnectionAnswer) -> bool:
+    own, heads = state.door(party.side).settings, answer.heads
+    return (
+        [(heads.first.seq, heads.first.head), (heads.second.seq, heads.second.head)]
+        == [(state.first.seq, state.first.head), (state.second.seq, state.second.head)]
+        and (answer.settings.seq, answer.settings.head) == (own.seq, own.head or party.cid)
+        and answer.state == public(state)
+    )
 
 
-def _not_behind(party: View, mine: Mapping[Side, Any], theirs: Mapping[Side, Any], text: str) -> None:
+def _not_behind(party: View, answer: wire.ConnectionAnswer, text: str) -> None:
     """A server that has lost what it once accepted is not believed; a revoke may stand at any place."""
     if party.state.phase == "ended":
         return
     for side in SIDES:
-        if theirs[side][0] < mine[side][0]:
+        if getattr(answer.heads, side).seq < party.state.door(side).seq:
             signed = [line.raw for line in party.lines if getattr(line.event, "side", None) == side]
             raise Contradiction("the server has lost what it accepted", (text, *signed[-1:]))
 
@@ -255,14 +247,4 @@ def _expected(state: Connection, giver: Side, grant_id: str, at: int) -> str:
     grant = next((it for it in door.grants if it.id == grant_id), None)
     if grant is None or grant.exp * 1000 <= at:
         return "invalid"
-    for mute in door.mutes:
-        end = gate.mute_end(door, mute)
-        if end is not None and end <= at:
-            continue
-        # A mute of a part of what the grant is for, or of the whole that it is a part of.
-        touches = not mute.purposes or any(
-            covers(muted, given) or covers(given, muted) for muted in mute.purposes for given in grant.purposes
-        )
-        if touches and (not mute.channels or set(mute.channels) & set(grant.channels)):
-            return "muted"
-    return "valid"
+    return "muted" if at < gate.muted_until(door, grant) else "valid"

@@ -17,6 +17,8 @@ from comity.encoding import b64u_decode, b64u_encode, parse_object
 from comity.errors import Contradiction, Refused, Unreachable
 from comity.keys import PublicKey, did_document, did_of_kid, did_web_base, did_web_url, keys_of_document
 
+_DOCUMENTS = frozenset({"application/json", "application/did+json", "application/did+ld+json"})
+
 
 class Resolver:
     """The keys of did:web parties and servers, over the wallet's own transport and pins."""
@@ -41,6 +43,7 @@ class Resolver:
 
     async def home_keys(self, home: str) -> dict[str, PublicKey]:
         """The keys of a home server: those of the first contact, for good."""
+        self.knows_home(home)
         pins = await self.pins(home)
         return {kid: PublicKey.of_multibase(text) for kid, text in pins.keys.items()}
 
@@ -51,6 +54,7 @@ class Resolver:
 
     async def check_home(self, home: str) -> None:
         """Once for each opened wallet: does the server still publish the keys it had? Raises Contradiction."""
+        self.knows_home(home)
         if home not in self._checked:
             before = self._kept.get("pins", home, Pins)
             now = await self.pins(home, again=True)
@@ -93,8 +97,9 @@ class Resolver:
     async def _document(self, did: str) -> tuple[Mapping[str, Any], str]:
         url = did_web_url(did)
         response = await send_again(self._transport, lambda: Request("GET", url, {"accept": "application/json"}))
-        if response.status != 200:
-            raise Unreachable(f"{url} answers {response.status}")
+        kind = response.headers.get("content-type", "").partition(";")[0].strip()
+        if response.status != 200 or kind not in _DOCUMENTS:
+            raise Unreachable(f"{url} answers {response.status} {kind}")
         text = response.body.decode("utf-8", "replace")
         try:
             return parse_object(response.body), text

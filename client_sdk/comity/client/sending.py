@@ -17,10 +17,12 @@ from comity.client.core import Core, NotOpen
 from comity.client.kept import Entered, Link, Unsent
 from comity.client.ledger import Ledger, Line
 from comity.errors import Contradiction, Refused, Unreachable
+from comity.events import Accepted
 from comity.keys import Signer
 
 _PLACE = frozenset({"seq_taken", "seq_gap", "prev_mismatch", "after_refused"})
 """Refusals that another device's acts explain: read the inbox and compose again."""
+_TRIES = 5
 _COMPOSED = frozenset({"iss", "aud", "iat", "cid", "seq", "prev", "act"})
 
 Compose = Callable[[], list[SignedAct]]
@@ -76,20 +78,21 @@ class Writing:
         """Acts that belong together, in one batch; what `about` returns for each is kept in the same write as the
         sealed acts. Raises Refused, Unreachable, Contradiction, NotOpen."""
         _ = self.book
-        async with self.lock:
+        async with self.lock, self.core.judging():
             await self._settle()
-            try:
-                return await self._send(make(), about)
-            except Refused as refused:
-                if refused.code not in _PLACE:
-                    raise
-            # Another device of this wallet wrote meanwhile: once more, behind what it wrote.
-            await self.recover()
+            for _ in range(_TRIES):
+                try:
+                    return await self._send(make(), about)
+                except Refused as refused:
+                    if refused.code not in _PLACE:
+                        raise
+                # Another device of this wallet wrote meanwhile: once more, behind what it wrote.
+                await self.recover()
             return await self._send(make(), about)
 
     async def write_last(self, act: SignedAct) -> Line:
         """A revoke: ahead of everything that waits, since nothing may stand between a side and its "no"."""
-        async with self.lock:
+        async with self.lock, self.core.judging():
             waiting = self._waiting()
             await self._keep_unsent([act.raw, *(it.raw for it in waiting)])
             (line,) = await self._deliver([act])
@@ -98,7 +101,7 @@ class Writing:
 
     async def settle(self) -> None:
         """Sends again what was sealed and never answered."""
-        async with self.lock:
+        async with self.lock, self.core.judging():
             await self._settle()
 
     # --- what another copy of this wallet wrote ---
@@ -234,8 +237,10 @@ async def _one(call: Awaitable[wire.Acceptance]) -> wire.Acceptance | Refused | 
 
 
 def kept_line(cid: str, line: Line) -> Beside:
-    """How a line of a ledger is kept; its key sorts by time."""
-    return f"log/{cid}", f"{line.at:015d}", Entered(line.raw, None if line.act is None else line.act.raw)
+    """How a line of a ledger is kept; its key sorts by time. A message stands with its acceptance, also when it was a
+    delivery that brought it."""
+    act = line.act if isinstance(line.event, Accepted) else None
+    return f"log/{cid}", f"{line.at:015d}", Entered(line.raw, None if act is None else act.raw)
 
 
 def _tuples(value: Any) -> Any:

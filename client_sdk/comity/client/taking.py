@@ -56,7 +56,8 @@ class Taking:
             return self._wallet.known(item.cid or "")
         except KeyError:
             pass
-        if item.kind != "opened" or (link := self._restored(item)) is None:
+        link = self._restored(item) if item.kind == "opened" else None
+        if link is None or link.cid != item.cid:
             raise Contradiction("news of a connection that this wallet does not have", (item.model_dump_json(),))
         # Made by another copy of this wallet.
         await self._core.resolver.home_keys(link.home)
@@ -83,9 +84,10 @@ class Taking:
     async def _proposal(self, item: wire.Item) -> Taken:
         if item.agreement is None or item.act or item.event or item.offer or item.reason:
             raise Contradiction("a proposal without its agreement", (item.model_dump_json(),))
-        proposed, cid = await connecting.check_proposal(self._core, dump_json(item.agreement), item.cid)
-        if cid in self._core.kept.file.table("links"):
+        found = await connecting.check_proposal(self._core, dump_json(item.agreement), item.cid)
+        if found is None or found[1] in self._core.kept.file.table("links"):
             return [], []
+        proposed, cid = found
         return [News(cid, "proposal", proposed.at, "them")], [("proposals", cid, proposed)]
 
     async def _offer(self, item: wire.Item) -> Taken:

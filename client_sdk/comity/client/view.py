@@ -14,6 +14,7 @@ from comity.client.kept import Link
 from comity.client.ledger import Line
 from comity.client.sending import Writing
 from comity.client.told import Message, News, Timeline, Token
+from comity.errors import Contradiction
 from comity.gate import Verdict
 from comity.keys import did_of_kid
 from comity.state import Connection
@@ -26,6 +27,10 @@ class Postbox(Protocol):
 
     async def pull(self, party: View, wait: float) -> list[News]:
         """Reads what is new for this connection's key."""
+        ...
+
+    async def read_again(self, party: View) -> None:
+        """Lets the next reading begin at the beginning."""
         ...
 
     def news(self, party: View) -> AsyncGenerator[News, None]:
@@ -140,7 +145,14 @@ class View:
         news = await self._postbox.pull(self, wait)
         if self._writing.ledger is not None:
             await self._writing.settle()
-            await reading.compare(self, self._core, self._writing.recover)
+            try:
+                async with self._core.judging():
+                    await reading.compare(self, self._core, self._writing.recover)
+            except Contradiction:
+                # Something may have been left out of an inbox that was read to its end: an honest server gives it
+                # when it is asked from the beginning.
+                await self._postbox.read_again(self)
+                raise
         return news
 
     async def _catch_up(self) -> None:

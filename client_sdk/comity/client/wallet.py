@@ -14,7 +14,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from comity import wire
 from comity.client import connecting
@@ -22,7 +22,7 @@ from comity.client.core import Core, NotOpen
 from comity.client.export import exported
 from comity.client.home import Clock, Randomness
 from comity.client.inbox import Inbox
-from comity.client.kept import Link, Proposed
+from comity.client.kept import Evidence, Link, Proposed
 from comity.client.opening import Opening, core_of, home_did, identity_of
 from comity.client.party import Party
 from comity.client.sending import Beside
@@ -112,12 +112,6 @@ class Wallet:
         await self._core.kept.close()
         if self._core.transport.close is not None:
             await self._core.transport.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     @property
     def identity(self) -> str:
@@ -289,7 +283,10 @@ class Wallet:
     # --- news ---
 
     async def sync(self, wait: float = 0) -> list[News]:
-        """Reads what is new for every key of this wallet; with `wait` (s), waits for the first news."""
+        """Reads what is new for every key of this wallet; with `wait` (s), waits for the first news.
+
+        Raises Contradiction, Refused, Unreachable: the first of them, once all the others have been read.
+        """
         news: list[News] = []
         gate = asyncio.Semaphore(_AT_ONCE)
 
@@ -302,9 +299,9 @@ class Wallet:
                     if refused.code not in ("not_found", "unknown_key", "key_replaced"):
                         raise
 
-        async with asyncio.TaskGroup() as tasks:
-            for inbox in self._readers():
-                tasks.create_task(read(inbox))
+        for fault in await asyncio.gather(*map(read, self._readers()), return_exceptions=True):
+            if fault is not None:
+                raise fault
         return sorted(news, key=lambda it: it.at)
 
     async def listen(self) -> AsyncGenerator[News, None]:
@@ -313,11 +310,9 @@ class Wallet:
 
         async def follow(inbox: Inbox) -> None:
             try:
-                while True:
-                    async with aclosing(inbox.listen()) as stream:
-                        async for news in stream:
-                            await queue.put(news)
-                    await asyncio.sleep(0.1)
+                async with aclosing(inbox.follow()) as stream:
+                    async for news in stream:
+                        await queue.put(news)
             except Exception as error:
                 await queue.put(error)
 
@@ -333,26 +328,40 @@ class Wallet:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    def contradictions(self) -> list[Evidence]:
+        """What servers said against signatures, ever, with the texts: to be shown to whoever should know."""
+        return list(self._core.kept.all("evidence", Evidence).values())
+
     async def pull(self, party: View, wait: float) -> list[News]:
         """Reads what is new for the key of one connection."""
         await self._core.resolver.check_home(party.link.home)
         await self._hand_in_again(party)
         return await self._inbox_of(party).pull(wait)
 
+    async def read_again(self, party: View) -> None:
+        """Lets the next reading of a connection's inbox begin at the beginning."""
+        await self._inbox_of(party).read_again()
+
     async def news(self, party: View) -> AsyncGenerator[News, None]:
         """What comes for the key of one connection, as it comes."""
-        while True:
-            async with aclosing(self._inbox_of(party).listen()) as stream:
-                async for it in stream:
-                    if it.cid == party.cid:
-                        yield it
-            await asyncio.sleep(0.1)
+        async with aclosing(self._inbox_of(party).follow()) as stream:
+            async for it in stream:
+                if it.cid == party.cid:
+                    yield it
 
     async def _hand_in_again(self, party: View) -> None:
-        """A whole agreement whose answer was lost: the same bytes once more."""
-        if party.phase == "proposed" and party.link.whole:
-            event = await connecting.hand_in(self._core, party.link)
+        """What was signed and never answered for: the same bytes once more."""
+        link = party.link
+        if party.phase != "proposed":
+            return
+        if link.whole:
+            event = await connecting.hand_in(self._core, link)
             await self._core.kept.keep(*self._taking.opened(party, event), ("proposals", party.cid, None))
+        elif not link.handed:
+            try:
+                party.writing.link = await connecting.hand_in_half(self._core, link)
+            except Refused as refused:
+                await self._core.kept.keep(self._taking.closed(party, f"refused: {refused.code}"))
 
     def _inbox_of(self, party: View) -> Inbox:
         if self._core.me.kid is not None:

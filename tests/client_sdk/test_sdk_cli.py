@@ -1,0 +1,90 @@
+"""`comity wallet`, as somebody types it: a customer and a business, over HTTP."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+from click.testing import CliRunner
+
+from comity.client import new_identity
+from comity_server.cli import main
+from world import World
+
+
+class Terminal:
+    """Runs commands on one wallet's file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.identity = new_identity()
+
+    async def __call__(self, *words: str, code: int = 0) -> str:
+        # In a thread with a loop of its own, so that the server of this process can answer.
+        return await asyncio.to_thread(self._run, words, code)
+
+    def _run(self, words: tuple[str, ...], code: int) -> str:
+        environment = {"COMITY_WALLET_IDENTITY": self.identity}
+        result = CliRunner().invoke(main, ["wallet", "-w", str(self.file), *words], env=environment)
+        assert result.exit_code == code, (words, result.output, result.exception)
+        if code:
+            assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+            return result.stderr
+        return result.stdout
+
+
+@pytest_asyncio.fixture
+async def host(tmp_path: Path) -> AsyncIterator[World]:
+    world = World(tmp_path, {"log_level": "error", "stop_timeout": 0.5})
+    # The commands have no other clock than the machine's.
+    (tmp_path / "clock").write_text("0")
+    await world.start()
+    yield world
+    await world.close()
+
+
+async def test_a_customer_and_a_business_in_two_terminals(host: World, tmp_path: Path) -> None:
+    mia, shop = Terminal(tmp_path / "mia"), Terminal(tmp_path / "shop")
+    (tmp_path / "terms.txt").write_text("We write for what you allowed.")
+    did = f"did:web:localhost%3A{host.port}:b:shop"
+    made = await shop("create", "--business", did, "--name", "The Blue Shop")
+    key = re.search(r"did:key:\S+", made)
+    assert key is not None
+    await host.server.add_business_key("shop", key[0])
+    await mia("create")
+    assert "already there" in await mia("create", code=1)
+    assert "no connections yet" in await mia("show")
+
+    link = (await shop("offer", host.origin, "-p", "care", "--terms", str(tmp_path / "terms.txt"))).split()[0]
+    assert "The Blue Shop" in await mia("look", link)
+    assert "has signed, too" in await mia("accept", link)
+    assert "has not signed yet" in await mia("mute", "blue", code=1)
+    proposal = (await shop("proposals")).split()[0]
+    cid = re.search(r"The id is (\S+)\.", await shop("countersign", proposal))
+    assert cid is not None
+    assert "Nobody waits" in await shop("proposals")
+    assert "1 new" in await mia("sync")
+    assert "may come for care, favour" in await mia("grant", "blue", "care", "favour")
+    assert "Delivered." in await shop("send", cid[1][:8], "care", "How are you?")
+    assert "How are you?" in await mia("messages", "blue")
+    assert "you may come to" in await shop("tokens", cid[1][:8])
+    await mia("mute", "blue", "--days", "3")
+    assert "It waits: not now." in await shop("send", cid[1][:8], "care", "Still there?")
+    await mia("unmute", "blue")
+    await mia("snooze", "blue")
+    assert "You asked" in await shop("ask", cid[1][:8], "review", "Two lines?", "--in-return", "tea")
+    assert "You said yes" in await mia("answer", "blue", "yes")
+    await mia("done", "blue")
+    assert "You thanked" in await shop("thank", cid[1][:8])
+    assert "favour  asked of you: Two lines? (thanked)" in await mia("show", "blue")
+    token = (await mia("tokens", "blue")).split()[0]
+    assert "Taken back" in await mia("withdraw", "blue", token)
+    assert "(no_grant)" in await shop("send", cid[1][:8], "care", "?", code=1)
+    told = await mia("timeline", "blue")
+    assert "you muted The Blue Shop" in told
+    assert "has ended" in await mia("revoke", "blue", "--yes")
+    assert "(connection_ended)" in await mia("grant", cid[1][:8], "care", code=1)
+    assert '"phase": "ended"' in await mia("export")
+    assert "not a link" in await mia("look", "http://nowhere", code=1)
+    assert "no connection is called" in await mia("timeline", "green", code=1)

@@ -1,0 +1,189 @@
+"""A wallet's file is there wholly or as it was before: after a kill at any byte, and with two at it."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from comity.client.wallet_file import MAGIC, WalletFile, WalletFileError, new_identity
+
+IDENTITY = new_identity()
+
+
+def made(path: Path) -> WalletFile:
+    return WalletFile.create(path, identity=IDENTITY)
+
+
+def opened(path: Path) -> WalletFile:
+    return WalletFile.open(path, identity=IDENTITY)
+
+
+def test_what_was_written_is_there_after_opening_again(tmp_path: Path) -> None:
+    file = made(tmp_path / "w")
+    file.write([("acts", "a", b"1"), ("acts", "b", b"2"), ("keys", "k", b"secret")])
+    file.write([("acts", "a", None), ("acts", "c", b"3")])
+    file.close()
+    again = opened(tmp_path / "w")
+    assert dict(again.table("acts")) == {"b": b"2", "c": b"3"}
+    assert dict(again.table("keys")) == {"k": b"secret"}
+    again.close()
+
+
+def test_nothing_of_it_is_readable_from_outside_and_only_the_owner_may_try(tmp_path: Path) -> None:
+    file = made(tmp_path / "w")
+    file.write([("keys", "very-telling-name", b"secret-value")])
+    file.compact()
+    file.close()
+    data = (tmp_path / "w").read_bytes()
+    assert b"very-telling-name" not in data
+    assert b"secret-value" not in data
+    assert stat.S_IMODE((tmp_path / "w").stat().st_mode) == 0o600
+
+
+def test_a_passphrase_opens_it_and_a_wrong_one_does_not(tmp_path: Path) -> None:
+    file = WalletFile.create(tmp_path / "w", passphrase="correct horse")
+    file.write([("keys", "k", b"v")])
+    identity = file.identity
+    file.close()
+    with pytest.raises(WalletFileError, match="wrong passphrase"):
+        WalletFile.open(tmp_path / "w", passphrase="battery staple")
+    with pytest.raises(WalletFileError, match="needs its passphrase"):
+        WalletFile.open(tmp_path / "w")
+    for secret in ({"passphrase": "correct horse"}, {"identity": identity}):
+        again = WalletFile.open(tmp_path / "w", **secret)
+        assert again.table("keys")["k"] == b"v"
+        again.close()
+
+
+def test_killed_at_any_byte_of_the_last_record_it_opens_as_it_was_before_it(tmp_path: Path) -> None:
+    file = made(tmp_path / "w")
+    file.write([("acts", "first", b"kept")])
+    before = (tmp_path / "w").stat().st_size
+    file.write([("acts", "second", b"torn"), ("acts", "third", b"torn too")])
+    file.close()
+    whole = (tmp_path / "w").read_bytes()
+    for cut in range(before, len(whole)):
+        for tail in (b"", bytes(len(whole) - cut)):
+            (tmp_path / "w").write_bytes(whole[:cut] + tail)
+            torn = opened(tmp_path / "w")
+            assert dict(torn.table("acts")) == {"first": b"kept"}, (cut, len(tail))
+            torn.write([("acts", "after", b"goes on")])
+            torn.close()
+            again = opened(tmp_path / "w")
+            assert dict(again.table("acts")) == {"first": b"kept", "after": b"goes on"}
+            again.close()
+
+
+def test_damage_before_the_last_record_is_an_error_and_not_a_loss(tmp_path: Path) -> None:
+    file = made(tmp_path / "w")
+    head = (tmp_path / "w").stat().st_size
+    sizes = [head]
+    for n in range(3):
+        file.write([("acts", str(n), b"x" * 20)])
+        sizes.append((tmp_path / "w").stat().st_size)
+    file.close()
+    whole = (tmp_path / "w").read_bytes()
+    for at in range(sizes[0], sizes[2]):
+        (tmp_path / "w").write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(WalletFileError, match="damaged"):
+            opened(tmp_path / "w")
+    one_missing, one_doubled = whole[: sizes[1]] + whole[sizes[2] :], whole + whole[sizes[2] :]
+    for frames in (one_missing, one_doubled):
+        (tmp_path / "w").write_bytes(frames)
+        with pytest.raises(WalletFileError, match="damaged"):
+            opened(tmp_path / "w")
+
+
+def test_another_identity_and_other_files_are_told_apart(tmp_path: Path) -> None:
+    made(tmp_path / "w").close()
+    with pytest.raises(WalletFileError, match="not its identity"):
+        WalletFile.open(tmp_path / "w", identity=new_identity())
+    (tmp_path / "x").write_bytes(b"something else")
+    with pytest.raises(WalletFileError, match="not a wallet"):
+        opened(tmp_path / "x")
+    (tmp_path / "y").write_bytes(MAGIC + b"\0\0\0\7abc")
+    with pytest.raises(WalletFileError, match="damaged"):
+        opened(tmp_path / "y")
+    with pytest.raises(WalletFileError, match="cannot open"):
+        opened(tmp_path / "absent")
+
+
+def test_an_existing_wallet_is_never_overwritten_and_two_cannot_write_at_once(tmp_path: Path) -> None:
+    file = made(tmp_path / "w")
+    with pytest.raises(WalletFileError, match="already there"):
+        made(tmp_path / "w")
+    with pytest.raises(WalletFileError, match="another process"):
+        opened(tmp_path / "w")
+    file.compact()
+    with pytest.raises(WalletFileError, match="another process"):
+        opened(tmp_path / "w")
+    file.close()
+    opened(tmp_path / "w").close()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["w"]
+
+
+def test_a_wallet_that_is_used_for_years_does_not_grow_without_end(tmp_path: Path) -> None:
+    file = made(tmp_path / "w")
+    file.write([("acts", str(n), b"a" * 100) for n in range(50)])
+    for n in range(400):
+        file.write([("cursor", "inbox", bytes([n % 256]) * 20_000)])
+    assert file.path.stat().st_size < 2_000_000
+    file.close()
+    again = opened(tmp_path / "w")
+    assert len(again.table("acts")) == 50
+    assert again.table("cursor")["inbox"] == bytes([399 % 256]) * 20_000
+    again.close()
+
+
+def test_a_changed_passphrase_keeps_everything(tmp_path: Path) -> None:
+    file = WalletFile.create(tmp_path / "w", passphrase="old")
+    file.write([("keys", "k", b"v")])
+    file.change_passphrase("new")
+    file.close()
+    with pytest.raises(WalletFileError, match="wrong passphrase"):
+        WalletFile.open(tmp_path / "w", passphrase="old")
+    again = WalletFile.open(tmp_path / "w", passphrase="new")
+    assert again.table("keys")["k"] == b"v"
+    again.close()
+
+
+WRITER = """
+import sys
+from comity.client.wallet_file import WalletFile
+file = WalletFile.open(sys.argv[1], identity=sys.argv[2])
+n = int(file.table("count").get("n", b"0"))
+while True:
+    n += 1
+    file.write([("count", "n", b"%d" % n), ("big", str(n % 7), bytes(40_000)), ("acts", str(n), b"act")])
+    print(n, flush=True)
+"""
+
+
+def test_killed_while_it_writes_nothing_that_was_answered_for_is_lost(tmp_path: Path) -> None:
+    """The child says a number once it is durable; 40 KB a write makes it compact, too, between the kills."""
+    made(tmp_path / "w").close()
+    said = 0
+    for n in range(12):
+        child = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path / "w"), IDENTITY], stdout=subprocess.PIPE, text=True
+        )
+        assert child.stdout is not None
+        child.stdout.readline()
+        time.sleep(0.013 * (n + 1))
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        lines = child.stdout.read().split("\n")[:-1]
+        child.stdout.close()
+        said = int(lines[-1]) if lines else said
+        file = opened(tmp_path / "w")
+        reached = int(file.table("count")["n"])
+        assert reached >= said
+        assert list(file.table("acts")) == [str(number + 1) for number in range(reached)]
+        said = reached
+        file.close()
+    assert said > 60
