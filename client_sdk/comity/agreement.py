@@ -108,7 +108,8 @@ class SignedAgreement:
 
 
 def half_sign(agreement: Agreement, accepter: Signer) -> HalfSigned:
-    """The accepter's half. Raises Refused("bad_signature") when the signer is not the accepter named."""
+    """The accepter's half. Raises Refused("bad_signature") when the signer is no party to it, Malformed when it is the
+    offerer, whose half comes second."""
     payload = b64u_encode(agreement.to_json())
     return open_half(_general(payload, [_sign(payload, accepter)]))
 

@@ -68,6 +68,7 @@ def check_token(
     status_list: SignedStatusList | None,
     acceptance: SignedEvent | None = None,
     agreement: SignedAgreement | None = None,
+    find_key: FindKey = no_other_keys,
 ) -> TokenVerdict:
     """Whether `audience` may use the token for `purpose` by `channel` at `now` (s), by what is in hand alone (GATE-18).
     Good for what is done at once (GRANT-10).
@@ -75,10 +76,11 @@ def check_token(
     `status_list` is the opened list that the token names; without it, or with one out of date, the answer is no.
     Anyone can sign a grant under a key of his own, and an acceptance and a list under another: `acceptance` (the home
     server's event about this very act) and `agreement` (which names the home server) tie the giver's key to a
-    connection, and whoever is outside the business must have both (GRANT-8). Raises Malformed and Refused as
+    connection, and whoever is outside the business must have both (GRANT-8). `find_key` knows the keys of a did:web
+    giver that came after the one in the agreement. Raises Malformed and Refused as
     `open_grant` does, and Malformed for an index outside the list.
     """
-    opened = open_jws(raw, _GRANT_TYPS, _agreed_key(agreement))
+    opened = open_jws(raw, _GRANT_TYPS, _agreed_key(agreement, find_key))
     grant = _believe_grant(opened)
 
     def no(reason: TokenReason) -> TokenVerdict:
@@ -92,7 +94,7 @@ def check_token(
         return no("not_accepted")
     if now >= grant.exp:
         return no("expired")
-    if channel not in grant.channels or not _is_for(grant, purpose):
+    if channel not in grant.channels or not any(covers(granted, purpose) for granted in grant.purposes):
         return no("no_grant")
     reference = grant.status.status_list
     if status_list is None or status_list.claims.sub != reference.uri:
@@ -109,19 +111,13 @@ def check_token(
     return TokenVerdict(True, "granted", grant)
 
 
-def _is_for(grant: Grant, purpose: str) -> bool:
-    for granted in grant.purposes:
-        if covers(granted, purpose):
-            return True
-    return False
-
-
-def _agreed_key(agreement: SignedAgreement | None) -> FindKey:
-    """A did:web giver's key is the one that the agreement names."""
+def _agreed_key(agreement: SignedAgreement | None, find_key: FindKey) -> FindKey:
+    """The key of a did:web giver: the one that the agreement names, or a later one that the caller knows."""
     if agreement is None:
-        return no_other_keys
+        return find_key
     parties = (agreement.agreement.offerer, agreement.agreement.accepter)
-    return {party.kid: PublicKey.of_multibase(party.key) for party in parties}.get
+    agreed = {party.kid: PublicKey.of_multibase(party.key) for party in parties}
+    return lambda kid: agreed.get(kid) or find_key(kid)
 
 
 def _belongs(agreement: SignedAgreement, grant: Grant, acceptance: SignedEvent | None) -> bool:

@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter, model_validator
 from comity.encoding import hash_id
 from comity.errors import Malformed, Refused
 from comity.jws import FindKey, no_other_keys, open_jws, seal
-from comity.keys import PublicKey, Signer, did_of_kid, did_web_base, is_pairwise
+from comity.keys import PublicKey, Signer, did_of_host, did_of_kid, did_web_base, is_pairwise
 from comity.words import DAY, Channels, Did, Label, Language, Model, Purposes, Seconds, Version, read_model
 
 OFFER_TYP = "comity-offer+jwt"
@@ -131,8 +131,12 @@ def open_offer(raw: str | bytes, find_key: FindKey = no_other_keys) -> SignedOff
 
 
 def read_link(link: str) -> tuple[str, str, str]:
-    """(origin, short id, hash) of a link. Raises Malformed, also when the short id is not the hash's own (OFFER-8)."""
+    """(origin, short id, hash) of a link. Raises Malformed, also when the short id is not the hash's own, or the origin
+    is none that a home server can have: https, or http on loopback, and nothing before the host (OFFER-8)."""
     found = _LINK.match(link.strip()) if len(link) < 600 else None
     if not found or not found[3].startswith(found[2]):
         raise Malformed("not a link to an offer")
-    return found[1], found[2], found[3]
+    origin = found[1]
+    if did_web_base(did_of_host(origin.partition("://")[2])) != origin:
+        raise Malformed("not a link to a home server")
+    return origin, found[2], found[3]

@@ -119,7 +119,7 @@ def open_request(
     """Who signed the request, if a signature holds and covers what it must, at `now` (s).
 
     Raises Refused: "signature_required" where there is none, "malformed" where it cannot be read, "unknown_key",
-    "bad_signature", "signature_stale" when `created` is more than a minute off (HTTP-5 to HTTP-7).
+    "bad_signature", "signature_stale" when `created` is more than a minute off or `expires` is past (HTTP-5 to HTTP-7).
     """
     found = {name: value for name, value in headers.items() if name.title() in SIGNATURE_HEADERS}
     if not any(name.title() == "Signature" for name in found):
@@ -140,7 +140,8 @@ def open_request(
     kid, created, nonce = parameters.get("keyid"), parameters.get("created"), parameters.get("nonce")
     if not isinstance(kid, str) or type(created) is not int or not isinstance(nonce, str) or not 16 <= len(nonce) <= 64:
         raise Refused("bad_signature", "keyid, created and a nonce of 16 to 64 characters are needed")
-    if abs(created - now) > WINDOW:
+    expires = parameters.get("expires", now)
+    if abs(created - now) > WINDOW or not isinstance(expires, int) or expires < now:
         raise Refused("signature_stale")
     key = key_of_kid(kid) or find_key(kid)
     if key is None:

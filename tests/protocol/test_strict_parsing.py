@@ -7,11 +7,14 @@ import json
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 import base58
 import pytest
+from http_message_signatures import HTTPMessageSigner, HTTPSignatureKeyResolver
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from joserfc import jwk, jwt
@@ -39,7 +42,7 @@ from comity.keys import (
     keys_of_document,
 )
 from comity.offer import OFFER_TYP, open_offer, read_link
-from comity.signed_request import open_request, sign_request
+from comity.signed_request import COVERED, TAG, Ed25519ByLibsodium, open_request, sign_request
 from comity.status import (
     ENTRIES,
     MOST_ENTRIES,
@@ -918,6 +921,9 @@ def test_a_link_brings_the_hash_that_the_offer_must_have() -> None:
         signed.link().partition("#")[0],
         f"https://comity.example/i/{'A' * 12}#{signed.hash}",
         signed.link().replace("comity.example", "comity.example/path"),
+        signed.link().replace("https", "http"),
+        signed.link().replace("comity.example", "mia:secret@comity.example"),
+        signed.link().replace("comity.example", "comity.example:99999"),
         "javascript:alert(1)//" + signed.link(),
         signed.link() * 20,
     ):
@@ -1073,6 +1079,41 @@ def test_a_request_is_good_for_a_minute_either_way() -> None:
         request(now=now + off)
     for off in (-61, 61, 86_400, -86_400):
         assert code_of(now=now + off) == "signature_stale"
+
+
+def test_a_request_that_names_its_own_end_is_good_until_then() -> None:
+    now = START // 1000
+
+    def ending(at: int) -> dict[str, str]:
+        message = Message("GET", URL, {})
+        HTTPMessageSigner(signature_algorithm=Ed25519ByLibsodium, key_resolver=OneKey()).sign(
+            message,
+            key_id=MIA.kid,
+            created=datetime.fromtimestamp(now, UTC),
+            expires=datetime.fromtimestamp(at, UTC),
+            nonce="n" * 22,
+            label=TAG,
+            tag=TAG,
+            covered_component_ids=COVERED,
+        )
+        return message.headers
+
+    open_request("GET", URL, ending(now + 5), b"", now, keys_of())
+    with pytest.raises(Refused) as caught:
+        open_request("GET", URL, ending(now - 1), b"", now, keys_of())
+    assert caught.value.code == "signature_stale"
+
+
+@dataclass
+class Message:
+    method: str
+    url: str
+    headers: dict[str, str]
+
+
+class OneKey(HTTPSignatureKeyResolver):
+    def resolve_private_key(self, key_id: str) -> Any:
+        return MIA.key
 
 
 def test_a_request_signed_by_nobody_known_or_under_a_wrong_name_is_refused() -> None:

@@ -252,3 +252,15 @@ def test_the_reasons_are_looked_for_in_the_order_that_is_promised(hand: Hand) ->
         "granted",
     ]  # fmt: skip
     assert set(found) == set(get_args(TokenReason))
+
+
+def test_a_business_that_took_a_new_key_still_gives_tokens_that_can_be_checked() -> None:
+    pair = connected()
+    later = public(SHOP.did, "key-2")
+    pair.rotate("first", later, START + 1)
+    act = pair.go("grant", "first", START + 2, purposes=("service",), channels=("app",), exp=END)
+    hand = Hand(act.raw, pair.agreement, accepted(pair, act), status_list({pair.indexes: 0}))
+    with pytest.raises(Refused) as caught:
+        hand.check(purpose="service", audience=MIA.did)
+    assert caught.value.code == "unknown_key"
+    assert hand.check(purpose="service", audience=MIA.did, find_key=keys_of(later)).allowed
