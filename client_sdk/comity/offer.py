@@ -21,7 +21,7 @@ SHORT = 12
 LONGEST_OFFER = 366 * DAY
 """Seconds from `iat` to `exp` at most (OFFER-6)."""
 
-_LINK = re.compile(r"(https?://[^/?#\s]{1,260})/i/([A-Za-z0-9_-]{12})#([A-Za-z0-9_-]{43})\Z")
+_LINK = re.compile(r"(https?://[A-Za-z0-9.:-]{1,260})/i/([A-Za-z0-9_-]{12})#([A-Za-z0-9_-]{43})\Z")
 
 Id = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[!-~]+$")]
 Nonce = Annotated[str, Field(min_length=16, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
