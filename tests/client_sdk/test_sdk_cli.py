@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest_asyncio
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 from comity.client import new_identity
 from comity_server.cli import main
+from comity_server.cli.wallet_open import begins, short
 from world import World
 
 
@@ -88,3 +90,66 @@ async def test_a_customer_and_a_business_in_two_terminals(host: World, tmp_path:
     assert '"phase": "ended"' in await mia("export")
     assert "not a link" in await mia("look", "http://nowhere", code=1)
     assert "no connection is called" in await mia("timeline", "green", code=1)
+
+
+async def connected(host: World, tmp_path: Path) -> tuple[Terminal, Terminal]:
+    """Mia and a shop with an open connection, each calling the other by name."""
+    mia, shop = Terminal(tmp_path / "mia"), Terminal(tmp_path / "shop")
+    (tmp_path / "terms.txt").write_text("We write for what you allowed.")
+    did = f"did:web:localhost%3A{host.port}:b:shop"
+    await shop("create", "--business", did, "--name", "The Blue Shop")
+    await host.server.add_business_key("shop", (await shop("key")).strip())
+    await mia("create")
+    link = (await shop("offer", host.origin, "-p", "care", "--terms", str(tmp_path / "terms.txt"))).split()[0]
+    await mia("accept", link, "--grant", "care", "--grant", "sales")
+    await shop("countersign", "--call", "Mia")
+    await mia("sync")
+    return mia, shop
+
+
+async def test_what_is_between_the_two_in_a_terminal(host: World, tmp_path: Path) -> None:
+    mia, shop = await connected(host, tmp_path)
+    await shop("milestone", "mia", "installed", "windows", "--when", "2023-05-02", "--lasts", "2048-05-02")
+    assert "(already_has)" in await shop("send", "mia", "sales", "New windows!", "--topic", "windows", code=1)
+    await mia("remember", "blue", "no_interest", "--topic", "shutters")
+    assert "(no_interest)" in await shop("send", "mia", "sales", "Shutters!", "--topic", "shutters", code=1)
+    await mia("forget", "blue", "no_interest", "--topic", "shutters")
+    assert "Delivered." in await shop("send", "mia", "sales", "Shutters!", "--topic", "shutters")
+    assert "would have said: no grant" in await shop("contacted", "mia", "phone", "care")
+    assert "the old key is good for nothing" in await mia("rotate", "blue")
+    assert "Delivered." in await shop("send", "mia", "care", "Still there?")
+
+
+async def test_hours_and_budgets_in_a_terminal(host: World, tmp_path: Path) -> None:
+    mia, shop = await connected(host, tmp_path)
+    now = datetime.now(UTC)
+    later, end = (f"{now + timedelta(hours=hours):%H:00}" for hours in (3, 4))
+    assert "is not told your hours" in await mia("hours", "blue", "UTC", f"mo,tu,we,th,fr,sa,su={later}-{end}")
+    assert "It waits" in await shop("send", "mia", "care", "Are you there?")
+    await mia("hours", "blue", "UTC")
+    await mia("budget", "blue", "--messages", "1/week")
+    assert "It waits" in await shop("send", "mia", "care", "And now?")
+    assert "zone" in await mia("hours", "blue", "Mars/Olympus", "mo=09:00-10:00", code=1)
+    assert "wall time" in await mia("hours", "blue", "UTC", "mo=9-10", code=1)
+    assert "write it as" in await mia("hours", "blue", "UTC", "always", code=1)
+    assert "write it as 3/week" in await mia("budget", "blue", "--messages", "many", code=1)
+
+
+async def test_a_business_turns_its_key_in_a_terminal(host: World, tmp_path: Path) -> None:
+    mia, shop = await connected(host, tmp_path)
+    following = (await shop("key", "--next")).strip()
+    assert "does not publish" in await shop("key", "--turn", code=1)
+    await host.server.add_business_key("shop", following)
+    assert "1 open connections" in await shop("key", "--turn")
+    assert (await shop("key")).strip() == following
+    assert "Delivered." in await shop("send", "mia", "care", "With a new key.")
+    assert "With a new key." in await mia("messages", "blue")
+    assert "another key in every connection" in await mia("key", code=1)
+    assert "turns its key everywhere" in await shop("rotate", "mia", code=1)
+
+
+def test_an_id_that_begins_with_a_dash_can_be_shown_and_typed() -> None:
+    assert short("--CvSJaEqHCFX4xyz") == "CvSJaEqHCFX4"
+    assert begins("--CvSJaEqHCFX4xyz", short("--CvSJaEqHCFX4xyz"))
+    assert begins("--CvSJaEqHCFX4xyz", "--CvS")
+    assert not begins("xCvSJaEqHCFX4xyz", "CvSJ")

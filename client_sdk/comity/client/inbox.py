@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -176,3 +176,28 @@ def read_agreement(item: wire.Item, link: Link) -> SignedAgreement:
     if json.loads(link.agreement)["signatures"][0] != item.agreement["signatures"][0]:
         raise Contradiction("another half than the one proposed", (text, link.agreement))
     return agreement
+
+
+async def merged(inboxes: Iterable[Inbox]) -> AsyncGenerator[News, None]:
+    """The news of several inboxes as it comes, until the caller leaves the loop. Raises what one of them raises."""
+    queue: asyncio.Queue[News | BaseException] = asyncio.Queue(maxsize=100)
+
+    async def follow(inbox: Inbox) -> None:
+        try:
+            async with aclosing(inbox.follow()) as stream:
+                async for news in stream:
+                    await queue.put(news)
+        except Exception as error:
+            await queue.put(error)
+
+    tasks = [asyncio.create_task(follow(inbox)) for inbox in inboxes]
+    try:
+        while True:
+            it = await queue.get()
+            if isinstance(it, BaseException):
+                raise it
+            yield it
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

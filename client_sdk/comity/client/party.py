@@ -17,7 +17,7 @@ from comity.client import reading
 from comity.client.bodies import BodyKey, seal_body
 from comity.client.favour import Favour, body
 from comity.client.ledger import Line
-from comity.client.told import Message
+from comity.client.told import Message, News
 from comity.client.view import View
 from comity.errors import Contradiction, Malformed
 from comity.keys import PublicKey, is_pairwise
@@ -34,11 +34,25 @@ class Party(View):
         """Waits until the other side has signed, and gives the grants that `accept` was told to. Raises NotOpen when
         it declined or let the time pass, TimeoutError."""
         await reading.until_open(self, self._core, self._postbox, timeout)
+        await self._give_what_was_wished()
+        return self
+
+    async def sync(self, wait: float = 0) -> list[News]:
+        """Reads what is new, gives the grants that `accept` was told to, sends again what was not answered, and
+        compares this wallet's state with the server's.
+
+        `wait` (s) is how long to wait for news when there is none. Raises Contradiction.
+        """
+        news = await super().sync(wait)
+        if self.phase == "open":
+            await self._give_what_was_wished()
+        return news
+
+    async def _give_what_was_wished(self) -> None:
         wishes: list[dict[str, Any]] = self._core.kept.get("wishes", self.cid, list) or []
         while wishes:
             await self.grant(**wishes.pop(0))
             await self._core.kept.keep(("wishes", self.cid, wishes or None))
-        return self
 
     # --- the door ---
 

@@ -63,7 +63,11 @@ class Resolver:
 
     async def body_key(self, did: str, signing: BodyKey) -> BodyKey:
         """Where bodies for this did:web are sealed to; `signing` is the X25519 form of the key it agreed with."""
-        bodies = (await self.pins(did)).bodies
+        pins = await self.pins(did)
+        if signing.kid.removesuffix("-x") not in pins.keys:
+            # The party took a key that this wallet has not seen published: look again.
+            pins = await self.pins(did, again=True)
+        bodies = pins.bodies
         published = [BodyKey(kid, b64u_decode(raw)) for kid, raw in bodies.items()]
         of_its_own = next((key for key in published if key.raw == signing.raw), None)
         if of_its_own is not None:

@@ -21,8 +21,9 @@ from comity.client import connecting
 from comity.client.core import Core, NotOpen
 from comity.client.export import exported
 from comity.client.home import Clock, Randomness
-from comity.client.inbox import Inbox
+from comity.client.inbox import Inbox, merged
 from comity.client.kept import Evidence, Link, Proposed
+from comity.client.next_key import NextKey
 from comity.client.opening import Opening, core_of, home_did, identity_of
 from comity.client.party import Party
 from comity.client.sending import Beside
@@ -128,6 +129,15 @@ class Wallet:
         """A business's public key as did:key, for whoever publishes its document."""
         kid = self._core.me.kid
         return None if kid is None else self._core.signer(kid).key.public.did
+
+    async def next_key(self) -> str:
+        """A business's next key as did:key, for whoever publishes its document; `turn_key` takes it."""
+        return await NextKey(self._core).make()
+
+    async def turn_key(self) -> int:
+        """Takes the next key once the document publishes it: for new offers, and in every open connection. Returns in
+        how many. Raises ComityError; may be called again."""
+        return await NextKey(self._core).turn(self.connections())
 
     # --- offering ---
 
@@ -306,27 +316,9 @@ class Wallet:
 
     async def listen(self) -> AsyncGenerator[News, None]:
         """News as it comes, for every key of this wallet, until the caller leaves the loop."""
-        queue: asyncio.Queue[News | BaseException] = asyncio.Queue(maxsize=100)
-
-        async def follow(inbox: Inbox) -> None:
-            try:
-                async with aclosing(inbox.follow()) as stream:
-                    async for news in stream:
-                        await queue.put(news)
-            except Exception as error:
-                await queue.put(error)
-
-        tasks = [asyncio.create_task(follow(inbox)) for inbox in self._readers()]
-        try:
-            while True:
-                it = await queue.get()
-                if isinstance(it, BaseException):
-                    raise it
+        async with aclosing(merged(self._readers())) as news:
+            async for it in news:
                 yield it
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     def contradictions(self) -> list[Evidence]:
         """What servers said against signatures, ever, with the texts: to be shown to whoever should know."""

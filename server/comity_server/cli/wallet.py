@@ -10,7 +10,7 @@ import click
 from comity.client import Party, Wallet, own_terms
 from comity.client.told import Message, Token
 from comity_server.cli import wallet_acts
-from comity_server.cli.wallet_open import Where, connected, day, find, opened, run, say
+from comity_server.cli.wallet_open import Where, begins, connected, day, find, opened, run, say, short
 
 
 @click.group()
@@ -118,7 +118,7 @@ async def accept(opened: Wallet, link: str, terms: str, grants: tuple[str, ...],
     wishes = [{"purposes": list(grants)}] if grants else []
     party = await opened.accept(shown, terms=int(terms) if terms.isdigit() else terms, grants=wishes)
     say(f"You signed. It is a connection when {party.name} has signed, too.")
-    say(f"Its id is {party.cid}.")
+    say(f"Its id is {short(party.cid)}.")
     if wait:
         await party.opened(timeout=wait)
         say(f"You and {party.name} are connected.")
@@ -131,7 +131,7 @@ async def proposals(opened: Wallet) -> None:
     found = await opened.proposals()
     for it in found:
         other = " with OTHER TERMS than you offered" if it.is_alternative else ""
-        say(f"{it.cid[:12]}  {it.did} accepts{other}: {it.terms.id}, until {day(it.countersign_by)}")
+        say(f"{short(it.cid)}  {it.did} accepts{other}: {it.terms.id}, until {day(it.countersign_by)}")
     if not found:
         say("Nobody waits for your signature.")
 
@@ -145,7 +145,7 @@ async def countersign(opened: Wallet, proposal: str, petname: str | None) -> Non
     party = await (await _proposal(opened, proposal)).countersign()
     if petname is not None:
         await party.call(petname)
-    say(f"You and {party.name} are connected. The id is {party.cid}.")
+    say(f"You and {party.name} are connected. The id is {short(party.cid)}.")
 
 
 @wallet.command()
@@ -160,7 +160,7 @@ async def decline(opened: Wallet, proposal: str, reason: str | None, silent: boo
 
 
 async def _proposal(opened: Wallet, name: str) -> Any:
-    found = [it for it in await opened.proposals() if it.cid.startswith(name)]
+    found = [it for it in await opened.proposals() if begins(it.cid, name)]
     if len(found) != 1:
         none = f"no proposal is called {name}" if name else "nobody waits for your signature"
         raise click.ClickException(f"several begin with {name}" if found else none)
@@ -187,12 +187,17 @@ async def call(opened: Wallet, connection: str, name: str) -> None:
 
 
 @wallet.command()
+@click.option("--next", "make_next", is_flag=True, help="The next key, made where there is none yet.")
+@click.option("--turn", is_flag=True, help="Take the next key, once it is published, in every open connection.")
 @opened
-async def key(opened: Wallet) -> None:
-    """Print a business's public key, for whoever publishes its document."""
+async def key(opened: Wallet, make_next: bool, turn: bool) -> None:
+    """Print a business's public key, for whoever publishes its document; change it with --next and then --turn."""
     if opened.public_key is None:
         raise click.ClickException("this is a person's wallet: it has another key in every connection")
-    say(opened.public_key)
+    if turn:
+        say(f"The new key is in use; {await opened.turn_key()} open connections took it.")
+    else:
+        say(await opened.next_key() if make_next else opened.public_key)
 
 
 # --- looking ---
@@ -207,7 +212,7 @@ async def show(opened: Wallet, connection: str | None) -> None:
     if connection and parties[0].phase in ("open", "proposed"):
         await parties[0].sync()
     for it in parties:
-        say(f"{it.cid[:12]}  {it.phase:9} {it.name}")
+        say(f"{short(it.cid)}  {it.phase:9} {it.name}")
     if not parties:
         say("There are no connections yet.")
     if connection and parties[0].phase in ("open", "ended"):
@@ -278,7 +283,7 @@ async def tokens(opened: Wallet, party: Party, jwt: bool) -> None:
 def _allowed(party: Party, token: Token) -> str:
     who = f"{party.name} may come to you" if token.by == "me" else f"you may come to {party.name}"
     what = f"for {', '.join(token.purposes)} by {', '.join(token.channels)}"
-    return f"{token.id[:12]}  {who} {what}, until {day(token.exp)} ({token.status})"
+    return f"{short(token.id)}  {who} {what}, until {day(token.exp)} ({token.status})"
 
 
 @wallet.command()

@@ -1,11 +1,12 @@
 """The commands of `comity wallet` that sign something in a connection."""
 
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import click
 
 from comity.client import Party, Wallet
-from comity_server.cli.wallet_open import connected, opened, say
+from comity_server.cli.wallet_open import begins, connected, opened, say, short
 
 acts = click.Group()
 """The commands, for the group `wallet` to take over."""
@@ -26,7 +27,7 @@ async def grant(
     """Allow CONNECTION to come for PURPOSES."""
     token = await party.grant(purposes, channels, days=days)
     say(f"{party.name} may come for {', '.join(purposes)} by {', '.join(channels)}.")
-    say(f"The token is {token[:12]}; `withdraw` takes it back.")
+    say(f"The token is {short(token)}; `withdraw` takes it back.")
 
 
 @acts.command()
@@ -35,7 +36,7 @@ async def grant(
 @connected
 async def withdraw(opened: Wallet, party: Party, token: str) -> None:
     """Take TOKEN back from CONNECTION."""
-    mine = [it.id for it in party.state.door(party.side).grants if it.id.startswith(token)]
+    mine = [it.id for it in party.state.door(party.side).grants if begins(it.id, token)]
     if len(mine) != 1:
         raise click.ClickException(f"no token of yours is called {token}")
     await party.withdraw(mine[0])
@@ -186,3 +187,125 @@ def _favour(party: Party, *, mine: bool, status: str) -> Any:
     if not found:
         raise click.ClickException(f"no favour of {party.name} is in that state")
     return found[-1]
+
+
+# --- what is between the two ---
+
+
+@acts.command()
+@click.argument("connection")
+@click.argument("key")
+@click.argument("text", required=False)
+@click.option("--topic", help="What it is about, as in no_interest.")
+@connected
+async def remember(opened: Wallet, party: Party, key: str, text: str | None, topic: str | None) -> None:
+    """Have CONNECTION remember a little thing: language, name, paper_receipt, no_interest …"""
+    await party.remember(key, topic=topic, text=text)
+    say(f"{party.name} knows.")
+
+
+@acts.command()
+@click.argument("connection")
+@click.argument("key")
+@click.option("--topic")
+@connected
+async def forget(opened: Wallet, party: Party, key: str, topic: str | None) -> None:
+    """Take back what CONNECTION was to remember under KEY."""
+    await party.forget(key, topic=topic)
+    say("Taken back.")
+
+
+@acts.command()
+@click.argument("connection")
+@click.argument("kind", type=click.Choice(["bought", "installed", "serviced", "complained", "put_right"]))
+@click.argument("topic")
+@click.option("--when", type=click.DateTime(["%Y-%m-%d"]), help="The day it happened; today where none is given.")
+@click.option("--lasts", type=click.DateTime(["%Y-%m-%d"]), help="Until when nobody needs another one.")
+@click.option("--text", help="More about it, for the two of you.")
+@connected
+async def milestone(
+    opened: Wallet,
+    party: Party,
+    kind: Literal["bought", "installed", "serviced", "complained", "put_right"],
+    topic: str,
+    when: datetime | None,
+    lasts: datetime | None,
+    text: str | None,
+) -> None:
+    """Note what happened with CONNECTION: nobody is sold what she already has."""
+    await party.milestone(kind, topic, when=_utc(when), lasts=_utc(lasts), text=text)
+    say("Noted, for both of you.")
+
+
+@acts.command()
+@click.argument("connection")
+@click.argument("channel", type=click.Choice(["email", "phone", "post", "sms", "visit"]))
+@click.argument("purpose")
+@click.option("--topic")
+@connected
+async def contacted(opened: Wallet, party: Party, channel: str, purpose: str, topic: str | None) -> None:
+    """Say that you reached CONNECTION outside, by CHANNEL; it counts against the same budgets."""
+    verdict = await party.contacted(channel, purpose, topic)
+    say(f"Recorded. The gate would have said: {verdict.replace('_', ' ')}.")
+
+
+# --- what stays between you and the server ---
+
+
+@acts.command()
+@click.argument("connection")
+@click.argument("zone")
+@click.argument("windows", nargs=-1, metavar="[DAYS=HH:MM-HH:MM]...")
+@click.option("--show-end", is_flag=True, help="Let the other side see when you can be reached again.")
+@connected
+async def hours(opened: Wallet, party: Party, zone: str, windows: tuple[str, ...], show_end: bool) -> None:
+    """Say when CONNECTION may come, by the clock of ZONE: `mo,tu,we=09:00-17:30 sa=22:00-04:00`; none: at any time.
+
+    CONNECTION is told no more than "not now".
+    """
+    shown: Literal["end", "not_now"] = "end" if show_end else "not_now"
+    await party.hours(zone, [_window(it) for it in windows], shown=shown)
+    say(f"{party.name} may come {'then' if windows else 'at any time'}, and is not told your hours.")
+
+
+@acts.command()
+@click.argument("connection")
+@click.option("--messages", metavar="N/PERIOD", help="Messages, as in 3/week (day, week, month).")
+@click.option("--asks", metavar="N/PERIOD", help="Favours asked.")
+@connected
+async def budget(opened: Wallet, party: Party, messages: str | None, asks: str | None) -> None:
+    """Say how often CONNECTION may come; nothing named means no limit of yours."""
+    await party.budget(messages=_per(messages), asks=_per(asks))
+    say(f"Set. {party.name} is told no more than “not now”.")
+
+
+@acts.command()
+@click.argument("connection")
+@connected
+async def rotate(opened: Wallet, party: Party) -> None:
+    """Take a new key for your side of CONNECTION; what you granted is signed anew. (A business: `key --turn`.)"""
+    if opened.did is not None:
+        raise click.ClickException("a business turns its key everywhere at once: `comity wallet key --next`, `--turn`")
+    await party.rotate()
+    say("Done: the old key is good for nothing any more.")
+
+
+def _utc(day: datetime | None) -> datetime | None:
+    return None if day is None else day.replace(tzinfo=UTC)
+
+
+def _window(text: str) -> tuple[list[str], str, str]:
+    days, mark, times = text.partition("=")
+    start, dash, end = times.partition("-")
+    if not mark or not dash:
+        raise click.ClickException(f"{text} is not a window: write it as mo,tu=09:00-17:30")
+    return days.split(","), start, end
+
+
+def _per(text: str | None) -> tuple[int, str] | None:
+    number, mark, period = (text or "").partition("/")
+    if text is None:
+        return None
+    if not mark or not number.isascii() or not number.isdigit():
+        raise click.ClickException(f"{text} is not a budget: write it as 3/week")
+    return int(number), period

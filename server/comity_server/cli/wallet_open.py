@@ -40,7 +40,9 @@ def run(work: Callable[[], Awaitable[None]]) -> None:
     try:
         asyncio.run(_plainly(work))
     except Refused as refused:
-        raise click.ClickException(f"{refused.detail or refused.title.rstrip('.')} ({refused.code})") from None
+        where = "; ".join(f"{pointer.strip('/')}: {what}" for pointer, what in refused.errors)
+        told = where or refused.detail or refused.title.rstrip(".")
+        raise click.ClickException(f"{told} ({refused.code})") from None
     except ComityError as error:
         raise click.ClickException(str(error)) from None
     except TimeoutError:
@@ -85,10 +87,20 @@ def connected(work: Work) -> Callable[..., None]:
     return opened(with_party)
 
 
+def short(id_: str) -> str:
+    """An id as it is shown and typed: its beginning, but never with a dash in front, which would be an option."""
+    return id_.lstrip("-")[:12]
+
+
+def begins(id_: str, typed: str) -> bool:
+    """Whether what was typed names this id."""
+    return id_.startswith(typed) or id_.lstrip("-").startswith(typed)
+
+
 def find(opened: Wallet, name: str) -> Party:
     """The connection of that id or name; of several, the one that still stands."""
     parties = opened.connections()
-    found = [it for it in parties if it.cid.startswith(name)]
+    found = [it for it in parties if begins(it.cid, name)]
     found = found or [it for it in parties if name.casefold() in it.name.casefold()]
     open_ones = [it for it in found if it.phase in ("open", "proposed")] if len(found) > 1 else found
     if len(open_ones) != 1:
