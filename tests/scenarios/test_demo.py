@@ -70,6 +70,7 @@ def test_the_story_holds_and_is_told_for_a_reader(told: tuple[str, Path]) -> Non
     assert "\x1b[" not in story  # plain where it is not a terminal
     assert story.rstrip().endswith("did not.")
     assert story.count("✓") >= 40
+    assert ":b:clearview" in story  # names as they are, no emoji made of them
 
 
 def test_every_act_of_the_story_is_verified_by_pyjwt(told: tuple[str, Path], keys: dict[str, dict[str, Any]]) -> None:

@@ -44,7 +44,7 @@ class Narrator:
     """Tells the story for a reader and keeps count of what was checked. Plain text where it is not a terminal."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._console = console or Console(highlight=False, soft_wrap=True, emoji=False)
         self.held = 0
         self.failed: list[str] = []
 

@@ -1,0 +1,116 @@
+"""A world whose server is a process of its own: its log and its store are looked into from outside."""
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+
+from comity.keys import keys_of_document
+from comity.words import SIDES
+from comity_server import admin
+from comity_server.home import STORE
+from world import Pair, World
+
+MISTAKES = ("Traceback", '"level":"error"', '"level": "error"', "_failed")
+"""What a log has in it when the server itself went wrong."""
+
+
+class ChildWorld(World):
+    """`World` with `comity serve` as a child. Only the operator's way in and HTTP lead there."""
+
+    child: subprocess.Popen[bytes]
+
+    async def start(self) -> None:
+        """Start the process, and wait until it is ready."""
+        kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("COMITY_")}
+        settings = {
+            "data": self.folder / "data",
+            "port": self.port,
+            "operator": "The Test Operator",
+            "clock_offset_file": self._offset,
+            "log_format": "json",
+            **self._settings,
+        }
+        environment = {**kept, **{f"COMITY_{name.upper()}": str(value) for name, value in settings.items()}}
+        with self.log_file.open("ab") as log:
+            self.child = subprocess.Popen(
+                [sys.executable, "-m", "comity_server", "serve"],
+                env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        if self._http is None:
+            self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auto_decompress=False)
+        until = time.monotonic() + 30
+        while not await self._is_ready():
+            assert time.monotonic() < until and self.child.poll() is None, self.log()
+            await asyncio.sleep(0.05)
+        document = (await self.send("GET", "/.well-known/did.json")).json
+        keys = keys_of_document(self.home, document)
+        self._hosted: dict[str, Any] = dict(keys)
+        # The parts of a server that the people of a world look at.
+        self.server = SimpleNamespace(  # type: ignore[assignment]
+            directory=SimpleNamespace(find_key=self._hosted.get), add_business_key=self._add
+        )
+
+    async def _is_ready(self) -> bool:
+        try:
+            return (await self.send("GET", "/readyz")).status == 200
+        except aiohttp.ClientError:
+            return False
+
+    async def _add(self, name: str, did_key: str) -> Any:
+        wanted = json.dumps({"name": name, "did_key": did_key}).encode()
+        answer = await admin.ask(self.folder / "data", "POST", wanted)
+        assert answer is not None
+        kids = json.loads(answer)["kids"]
+        return SimpleNamespace(keys=dict.fromkeys(kids))
+
+    async def stop(self) -> None:
+        """End the process as an operator would."""
+        if self.child.poll() is None:
+            self.child.send_signal(signal.SIGTERM)
+            await asyncio.to_thread(self.child.wait, 20)
+
+    @property
+    def log_file(self) -> Path:
+        """Where the server's output goes."""
+        return self.folder / "server.log"
+
+    def log(self) -> str:
+        """What the server said."""
+        return self.log_file.read_text(encoding="utf-8", errors="replace")
+
+    def rows(self) -> dict[str, int]:
+        """How many rows each table has."""
+        with closing(sqlite3.connect(f"file:{self.folder / 'data' / STORE}?mode=ro", uri=True)) as store:
+            names = [row[0] for row in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            return {name: store.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names}
+
+    async def everything(self, *pairs: Pair) -> list[Any]:
+        """What both sides of some connections are shown, and how much is stored."""
+        shown = [(await pair.seen(side)).json for pair in pairs for side in SIDES]
+        return [shown, self.rows()]
+
+
+@asynccontextmanager
+async def child_world(folder: Path, **settings: Any) -> AsyncIterator[ChildWorld]:
+    """A world with a server process, whose log must be free of mistakes at the end."""
+    world = ChildWorld(folder, settings)
+    try:
+        await world.start()
+        yield world
+    finally:
+        await world.close()
+    found = [line for line in world.log().splitlines() if any(mark in line for mark in MISTAKES)]
+    assert not found, found
+    assert world.child.returncode == 0

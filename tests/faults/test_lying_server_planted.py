@@ -1,0 +1,32 @@
+"""Would the lies be noticed if a wallet did not look? An SDK that skips a check is run against them, and fails."""
+
+from pathlib import Path
+
+import pytest
+
+from planted import copy_of_the_protocol, run_tests
+
+STATE = (
+    "client/reading.py",
+    "    if not any(_is_shown(party, state, answer) for state in party.writing.book.states()):\n",
+    "    if False:\n",
+    "test_lying_server.py::test_answers_to_a_customer_who_compares",
+    "believed|unnoticed",
+)
+DOOR = (
+    "client/ledger.py",
+    '            raise Contradiction("a message was delivered against this side\'s door")\n',
+    "            pass\n",
+    "test_lying_server_that_signs.py::test_lies_to_the_side_that_is_written_to",
+    "DID NOT RAISE",
+)
+
+
+@pytest.mark.parametrize(("module", "check", "instead", "test", "says"), [STATE, DOOR])
+def test_a_wallet_that_does_not_look_is_caught(
+    tmp_path: Path, module: str, check: str, instead: str, test: str, says: str
+) -> None:
+    copy = copy_of_the_protocol(tmp_path, {module: (check, instead)})
+    ran = run_tests(copy, f"tests/faults/{test}")
+    assert ran.returncode == 1, ran.stdout
+    assert any(word in ran.stdout for word in says.split("|")), ran.stdout
