@@ -56,7 +56,8 @@ def run_pytest(arguments: list[str]) -> int:
     The whole suite is spread over the processors. With arguments somebody is looking at a part of it, and
     one process starts sooner, and lets a debugger in.
     """
-    spread = [] if arguments else ["-n", str(min(os.cpu_count() or 1, MOST_WORKERS))]
+    # Tests that share something dear to make (a demo, a bench) name a group, and go to one worker.
+    spread = [] if arguments else ["-n", str(min(os.cpu_count() or 1, MOST_WORKERS)), "--dist", "loadgroup"]
     pytest = subprocess.Popen([sys.executable, "-m", "pytest", *spread, *arguments])
 
     def pass_on(number: int, _frame: FrameType | None) -> None:

@@ -543,6 +543,8 @@ class Step(NamedTuple):
     """A pattern of the lies that are told; all of them where there is none."""
     every: int = 1
     """After how many lies the wallet is told the truth, to see what was left behind."""
+    one_in: int = 1
+    """Of how many lies one is told: neighbours in a long page are much alike. With 1, every one of them."""
     sees: bool = True
     """Whether everything in the wallet must be as with true answers, not only what `do` returns."""
 
@@ -575,10 +577,10 @@ async def tell_all(world: LyingWorld, step: Step, tally: Tally) -> None:
             formed = true.kind in ("text/event-stream",) or route in tally.formed
             tally.formed.add(route)
             for number, (name, alter) in enumerate(alterations(true, others[:3], form=not formed)):
-                if not re.search(step.only, name):
+                if number % step.one_in or not re.search(step.only, name):
                     continue
                 lie = Lie(f"{step.name}: {route}{f' [{nth}]' if nth else ''}: {name}", route, alter, nth)
-                await tell(world, step, lie, truth, tally, again=number % step.every == 0)
+                await tell(world, step, lie, truth, tally, again=number // step.one_in % step.every == 0)
 
 
 async def tell(world: LyingWorld, step: Step, lie: Lie, truth: Any, tally: Tally, again: bool = True) -> None:

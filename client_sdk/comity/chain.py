@@ -11,7 +11,7 @@ from comity.acts import MODELS, SETTINGS, SignedAct, seal_act, seal_proof
 from comity.errors import Malformed
 from comity.keys import Signer
 from comity.state import Connection
-from comity.words import Side, other
+from comity.words import Side, faults, other
 
 
 def next_act(connection: Connection, side: Side, kind: str, iat: int, signer: Signer, /, **fields: Any) -> SignedAct:
@@ -49,9 +49,5 @@ def compose(kind: str, signer: Signer, /, **members: Any) -> SignedAct:
     try:
         payload = model.model_validate({"act": kind, **members})
     except ValidationError as fault:
-        errors = tuple(
-            ("/" + "/".join(map(str, error["loc"])), error["msg"])
-            for error in fault.errors(include_url=False, include_context=False, include_input=False)[:32]
-        )
-        raise Malformed("the members are not those of this act", errors=errors) from None
+        raise Malformed("the members are not those of this act", errors=faults(fault)) from None
     return seal_act(payload, signer)  # type: ignore[arg-type]

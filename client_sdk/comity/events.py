@@ -76,6 +76,12 @@ class Accepted(_Event):
         """When it took effect (ms)."""
         return self.accepted_at
 
+    @property
+    def brings_the_act(self) -> bool:
+        """Whether the act comes to the other side with its acceptance: a message that waits or was dropped does not
+        (EVENT-4)."""
+        return self.outcome in (None, "delivered")
+
 
 class Delivered(_Event):
     """A held message was released into the other side's inbox; no other end awaits it (EVENT-5)."""

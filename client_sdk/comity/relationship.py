@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from comity import favours
+from comity.acts import Answer, Done
 from comity.events import Accepted, Opened
 from comity.fold import Record
 from comity.state import Connection
@@ -66,10 +67,11 @@ def promises(connection: Connection, records: Iterable[Record], now: int) -> dic
     for event, act in records:
         if not isinstance(event, Accepted) or act is None:
             continue
-        if event.kind == "answer" and act.payload.answer == "yes":  # type: ignore[union-attr]
-            promised[act.payload.ask] = event.side  # type: ignore[union-attr]
-        elif event.kind == "done":
-            done.add(act.payload.ask)  # type: ignore[union-attr]
+        payload = act.payload
+        if isinstance(payload, Answer) and payload.answer == "yes":
+            promised[payload.ask] = event.side
+        elif isinstance(payload, Done):
+            done.add(payload.ask)
     still_open = {
         door.ask.id
         for door in (connection.first, connection.second)

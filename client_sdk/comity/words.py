@@ -126,12 +126,20 @@ def read_model(adapter: TypeAdapter[M], data: bytes, limit: int = 64 * 1024) -> 
         model: M = adapter.validator.validate_json(data)
         return model
     except ValidationError as fault:
-        errors = tuple(
-            (
-                "/" + "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in error["loc"]),
-                # This one message would repeat what was sent.
-                "not a kind known here" if error["type"] == "union_tag_invalid" else error["msg"],
-            )
-            for error in fault.errors(include_url=False, include_context=False, include_input=False)[:32]
+        # Where the kind decides the members, pydantic puts the kind in front of the path; the text has no such level.
+        schema = adapter.core_schema
+        kind = schema["schema"]["type"] if schema["type"] == "definitions" else schema["type"]
+        levels = 1 if kind == "tagged-union" else 0
+        raise Malformed("the members are not those of this text", errors=faults(fault, levels)) from None
+
+
+def faults(error: ValidationError, levels: int = 0) -> tuple[tuple[str, str], ...]:
+    """(JSON pointer, what is wrong) of up to 32 faults of a model; `levels` of each path are left out in front."""
+    return tuple(
+        (
+            "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in it["loc"][levels:]),
+            # This one message would repeat what was sent.
+            "not a kind known here" if it["type"] == "union_tag_invalid" else it["msg"],
         )
-        raise Malformed("the members are not those of this text", errors=errors) from None
+        for it in error.errors(include_url=False, include_context=False, include_input=False)[:32]
+    )

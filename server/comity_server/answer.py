@@ -6,6 +6,7 @@ import msgspec
 
 from comity.encoding import b64u_decode
 from comity.errors import Refused
+from comity.events import Accepted
 from comity.state import Connection, decode_state, public
 from comity.words import Side
 from comity_server.clock import Clock
@@ -82,14 +83,6 @@ class Answers:
         return state, side
 
 
-class _Outcome(msgspec.Struct):
-    outcome: str | None = None
-
-
-_OUTCOME = msgspec.json.Decoder(_Outcome)
-
-
 def was_shown(event: str) -> bool:
     """Whether an acceptance of ours let the other side have the act at once."""
-    payload = event.split(".")[1]
-    return _OUTCOME.decode(b64u_decode(payload)).outcome in (None, "delivered")
+    return Accepted.model_validate_json(b64u_decode(event.split(".")[1])).brings_the_act

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from comity.keys import did_of_host
+from comity.errors import Malformed
+from comity.keys import did_of_host, did_web_base
 
 PREFIX = "COMITY_"
 NOT_OURS = frozenset({"COMITY_PASSPHRASE", "COMITY_WALLET_IDENTITY"})
@@ -73,7 +74,15 @@ class Config(BaseSettings):
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or parts.query:
             raise ValueError("must be http(s)://host[:port] without a path")
-        return value.rstrip("/")
+        origin = value.rstrip("/")
+        try:
+            named = did_web_base(home_did(origin))
+        except Malformed:
+            raise ValueError("its host is none that a did:web can name") from None
+        if named != origin:
+            # Links and documents are looked for where the DID says; elsewhere nobody would find them (KEY-5).
+            raise ValueError(f"must be {named}: https, and http on loopback only")
+        return origin
 
     def origin(self, port: int) -> str:
         """The public URL when listening on `port`."""

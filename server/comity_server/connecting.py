@@ -92,7 +92,7 @@ class Connecting:
         """Take an accepter's half in, and tell the offerer; the same half again changes nothing."""
         agreement = half.agreement
         known = await self._proposal(group, half.cid)
-        if known is not None and known.phase == "waiting" and known.offer == short:
+        if known is not None and _seems_to_wait(known) and known.offer == short:
             return
         signed = await self._open_offer(group, short)
         if known is not None:
@@ -180,15 +180,16 @@ class Connecting:
         proposal = await self._proposal(group, cid)
         if proposal is None or did not in (proposal.first_did, proposal.second_did):
             raise Refused("not_found")
-        if proposal.phase in ("declined", "taken_back") and proposal.ended_by == did:
+        if proposal.phase != "waiting" and proposal.ended_by == did:
             return
-        if proposal.phase != "waiting" or proposal.countersign_by <= group.now:
-            raise Refused("not_found")
         first = did == proposal.first_did
-        phase = "declined" if first else "taken_back"
+        waits = proposal.phase == "waiting" if first else _seems_to_wait(proposal)
+        if not waits or proposal.countersign_by <= group.now:
+            raise Refused("not_found")
+        phase = ("silenced" if silent else "declined") if first else "taken_back"
         told = None if silent else reason
         group.batch.end_proposal.append({"cid": cid, "phase": phase, "ended_by": did, "reason": told})
-        if not silent:
+        if not silent and proposal.phase == "waiting":
             group.tell_stream(proposal.second_did if first else proposal.first_did, "declined", cid)
 
     # --- status indexes ---------------------------------------------------------------------------------------------
@@ -219,6 +220,11 @@ class Connecting:
         group.batch.put_business += batch.put_business
         group.batch.put_business_key += batch.put_business_key
         return business
+
+
+def _seems_to_wait(proposal: Proposal) -> bool:
+    """Whether the half waits as far as its accepter may know: a silent "no" looks like silence (AGR-10)."""
+    return proposal.phase in ("waiting", "silenced")
 
 
 def is_open(offer: Offer | None, now: int) -> bool:

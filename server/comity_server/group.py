@@ -145,7 +145,7 @@ class Group:
         if event.chain == "settings":
             return
         # A message that waits or was dropped is not shown; its acceptance is, or the chain would have a gap.
-        shown = event.outcome in (None, "delivered")
+        shown = event.brings_the_act
         self.tell(after.door(other(event.side)), "act" if shown else "event", event.cid, event.act, shown=shown)
 
     def _released(self, before: Connection) -> Connection:

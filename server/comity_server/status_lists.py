@@ -24,6 +24,9 @@ FRESH_FOR = 2.0
 FULL_AT = ENTRIES // 2
 """Given entries after which the next list is begun: in a fuller one a random free index takes long to find."""
 
+MOST_STALE = 1000
+"""Times at which nothing changes any more that may be remembered, beside two for each entry."""
+
 
 class StatusList:
     """One list: its given entries, their values as of the last look, and its last signed token."""
@@ -76,6 +79,10 @@ class StatusList:
             self._values[idx] = value
             if until != FOR_EVER:
                 heapq.heappush(self._changes, (until, idx))
+        if len(self._changes) > 2 * len(self._entries) + MOST_STALE:
+            # A mute that comes and goes leaves its old end behind each time: one time for each entry is enough.
+            ends = ((value_of(entry, now)[1], idx) for idx, entry in self._entries.items())
+            self._changes = sorted(it for it in ends if it[0] != FOR_EVER)
         return changed
 
 

@@ -187,3 +187,63 @@ def test_killed_while_it_writes_nothing_that_was_answered_for_is_lost(tmp_path: 
         said = reached
         file.close()
     assert said > 60
+
+
+def test_what_is_durable_is_not_refused_because_the_file_cannot_be_rewritten(tmp_path: Path) -> None:
+    file = made(tmp_path / "w")
+    (tmp_path / ".w.compacting").mkdir()
+    for round_ in range(40):
+        file.write([("acts", "same", bytes([round_]) * 65_536)])
+    with pytest.raises(WalletFileError, match="cannot rewrite"):
+        file.compact()
+    with pytest.raises(WalletFileError, match="cannot rewrite"):
+        file.change_passphrase("another")
+    (tmp_path / ".w.compacting").rmdir()
+    file.write([("acts", "last", b"1")])
+    file.compact()
+    assert (tmp_path / "w").stat().st_size < 100_000
+    file.close()
+    again = opened(tmp_path / "w")
+    assert dict(again.table("acts")) == {"same": bytes([39]) * 65_536, "last": b"1"}
+    again.close()
+
+
+def test_after_a_rewrite_that_may_not_last_nothing_more_is_answered_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = made(tmp_path / "w")
+    file.write([("acts", "a", b"1")])
+    fsync = os.fsync
+
+    def failing(fd: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(5, "Input/output error")
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(WalletFileError, match="Input/output"):
+        file.compact()
+    monkeypatch.undo()
+    # The name leads to the new file by now: a write into the old one would be lost.
+    with pytest.raises(WalletFileError, match="closed"):
+        file.write([("acts", "b", b"2")])
+    with pytest.raises(WalletFileError, match="open in another process"):
+        opened(tmp_path / "w")
+    file.close()
+    again = opened(tmp_path / "w")
+    assert dict(again.table("acts")) == {"a": b"1"}
+    again.close()
+
+
+def test_a_link_to_a_wallet_stays_a_link(tmp_path: Path) -> None:
+    made(tmp_path / "w").close()
+    (tmp_path / "link").symlink_to("w")
+    file = opened(tmp_path / "link")
+    file.write([("acts", "a", b"1")])
+    file.compact()
+    file.write([("acts", "b", b"2")])
+    file.close()
+    assert (tmp_path / "link").is_symlink()
+    again = opened(tmp_path / "w")
+    assert set(again.table("acts")) == {"a", "b"}
+    again.close()

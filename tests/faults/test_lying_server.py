@@ -255,7 +255,7 @@ async def test_answers_to_a_customer_who_reads(tmp_path: Path) -> None:
     async with lying_world(tmp_path) as world:
         cid, _, mia = await a_story(world)
         await tell_all(
-            world, Step("read", mia, lambda it: _synced(it, cid), ("GET /v1/inbox",), most=1, every=4), tally
+            world, Step("read", mia, lambda it: _synced(it, cid), ("GET /v1/inbox",), most=1, every=4, one_in=3), tally
         )
     judge(tally)
 
@@ -277,7 +277,9 @@ async def test_answers_to_a_customer_who_compares(tmp_path: Path) -> None:
         earlier = tuple(world.proxy.seen)
         routes = ("GET /v1/connections/{cid}",)
         await tell_all(
-            world, Step("compare", world.snapshot("mia"), lambda it: _synced(it, cid), routes, earlier, every=4), tally
+            world,
+            Step("compare", world.snapshot("mia"), lambda it: _synced(it, cid), routes, earlier, every=4, one_in=2),
+            tally,
         )
     judge(tally)
 
@@ -288,7 +290,15 @@ async def test_answers_to_a_business_that_reads(tmp_path: Path) -> None:
         _, shop, _ = await a_story(world)
         await tell_all(
             world,
-            Step("read", shop, _all_synced, ("GET /v1/inbox",), only="missing|another|/act: |whole", most=1, every=8),
+            Step(
+                "read",
+                shop,
+                _all_synced,
+                ("GET /v1/inbox",),
+                only="missing|another|/act: |whole",
+                most=1,
+                every=8,
+            ),
             tally,
         )
     judge(tally)
@@ -300,7 +310,9 @@ async def test_answers_to_a_customer_who_listens(tmp_path: Path) -> None:
         cid, _, mia = await a_story(world)
         routes, some = ("GET /v1/inbox (stream)",), r"^(?!item \d+:)|^item [0-2]:"
         await tell_all(
-            world, Step("listen", mia, lambda it: _listened(it, cid), routes, only=some, most=1, every=4), tally
+            world,
+            Step("listen", mia, lambda it: _listened(it, cid), routes, only=some, most=1, every=4, one_in=3),
+            tally,
         )
     judge(tally)
 

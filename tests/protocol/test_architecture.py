@@ -36,7 +36,7 @@ ALSO: dict[str, set[str]] = {
     "wire": {"pydantic"},
     "words": {"pydantic"},
     # The edge of the protocol: it reads the time zone database, and says so.
-    "zones": {"importlib.metadata", "zoneinfo"},
+    "zones": {"importlib.metadata", "importlib.resources", "zoneinfo"},
 }
 
 

@@ -1,7 +1,9 @@
 """Weekly windows on the clocks of the world, against an oracle that steps through the minutes."""
 
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from pathlib import Path
+from zoneinfo import ZoneInfo, reset_tzpath
 
 import pytest
 from hypothesis import example, given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from comity.hours import WEEKDAYS, Window, check_windows, is_open, next_change, spans
+from comity.zones import InstalledZones
 from parties import MINUTE, instant
 
 # Where the clock does something of note, and when: half hours, two hours, midnight, a day that never was, a
@@ -145,3 +148,22 @@ def test_the_oracle_itself_knows_midnight() -> None:
     assert [oracle(late, ZoneInfo("America/New_York"), friday + hours * 60 * MINUTE) for hours in range(-1, 5)] == [
         False, True, True, True, True, False,
     ]  # fmt: skip
+
+
+def test_the_rules_are_those_of_the_release_that_verdicts_name(tmp_path: Path) -> None:
+    (tmp_path / "Europe").mkdir()
+    tokyo = files("tzdata.zoneinfo").joinpath("Asia", "Tokyo").read_bytes()
+    (tmp_path / "Europe" / "Malta").write_bytes(tokyo)
+    try:
+        # A system whose database says something else.
+        reset_tzpath([tmp_path])
+        zone = InstalledZones().zone("Europe/Malta")
+    finally:
+        reset_tzpath()
+    assert zone is not None
+    assert datetime(2024, 1, 1, tzinfo=zone).utcoffset() == timedelta(hours=1)
+
+
+@pytest.mark.parametrize("name", ["Europe/Nowhere", "Europe", "zone.tab", "tzdata.zi", "", "/", "../zones"])
+def test_what_is_no_zone_is_unknown(name: str) -> None:
+    assert InstalledZones().zone(name) is None

@@ -1185,6 +1185,28 @@ def test_a_long_detail_is_cut_and_still_understood() -> None:
     assert wire.decode_problem(wire.encode_problem(sent)).code == "malformed"
 
 
+def test_a_fault_is_told_by_a_pointer_into_what_was_sent() -> None:
+    message = parts("act")[1]
+    hours = {
+        **message,
+        "act": "hours",
+        "aud": HOME.did,
+        "zone": "Europe/Berlin",
+        "shown": "end",
+        "windows": [{"days": 1}],
+    }
+    for payload, typ, pointer in (
+        ({**message, "exp": "soon"}, ACT_TYP, "/exp"),
+        ({**message, "more": 1}, ACT_TYP, "/more"),
+        (hours, SETTING_TYP, "/windows/0/days"),
+        ({**message, "act": "grant"}, GRANT_TYP, "/purposes"),
+        ({**message, "act": 7}, ACT_TYP, ""),
+    ):
+        with pytest.raises(Malformed) as caught:
+            open_act(forge(payload, typ, MIA), find)
+        assert pointer in [found for found, _ in caught.value.errors]
+
+
 def test_what_was_sent_is_never_told_back() -> None:
     secret = "hunter2-hunter2"
     for payload in ({"act": secret}, {**parts("act")[1], "purpose": secret.upper()}, {secret: 1}):

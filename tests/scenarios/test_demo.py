@@ -16,6 +16,8 @@ import pytest
 from joserfc import jws
 from joserfc.jwk import OKPKey
 
+pytestmark = pytest.mark.xdist_group("demo")
+
 
 def b64u(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -196,12 +196,20 @@ class Machine(RuleBasedStateMachine):
         id_, answer = self.asks[which][1 - me], dice.choice(("yes", "yes", "no", "not_now"))
         _, told = self._go(which, me, "answer", ask=id_, answer=answer)
         assert told == self.models[which].answer(me, id_, answer, self.world.now())
+        if not told and answer == "yes" and dice.random() < 0.5:
+            self.do(which, me, dice)
+        elif not told and answer == "no" and dice.random() < 0.5:
+            # Too soon after a no, though late enough after "not now".
+            self.world.later(8 * 24 * HOUR)
+            self.ask(which, 1 - me, dice)
 
     def do(self, which: int, me: int, dice: Random) -> None:
         me = self._who(which, me, dice, "promised")
         id_ = self.asks[which][1 - me]
         _, told = self._go(which, me, "done", ask=id_)
         assert told == self.models[which].do(me, id_, self.world.now())
+        if not told and dice.random() < 0.7:
+            self.thank(which, 1 - me, dice)
 
     def thank(self, which: int, me: int, dice: Random) -> None:
         me = 1 - self._who(which, 1 - me, dice, "done")
@@ -304,7 +312,7 @@ def test_the_server_does_what_the_model_says() -> None:
 MUST_HAPPEN = (
     *("message delivered", "message held", "message dropped", "message not_now", "message no_grant", "restart"),
     *("ask ", "ask ask_open", "ask cooling_down", "ask after_exempt_notice", "ask no_grant", "ask not_now"),
-    *("answer ", "answer no_such_ask", "done ", "thank ", "withdraw ", "withdraw no_such_grant", "mute ", "mute_end "),
+    *("answer ", "answer no_such_ask", "done ", "thank ", "withdraw ", "mute ", "mute_end "),
     *("unmute ", "unmute no_such_mute", "revoke ", "revoke connection_ended", "message connection_ended"),
 )
 

@@ -21,7 +21,7 @@ CEILINGS = {"start": 12.0}
 MOST_MEMORY = 120.0
 """MB."""
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("bench")]
 
 
 @pytest.fixture(scope="module")

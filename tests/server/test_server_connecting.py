@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from comity.agreement import countersign
+from comity.agreement import HalfSigned, countersign
 from comity.encoding import b64u_encode, dump_json
+from comity.keys import Signer, SigningKey
 from comity.wire import AGREEMENTS, JSON, OFFERS
 from world import DAY, Reply, World
 
@@ -151,8 +152,6 @@ async def test_an_agreement_without_exactly_both_signatures_is_none(world: World
 
 
 async def test_nobody_connects_for_a_business_under_a_key_that_it_does_not_publish(world: World) -> None:
-    from comity.keys import Signer, SigningKey
-
     shop, mia = await world.business("shop"), world.person()
     forged = Signer(shop.kid, SigningKey(b"f" * 32))
     assert (await world.publish(world.offer(forged))).code == "bad_signature"
@@ -174,3 +173,52 @@ async def test_a_person_may_offer_at_a_business_s_door(world: World) -> None:
     await world.publish(offer)
     page = (await world.read(shop, "/v1/inbox")).json
     assert [(item["kind"], item["offer"]) for item in page["items"]] == [("offer", offer.raw)]
+
+
+async def test_a_silent_no_looks_like_silence_until_the_time_is_over(world: World) -> None:
+    shop, mia, jonas = await world.business("shop"), world.person(), world.person()
+    offer = world.offer(shop, use="many")
+    await world.publish(offer)
+    waiting, silenced = world.half(offer, shop, jonas), world.half(offer, shop, mia)
+    for half in (waiting, silenced):
+        assert (await world.propose(offer, half)).status == 202
+    path = f"{AGREEMENTS}/{silenced.cid}"
+    assert (await world.read(shop, path, "DELETE", b'{"silent":true}', JSON)).status == 204
+    # The business has said no, and saying it again changes nothing.
+    assert (await world.countersign(countersign(silenced, shop))).code == "not_found"
+    assert (await world.read(shop, path, "DELETE", b'{"silent":true}', JSON)).status == 204
+
+    async def told(half: HalfSigned, accepter: Signer) -> list[object]:
+        again = await world.propose(offer, half)
+        other = await world.propose(offer, world.half(offer, shop, accepter))
+        news = (await world.read(accepter, "/v1/inbox")).json["items"]
+        return [again.status, other.code, news]
+
+    assert await told(silenced, mia) == await told(waiting, jonas) == [202, "agreement_conflict", []]
+    for accepter, half in ((mia, silenced), (jonas, waiting)):
+        assert (await world.read(accepter, f"{AGREEMENTS}/{half.cid}", "DELETE")).status == 204
+        assert (await world.propose(offer, half)).code == "not_found"
+        assert (await world.propose(offer, world.half(offer, shop, accepter))).status == 202
+
+
+async def test_after_its_time_a_half_that_was_declined_in_silence_is_like_any_other(world: World) -> None:
+    shop, mia = await world.business("shop"), world.person()
+    offer = world.offer(shop, use="many")
+    await world.publish(offer)
+    half = world.half(offer, shop, mia, countersign_by=world.now() // 1000 + 60)
+    await world.propose(offer, half)
+    await world.read(shop, f"{AGREEMENTS}/{half.cid}", "DELETE", b'{"silent":true}', JSON)
+    world.later(61_000)
+    assert (await world.read(mia, f"{AGREEMENTS}/{half.cid}", "DELETE")).code == "not_found"
+    assert (await world.propose(offer, world.half(offer, shop, mia))).status == 202
+
+
+async def test_a_reason_comes_as_json_or_not_at_all(world: World) -> None:
+    shop, mia = await world.business("shop"), world.person()
+    offer = world.offer(shop)
+    await world.publish(offer)
+    half = world.half(offer, shop, mia)
+    await world.propose(offer, half)
+    path = f"{AGREEMENTS}/{half.cid}"
+    assert (await world.read(shop, path, "DELETE", b"{}", "text/plain")).code == "unsupported_media_type"
+    assert (await world.countersign(countersign(half, shop))).status == 200

@@ -20,12 +20,12 @@ from click.testing import CliRunner, Result
 
 from comity.chain import next_rotation
 from comity.encoding import dump_json
-from comity.keys import Signer, SigningKey, keys_of_document
+from comity.keys import Signer, SigningKey, did_web_base, keys_of_document
 from comity.wire import ACTS, JWT
 from comity_server import clock as clocks
 from comity_server.app import serving
 from comity_server.cli import main
-from comity_server.config import ConfigError, load
+from comity_server.config import ConfigError, home_did, load
 from comity_server.home import AnotherHome, FolderInUse
 from comity_server.store import migrations
 from comity_server.store.migrations.run import downgrade, scripts, upgrade
@@ -193,6 +193,20 @@ def test_a_misspelt_setting_stops_the_start(tmp_path: Path) -> None:
         load({"port": 70000}, {})
     with pytest.raises(ConfigError, match="COMITY_BASE_URL"):
         load({"base_url": "localhost"}, {})
+
+
+@pytest.mark.parametrize(
+    "url", ["http://comity.example", "https://localhost:8470", "https://a@b.example", "https://[::1]"]
+)
+def test_a_public_url_that_no_wallet_would_look_at_stops_the_start(url: str) -> None:
+    with pytest.raises(ConfigError, match="COMITY_BASE_URL"):
+        load({"base_url": url}, {})
+
+
+@pytest.mark.parametrize("url", ["https://comity.example", "https://comity.example:8443/", "http://127.0.0.1:8470"])
+def test_a_public_url_is_where_the_server_s_name_leads(url: str) -> None:
+    config = load({"base_url": url}, {})
+    assert did_web_base(home_did(config.origin(1))) == url.rstrip("/")
 
 
 async def test_two_servers_never_share_a_folder_and_a_folder_keeps_its_name(world: World, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Status lists: what a mail house sees of a customer's consent."""
 
-from comity.status import open_status_list
+from comity.status import GrantStatus, open_status_list, value_at
 from comity.wire import ACTS
+from comity_server.status_lists import MOST_STALE, StatusList
+from comity_server.store.rows import Entry
 from world import DAY, HOUR, World
 
 
@@ -102,3 +104,17 @@ async def test_a_list_may_be_kept_for_a_while_and_asked_for_again_cheaply(world:
     for path in ("/status/2", "/status/0", "/status/01", "/status/x", "/status/-1"):
         assert (await world.send("GET", path)).code == "not_found"
     assert (await world.send("GET", ACTS)).code == "method_not_allowed"
+
+
+async def test_a_list_forgets_the_ends_of_mutes_that_were_taken_back(world: World) -> None:
+    listed = StatusList(f"{world.origin}/status/1", ())
+    now, far = world.now(), world.now() + 365 * DAY
+    for end in range(3 * MOST_STALE):
+        listed.put(Entry(7, 0, now + DAY + end, far))
+        listed.token(now, world.server.home)
+    assert len(listed._changes) <= MOST_STALE + 10
+    listed.put(Entry(7, 0, now + DAY, far))
+    for at, status in ((now, GrantStatus.MUTED), (now + DAY, GrantStatus.VALID), (far, GrantStatus.INVALID)):
+        raw, _ = listed.token(at, world.server.home)
+        opened = open_status_list(raw, listed.uri, world.server.directory.find_key)
+        assert value_at(opened.packed, 2, 7) == status

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from joserfc.jwk import OKPKey
 
 _ALG, _ENC = "ECDH-ES+A256KW", "A256GCM"
+_MEMBERS = frozenset({"alg", "enc", "kid", "apv", "epk"})
 _X25519_MULTICODEC = b"\xec\x01"
 MAX_TEXT = 30_000
 """Bytes of a body in clear: what still fits into an act after two layers of base64 (BODY-3)."""
@@ -70,7 +71,7 @@ def open_body(text: str, cid: str, key: SigningKey) -> dict[str, Any]:
 
 def _check_head(head: Mapping[str, Any], cid: str) -> None:
     epk = head.get("epk")
-    if head.get("alg") != _ALG or head.get("enc") != _ENC or head.get("apv") != cid:
+    if set(head) != _MEMBERS or head["alg"] != _ALG or head["enc"] != _ENC or head["apv"] != cid:
         raise Malformed("a body sealed for something else")
     if not isinstance(epk, dict) or epk.get("kty") != "OKP" or epk.get("crv") != "X25519":
         raise Malformed("a body without a sender's key")

@@ -26,7 +26,7 @@ from comity.client.shown import ShownOffer
 from comity.encoding import hash_id
 from comity.errors import Contradiction, Malformed, Refused
 from comity.jws import read_protected
-from comity.keys import PublicKey, Signer, did_of_host, is_pairwise, key_of_kid
+from comity.keys import PublicKey, Signer, did_of_host, did_of_kid, did_web_base, is_pairwise, key_of_kid
 from comity.offer import (
     SHORT,
     Offer,
@@ -38,7 +38,7 @@ from comity.offer import (
     seal_offer,
     text_hash,
 )
-from comity.words import DAY
+from comity.words import DAY, faults
 
 MOST_HEADER = 1400
 """Characters of an encoded header that are looked at."""
@@ -54,16 +54,21 @@ def own_terms(id: str, version: str, lang: str, text: str) -> OfferedTerms:
 # --- offers ---
 
 
-async def find_key(core: Core, raw: str) -> PublicKey | None:
-    """The key that a text names, before it is opened: a did:key's own, or what its did:web publishes."""
-    kid = read_protected(raw.partition(".")[0][:MOST_HEADER]).kid
-    return key_of_kid(kid) or await core.resolver.key(kid)
+async def published(core: Core, kid: str, home: str) -> PublicKey | None:
+    """The key of that name: a did:key's own, or what its did:web publishes, where `home` serves its document.
+
+    Others are not looked up: the server must not have let them in (KEY-7), and a stranger's offer must not choose where
+    this wallet, from inside somebody's network, sends requests.
+    """
+    if (key := key_of_kid(kid)) is not None:
+        return key
+    return await core.resolver.key(kid) if did_web_base(did_of_kid(kid)) == did_web_base(home) else None
 
 
-async def read_offer(core: Core, raw: str) -> SignedOffer:
-    """The offer in a text. Raises Contradiction."""
+async def read_offer(core: Core, raw: str, home: str) -> SignedOffer:
+    """The offer in a text that the server `home` shows. Raises Contradiction."""
     try:
-        key = await find_key(core, raw)
+        key = await published(core, read_protected(raw.partition(".")[0][:MOST_HEADER]).kid, home)
         return open_offer(raw, lambda kid: key)
     except Refused as fault:
         raise Contradiction(f"an offer that is none: {fault}", (raw,)) from None
@@ -76,7 +81,7 @@ async def look(core: Core, link: str) -> ShownOffer:
     if home.base != origin:
         raise Malformed("not a link to an offer: https only")
     raw = await home.offer(short)
-    signed = await read_offer(core, raw)
+    signed = await read_offer(core, raw, home.did)
     if signed.hash != offer_hash:
         raise Contradiction("the server shows another offer than the link names", (raw, link))
     if signed.offer.home != home.did:
@@ -146,8 +151,8 @@ def _valid(model: Any, members: Mapping[str, Any]) -> Any:
     try:
         return model.model_validate({name: value for name, value in members.items() if value is not None})
     except ValidationError as fault:
-        told = tuple((f"/{'/'.join(map(str, it['loc']))}", it["msg"]) for it in fault.errors(include_url=False))
-        raise Malformed(told[0][1] if told else "not valid", errors=told) from None
+        told = faults(fault)
+        raise Malformed(told[0][1], errors=told) from None
 
 
 # --- the accepter ---
@@ -165,8 +170,10 @@ def chosen_terms(offer: Offer, terms: str | int | AnyTerms | None) -> Terms:
     return offer.agreements[terms or 0].terms()
 
 
-async def sign_half(core: Core, shown_offer: ShownOffer, terms: Terms, days: float) -> Link:
-    """Signs the accepter's half and hands it in. Raises Blocked, Refused."""
+async def sign_half(
+    core: Core, shown_offer: ShownOffer, terms: Terms, days: float, wishes: Sequence[Mapping[str, Any]]
+) -> Link:
+    """Signs the accepter's half and hands it in; `wishes` are kept with it. Raises Blocked, Refused."""
     signed = shown_offer.signed
     if shown_offer.blocked:
         raise Blocked(f"{shown_offer.did} is blocked in this wallet")
@@ -197,11 +204,11 @@ async def sign_half(core: Core, shown_offer: ShownOffer, terms: Terms, days: flo
         name=signed.offer.name,
     )
     await core.resolver.home_keys(link.home)
-    await core.kept.keep(*entries, ("links", link.cid, link))
+    await core.kept.keep(*entries, ("links", link.cid, link), ("wishes", link.cid, list(wishes) or None))
     try:
         return await hand_in_half(core, link)
     except Refused:
-        await core.kept.keep(("links", link.cid, None))
+        await core.kept.keep(("links", link.cid, None), ("wishes", link.cid, None))
         raise
 
 
@@ -236,10 +243,9 @@ async def check_proposal(core: Core, raw: bytes, cid: str | None) -> tuple[Propo
     if not fits_offer(half.agreement, signed):
         raise Contradiction("a proposal that does not fit the offer", (raw.decode(), signed.raw))
     accepter = half.agreement.accepter
-    if not is_pairwise(accepter.did):
-        published = await core.resolver.key(accepter.kid)
-        if published is None or published.multibase != accepter.key:
-            raise Contradiction("a proposal under a key that its party does not publish", (raw.decode(),))
+    key = await published(core, accepter.kid, signed.offer.home)
+    if key is None or key.multibase != accepter.key:
+        raise Contradiction("a proposal under a key that its party does not publish", (raw.decode(),))
     return Proposed(half.raw.decode(), half.agreement.offer, core.clock()), half.cid
 
 

@@ -81,12 +81,16 @@ class Core:
 
     @asynccontextmanager
     async def judging(self) -> AsyncIterator[None]:
-        """Keeps what a server said against its own or somebody's signature, before it is raised: it may be needed."""
+        """Keeps what a server said against its own or somebody's signature, before it is raised: it may be needed.
+        Once, however often it is met again, and through however many of these it passes."""
         try:
             yield
         except Contradiction as found:
-            at = self.clock()
-            await self.kept.keep(("evidence", f"{at:015d}", Evidence(at, found.claim, found.evidence)))
+            known = self.kept.all("evidence", Evidence)
+            if not any((it.claim, it.texts) == (found.claim, found.evidence) for it in known.values()):
+                at = self.clock()
+                entry = Evidence(at, found.claim, found.evidence)
+                await self.kept.keep(("evidence", f"{at:015d}-{len(known)}", entry))
             raise
 
 

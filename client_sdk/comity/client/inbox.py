@@ -27,8 +27,8 @@ from comity.keys import Signer
 if TYPE_CHECKING:
     from comity.client.view import View
 
-Take = Callable[[wire.Item], Awaitable[tuple[list[News], list[Beside]]]]
-"""What the wallet makes of an item: news for people, and entries to be kept with the cursor."""
+Take = Callable[[wire.Item, Signer], Awaitable[tuple[list[News], list[Beside]]]]
+"""What the wallet makes of an item that this key read: news for people, and entries to be kept with the cursor."""
 
 _AWAY_SECONDS = 1.0
 
@@ -105,7 +105,7 @@ class Inbox:
             for item in items:
                 if item.cursor == self.cursor:
                     raise Contradiction("the same item comes again", (item.model_dump_json(),))
-                more, kept = await self._take(item)
+                more, kept = await self._take(item, self._signer())
                 news += more
                 entries += kept
             entries.append(("cursors", self._key, cursor))
@@ -127,7 +127,7 @@ async def take_line(party: View, item: wire.Item) -> tuple[list[News], list[Besi
     if item.event is None or item.agreement is not None or item.offer is not None or item.reason is not None:
         raise Contradiction("an item without its event", (item.model_dump_json(),))
     line = party.writing.book.read(item.event, item.act)
-    whole = isinstance(line.event, Accepted) and line.event.outcome in (None, "delivered")
+    whole = isinstance(line.event, Accepted) and line.event.brings_the_act
     if whole != (item.kind == "act") or (whole and line.act is None):
         raise Contradiction("an item of another kind than it says", (item.model_dump_json(),))
     try:

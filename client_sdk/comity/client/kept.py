@@ -104,7 +104,8 @@ class Kept:
 
     def all(self, table: str, kind: type[T]) -> dict[str, T]:
         """A whole table, in the order in which its keys came."""
-        return {key: msgspec.json.decode(data, type=kind) for key, data in self.file.table(table).items()}
+        # Copied at once: the writer's thread may put something in while these are decoded.
+        return {key: msgspec.json.decode(data, type=kind) for key, data in list(self.file.table(table).items())}
 
     async def keep(self, *entries: tuple[str, str, object]) -> None:
         """Returns when all of these are on disk; None removes. What waits together is written together."""

@@ -12,14 +12,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from comity import connection, gate
 from comity.acts import Rotate, SignedAct, open_act
-from comity.agreement import SignedAgreement
+from comity.agreement import CLOCK_SKEW, SignedAgreement
 from comity.errors import Contradiction, Refused
-from comity.events import Accepted, Contents, Delivered, Event, Expired, Opened, open_event
-from comity.fold import Record, fold, opening
+from comity.events import Accepted, Delivered, Event, Expired, Opened, open_event
+from comity.fold import Record, contents_of, fold, opening
 from comity.hours import ZoneRules
 from comity.jws import FindKey
 from comity.keys import PublicKey
@@ -79,7 +78,7 @@ class Ledger:
         if not isinstance(event, Opened):
             raise Contradiction("the event does not open the connection", self.opened.evidence)
         agreed = self.agreement.agreement
-        if event.at < (agreed.iat - 600) * 1000 or event.at > (agreed.countersign_by + 600) * 1000:
+        if event.at < (agreed.iat - CLOCK_SKEW) * 1000 or event.at > (agreed.countersign_by + CLOCK_SKEW) * 1000:
             raise Contradiction("the connection was opened outside its time", self.opened.evidence)
         try:
             return opening(self.agreement, event)
@@ -225,9 +224,9 @@ class Ledger:
         # What becomes of a message, and the verdict on a contact, rest on what only the other side set.
         stated, own = _stated(event), connection.Outcome()
         if event.kind == "message":
-            own = own._replace(contents=_contents(line.act), outcome=stated.outcome, replaces=stated.replaces)
+            own = own._replace(contents=contents_of(line.act.payload), outcome=stated.outcome, replaces=stated.replaces)
         elif event.kind == "contacted":
-            own = own._replace(contents=_contents(line.act), verdict=stated.verdict)
+            own = own._replace(contents=contents_of(line.act.payload), verdict=stated.verdict)
         if stated != own:
             raise Contradiction("the server states something else of the act than follows from it")
 
@@ -262,13 +261,6 @@ class Ledger:
 
     def _verdict(self, before: Connection, purpose: str, topic: str | None, at: int) -> str:
         return gate.may(before, other(self.side), purpose, "app", topic, at, self._zones).decision
-
-
-def _contents(act: SignedAct) -> Contents:
-    payload: Any = act.payload
-    if act.kind == "contacted":
-        return Contents(purpose=payload.purpose, channel=payload.channel, topic=payload.topic)
-    return Contents(purpose=payload.purpose, channel="app", topic=payload.topic, exp=payload.exp)
 
 
 def _stated(event: Accepted) -> connection.Outcome:

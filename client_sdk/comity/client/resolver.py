@@ -37,7 +37,8 @@ class Resolver:
         """The key of that name, or None where its party does not publish it. Raises Unreachable, Contradiction."""
         did = did_of_kid(kid)
         keys = (await self.pins(did)).keys
-        if kid not in keys and did not in self._checked:
+        if kid not in keys:
+            # A wallet may be open for months, and its parties take new keys meanwhile.
             keys = (await self.pins(did, again=True)).keys
         return PublicKey.of_multibase(keys[kid]) if kid in keys else None
 

@@ -18,7 +18,7 @@ from comity.client.kept import Entered, Link, Unsent
 from comity.client.ledger import Ledger, Line
 from comity.errors import Contradiction, Refused, Unreachable
 from comity.events import Accepted
-from comity.keys import Signer
+from comity.keys import PublicKey, Signer
 
 _PLACE = frozenset({"seq_taken", "seq_gap", "prev_mismatch", "after_refused"})
 """Refusals that another device's acts explain: read the inbox and compose again."""
@@ -154,8 +154,11 @@ class Writing:
         kept = self.core.kept.get("unsent", self.link.cid, Unsent)
         if kept is None:
             return []
-        signer = self.signer
-        return [open_act(raw, {signer.kid: signer.key.public}.get) for raw in kept.acts]
+        return [open_act(raw, self._own_key) for raw in kept.acts]
+
+    def _own_key(self, kid: str) -> PublicKey | None:
+        # Any key that this wallet has: what waits may have been signed before a business took its next one.
+        return self.core.signer(kid).key.public if kid in self.core.kept.file.table("keys") else None
 
     async def _keep_unsent(self, raws: list[str], *beside: Beside) -> None:
         value = Unsent(tuple(raws)) if raws else None
@@ -180,11 +183,19 @@ class Writing:
                 await self.recover()
             if self.book.state.phase == "open" and act.kind != "rotate":
                 try:
-                    await self._deliver([self.seal(act.kind, **_tuples(fields))])
+                    await self._once_more(act, self.seal(act.kind, **_tuples(fields)))
                     return
                 except Refused as again:
                     refused = again
         self.dropped.append(Dropped(act.kind, refused))
+
+    async def _once_more(self, before: SignedAct, act: SignedAct) -> None:
+        """Sends what was signed anew; kept first, ahead of what still waits, with the words of the act before it."""
+        words = self.core.kept.get("bodies", before.id, dict)
+        beside: list[Beside] = [] if words is None else [("bodies", act.id, words), ("bodies", before.id, None)]
+        waiting = self.core.kept.get("unsent", self.link.cid, Unsent)
+        await self._keep_unsent([act.raw, *(waiting.acts if waiting else ())], *beside)
+        await self._deliver([act])
 
     async def _send(self, acts: list[SignedAct], about: Callable[[SignedAct], Sequence[Beside]] | None) -> list[Line]:
         more = [entry for act in acts for entry in (about(act) if about else ())]

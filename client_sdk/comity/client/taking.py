@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from comity import wire
-from comity.agreement import SignedAgreement, open_agreement, open_half
+from comity.agreement import COUNTERSIGN_WITHIN, SignedAgreement, open_agreement, open_half
 from comity.client import connecting
 from comity.client.core import Core
 from comity.client.inbox import read_agreement, take_line
@@ -19,7 +19,8 @@ from comity.client.shown import Proposal
 from comity.client.told import News
 from comity.encoding import dump_json
 from comity.errors import Contradiction, Refused
-from comity.keys import Signer
+from comity.events import open_event
+from comity.keys import Signer, did_of_kid
 
 if TYPE_CHECKING:
     from comity.client.party import Party
@@ -36,20 +37,41 @@ class Taking:
         self._core = core
         self._wallet = wallet
 
-    async def take(self, item: wire.Item) -> Taken:
-        """One item: what is new for people, and what is to be kept with the cursor. Raises Contradiction."""
+    async def take(self, item: wire.Item, reader: Signer) -> Taken:
+        """One item that `reader` read: what is new for people, and what is to be kept with the cursor. Raises
+        Contradiction."""
         if item.kind == "proposal":
             return await self._proposal(item)
         if item.kind == "offer":
             return await self._offer(item)
         if item.kind == "declined":
             return self._declined(item)
+        if item.kind in ("act", "event") and await self._is_of_others(item, reader):
+            return [], []
         party = await self._party(item)
         if item.kind == "opened":
             return self._opened(party, item)
         if item.cid != party.cid:
             raise Contradiction("an item of another connection", (item.model_dump_json(),))
         return await take_line(party, item)
+
+    async def _is_of_others(self, item: wire.Item, reader: Signer) -> bool:
+        """Whether a home server states this about a connection of which the reader is no side: anybody can name this
+        key as his mailbox, and that must not keep this wallet from reading on."""
+        if item.cid in self._core.kept.file.table("links") or item.event is None:
+            return False
+        try:
+            event = open_event(item.event, lambda kid: self._core.resolver.pinned(did_of_kid(kid)).get(kid)).event
+        except Refused:
+            return False
+        if event.cid != item.cid:
+            return False
+        # One that was hidden from this wallet is shown to its sides when they ask for it by name.
+        try:
+            await self._core.home(event.iss).connection(event.cid, reader)
+        except Refused as refused:
+            return refused.code == "not_found"
+        return False
 
     async def _party(self, item: wire.Item) -> Party:
         try:
@@ -93,8 +115,10 @@ class Taking:
     async def _offer(self, item: wire.Item) -> Taken:
         if item.offer is None or item.act or item.event or item.agreement or item.reason or item.cid:
             raise Contradiction("an offer without its text", (item.model_dump_json(),))
-        signed = await connecting.read_offer(self._core, item.offer)
-        if signed.offer.to != self._core.me.business:
+        business = self._core.me.business
+        # A business reads this where its document is served, and so is that of a business which offers it something.
+        signed = None if business is None else await connecting.read_offer(self._core, item.offer, business)
+        if signed is None or signed.offer.to != business:
             raise Contradiction("an offer to somebody else", (item.offer,))
         return [News(None, "offer", self._core.clock(), "them")], [("received", signed.hash, item.offer)]
 
@@ -182,7 +206,7 @@ class Taking:
         taken = {link.kid for link in self._core.kept.all("links", Link).values()}
         found = [connecting.own_offer(self._core, it) for it in self._offers() if it.kid not in taken]
         # A half that was signed in time may be countersigned for a week longer.
-        good_until = self._core.seconds() - 7 * 86_400
+        good_until = self._core.seconds() - COUNTERSIGN_WITHIN
         return [(it.offer.home, it.kid) for it in found if it.offer.exp > good_until]
 
     def needs_reading(self, party: View) -> bool:
@@ -190,6 +214,7 @@ class Taking:
         if party.phase == "closed":
             return False
         if party.phase == "proposed":
-            return party.link.proposed_at > self._core.clock() - 14 * 86_400_000
+            # Twice the time in which the other half may come: clocks differ, and a wallet may be late to look.
+            return party.link.proposed_at > self._core.clock() - 2 * COUNTERSIGN_WITHIN * 1000
         mailbox = party.state.door(party.side).settings.mailbox
         return mailbox is None

@@ -175,7 +175,8 @@ class View:
 
         Raises Contradiction when the list says otherwise than the acts.
         """
-        return await reading.tokens(self, self._core)
+        async with self._core.judging():
+            return await reading.tokens(self, self._core)
 
     def body_of(self, act: SignedAct) -> dict[str, Any] | None:
         """The decrypted body of an act of either side, or None where there is none or it cannot be read."""
@@ -183,7 +184,8 @@ class View:
 
     async def status_list(self, uri: str) -> SignedStatusList:
         """A status list of the home server, its signature checked: with a token, all that an offline check needs."""
-        return await reading.status_list(self._core, self.link.home, uri)
+        async with self._core.judging():
+            return await reading.status_list(self._core, self.link.home, uri)
 
     def __repr__(self) -> str:
         return f"Party({self.name}, {self.phase})"

@@ -16,7 +16,6 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequenc
 from contextlib import aclosing
 from typing import Any, Literal
 
-from comity import wire
 from comity.client import connecting
 from comity.client.core import Core, NotOpen
 from comity.client.export import exported
@@ -26,7 +25,6 @@ from comity.client.kept import Evidence, Link, Proposed
 from comity.client.next_key import NextKey
 from comity.client.opening import Opening, core_of, home_did, identity_of
 from comity.client.party import Party
-from comity.client.sending import Beside
 from comity.client.shown import Proposal, ShownOffer
 from comity.client.taking import Taking
 from comity.client.told import News
@@ -189,23 +187,28 @@ class Wallet:
         kept = self._core.kept.get("proposals", proposal.cid, Proposed)
         if kept is None:
             raise NotOpen("this proposal is no longer there")
-        link, event = await connecting.sign_whole(self._core, kept)
-        party = self._party(link)
-        await self._core.kept.keep(*self._taking.opened(party, event), ("proposals", link.cid, None))
-        return party
+        async with self._core.judging():
+            link, event = await connecting.sign_whole(self._core, kept)
+            party = self._party(link)
+            await self._core.kept.keep(*self._taking.opened(party, event), ("proposals", link.cid, None))
+            return party
 
     # --- accepting ---
 
     async def look(self, link: str) -> ShownOffer:
         """The offer behind a link, checked; nothing is signed. Raises Refused("not_found"), Contradiction."""
-        return await connecting.look(self._core, link)
+        async with self._core.judging():
+            return await connecting.look(self._core, link)
 
     async def received(self) -> list[ShownOffer]:
         """Offers that people put at this business's door; reads what is new first."""
         await self.sync()
+        business = self._core.me.business
+        if business is None:
+            return []
         raws = self._core.kept.all("received", str).values()
-        opened = [connecting.shown(self._core, await connecting.read_offer(self._core, raw)) for raw in raws]
-        return [it for it in opened if it.signed.offer.exp > self._core.seconds()]
+        opened = [await connecting.read_offer(self._core, raw, business) for raw in raws]
+        return [connecting.shown(self._core, it) for it in opened if it.offer.exp > self._core.seconds()]
 
     async def accept(
         self,
@@ -223,9 +226,9 @@ class Wallet:
         """
         shown = await self.look(offer) if isinstance(offer, str) else offer
         chosen = connecting.chosen_terms(shown.signed.offer, terms)
-        link = await connecting.sign_half(self._core, shown, chosen, days)
-        if wishes := [dict(grant) for grant in grants]:
-            await self._core.kept.keep(("wishes", link.cid, wishes))
+        wishes = [dict(grant) for grant in grants]
+        async with self._core.judging():
+            link = await connecting.sign_half(self._core, shown, chosen, days, wishes)
         await self._core.kept.keep(("received", shown.signed.hash, None))
         return self._party(link)
 
@@ -245,7 +248,7 @@ class Wallet:
 
     def party(self, cid: str) -> Party:
         """One connection, by its id or the beginning of it. Raises ComityError."""
-        found = [it for it in self._core.kept.file.table("links") if it.startswith(cid)]
+        found = [it for it in list(self._core.kept.file.table("links")) if it.startswith(cid)]
         if len(found) != 1:
             raise ComityError("no connection of that name" if not found else "several connections begin so")
         return self.known(found[0])
@@ -326,8 +329,9 @@ class Wallet:
 
     async def pull(self, party: View, wait: float) -> list[News]:
         """Reads what is new for the key of one connection."""
-        await self._core.resolver.check_home(party.link.home)
-        await self._hand_in_again(party)
+        async with self._core.judging():
+            await self._core.resolver.check_home(party.link.home)
+            await self._hand_in_again(party)
         return await self._inbox_of(party).pull(wait)
 
     async def read_again(self, party: View) -> None:
@@ -375,11 +379,8 @@ class Wallet:
         key = (home, name)
         if key not in self._inboxes:
             mine = signer or (lambda: self._core.signer(name))
-            self._inboxes[key] = Inbox(self._core, home, name, mine, self._take)
+            self._inboxes[key] = Inbox(self._core, home, name, mine, self._taking.take)
         return self._inboxes[key]
-
-    async def _take(self, item: wire.Item) -> tuple[list[News], list[Beside]]:
-        return await self._taking.take(item)
 
     # --- everything ---
 

@@ -25,6 +25,7 @@ import tempfile
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 
@@ -75,6 +76,7 @@ class WalletFile:
         self._number = 0
         self._size = len(head)
         self._live = 0
+        self._compact_at = _WORTH_COMPACTING
         self._writing = threading.Lock()
         self._broken = False
 
@@ -85,7 +87,7 @@ class WalletFile:
         """Makes a new file. With a passphrase (2 s, 520 MB) it carries its identity; else keep `identity`."""
         if not passphrase and identity is None:
             raise WalletFileError("a wallet needs a passphrase, or an identity kept elsewhere")
-        where = Path(path)
+        where = Path(path).absolute()
         key = _identity(identity) if identity is not None else x25519.Identity.generate()
         head = MAGIC + _block(str(key), passphrase)
         handle, temp = tempfile.mkstemp(prefix=f".{where.name}.", dir=where.parent)
@@ -115,7 +117,8 @@ class WalletFile:
         cls, path: str | os.PathLike[str], *, passphrase: str | None = None, identity: str | None = None
     ) -> WalletFile:
         """Opens, locks and reads the file; drops a torn last frame. Raises `WalletFileError`."""
-        where = Path(path)
+        # Resolved once: a rewrite must replace the file and not a link to it, wherever the process has gone since.
+        where = Path(os.path.realpath(path))
         fd = _open_locked(where)
         try:
             data = _read_all(fd)
@@ -164,20 +167,20 @@ class WalletFile:
                 self._broken = True
                 raise WalletFileError(f"cannot write {self.path}: {error.strerror}") from error
             self._took(frame, batch)
-            if self._size > _WORTH_COMPACTING + 3 * self._live:
-                self._compact()
+            if self._size > self._compact_at + 3 * self._live:
+                self._compact_if_there_is_room()
 
     def compact(self) -> None:
-        """Rewrites the file with only what still counts."""
+        """Rewrites the file with only what still counts. Raises `WalletFileError`; the file is as it was then."""
         with self._writing:
-            self._compact()
+            self._compact(self._head)
 
     def change_passphrase(self, passphrase: str) -> None:
-        """Seals the identity under another passphrase; an old copy of the file keeps the old one."""
+        """Seals the identity under another passphrase; an old copy of the file keeps the old one. Raises
+        `WalletFileError`; the old one still holds then."""
         head = MAGIC + _block(str(self._identity), passphrase)
         with self._writing:
-            self._head = head
-            self._compact()
+            self._compact(head)
 
     def _load(self, data: memoryview) -> None:
         at = len(self._head)
@@ -223,28 +226,55 @@ class WalletFile:
         length = _LENGTH.pack(len(sealed))
         return length + _LENGTH.pack(zlib.crc32(length)) + sealed
 
-    def _compact(self) -> None:
+    def _compact_if_there_is_room(self) -> None:
+        """After a write, which is durable already: a disk too full for a second file must not make it fail."""
+        try:
+            self._compact(self._head)
+        except WalletFileError:
+            self._compact_at += self._size
+
+    def _compact(self, head: bytes) -> None:
+        if self._fd < 0 or self._broken:
+            raise WalletFileError(f"{self.path} is closed")
+        try:
+            fd, size, number = self._rewritten(head)
+        except OSError as error:
+            raise WalletFileError(f"cannot rewrite {self.path}: {error.strerror}") from error
+        # From the rename on the new file has the name, so what is written next must go there and nowhere else.
+        os.close(self._fd)
+        self._fd, self._size, self._number, self._head = fd, size, number, head
+        self._compact_at = _WORTH_COMPACTING
+        try:
+            _sync_folder(self.path.parent)
+        except OSError as error:
+            # After a power cut either file may have the name: nothing may be answered for that is in one alone.
+            self._broken = True
+            raise WalletFileError(f"cannot write {self.path}: {error.strerror}") from error
+
+    def _rewritten(self, head: bytes) -> tuple[int, int, int]:
+        """(descriptor, size, frames) of a new file in place of the old one, locked. Raises OSError, and then the old
+        one stands untouched."""
         temp = self.path.with_name(f".{self.path.name}.compacting")
         # Only the holder of the lock comes here, so a leftover of this name is a dead one.
         fd = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             # Locked before it has the name: no other process can open it between the rename and the lock.
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            size, number = len(self._head), 0
-            _write_all(fd, self._head)
+            size, number = len(head), 0
+            _write_all(fd, head)
             for batch in _packed(self._tables):
                 frame = self._seal(number, batch)
                 _write_all(fd, frame, at=size)
                 size, number = size + len(frame), number + 1
             os.fsync(fd)
             os.rename(temp, self.path)
-            _sync_folder(self.path.parent)
         except BaseException:
-            # Before the rename the old file stands untouched; after it both hold the same.
             os.close(fd)
+            # Half a file on a full disk helps nobody.
+            with suppress(OSError):
+                os.unlink(temp)
             raise
-        os.close(self._fd)
-        self._fd, self._size, self._number = fd, size, number
+        return fd, size, number
 
 
 def _identity(text: str) -> x25519.Identity:

@@ -42,11 +42,15 @@ def run(work: Callable[[], Awaitable[None]]) -> None:
     except Refused as refused:
         where = "; ".join(f"{pointer.strip('/')}: {what}" for pointer, what in refused.errors)
         told = where or refused.detail or refused.title.rstrip(".")
-        raise click.ClickException(f"{told} ({refused.code})") from None
+        raise click.ClickException(_one_line(f"{told} ({refused.code})")) from None
     except ComityError as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(_one_line(str(error))) from None
     except TimeoutError:
         raise click.ClickException("nothing came in time") from None
+
+
+def _one_line(text: str) -> str:
+    return " ".join(plain(text).split())
 
 
 async def _plainly(work: Callable[[], Awaitable[None]]) -> None:
@@ -112,8 +116,12 @@ def find(opened: Wallet, name: str) -> Party:
 
 def say(text: str) -> None:
     """Prints a line."""
-    # What others wrote must not drive the terminal.
-    click.echo("".join(it if it.isprintable() or it in "\n\t" else "\N{REPLACEMENT CHARACTER}" for it in text))
+    click.echo(plain(text))
+
+
+def plain(text: str) -> str:
+    """The text without what could drive a terminal: others wrote it, a server or the other side."""
+    return "".join(it if it.isprintable() or it in "\n\t" else "\N{REPLACEMENT CHARACTER}" for it in text)
 
 
 def day(seconds: int) -> str:

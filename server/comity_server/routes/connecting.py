@@ -66,6 +66,8 @@ async def put_agreement(request: web.Request) -> web.Response:
 async def delete_agreement(request: web.Request) -> web.Response:
     """Decline a half-signed agreement, or take one's half back."""
     server = request.app[SERVER]
+    if request.body_exists:
+        must_be(request, JSON)
     body = await read_body(request)
     reader = signed(request, body)
     decline = read_model(_DECLINE, body) if body else Decline()

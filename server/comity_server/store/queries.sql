@@ -86,10 +86,12 @@ SELECT cid, offer, first_did, second_did, raw, countersign_by, phase, ended_by
 FROM proposals WHERE cid = :cid;
 
 -- name: proposals_of_offer(offer, now, second_did, most)
--- Those of one offer that still count at a time: waiting ones, and what this accepter proposed and was declined.
+-- Those of one offer that still count at a time: waiting ones, and what this accepter proposed and was declined, or,
+-- declined in silence, must seem to wait until its time is over.
 SELECT cid, second_did, phase FROM proposals
 WHERE offer = :offer
-  AND ((phase = 'waiting' AND countersign_by > :now) OR (phase = 'declined' AND second_did = :second_did))
+  AND ((phase = 'waiting' AND countersign_by > :now)
+       OR (second_did = :second_did AND (phase = 'declined' OR (phase = 'silenced' AND countersign_by > :now))))
 LIMIT :most;
 
 -- name: put_agreement(cid, raw, opened)*!

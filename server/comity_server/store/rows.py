@@ -148,7 +148,8 @@ class Offer(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """A half-signed agreement; `phase` is waiting, declined, taken_back or opened."""
+    """A half-signed agreement; `phase` is waiting, declined, silenced (declined without a word), taken_back or
+    opened."""
 
     cid: str
     offer: str

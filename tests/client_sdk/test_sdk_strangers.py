@@ -1,0 +1,111 @@
+"""What strangers can do to a wallet: choose its requests, fill its inbox, drive its terminal. Nothing, that is."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import click
+import pytest
+
+from comity.client import Request, Response
+from comity.client.bodies import open_body
+from comity.encoding import b64u_encode, hash_id
+from comity.errors import Contradiction, Malformed, Refused
+from comity.keys import Signer, SigningKey
+from comity.offer import seal_offer
+from comity_server.cli.wallet_open import run
+from sdk_world import TERMS, SdkWorld, sdk_world
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
+    async with sdk_world(tmp_path) as made:
+        yield made
+
+
+async def test_whoever_names_somebody_s_key_as_his_mailbox_does_not_stop_her_reading(world: SdkWorld) -> None:
+    shop, mia, eve = await world.business("shop"), await world.person("mia"), await world.person("eve")
+    ours, theirs = await world.connect(shop, mia, "care")
+    for_eve, with_eve = await world.connect(shop, eve, "care")
+    await with_eve.mailbox(theirs.own_did)
+    await for_eve.remember("language")
+    await for_eve.message("care", "For Eve.")
+    await ours.message("care", "For Mia.")
+    assert [news.kind for news in await theirs.sync()] == ["message"]
+    assert [message.text for message in await theirs.messages()] == ["For Mia."]
+    assert mia.contradictions() == []
+
+
+async def test_news_of_another_connection_is_still_no_news_of_this_one(world: SdkWorld) -> None:
+    shop, mia, eve = await world.business("shop"), await world.person("mia"), await world.person("eve")
+    ours, theirs = await world.connect(shop, mia, "care")
+    await world.connect(shop, eve, "care")
+    await ours.message("care", "For Mia.")
+
+    def elsewhere(request: Request, response: Response) -> Response:
+        if "/v1/inbox" not in request.url:
+            return response
+        page = json.loads(response.body)
+        for item in page["items"]:
+            item["cid"] = eve.connections()[0].cid
+        return Response(response.status, response.headers, json.dumps(page).encode())
+
+    world.wires["mia"].after = elsewhere
+    with pytest.raises(Contradiction, match="a connection that this wallet does not have"):
+        await theirs.sync()
+
+
+async def test_an_offer_cannot_make_a_wallet_ask_somebody_else(world: SdkWorld) -> None:
+    mia = await world.person("mia")
+    shop = await world.business("shop")
+    link = await shop.offer(world.base, [TERMS], ["care"])
+    # The document that this name leads to would be fetched from Mia's own machine, or her neighbour's.
+    stranger = Signer("did:web:127.0.0.1%3A9:admin:reset#key", SigningKey(b"s" * 32))
+    signed = seal_offer((await mia.look(link)).signed.offer.model_copy(update={"iss": stranger.did}), stranger)
+
+    def swapped(request: Request, response: Response) -> Response:
+        if "/v1/offers/" not in request.url:
+            return response
+        return Response(200, {"content-type": "application/jwt"}, signed.raw.encode())
+
+    world.wires["mia"].after = swapped
+    world.wires["mia"].seen.clear()
+    for _ in range(2):
+        with pytest.raises(Contradiction, match="unknown_key"):
+            await mia.look(signed.link())
+    # What was signed against each other is kept, once.
+    assert [it.texts for it in mia.contradictions()] == [(signed.raw,)]
+    assert all(request.url.startswith(f"{world.base}/") for request, _ in world.wires["mia"].seen)
+
+
+async def test_a_wallet_that_is_open_for_long_finds_keys_that_are_published_meanwhile(world: SdkWorld) -> None:
+    shop, mia = await world.business("shop"), await world.person("mia")
+    link = await shop.offer(world.base, [TERMS], ["care"])
+    await mia.look(link)
+    for _ in range(2):
+        await world.host.server.add_business_key("shop", await shop.next_key())
+        await shop.turn_key()
+        assert (await mia.look(await shop.offer(world.base, [TERMS], ["care"]))).did == shop.did
+
+
+def test_a_server_s_words_do_not_drive_the_terminal() -> None:
+    async def refused() -> None:
+        raise Refused("not_now", "\x1b]0;gotcha\x07 not\nnow")
+
+    with pytest.raises(click.ClickException) as caught:
+        run(refused)
+    assert caught.value.message.isprintable()
+
+
+@pytest.mark.parametrize("more", [{"apu": "QQ"}, {"typ": "x"}, {"zip": "DEF"}, {"jku": "https://stranger.example"}])
+def test_a_body_says_no_more_than_it_must_about_how_to_open_it(more: dict[str, str]) -> None:
+    from joserfc import jwe, jwk
+
+    key, cid = SigningKey(b"m" * 32), hash_id(b"a connection")
+    header = {"alg": "ECDH-ES+A256KW", "enc": "A256GCM", "kid": key.public.kid, "apv": cid}
+    to = jwk.OKPKey.import_key({"kty": "OKP", "crv": "X25519", "x": b64u_encode(key.public.x25519())})
+    registry = jwe.JWERegistry(algorithms=[header["alg"], header["enc"], "DEF"])
+    plain = jwe.encrypt_compact({**header}, b'{"text":"Hello."}', to, registry=registry)
+    assert open_body(plain, cid, key) == {"text": "Hello."}
+    with pytest.raises(Malformed):
+        open_body(jwe.encrypt_compact({**header, **more}, b'{"text":"Hello."}', to, registry=registry), cid, key)

@@ -1,0 +1,91 @@
+"""What was signed and got no answer: it goes out again, once, whatever happened meanwhile."""
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from comity.client import Request
+from comity.errors import Unreachable
+from comity.wire import ACTS
+from sdk_world import TERMS, SdkWorld, sdk_world
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
+    async with sdk_world(tmp_path) as made:
+        yield made
+
+
+def _acts(request: Request) -> bool:
+    return request.url.endswith(ACTS)
+
+
+@pytest.mark.parametrize("how", ["cut", "lose"])
+async def test_a_message_signed_anew_survives_a_lost_answer_too(world: SdkWorld, tmp_path: Path, how: str) -> None:
+    shop, mia = await world.business("shop"), await world.person("mia")
+    ours, theirs = await world.connect(shop, mia)
+    await ours.grant(["service"])
+    await theirs.sync()
+    await mia.close()
+    shutil.copy(tmp_path / "mia", tmp_path / "phone")
+    mia, phone = await world.reopened("mia"), await world.reopened("phone")
+    at_home, outside = mia.party(theirs.cid), phone.party(theirs.cid)
+
+    # The phone writes in a tunnel; meanwhile the same place of the chain is taken at home.
+    world.wires["phone"].cut = _acts
+    with pytest.raises(Unreachable):
+        await outside.message("service", "Are you open on Friday?")
+    await at_home.remember("language")
+
+    # Back in daylight the act is signed anew, and the connection breaks in that very moment.
+    tries = 0
+
+    def second(request: Request) -> bool:
+        nonlocal tries
+        tries += _acts(request)
+        return _acts(request) and tries > 1
+
+    world.wires["phone"].cut = None
+    setattr(world.wires["phone"], how, second)
+    with pytest.raises(Unreachable):
+        await outside.sync()
+    world.wires["phone"].cut = world.wires["phone"].lose = None
+    phone = await world.again(phone, "phone")
+    outside = phone.party(theirs.cid)
+    await outside.sync()
+    await outside.sync()
+    written = [message for message in await outside.messages() if message.by == "me"]
+    assert [message.text for message in written] == ["Are you open on Friday?"]
+    await ours.sync()
+    assert [message.text for message in await ours.messages()] == ["Are you open on Friday?"]
+
+
+async def test_what_waits_under_the_key_before_does_not_stop_a_business_that_took_the_next(world: SdkWorld) -> None:
+    shop, mia = await world.business("shop"), await world.person("mia")
+    ours, theirs = await world.connect(shop, mia, "care")
+    await world.host.server.add_business_key("shop", await shop.next_key())
+    # The answer to the rotation is lost; a copy of the wallet, or this one, learns of it from the chain.
+    world.wires["shop"].lose = _acts
+    with pytest.raises(Unreachable):
+        await shop.turn_key()
+    world.wires["shop"].lose = None
+    await ours.writing.recover()
+    await ours.message("care", "We have a new key.")
+    await theirs.sync()
+    assert [message.text for message in await theirs.messages()] == ["We have a new key."]
+
+
+async def test_grants_that_go_with_an_acceptance_are_kept_before_it_is_sent(world: SdkWorld) -> None:
+    shop, mia = await world.business("shop"), await world.person("mia")
+    link = await shop.offer(world.base, [TERMS], ["care"])
+    # The answer to the half is lost: nobody gets beyond that line of `accept`.
+    world.wires["mia"].lose = lambda request: request.url.endswith("/agreements")
+    with pytest.raises(Unreachable):
+        await mia.accept(link, grants=[{"purposes": ["care"]}])
+    mia = await world.again(mia, "mia")
+    await (await shop.proposals())[0].countersign()
+    (theirs,) = mia.connections()
+    await theirs.opened(timeout=10)
+    assert [grant.purposes for grant in theirs.state.door(theirs.side).grants] == [("care",)]
