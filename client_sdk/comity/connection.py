@@ -117,7 +117,15 @@ def _ask_state(case: Case, asker: Side) -> str:
     return favours.status(ask, case.at) if ask is not None and ask.id == case.payload.ask else "none"
 
 
+def _words_wait(case: Case) -> bool:
+    """Whether the act brings words, and words of this side are not let in now: beside a mute there is no side door
+    (CONN-22). A complaint rests on the agreement, so what it meets is a mute, hours and the side's own limit."""
+    return case.payload.body is not None and _verdict(case, "complaint", "app", None).decision != "allow"
+
+
 def _room_for_little(case: Case) -> str:
+    if _words_wait(case):
+        return "words_wait"
     little = case.connection.door(case.side).little
     known = any((it.key, it.topic) == (case.payload.key, case.payload.topic) for it in little)
     return "room" if known or len(little) < MOST_LITTLE else "full"
@@ -129,6 +137,8 @@ def _named_little(case: Case) -> str:
 
 
 def _room_for_milestone(case: Case) -> str:
+    if _words_wait(case):
+        return "words_wait"
     return "room" if len(case.connection.door(case.side).milestones) < MOST_MILESTONES else "full"
 
 
@@ -195,9 +205,13 @@ RULES: Mapping[str, Rule] = {
     # A favour done late is still a favour.
     "done": Rule("their_ask", _their_ask, {**_NO_ASK, "promised": None, "broken": None}),
     "thank": Rule("thanked_ask", _thanked_ask, {**_NO_ASK, "done": None}),
-    "remember": Rule("own_little", _room_for_little, {"room": None, "full": "too_much_remembered"}),
+    "remember": Rule(
+        "own_little", _room_for_little, {"room": None, "full": "too_much_remembered", "words_wait": "not_now"}
+    ),
     "forget": Rule("named_little", _named_little, {"kept": None, "none": "nothing_remembered"}),
-    "milestone": Rule("own_milestones", _room_for_milestone, {"room": None, "full": "too_many_milestones"}),
+    "milestone": Rule(
+        "own_milestones", _room_for_milestone, {"room": None, "full": "too_many_milestones", "words_wait": "not_now"}
+    ),
     "rotate": _ANY,
     "hours": Rule("zone", _zone, {"known": None, "unknown": "unknown_zone"}),
     "budget": _ANY,

@@ -334,6 +334,13 @@ def _too_many_little_things(pair: Pair, me: Side, you: Side) -> tuple[SignedAct,
     return pair.compose("remember", me, NOW, key="language"), NOW
 
 
+@scene("remember", "words_wait")
+def _words_past_a_mute(pair: Pair, me: Side, you: Side) -> tuple[SignedAct, int]:
+    pair.go("mute", you, START + 1)
+    assert pair.go("remember", me, START + 2, key="language")
+    return pair.compose("remember", me, NOW, key="name", body=BODY), NOW
+
+
 @scene("forget", "kept")
 def _forgetting(pair: Pair, me: Side, you: Side) -> tuple[SignedAct, int]:
     pair.go("remember", me, START + 1, key="no_interest", topic="blinds")
@@ -349,6 +356,14 @@ def _forgetting_what_was_not_said(pair: Pair, me: Side, you: Side) -> tuple[Sign
 @scene("milestone", "room")
 def _something_happened(pair: Pair, me: Side, you: Side) -> tuple[SignedAct, int]:
     return pair.compose("milestone", me, NOW, topic="windows"), NOW
+
+
+@scene("milestone", "words_wait")
+def _words_past_quiet_hours(pair: Pair, me: Side, you: Side) -> tuple[SignedAct, int]:
+    never = ({"days": ("mo",), "start": "03:00", "end": "03:01"},)
+    pair.go("hours", you, START + 1, zone="Europe/Berlin", windows=never, shown="not_now")
+    assert pair.go("milestone", me, START + 2, topic="windows")
+    return pair.compose("milestone", me, NOW, topic="windows", body=BODY), NOW
 
 
 @scene("milestone", "full")
@@ -442,7 +457,9 @@ def probes(state: Connection, side: Side, at: int) -> list[tuple[str, dict[str, 
         ("done", {"ask": theirs}),
         ("thank", {"ask": own}),
         ("remember", {"key": "no_interest", "topic": "x"}),
+        ("remember", {"key": "name", "body": BODY}),
         ("forget", {"key": "no_interest", "topic": "x"}),
+        ("milestone", {"kind": "bought", "topic": "y", "when": at // 1000, "body": BODY}),
         ("milestone", {"kind": "bought", "topic": "x", "when": at // 1000, "lasts": at // 1000 + 86_400}),
         ("hours", {"zone": "Europe/Berlin", "windows": (), "shown": "end"}),
         ("hours", {"zone": "Europe/Atlantis", "windows": (), "shown": "end"}),

@@ -25,6 +25,8 @@ from comity.keys import PublicKey
 from comity.state import Connection
 from comity.words import Side, other
 
+_AT_THE_DOOR = frozenset({"message", "ask", "remember", "milestone"})
+"""Own acts that the other side's door has a say in."""
 _UNSEEN = frozenset({"not_now", "hold_full", "over_budget"})
 """Refusals that this side cannot foresee about its own acts: they rest on what only the other side set."""
 
@@ -219,7 +221,7 @@ class Ledger:
         try:
             connection.decide(before, line.act, event.at, self._zones)
         except Refused as refused:
-            if event.kind not in ("message", "ask") or refused.code not in _UNSEEN:
+            if event.kind not in _AT_THE_DOOR or refused.code not in _UNSEEN:
                 raise Contradiction(f"the server accepted what cannot be: {refused.code}") from None
         # What becomes of a message, and the verdict on a contact, rest on what only the other side set.
         stated, own = _stated(event), connection.Outcome()
