@@ -9,14 +9,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
-from comity.encoding import hash_id
 from comity.errors import Malformed, Refused
 from comity.hours import Window, check_windows
 from comity.jws import FindKey, OpenedJws, no_other_keys, open_jws, seal
 from comity.keys import PublicKey, Signer, did_of_kid, is_pairwise, key_of_kid
 from comity.words import (
     Budget,
-    Channel,
     Channels,
     Did,
     Hash,
@@ -366,21 +364,3 @@ def _check_proof(rotate: Rotate) -> None:
     wanted = RotationProof(iss=did_of_kid(rotate.kid), cid=rotate.cid, seq=rotate.seq, prev=rotate.prev)
     if proof != wanted or opened.header.kid != rotate.kid:
         raise Refused("wrong_proof")
-
-
-def act_id(raw: str) -> str:
-    """The id of an act: the hash of its bytes as they came (ACT-2)."""
-    return hash_id(raw.encode("ascii"))
-
-
-__all__ = [
-    "ACT_TYPS",
-    "MODELS",
-    "NARROWING",
-    "SETTINGS",
-    "Act",
-    "Channel",
-    "Setting",
-    "SignedAct",
-    "open_act",
-]

@@ -13,7 +13,7 @@ from comity.encoding import hash_id
 from comity.errors import Malformed, Refused
 from comity.jws import FindKey, no_other_keys, open_jws, seal
 from comity.keys import PublicKey, Signer, did_of_host, did_of_kid, did_web_base, is_pairwise
-from comity.words import DAY, Channels, Did, Label, Language, Model, Purposes, Seconds, Version, read_model
+from comity.words import DAY, Channels, Did, Hash, Label, Language, Model, Purposes, Seconds, Version, read_model
 
 OFFER_TYP = "comity-offer+jwt"
 SHORT = 12
@@ -25,7 +25,6 @@ _LINK = re.compile(r"(https?://[A-Za-z0-9.:-]{1,260})/i/([A-Za-z0-9_-]{12})#([A-
 
 Id = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[!-~]+$")]
 Nonce = Annotated[str, Field(min_length=16, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
-TextHash = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$")]
 Operator = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[ -~]+$")]
 
 
@@ -35,7 +34,7 @@ class Terms(Model):
     id: Id
     version: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[!-~]+$")]
     lang: Language
-    sha256: TextHash
+    sha256: Hash
 
 
 class OfferedTerms(Terms):
