@@ -340,3 +340,18 @@ async def test_too_many_requests_at_once_are_asked_to_come_again(tmp_path: Path)
             assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
             writer.close()
         assert (await world.send("GET", "/healthz")).status == 200
+
+
+async def test_two_who_make_one_business_at_the_same_time_both_do_and_nobody_else_is_disturbed(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        first, second = (SigningKey(bytes([number]) * 32).public.did for number in (7, 8))
+        made = await asyncio.gather(
+            world.server.add_business_key("twice", first),
+            world.server.add_business_key("twice", second),
+            world.server.add_business_key("twice", first),
+            world.server.add_business_key("other", first),
+        )
+        assert {it.name for it in made} == {"twice", "other"}
+        published = world.server.directory.get("twice")
+        assert published is not None
+        assert {key.did for key in published.keys.values()} == {first, second}

@@ -149,10 +149,13 @@ SELECT MAX(list_no) FROM status_entries;
 -- ---- businesses ----------------------------------------------------------------------------------------------------
 
 -- name: put_business(name, did, created_at)*!
-INSERT INTO businesses (name, did, created_at) VALUES (:name, :did, :created_at);
+-- Two who make one business at the same time make the same row.
+INSERT INTO businesses (name, did, created_at) VALUES (:name, :did, :created_at)
+ON CONFLICT (name) DO NOTHING;
 
 -- name: put_business_key(name, kid, multibase, added_at)*!
-INSERT INTO business_keys (name, kid, multibase, added_at) VALUES (:name, :kid, :multibase, :added_at);
+INSERT INTO business_keys (name, kid, multibase, added_at) VALUES (:name, :kid, :multibase, :added_at)
+ON CONFLICT (name, kid) DO NOTHING;
 
 -- name: business_keys()
 SELECT b.name, b.did, k.kid, k.multibase
