@@ -34,14 +34,7 @@ class ChildWorld(World):
     async def start(self) -> None:
         """Start the process, and wait until it is ready."""
         kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("COMITY_")}
-        settings = {
-            "data": self.folder / "data",
-            "port": self.port,
-            "operator": "The Test Operator",
-            "clock_offset_file": self._offset,
-            "log_format": "json",
-            **self._settings,
-        }
+        settings = {"log_format": "json", **self.settings()}
         environment = {**kept, **{f"COMITY_{name.upper()}": str(value) for name, value in settings.items()}}
         with self.log_file.open("ab") as log:
             self.child = subprocess.Popen(

@@ -18,13 +18,19 @@ from typing import Any, NamedTuple
 import aiohttp
 from aiohttp import web
 
+from comity.checkpoint import open_checkpoint
 from comity.client import Transport, Wallet, over_aiohttp, reading
 from comity.encoding import b64u_decode, b64u_encode, hash_id
 from comity.errors import ComityError
 from comity.keys import Signer, SigningKey
+from comity.merkle import prove_inclusion
+from comity.note import ED25519, NoteSigner
+from comity.receipt import Opening, TlogProof
 from comity.state import public
+from comity.tile import Tile, bundles_of, node_reader, open_bundle
 from parties import forge
 from sdk_world import IDENTITY, SdkWorld
+from served_log import TrueLog
 from world import free_port
 
 JWS = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\Z")
@@ -62,6 +68,10 @@ class Exchange(NamedTuple):
 Alter = Callable[[Answer], Answer | None]
 
 
+Liar = Callable[[str, str, Answer], Answer | None]
+"""From a route, the path and the true answer to another one; None: the truth."""
+
+
 class Lie(NamedTuple):
     """An alteration of every answer to one request: the first of that route, or the `nth`, and its repetitions."""
 
@@ -87,6 +97,7 @@ _ROUTES = (
     (r"/v1/acts/[^/]+", "/v1/acts/{hash}"),
     (r"/status/[^/]+", "/status/{list}"),
     (r"/b/[^/]+/did.json", "/b/{name}/did.json"),
+    (r"/log/tile/.+", "/log/tile/{tile}"),
 )
 
 
@@ -102,6 +113,10 @@ class Proxy:
         """How often the lie was told."""
         self.lose: str | None = None
         """A route whose answers are lost."""
+        self.liar: Liar | None = None
+        """Who may alter every answer, whatever the route."""
+        self.late = False
+        """Whether news comes on streams alone: whoever asks for it is told that there is none yet."""
         self.stream_after = 0.05
         """Seconds of silence after which a stream is ended."""
         self._targets: list[str] = []
@@ -109,7 +124,7 @@ class Proxy:
 
     def honest(self) -> None:
         """Tell the truth from now on."""
-        self.lie, self.lose, self._targets, self.told = None, None, [], 0
+        self.lie, self.lose, self.liar, self._targets, self.told = None, None, None, [], 0
 
     def begin(self, lie: Lie) -> None:
         """Tell this lie from now on."""
@@ -160,6 +175,10 @@ class Proxy:
                 return data
 
     def _altered(self, route: str, target: str, answer: Answer) -> Answer:
+        if self.liar is not None:
+            return self.liar(route, target.partition(" ")[0], answer) or answer
+        if self.late and route == "GET /v1/inbox":
+            return answer.with_json({**json.loads(answer.body), "items": []})
         if self.lie is None or route != self.lie.route:
             return answer
         if target not in self._targets:
@@ -206,6 +225,11 @@ class LyingWorld(SdkWorld):
         self._session: aiohttp.ClientSession
 
     @property
+    def data(self) -> Path:
+        """The server's folder."""
+        return self.host.folder / "data"
+
+    @property
     def home_key(self) -> Signer:
         """The key of the server: with it a lie can be signed."""
         return self.host.server.home.signer
@@ -246,6 +270,54 @@ async def lying_world(folder: Path) -> AsyncIterator[LyingWorld]:
         await world.host.start()
         stack.push_async_callback(world.host.close)
         yield world
+
+
+# --- a second history, signed with the log's own key
+
+
+async def history(world: LyingWorld) -> TrueLog:
+    """The log as it is now, in the hands of somebody who has its key and may put other entries in."""
+    key = NoteSigner(f"localhost:{world.proxy.port}/log", ED25519, SigningKey((world.data / "log.key").read_bytes()))
+    served = (await world.host.send("GET", "/log/checkpoint")).body
+    size = open_checkpoint(served, key.verifier).size
+    (bundle,) = bundles_of(size)
+    entries = open_bundle(bundle, (await world.host.send("GET", f"/log/{bundle.path}")).body)
+    return signed_by(key, entries)
+
+
+def signed_by(key: NoteSigner, entries: Sequence[bytes]) -> TrueLog:
+    """A log of these entries under that key."""
+    log = TrueLog(key.name, entries)
+    log.signer = key
+    return log
+
+
+def put_in(log: TrueLog, index: int, entry: bytes, more: int = 0) -> TrueLog:
+    """The same log with another entry there, and as many more of the same at its end."""
+    entries = [*log.entries[:index], entry, *log.entries[index + 1 :], *([entry] * more)]
+    return signed_by(log.signer, entries)
+
+
+def receipt_in(log: TrueLog, index: int, opening: Opening) -> str:
+    """The receipt of an entry as that log gives it."""
+
+    def read(tile: Tile) -> bytes:
+        return log.file(tile.path) or b""
+
+    hashes = prove_inclusion(index, log.size, node_reader(log.size, read))
+    return TlogProof(opening.to_bytes(), index, tuple(hashes), log.checkpoint()).text
+
+
+def telling(log: TrueLog) -> Liar:
+    """Serves that log instead of the true one."""
+
+    def liar(route: str, path: str, answer: Answer) -> Answer | None:
+        if not path.startswith("/log/"):
+            return None
+        told = log.file(path.removeprefix("/log/"))
+        return replace(answer, status=404, body=b"") if told is None else replace(answer, status=200, body=told)
+
+    return liar
 
 
 # --- alterations

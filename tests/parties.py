@@ -17,7 +17,7 @@ from comity.agreement import Agreement, PartyKey, SignedAgreement, countersign, 
 from comity.chain import next_act, next_rotation
 from comity.encoding import b64u_encode
 from comity.errors import Refused
-from comity.events import Accepted, Event, Opened, open_event, seal_event
+from comity.events import Accepted, Delivered, Event, Opened, Place, open_event, seal_event
 from comity.fold import Record, fold, opening
 from comity.gate import Verdict
 from comity.keys import PublicKey, Signer, SigningKey
@@ -36,6 +36,8 @@ ZONES = InstalledZones()
 HOME_DID = "did:web:comity.example"
 OPERATOR = "Comity Example Ltd"
 STATUS_URI = "https://comity.example/status/1"
+LOG = "comity.example/log"
+"""The origin of the home server's log."""
 TEXT = "We keep what you tell us to ourselves."
 BODY = "eyJhbGciOiJFQ0RILUVTK0EyNTZLVyJ9.a2V5.aXY.dGV4dA.dGFn"
 """The form of an encrypted body; nothing here reads one."""
@@ -123,6 +125,7 @@ class Pair:
     records: list[Record]
     home: Signer = HOME
     index: int = 0
+    """The next place in the log."""
     indexes: int = 0
     events: dict[str, str] = field(default_factory=dict)
     """The signed acceptance of each act, by its id."""
@@ -140,16 +143,16 @@ class Pair:
         if wake is not None and wake <= at:
             self.release(at)
         at = max(at, self.state.at + 1)
-        event, after = connection.accept(self.state, act, at, self.index, ZONES)
+        event, after = connection.accept(self.state, act, at, Place(LOG, self.index), ZONES)
         raw = seal_event(event, self.home)
         opened = open_event(raw, keys_of(self.home)).event
         again = open_act(act.raw, keys_of(*self.signers.values()))
         self.state = fold(self.state, Record(opened, again))
         assert self.state == after
-        self.index += 1
+        assert isinstance(opened, Accepted)
+        self.index += opened.places
         self.events[act.id] = raw
         self.records.append(Record(opened, again))
-        assert isinstance(opened, Accepted)
         return opened
 
     def go(self, kind: str, side: Side, at: int, /, **fields: Any) -> SignedAct:
@@ -178,7 +181,8 @@ class Pair:
 
     def release(self, at: int) -> tuple[Event, ...]:
         """Let go what may go at `at`; the signed events."""
-        events, after = connection.release(self.state, at, ZONES)
+        events, after = connection.release(self.state, at, Place(LOG, self.index), ZONES)
+        self.index += sum(isinstance(event, Delivered) for event in events)
         for event in events:
             opened = open_event(seal_event(event, self.home), keys_of(self.home)).event
             self.state = fold(self.state, Record(opened))

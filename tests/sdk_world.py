@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from comity.checkpoint import Policy
 from comity.client import Party, Request, Response, Streaming, Transport, Wallet, new_identity, over_aiohttp, own_terms
 from comity.errors import Unreachable
 from world import World
@@ -26,6 +27,7 @@ class Bent:
         self.after: Callable[[Request, Response], Response] | None = None
         self.lose: Callable[[Request], bool] | None = None
         self.cut: Callable[[Request], bool] | None = None
+        self.patience = 2.0
 
     async def send(self, request: Request) -> Response:
         """One request."""
@@ -46,7 +48,7 @@ class Bent:
     @property
     def transport(self) -> Transport:
         """What a wallet is given."""
-        return Transport(self.send, self._stream, self._real.close, patience=2.0)
+        return Transport(self.send, self._stream, self._real.close, patience=self.patience)
 
 
 class SdkWorld:
@@ -86,10 +88,13 @@ class SdkWorld:
         await wallet.close()
         return await self.reopened(name)
 
-    async def reopened(self, name: str) -> Wallet:
+    async def reopened(self, name: str, patience: float = 2.0, witnesses: Policy | None = None) -> Wallet:
         """Opens a wallet's file."""
         wire = self.wires[name] = Bent()
-        opened = Wallet.open(self.folder / name, identity=IDENTITY, send=wire.transport, clock=self.host.now)
+        wire.patience = patience
+        opened = Wallet.open(
+            self.folder / name, identity=IDENTITY, send=wire.transport, clock=self.host.now, witnesses=witnesses
+        )
         return await self._stack.enter_async_context(opened)
 
     async def connect(self, business: Wallet, person: Wallet, *purposes: str) -> tuple[Party, Party]:

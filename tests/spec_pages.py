@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEC = ROOT / "spec"
-NUMBER = re.compile(r"\b(ACT|AGR|BODY|CONN|EVENT|FAV|GATE|GRANT|HOURS|HTTP|KEY|OFFER|STATUS)-([0-9]+)\b")
+NUMBER = re.compile(r"\b(ACT|AGR|BODY|CONN|EVENT|FAV|GATE|GRANT|HOURS|HTTP|KEY|LOG|OFFER|STATUS)-([0-9]+)\b")
 _RULE = re.compile(r"^- \*\*([A-Z]+-[0-9]+)\*\* ", re.MULTILINE)
 
 

@@ -7,10 +7,11 @@ so a test can also send what no honest wallet would.
 import asyncio
 import itertools
 import json
+import os
 import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from multidict import CIMultiDict
 
 from comity.acts import SignedAct
 from comity.agreement import Agreement, HalfSigned, PartyKey, SignedAgreement, countersign, half_sign
-from comity.chain import next_act, next_rotation
+from comity.chain import compose, next_act, next_rotation
 from comity.encoding import dump_json
 from comity.errors import CODES
 from comity.events import Opened, open_event
@@ -87,16 +88,17 @@ class World:
 
     def config(self) -> Config:
         """What the server is started with."""
-        return load(
-            {
-                "data": self.folder / "data",
-                "port": self.port,
-                "operator": "The Test Operator",
-                "clock_offset_file": self._offset,
-                **self._settings,
-            },
-            environ={},
-        )
+        return load(self.settings(), environ={})
+
+    def settings(self) -> dict[str, Any]:
+        """The same by name."""
+        return {
+            "data": self.folder / "data",
+            "port": self.port,
+            "operator": "The Test Operator",
+            "clock_offset_file": self._offset,
+            **self._settings,
+        }
 
     async def start(self) -> None:
         """Start the server, the first time or again, on the same port and folder."""
@@ -272,6 +274,8 @@ class Pair:
     signers: dict[Side, Signer]
     state: Connection
     events: list[str] = field(default_factory=list)
+    receipts: dict[str, str] = field(default_factory=dict)
+    """What came with the answers to acts, by their ids."""
 
     @property
     def cid(self) -> str:
@@ -295,7 +299,19 @@ class Pair:
         reply = await self.world.act(act)
         assert reply.status == 200, reply
         self.take(reply.json["event"], act)
+        if "receipt" in reply.json:
+            self.receipts[act.id] = reply.json["receipt"]
         return act
+
+    def row_of(self, side: Side, count: int) -> list[SignedAct]:
+        """So many acts of a side, each behind the one before; not sent."""
+        acts = [self.compose(side, "remember", key="key_0")]
+        for number in range(1, count):
+            last = acts[-1].payload
+            place = {"cid": self.cid, "seq": last.seq + 1, "prev": acts[-1].id}
+            head = {"iss": last.iss, "aud": last.aud, "iat": last.iat}
+            acts.append(compose("remember", self.signers[side], **head, **place, key=f"key_{number % 5}"))
+        return acts
 
     async def refused(self, side: Side, kind: str, /, **fields: Any) -> str:
         """Sign and send what must be refused; the code."""
@@ -400,3 +416,17 @@ async def eventually(check: Any, seconds: float = 5.0) -> None:
     async with asyncio.timeout(seconds):
         while not await check():
             await asyncio.sleep(0.02)
+
+
+@contextmanager
+def head_file_not_to_be_written(world: World) -> Iterator[None]:
+    """From now on the system refuses to write the head file."""
+    file = world.server.logs.active._file._file
+    kept, read_only = os.dup(file), os.open(world.folder / "data" / "log.head", os.O_RDONLY)
+    os.dup2(read_only, file)
+    try:
+        yield
+    finally:
+        os.dup2(kept, file)
+        os.close(kept)
+        os.close(read_only)

@@ -16,7 +16,7 @@ from comity import favours, gate
 from comity.acts import NARROWING, SignedAct
 from comity.agreement import CLOCK_SKEW
 from comity.errors import Refused
-from comity.events import Accepted, Contents, Delivered, Expired
+from comity.events import Accepted, Contents, Delivered, Expired, Place
 from comity.fold import Record, contents_of, fold, scope
 from comity.gate import Verdict
 from comity.hours import ZoneRules
@@ -246,16 +246,15 @@ def decide(connection: Connection, act: SignedAct, at: int, zones: ZoneRules) ->
     _check_times(payload, at)
     case = Case(connection, side, payload, at, zones)
     rule = RULES[act.kind]
-    value = rule.of(case)
-    if (code := rule.verdicts[value]) is not None:
+    if (code := rule.verdicts[value := rule.of(case)]) is not None:
         raise _refusal(case, code)
     return _outcome(case, value)
 
 
 def accept(
-    connection: Connection, act: SignedAct, at: int, index: int, zones: ZoneRules
+    connection: Connection, act: SignedAct, at: int, place: Place, zones: ZoneRules
 ) -> tuple[Accepted, Connection]:
-    """The event that states the acceptance of `act` as number `index`, and the state after it. Raises Refused."""
+    """The event that states the acceptance of `act` as the entry at `place`, and the state after. Raises Refused."""
     outcome = decide(connection, act, at, zones)
     side = connection.side_of(act.payload.iss)
     event = Accepted.model_validate(
@@ -268,8 +267,8 @@ def accept(
             "chain": act.chain,
             "seq": act.payload.seq,
             "kind": act.kind,
-            "index": index,
             "accepted_at": at,
+            **place.members,
             **outcome._asdict(),
         }
     )
@@ -338,10 +337,8 @@ def _outcome(case: Case, value: str) -> Outcome:
     if payload.act != "message":
         return Outcome()
     contents = contents_of(payload)
-    if value == "allow":
-        return Outcome("delivered", contents)
     if value != "hold":
-        return Outcome("dropped", contents)
+        return Outcome("delivered" if value == "allow" else "dropped", contents)
     return Outcome("held", contents, _replaced(case.connection.door(case.side).held, payload))
 
 
@@ -355,34 +352,37 @@ def _replaced(held: tuple[Held, ...], payload: Any) -> str | None:
 # --- time ----------------------------------------------------------------------------------------------------------
 
 
-def release(connection: Connection, at: int, zones: ZoneRules) -> tuple[tuple[Delivered | Expired, ...], Connection]:
+def release(
+    connection: Connection, at: int, place: Place, zones: ZoneRules
+) -> tuple[tuple[Delivered | Expired, ...], Connection]:
     """The events that let held messages go at `at` (ms) or state that they expired, and the state after them.
 
-    Each message is decided again, in the order in which they came; each event is a millisecond later than the one
-    before it (CONN-12). Nothing to let go: no events and the same state.
+    Each message is decided again, in the order in which they came, a millisecond after the one before it (CONN-12);
+    those delivered take the entries from `place` on.
     """
-    events: list[Delivered | Expired] = []
-    state = connection
+    events, state = list[Delivered | Expired](), connection
     for side in SIDES:
         for held in connection.door(side).held:
             moment = max(at, state.at + 1)
-            event = _let_go(state, side, held, moment, zones)
+            event = _let_go(state, side, held, moment, place, zones)
             if event is not None:
                 events.append(event)
+                place = place.next() if isinstance(event, Delivered) else place
                 state = fold(state, Record(event))
     return tuple(events), state
 
 
-def _let_go(state: Connection, side: Side, held: Held, at: int, zones: ZoneRules) -> Delivered | Expired | None:
-    if held.exp * 1000 <= at:
-        return Expired(iss=state.home, cid=state.cid, event="expired", act=held.id, side=side, at=at)
+def _let_go(
+    state: Connection, side: Side, held: Held, at: int, place: Place, zones: ZoneRules
+) -> Delivered | Expired | None:
+    about = {"iss": state.home, "cid": state.cid, "act": held.id, "side": side, "at": at}
     verdict = gate.may(state, side, held.purpose, "app", held.topic, at, zones)
+    # What may no longer be said at all does not wait for its own end.
+    if held.exp * 1000 <= at or verdict.decision == "refuse":
+        return Expired.model_validate({"event": "expired", **about})
     if verdict.decision == "hold":
         return None
-    if verdict.decision == "refuse":
-        # What may no longer be said at all does not wait for its own end.
-        return Expired(iss=state.home, cid=state.cid, event="expired", act=held.id, side=side, at=at)
-    return Delivered(iss=state.home, cid=state.cid, event="delivered", act=held.id, side=side, at=at)
+    return Delivered.model_validate({"event": "delivered", **about, **place.members})
 
 
 def due(connection: Connection, now: int, zones: ZoneRules) -> int | None:

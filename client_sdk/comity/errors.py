@@ -5,6 +5,7 @@
     │   └── Malformed      bytes that are not what they claim to be: what every parser raises, and nothing else
     ├── Unreachable        the other end did not answer, or not with an answer of this protocol
     └── Contradiction      the server says otherwise than what was signed; carries the evidence
+        └── Fork           a log shows two histories; carries both signed checkpoints and the proof
 
 CODES is the single place where a code has its HTTP status and title (spec/http.md repeats it, and a test
 compares the two). The server answers from it and the SDK raises from it.
@@ -79,6 +80,9 @@ CODES: dict[str, Code] = {
     "wrong_home": Code(409, "The offer or agreement names another home server or operator."),
     "too_many_offers": Code(409, "Too many offers are open."),
     "agreement_conflict": Code(409, "The agreement does not fit the offer."),
+    # The log.
+    "proof_failed": Code(409, "The proof does not prove what it is for."),
+    "too_few_witnesses": Code(409, "Too few witnesses cosigned the checkpoint."),
     # Load.
     "rate_limited": Code(429, "Too many requests."),
     "overloaded": Code(503, "The server has more to do than it can hold."),
@@ -137,3 +141,20 @@ class Contradiction(ComityError):
         self.claim = claim
         self.evidence = evidence
         super().__init__(claim)
+
+
+class Fork(Contradiction):
+    """A log shows two histories, or goes back behind one that it signed.
+
+    `checkpoints`: both, as they were signed, the smaller tree first; `proof`: the hashes (base64) that lead from the
+    larger one to another root for the smaller size than was signed; none where no proof is needed (the same size), or
+    none was given. `file` is where all of it was written down for others, if it could be.
+    """
+
+    def __init__(
+        self, claim: str, checkpoints: tuple[str, str], proof: tuple[str, ...] = (), file: str | None = None
+    ) -> None:
+        self.checkpoints = checkpoints
+        self.proof = proof
+        self.file = file
+        super().__init__(claim, (*checkpoints, *proof))

@@ -30,6 +30,27 @@ from comity.words import (
 EVENT_TYP = "comity-event+jwt"
 
 
+Origin = Annotated[str, Field(pattern=r"^[!-*,-~]{1,255}$")]
+"""The name of a log: a key name of a note, in ASCII."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in a log."""
+
+    log: str
+    index: int
+
+    @property
+    def members(self) -> dict[str, str | int]:
+        """As it stands in an event."""
+        return {"log": self.log, "index": self.index}
+
+    def next(self) -> "Place":
+        """The place after it."""
+        return Place(self.log, self.index + 1)
+
+
 class _Event(Model):
     iss: Did
     cid: Hash
@@ -52,10 +73,11 @@ class Contents(Model):
 
 
 class Accepted(_Event):
-    """The act `act` was accepted at `accepted_at`, as number `index` of this server (EVENT-2).
+    """The act `act` was accepted at `accepted_at`, as entry `index` of the log `log` (EVENT-2).
 
-    `outcome` and `contents` come with messages (EVENT-3); `replaces` names the held message whose place this one took;
-    `verdict` comes with `contacted`: the decision it would have had.
+    `outcome` and `contents` come with messages (EVENT-3), of which a delivered one has the next entry as well
+    (LOG-10); `replaces` names the held message whose place this one took; `verdict` comes with `contacted`: the
+    decision it would have had.
     """
 
     event: Literal["accepted"]
@@ -64,12 +86,18 @@ class Accepted(_Event):
     chain: Literal["acts", "settings"]
     seq: Sequence
     kind: Token
+    log: Origin
     index: Sequence
     accepted_at: Milliseconds
     outcome: Literal["delivered", "held", "dropped"] | None = None
     contents: Contents | None = None
     replaces: Hash | None = None
     verdict: Annotated[str, Field(pattern=r"^[a-z_]{2,32}$")] | None = None
+
+    @property
+    def places(self) -> int:
+        """How many entries of the log it takes: a message that is delivered at once takes two (LOG-10)."""
+        return 2 if self.outcome == "delivered" else 1
 
     @property
     def at(self) -> int:
@@ -84,11 +112,14 @@ class Accepted(_Event):
 
 
 class Delivered(_Event):
-    """A held message was released into the other side's inbox; no other end awaits it (EVENT-5)."""
+    """A held message was released into the other side's inbox, as entry `index` of the log `log`; no other end awaits
+    it (EVENT-5)."""
 
     event: Literal["delivered"]
     act: Hash
     side: Side
+    log: Origin
+    index: Sequence
     at: Milliseconds
 
 

@@ -1,20 +1,22 @@
 """Checking a consent token offline (spec/grant.md, section "Offline").
 
 What a business, or its mail house, does with a grant in hand: no network, no state of the connection, only the token,
-a status list and the agreement that ties the giver's key to the business.
+a status list, and what shows that the grant was accepted: its receipt, or the signed acceptance with the agreement.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from comity.acts import GRANT_TYP, Grant, SignedAct, believe_payload
 from comity.agreement import SignedAgreement
+from comity.checkpoint import SignedCheckpoint
 from comity.errors import Malformed
 from comity.events import Accepted, SignedEvent
 from comity.jws import FindKey, OpenedJws, no_other_keys, open_jws
-from comity.keys import PublicKey
+from comity.keys import PublicKey, did_web_base
+from comity.log_entry import MINUTE, Kind, LogEntry
 from comity.status import GrantStatus, SignedStatusList
-from comity.words import covers
+from comity.words import Side, covers
 
 TokenReason = Literal[
     "granted",
@@ -31,6 +33,43 @@ TokenReason = Literal[
 
 
 _GRANT_TYPS = frozenset({GRANT_TYP})
+
+
+class Opened(Protocol):
+    """What opens an entry's commitment; `comity.receipt.Opening` is one."""
+
+    @property
+    def at(self) -> int:
+        """The time (ms) that was committed to."""
+        ...
+
+
+class Logged(Protocol):
+    """What a receipt that holds says of an entry; `comity.receipt.Receipt` is one."""
+
+    @property
+    def index(self) -> int:
+        """Its number in the log."""
+        ...
+
+    @property
+    def entry(self) -> LogEntry:
+        """The entry."""
+        ...
+
+    @property
+    def opening(self) -> Opened:
+        """What opens its commitment."""
+        ...
+
+    @property
+    def checkpoint(self) -> SignedCheckpoint:
+        """The checkpoint that covers it."""
+        ...
+
+    def is_of(self, data: bytes) -> bool:
+        """Whether these bytes are what was committed to."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +107,18 @@ def check_token(
     status_list: SignedStatusList | None,
     acceptance: SignedEvent | None = None,
     agreement: SignedAgreement | None = None,
+    receipt: Logged | None = None,
     find_key: FindKey = no_other_keys,
 ) -> TokenVerdict:
     """Whether `audience` may use the token for `purpose` by `channel` at `now` (s), by what is in hand alone (GATE-18).
     Good for what is done at once (GRANT-10).
 
     `status_list` is the opened list that the token names; without it, or with one out of date, the answer is no.
-    Anyone can sign a grant under a key of his own, and an acceptance and a list under another: `acceptance` (the home
-    server's event about this very act) and `agreement` (which names the home server) tie the giver's key to a
-    connection, and whoever is outside the business must have both (GRANT-8). `find_key` knows the keys of a did:web
-    giver that came after the one in the agreement. Raises Malformed and Refused as
-    `open_grant` does, and Malformed for an index outside the list.
+    Anyone can sign a grant under a key of his own, and an acceptance and a list under another: so whoever is outside
+    the business must have the opened `receipt`, under a log's key that he trusts, or, until there is one, both the
+    `acceptance` (the home server's event about this very act) and the `agreement`, which names the home server
+    (GRANT-8, GRANT-11). `find_key` knows the keys of a did:web giver that came after the one in the agreement.
+    Raises Malformed and Refused as `open_grant` does, and Malformed for an index outside the list.
     """
     opened = open_jws(raw, _GRANT_TYPS, _agreed_key(agreement, find_key))
     grant = _believe_grant(opened)
@@ -90,7 +130,9 @@ def check_token(
         return no("wrong_audience")
     if acceptance is not None and not _accepts(acceptance, opened.id, grant.cid):
         return no("not_accepted")
-    if agreement is not None and not _belongs(agreement, grant, acceptance):
+    if receipt is not None and not _is_logged(receipt, opened.raw, acceptance, _giver(grant, agreement)):
+        return no("not_accepted")
+    if agreement is not None and not _belongs(agreement, grant, acceptance, receipt):
         return no("not_accepted")
     if now >= grant.exp:
         return no("expired")
@@ -102,6 +144,8 @@ def check_token(
     # A list is the home server's or nobody's: any did:key could have signed another one for that address.
     issuer = status_list.claims.iss
     if issuer != (agreement.agreement.home if agreement else acceptance.event.iss if acceptance else issuer):
+        return no("list_missing")
+    if receipt is not None and not is_log_of(receipt.checkpoint.origin, issuer):
         return no("list_missing")
     if not status_list.is_current(now):
         return no("list_out_of_date")
@@ -120,14 +164,51 @@ def _agreed_key(agreement: SignedAgreement | None, find_key: FindKey) -> FindKey
     return lambda kid: agreed.get(kid) or find_key(kid)
 
 
-def _belongs(agreement: SignedAgreement, grant: Grant, acceptance: SignedEvent | None) -> bool:
-    """Whether the grant was given under this agreement: its home server says so, or the giver is a party by name."""
+def _belongs(agreement: SignedAgreement, grant: Grant, acceptance: SignedEvent | None, receipt: Logged | None) -> bool:
+    """Whether the grant was given under this agreement: its home server or that one's log says so, or the giver is a
+    party by name."""
     terms = agreement.agreement
     if agreement.cid != grant.cid:
         return False
+    if receipt is not None and not is_log_of(receipt.checkpoint.origin, terms.home):
+        return False
     if acceptance is not None:
         return acceptance.event.iss == terms.home
-    return grant.iss in (terms.offerer.did, terms.accepter.did)
+    return receipt is not None or grant.iss in (terms.offerer.did, terms.accepter.did)
+
+
+def is_log_of(origin: str, home: str) -> bool:
+    """Whether the log of that name is one of this home server's, by its host (LOG-19)."""
+    try:
+        host = did_web_base(home).partition("://")[2]
+    except Malformed:
+        return False
+    return origin == f"{host}/log" or origin.startswith(f"{host}/log/")
+
+
+def _giver(grant: Grant, agreement: SignedAgreement | None) -> Side | None:
+    """Whose grant it is by the names in the agreement; None where none is at hand, or both took others since."""
+    terms = None if agreement is None else agreement.agreement
+    if terms is None:
+        return None
+    if terms.offerer.did == grant.iss or terms.accepter.did == grant.aud:
+        return "first"
+    return "second" if terms.accepter.did == grant.iss or terms.offerer.did == grant.aud else None
+
+
+def _is_logged(receipt: Logged, raw: str, acceptance: SignedEvent | None, side: Side | None) -> bool:
+    """Whether the receipt is this token's, its entry says what follows from it (LOG-11), and its place, time and side
+    are those that the acceptance states."""
+    entry, at = receipt.entry, receipt.opening.at
+    if entry.kind is not Kind.ACT or not receipt.is_of(raw.encode("ascii")):
+        return False
+    if entry.time != at // MINUTE or side not in (None, entry.side):
+        return False
+    event = None if acceptance is None else acceptance.event
+    if not isinstance(event, Accepted):
+        return True
+    stated = event.log, event.index, event.at, event.side
+    return stated == (receipt.checkpoint.origin, receipt.index, at, entry.side)
 
 
 def _accepts(acceptance: SignedEvent, act_id: str, cid: str) -> bool:

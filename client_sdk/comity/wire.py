@@ -6,6 +6,7 @@ from pydantic import Field, TypeAdapter
 
 from comity.encoding import dump_json
 from comity.errors import CODES, Malformed, Refused
+from comity.events import Origin
 from comity.offer import Operator
 from comity.words import Did, Hash, Label, Model, Token, Version, read_model
 
@@ -17,6 +18,7 @@ STATUS_INDEXES = f"{API}/status/indexes"
 CONNECTIONS = f"{API}/connections"
 INBOX = f"{API}/inbox"
 WELL_KNOWN = "/.well-known/comity"
+LOG = "/log"
 
 JSON = "application/json"
 JWT = "application/jwt"
@@ -33,9 +35,20 @@ LONGEST_WAIT = 30
 """Seconds that a long poll waits at most."""
 PAGE = 100
 """Items in one page of the inbox at most (HTTP-11)."""
+MOST_RECEIPT_TEXT = 16_384
+"""Characters of a receipt in an answer: the longest proof, a checkpoint, and the log's signature alone."""
+MOST_LOGS = 16
+MOST_WITNESSES = 32
+"""Logs, and witnesses, that a server names."""
 
 Jws = Annotated[str, Field(max_length=65_536, pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$")]
 Cursor = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
+ReceiptText = Annotated[str, Field(min_length=1, max_length=MOST_RECEIPT_TEXT)]
+"""The text of a receipt, nothing believed yet (spec/log.md)."""
+Vkey = Annotated[str, Field(max_length=400, pattern=r"^[!-*,-~]{1,255}\+[0-9a-f]{8}\+[A-Za-z0-9+/]{43,64}={0,2}$")]
+"""The public key of a log or witness, under its name."""
+TagKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$")]
+"""32 bytes in base64url."""
 
 
 class Published(Model):
@@ -68,10 +81,18 @@ class Decline(Model):
 
 
 class Acceptance(Model):
-    """Answer to an act: its id and the signed acceptance."""
+    """Answer to an act: its id, the signed acceptance, and the receipt where a checkpoint covers the act already."""
 
     act: Hash
     event: Jws
+    receipt: ReceiptText | None = None
+
+
+class Tags(Model):
+    """The tag keys of a connection that a side may know: that of both sides' acts, and that of its own settings."""
+
+    both: TagKey
+    own: TagKey
 
 
 class Problem(Model):
@@ -120,24 +141,28 @@ class Heads(Model):
 
 
 class ConnectionAnswer(Model):
-    """A connection as its home server has it. `settings` is the reader's own."""
+    """A connection as its home server has it. `settings` and `tags` are the reader's own."""
 
     cid: Hash
     agreement: dict[str, Any]
     heads: Heads
     settings: Head
     state: dict[str, Any]
+    tags: Tags
 
 
 class ActAnswer(Model):
-    """An act's acceptance, and the act where the reader may have it."""
+    """An act's acceptance, and where the reader may have it the act with its receipts: of its own entry, and of its
+    delivery's. A receipt is absent while no checkpoint covers its entry."""
 
     event: Jws
     act: Jws | None = None
+    receipt: ReceiptText | None = None
+    delivery: ReceiptText | None = None
 
 
 class Item(Model):
-    """One item of an inbox; `cursor` is opaque (HTTP-10)."""
+    """One item of an inbox; `cursor` is opaque (HTTP-10). `tags` come with `opened`."""
 
     cursor: Cursor
     kind: Literal["offer", "proposal", "declined", "opened", "act", "event"]
@@ -147,6 +172,7 @@ class Item(Model):
     act: Jws | None = None
     event: Jws | None = None
     reason: Token | None = None
+    tags: Tags | None = None
 
 
 class Page(Model):
@@ -156,8 +182,17 @@ class Page(Model):
     cursor: Cursor
 
 
+class LogKey(Model):
+    """A log of a server: its name, its key, and below which URL it is served."""
+
+    origin: Origin
+    vkey: Vkey
+    url: Annotated[str, Field(max_length=400, pattern=r"^https?://[!-~]+$")]
+
+
 class WellKnown(Model):
-    """What a server says of itself."""
+    """What a server says of itself. `logs`: the active one first, then those that stand still; `cosignatures` is how
+    many of the `witnesses` it gathers on a checkpoint."""
 
     version: Version
     home: Did
@@ -165,6 +200,9 @@ class WellKnown(Model):
     name: Label
     longest_wait: int
     most_lines: int
+    logs: Annotated[tuple[LogKey, ...], Field(min_length=1, max_length=MOST_LOGS)]
+    witnesses: Annotated[tuple[Vkey, ...], Field(max_length=MOST_WITNESSES)]
+    cosignatures: Annotated[int, Field(ge=0, le=MOST_WITNESSES)]
 
 
 _PROBLEM: TypeAdapter[Problem] = TypeAdapter(Problem)

@@ -4,7 +4,7 @@
     take      what is open (up to GROUP acts) becomes one group
     decide    each command in turn, by the pure rules, on the group's working copy
     commit    the events are signed, and all is written in one transaction; only now is anything true
-    answer    and only now is anybody told
+    answer    and only now is anybody told: those who sent acts, as soon as the log's checkpoint covers them, too
 
 If the commit fails, or nobody knows whether it did, all of the group are told to come again (503), and what the
 server had in memory about the connections in it is dropped. A client that sends the same act again then gets either
@@ -13,9 +13,7 @@ its first answer or its first decision.
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
 
 from comity.acts import NARROWING, Grant, SignedAct
@@ -24,75 +22,45 @@ from comity.state import Connection, decode_state
 from comity_server.businesses import NotPossible
 from comity_server.clock import Clock
 from comity_server.deliver.bell import Bell
-from comity_server.group import Answer, Counters, Grounds, Group, unplaced
+from comity_server.group import Answer, Grounds, GroundsStore, Group, unplaced
+from comity_server.log.starting import CLOCK_TOLERANCE
+from comity_server.log.tail import Additions
 from comity_server.logs import logger
 from comity_server.metrics import Metrics
 from comity_server.opening import Crypto
 from comity_server.states import States
-from comity_server.store.rows import Batch, Reservation
+from comity_server.store.rows import Batch, Known, Reservation
+from comity_server.store.sqlite import Overtaken
+from comity_server.waiting import Command, Queue
 
 GROUP = 256
 """Acts in one transaction, about."""
 
 Result = Answer | Refused
 R = TypeVar("R")
-Decide = Callable[[Group], Awaitable[Any]]
+A = TypeVar("A", bound=Additions)
 
 
-class WriterStore(Protocol):
+class WriterStore(GroundsStore, Protocol):
     """What the writer asks of a store."""
 
     async def commit(self, batch: Batch, before: Callable[[], None]) -> None: ...
-    async def states(self, cids: Sequence[str]) -> dict[str, bytes]: ...
+    async def states(self, cids: Sequence[str]) -> dict[str, Known]: ...
     async def acceptances(self, ids: Sequence[str]) -> dict[str, str]: ...
     async def reservations(self, places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Reservation]: ...
     async def meta(self) -> dict[str, str]: ...
+    async def raws(self, acts: Sequence[tuple[str, str]]) -> dict[str, str]: ...
 
 
-@dataclass(slots=True, eq=False)
-class _Command:
-    """Something to decide: acts (raw, then opened) or a function of the group; never both."""
+class WriterLog(Protocol[A]):
+    """What the writer asks of the log: where entries go, and to take in what was committed."""
 
-    done: asyncio.Future[Any]
-    raws: Sequence[bytes] = ()
-    decide: Decide | None = None
-    cids: Sequence[str] = ()
-    acts: list[SignedAct | Refused] = field(default_factory=list)
-    result: Any = None
-
-    @property
-    def weight(self) -> int:
-        return max(1, len(self.raws))
-
-
-class _Queue:
-    """Commands in order, taken as many at a time as wait."""
-
-    def __init__(self) -> None:
-        self._commands: deque[_Command] = deque()
-        self._changed = asyncio.Event()
-        self._closed = False
-
-    def put(self, commands: Sequence[_Command]) -> None:
-        self._commands.extend(commands)
-        self._changed.set()
-
-    def close(self) -> None:
-        self._closed = True
-        self._changed.set()
-
-    async def take(self, most: int) -> list[_Command]:
-        """What waits, up to about `most` acts; nothing once it is closed and empty."""
-        while not self._commands and not self._closed:
-            self._changed.clear()
-            await self._changed.wait()
-        taken: list[_Command] = []
-        weight = 0
-        while self._commands and (not taken or weight + self._commands[0].weight <= most):
-            command = self._commands.popleft()
-            weight += command.weight
-            taken.append(command)
-        return taken
+    def additions(self) -> A: ...
+    def committed(self, added: A) -> None: ...
+    async def in_doubt(self) -> None: ...
+    def halt(self, reason: str) -> None: ...
+    def when_covered(self, size: int, go_on: Callable[[], None]) -> None: ...
+    async def settled(self) -> None: ...
 
 
 class Accept:
@@ -102,30 +70,37 @@ class Accept:
         self,
         store: WriterStore,
         grounds: Grounds,
+        log: WriterLog[Any],
         clock: Clock,
         crypto: Crypto,
         bell: Bell,
         metrics: Metrics,
         *,
+        since: int,
         most_waiting: int,
         most_states: int,
     ) -> None:
         self._store = store
         self._grounds = grounds
+        self._log = log
         self._clock = clock
         self._crypto = crypto
         self._bell = bell
         self._metrics = metrics
         self._most = most_waiting
-        self._waiting = _Queue()
-        self._opened = _Queue()
+        self._waiting = Queue()
+        self._opened = Queue()
         self._weight = 0
         self._states = States(most_states)
-        self._counters: Counters | None = None
+        self._news: int | None = None
+        self._is_sure = True
+        self._time_stood = since
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         self.wake_releases = asyncio.Event()
         """Set after each commit that may have changed when the next release is due."""
+        self.overtaken = asyncio.Event()
+        """Set when another server writes the same store: this one must leave."""
 
     # --- coming in --------------------------------------------------------------------------------------------------
 
@@ -133,7 +108,7 @@ class Accept:
         """Accept acts in order; each is answered by itself. Raises Refused("overloaded") for all of them."""
         if not self._has_room(len(raws), self._most - self._most // 8):
             await self._must_narrow(raws)
-        answers: list[Result] = await self._put(_Command(self._future(), raws=raws))
+        answers: list[Result] = await self._put(Command(self._future(), raws=raws))
         return answers
 
     async def command(self, decide: Callable[[Group], Awaitable[R]], cids: Sequence[str] = ()) -> R:
@@ -143,13 +118,14 @@ class Accept:
         """
         if not self._has_room(1, self._most - self._most // 8):
             raise _overloaded()
-        return cast(R, await self._put(_Command(self._future(), decide=decide, cids=cids)))
+        return cast(R, await self._put(Command(self._future(), decide=decide, cids=cids)))
 
     def _future(self) -> asyncio.Future[Any]:
         return asyncio.get_running_loop().create_future()
 
     def _has_room(self, more: int, most: int) -> bool:
-        return not self._stopping and self._weight + more <= most
+        # A batch that is larger than the whole queue gets in when nothing waits, or it never would.
+        return not self._stopping and (self._weight == 0 or self._weight + more <= most)
 
     async def _must_narrow(self, raws: Sequence[bytes]) -> None:
         """Raises Refused("overloaded") unless what is left of the queue is kept for this: a single act by which a
@@ -161,12 +137,19 @@ class Accept:
             raise act
         if act.kind not in NARROWING:
             raise _overloaded()
-        state = (await self._load({act.payload.cid})).get(act.payload.cid)
+        state = await self._state(act.payload.cid)
         if state is None or state.side_of(act.payload.iss) is None:
             raise Refused("not_found")
 
-    async def _put(self, command: _Command) -> Any:
-        if self._stopping or self._weight + command.weight > self._most:
+    async def _state(self, cid: str) -> Connection | None:
+        known = self._states.get(cid)
+        if known is not None:
+            return known[0]
+        stored = (await self._store.states([cid])).get(cid)
+        return None if stored is None else decode_state(stored.state)
+
+    async def _put(self, command: Command) -> Any:
+        if not self._has_room(command.weight, self._most):
             raise _overloaded()
         self._weight += command.weight
         self._waiting.put([command])
@@ -198,8 +181,10 @@ class Accept:
         while commands := await self._opened.take(GROUP):
             if await self._went_well(commands, self._process):
                 self._let_go(commands)
+                # What comes while a checkpoint is signed makes the next group larger, and a larger one costs less.
+                await self._log.settled()
 
-    async def _went_well(self, commands: list[_Command], work: Callable[[list[_Command]], Awaitable[None]]) -> bool:
+    async def _went_well(self, commands: list[Command], work: Callable[[list[Command]], Awaitable[None]]) -> bool:
         """Do the work; the loops must outlive any mistake in one group."""
         try:
             await work(commands)
@@ -207,7 +192,9 @@ class Accept:
             self._metrics.failed.inc()
             logger().error("group_failed", exc_info=error, count=len(commands))
             # Whatever was in hand is in doubt: the next group reads the store again.
-            self._counters = None
+            self._is_sure = False
+            if isinstance(error, Overtaken):
+                self.overtaken.set()
             for command in commands:
                 if not command.done.done():
                     command.done.set_exception(_overloaded())
@@ -215,13 +202,13 @@ class Accept:
             return False
         return True
 
-    def _let_go(self, commands: list[_Command]) -> None:
+    def _let_go(self, commands: list[Command]) -> None:
         self._weight -= sum(command.weight for command in commands)
         self._metrics.queued.set(self._weight)
 
     # --- one group --------------------------------------------------------------------------------------------------
 
-    async def _process(self, commands: list[_Command]) -> None:
+    async def _process(self, commands: list[Command]) -> None:
         group = await self._group(commands)
         try:
             for command in commands:
@@ -232,48 +219,71 @@ class Accept:
                 self._states.forget(cid)
             raise
         self._took_effect(group)
+        waiting = [command for command in commands if command.was_accepted]
         for command in commands:
-            self._answer(command)
+            if not command.was_accepted:
+                self._answer(command)
+        if waiting:
+            # Acts took effect; their answers wait a little for a checkpoint that covers them (LOG-13).
+            self._log.when_covered(group.log.place().index, lambda: self._answer_all(waiting))
 
-    async def _open(self, commands: list[_Command]) -> None:
+    async def _open(self, commands: list[Command]) -> None:
         raws = [raw for command in commands for raw in command.raws]
         opened = iter(await self._crypto.open_acts(raws))
         for command in commands:
             command.acts = [next(opened) for _ in command.raws]
 
-    async def _group(self, commands: list[_Command]) -> Group:
+    async def _group(self, commands: list[Command]) -> Group:
         """The working copy, with all that the acts in hand will need, read in as few hops as there are kinds."""
         acts = [act for command in commands for act in command.acts if isinstance(act, SignedAct)]
-        if self._counters is None:
-            self._counters = await self._read_counters()
-        counters = Counters(self._counters.index, self._counters.news)
-        group = Group(self._grounds, self._clock.now(), counters)
+        if not self._is_sure:
+            await self._be_sure()
+        if self._news is None:
+            self._news = int((await self._store.meta()).get("last_news", "0"))
+        group = Group(self._grounds, self._time(), self._log.additions(), self._news)
         named = {cid for command in commands for cid in command.cids}
-        group.states = await self._load(named | {act.payload.cid for act in acts})
+        await self._load(named | {act.payload.cid for act in acts}, group)
         if ids := unplaced(acts, group.states):
             group.first_answers = await self._store.acceptances(ids)
         if places := self._places(acts):
             group.reservations = await self._store.reservations(places)
         return group
 
-    async def _load(self, cids: set[str]) -> dict[str, Connection]:
-        found = {cid: state for cid in cids if (state := self._states.get(cid)) is not None}
-        missing = [cid for cid in cids if cid not in found]
-        if missing:
-            stored = await self._store.states(missing)
-            found.update({cid: decode_state(blob) for cid, blob in stored.items()})
-        return found
+    async def _be_sure(self) -> None:
+        """After a commit that may have taken effect: nothing that is in memory counts before it was read again, and
+        whoever should have been told is (LOG-12)."""
+        await self._log.in_doubt()
+        await self._grounds.read(self._store)
+        self._news, self._is_sure = None, True
+        self._bell.ring_all()
+        self.wake_releases.set()
+
+    def _time(self) -> int:
+        """The clock's time, which stands still where the clock goes back; far back, and signing stops as well
+        (LOG-14)."""
+        now = self._clock.now()
+        if now < self._time_stood - CLOCK_TOLERANCE:
+            self._log.halt("the clock went back; set it right and start again")
+        self._time_stood = max(now, self._time_stood)
+        return self._time_stood
+
+    async def _load(self, cids: set[str], group: Group) -> None:
+        missing = []
+        for cid in cids:
+            known = self._states.get(cid)
+            if known is None:
+                missing.append(cid)
+            else:
+                group.states[cid], group.tag_secrets[cid] = known
+        for cid, stored in (await self._store.states(missing)).items() if missing else ():
+            group.states[cid], group.tag_secrets[cid] = decode_state(stored.state), stored.tag_secret
 
     def _places(self, acts: list[SignedAct]) -> list[tuple[int, int]]:
         references = [act.payload.status.status_list for act in acts if isinstance(act.payload, Grant)]
         numbered = [(self._grounds.lists.number_of(reference.uri), reference.idx) for reference in references]
         return [(number, idx) for number, idx in numbered if number is not None]
 
-    async def _read_counters(self) -> Counters:
-        meta = await self._store.meta()
-        return Counters(int(meta.get("next_index", "0")), int(meta.get("next_news", "0")))
-
-    async def _decide(self, command: _Command, group: Group) -> None:
+    async def _decide(self, command: Command, group: Group) -> None:
         if command.decide is None:
             command.result = decide_batch(command.acts, group)
             return
@@ -286,6 +296,8 @@ class Accept:
         batch = group.finish()
         if batch.is_empty():
             return
+        missing = group.log.missing()
+        group.log.write(batch, group.now, await self._store.raws(missing) if missing else {})
         began = time.perf_counter()
         # Signing lets go of the interpreter's lock, so it is done where the writing is: in the store's thread.
         await self._store.commit(batch, lambda: self._seal(group))
@@ -299,9 +311,11 @@ class Accept:
 
     def _took_effect(self, group: Group) -> None:
         """After the commit and before any answer: whoever was answered must find it true everywhere."""
-        self._counters = group.counters
+        self._news = group.news
+        self._log.committed(group.log)
         for state in group.states.values():
-            self._states.put(state)
+            self._states.put(state, group.tag_secrets[state.cid])
+        self._grounds.directory.load(group.added_keys())
         self._grounds.lists.put(group.batch.put_status)
         self._metrics.acts.inc(group.accepted)
         self._metrics.released.inc(group.released)
@@ -309,7 +323,11 @@ class Accept:
         if any(row["wake_at"] is not None for row in group.batch.put_connection):
             self.wake_releases.set()
 
-    def _answer(self, command: _Command) -> None:
+    def _answer_all(self, commands: list[Command]) -> None:
+        for command in commands:
+            self._answer(command)
+
+    def _answer(self, command: Command) -> None:
         # Whoever hung up meanwhile has a cancelled future; the act was accepted all the same.
         if command.done.done():
             return

@@ -1,23 +1,25 @@
 """What is read. Nothing here decides about acts; what is not the reader's does not exist for him (HTTP-9)."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
-from comity.encoding import b64u_decode
+from comity.encoding import b64u_decode, b64u_encode
 from comity.errors import Refused
-from comity.events import Accepted
+from comity.events import Accepted, Delivered, Place
+from comity.log_entry import tag_key
 from comity.state import Connection, decode_state, public
 from comity.words import Side
 from comity_server.clock import Clock
 from comity_server.connecting import is_open
-from comity_server.store.rows import Offer, StoredAct
+from comity_server.log.receipts import Receipts
+from comity_server.store.rows import Known, Offer, StoredAct
 
 
 class AnswerStore(Protocol):
     """What answers ask of a store."""
 
-    async def state(self, cid: str) -> bytes | None: ...
+    async def state(self, cid: str) -> Known | None: ...
     async def agreement(self, cid: str) -> tuple[bytes, str] | None: ...
     async def offer(self, short: str) -> Offer | None: ...
     async def act(self, id_: str) -> StoredAct | None: ...
@@ -26,8 +28,9 @@ class AnswerStore(Protocol):
 class Answers:
     """Reads for one party at a time."""
 
-    def __init__(self, store: AnswerStore, clock: Clock) -> None:
+    def __init__(self, store: AnswerStore, receipts: Receipts, clock: Clock) -> None:
         self._store = store
+        self._receipts = receipts
         self._clock = clock
 
     async def offer(self, short: str) -> str:
@@ -39,7 +42,7 @@ class Answers:
 
     async def connection(self, cid: str, did: str) -> bytes:
         """The connection as JSON, for the side that is `did` now. Raises Refused("not_found")."""
-        state, side = await self._mine(cid, did)
+        state, side, tag_secret = await self._mine(cid, did)
         agreement = await self._store.agreement(cid)
         if agreement is None:
             raise Refused("not_found")
@@ -54,35 +57,55 @@ class Answers:
                 },
                 "settings": {"seq": settings.seq, "head": settings.head or cid},
                 "state": public(state),
+                "tags": tags(tag_secret, side),
             }
         )
 
     async def act(self, id_: str, did: str) -> bytes:
-        """An act's acceptance as JSON for a side, with the act where it may have it. Raises Refused("not_found")."""
+        """An act's acceptance as JSON for a side, with the act and its receipts where it may have them. Raises
+        Refused("not_found")."""
         stored = await self._store.act(id_)
         if stored is None:
             raise Refused("not_found")
-        _, side = await self._mine(stored.cid, did)
+        _, side, _ = await self._mine(stored.cid, did)
         own = side == stored.side
+        event = accepted_in(stored.event)
         if stored.chain == "settings" and not own:
             raise Refused("not_found")
-        answer: dict[str, Any] = {"event": stored.event}
-        if own or (stored.chain == "acts" and (stored.delivered is not None or was_shown(stored.event))):
-            answer["act"] = stored.raw
-        return msgspec.json.encode(answer)
+        if not own and (stored.chain != "acts" or (stored.delivered is None and not event.brings_the_act)):
+            return msgspec.json.encode({"event": stored.event})
+        place = Place(event.log, event.index)
+        found = {
+            "receipt": await self._receipts.of(place),
+            "delivery": await self._receipts.of(place.next()) if event.outcome == "delivered" else None,
+        }
+        if stored.delivered is not None:
+            later = Delivered.model_validate_json(_payload(stored.delivered))
+            found["delivery"] = await self._receipts.of(Place(later.log, later.index))
+        there = {name: text for name, text in found.items() if text is not None}
+        return msgspec.json.encode({"event": stored.event, "act": stored.raw, **there})
 
-    async def _mine(self, cid: str, did: str) -> tuple[Connection, Side]:
-        blob = await self._store.state(cid)
-        if blob is None:
+    async def _mine(self, cid: str, did: str) -> tuple[Connection, Side, bytes]:
+        known = await self._store.state(cid)
+        if known is None:
             raise Refused("not_found")
-        state = decode_state(blob)
+        state = decode_state(known.state)
         side = state.side_of(did)
         # A name that was replaced reads no more: its key may be the reason why it was.
         if side is None or state.door(side).did != did:
             raise Refused("not_found")
-        return state, side
+        return state, side, known.tag_secret
 
 
-def was_shown(event: str) -> bool:
-    """Whether an acceptance of ours let the other side have the act at once."""
-    return Accepted.model_validate_json(b64u_decode(event.split(".")[1])).brings_the_act
+def accepted_in(event: str) -> Accepted:
+    """The acceptance in a text that this server signed."""
+    return Accepted.model_validate_json(_payload(event))
+
+
+def _payload(event: str) -> bytes:
+    return b64u_decode(event.split(".")[1])
+
+
+def tags(secret: bytes, side: Side) -> dict[str, str]:
+    """The tag keys that a side of a connection has (LOG-9)."""
+    return {"both": b64u_encode(tag_key(secret, "both")), "own": b64u_encode(tag_key(secret, side))}

@@ -1,6 +1,7 @@
 """The HTTP side of a server: one guard around every handler, and the listening itself."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,12 +15,13 @@ from comity.wire import ACTS, INBOX
 from comity_server import admin
 from comity_server.config import Config
 from comity_server.home import locked
+from comity_server.log.logs import OpenLogs, open_logs
 from comity_server.logs import logger
 from comity_server.metrics import Metrics
 from comity_server.routes import add_routes
 from comity_server.routes.parts import CLOSE, MEBIBYTE, SERVER, problem
 from comity_server.server import Server, opened
-from comity_server.store.sqlite import StoreFailed
+from comity_server.store.sqlite import Overtaken, StoreFailed
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -183,17 +185,17 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def serving(config: Config) -> AsyncIterator[Server]:
+async def serving(config: Config, open_logs: OpenLogs = open_logs) -> AsyncIterator[Server]:
     """A server that answers on its port. On the way out: waits end, requests in hand finish, the store is closed.
 
-    Raises FolderInUse, AnotherHome, SchemaTooNew, OSError (the port is taken).
+    Raises what `opened` does, FolderInUse, AnotherHome, SchemaTooNew, OSError (the port is taken).
     """
     # Pure Python parsing is some ten times slower and differs in what it lets through.
     assert http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy, "aiohttp lacks its C parser"
     async with AsyncExitStack() as stack:
         stack.enter_context(locked(config.data))
         bound = stack.enter_context(bind(config.host, config.port))
-        server = await stack.enter_async_context(opened(config, bound.getsockname()[1]))
+        server = await stack.enter_async_context(opened(config, bound.getsockname()[1], open_logs))
         runner = _Runner(
             application(server),
             access_log=None,
@@ -211,9 +213,21 @@ async def serving(config: Config) -> AsyncIterator[Server]:
         yield server
 
 
-async def serve(config: Config, tell: Callable[[Server], None], stop: asyncio.Event) -> None:
-    """Serve until `stop` is set; `tell` is called when ready."""
-    async with serving(config) as server:
+async def serve(
+    config: Config, tell: Callable[[Server], None], stop: asyncio.Event, open_logs: OpenLogs = open_logs
+) -> None:
+    """Serve until `stop` is set; `tell` is called when ready. Raises Overtaken when another server took the store."""
+    async with serving(config, open_logs) as server:
+        # What was made so far stays for good, and little of what a request makes hangs in a circle: looking for such
+        # circles as often as Python does by itself takes a tenth of the time of an act.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
         tell(server)
-        await stop.wait()
+        done = [asyncio.create_task(event.wait()) for event in (stop, server.accept.overtaken)]
+        await asyncio.wait(done, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.cancel()
+        if server.accept.overtaken.is_set():
+            raise Overtaken("another server writes this store: this one leaves")
         logger().info("stopping")

@@ -1,13 +1,16 @@
 """The businesses whose did:web this host serves: their public keys, never a private one."""
 
 import re
+import secrets
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from comity.errors import Malformed
 from comity.keys import PublicKey, did_document, did_of_host, key_of_did
+from comity.log_entry import SALT
 from comity_server.home import Home
-from comity_server.store.rows import Batch
+from comity_server.store.rows import HostedKey
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?\Z")
 
@@ -17,11 +20,13 @@ class NotPossible(Exception):
 
 
 class Business(NamedTuple):
-    """A hosted business and its published keys (kid → key), oldest first."""
+    """A hosted business, its published keys (kid → key), oldest first, and what the tags of their entries are made
+    of."""
 
     name: str
     did: str
     keys: dict[str, PublicKey]
+    tag_secret: bytes
 
 
 class Directory:
@@ -32,15 +37,12 @@ class Directory:
         self._keys: dict[str, PublicKey] = {home.signer.kid: home.signer.key.public}
         self._businesses: dict[str, Business] = {}
 
-    def load(self, rows: list[tuple[str, str, str, str]]) -> None:
-        """Take in (name, did, kid, multibase) as stored."""
-        for name, did, kid, multibase in rows:
-            self.add(name, did, kid, PublicKey.of_multibase(multibase))
-
-    def add(self, name: str, did: str, kid: str, key: PublicKey) -> None:
-        """Publish a key of a business from now on."""
-        self._businesses.setdefault(name, Business(name, did, {})).keys[kid] = key
-        self._keys[kid] = key
+    def load(self, rows: Iterable[HostedKey]) -> None:
+        """Publish keys of businesses from now on, as they are stored."""
+        for row in rows:
+            key = PublicKey.of_multibase(row.multibase)
+            self._businesses.setdefault(row.name, Business(row.name, row.did, {}, row.tag_secret)).keys[row.kid] = key
+            self._keys[row.kid] = key
 
     def find_key(self, kid: str) -> PublicKey | None:
         """The key of that name, None where this server cannot find it."""
@@ -68,8 +70,8 @@ class Directory:
         return did_document(self._home.did, {self._home.signer.kid: self._home.signer.key.public})
 
 
-def new_key(home: Home, directory: Directory, name: str, did_key: str, now: int) -> tuple[Business, Batch]:
-    """The business with its first or a further key, and what is to be written. Raises NotPossible."""
+def new_key(home: Home, directory: Directory, name: str, did_key: str) -> Business:
+    """The business with the one key that is its first or a further one. Raises NotPossible."""
     if not _NAME.match(name):
         raise NotPossible("a name has 1 to 32 of a-z, 0-9 and inner hyphens")
     try:
@@ -79,10 +81,6 @@ def new_key(home: Home, directory: Directory, name: str, did_key: str, now: int)
     did = did_of_host(urlsplit(home.origin).netloc, "b", name)
     kid = f"{did}#{key.multibase}"
     known = directory.get(name)
-    batch = Batch()
-    if known is None:
-        batch.put_business.append({"name": name, "did": did, "created_at": now})
-    elif kid in known.keys:
+    if known is not None and kid in known.keys:
         raise NotPossible("that key is published already")
-    batch.put_business_key.append({"name": name, "kid": kid, "multibase": key.multibase, "added_at": now})
-    return Business(name, did, {kid: key}), batch
+    return Business(name, did, {kid: key}, secrets.token_bytes(SALT) if known is None else known.tag_secret)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from comity.errors import Malformed
 from comity.keys import did_of_host, did_web_base
+from comity_server.log.witnesses import read_witnesses
 
 PREFIX = "COMITY_"
 NOT_OURS = frozenset({"COMITY_PASSPHRASE", "COMITY_WALLET_IDENTITY"})
@@ -45,6 +46,15 @@ class Config(BaseSettings):
     log_format: str = Field(default="auto", pattern=r"^(auto|json|pretty)$")
     log_level: str = Field(default="info", pattern=r"^(debug|info|warning|error)$")
 
+    consent_log: str | None = Field(default=None, pattern=r"^([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?)?$")
+    """The name of a log to begin: new entries go into it from then on, and earlier ones are served on."""
+    log_cache: int = Field(default=32 * 1024 * 1024, ge=64 * 1024)
+    """Bytes of full tiles and entry bundles kept in memory."""
+    witnesses: str = ""
+    """Who is asked to cosign: `VKEY URL, VKEY URL`."""
+    cosignatures: int = Field(default=0, ge=0, le=32)
+    """How many of them must have cosigned a checkpoint for it to be preferred to a newer one."""
+
     max_requests: int = Field(default=1024, ge=8)
     """Requests in hand at once, without those that wait for news."""
     max_waiters: int = Field(default=4096, ge=1)
@@ -65,6 +75,30 @@ class Config(BaseSettings):
     """Open offers of one party."""
     max_reserved: int = Field(default=64, ge=1)
     """Status indexes that one side may hold reserved and unused."""
+
+    @field_validator("witnesses")
+    @classmethod
+    def _are_witnesses(cls, value: str) -> str:
+        try:
+            read_witnesses(value)
+        except Malformed as fault:
+            raise ValueError(fault.detail) from None
+        return value
+
+    @field_validator("cosignatures")
+    @classmethod
+    def _can_be_met(cls, value: int, info: ValidationInfo) -> int:
+        # Witnesses that were refused are missing here, and told of by themselves.
+        if value > len(read_witnesses(info.data.get("witnesses", ""))) and "witnesses" in info.data:
+            raise ValueError("more cosignatures than witnesses")
+        return value
+
+    @field_validator("consent_log")
+    @classmethod
+    def _is_no_path(cls, value: str | None) -> str | None:
+        if value in ("tile", "checkpoint"):
+            raise ValueError("a log cannot have this name")
+        return value
 
     @field_validator("base_url")
     @classmethod

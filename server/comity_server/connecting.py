@@ -35,7 +35,7 @@ class ConnectingStore(Protocol):
 class Connecting:
     """The decisions, over a store, with the operator's limits."""
 
-    def __init__(self, store: ConnectingStore, *, most_offers: int, most_proposals: int, most_reserved: int) -> None:
+    def __init__(self, store: ConnectingStore, most_offers: int, most_proposals: int, most_reserved: int) -> None:
         self._store = store
         self._most_offers = most_offers
         self._most_proposals = most_proposals
@@ -216,10 +216,8 @@ class Connecting:
 
     async def add_business_key(self, name: str, did_key: str, group: Group) -> Business:
         """Publish the key of a hosted business. Raises NotPossible."""
-        business, batch = new_key(group.grounds.home, group.grounds.directory, name, did_key, group.now)
-        group.batch.put_business += batch.put_business
-        group.batch.put_business_key += batch.put_business_key
-        return business
+        business = new_key(group.grounds.home, group.grounds.directory, name, did_key)
+        return group.publish_key(business)
 
 
 def _seems_to_wait(proposal: Proposal) -> bool:

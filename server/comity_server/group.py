@@ -8,39 +8,48 @@ only after it was decided as a whole, so one that is refused leaves nothing behi
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from comity import connection as rules
-from comity.acts import Grant, Rotate, SignedAct
+from comity.acts import NARROWING, Grant, Rotate, SignedAct
 from comity.agreement import SignedAgreement
 from comity.errors import Refused
-from comity.events import Accepted, Delivered, Event, Expired, Opened
+from comity.events import Accepted, Delivered, Event, Expired, Opened, Place
 from comity.hours import ZoneRules
 from comity.keys import is_pairwise
+from comity.log_entry import SALT, key_statement
 from comity.state import Connection, Door, encode_state
 from comity.words import SIDES, Side, other
-from comity_server.businesses import Directory
+from comity_server.businesses import Business, Directory
 from comity_server.home import Home
+from comity_server.log.tail import Additions
 from comity_server.status_lists import StatusLists
-from comity_server.store.rows import Batch, Reservation
+from comity_server.store.rows import Batch, Entry, HostedKey, Reservation
 
+MOST_AHEAD = 5000
+"""ms by which a connection may be ahead of the clock: each of its acts takes at least one (LOG-14)."""
+MOST_AHEAD_NARROWING = 20_000
+"""The same for acts that say no: what the other side writes must not keep them out."""
 RETRY_RELEASE = 1000
 """ms after which a release that let nothing go is tried again at the earliest."""
 
 
 @dataclass(slots=True)
-class Counters:
-    """What is numbered without gaps: accepted acts, and rows of news."""
-
-    index: int
-    news: int
-
-
-@dataclass(slots=True)
 class Answer:
-    """The acceptance of an act; `event` is filled in when it is sealed."""
+    """The acceptance of an act; `event` is filled in when it is sealed. `place` is its entry's, where this group has
+    just made it."""
 
     act: str
     event: str = ""
+    place: Place | None = None
+
+
+class GroundsStore(Protocol):
+    """What the grounds of decisions are read from."""
+
+    async def business_keys(self) -> list[HostedKey]: ...
+    async def last_list(self) -> int: ...
+    async def entries(self, list_no: int) -> list[Entry]: ...
 
 
 @dataclass(slots=True)
@@ -52,6 +61,13 @@ class Grounds:
     lists: StatusLists
     zones: ZoneRules
 
+    async def read(self, store: GroundsStore) -> None:
+        """Take in what is stored of businesses and status lists: at the start, and whenever it is not known what a
+        commit has changed."""
+        self.directory.load(await store.business_keys())
+        for number in range(1, await store.last_list() + 1):
+            self.lists.load(number, await store.entries(number))
+
 
 @dataclass(slots=True)
 class Group:
@@ -59,9 +75,13 @@ class Group:
 
     grounds: Grounds
     now: int
-    counters: Counters
+    log: Additions
+    news: int
+    """The number of the last row of news."""
     states: dict[str, Connection] = field(default_factory=dict)
     """The connections that the group's commands may touch."""
+    tag_secrets: dict[str, bytes] = field(default_factory=dict)
+    """What their tags in the log are made of."""
     first_answers: dict[str, str] = field(default_factory=dict)
     """Acceptances of acts that were accepted before this group."""
     reservations: dict[tuple[int, int], Reservation] = field(default_factory=dict)
@@ -76,6 +96,7 @@ class Group:
     _touched: dict[str, Connection] = field(default_factory=dict)
     """Connections changed by this group, as they were before it."""
     _answers: dict[str, Answer] = field(default_factory=dict)
+    _hosted: list[HostedKey] = field(default_factory=list)
     _places: list[tuple[dict[str, object], str, Answer]] = field(default_factory=list)
 
     # --- acts -------------------------------------------------------------------------------------------------------
@@ -90,17 +111,26 @@ class Group:
         if before is None:
             raise Refused("not_found")
         before = self._released(before)
-        at = max(self.now, before.at + 1)
-        event_, after = rules.accept(before, signed, at, self.counters.index, self.grounds.zones)
+        at = self._time_of(before, signed)
+        place = self.log.place()
+        event_, after = rules.accept(before, signed, at, place, self.grounds.zones)
         self._check_what_only_the_server_knows(signed, before)
-        self.counters.index += 1
         self.accepted += 1
-        answer = self._seal(event_, Answer(signed.id))
+        answer = self._seal(event_, Answer(signed.id, place=place))
         self._answers[signed.id] = answer
         self._change(before, after)
         self._keep(signed, event_, answer)
         self._tell_act(after, event_)
         return answer
+
+    def _time_of(self, before: Connection, signed: SignedAct) -> int:
+        """When the act takes effect: strictly later than what came before in its connection. Raises Refused where that
+        is too far ahead of the clock: nobody may write faster than time goes on for long, and a revoke ends it."""
+        at = max(self.now, before.at + 1)
+        most = MOST_AHEAD_NARROWING if signed.kind in NARROWING else MOST_AHEAD
+        if at - self.now > most and signed.kind != "revoke":
+            raise Refused("rate_limited", "too many acts in this connection", retry_after=1)
+        return at
 
     def knows(self, id_: str) -> bool:
         """Whether the act was accepted before, in this group or an earlier one."""
@@ -123,8 +153,24 @@ class Group:
         if self.reservations.get(place) != (grant.cid, side, None):
             raise Refused("index_not_reserved")
         self.reservations[place] = Reservation(grant.cid, str(side), id_)
+        # Written down at once: a grant that is gone again by the end of the group would leave its index free.
+        self.batch.put_status.append(
+            {
+                "list_no": place[0],
+                "idx": place[1],
+                "grant_id": id_,
+                "ended": 1,
+                "muted_until": 0,
+                "expires_at": grant.exp * 1000,
+            }
+        )
 
     def _keep(self, signed: SignedAct, event: Accepted, answer: Answer) -> None:
+        secret = self.tag_secrets[event.cid]
+        self.log.act(signed, event.side, event.at, secret)
+        if event.outcome == "delivered" and event.contents is not None:
+            # What reaches the other side at once has its delivery as the next entry (LOG-10).
+            self.log.delivery(event.cid, signed.id, event.contents.purpose, event.side, event.at, secret)
         row = {
             "cid": event.cid,
             "id": signed.id,
@@ -132,9 +178,7 @@ class Group:
             "chain": event.chain,
             "seq": event.seq,
             "raw": signed.raw,
-            "salt": secrets.token_bytes(32),
             "accepted_at": event.accepted_at,
-            "idx": event.index,
             "event": "",
         }
         self.batch.put_act.append(row)  # type: ignore[arg-type]
@@ -161,9 +205,13 @@ class Group:
     def release(self, cid: str) -> None:
         """Let go, or expire, what waits in a connection and is due."""
         before = self.states[cid]
-        events, after = rules.release(before, max(self.now, before.at + 1), self.grounds.zones)
+        events, after = rules.release(before, max(self.now, before.at + 1), self.log.place(), self.grounds.zones)
         self._change(before, after)
+        purposes = {held.id: held.purpose for side in SIDES for held in before.door(side).held}
         for event in events:
+            if isinstance(event, Delivered):
+                secret = self.tag_secrets[cid]
+                self.log.delivery(cid, event.act, purposes[event.act], event.side, event.at, secret)
             self.state_event(event, event.act)
             self._tell_release(after, event)
         self.released += len(events)
@@ -179,6 +227,7 @@ class Group:
     def open_connection(self, state: Connection, opened: Opened) -> Answer:
         """Take a new connection in; the caller writes its agreement."""
         self.states[state.cid] = state
+        self.tag_secrets[state.cid] = secrets.token_bytes(SALT)
         self._change(state, state)
         answer = self.state_event(opened, None)
         for side in SIDES:
@@ -201,6 +250,36 @@ class Group:
         self._places.append((row, "raw", answer))
         return answer
 
+    def publish_key(self, business: Business) -> Business:
+        """Publish the one key that comes with the business, its first or a further one (LOG-20); once, however often a
+        group asks for it."""
+        ((kid, key),) = business.keys.items()
+        fresh = {row["name"]: row["tag_secret"] for row in self.batch.put_business}
+        secret = fresh.get(business.name, business.tag_secret)
+        if any(row["kid"] == kid for row in self.batch.put_business_key):
+            return business
+        if self.grounds.directory.get(business.name) is None and business.name not in fresh:
+            row = {"name": business.name, "did": business.did, "created_at": self.now, "tag_secret": secret}
+            self.batch.put_business.append(row)
+        place, statement = self.log.place(), key_statement(business.did, kid, key.multibase, self.now)
+        self.log.key(kid, statement, self.now, secret)
+        self.batch.put_business_key.append(
+            {
+                "name": business.name,
+                "kid": kid,
+                "multibase": key.multibase,
+                "statement": statement.decode("utf-8"),
+                "added_at": self.now,
+                **place.members,
+            }
+        )
+        self._hosted.append(HostedKey(business.name, business.did, secret, kid, key.multibase))
+        return business
+
+    def added_keys(self) -> list[HostedKey]:
+        """The keys of businesses that this group publishes."""
+        return self._hosted
+
     def tell(self, door: Door, kind: str, cid: str, act: str | None, *, shown: bool, at: int | None = None) -> None:
         """Put news into the streams of a side: its own, and its mailbox's."""
         streams = {door.origin, door.settings.mailbox or door.origin}
@@ -211,10 +290,9 @@ class Group:
         self, stream: str, kind: str, cid: str, act: str | None = None, *, shown: bool = False, at: int | None = None
     ) -> None:
         """Put news into one stream."""
-        self.counters.news += 1
-        n = self.counters.news
+        self.news += 1
         self.batch.put_news.append(
-            {"stream": stream, "n": n, "kind": kind, "cid": cid, "act": act, "shown": int(shown), "at": at}
+            {"stream": stream, "n": self.news, "kind": kind, "cid": cid, "act": act, "shown": int(shown), "at": at}
         )
         self.rung.add(stream)
 
@@ -233,15 +311,14 @@ class Group:
     # --- the end of a group -----------------------------------------------------------------------------------------
 
     def finish(self) -> Batch:
-        """The whole batch; called once, after the last command and before sealing."""
+        """The whole batch but for what the log adds; called once, after the last command and before sealing."""
         for cid in list(self._touched):
             if (due := self._due(cid)) is not None and due <= self.now:
                 # What this group itself set free (an unmute, say) goes out with it.
                 self.release(cid)
         for cid, before in self._touched.items():
             self._write(before, self.states[cid])
-        for name, value in (("next_index", self.counters.index), ("next_news", self.counters.news)):
-            self.batch.put_meta.append({"name": name, "value": str(value)})
+        self.batch.put_meta.append({"name": "last_news", "value": str(self.news)})
         return self.batch
 
     def _write(self, before: Connection, after: Connection) -> None:
@@ -254,6 +331,7 @@ class Group:
                 "phase": after.phase,
                 # A moment already past would wake the timer for ever, should nothing come of it.
                 "wake_at": self.now + RETRY_RELEASE if due is not None and due <= self.now else due,
+                "tag_secret": self.tag_secrets[after.cid],
             }
         )
         self.batch.put_status.extend(self.grounds.lists.changes(before, after))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from comity.keys import Signer, SigningKey
 
@@ -32,6 +33,11 @@ class Home:
     operator: str
     signer: Signer
 
+    @property
+    def host(self) -> str:
+        """Host and port of the public URL."""
+        return urlsplit(self.origin).netloc
+
 
 @contextmanager
 def locked(data: Path) -> Iterator[None]:
@@ -51,11 +57,15 @@ def locked(data: Path) -> Iterator[None]:
 
 def home_signer(data: Path, did: str) -> Signer:
     """The home server's key, made at the first start. The caller holds the folder's lock."""
-    path = data / SEED
+    key = SigningKey(seed_in(data / SEED))
+    return Signer(f"{did}#{key.public.multibase}", key)
+
+
+def seed_in(path: Path) -> bytes:
+    """The seed of a key that lives in a file of its own, made where there is none."""
     if not path.exists():
         _write_new(path, secrets.token_bytes(32))
-    key = SigningKey(path.read_bytes())
-    return Signer(f"{did}#{key.public.multibase}", key)
+    return path.read_bytes()
 
 
 def _write_new(path: Path, content: bytes) -> None:
@@ -68,7 +78,12 @@ def _write_new(path: Path, content: bytes) -> None:
     finally:
         os.close(file)
     os.replace(draft, path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names of new files in a folder through a power cut."""
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:

@@ -11,8 +11,10 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
-KEYS = frozenset({"event", "level", "timestamp", "code", "count", "seconds", "error", "where", "exc_info"})
-"""The keys that a line may have."""
+KEYS = frozenset(
+    {"event", "level", "timestamp", "code", "count", "seconds", "error", "where", "exc_info", "log", "reason"}
+)
+"""The keys that a line may have; `log` is the origin of a log, `reason` a sentence of ours about one."""
 
 
 def _only_known_keys(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

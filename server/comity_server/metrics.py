@@ -23,6 +23,14 @@ class Metrics:
             registry=self.registry,
         )
         self.queued = Gauge("comity_queue", "Commands that wait for the writer.", registry=self.registry)
+        self.entries = Gauge(
+            "comity_log_entries", "Entries that are committed to the active log.", registry=self.registry
+        )
+        self.signed = Gauge("comity_log_signed", "Entries that its checkpoint covers.", registry=self.registry)
+        self.cosigned = Gauge("comity_log_cosignatures", "Cosignatures on what is served.", registry=self.registry)
+        self.signing = Gauge(
+            "comity_log_signing", "1 while checkpoints are signed, 0 once that stopped.", registry=self.registry
+        )
         self.waiters = Gauge("comity_waiters", "Requests that wait for news.", registry=self.registry)
 
     def text(self) -> bytes:

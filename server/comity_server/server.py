@@ -17,14 +17,34 @@ from comity_server.deliver.bell import Bell
 from comity_server.deliver.inbox import Cursors, Inbox
 from comity_server.group import Grounds
 from comity_server.home import STORE, AnotherHome, Home, home_signer
+from comity_server.log.cosigning import Cosigning
+from comity_server.log.logs import Logs, NoSuchLog, OpenLogs, open_logs
+from comity_server.log.receipts import Receipts
+from comity_server.log.reread import StoreDamaged
+from comity_server.log.served import Served
+from comity_server.log.starting import ClockWentBack, RolledBack
+from comity_server.log.witnesses import Witnesses, read_witnesses
 from comity_server.logs import logger
 from comity_server.metrics import Metrics
 from comity_server.opening import Crypto
 from comity_server.readers import Readers
 from comity_server.releases import Releases
 from comity_server.status_lists import StatusLists
+from comity_server.store.migrations import SchemaTooNew, SchemaTooOld
 from comity_server.store.rows import Batch
-from comity_server.store.sqlite import SqliteStore
+from comity_server.store.sqlite import SqliteStore, StoreFailed
+
+CANNOT_OPEN = (
+    AnotherHome,
+    SchemaTooNew,
+    SchemaTooOld,
+    RolledBack,
+    ClockWentBack,
+    StoreDamaged,
+    StoreFailed,
+    NoSuchLog,
+)
+"""What `opened` raises: the text of each says why, and what can be done."""
 
 
 @dataclass(slots=True)
@@ -36,6 +56,10 @@ class Server:
     home: Home
     store: SqliteStore
     directory: Directory
+    logs: Logs
+    served: Served
+    cosigning: Cosigning
+    receipts: Receipts
     lists: StatusLists
     metrics: Metrics
     bell: Bell
@@ -51,19 +75,14 @@ class Server:
 
     async def add_business_key(self, name: str, did_key: str) -> Business:
         """Publish a key of a hosted business. Raises NotPossible."""
-        added = await self.accept.command(
-            lambda group: self.connecting.add_business_key(name, did_key, group),
-        )
-        for kid, key in added.keys.items():
-            self.directory.add(added.name, added.did, kid, key)
-        return added
+        return await self.accept.command(lambda group: self.connecting.add_business_key(name, did_key, group))
 
 
 @asynccontextmanager
-async def opened(config: Config, port: int) -> AsyncIterator[Server]:
+async def opened(config: Config, port: int, open_logs: OpenLogs = open_logs) -> AsyncIterator[Server]:
     """The server of a data folder whose lock the caller holds, listening (or to listen) on `port`.
 
-    On the way out the group in hand is finished and the store closed. Raises AnotherHome, SchemaTooNew.
+    On the way out the group in hand is finished and the store closed. Raises one of CANNOT_OPEN.
     """
     clock = clock_of(config.clock_offset_file)
     if isinstance(clock, StoryClock):
@@ -75,7 +94,12 @@ async def opened(config: Config, port: int) -> AsyncIterator[Server]:
     is_new = not (config.data / STORE).exists()
     store = await SqliteStore.open(config.data / STORE)
     try:
-        server = await _assemble(config, clock, home, store, -1 if is_new else started)
+        # Before anything is begun in the store: one of another name is left as it is.
+        cursor_key = await _remembered(store, home)
+        logs = await open_logs(store, config.data, home.host, config.consent_log, clock.now())
+        server = await _assemble(config, clock, home, store, logs, cursor_key, -1 if is_new else started)
+        server.logs.active.start()
+        server.cosigning.start()
         server.accept.start()
         server.releases.start()
         try:
@@ -85,47 +109,43 @@ async def opened(config: Config, port: int) -> AsyncIterator[Server]:
             server.bell.close()
             await server.releases.stop()
             await server.accept.stop()
+            await server.cosigning.stop()
+            for log in server.logs:
+                await log.stop()
     finally:
         await store.close()
 
 
-async def _assemble(config: Config, clock: Clock, home: Home, store: SqliteStore, started: int) -> Server:
-    cursor_key = await _remembered(store, home)
-    directory = Directory(home)
-    directory.load(await store.business_keys())
-    lists = StatusLists(home, clock)
-    for number in range(1, await store.last_list() + 1):
-        lists.load(number, await store.entries(number))
+async def _assemble(
+    config: Config, clock: Clock, home: Home, store: SqliteStore, logs: Logs, cursor_key: bytes, started: int
+) -> Server:
+    directory, lists = Directory(home), StatusLists(home, clock)
+    grounds = Grounds(home, directory, lists, InstalledZones())
+    await grounds.read(store)
     metrics, bell = Metrics(), Bell(config.max_waiters)
-    accept = Accept(
-        store,
-        Grounds(home, directory, lists, InstalledZones()),
-        clock,
-        Crypto(directory.find_key, home.signer),
-        bell,
-        metrics,
-        most_waiting=config.max_queue,
-        most_states=config.cached_connections,
-    )
-    connecting = Connecting(
-        store,
-        most_offers=config.max_offers,
-        most_proposals=config.max_proposals,
-        most_reserved=config.max_reserved,
-    )
+    served = Served(store, config.log_cache)
+    witnesses = Witnesses(logs.active.key, read_witnesses(config.witnesses), now=lambda: clock.now() / 1000)
+    receipts = Receipts(store, logs, served)
+    crypto = Crypto(directory.find_key, home.signer)
+    limits = {"since": logs.time, "most_waiting": config.max_queue, "most_states": config.cached_connections}
+    accept = Accept(store, grounds, logs.active, clock, crypto, bell, metrics, **limits)
     return Server(
         config=config,
         clock=clock,
         home=home,
         store=store,
         directory=directory,
+        logs=logs,
+        served=served,
+        cosigning=Cosigning(logs.active, served, witnesses, config.cosignatures),
+        receipts=receipts,
         lists=lists,
         metrics=metrics,
         bell=bell,
         accept=accept,
-        connecting=connecting,
+        connecting=Connecting(store, config.max_offers, config.max_proposals, config.max_reserved),
         releases=Releases(store, accept, clock),
-        answers=Answers(store, clock),
+        answers=Answers(store, receipts, clock),
         inbox=Inbox(store, bell, Cursors(cursor_key)),
         readers=Readers(home.origin, clock, directory.find_key, started),
     )

@@ -6,25 +6,25 @@ from comity.state import Connection
 
 
 class States:
-    """Committed states only; whoever is not sure forgets."""
+    """Committed states only, each with the secret behind its connection's tags; whoever is not sure forgets."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._kept: OrderedDict[str, Connection] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[Connection, bytes]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def get(self, cid: str) -> Connection | None:
-        """The state, if it is at hand."""
-        state = self._kept.get(cid)
-        if state is not None:
+    def get(self, cid: str) -> tuple[Connection, bytes] | None:
+        """The state and the secret, if they are at hand."""
+        known = self._kept.get(cid)
+        if known is not None:
             self._kept.move_to_end(cid)
-        return state
+        return known
 
-    def put(self, state: Connection) -> None:
+    def put(self, state: Connection, tag_secret: bytes) -> None:
         """Keep a committed state."""
-        self._kept[state.cid] = state
+        self._kept[state.cid] = (state, tag_secret)
         self._kept.move_to_end(state.cid)
         while len(self._kept) > self._most:
             self._kept.popitem(last=False)

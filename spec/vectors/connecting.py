@@ -13,6 +13,7 @@ from story import (
     EVE,
     HOME,
     HOME_DID,
+    LOG,
     MIA,
     NOW,
     SHOP,
@@ -193,7 +194,9 @@ def events() -> dict[str, Any]:
     cid, act = words("cid"), words("act")
     contents = Contents(purpose="care", channel="app", topic="windows", exp=LATER)
     place: dict[str, Any] = {"iss": HOME_DID, "cid": cid, "act": act, "side": "first"}
-    accepted = Accepted(**place, event="accepted", chain="acts", seq=4, kind="message", index=17, accepted_at=START)
+    accepted = Accepted(
+        **place, event="accepted", chain="acts", seq=4, kind="message", log=LOG, index=17, accepted_at=START
+    )
     all_of_it = accepted.model_copy(update={"outcome": "held", "contents": contents, "replaces": words("older")})
     outside = accepted.model_copy(update={"kind": "contacted", "contents": contents, "verdict": "not_now"})
     good: dict[str, Event] = {
@@ -201,7 +204,7 @@ def events() -> dict[str, Any]:
         "accepted": accepted.model_copy(update={"kind": "mute"}),
         "accepted, held": all_of_it,
         "accepted, contacted": outside,
-        "delivered": Delivered(**place, event="delivered", at=START + DAY),
+        "delivered": Delivered(**place, event="delivered", log=LOG, index=23, at=START + DAY),
         "expired": Expired(**place, event="expired", at=START + DAY),
     }
     members = json.loads(accepted.to_json())
@@ -214,6 +217,10 @@ def events() -> dict[str, Any]:
         ],
         "bad": [
             case("another's", "bad_signature", jws=forge(members, typ, SHOP)),
+            case("no log", "malformed", jws=forge({k: v for k, v in members.items() if k != "log"}, typ, HOME)),
+            case("a log without a name", "malformed", jws=forge({**members, "log": ""}, typ, HOME)),
+            case("a log whose name has a space", "malformed", jws=forge({**members, "log": "home.example log"}, typ, HOME)),
+            case("a log whose name has a plus", "malformed", jws=forge({**members, "log": "home.example+log"}, typ, HOME)),
             case("in the server's name", "bad_signature", jws=forge(members, typ, Signer(HOME.kid, key("eve")))),
             case("an event that is none", "malformed", jws=forge({**members, "event": "held"}, typ, HOME)),
             case("a member of another event", "malformed", jws=forge({**members, "at": START}, typ, HOME)),

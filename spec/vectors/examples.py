@@ -6,8 +6,8 @@ from typing import Any
 
 from comity.encoding import b64u_decode, dump_json
 from comity.state import public
-from comity.wire import WellKnown
-from story import HOME_DID, MINUTE, OPERATOR, START, connected, words
+from comity.wire import LogKey, WellKnown
+from story import HOME_DID, LOG, MINUTE, OPERATOR, START, connected, words
 
 WIDTH = 110
 
@@ -126,8 +126,17 @@ def _wire(made: dict[str, dict[str, Any]]) -> dict[str, str]:
     opened = {"cid": cid, "event": _short(chain["opened"])}
     accepted = {"act": grant_id, "event": _short(grant["event"])}
     problem = next(document for document in made["problems"]["good"] if "until" in document)
+    named = {"origin": LOG, "vkey": made["log"]["log"], "url": "https://home.example/log"}
     known = WellKnown(
-        version=1, home=HOME_DID, operator=OPERATOR, name="Example Home", longest_wait=30, most_lines=1000
+        version=1,
+        home=HOME_DID,
+        operator=OPERATOR,
+        name="Example Home",
+        longest_wait=30,
+        most_lines=1000,
+        logs=(LogKey.model_validate(named),),
+        witnesses=tuple(made["log"]["witnesses"]),
+        cosignatures=1,
     )
     json_, jwt = "application/json", "application/jwt"
     return {

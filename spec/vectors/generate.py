@@ -18,6 +18,7 @@ import acts  # noqa: E402 - only found once its folder is on the path
 import connecting  # noqa: E402
 import decided  # noqa: E402
 import examples  # noqa: E402
+import logs  # noqa: E402
 import offline  # noqa: E402
 import plain  # noqa: E402
 
@@ -30,6 +31,7 @@ FILES: dict[str, Callable[[], dict[str, Any]]] = {
     "events": connecting.events,
     "chains": decided.chains,
     "gate": decided.gates,
+    "log": logs.logs,
     "status": offline.status,
     "grants": offline.grants,
     "bodies": offline.bodies,

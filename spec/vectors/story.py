@@ -14,7 +14,7 @@ from comity.agreement import Agreement, PartyKey, SignedAgreement, countersign, 
 from comity.chain import next_act, next_rotation
 from comity.encoding import b64u_decode, b64u_encode, hash_id
 from comity.errors import Refused
-from comity.events import Event, Opened, seal_event
+from comity.events import Delivered, Event, Opened, Place, seal_event
 from comity.fold import Record, fold, opening
 from comity.keys import PublicKey, Signer, SigningKey
 from comity.offer import Offer, OfferedTerms, SignedOffer, Terms, seal_offer, text_hash
@@ -35,6 +35,7 @@ NOW = START // 1000
 HOME_DID = "did:web:home.example"
 OPERATOR = "Example Home Ltd"
 STATUS_URI = "https://home.example/status/1"
+LOG = "home.example/log"
 TEXT = "I use what you tell me for what I said, and for nothing else."
 TERMS_ID = "https://w3id.org/dpv/standards/ieee/7012#SD-BASE"
 
@@ -198,8 +199,8 @@ class Story:
     def send(self, act: SignedAct, at: int) -> SignedAct:
         """Accept an act, after letting go what is due."""
         self.release(at)
-        event, self.state = connection.accept(self.state, act, max(at, self.state.at + 1), self.index, ZONES)
-        self.index += 1
+        event, self.state = connection.accept(self.state, act, max(at, self.state.at + 1), self._place, ZONES)
+        self.index += event.places
         self._keep(event, act)
         return act
 
@@ -211,8 +212,9 @@ class Story:
 
     def release(self, at: int) -> None:
         """Let go what may go."""
-        events, _ = connection.release(self.state, at, ZONES)
+        events, _ = connection.release(self.state, at, self._place, ZONES)
         for event in events:
+            self.index += isinstance(event, Delivered)
             self.state = fold(self.state, Record(event))
             self._keep(event, None)
 
@@ -220,6 +222,10 @@ class Story:
         """Note that the rules refuse an act here."""
         code = code_of(lambda: connection.decide(self.state, act, at, ZONES))
         self.refusals.append({"name": name, "after": len(self.records), "act": act.raw, "at": at, "code": code})
+
+    @property
+    def _place(self) -> Place:
+        return Place(LOG, self.index)
 
     def _keep(self, event: Event, act: SignedAct | None) -> None:
         told = {"event": seal_event(event, HOME), "says": json.loads(event.to_json())}

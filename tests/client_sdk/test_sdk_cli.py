@@ -3,13 +3,18 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from click.testing import CliRunner
 
-from comity.client import new_identity
+from comity.client import Request, Response, Transport, log_keeping, new_identity, over_aiohttp
+from comity.keys import SigningKey
+from comity.note import COSIGNATURE, NoteSigner
+from comity.wire import ACTS
 from comity_server.cli import main
 from comity_server.cli.wallet_open import begins, short
 from world import World
@@ -22,17 +27,17 @@ class Terminal:
         self.file = file
         self.identity = new_identity()
 
-    async def __call__(self, *words: str, code: int = 0) -> str:
+    async def __call__(self, *words: str, code: int = 0, told: bool = False) -> str:
         # In a thread with a loop of its own, so that the server of this process can answer.
-        return await asyncio.to_thread(self._run, words, code)
+        return await asyncio.to_thread(self._run, words, code, told)
 
-    def _run(self, words: tuple[str, ...], code: int) -> str:
+    def _run(self, words: tuple[str, ...], code: int, told: bool) -> str:
         environment = {"COMITY_WALLET_IDENTITY": self.identity}
         result = CliRunner().invoke(main, ["wallet", "-w", str(self.file), *words], env=environment)
         assert result.exit_code == code, (words, result.output, result.exception)
         if code:
             assert len(result.stderr.strip().splitlines()) == 1, result.stderr
-            return result.stderr
+            return result.stdout if told else result.stderr
         return result.stdout
 
 
@@ -81,6 +86,15 @@ async def test_a_customer_and_a_business_in_two_terminals(host: World, tmp_path:
     assert "You thanked" in await shop("thank", cid[1][:8])
     assert "favour  asked of you: Two lines? (thanked)" in await mia("show", "blue")
     token = (await mia("tokens", "blue")).split()[0]
+    assert (await mia("receipt", "blue", token)).startswith("c2sp.org/tlog-proof@v1\n")
+    out = tmp_path / "grant.tlog-proof"
+    assert "is in" in await mia("receipt", "blue", token, "--out", str(out))
+    assert "cannot write" in await mia("receipt", "blue", token, "--out", str(out), code=1)
+    assert "no act here" in await mia("receipt", "blue", "nothing", code=1)
+    assert "not been delivered" in await mia("receipt", "blue", token, "--delivery", code=1)
+    # The same entry, under a checkpoint of another moment.
+    theirs = await shop("receipt", cid[1][:8], token)
+    assert theirs.splitlines()[:3] == out.read_text(encoding="utf-8").splitlines()[:3]
     assert "Taken back" in await mia("withdraw", "blue", token)
     assert "(no_grant)" in await shop("send", cid[1][:8], "care", "?", code=1)
     told = await mia("timeline", "blue")
@@ -105,6 +119,48 @@ async def connected(host: World, tmp_path: Path) -> tuple[Terminal, Terminal]:
     await shop("countersign", "--call", "Mia")
     await mia("sync")
     return mia, shop
+
+
+async def test_a_no_in_a_terminal_comes_before_any_complaint(
+    host: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_keeping, "WITNESSED_WITHIN", 0.3)
+    mia, shop = await connected(host, tmp_path)
+    await shop("send", "mia", "care", "How are you?")
+    witness = NoteSigner("w.example", COSIGNATURE, SigningKey(b"w" * 32)).verifier.text
+    assert "witnesses cosigned" in await mia("--witness", witness, "mute", "blue", code=1)
+    assert "It waits" in await shop("send", "mia", "care", "Still there?")
+    await mia("unmute", "blue")
+    # What came is told before the complaint, or it would be told to nobody.
+    await shop("send", "mia", "care", "And now?")
+    assert "message from The Blue Shop" in await mia("--witness", witness, "sync", code=1, told=True)
+    assert "say of which act" in await mia("receipt", "blue", "", code=1)
+
+
+async def test_a_no_whose_receipt_is_false_took_effect_and_that_is_told(
+    host: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mia, shop = await connected(host, tmp_path)
+
+    def wired() -> Transport:
+        real = over_aiohttp()
+
+        async def send(request: Request) -> Response:
+            answer = await real.send(request)
+            false = answer.body.replace(b"index ", b"index 1") if request.url.endswith(ACTS) else answer.body
+            return replace(answer, body=false)
+
+        return replace(real, send=send)
+
+    monkeypatch.setattr("comity.client.opening.over_aiohttp", wired)
+    assert "It took effect" in await mia("mute", "blue", code=1, told=True)
+    monkeypatch.undo()
+    assert "It waits" in await shop("send", "mia", "care", "Are you there?")
+
+
+def test_a_witness_s_name_is_no_address() -> None:
+    said = CliRunner().invoke(main, ["witness", "--name", "https://witness.example/w1"])
+    assert said.exit_code == 2 and "without https://" in said.stderr
 
 
 async def test_what_is_between_the_two_in_a_terminal(host: World, tmp_path: Path) -> None:

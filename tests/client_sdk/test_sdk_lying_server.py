@@ -10,7 +10,22 @@ from comity.events import Accepted, Delivered, Event, Expired, Opened, open_even
 from comity.fold import Record
 from comity.state import public
 from comity.words import Side
-from parties import DAY, HOME, HOME_DID, HOUR, MIA, SECOND, SHOP, START, ZONES, Pair, connected, granted, keys_of
+from parties import (
+    DAY,
+    HOME,
+    HOME_DID,
+    HOUR,
+    LOG,
+    MIA,
+    SECOND,
+    SHOP,
+    START,
+    ZONES,
+    Pair,
+    connected,
+    granted,
+    keys_of,
+)
 from parties import public as party
 
 OTHER_HOME = party(HOME_DID, "home-2")
@@ -104,6 +119,7 @@ def test_a_message_without_a_grant_is_noticed() -> None:
             "chain": "acts",
             "seq": 0,
             "kind": "message",
+            "log": LOG,
             "index": 0,
             "accepted_at": START + HOUR,
             "outcome": "delivered",
@@ -118,9 +134,10 @@ def test_a_waiting_message_released_too_early_or_dropped_too_soon_is_noticed() -
     event, act = accepted(watching, at)
     watching.ledger.enter(watching.ledger.read(seal_event(event, HOME)))
     stated: dict[str, Any] = {"iss": HOME_DID, "cid": event.cid, "act": event.act, "side": "first", "at": at + 5}
-    watching.lie(Delivered(event="delivered", **stated), act)
+    place: dict[str, Any] = {"log": LOG, "index": event.index + 1}
+    watching.lie(Delivered(event="delivered", **stated, **place), act)
     watching.lie(Expired(event="expired", **stated), None)
-    watching.lie(Delivered(event="delivered", **{**stated, "act": watching.pair.state.cid}), None)
+    watching.lie(Delivered(event="delivered", **{**stated, "act": watching.pair.state.cid}, **place), None)
 
 
 def test_a_gap_a_reordering_and_a_second_history_are_noticed() -> None:

@@ -69,6 +69,9 @@ def test_killed_at_any_byte_of_the_last_record_it_opens_as_it_was_before_it(tmp_
     whole = (tmp_path / "w").read_bytes()
     for cut in range(before, len(whole)):
         for tail in (b"", bytes(len(whole) - cut)):
+            if whole[:cut] + tail == whole:
+                # What was encrypted ends in zeros, by chance: nothing is torn.
+                continue
             (tmp_path / "w").write_bytes(whole[:cut] + tail)
             torn = opened(tmp_path / "w")
             assert dict(torn.table("acts")) == {"first": b"kept"}, (cut, len(tail))

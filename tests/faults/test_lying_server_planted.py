@@ -20,9 +20,23 @@ DOOR = (
     "test_lying_server_that_signs.py::test_lies_to_the_side_that_is_written_to",
     "DID NOT RAISE",
 )
+HISTORY = (
+    "client/log_keeping.py",
+    "            if check_consistency(old.size, old.root, new.size, new.root, proof):\n",
+    "            if True:\n",
+    "test_lying_server_log.py::test_two_histories_are_a_fork_and_the_file_about_it_is_enough_for_anybody",
+    "DID NOT RAISE",
+)
+PLACE = (
+    "client/receipts.py",
+    "    if receipt.entry.tag != expected.tag:\n",
+    "    if False:\n",
+    "test_lying_server_log.py::test_what_the_log_itself_says_falsely_is_noticed",
+    "DID NOT RAISE",
+)
 
 
-@pytest.mark.parametrize(("module", "check", "instead", "test", "says"), [STATE, DOOR])
+@pytest.mark.parametrize(("module", "check", "instead", "test", "says"), [STATE, DOOR, HISTORY, PLACE])
 def test_a_wallet_that_does_not_look_is_caught(
     tmp_path: Path, module: str, check: str, instead: str, test: str, says: str
 ) -> None:

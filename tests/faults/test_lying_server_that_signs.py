@@ -54,6 +54,8 @@ class Scene:
         """A new event about the act of another one."""
         about = payload_of(raw)
         payload = {"iss": about["iss"], "cid": about["cid"], "event": event, "act": about["act"], "side": about["side"]}
+        if event == "delivered":
+            payload |= {"log": about["log"], "index": about["index"] + 1}
         return forge(
             {**payload, "at": about["accepted_at"] + MINUTE, **members}, "comity-event+jwt", self.world.home_key
         )

@@ -10,7 +10,7 @@ from comity.errors import Contradiction
 from comity.events import Accepted
 from comity.fold import Record, fold
 from comity.words import EXEMPT_PURPOSES
-from parties import BODY, DAY, HOUR, START, Pair, granted, public
+from parties import BODY, DAY, HOUR, LOG, START, Pair, granted, public
 
 FIRST_TIME = START + HOUR
 MONTH = 30 * DAY
@@ -254,6 +254,7 @@ def test_an_event_about_an_ask_that_was_never_made_is_a_contradiction() -> None:
             chain="acts",
             seq=act.payload.seq,
             kind=kind,
+            log=LOG,
             index=99,
             accepted_at=FIRST_TIME + 1,
         )

@@ -8,10 +8,10 @@ from comity import connection
 from comity.acts import SignedAct
 from comity.connection import MOST_HELD
 from comity.errors import Contradiction, Refused
-from comity.events import Accepted, Delivered, Event, Expired
+from comity.events import Accepted, Delivered, Event, Expired, Place
 from comity.fold import Record, fold
 from comity.words import SIDES
-from parties import DAY, HOUR, MINUTE, START, ZONES, Pair, connected, granted, instant, pairwise
+from parties import DAY, HOUR, LOG, MINUTE, START, ZONES, Pair, connected, granted, instant, pairwise
 
 NOON = START + HOUR
 
@@ -327,8 +327,12 @@ def test_events_of_a_release_are_later_than_everything_before() -> None:
     write(pair)
     write(pair, NOON + 1)
     pair.go("unmute", "second", NOON + HOUR)
-    events, after = connection.release(pair.state, NOON, ZONES)
+    events, after = connection.release(pair.state, NOON, Place(LOG, pair.index), ZONES)
     assert [event.at for event in events] == [NOON + HOUR + 1, NOON + HOUR + 2]
+    assert [(event.log, event.index) for event in events if isinstance(event, Delivered)] == [
+        (LOG, pair.index),
+        (LOG, pair.index + 1),
+    ]
     assert after.at == NOON + HOUR + 2
 
 

@@ -11,7 +11,7 @@ from comity import connection, favours, gate
 from comity.acts import SETTINGS, SignedAct, open_act
 from comity.chain import blind_revoke
 from comity.errors import Contradiction, Refused
-from comity.events import Accepted, Delivered, Expired
+from comity.events import Accepted, Delivered, Expired, Place
 from comity.fold import Record, fold
 from comity.gate import Verdict
 from comity.state import Connection, Door, decode_state, encode_state, public
@@ -19,6 +19,7 @@ from comity.words import EXEMPT_PURPOSES, PERIODS, SIDES, Side, other
 from parties import (
     DAY,
     HOUR,
+    LOG,
     MINUTE,
     SECOND,
     START,
@@ -225,7 +226,7 @@ def test_after_a_revoke_nothing_is_accepted_said_or_delivered_ever_again(
     ended = pair.state
     assert ended.phase == "ended"
     assert connection.due(ended, ended.at + 1, ZONES) is None
-    assert connection.release(ended, ended.at + 99 * DAY, ZONES) == ((), ended)
+    assert connection.release(ended, ended.at + 99 * DAY, Place(LOG, 0), ZONES) == ((), ended)
     for step in after:
         assert attempt(pair, step) == "connection_ended"
     for side in SIDES:
@@ -352,7 +353,16 @@ def test_time_runs_strictly_forward_and_every_number_is_given_once(before: list[
     times = [record.event.at for record in pair.records]
     assert times == sorted(set(times))
     accepted = [record.event for record in pair.records if isinstance(record.event, Accepted)]
-    assert [event.index for event in accepted] == list(range(len(accepted)))
+    entries: list[tuple[str, int]] = []
+    for record in pair.records:
+        event = record.event
+        if isinstance(event, Accepted | Delivered):
+            # A message that is delivered at once has its delivery as the next entry.
+            taken = event.places if isinstance(event, Accepted) else 1
+            entries.extend((event.log, event.index + further) for further in range(taken))
+    assert entries == [(LOG, index) for index in range(pair.index)]
+    delivered = sum(isinstance(it.event, Delivered) for it in pair.records)
+    assert pair.index == len(accepted) + delivered + sum(event.outcome == "delivered" for event in accepted)
     for side in SIDES:
         for chain in ("acts", "settings"):
             places = [event.seq for event in accepted if event.side == side and event.chain == chain]
@@ -444,7 +454,10 @@ def test_nothing_is_let_go_before_it_is_due_and_something_is_when_it_is(before: 
             return
         for moment in (due - 1, *(now + (due - now) * look // 16 for look in looks)):
             if now <= moment < due:
-                assert connection.release(pair.state, moment, ZONES) == ((), pair.state), (moment, due)
+                assert connection.release(pair.state, moment, Place(LOG, pair.index), ZONES) == ((), pair.state), (
+                    moment,
+                    due,
+                )
         now = max(due, now)
         waiting, was = len(pair.state.first.held) + len(pair.state.second.held), pair.state
         events = pair.release(now)

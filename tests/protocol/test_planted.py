@@ -1,4 +1,4 @@
-"""The two harnesses that all else leans on: a defect planted in a copy of the protocol must not get past them."""
+"""The harnesses that all else leans on: a defect planted in a copy of the protocol must not get past them."""
 
 from pathlib import Path
 
@@ -44,6 +44,82 @@ DEFECTS = {
         "ends = (verdict.ends_at,)",
     ),
 }  # fmt: skip
+
+
+MERKLE = "tests/protocol/test_merkle.py"
+NOTES = "tests/protocol/test_notes.py"
+ENTRIES = "tests/protocol/test_log_entries.py"
+RECEIPTS = "tests/protocol/test_receipts.py"
+
+# Of the log, all planted at once for the sake of speed: each test leans on one of these places alone, so that each
+# defect by itself fails its own test and no other of them.
+LOG_DEFECTS = {
+    "an entry could pass for two hashes": (
+        f"{MERKLE}::test_a_leaf_is_never_a_node", "merkle.py",
+        'sha256(b"\\x00" + entry)', "sha256(entry)",
+    ),
+    "any number will do for an entry": (
+        f"{MERKLE}::test_a_proof_is_of_no_other_number", "merkle.py",
+        "    if not 0 <= index < size or len(proof) > LONGEST_PROOF:\n        return False\n    at,",
+        "    return any(_holds(leaf, it, size, proof, root) for it in range(size))\n\n\n"
+        "def _holds(leaf, index, size, proof, root):\n    at,",
+    ),
+    "two trees of one size are the same": (
+        f"{MERKLE}::test_trees_of_one_size_are_the_same_or_they_are_two", "merkle.py",
+        "return not proof and old_root == new_root", "return not proof",
+    ),
+    "a tile has paths that it should not have": (
+        "tests/protocol/test_tiles.py::test_whatever_is_read_as_a_path_is_the_one_path_of_its_tile", "tile.py",
+        "or tile.width > WIDTH ", "",
+    ),
+    "a witness's time is anybody's": (
+        f"{NOTES}::test_a_cosignature_is_of_its_time_too", "note.py",
+        'f"cosignature/v1\\ntime {time}\\n{text}"', 'f"cosignature/v1\\ntime 0\\n{text}"',
+    ),
+    "a bad line is passed over after a good one": (
+        f"{NOTES}::test_one_bad_line_of_a_known_key_spoils_the_whole_note", "note.py",
+        "if key is not None:\n            held", "if key is not None and key not in held:\n            held",
+    ),
+    "one witness counts twice": (
+        f"{NOTES}::test_a_witness_with_two_keys_or_two_names_is_one_witness", "checkpoint.py",
+        "    return len(groups)", "    return len(tuple(keys))",
+    ),
+    "nobody counts the witnesses": (
+        f"{RECEIPTS}::test_whoever_asks_for_witnesses_gets_no_receipt_without_them", "receipt.py",
+        "if not is_witnessed(signed, policy):", "if False:",
+    ),
+    "a tag stays for ever": (
+        f"{ENTRIES}::test_a_connection_keeps_its_tag_for_a_week_and_no_longer", "log_entry.py",
+        "epoch.to_bytes(4,", "(0).to_bytes(4,",
+    ),
+    "the log tells a setting from an act": (
+        f"{ENTRIES}::test_settings_all_look_alike[hours]", "log_entry.py",
+        "return Kind.PRIVATE\n", "return Kind.ACT\n",
+    ),
+    "an act leads to its entry without a salt": (
+        f"{ENTRIES}::test_whoever_tries_every_word_finds_nothing_in_the_log", "log_entry.py",
+        "sha256(salt + at.to_bytes(", "sha256(at.to_bytes(",
+    ),
+}  # fmt: skip
+
+
+def plant(copy: Path, module: str, old: str, new: str) -> None:
+    """One more defect in a copy that has some."""
+    path = copy / "comity" / module
+    source = path.read_text()
+    assert source.count(old) == 1, f"{module} has this text {source.count(old)} times: {old}"
+    path.write_text(source.replace(old, new))
+
+
+def test_the_defects_planted_in_the_log_are_all_caught(tmp_path: Path) -> None:
+    copy = copy_of_the_protocol(tmp_path)
+    for _, module, old, new in LOG_DEFECTS.values():
+        plant(copy, module, old, new)
+    tests = [test for test, *_ in LOG_DEFECTS.values()]
+    run = run_tests(copy, *tests, f"--maxfail={len(tests)}")
+    assert run.returncode == pytest.ExitCode.TESTS_FAILED, run.stdout
+    failed = {line.split(" ")[1] for line in run.stdout.splitlines() if line.startswith("FAILED ")}
+    assert failed == set(tests), run.stdout
 
 
 @pytest.mark.parametrize("defect", DEFECTS)

@@ -6,6 +6,7 @@ They lie beside the checkout, in `../shared/vectors`; a plain clone does not hav
 import base64
 import hashlib
 import json
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,15 @@ from joserfc import jws as joserfc_jws
 from joserfc.jwk import KeySet
 
 from comity.agreement import open_agreement, open_half
+from comity.checkpoint import read_checkpoint
 from comity.encoding import b64u_decode, b64u_encode
-from comity.errors import Malformed
+from comity.errors import Malformed, Refused
 from comity.jws import open_jws
 from comity.keys import PublicKey, SigningKey, key_of_did, key_of_jwk
+from comity.note import open_note, read_vkey, split_note
 from comity.signed_request import Ed25519ByLibsodium
 from comity.status import StatusList, decode_list, encode_list, open_status_list, pack, value_at
+from comity.tile import Tile, read_path, tiles_of
 
 HERE = Path(__file__).resolve().parent
 VECTORS = HERE.parents[2] / "shared" / "vectors"
@@ -170,6 +174,48 @@ def test_the_published_seeds_give_the_published_names_and_encryption_keys() -> N
         assert key_of_did(vector["did"]) == private.public
         x25519 = b"\xec\x01" + private.public.x25519()
         assert "z" + base58.b58encode(x25519).decode() == vector["x25519"]
+
+
+# --- transparency logs (C2SP)
+
+
+@pytest.mark.parametrize("size", [256, 70_000])
+def test_a_log_has_as_many_tiles_as_the_document_says(size: int) -> None:
+    tiles = list(tiles_of(size))
+    full = Counter(f"level{tile.level}_full" for tile in tiles if tile.is_full)
+    partial = {f"level{tile.level}_partial": tile.width for tile in tiles if not tile.is_full}
+    assert full | partial == read("c2sp/examples.json")["tile_counts"][str(size)]
+
+
+def test_a_tile_lies_where_the_document_says() -> None:
+    for number, path in read("c2sp/examples.json")["tile_path"].items():
+        assert Tile(0, int(number)).path == f"tile/0/{path}"
+        assert read_path(f"tile/0/{path}") == Tile(0, int(number))
+
+
+def test_the_published_note_holds_under_the_published_key() -> None:
+    vector = read("c2sp/examples.json")["signed_note"]
+    key = read_vkey(vector["vkey"])
+    assert (key.name, key.kind, key.text) == ("example.com/foo", 1, vector["vkey"])
+    note = open_note(vector["note"], [key])
+    assert note.text == vector["note"].partition("\n\n")[0] + "\n"
+    assert [signature.key for signature in note.signatures] == [key]
+    with pytest.raises(Refused, match="bad_signature"):
+        open_note(vector["note"].replace("an example", "another example"), [key])
+
+
+def test_the_published_checkpoint_is_of_our_form() -> None:
+    """Nobody published its keys, so whether it holds cannot be told here."""
+    text, lines = split_note(read("c2sp/examples.json")["checkpoint_without_vkey"])
+    checkpoint = read_checkpoint(text)
+    assert (checkpoint.origin, checkpoint.size) == ("example.com/behind-the-sofa", 20_852_163)
+    assert checkpoint.text == text
+    # A signature, and a cosignature with its time before it.
+    assert [(name, len(blob)) for name, blob in lines] == [
+        ("example.com/behind-the-sofa", 4 + 64),
+        ("witness.example.com/w1", 4 + 8 + 64),
+    ]
+    assert int.from_bytes(lines[1][1][4:12], "big") == 1_679_315_147
 
 
 # --- Token Status Lists

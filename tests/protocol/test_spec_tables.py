@@ -4,6 +4,7 @@ The table of acts has a file of its own: test_state_table.py.
 """
 
 import re
+from itertools import product
 from typing import Any, get_args
 
 import pytest
@@ -12,13 +13,18 @@ from pydantic import BaseModel
 from comity import (
     acts,
     agreement,
+    checkpoint,
     connection,
     events,
     favours,
     fold,
     gate,
     grant,
+    log_entry,
+    merkle,
+    note,
     offer,
+    receipt,
     signed_request,
     status,
     wire,
@@ -26,7 +32,7 @@ from comity import (
 )
 from comity.acts import ChainLink
 from comity.encoding import MAX_BODY
-from comity.errors import CODES
+from comity.errors import CODES, Malformed
 from spec_pages import NUMBER, SPEC, cited, page, rules, table
 
 DAY_MS = 86_400_000
@@ -249,6 +255,45 @@ def test_the_times_of_favours_are_those_of_the_code() -> None:
     }
 
 
+def test_an_entry_is_laid_out_as_the_page_says() -> None:
+    lengths = {member: int(length) for _, length, member, _ in table("log", "from", "bytes", "member", "what")}
+    starts = [int(start) for start, *_ in table("log", "from", "bytes", "member", "what")]
+    assert list(lengths) == ["version", *log_entry.LogEntry._fields]
+    assert starts == [sum(list(lengths.values())[:at]) for at in range(len(lengths))]
+    assert sum(lengths.values()) == log_entry.LENGTH
+    parts = table("log", "from", "bytes", "what")
+    opening = receipt.Opening(bytes(log_entry.LENGTH), bytes(log_entry.SALT), 0).to_bytes()
+    assert [int(length) for _, length, _ in parts] == [log_entry.LENGTH, log_entry.SALT, 8]
+    assert sum(int(length) for _, length, _ in parts) == len(opening)
+
+
+def test_an_entry_says_of_its_kind_what_the_page_says() -> None:
+    rows = table("log", "number", "kind", "said of", "side", "until")
+    assert [(int(number), kind) for number, kind, *_ in rows] == [(int(it), it.name.lower()) for it in log_entry.Kind]
+    for number, _, _, side, until in rows:
+        kind = log_entry.Kind(int(number))
+        for own, end in product((None, "first"), (0, 1)):
+            data = log_entry.LogEntry(kind, own, 0, end, bytes(16), bytes(32)).to_bytes()  # type: ignore[arg-type]
+            fits = (own is None) == (side == "none") and (end == 0 or until != "no")
+            assert _is_read(data) == fits, (kind, own, end)
+
+
+def _is_read(data: bytes) -> bool:
+    try:
+        log_entry.read_entry(data)
+    except Malformed:
+        return False
+    return True
+
+
+def test_a_line_is_signed_by_the_kinds_of_key_that_the_page_names() -> None:
+    rows = table("log", "kind", "whose", "what is signed")
+    assert [(int(kind), whose) for kind, whose, _ in rows] == [
+        (note.ED25519, "a log's"),
+        (note.COSIGNATURE, "a witness's"),
+    ]
+
+
 def test_the_state_has_the_members_that_the_page_names() -> None:
     from comity.state import Connection, Door
 
@@ -272,6 +317,15 @@ NUMBERS_IN_WORDS = [
     ("status", "STATUS-5", "`ttl` is 60", status.TTL, 60),
     ("http", "HTTP-6", "60 seconds", signed_request.WINDOW, 60),
     ("act", "ACT-1", "65 536", MAX_BODY, 65_536),
+    ("log", "LOG-1", "2^53 − 1", merkle.MOST_SIZE, 2**53 - 1),
+    ("log", "LOG-2", "at most 63 hashes", merkle.LONGEST_PROOF, 63),
+    ("log", "LOG-4", "131 072 bytes", note.MOST_NOTE, 131_072),
+    ("log", "LOG-4", "64 signatures", note.MOST_SIGNATURES, 64),
+    ("log", "LOG-5", "4096 characters", checkpoint.MOST_TEXT, 4096),
+    ("log", "LOG-6", "59 bytes", log_entry.LENGTH, 59),
+    ("log", "LOG-8", "a salt (32 bytes", log_entry.SALT, 32),
+    ("log", "LOG-9", "604 800 000 ms", log_entry.EPOCH, 604_800_000),
+    ("log", "LOG-11", "262 144 bytes", receipt.MOST_RECEIPT, 262_144),
 ]
 
 

@@ -1,5 +1,6 @@
 """The vectors of spec/vectors hold, good and bad, and making them again changes nothing."""
 
+import hmac
 import json
 import subprocess
 import sys
@@ -7,27 +8,54 @@ import zlib
 from collections.abc import Callable
 from datetime import tzinfo
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from comity import connection, gate
-from comity.acts import open_act
+from comity.acts import MODELS, SignedAct, open_act
 from comity.agreement import Agreement, SignedAgreement, fits_offer, is_alternative, open_agreement, open_half
 from comity.chain import compose
+from comity.checkpoint import open_checkpoint
 from comity.client.bodies import open_body
 from comity.encoding import b64u_decode, b64u_encode, hash_id, parse_json
 from comity.errors import Malformed, Refused
-from comity.events import Opened, open_event
+from comity.events import Opened, Place, open_event
 from comity.fold import Record, fold, opening
 from comity.grant import check_token
 from comity.jws import FindKey
 from comity.keys import PublicKey, SigningKey, did_web_url, is_did, key_of_did, keys_of_document
+from comity.log_entry import (
+    LogEntry,
+    Scope,
+    commitment,
+    entry_of_act,
+    entry_of_delivery,
+    entry_of_key,
+    key_statement,
+    read_entry,
+    scope_of,
+    tag,
+    tag_key,
+)
+from comity.merkle import (
+    check_consistency,
+    check_inclusion,
+    leaf_hash,
+    node_hash,
+    prove_consistency,
+    prove_inclusion,
+    root_of,
+)
+from comity.note import VerifierKey, check_lines, open_note, read_vkey, split_lines
 from comity.offer import open_offer, read_link
+from comity.receipt import Opening, open_receipt, read_proof, seal_receipt
 from comity.signed_request import open_request
 from comity.state import Connection, public
 from comity.status import StatusList, decode_list, open_status_list, pack, value_at
+from comity.tile import Tile, bundles_of, open_bundle, read_path, seal_bundle, tiles_of
 from comity.wire import decode_problem, encode_problem
 from comity.words import Side
 from comity.zones import InstalledZones
@@ -264,7 +292,8 @@ def test_what_the_server_accepted_is_what_the_rules_accept(row: dict[str, Any]) 
         if "act" in record:
             says = record["says"]
             act = open_act(record["act"], reader.keys.get)
-            event, after = connection.accept(before, act, says["accepted_at"], says["index"], VectorZones())
+            place = Place(says["log"], says["index"])
+            event, after = connection.accept(before, act, says["accepted_at"], place, VectorZones())
             assert json.loads(event.to_json()) == says
             assert after == reader.states[-1]
 
@@ -372,6 +401,222 @@ def test_a_body_opens_for_its_reader(row: dict[str, Any]) -> None:
 def test_a_body_for_something_else_does_not_open(row: dict[str, Any]) -> None:
     content = load("bodies")
     refused(row, lambda: open_body(row["jwe"], content["cid"], SigningKey(bytes.fromhex(content["seed"]))))
+
+
+# --- the log (LOG-1 to LOG-11)
+
+NODES = [[leaf_hash(b"entry %d" % number) for number in range(600)]]
+while len(NODES[-1]) > 1:
+    NODES.append([node_hash(*NODES[-1][at : at + 2]) for at in range(0, len(NODES[-1]) - 1, 2)])
+
+
+def _node(height: int, index: int) -> bytes:
+    return NODES[height][index]
+
+
+def _unhex(hashes: list[str]) -> list[bytes]:
+    return [bytes.fromhex(it) for it in hashes]
+
+
+def _in_order(low: int, high: int) -> bytes:
+    """The root over some entries as RFC 6962 section 2.1 defines it, with nothing of ours in it."""
+    if high - low < 2:
+        return sha256(b"".join(b"\0entry %d" % number for number in range(low, high))).digest()
+    split = low + (1 << (high - low - 1).bit_length() - 1)
+    return sha256(b"\1" + _in_order(low, split) + _in_order(split, high)).digest()
+
+
+def test_entries_and_nodes_are_hashed_as_written_down() -> None:
+    content = load("log")
+    for row in content["leaves"]:
+        assert leaf_hash(bytes.fromhex(row["entry"])).hex() == row["hash"]
+    for row in content["nodes"]:
+        assert node_hash(bytes.fromhex(row["left"]), bytes.fromhex(row["right"])).hex() == row["hash"]
+    for row in content["roots"]:
+        size = row["size"]
+        assert root_of(size, _node).hex() == _in_order(0, size).hex() == row["root"]
+
+
+def test_what_is_in_a_tree_is_proved_as_written_down() -> None:
+    for row in load("log")["inclusion"]:
+        index, size, proof = row["index"], row["size"], _unhex(row["proof"])
+        assert prove_inclusion(index, size, _node) == proof
+        assert check_inclusion(NODES[0][index], index, size, proof, root_of(size, _node))
+    for row in load("log")["consistency"]:
+        old, new, proof = row["old"], row["new"], _unhex(row["proof"])
+        assert prove_consistency(old, new, _node) == proof
+        assert check_consistency(old, root_of(old, _node), new, root_of(new, _node), proof)
+
+
+def test_the_files_of_a_log_lie_and_look_as_written_down() -> None:
+    content = load("log")
+    for row in content["paths"]:
+        tile = Tile(row["level"], row["number"], row["width"])
+        assert (tile.path, read_path(row["path"])) == (row["path"], tile)
+    for row in content["files"]:
+        assert [it.path for it in (*tiles_of(row["size"]), *bundles_of(row["size"]))] == row["paths"]
+    for row in content["bundles"]:
+        entries, data = _unhex(row["entries"]), bytes.fromhex(row["bundle"])
+        assert (seal_bundle(entries), open_bundle(Tile(-1, 0, len(entries)), data)) == (data, entries)
+
+
+@pytest.mark.parametrize("row", rows("log", "bad_paths"))
+def test_what_is_no_path_is_refused(row: dict[str, Any]) -> None:
+    refused(row, lambda: read_path(row["path"]))
+
+
+@pytest.mark.parametrize("row", rows("log", "bad_bundles"))
+def test_what_is_no_bundle_is_refused(row: dict[str, Any]) -> None:
+    refused(row, lambda: open_bundle(Tile(-1, 0, row["width"]), bytes.fromhex(row["bundle"])))
+
+
+@pytest.mark.parametrize("row", rows("log", "vkeys"))
+def test_a_verifier_key_is_read(row: dict[str, Any]) -> None:
+    found = read_vkey(row["vkey"])
+    assert (found.name, found.kind, found.key.raw.hex()) == (row["name"], row["kind"], row["public"])
+    assert (found.id.hex(), found.text) == (row["id"], row["vkey"])
+
+
+@pytest.mark.parametrize("row", rows("log", "bad_vkeys"))
+def test_what_is_no_verifier_key_is_refused(row: dict[str, Any]) -> None:
+    refused(row, lambda: read_vkey(row["vkey"]))
+
+
+def _known() -> list[VerifierKey]:
+    return [read_vkey(text) for text in load("log")["known"]]
+
+
+@pytest.mark.parametrize("row", rows("log", "notes"))
+def test_a_note_is_read(row: dict[str, Any]) -> None:
+    note = open_note(row["note"], _known())
+    assert note.text == row["text"]
+    assert [{"name": key.name, "time": time} for key, time in note.signatures] == row["signatures"]
+
+
+@pytest.mark.parametrize("row", rows("log", "bad_notes"))
+def test_what_is_no_note_of_the_known_is_refused(row: dict[str, Any]) -> None:
+    refused(row, lambda: open_note(row["note"], _known()))
+
+
+def _log() -> VerifierKey:
+    return read_vkey(load("log")["log"])
+
+
+def _witnesses() -> list[VerifierKey]:
+    return [read_vkey(text) for text in load("log")["witnesses"]]
+
+
+@pytest.mark.parametrize("row", rows("log", "checkpoints"))
+def test_a_checkpoint_is_read(row: dict[str, Any]) -> None:
+    found = open_checkpoint(row["checkpoint"], _log(), _witnesses())
+    assert (found.origin, found.size, found.root.hex()) == (_log().name, row["size"], row["root"])
+    assert found.cosignatures == row["cosignatures"]
+
+
+@pytest.mark.parametrize("row", rows("log", "bad_checkpoints"))
+def test_what_is_no_checkpoint_of_the_log_is_refused(row: dict[str, Any]) -> None:
+    refused(row, lambda: open_checkpoint(row["checkpoint"], _log(), _witnesses()))
+
+
+@pytest.mark.parametrize("row", rows("log", "cosignatures"))
+def test_a_witness_signs_the_message_that_is_written_down(row: dict[str, Any]) -> None:
+    witness = read_vkey(row["vkey"])
+    ((name, blob),) = split_lines(row["line"])
+    assert (name, blob[:4], int.from_bytes(blob[4:12], "big")) == (witness.name, witness.id, row["time"])
+    assert witness.key.verify(row["message"].encode(), blob[12:])
+    (signature,) = check_lines(row["text"], [(name, blob)], [witness])
+    assert signature.time == row["time"]
+
+
+def _says(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("kind", "side", "time", "until", "tag", "commitment", "entry")}
+
+
+def _told_of(entry: LogEntry) -> dict[str, Any]:
+    assert read_entry(entry.to_bytes()) == entry
+    members = entry._asdict() | {"tag": entry.tag.hex(), "commitment": entry.commitment.hex()}
+    return {**members, "entry": entry.to_bytes().hex()}
+
+
+def _key_of(scope: Scope) -> bytes:
+    return tag_key(bytes.fromhex(load("log")["secret"]), scope)
+
+
+def _act(name: str) -> SignedAct:
+    return open_act(next(row["jws"] for row in load("acts")["good"] if row["name"] == name), finder("acts"))
+
+
+@pytest.mark.parametrize("row", rows("log", "acts"))
+def test_the_log_says_of_an_act_what_is_written_down(row: dict[str, Any]) -> None:
+    act, side = _act(row["act"]), row["by"]
+    assert scope_of(act, side) == row["scope"]
+    entry = entry_of_act(act, side, _key_of(row["scope"]), bytes.fromhex(row["salt"]), row["at"])
+    assert _told_of(entry) == _says(row)
+
+
+def test_every_kind_of_act_and_setting_has_an_entry_written_down() -> None:
+    assert {_act(row["act"]).kind for row in load("log")["acts"]} == set(MODELS)
+
+
+@pytest.mark.parametrize("row", rows("log", "deliveries"))
+def test_the_log_says_of_a_delivery_what_is_written_down(row: dict[str, Any]) -> None:
+    salt = bytes.fromhex(row["salt"])
+    raw = _act(row["act"]).raw
+    entry = entry_of_delivery(raw, row["purpose"], row["by"], _key_of("both"), salt, row["at"])
+    assert _told_of(entry) == _says(row)
+
+
+@pytest.mark.parametrize("row", rows("log", "keys"))
+def test_the_log_says_of_a_key_what_is_written_down(row: dict[str, Any]) -> None:
+    statement = key_statement(row["did"], row["kid"], row["key"], row["at"])
+    assert statement.decode() == row["statement"]
+    assert _told_of(entry_of_key(statement, _key_of("both"), bytes.fromhex(row["salt"]), row["at"])) == _says(row)
+
+
+@pytest.mark.parametrize("row", rows("log", "bad_entries"))
+def test_what_is_no_entry_is_refused(row: dict[str, Any]) -> None:
+    refused(row, lambda: read_entry(bytes.fromhex(row["entry"])))
+
+
+def test_tags_and_commitments_are_made_as_written_down() -> None:
+    """And by nothing but the hash functions of the standard library."""
+    content = load("log")
+    secret = bytes.fromhex(content["secret"])
+    keys = {row["scope"]: bytes.fromhex(row["key"]) for row in content["tag_keys"]}
+    for scope, key in keys.items():
+        assert tag_key(secret, scope) == key == hmac.digest(secret, f"comity.tag-key.v1\0{scope}".encode(), "sha256")
+    for row in content["tags"]:
+        key, epoch = keys[row["scope"]], row["at"] // 604_800_000
+        by_hand = hmac.digest(key, b"comity.tag.v1\0" + epoch.to_bytes(4, "big"), "sha256")[:16]
+        assert (tag(key, row["at"]).hex(), by_hand.hex(), epoch) == (row["tag"], row["tag"], row["epoch"])
+    for row in content["commitments"]:
+        salt, data = bytes.fromhex(row["salt"]), bytes.fromhex(row["bytes"])
+        by_hand = sha256(salt + row["at"].to_bytes(8, "big") + data).digest()
+        assert commitment(salt, row["at"], data).hex() == by_hand.hex() == row["commitment"]
+
+
+@pytest.mark.parametrize("row", rows("log", "receipts"))
+def test_a_receipt_is_read(row: dict[str, Any]) -> None:
+    receipt = open_receipt(row["receipt"], _log())
+    opening = Opening(bytes.fromhex(row["entry"]), bytes.fromhex(row["salt"]), row["at"])
+    assert (receipt.opening, receipt.index) == (opening, row["index"])
+    assert (receipt.checkpoint.size, receipt.checkpoint.root.hex()) == (row["size"], row["root"])
+    assert receipt.is_of(_act(row["act"]).raw.encode())
+    assert read_proof(row["receipt"]).text == row["receipt"]
+    assert seal_receipt(opening, row["index"], _unhex(row["hashes"]), receipt.checkpoint) == row["receipt"]
+
+
+def test_the_receipt_on_the_page_is_the_one_in_the_vectors() -> None:
+    page = (VECTORS.parent / "log.md").read_text(encoding="utf-8")
+    (row,) = load("log")["receipts"]
+    assert f"```\n{row['receipt']}```" in page and f"```\n{load('log')['log']}\n```" in page
+    entry = page.partition("The entry, 59 bytes:\n\n```\n")[2].partition("```")[0]
+    assert "".join(entry.split()) == row["entry"]
+
+
+@pytest.mark.parametrize("row", rows("log", "bad_receipts"))
+def test_what_is_no_receipt_is_refused(row: dict[str, Any]) -> None:
+    refused(row, lambda: open_receipt(row["receipt"], _log()))
 
 
 # --- the wire (HTTP-2, HTTP-4 to HTTP-7)

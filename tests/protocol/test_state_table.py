@@ -17,10 +17,11 @@ from comity.chain import next_rotation
 from comity.connection import RULES, Case
 from comity.encoding import hash_id
 from comity.errors import CODES, Refused
+from comity.events import Place
 from comity.keys import PublicKey, Signer
 from comity.state import Connection
 from comity.words import SIDES, Side, other
-from parties import DAY, HOUR, SHOP, START, STATUS_URI, ZONES, Pair, connected, pairwise, public
+from parties import DAY, HOUR, LOG, SHOP, START, STATUS_URI, ZONES, Pair, connected, pairwise, public
 from planted import copy_of_the_protocol, run_tests
 from spec_pages import table
 
@@ -490,7 +491,7 @@ def walk(start: Connection) -> set[Row]:
     soon, later = deque([(start, START + HOUR)]), deque[tuple[Connection, int]]()
     while (soon or later) and len(seen) < MOST_STATES:
         state, at = soon.popleft() if soon else later.popleft()
-        _, state = connection.release(state, at, ZONES)
+        _, state = connection.release(state, at, Place(LOG, 0), ZONES)
         acts = [
             (side, unsigned(state, side, at, kind, fields))
             for side in SIDES
@@ -510,7 +511,7 @@ def walk(start: Connection) -> set[Row]:
         after = [(state, at + 31 * DAY)]
         for (_, act), result in zip(acts, told, strict=True):
             if result == "accepted" and act.chain == "acts":
-                after.append((connection.accept(state, act, max(at, state.at + 1), 0, ZONES)[1], at + HOUR))
+                after.append((connection.accept(state, act, max(at, state.at + 1), Place(LOG, 0), ZONES)[1], at + HOUR))
         (soon if new else later).extend(after)
     return {row for _, row in shown}
 

@@ -58,6 +58,7 @@ from parties import (
     DAY,
     HOME,
     HOME_DID,
+    LOG,
     MIA,
     SHOP,
     START,
@@ -219,7 +220,17 @@ PARSERS: dict[str, tuple[Callable[[bytes], object], Callable[[], str | bytes]]] 
     "WellKnown": (
         _wire(wire.WellKnown),
         lambda: dump_json(
-            {"version": 1, "home": HOME_DID, "operator": "x", "name": "y", "longest_wait": 30, "most_lines": 1000}
+            {
+                "version": 1,
+                "home": HOME_DID,
+                "operator": "x",
+                "name": "y",
+                "longest_wait": 30,
+                "most_lines": 1000,
+                "logs": [{"origin": LOG, "vkey": f"{LOG}+00000000+{'A' * 44}", "url": f"https://{LOG}"}],
+                "witnesses": [f"witness.example/w1+00000000+{'A' * 44}"],
+                "cosignatures": 1,
+            }
         ),
     ),
 }
@@ -1222,7 +1233,7 @@ def test_what_was_sent_is_never_told_back() -> None:
 
 
 def test_an_event_of_an_issuer_that_is_not_the_key_s_is_refused() -> None:
-    event = Delivered(iss=SHOP.did, cid=HASH, event="delivered", act=HASH, side="first", at=START)
+    event = Delivered(iss=SHOP.did, cid=HASH, event="delivered", act=HASH, side="first", log=LOG, index=0, at=START)
     with pytest.raises(Refused) as caught:
         open_event(seal_event(event, HOME), find)
     assert caught.value.code == "bad_signature"

@@ -4,18 +4,36 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import aiohttp
 import jwt
 import pytest
 from joserfc import jws
 from joserfc.jwk import OKPKey
+from nacl.signing import VerifyKey
 
+from comity.checkpoint import Policy
+from comity.client import over_aiohttp
+from comity.client.follow import follow
+from comity.client.followed import Followed
+from comity.client.log_source import LogSource
+from comity.note import read_vkey
+from go_tools import judge
+
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.xdist_group("demo")
 
 
@@ -38,7 +56,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     out = tmp_path_factory.mktemp("demo") / "out"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COMITY_")}
     run = subprocess.run(
-        [sys.executable, "-m", "comity_server", "demo", "--out", str(out)],
+        [sys.executable, "server", "demo", "--out", str(out)],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=110,
@@ -71,8 +90,19 @@ def test_the_story_holds_and_is_told_for_a_reader(told: tuple[str, Path]) -> Non
     assert "✗" not in story
     assert "\x1b[" not in story  # plain where it is not a terminal
     assert story.rstrip().endswith("did not.")
-    assert story.count("✓") >= 40
+    assert story.count("✓") >= 50
     assert ":b:clearview" in story  # names as they are, no emoji made of them
+    for held in ("the log goes on where it stood", "the witness comes back, and cosigns what it missed"):
+        assert f"✓ {held}" in story
+
+
+def test_all_that_is_left_is_listed(told: tuple[str, Path]) -> None:
+    story, out = told
+    listed = [line.split("  ")[0] for line in story.partition(f"Left in {out}")[2].splitlines() if "  " in line]
+    patterns = [it.replace("NNN-KIND", "[0-9][0-9][0-9]-*") + ("*" if it.endswith("/") else "") for it in listed]
+    for path in (str(it.relative_to(out)) for it in out.rglob("*") if it.is_file()):
+        assert any(fnmatch(path, pattern) for pattern in patterns), path
+    assert all(any(out.glob(pattern)) for pattern in patterns)
 
 
 def test_every_act_of_the_story_is_verified_by_pyjwt(told: tuple[str, Path], keys: dict[str, dict[str, Any]]) -> None:
@@ -137,6 +167,161 @@ def test_the_token_was_good_and_is_not_any_more(told: tuple[str, Path], keys: di
         assert len(packed) * 4 >= 2**17
         values.append((packed[reference["idx"] // 4] >> (reference["idx"] % 4 * 2)) & 3)
     assert values == [0, 1]
+
+
+# --- the log ----------------------------------------------------------------------------------------------------------
+
+
+class Receipt(NamedTuple):
+    """A receipt cut apart by hand (C2SP tlog-proof), with the act and the entry that lie beside it."""
+
+    act: bytes
+    entry: bytes
+    extra: bytes
+    place: int
+    hashes: list[bytes]
+    checkpoint: str
+
+
+@pytest.fixture(scope="module")
+def receipts(told: tuple[str, Path]) -> dict[str, Receipt]:
+    found = {}
+    for path in sorted((told[1] / "receipts").glob("*.tlog-proof")):
+        head, _, checkpoint = path.read_text().partition("\n\n")
+        first, extra, index, *hashes = head.split("\n")
+        assert (first, extra[:6], index[:6]) == ("c2sp.org/tlog-proof@v1", "extra ", "index ")
+        act, entry = told[1] / "acts" / f"{path.stem}.jws", path.with_suffix(".entry")
+        lines = [base64.b64decode(it, validate=True) for it in (extra[6:], *hashes)]
+        found[path.stem] = Receipt(
+            act.read_bytes(), entry.read_bytes(), lines[0], int(index[6:]), lines[1:], checkpoint
+        )
+    return found
+
+
+def tree_signed_by(vkey: Path, note: str) -> tuple[int, bytes]:
+    """Size and root in a checkpoint, once PyNaCl found that the log or witness with this key signed it."""
+    name, id_, typed = vkey.read_text().removesuffix("\n").split("+", 2)
+    kind, key = base64.b64decode(typed)[0], base64.b64decode(typed)[1:]
+    assert hashlib.sha256(f"{name}\n".encode() + bytes([kind]) + key).hexdigest()[:8] == id_
+    text, _, lines = note.rpartition("\n\n")
+    (blob,) = (base64.b64decode(it.split()[2]) for it in lines.splitlines() if it.split()[1] == name)
+    assert blob[:4].hex() == id_
+    said, signature = f"{text}\n", blob[4:]
+    if kind == 4:
+        said, signature = f"cosignature/v1\ntime {int.from_bytes(blob[4:12], 'big')}\n{said}", blob[12:]
+    VerifyKey(key).verify(said.encode(), signature)
+    _, size, root = text.splitlines()
+    return int(size), base64.b64decode(root)
+
+
+def root_above(leaf: bytes, index: int, size: int, hashes: list[bytes]) -> bytes:
+    """The root to which an audit path leads (RFC 9162, section 2.1.3.2)."""
+    at, last, root = index, size - 1, leaf
+    for it in hashes:
+        assert last
+        if at % 2 or at == last:
+            root = hashlib.sha256(b"\x01" + it + root).digest()
+            while at and not at % 2:
+                at, last = at >> 1, last >> 1
+        else:
+            root = hashlib.sha256(b"\x01" + root + it).digest()
+        at, last = at >> 1, last >> 1
+    assert not last
+    return root
+
+
+def test_every_act_has_a_receipt_that_commits_to_it(told: tuple[str, Path], receipts: dict[str, Receipt]) -> None:
+    assert set(receipts) == {path.stem for path in (told[1] / "acts").iterdir()}
+    for name, it in receipts.items():
+        entry, salt, at = it.extra[:59], it.extra[59:91], it.extra[91:]
+        assert (it.entry, len(at)) == (entry, 8)
+        assert entry[27:] == hashlib.sha256(salt + at + it.act).digest()
+        assert int.from_bytes(entry[3:7], "big") == int.from_bytes(at, "big") // 60_000
+        assert name == f"{it.place:03d}-{payload_of(it.act.decode())['act']}"
+    assert len({it.extra[59:91] for it in receipts.values()}) == len(receipts)  # no salt twice
+
+
+def test_the_log_says_what_kind_of_act_it_was_and_no_more(receipts: dict[str, Receipt]) -> None:
+    told = {"mute": 2, "revoke": 5, "mute_end": 10, "hours": 10}
+    for name, it in receipts.items():
+        kind = name.partition("-")[2]
+        assert it.entry[1] == told.get(kind, 1)
+        assert (it.entry[2] == 0) == (it.entry[1] == 10)
+    muted = next(it.entry for name, it in receipts.items() if name.endswith("-mute"))
+    assert muted[7:11] == bytes(4)  # its end was not shown to the window maker, so the log has none
+
+
+def test_every_receipt_holds_by_hashes_and_one_signature(told: tuple[str, Path], receipts: dict[str, Receipt]) -> None:
+    for it in receipts.values():
+        size, root = tree_signed_by(told[1] / "log" / "vkey", it.checkpoint)
+        assert it.place < size
+        assert root_above(hashlib.sha256(b"\x00" + it.entry).digest(), it.place, size, it.hashes) == root
+
+
+def test_the_left_log_is_signed_and_has_every_entry_in_its_place(
+    told: tuple[str, Path], receipts: dict[str, Receipt]
+) -> None:
+    log = told[1] / "log"
+    note = (log / "checkpoint").read_text()
+    size, root = tree_signed_by(log / "vkey", note)
+    assert tree_signed_by(told[1] / "witness.vkey", note) == (size, root)
+    files = {str(path.relative_to(log)) for path in log.rglob("*") if path.is_file()}
+    assert files == {"checkpoint", "vkey", f"tile/0/000.p/{size}", f"tile/entries/000.p/{size}"}
+    bundle = (log / f"tile/entries/000.p/{size}").read_bytes()
+    entries = [bundle[at + 2 : at + 61] for at in range(0, len(bundle), 61)]
+    assert all(bundle[at : at + 2] == b"\x00\x3b" for at in range(0, len(bundle), 61))
+    leaves = [hashlib.sha256(b"\x00" + entry).digest() for entry in entries]
+    assert (log / f"tile/0/000.p/{size}").read_bytes() == b"".join(leaves)
+    assert all(entries[it.place] == it.entry for it in receipts.values())
+    # What is not about an act that somebody sent: deliveries, and the two businesses' keys.
+    others = [entry[1] for at, entry in enumerate(entries) if at not in {it.place for it in receipts.values()}]
+    assert set(others) == {6, 9}
+    assert others.count(9) == 2
+
+
+@pytest.mark.timeout(600)
+def test_go_judges_the_left_log_and_every_receipt(
+    told: tuple[str, Path], receipts: dict[str, Receipt], tmp_path: Path
+) -> None:
+    out, vkey = told[1], told[1] / "log" / "vkey"
+    # The judge wants to see the files of a log and no others.
+    tree = shutil.copytree(out / "log", tmp_path / "log", ignore=shutil.ignore_patterns("vkey"))
+    content, said = judge("tree", tree, vkey, out / "witness.vkey")
+    assert content, said
+    for name in receipts:
+        proof = out / "receipts" / f"{name}.tlog-proof"
+        content, said = judge("proof", proof, proof.with_suffix(".entry"), vkey)
+        assert content, said
+    first, second = (out / "receipts" / f"{name}.entry" for name in list(receipts)[:2])
+    assert not judge("proof", first.with_suffix(".tlog-proof"), second, vkey)[0]
+
+
+async def test_any_file_server_can_serve_the_left_log(told: tuple[str, Path]) -> None:
+    out = told[1]
+    key, witness = (read_vkey((out / name).read_text().strip()) for name in ("log/vkey", "witness.vkey"))
+    async with aiohttp.ClientSession() as session:
+        with file_server(out) as url:
+            source = LogSource(f"{url}/log", over_aiohttp(session))
+            report = await follow(source, Followed(key), Policy(1, (witness,)))
+    assert report.new == report.served.size == sum(report.followed.kinds.values())
+
+
+@contextmanager
+def file_server(folder: Path) -> Iterator[str]:
+    """Python's own, which knows nothing of logs."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_a_folder_that_is_not_empty_is_not_written_into(tmp_path: Path) -> None:

@@ -2,12 +2,11 @@
 
 import os
 import re
-import shlex
+import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,35 @@ from comity.client import new_identity
 
 ROOT = Path(__file__).parents[2]
 SERVE = "python3 server"
-NOT_HERE = "python3 tests"
-"""This test is part of it."""
+NOT_HERE = ("python3 tests", "python3 server demo")
+"""This test is part of the one; the other has tests of its own."""
 
 
 def blocks() -> list[str]:
     """The shell blocks of the README."""
     return re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def script(port: str) -> str:
+    """The blocks as one script. What a reader leaves running goes on beside it, and the next command comes when that
+    is ready; where he is told to stop the first server, it is stopped."""
+    ready = f"python3 -c 'import urllib.request as web; web.urlopen(\"http://localhost:{port}/readyz\")' 2>/dev/null"
+    lines = []
+    for line in "".join(block for block in blocks() if block.strip() not in NOT_HERE).replace("8470", port).split("\n"):
+        if line == SERVE:
+            lines += [f"{SERVE} 2>/dev/null &", "first=$!", until(ready)]
+        elif line.startswith("comity witness "):
+            lines += [line.replace("witness ", "witness --port 0 ", 1), until("grep -qs http:// witness.txt")]
+        elif line.endswith(" comity serve &"):
+            lines += ["kill $first", "wait $first", line, until(ready)]
+        else:
+            lines.append(line)
+    return "\n".join(["set -euo pipefail", "trap 'kill $(jobs -p)' EXIT", *lines])
+
+
+def until(holds: str) -> str:
+    """Waits for what was begun last, as long as it runs."""
+    return f"until {holds}; do kill -0 $!; sleep 0.1; done"
 
 
 def free_port() -> int:
@@ -32,22 +53,10 @@ def free_port() -> int:
         return port
 
 
-def until_ready(port: int, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        assert server.poll() is None, "the server ended"
-        try:
-            with urllib.request.urlopen(f"http://localhost:{port}/readyz", timeout=2) as answer:
-                assert answer.status == 200
-                return
-        except OSError:
-            time.sleep(0.1)
-    pytest.fail("the server did not get ready")
-
-
 @pytest.fixture
 def newcomer(tmp_path: Path) -> dict[str, str]:
     """The environment of somebody who has only Python. Only what would clash with others on this machine is changed:
-    the port, and where the data lies."""
+    the ports, and where the data lies."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COMITY_")}
     # The test's own interpreter stands where `python3` is found first; it sets nothing up that is there already.
     (tmp_path / "bin").mkdir()
@@ -57,43 +66,39 @@ def newcomer(tmp_path: Path) -> dict[str, str]:
         "TMPDIR": str(tmp_path),
         "COMITY_DATA": str(tmp_path / "data"),
         "COMITY_PORT": str(free_port()),
-        # A passphrase costs two seconds each time, on purpose; the walk opens its wallets some twenty times.
+        # A passphrase costs two seconds each time, on purpose; the walk opens its wallets some thirty times.
         "COMITY_WALLET_IDENTITY": new_identity(),
     }
 
 
 def run(command: str, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        ["bash", "-c", f"set -euo pipefail\n{command}"],
+    """What a shell made of it, in a session of its own: whatever it began ends with it."""
+    with subprocess.Popen(
+        ["bash", "-c", command],
         cwd=ROOT,
         env=environment,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=110,
-        check=False,
-    )
+        start_new_session=True,
+    ) as shell:
+        try:
+            out, told = shell.communicate(timeout=110)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGKILL)
+    return subprocess.CompletedProcess(command, shell.returncode, out, told)
 
 
 def test_a_newcomer_can_follow_the_readme_to_its_end(newcomer: dict[str, str]) -> None:
-    before_serving, _, walk = "".join(block for block in blocks() if block.strip() != NOT_HERE).partition(
-        f"\n{SERVE}\n"
-    )
-    first = run(before_serving, newcomer)
-    assert first.returncode == 0, first.stdout + first.stderr
-    assert " 0 did not." in first.stdout
-
-    port = newcomer["COMITY_PORT"]
-    server = subprocess.Popen(shlex.split(SERVE), cwd=ROOT, env=newcomer, stderr=subprocess.DEVNULL)
-    try:
-        until_ready(int(port), server)
-        walked = run(walk.replace("8470", port), newcomer)
-    finally:
-        server.terminate()
-        server.wait(20)
+    walked = run(script(newcomer["COMITY_PORT"]), newcomer)
     assert walked.returncode == 0, walked.stdout + walked.stderr
     assert "It waits: not now." in walked.stdout
     assert "How is the new colour?" in walked.stdout
+    assert "The receipt holds." in walked.stdout
+    assert "may come for care by app" in walked.stdout
     assert "refused, as it should be" in walked.stdout
+    assert walked.stdout.count("All of it holds.") == 3  # by two followers, and of the store
     assert "Traceback" not in walked.stderr
 
 

@@ -19,7 +19,8 @@ from world import Pair, Reply, World, a_world
 
 async def unchanged(pair: Pair) -> bool:
     """Whether the server's state of the connection is still the one that its acts made."""
-    return await pair.world.server.store.state(pair.cid) == encode_state(pair.state)
+    stored = await pair.world.server.store.state(pair.cid)
+    return stored is not None and stored.state == encode_state(pair.state)
 
 
 def header(**members: Any) -> str:

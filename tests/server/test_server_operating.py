@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from comity.chain import next_rotation
-from comity.encoding import dump_json
+from comity.encoding import b64u_decode, dump_json
 from comity.keys import Signer, SigningKey, did_web_base, keys_of_document
 from comity.wire import ACTS, JWT
 from comity_server import clock as clocks
@@ -98,14 +98,14 @@ async def test_what_was_answered_is_there_after_kill_9(tmp_path: Path) -> None:
     world = Outside(tmp_path, {})
     await world.start()
     pairs = [await world.connect(world.person(), world.person()) for _ in range(8)]
-    acknowledged: list[tuple[str, bytes]] = []
+    acknowledged: list[tuple[str, str]] = []
 
     async def live(pair: Any) -> None:
         turn = 0
         while True:
             act = pair.compose("first", "remember", key=f"key_{turn % 5}")
             reply = await world.act(act)
-            acknowledged.append((act.raw, reply.body))
+            acknowledged.append((act.raw, reply.json["event"]))
             pair.take(reply.json["event"], act)
             turn += 1
 
@@ -116,13 +116,14 @@ async def test_what_was_answered_is_there_after_kill_9(tmp_path: Path) -> None:
     await asyncio.gather(*living, return_exceptions=True)
     await world.stop()
     await world.start()
-    again = [(await world.send("POST", ACTS, raw.encode(), JWT)).body for raw, _ in acknowledged]
+    again = [(await world.send("POST", ACTS, raw.encode(), JWT)).json["event"] for raw, _ in acknowledged]
     code = world.child.end(signal.SIGTERM)
     await world.stop()
     assert again == [first for _, first in acknowledged], "what was acknowledged was lost"
     with closing(sqlite3.connect(tmp_path / "data" / "comity.db")) as store:
-        numbers = [row[0] for row in store.execute("SELECT idx FROM acts ORDER BY idx")]
-    assert numbers == list(range(len(numbers)))
+        numbers = [row[0] for row in store.execute("SELECT idx FROM entries ORDER BY idx")]
+        acts = store.execute("SELECT count(*) FROM acts").fetchone()[0]
+    assert numbers == list(range(acts))
     assert code == 0
 
 
@@ -243,9 +244,11 @@ async def test_encrypted_texts_are_in_the_store_and_salts_are_32_bytes(world: Wo
     pair = await world.shop_and_customer("care")
     await pair.go("first", "message")
     with closing(sqlite3.connect(world.folder / "data" / "comity.db")) as store:
-        salts = [row[0] for row in store.execute("SELECT salt FROM acts")]
+        (body,) = store.execute("SELECT raw FROM acts ORDER BY accepted_at DESC LIMIT 1").fetchone()
+        salts = [row[0] for row in store.execute("SELECT salt FROM entries")]
+    assert json.loads(b64u_decode(body.split(".")[1]))["body"] == BODY
     assert {len(salt) for salt in salts} == {32}
-    assert len(set(salts)) == len(salts) == 2
+    assert len(set(salts)) == len(salts) == 4, "the shop's key, the grant, the message, its delivery"
 
 
 def test_the_schema_goes_up_and_down(tmp_path: Path) -> None:
@@ -263,11 +266,12 @@ def test_the_schema_goes_up_and_down(tmp_path: Path) -> None:
     assert tables() == {"alembic_version"}
     migrations.bring_up_to_date(path)
     assert tables() == full
-    with closing(sqlite3.connect(path)) as store:
-        store.execute("UPDATE alembic_version SET version_num = '9999'")
-        store.commit()
-    with pytest.raises(migrations.SchemaTooNew):
-        migrations.bring_up_to_date(path)
+    for strange, told in (("9999", migrations.SchemaTooNew), ("0001", migrations.SchemaTooOld)):
+        with closing(sqlite3.connect(path)) as store:
+            store.execute("UPDATE alembic_version SET version_num = ?", (strange,))
+            store.commit()
+        with pytest.raises(told):
+            migrations.bring_up_to_date(path)
 
 
 def test_the_queries_would_run_elsewhere_too() -> None:
@@ -278,7 +282,8 @@ def test_the_queries_would_run_elsewhere_too() -> None:
 
 
 def test_every_query_is_asked_for() -> None:
-    code = (Path(migrations.__file__).parents[1] / "sqlite.py").read_text()
+    asking = Path(migrations.__file__).parents[2]
+    code = "".join(path.read_text() for path in (asking / "store" / "sqlite.py", *asking.glob("check_store/*.py")))
     written = {entry.name for entry in fields(Batch)}
     assert written <= set(SQL)
     assert {name for name in SQL if name not in written and f'"{name}"' not in code} == set()

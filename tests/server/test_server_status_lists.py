@@ -1,5 +1,6 @@
 """Status lists: what a mail house sees of a customer's consent."""
 
+from comity.chain import compose
 from comity.status import GrantStatus, open_status_list, value_at
 from comity.wire import ACTS
 from comity_server.status_lists import MOST_STALE, StatusList
@@ -85,6 +86,25 @@ async def test_only_a_side_of_an_open_connection_gets_an_index_and_not_without_e
     await pair.go("first", "revoke")
     ended = await world.read(pair.signers["first"], "/v1/status/indexes", "POST", body, "application/json")
     assert ended.code == "connection_ended"
+
+
+async def test_a_grant_that_is_taken_back_in_the_same_batch_has_used_its_index(world: World) -> None:
+    pair = await world.shop_and_customer()
+    place = {"status_list": await pair.index("second")}
+    exp = world.now() // 1000 + 86_400
+    given = {"exp": exp, "channels": ("app",), "purposes": ("care",), "status": place}
+    grant = pair.compose("second", "grant", **given)
+    base = {name: getattr(grant.payload, name) for name in ("iss", "aud", "iat", "cid")}
+    signer = pair.signers["second"]
+    withdraw = compose("withdraw", signer, **base, seq=grant.payload.seq + 1, prev=grant.id, grant=grant.id)
+    answers = await world.batch(grant, withdraw)
+    assert [answer.get("code") for answer in answers] == [None, None]
+    assert await pair.status(grant) == GrantStatus.INVALID
+    again = compose("grant", signer, **base, seq=withdraw.payload.seq + 1, prev=withdraw.id, **given)
+    assert (await world.act(again)).code == "index_not_reserved"
+    await world.stop()
+    await world.start()
+    assert await pair.status(grant) == GrantStatus.INVALID
 
 
 async def test_a_list_may_be_kept_for_a_while_and_asked_for_again_cheaply(world: World) -> None:

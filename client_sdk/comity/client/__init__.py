@@ -2,10 +2,11 @@
 
     from comity.client import Wallet
 
-`Wallet` is one file with keys and connections, `Party` the other side of one connection. Errors are those of
-`comity.errors`, and here `NotOpen`, `Blocked` and `WalletFileError`.
+`Wallet` is one file with keys and connections, `Party` the other side of one connection; `Policy` says which witnesses
+of a log a wallet wants. Errors are those of `comity.errors`, and here `NotOpen`, `Blocked` and `WalletFileError`.
 """
 
+from comity.checkpoint import Policy
 from comity.client.connecting import own_terms
 from comity.client.core import Blocked, NotOpen
 from comity.client.favour import Favour
@@ -24,6 +25,7 @@ __all__ = [
     "News",
     "NotOpen",
     "Party",
+    "Policy",
     "Proposal",
     "Request",
     "Response",

@@ -117,7 +117,7 @@ async def make_offer(
 ) -> SignedOffer:
     """Signs and publishes an offer. Raises Refused, Malformed."""
     signer, entries = core.own_signer()
-    about = await core.home(home_did).well_known()
+    about = await core.logs.ask(home_did)
     now = core.seconds()
     members: dict[str, Any] = {
         "v": 1,

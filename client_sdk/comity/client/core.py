@@ -1,18 +1,22 @@
-"""What everything in a wallet shares: its file, its keys, its servers, its clock."""
+"""What everything in a wallet shares: its file, its keys, its servers and their logs, its clock."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
+from comity.checkpoint import NO_WITNESSES, Policy
+from comity.client.fork_file import FORKED
 from comity.client.home import Clock, Home, Randomness
 from comity.client.kept import Evidence, Kept, Me
+from comity.client.log_keeping import LogKeeping
 from comity.client.resolver import Resolver
+from comity.client.told import News
 from comity.client.transport import Transport
 from comity.encoding import b64u_decode, b64u_encode
-from comity.errors import ComityError, Contradiction
+from comity.errors import ComityError, Contradiction, Fork
 from comity.hours import ZoneRules
 from comity.keys import Signer, SigningKey
 
@@ -25,6 +29,26 @@ class Blocked(ComityError):
     """The wallet's own rule: nothing more from this party."""
 
 
+class Faults:
+    """What goes wrong on a way that is gone to its end; then the first of it is raised."""
+
+    def __init__(self) -> None:
+        self._first: ComityError | None = None
+
+    @contextmanager
+    def told_later(self, kind: type[ComityError] = ComityError) -> Iterator[None]:
+        """Puts aside what is raised inside."""
+        try:
+            yield
+        except kind as fault:
+            self._first = self._first or fault
+
+    def tell(self) -> None:
+        """Raises the first, if there is one."""
+        if self._first is not None:
+            raise self._first
+
+
 class Core:
     """The wallet's file, keys and servers; made by `Wallet`, used by its parts."""
 
@@ -35,6 +59,7 @@ class Core:
         zones: ZoneRules,
         clock: Clock | None = None,
         randomness: Randomness | None = None,
+        witnesses: Policy | None = None,
     ) -> None:
         self.kept = kept
         self.transport = transport
@@ -43,7 +68,10 @@ class Core:
         self.randomness: Callable[[int], bytes] = randomness or os.urandom
         self.resolver = Resolver(transport, kept)
         self.me = kept.get("me", "me", Me) or Me()
+        self.untold: list[News] = []
+        """News that was taken in and kept, and that nobody was told yet: something was raised first."""
         self._homes: dict[str, Home] = {}
+        self.logs = LogKeeping(kept, transport, self.home, witnesses or NO_WITNESSES)
 
     def home(self, did: str) -> Home:
         """The home server of that name."""
@@ -51,6 +79,21 @@ class Core:
             self.resolver.knows_home(did)
             self._homes[did] = Home(did, self.transport, self.clock, self.randomness)
         return self._homes[did]
+
+    def tell(self, cid: str | None = None) -> list[News]:
+        """What nobody was told yet, of one connection or of all; it counts as told from now on."""
+        told = [it for it in self.untold if cid in (None, it.cid)]
+        self.untold[:] = [it for it in self.untold if cid not in (None, it.cid)]
+        return told
+
+    def _is_of(self, record: Evidence, found: Contradiction) -> bool:
+        """Whether that record is of this. A log that goes on with its other history fills no wallet: there is one for
+        the checkpoint that was known, and another with a proof."""
+        if not isinstance(found, Fork) or FORKED not in record.claim:
+            return (record.claim, record.texts) == (found.claim, found.evidence)
+        known = self.kept.get("checkpoints", found.checkpoints[0].partition("\n")[0], str)
+        proved = len(record.texts) > len(found.checkpoints) or not found.proof
+        return record.texts == found.evidence or (known in record.texts and proved)
 
     def seconds(self) -> int:
         """The time in whole seconds."""
@@ -87,7 +130,7 @@ class Core:
             yield
         except Contradiction as found:
             known = self.kept.all("evidence", Evidence)
-            if not any((it.claim, it.texts) == (found.claim, found.evidence) for it in known.values()):
+            if not any(self._is_of(it, found) for it in known.values()):
                 at = self.clock()
                 entry = Evidence(at, found.claim, found.evidence)
                 await self.kept.keep(("evidence", f"{at:015d}-{len(known)}", entry))

@@ -7,22 +7,32 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from comity.client.core import Core
+from comity.client.kept import LogPin, TagKeys
 
 if TYPE_CHECKING:
     from comity.client.view import View
 
 
 def exported(parties: Iterable[View], core: Core) -> dict[str, Any]:
-    """Every connection: its agreement (General JSON), the events and acts in order, the bodies in clear."""
+    """Every connection: its agreement (General JSON), the events and acts in order with their receipts, the bodies in
+    clear, its tag keys; and of every log its key and the last checkpoint."""
     return {
         "version": 1,
         "business": core.me.business,
         "exported_at": core.clock(),
-        "connections": [_connection(party) for party in parties],
+        "logs": {
+            origin: {"home": it.home, "vkey": it.vkey, "url": it.url, "checkpoint": _text(core, "checkpoints", origin)}
+            for origin, it in core.kept.all("logs", LogPin).items()
+        },
+        "connections": [_connection(party, core) for party in parties],
     }
 
 
-def _connection(party: View) -> dict[str, Any]:
+def _text(core: Core, table: str, key: str) -> str | None:
+    return core.kept.get(table, key, str)
+
+
+def _connection(party: View, core: Core) -> dict[str, Any]:
     found: dict[str, Any] = {
         "cid": party.cid,
         "side": party.side,
@@ -31,6 +41,8 @@ def _connection(party: View) -> dict[str, Any]:
         "agreement": json.loads(party.link.agreement),
         "offer": party.link.offer,
     }
+    tags = core.kept.get("tags", party.cid, TagKeys)
+    found["tags"] = None if tags is None else {"both": tags.both, "own": tags.own}
     if party.link.opened is not None:
         found["opened"] = party.link.opened
         found["records"] = [
@@ -39,6 +51,8 @@ def _connection(party: View) -> dict[str, Any]:
                 "event": line.raw,
                 "act": None if line.act is None else line.act.raw,
                 "body": None if line.act is None else party.body_of(line.act),
+                "receipt": None if line.act is None else _text(core, "receipts", line.act.id),
+                "delivery": None if line.act is None else _text(core, "deliveries", line.act.id),
             }
             for line in party.lines
         ]

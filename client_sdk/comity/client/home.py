@@ -134,9 +134,14 @@ class Home:
             raise Contradiction("a status list that the home server does not serve", (uri,))
         return _text(await self._again("GET", uri.removeprefix(self.base)), STATUS_LIST_TYPE)
 
-    async def well_known(self) -> wire.WellKnown:
-        """`GET /.well-known/comity`. Raises Contradiction when it names another server."""
-        answer = _model(wire.WellKnown, await self._again("GET", wire.WELL_KNOWN), 200)
+    async def well_known(self, over: Transport | None = None, timeout: float = 30.0) -> wire.WellKnown:  # noqa: ASYNC109
+        """`GET /.well-known/comity`, `over` a transport with a patience of its own. Raises Contradiction when it names
+        another server."""
+
+        def ask() -> Request:
+            return self._request("GET", wire.WELL_KNOWN, timeout=timeout)
+
+        answer = _model(wire.WellKnown, _checked(await send_again(over or self._transport, ask)), 200)
         if answer.home != self.did:
             raise Contradiction("the server says that it is another one", (answer.model_dump_json(),))
         return answer

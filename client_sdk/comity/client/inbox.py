@@ -17,7 +17,8 @@ from comity.agreement import AGREEMENT_TYP, SignedAgreement, open_agreement
 from comity.client.core import Core
 from comity.client.kept import Link
 from comity.client.ledger import Line
-from comity.client.sending import Beside, kept_line
+from comity.client.log_keeping import CHECKPOINT_AGE
+from comity.client.sending import Beside
 from comity.client.told import News
 from comity.encoding import dump_json
 from comity.errors import Contradiction, Refused, Unreachable
@@ -57,31 +58,46 @@ class Inbox:
         """Lets the next reading begin at the beginning; what is known already changes nothing."""
         await self._core.kept.keep(("cursors", self._key, None))
 
-    async def pull(self, wait: float = 0) -> list[News]:
-        """Everything new, page by page; with `wait` (s), waits that long for the first of it."""
+    async def pull(self, wait: float = 0, look: bool = True) -> list[News]:
+        """Everything new, page by page; with `wait` (s), waits that long for the first of it. Then looks (`look`) at
+        the checkpoint that the home server's log serves."""
+        news: list[News] = []
         async with self._lock, self._core.judging():
-            home = self._core.home(self.home)
-            news: list[News] = []
-            first = min(int(wait), wire.LONGEST_WAIT)
-            while True:
-                page = await home.inbox(self._signer(), self.cursor, 0 if news else first)
-                if not page.items:
-                    return news
-                _in_order(page)
-                news += await self._taken(page.items, page.cursor)
-                first = 0
+            try:
+                async for some in self._pages(min(int(wait), wire.LONGEST_WAIT)):
+                    news += some
+                if look:
+                    await self._core.logs.meet(self.home)
+            except BaseException:
+                # It is kept, and will not come again.
+                self._core.untold.extend(news)
+                raise
+        return news
+
+    async def _pages(self, wait: int) -> AsyncGenerator[list[News], None]:
+        """Everything new, a page at a time; waits so long (s) for the first."""
+        home = self._core.home(self.home)
+        while (page := await home.inbox(self._signer(), self.cursor, wait)).items:
+            _in_order(page)
+            yield await self._taken(page.items, page.cursor)
+            wait = 0
 
     async def listen(self) -> AsyncGenerator[News, None]:
         """News as it comes, over one open stream, or by asking again where there are no streams; ends when the
         server hangs up."""
-        if self._core.transport.stream is None:
-            for news in await self.pull(wire.LONGEST_WAIT):
-                yield news
-            return
+        has_streams = self._core.transport.stream is not None
         async with self._lock, self._core.judging():
+            # First what is new: a log that stands still or lies keeps no news from anybody.
+            async for some in self._pages(0 if has_streams else wire.LONGEST_WAIT):
+                for news in some:
+                    yield news
+            await self._core.logs.meet(self.home)
+            if not has_streams:
+                return
             async for item in self._core.home(self.home).stream(self._signer(), self.cursor):
                 for news in await self._taken((item,), item.cursor):
                     yield news
+                await self._core.logs.meet(self.home, at_most_every=CHECKPOINT_AGE)
 
     async def follow(self) -> AsyncGenerator[News, None]:
         """News for ever, over a server's restarts and a network's gaps."""
@@ -124,7 +140,8 @@ def _in_order(page: wire.Page) -> None:
 
 async def take_line(party: View, item: wire.Item) -> tuple[list[News], list[Beside]]:
     """An act or event of an open connection: into its ledger. Raises Contradiction."""
-    if item.event is None or item.agreement is not None or item.offer is not None or item.reason is not None:
+    others = (item.agreement, item.offer, item.reason, item.tags)
+    if item.event is None or any(it is not None for it in others):
         raise Contradiction("an item without its event", (item.model_dump_json(),))
     line = party.writing.book.read(item.event, item.act)
     whole = isinstance(line.event, Accepted) and line.event.brings_the_act
@@ -138,7 +155,7 @@ async def take_line(party: View, item: wire.Item) -> tuple[list[News], list[Besi
             raise
         entered = party.writing.enter(line)
     news = [_news(party, line)] if line in entered and not _is_own(party, line) else []
-    return news, [kept_line(party.cid, it) for it in entered]
+    return news, [entry for it in entered for entry in party.writing.kept(it)]
 
 
 async def _recovered(party: View) -> bool:
@@ -164,7 +181,7 @@ def _news(party: View, line: Line) -> News:
 def read_agreement(item: wire.Item, link: Link) -> SignedAgreement:
     """The complete agreement of an `opened` item: the one that was proposed. Raises Contradiction."""
     text = item.model_dump_json()
-    if item.agreement is None or item.event is None or item.act or item.offer or item.reason:
+    if item.agreement is None or item.event is None or item.tags is None or item.act or item.offer or item.reason:
         raise Contradiction("an opened connection without its agreement", (text,))
     try:
         agreement = open_agreement(dump_json(item.agreement))

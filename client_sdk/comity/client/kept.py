@@ -4,7 +4,9 @@ Tables: `me` (who this wallet is), `keys` (kid → seed), `links` (cid → Link)
 accepted in one connection), `unsent` (cid → acts that are sealed and not answered yet), `offers`, `received`
 (offers at a business's door), `proposals`, `pins` (keys of a did:web as first seen), `cursors` (how far an
 inbox was read), `bodies` (what was written, by act), `wishes` (grants to be given once a connection is open),
-`snoozes`, `mailboxes`, `blocked`, `evidence`.
+`snoozes`, `mailboxes`, `blocked`, `evidence`; and of the logs `logs` (origin → its home and key as first seen),
+`checkpoints` (origin → the last signed text), `tags` (cid → the tag keys), `receipts` and `deliveries` (act → the
+receipt of its entry, and of its delivery's), `owed` (own acts whose receipt has not come, or was not checked, yet).
 """
 
 from __future__ import annotations
@@ -87,6 +89,29 @@ class Pins(msgspec.Struct, frozen=True):
 
     keys: dict[str, str]
     bodies: dict[str, str]
+
+
+class LogPin(msgspec.Struct, frozen=True):
+    """A log as its home server first named it: its key (a vkey) and where it is served."""
+
+    home: str
+    vkey: str
+    url: str
+
+
+class TagKeys(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The tag keys of a connection (base64url); `proved` names those that a receipt has borne out."""
+
+    both: str
+    own: str
+    proved: tuple[str, ...] = ()
+
+
+class Owed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An own act without its receipt; `receipt` is one that came and is still to be checked."""
+
+    cid: str
+    receipt: str | None = None
 
 
 class Kept:

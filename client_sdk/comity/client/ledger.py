@@ -195,8 +195,10 @@ class Ledger:
     def _check(self, before: Connection, lines: list[Line], at: int) -> None:
         line, event = lines[at], lines[at].event
         try:
+            if isinstance(event, Accepted | Delivered):
+                _check_place(event, line, lines[:at])
             if isinstance(event, Accepted):
-                self._check_order(event, lines, at)
+                self._check_once(event, lines[at])
                 if event.side == self.side:
                     self._check_own(before, event, line)
                 else:
@@ -206,14 +208,10 @@ class Ledger:
         except Contradiction as fault:
             raise Contradiction(fault.claim, fault.evidence or line.evidence) from None
 
-    def _check_order(self, event: Accepted, lines: list[Line], at: int) -> None:
-        """Numbers of the server grow as its times do, and no act is accepted twice."""
-        before = next((it.event for it in reversed(lines[:at]) if isinstance(it.event, Accepted)), None)
-        if before is not None and before.index >= event.index:
-            raise Contradiction("the server's numbers do not follow its times")
+    def _check_once(self, event: Accepted, line: Line) -> None:
         known = self._by_act.get(event.act)
-        if known is not None and self.lines[known].raw != lines[at].raw:
-            raise Contradiction("one act was accepted twice", (*self.lines[known].evidence, *lines[at].evidence))
+        if known is not None and self.lines[known].raw != line.raw:
+            raise Contradiction("one act was accepted twice", (*self.lines[known].evidence, *line.evidence))
 
     def _check_own(self, before: Connection, event: Accepted, line: Line) -> None:
         if line.act is None:
@@ -263,6 +261,16 @@ class Ledger:
 
     def _verdict(self, before: Connection, purpose: str, topic: str | None, at: int) -> str:
         return gate.may(before, other(self.side), purpose, "app", topic, at, self._zones).decision
+
+
+def _check_place(event: Accepted | Delivered, line: Line, earlier: list[Line]) -> None:
+    """The places that a server gives in one log grow as its times do; a message that was delivered at once has two."""
+    for before in reversed(earlier):
+        it = before.event
+        if isinstance(it, Accepted | Delivered) and it.log == event.log:
+            if it.index + (it.places if isinstance(it, Accepted) else 1) > event.index:
+                raise Contradiction("the server's numbers do not follow its times", (*before.evidence, *line.evidence))
+            return
 
 
 def _stated(event: Accepted) -> connection.Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
+from comity.checkpoint import Policy
 from comity.client.core import Core, key_entry
 from comity.client.home import Clock, Randomness
 from comity.client.kept import Kept, Me
@@ -64,13 +65,14 @@ def core_of(
     clock: Clock | None,
     randomness: Randomness | None,
     zones: ZoneRules | None,
+    witnesses: Policy | None,
 ) -> Core:
     """What a wallet stands on: its file and its way to the world."""
     if send is None:
         transport = over_aiohttp()
     else:
         transport = send if isinstance(send, Transport) else Transport(send)
-    return Core(Kept(file), transport, zones or InstalledZones(), clock, randomness)
+    return Core(Kept(file), transport, zones or InstalledZones(), clock, randomness, witnesses)
 
 
 def identity_of(

@@ -19,6 +19,7 @@ from comity.client.bodies import open_body
 from comity.client.core import Core, NotOpen
 from comity.client.kept import Link
 from comity.client.ledger import Line
+from comity.client.receipts import take_tags
 from comity.client.told import Message, Timeline, Token, Who, tell
 from comity.errors import ComityError, Contradiction, Malformed, Refused
 from comity.events import Accepted, Delivered, Expired
@@ -62,6 +63,7 @@ async def compare(party: View, core: Core, catch_up: Callable[[], Awaitable[obje
     answer, text = await core.home(party.link.home).connection(party.cid, party.writing.signer)
     if answer.cid != party.cid or answer.agreement != json.loads(party.agreement_raw):
         raise Contradiction("the server shows another agreement", (text, party.agreement_raw.decode()))
+    await take_tags(core, party.cid, answer.tags, text)
     _not_behind(party, answer, text)
     if _is_shown(party, party.state, answer):
         return

@@ -1,8 +1,9 @@
 """Whose key is it: did:web documents, fetched once, pinned, and held against what they say later.
 
-There is no public log of keys yet, so the first answer is believed and every later one must agree with
-it: a key that changes under a name that was seen before is a `Contradiction`. Keys of the other side of a
-connection are not looked up here at all once it is open: the agreement and its rotations name them.
+A business's keys are entered in its home server's log, for those who audit it. Here that is not looked at: the first
+answer is believed and every later one must agree with it. A key that changes under a name that was seen before is a
+`Contradiction`. Keys of the other side of a connection are not looked up here at all once it is open: the agreement and
+its rotations name them.
 """
 
 from __future__ import annotations

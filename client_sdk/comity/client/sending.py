@@ -1,18 +1,21 @@
 """One side's writing: seal, keep, send, check the answer, keep it.
 
 The sealed act is on disk before it is sent, so after a kill or a lost answer the very same bytes go out again and
-get their first answer. A refusal leaves its place in the chain free.
+get their first answer. A refusal leaves its place in the chain free. Receipts are checked after all that, so that
+neither a log that stands still nor one that lies can undo an act or keep one waiting.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from comity import wire
 from comity.acts import SignedAct, open_act
 from comity.chain import next_act
+from comity.client import receipts
 from comity.client.core import Core, NotOpen
 from comity.client.kept import Entered, Link, Unsent
 from comity.client.ledger import Ledger, Line
@@ -46,6 +49,8 @@ class Writing:
         self.lock = asyncio.Lock()
         self.dropped: list[Dropped] = []
         self.missing: list[Line] = []
+        self._written: list[Line] = []
+        self._came: dict[str, str] = {}
         self._catch_up = catch_up
 
     @property
@@ -78,7 +83,7 @@ class Writing:
         """Acts that belong together, in one batch; what `about` returns for each is kept in the same write as the
         sealed acts. Raises Refused, Unreachable, Contradiction, NotOpen."""
         _ = self.book
-        async with self.lock, self.core.judging():
+        async with self._pen():
             await self._settle()
             for _ in range(_TRIES):
                 try:
@@ -92,7 +97,7 @@ class Writing:
 
     async def write_last(self, act: SignedAct) -> Line:
         """A revoke: ahead of everything that waits, since nothing may stand between a side and its "no"."""
-        async with self.lock, self.core.judging():
+        async with self._pen():
             waiting = self._waiting()
             await self._keep_unsent([act.raw, *(it.raw for it in waiting)])
             (line,) = await self._deliver([act])
@@ -101,8 +106,24 @@ class Writing:
 
     async def settle(self) -> None:
         """Sends again what was sealed and never answered."""
-        async with self.lock, self.core.judging():
+        async with self._pen():
             await self._settle()
+
+    @asynccontextmanager
+    async def _pen(self) -> AsyncIterator[None]:
+        """The lock of this chain. What was accepted under it has its receipts checked once others may write again."""
+        written: list[Line] = []
+        async with self.core.judging():
+            try:
+                async with self.lock:
+                    try:
+                        yield
+                    finally:
+                        written, self._written = self._written, []
+            except (Refused, Unreachable):
+                await receipts.settle(self, written)
+                raise
+            await receipts.settle(self, written)
 
     # --- what another copy of this wallet wrote ---
 
@@ -132,6 +153,8 @@ class Writing:
                     raise Contradiction("the server shows another act than was asked for", (stated.event, head))
                 known.add(head)
                 found.append(line)
+                if stated.receipt is not None:
+                    self._came[head] = stated.receipt
                 head = line.act.payload.prev
         return sorted(found, key=lambda line: line.at)
 
@@ -146,7 +169,13 @@ class Writing:
         """Enters and keeps what was recovered, once the news is read."""
         entered = [it for line in self.missing for it in self.book.enter(line)]
         self.missing = []
-        await self.core.kept.keep(*(kept_line(self.link.cid, line) for line in entered))
+        await self.core.kept.keep(*(entry for line in entered for entry in self.kept(line)))
+
+    def kept(self, line: Line, receipt: str | None = None) -> list[Beside]:
+        """How a line is kept: itself, and for an own act its receipt or that it is owed."""
+        if line.act is not None:
+            receipt = receipt or self._came.pop(line.act.id, None)
+        return [kept_line(self.link.cid, line), *receipts.entered(self.core, self.link, line, receipt)]
 
     # --- inside the lock ---
 
@@ -214,14 +243,17 @@ class Writing:
             answers: list[wire.Acceptance | Refused | Unreachable] = [await _one(home.act(acts[0].raw))]
         else:
             answers = await home.acts([act.raw for act in acts])
-        lines, refused = [], None
+        lines, given, refused = [], list[str | None](), None
         for act, answer in zip(acts, answers, strict=True):
             if isinstance(answer, Exception):
                 refused = refused or answer
                 continue
             lines.append(await self._entered(act, answer))
+            given.append(answer.receipt)
         unknown = [act.raw for act, answer in zip(acts, answers, strict=True) if isinstance(answer, Unreachable)]
-        await self._answered(acts, unknown, [kept_line(self.link.cid, line) for line in lines])
+        kept = [entry for line, receipt in zip(lines, given, strict=True) for entry in self.kept(line, receipt)]
+        await self._answered(acts, unknown, kept)
+        self._written += lines
         if refused is not None:
             raise refused
         return lines

@@ -14,6 +14,7 @@ from comity.client.core import Core
 from comity.client.inbox import read_agreement, take_line
 from comity.client.kept import Entered, Link, Offered, Proposed
 from comity.client.ledger import Ledger
+from comity.client.receipts import take_tags
 from comity.client.sending import Beside
 from comity.client.shown import Proposal
 from comity.client.told import News
@@ -50,7 +51,7 @@ class Taking:
             return [], []
         party = await self._party(item)
         if item.kind == "opened":
-            return self._opened(party, item)
+            return await self._opened(party, item)
         if item.cid != party.cid:
             raise Contradiction("an item of another connection", (item.model_dump_json(),))
         return await take_line(party, item)
@@ -104,7 +105,7 @@ class Taking:
     # --- connecting ---
 
     async def _proposal(self, item: wire.Item) -> Taken:
-        if item.agreement is None or item.act or item.event or item.offer or item.reason:
+        if item.agreement is None or item.act or item.event or item.offer or item.reason or item.tags:
             raise Contradiction("a proposal without its agreement", (item.model_dump_json(),))
         found = await connecting.check_proposal(self._core, dump_json(item.agreement), item.cid)
         if found is None or found[1] in self._core.kept.file.table("links"):
@@ -113,7 +114,7 @@ class Taking:
         return [News(cid, "proposal", proposed.at, "them")], [("proposals", cid, proposed)]
 
     async def _offer(self, item: wire.Item) -> Taken:
-        if item.offer is None or item.act or item.event or item.agreement or item.reason or item.cid:
+        if item.offer is None or item.act or item.event or item.agreement or item.reason or item.cid or item.tags:
             raise Contradiction("an offer without its text", (item.model_dump_json(),))
         business = self._core.me.business
         # A business reads this where its document is served, and so is that of a business which offers it something.
@@ -123,7 +124,7 @@ class Taking:
         return [News(None, "offer", self._core.clock(), "them")], [("received", signed.hash, item.offer)]
 
     def _declined(self, item: wire.Item) -> Taken:
-        if item.agreement or item.act or item.event or item.offer or item.cid is None:
+        if item.agreement or item.act or item.event or item.offer or item.cid is None or item.tags:
             raise Contradiction("a decline with something else in it", (item.model_dump_json(),))
         kept = self._core.kept
         if item.cid in kept.file.table("proposals"):
@@ -136,10 +137,11 @@ class Taking:
         reason = f"declined: {item.reason}" if item.reason else "declined"
         return [News(item.cid, "declined", self._core.clock(), "them")], [self.closed(party, reason)]
 
-    def _opened(self, party: View, item: wire.Item) -> Taken:
+    async def _opened(self, party: View, item: wire.Item) -> Taken:
         agreement = read_agreement(item, party.link)
-        assert item.event is not None
+        assert item.event is not None and item.tags is not None
         was_open = party.writing.ledger is not None
+        await take_tags(self._core, party.cid, item.tags, item.model_dump_json())
         entries = self.opened(party, item.event, agreement)
         news = [] if was_open else [News(party.cid, "opened", party.state.at, "them")]
         return news, entries
@@ -161,6 +163,20 @@ class Taking:
         """The connection did not come about."""
         party.writing.link = msgspec.structs.replace(party.link, closed=why)
         return "links", party.cid, party.link
+
+    async def hand_in_again(self, party: View) -> None:
+        """What was signed and never answered for: the same bytes once more."""
+        link, kept = party.link, self._core.kept
+        if party.phase != "proposed":
+            return
+        if link.whole:
+            event = await connecting.hand_in(self._core, link)
+            await kept.keep(*self.opened(party, event), ("proposals", party.cid, None))
+        elif not link.handed:
+            try:
+                party.writing.link = await connecting.hand_in_half(self._core, link)
+            except Refused as refused:
+                await kept.keep(self.closed(party, f"refused: {refused.code}"))
 
     def load(self, party: View) -> None:
         """Takes up the ledger of a connection that was open when the wallet was closed."""

@@ -8,8 +8,8 @@ from typing import Any, Literal, Protocol
 from comity import gate
 from comity.acts import Rotate, SignedAct
 from comity.agreement import Agreement, SignedAgreement
-from comity.client import reading
-from comity.client.core import Core
+from comity.client import reading, receipts
+from comity.client.core import Core, Faults
 from comity.client.kept import Link
 from comity.client.ledger import Line
 from comity.client.sending import Writing
@@ -25,8 +25,8 @@ from comity.words import Side, other
 class Postbox(Protocol):
     """What a connection needs of its wallet: its news."""
 
-    async def pull(self, party: View, wait: float) -> list[News]:
-        """Reads what is new for this connection's key."""
+    async def pull(self, party: View, wait: float, look: bool = True) -> list[News]:
+        """Reads what is new for this connection's key; `look`: and looks at its log."""
         ...
 
     async def read_again(self, party: View) -> None:
@@ -138,13 +138,28 @@ class View:
     # --- what was said ---
 
     async def sync(self, wait: float = 0) -> list[News]:
-        """Reads what is new, sends again what was not answered, and compares this wallet's state with the server's.
+        """Sends again what was not answered, reads what is new, compares this wallet's state with the server's, and
+        fetches the receipts that have not come yet.
 
-        `wait` (s) is how long to wait for news when there is none. Raises Contradiction.
+        `wait` (s) is how long to wait for news when there is none. Raises Contradiction, Refused("too_few_witnesses");
+        what was new is then told by the next call.
         """
-        news = await self._postbox.pull(self, wait)
+        faults, news = Faults(), list[News]()
         if self._writing.ledger is not None:
-            await self._writing.settle()
+            # Perhaps a "no": nothing that a server or its log says keeps it from being sent.
+            with faults.told_later(Contradiction):
+                await self._writing.settle()
+        try:
+            news = await self._postbox.pull(self, wait)
+            await self._look_after()
+            faults.tell()
+        except BaseException:
+            self._core.untold.extend(news)
+            raise
+        return self._core.tell(self.cid) + news
+
+    async def _look_after(self) -> None:
+        if self._writing.ledger is not None:
             try:
                 async with self._core.judging():
                     await reading.compare(self, self._core, self._writing.recover)
@@ -153,10 +168,12 @@ class View:
                 # when it is asked from the beginning.
                 await self._postbox.read_again(self)
                 raise
-        return news
+        async with self._core.judging():
+            await receipts.look_after(self._core, [self._writing], [self.link.home])
 
     async def _catch_up(self) -> None:
-        await self._postbox.pull(self, 0)
+        # For an act that is being written, perhaps a "no": what the log shows is looked at when that is done.
+        self._core.untold.extend(await self._postbox.pull(self, 0, look=False))
 
     def listen(self) -> AsyncGenerator[News, None]:
         """What reaches this side, as it comes, over one open stream."""
@@ -177,6 +194,11 @@ class View:
         """
         async with self._core.judging():
             return await reading.tokens(self, self._core)
+
+    async def receipt(self, act: str, *, delivery: bool = False) -> str:
+        """The receipt of an act of either side, or of a message's delivery: a `.tlog-proof`, which anybody can check
+        offline with the act. Raises ComityError, Unreachable while no checkpoint covers it, Contradiction."""
+        return await receipts.receipt_of(self._writing, act, delivery=delivery)
 
     def body_of(self, act: SignedAct) -> dict[str, Any] | None:
         """The decrypted body of an act of either side, or None where there is none or it cannot be read."""

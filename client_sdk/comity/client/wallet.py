@@ -16,8 +16,9 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequenc
 from contextlib import aclosing
 from typing import Any, Literal
 
-from comity.client import connecting
-from comity.client.core import Core, NotOpen
+from comity.checkpoint import Policy
+from comity.client import connecting, receipts
+from comity.client.core import Core, Faults, NotOpen
 from comity.client.export import exported
 from comity.client.home import Clock, Randomness
 from comity.client.inbox import Inbox, merged
@@ -62,17 +63,18 @@ class Wallet:
         clock: Clock | None = None,
         randomness: Randomness | None = None,
         zones: ZoneRules | None = None,
+        witnesses: Policy | None = None,
     ) -> Opening[Wallet]:
         """Opens a wallet's file by its passphrase (2 s, 520 MB) or its age identity.
 
-        `send` is the way to the world (aiohttp where none is given), `clock` returns ms since the epoch. Raises
-        WalletFileError.
+        `send` is the way to the world (aiohttp where none is given), `clock` returns ms since the epoch, `witnesses`
+        how many of which must have cosigned a home server's log at each `sync`. Raises WalletFileError.
         """
 
         async def make() -> Wallet:
             secret = None if identity is None else str(identity)
             file = await asyncio.to_thread(WalletFile.open, path, passphrase=passphrase, identity=secret)
-            return cls(core_of(file, send, clock, randomness, zones))
+            return cls(core_of(file, send, clock, randomness, zones, witnesses))
 
         return Opening(make)
 
@@ -91,6 +93,7 @@ class Wallet:
         clock: Clock | None = None,
         randomness: Randomness | None = None,
         zones: ZoneRules | None = None,
+        witnesses: Policy | None = None,
     ) -> Opening[Wallet]:
         """Makes a new wallet: a person's, or with `business="did:web:…"` a business's under its own `key` (made
         here where none is given; `public_key` is what the host must publish). `name` goes into its offers."""
@@ -98,7 +101,7 @@ class Wallet:
         async def make() -> Wallet:
             secret = None if identity is None else str(identity)
             file = await asyncio.to_thread(WalletFile.create, path, passphrase=passphrase, identity=secret)
-            core = core_of(file, send, clock, randomness, zones)
+            core = core_of(file, send, clock, randomness, zones, witnesses)
             me, entries = identity_of(core, business, key, kid, name)
             await core.kept.keep(("me", "me", me), *entries)
             core.me = me
@@ -296,17 +299,22 @@ class Wallet:
     # --- news ---
 
     async def sync(self, wait: float = 0) -> list[News]:
-        """Reads what is new for every key of this wallet; with `wait` (s), waits for the first news.
+        """Sends again what was not answered, reads what is new for every key of this wallet, and looks after its logs
+        and receipts; with `wait` (s), waits for the first news.
 
-        Raises Contradiction, Refused, Unreachable: the first of them, once all the others have been read.
+        Raises Contradiction, Refused, Unreachable: the first of them, once all the others have been read. What was new
+        is then told by the next call, or by `untold`.
         """
-        news: list[News] = []
-        gate = asyncio.Semaphore(_AT_ONCE)
+        faults, gate = Faults(), asyncio.Semaphore(_AT_ONCE)
+        for cid in list(self._core.kept.file.table("unsent")):
+            with faults.told_later():
+                await self.known(cid).writing.settle()
 
         async def read(inbox: Inbox) -> None:
             async with gate:
                 try:
-                    news.extend(await inbox.pull(wait))
+                    news = await inbox.pull(wait)
+                    self._core.untold.extend(news)
                 except Refused as refused:
                     # A key that the server does not know (any more) has no news.
                     if refused.code not in ("not_found", "unknown_key", "key_replaced"):
@@ -315,7 +323,15 @@ class Wallet:
         for fault in await asyncio.gather(*map(read, self._readers()), return_exceptions=True):
             if fault is not None:
                 raise fault
-        return sorted(news, key=lambda it: it.at)
+        async with self._core.judging():
+            owing = [self.known(cid).writing for cid in receipts.owing(self._core)]
+            await receipts.look_after(self._core, owing, {it.home for it in self._readers()})
+        faults.tell()
+        return self.untold()
+
+    def untold(self) -> list[News]:
+        """News that was read before something was raised, so that nobody was told of it: told with this, once."""
+        return sorted(self._core.tell(), key=lambda it: it.at)
 
     async def listen(self) -> AsyncGenerator[News, None]:
         """News as it comes, for every key of this wallet, until the caller leaves the loop."""
@@ -327,12 +343,17 @@ class Wallet:
         """What servers said against signatures, ever, with the texts: to be shown to whoever should know."""
         return list(self._core.kept.all("evidence", Evidence).values())
 
-    async def pull(self, party: View, wait: float) -> list[News]:
-        """Reads what is new for the key of one connection."""
+    @property
+    def receipts_owed(self) -> int:
+        """How many own acts were accepted and have no receipt yet."""
+        return len(self._core.kept.file.table("owed"))
+
+    async def pull(self, party: View, wait: float, look: bool = True) -> list[News]:
+        """Reads what is new for the key of one connection; `look`: and looks at its log."""
         async with self._core.judging():
             await self._core.resolver.check_home(party.link.home)
-            await self._hand_in_again(party)
-        return await self._inbox_of(party).pull(wait)
+            await self._taking.hand_in_again(party)
+        return await self._inbox_of(party).pull(wait, look)
 
     async def read_again(self, party: View) -> None:
         """Lets the next reading of a connection's inbox begin at the beginning."""
@@ -344,20 +365,6 @@ class Wallet:
             async for it in stream:
                 if it.cid == party.cid:
                     yield it
-
-    async def _hand_in_again(self, party: View) -> None:
-        """What was signed and never answered for: the same bytes once more."""
-        link = party.link
-        if party.phase != "proposed":
-            return
-        if link.whole:
-            event = await connecting.hand_in(self._core, link)
-            await self._core.kept.keep(*self._taking.opened(party, event), ("proposals", party.cid, None))
-        elif not link.handed:
-            try:
-                party.writing.link = await connecting.hand_in_half(self._core, link)
-            except Refused as refused:
-                await self._core.kept.keep(self._taking.closed(party, f"refused: {refused.code}"))
 
     def _inbox_of(self, party: View) -> Inbox:
         if self._core.me.kid is not None:

@@ -15,6 +15,7 @@ READY_WITHIN = 30.0
 """Seconds that a child may take until it answers."""
 ENDED_WITHIN = 15.0
 """Seconds that a child may take to end when told to; then it is killed."""
+SERVE = ("comity_server", "serve")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -108,12 +109,12 @@ def environment(folder: Path, port: int) -> dict[str, str]:
 
 
 @contextmanager
-def comity_server(folder: Path, port: int) -> Iterator[Child]:
-    """`comity serve` with its store in `folder`, ready."""
+def comity_server(folder: Path, port: int, module: tuple[str, ...] = SERVE) -> Iterator[Child]:
+    """`comity serve` with its store in `folder`, ready; or another module that serves."""
     log = folder.with_name(folder.name + ".log")
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "comity_server", "serve"],
+            [sys.executable, "-m", *module],
             env=environment(folder, port),
             stdin=subprocess.DEVNULL,
             stdout=out,

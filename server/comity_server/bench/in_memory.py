@@ -15,7 +15,7 @@ from comity.acts import Grant, SignedAct, seal_act
 from comity.agreement import Agreement, PartyKey, countersign, half_sign
 from comity.chain import next_act
 from comity.encoding import b64u_decode, hash_id
-from comity.events import Opened
+from comity.events import Opened, Place
 from comity.fold import opening
 from comity.gate import AsOf, Verdict
 from comity.grant import check_token, open_grant
@@ -66,7 +66,7 @@ def a_connection(at: int, *, hours: bool) -> Connection:
         moment = state.at + DAY * 1000
         signer = SHOP if side == "first" else person
         act = next_act(state, side, kind, moment // 1000, signer, **fields)
-        _, state = rules.accept(state, act, moment, number, ZONES)
+        _, state = rules.accept(state, act, moment, Place("bench.example/log", number), ZONES)
     return state
 
 

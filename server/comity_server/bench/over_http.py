@@ -11,7 +11,7 @@ from nacl.signing import VerifyKey
 from comity.encoding import b64u_decode, hash_id, parse_object
 from comity.keys import PublicKey, keys_of_document
 from comity.wire import ACTS, JSON_LINES, JWT
-from comity_server.bench.child import Child, bare_server, comity_server, create_business, free_port
+from comity_server.bench.child import SERVE, Child, bare_server, comity_server, create_business, free_port
 from comity_server.bench.load import Load, Round, asking_again, percentile, post, request
 from comity_server.bench.people import (
     BUSINESS,
@@ -66,10 +66,10 @@ class Town:
 
 
 @contextmanager
-def town(folder: Path, size: Size) -> Iterator[Town]:
-    """A town of its own, whose server runs while the context does."""
+def town(folder: Path, size: Size, module: tuple[str, ...] = SERVE) -> Iterator[Town]:
+    """A town of its own, whose server (`comity serve`, or another module) runs while the context does."""
     port = free_port()
-    with comity_server(folder, port) as child:
+    with comity_server(folder, port, module) as child:
         shop = Shop(port)
         create_business(folder, port, BUSINESS, shop.key.public.did)
         # A server refuses requests signed in the second of its start, since it cannot know those seen before it.
@@ -93,6 +93,11 @@ def _rounds(load: Load, baseline: Load, size: Size, most: int, more: int) -> tup
     return seen
 
 
+def server_cpu_us(rounds: list[Round]) -> float:
+    """Microseconds of the server's CPU time for one request: the figure that others on the machine disturb least."""
+    return sum(one.server_cpu * one.wall for one in rounds) / sum(one.requests for one in rounds) * 1e6
+
+
 def _rate(rounds: list[Round], each: int = 1) -> float:
     return statistics.median(one.requests / one.wall for one in rounds) / each
 
@@ -100,16 +105,11 @@ def _rate(rounds: list[Round], each: int = 1) -> float:
 def _shares(rounds: list[Round], baseline: list[Round]) -> dict[str, float]:
     return {
         "server_cpu_share": statistics.median(one.server_cpu for one in rounds),
-        "server_cpu_us": _server_cpu(rounds),
-        "baseline_server_cpu_us": _server_cpu(baseline),
+        "server_cpu_us": server_cpu_us(rounds),
+        "baseline_server_cpu_us": server_cpu_us(baseline),
         "baseline_client_cpu_share": statistics.median(one.client_cpu for one in baseline),
         "baseline_server_cpu_share": statistics.median(one.server_cpu for one in baseline),
     }
-
-
-def _server_cpu(rounds: list[Round]) -> float:
-    """Microseconds of the server's CPU time for one request: the figure that others on the machine disturb least."""
-    return sum(one.server_cpu * one.wall for one in rounds) / sum(one.requests for one in rounds) * 1e6
 
 
 def _latencies(rounds: list[Round], baseline: list[Round]) -> dict[str, float]:

@@ -27,10 +27,12 @@ class Size:
     slice: float
     """Seconds of one round in memory."""
     starts: int
+    entries: int
+    """In the log that is followed."""
 
 
-FULL = Size(rounds=5, seconds=2.0, acts=60, lines=960, connects=64, slice=0.12, starts=5)
-QUICK = Size(rounds=3, seconds=0.8, acts=12, lines=256, connects=16, slice=0.03, starts=2)
+FULL = Size(rounds=5, seconds=2.0, acts=60, lines=960, connects=64, slice=0.12, starts=5, entries=1_000_000)
+QUICK = Size(rounds=3, seconds=0.8, acts=12, lines=256, connects=16, slice=0.03, starts=2, entries=50_000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from comity_server.bench.follow import followed
 from comity_server.bench.in_memory import gate_decisions, tokens_offline
+from comity_server.bench.log_cost import log_cost
 from comity_server.bench.over_http import Town, acts_in_batches, acts_over_http, connects, town
 from comity_server.bench.process import idle_memory, start
 from comity_server.bench.row import Row, Size
@@ -20,7 +22,7 @@ _OVER_HTTP: dict[str, Callable[[Town], Row]] = {
     "connects": connects,
 }
 _IN_MEMORY: dict[str, Callable[[Size], list[Row]]] = {"gate": gate_decisions, "token": tokens_offline}
-NAMES = (*_OVER_HTTP, *_IN_MEMORY, "start", "idle_memory")
+NAMES = (*_OVER_HTTP, *_IN_MEMORY, "follow", "log_cost", "start", "idle_memory")
 """What can be measured; some give more than one row."""
 
 
@@ -36,10 +38,14 @@ def measure(names: Iterable[str], size: Size) -> Iterator[Row]:
         for name, of_memory in _IN_MEMORY.items():
             if name in wanted:
                 yield from of_memory(size)
+        if "follow" in wanted:
+            yield followed(folder / "log", size)
         if "start" in wanted:
             yield from start(folder / "starts", size)
         if "idle_memory" in wanted:
             yield idle_memory(folder / "idle")
+        if "log_cost" in wanted:
+            yield log_cost(folder / "log-cost", size)
         with ExitStack() as stack:
             place: Town | None = None
             for name, of_town in _OVER_HTTP.items():

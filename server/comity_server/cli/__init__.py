@@ -9,9 +9,14 @@ _COMMANDS = {
     "business": ("comity_server.cli.business", "The businesses whose did:web this host serves."),
     "demo": ("comity_server.cli.demo", "Live through a story with a real server."),
     "wallet": ("comity_server.cli.wallet", "A wallet of your own."),
+    "log": ("comity_server.cli.log", "A consent log, looked at from outside."),
+    "witness": ("comity_server.cli.witness", "Cosign the checkpoints of logs."),
+    "receipt": ("comity_server.cli.receipt", "What a receipt proves, offline."),
+    "token": ("comity_server.cli.token", "Whether a consent token counts, offline."),
+    "check-store": ("comity_server.cli.check_store", "Derive a data folder once more, and tell what does not fit."),
     "bench": ("comity_server.cli.bench", "Measure, each figure beside its baseline."),
 }
-"""Name → (module, what it does). The module has a click command of the same name."""
+"""Name → (module, what it does). The module has a click command of the same name, with _ for -."""
 
 
 class _Lazy(click.Group):
@@ -21,7 +26,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(import_module(_COMMANDS[cmd_name][0]), cmd_name)
+        command: click.Command = getattr(import_module(_COMMANDS[cmd_name][0]), cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -11,10 +11,10 @@ import msgspec
 from comity_server import admin, logs
 from comity_server.admin import KeyToPublish, Told
 from comity_server.businesses import NotPossible
-from comity_server.cli.serve import configured
+from comity_server.cli.serve import configured, why
 from comity_server.config import Config
-from comity_server.home import AnotherHome, FolderInUse, locked
-from comity_server.server import Server, opened
+from comity_server.home import FolderInUse, locked
+from comity_server.server import CANNOT_OPEN, Server, opened
 
 R = TypeVar("R")
 
@@ -83,5 +83,5 @@ async def _here(config: Config, work: Callable[[Server], Awaitable[R]]) -> R:
         with locked(config.data):
             async with opened(config, config.port) as server:
                 return await work(server)
-    except (FolderInUse, AnotherHome) as fault:
-        raise click.ClickException(str(fault)) from None
+    except (FolderInUse, *CANNOT_OPEN) as fault:
+        raise click.ClickException(why(fault)) from None

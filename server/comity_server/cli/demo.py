@@ -7,17 +7,23 @@ from pathlib import Path
 import click
 import stamina
 
+from comity_server.demo.keepsakes import LISTED
 from comity_server.demo.play import play
 from comity_server.demo.stage import Narrator
 
+HELP = f"""Three people, two businesses, a real server and its witness live through a story; every step is checked.
 
-@click.command()
+Exits with 1 if one did not hold. Nothing outside a temporary folder (and --out) is touched.
+
+\b
+What --out leaves can be checked with software of your own:
+{LISTED}"""
+
+
+@click.command(help=HELP)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Leave what was made in this folder.")
 def demo(out: Path | None) -> None:
-    """Three people, two businesses and a real server live through a story; every step is checked.
-
-    Exits with 1 if one did not hold. Nothing outside a temporary folder (and --out) is touched.
-    """
+    """Tells the story; ends the process."""
     if out is not None and out.exists() and any(out.iterdir()):
         raise click.ClickException(f"{out} is not empty")
     # The story kills its server on purpose; that the wallets try again is not news.

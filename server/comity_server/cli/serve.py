@@ -9,9 +9,9 @@ import click
 from comity_server import logs
 from comity_server.app import serve as run
 from comity_server.config import Config, ConfigError, load
-from comity_server.home import AnotherHome, FolderInUse
-from comity_server.server import Server
-from comity_server.store.migrations import SchemaTooNew
+from comity_server.home import FolderInUse
+from comity_server.server import CANNOT_OPEN, Server
+from comity_server.store.sqlite import StoreFailed
 
 
 @click.command()
@@ -24,10 +24,17 @@ def serve(**given: object) -> None:
     logs.configure(config.log_format, config.log_level)
     try:
         asyncio.run(_serve(config))
-    except (FolderInUse, AnotherHome, SchemaTooNew) as fault:
-        raise click.ClickException(str(fault)) from None
+    except (FolderInUse, *CANNOT_OPEN) as fault:
+        raise click.ClickException(why(fault)) from None
     except OSError as fault:
         raise click.ClickException(f"cannot serve: {fault.strerror or fault}") from None
+
+
+def why(fault: Exception) -> str:
+    """Why a server cannot be started, in words."""
+    if type(fault) is StoreFailed:
+        return f"the store cannot be read or written ({fault}): `comity check-store` says where"
+    return str(fault)
 
 
 def configured(given: dict[str, object]) -> Config:

@@ -8,8 +8,11 @@ from typing import Any
 import click
 
 from comity.client import Party, Wallet, own_terms
-from comity.client.told import Message, Token
+from comity.client.core import Faults
+from comity.client.told import Message, News, Token
+from comity.note import VerifierKey
 from comity_server.cli import wallet_acts
+from comity_server.cli.receipt import cosignatures_option, policy_of, witness_option
 from comity_server.cli.wallet_open import Where, begins, connected, day, find, opened, run, say, short
 
 
@@ -23,15 +26,17 @@ from comity_server.cli.wallet_open import Where, begins, connected, day, find, o
     show_default=True,
     help="The wallet's file.",
 )
+@witness_option
+@cosignatures_option
 @click.pass_context
-def wallet(context: click.Context, file: Path) -> None:
+def wallet(context: click.Context, file: Path, witnesses: tuple[VerifierKey, ...], cosignatures: int | None) -> None:
     """A wallet of your own: connections, messages, favours, and a way to say no.
 
     The passphrase comes from COMITY_PASSPHRASE or is asked for (COMITY_WALLET_IDENTITY: the file's age identity, which
     opens it at once). A CONNECTION is named by the beginning of its id or by
-    a part of the other side's name; `show` lists them.
+    a part of the other side's name; `show` lists them. With --witness, what a server's log shows must be cosigned.
     """
-    context.obj = Where(file)
+    context.obj = Where(file, policy_of(witnesses, cosignatures))
 
 
 # --- connecting ---
@@ -229,12 +234,27 @@ def _tell_doors(party: Party) -> None:
 @opened
 async def sync(opened: Wallet) -> None:
     """Read what is new, and check that the server says what was signed."""
-    news = await opened.sync()
+    faults = Faults()
+    news: list[News] = []
+    with faults.told_later():
+        news += await opened.sync()
     for party in opened.connections():
         if party.phase in ("open", "proposed"):
-            await party.sync()
+            with faults.told_later():
+                news += await party.sync()
+    _tell_news(opened, news + opened.untold())
+    faults.tell()
+
+
+def _tell_news(opened: Wallet, news: list[News]) -> None:
+    lost = [it for it in news if it.kind == "receipt_lost"]
+    news = [it for it in news if it not in lost]
     loud = [it for it in news if not it.quiet]
     say(f"{len(news)} new." if len(loud) == len(news) else f"{len(news)} new, {len(news) - len(loud)} of them quiet.")
+    if lost:
+        say(f"{len(lost)} of your acts have no receipt, and cannot have one any more: their server lost that log.")
+    if opened.receipts_owed:
+        say(f"{opened.receipts_owed} of your acts wait for their receipts: the log has not come to them yet.")
     for it in loud:
         name = opened.party(it.cid).name if it.cid in {party.cid for party in opened.connections()} else "?"
         say(f"  {day(it.at // 1000)}  {it.kind} from {name}")
@@ -284,6 +304,31 @@ def _allowed(party: Party, token: Token) -> str:
     who = f"{party.name} may come to you" if token.by == "me" else f"you may come to {party.name}"
     what = f"for {', '.join(token.purposes)} by {', '.join(token.channels)}"
     return f"{short(token.id)}  {who} {what}, until {day(token.exp)} ({token.status})"
+
+
+@wallet.command()
+@click.argument("connection")
+@click.argument("act")
+@click.option("--delivery", is_flag=True, help="That a message came into the other side's inbox.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it to this new file (.tlog-proof).")
+@connected
+async def receipt(opened: Wallet, party: Party, act: str, delivery: bool, out: Path | None) -> None:
+    """Print the receipt of ACT, of either side: the proof that it stands in the log."""
+    known = [line.act.id for line in party.lines if act and line.act is not None and begins(line.act.id, act)]
+    if not act:
+        raise click.ClickException("say of which act: by its id, or the beginning of it")
+    if len(known) != 1:
+        raise click.ClickException(f"several acts begin with {act}" if known else f"no act here is called {act}")
+    text = await party.receipt(known[0], delivery=delivery)
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        with out.open("x", encoding="utf-8", newline="") as file:
+            file.write(text)
+    except OSError as fault:
+        raise click.ClickException(f"cannot write {out}: {fault.strerror}") from None
+    say(f"The receipt is in {out}.")
 
 
 @wallet.command()

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import click
 
 from comity.client import Party, Wallet
-from comity_server.cli.wallet_open import begins, connected, opened, say, short
+from comity_server.cli.wallet_open import begins, connected, opened, say, says_no, short, synced
 
 acts = click.Group()
 """The commands, for the group `wallet` to take over."""
@@ -33,10 +33,18 @@ async def grant(
 @acts.command()
 @click.argument("connection")
 @click.argument("token")
-@connected
+@says_no
 async def withdraw(opened: Wallet, party: Party, token: str) -> None:
     """Take TOKEN back from CONNECTION."""
-    mine = [it.id for it in party.state.door(party.side).grants if begins(it.id, token)]
+
+    def named() -> list[str]:
+        return [it.id for it in party.state.door(party.side).grants if begins(it.id, token)]
+
+    mine = named()
+    if not mine:
+        # Another copy of this wallet may have given it.
+        await synced(party)
+        mine = named()
     if len(mine) != 1:
         raise click.ClickException(f"no token of yours is called {token}")
     await party.withdraw(mine[0])
@@ -50,7 +58,7 @@ async def withdraw(opened: Wallet, party: Party, token: str) -> None:
 @click.option("-p", "--purpose", "purposes", multiple=True, help="Only this purpose.")
 @click.option("--channel", "channels", multiple=True, help="Only this channel.")
 @click.option("--show-end", is_flag=True, help="Let the other side see when it ends.")
-@connected
+@says_no
 async def mute(
     opened: Wallet,
     party: Party,
@@ -89,7 +97,7 @@ async def snooze(opened: Wallet, party: Party, days: float | None, hours: float 
 @acts.command()
 @click.argument("connection")
 @click.option("--yes", is_flag=True, help="Do not ask again.")
-@connected
+@says_no
 async def revoke(opened: Wallet, party: Party, yes: bool) -> None:
     """End CONNECTION, for good, both ways, at once."""
     if not yes:

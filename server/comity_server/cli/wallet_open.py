@@ -5,6 +5,7 @@ import asyncio
 import functools
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,21 @@ from typing import Any
 import click
 import stamina
 
+from comity.checkpoint import NO_WITNESSES, Policy
 from comity.client import Party, Wallet
-from comity.errors import ComityError, Refused
+from comity.client.ledger import Line
+from comity.errors import ComityError, Contradiction, Refused
 
 Work = Callable[..., Awaitable[None]]
+_NO = frozenset({"mute", "revoke", "withdraw"})
 
 
 class Where:
-    """Which wallet, and how it is opened."""
+    """Which wallet, how it is opened, and which witnesses it wants on its logs."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, witnesses: Policy = NO_WITNESSES) -> None:
         self.file = file
+        self.witnesses = witnesses
 
     def secret(self, *, new: bool = False) -> dict[str, Any]:
         """The passphrase, asked for where the environment has none. Never an option: others can read a command line."""
@@ -69,7 +74,7 @@ def opened(work: Work) -> Callable[..., None]:
 
     def command(where: Where, /, **given: Any) -> None:
         async def with_wallet() -> None:
-            async with Wallet.open(where.file, **where.secret()) as opened:
+            async with Wallet.open(where.file, witnesses=where.witnesses, **where.secret()) as opened:
                 await work(opened, **given)
 
         run(with_wallet)
@@ -80,15 +85,45 @@ def opened(work: Work) -> Callable[..., None]:
 
 def connected(work: Work) -> Callable[..., None]:
     """A command that works on one connection (its first argument); reads its news first."""
+    return _on_one(work, says_no=False)
 
+
+def says_no(work: Work) -> Callable[..., None]:
+    """A command that says no to one connection: first that, and only then what is new is read. A log that stands still
+    or lies, or witnesses that are away, are told of when it is done."""
+    return _on_one(work, says_no=True)
+
+
+def _on_one(work: Work, *, says_no: bool) -> Callable[..., None]:
     async def with_party(opened: Wallet, connection: str, **given: Any) -> None:
         party = find(opened, connection)
-        if party.phase in ("proposed", "open"):
+        if says_no and party.phase == "proposed":
+            # It may be open by now.
+            await synced(party)
+        elif not says_no and party.phase in ("proposed", "open"):
             await party.sync()
-        await work(opened, party, **given)
+        before = len(party.lines) if party.phase in ("open", "ended") else 0
+        try:
+            await work(opened, party, **given)
+        except Contradiction:
+            if says_no and any(_is_no(party, line) for line in party.lines[before:]):
+                say(f"It took effect: {party.name} is told no. But what came with it does not hold.")
+            raise
+        if says_no and party.phase in ("open", "ended"):
+            await party.sync()
 
     functools.update_wrapper(with_party, work)
     return opened(with_party)
+
+
+def _is_no(party: Party, line: Line) -> bool:
+    return line.act is not None and line.act.kind in _NO and getattr(line.event, "side", None) == party.side
+
+
+async def synced(party: Party) -> None:
+    """Reads what is new as far as it can be: what goes wrong is told when this is done again."""
+    with suppress(ComityError):
+        await party.sync()
 
 
 def short(id_: str) -> str:
@@ -125,5 +160,8 @@ def plain(text: str) -> str:
 
 
 def day(seconds: int) -> str:
-    """A time as people read it."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
+    """A time as people read it; one that no calendar has, as a number."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
+    except (ValueError, OverflowError, OSError):
+        return f"second {seconds} since 1970, which no calendar has"

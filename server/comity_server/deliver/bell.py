@@ -24,10 +24,14 @@ class Bell:
             for event in self._waiting.get(stream, ()):
                 event.set()
 
+    def ring_all(self) -> None:
+        """Wake everybody."""
+        self.ring(list(self._waiting))
+
     def close(self) -> None:
         """Wake everybody for the last time: the server stops."""
         self.closed = True
-        self.ring(list(self._waiting))
+        self.ring_all()
 
     def listen(self, stream: str) -> "Listening":
         """Listen to a stream (`with`). Raises Refused("overloaded") when too many do."""

@@ -15,6 +15,7 @@ from nacl.secret import SecretBox
 from comity.encoding import b64u_decode, b64u_encode
 from comity.errors import Malformed, Refused
 from comity.wire import PAGE
+from comity_server.answer import tags
 from comity_server.deliver.bell import Bell
 from comity_server.store.rows import News
 
@@ -120,6 +121,8 @@ class Inbox:
         elif row.kind == "opened":
             members["agreement"] = msgspec.Raw(row.agreement or b"null")
             members["event"] = row.event
+            if row.tag_secret is not None and row.side is not None:
+                members["tags"] = tags(row.tag_secret, "first" if row.side == "first" else "second")
         else:
             # An event of its own (delivered, expired) has a time in the row; without one it is the acceptance.
             members["event"] = row.event or row.acceptance

@@ -1,1 +1,1 @@
-"""`comity demo`: three people and two businesses, a real server, and a story that must hold."""
+"""`comity demo`: three people and two businesses, a real server and its witness, and a story that must hold."""

@@ -4,19 +4,30 @@ import json
 from pathlib import Path
 
 from comity.acts import Rotate
-from comity.client import Party
 from comity.keys import PublicKey
+from comity.receipt import read_opening, read_proof
 from comity_server.demo.story import Story
+
+LISTED = """\
+agreement.json       both sides' signatures under one text (General JSON)
+acts/NNN-KIND.jws    every accepted act; NNN is its place in the log
+receipts/NNN-KIND.*  its receipt (.tlog-proof), and the entry that is proved (.entry)
+grant.jwt            a consent token
+statuslist-*.jwt     its status list, before and after the connection ended
+keys.json            the key of every signer, as a JWKS
+log/                 the log, as any file server could serve it, and its key (vkey)
+witness.vkey         the key of the witness who cosigned log/checkpoint
+"""
+"""For people: what is in the folder."""
 
 
 def leave(story: Story, folder: Path) -> list[Path]:
-    """Write what was made into `folder` and return the files.
+    """Write what was made into `folder`, as it stands in LISTED, and return the files.
 
-    `agreement.json` (General JSON), `grant.jwt`, its status list before and after the connection ended,
-    `acts/NNN-kind.jws` (every accepted act, in the order of acceptance) and `keys.json`, a JWKS with the Ed25519 key
-    for every `kid` that stands in a protected header of these.
+    `keys.json` has the Ed25519 key for every `kid` that stands in a protected header. `log/` has the tiles and bundles
+    of its checkpoint's size and no others; its key ends in a line feed, as the witness's does.
     """
-    kept = story.kept
+    kept, stage = story.kept, story.stage
     written = {
         "agreement.json": kept.agreement,
         "grant.jwt": kept.grant.encode(),
@@ -24,27 +35,35 @@ def leave(story: Story, folder: Path) -> list[Path]:
         "statuslist-after.jwt": kept.list_after.encode(),
         **_acts(story),
         "keys.json": json.dumps({"keys": _keys(story)}, indent=2).encode() + b"\n",
+        **{f"log/{path}": data for path, data in kept.log.items()},
+        "log/vkey": f"{stage.log_key.text}\n".encode(),
+        "witness.vkey": f"{stage.witness.key.text}\n".encode(),
     }
-    (folder / "acts").mkdir(parents=True, exist_ok=True)
     for name, data in written.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     return [folder / name for name in written]
 
 
 def _acts(story: Story) -> dict[str, bytes]:
-    """Every accepted act of every connection; each side's own settings are in its own wallet alone."""
-    found: dict[str, tuple[int, str, str]] = {}
-    for party in _connections(story):
+    """Every accepted act of every connection, with its receipt; each side's own settings are in its own wallet
+    alone."""
+    files: dict[str, bytes] = {}
+    for party in story.cast.connections():
         for line in party.lines:
-            if line.act is not None:
-                found[line.act.id] = (getattr(line.event, "index", 0), line.act.kind, line.act.raw)
-    ordered = sorted(found.values())
-    return {f"acts/{index:03d}-{kind}.jws": raw.encode() for index, kind, raw in ordered}
+            if line.act is None or line.act.id not in story.kept.receipts:
+                continue
+            proof = read_proof(story.kept.receipts[line.act.id])
+            name = f"{proof.index:03d}-{line.act.kind}"
+            files[f"acts/{name}.jws"] = line.act.raw.encode()
+            files[f"receipts/{name}.tlog-proof"] = proof.text.encode()
+            files[f"receipts/{name}.entry"] = read_opening(proof.extra).entry
+    return dict(sorted(files.items()))
 
 
 def _keys(story: Story) -> list[dict[str, str]]:
     keys: dict[str, PublicKey] = dict(story.home_keys)
-    for party in _connections(story):
+    for party in story.cast.connections():
         agreement = party.agreement
         for side in (agreement.offerer, agreement.accepter):
             keys[side.kid] = PublicKey.of_multibase(side.key)
@@ -52,8 +71,3 @@ def _keys(story: Story) -> list[dict[str, str]]:
             if line.act is not None and isinstance(line.act.payload, Rotate):
                 keys[line.act.payload.kid] = PublicKey.of_multibase(line.act.payload.key)
     return [key.jwk(kid) for kid, key in sorted(keys.items())]
-
-
-def _connections(story: Story) -> list[Party]:
-    wallets = (story.cast.mia, story.cast.jonas, story.cast.ben, story.cast.windows, story.cast.salon)
-    return [party for wallet in wallets for party in wallet.connections() if party.phase in ("open", "ended")]

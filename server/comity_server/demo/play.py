@@ -1,12 +1,17 @@
 """Play the story: set the stage, tell it, and say whether it held."""
 
+import asyncio
 import tempfile
+from contextlib import aclosing
 from pathlib import Path
 
 from comity.errors import ComityError
-from comity_server.demo.keepsakes import leave
-from comity_server.demo.stage import DidNotHold, Narrator, Stage
-from comity_server.demo.story import STARTED_AGO, Cast, Story
+from comity_server.demo.children import DidNotHold
+from comity_server.demo.keepsakes import LISTED, leave
+from comity_server.demo.onlooker import Onlooker
+from comity_server.demo.stage import Narrator, Stage
+from comity_server.demo.story import Story
+from comity_server.demo.telling import STARTED_AGO, Cast
 
 
 async def play(narrator: Narrator, out: Path | None = None) -> bool:
@@ -15,14 +20,16 @@ async def play(narrator: Narrator, out: Path | None = None) -> bool:
     with tempfile.TemporaryDirectory(prefix="comity-demo-") as folder:
         try:
             async with Stage(Path(folder), narrator, STARTED_AGO) as stage:
-                narrator.tell(
-                    f"A server listens at {stage.origin}; the story begins {STARTED_AGO // 86_400_000} days ago."
-                )
-                story = Story(stage, narrator, await _cast(stage))
-                await story.tell()
+                days = STARTED_AGO // 86_400_000
+                narrator.tell(f"A server listens at {stage.origin}; the story begins {days} days ago.")
+                narrator.tell(f"A witness of its log listens at {stage.witness.url}.")
+                async with aclosing(Onlooker(stage.log_url, stage.log_key, stage.witness.key)) as onlooker:
+                    story = Story(stage, narrator, await _cast(stage), onlooker)
+                    await story.tell()
                 if out is not None:
                     files = leave(story, out)
                     narrator.chapter(f"Left in {out}: {len(files)} files")
+                    narrator.show(LISTED.rstrip())
         except (ComityError, DidNotHold, TimeoutError) as error:
             narrator.check(f"the story goes on ({type(error).__name__}: {error})", False)
     narrator.chapter(f"{narrator.held} checks held, {len(narrator.failed)} did not.")
@@ -30,10 +37,9 @@ async def play(narrator: Narrator, out: Path | None = None) -> bool:
 
 
 async def _cast(stage: Stage) -> Cast:
-    return Cast(
-        mia=await stage.person("mia"),
-        jonas=await stage.person("jonas"),
-        ben=await stage.person("ben"),
-        windows=await stage.business("clearview", "Clearview Windows (example)"),
-        salon=await stage.business("maree", "Salon Marée (example)"),
+    windows, salon = await asyncio.gather(
+        stage.business("clearview", "Clearview Windows (example)"),
+        stage.business("maree", "Salon Marée (example)"),
     )
+    mia, jonas, ben = [await stage.person(name) for name in ("mia", "jonas", "ben")]
+    return Cast(mia=mia, jonas=jonas, ben=ben, windows=windows, salon=salon)

@@ -1,15 +1,14 @@
-"""The stage of the demo: a real server as a child process, its clock, the wallets, and the narrator.
+"""The stage of the demo: a real server and its witness as child processes, their clock, the wallets, and the narrator.
 
-Nothing here is make-believe: the server listens on a loopback port and keeps its file, the wallets are age files, and
-everything between them goes over HTTP. Only the time is a story's: it starts in the past and is moved forward, never
-beyond the wall clock.
+Nothing here is make-believe: server and witness listen on loopback ports and keep their files, the wallets are age
+files, and everything between them goes over HTTP. Only the time is a story's: it starts in the past and is moved
+forward, never beyond the wall clock.
 """
 
 import asyncio
 import io
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -28,16 +27,20 @@ from comity.client import Party, Wallet, new_identity
 from comity.encoding import parse_object
 from comity.errors import Refused
 from comity.keys import PublicKey, SigningKey, did_of_host, did_web_url, keys_of_document
+from comity.note import VerifierKey, read_vkey
 from comity_server.clock import StoryClock
+from comity_server.demo.children import (
+    ENDED_WITHIN,
+    READY_WITHIN,
+    DidNotHold,
+    WitnessProcess,
+    comity,
+    free_port,
+    without_settings,
+)
 
-READY_WITHIN = 30.0
-"""Seconds that the server may take to answer after it was started."""
 HOUR = 3_600_000
 DAY = 24 * HOUR
-
-
-class DidNotHold(Exception):
-    """A step of the story ended otherwise than it should."""
 
 
 class Narrator:
@@ -81,30 +84,50 @@ class Narrator:
 
 
 class Stage:
-    """A server, its clock and the wallets of one telling. Use as an async context."""
+    """A server, its witness, their clock and the wallets of one telling. Use as an async context. `log_key` is the key
+    of the server's log."""
 
     def __init__(self, folder: Path, narrator: Narrator, started_ago: int) -> None:
         self.folder = folder
+        self.data = folder / "server"
         self.narrator = narrator
         self._started_ago = started_ago
         self._clock_file = folder / "story-clock"
         self._server: subprocess.Popen[bytes] | None = None
         self._wallets: list[Wallet] = []
         # Taken once and kept: the server is killed and comes back on the same port, or no link would hold.
-        self.port = _free_port()
+        self.port = free_port()
         self.origin = f"http://localhost:{self.port}"
+        self.log_url = f"{self.origin}/log"
+        self.log_key: VerifierKey
+        self.witness = WitnessProcess(folder / "witness", self._clock_file)
 
     async def __aenter__(self) -> "Stage":
         self._set_clock(-self._started_ago)
-        await self.start_server()
+        try:
+            # Each must know the other's key, and makes its own at its first start: one of them is started twice.
+            await self.witness.start()
+            await self.start_server()
+            self.log_key = await self._announced_log()
+            await self.witness.stop()
+            await self.witness.start(self.log_key)
+        except BaseException:
+            await self.stop()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """End everything that is still there."""
         for wallet in self._wallets:
             await wallet.close()
+        self._wallets.clear()
         await self.stop_server(signal.SIGTERM)
+        await self.witness.stop()
 
     # --- time -------------------------------------------------------------------------------------------------------
 
@@ -131,13 +154,14 @@ class Stage:
     # --- the server -------------------------------------------------------------------------------------------------
 
     def _environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("COMITY_")}
         return {
-            **kept,
-            "COMITY_DATA": str(self.folder / "server"),
+            **without_settings(),
+            "COMITY_DATA": str(self.data),
             "COMITY_PORT": str(self.port),
             "COMITY_OPERATOR": "Harbour Street Traders (example)",
             "COMITY_CLOCK_OFFSET_FILE": str(self._clock_file),
+            "COMITY_WITNESSES": f"{self.witness.key.text} {self.witness.url}",
+            "COMITY_COSIGNATURES": "1",
             "COMITY_LOG_FORMAT": "json",
         }
 
@@ -165,13 +189,18 @@ class Stage:
         """End the server: SIGTERM lets it finish, SIGKILL does not."""
         if self._server is not None and self._server.poll() is None:
             self._server.send_signal(how)
-            await asyncio.to_thread(self._server.wait, 20)
+            await asyncio.to_thread(self._server.wait, ENDED_WITHIN)
 
     async def home_keys(self) -> dict[str, PublicKey]:
         """The server's own keys, as its DID document publishes them."""
         did = did_of_host(f"localhost:{self.port}")
         async with aiohttp.ClientSession() as session, session.get(did_web_url(did)) as answer:
             return keys_of_document(did, parse_object(await answer.read()))
+
+    async def _announced_log(self) -> VerifierKey:
+        async with aiohttp.ClientSession() as session, session.get(f"{self.origin}/.well-known/comity") as answer:
+            (log,) = parse_object(await answer.read())["logs"]
+        return read_vkey(log["vkey"])
 
     async def kill_and_restart(self) -> None:
         """End the server in the middle of whatever it does, and start it again on the same port and file."""
@@ -192,15 +221,9 @@ class Stage:
         """A business: its key is made in its own wallet, and only the public half is registered with the server."""
         did = did_of_host(f"localhost:{self.port}", "b", name)
         key = SigningKey(os.urandom(32))
-        registered = await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-m", "comity_server", "business", "create", name, "--did-key", key.public.did],
-            env=self._environment(),
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        asked = ("business", "create", name, "--did-key", key.public.did)
+        registered = await comity(*asked, environment=self._environment())
+        registered.check_returncode()
         told, kid = registered.stdout.split()
         self.narrator.check(f"{shown} is {told}", told == did)
         return await self._wallet(name, business=did, key=key, kid=kid, name=shown)
@@ -225,10 +248,3 @@ def qr(link: str) -> str:
     out = io.StringIO()
     segno.make(link, error="m").terminal(out=out, compact=True)
     return out.getvalue()
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

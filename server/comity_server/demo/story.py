@@ -4,67 +4,20 @@ All people and firms in it are examples.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from comity.client import Party, Wallet
-from comity.errors import ComityError
+from comity.client import Party
 from comity.favours import balance
-from comity.grant import TokenVerdict, check_token
-from comity.keys import PublicKey
-from comity.offer import OfferedTerms, text_hash
 from comity.state import public
-from comity.status import SignedStatusList
-from comity_server.demo.stage import DAY, HOUR, Narrator, Stage, qr
-
-STARTED_AGO = 20 * DAY
-"""ms before now at which the story begins; it ends before now."""
-
-HOUSE_TERMS = (
-    "We write to you for what you allowed and for nothing else. You may mute us, or end this, at any time and "
-    "without a reason. What we agreed is signed by both of us."
-)
-OWN_TERMS = HOUSE_TERMS + " We write at most twice a month."
+from comity_server.demo.endings import Endings
+from comity_server.demo.proofs import Proofs
+from comity_server.demo.stage import DAY, HOUR, qr
+from comity_server.demo.telling import HOUSE_TERMS, OWN_TERMS, terms
 
 
-def terms(id_: str, text: str) -> OfferedTerms:
-    """Terms with their text, named by its hash."""
-    return OfferedTerms(id=id_, version="1", lang="en", sha256=text_hash(text), text=text)
-
-
-@dataclass
-class Cast:
-    """Who is in it. Wallets are on the stage from the start; the connections come as they are made."""
-
-    mia: Wallet
-    jonas: Wallet
-    ben: Wallet
-    windows: Wallet
-    salon: Wallet
-    parties: dict[str, Party] = field(default_factory=dict)
-    ended: list[Party] = field(default_factory=list)
-
-
-@dataclass
-class Kept:
-    """What is worth leaving behind: a token and its list, before and after the "no"."""
-
-    agreement: bytes = b""
-    grant: str = ""
-    list_before: str = ""
-    list_after: str = ""
-
-
-class Story:
+class Story(Endings, Proofs):
     """The chapters, in order."""
-
-    def __init__(self, stage: Stage, narrator: Narrator, cast: Cast) -> None:
-        self.stage = stage
-        self.say = narrator
-        self.cast = cast
-        self.kept = Kept()
-        self.home_keys: dict[str, PublicKey] = {}
 
     async def tell(self) -> None:
         """All of it."""
@@ -81,14 +34,12 @@ class Story:
             ("Enough is enough", self.cut_off),
             ("Starting over", self.reconnect),
             ("What the two sides have in common", self.same_history),
+            ("Somebody who trusts nobody", self.look_on),
+            ("After the server", self.offline),
         )
         for number, (title, chapter) in enumerate(chapters, 1):
             self.say.chapter(f"{number}. {title}  ({self.day()})")
             await chapter()
-
-    def day(self) -> str:
-        """The story's date."""
-        return f"{datetime.fromtimestamp(self.stage.now() / 1000, UTC):%d %B %Y}"
 
     # --- 1 ----------------------------------------------------------------------------------------------------------
 
@@ -111,12 +62,17 @@ class Story:
         await mia.opened(timeout=30)
         say.check("both hold the same agreement", mia.cid == windows.cid)
         cast.parties |= {"mia-windows": mia, "windows-mia": windows}
-        await mia.grant(["care", "service", "sales", "favour"], days=730)
+        granted = await mia.grant(["care", "service", "sales", "favour"], days=730)
         await windows.grant(["service", "favour"], days=730)
         await windows.sync()
         say.tell("Mia allows care, service, sales and favours; the window maker allows service and favours.")
         say.check("the gate says yes to care", windows.may("care.checkin").decision == "allow")
         say.check("and no to what was never granted", windows.may("research").reason == "no_grant")
+        say.tell("The server enters each of these acts in a log that anybody may read, without names and words.")
+        receipt = await self._receipt(mia, granted)
+        say.check(f"Mia has the receipt for her grant, entry {receipt.index}", receipt.entry.side == mia.side)
+        witnessed = await self.onlooker.cosigned(receipt.index + 1)
+        say.check("and a witness, a process of its own, has cosigned that", witnessed.cosignatures)
 
     # --- 2 ----------------------------------------------------------------------------------------------------------
 
@@ -140,18 +96,6 @@ class Story:
         await proposal.decline(reason="not_these_terms")
         await self._raises("Ben learns that it came to nothing", ben.opened(timeout=30))
         say.check("and his side of it is closed", ben.phase == "closed")
-
-    async def _salon_offer(self) -> str:
-        return await self.cast.salon.offer(
-            self.stage.origin,
-            agreements=[terms("example:house-terms", HOUSE_TERMS)],
-            purposes=["care", "service"],
-            use="many",
-        )
-
-    async def _countersign(self, business: Wallet) -> Party:
-        """The business signs the proposal that came last."""
-        return await (await business.proposals())[-1].countersign()
 
     # --- 3 ----------------------------------------------------------------------------------------------------------
 
@@ -199,6 +143,8 @@ class Story:
         await mia.sync()
         say.check("nothing reaches Mia", len(await mia.messages()) == before)
 
+        await self.onlooker.cosigned((await self._receipt(windows, held.id)).index + 1)
+        log = (await self.onlooker.look()).served
         await stage.kill_and_restart()
         say.tell("The server is killed, and started again on the same port and file.")
         await mia.sync()
@@ -210,9 +156,12 @@ class Story:
         stage.pass_time(HOUR + 1000)
         arrived = await stage.until(mia, lambda: self._delivered(mia, held.id))
         say.check("after two weeks it is delivered, though nobody asked for it", arrived)
-
-    def _delivered(self, party: Party, act: str) -> bool:
-        return any(line.act is not None and line.act.id == act for line in party.lines)
+        await self.onlooker.cosigned(log.size + 1)
+        again = (await self.onlooker.look()).served
+        say.check(
+            f"the log goes on where it stood: of its {again.size} entries the first {log.size} are those from before",
+            again.size > log.size,
+        )
 
     # --- 5 ----------------------------------------------------------------------------------------------------------
 
@@ -255,12 +204,6 @@ class Story:
         night = await salon.message("care.greeting", "Still awake?")
         say.check("and at two in the morning he is reached at once", night.outcome == "delivered")
 
-    def _next(self, zone: str, hour: int) -> int:
-        """The next time (ms) at which it is `hour` o'clock in a zone."""
-        now = datetime.fromtimestamp(self.stage.now() / 1000, ZoneInfo(zone))
-        then = now.replace(hour=hour, minute=0, second=0, microsecond=0)
-        return int((then if then > now else then + timedelta(days=1)).timestamp() * 1000)
-
     # --- 7 ----------------------------------------------------------------------------------------------------------
 
     async def favours(self) -> None:
@@ -291,85 +234,6 @@ class Story:
         await mia.sync()
         say.check("one favour each, as both see it", balance(mia.state, self.stage.now()) == (1, 1))
 
-    # --- 8 ----------------------------------------------------------------------------------------------------------
-
-    async def offline_token(self) -> None:
-        """A mail house checks Mia's token without asking anyone; then Mia ends the connection."""
-        say = self.say
-        mia, salon = self.cast.parties["mia-salon"], self.cast.parties["salon-mia"]
-        token = next(token for token in await salon.tokens() if token.by == "them")
-        self.kept.agreement, self.kept.grant = salon.agreement_raw, token.jwt
-        before = await salon.status_list(token.uri)
-        self.kept.list_before = before.raw
-        verdict = self._checked(salon, token.jwt, before)
-        say.tell("The salon's mail house has a token, a status list, the acceptance and the agreement, and no network.")
-        say.check(f"before: {verdict.reason}", verdict.allowed)
-        elsewhere = self._checked(salon, token.jwt, before, purpose="sales")
-        say.check(f"for another purpose: {elsewhere.reason}", not elsewhere.allowed)
-        stale = self._checked(salon, token.jwt, before, later=120)
-        say.check(f"with a list of two minutes ago: {stale.reason}", not stale.allowed)
-
-        await mia.revoke()
-        say.tell("Mia moves to another town and ends the connection.")
-        after = await salon.status_list(token.uri)
-        self.kept.list_after = after.raw
-        verdict = self._checked(salon, token.jwt, after)
-        say.check(f"after: {verdict.reason}", not verdict.allowed and verdict.reason == "invalid")
-        say.check("the list said 0, then 1", (before.at(token.idx), after.at(token.idx)) == (0, 1))
-        await salon.sync()
-        await say.refused("the salon cannot write any more", "connection_ended", salon.message("care", "Come back!"))
-        self.cast.ended.append(mia)
-
-    def _checked(
-        self, salon: Party, jwt: str, status_list: SignedStatusList, purpose: str = "care.greeting", later: int = 0
-    ) -> TokenVerdict:
-        return check_token(
-            jwt,
-            audience=salon.own_did,
-            purpose=purpose,
-            channel="app",
-            now=self.stage.now() // 1000 + later,
-            status_list=status_list,
-            agreement=salon.agreement_signed,
-        )
-
-    # --- 9 ----------------------------------------------------------------------------------------------------------
-
-    async def cut_off(self) -> None:
-        """A business may say no, too."""
-        say, cast = self.say, self.cast
-        ben = await cast.ben.accept(await self._salon_offer())
-        salon = await self._countersign(cast.salon)
-        await ben.opened(timeout=30)
-        await salon.grant(["service", "favour"], days=30)
-        await ben.sync()
-        await ben.message("service", "You call that a haircut?! I know where you live.")
-        say.tell("Ben threatens the hairdresser. She does not owe him a reason.")
-        await salon.sync()
-        await salon.revoke()
-        await ben.sync()
-        say.check("Ben's side knows that it has ended", ben.phase == "ended")
-        await say.refused("and he is not heard any more", "connection_ended", ben.message("service", "Hey!"))
-        cast.ended.append(ben)
-
-    # --- 10 ---------------------------------------------------------------------------------------------------------
-
-    async def reconnect(self) -> None:
-        """A new connection after a revoke shares nothing with the old one."""
-        say, cast = self.say, self.cast
-        old = cast.parties["mia-salon"]
-        mia = await cast.mia.accept(await self._salon_offer())
-        salon = await self._countersign(cast.salon)
-        await mia.opened(timeout=30)
-        say.tell("Mia is back in town and scans the salon's code again.")
-        say.check("it is another connection", mia.cid != old.cid)
-        say.check("under a name the salon has never seen", mia.own_did != old.own_did)
-        say.check("with nothing granted yet", salon.may("care").reason == "no_grant")
-        say.check("and the old one stays ended", old.phase == "ended")
-        await mia.grant(["care"], days=90)
-        await salon.sync()
-        cast.parties |= {"mia-salon-again": mia, "salon-mia-again": salon}
-
     # --- 11 ---------------------------------------------------------------------------------------------------------
 
     async def same_history(self) -> None:
@@ -391,10 +255,13 @@ class Story:
             "the server's log holds no name, no text and no token", not any(it in self.stage.log() for it in private)
         )
 
-    async def _raises(self, claim: str, doing: Awaitable[object]) -> None:
-        try:
-            await doing
-        except (ComityError, TimeoutError) as error:
-            self.say.check(f"{claim} ({type(error).__name__})", isinstance(error, ComityError))
-        else:
-            self.say.check(f"{claim} (it went through)", False)
+    # --- in several of them -------------------------------------------------------------------------------------------
+
+    def _delivered(self, party: Party, act: str) -> bool:
+        return any(line.act is not None and line.act.id == act for line in party.lines)
+
+    def _next(self, zone: str, hour: int) -> int:
+        """The next time (ms) at which it is `hour` o'clock in a zone."""
+        now = datetime.fromtimestamp(self.stage.now() / 1000, ZoneInfo(zone))
+        then = now.replace(hour=hour, minute=0, second=0, microsecond=0)
+        return int((then if then > now else then + timedelta(days=1)).timestamp() * 1000)

@@ -2,10 +2,10 @@
 
 from aiohttp import web
 
-from comity_server.routes import acts, connecting, public, reading
+from comity_server.routes import acts, connecting, log, public, reading
 
 
 def add_routes(app: web.Application) -> None:
-    """Every route of the people's side."""
-    for module in (acts, connecting, reading, public):
+    """Every route of the people's side, and of the log."""
+    for module in (acts, connecting, reading, public, log):
         module.add_routes(app)

@@ -1,10 +1,14 @@
 """POST /v1/acts: one act, or many as lines."""
 
+import msgspec
 from aiohttp import web
 
 from comity.errors import Refused
+from comity.events import Place
 from comity.wire import ACTS, JSON_LINES, JWT, MOST_BATCH, MOST_LINES, encode_problem
 from comity_server.accept import Result
+from comity_server.answer import accepted_in
+from comity_server.group import Answer
 from comity_server.routes.parts import SERVER, json_answer, must_be, read_body, refuse_unread
 from comity_server.server import Server
 
@@ -20,10 +24,10 @@ async def post_acts(request: web.Request) -> web.Response:
     """Accept one act (application/jwt) or a batch, one to a line, each answered by itself."""
     server = request.app[SERVER]
     if must_be(request, JWT, JSON_LINES) == JWT:
-        (result,) = await server.accept.acts([await read_body(request)])
-        if isinstance(result, Refused):
-            raise result
-        return json_answer(_line(result))
+        results = await server.accept.acts([await read_body(request)])
+        if isinstance(results[0], Refused):
+            raise results[0]
+        return json_answer((await _lines(server, results))[0])
     # Batches are large: few of them may be in memory at a time.
     if server.batches >= MOST_BATCHES:
         refuse_unread(request, Refused("overloaded", "too many batches at once", retry_after=1))
@@ -40,12 +44,35 @@ async def _batch(request: web.Request, server: Server) -> web.Response:
     if len(lines) > MOST_LINES:
         raise Refused("too_large", f"at most {MOST_LINES} lines")
     results = await server.accept.acts(lines) if lines else []
-    answer = b"".join(_line(result) + b"\n" for result in results)
+    answer = b"".join(line + b"\n" for line in await _lines(server, results))
     return web.Response(body=answer, content_type=JSON_LINES)
 
 
-def _line(result: Result) -> bytes:
-    if isinstance(result, Refused):
-        return encode_problem(result)
-    # Both are base64url and dots: nothing in them needs escaping.
-    return f'{{"act":"{result.act}","event":"{result.event}"}}'.encode("ascii")
+async def _lines(server: Server, results: list[Result]) -> list[bytes]:
+    """The answers, each with its receipt where a checkpoint covers the act by now (LOG-13)."""
+    lines: list[bytes] = []
+    # One receipt for each place: whoever repeats an act in one batch must not have its proof made again and again.
+    made: dict[Place, str | None] = {}
+    for result in results:
+        if isinstance(result, Refused):
+            lines.append(encode_problem(result))
+            continue
+        place = _place(result)
+        if place not in made:
+            made[place] = await server.receipts.of(place)
+        lines.append(_line(result, made[place]))
+    return lines
+
+
+def _place(answer: Answer) -> Place:
+    """Where the act's entry is; for one that was accepted before, its acceptance says so."""
+    if answer.place is not None:
+        return answer.place
+    event = accepted_in(answer.event)
+    return Place(event.log, event.index)
+
+
+def _line(result: Answer, receipt: str | None) -> bytes:
+    # Id and event are base64url and dots: nothing in them needs escaping.
+    proof = b"" if receipt is None else b',"receipt":' + msgspec.json.encode(receipt)
+    return f'{{"act":"{result.act}","event":"{result.event}"'.encode("ascii") + proof + b"}"

@@ -9,6 +9,7 @@ from comity.encoding import dump_json
 from comity.errors import Refused
 from comity.status import STATUS_LIST_TYPE
 from comity.wire import LONGEST_WAIT, MOST_LINES, WELL_KNOWN
+from comity_server.log.sequencer import Sequencer
 from comity_server.routes.parts import SERVER, json_answer
 
 MAX_AGE = 30
@@ -46,6 +47,7 @@ async def get_status_list(request: web.Request) -> web.Response:
 async def get_well_known(request: web.Request) -> web.Response:
     """What the server says of itself."""
     server = request.app[SERVER]
+    scheme = server.home.origin.partition("//")[0]
     return json_answer(
         msgspec.json.encode(
             {
@@ -55,9 +57,16 @@ async def get_well_known(request: web.Request) -> web.Response:
                 "name": server.config.name,
                 "longest_wait": LONGEST_WAIT,
                 "most_lines": MOST_LINES,
+                "logs": [_told(log, scheme) for log in server.logs],
+                "witnesses": [key.text for key in server.cosigning.witnesses.keys],
+                "cosignatures": server.cosigning.least,
             }
         )
     )
+
+
+def _told(log: Sequencer, scheme: str) -> dict[str, str]:
+    return {"origin": log.origin, "vkey": log.key.text, "url": f"{scheme}//{log.origin}"}
 
 
 async def get_home_document(request: web.Request) -> web.Response:
@@ -112,5 +121,10 @@ async def get_ready(request: web.Request) -> web.Response:
 async def get_metrics(request: web.Request) -> web.Response:
     """Counters for the operator."""
     server = request.app[SERVER]
-    server.metrics.waiters.set(len(server.bell))
-    return web.Response(body=server.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"})
+    metrics, log = server.metrics, server.logs.active
+    metrics.waiters.set(len(server.bell))
+    metrics.entries.set(log.tail.size)
+    metrics.signed.set(log.published.size)
+    metrics.cosigned.set(len(server.cosigning.served(log).cosignatures))
+    metrics.signing.set(log.halted is None)
+    return web.Response(body=metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"})

@@ -4,15 +4,15 @@
 
 -- ---- connections ---------------------------------------------------------------------------------------------------
 
--- name: put_connection(cid, state, at, phase, wake_at)*!
--- The whole state of a connection, with what is searched for beside it.
-INSERT INTO connections (cid, state, at, phase, wake_at)
-VALUES (:cid, :state, :at, :phase, :wake_at)
+-- name: put_connection(cid, state, at, phase, wake_at, tag_secret)*!
+-- The whole state of a connection, with what is searched for beside it, and what its tags in the log are made of.
+INSERT INTO connections (cid, state, at, phase, wake_at, tag_secret)
+VALUES (:cid, :state, :at, :phase, :wake_at, :tag_secret)
 ON CONFLICT (cid) DO UPDATE
 SET state = excluded.state, at = excluded.at, phase = excluded.phase, wake_at = excluded.wake_at;
 
--- name: get_state(cid)$
-SELECT state FROM connections WHERE cid = :cid;
+-- name: get_state(cid)^
+SELECT state, tag_secret FROM connections WHERE cid = :cid;
 
 -- name: due_connections(now, most)
 -- Those in which time alone changes something by now, the longest waiting first.
@@ -37,25 +37,82 @@ SELECT did FROM sides WHERE stream = :did AND did <> :did LIMIT 1;
 
 -- ---- acts and events -----------------------------------------------------------------------------------------------
 
--- name: put_act(cid, id, side, chain, seq, raw, salt, accepted_at, idx, event)*!
--- The bytes as they came, the salt that will hide them in a log, and the signed acceptance.
-INSERT INTO acts (cid, id, side, chain, seq, raw, salt, accepted_at, idx, event)
-VALUES (:cid, :id, :side, :chain, :seq, :raw, :salt, :accepted_at, :idx, :event);
+-- name: put_act(cid, id, side, chain, seq, raw, accepted_at, event)*!
+-- The bytes as they came, and the signed acceptance.
+INSERT INTO acts (cid, id, side, chain, seq, raw, accepted_at, event)
+VALUES (:cid, :id, :side, :chain, :seq, :raw, :accepted_at, :event);
 
 -- name: get_acceptance(id)$
 -- The first answer to an act.
 SELECT event FROM acts WHERE id = :id;
 
 -- name: get_act(id)^
--- `delivered` is the time of the event that let a held message go, if one did.
+-- `delivered` is the event that let a held message go, if one did.
 SELECT acts.cid, acts.side, acts.chain, acts.raw, acts.event,
-       (SELECT MIN(events.at) FROM events
+       (SELECT MIN(events.raw) FROM events
         WHERE events.cid = acts.cid AND events.act = acts.id AND events.kind = 'delivered') AS delivered
 FROM acts WHERE acts.id = :id;
+
+-- name: get_raw(cid, id)^
+-- An act as it came.
+SELECT raw FROM acts WHERE cid = :cid AND id = :id;
 
 -- name: put_event(cid, at, kind, act, raw)*!
 -- What the server states about a connection, other than acceptances.
 INSERT INTO events (cid, at, kind, act, raw) VALUES (:cid, :at, :kind, :act, :raw);
+
+
+-- ---- logs ----------------------------------------------------------------------------------------------------------
+
+-- name: put_entry(log, idx, cid, act, at, salt, entry)*!
+-- An entry, and what opens its commitment. `act` names an act, or, where there is no connection, a business's key.
+INSERT INTO entries (log, idx, cid, act, at, salt, entry) VALUES (:log, :idx, :cid, :act, :at, :salt, :entry);
+
+-- name: put_tile(log, level, number, hashes)*!
+-- A tile; the last one of a level grows until it is full.
+INSERT INTO tiles (log, level, number, hashes) VALUES (:log, :level, :number, :hashes)
+ON CONFLICT (log, level, number) DO UPDATE SET hashes = excluded.hashes;
+
+-- name: swap_head(size, root, at, log, size_before, term)*!
+-- The head of a log, moved on by whoever holds its term and knows where it stands; nobody else moves it.
+UPDATE heads SET size = :size, root = :root, at = :at WHERE log = :log AND size = :size_before AND term = :term;
+
+-- name: put_head(log, root)*!
+-- The head of a log that begins.
+INSERT INTO heads (log, size, root, at, term, ended) VALUES (:log, 0, :root, 0, 0, 0) ON CONFLICT (log) DO NOTHING;
+
+-- name: take_term(term, log, term_before)*!
+-- Become the one who moves the head.
+UPDATE heads SET term = :term WHERE log = :log AND term = :term_before;
+
+-- name: get_head(log)^
+SELECT size, root, at, term FROM heads WHERE log = :log;
+
+-- name: all_logs()
+SELECT log, ended FROM heads ORDER BY log;
+
+-- name: end_logs(but)*!
+UPDATE heads SET ended = 1 WHERE log <> :but;
+
+-- name: get_tile(log, level, number)$
+SELECT hashes FROM tiles WHERE log = :log AND level = :level AND number = :number;
+
+-- name: entries_from(log, first, most)
+SELECT idx, entry FROM entries WHERE log = :log AND idx >= :first ORDER BY idx LIMIT :most;
+
+-- name: get_opening(log, idx)^
+SELECT entry, salt, at FROM entries WHERE log = :log AND idx = :idx;
+
+-- name: logged_from(log, first, most)
+-- Entries with the acts that they commit to.
+SELECT e.idx, e.cid, e.act, e.at, e.salt, e.entry, a.raw
+FROM entries e LEFT JOIN acts a ON a.cid = e.cid AND a.id = e.act
+WHERE e.log = :log AND e.idx >= :first
+ORDER BY e.idx LIMIT :most;
+
+-- name: get_statement(log, idx)$
+-- What an entry about a business's key commits to.
+SELECT statement FROM business_keys WHERE log = :log AND idx = :idx;
 
 
 -- ---- offers and agreements -----------------------------------------------------------------------------------------
@@ -110,8 +167,10 @@ VALUES (:stream, :n, :kind, :cid, :act, :shown, :at);
 
 -- name: news_after(stream, after, most)
 SELECT i.n, i.kind, i.cid, i.shown, a.raw AS act, a.event AS acceptance, e.raw AS event,
-       g.raw AS agreement, p.raw AS half, p.reason, o.raw AS offer
+       g.raw AS agreement, p.raw AS half, p.reason, o.raw AS offer, s.side, c.tag_secret
 FROM inbox i
+LEFT JOIN sides s ON i.kind = 'opened' AND s.cid = i.cid AND s.stream = i.stream
+LEFT JOIN connections c ON i.kind = 'opened' AND c.cid = i.cid
 LEFT JOIN acts a ON a.cid = i.cid AND a.id = i.act
 LEFT JOIN events e ON e.cid = i.cid AND e.at = i.at
 LEFT JOIN agreements g ON i.kind = 'opened' AND g.cid = i.cid
@@ -148,19 +207,22 @@ SELECT MAX(list_no) FROM status_entries;
 
 -- ---- businesses ----------------------------------------------------------------------------------------------------
 
--- name: put_business(name, did, created_at)*!
--- Two who make one business at the same time make the same row.
-INSERT INTO businesses (name, did, created_at) VALUES (:name, :did, :created_at)
-ON CONFLICT (name) DO NOTHING;
+-- name: put_business(name, did, created_at, tag_secret)*!
+INSERT INTO businesses (name, did, created_at, tag_secret) VALUES (:name, :did, :created_at, :tag_secret);
 
--- name: put_business_key(name, kid, multibase, added_at)*!
-INSERT INTO business_keys (name, kid, multibase, added_at) VALUES (:name, :kid, :multibase, :added_at)
-ON CONFLICT (name, kid) DO NOTHING;
+-- name: put_business_key(name, kid, multibase, statement, log, index, added_at)*!
+-- `statement` is what the entry at `idx` of the log commits to.
+INSERT INTO business_keys (name, kid, multibase, statement, log, idx, added_at)
+VALUES (:name, :kid, :multibase, :statement, :log, :index, :added_at);
 
 -- name: business_keys()
-SELECT b.name, b.did, k.kid, k.multibase
+SELECT b.name, b.did, b.tag_secret, k.kid, k.multibase
 FROM businesses b JOIN business_keys k ON k.name = b.name
 ORDER BY b.name, k.added_at, k.kid;
+
+-- name: key_statements(name)
+-- What was stated about a business's keys, oldest first, with the place of each in a log.
+SELECT statement, log, idx FROM business_keys WHERE name = :name ORDER BY added_at, idx;
 
 
 -- ---- what the server remembers of itself ---------------------------------------------------------------------------
@@ -171,3 +233,98 @@ ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 
 -- name: all_meta()
 SELECT name, value FROM meta;
+
+
+-- ---- looking through the store (comity check-store) -----------------------------------------------------------------
+-- These read whole tables, in an order, row by row; nothing that serves a request uses them.
+
+-- name: next_log_of_heads(log)$
+SELECT MIN(log) FROM heads WHERE log > :log;
+
+-- name: next_log_of_entries(log)$
+SELECT MIN(log) FROM entries WHERE log > :log;
+
+-- name: next_log_of_tiles(log)$
+SELECT MIN(log) FROM tiles WHERE log > :log;
+
+-- name: get_head_of(log)^
+SELECT size, root, at FROM heads WHERE log = :log;
+
+-- name: last_entry(log)$
+SELECT MAX(idx) FROM entries WHERE log = :log;
+
+-- name: all_entries(log)
+SELECT idx, cid, act, at, salt, entry FROM entries WHERE log = :log ORDER BY idx;
+
+-- name: get_entry(log, idx)^
+SELECT idx, cid, act, at, salt, entry FROM entries WHERE log = :log AND idx = :idx;
+
+-- name: all_tiles(log)
+SELECT level, number FROM tiles WHERE log = :log ORDER BY level, number;
+
+-- name: count_acts()$
+SELECT COUNT(*) FROM acts;
+
+-- name: all_connections()
+SELECT cid, state, at, phase, wake_at, tag_secret FROM connections ORDER BY cid;
+
+-- name: history_of(cid)
+-- All that happened in a connection, in the order of its times: acts with their acceptances, and the other events.
+SELECT accepted_at, 'accepted', id, side, chain, seq, raw, event FROM acts WHERE cid = :cid
+UNION ALL
+SELECT at, kind, act, NULL, NULL, NULL, NULL, raw FROM events WHERE cid = :cid
+ORDER BY 1;
+
+-- name: opened_event(cid, at)$
+SELECT raw FROM events WHERE cid = :cid AND at = :at AND kind = 'opened';
+
+-- name: sides_of(cid)
+SELECT side, did, stream FROM sides WHERE cid = :cid;
+
+-- name: status_of(cid)
+SELECT list_no, idx, side, grant_id, ended, muted_until, expires_at FROM status_entries
+WHERE cid = :cid ORDER BY list_no, idx;
+
+-- name: all_business_keys()
+SELECT k.name, k.kid, k.multibase, k.statement, k.log, k.idx, k.added_at, b.did, b.tag_secret
+FROM business_keys k LEFT JOIN businesses b ON b.name = k.name
+ORDER BY k.name, k.kid;
+
+-- name: all_offers()
+SELECT short, hash, iss, raw, expires_at, uses FROM offers ORDER BY short;
+
+-- name: all_proposals()
+SELECT p.cid, p.offer, p.first_did, p.second_did, p.raw, p.countersign_by, p.phase, c.cid
+FROM proposals p LEFT JOIN connections c ON c.cid = p.cid
+ORDER BY p.cid;
+
+-- name: last_news()$
+SELECT MAX(n) FROM inbox;
+
+-- name: news_of_nothing()
+-- News about what is not there.
+SELECT i.stream, i.n, i.kind, i.cid FROM inbox i
+WHERE i.kind NOT IN ('offer', 'proposal', 'declined', 'opened', 'act', 'event')
+   OR (i.kind = 'offer' AND NOT EXISTS (SELECT 1 FROM offers o WHERE o.hash = i.act))
+   OR (i.kind IN ('proposal', 'declined') AND NOT EXISTS (SELECT 1 FROM proposals p WHERE p.cid = i.cid))
+   OR (i.kind = 'opened' AND NOT EXISTS (SELECT 1 FROM agreements g WHERE g.cid = i.cid))
+   OR (i.kind IN ('act', 'event') AND NOT EXISTS (SELECT 1 FROM acts a WHERE a.cid = i.cid AND a.id = i.act))
+   OR (i.at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM events e WHERE e.cid = i.cid AND e.at = i.at))
+ORDER BY i.stream, i.n;
+
+-- name: strays()
+-- Connections that are not there, by the tables that name them, with the first row in each.
+SELECT 'act', cid, MIN(id) FROM acts a
+WHERE NOT EXISTS (SELECT 1 FROM connections c WHERE c.cid = a.cid) GROUP BY cid
+UNION ALL
+SELECT 'event', cid, MIN(kind) FROM events e
+WHERE NOT EXISTS (SELECT 1 FROM connections c WHERE c.cid = e.cid) GROUP BY cid
+UNION ALL
+SELECT 'agreement', cid, MIN(cid) FROM agreements g
+WHERE NOT EXISTS (SELECT 1 FROM connections c WHERE c.cid = g.cid) GROUP BY cid
+UNION ALL
+SELECT 'side', cid, MIN(side) FROM sides s
+WHERE NOT EXISTS (SELECT 1 FROM connections c WHERE c.cid = s.cid) GROUP BY cid
+UNION ALL
+SELECT 'status entry', cid, MIN(side) FROM status_entries t
+WHERE NOT EXISTS (SELECT 1 FROM connections c WHERE c.cid = t.cid) GROUP BY cid;

@@ -12,6 +12,7 @@ class ConnectionRow(TypedDict):
     at: int
     phase: str
     wake_at: int | None
+    tag_secret: bytes
 
 
 class SideRow(TypedDict):
@@ -32,10 +33,40 @@ class ActRow(TypedDict):
     chain: str
     seq: int
     raw: str
-    salt: bytes
     accepted_at: int
-    idx: int
     event: str
+
+
+class EntryRow(TypedDict):
+    """An entry of a log, and what opens its commitment."""
+
+    log: str
+    idx: int
+    cid: str
+    act: str
+    at: int
+    salt: bytes
+    entry: bytes
+
+
+class TileRow(TypedDict):
+    """A tile of a log's tree."""
+
+    log: str
+    level: int
+    number: int
+    hashes: bytes
+
+
+class HeadRow(TypedDict):
+    """Where a log stands after a commit, and where it must stand before it, under whose term."""
+
+    log: str
+    size: int
+    root: bytes
+    at: int
+    size_before: int
+    term: int
 
 
 class EventRow(TypedDict):
@@ -111,6 +142,10 @@ class Batch:
     put_agreement: list[dict[str, Any]] = field(default_factory=list)
     put_side: list[SideRow] = field(default_factory=list)
     put_act: list[ActRow] = field(default_factory=list)
+    put_entry: list[EntryRow] = field(default_factory=list)
+    put_tile: list[TileRow] = field(default_factory=list)
+    swap_head: list[HeadRow] = field(default_factory=list)
+    end_logs: list[dict[str, str]] = field(default_factory=list)
     put_event: list[EventRow] = field(default_factory=list)
     put_offer: list[OfferRow] = field(default_factory=list)
     use_offer: list[dict[str, Any]] = field(default_factory=list)
@@ -128,7 +163,7 @@ class Batch:
         return [(name, rows) for name in _ORDER if (rows := getattr(self, name))]
 
     def is_empty(self) -> bool:
-        """Whether nothing but the unchanged counters would be written."""
+        """Whether nothing but what was there before would be written; asked before the log adds to it."""
         return not any(getattr(self, name) for name in _ORDER if name != "put_meta")
 
 
@@ -170,14 +205,63 @@ class Rival(NamedTuple):
 
 
 class StoredAct(NamedTuple):
-    """An accepted act; `delivered` is when a held message was let go (ms)."""
+    """An accepted act; `delivered` is the event that let a held message go."""
 
     cid: str
     side: str
     chain: str
     raw: str
     event: str
-    delivered: int | None
+    delivered: str | None
+
+
+class Known(NamedTuple):
+    """A stored state, and the secret behind the connection's tags."""
+
+    state: bytes
+    tag_secret: bytes
+
+
+class Head(NamedTuple):
+    """Where a log stands: entries, the root over them, the time of the last commit (ms), and the term under which it
+    was made."""
+
+    size: int
+    root: bytes
+    at: int
+    term: int
+
+
+class Logged(NamedTuple):
+    """An entry as stored, with what it commits to, where that is still there: an act, or a statement about a key."""
+
+    idx: int
+    cid: str
+    act: str
+    at: int
+    salt: bytes
+    entry: bytes
+    raw: str | None
+    statement: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStatement:
+    """What was stated about a business's key, and its place in a log."""
+
+    statement: str
+    log: str
+    index: int
+
+
+class HostedKey(NamedTuple):
+    """A published key of a hosted business."""
+
+    name: str
+    did: str
+    tag_secret: bytes
+    kid: str
+    multibase: str
 
 
 class News(NamedTuple):
@@ -194,6 +278,8 @@ class News(NamedTuple):
     half: bytes | None
     reason: str | None
     offer: str | None
+    side: str | None
+    tag_secret: bytes | None
 
 
 class Entry(NamedTuple):

@@ -22,6 +22,11 @@ from comity_server.store import migrations
 from comity_server.store.rows import (
     Batch,
     Entry,
+    Head,
+    HostedKey,
+    KeyStatement,
+    Known,
+    Logged,
     News,
     Offer,
     Proposal,
@@ -41,6 +46,10 @@ N = TypeVar("N", bound=NamedTuple)
 
 class StoreFailed(Exception):
     """The store did not do what was asked, or it is unknown whether it did."""
+
+
+class Overtaken(StoreFailed):
+    """Another server writes this store: it moved a log's head, or took the term. Nothing was written."""
 
 
 class _Connection(aiosqlite.Connection):
@@ -87,7 +96,7 @@ class SqliteStore:
 
     async def commit(self, batch: Batch, before: Callable[[], None] = lambda: None) -> None:
         """Write all of the batch in one durable transaction, once `before` has completed its rows in the store's
-        thread. Raises StoreFailed, and then nothing is to be assumed."""
+        thread. Raises StoreFailed, and then nothing is to be assumed; Overtaken, and then nothing was written."""
         try:
             await self._writer.run(_commit, batch, before)
         except sqlite3.Error as error:
@@ -95,15 +104,20 @@ class SqliteStore:
 
     # --- reading for a decision: by the writer's own connection, so nothing committed can be missed -----------------
 
-    async def states(self, cids: Iterable[str]) -> dict[str, bytes]:
+    async def states(self, cids: Iterable[str]) -> dict[str, Known]:
         """The stored states of those connections that exist."""
-        found = await self._writer.run(_each_value, SQL["get_state"], [{"cid": cid} for cid in cids])
-        return {row["cid"]: value for row, value in found}
+        found = await self._writer.run(_each_row, SQL["get_state"], [{"cid": cid} for cid in cids])
+        return {row["cid"]: Known(*value) for row, value in found}
 
     async def acceptances(self, ids: Iterable[str]) -> dict[str, str]:
         """The signed acceptances of those acts that were accepted."""
-        found = await self._writer.run(_each_value, SQL["get_acceptance"], [{"id": id_} for id_ in ids])
-        return {row["id"]: value for row, value in found}
+        found = await self._writer.run(_each_row, SQL["get_acceptance"], [{"id": id_} for id_ in ids])
+        return {row["id"]: value for row, (value,) in found}
+
+    async def raws(self, acts: Iterable[tuple[str, str]]) -> dict[str, str]:
+        """The bytes of acts, by id, from their (cid, id)."""
+        found = await self._writer.run(_each_row, SQL["get_raw"], [{"cid": cid, "id": id_} for cid, id_ in acts])
+        return {row["id"]: raw for row, (raw,) in found}
 
     async def reservations(self, places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Reservation]:
         """Whose the (list, idx) places are, of those that were ever reserved."""
@@ -139,9 +153,59 @@ class SqliteStore:
         """The given entries of a status list."""
         return [Entry(*row) for row in await self._writer.run(_rows, SQL["entries_of_list"], {"list_no": list_no})]
 
-    async def business_keys(self) -> list[tuple[str, str, str, str]]:
-        """(name, did, kid, multibase) of every hosted business's keys."""
-        return await self._writer.run(_rows, SQL["business_keys"], {})
+    async def business_keys(self) -> list[HostedKey]:
+        """Every hosted business's keys."""
+        return [HostedKey(*row) for row in await self._writer.run(_rows, SQL["business_keys"], {})]
+
+    # --- logs -------------------------------------------------------------------------------------------------------
+
+    async def begin_term(self, log: str, empty_root: bytes) -> Head:
+        """Become the one who moves this log's head (begun if there is none): from now on whoever held the term before
+        writes nothing more. Raises StoreFailed, Overtaken where another does the same at this moment."""
+        try:
+            return await self._writer.run(_begin_term, log, empty_root)
+        except sqlite3.Error as error:
+            raise StoreFailed(type(error).__name__) from error
+
+    async def logs(self) -> dict[str, bool]:
+        """Whether it has ended, of each log in this store, by origin."""
+        return {row[0]: bool(row[1]) for row in await self._read(_rows, "all_logs")}
+
+    async def end_logs(self, but: str) -> None:
+        """Nothing is written any more into any log but that one."""
+        await self.commit(Batch(end_logs=[{"but": but}]))
+
+    async def head(self, log: str) -> Head | None:
+        """Where a log stands."""
+        row = await self._read(_row, "get_head", log=log)
+        return None if row is None else Head(*row)
+
+    async def tile(self, log: str, level: int, number: int) -> bytes | None:
+        """The hashes of a tile, as many as there are by now."""
+        hashes: bytes | None = await self._read(_value, "get_tile", log=log, level=level, number=number)
+        return hashes
+
+    async def entries_of_log(self, log: str, first: int, most: int) -> list[bytes]:
+        """Entries from number `first` on, up to the first one that is missing."""
+        rows = await self._read(_rows, "entries_from", log=log, first=first, most=most)
+        return [entry for place, (idx, entry) in enumerate(rows, first) if place == idx]
+
+    async def opening(self, log: str, idx: int) -> tuple[bytes, bytes, int] | None:
+        """(entry, salt, time in ms) of one entry."""
+        row: tuple[bytes, bytes, int] | None = await self._read(_row, "get_opening", log=log, idx=idx)
+        return row
+
+    async def key_statements(self, name: str) -> list[KeyStatement]:
+        """What was stated about a business's keys, oldest first."""
+        return [KeyStatement(*row) for row in await self._read(_rows, "key_statements", name=name)]
+
+    async def reread(self, judge: Callable[["Reading"], T]) -> T:
+        """What `judge` makes of the committed rows, in the thread of a connection that never writes. Raises
+        StoreFailed, and what `judge` raises."""
+        try:
+            return await next(self._turn).run(_judged, judge)
+        except sqlite3.Error as error:
+            raise StoreFailed(type(error).__name__) from error
 
     # --- reading for an answer --------------------------------------------------------------------------------------
 
@@ -154,10 +218,10 @@ class SqliteStore:
         at: int | None = await self._read(_value, "next_wake")
         return at
 
-    async def state(self, cid: str) -> bytes | None:
+    async def state(self, cid: str) -> Known | None:
         """The stored state of a connection."""
-        blob: bytes | None = await self._read(_value, "get_state", cid=cid)
-        return blob
+        row = await self._read(_row, "get_state", cid=cid)
+        return None if row is None else Known(*row)
 
     async def agreement(self, cid: str) -> tuple[bytes, str] | None:
         """(agreement, opened event) of a connection."""
@@ -198,6 +262,50 @@ class SqliteStore:
             raise StoreFailed(type(error).__name__) from error
 
 
+class Reading:
+    """One look at the committed rows of the logs, all at one moment; only good inside `reread`."""
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self._raw = raw
+
+    def head(self, log: str) -> Head | None:
+        """Where a log stands."""
+        row = _row(self._raw, SQL["get_head"], {"log": log})
+        return None if row is None else Head(*row)
+
+    def tile(self, log: str, level: int, number: int) -> bytes | None:
+        """The hashes of a tile."""
+        hashes: bytes | None = _value(self._raw, SQL["get_tile"], {"log": log, "level": level, "number": number})
+        return hashes
+
+    def logged(self, log: str, first: int, most: int) -> list[Logged]:
+        """Entries with what they commit to."""
+        rows = _rows(self._raw, SQL["logged_from"], {"log": log, "first": first, "most": most})
+        return [Logged(*(*row, None if row[1] else self._statement(log, row[0]))) for row in rows]
+
+    def _statement(self, log: str, idx: int) -> str | None:
+        found: str | None = _value(self._raw, SQL["get_statement"], {"log": log, "idx": idx})
+        return found
+
+
+def _judged(raw: sqlite3.Connection, judge: Callable[[Reading], T]) -> T:
+    # One transaction, so that a commit in between cannot show half of itself.
+    raw.execute("BEGIN")
+    try:
+        return judge(Reading(raw))
+    finally:
+        raw.execute("COMMIT")
+
+
+def _begin_term(raw: sqlite3.Connection, log: str, empty_root: bytes) -> Head:
+    raw.execute(SQL["put_head"], {"log": log, "root": empty_root})
+    head = Head(*_row(raw, SQL["get_head"], {"log": log}))
+    taken = raw.execute(SQL["take_term"], {"log": log, "term": head.term + 1, "term_before": head.term})
+    if taken.rowcount != 1:
+        raise Overtaken("another server begins at this moment")
+    return head._replace(term=head.term + 1)
+
+
 def _prepare(path: Path) -> None:
     # Before anything is in it; SQLite gives its log the same mode.
     path.touch(mode=0o600)
@@ -234,7 +342,9 @@ def _commit(raw: sqlite3.Connection, batch: Batch, before: Callable[[], None]) -
     try:
         raw.execute("BEGIN IMMEDIATE")
         for name, rows in batch.statements():
-            raw.executemany(SQL[name], rows)
+            done = raw.executemany(SQL[name], rows)
+            if name == "swap_head" and done.rowcount != len(rows):
+                raise Overtaken("another server writes this store")
         raw.execute("COMMIT")
     except BaseException:
         # After a failed COMMIT the transaction may still be open, or be gone.
@@ -259,7 +369,3 @@ def _value(raw: sqlite3.Connection, sql: str, given: dict[str, Any]) -> Any:
 def _each_row(raw: sqlite3.Connection, sql: str, many: list[dict[str, Any]]) -> list[tuple[dict[str, Any], Any]]:
     found = ((given, raw.execute(sql, given).fetchone()) for given in many)
     return [(given, row) for given, row in found if row is not None]
-
-
-def _each_value(raw: sqlite3.Connection, sql: str, many: list[dict[str, Any]]) -> list[tuple[dict[str, Any], Any]]:
-    return [(given, row[0]) for given, row in _each_row(raw, sql, many)]

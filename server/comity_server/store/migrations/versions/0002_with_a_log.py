@@ -1,4 +1,4 @@
-"""The first schema.
+"""The first schema with a log, and the first one that is carried on.
 
 Times are integers: milliseconds since the epoch. Primary keys start with the connection where there is one, so that a
 distributed engine keeps what belongs together in one place. Counters are the server's own, never the engine's.
@@ -9,13 +9,16 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
+revision = "0002"
 down_revision = None
 branch_labels = None
 depends_on = None
 
 TABLES = (
     "meta",
+    "heads",
+    "tiles",
+    "entries",
     "business_keys",
     "businesses",
     "status_entries",
@@ -34,6 +37,7 @@ def upgrade() -> None:
     """Make the tables."""
     _connections()
     _acts_and_events()
+    _logs()
     _offers_and_proposals()
     _news_and_status()
     _businesses_and_meta()
@@ -74,6 +78,7 @@ def _connections() -> None:
         _number("at"),
         _text("phase"),
         _number("wake_at", null=True),
+        _bytes("tag_secret"),
     )
     op.create_index(
         "connections_wake_at",
@@ -97,9 +102,7 @@ def _acts_and_events() -> None:
         _text("chain"),
         _number("seq"),
         _text("raw"),
-        _bytes("salt"),
         _number("accepted_at"),
-        _number("idx"),
         _text("event"),
     )
     op.create_index("acts_id", "acts", ["id"])
@@ -110,6 +113,35 @@ def _acts_and_events() -> None:
         _text("kind"),
         _text("act", null=True),
         _text("raw"),
+    )
+
+
+def _logs() -> None:
+    _table(
+        "entries",
+        _text("log", key=True),
+        _number("idx", key=True),
+        _text("cid"),
+        _text("act"),
+        _number("at"),
+        _bytes("salt"),
+        _bytes("entry"),
+    )
+    op.create_table(
+        "tiles",
+        _text("log", key=True),
+        _number("level", key=True),
+        _number("number", key=True),
+        _bytes("hashes"),
+    )
+    op.create_table(
+        "heads",
+        _text("log", key=True),
+        _number("size"),
+        _bytes("root"),
+        _number("at"),
+        _number("term"),
+        _number("ended"),
     )
 
 
@@ -168,13 +200,16 @@ def _news_and_status() -> None:
 
 
 def _businesses_and_meta() -> None:
-    op.create_table("businesses", _text("name", key=True), _text("did"), _number("created_at"))
+    op.create_table("businesses", _text("name", key=True), _text("did"), _number("created_at"), _bytes("tag_secret"))
     op.create_index("businesses_did", "businesses", ["did"], unique=True)
     op.create_table(
         "business_keys",
         _text("name", key=True),
         _text("kid", key=True),
         _text("multibase"),
+        _text("statement"),
+        _text("log"),
+        _number("idx"),
         _number("added_at"),
     )
     op.create_table("meta", _text("name", key=True), _text("value"))

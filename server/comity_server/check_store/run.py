@@ -1,0 +1,165 @@
+"""All of it, in order."""
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from comity.errors import Malformed
+from comity.keys import PublicKey, SigningKey, did_web_base
+from comity_server.check_store import beside
+from comity_server.check_store.connections import Counted, check_connections
+from comity_server.check_store.findings import MOST, Findings
+from comity_server.check_store.log import Signed, check_log, read_head_file
+from comity_server.check_store.places import Places
+from comity_server.check_store.reading import CannotRead, Named, Snapshot, StoredHead, looked_at
+from comity_server.check_store.replay import Ground
+from comity_server.check_store.texts import Opener
+from comity_server.home import SEED
+
+Progress = Callable[[str, int, int], None]
+"""What is looked at, how much of it is done, and how much there is."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was looked at: the store as it stood after the commit of `at` (ms), 0 where none was."""
+
+    findings: Findings = field(default_factory=Findings)
+    at: int = 0
+    logs: dict[str, int] = field(default_factory=dict)
+    """The entries of each log."""
+    connections: Counted = field(default_factory=Counted)
+    keys: int = 0
+    offers: int = 0
+    halves: int = 0
+    meanwhile: int = 0
+    """Entries that a server added while this was looked at."""
+
+
+def check_store(data: Path, progress: Progress = lambda _what, _done, _all: None) -> Seen:
+    """Everything in a data folder, derived once more, whether or not a server uses it. Raises CannotRead."""
+    seen = Seen()
+    signed = _signed_before(data, seen.findings)
+    with looked_at(data, seen.findings) as snapshot:
+        _Look(data, snapshot, seen, progress).all(signed)
+    if seen.logs:
+        seen.meanwhile = _entries_now(data) - sum(seen.logs.values())
+    return seen
+
+
+def _signed_before(data: Path, findings: Findings) -> dict[str, Signed]:
+    """The head files of all logs. They are read before the store is, which can only be ahead of them."""
+    with looked_at(data, Findings()) as snapshot:
+        try:
+            host, logs = _base(_meta(snapshot).get("home", "")).partition("://")[2], _logs(snapshot)
+        except sqlite3.Error:
+            # The look itself will tell that, and what else there is to tell.
+            return {}
+    return {log: read_head_file(data, host, log, findings) for log in logs}
+
+
+def _entries_now(data: Path) -> int:
+    """The entries of all logs at this moment, as far as they can be counted."""
+    with looked_at(data, Findings()) as snapshot:
+        try:
+            heads = [snapshot.row(StoredHead, "get_head_of", log=log) for log in _logs(snapshot)]
+        except sqlite3.Error:
+            return 0
+        return sum(head.size for head in heads if head is not None)
+
+
+def _meta(snapshot: Snapshot) -> dict[str, str]:
+    return dict(snapshot.rows(Named, "all_meta"))
+
+
+def _base(home: str) -> str:
+    """The public URL of the server with that DID, nothing where there is none."""
+    try:
+        return did_web_base(home)
+    except Malformed:
+        return ""
+
+
+def _logs(snapshot: Snapshot) -> list[str]:
+    """The origins of all logs, with or without a head."""
+    found: set[str] = set()
+    for query in ("next_log_of_heads", "next_log_of_entries", "next_log_of_tiles"):
+        log = ""
+        while isinstance(log := snapshot.value(query, log=log), str):
+            found.add(log)
+    return sorted(found)
+
+
+class _Look:
+    """See `check_store`."""
+
+    def __init__(self, data: Path, snapshot: Snapshot, seen: Seen, progress: Progress) -> None:
+        self._data = data
+        self._snapshot = snapshot
+        self._seen = seen
+        self._findings = seen.findings
+        self._progress = progress
+        self._places = Places(snapshot, seen.findings)
+
+    def all(self, signed: dict[str, Signed]) -> None:
+        """Every part. What SQLite cannot read ends its part, and is told."""
+        meta: dict[str, str] = {}
+        logs: list[str] = []
+        self._part("the file", self._file)
+        self._part("meta", lambda: meta.update(_meta(self._snapshot)))
+        self._part("logs", lambda: logs.extend(_logs(self._snapshot)))
+        beside.check_remembered(meta, self._findings)
+        for log in logs:
+            self._part(log, partial(self._log, log, signed.get(log, ())))
+        self._part("connections", lambda: self._connections(meta.get("home", "")))
+        self._part("businesses", self._businesses)
+        self._part("inbox", lambda: beside.check_news(self._snapshot, self._findings, meta.get("last_news")))
+        self._part("strays", lambda: beside.check_strays(self._snapshot, self._findings))
+        self._part("entries", self._places.tell_unclaimed)
+
+    def _part(self, name: str, look: Callable[[], None]) -> None:
+        try:
+            look()
+        except sqlite3.Error as error:
+            self._findings.add(name, f"it cannot be read further: {error}")
+
+    def _file(self) -> None:
+        self._progress("the file", 0, 0)
+        for fault in self._snapshot.integrity(MOST):
+            self._findings.add("the file", fault)
+
+    def _log(self, log: str, before: Signed) -> None:
+        def told(done: int, size: int) -> None:
+            self._progress(log, done, size)
+
+        # A log that cannot be read to its end is one that was seen all the same.
+        self._seen.logs[log] = 0
+        size, at = check_log(log, before, self._snapshot, self._findings, self._places, told)
+        self._seen.logs[log] = size
+        self._seen.at = max(self._seen.at, at)
+
+    def _connections(self, home: str) -> None:
+        ground = self._ground(home)
+        acts = int(self._snapshot.value("count_acts") or 0)
+        self._seen.connections = check_connections(
+            f"{_base(home)}/status/", ground, lambda done: self._progress("connections", done, acts)
+        )
+        self._seen.offers = beside.check_offers(ground)
+        self._seen.halves = beside.check_halves(ground)
+
+    def _ground(self, home: str) -> Ground:
+        key: PublicKey | None = None
+        try:
+            key = SigningKey((self._data / SEED).read_bytes()).public
+        except (OSError, Malformed):
+            self._findings.add(SEED, "it is missing or damaged: no signature of this server can be checked")
+        hosted = beside.hosted_keys(self._snapshot, self._findings)
+        return Ground(self._snapshot, self._findings, self._places, Opener(home, key, self._findings), hosted.get)
+
+    def _businesses(self) -> None:
+        self._seen.keys = beside.check_keys(self._snapshot, self._findings, self._places)
+
+
+__all__ = ["CannotRead", "Progress", "Seen", "check_store"]

@@ -1,0 +1,106 @@
+"""`comity check-store`."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from comity_server.check_store.beside import LATEST
+from comity_server.check_store.run import CannotRead, Progress, Seen
+from comity_server.check_store.run import check_store as check
+from comity_server.cli.serve import configured
+from comity_server.cli.wallet_open import day, say
+
+FOUND, NOT_READ = 1, 2
+"""Exit codes: something does not hold; there is nothing that could be looked at."""
+
+
+@click.command(name="check-store")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the store and the key.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+def check_store(data: Path | None, as_json: bool) -> None:
+    """Derive everything in a data folder once more, and tell what does not fit.
+
+    Changes nothing. A server may be at work: then the store is looked at as it is at this moment, and its write-ahead
+    log grows for as long as that takes. Exits with 0 if all of it holds, with 1 if something does not, with 2 if it
+    cannot be read.
+    """
+    try:
+        folder = configured({"data": data}).data
+        with _bar(as_json) as progress:
+            seen = check(folder, progress)
+    except (click.ClickException, CannotRead) as fault:
+        told = fault.message if isinstance(fault, click.ClickException) else str(fault)
+        click.echo(json.dumps({"ok": False, "error": told}) if as_json else f"Error: {told}", err=not as_json)
+        sys.exit(NOT_READ)
+    if as_json:
+        click.echo(json.dumps(_as_json(folder, seen), ensure_ascii=False))
+    else:
+        _tell(folder, seen)
+    sys.exit(FOUND if seen.findings.total else 0)
+
+
+@contextmanager
+def _bar(quiet: bool) -> Iterator[Progress]:
+    """Shows how far it is, where somebody looks on."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _what, _done, _all: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        tasks: dict[str, Any] = {}
+
+        def progress(what: str, done: int, size: int) -> None:
+            if what not in tasks:
+                tasks[what] = shown.add_task(what, total=size or None)
+            shown.update(tasks[what], completed=done)
+
+        yield progress
+
+
+def _tell(folder: Path, seen: Seen) -> None:
+    known = 0 < seen.at <= LATEST
+    say(f"Looked through {folder}" + (f", as it was after the commit of {day(seen.at // 1000)}" if known else ""))
+    for name, text in _lines(seen):
+        say(f"  {name:11} {text}")
+    for place, fault in seen.findings.first:
+        say(f"{place}: {fault}")
+    if seen.findings.more:
+        say(f"and {seen.findings.more:,} more")
+    total = seen.findings.total
+    say("All of it holds." if not total else f"{total:,} {'fault' if total == 1 else 'faults'}.")
+
+
+def _lines(seen: Seen) -> Iterator[tuple[str, str]]:
+    for log, size in seen.logs.items():
+        yield "log", f"{log}, {size:,} entries"
+    counted = seen.connections
+    yield "connections", f"{counted.connections:,}, with {counted.acts:,} acts and {counted.events:,} other events"
+    yield "beside", f"{seen.keys:,} keys of businesses, {seen.offers:,} offers, {seen.halves:,} half-signed agreements"
+    if seen.meanwhile > 0:
+        yield "meanwhile", f"{seen.meanwhile:,} more entries were written, which were not looked at"
+
+
+def _as_json(folder: Path, seen: Seen) -> dict[str, Any]:
+    return {
+        "ok": not seen.findings.total,
+        "data": str(folder),
+        "at": seen.at,
+        "logs": seen.logs,
+        "connections": seen.connections.connections,
+        "acts": seen.connections.acts,
+        "events": seen.connections.events,
+        "keys": seen.keys,
+        "offers": seen.offers,
+        "proposals": seen.halves,
+        "meanwhile": seen.meanwhile,
+        "findings": [finding._asdict() for finding in seen.findings.first],
+        "more": seen.findings.more,
+    }

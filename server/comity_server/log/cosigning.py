@@ -1,0 +1,121 @@
+"""Cosignatures of witnesses, gathered on what is served and never waited for (LOG-15).
+
+Receipts carry the log's signature alone. What is served is the newest checkpoint that enough witnesses cosigned, for as
+long as it was overtaken only just now: a log that grows all the time would otherwise never show a cosignature, since
+each checkpoint is replaced before the answers come.
+"""
+
+import asyncio
+import time
+from contextlib import aclosing
+
+from comity.checkpoint import SignedCheckpoint
+from comity_server.log.sequencer import Sequencer
+from comity_server.log.served import Served
+from comity_server.log.witnesses import WitnessAhead, Witnesses
+from comity_server.logs import logger
+
+LAG = 2.0
+"""Seconds for which a cosigned checkpoint may be served after a newer one was published."""
+BETWEEN = 0.5
+"""Seconds between two checkpoints that are submitted: cosignatures cost a log that grows all the time next to nothing
+then."""
+AGAIN = 5.0
+"""Seconds after which those that did not cosign a checkpoint are asked again for the same one."""
+
+
+class Cosigning:
+    """Gathers cosignatures for the active log, and knows which checkpoint is served."""
+
+    def __init__(self, log: Sequencer, served: Served, witnesses: Witnesses, least: int) -> None:
+        self.witnesses = witnesses
+        self.least = least
+        self._log = log
+        self._served = served
+        self._newest: SignedCheckpoint | None = None
+        """The last one that was submitted, with the cosignatures that came."""
+        self._best: SignedCheckpoint | None = None
+        """The last one that enough witnesses cosigned."""
+        self._task: asyncio.Task[None] | None = None
+        self._gathering: set[asyncio.Task[None]] = set()
+
+    def served(self, log: Sequencer) -> SignedCheckpoint:
+        """The checkpoint of a log to serve now."""
+        if log is not self._log:
+            return log.published
+        best = self._best
+        if best is not None and log.overtaken_for(best.size) <= LAG:
+            return best
+        newest = self._newest
+        return newest if newest is not None and newest.size == log.published.size else log.published
+
+    def start(self) -> None:
+        """Begin to gather, where there are witnesses."""
+        if self.witnesses.keys:
+            self._task = asyncio.create_task(self._run(), name="cosigning")
+
+    async def stop(self) -> None:
+        """End, in the middle of what is being asked."""
+        if self._task is not None:
+            tasks = [self._task, *self._gathering]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await self.witnesses.close()
+
+    async def _run(self) -> None:
+        while True:
+            began = time.monotonic()
+            self._log.changed.clear()
+            gathering = asyncio.create_task(self._gather(self._log.published))
+            self._gathering.add(gathering)
+            gathering.add_done_callback(self._gathering.discard)
+            # A witness that hangs must not keep the others from the checkpoints that come meanwhile; and what a slow
+            # one signs counts when it comes. Each is asked for one thing at a time, so there are few of these tasks.
+            await self._until_changed(gathering)
+            await asyncio.sleep(max(0.0, began + BETWEEN - time.monotonic()))
+
+    async def _until_changed(self, gathering: "asyncio.Task[None]") -> None:
+        changed = asyncio.create_task(self._log.changed.wait())
+        try:
+            await asyncio.wait((gathering, changed), return_when=asyncio.FIRST_COMPLETED)
+            # Whoever was busy with an earlier one can be asked for this one as soon as it has answered.
+            first = () if changed.done() else tuple(self._gathering - {gathering})
+            until = asyncio.FIRST_COMPLETED
+            await asyncio.wait((changed, *first), timeout=AGAIN if self._lacks() else None, return_when=until)
+        finally:
+            changed.cancel()
+
+    def _lacks(self) -> bool:
+        """Whether a witness has not cosigned what is published."""
+        newest = self._newest
+        if newest is None or newest.size < self._log.published.size:
+            return True
+        return len(newest.cosignatures) < len(self.witnesses.keys)
+
+    async def _gather(self, published: SignedCheckpoint) -> None:
+        """Ask for the cosignatures that a checkpoint lacks."""
+        known = self._newest if self._newest is not None and self._newest.size == published.size else published
+
+        async def prove(old: int, new: int) -> list[bytes]:
+            return await self._served.prove_consistency(self._log, old, new)
+
+        try:
+            async with aclosing(self.witnesses.gather(known, prove)) as gathered:
+                async for got in gathered:
+                    self._take(got)
+        except WitnessAhead as ahead:
+            # Its bare word would let one witness stop a log; a checkpoint under our own signature settles it, unless
+            # it is one that was published: anybody may have handed it to the witness before we did.
+            if ahead.proof is not None and ahead.size > self._log.published.size:
+                self._log.is_behind(ahead.proof, str(ahead))
+            elif ahead.proof is None:
+                logger().error("witness_ahead", log=self._log.origin, reason=str(ahead))
+        except Exception as error:  # what witnesses do must never end the gathering
+            logger().error("cosigning_failed", exc_info=error)
+
+    def _take(self, got: SignedCheckpoint) -> None:
+        if self._newest is None or got.size >= self._newest.size:
+            self._newest = got
+        if len(got.cosignatures) >= self.least > 0 and (self._best is None or got.size >= self._best.size):
+            self._best = got

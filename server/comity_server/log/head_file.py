@@ -1,0 +1,107 @@
+"""The head file: the last checkpoints that this server signed, outside the database (LOG-14).
+
+A store that is put back from an old backup looks as good as any other; only something beside it can tell that a larger
+tree was signed before. There are four slots, a page of the disk each: two are written in turn, so that one is whole
+wherever this process ends, and two are synced in turn, so that one is whole whenever the power goes.
+"""
+
+import hashlib
+import os
+import threading
+from pathlib import Path
+
+from comity.checkpoint import SignedCheckpoint, open_checkpoint
+from comity.errors import Refused
+from comity.note import VerifierKey
+from comity_server.home import sync_folder
+
+SLOT = 4096
+"""Bytes of a slot: a checksum, a length, and a checkpoint."""
+SLOTS = 4
+_MARK = 32 + 2
+
+
+class WillNotLast(OSError):
+    """What was written may not survive a power cut, and no second attempt could tell."""
+
+
+class HeadFile:
+    """The head file of one log. `open` makes one; written by whoever signs, and by nobody else."""
+
+    def __init__(self, file: int, slots: list[SignedCheckpoint | None]) -> None:
+        sizes = [-1 if it is None else it.size for it in slots]
+        self._file = file
+        self._written, self._synced = 1 - _larger(sizes[:2]), 1 - _larger(sizes[2:])
+        self._lock = threading.Lock()
+        self._is_late = False
+        """Whether what was written last should have been synced already."""
+        self.last = slots[sizes.index(max(sizes))]
+        """The largest checkpoint in it, None where it is new."""
+
+    @classmethod
+    def open(cls, path: Path, key: VerifierKey) -> "HeadFile":
+        """The file at `path`, made if missing. Slots that are no checkpoint of this log are as good as empty."""
+        is_new = not path.exists()
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if is_new:
+            sync_folder(path.parent)
+        return cls(file, [read_slot(os.pread(file, SLOT, SLOT * number), key) for number in range(SLOTS)])
+
+    def write(self, signed: SignedCheckpoint) -> None:
+        """Remember a checkpoint, before anybody else is told of it. It survives the end of this process at once, and
+        a power cut after the next `sync`: a head file that is behind its store is an ordinary thing. What `sync` could
+        not do is done first. Raises OSError, WillNotLast."""
+        with self._lock:
+            if self._is_late:
+                self._sync()
+            os.pwrite(self._file, _slot(signed), SLOT * self._written)
+            self._written = 1 - self._written
+            self.last = signed
+
+    def sync(self) -> None:
+        """Make what was written last through a power cut. Raises OSError, after which it can be tried again, and
+        WillNotLast."""
+        with self._lock:
+            self._sync()
+
+    def _sync(self) -> None:
+        if self.last is None:
+            return
+        self._is_late = True
+        os.pwrite(self._file, _slot(self.last), SLOT * (2 + self._synced))
+        try:
+            os.fdatasync(self._file)
+        except OSError as fault:
+            # The system may have dropped what it could not write, and would say that all is well the next time.
+            raise WillNotLast(*fault.args) from None
+        self._is_late = False
+        self._synced = 1 - self._synced
+
+    def close(self) -> None:
+        """Sync and let go, whatever comes of it. Raises OSError."""
+        try:
+            self.sync()
+        finally:
+            os.close(self._file)
+
+
+def _larger(sizes: list[int]) -> int:
+    return sizes.index(max(sizes))
+
+
+def _slot(signed: SignedCheckpoint) -> bytes:
+    text = signed.raw.encode("utf-8")
+    content = len(text).to_bytes(2, "big") + text
+    return hashlib.sha256(content).digest() + content.ljust(SLOT - 32, b"\x00")
+
+
+def read_slot(slot: bytes, key: VerifierKey) -> SignedCheckpoint | None:
+    """The checkpoint in the bytes of a slot, None where they are empty, torn, or no checkpoint of this log."""
+    length = int.from_bytes(slot[32:_MARK], "big")
+    content = slot[32 : _MARK + length]
+    if not length or hashlib.sha256(content).digest() != slot[:32]:
+        return None
+    try:
+        return open_checkpoint(content[2:], key)
+    except Refused:
+        return None

@@ -1,0 +1,83 @@
+"""The logs of a server: the one in which new entries go, and those that were ended before (LOG-19)."""
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from comity.errors import ComityError
+from comity.wire import MOST_LOGS
+from comity_server.log.reread import StoreDamaged
+from comity_server.log.sequencer import LogStore, Sequencer
+from comity_server.log.starting import NOTHING, begin, check_clock, files_of, name_in, origin_of
+from comity_server.logs import logger
+
+OpenLogs = Callable[["LogsStore", Path, str, str | None, int], Awaitable["Logs"]]
+"""`open_logs`, or what is measured in its place."""
+
+
+class LogsStore(LogStore, Protocol):
+    """What opening the logs asks of a store."""
+
+    async def logs(self) -> dict[str, bool]: ...
+    async def end_logs(self, but: str) -> None: ...
+
+
+class NoSuchLog(ComityError):
+    """The server cannot write into the log that it was told to; the text says why."""
+
+
+class Logs:
+    """Logs by their origin, the active one first."""
+
+    def __init__(self, active: Sequencer, ended: Iterable[Sequencer] = ()) -> None:
+        self.active = active
+        self._all = {log.origin: log for log in (active, *ended)}
+
+    @property
+    def time(self) -> int:
+        """When the last of them was written to (ms)."""
+        return max(log.time for log in self)
+
+    def __iter__(self) -> Iterator[Sequencer]:
+        return iter(self._all.values())
+
+    def get(self, origin: str) -> Sequencer | None:
+        """The log of that origin."""
+        return self._all.get(origin)
+
+
+async def open_logs(store: LogsStore, data: Path, host: str, name: str | None, now: int) -> Logs:
+    """The logs of a data folder: the one called `name` is active from now on (None: the one that is), and all others
+    have ended. An ended log that cannot be vouched for is not served.
+
+    Raises NoSuchLog, ClockWentBack (`now` is in ms), and what `begin` raises about the active one.
+    """
+    known = await store.logs()
+    origin = _active(known, host, name)
+    for any_ in known:
+        # Another log is no way around a clock that went back.
+        check_clock(await store.head(any_) or NOTHING, now)
+    active = await begin(store, files_of(data, name_in(host, origin)), origin)
+    await store.end_logs(origin)
+    ended: list[Sequencer] = []
+    for other in known:
+        if other == origin:
+            continue
+        try:
+            ended.append(await begin(store, files_of(data, name_in(host, other)), other))
+        except (ComityError, OSError, StoreDamaged) as fault:
+            logger().error("log_not_served", log=other, reason=str(fault))
+    return Logs(active, ended)
+
+
+def _active(known: dict[str, bool], host: str, name: str | None) -> str:
+    """The origin of the log to write into; `known` says of each log whether it has ended. Raises NoSuchLog."""
+    running = next((origin for origin, has_ended in known.items() if not has_ended), None)
+    if name is None:
+        return running or origin_of(host, "")
+    wanted = origin_of(host, name)
+    if known.get(wanted, False):
+        raise NoSuchLog(f"the log {wanted} has ended, and is never written again; entries go into {running} now")
+    if len({*known, wanted}) > MOST_LOGS:
+        raise NoSuchLog(f"there are {len(known)} logs, and clients look at no more: stay with {running}")
+    return wanted

@@ -1,0 +1,76 @@
+"""Receipts: made from memory for what was just accepted, from the store for what is asked for later (LOG-11)."""
+
+from typing import Protocol
+
+from comity.events import Place
+from comity.merkle import root_of_span
+from comity.receipt import Opening, seal_receipt
+from comity_server.log.logs import Logs
+from comity_server.log.sequencer import Sequencer
+from comity_server.log.served import Served
+from comity_server.log.tail import Entered
+
+
+class ReceiptStore(Protocol):
+    """What receipts ask of a store."""
+
+    async def opening(self, log: str, idx: int) -> tuple[bytes, bytes, int] | None: ...
+
+
+class Receipts:
+    """Receipts of the entries of all logs."""
+
+    def __init__(self, store: ReceiptStore, logs: Logs, served: Served) -> None:
+        self._store = store
+        self._logs = logs
+        self._served = served
+
+    def at_hand(self, place: Place) -> str | None:
+        """The receipt of an entry, None where no checkpoint covers it yet, or it has to be looked for."""
+        log = self._logs.get(place.log)
+        entered = None if log is None or log.published.size <= place.index else log.recent(place.index)
+        if log is None or entered is None:
+            return None
+        try:
+            return _made(log, entered)
+        except KeyError:
+            # More was committed since than is remembered.
+            return None
+
+    async def of(self, place: Place) -> str | None:
+        """The receipt of an entry, None while no checkpoint covers it."""
+        log = self._logs.get(place.log)
+        if log is None or log.published.size <= place.index:
+            return None
+        made = self.at_hand(place)
+        if made is not None:
+            return made
+        stored = await self._store.opening(place.log, place.index)
+        if stored is None:
+            return None
+        signed = log.published
+        hashes = await self._served.prove_inclusion(log, place.index, signed.size)
+        return seal_receipt(Opening(*stored), place.index, hashes, signed)
+
+
+def _made(log: Sequencer, entered: Entered) -> str:
+    """The receipt of a recent entry: what is left of it stood there when it came, smallest last; what is right of it
+    was completed since. Raises KeyError."""
+    signed = log.published
+    size, at, height, left = signed.size, entered.index, 0, len(entered.left)
+    hashes: list[bytes] = []
+    while 1 << height < size:
+        if at & 1:
+            left -= 1
+            hashes.append(entered.left[left])
+        elif (at + 1) << height < size:
+            hashes.append(_right_of(log, at + 1, height, size))
+        at, height = at >> 1, height + 1
+    return seal_receipt(entered.opening, entered.index, hashes, signed)
+
+
+def _right_of(log: Sequencer, at: int, height: int, size: int) -> bytes:
+    """The subtree at that place, as far as a tree of that size has it."""
+    if (at + 1) << height <= size:
+        return log.recent_node(height, at)
+    return root_of_span(at << height, size, log.recent_node)

@@ -1,0 +1,76 @@
+"""The consent log, for everybody (C2SP tlog-tiles; LOG-3), and the key histories of businesses."""
+
+import msgspec
+from aiohttp import web
+
+from comity.encoding import b64u_encode
+from comity.errors import Malformed, Refused
+from comity.events import Place
+from comity.log_entry import tag_key
+from comity.tile import read_path
+from comity.wire import LOG
+from comity_server.log.sequencer import Sequencer
+from comity_server.log.starting import origin_of
+from comity_server.routes.parts import SERVER, json_answer
+
+IMMUTABLE = "public, max-age=31536000, immutable"
+"""What never changes may be kept for a year (tlog-tiles)."""
+NEW = "public, max-age=1"
+"""The checkpoint does, all the time."""
+
+
+def add_routes(app: web.Application) -> None:
+    """The logs: the one without a name, and named ones."""
+    for prefix in (LOG, LOG + "/{name:[a-z0-9-]{1,32}}"):
+        app.router.add_get(prefix + "/checkpoint", get_checkpoint)
+        app.router.add_get(prefix + "/{path:tile/.*}", get_tile)
+    app.router.add_get("/b/{name}/keys", get_keys)
+
+
+def _log(request: web.Request) -> Sequencer:
+    server = request.app[SERVER]
+    if request.raw_path != request.path or request.query_string:
+        # Each of these has one path: another spelling of it would be one more thing for caches to keep.
+        raise Refused("not_found")
+    found = server.logs.get(origin_of(server.home.host, request.match_info.get("name", "")))
+    if found is None:
+        raise Refused("not_found")
+    return found
+
+
+async def get_checkpoint(request: web.Request) -> web.Response:
+    """The checkpoint, with the cosignatures that it has by now."""
+    served = request.app[SERVER].cosigning.served(_log(request))
+    headers = {"Cache-Control": NEW, "Access-Control-Allow-Origin": "*"}
+    return web.Response(text=served.raw, content_type="text/plain", charset="utf-8", headers=headers)
+
+
+async def get_tile(request: web.Request) -> web.Response:
+    """A tile or an entry bundle."""
+    log = _log(request)
+    try:
+        tile = read_path(request.match_info["path"])
+    except Malformed:
+        raise Refused("not_found") from None
+    data = await request.app[SERVER].served.tile(log, tile)
+    if data is None:
+        raise Refused("not_found")
+    headers = {"Cache-Control": IMMUTABLE, "Access-Control-Allow-Origin": "*"}
+    return web.Response(body=data, content_type="application/octet-stream", headers=headers)
+
+
+async def get_keys(request: web.Request) -> web.Response:
+    """The keys that a business has published here, each with its statement, and its receipt where there is one
+    (LOG-20)."""
+    server = request.app[SERVER]
+    business = server.directory.get(request.match_info["name"])
+    if business is None:
+        raise Refused("not_found")
+    keys = []
+    for stated in await server.store.key_statements(business.name):
+        receipt = await server.receipts.of(Place(stated.log, stated.index))
+        keys.append({"statement": stated.statement} | ({} if receipt is None else {"receipt": receipt}))
+    tag = b64u_encode(tag_key(business.tag_secret, "both"))
+    response = json_answer(msgspec.json.encode({"did": business.did, "tag_key": tag, "keys": keys}))
+    response.headers["Access-Control-Allow-Origin"] = "*"
+    return response

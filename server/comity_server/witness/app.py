@@ -1,0 +1,232 @@
+"""The HTTP side of a witness: two paths, bounded bodies, bounded waits."""
+
+import asyncio
+import socket
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aiohttp import http_parser, web
+from aiohttp.web_protocol import RequestHandler
+
+from comity.note import VerifierKey
+from comity_server.clock import Clock, WallClock
+from comity_server.home import locked
+from comity_server.logs import logger
+from comity_server.witness.cosign import Declined, Witness
+from comity_server.witness.folder import remembered
+from comity_server.witness.submission import MOST_BODY, PATH, SIZE_TYPE
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+MOST_REQUESTS = 256
+"""Requests in hand at once."""
+IDLE = 75.0
+"""Seconds after which a silent connection is closed."""
+STOP = 5.0
+"""Seconds that requests in hand get at a stop."""
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Server": "Comity",
+}
+
+
+class Listening(NamedTuple):
+    """A witness that answers: its key, and the address that is its submission and its monitoring prefix."""
+
+    key: VerifierKey
+    url: str
+
+
+@asynccontextmanager
+async def witnessing(
+    data: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8480,
+    name: str | None = None,
+    logs: Iterable[VerifierKey] = (),
+    clock: Clock | None = None,
+    patience: float = 5.0,
+) -> AsyncIterator[Listening]:
+    """A witness that answers on its port; `patience` is in seconds, for a body to arrive. On the way out requests in
+    hand finish.
+
+    Raises FolderInUse, CannotWitness, OSError (the port is taken).
+    """
+    # Pure Python parsing is some ten times slower and differs in what it lets through.
+    assert http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy, "aiohttp lacks its C parser"
+    async with AsyncExitStack() as stack:
+        stack.enter_context(locked(data))
+        bound = stack.enter_context(_bind(host, port))
+        address, number = bound.getsockname()[:2]
+        usual = f"witness.localhost:{number}"
+        witness = stack.enter_context(remembered(data, name, usual, logs, clock or WallClock()))
+        # One thread: its file has one connection, and the loop never waits for a disk.
+        thread = stack.enter_context(ThreadPoolExecutor(1, "witness"))
+        runner = _Runner(
+            _application(witness, thread, patience),
+            access_log=None,
+            keepalive_timeout=IDLE,
+            shutdown_timeout=STOP,
+            lingering_time=1.0,
+            auto_decompress=False,
+            handle_signals=False,
+        )
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.SockSite(runner, bound, backlog=256).start()
+        yield Listening(witness.key, f"http://{f'[{address}]' if ':' in address else address}:{number}")
+
+
+def _application(witness: Witness, thread: ThreadPoolExecutor, patience: float) -> web.Application:
+    loop = asyncio.get_running_loop()
+
+    async def add_checkpoint(request: web.Request) -> web.Response:
+        body = await _read(request, patience)
+        return _text(HTTPStatus.OK, await loop.run_in_executor(thread, witness.cosign, body))
+
+    async def checkpoint(request: web.Request) -> web.Response:
+        note = await loop.run_in_executor(thread, witness.note, request.match_info["hash"])
+        if note is None:
+            raise Declined(HTTPStatus.NOT_FOUND, "nothing was cosigned of that log")
+        response = _text(HTTPStatus.OK, note)
+        response.headers["Cache-Control"] = "no-cache"
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        return response
+
+    app = web.Application(middlewares=[_guard()])
+    app.router.add_post(PATH, add_checkpoint)
+    app.router.add_get("/{hash:[0-9a-f]{64}}/checkpoint", checkpoint)
+    return app
+
+
+async def _read(request: web.Request, patience: float) -> bytes:
+    """The body, if it is small enough and comes in time. Raises Declined."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(patience):
+            while len(body) <= MOST_BODY and (chunk := await request.content.readany()):
+                body += chunk
+    except TimeoutError:
+        raise Declined(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time") from None
+    except web.RequestPayloadError:
+        raise Declined(HTTPStatus.BAD_REQUEST, "the body is not what its headers announce") from None
+    if len(body) > MOST_BODY:
+        raise Declined(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {MOST_BODY} bytes")
+    return bytes(body)
+
+
+def _text(status: int, text: str) -> web.Response:
+    return web.Response(status=status, body=text.encode("utf-8"), headers={"Content-Type": "text/plain; charset=utf-8"})
+
+
+def _guard() -> Any:
+    """The one middleware: the limit, refusals and headers."""
+    in_hand = 0
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        nonlocal in_hand
+        in_hand += 1
+        try:
+            if in_hand > MOST_REQUESTS:
+                raise Declined(HTTPStatus.SERVICE_UNAVAILABLE, "more to do than it can hold")
+            response = await handler(request)
+        except Exception as error:
+            response = _refusal(error)
+            if not request.content.is_eof():
+                # What is left of the body would be read as the next request.
+                response.force_close()
+        finally:
+            in_hand -= 1
+        response.headers.update(HEADERS)
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    return guard
+
+
+def _refusal(error: Exception) -> web.Response:
+    """Every failure as a status and a line of text; only our own mistakes reach the log."""
+    if isinstance(error, Declined):
+        if error.size is not None:
+            return web.Response(status=error.status, body=b"%d\n" % error.size, headers={"Content-Type": SIZE_TYPE})
+        response = _text(error.status, f"{error.why}\n")
+        if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            response.headers["Retry-After"] = "1"
+        return response
+    if isinstance(error, web.HTTPException):
+        response = _text(error.status, f"{error.reason}\n")
+        response.headers.update({"Allow": error.headers["Allow"]} if "Allow" in error.headers else {})
+        return response
+    if isinstance(error, sqlite3.Error):
+        logger().error("memory_failed", exc_info=error)
+        return _refusal(Declined(HTTPStatus.SERVICE_UNAVAILABLE, "this witness cannot write down what it saw"))
+    if isinstance(error, ConnectionError):
+        # The client went away while its request was read; nobody will see this.
+        return _text(HTTPStatus.BAD_REQUEST, "the connection was lost\n")
+    logger().error("handler_failed", exc_info=error)
+    return _text(HTTPStatus.INTERNAL_SERVER_ERROR, "this witness made a mistake\n")
+
+
+# --- listening --------------------------------------------------------------------------------------------------------
+
+
+class _Protocol(RequestHandler):
+    """aiohttp's protocol, which would log a traceback for bytes that are not HTTP."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status >= 500:
+            logger().error("protocol_failed", exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer was begun already")
+        response = _text(status, "not HTTP\n" if status < 500 else "this witness made a mistake\n")
+        response.headers.update(HEADERS)
+        response.force_close()
+        return response
+
+
+class _HttpServer(web.Server):
+    def __call__(self) -> RequestHandler:
+        return _Protocol(self, loop=self._loop, **self._kwargs)
+
+
+class _Runner(web.AppRunner):
+    """aiohttp's runner, with the protocol above."""
+
+    async def _make_server(self) -> web.Server:
+        plain = await super()._make_server()
+        return _HttpServer(
+            plain.request_handler,
+            request_factory=plain.request_factory,
+            handler_cancellation=True,
+            **plain._kwargs,
+        )
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """The socket to listen on, not listening yet; port 0 lets the system choose. Raises OSError."""
+    # Not that of `app`: it would bring the whole server with it.
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, number, _, address = found[0]
+    bound = socket.socket(family, kind, number)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound

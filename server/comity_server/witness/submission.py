@@ -1,0 +1,49 @@
+"""What a log sends to a witness: how much it cosigned before, the proof from there on, and the checkpoint (C2SP
+tlog-witness, add-checkpoint). A log seals it, a witness opens it."""
+
+import base64
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from comity.errors import Malformed
+from comity.merkle import LONGEST_PROOF
+from comity.note import MOST_NOTE, decode_base64
+from comity.tile import HASH, check_size
+
+PATH = "/add-checkpoint"
+"""Where it goes, below the witness's submission prefix."""
+SIZE_TYPE = "text/x.tlog.size"
+"""The media type of the answer that says another old size is right."""
+MOST_BODY = MOST_NOTE + 4096
+"""Bytes of a submission: a note, and 64 lines of at most 45 characters before it."""
+
+
+class Submission(NamedTuple):
+    """A submission, nothing believed yet. `note` is the signed checkpoint."""
+
+    old: int
+    proof: tuple[bytes, ...]
+    note: bytes
+
+
+def seal_submission(old: int, proof: Sequence[bytes], note: str) -> bytes:
+    """The body of the request."""
+    lines = [f"old {old}", *(base64.b64encode(it).decode("ascii") for it in proof), ""]
+    return ("\n".join(lines) + "\n" + note).encode("utf-8")
+
+
+def open_submission(body: bytes) -> Submission:
+    """What the body of a request says. Raises Malformed."""
+    # The first empty line ends the proof; the note may have others.
+    head, blank, note = body.partition(b"\n\n")
+    if not blank or not head.isascii():
+        raise Malformed("not an old size, a proof, an empty line and a checkpoint")
+    first, *proof = head.decode("ascii").split("\n")
+    if not first.startswith("old "):
+        raise Malformed("the first line is not the old size")
+    if len(proof) > LONGEST_PROOF:
+        raise Malformed(f"a proof has at most {LONGEST_PROOF} lines")
+    hashes = tuple(decode_base64(line) for line in proof)
+    if any(len(it) != HASH for it in hashes):
+        raise Malformed("a line of the proof is not a hash")
+    return Submission(check_size(first[4:]), hashes, note)

@@ -1,0 +1,216 @@
+"""What a server does when it does not know whether something was written, and when its log cannot be signed: whoever
+says no is heard, told the truth, and kept waiting by nothing."""
+
+import asyncio
+import errno
+import os
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comity.errors import Refused
+from comity.keys import SigningKey
+from comity.wire import ACTS
+from comity_server.businesses import NotPossible
+from comity_server.log import sequencer
+from comity_server.log.head_file import SLOT
+from comity_server.store import sqlite
+from log_over_http import Reader
+from world import World, a_world, eventually, head_file_not_to_be_written
+
+INVALID = 1
+"""What a status list says of a grant that is gone."""
+
+
+def lose_the_next_answer(monkeypatch: pytest.MonkeyPatch, *, is_written: bool) -> None:
+    """The next commit takes effect, or not, and the store says neither."""
+    write = sqlite._commit
+
+    def fail(*arguments: Any) -> None:
+        monkeypatch.setattr(sqlite, "_commit", write)
+        if is_written:
+            write(*arguments)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(sqlite, "_commit", fail)
+
+
+# --- written, and nobody was told
+
+
+async def says_no_in_doubt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_world(folder) as world:
+        pair = await world.shop_and_customer()
+        grant = await pair.grant("second", "care")
+        assert await pair.status(grant) != INVALID
+        cursor = (await pair.news("first"))["cursor"]
+        waiting = asyncio.create_task(pair.news("first", cursor, wait=20))
+
+        async def somebody_waits() -> bool:
+            return len(world.server.bell) == 1
+
+        await eventually(somebody_waits)
+        revoke = pair.compose("second", "revoke")
+        lose_the_next_answer(monkeypatch, is_written=True)
+        assert (await world.act(revoke)).code == "overloaded"
+        reply = await world.act(revoke)
+        assert reply.status == 200
+        assert await pair.status(grant) == INVALID, "whoever asks is told that it is allowed, after the no was answered"
+        (item,) = (await asyncio.wait_for(waiting, 10))["items"]
+        assert item["event"] == reply.json["event"]
+        await signs_again(world)
+        found = await world.read(pair.signers["second"], f"{ACTS}/{revoke.id}")
+        await (await Reader.of(world)).holds(found.json["receipt"], revoke.raw)
+
+
+async def test_a_no_of_which_nobody_knew_whether_it_was_written_is_in_force_when_it_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await says_no_in_doubt(tmp_path, monkeypatch)
+
+
+async def publishes_in_doubt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_world(folder) as world:
+        strangers = await world.connect(world.person(), world.person())
+        key = SigningKey(b"n" * 32).public.did
+        lose_the_next_answer(monkeypatch, is_written=True)
+        with pytest.raises(Refused, match="overloaded"):
+            await world.server.add_business_key("shop", key)
+        for number in range(3):
+            again = asyncio.create_task(world.server.add_business_key("shop", key))
+            act = strangers.compose("first", "remember", key=f"key_{number}")
+            reply = await world.act(act)
+            assert reply.status == 200, "it was taken along by what it has nothing to do with"
+            strangers.take(reply.json["event"], act)
+            with pytest.raises(NotPossible, match="that key is published already"):
+                await again
+        assert (await world.send("GET", "/b/shop/did.json")).status == 200
+        (item,) = (await world.send("GET", "/b/shop/keys")).json["keys"]
+        await (await Reader.of(world)).holds(item["receipt"], item["statement"].encode())
+
+
+async def test_a_key_of_which_nobody_knew_whether_it_was_written_is_published_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await publishes_in_doubt(tmp_path, monkeypatch)
+
+
+# --- beside a damaged store
+
+
+def cut_the_growing_tile(world: World) -> None:
+    with closing(sqlite3.connect(world.folder / "data" / "comity.db")) as store:
+        cut = "UPDATE tiles SET hashes = substr(hashes, 1, 32) WHERE level = 0"
+        assert store.execute(cut).rowcount == 1
+        store.commit()
+
+
+async def doubts_a_damaged_store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_world(folder) as world:
+        pairs = [await world.connect(world.person(), world.person()) for _ in range(4)]
+        for pair in pairs:
+            await pair.go("first", "remember", key="name")
+        for is_written in (False, True):
+            doubted, other = pairs.pop(), pairs.pop()
+            mute = doubted.compose("second", "mute")
+            lose_the_next_answer(monkeypatch, is_written=is_written)
+            assert (await world.act(mute)).code == "overloaded"
+            cut_the_growing_tile(world)
+            await other.go("second", "revoke")
+            assert (await world.act(mute)).status == 200
+            assert await other.refused("first", "message") == "connection_ended"
+        # What was signed meanwhile, if anything was, is of what the writer has and the store shows.
+        log, reader = world.server.logs.active, await Reader.of(world)
+        signed = await reader.checkpoint()
+        assert (signed.size == log.tail.size) == (log.halted is None)
+        if log.halted is None:
+            await reader.whole()
+
+
+async def test_a_no_gets_through_when_a_commit_is_in_doubt_and_the_store_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await doubts_a_damaged_store(tmp_path, monkeypatch)
+
+
+# --- a head file that cannot be written
+
+
+async def says_no_while_nothing_is_signed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequencer, "RECEIPT_WITHIN", 30.0)
+    async with a_world(folder, max_requests=8) as world:
+        pairs = [await world.connect(world.person(), world.person()) for _ in range(14)]
+        first, rest = pairs[0], pairs[1:]
+        with head_file_not_to_be_written(world):
+            began = time.monotonic()
+            await first.go("second", "revoke")
+            asked = []
+            for pair in rest:
+                asked.append(asyncio.create_task(world.act(pair.compose("second", "revoke"))))
+                await asyncio.sleep(0.01)
+            replies = await asyncio.gather(*asked)
+            took = time.monotonic() - began
+        codes = [reply.code for reply in replies]
+        assert codes == [""] * len(rest), "those who wait for a receipt took the room of others"
+        assert not [reply for reply in replies if "receipt" in reply.json]
+        assert first.receipts == {}
+        assert took < 20, "somebody waited for a receipt that could not come"
+        # Nobody does anything but to let the file be written again.
+        await signs_again(world)
+        other = await world.connect(world.person(), world.person())
+        await other.go("first", "remember", key="name")
+        assert len(other.receipts) == 1
+
+
+async def signs_again(world: World) -> None:
+    """All that was committed is signed, soon."""
+
+    async def is_signed() -> bool:
+        return (await reader.checkpoint()).size == world.server.logs.active.tail.size
+
+    reader = await Reader.of(world)
+    await eventually(is_signed)
+    await reader.whole()
+
+
+async def test_many_say_no_while_nothing_can_be_signed_and_nobody_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await says_no_while_nothing_is_signed(tmp_path, monkeypatch)
+
+
+async def has_no_room_for_what_must_last(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequencer, "SYNC_EVERY", 0.05)
+    monkeypatch.setattr(sequencer, "PAUSE", 0.1)
+    write, failed = os.pwrite, asyncio.Event()
+
+    def is_full(file: int, data: bytes, offset: int) -> int:
+        if offset < 2 * SLOT:
+            return write(file, data, offset)
+        loop.call_soon_threadsafe(failed.set)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    loop = asyncio.get_running_loop()
+    async with a_world(folder) as world:
+        pair = await world.connect(world.person(), world.person())
+        monkeypatch.setattr(os, "pwrite", is_full)
+        await pair.go("first", "remember", key="name")
+        await asyncio.wait_for(failed.wait(), 5)
+        before = world.server.logs.active.published
+        assert before.size == 1
+        mute = await pair.go("second", "mute")
+        assert world.server.logs.active.published is before, "it signs on, and a power cut would take what it signed"
+        assert mute.id not in pair.receipts
+        monkeypatch.setattr(os, "pwrite", write)
+        await signs_again(world)
+        assert world.server.logs.active.halted is None
+
+
+async def test_a_disk_that_was_full_for_a_while_does_not_end_the_signing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await has_no_room_for_what_must_last(tmp_path, monkeypatch)

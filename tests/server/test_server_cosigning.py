@@ -1,0 +1,286 @@
+"""Which checkpoint a server shows: with the lines of those witnesses that sign, in spite of those that hang, fail, lie
+or remember more; and what makes it stop signing."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from comity.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint, seal_checkpoint
+from comity.keys import SigningKey
+from comity.note import ED25519, NoteSigner
+from comity_server.config import ConfigError, load
+from comity_server.log import cosigning, sequencer
+from comity_server.log.head_file import HeadFile
+from comity_server.log.starting import RolledBack
+from comity_server.witness.app import witnessing
+from witnessed import Puppet
+from world import Pair, World, eventually
+
+SEED = b"the log's key, known to the test"
+
+
+def signer_of(world: World) -> NoteSigner:
+    """The log's key."""
+    return NoteSigner(f"localhost:{world.port}/log", ED25519, SigningKey(SEED))
+
+
+@asynccontextmanager
+async def watched(folder: Path, least: int, *witnesses: Puppet, and_a_real_one: bool = False) -> AsyncIterator[World]:
+    """A world whose log these witnesses look at; `least` of them must have cosigned what is preferred."""
+    world = World(folder, {"cosignatures": least})
+    world.at(time.time_ns() // 1_000_000)
+    (folder / "data").mkdir(mode=0o700)
+    (folder / "data/log.key").write_bytes(SEED)
+    async with AsyncExitStack() as stack:
+        told = [await stack.enter_async_context(it.listening()) for it in witnesses]
+        if and_a_real_one:
+            real = witnessing(folder / "witness", port=0, name="real.example", logs=[signer_of(world).verifier])
+            at = await stack.enter_async_context(real)
+            told.append(f"{at.key.text} {at.url}")
+        world._settings["witnesses"] = ", ".join(told)
+        await world.start()
+        try:
+            yield world
+        finally:
+            await world.close()
+
+
+async def shown(world: World) -> SignedCheckpoint:
+    """What is served, with the cosignatures that it has."""
+    reply = await world.send("GET", "/log/checkpoint")
+    assert reply.status == 200, reply
+    return open_checkpoint(reply.body, signer_of(world).verifier, world.server.cosigning.witnesses.keys)
+
+
+async def becomes(world: World, size: int, *names: str) -> None:
+    """Wait until a checkpoint of that size with the lines of just these witnesses is shown."""
+
+    async def is_shown() -> bool:
+        signed = await shown(world)
+        return signed.size == size and set(signed.cosignatures) == set(names)
+
+    await eventually(is_shown)
+
+
+async def grow(pair: Pair, count: int) -> None:
+    for _ in range(count):
+        await pair.go("first", "remember", key="name")
+
+
+# --- a log that grows all the time
+
+
+async def looks_without(world: World, name: str, seconds: float) -> list[bool]:
+    """Of each look at the checkpoint while the log grows: whether that witness's line was missing."""
+    pair = await world.connect(world.person(), world.person())
+    looks, end, first = [], time.monotonic() + seconds, world.server.logs.active.published.size
+    while time.monotonic() < end:
+        await grow(pair, 1)
+        await asyncio.sleep(0.02)
+        looks.append(name not in (await shown(world)).cosignatures)
+    assert world.server.logs.active.published.size - first == len(looks), "it did not grow"
+    return looks
+
+
+async def grows_beside_one_that_hangs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cosigning, "BETWEEN", 0.1)
+    monkeypatch.setattr(cosigning, "LAG", 1.0)
+    hanging = Puppet("hanging.example")
+    hanging.answers = hanging.hangs
+    async with watched(folder, 1, hanging, and_a_real_one=True) as world:
+        await becomes(world, 0, "real.example")
+        looks = await looks_without(world, "real.example", 2.4)
+    assert sum(looks) <= len(looks) // 3, looks
+
+
+async def test_one_that_hangs_takes_nothing_from_the_cosignatures_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await grows_beside_one_that_hangs(tmp_path, monkeypatch)
+
+
+async def test_one_that_takes_its_time_is_waited_for_while_the_log_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cosigning, "BETWEEN", 0.1)
+    monkeypatch.setattr(cosigning, "LAG", 1.0)
+    slow = Puppet("slow.example")
+    async with watched(tmp_path, 1, slow) as world:
+        await becomes(world, 0, "slow.example")
+        slow.dawdles(0.15)
+        looks = await looks_without(world, "slow.example", 2.4)
+    assert sum(looks) <= len(looks) // 3, looks
+
+
+# --- fewer than are wanted
+
+
+async def one_of_two_is_down(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cosigning, "BETWEEN", 0.05)
+    monkeypatch.setattr(cosigning, "AGAIN", 2.0)
+    good, other = Puppet("good.example"), Puppet("other.example")
+    async with watched(folder, 2, good, other) as world:
+        await becomes(world, 0, "good.example", "other.example")
+        pair = await world.connect(world.person(), world.person())
+        monkeypatch.setattr(cosigning, "LAG", 0.0)
+        other.answers = other.fails
+        await grow(pair, 1)
+        await becomes(world, 1, "good.example")
+        # Longer than anybody rests who failed.
+        await asyncio.sleep(1.4)
+        assert good.asked == [0, 1], "asked again for what it has signed"
+        assert other.asked.count(1) == 1, "asked again and again while it is down"
+        other.answers = other.signs
+        # Nothing new comes, and yet who was down is asked again after a while.
+        await becomes(world, 1, "good.example", "other.example")
+        assert good.asked == [0, 1], "asked again for what it has signed"
+
+
+async def test_with_too_few_witnesses_the_newest_is_shown_and_nobody_is_pestered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await one_of_two_is_down(tmp_path, monkeypatch)
+
+
+async def is_overtaken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cosigning, "BETWEEN", 0.05)
+    monkeypatch.setattr(cosigning, "LAG", 0.5)
+    monkeypatch.setattr(sequencer, "REMEMBERED", 0.6)
+    witness = Puppet("w.example")
+    async with watched(folder, 1, witness) as world:
+        pair = await world.connect(world.person(), world.person())
+        await grow(pair, 2)
+        await becomes(world, 2, "w.example")
+        # A quiet while; then much at once, and nobody cosigns any more.
+        await asyncio.sleep(0.7)
+        witness.answers = witness.fails
+        began = time.monotonic()
+        await grow(pair, 5)
+        while (signed := await shown(world)).size == 2:
+            assert signed.cosignatures
+            assert time.monotonic() - began < 2, "the newest is never shown"
+            await asyncio.sleep(0.01)
+        assert time.monotonic() - began >= 0.5, "what was cosigned was dropped at once"
+        assert (signed.size, signed.cosignatures) == (7, {})
+
+
+async def test_what_was_cosigned_is_shown_until_the_newest_is_two_seconds_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cosigning.LAG == 2.0
+    await is_overtaken(tmp_path, monkeypatch)
+
+
+# --- a witness that remembers more
+
+
+async def shows_a_larger_one(folder: Path) -> None:
+    witness = Puppet("w.example")
+    async with watched(folder, 1, witness) as world:
+        pair = await world.connect(world.person(), world.person())
+        await grow(pair, 1)
+        await becomes(world, 1, "w.example")
+        larger = seal_checkpoint(Checkpoint(signer_of(world).name, 99, b"r" * 32), signer_of(world))
+        witness.kept = larger.raw
+        witness.has_cosigned(99)
+        await grow(pair, 1)
+        log = world.server.logs.active
+
+        async def halted() -> bool:
+            return log.halted is not None
+
+        await eventually(halted)
+        before = await shown(world)
+        pair.receipts.clear()
+        await pair.go("second", "revoke")
+        assert pair.receipts == {}
+        assert (await shown(world)).raw == before.raw, "something was signed after that"
+        await world.stop()
+        file = HeadFile.open(folder / "data/log.head", signer_of(world).verifier)
+        assert file.last is not None and file.last.raw == larger.raw
+        file.close()
+        with pytest.raises(RolledBack, match="the store has 3 entries, and 99 were signed"):
+            await world.start()
+
+
+async def test_a_witness_that_shows_more_than_there_is_stops_the_signing_for_good(tmp_path: Path) -> None:
+    await shows_a_larger_one(tmp_path)
+
+
+async def only_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cosigning, "BETWEEN", 0.05)
+    liar, honest = Puppet("liar.example"), Puppet("honest.example")
+    liar.has_cosigned(99)
+    async with watched(folder, 1, liar, honest) as world:
+        honest.dawdles(0.1)
+        pair = await world.connect(world.person(), world.person())
+        await asyncio.wait_for(liar.shown.wait(), 5)
+        await grow(pair, 2)
+        began = time.monotonic()
+        await becomes(world, 2, "honest.example")
+        # Once more when both are asked at the same time.
+        await asyncio.sleep(1.1)
+        await grow(pair, 1)
+        await becomes(world, 3, "honest.example")
+        assert liar.asked[-1] == 3
+        assert time.monotonic() - began < 4, "a lie of one kept out the line of another"
+        assert world.server.logs.active.halted is None
+        assert len(pair.receipts) == 3
+        await world.stop()
+        await world.start()
+        await grow(pair, 1)
+        assert len(pair.receipts) == 4
+
+
+async def test_the_bare_word_of_a_witness_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await only_says_so(tmp_path, monkeypatch)
+
+
+async def handed_over_by_somebody_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What comes while the witness is asked about the first checkpoint is not handed to it soon.
+    monkeypatch.setattr(cosigning, "BETWEEN", 60.0)
+    witness, asked, go = Puppet("w.example"), asyncio.Event(), asyncio.Event()
+
+    async def knows_more(_text: str) -> tuple[int, str]:
+        asked.set()
+        await go.wait()
+        return 409, "2\n"
+
+    witness.answers = knows_more
+    async with watched(folder, 1, witness) as world:
+        await asyncio.wait_for(asked.wait(), 10)
+        pair = await world.connect(world.person(), world.person())
+        await grow(pair, 2)
+        # Everybody can read it, and everybody may hand it to a witness.
+        witness.kept = (await shown(world)).raw
+        go.set()
+        task = world.server.cosigning.witnesses._asked[0].task
+        assert task is not None
+        await asyncio.wait_for(asyncio.shield(task), 10)
+        assert witness.shown.is_set()
+        await grow(pair, 2)
+        assert world.server.logs.active.halted is None
+        assert len(pair.receipts) == 4
+
+
+async def test_who_hands_a_checkpoint_to_a_witness_before_the_server_does_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await handed_over_by_somebody_else(tmp_path, monkeypatch)
+
+
+# --- what is configured
+
+
+def test_more_cosignatures_than_witnesses_can_never_be_had() -> None:
+    two = ", ".join(
+        f"{Puppet(name).signer.verifier.text} http://localhost:{port}" for name, port in (("a", 1), ("b", 2))
+    )
+    assert load({"witnesses": two, "cosignatures": 2}, {}).cosignatures == 2
+    for witnesses, cosignatures in ((two, 3), ("", 1)):
+        with pytest.raises(ConfigError, match=r"COMITY_COSIGNATURES: .*more cosignatures than witnesses"):
+            load({"witnesses": witnesses, "cosignatures": cosignatures}, {})
