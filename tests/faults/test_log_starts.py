@@ -626,3 +626,13 @@ def test_a_server_that_does_not_look_into_its_head_file_is_noticed(
     world = prepared.world(tmp_path / "two")
     prepared.put_back_the_backup(world)
     asyncio.run(_starts(world))
+
+
+async def test_a_log_that_has_begun_keeps_its_key_though_nothing_is_in_it(tmp_path: Path) -> None:
+    world = World(tmp_path, {})
+    await world.start()
+    await world.close()
+    (tmp_path / "data" / "log.key").unlink()
+    with pytest.raises(RolledBack, match=r"log\.key is missing"):
+        await world.start()
+    assert not (tmp_path / "data" / "log.key").exists(), "a key was made up"

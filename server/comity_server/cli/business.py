@@ -85,3 +85,5 @@ async def _here(config: Config, work: Callable[[Server], Awaitable[R]]) -> R:
                 return await work(server)
     except (FolderInUse, *CANNOT_OPEN) as fault:
         raise click.ClickException(why(fault)) from None
+    except OSError as fault:
+        raise click.ClickException(f"cannot use {config.data}: {fault.strerror or fault}") from None

@@ -64,7 +64,7 @@ async def begin(store: LogStore, files: LogFiles, origin: str) -> Sequencer:
     Raises RolledBack, StoreDamaged, StoreFailed.
     """
     head = await store.head(origin) or NOTHING
-    if head.size and not files.key.exists():
+    if (head.size or files.head.exists()) and not files.key.exists():
         # Before one is made up: the next start would take it for the log's.
         raise RolledBack(f"{files.key.name} is missing, and the store has {head.size} entries; {_instead(origin)}")
     signer = NoteSigner(origin, ED25519, _key_in(files.key))
