@@ -123,7 +123,11 @@ def kind_of(act: SignedAct) -> Kind:
         return Kind.PRIVATE
     if isinstance(act.payload, Mute):
         return Kind.MUTE_PART if act.payload.purposes or act.payload.channels else Kind.MUTE_ALL
-    return {"unmute": Kind.UNMUTE, "revoke": Kind.REVOKE}.get(act.kind, Kind.ACT)
+    return _KINDS.get(act.kind, Kind.ACT)
+
+
+_KINDS = {"unmute": Kind.UNMUTE, "revoke": Kind.REVOKE}
+"""Acts that the log tells apart, beside mutes."""
 
 
 def entry_of_delivery(raw: str, purpose: str, side: Side, key: bytes, salt: bytes, at: int) -> LogEntry:

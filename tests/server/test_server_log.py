@@ -672,8 +672,8 @@ async def test_a_head_file_that_will_not_last_ends_the_signing_and_nothing_else(
 
 
 async def test_a_server_that_uses_a_salt_twice_is_noticed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    again = "next((it.opening.salt for it in self.entered.values()), secrets.token_bytes(SALT))"
-    plant(monkeypatch, LogAdditions, "_write", ("secrets.token_bytes(SALT)", again))
+    again = "next((it.opening.salt for it in self.entered.values()), os.urandom(SALT))"
+    plant(monkeypatch, LogAdditions, "_write", ("os.urandom(SALT)", again))
     with pytest.raises(AssertionError, match="who is shown the one could find the other"):
         await test_what_was_delivered_at_once_has_two_entries_that_only_the_two_sides_can_put_together(world)
 

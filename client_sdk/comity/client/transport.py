@@ -94,14 +94,27 @@ async def send_again(transport: Transport, make: Callable[[], Request]) -> Respo
     Raises Unreachable.
     """
     try:
+        return await _once(transport, make())
+    except (_Busy, Unreachable) as error:
+        failed: Exception | None = error
+    try:
         async for attempt in stamina.retry_context(
             on=_wait, attempts=None, timeout=transport.patience, wait_initial=0.1, wait_max=2.0, wait_jitter=0.1
         ):
             with attempt:
-                response = await transport.send(make())
-                if response.status in _LATER and "retry-after" in response.headers:
-                    raise _Busy(response)
-                return response
+                if failed is not None:
+                    # The first attempt was made before: most succeed, and need nothing that waits for another.
+                    already, failed = failed, None
+                    raise already
+                return await _once(transport, make())
     except _Busy as busy:
         return busy.response
     raise AssertionError("stamina always ends in a return or a raise")
+
+
+async def _once(transport: Transport, request: Request) -> Response:
+    """One try. Raises Unreachable, _Busy."""
+    response = await transport.send(request)
+    if response.status in _LATER and "retry-after" in response.headers:
+        raise _Busy(response)
+    return response

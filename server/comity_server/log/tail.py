@@ -3,7 +3,7 @@
 Everything here is in memory and pure but for the salts; what a group adds becomes true when its commit does.
 """
 
-import secrets
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -184,7 +184,7 @@ class LogAdditions:
     def _write(self, pending: _Pending, batch: Batch) -> None:
         tail, index = self.tail, self.tail.size
         # A salt for each entry: with one for an act and its delivery, who is shown the one could find the other.
-        salt = secrets.token_bytes(SALT)
+        salt = os.urandom(SALT)
         entry = pending.make(salt).to_bytes()
         self.entered[index] = Entered(index, Opening(entry, salt, pending.at), tail.edge.peaks)
         batch.put_entry.append(
