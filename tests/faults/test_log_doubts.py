@@ -5,6 +5,7 @@ import asyncio
 import errno
 import os
 import sqlite3
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +19,9 @@ from comity.wire import ACTS
 from comity_server.businesses import NotPossible
 from comity_server.log import sequencer
 from comity_server.log.head_file import SLOT
+from comity_server.log.reread import Rereading
 from comity_server.store import sqlite
+from comity_server.store.rows import Head
 from log_over_http import Reader
 from world import World, a_world, eventually, head_file_not_to_be_written
 
@@ -214,3 +217,38 @@ async def test_a_disk_that_was_full_for_a_while_does_not_end_the_signing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await has_no_room_for_what_must_last(tmp_path, monkeypatch)
+
+
+async def test_only_the_first_one_waits_for_a_signature_that_never_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequencer, "RECEIPT_WITHIN", 0.6)
+    async with a_world(tmp_path) as world:
+        await goes_on_without_signatures(world, monkeypatch)
+
+
+async def goes_on_without_signatures(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = await world.shop_and_customer("care")
+    before = world.server.logs.active.published.size
+    goes_on, step = threading.Event(), Rereading.step
+
+    def hang(self: Rereading, reading: sqlite.Reading) -> Head:
+        goes_on.wait(20)
+        return step(self, reading)
+
+    monkeypatch.setattr(Rereading, "step", hang)
+    try:
+        took = []
+        for kind, fields in (("mute", {}), ("remember", {"key": "name"}), ("revoke", {})):
+            began = time.monotonic()
+            await pair.go("second", kind, **fields)
+            took.append(time.monotonic() - began)
+        assert took[0] > 0.5 and max(took[1:]) < 0.5, took
+        assert world.server.logs.active.published.size == before
+    finally:
+        goes_on.set()
+
+    async def is_signed() -> bool:
+        return world.server.logs.active.published.size == before + 3
+
+    await eventually(is_signed)

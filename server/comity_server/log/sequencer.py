@@ -162,6 +162,8 @@ class Sequencer:
         waiter: _Waiter
 
         def give_up() -> None:
+            # Signing stands still: whoever comes next would wait in vain, and take the room that others need.
+            self._fails = True
             self._waiters.remove(waiter)
             go_on()
 
