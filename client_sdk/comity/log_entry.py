@@ -24,6 +24,8 @@ EPOCH = 7 * 86_400_000
 """ms for which a connection keeps its tag (LOG-9)."""
 MINUTE = 60_000
 HOUR = 3_600_000
+MOST_BACK = 1
+"""Minutes by which an entry may be earlier than one before it (LOG-14)."""
 
 Scope = Literal["both", "first", "second"]
 """Who knows a tag key: both sides, or one of them alone."""

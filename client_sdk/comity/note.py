@@ -19,7 +19,6 @@ COSIGNATURE = 0x04
 MOST_NOTE = 128 * 1024
 """Bytes of a note: sixteen signatures of the longest kind fit in."""
 MOST_SIGNATURES = 64
-MOST_NAME = 255
 _NAME = re.compile(r"[^\s+\x00-\x1f\x7f\ud800-\udfff]{1,255}\Z")
 _LINE = re.compile(r"— ([^\s+\x00-\x1f\x7f]+) ([A-Za-z0-9+/]+={0,2})\Z")
 

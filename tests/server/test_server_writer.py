@@ -5,10 +5,13 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from comity.acts import ACT_TYP, SignedAct
 from comity.chain import blind_revoke, compose, next_act
 from comity.events import Accepted, open_event
 from comity.jws import seal
+from comity_server import group
 from world import DAY, HOUR, Pair, World, a_world, eventually
 
 
@@ -214,3 +217,18 @@ async def test_a_no_counts_though_the_one_who_said_it_hung_up(tmp_path: Path) ->
                 return bool((await pair.seen("second")).json["state"]["phase"] == "ended")
 
             await eventually(ended)
+
+
+async def test_whoever_writes_faster_than_time_goes_is_slowed_down_and_a_no_is_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group, "MOST_AHEAD", 20)
+    pair = await world.connect(world.person(), world.person())
+    acts = [pair.compose("first", "remember", key="a")]
+    for turn in range(39):
+        acts.append(_after(pair, acts[-1], key=f"k{turn % 9}"))
+    no = pair.compose("second", "mute")
+    codes = [answer.get("code", "ok") for answer in await world.batch(*acts, no)]
+    assert codes[:20] == ["ok"] * 20 and "rate_limited" in codes
+    assert set(codes[codes.index("rate_limited") + 1 : 40]) == {"after_refused"}
+    assert codes[40] == "ok"

@@ -25,12 +25,10 @@ from comity.client.followed import Followed
 from comity.client.log_source import LogFinding, LogSource
 from comity.client.log_tree import Bundle, ServedTree, is_regular, open_tree
 from comity.errors import ComityError, Malformed, Refused
-from comity.log_entry import LENGTH, VERSION, Kind, read_entry
+from comity.log_entry import LENGTH, MOST_BACK, VERSION, Kind, read_entry
 from comity.merkle import EMPTY_ROOT, check_consistency, needed, prove_consistency, root_of
 from comity.tile import WIDTH
 
-MOST_BACK = 1
-"""Minutes by which an entry may be earlier than one before it (LOG-14)."""
 KEPT_EVERY = 64
 """Bundles between two writings of what was looked at: a quarter of a second's work, or 16,384 entries."""
 

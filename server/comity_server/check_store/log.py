@@ -6,7 +6,7 @@ from pathlib import Path
 from comity.checkpoint import SignedCheckpoint
 from comity.errors import Malformed
 from comity.keys import SigningKey
-from comity.log_entry import MINUTE, read_entry
+from comity.log_entry import MINUTE, MOST_BACK, read_entry
 from comity.note import ED25519, VerifierKey
 from comity.tile import WIDTH
 from comity_server.check_store.findings import Findings
@@ -20,8 +20,6 @@ Signed = tuple[SignedCheckpoint, ...]
 """What was signed of a log, as its head file remembers it."""
 MOST_GAP = 1_000_000
 """Missing entries in a row beyond which a log's tree is not hashed."""
-MOST_BACK = 1
-"""Minutes by which an entry may be earlier than one before it (LOG-14)."""
 
 
 def read_head_file(data: Path, host: str, log: str, findings: Findings) -> Signed:
