@@ -5,7 +5,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEC = ROOT / "spec"
-NUMBER = re.compile(r"\b(ACT|AGR|BODY|CONN|EVENT|FAV|GATE|GRANT|HOURS|HTTP|KEY|LOG|OFFER|STATUS)-([0-9]+)\b")
+NUMBER = re.compile(
+    r"\b(ACT|AGR|BIZ|BODY|CHECK|CONN|ERA|EVENT|FAV|GATE|GRANT|HOOK|HOURS|HTTP|INV|KEY|LOG|NEWS|OFFER|SAY|STATUS)"
+    r"-([0-9]+)\b"
+)
 _RULE = re.compile(r"^- \*\*([A-Z]+-[0-9]+)\*\* ", re.MULTILINE)
 
 

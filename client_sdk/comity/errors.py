@@ -83,6 +83,20 @@ CODES: dict[str, Code] = {
     # The log.
     "proof_failed": Code(409, "The proof does not prove what it is for."),
     "too_few_witnesses": Code(409, "Too few witnesses cosigned the checkpoint."),
+    # The business side.
+    "api_key_required": Code(401, "This route takes an API key (Authorization: Bearer)."),
+    "no_sandbox": Code(403, "There is no sandbox on this server."),
+    "scope_missing": Code(403, "The API key has not the scope that this takes."),
+    "idempotency_mismatch": Code(422, "The Idempotency-Key was used for another request."),
+    "signing_key_not_kept": Code(409, "The business keeps its signing key itself: send the act's JWS."),
+    "too_many_keys": Code(409, "Too many API keys are in force."),
+    "last_owner": Code(409, "This is the last key of an owner."),
+    "too_many_drafts": Code(409, "Too many drafts are kept already."),
+    "invite_quota": Code(429, "Too many people were invited in this period."),
+    "exempt_limit": Code(429, "Too many exempt notices in this period."),
+    "not_public": Code(422, "Webhooks go to public addresses only."),
+    "not_owned": Code(422, "The endpoint did not prove that it takes these webhooks."),
+    "too_many_webhooks": Code(409, "Too many webhook endpoints are registered."),
     # Load.
     "rate_limited": Code(429, "Too many requests."),
     "overloaded": Code(503, "The server has more to do than it can hold."),

@@ -135,7 +135,7 @@ _KINDS = {"unmute": Kind.UNMUTE, "revoke": Kind.REVOKE}
 def entry_of_delivery(raw: str, purpose: str, side: Side, key: bytes, salt: bytes, at: int) -> LogEntry:
     """The entry of a message (its JWS `raw`) of `side` that came into the other side's inbox at `at` (ms)."""
     kind = Kind.DELIVERED_EXEMPT if purpose in EXEMPT_PURPOSES else Kind.DELIVERED
-    return LogEntry(kind, side, at // MINUTE, 0, tag(key, at), commitment(salt, at, raw.encode("ascii")))
+    return LogEntry(kind, side, at // MINUTE, 0, tag(key, at), commitment(salt, at, raw.encode("utf-8")))
 
 
 def key_statement(did: str, kid: str, key: str, at: int) -> bytes:

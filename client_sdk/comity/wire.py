@@ -1,5 +1,6 @@
 """What goes over HTTP: paths, media types (HTTP-1), bodies and problems (spec/http.md). Both ends read it from here."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
@@ -208,8 +209,8 @@ class WellKnown(Model):
 _PROBLEM: TypeAdapter[Problem] = TypeAdapter(Problem)
 
 
-def encode_problem(refused: Refused) -> bytes:
-    """The problem document of a refusal (RFC 9457). It never repeats what was sent."""
+def encode_problem(refused: Refused, also: Mapping[str, Any] | None = None) -> bytes:
+    """The problem document of a refusal (RFC 9457), with extension members. It never repeats what was sent."""
     document: dict[str, Any] = {
         "type": f"urn:comity:problem:{refused.code}",
         "title": refused.title,
@@ -222,7 +223,7 @@ def encode_problem(refused: Refused) -> bytes:
         document["errors"] = [{"pointer": pointer[:200], "detail": text[:200]} for pointer, text in refused.errors]
     if refused.until is not None:
         document["until"] = refused.until
-    return dump_json(document)
+    return dump_json({**document, **(also or {})})
 
 
 def decode_problem(data: bytes, retry_after: int | None = None) -> Refused:

@@ -22,7 +22,8 @@ from comity.state import Connection, decode_state
 from comity_server.businesses import NotPossible
 from comity_server.clock import Clock
 from comity_server.deliver.bell import Bell
-from comity_server.group import Answer, Grounds, GroundsStore, Group, unplaced
+from comity_server.grounds import Grounds, GroundsStore
+from comity_server.group import Answer, Group, unplaced
 from comity_server.log.starting import CLOCK_TOLERANCE
 from comity_server.log.tail import Additions
 from comity_server.logs import logger
@@ -111,12 +112,15 @@ class Accept:
         answers: list[Result] = await self._put(Command(self._future(), raws=raws))
         return answers
 
-    async def command(self, decide: Callable[[Group], Awaitable[R]], cids: Sequence[str] = ()) -> R:
-        """Decide something else than acts as part of a group, with the connections `cids` at hand.
+    async def command(
+        self, decide: Callable[[Group], Awaitable[R]], cids: Sequence[str] = (), *, narrows: bool = False
+    ) -> R:
+        """Decide something else than acts as part of a group, with the connections `cids` at hand. What `narrows` may
+        use the part of the queue that is kept for a "no".
 
         Raises what `decide` raises, or Refused("overloaded").
         """
-        if not self._has_room(1, self._most - self._most // 8):
+        if not narrows and not self._has_room(1, self._most - self._most // 8):
             raise _overloaded()
         return cast(R, await self._put(Command(self._future(), decide=decide, cids=cids)))
 
@@ -245,7 +249,7 @@ class Accept:
         await self._load(named | {act.payload.cid for act in acts}, group)
         if ids := unplaced(acts, group.states):
             group.first_answers = await self._store.acceptances(ids)
-        if places := self._places(acts):
+        if places := self.places(acts):
             group.reservations = await self._store.reservations(places)
         return group
 
@@ -278,7 +282,8 @@ class Accept:
         for cid, stored in (await self._store.states(missing)).items() if missing else ():
             group.states[cid], group.tag_secrets[cid] = decode_state(stored.state), stored.tag_secret
 
-    def _places(self, acts: list[SignedAct]) -> list[tuple[int, int]]:
+    def places(self, acts: Sequence[SignedAct]) -> list[tuple[int, int]]:
+        """The places in status lists that grants among the acts name."""
         references = [act.payload.status.status_list for act in acts if isinstance(act.payload, Grant)]
         numbered = [(self._grounds.lists.number_of(reference.uri), reference.idx) for reference in references]
         return [(number, idx) for number, idx in numbered if number is not None]
@@ -315,8 +320,7 @@ class Accept:
         self._log.committed(group.log)
         for state in group.states.values():
             self._states.put(state, group.tag_secrets[state.cid])
-        self._grounds.directory.load(group.added_keys())
-        self._grounds.lists.put(group.batch.put_status)
+        self._grounds.take(group)
         self._metrics.acts.inc(group.accepted)
         self._metrics.released.inc(group.released)
         self._bell.ring(group.rung)

@@ -13,6 +13,7 @@ from aiohttp.web_protocol import RequestHandler
 from comity.errors import Malformed, Refused
 from comity.wire import ACTS, INBOX
 from comity_server import admin
+from comity_server.business.front import add_business_routes, documentation, dress, is_business, narrows
 from comity_server.config import Config
 from comity_server.home import locked
 from comity_server.log.logs import OpenLogs, open_logs
@@ -40,6 +41,7 @@ def application(server: Server) -> web.Application:
     app = web.Application(middlewares=[_guard(server)], client_max_size=16 * MEBIBYTE)
     app[SERVER] = server
     add_routes(app)
+    add_business_routes(app)
 
     async def wake_waiters(_app: web.Application) -> None:
         # Long polls and streams end at once; aiohttp then waits for the requests that are still in hand.
@@ -60,7 +62,7 @@ def _guard(server: Server) -> Any:
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         nonlocal in_hand
         # Those who wait for news are bounded by themselves; acts get an eighth more, for a "no" must get in.
-        room = most + most // 8 if request.path == ACTS else most
+        room = most + most // 8 if request.path == ACTS or narrows(request) else most
         counted = request.path != INBOX
         in_hand += counted
         try:
@@ -69,7 +71,7 @@ def _guard(server: Server) -> Any:
                 raise Refused("overloaded", retry_after=1)
             response = await handler(request)
         except Exception as error:
-            response = _problem_of(error, server.metrics)
+            response = _problem_of(error, server, request)
             if request.writer.output_size > 0:
                 # In the middle of a stream there is no way to say it but to hang up.
                 raise ConnectionError("an answer was begun already") from None
@@ -78,6 +80,8 @@ def _guard(server: Server) -> Any:
         finally:
             in_hand -= counted
         if not response.prepared:
+            if is_business(request):
+                dress(request, response)
             response.headers.update(SECURITY_HEADERS)
             response.headers.setdefault("Cache-Control", PRIVATE)
         count(request, response.status)
@@ -86,7 +90,7 @@ def _guard(server: Server) -> Any:
     return guard
 
 
-def _problem_of(error: Exception, metrics: Metrics) -> web.Response:
+def _problem_of(error: Exception, server: Server, request: web.Request) -> web.Response:
     """Every failure as a problem document; only our own mistakes reach the log."""
     headers: dict[str, str] = {}
     if isinstance(error, Refused):
@@ -103,8 +107,9 @@ def _problem_of(error: Exception, metrics: Metrics) -> web.Response:
     else:
         logger().error("handler_failed", exc_info=error)
         refused = Refused("internal")
-    metrics.refused.labels(refused.code).inc()
-    response = problem(refused)
+    server.metrics.refused.labels(refused.code).inc()
+    also = {"documentation": documentation(server.home, refused.code)} if is_business(request) else None
+    response = problem(refused, also)
     response.headers.update(headers)
     return response
 

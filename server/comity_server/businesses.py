@@ -36,6 +36,7 @@ class Directory:
         self._home = home
         self._keys: dict[str, PublicKey] = {home.signer.kid: home.signer.key.public}
         self._businesses: dict[str, Business] = {}
+        self._names: dict[str, str] = {}
 
     def load(self, rows: Iterable[HostedKey]) -> None:
         """Publish keys of businesses from now on, as they are stored."""
@@ -43,6 +44,7 @@ class Directory:
             key = PublicKey.of_multibase(row.multibase)
             self._businesses.setdefault(row.name, Business(row.name, row.did, {}, row.tag_secret)).keys[row.kid] = key
             self._keys[row.kid] = key
+            self._names[row.did] = row.name
 
     def find_key(self, kid: str) -> PublicKey | None:
         """The key of that name, None where this server cannot find it."""
@@ -50,7 +52,12 @@ class Directory:
 
     def is_hosted(self, did: str) -> bool:
         """Whether the party is a business of this host."""
-        return any(business.did == did for business in self._businesses.values())
+        return did in self._names
+
+    def hosted(self, did: str) -> Business | None:
+        """The business of this host that has this DID."""
+        name = self._names.get(did)
+        return None if name is None else self._businesses[name]
 
     def names(self) -> list[Business]:
         """All hosted businesses, by name."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from comity.errors import Malformed
@@ -45,6 +45,18 @@ class Config(BaseSettings):
     """A file with milliseconds (<= 0) added to the wall clock: for stories and tests only."""
     log_format: str = Field(default="auto", pattern=r"^(auto|json|pretty)$")
     log_level: str = Field(default="info", pattern=r"^(debug|info|warning|error)$")
+
+    master_key: SecretStr = SecretStr("")
+    """What seals the secrets that are kept for businesses: 32 bytes in base64url; several, to put the first in the
+    place of the others. Where neither this nor a file is given, it is made in the data folder."""
+    master_key_file: Path | None = None
+    """A file with the same, one key to a line."""
+    business_rate: int = Field(default=6000, ge=1)
+    """Requests of one API key in a minute."""
+    max_invites: int = Field(default=1000, ge=0)
+    """Offers for one use that a hosted business may publish in a day."""
+    max_exempt_notices: int = Field(default=6, ge=0)
+    """Exempt notices (safety, security, legal) that a hosted business may send into one connection in 30 days."""
 
     consent_log: str | None = Field(default=None, pattern=r"^([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?)?$")
     """The name of a log to begin: new entries go into it from then on, and earlier ones are served on."""

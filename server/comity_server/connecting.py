@@ -171,7 +171,7 @@ class Connecting:
         if offer.uses == "one":
             group.batch.use_offer.append({"short": offer.short, "used_at": group.now})
         group.batch.end_proposal.append({"cid": signed.cid, "phase": "opened", "ended_by": None, "reason": None})
-        answer = group.open_connection(opening(signed, opened), opened)
+        answer = group.open_connection(opening(signed, opened), opened, offer.short)
         group.keep_agreement(signed, answer)
         return answer
 

@@ -8,65 +8,42 @@ only after it was decided as a whole, so one that is refused leaves nothing behi
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from comity import connection as rules
 from comity.acts import NARROWING, Grant, Rotate, SignedAct
 from comity.agreement import SignedAgreement
 from comity.errors import Refused
 from comity.events import Accepted, Delivered, Event, Expired, Opened, Place
-from comity.hours import ZoneRules
-from comity.keys import is_pairwise
+from comity.keys import Signer, is_pairwise
 from comity.log_entry import SALT, key_statement
 from comity.state import Connection, Door, encode_state
 from comity.words import SIDES, Side, other
-from comity_server.businesses import Business, Directory
-from comity_server.home import Home
+from comity_server.business.api_keys import ApiKey
+from comity_server.businesses import Business
+from comity_server.grounds import Grounds
 from comity_server.log.tail import Additions
-from comity_server.status_lists import StatusLists
-from comity_server.store.rows import Batch, Entry, HostedKey, Reservation
+from comity_server.store.business import Idempotent
+from comity_server.store.rows import Batch, HostedKey, Reservation
 
 MOST_AHEAD = 5000
 """ms by which a connection may be ahead of the clock: each of its acts takes at least one (LOG-14)."""
 MOST_AHEAD_NARROWING = 20_000
 """The same for acts that say no: what the other side writes must not keep them out."""
+DAY = 86_400_000
+"""ms."""
 RETRY_RELEASE = 1000
 """ms after which a release that let nothing go is tried again at the earliest."""
 
 
 @dataclass(slots=True)
 class Answer:
-    """The acceptance of an act; `event` is filled in when it is sealed. `place` is its entry's, where this group has
-    just made it."""
+    """The acceptance of an act; `event` is filled in when it is sealed. `place` is its entry's, and
+    `accepted` what is stated of it, where this group has just decided."""
 
     act: str
     event: str = ""
     place: Place | None = None
-
-
-class GroundsStore(Protocol):
-    """What the grounds of decisions are read from."""
-
-    async def business_keys(self) -> list[HostedKey]: ...
-    async def last_list(self) -> int: ...
-    async def entries(self, list_no: int) -> list[Entry]: ...
-
-
-@dataclass(slots=True)
-class Grounds:
-    """What a decision rests on beside the state."""
-
-    home: Home
-    directory: Directory
-    lists: StatusLists
-    zones: ZoneRules
-
-    async def read(self, store: GroundsStore) -> None:
-        """Take in what is stored of businesses and status lists: at the start, and whenever it is not known what a
-        commit has changed."""
-        self.directory.load(await store.business_keys())
-        for number in range(1, await store.last_list() + 1):
-            self.lists.load(number, await store.entries(number))
+    accepted: Accepted | None = None
 
 
 @dataclass(slots=True)
@@ -91,12 +68,18 @@ class Group:
     """Streams with news."""
     agreements: dict[str, Answer] = field(default_factory=dict)
     """Connections that this group opens."""
+    idempotent: dict[tuple[str, str], Idempotent] = field(default_factory=dict)
+    """Answers that this group remembers, by business and key."""
+    added_api_keys: list[ApiKey] = field(default_factory=list)
+    added_signers: list[tuple[str, Signer]] = field(default_factory=list)
+    """Signing keys that are kept here from now on, by the business's name."""
     accepted: int = 0
     released: int = 0
     _touched: dict[str, Connection] = field(default_factory=dict)
     """Connections changed by this group, as they were before it."""
     _answers: dict[str, Answer] = field(default_factory=dict)
     _hosted: list[HostedKey] = field(default_factory=list)
+    _counts: dict[tuple[str, str], int] = field(default_factory=dict)
     _places: list[tuple[dict[str, object], str, Answer]] = field(default_factory=list)
 
     # --- acts -------------------------------------------------------------------------------------------------------
@@ -116,7 +99,7 @@ class Group:
         event_, after = rules.accept(before, signed, at, place, self.grounds.zones)
         self._check_what_only_the_server_knows(signed, before)
         self.accepted += 1
-        answer = self._seal(event_, Answer(signed.id, place=place))
+        answer = self._seal(event_, Answer(signed.id, place=place, accepted=event_))
         self._answers[signed.id] = answer
         self._change(before, after)
         self._keep(signed, event_, answer)
@@ -224,8 +207,8 @@ class Group:
 
     # --- parts that every command uses ------------------------------------------------------------------------------
 
-    def open_connection(self, state: Connection, opened: Opened) -> Answer:
-        """Take a new connection in; the caller writes its agreement."""
+    def open_connection(self, state: Connection, opened: Opened, offer: str) -> Answer:
+        """Take a new connection in, made on the offer of that short name; the caller writes its agreement."""
         self.states[state.cid] = state
         self.tag_secrets[state.cid] = secrets.token_bytes(SALT)
         self._change(state, state)
@@ -233,6 +216,9 @@ class Group:
         for side in SIDES:
             self._name(state, side)
             self.tell(state.door(side), "opened", state.cid, None, shown=False, at=opened.at)
+            if (business := self.grounds.directory.hosted(state.door(side).origin)) is not None:
+                row = {"cid": state.cid, "name": business.name, "side": side, "offer": offer, "opened_at": opened.at}
+                self.batch.put_relation.append(row)
         return answer
 
     def keep_agreement(self, signed: SignedAgreement, answer: Answer) -> None:
@@ -296,6 +282,10 @@ class Group:
         )
         self.rung.add(stream)
 
+    def count(self, name: str, what: str) -> None:
+        """Count something for a business's own report. What was refused counts as well."""
+        self._counts[name, what] = self._counts.get((name, what), 0) + 1
+
     def _seal(self, event: Event, answer: Answer) -> Answer:
         self.to_seal.append((event, answer))
         return answer
@@ -319,6 +309,8 @@ class Group:
         for cid, before in self._touched.items():
             self._write(before, self.states[cid])
         self.batch.put_meta.append({"name": "last_news", "value": str(self.news)})
+        for (name, what), n in self._counts.items():
+            self.batch.put_count.append({"name": name, "day": self.now // DAY, "what": what, "n": n})
         return self.batch
 
     def _write(self, before: Connection, after: Connection) -> None:

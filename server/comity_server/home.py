@@ -64,12 +64,13 @@ def home_signer(data: Path, did: str) -> Signer:
 def seed_in(path: Path) -> bytes:
     """The seed of a key that lives in a file of its own, made where there is none."""
     if not path.exists():
-        _write_new(path, secrets.token_bytes(32))
+        write_whole(path, secrets.token_bytes(32))
     return path.read_bytes()
 
 
-def _write_new(path: Path, content: bytes) -> None:
-    # Whole or not at all: half a seed after a power cut would be another key, or none.
+def write_whole(path: Path, content: bytes) -> None:
+    """Put a secret into a file that its owner alone may read, whole or not at all: half a seed after a power cut would
+    be another key, or none."""
     draft = path.with_suffix(".new")
     file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:

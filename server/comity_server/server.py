@@ -4,18 +4,24 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from comity.encoding import b64u_decode, b64u_encode
 from comity.zones import InstalledZones
 from comity_server.accept import Accept
 from comity_server.answer import Answers
+from comity_server.business.api_keys import Keyring
+from comity_server.business.founding import first_key, found
+from comity_server.business.limits import Limits
+from comity_server.business.master import CannotUnseal, MasterKey, check_of, master_for
+from comity_server.business.signing import KeptKeys
 from comity_server.businesses import Business, Directory
 from comity_server.clock import Clock, StoryClock, clock_of
 from comity_server.config import Config, home_did
 from comity_server.connecting import Connecting
 from comity_server.deliver.bell import Bell
 from comity_server.deliver.inbox import Cursors, Inbox
-from comity_server.group import Grounds
+from comity_server.grounds import Grounds
 from comity_server.home import STORE, AnotherHome, Home, home_signer
 from comity_server.log.cosigning import Cosigning
 from comity_server.log.logs import Logs, NoSuchLog, OpenLogs, open_logs
@@ -43,8 +49,13 @@ CANNOT_OPEN = (
     StoreDamaged,
     StoreFailed,
     NoSuchLog,
+    CannotUnseal,
 )
 """What `opened` raises: the text of each says why, and what can be done."""
+
+
+MASTER_CHECK = "master_check"
+"""The name under which a store remembers by what to know its master key."""
 
 
 @dataclass(slots=True)
@@ -55,12 +66,11 @@ class Server:
     clock: Clock
     home: Home
     store: SqliteStore
-    directory: Directory
+    grounds: Grounds
     logs: Logs
     served: Served
     cosigning: Cosigning
     receipts: Receipts
-    lists: StatusLists
     metrics: Metrics
     bell: Bell
     accept: Accept
@@ -69,13 +79,29 @@ class Server:
     answers: Answers
     inbox: Inbox
     readers: Readers
+    limits: Limits
     ready: bool = False
     batches: int = 0
     """Batches of acts in hand."""
 
-    async def add_business_key(self, name: str, did_key: str) -> Business:
-        """Publish a key of a hosted business. Raises NotPossible."""
-        return await self.accept.command(lambda group: self.connecting.add_business_key(name, did_key, group))
+    @property
+    def directory(self) -> Directory:
+        """Every key that this server can find by name."""
+        return self.grounds.directory
+
+    @property
+    def lists(self) -> StatusLists:
+        """The status lists that this server signs."""
+        return self.grounds.lists
+
+    async def add_business_key(self, name: str, did_key: str | None) -> Business:
+        """Publish a key of a hosted business; without one, a new one that is kept here. Raises NotPossible."""
+        return await self.accept.command(partial(found, self.connecting, name, did_key))
+
+    async def add_owner_key(self, name: str) -> str:
+        """A new API key of an owner, as it is shown once. Raises NotPossible, Refused."""
+        shown, _ = await self.accept.command(partial(first_key, name))
+        return shown
 
 
 @asynccontextmanager
@@ -94,10 +120,11 @@ async def opened(config: Config, port: int, open_logs: OpenLogs = open_logs) -> 
     is_new = not (config.data / STORE).exists()
     store = await SqliteStore.open(config.data / STORE)
     try:
-        # Before anything is begun in the store: one of another name is left as it is.
-        cursor_key = await _remembered(store, home)
+        # Before anything is begun in the store: one of another name, or with another master key, is left as it is.
+        cursor_key, master = await _remembered(store, home, config)
         logs = await open_logs(store, config.data, home.host, config.consent_log, clock.now())
-        server = await _assemble(config, clock, home, store, logs, cursor_key, -1 if is_new else started)
+        parts = (config, clock, home, store, logs)
+        server = await _assemble(*parts, cursor_key, master, -1 if is_new else started)
         server.logs.active.start()
         server.cosigning.start()
         server.accept.start()
@@ -117,10 +144,17 @@ async def opened(config: Config, port: int, open_logs: OpenLogs = open_logs) -> 
 
 
 async def _assemble(
-    config: Config, clock: Clock, home: Home, store: SqliteStore, logs: Logs, cursor_key: bytes, started: int
+    config: Config,
+    clock: Clock,
+    home: Home,
+    store: SqliteStore,
+    logs: Logs,
+    cursor_key: bytes,
+    master: MasterKey,
+    started: int,
 ) -> Server:
-    directory, lists = Directory(home), StatusLists(home, clock)
-    grounds = Grounds(home, directory, lists, InstalledZones())
+    directory = Directory(home)
+    grounds = Grounds(home, directory, StatusLists(home, clock), InstalledZones(), Keyring(), KeptKeys(master))
     await grounds.read(store)
     metrics, bell = Metrics(), Bell(config.max_waiters)
     served = Served(store, config.log_cache)
@@ -134,12 +168,11 @@ async def _assemble(
         clock=clock,
         home=home,
         store=store,
-        directory=directory,
+        grounds=grounds,
         logs=logs,
         served=served,
         cosigning=Cosigning(logs.active, served, witnesses, config.cosignatures),
         receipts=receipts,
-        lists=lists,
         metrics=metrics,
         bell=bell,
         accept=accept,
@@ -148,20 +181,24 @@ async def _assemble(
         answers=Answers(store, receipts, clock),
         inbox=Inbox(store, bell, Cursors(cursor_key)),
         readers=Readers(home.origin, clock, directory.find_key, started),
+        limits=Limits(config.business_rate),
     )
 
 
-async def _remembered(store: SqliteStore, home: Home) -> bytes:
-    """The key of cursors, made at the first start. Raises AnotherHome: every connection names its home server, so a
-    folder cannot change its name."""
+async def _remembered(store: SqliteStore, home: Home, config: Config) -> tuple[bytes, MasterKey]:
+    """The key of cursors, and the master key, both made at the first start. Raises AnotherHome: every connection names
+    its home server, so a folder cannot change its name; CannotUnseal."""
     meta = await store.meta()
     if meta.get("home", home.did) != home.did:
         raise AnotherHome(f"this folder belongs to {meta['home']}; set COMITY_BASE_URL (or the port) to match")
-    if "cursor_key" in meta:
-        return b64u_decode(meta["cursor_key"])
-    key = secrets.token_bytes(32)
+    given = config.master_key.get_secret_value()
+    master = master_for(config.data, given, config.master_key_file, meta.get(MASTER_CHECK))
+    cursor_key = b64u_decode(meta["cursor_key"]) if "cursor_key" in meta else secrets.token_bytes(32)
+    remembered = {"home": home.did, "cursor_key": b64u_encode(cursor_key)}
     batch = Batch()
-    batch.put_meta.append({"name": "home", "value": home.did})
-    batch.put_meta.append({"name": "cursor_key", "value": b64u_encode(key)})
-    await store.commit(batch)
-    return key
+    # Made once: what is sealed is never the same twice.
+    missing = remembered if MASTER_CHECK in meta else {**remembered, MASTER_CHECK: check_of(master)}
+    batch.put_meta.extend({"name": name, "value": value} for name, value in missing.items() if name not in meta)
+    if batch.put_meta:
+        await store.commit(batch)
+    return cursor_key, master

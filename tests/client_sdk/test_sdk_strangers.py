@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 import pytest
 
+from comity.bodies import open_body
 from comity.client import Request, Response
-from comity.client.bodies import open_body
 from comity.encoding import b64u_encode, hash_id
 from comity.errors import Contradiction, Malformed, Refused
 from comity.keys import Signer, SigningKey

@@ -17,9 +17,9 @@ import pytest
 from comity import connection, gate
 from comity.acts import MODELS, SignedAct, open_act
 from comity.agreement import Agreement, SignedAgreement, fits_offer, is_alternative, open_agreement, open_half
+from comity.bodies import open_body
 from comity.chain import compose
 from comity.checkpoint import open_checkpoint
-from comity.client.bodies import open_body
 from comity.encoding import b64u_decode, b64u_encode, hash_id, parse_json
 from comity.errors import Malformed, Refused
 from comity.events import Opened, Place, open_event

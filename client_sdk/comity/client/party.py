@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Any, Literal, Self
 
 from comity.acts import Grant, SignedAct
+from comity.bodies import BodyKey, seal_body
 from comity.chain import next_rotation
 from comity.client import reading
-from comity.client.bodies import BodyKey, seal_body
 from comity.client.favour import Favour, body
 from comity.client.ledger import Line
 from comity.client.told import Message, News

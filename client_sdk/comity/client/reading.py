@@ -15,7 +15,7 @@ import msgspec
 from comity import gate, wire
 from comity.acts import Grant, SignedAct
 from comity.agreement import Agreement, open_agreement, open_half
-from comity.client.bodies import open_body
+from comity.bodies import open_body
 from comity.client.core import Core, NotOpen
 from comity.client.kept import Link
 from comity.client.ledger import Line

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from comity.client.bodies import BodyKey, body_keys_of_document
+from comity.bodies import BodyKey, body_keys_of_document
 from comity.client.kept import Kept, Pins
 from comity.client.transport import Request, Transport, send_again
 from comity.encoding import b64u_decode, b64u_encode, parse_object

@@ -1,7 +1,8 @@
 """What handlers share: the server, the body within its limits, who signed, and answers."""
 
 import asyncio
-from typing import NoReturn
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 from aiohttp import web
 
@@ -64,9 +65,9 @@ def json_answer(body: bytes, status: int = 200) -> web.Response:
     return web.Response(body=body, status=status, content_type=JSON)
 
 
-def problem(refused: Refused) -> web.Response:
-    """The problem document of a refusal (RFC 9457)."""
-    response = web.Response(body=encode_problem(refused), status=refused.status, content_type=PROBLEM)
+def problem(refused: Refused, also: Mapping[str, Any] | None = None) -> web.Response:
+    """The problem document of a refusal (RFC 9457), with extension members."""
+    response = web.Response(body=encode_problem(refused, also), status=refused.status, content_type=PROBLEM)
     if refused.retry_after is not None:
         response.headers["Retry-After"] = str(refused.retry_after)
     return response

@@ -156,6 +156,16 @@ class Batch:
     put_business: list[dict[str, Any]] = field(default_factory=list)
     put_business_key: list[dict[str, Any]] = field(default_factory=list)
     put_news: list[NewsRow] = field(default_factory=list)
+    put_kept_key: list[dict[str, Any]] = field(default_factory=list)
+    put_api_key: list[dict[str, Any]] = field(default_factory=list)
+    end_api_key: list[dict[str, Any]] = field(default_factory=list)
+    touch_api_key: list[dict[str, Any]] = field(default_factory=list)
+    put_seat: list[dict[str, Any]] = field(default_factory=list)
+    put_relation: list[dict[str, Any]] = field(default_factory=list)
+    put_doing: list[dict[str, Any]] = field(default_factory=list)
+    put_idempotent: list[dict[str, Any]] = field(default_factory=list)
+    forget_idempotent: list[dict[str, Any]] = field(default_factory=list)
+    put_count: list[dict[str, Any]] = field(default_factory=list)
     put_meta: list[dict[str, str]] = field(default_factory=list)
 
     def statements(self) -> list[tuple[str, list[Any]]]:

@@ -19,6 +19,7 @@ import aiosql
 import aiosqlite
 
 from comity_server.store import migrations
+from comity_server.store.business import BusinessRows
 from comity_server.store.rows import (
     Batch,
     Entry,
@@ -62,8 +63,9 @@ class _Connection(aiosqlite.Connection):
 
 
 def _queries() -> dict[str, str]:
-    text = files("comity_server.store").joinpath("queries.sql").read_text(encoding="utf-8")
-    loaded = aiosql.from_str(text, "sqlite3")
+    folder = files("comity_server.store")
+    texts = [folder.joinpath(name).read_text(encoding="utf-8") for name in ("queries.sql", "business.sql")]
+    loaded = aiosql.from_str("\n".join(texts), "sqlite3")
     return {name: getattr(loaded, name).sql for name in loaded.available_queries if not name.endswith("_cursor")}
 
 
@@ -77,6 +79,7 @@ class SqliteStore:
         self._writer = writer
         self._readers = readers
         self._turn = itertools.cycle(readers)
+        self.business = BusinessRows(self._read_all, self._decide_all)
 
     @classmethod
     async def open(cls, path: Path) -> "SqliteStore":
@@ -254,6 +257,14 @@ class SqliteStore:
         """What came into a stream after the row `after`, oldest first."""
         rows = await self._read(_rows, "news_after", stream=stream, after=after, most=most)
         return [News(*row) for row in rows]
+
+    async def _read_all(self, query: str, given: dict[str, object]) -> list[Any]:
+        found: list[Any] = await self._read(_rows, query, **given)
+        return found
+
+    async def _decide_all(self, query: str, given: dict[str, object]) -> list[Any]:
+        found: list[Any] = await self._writer.run(_rows, SQL[query], given)
+        return found
 
     async def _read(self, duty: Callable[..., Any], query: str, **given: object) -> Any:
         try:

@@ -3,7 +3,7 @@
 import sqlite3
 from pathlib import Path
 
-HEAD = "0002"
+HEAD = "0003"
 """The revision that this code works with."""
 FIRST = "0002"
 """The first one from which stores are carried on: those before it have no log, and none can be made up for them."""

@@ -1,0 +1,53 @@
+"""Changing something for a business: one command in one group, and the same answer when the request comes again
+(BIZ-11)."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from comity.errors import Refused
+from comity_server.business.route import Call, Reply
+from comity_server.group import Group
+from comity_server.store.business import Idempotent
+
+REMEMBERED = 24 * 3600 * 1000
+"""ms for which an answer is kept under its Idempotency-Key."""
+
+Decide = Callable[[Group], Awaitable[Reply]]
+
+
+async def change(call: Call, decide: Decide, cids: Sequence[str] = ()) -> Reply:
+    """What `decide` answers, decided in a group with the connections `cids` at hand, and written with all that it
+    changes. Under an Idempotency-Key that was used within REMEMBERED, the first answer. What is refused is not
+    remembered: the same request may be tried again.
+
+    Raises Refused, also for a key that was used for something else.
+    """
+
+    async def decided(group: Group) -> Reply:
+        key = call.idempotency_key
+        if key is None:
+            return await decide(group)
+        place = (call.business.name, key)
+        earlier = group.idempotent.get(place) or await call.server.store.business.idempotent(*place)
+        if earlier is not None and group.now - earlier.at < REMEMBERED:
+            return _again(call, earlier)
+        reply = await decide(group)
+        if reply.status < 400:
+            _remember(call, group, place, reply)
+        return reply
+
+    return await call.server.accept.command(decided, cids, narrows=call.route.narrows)
+
+
+def _again(call: Call, earlier: Idempotent) -> Reply:
+    if earlier.request != call.fingerprint:
+        raise Refused("idempotency_mismatch")
+    return Reply(earlier.status, earlier.body, earlier.location, headers={"Idempotency-Replayed": "true"})
+
+
+def _remember(call: Call, group: Group, place: tuple[str, str], reply: Reply) -> None:
+    body = reply.body if reply.instead is None else reply.instead
+    kept = Idempotent(call.fingerprint, reply.status, reply.location, body, group.now)
+    group.idempotent[place] = kept
+    if not group.batch.forget_idempotent:
+        group.batch.forget_idempotent.append({"before": group.now - REMEMBERED})
+    group.batch.put_idempotent.append({"name": place[0], "key": place[1], **kept._asdict()})

@@ -1,0 +1,70 @@
+"""Acts of a business: composed here and signed with the key that it left with the server, or signed by itself and
+sent whole (BIZ-8). Either way they are decided like everybody's, in the group (spec/act.md)."""
+
+from typing import Any
+
+from comity.acts import SignedAct
+from comity.chain import next_act
+from comity.errors import Refused
+from comity.events import Accepted
+from comity.keys import Signer
+from comity.state import Connection
+from comity.words import Side
+from comity_server.answer import accepted_in
+from comity_server.business.route import Call
+from comity_server.businesses import Business
+from comity_server.group import Answer, Group
+
+
+def side_in(connection: Connection | None, business: Business) -> Side:
+    """Which side of the connection the business is. Raises Refused("not_found") for none, and for a connection that
+    never was: one answer for both (BIZ-13)."""
+    side = None if connection is None else connection.side_of(business.did)
+    if connection is None or side is None or connection.door(side).did != business.did:
+        raise Refused("not_found")
+    return side
+
+
+def signer_of(call: Call, connection: Connection, side: Side) -> Signer:
+    """Who signs for the business in this connection. Raises Refused("signing_key_not_kept")."""
+    signer = call.server.grounds.kept.signer(connection.door(side).kid)
+    if signer is None:
+        raise Refused("signing_key_not_kept")
+    return signer
+
+
+async def act(call: Call, group: Group, cid: str, kind: str, /, **fields: Any) -> Answer:
+    """Do an act in the connection: the one in the request, where the business signs itself, else the act `kind` with
+    these fields, composed as the next of its chain. Raises Refused."""
+    state = group.states.get(cid)
+    side = side_in(state, call.business)
+    assert state is not None
+    if call.signed is None:
+        signed = next_act(state, side, kind, group.now // 1000, signer_of(call, state, side), **fields)
+    else:
+        signed = _sent(call, cid)
+        await _at_hand(call, group, signed)
+    answer = group.act(signed)
+    doing = {"cid": cid, "act": signed.id, "key_id": call.key.id, "seat": call.key.seat}
+    group.batch.put_doing.append(doing)
+    return answer
+
+
+def accepted(answer: Answer) -> Accepted:
+    """What the server states of an act: just decided, or long ago."""
+    return answer.accepted or accepted_in(answer.event)
+
+
+def _sent(call: Call, cid: str) -> SignedAct:
+    """The act that the business signed, if it is its own and of this connection. Raises Refused("not_found")."""
+    assert call.signed is not None
+    if call.signed.payload.cid != cid or call.signed.payload.iss != call.business.did:
+        raise Refused("not_found")
+    return call.signed
+
+
+async def _at_hand(call: Call, group: Group, signed: SignedAct) -> None:
+    """What deciding an act that may have come before needs from the store."""
+    group.first_answers.update(await call.server.store.acceptances([signed.id]))
+    if places := call.server.accept.places([signed]):
+        group.reservations.update(await call.server.store.reservations(places))

@@ -1,0 +1,44 @@
+"""How a business begins here: its did:web, its signing key, and its API keys (BIZ-1, BIZ-8)."""
+
+import secrets
+
+from comity.errors import Refused
+from comity.keys import Signer, SigningKey
+from comity_server.business.api_keys import MOST_KEYS, ApiKey, new_key
+from comity_server.businesses import Business, NotPossible
+from comity_server.connecting import Connecting
+from comity_server.group import Group
+
+
+async def found(connecting: Connecting, name: str, did_key: str | None, group: Group) -> Business:
+    """Publish a key of a business, its first or a further one: the public one given, else a new one that is kept here,
+    sealed. Raises NotPossible."""
+    if did_key is not None:
+        return await connecting.add_business_key(name, did_key, group)
+    known = group.grounds.directory.get(name)
+    if known is not None and group.grounds.kept.newest(name) is None:
+        raise NotPossible("this business keeps its signing key itself")
+    key = SigningKey(secrets.token_bytes(32))
+    business = await connecting.add_business_key(name, key.public.did, group)
+    signer = Signer(next(iter(business.keys)), key)
+    group.batch.put_kept_key.append(group.grounds.kept.row(name, signer, group.now))
+    group.added_signers.append((name, signer))
+    return business
+
+
+def admit(group: Group, shown: str, key: ApiKey) -> tuple[str, ApiKey]:
+    """Put a new API key (as it is shown; as it is kept) into force. Raises Refused("too_many_keys")."""
+    in_force = sum(it.is_in_force(group.now) for it in group.grounds.keyring.of(key.name))
+    fresh = sum(it.name == key.name for it in group.added_api_keys)
+    if in_force + fresh >= MOST_KEYS:
+        raise Refused("too_many_keys", f"at most {MOST_KEYS} at a time")
+    group.batch.put_api_key.append(key.row())
+    group.added_api_keys.append(key)
+    return shown, key
+
+
+async def first_key(name: str, group: Group) -> tuple[str, ApiKey]:
+    """An API key of an owner, for a business that has none in force yet or lost all. Raises NotPossible, Refused."""
+    if group.grounds.directory.get(name) is None:
+        raise NotPossible("there is no business of that name here")
+    return admit(group, *new_key(name, "owner", group.now, label="owner"))

@@ -1,0 +1,171 @@
+"""From a request to a `Call` and back: the same steps, in the same order, for every route of the table (BIZ-10).
+
+    key (401) · rate (429) · scope (403) · media type (415) · size, arrival (413, 408) · path, query, body (400)
+
+Only then does the handler look at anything that belongs to somebody, so a request that fails before says nothing
+about what is there.
+"""
+
+import asyncio
+import hashlib
+import secrets
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+from pydantic import TypeAdapter
+
+from comity.acts import open_act
+from comity.encoding import b64u_encode
+from comity.errors import Malformed, Refused
+from comity.wire import JWT
+from comity.words import read_model
+from comity_server.accept import Accept
+from comity_server.business.api_keys import ApiKey
+from comity_server.business.models import read_query
+from comity_server.business.route import BUSINESS, Call, Route
+from comity_server.business.table import ROUTES
+from comity_server.group import Group
+from comity_server.home import Home
+from comity_server.logs import logger
+from comity_server.routes.parts import SERVER, must_be, read_body
+
+HEADERS = web.RequestKey("business_headers", dict)
+"""What every answer to this request says, a refusal too."""
+_MOST_QUERY = 2000
+_IDEMPOTENCY_KEY = "Idempotency-Key"
+
+
+def add_business_routes(app: web.Application) -> None:
+    """Every route of the table."""
+    for route in ROUTES:
+        app.router.add_route(route.method, BUSINESS + route.path, _Front(route).answer)
+
+
+def is_business(request: web.Request) -> bool:
+    """Whether the request is to the business side."""
+    return request.path.startswith(BUSINESS)
+
+
+def narrows(request: web.Request) -> bool:
+    """Whether the request's route says no: room is kept for those."""
+    front = getattr(request.match_info.handler, "__self__", None)
+    return isinstance(front, _Front) and front.route.narrows
+
+
+def dress(request: web.Request, response: web.StreamResponse) -> None:
+    """Give an answer of the business side the headers that each has; before it is sent."""
+    response.headers["X-Request-Id"] = secrets.token_hex(12)
+    response.headers.update(request.get(HEADERS, {}))
+    if response.status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="comity"'
+
+
+def documentation(home: Home, code: str) -> str:
+    """Where the page is that explains a code (BIZ-10)."""
+    return f"{home.origin}/docs/errors#{code}"
+
+
+class _Front:
+    """The handler of one route."""
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self._query = None if route.query is None else TypeAdapter(route.query)
+        self._body = None if route.body is None else TypeAdapter(route.body)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """See the module."""
+        route, server = self.route, request.app[SERVER]
+        headers: dict[str, str] = {}
+        request[HEADERS] = headers
+        now = server.clock.now()
+        key = server.grounds.keyring.bearer(request.headers.get("Authorization"), now)
+        server.limits.take(key.id, headers, narrows=route.narrows)
+        if server.grounds.keyring.used(key, now):
+            _note_use(server.accept, key, now)
+        if route.scope is not None and route.scope not in key.scopes:
+            raise Refused("scope_missing", f"this takes the scope {route.scope}")
+        business = server.directory.get(key.name)
+        assert business is not None, "a key belongs to a business that is hosted here"
+        call = Call(server, route, request, business, key, request.match_info)
+        await self._read(call)
+        reply = await route.handler(call)
+        if isinstance(reply, web.StreamResponse):
+            return reply
+        response = web.Response(status=reply.status, headers=reply.headers)
+        if reply.body:
+            response.body, response.content_type = reply.body, reply.media
+        if reply.location is not None:
+            response.headers["Location"] = reply.location
+        return response
+
+    async def _read(self, call: Call) -> None:
+        """Take query and body in. Raises Refused."""
+        request, route = call.request, self.route
+        if route.streams:
+            self._read_query(call)
+            return
+        if (raw_key := request.headers.get(_IDEMPOTENCY_KEY)) is not None:
+            call.idempotency_key = _idempotency_key(raw_key)
+        takes = [route.takes] if self._body is not None else []
+        takes += [JWT] if route.act is not None or route.signed_text else []
+        body, media = b"", ""
+        if takes and (request.body_exists or route.body is not None):
+            media = must_be(request, *takes)
+            body = await read_body(request)
+        elif request.body_exists and await read_body(request):
+            raise Malformed("this route takes no body")
+        self._read_query(call)
+        if media == JWT and route.signed_text:
+            call.jws = body
+        elif media == JWT:
+            call.signed = open_act(body, call.server.directory.find_key)
+            if call.signed.kind != route.act:
+                raise Malformed(f"this route takes the act {route.act}")
+        elif self._body is not None and body:
+            call.body = read_model(self._body, body)
+        if call.idempotency_key is not None:
+            told = b"\x00".join((request.method.encode(), request.raw_path.encode(), media.encode(), body))
+            call.fingerprint = b64u_encode(hashlib.sha256(told).digest())
+
+    def _read_query(self, call: Call) -> None:
+        text = call.request.rel_url.raw_query_string
+        if self._query is None:
+            if text:
+                raise Malformed("this route takes no parameters")
+            return
+        if len(text) > _MOST_QUERY:
+            raise Malformed("too long a query")
+        try:
+            pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), errors="strict")
+        except ValueError:
+            raise Malformed("the query is not name=value pairs in UTF-8") from None
+        call.query = read_query(self._query, pairs)
+
+
+def _idempotency_key(text: str) -> str:
+    if not 1 <= len(text) <= 128 or not all("!" <= char <= "~" for char in text):
+        raise Malformed(f"an {_IDEMPOTENCY_KEY} has 1 to 128 visible ASCII characters")
+    return text
+
+
+def _note_use(accept: Accept, key: ApiKey, now: int) -> None:
+    """Write a key's last use down, beside what it is used for: nobody waits for it."""
+
+    async def note(group: Group) -> None:
+        group.batch.touch_api_key.append({"last_used_at": now, "name": key.name, "id": key.id})
+
+    async def run() -> None:
+        try:
+            await accept.command(note)
+        except Refused:
+            # A full queue: the use is known in memory, and the next one is noted.
+            logger().info("key_use_not_noted")
+
+    task = asyncio.get_running_loop().create_task(run())
+    _NOTING.add(task)
+    task.add_done_callback(_NOTING.discard)
+
+
+_NOTING: set[asyncio.Task[None]] = set()
+"""Held here, or they could be collected in the middle of it."""

@@ -1,0 +1,77 @@
+"""What all models of the business side share: times, ids, and texts as they come in."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from comity.errors import Malformed
+from comity.words import Hash, Label, Model, faults
+
+__all__ = [
+    "Cid",
+    "Cursor",
+    "Due",
+    "Hash",
+    "Instant",
+    "Label",
+    "Limit",
+    "Model",
+    "Query",
+    "Text",
+    "instant",
+    "read_query",
+]
+
+Instant = Annotated[
+    str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$", examples=["2026-11-21T10:00:00.000Z"])
+]
+"""A time in an answer: RFC 3339 in UTC, with milliseconds (BIZ-12)."""
+Cid = Hash
+"""A connection's id."""
+Cursor = Annotated[str, Field(max_length=400, pattern=r"^[A-Za-z0-9_-]+$")]
+"""Where a list goes on; says nothing to its bearer."""
+Limit = Annotated[int, Field(ge=1, le=100)]
+"""Items of a page at most."""
+Text = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=10_000,
+        pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+$",
+    ),
+]
+"""A text for people, of several lines perhaps: no controls but tab and newline, no bidirectional overrides
+(BIZ-15)."""
+
+
+def _not_before_1970(value: datetime) -> datetime:
+    if not 1970 <= value.year <= 9998:
+        raise ValueError("a year between 1970 and 9998 is wanted")
+    return value
+
+
+Due = Annotated[AwareDatetime, AfterValidator(_not_before_1970)]
+"""A time in a request: RFC 3339 with an offset or Z; the protocol counts its whole seconds."""
+
+
+def instant(ms: int) -> str:
+    """A time (ms) as answers have it."""
+    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{ms % 1000:03d}Z"
+
+
+class Query(BaseModel):
+    """The parameters of a request: texts, so numbers and times are read from them; nothing extra, nothing twice."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def read_query(adapter: TypeAdapter[Any], pairs: list[tuple[str, str]]) -> Any:
+    """The model that the parameters spell. Raises Malformed with a pointer for each fault."""
+    given = dict(pairs)
+    if len(given) != len(pairs):
+        raise Malformed("a parameter is there twice")
+    try:
+        return adapter.validate_python(given)
+    except ValidationError as fault:
+        raise Malformed("the parameters are not those of this route", errors=faults(fault)) from None

@@ -1,0 +1,30 @@
+"""Who may do what for a business: roles, and the scopes that they have (BIZ-4)."""
+
+from typing import Literal, get_args
+
+Role = Literal["owner", "agent", "marketer", "auditor", "read_only"]
+Scope = Literal[
+    "offers:read",
+    "offers:write",
+    "connections:read",
+    "check",
+    "messages:write",
+    "favours:write",
+    "door:write",
+    "notifications:read",
+    "webhooks:manage",
+    "keys:manage",
+    "report:read",
+]
+
+SCOPES: frozenset[Scope] = frozenset(get_args(Scope))
+_READING: frozenset[Scope] = frozenset({"offers:read", "connections:read", "check"})
+
+ROLES: dict[Role, frozenset[Scope]] = {
+    "owner": SCOPES,
+    "agent": _READING | {"messages:write", "favours:write", "door:write", "notifications:read"},
+    "marketer": _READING | {"offers:write", "messages:write", "report:read"},
+    "auditor": _READING | {"notifications:read", "report:read"},
+    "read_only": _READING,
+}
+"""What each role may do; the scopes of a key can only narrow its role."""

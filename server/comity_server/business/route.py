@@ -1,0 +1,96 @@
+"""What a route of the business side is: one row of the table from which the handlers, the OpenAPI document and the
+tests of who may do what are made (BIZ-9)."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from comity.acts import SignedAct
+from comity.wire import JSON
+from comity_server.business.api_keys import ApiKey
+from comity_server.business.models import Model, Query
+from comity_server.business.roles import Scope
+from comity_server.businesses import Business
+from comity_server.server import Server
+
+BUSINESS = "/v1/business"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer that is known when the group decides: what a repeated request gets again."""
+
+    status: int = 200
+    body: bytes = b""
+    location: str | None = None
+    media: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+    instead: bytes | None = None
+    """What is kept for a repeated request in the place of a body with a secret in it (BIZ-11)."""
+
+    @staticmethod
+    def of(model: Model, status: int = 200, location: str | None = None) -> "Reply":
+        """The model as JSON, with members that are absent left out."""
+        return Reply(status, model.to_json(), location)
+
+
+@dataclass(slots=True)
+class Call:
+    """One request, taken apart: by whom, for which business, with what."""
+
+    server: Server
+    route: "Route"
+    request: web.Request
+    business: Business
+    key: ApiKey
+    path: Mapping[str, str]
+    query: Any = None
+    body: Any = None
+    signed: SignedAct | None = None
+    """The act itself, where the business signs it (BIZ-8)."""
+    jws: bytes | None = None
+    """Another signed text, not opened yet."""
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+    """A hash of method, path, query and body: what is compared when an Idempotency-Key comes again."""
+
+
+Handler = Callable[[Call], Awaitable[Reply | web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation. `path` is under BUSINESS; every success has the model `answer` with one of `statuses`, or the
+    media type `media`. `codes` are the refusals beside those that every route has (BIZ-10)."""
+
+    method: str
+    path: str
+    scope: Scope | None
+    handler: Handler
+    operation: str
+    """The operationId: unique, in camelCase."""
+    summary: str
+    tag: str
+    description: str = ""
+    query: type[Query] | None = None
+    body: type[Model] | None = None
+    answer: type[Model] | None = None
+    statuses: tuple[int, ...] = (200,)
+    codes: tuple[str, ...] = ()
+    media: str = JSON
+    takes: str = JSON
+    act: str | None = None
+    """The kind of act that this route does; its JWS may be the body."""
+    signed_text: bool = False
+    """The body may be another signed text (`application/jwt`) that the handler opens."""
+    narrows: bool = False
+    """A "no": neither the rate limit nor a full queue keeps it out (BIZ-14)."""
+    streams: bool = False
+    """The handler reads the body and writes the answer itself."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes something, and so takes an Idempotency-Key."""
+        return self.method != "GET" and not self.streams

@@ -1,0 +1,41 @@
+"""Signing keys that businesses leave with the server (BIZ-8): unsealed at the start, in memory only after that."""
+
+from collections.abc import Iterable
+
+from comity.keys import Signer, SigningKey
+from comity_server.business.master import MasterKey
+from comity_server.store.business import KeptKey
+
+
+class KeptKeys:
+    """The signers of the businesses whose keys are kept here, by the names of the keys."""
+
+    def __init__(self, master: MasterKey) -> None:
+        self.master = master
+        self._signers: dict[str, Signer] = {}
+        self._newest: dict[str, Signer] = {}
+
+    def load(self, rows: Iterable[KeptKey]) -> None:
+        """Exactly those that are stored, the oldest of each business first. Raises CannotUnseal."""
+        opened = [(row.name, Signer(row.kid, SigningKey(self.master.open(row.sealed)))) for row in rows]
+        self._signers.clear()
+        self._newest.clear()
+        for name, signer in opened:
+            self.put(name, signer)
+
+    def put(self, name: str, signer: Signer) -> None:
+        """A key that was stored just now; it is the business's newest."""
+        self._signers[signer.kid] = signer
+        self._newest[name] = signer
+
+    def signer(self, kid: str) -> Signer | None:
+        """Who signs as `kid`, if that key is kept here."""
+        return self._signers.get(kid)
+
+    def newest(self, name: str) -> Signer | None:
+        """The newest key of the business, if it leaves its keys here."""
+        return self._newest.get(name)
+
+    def row(self, name: str, signer: Signer, now: int) -> dict[str, object]:
+        """The key as it is stored."""
+        return {"name": name, "kid": signer.kid, "sealed": self.master.seal(signer.key.seed), "added_at": now}

@@ -1,0 +1,57 @@
+"""What a decision rests on beside the state: kept in memory, read anew whenever it is not known what a commit did."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from comity.hours import ZoneRules
+from comity_server.business.api_keys import Keyring
+from comity_server.business.signing import KeptKeys
+from comity_server.businesses import Directory
+from comity_server.home import Home
+from comity_server.status_lists import StatusLists
+from comity_server.store.business import BusinessRows
+from comity_server.store.rows import Entry, HostedKey
+
+if TYPE_CHECKING:
+    from comity_server.group import Group
+
+
+class GroundsStore(Protocol):
+    """What the grounds of decisions are read from."""
+
+    @property
+    def business(self) -> BusinessRows: ...
+    async def business_keys(self) -> list[HostedKey]: ...
+    async def last_list(self) -> int: ...
+    async def entries(self, list_no: int) -> list[Entry]: ...
+
+
+@dataclass(slots=True)
+class Grounds:
+    """See the module."""
+
+    home: Home
+    directory: Directory
+    lists: StatusLists
+    zones: ZoneRules
+    keyring: Keyring
+    kept: KeptKeys
+
+    async def read(self, store: GroundsStore) -> None:
+        """Take in what is stored: at the start, and after a commit whose outcome is unknown. Raises CannotUnseal."""
+        self.directory.load(await store.business_keys())
+        for number in range(1, await store.last_list() + 1):
+            self.lists.load(number, await store.entries(number))
+        self.keyring.load(await store.business.api_keys())
+        self.kept.load(await store.business.kept_keys())
+
+    def take(self, group: "Group") -> None:
+        """Take in what a group has committed."""
+        self.directory.load(group.added_keys())
+        self.lists.put(group.batch.put_status)
+        for key in group.added_api_keys:
+            self.keyring.put(key)
+        for row in group.batch.end_api_key:
+            self.keyring.end(row["name"], row["id"], row["expires_at"])
+        for name, signer in group.added_signers:
+            self.kept.put(name, signer)

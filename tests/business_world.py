@@ -1,0 +1,88 @@
+"""A business as its engineers see it: an API key and plain HTTP, against the server of a world."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from comity.wire import JSON, JWT
+from comity_server.business.api_keys import new_key
+from comity_server.business.founding import admit
+from comity_server.business.roles import Role, Scope
+from world import Pair, Reply, World
+
+BUSINESS = "/v1/business"
+
+
+@dataclass
+class Shop:
+    """A business with an API key of its own."""
+
+    world: World
+    name: str
+    did: str
+    key: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = None,
+        again: str | None = None,
+        jws: str | None = None,
+        raw: bytes | None = None,
+        kind: str = JSON,
+    ) -> Reply:
+        """One request: `body` as JSON, or an act's JWS, or raw bytes of that kind; `again` is the Idempotency-Key."""
+        headers = {"Authorization": f"Bearer {key or self.key}", **self.headers}
+        if again is not None:
+            headers["Idempotency-Key"] = again
+        if jws is not None:
+            return await self.world.send(method, BUSINESS + path, jws.encode(), JWT, headers)
+        sent = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
+        return await self.world.send(method, BUSINESS + path, sent, kind if sent else None, headers)
+
+    async def get(self, path: str, **how: Any) -> Any:
+        """What a GET answers; it must be 200."""
+        reply = await self.ask("GET", path, **how)
+        assert reply.status == 200, reply
+        return reply.json
+
+    async def post(self, path: str, body: Any = None, **how: Any) -> Any:
+        """What a POST answers; it must be a success."""
+        reply = await self.ask("POST", path, body, **how)
+        assert reply.status < 300, reply
+        return reply.json if reply.body else None
+
+    async def refused(self, method: str, path: str, body: Any = None, **how: Any) -> str:
+        """The code of a refusal."""
+        code = (await self.ask(method, path, body, **how)).code
+        assert code
+        return code
+
+    async def key_of(self, role: Role, *scopes: Scope, **fields: Any) -> str:
+        """Another API key of this business."""
+        world = self.world
+
+        async def decide(group: Any) -> Any:
+            return admit(group, *new_key(self.name, role, group.now, scopes=scopes or None, **fields))
+
+        shown, _ = await world.server.accept.command(decide)
+        return str(shown)
+
+    async def customer(self, *purposes: str, channels: tuple[str, ...] = ("app",)) -> Pair:
+        """A connection with somebody new (side second), who has granted these purposes."""
+        signer = self.world.server.grounds.kept.newest(self.name)
+        assert signer is not None
+        pair = await self.world.connect(signer, self.world.person())
+        if purposes:
+            await pair.grant("second", *purposes, channels=channels)
+        return pair
+
+
+async def a_shop(world: World, name: str = "shop") -> Shop:
+    """A business whose signing key the server keeps, with an owner's API key."""
+    business = await world.server.add_business_key(name, None)
+    return Shop(world, name, business.did, await world.server.add_owner_key(name))
