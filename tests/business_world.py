@@ -4,11 +4,14 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from comity.wire import JSON, JWT
+from comity.agreement import HalfSigned
+from comity.keys import Signer
+from comity.offer import SignedOffer, open_offer
+from comity.wire import JSON, JWT, OFFERS
 from comity_server.business.api_keys import new_key
 from comity_server.business.founding import admit
 from comity_server.business.roles import Role, Scope
-from world import Pair, Reply, World
+from world import TEXT, Pair, Reply, World
 
 BUSINESS = "/v1/business"
 
@@ -86,3 +89,26 @@ async def a_shop(world: World, name: str = "shop") -> Shop:
     """A business whose signing key the server keeps, with an owner's API key."""
     business = await world.server.add_business_key(name, None)
     return Shop(world, name, business.did, await world.server.add_owner_key(name))
+
+
+EXAMPLE_OFFER: dict[str, Any] = {
+    "name": "Clear View Windows",
+    "purposes": ["care", "sales"],
+    "channels": ["app", "email"],
+    "agreements": [
+        {"id": "https://w3id.org/dpv/standards/ieee/7012#SD-BASE", "version": "1", "lang": "en", "text": TEXT}
+    ],
+    "use": "many",
+    "expires_at": "2024-12-31T17:00:00Z",
+}
+"""An offer as an engineer writes it; its terms are those that people here agree to."""
+
+
+async def half_on(shop: Shop, short: str, person: Signer, **changes: Any) -> tuple[SignedOffer, HalfSigned]:
+    """The offer as anybody may read it, and somebody's half of an agreement on it; not sent."""
+    reply = await shop.world.send("GET", f"{OFFERS}/{short}")
+    assert reply.status == 200, reply
+    signed = open_offer(reply.body, shop.world.server.directory.find_key)
+    offerer = shop.world.server.grounds.kept.signer(signed.kid)
+    assert offerer is not None
+    return signed, shop.world.half(signed, offerer, person, **changes)

@@ -1,7 +1,6 @@
 """A world whose server is a process of its own: its log and its store are looked into from outside."""
 
 import asyncio
-import json
 import os
 import signal
 import sqlite3
@@ -19,6 +18,7 @@ import aiohttp
 from comity.keys import keys_of_document
 from comity.words import SIDES
 from comity_server import admin
+from comity_server.business.operating import CREATE, KeyToPublish
 from comity_server.home import STORE
 from world import Pair, World
 
@@ -62,11 +62,8 @@ class ChildWorld(World):
             return False
 
     async def _add(self, name: str, did_key: str) -> Any:
-        wanted = json.dumps({"name": name, "did_key": did_key}).encode()
-        answer = await admin.ask(self.folder / "data", "POST", wanted)
-        assert answer is not None
-        kids = json.loads(answer)["kids"]
-        return SimpleNamespace(keys=dict.fromkeys(kids))
+        told = await admin.ask(self.folder / "data", CREATE, KeyToPublish(name, did_key))
+        return SimpleNamespace(keys=dict.fromkeys(told.kids))
 
     async def stop(self) -> None:
         """End the process as an operator would."""
@@ -84,9 +81,10 @@ class ChildWorld(World):
         return self.log_file.read_text(encoding="utf-8", errors="replace")
 
     def rows(self) -> dict[str, int]:
-        """How many rows each table has."""
+        """How many rows each table has, but for the counts of what businesses were refused."""
         with closing(sqlite3.connect(f"file:{self.folder / 'data' / STORE}?mode=ro", uri=True)) as store:
             names = [row[0] for row in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            names.remove("counts")
             return {name: store.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names}
 
     async def everything(self, *pairs: Pair) -> list[Any]:

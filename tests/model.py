@@ -70,6 +70,7 @@ class Side:
     asked: list[int] = field(default_factory=list)
     cool: int = 0
     noticed: int | None = None
+    said: int = 0
 
 
 class Model:
@@ -135,6 +136,15 @@ class Model:
         self.ended = True
         for side in self.sides:
             side.grants, side.mutes, side.waiting, side.ask = [], [], [], None
+        return ""
+
+    def erasure(self, me: int, now: int) -> str:
+        """What became of the data, once it is over."""
+        if not self._start(now):
+            return "connection_open"
+        if self.sides[me].said >= 12:
+            return "too_many_statements"
+        self.sides[me].said += 1
         return ""
 
     # --- may I? ---

@@ -9,20 +9,24 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
+from comity.encoding import MAX_BODY, hash_id
 from comity.errors import Malformed, Refused
 from comity.hours import Window, check_windows
 from comity.jws import FindKey, OpenedJws, no_other_keys, open_jws, seal
 from comity.keys import PublicKey, Signer, did_of_kid, is_pairwise, key_of_kid
 from comity.words import (
     Budget,
+    Categories,
     Channels,
     Did,
     Hash,
     Jwe,
+    Kept,
     Kid,
     Model,
     Purpose,
     Purposes,
+    Recipients,
     Seconds,
     Sequence,
     Token,
@@ -202,6 +206,22 @@ class Rotate(ChainLink):
     proof: Annotated[str, Field(max_length=2048)]
 
 
+class Erasure(ChainLink):
+    """After the end: what was deleted of the other side's data, what is kept and why, and who else was told."""
+
+    act: Literal["erasure"]
+    deleted: Categories
+    kept: Annotated[tuple[Kept, ...], Field(min_length=1, max_length=24)] | None = None
+    passed_on: Recipients | None = None
+
+    @model_validator(mode="after")
+    def _each_in_one_place(self) -> "Erasure":
+        reasons = [(it.what, it.ground) for it in self.kept or ()]
+        if len(set(reasons)) < len(reasons) or {what for what, _ in reasons} & set(self.deleted):
+            raise ValueError("a category is deleted or kept, and kept once on each ground")
+        return self
+
+
 class Hours(ChainLink):
     """When the other side may come: weekly windows in an IANA zone; none means at any time."""
 
@@ -242,7 +262,7 @@ class MuteEnd(ChainLink):
 
 Act = (
     Grant | Withdraw | Mute | Unmute | Revoke | Message | Contacted | Ask | Answer | Done | Thank
-    | Remember | Forget | Milestone | Rotate
+    | Remember | Forget | Milestone | Rotate | Erasure
 )  # fmt: skip
 Setting = Hours | BudgetSetting | Mailbox | MuteEnd
 
@@ -250,7 +270,7 @@ _ADAPTERS: dict[str, TypeAdapter[Act | Setting]] = {
     ACT_TYP: TypeAdapter(
         Annotated[
             Withdraw | Mute | Unmute | Revoke | Message | Contacted | Ask | Answer | Done | Thank
-            | Remember | Forget | Milestone | Rotate,
+            | Remember | Forget | Milestone | Rotate | Erasure,
             Field(discriminator="act"),
         ]
     ),
@@ -261,7 +281,7 @@ _ADAPTERS: dict[str, TypeAdapter[Act | Setting]] = {
 MODELS: dict[str, type[ChainLink]] = {
     "grant": Grant, "withdraw": Withdraw, "mute": Mute, "unmute": Unmute, "revoke": Revoke, "message": Message,
     "contacted": Contacted, "ask": Ask, "answer": Answer, "done": Done, "thank": Thank, "remember": Remember,
-    "forget": Forget, "milestone": Milestone, "rotate": Rotate,
+    "forget": Forget, "milestone": Milestone, "rotate": Rotate, "erasure": Erasure,
     "hours": Hours, "budget": BudgetSetting, "mailbox": Mailbox, "mute_end": MuteEnd,
 }  # fmt: skip
 """Every kind of act and setting, by the word in its `act` member."""
@@ -281,7 +301,7 @@ def typ_of(kind: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SignedAct:
-    """An act or setting whose signature held. Only `open_act` makes one."""
+    """An act or setting whose signature held. Only `open_act` and `seal_act` make one."""
 
     raw: str
     id: str
@@ -301,9 +321,15 @@ class SignedAct:
 
 
 def seal_act(payload: Act | Setting, signer: Signer) -> SignedAct:
-    """Sign an act. Raises Malformed when it would exceed the limits that `open_act` holds it to."""
+    """Sign an act. What it holds is a model already and the signature is fresh, so the text is not taken apart again.
+
+    Raises Malformed, Refused("too_large" | "bad_signature" | "wrong_proof") for what `open_act` would refuse.
+    """
     raw = seal(payload.to_json(), typ_of(payload.act), signer)
-    return open_act(raw, {signer.kid: signer.key.public}.get)
+    if len(raw) > MAX_BODY:
+        raise Refused("too_large", f"at most {MAX_BODY} bytes")
+    _check_signer(payload, signer.kid)
+    return SignedAct(raw, hash_id(raw.encode("ascii")), signer.kid, signer.key.public, payload)
 
 
 def open_act(raw: str | bytes, find_key: FindKey = no_other_keys) -> SignedAct:
@@ -322,13 +348,18 @@ def believe_act(opened: OpenedJws) -> SignedAct:
 def believe_payload(opened: OpenedJws) -> Act | Setting:
     """What such a text says. Raises as `believe_act` does."""
     payload = read_model(_ADAPTERS[opened.header.typ], opened.payload)
-    if did_of_kid(opened.header.kid) != payload.iss:
+    _check_signer(payload, opened.header.kid)
+    return payload
+
+
+def _check_signer(payload: Act | Setting, kid: str) -> None:
+    """That the key is the issuer's, and that a new one agrees to take its place (ACT-14)."""
+    if did_of_kid(kid) != payload.iss:
         raise Refused("bad_signature", "the key is not the issuer's")
     if isinstance(payload, Rotate):
-        if payload.kid == opened.header.kid:
+        if payload.kid == kid:
             raise Malformed("the new key has a name of its own")
         _check_proof(payload)
-    return payload
 
 
 class RotationProof(Model):

@@ -40,14 +40,18 @@ class BodyKey:
 
 
 def seal_body(body: Mapping[str, Any], cid: str, to: BodyKey) -> str:
-    """The body as a compact JWE that only the holder of `to` can open. Raises Malformed when it is too long."""
+    """The body as a compact JWE that only the holder of `to` can open. Raises Malformed when it is too long, or
+    `to` is no key that a secret can be shared with."""
     from joserfc import jwe
 
     plain = dump_json(dict(body))
     if len(plain) > MAX_TEXT:
         raise Malformed(f"a body has at most {MAX_TEXT} bytes")
     header = {"alg": _ALG, "enc": _ENC, "kid": to.kid, "apv": cid}
-    return jwe.encrypt_compact(header, plain, _okp(to.raw), registry=_registry())
+    try:
+        return jwe.encrypt_compact(header, plain, _okp(to.raw), registry=_registry())
+    except ValueError:
+        raise Malformed("nothing can be sealed to this key") from None
 
 
 def open_body(text: str, cid: str, key: SigningKey) -> dict[str, Any]:

@@ -5,30 +5,23 @@
     release    which held messages are let go, or have expired, by now?
     due        when is `release` to be called next?
 
-RULES is the table: for each kind of act the one facet of the state that it depends on, and for each value of that
-facet whether the act is accepted or the code with which it is refused. It does not know who is the business.
+RULES is the table: for each kind of act the one facet of the state that it depends on (`facets`), and for each value of
+that facet whether the act is accepted or the code with which it is refused. It does not know who is the business.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, get_args
 
-from comity import favours, gate
+from comity import facets, favours, gate
 from comity.acts import NARROWING, SignedAct
 from comity.agreement import CLOCK_SKEW
 from comity.errors import Refused
 from comity.events import Accepted, Contents, Delivered, Expired, Place
-from comity.fold import Record, contents_of, fold, scope
-from comity.gate import Verdict
+from comity.facets import Case, replaced, verdict_on
+from comity.fold import Record, contents_of, fold
 from comity.hours import ZoneRules
 from comity.state import Connection, Held, earlier_names
 from comity.words import SIDES, Side, other
-
-MOST_GRANTS = 32
-MOST_MUTES = 32
-MOST_HELD = 20
-MOST_LITTLE = 64
-MOST_MILESTONES = 200
-"""What one side can have in force, waiting or kept at a time (CONN-14)."""
 
 
 class Outcome(NamedTuple):
@@ -38,112 +31,6 @@ class Outcome(NamedTuple):
     contents: Contents | None = None
     replaces: str | None = None
     verdict: str | None = None
-
-
-class Case(NamedTuple):
-    """What a facet looks at: the act of `side`, in a state, at a time (ms)."""
-
-    connection: Connection
-    side: Side
-    payload: Any
-    at: int
-    zones: ZoneRules
-
-
-# --- facets: what of the state an act depends on -------------------------------------------------------------------
-
-
-def _any(case: Case) -> str:
-    return "any"
-
-
-def _room_for_grant(case: Case) -> str:
-    live = [grant.id for grant in case.connection.door(case.side).grants if grant.exp * 1000 > case.at]
-    if case.payload.replaces is not None:
-        return "room" if case.payload.replaces in live else "replaces_none"
-    return "room" if len(live) < MOST_GRANTS else "full"
-
-
-def _named_grant(case: Case) -> str:
-    return "in_force" if any(it.id == case.payload.grant for it in case.connection.door(case.side).grants) else "none"
-
-
-def _room_for_mute(case: Case) -> str:
-    kept = [it for it in case.connection.door(case.side).mutes if it.until is None or it.until * 1000 > case.at]
-    mine = scope(case.payload.purposes, case.payload.channels)
-    # A mute of everything always has room: nothing may stand between a side and its "no" (CONN-3).
-    takes_place = mine == scope(None, None) or any(scope(it.purposes, it.channels) == mine for it in kept)
-    return "room" if takes_place or len(kept) < MOST_MUTES else "full"
-
-
-def _named_mute(case: Case) -> str:
-    kept = [it.id for it in case.connection.door(case.side).mutes if it.until is None or it.until * 1000 > case.at]
-    named = kept if case.payload.mute is None else [it for it in kept if it == case.payload.mute]
-    return "in_force" if named else "none"
-
-
-def _door(case: Case) -> str:
-    """What the other side's door says to a message."""
-    payload = case.payload
-    verdict = _verdict(case, payload.purpose, "app", payload.topic)
-    if verdict.decision != "hold":
-        return "allow" if verdict.decision == "allow" else verdict.reason
-    if payload.if_muted != "hold":
-        return f"hold_{payload.if_muted}" if verdict.reason != "over_budget" else f"spent_{payload.if_muted}"
-    held = case.connection.door(case.side).held
-    return "hold" if len(held) < MOST_HELD or _replaced(held, payload) else "hold_full"
-
-
-def _own_ask(case: Case) -> str:
-    """What stands in the way of asking: one's own earlier asks, then the other side's door."""
-    if (standing := favours.own_ask(case.connection, case.side, case.at)) != "free":
-        return standing
-    verdict = _verdict(case, "renewal" if case.payload.kind == "renewal" else "favour", "app", None)
-    if verdict.decision == "allow" and not favours.asks_left(case.connection, case.side, case.at):
-        return "not_now"
-    return "free" if verdict.decision == "allow" else verdict.outward().reason
-
-
-def _their_ask(case: Case) -> str:
-    return _ask_state(case, other(case.side))
-
-
-def _thanked_ask(case: Case) -> str:
-    return _ask_state(case, case.side)
-
-
-def _ask_state(case: Case, asker: Side) -> str:
-    ask = case.connection.door(asker).ask
-    return favours.status(ask, case.at) if ask is not None and ask.id == case.payload.ask else "none"
-
-
-def _words_wait(case: Case) -> bool:
-    """Whether the act brings words, and words of this side are not let in now: beside a mute there is no side door
-    (CONN-22). A complaint rests on the agreement, so what it meets is a mute, hours and the side's own limit."""
-    return case.payload.body is not None and _verdict(case, "complaint", "app", None).decision != "allow"
-
-
-def _room_for_little(case: Case) -> str:
-    if _words_wait(case):
-        return "words_wait"
-    little = case.connection.door(case.side).little
-    known = any((it.key, it.topic) == (case.payload.key, case.payload.topic) for it in little)
-    return "room" if known or len(little) < MOST_LITTLE else "full"
-
-
-def _named_little(case: Case) -> str:
-    little = case.connection.door(case.side).little
-    return "kept" if any((it.key, it.topic) == (case.payload.key, case.payload.topic) for it in little) else "none"
-
-
-def _room_for_milestone(case: Case) -> str:
-    if _words_wait(case):
-        return "words_wait"
-    return "room" if len(case.connection.door(case.side).milestones) < MOST_MILESTONES else "full"
-
-
-def _zone(case: Case) -> str:
-    return "known" if case.zones.zone(case.payload.zone) is not None else "unknown"
 
 
 # --- the table -----------------------------------------------------------------------------------------------------
@@ -158,21 +45,21 @@ class Rule(NamedTuple):
 
 
 _NO_ASK: Mapping[str, str | None] = dict.fromkeys(get_args(favours.AskStatus), "no_such_ask")
-_ANY = Rule("any", _any, {"any": None})
+_ANY = Rule("any", facets.any_state, {"any": None})
 
 RULES: Mapping[str, Rule] = {
     "grant": Rule(
         "own_grants",
-        _room_for_grant,
+        facets.own_grants,
         {"room": None, "full": "too_many_grants", "replaces_none": "no_such_grant"},
     ),
-    "withdraw": Rule("named_grant", _named_grant, {"in_force": None, "none": "no_such_grant"}),
-    "mute": Rule("own_mutes", _room_for_mute, {"room": None, "full": "too_many_mutes"}),
-    "unmute": Rule("named_mute", _named_mute, {"in_force": None, "none": "no_such_mute"}),
+    "withdraw": Rule("named_grant", facets.named_grant, {"in_force": None, "none": "no_such_grant"}),
+    "mute": Rule("own_mutes", facets.own_mutes, {"room": None, "full": "too_many_mutes"}),
+    "unmute": Rule("named_mute", facets.named_mute, {"in_force": None, "none": "no_such_mute"}),
     "revoke": _ANY,
     "message": Rule(
         "door",
-        _door,
+        facets.door,
         {
             "allow": None,
             "hold": None,
@@ -189,7 +76,7 @@ RULES: Mapping[str, Rule] = {
     "contacted": _ANY,
     "ask": Rule(
         "own_ask",
-        _own_ask,
+        facets.own_ask,
         {
             "free": None,
             "open": "ask_open",
@@ -201,19 +88,24 @@ RULES: Mapping[str, Rule] = {
             "over_budget": "over_budget",
         },
     ),
-    "answer": Rule("their_ask", _their_ask, {**_NO_ASK, "asked": None}),
+    "answer": Rule("their_ask", facets.their_ask, {**_NO_ASK, "asked": None}),
     # A favour done late is still a favour.
-    "done": Rule("their_ask", _their_ask, {**_NO_ASK, "promised": None, "broken": None}),
-    "thank": Rule("thanked_ask", _thanked_ask, {**_NO_ASK, "done": None}),
+    "done": Rule("their_ask", facets.their_ask, {**_NO_ASK, "promised": None, "broken": None}),
+    "thank": Rule("thanked_ask", facets.thanked_ask, {**_NO_ASK, "done": None}),
     "remember": Rule(
-        "own_little", _room_for_little, {"room": None, "full": "too_much_remembered", "words_wait": "not_now"}
+        "own_little", facets.own_little, {"room": None, "full": "too_much_remembered", "words_wait": "not_now"}
     ),
-    "forget": Rule("named_little", _named_little, {"kept": None, "none": "nothing_remembered"}),
+    "forget": Rule("named_little", facets.named_little, {"kept": None, "none": "nothing_remembered"}),
     "milestone": Rule(
-        "own_milestones", _room_for_milestone, {"room": None, "full": "too_many_milestones", "words_wait": "not_now"}
+        "own_milestones", facets.own_milestones, {"room": None, "full": "too_many_milestones", "words_wait": "not_now"}
     ),
     "rotate": _ANY,
-    "hours": Rule("zone", _zone, {"known": None, "unknown": "unknown_zone"}),
+    "erasure": Rule(
+        "own_statements",
+        facets.own_statements,
+        {"room": None, "open": "connection_open", "past": "until_passed", "full": "too_many_statements"},
+    ),
+    "hours": Rule("zone", facets.zone, {"known": None, "unknown": "unknown_zone"}),
     "budget": _ANY,
     "mailbox": _ANY,
     "mute_end": _ANY,
@@ -235,8 +127,8 @@ def decide(connection: Connection, act: SignedAct, at: int, zones: ZoneRules) ->
     if side is None or payload.cid != connection.cid:
         raise Refused("not_found")
     _check_party(connection, side, act)
-    # For good, and both ways (CONN-4).
-    if connection.phase == "ended":
+    # For good, and both ways (CONN-4); what became of the data can still be said, and nothing else (ERA-1).
+    if connection.phase == "ended" and act.kind != "erasure":
         raise Refused("connection_ended")
     # A "no" is not refused over its place: a restored wallet may not know where its chain stands (CONN-5).
     if act.kind != "revoke":
@@ -321,32 +213,21 @@ def _refusal(case: Case, code: str) -> Refused:
     """The refusal, with the end of "not now" where the other side shows it."""
     if case.payload.act != "message" or code != "not_now":
         return Refused(code)
-    told = _verdict(case, case.payload.purpose, "app", case.payload.topic).outward()
+    told = verdict_on(case, case.payload.purpose, "app", case.payload.topic).outward()
     return Refused(code, until=None if told.ends_at is None else -(-told.ends_at // 1000))
-
-
-def _verdict(case: Case, purpose: str, channel: str, topic: str | None) -> Verdict:
-    return gate.may(case.connection, case.side, purpose, channel, topic, case.at, case.zones)
 
 
 def _outcome(case: Case, value: str) -> Outcome:
     payload = case.payload
     if payload.act == "contacted":
-        told = _verdict(case, payload.purpose, payload.channel, payload.topic).outward()
+        told = verdict_on(case, payload.purpose, payload.channel, payload.topic).outward()
         return Outcome(contents=contents_of(payload), verdict=told.reason)
     if payload.act != "message":
         return Outcome()
     contents = contents_of(payload)
     if value != "hold":
         return Outcome("delivered" if value == "allow" else "dropped", contents)
-    return Outcome("held", contents, _replaced(case.connection.door(case.side).held, payload))
-
-
-def _replaced(held: tuple[Held, ...], payload: Any) -> str | None:
-    """The waiting message on the same purpose and topic, whose place a newer one takes (CONN-13)."""
-    if payload.topic is None:
-        return None
-    return next((it.id for it in held if (it.purpose, it.topic) == (payload.purpose, payload.topic)), None)
+    return Outcome("held", contents, replaced(case.connection.door(case.side).held, payload))
 
 
 # --- time ----------------------------------------------------------------------------------------------------------

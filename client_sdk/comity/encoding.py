@@ -4,7 +4,6 @@ Nothing that is signed is ever serialised again, so there is no canonical form h
 by whoever composes a text, and from then on the bytes are the text.
 """
 
-import base64
 import binascii
 import hashlib
 import json
@@ -21,6 +20,7 @@ MAX_BODY = 64 * 1024
 MAX_DEPTH = 32
 MAX_INTEGER = 2**53 - 1
 
+_TO_URL = bytes.maketrans(b"+/", b"-_")
 # Base64url to base64, and what base64url does not have to a character that no base64 has.
 _TO_STANDARD = bytes.maketrans(b"-_+/=", b"+/!!!")
 _LAST = {2: frozenset(b"AQgw"), 3: frozenset(b"AEIMQUYcgkosw048")}
@@ -29,7 +29,7 @@ _LAST = {2: frozenset(b"AQgw"), 3: frozenset(b"AEIMQUYcgkosw048")}
 
 def b64u_encode(data: bytes) -> str:
     """Base64url without padding (RFC 7515 section 2)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    return binascii.b2a_base64(data, newline=False).translate(_TO_URL, b"=").decode("ascii")
 
 
 def b64u_decode(text: str | bytes) -> bytes:

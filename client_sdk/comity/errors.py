@@ -45,6 +45,8 @@ CODES: dict[str, Code] = {
     "iat_out_of_range": Code(409, "The clock of the signer is more than ten minutes off."),
     "after_refused": Code(409, "An earlier act of this chain in the same batch was refused."),
     "connection_ended": Code(409, "The connection has ended."),
+    "connection_open": Code(409, "The connection has not ended."),
+    "too_many_statements": Code(409, "Too many statements were made already."),
     # The door.
     "no_grant": Code(403, "There is no valid grant for this purpose and channel."),
     "already_has": Code(403, "The other side already has what this is about."),

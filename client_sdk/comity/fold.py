@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from comity.acts import SignedAct
 from comity.agreement import SignedAgreement
+from comity.erasure import stated
 from comity.errors import Contradiction
 from comity.events import Accepted, Contents, Event, Opened
 from comity.favours import (
@@ -84,8 +85,9 @@ def fold(connection: Connection, record: Record) -> Connection:
 
 def _accepted(connection: Connection, event: Accepted, act: SignedAct | None) -> Connection:
     door = connection.door(event.side)
-    if connection.phase == "ended":
-        raise Contradiction("the connection has ended")
+    if (connection.phase == "ended") != (event.kind == "erasure"):
+        told = "has" if connection.phase == "ended" else "has not"
+        raise Contradiction(f"the connection {told} ended")
     if act is not None:
         _check_about(event, act, door)
     if event.chain == "settings":
@@ -232,7 +234,13 @@ def _revoke(connection: Connection, side: Side, payload: Any, event: Accepted) -
     def closed(door: Door) -> Door:
         return replace(door, grants=(), mutes=(), little=(), held=(), ask=None)
 
-    return replace(connection, phase="ended", first=closed(connection.first), second=closed(connection.second))
+    first, second = closed(connection.first), closed(connection.second)
+    return replace(connection, phase="ended", first=first, second=second, ended_at=event.at, ended_by=side)
+
+
+def _erasure(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
+    door = stated(connection.door(side), event.act, event.at, complete=not payload.kept)
+    return connection.with_door(side, door)
 
 
 def _rotate(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
@@ -366,6 +374,7 @@ _FOLDS: dict[str, Callable[[Connection, Side, Any, Accepted], Connection]] = {
     "forget": _forget,
     "milestone": _milestone,
     "rotate": _rotate,
+    "erasure": _erasure,
     "hours": _hours,
     "budget": _budget_setting,
     "mailbox": _mailbox,

@@ -10,8 +10,10 @@ name them; `outward` is what the sender may be told.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from comity import hours
 from comity.hours import ZoneRules
@@ -49,6 +51,7 @@ FOR_EVER = 2**62
 """ms: when an open mute ends."""
 KEPT_FOR = PERIODS["month"] * 1000
 """ms for which a delivery can still count."""
+_ROOM_FOR_ALL = Budget(MOST_SENT, PERIODS["month"])
 
 
 class AsOf(NamedTuple):
@@ -59,8 +62,7 @@ class AsOf(NamedTuple):
     zones: str
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """The gate's answer.
 
     `reason` is a key of REASONS. `valid_until` (ms) is when it must be asked again. `ends_at` (ms) is when the cause
@@ -137,15 +139,24 @@ def may(
 
 
 def _fresh(now: int, *ends: int | None) -> int:
-    return min([now + FRESH_FOR, *(end for end in ends if end is not None and end > now)])
+    until = now + FRESH_FOR
+    for end in ends:
+        if end is not None and now < end < until:
+            until = end
+    return until
 
 
 def _grants(grant: Grant, purpose: str, channel: str, now: int) -> bool:
-    return (
-        now < grant.exp * 1000
-        and channel in grant.channels
-        and any(covers(granted, purpose) for granted in grant.purposes)
-    )
+    return now < grant.exp * 1000 and channel in grant.channels and _is_among(grant.purposes, purpose)
+
+
+def _is_among(purposes: tuple[str, ...], purpose: str) -> bool:
+    """Whether one of them is also for that purpose."""
+    # A plain loop, here and below: a generator for each question would cost as much as all the rest.
+    for granted in purposes:  # noqa: SIM110
+        if covers(granted, purpose):
+            return True
+    return False
 
 
 def granted_until(connection: Connection, sender: Side, purpose: str, channel: str, now: int) -> int | None:
@@ -160,21 +171,24 @@ def _unwanted_topic(connection: Connection, door: Door, purpose: str, topic: str
     """`already_has` or `no_interest`, where something of that topic would be sold to this side (GATE-7, GATE-8)."""
     if topic is None or not covers("sales", purpose):
         return None
-    kept = (*connection.first.milestones, *connection.second.milestones)
-    for milestone in kept:
+    for milestone in (*connection.first.milestones, *connection.second.milestones):
         lasts = milestone.lasts is None or now < milestone.lasts * 1000
         if milestone.kind in ("bought", "installed") and lasts and covers(milestone.topic, topic):
             return "already_has"
-    if any(it.key == "no_interest" and it.topic is not None and covers(it.topic, topic) for it in door.little):
-        return "no_interest"
+    for little in door.little:
+        if little.key == "no_interest" and little.topic is not None and covers(little.topic, topic):
+            return "no_interest"
     return None
 
 
 def mute_end(door: Door, mute: Mute) -> int | None:
     """When (ms) a mute ends, shown or not; None for an open one (GATE-9)."""
-    hidden = next((until for id_, until in reversed(door.settings.mute_ends) if id_ == mute.id), None)
-    until = mute.until if mute.until is not None else hidden
-    return None if until is None else until * 1000
+    if mute.until is not None:
+        return mute.until * 1000
+    for id_, hidden in reversed(door.settings.mute_ends):
+        if id_ == mute.id:
+            return hidden * 1000
+    return None
 
 
 def muted_until(door: Door, grant: Grant) -> int:
@@ -234,36 +248,72 @@ def _hours_end(door: Door, now: int, zones: ZoneRules) -> int | None:
 def _spent(door: Door, sent: tuple[Delivery, ...], now: int) -> _Block | None:
     """The receiving side's own budget, told outwardly as "not now", and the bound that holds for everybody."""
     budget = door.settings.messages
-    if budget is not None and (end := _frees_at(budget, _counting(sent), now)) is not None:
+    if budget is not None and (end := _frees_at(budget, sent, (), now)) is not None:
         return _Block("over_limit", end if end > 0 else None, False)
-    if (end := _frees_at(Budget(MOST_SENT, KEPT_FOR // 1000), _counting(sent), now)) is not None:
+    if (end := _frees_at(_ROOM_FOR_ALL, sent, (), now)) is not None:
         return _Block("over_budget", end, True)
     return None
 
 
-def _counting(sent: tuple[Delivery, ...], *granted: str) -> Iterator[int]:
-    """The times that count against a budget: of all purposes but exempt ones, or of those that a grant names."""
-    for delivery in sent:
-        if delivery.purpose in EXEMPT_PURPOSES:
-            continue
-        if not granted or any(covers(purpose, delivery.purpose) for purpose in granted):
-            yield delivery.at
-
-
-def _frees_at(budget: Budget, times: Iterator[int], now: int) -> int | None:
-    """None while the budget has room at `now`; else when (ms) it has room again, 0 for never (GATE-12)."""
+def _frees_at(budget: Budget, sent: tuple[Delivery, ...], granted: tuple[str, ...], now: int) -> int | None:
+    """None while the budget has room at `now`; else when (ms) it has room again, 0 for never (GATE-12). What counts:
+    deliveries of all purposes but exempt ones, or of those that a grant names."""
+    if len(sent) < budget.max:
+        return None
     start = now - budget.seconds * 1000
-    inside = [at for at in times if at > start]
+    inside = [
+        it.at
+        for it in sent
+        if it.at > start and it.purpose not in EXEMPT_PURPOSES and (not granted or _is_among(granted, it.purpose))
+    ]
     if len(inside) < budget.max:
         return None
     return inside[-budget.max] + budget.seconds * 1000 if budget.max else 0
 
 
 def _grant_spent(grant: Grant, sent: tuple[Delivery, ...], now: int) -> bool:
-    return grant.budget is not None and _frees_at(grant.budget, _counting(sent, *grant.purposes), now) is not None
+    return grant.budget is not None and _frees_at(grant.budget, sent, grant.purposes, now) is not None
 
 
 def _frees(grant: Grant, sent: tuple[Delivery, ...], now: int) -> Iterator[int]:
     """When a spent grant can be used again, or ends."""
-    end = _frees_at(grant.budget, _counting(sent, *grant.purposes), now) if grant.budget else 0
+    end = _frees_at(grant.budget, sent, grant.purposes, now) if grant.budget else 0
     yield min(end, grant.exp * 1000) if end else grant.exp * 1000
+
+
+# --- how long time alone changes nothing
+
+
+def settled_until(connection: Connection, sender: Side, now: int, zones: ZoneRules) -> int:
+    """The moment (ms) before which, from `now` on, time alone changes nothing of what `may` answers about this
+    connection and sender, whatever is asked, but `valid_until`. Acts change it at any time."""
+    if connection.phase == "ended":
+        return FOR_EVER
+    door = connection.door(other(sender))
+    until = FOR_EVER
+    for turn in _turns(connection, door, connection.door(sender).sent, now, zones):
+        if turn is not None and now < turn < until:
+            until = turn
+    return until
+
+
+def _turns(
+    connection: Connection, door: Door, sent: tuple[Delivery, ...], now: int, zones: ZoneRules
+) -> Iterator[int | None]:
+    """When grants, mutes, purchases and hours begin or end, and spent budgets have room again."""
+    for grant in door.grants:
+        yield grant.exp * 1000
+        if grant.budget is not None:
+            yield _frees_at(grant.budget, sent, grant.purposes, now)
+    for mute in door.mutes:
+        yield mute_end(door, mute)
+    for milestone in (*connection.first.milestones, *connection.second.milestones):
+        yield None if milestone.lasts is None else milestone.lasts * 1000
+    settings = door.settings
+    if settings.messages is not None:
+        yield _frees_at(settings.messages, sent, (), now)
+    yield _frees_at(_ROOM_FOR_ALL, sent, (), now)
+    zone = zones.zone(settings.zone) if settings.zone is not None and settings.windows else None
+    if zone is not None:
+        # Looked for over sixteen days: where nothing is found, there is time to look again.
+        yield hours.next_change(settings.windows, zone, now) or now + PERIODS["day"] * 1000

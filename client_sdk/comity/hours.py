@@ -7,8 +7,10 @@ part of every verdict that rests on them.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import lru_cache
 from typing import Annotated, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -93,13 +95,20 @@ def is_open(windows: tuple[Span, ...], zone: tzinfo, at: int) -> bool:
 def next_change(windows: tuple[Span, ...], zone: tzinfo, at: int) -> int | None:
     """The first instant (ms) after `at` at which `is_open` is otherwise, or None within sixteen days (HOURS-4)."""
     now_open = is_open(windows, zone, at)
-    later = sorted(instant for instant in _edges(windows, zone, at) if instant > at)
+    edges = _edges_from(windows, zone, datetime.fromtimestamp(at // 1000, zone).date())
+    later = edges[bisect_right(edges, at) :]
     return next((instant for instant in later if is_open(windows, zone, instant) != now_open), None)
 
 
-def _edges(windows: tuple[Span, ...], zone: tzinfo, at: int) -> Iterator[int]:
-    """Every instant near `at` at which a window may begin or end: its wall times, and the zone's transitions."""
-    today = datetime.fromtimestamp(at // 1000, zone).replace(tzinfo=None, hour=0, minute=0, second=0, microsecond=0)
+@lru_cache(maxsize=256)
+def _edges_from(windows: tuple[Span, ...], zone: tzinfo, day: date) -> tuple[int, ...]:
+    """`_edges` in order. The same for a whole day, and for all who have these hours: they are dear to find."""
+    return tuple(sorted(_edges(windows, zone, datetime.combine(day, time()))))
+
+
+def _edges(windows: tuple[Span, ...], zone: tzinfo, today: datetime) -> Iterator[int]:
+    """Every instant about the day `today` and those ahead at which a window may begin or end: its wall times, and the
+    zone's transitions."""
     for ahead in range(-1, _AHEAD_DAYS + 1):
         day = today + timedelta(days=ahead)
         for weekday, start, end in windows:
@@ -108,7 +117,7 @@ def _edges(windows: tuple[Span, ...], zone: tzinfo, at: int) -> Iterator[int]:
                     wall = day + timedelta(minutes=minutes)
                     for fold in (0, 1):
                         yield int(wall.replace(tzinfo=zone, fold=fold).timestamp()) * 1000
-    yield from _transitions(zone, at // 1000)
+    yield from _transitions(zone, int(today.replace(tzinfo=zone).timestamp()))
 
 
 def _transitions(zone: tzinfo, second: int) -> Iterator[int]:
@@ -118,7 +127,8 @@ def _transitions(zone: tzinfo, second: int) -> Iterator[int]:
         return datetime.fromtimestamp(instant, UTC).astimezone(zone).utcoffset()
 
     step, after = 6 * 3600, offset(second)
-    for low in range(second, second + _AHEAD_DAYS * 86_400, step):
+    # A day more, since `second` may lie a day before the moment that is asked about.
+    for low in range(second, second + (_AHEAD_DAYS + 1) * 86_400, step):
         before, high = after, low + step
         after = offset(high)
         if after == before:

@@ -4,10 +4,11 @@ The same for both sides. Facts only: no score of anybody is made here, and none 
 """
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from comity import favours
-from comity.acts import Answer, Done
+from comity.acts import Answer, Done, Erasure
 from comity.events import Accepted, Opened
 from comity.fold import Record
 from comity.state import Connection
@@ -45,11 +46,29 @@ def _about(event: Accepted, payload: object) -> tuple[str | None, str | None]:
     if event.contents is not None:
         topic = f" ({event.contents.topic})" if event.contents.topic else ""
         return f"{event.contents.purpose}{topic}", event.outcome or event.verdict
+    if isinstance(payload, Erasure):
+        return _account(payload), None
     words = [getattr(payload, name, None) for name in ("kind", "key", "topic")]
     if purposes := getattr(payload, "purposes", None):
         words.append(", ".join(purposes))
     told = " ".join(str(word) for word in words if word and word != event.kind)
     return told or None, getattr(payload, "answer", None)
+
+
+def _account(payload: Erasure) -> str:
+    """What was deleted, what is kept and why, and how many others were told: who they are is for those who ask
+    (ERA-5)."""
+    kept = [
+        f"{it.what} ({it.ground.replace('_', ' ')}"
+        + ("" if it.until is None else f", until {datetime.fromtimestamp(it.until, UTC):%Y-%m-%d}")
+        + ")"
+        for it in payload.kept or ()
+    ]
+    parts = [f"deleted {', '.join(payload.deleted)}" if payload.deleted else ""]
+    parts.append(f"kept {', '.join(kept)}" if kept else "nothing is kept")
+    others = len(payload.passed_on or ())
+    parts.append("" if not others else "1 other was told" if others == 1 else f"{others} others were told")
+    return "; ".join(part for part in parts if part)
 
 
 class Promises(NamedTuple):

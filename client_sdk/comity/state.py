@@ -84,6 +84,17 @@ class Milestone(msgspec.Struct, frozen=True, omit_defaults=True):
     lasts: int | None = None
 
 
+class Erasure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a side stated of the other's data: last by the act `id` at `at` (ms), at first at `first_at` (ms), `count`
+    times in all; `complete` where it keeps nothing."""
+
+    id: str
+    at: int
+    first_at: int
+    count: int
+    complete: bool = False
+
+
 class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     """What stays between a side and the server (CONN-19). `head` is empty until the first setting."""
 
@@ -122,6 +133,7 @@ class Door(msgspec.Struct, frozen=True, omit_defaults=True):
     favours: tuple[int, ...] = ()
     noticed: int = 0
     former: tuple[str, ...] = ()
+    erasure: Erasure | None = None
     settings: Settings = Settings()
 
 
@@ -130,8 +142,9 @@ def earlier_names(door: Door) -> tuple[str, ...]:
     return (door.origin, *door.former)
 
 
-class Connection(msgspec.Struct, frozen=True):
-    """What two parties made together. `at` (ms) is the time of the last thing that was accepted or stated."""
+class Connection(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What two parties made together. `at` (ms) is the time of the last thing that was accepted or stated; `ended_at`
+    (ms) and `ended_by` say when and by which side it was ended."""
 
     cid: str
     home: str
@@ -139,6 +152,8 @@ class Connection(msgspec.Struct, frozen=True):
     at: int
     first: Door
     second: Door
+    ended_at: int = 0
+    ended_by: Side | None = None
 
     def door(self, side: Side) -> Door:
         """The side's own door."""

@@ -90,6 +90,45 @@ Label = Annotated[
 """A short text for people: no control characters, no bidirectional overrides."""
 
 
+Category = Literal[
+    "identity",
+    "contact",
+    "messages",
+    "history",
+    "preferences",
+    "payments",
+    "documents",
+    "media",
+    "location",
+    "usage",
+    "profile",
+    "special",
+]
+"""What kind of data somebody holds of another: a closed list, so that wallets can say it in any language (ERA-2)."""
+Ground = Literal[
+    "legal_obligation",
+    "legal_claims",
+    "contract",
+    "public_interest",
+    "public_health",
+    "archiving",
+    "expression",
+    "vital_interests",
+    "legitimate_interests",
+    "restriction",
+]
+"""Why data may be kept after the end (ERA-3)."""
+Categories = Annotated[tuple[Category, ...], Field(max_length=12), AfterValidator(_distinct)]
+Recipient = Annotated[
+    str,
+    Field(
+        pattern=r"^[^\x00-%*/:-@\[-\x60{-\x9f\u2028-\u202e\u2066-\u2069][^\x00-\x1f!-%*/:-@\[-\x60{-\x9f\u2028-\u202e\u2066-\u2069]{0,59}$"
+    ),
+]
+"""The name of whom data was passed on to: no control characters, and none of the signs of an address (ERA-5)."""
+Recipients = Annotated[tuple[Recipient, ...], Field(min_length=1, max_length=16), AfterValidator(_distinct)]
+
+
 class Model(BaseModel):
     """What every text of the protocol is parsed into: strict, frozen, nothing extra."""
 
@@ -105,6 +144,14 @@ class Budget(Model):
 
     max: Annotated[int, Field(ge=0, le=100)]
     per: Period
+
+
+class Kept(Model):
+    """Data that is kept after the end: what, on which ground, and until when (s), where that is known."""
+
+    what: Category
+    ground: Ground
+    until: Seconds | None = None
 
 
 M = TypeVar("M")

@@ -19,8 +19,10 @@ from typing import Any, Protocol, TypeVar, cast
 from comity.acts import NARROWING, Grant, SignedAct
 from comity.errors import Refused
 from comity.state import Connection, decode_state
+from comity_server.business.verdicts import Verdicts
 from comity_server.businesses import NotPossible
 from comity_server.clock import Clock
+from comity_server.config import Config
 from comity_server.deliver.bell import Bell
 from comity_server.grounds import Grounds, GroundsStore
 from comity_server.group import Answer, Group, unplaced
@@ -76,10 +78,9 @@ class Accept:
         crypto: Crypto,
         bell: Bell,
         metrics: Metrics,
+        config: Config,
         *,
         since: int,
-        most_waiting: int,
-        most_states: int,
     ) -> None:
         self._store = store
         self._grounds = grounds
@@ -88,11 +89,13 @@ class Accept:
         self._crypto = crypto
         self._bell = bell
         self._metrics = metrics
-        self._most = most_waiting
+        self._most = config.max_queue
         self._waiting = Queue()
         self._opened = Queue()
         self._weight = 0
-        self._states = States(most_states)
+        self._states = States(config.cached_connections)
+        self.verdicts = Verdicts(config.kept_verdicts)
+        """What checks were told, as long as nothing that was committed changes it."""
         self._news: int | None = None
         self._is_sure = True
         self._time_stood = since
@@ -141,11 +144,12 @@ class Accept:
             raise act
         if act.kind not in NARROWING:
             raise _overloaded()
-        state = await self._state(act.payload.cid)
+        state = await self.state(act.payload.cid)
         if state is None or state.side_of(act.payload.iss) is None:
             raise Refused("not_found")
 
-    async def _state(self, cid: str) -> Connection | None:
+    async def state(self, cid: str) -> Connection | None:
+        """The connection as it was committed last."""
         known = self._states.get(cid)
         if known is not None:
             return known[0]
@@ -221,6 +225,7 @@ class Accept:
         except BaseException:
             for cid in group.states:
                 self._states.forget(cid)
+            self.verdicts.in_doubt()
             raise
         self._took_effect(group)
         waiting = [command for command in commands if command.was_accepted]
@@ -320,6 +325,7 @@ class Accept:
         self._log.committed(group.log)
         for state in group.states.values():
             self._states.put(state, group.tag_secrets[state.cid])
+        self.verdicts.written(group.states)
         self._grounds.take(group)
         self._metrics.acts.inc(group.accepted)
         self._metrics.released.inc(group.released)

@@ -3,108 +3,69 @@
 Whoever may open it may read the store's file anyway, so it asks for no further proof.
 """
 
-import os
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
-from aiohttp import ClientSession, UnixConnector, web
+from aiohttp import ClientError, web
 
-from comity_server.businesses import Business, NotPossible
+from comity.errors import Refused
+from comity_server.business.master import CannotUnseal
+from comity_server.business.operating import DUTIES, Duty
+from comity_server.businesses import NotPossible
+from comity_server.private_socket import answering, asked, short
 from comity_server.server import Server
 
+Q = TypeVar("Q")
+A = TypeVar("A")
+
 SOCKET = "admin.sock"
-
-
-class KeyToPublish(msgspec.Struct):
-    """What the command line sends."""
-
-    name: str
-    did_key: str
-
-
-class Told(msgspec.Struct):
-    """What the command line is told of a business."""
-
-    name: str
-    did: str
-    kids: list[str]
-
-
-def told(business: Business) -> Told:
-    """A business in words that can be sent."""
-    return Told(business.name, business.did, list(business.keys))
 
 
 @asynccontextmanager
 async def listening(server: Server) -> AsyncIterator[None]:
     """Answer the operator for as long as the context lasts."""
     app = web.Application()
+    for duty in DUTIES:
+        app.router.add_post(f"/{duty.name}", partial(_answer, server, duty))
+    async with answering(server.config.data, SOCKET, app):
+        yield
 
-    async def post_business(request: web.Request) -> web.Response:
+
+async def _answer(server: Server, duty: Duty[Any, Any], request: web.Request) -> web.Response:
+    try:
+        answer = await duty.do(server, msgspec.json.decode(await request.read(), type=duty.takes))
+    except (NotPossible, Refused, CannotUnseal, msgspec.DecodeError) as fault:
+        return web.Response(status=409, text=str(fault))
+    return web.Response(body=msgspec.json.encode(answer))
+
+
+async def is_there(data: Path) -> bool:
+    """Whether a server runs in the folder, and answers."""
+    with short(data) as folder:
         try:
-            wanted = msgspec.json.decode(await request.read(), type=KeyToPublish)
-            added = await server.add_business_key(wanted.name, wanted.did_key)
-        except (NotPossible, msgspec.DecodeError) as fault:
-            return web.Response(status=409, text=str(fault))
-        return web.Response(body=msgspec.json.encode(told(added)))
-
-    async def get_businesses(_request: web.Request) -> web.Response:
-        return web.Response(body=msgspec.json.encode([told(business) for business in server.directory.names()]))
-
-    app.router.add_post("/businesses", post_business)
-    app.router.add_get("/businesses", get_businesses)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
-    await runner.setup()
-    with _folder(server.config.data) as folder:
-        path = f"{folder}/{SOCKET}"
-        _remove(path)
-        before = os.umask(0o177)
-        try:
-            await web.UnixSite(runner, path).start()
-        finally:
-            os.umask(before)
-        try:
-            yield
-        finally:
-            await runner.cleanup()
-            _remove(path)
-
-
-async def ask(data: Path, method: str, body: bytes | None = None) -> bytes | None:
-    """The running server's answer, None where none runs. Raises NotPossible."""
-    with _folder(data) as folder:
-        path = f"{folder}/{SOCKET}"
-        try:
-            async with (
-                ClientSession(connector=UnixConnector(path)) as session,
-                session.request(method, "http://admin/businesses", data=body) as response,
-            ):
-                answer = await response.read()
+            _, writer = await asyncio.open_unix_connection(f"{folder}/{SOCKET}")
         except OSError:
             # None there, or left behind by a server that was killed.
-            return None
-    if response.status != 200:
+            return False
+        writer.close()
+    return True
+
+
+async def ask(data: Path, duty: Duty[Q, A], question: Q) -> A:
+    """The running server's answer. Raises NotPossible."""
+    try:
+        found = await asked(data, SOCKET, "POST", f"/{duty.name}", msgspec.json.encode(question))
+    except ClientError:
+        found = None
+    if found is None:
+        raise NotPossible("the server went away before it answered: ask again what became of it")
+    status, answer = found
+    if status != 200:
         raise NotPossible(answer.decode("utf-8", "replace"))
-    return answer
-
-
-class _folder:
-    """The data folder under a short name: a socket's path is at most about a hundred bytes long."""
-
-    def __init__(self, data: Path) -> None:
-        self._data = data
-
-    def __enter__(self) -> str:
-        self._fd = os.open(self._data, os.O_RDONLY | os.O_DIRECTORY)
-        short = f"/proc/self/fd/{self._fd}"
-        return short if os.path.isdir(short) else str(self._data)
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
-
-
-def _remove(path: str) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(path)
+    answered: A = msgspec.json.decode(answer, type=duty.gives)
+    return answered

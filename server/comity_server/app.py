@@ -13,7 +13,9 @@ from aiohttp.web_protocol import RequestHandler
 from comity.errors import Malformed, Refused
 from comity.wire import ACTS, INBOX
 from comity_server import admin
-from comity_server.business.front import add_business_routes, documentation, dress, is_business, narrows
+from comity_server.business.docs import add_docs_routes
+from comity_server.business.front import add_business_routes, dress, is_business, narrows
+from comity_server.business.route import BUSINESS, NOTIFICATIONS, documentation
 from comity_server.config import Config
 from comity_server.home import locked
 from comity_server.log.logs import OpenLogs, open_logs
@@ -30,10 +32,11 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
-    "Server": "Comity",
+    "Cache-Control": "no-store",
 }
-PRIVATE = "no-store"
-"""What every answer says to caches that does not say otherwise (HTTP-14)."""
+"""What every answer says that does not say otherwise; of caches, see HTTP-14."""
+WAITING = frozenset({INBOX, BUSINESS + NOTIFICATIONS})
+"""Where one can wait for news."""
 
 
 def application(server: Server) -> web.Application:
@@ -42,6 +45,7 @@ def application(server: Server) -> web.Application:
     app[SERVER] = server
     add_routes(app)
     add_business_routes(app)
+    add_docs_routes(app)
 
     async def wake_waiters(_app: web.Application) -> None:
         # Long polls and streams end at once; aiohttp then waits for the requests that are still in hand.
@@ -49,7 +53,16 @@ def application(server: Server) -> web.Application:
         server.bell.close()
 
     app.on_shutdown.append(wake_waiters)
+    app.on_response_prepare.append(_dressed)
     return app
+
+
+async def _dressed(request: web.Request, response: web.StreamResponse) -> None:
+    """Give an answer the headers that each has. Before it is sent, for a stream has no other moment."""
+    if is_business(request):
+        dress(request, response)
+    response.headers.merge(SECURITY_HEADERS)
+    response.headers["Server"] = "Comity"
 
 
 def _guard(server: Server) -> Any:
@@ -62,11 +75,10 @@ def _guard(server: Server) -> Any:
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         nonlocal in_hand
         # Those who wait for news are bounded by themselves; acts get an eighth more, for a "no" must get in.
-        room = most + most // 8 if request.path == ACTS or narrows(request) else most
-        counted = request.path != INBOX
+        counted = request.path not in WAITING
         in_hand += counted
         try:
-            if counted and in_hand > room:
+            if counted and in_hand > most and (in_hand > most + most // 8 or not _has_its_own_room(request)):
                 request[CLOSE] = True
                 raise Refused("overloaded", retry_after=1)
             response = await handler(request)
@@ -79,15 +91,14 @@ def _guard(server: Server) -> Any:
                 response.force_close()
         finally:
             in_hand -= counted
-        if not response.prepared:
-            if is_business(request):
-                dress(request, response)
-            response.headers.update(SECURITY_HEADERS)
-            response.headers.setdefault("Cache-Control", PRIVATE)
         count(request, response.status)
         return response
 
     return guard
+
+
+def _has_its_own_room(request: web.Request) -> bool:
+    return request.path == ACTS or narrows(request)
 
 
 def _problem_of(error: Exception, server: Server, request: web.Request) -> web.Response:
@@ -126,15 +137,14 @@ class _Count:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._children: dict[tuple[str, int], Any] = {}
+        self._children: dict[tuple[object, int], Any] = {}
 
     def __call__(self, request: web.Request, status: int) -> None:
         resource = request.match_info.route.resource
-        route = "unknown" if resource is None else resource.canonical
-        child = self._children.get((route, status))
+        child = self._children.get((resource, status))
         if child is None:
-            child = self._metrics.requests.labels(route, str(status))
-            self._children[(route, status)] = child
+            route = "unknown" if resource is None else resource.canonical
+            child = self._children[(resource, status)] = self._metrics.requests.labels(route, str(status))
         child.inc()
 
 
@@ -148,7 +158,7 @@ class _Protocol(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        if status >= 500:
+        if status >= 500 and not isinstance(exc, ConnectionError):
             logger().error("protocol_failed", exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("an answer was begun already")
@@ -201,6 +211,7 @@ async def serving(config: Config, open_logs: OpenLogs = open_logs) -> AsyncItera
         stack.enter_context(locked(config.data))
         bound = stack.enter_context(bind(config.host, config.port))
         server = await stack.enter_async_context(opened(config, bound.getsockname()[1], open_logs))
+        await stack.enter_async_context(server.webhooks.running())
         runner = _Runner(
             application(server),
             access_log=None,

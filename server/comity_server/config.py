@@ -47,10 +47,11 @@ class Config(BaseSettings):
     log_level: str = Field(default="info", pattern=r"^(debug|info|warning|error)$")
 
     master_key: SecretStr = SecretStr("")
-    """What seals the secrets that are kept for businesses: 32 bytes in base64url; several, to put the first in the
-    place of the others. Where neither this nor a file is given, it is made in the data folder."""
+    """What seals the secrets that are kept for businesses: 32 bytes in base64url. Several with blanks between them put
+    the first in the place of the others (`comity keys rotate-master`). Where neither this nor a file is given, it is
+    made in the data folder, in `master.key`."""
     master_key_file: Path | None = None
-    """A file with the same, one key to a line."""
+    """A file with the same, one key to a line. It must be there; to replace the key, its folder must be writable."""
     business_rate: int = Field(default=6000, ge=1)
     """Requests of one API key in a minute."""
     max_invites: int = Field(default=1000, ge=0)
@@ -67,6 +68,9 @@ class Config(BaseSettings):
     cosignatures: int = Field(default=0, ge=0, le=32)
     """How many of them must have cosigned a checkpoint for it to be preferred to a newer one."""
 
+    webhooks_to_loopback: bool = False
+    """Send webhooks to this machine as well, by http too: to try things out, never where others can reach it."""
+
     max_requests: int = Field(default=1024, ge=8)
     """Requests in hand at once, without those that wait for news."""
     max_waiters: int = Field(default=4096, ge=1)
@@ -81,6 +85,8 @@ class Config(BaseSettings):
     """Seconds that requests in hand get at a stop."""
     cached_connections: int = Field(default=20_000, ge=16)
     """States kept in memory."""
+    kept_verdicts: int = Field(default=150_000, ge=16)
+    """Answers to checks kept in memory."""
     max_proposals: int = Field(default=100, ge=1)
     """Half-signed agreements that may wait for one offer."""
     max_offers: int = Field(default=1000, ge=1)

@@ -6,7 +6,15 @@ Unknown, expired, used, declined and not-yours are one answer: not_found (HTTP-9
 
 from typing import Protocol
 
-from comity.agreement import CLOCK_SKEW, HalfSigned, PartyKey, SignedAgreement, fits_offer
+from comity.agreement import (
+    CLOCK_SKEW,
+    HalfSigned,
+    PartyKey,
+    SignedAgreement,
+    countersign,
+    fits_offer,
+    is_alternative,
+)
 from comity.errors import Refused
 from comity.events import Opened
 from comity.fold import opening
@@ -14,16 +22,22 @@ from comity.keys import key_of_kid
 from comity.offer import SignedOffer, open_offer
 from comity.words import Side
 from comity_server.businesses import Business, Directory, new_key
+from comity_server.config import Config
 from comity_server.group import Answer, Group
+from comity_server.store.business import BusinessOffer, BusinessRows
 from comity_server.store.rows import Offer, Proposal, Rival
 
 RESERVED_FOR = 24 * 3600 * 1000
 """ms for which an unused reservation counts against its side."""
+INVITES_IN = 24 * 3600 * 1000
+"""ms in which a hosted business may publish so many offers for one use (INV-7)."""
 
 
 class ConnectingStore(Protocol):
     """What these decisions ask of a store."""
 
+    @property
+    def business(self) -> BusinessRows: ...
     async def offer(self, short: str) -> Offer | None: ...
     async def offers_open(self, iss: str, now: int) -> int: ...
     async def proposal(self, cid: str) -> Proposal | None: ...
@@ -35,16 +49,18 @@ class ConnectingStore(Protocol):
 class Connecting:
     """The decisions, over a store, with the operator's limits."""
 
-    def __init__(self, store: ConnectingStore, most_offers: int, most_proposals: int, most_reserved: int) -> None:
+    def __init__(self, store: ConnectingStore, config: Config) -> None:
         self._store = store
-        self._most_offers = most_offers
-        self._most_proposals = most_proposals
-        self._most_reserved = most_reserved
+        self._most_offers = config.max_offers
+        self._most_invites = config.max_invites
+        self._most_proposals = config.max_proposals
+        self._most_reserved = config.max_reserved
 
     # --- offers -----------------------------------------------------------------------------------------------------
 
-    async def publish(self, signed: SignedOffer, group: Group) -> None:
-        """Publish an offer; the same one again changes nothing."""
+    async def publish(self, signed: SignedOffer, group: Group, label: str = "", *, auto: bool = False) -> None:
+        """Publish an offer; the same one again changes nothing. Of a business of this host: under a label of its own,
+        and perhaps with the server to countersign by itself (INV-3)."""
         offer, home = signed.offer, group.grounds.home
         if offer.home != home.did or offer.operator != home.operator:
             raise Refused("wrong_home")
@@ -59,6 +75,8 @@ class Connecting:
         fresh = sum(row["iss"] == offer.iss for row in group.batch.put_offer)
         if await self._store.offers_open(offer.iss, group.now) + fresh >= self._most_offers:
             raise Refused("too_many_offers")
+        if (business := group.grounds.directory.hosted(offer.iss)) is not None:
+            await self._publish_for(business, signed, group, label, auto=auto)
         group.batch.put_offer.append(
             {
                 "short": signed.short,
@@ -72,14 +90,51 @@ class Connecting:
         if offer.to is not None and group.grounds.directory.is_hosted(offer.to):
             group.tell_stream(offer.to, "offer", "", signed.hash)
 
+    async def _publish_for(
+        self, business: Business, signed: SignedOffer, group: Group, label: str, *, auto: bool
+    ) -> None:
+        """Note what a business knows of its offer. Raises Refused("invite_quota") for one invitation too many in a
+        rolling day (INV-7)."""
+        if signed.offer.use == "one":
+            count, first = await self._store.business.invites(business.name, group.now - INVITES_IN)
+            mine = [row for row in group.batch.put_business_offer if row["name"] == business.name]
+            if count + sum(row["uses"] == "one" for row in mine) >= self._most_invites:
+                group.count(business.name, "offers.over_quota")
+                free_at = (group.now if first is None else first) + INVITES_IN
+                raise Refused("invite_quota", retry_after=(free_at - group.now) // 1000 + 1)
+        group.count(business.name, "offers.made")
+        group.batch.put_business_offer.append(
+            {
+                "name": business.name,
+                "short": signed.short,
+                "label": label,
+                "countersign": int(auto),
+                "uses": signed.offer.use,
+                "created_at": group.now,
+            }
+        )
+
+    async def end_offer(self, business: Business, short: str, group: Group) -> None:
+        """Let nobody accept a business's offer any more; doing it again changes nothing. Raises
+        Refused("not_found")."""
+        offer = await self._offer(group, short)
+        if offer is None or offer.iss != business.did:
+            raise Refused("not_found")
+        if is_open(offer, group.now):
+            group.batch.end_offer.append({"expires_at": group.now, "short": short})
+
     async def _offer(self, group: Group, short: str) -> Offer | None:
         """The offer, as it is with what the group did to it."""
+        ended = next((row["expires_at"] for row in group.batch.end_offer if row["short"] == short), None)
         used = next((row["used_at"] for row in group.batch.use_offer if row["short"] == short), None)
         new = next((row for row in group.batch.put_offer if row["short"] == short), None)
         found = Offer(**new, used_at=None) if new is not None else await self._store.offer(short)
+        if found is not None and ended is not None:
+            found = found._replace(expires_at=ended)
         return found if found is None or used is None else found._replace(used_at=used)
 
-    async def _open_offer(self, group: Group, short: str) -> SignedOffer:
+    async def offer_to_accept(self, group: Group, short: str) -> SignedOffer:
+        """The offer, if it can be accepted. Raises Refused("not_found")."""
         offer = await self._offer(group, short)
         if not is_open(offer, group.now):
             raise Refused("not_found")
@@ -89,12 +144,13 @@ class Connecting:
     # --- half-signed agreements -------------------------------------------------------------------------------------
 
     async def propose(self, short: str, half: HalfSigned, group: Group) -> None:
-        """Take an accepter's half in, and tell the offerer; the same half again changes nothing."""
+        """Take an accepter's half in, and tell the offerer; the same half again changes nothing. Where the server is to
+        countersign for a business, the connection opens at once (INV-3)."""
         agreement = half.agreement
         known = await self._proposal(group, half.cid)
-        if known is not None and _seems_to_wait(known) and known.offer == short:
+        if known is not None and known.offer == short and (_seems_to_wait(known) or known.phase == "opened"):
             return
-        signed = await self._open_offer(group, short)
+        signed = await self.offer_to_accept(group, short)
         if known is not None:
             raise Refused("not_found")
         if agreement.home != group.grounds.home.did or agreement.operator != group.grounds.home.operator:
@@ -107,6 +163,7 @@ class Connecting:
         if agreement.countersign_by * 1000 <= group.now:
             raise Refused("until_passed")
         await self._check_rivals(short, half, group)
+        whole = await self._countersigned(signed, half, group)
         group.batch.put_proposal.append(
             {
                 "cid": half.cid,
@@ -117,14 +174,39 @@ class Connecting:
                 "countersign_by": agreement.countersign_by * 1000,
             }
         )
-        group.tell_stream(agreement.offerer.did, "proposal", half.cid)
+        if whole is None:
+            group.tell_stream(agreement.offerer.did, "proposal", half.cid)
+        elif (offer := await self._offer(group, short)) is not None:
+            self._open(whole, offer, group)
+
+    async def _countersigned(self, signed: SignedOffer, half: HalfSigned, group: Group) -> SignedAgreement | None:
+        """The whole, where the offerer is a business that left its key here, wants this offer countersigned by the
+        server, and the terms are among those it offered."""
+        business = group.grounds.directory.hosted(signed.offer.iss)
+        signer = group.grounds.kept.signer(signed.kid)
+        if business is None or signer is None or is_alternative(half.agreement, signed):
+            return None
+        known = await self.business_offer(group, business, signed.short)
+        return None if known is None or not known.countersign else countersign(half, signer)
+
+    async def business_offer(self, group: Group, business: Business, short: str) -> BusinessOffer | None:
+        """What a business knows of its offer, with what the group did to it."""
+        offer = await self._offer(group, short)
+        for row in group.batch.put_business_offer:
+            if (row["name"], row["short"]) == (business.name, short) and offer is not None:
+                members = (row["label"], row["countersign"], row["created_at"])
+                return BusinessOffer(short, *members, offer.hash, offer.uses, offer.expires_at, offer.used_at)
+        return await self._store.business.offer(business.name, short)
 
     async def _check_rivals(self, short: str, half: HalfSigned, group: Group) -> None:
         """One half of an accepter at a time, and none after a "no" (AGR-6); not more of all than can be read."""
         mine = half.agreement.accepter.did
         rivals = await self._store.rivals(short, mine, group.now, self._most_proposals + 1)
-        new = [row for row in group.batch.put_proposal if row["offer"] == short]
+        opened = {row["cid"] for row in group.batch.end_proposal if row["phase"] == "opened"}
+        new = [row for row in group.batch.put_proposal if row["offer"] == short and row["cid"] not in opened]
         if any(rival.second_did == mine and rival.phase == "declined" for rival in rivals):
+            if (business := group.grounds.directory.hosted(mine)) is not None:
+                group.count(business.name, "offers.declined_used_again")
             raise Refused("not_found")
         if any(rival.second_did == mine for rival in rivals) or any(row["second_did"] == mine for row in new):
             raise Refused("agreement_conflict", "a half of yours waits already")
@@ -144,6 +226,13 @@ class Connecting:
         return found._replace(phase=ended["phase"], ended_by=ended["ended_by"])
 
     # --- the other half ---------------------------------------------------------------------------------------------
+
+    async def waiting_half(self, cid: str, offerer: Business, group: Group) -> bytes:
+        """The half of that connection-to-be, if it waits for the business. Raises Refused("not_found")."""
+        proposal = await self._proposal(group, cid)
+        if proposal is None or proposal.first_did != offerer.did or proposal.phase != "waiting":
+            raise Refused("not_found")
+        return proposal.raw
 
     async def countersign(self, signed: SignedAgreement, group: Group) -> Answer:
         """Open the connection, and tell both; the same agreement again gets the first answer."""

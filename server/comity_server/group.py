@@ -18,8 +18,10 @@ from comity.keys import Signer, is_pairwise
 from comity.log_entry import SALT, key_statement
 from comity.state import Connection, Door, encode_state
 from comity.words import SIDES, Side, other
+from comity_server.business import counting
 from comity_server.business.api_keys import ApiKey
 from comity_server.businesses import Business
+from comity_server.duties import changed_duties
 from comity_server.grounds import Grounds
 from comity_server.log.tail import Additions
 from comity_server.store.business import Idempotent
@@ -96,9 +98,15 @@ class Group:
         before = self._released(before)
         at = self._time_of(before, signed)
         place = self.log.place()
-        event_, after = rules.accept(before, signed, at, place, self.grounds.zones)
-        self._check_what_only_the_server_knows(signed, before)
+        try:
+            event_, after = rules.accept(before, signed, at, place, self.grounds.zones)
+            self._check_what_only_the_server_knows(signed, before, at)
+        except Refused as refused:
+            side = before.side_of(signed.payload.iss)
+            self._count_all(before, counting.refused(signed, side, refused.code))
+            raise
         self.accepted += 1
+        self._count_all(before, counting.accepted(event_))
         answer = self._seal(event_, Answer(signed.id, place=place, accepted=event_))
         self._answers[signed.id] = answer
         self._change(before, after)
@@ -119,8 +127,10 @@ class Group:
         """Whether the act was accepted before, in this group or an earlier one."""
         return id_ in self._answers or id_ in self.first_answers
 
-    def _check_what_only_the_server_knows(self, signed: SignedAct, before: Connection) -> None:
+    def _check_what_only_the_server_knows(self, signed: SignedAct, before: Connection, at: int) -> None:
         payload = signed.payload
+        if self.grounds.directory.is_hosted(payload.iss):
+            counting.check_notices(before, signed, at, self.grounds.most_notices)
         if isinstance(payload, Grant):
             self._take_index(payload, before.side_of(payload.iss), signed.id)
         elif isinstance(payload, Rotate) and not is_pairwise(payload.iss):
@@ -175,6 +185,10 @@ class Group:
         shown = event.brings_the_act
         self.tell(after.door(other(event.side)), "act" if shown else "event", event.cid, event.act, shown=shown)
 
+    def current(self, cid: str) -> Connection:
+        """The connection, which is among `states`, as an act would find it."""
+        return self._released(self.states[cid])
+
     def _released(self, before: Connection) -> Connection:
         """The connection after what was due by now: a newer message must not overtake one that waited (CONN-12)."""
         due = self._due(before.cid)
@@ -197,6 +211,7 @@ class Group:
                 self.log.delivery(cid, event.act, purposes[event.act], event.side, event.at, secret)
             self.state_event(event, event.act)
             self._tell_release(after, event)
+            self._count_all(after, counting.let_go(event))
         self.released += len(events)
 
     def _tell_release(self, after: Connection, event: Delivered | Expired) -> None:
@@ -219,6 +234,7 @@ class Group:
             if (business := self.grounds.directory.hosted(state.door(side).origin)) is not None:
                 row = {"cid": state.cid, "name": business.name, "side": side, "offer": offer, "opened_at": opened.at}
                 self.batch.put_relation.append(row)
+                self.count(business.name, "connections.opened")
         return answer
 
     def keep_agreement(self, signed: SignedAgreement, answer: Answer) -> None:
@@ -278,13 +294,27 @@ class Group:
         """Put news into one stream."""
         self.news += 1
         self.batch.put_news.append(
-            {"stream": stream, "n": self.news, "kind": kind, "cid": cid, "act": act, "shown": int(shown), "at": at}
+            {
+                "stream": stream,
+                "n": self.news,
+                "kind": kind,
+                "cid": cid,
+                "act": act,
+                "shown": int(shown),
+                "at": at,
+                "told_at": self.now,
+            }
         )
         self.rung.add(stream)
 
     def count(self, name: str, what: str) -> None:
         """Count something for a business's own report. What was refused counts as well."""
         self._counts[name, what] = self._counts.get((name, what), 0) + 1
+
+    def _count_all(self, state: Connection, counted: counting.Counted) -> None:
+        for side, what in counted:
+            if (business := self.grounds.directory.hosted(state.door(side).origin)) is not None:
+                self.count(business.name, what)
 
     def _seal(self, event: Event, answer: Answer) -> Answer:
         self.to_seal.append((event, answer))
@@ -327,6 +357,7 @@ class Group:
             }
         )
         self.batch.put_status.extend(self.grounds.lists.changes(before, after))
+        self.batch.put_duty.extend(changed_duties(before, after, self.grounds.directory.hosted))
         for side in SIDES:
             if before.door(side).did != after.door(side).did:
                 self._name(after, side)

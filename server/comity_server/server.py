@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from comity.encoding import b64u_decode, b64u_encode
@@ -14,13 +14,15 @@ from comity_server.business.api_keys import Keyring
 from comity_server.business.founding import first_key, found
 from comity_server.business.limits import Limits
 from comity_server.business.master import CannotUnseal, MasterKey, check_of, master_for
+from comity_server.business.sealed import check_seals
 from comity_server.business.signing import KeptKeys
 from comity_server.businesses import Business, Directory
 from comity_server.clock import Clock, StoryClock, clock_of
 from comity_server.config import Config, home_did
 from comity_server.connecting import Connecting
+from comity_server.cursors import Cursors
 from comity_server.deliver.bell import Bell
-from comity_server.deliver.inbox import Cursors, Inbox
+from comity_server.deliver.inbox import Inbox
 from comity_server.grounds import Grounds
 from comity_server.home import STORE, AnotherHome, Home, home_signer
 from comity_server.log.cosigning import Cosigning
@@ -39,6 +41,7 @@ from comity_server.status_lists import StatusLists
 from comity_server.store.migrations import SchemaTooNew, SchemaTooOld
 from comity_server.store.rows import Batch
 from comity_server.store.sqlite import SqliteStore, StoreFailed
+from comity_server.webhooks.watch import Webhooks
 
 CANNOT_OPEN = (
     AnotherHome,
@@ -78,11 +81,19 @@ class Server:
     releases: Releases
     answers: Answers
     inbox: Inbox
+    cursors: Cursors
     readers: Readers
     limits: Limits
     ready: bool = False
     batches: int = 0
     """Batches of acts in hand."""
+    check_streams: int = 0
+    """Streams of checks in hand."""
+    webhooks: Webhooks = field(init=False)
+
+    def __post_init__(self) -> None:
+        rows, kept = self.store.business, self.grounds.kept
+        self.webhooks = Webhooks(self.config, rows, self.bell, lambda: kept.master, lambda: self.happening_ids)
 
     @property
     def directory(self) -> Directory:
@@ -93,6 +104,11 @@ class Server:
     def lists(self) -> StatusLists:
         """The status lists that this server signs."""
         return self.grounds.lists
+
+    @property
+    def happening_ids(self) -> bytes:
+        """What the ids of notifications are made of (NEWS-1)."""
+        return self.cursors.secret("happenings")
 
     async def add_business_key(self, name: str, did_key: str | None) -> Business:
         """Publish a key of a hosted business; without one, a new one that is kept here. Raises NotPossible."""
@@ -122,9 +138,10 @@ async def opened(config: Config, port: int, open_logs: OpenLogs = open_logs) -> 
     try:
         # Before anything is begun in the store: one of another name, or with another master key, is left as it is.
         cursor_key, master = await _remembered(store, home, config)
+        await check_seals(store.business, master)
         logs = await open_logs(store, config.data, home.host, config.consent_log, clock.now())
         parts = (config, clock, home, store, logs)
-        server = await _assemble(*parts, cursor_key, master, -1 if is_new else started)
+        server = await _assemble(*parts, Cursors(cursor_key), master, -1 if is_new else started)
         server.logs.active.start()
         server.cosigning.start()
         server.accept.start()
@@ -149,20 +166,18 @@ async def _assemble(
     home: Home,
     store: SqliteStore,
     logs: Logs,
-    cursor_key: bytes,
+    cursors: Cursors,
     master: MasterKey,
     started: int,
 ) -> Server:
-    directory = Directory(home)
-    grounds = Grounds(home, directory, StatusLists(home, clock), InstalledZones(), Keyring(), KeptKeys(master))
+    directory, lists, most_notices = Directory(home), StatusLists(home, clock), config.max_exempt_notices
+    grounds = Grounds(home, directory, lists, InstalledZones(), Keyring(), KeptKeys(master), most_notices)
     await grounds.read(store)
-    metrics, bell = Metrics(), Bell(config.max_waiters)
-    served = Served(store, config.log_cache)
+    metrics, bell, served = Metrics(), Bell(config.max_waiters), Served(store, config.log_cache)
     witnesses = Witnesses(logs.active.key, read_witnesses(config.witnesses), now=lambda: clock.now() / 1000)
     receipts = Receipts(store, logs, served)
     crypto = Crypto(directory.find_key, home.signer)
-    limits = {"since": logs.time, "most_waiting": config.max_queue, "most_states": config.cached_connections}
-    accept = Accept(store, grounds, logs.active, clock, crypto, bell, metrics, **limits)
+    accept = Accept(store, grounds, logs.active, clock, crypto, bell, metrics, config, since=logs.time)
     return Server(
         config=config,
         clock=clock,
@@ -176,10 +191,11 @@ async def _assemble(
         metrics=metrics,
         bell=bell,
         accept=accept,
-        connecting=Connecting(store, config.max_offers, config.max_proposals, config.max_reserved),
+        connecting=Connecting(store, config),
         releases=Releases(store, accept, clock),
         answers=Answers(store, receipts, clock),
-        inbox=Inbox(store, bell, Cursors(cursor_key)),
+        inbox=Inbox(store, bell, cursors),
+        cursors=cursors,
         readers=Readers(home.origin, clock, directory.find_key, started),
         limits=Limits(config.business_rate),
     )

@@ -77,6 +77,16 @@ def _one_of_each() -> dict[str, dict[str, Any]]:
         "remember": {"key": "no_interest", "topic": "blinds"},
         "forget": {"key": "no_interest", "topic": "blinds"},
         "milestone": {"kind": "installed", "topic": "windows", "when": NOW, "lasts": LATER},
+        "erasure": {"deleted": ()},
+        "erasure, all members": {
+            "deleted": ("contact", "messages", "preferences", "profile"),
+            "kept": (
+                {"what": "payments", "ground": "legal_obligation", "until": NOW + 8 * 365 * 86_400},
+                {"what": "history", "ground": "contract", "until": NOW + 730 * 86_400},
+                {"what": "history", "ground": "legal_claims"},
+            ),
+            "passed_on": ("Münchner Kurier & Söhne (Versand)", "Zahlwerk 24"),
+        },
         "hours": {"zone": "Europe/Berlin", "windows": (window,), "shown": "end"},
         "budget": {"messages": {"max": 5, "per": "month"}, "asks": {"max": 0, "per": "day"}},
         "mailbox": {"did": pairwise("mailbox").did},
@@ -207,13 +217,14 @@ def _bad_members() -> list[dict[str, Any]]:
     message = members_of("message", purpose="care", if_muted="hold", exp=LATER, body=body("message"))
     hours = members_of("hours", zone="Europe/Berlin", shown="end", windows=[])
     day = {"days": ["mo"], "start": "08:00", "end": "18:00"}
+    kept = {"what": "payments", "ground": "legal_obligation"}
     without = {name: value for name, value in message.items() if name != "exp"}
     new = pairwise("mia 2")
     return [
         signed("a list", b"[]", typ="comity-act+jwt"),
         signed("a payload that is not JSON", b"{", typ="comity-act+jwt"),
         signed("no kind", {name: value for name, value in revoke.items() if name != "act"}),
-        signed("a kind that is none", {**revoke, "act": "erasure"}),
+        signed("a kind that is none", {**revoke, "act": "move"}),
         signed("a setting among acts", members_of("mailbox"), typ="comity-act+jwt"),
         signed("an act among settings", revoke, typ="comity-setting+jwt"),
         signed("a grant among acts", grant, typ="comity-act+jwt"),
@@ -248,6 +259,19 @@ def _bad_members() -> list[dict[str, Any]]:
         signed("a wall time that is none", {**hours, "windows": [{**day, "end": "24:30"}]}),
         signed("43 windows", {**hours, "windows": [day] * 43}),
         signed("a zone that climbs", {**hours, "zone": "../etc/passwd"}),
+        signed("erasure: nothing said", members_of("erasure")),
+        signed("erasure: a category that is none", members_of("erasure", deleted=["soul"])),
+        signed("erasure: a category twice", members_of("erasure", deleted=["contact", "contact"])),
+        signed("erasure: deleted and kept", members_of("erasure", deleted=["payments"], kept=[kept])),
+        signed("erasure: kept twice on one ground", members_of("erasure", deleted=[], kept=[kept, kept])),
+        signed("erasure: an empty list of what is kept", members_of("erasure", deleted=[], kept=[])),
+        signed("erasure: kept by consent", members_of("erasure", deleted=[], kept=[{**kept, "ground": "consent"}])),
+        signed("erasure: kept for a reason in words", members_of("erasure", deleted=[], kept=[{**kept, "why": "x"}])),
+        signed("erasure: with words", members_of("erasure", deleted=[], body=body("erasure"))),
+        signed("erasure: a recipient with an address", members_of("erasure", deleted=[], passed_on=["shop.example/?x"])),
+        signed("erasure: a recipient of 61 characters", members_of("erasure", deleted=[], passed_on=["x" * 61])),
+        signed("erasure: a recipient of two lines", members_of("erasure", deleted=[], passed_on=["a\nb"])),
+        signed("erasure: 17 recipients", members_of("erasure", deleted=[], passed_on=[f"x{it}" for it in range(17)])),
         signed("rotate: not the new key's own name", _rotation(MIA, new, kid=EVE.kid)),
         signed("rotate: to the same key", _rotation(MIA, MIA)),
         signed("rotate: a pairwise side to a did:web", _rotation(MIA, published(SHOP.did, "key-2"))),

@@ -40,6 +40,7 @@ def chains() -> dict[str, Any]:
         "favours, both ways": _favours(),
         "new keys on both sides": _new_keys(),
         "messages that wait": _waiting(),
+        "after the end": _after_the_end(),
     }
     return {
         "keys": stories["new keys on both sides"].keys(),
@@ -166,6 +167,30 @@ def _waiting() -> Story:
     story.go("message", "first", at + 61 * HOUR + 1, purpose="sales")
     story.go("withdraw", "second", at + 62 * HOUR, grant=story.state.second.grants[0].id)
     story.release(at + 62 * HOUR + 1)
+    return story
+
+
+def _after_the_end() -> Story:
+    story, at, wholly = connected(), START, ("contact", "messages")
+    early = story.compose("erasure", "first", at + 1, deleted=wholly)
+    story.refuse(early, at + 1, "a statement before the end")
+    story.go("grant", "second", at + 1, purposes=("care",))
+    story.go("message", "first", at + 2, purpose="care")
+    story.send(blind_revoke(story.state.cid, SHOP.did, at // 1000, MIA), at + HOUR)
+    end = story.state.at
+    story.refuse(story.compose("mute", "second", end, iat=at // 1000), end + 1, "a mute after the end")
+    invoices = {"what": "payments", "ground": "legal_obligation", "until": (end + 2 * DAY) // 1000}
+    past = story.compose("erasure", "first", end + 2 * DAY, deleted=wholly, kept=(invoices,))
+    story.refuse(past, end + 2 * DAY, "kept until a time that is over")
+    story.go("erasure", "first", end + DAY, deleted=wholly, kept=(invoices,), passed_on=("Zahlwerk 24",))
+    story.refuse(story.compose("message", "first", end + DAY, purpose="safety"), end + DAY + 1, "a message after it")
+    story.go("erasure", "second", end + DAY + 2, deleted=("messages",))
+    late = end + 31 * DAY
+    story.refuse(story.compose("erasure", "first", late, deleted=(), iat=at // 1000), late, "an old clock")
+    story.go("erasure", "first", late, deleted=(*wholly, "payments"), passed_on=("Zahlwerk 24",))
+    for number in range(10):
+        story.go("erasure", "first", late + 1 + number, deleted=wholly)
+    story.refuse(story.compose("erasure", "first", late + 11, deleted=wholly), late + 11, "the thirteenth")
     return story
 
 

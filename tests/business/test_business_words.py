@@ -1,9 +1,12 @@
-"""What the gate says, in words."""
+"""What the gate says, in words; and the numbers of spec/business-messages.md."""
 
-from dataclasses import replace
+import pytest
+from msgspec.structs import replace
 
 from comity.gate import PRIVATE_REASONS, REASONS, AsOf, Verdict
+from comity_server.business import drafts, letters
 from comity_server.business.words import WHY, until, why
+from spec_pages import page
 
 _HELD = Verdict("hold", "muted", AsOf("", "", "zones"), 5000, ends_at=9000)
 
@@ -19,3 +22,17 @@ def test_mutes_hours_and_limits_of_ones_own_read_alike() -> None:
 
 def test_the_end_of_a_hold_is_told_only_where_it_is_shown() -> None:
     assert (until(_HELD), until(replace(_HELD, end_shown=True))) == (None, 9000)
+
+
+@pytest.mark.parametrize(
+    ("number", "told", "in_code"),
+    [
+        ("SAY-4", f"after {letters.EXPIRES_AFTER // 86_400} days", "after 7 days"),
+        ("SAY-4", f"more than {letters.LONGEST // 86_400} days ahead", "more than 90 days ahead"),
+        ("SAY-6", f"{drafts.KEPT_FOR // 86_400_000} days after", "90 days after"),
+        ("SAY-6", f"at most {drafts.MOST_DRAFTS};", "at most 1000;"),
+    ],
+)
+def test_the_times_and_limits_of_the_page_are_those_of_the_code(number: str, told: str, in_code: str) -> None:
+    rule = page("business-messages").partition(f"**{number}**")[2].partition("\n- **")[0]
+    assert told == in_code and told in " ".join(rule.split())

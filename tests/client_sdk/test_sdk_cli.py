@@ -97,11 +97,22 @@ async def test_a_customer_and_a_business_in_two_terminals(host: World, tmp_path:
     assert theirs.splitlines()[:3] == out.read_text(encoding="utf-8").splitlines()[:3]
     assert "Taken back" in await mia("withdraw", "blue", token)
     assert "(no_grant)" in await shop("send", cid[1][:8], "care", "?", code=1)
+    assert "Delivered." in await shop("send", cid[1][:8], "safety", "Do not lean out.")
+    assert "notices safety: 1, the last on" in await mia("show", "blue")
     told = await mia("timeline", "blue")
     assert "you muted The Blue Shop" in told
     assert "has ended" in await mia("revoke", "blue", "--yes")
     assert "(connection_ended)" in await mia("grant", cid[1][:8], "care", code=1)
     assert '"phase": "ended"' in await mia("export")
+    assert "is to say by this time what became of your data" in await mia("timeline", "blue")
+    assert "write it as 2034-12-31" in await shop("erasure", cid[1][:8], "--keep", "payments=contract=soon", code=1)
+    assert "(malformed)" in await shop("erasure", cid[1][:8], "everything", code=1)
+    kept = ("--keep", "payments=legal_obligation=2048-12-31", "--keep", "history=legal_claims")
+    assert "Signed" in await shop("erasure", cid[1][:8], "contact", "messages", *kept, "--told", "Zahlwerk 24")
+    told = "deleted contact, messages; kept payments (legal obligation, until 2048-12-31), history (legal claims)"
+    assert f"The Blue Shop said what became of your data: {told}; 1 other was told" in await mia("timeline", "blue")
+    assert "told: Zahlwerk 24" in await mia("statement", "blue")
+    assert "has said nothing" in await shop("statement", cid[1][:8])
     assert "not a link" in await mia("look", "http://nowhere", code=1)
     assert "no connection is called" in await mia("timeline", "green", code=1)
 

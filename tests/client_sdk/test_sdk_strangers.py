@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from comity.bodies import open_body
+from comity.bodies import BodyKey, open_body, seal_body
 from comity.client import Request, Response
 from comity.encoding import b64u_encode, hash_id
 from comity.errors import Contradiction, Malformed, Refused
@@ -109,3 +109,9 @@ def test_a_body_says_no_more_than_it_must_about_how_to_open_it(more: dict[str, s
     assert open_body(plain, cid, key) == {"text": "Hello."}
     with pytest.raises(Malformed):
         open_body(jwe.encrypt_compact({**header, **more}, b'{"text":"Hello."}', to, registry=registry), cid, key)
+
+
+def test_nothing_is_sealed_to_a_key_that_shares_no_secret() -> None:
+    for low in (bytes(32), bytes([1, *bytes(31)]), b"short"):
+        with pytest.raises(Malformed):
+            seal_body({"text": "Hello."}, hash_id(b"a connection"), BodyKey("did:key:x#x", low))

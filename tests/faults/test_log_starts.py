@@ -563,7 +563,7 @@ async def test_of_two_servers_on_one_store_the_earlier_leaves_and_signs_nothing(
     early = prepared.world(tmp_path / "early", log_format="json")
     (tmp_path / "late/data").mkdir(parents=True)
     late = World(tmp_path / "late", {"base_url": early.origin})
-    for name in ("log.key", "log.head", "home.key"):
+    for name in ("log.key", "log.head", "home.key", "master.key"):
         shutil.copy(tmp_path / "early/data" / name, tmp_path / "late/data" / name)
     (tmp_path / "late/data/comity.db").symlink_to(tmp_path / "early/data/comity.db")
     shutil.copy(tmp_path / "early/clock", tmp_path / "late/clock")

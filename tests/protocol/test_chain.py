@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from comity import connection
+from comity import connection, facets
 from comity.acts import MODELS, SETTINGS, SignedAct, open_act
 from comity.chain import blind_revoke, compose, next_rotation
 from comity.errors import Contradiction, Malformed, Refused
@@ -131,6 +131,7 @@ EVERY_ACT: dict[str, dict[str, Any]] = {
     "remember": {"key": "name"},
     "forget": {"key": "language"},
     "milestone": {"topic": "windows"},
+    "erasure": {"deleted": ("contact",)},
     "hours": {},
     "budget": {},
     "mailbox": {},
@@ -151,6 +152,8 @@ def ready(kind: str) -> tuple[Pair, dict[str, Any]]:
         fields["mute"] = act.id
     if kind == "forget":
         pair.go("remember", "second", START + 9, key="language")
+    if kind == "erasure":
+        pair.go("revoke", "first", START + 9)
     if kind in ("answer", "done"):
         fields["ask"] = pair.go("ask", "first", START + 9).id
     if kind == "done":
@@ -306,13 +309,13 @@ def test_an_end_that_has_passed_makes_an_act_say_nothing(kind: str, side: Side, 
 
 def test_a_side_gives_at_most_thirty_two_grants_and_may_replace_one() -> None:
     pair = connected()
-    for number in range(connection.MOST_GRANTS):
+    for number in range(facets.MOST_GRANTS):
         pair.go("grant", "second", START + 1 + number, purposes=("care",))
     assert pair.refused("grant", "second", NOW, purposes=("care",)).code == "too_many_grants"
     old = pair.state.second.grants[4].id
     pair.go("grant", "second", NOW, purposes=("sales",), replaces=old)
     assert old not in [grant.id for grant in pair.state.second.grants]
-    assert len(pair.state.second.grants) == connection.MOST_GRANTS
+    assert len(pair.state.second.grants) == facets.MOST_GRANTS
     assert pair.refused("grant", "second", NOW + 1, purposes=("care",), replaces=old).code == "no_such_grant"
     pair.go("withdraw", "second", NOW + 2, grant=pair.state.second.grants[0].id)
     pair.go("grant", "second", NOW + 3, purposes=("care",))
@@ -320,7 +323,7 @@ def test_a_side_gives_at_most_thirty_two_grants_and_may_replace_one() -> None:
 
 def test_grants_that_have_ended_take_no_room() -> None:
     pair = connected()
-    for number in range(connection.MOST_GRANTS):
+    for number in range(facets.MOST_GRANTS):
         pair.go("grant", "second", START + 1 + number, purposes=("care",), exp=(START + MINUTE) // 1000)
     pair.go("grant", "second", NOW, purposes=("care",))
     assert len(pair.state.second.grants) == 1
@@ -355,7 +358,7 @@ def test_a_mute_of_one_scope_takes_the_place_of_the_one_before() -> None:
 
 def test_the_little_things_have_room_for_sixty_four() -> None:
     pair = connected()
-    for number in range(connection.MOST_LITTLE):
+    for number in range(facets.MOST_LITTLE):
         pair.go("remember", "second", START + 1 + number, key=f"k{number}")
     assert pair.refused("remember", "second", NOW, key="one_more").code == "too_much_remembered"
     again = pair.go("remember", "second", NOW, key="k3")
@@ -367,7 +370,7 @@ def test_the_little_things_have_room_for_sixty_four() -> None:
 
 def test_two_hundred_milestones_are_kept() -> None:
     pair = connected()
-    for number in range(connection.MOST_MILESTONES):
+    for number in range(facets.MOST_MILESTONES):
         pair.go("milestone", "first", START + 1 + number, topic="windows")
     assert pair.refused("milestone", "first", NOW, topic="windows").code == "too_many_milestones"
     pair.go("milestone", "second", NOW, topic="windows")

@@ -6,9 +6,9 @@ import pytest
 
 from comity import connection
 from comity.acts import SignedAct
-from comity.connection import MOST_HELD
 from comity.errors import Contradiction, Refused
 from comity.events import Accepted, Delivered, Event, Expired, Place
+from comity.facets import MOST_HELD
 from comity.fold import Record, fold
 from comity.words import SIDES
 from parties import DAY, HOUR, LOG, MINUTE, START, ZONES, Pair, connected, granted, instant, pairwise

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from comity import connection, favours, gate
+from comity import connection, facets, favours, gate
 from comity.acts import SETTINGS, SignedAct, open_act
 from comity.chain import blind_revoke
 from comity.errors import Contradiction, Refused
@@ -299,7 +299,7 @@ def test_a_wallet_that_knows_nothing_but_the_agreement_can_revoke(before: list[S
 
 def test_even_with_all_places_for_mutes_taken_a_mute_of_everything_has_room() -> None:
     pair = connected()
-    for number in range(connection.MOST_MUTES):
+    for number in range(facets.MOST_MUTES):
         pair.go("mute", "second", START + 1 + number, purposes=(f"p{number}",))
     assert pair.refused("mute", "second", START + HOUR, purposes=("one_more",)).code == "too_many_mutes"
     pair.go("mute", "second", START + HOUR, purposes=("p3",), until=(START + DAY) // 1000)

@@ -62,6 +62,7 @@ LEAST: dict[str, dict[str, Any]] = {
     "remember": {"key": "language"},
     "forget": {"key": "language"},
     "milestone": {"topic": "windows"},
+    "erasure": {"deleted": ()},
     "hours": {},
     "budget": {},
     "mailbox": {},

@@ -15,7 +15,9 @@ from comity import (
     agreement,
     checkpoint,
     connection,
+    erasure,
     events,
+    facets,
     favours,
     fold,
     gate,
@@ -189,6 +191,15 @@ def test_the_forms_of_words_are_those_of_the_models() -> None:
     assert told["zone"] in [getattr(limit, "pattern", None) for limit in zone]
 
 
+def test_what_can_be_held_and_why_are_closed_lists_of_the_code() -> None:
+    assert [category for category, _ in table("act", "category", "what one side holds of the other")] == list(
+        get_args(words.Category)
+    )
+    assert [ground for ground, _ in table("act", "ground", "in the GDPR")] == list(get_args(words.Ground))
+    told = dict(table("act", "form", "what"))["recipient"]
+    assert told.startswith(get_args(words.Recipient)[1].metadata[0].pattern)
+
+
 def test_channels_and_purposes_are_those_of_the_code() -> None:
     assert [channel for channel, _ in table("act", "channel", "")] == list(get_args(words.Channel))
     told = dict(table("act", "purpose", "rests on"))
@@ -217,7 +228,7 @@ def test_the_reasons_are_those_of_the_gate_in_their_order() -> None:
 
 def test_a_verdict_has_the_members_that_the_page_names() -> None:
     told = [member for member, _ in table("gate", "member", "meaning")]
-    assert told == list(gate.Verdict.__dataclass_fields__)
+    assert told == list(gate.Verdict.__struct_fields__)
 
 
 def test_the_reasons_of_a_token_are_those_of_the_check() -> None:
@@ -232,11 +243,12 @@ def test_the_values_of_a_status_are_those_of_the_code() -> None:
 
 def test_what_a_side_can_have_is_what_the_rules_allow() -> None:
     assert {name: int(most) for name, most in table("connection", "limit", "at most")} == {
-        "grants in force": connection.MOST_GRANTS,
-        "mutes in force": connection.MOST_MUTES,
-        "messages waiting": connection.MOST_HELD,
-        "little things": connection.MOST_LITTLE,
-        "milestones": connection.MOST_MILESTONES,
+        "grants in force": facets.MOST_GRANTS,
+        "mutes in force": facets.MOST_MUTES,
+        "messages waiting": facets.MOST_HELD,
+        "little things": facets.MOST_LITTLE,
+        "milestones": facets.MOST_MILESTONES,
+        "statements of what became of the data": facets.MOST_STATEMENTS,
         "hidden ends of mutes that are not in force (the oldest gives way)": fold.MOST_MUTE_ENDS,
         "earlier names of a side, beside its first (the oldest gives way)": fold.MOST_FORMER,
         "deliveries within 30 days, exempt ones apart from the others": gate.MOST_SENT,
@@ -307,6 +319,8 @@ def test_the_state_has_the_members_that_the_page_names() -> None:
 NUMBERS_IN_WORDS = [
     ("agreement", "AGR-4", "7 days", agreement.COUNTERSIGN_WITHIN // 86_400, 7),
     ("connection", "CONN-7", "600 seconds", agreement.CLOCK_SKEW, 600),
+    ("connection", "ERA-6", "2 592 000 000 ms", erasure.DUE_AFTER, 2_592_000_000),
+    ("connection", "ERA-4", "at most 12", facets.MOST_STATEMENTS, 12),
     ("offer", "OFFER-6", "366 days", offer.LONGEST_OFFER // 86_400, 366),
     ("offer", "OFFER-2", "first 12 characters", offer.SHORT, 12),
     ("gate", "GATE-14", "5000 ms", gate.FRESH_FOR, 5000),

@@ -654,4 +654,4 @@ def test_what_is_no_problem_is_refused(row: dict[str, Any]) -> None:
 
 
 def test_an_act_that_says_nothing_of_its_kind_is_not_composed() -> None:
-    refused({"code": "malformed"}, lambda: compose("erasure", None))  # type: ignore[arg-type]
+    refused({"code": "malformed"}, lambda: compose("move", None))  # type: ignore[arg-type]

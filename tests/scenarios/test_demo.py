@@ -242,7 +242,7 @@ def test_every_act_has_a_receipt_that_commits_to_it(told: tuple[str, Path], rece
 
 
 def test_the_log_says_what_kind_of_act_it_was_and_no_more(receipts: dict[str, Receipt]) -> None:
-    told = {"mute": 2, "revoke": 5, "mute_end": 10, "hours": 10}
+    told = {"mute": 2, "unmute": 4, "revoke": 5, "mute_end": 10, "hours": 10}
     for name, it in receipts.items():
         kind = name.partition("-")[2]
         assert it.entry[1] == told.get(kind, 1)
@@ -273,10 +273,10 @@ def test_the_left_log_is_signed_and_has_every_entry_in_its_place(
     leaves = [hashlib.sha256(b"\x00" + entry).digest() for entry in entries]
     assert (log / f"tile/0/000.p/{size}").read_bytes() == b"".join(leaves)
     assert all(entries[it.place] == it.entry for it in receipts.values())
-    # What is not about an act that somebody sent: deliveries, and the two businesses' keys.
+    # What is not about an act that somebody sent: deliveries, and the three businesses' keys.
     others = [entry[1] for at, entry in enumerate(entries) if at not in {it.place for it in receipts.values()}]
     assert set(others) == {6, 9}
-    assert others.count(9) == 2
+    assert others.count(9) == 3
 
 
 @pytest.mark.timeout(600)

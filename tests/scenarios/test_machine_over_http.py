@@ -33,7 +33,7 @@ HALF = HOUR // 2
 # How often what is tried: by hand, since a machine left to itself spends its steps on what leads nowhere.
 WEIGHTS = {
     "message": 8, "ask": 5, "answer": 5, "do": 3, "thank": 3, "grant": 3, "withdraw": 1, "mute": 5, "unmute": 2,
-    "hours": 2, "revoke": 1, "time": 5, "restart": 1,
+    "hours": 2, "revoke": 1, "time": 5, "restart": 1, "erasure": 1,
 }  # fmt: skip
 STEPS = tuple(name for name, weight in WEIGHTS.items() for _ in range(weight))
 
@@ -190,6 +190,10 @@ class Machine(RuleBasedStateMachine):
             _, told = self._go(which, me, "revoke")
             assert told == self.models[which].revoke(self.world.now())
 
+    def erasure(self, which: int, me: int, dice: Random) -> None:
+        _, told = self._go(which, me, "erasure", deleted=dice.choice(((), ("contact", "messages"))))
+        assert told == self.models[which].erasure(me, self.world.now())
+
     def message(self, which: int, me: int, dice: Random) -> None:
         purpose, topic = dice.choice(("care", "care.checkin", "news", "safety")), dice.choice((None, "windows"))
         if_muted: model.IfMuted = dice.choice(("hold", "hold", "drop", "fail"))
@@ -272,6 +276,7 @@ class Machine(RuleBasedStateMachine):
             found[f"{me} mutes"] = [it["id"] for it in door.get("mutes", [])]
             found[f"{me} waiting"] = [it["id"] for it in door.get("held", [])]
             found[f"{me} ask"] = door.get("ask", {}).get("status")
+            found[f"{me} said"] = door.get("erasure", {}).get("count", 0)
             news = [payload_of(it["event"]) | it for it in await self._news(pair, 1 - me)]
             theirs = [it for it in news if it.get("side") == side]
             reached = [it for it in theirs if it.get("outcome") == "delivered" or it["kind"] == "delivered"]
@@ -296,6 +301,7 @@ def _wanted(expected: Model) -> dict[str, Any]:
         wanted[f"{me} mutes"] = [it.id for it in side.mutes]
         wanted[f"{me} waiting"] = [it.id for it in side.waiting]
         wanted[f"{me} ask"] = None if side.ask is None else side.ask.status
+        wanted[f"{me} said"] = side.said
         wanted[f"{me} delivered"] = sorted(side.delivered)
         wanted[f"{me} expired"] = sorted(side.expired)
     return wanted
@@ -326,7 +332,7 @@ MUST_HAPPEN = (
     *("message delivered", "message held", "message dropped", "message not_now", "message no_grant", "restart"),
     *("ask ", "ask ask_open", "ask cooling_down", "ask after_exempt_notice", "ask no_grant", "ask not_now"),
     *("answer ", "answer no_such_ask", "done ", "thank ", "withdraw ", "mute ", "mute_end "),
-    *("unmute ", "unmute no_such_mute", "revoke ", "message connection_ended"),
+    *("unmute ", "unmute no_such_mute", "revoke ", "message connection_ended", "erasure ", "erasure connection_open"),
 )
 
 

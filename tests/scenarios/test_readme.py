@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from comity.client import new_identity
+from debian import need
 
 ROOT = Path(__file__).parents[2]
 SERVE = "python3 server"
@@ -19,17 +20,33 @@ NOT_HERE = ("python3 tests", "python3 server demo")
 """This test is part of the one; the other has tests of its own."""
 
 
-def blocks() -> list[str]:
-    """The shell blocks of the README."""
-    return re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+_BEFORE, _, _REST = README.partition("## The first half hour of an engineer\n")
+HALF_HOUR, _, _AFTER = _REST.partition("\n## ")
+"""The section for the engineers of a business; whoever reads it has a server by then."""
+WALK = _BEFORE + "## " + _AFTER
+TO_A_SERVER = _BEFORE.partition("### As a business")[0]
 
 
-def script(port: str) -> str:
-    """The blocks as one script. What a reader leaves running goes on beside it, and the next command comes when that
-    is ready; where he is told to stop the first server, it is stopped."""
+def blocks(text: str) -> list[str]:
+    """The shell blocks in a text; a Python block that names its file is written into it."""
+    found = []
+    for kind, block in re.findall(r"^```(sh|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        if kind == "sh":
+            found.append(block)
+        elif file := re.match(r"# (\w+\.py)\n", block):
+            found.append(f"cat > {file[1]} <<'END OF FILE'\n{block}END OF FILE\n")
+    return found
+
+
+def script(text: str, port: str) -> str:
+    """The blocks of a text as one script. What a reader leaves running goes on beside it, and the next command comes
+    when that is ready; where he is told to stop the first server, it is stopped."""
     ready = f"python3 -c 'import urllib.request as web; web.urlopen(\"http://localhost:{port}/readyz\")' 2>/dev/null"
     lines = []
-    for line in "".join(block for block in blocks() if block.strip() not in NOT_HERE).replace("8470", port).split("\n"):
+    for line in (
+        "".join(block for block in blocks(text) if block.strip() not in NOT_HERE).replace("8470", port).split("\n")
+    ):
         if line == SERVE:
             lines += [f"{SERVE} 2>/dev/null &", "first=$!", until(ready)]
         elif line.startswith("comity witness "):
@@ -91,7 +108,7 @@ def run(command: str, environment: dict[str, str]) -> "subprocess.CompletedProce
 
 
 def test_a_newcomer_can_follow_the_readme_to_its_end(newcomer: dict[str, str]) -> None:
-    walked = run(script(newcomer["COMITY_PORT"]), newcomer)
+    walked = run(script(WALK, newcomer["COMITY_PORT"]), newcomer)
     assert walked.returncode == 0, walked.stdout + walked.stderr
     assert "It waits: not now." in walked.stdout
     assert "How is the new colour?" in walked.stdout
@@ -102,7 +119,18 @@ def test_a_newcomer_can_follow_the_readme_to_its_end(newcomer: dict[str, str]) -
     assert "Traceback" not in walked.stderr
 
 
+def test_an_engineer_of_a_business_has_a_customer_within_half_an_hour(newcomer: dict[str, str]) -> None:
+    need("curl", "the README talks to the server with it", "curl")
+    walked = run(script(TO_A_SERVER + HALF_HOUR, newcomer["COMITY_PORT"]), newcomer)
+    assert walked.returncode == 0, walked.stdout + walked.stderr
+    assert "allow\n" in walked.stdout and '"decision":"refuse"' in walked.stdout
+    assert "Is everything all right with the new windows?" in walked.stdout
+    assert "(no, and that is the answer)" in walked.stdout and "held\n" in walked.stdout
+    assert "grant.given" in walked.stdout and "asked: " in walked.stdout
+    assert '"kind": "answer"' in walked.stdout
+    assert "Traceback" not in walked.stderr
+
+
 def test_every_place_that_the_readme_names_is_there() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name in re.findall(r"`((?:spec|client_sdk|server|tests)/[\w/.]*)`|\]\(([\w/.]+)\)", text):
+    for name in re.findall(r"`((?:spec|client_sdk|server|tests)/[\w/.]*)`|\]\(([\w/.]+)\)", README):
         assert (ROOT / (name[0] or name[1])).exists(), name

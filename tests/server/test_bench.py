@@ -16,8 +16,15 @@ from comity_server.bench.load import percentile
 from comity_server.bench.row import QUICK, Rate, Row
 from comity_server.bench.run import NAMES
 
-FLOORS = {"acts_http": 0.075, "token_check": 0.35, "token_open": 0.35}
-CEILINGS = {"start": 12.0, "follow": 6.0, "log_cost": 1.75}
+FLOORS = {
+    "acts_http": 0.075,
+    "token_check": 0.35,
+    "token_open": 0.35,
+    "check_http": 0.3,
+    "check_100": 0.15,
+    "check_bulk": 0.35,
+}
+CEILINGS = {"start": 12.0, "follow": 6.0, "log_cost": 1.75, "webhook_cost": 1.35}
 MOST_MEMORY = 120.0
 """MB."""
 

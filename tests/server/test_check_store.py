@@ -58,6 +58,8 @@ async def live(folder: Path) -> Story:
         keys = [SigningKey(f"second-hand {number}".encode().ljust(32)).public.did for number in range(KEYS)]
         await asyncio.gather(*(world.server.add_business_key("second-hand", key) for key in keys))
         await _at_the_shop(shop, story)
+        await world.server.add_business_key("kept", None)
+        await world.server.add_owner_key("kept")
         friends = await world.connect(world.person(), world.person())
         await friends.rotate("first", world.person())
         await friends.go("first", "message", purpose="safety")
@@ -66,6 +68,7 @@ async def live(folder: Path) -> Story:
         await friends.go("second", "remember", key="name")
         ended = await world.shop_and_customer("care")
         await ended.go("second", "revoke")
+        await ended.go("first", "erasure", deleted=("contact",), passed_on=("Zahlwerk 24",))
         story.cids = {"shop": shop.cid, "friends": friends.cid, "ended": ended.cid}
         story.beside = await asyncio.to_thread(check_store, story.data)
         shutil.copytree(story.data, story.killed, ignore=shutil.ignore_patterns("*.sock", "*-shm"))
@@ -151,7 +154,7 @@ def test_a_store_that_a_server_wrote_holds(story: Story) -> None:
     assert list(seen.logs) == [f"{story.host}/{LOG}", f"{story.host}/{NEXT}"]
     # Three messages were delivered, and are entered once more.
     assert sum(seen.logs.values()) == seen.connections.acts + 3 + seen.keys
-    assert (seen.connections.connections, seen.keys, seen.meanwhile) == (3, KEYS + 2, 0)
+    assert (seen.connections.connections, seen.keys, seen.meanwhile) == (3, KEYS + 3, 0)
     # Nothing was written, nor put beside it.
     assert {path.name: path.read_bytes() for path in story.data.iterdir()} == before
 
@@ -242,6 +245,54 @@ DAMAGES: list[Damage] = []
 def damage(do: Damage) -> Damage:
     DAMAGES.append(do)
     return do
+
+
+@damage
+def an_account_that_is_due_later(hand: Hand) -> tuple[str, ...]:
+    hand.do("UPDATE duties SET due_at = due_at + 1 WHERE cid = ?", hand.story.cids["ended"])
+    return (f"connection {hand.story.cids['ended']} duty of shop-", "by the state due at")
+
+
+@damage
+def an_account_that_nobody_is_asked_for(hand: Hand) -> tuple[str, ...]:
+    hand.do("DELETE FROM duties WHERE cid = ?", hand.story.cids["ended"])
+    return (f"connection {hand.story.cids['ended']} duty of shop-", "it is missing")
+
+
+@damage
+def an_account_of_what_goes_on(hand: Hand) -> tuple[str, ...]:
+    hand.do("UPDATE duties SET cid = ?, name = 'second-hand'", hand.story.cids["friends"])
+    return (f"connection {hand.story.cids['friends']} duty of second-hand", "by the state nothing is owed")
+
+
+@damage
+def an_api_key_of_nobody(hand: Hand) -> tuple[str, ...]:
+    hand.do("UPDATE api_keys SET name = 'nobody'")
+    return ("business nobody API key key_", "no such business")
+
+
+@damage
+def a_kept_key_that_is_not_published(hand: Hand) -> tuple[str, ...]:
+    hand.do("UPDATE kept_keys SET name = 'second-hand'")
+    return ("business second-hand kept key did:web:", "publishes no such key")
+
+
+@damage
+def a_relation_of_another_business(hand: Hand) -> tuple[str, ...]:
+    hand.do("UPDATE relations SET name = 'kept' WHERE cid = ?", hand.story.cids["shop"])
+    return (f"business kept relation {hand.story.cids['shop']}", "not that side of it")
+
+
+@damage
+def a_relation_of_the_other_side(hand: Hand) -> tuple[str, ...]:
+    hand.do("UPDATE relations SET side = 'second' WHERE cid = ?", hand.story.cids["shop"])
+    return (f"relation {hand.story.cids['shop']}", "not that side of it")
+
+
+@damage
+def a_relation_of_no_connection(hand: Hand) -> tuple[str, ...]:
+    hand.do("UPDATE relations SET cid = 'nowhere' WHERE cid = ?", hand.story.cids["shop"])
+    return ("relation shop", "there is no connection nowhere")
 
 
 @damage

@@ -13,7 +13,7 @@ from comity.client.favour import Favour
 from comity.client.over_aiohttp import over_aiohttp
 from comity.client.party import Party
 from comity.client.shown import Proposal, ShownOffer
-from comity.client.told import Message, News, Timeline, Token, Told
+from comity.client.told import Message, News, Statement, Timeline, Token, Told
 from comity.client.transport import Request, Response, Send, Stream, Streaming, Transport
 from comity.client.wallet import Wallet
 from comity.client.wallet_file import WalletFileError, new_identity
@@ -31,6 +31,7 @@ __all__ = [
     "Response",
     "Send",
     "ShownOffer",
+    "Statement",
     "Stream",
     "Streaming",
     "Timeline",

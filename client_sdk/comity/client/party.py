@@ -21,7 +21,7 @@ from comity.client.told import Message, News
 from comity.client.view import View
 from comity.errors import Contradiction, Malformed
 from comity.keys import PublicKey, is_pairwise
-from comity.words import DAY, other
+from comity.words import DAY, Category, Ground, other
 
 Moment = datetime | int
 """A datetime with a zone, or seconds since the epoch."""
@@ -262,6 +262,25 @@ class Party(View):
         live = {grant.id for grant in self.state.door(self.side).grants if grant.exp > self._core.seconds()}
         acts = [line.act for line in self.lines if line.act is not None and line.act.id in live]
         return [act.payload for act in acts if isinstance(act.payload, Grant)]
+
+    # --- after the end ---
+
+    async def erasure(
+        self,
+        deleted: Iterable[Category] = (),
+        *,
+        kept: Iterable[tuple[Category, Ground] | tuple[Category, Ground, Moment]] = (),
+        passed_on: Iterable[str] = (),
+    ) -> str:
+        """States what became of the other side's data after the end: `kept` is (category, ground) or (category,
+        ground, until); `passed_on` who else had it and was told. It takes the place of an earlier statement whole.
+        Returns its id. Raises Refused("connection_open" | "until_passed" | "too_many_statements") and as others do."""
+        still = [{"what": it[0], "ground": it[1], "until": seconds_of(it[2]) if len(it) == 3 else None} for it in kept]
+        listed = tuple({name: value for name, value in it.items() if value is not None} for it in still)
+        told = tuple(passed_on)
+        return _id(
+            await self._writing.write("erasure", deleted=tuple(deleted), kept=listed or None, passed_on=told or None)
+        )
 
     # --- the wallet's own quiet ---
 

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from comity import gate, wire
-from comity.acts import Grant, SignedAct
+from comity.acts import Erasure, Grant, SignedAct
 from comity.agreement import Agreement, open_agreement, open_half
 from comity.bodies import open_body
 from comity.client.core import Core, NotOpen
 from comity.client.kept import Link
 from comity.client.ledger import Line
 from comity.client.receipts import take_tags
-from comity.client.told import Message, Timeline, Token, Who, tell
+from comity.client.told import Message, Statement, Timeline, Token, Who, tell, tell_duty
 from comity.errors import ComityError, Contradiction, Malformed, Refused
 from comity.events import Accepted, Delivered, Expired
 from comity.fold import Record
 from comity.relationship import timeline
 from comity.state import Connection, public
 from comity.status import GrantStatus, SignedStatusList, open_status_list
-from comity.words import SIDES, Side
+from comity.words import EXEMPT_PURPOSES, SIDES, Side, other
 
 if TYPE_CHECKING:
     from comity.client.view import Postbox, View
@@ -102,6 +102,19 @@ def messages(party: View) -> list[Message]:
     return [message for message in found if message.by == "me" or message.outcome == "delivered"]
 
 
+def exempt_notices(party: View) -> dict[str, tuple[int, ...]]:
+    """Purpose → when (ms) the other side came for it past mute, hours and budget."""
+    found: dict[str, tuple[int, ...]] = {}
+    for line in party.lines:
+        event = line.event
+        if not isinstance(event, Accepted) or event.contents is None or event.side == party.side:
+            continue
+        if event.contents.purpose in EXEMPT_PURPOSES:
+            purpose = event.contents.purpose
+            found[purpose] = (*found.get(purpose, ()), line.at)
+    return found
+
+
 def message_of(party: View, line: Line) -> Message:
     """One accepted message, with what became of it."""
     act, event = line.act, line.event
@@ -160,7 +173,21 @@ def history(party: View) -> Timeline:
     """The timeline in words."""
     book = party.writing.book
     records = [Record(book.opened.event), *(Record(line.event, line.act) for line in book.lines)]
-    return Timeline(tell(moment, party.side, party.name) for moment in timeline(records))
+    told = [tell(moment, party.side, party.name) for moment in timeline(records)]
+    whose: tuple[Who, Who] = ("me", "them")
+    owed = [(who, duty) for who in whose if (duty := party.duty(who)) is not None and duty.done_at is None]
+    told += [tell_duty(duty.due_at, who, party.name, party.now()) for who, duty in owed]
+    return Timeline(sorted(told, key=lambda it: it.at))
+
+
+def statement(party: View, by: Who) -> Statement | None:
+    """What a side said last of what became of the other's data."""
+    said = party.state.door(party.side if by == "me" else other(party.side)).erasure
+    line = next((it for it in party.lines if said and it.act is not None and it.act.id == said.id), None)
+    if line is None or line.act is None or not isinstance(line.act.payload, Erasure):
+        return None
+    payload = line.act.payload
+    return Statement(line.act.id, by, line.at, payload.deleted, payload.kept or (), payload.passed_on or ())
 
 
 # --- tokens ---

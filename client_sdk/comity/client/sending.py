@@ -210,7 +210,9 @@ class Writing:
             fields = act.payload.model_dump(exclude_none=True, exclude=set(_COMPOSED), mode="python")
             if refused.code in _PLACE:
                 await self.recover()
-            if self.book.state.phase == "open" and act.kind != "rotate":
+            # After the end there is one thing left to say (ERA-1).
+            is_its_time = (self.book.state.phase == "open") == (act.kind != "erasure")
+            if is_its_time and act.kind != "rotate":
                 try:
                     await self._once_more(act, self.seal(act.kind, **_tuples(fields)))
                     return

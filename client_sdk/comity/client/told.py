@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from comity.relationship import Moment
-from comity.words import Side
+from comity.words import Category, Kept, Side
 
 Who = Literal["me", "them"]
 
@@ -52,6 +52,24 @@ class Token:
     jwt: str
     acceptance: str
     status: Literal["valid", "muted", "invalid"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a side said at `at` (ms) of what became of the other's data. Of a category in neither list it says that it
+    holds nothing. `passed_on` is who else had it and was told: to be shown to whoever asks for it (ERA-5)."""
+
+    id: str
+    by: Who
+    at: int
+    deleted: tuple[Category, ...]
+    kept: tuple[Kept, ...] = ()
+    passed_on: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is kept (ERA-2)."""
+        return not self.kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +121,7 @@ _SENTENCES = {
     "forget": "{you} would like forgotten: {about}",
     "milestone": "{you} noted: {about}",
     "rotate": "{you} took a new key",
+    "erasure": "{you} said what became of {their} data: {about}",
     "delivered": "the waiting message of {you_object} was delivered",
     "expired": "the waiting message of {you_object} expired",
 }
@@ -129,6 +148,15 @@ def tell(moment: Moment, side: Side, name: str) -> Told:
         you="you" if mine else name,
         you_object="you" if mine else name,
         them=name if mine else "you",
+        their="their" if mine else "your",
         about=moment.about or "something",
     )
     return Told(moment.at, "me" if mine else "them", moment.kind, sentence, moment.act)
+
+
+def tell_duty(due_at: int, who: Who, name: str, now: int) -> Told:
+    """The line for what is still owed after the end, at the time by which it is due."""
+    you, their = ("you", "their") if who == "me" else (name, "your")
+    verb = ("are" if who == "me" else "is") if now <= due_at else ("were" if who == "me" else "was")
+    late = "" if now <= due_at else "; it is late"
+    return Told(due_at, who, "duty", f"{you} {verb} to say by this time what became of {their} data{late}")

@@ -115,6 +115,10 @@ async def send_again(transport: Transport, make: Callable[[], Request]) -> Respo
 async def _once(transport: Transport, request: Request) -> Response:
     """One try. Raises Unreachable, _Busy."""
     response = await transport.send(request)
-    if response.status in _LATER and "retry-after" in response.headers:
+    asked = response.headers.get("retry-after", "")
+    # A limit that frees itself in days is an answer: nobody waits for it here.
+    if response.status == 429 and asked.isdigit() and float(asked) > transport.patience:
+        return response
+    if response.status in _LATER and asked:
         raise _Busy(response)
     return response

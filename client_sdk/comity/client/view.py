@@ -13,7 +13,8 @@ from comity.client.core import Core, Faults
 from comity.client.kept import Link
 from comity.client.ledger import Line
 from comity.client.sending import Writing
-from comity.client.told import Message, News, Timeline, Token
+from comity.client.told import Message, News, Statement, Timeline, Token, Who
+from comity.erasure import Duty, duty
 from comity.errors import Contradiction
 from comity.gate import Verdict
 from comity.keys import did_of_kid
@@ -183,9 +184,22 @@ class View:
         """Every message of both sides that this wallet may read, oldest first."""
         return reading.messages(self)
 
+    async def exempt_notices(self) -> dict[str, tuple[int, ...]]:
+        """The notices of safety, security or law by which the other side passed every mute: purpose → when (ms) each
+        came, by whatever channel, oldest first. Counted from the signed texts in this wallet (GATE-6, SAY-13)."""
+        return reading.exempt_notices(self)
+
     async def timeline(self) -> Timeline:
         """What happened between the two, in words; `print` shows it."""
         return reading.history(self)
+
+    def statement(self, by: Who = "them") -> Statement | None:
+        """What a side said last of what became of the other's data, once the connection has ended."""
+        return reading.statement(self, by)
+
+    def duty(self, of: Who = "them") -> Duty | None:
+        """What a side still owes after the end, or has done: to say what became of the other's data (ERA-6)."""
+        return duty(self.state, self.side if of == "me" else other(self.side))
 
     async def tokens(self) -> list[Token]:
         """The grants in force, of both sides, each held against the home server's status list.

@@ -5,8 +5,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from comity_server.bench.row import BenchFailed
@@ -33,13 +33,7 @@ class Child:
 
     def cpu(self) -> float:
         """Seconds of CPU time that it took so far; 0 where the system does not tell."""
-        try:
-            text = Path(f"/proc/{self.pid}/stat").read_text()
-        except OSError:
-            return 0.0
-        # The name in brackets may hold spaces; user and system time are the 12th and 13th field behind it.
-        fields = text.rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return cpu_of(self.pid)
 
     def memory(self) -> float:
         """What of it is in memory (RSS), in MB of 2^20 bytes."""
@@ -76,6 +70,26 @@ def _answers(port: int, request: bytes) -> bool:
         return False
 
 
+def cpu_of(pid: int) -> float:
+    """Seconds of CPU time that a process took so far; 0 where the system does not tell."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0.0
+    # The name in brackets may hold spaces; user and system time are the 12th and 13th field behind it.
+    fields = text.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def cpu_of_children(pid: int) -> float:
+    """The same for those that the process started, all together."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return 0.0
+    return sum(cpu_of(int(child)) for child in children)
+
+
 def memory_of(pid: int) -> float:
     """The resident set of a process, in MB of 2^20 bytes."""
     status = Path(f"/proc/{pid}/status")
@@ -94,7 +108,7 @@ def free_port() -> int:
         return port
 
 
-def environment(folder: Path, port: int) -> dict[str, str]:
+def environment(folder: Path, port: int, settings: Mapping[str, str] | None = None) -> dict[str, str]:
     """What a server is started with: nothing of the caller's own settings."""
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("COMITY_")}
     return {
@@ -105,17 +119,21 @@ def environment(folder: Path, port: int) -> dict[str, str]:
         "COMITY_OPERATOR": "bench",
         "COMITY_LOG_FORMAT": "json",
         "COMITY_LOG_LEVEL": "warning",
+        **(settings or {}),
     }
 
 
 @contextmanager
-def comity_server(folder: Path, port: int, module: tuple[str, ...] = SERVE) -> Iterator[Child]:
-    """`comity serve` with its store in `folder`, ready; or another module that serves."""
+def comity_server(
+    folder: Path, port: int, module: tuple[str, ...] = SERVE, settings: Mapping[str, str] | None = None
+) -> Iterator[Child]:
+    """`comity serve` with its store in `folder`, ready; or another module that serves. `settings`: more of its
+    environment."""
     log = folder.with_name(folder.name + ".log")
     with log.open("ab") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", *module],
-            env=environment(folder, port),
+            env=environment(folder, port, settings),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
@@ -141,12 +159,35 @@ def create_business(folder: Path, port: int, name: str, did_key: str) -> None:
         raise BenchFailed(f"no business could be made: {made.stderr.decode(errors='replace')[-500:]}")
 
 
-@contextmanager
-def bare_server(answer_size: int) -> Iterator[Child]:
+def create_api_key(folder: Path, port: int, name: str) -> str:
+    """`comity business key create`: an owner's. Raises BenchFailed."""
+    made = subprocess.run(
+        [sys.executable, "-m", "comity_server", "business", "key", "create", name],
+        env=environment(folder, port),
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    if made.returncode != 0:
+        raise BenchFailed(f"no API key could be made: {made.stderr.decode(errors='replace')[-500:]}")
+    return made.stdout.decode().split()[-1]
+
+
+def bare_server(answer_size: int) -> AbstractContextManager[Child]:
     """The baseline: aiohttp that reads a body and answers JSON of that size, and nothing else."""
+    return _of_the_bench("bare", str(answer_size))
+
+
+def endpoint() -> AbstractContextManager[Child]:
+    """An endpoint for webhooks."""
+    return _of_the_bench("endpoint")
+
+
+@contextmanager
+def _of_the_bench(module: str, *arguments: str) -> Iterator[Child]:
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "comity_server.bench.bare", str(port), str(answer_size)],
+        [sys.executable, "-m", f"comity_server.bench.{module}", str(port), *arguments],
         env=environment(Path(os.devnull), port),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

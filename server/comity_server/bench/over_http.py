@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,10 +66,13 @@ class Town:
 
 
 @contextmanager
-def town(folder: Path, size: Size, module: tuple[str, ...] = SERVE) -> Iterator[Town]:
-    """A town of its own, whose server (`comity serve`, or another module) runs while the context does."""
+def town(
+    folder: Path, size: Size, module: tuple[str, ...] = SERVE, settings: Mapping[str, str] | None = None
+) -> Iterator[Town]:
+    """A town of its own, whose server (`comity serve`, or another module) runs while the context does. `settings`: more
+    of its environment."""
     port = free_port()
-    with comity_server(folder, port, module) as child:
+    with comity_server(folder, port, module, settings) as child:
         shop = Shop(port)
         create_business(folder, port, BUSINESS, shop.key.public.did)
         # A server refuses requests signed in the second of its start, since it cannot know those seen before it.
@@ -84,7 +87,7 @@ def _fetch_keys(child: Child, shop: Shop) -> dict[str, PublicKey]:
     return keys_of_document(shop.home, parse_object(bodies[0]))
 
 
-def _rounds(load: Load, baseline: Load, size: Size, most: int, more: int) -> tuple[list[Round], list[Round]]:
+def rounds_of(load: Load, baseline: Load, size: Size, most: int, more: int) -> tuple[list[Round], list[Round]]:
     """Rounds of both in turn; the baseline does `more` times as much, being shorter."""
     seen: tuple[list[Round], list[Round]] = [], []
     for _ in range(size.rounds):
@@ -98,11 +101,13 @@ def server_cpu_us(rounds: list[Round]) -> float:
     return sum(one.server_cpu * one.wall for one in rounds) / sum(one.requests for one in rounds) * 1e6
 
 
-def _rate(rounds: list[Round], each: int = 1) -> float:
+def rate_of(rounds: list[Round], each: int = 1) -> float:
+    """What is done in a second, `each` requests making one."""
     return statistics.median(one.requests / one.wall for one in rounds) / each
 
 
-def _shares(rounds: list[Round], baseline: list[Round]) -> dict[str, float]:
+def shares_of(rounds: list[Round], baseline: list[Round]) -> dict[str, float]:
+    """Whose CPU time went into both."""
     return {
         "server_cpu_share": statistics.median(one.server_cpu for one in rounds),
         "server_cpu_us": server_cpu_us(rounds),
@@ -131,26 +136,26 @@ def acts_over_http(town: Town) -> Row:
     with Load(town.child, [sending(chain, answers) for chain in requests]) as load:
         load.round(LONG, WARM_UP)
         with bare_server(len(answers[0])) as bare:
-            again = [_to(bare.port, port, chain) for chain in requests]
+            again = [to_port(bare.port, port, chain) for chain in requests]
             with Load(bare, [asking_again(chain) for chain in again]) as baseline:
                 baseline.round(LONG, WARM_UP)
-                rounds, bare_rounds = _rounds(load, baseline, size, size.acts, 3)
+                rounds, bare_rounds = rounds_of(load, baseline, size, size.acts, 3)
     check_acceptances(answers, town.home_keys, ids)
     return Row(
         name="acts_http",
         what=f"one act per request, {CLIENTS} clients with a connection each: verified, folded, durable (SQLite, "
         "synchronous=FULL), its signed acceptance returned; every acceptance is opened after the clock stopped",
-        figure=_rate(rounds),
+        figure=rate_of(rounds),
         unit="acts/s",
-        baseline=_rate(bare_rounds),
+        baseline=rate_of(bare_rounds),
         baseline_what="the same client POSTs the same bodies to bare aiohttp that answers as many bytes",
         better="more",
         client_cpu_share=statistics.median(one.client_cpu for one in rounds),
-        details={**_latencies(rounds, bare_rounds), **_shares(rounds, bare_rounds)},
+        details={**_latencies(rounds, bare_rounds), **shares_of(rounds, bare_rounds)},
     )
 
 
-def _to(port: int, other: int, requests: list[bytes]) -> list[bytes]:
+def to_port(port: int, other: int, requests: list[bytes]) -> list[bytes]:
     """The same requests for another port of this host."""
     return [one.replace(b"Host: localhost:%d\r\n" % other, b"Host: localhost:%d\r\n" % port, 1) for one in requests]
 
@@ -181,7 +186,7 @@ def acts_in_batches(town: Town) -> Row:
         name="acts_batch",
         what=f"{lines} acts of {CLIENTS} connections as lines of one request, one request at a time; the same is "
         "done with each act as over HTTP one by one",
-        figure=_rate(rounds) * lines,
+        figure=rate_of(rounds) * lines,
         unit="acts/s",
         baseline=verifying.median,
         baseline_what="PyNaCl's VerifyKey.verify of the same acts on one core",
@@ -226,17 +231,17 @@ def connects(town: Town) -> Row:
         with Load(bare, plain) as baseline:
             load.round(LONG, REQUESTS_OF_A_CONNECT)
             baseline.round(LONG, REQUESTS_OF_A_CONNECT)
-            rounds, bare_rounds = _rounds(load, baseline, size, most, 3)
+            rounds, bare_rounds = rounds_of(load, baseline, size, most, 3)
     # A person between two requests when a round ends goes on in the next: requests are counted, connects follow.
     return Row(
         name="connects",
         what=f"offer fetched, half-signed, countersigned, two status indexes, two grants: {REQUESTS_OF_A_CONNECT} "
         f"requests, {CONNECTING} people at a time; both sides' signing and checking is done in the client",
-        figure=_rate(rounds, REQUESTS_OF_A_CONNECT),
+        figure=rate_of(rounds, REQUESTS_OF_A_CONNECT),
         unit="connects/s",
-        baseline=_rate(bare_rounds, REQUESTS_OF_A_CONNECT),
+        baseline=rate_of(bare_rounds, REQUESTS_OF_A_CONNECT),
         baseline_what=f"the same client makes {REQUESTS_OF_A_CONNECT} round trips to bare aiohttp for each",
         better="more",
         client_cpu_share=statistics.median(one.client_cpu for one in rounds),
-        details={**_latencies(rounds, bare_rounds), **_shares(rounds, bare_rounds)},
+        details={**_latencies(rounds, bare_rounds), **shares_of(rounds, bare_rounds)},
     )

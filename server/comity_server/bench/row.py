@@ -29,10 +29,36 @@ class Size:
     starts: int
     entries: int
     """In the log that is followed."""
+    customers: int
+    """Of the business that asks."""
+    checks: int
+    """In one stream, about."""
 
 
-FULL = Size(rounds=5, seconds=2.0, acts=60, lines=960, connects=64, slice=0.12, starts=5, entries=1_000_000)
-QUICK = Size(rounds=3, seconds=0.8, acts=12, lines=256, connects=16, slice=0.03, starts=2, entries=50_000)
+FULL = Size(
+    rounds=5,
+    seconds=2.0,
+    acts=60,
+    lines=960,
+    connects=64,
+    slice=0.12,
+    starts=5,
+    entries=1_000_000,
+    customers=100_000,
+    checks=200_000,
+)
+QUICK = Size(
+    rounds=3,
+    seconds=0.8,
+    acts=12,
+    lines=256,
+    connects=16,
+    slice=0.03,
+    starts=2,
+    entries=50_000,
+    customers=4_000,
+    checks=20_000,
+)
 
 
 @dataclass(frozen=True, slots=True)

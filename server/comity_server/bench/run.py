@@ -9,20 +9,27 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from comity_server.bench.checks import Customers, check_over_http, checks_in_bulk, checks_in_hundreds, customers
 from comity_server.bench.follow import followed
 from comity_server.bench.in_memory import gate_decisions, tokens_offline
 from comity_server.bench.log_cost import log_cost
 from comity_server.bench.over_http import Town, acts_in_batches, acts_over_http, connects, town
 from comity_server.bench.process import idle_memory, start
 from comity_server.bench.row import Row, Size
+from comity_server.bench.webhook_cost import webhook_cost
 
 _OVER_HTTP: dict[str, Callable[[Town], Row]] = {
     "acts_http": acts_over_http,
     "acts_batch": acts_in_batches,
     "connects": connects,
 }
+_CHECKS: dict[str, Callable[[Customers], Row]] = {
+    "check_http": check_over_http,
+    "check_100": checks_in_hundreds,
+    "check_bulk": checks_in_bulk,
+}
 _IN_MEMORY: dict[str, Callable[[Size], list[Row]]] = {"gate": gate_decisions, "token": tokens_offline}
-NAMES = (*_OVER_HTTP, *_IN_MEMORY, "follow", "log_cost", "start", "idle_memory")
+NAMES = (*_OVER_HTTP, *_CHECKS, *_IN_MEMORY, "follow", "log_cost", "webhook_cost", "start", "idle_memory")
 """What can be measured; some give more than one row."""
 
 
@@ -46,12 +53,19 @@ def measure(names: Iterable[str], size: Size) -> Iterator[Row]:
             yield idle_memory(folder / "idle")
         if "log_cost" in wanted:
             yield log_cost(folder / "log-cost", size)
+        if "webhook_cost" in wanted:
+            yield webhook_cost(folder / "webhook-cost", size)
         with ExitStack() as stack:
             place: Town | None = None
             for name, of_town in _OVER_HTTP.items():
                 if name in wanted:
                     place = place or stack.enter_context(town(folder / "town", size))
                     yield of_town(place)
+        asked = [name for name in _CHECKS if name in wanted]
+        if asked:
+            with customers(folder / "customers", size) as place_of_checks:
+                for name in asked:
+                    yield _CHECKS[name](place_of_checks)
 
 
 def machine() -> dict[str, Any]:

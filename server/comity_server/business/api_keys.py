@@ -76,7 +76,7 @@ class Keyring:
 
     def __init__(self) -> None:
         self._keys: dict[str, ApiKey] = {}
-        self._by_id: dict[tuple[str, str], str] = {}
+        self._by_id: dict[str, dict[str, str]] = {}
 
     def load(self, rows: Iterable[StoredApiKey]) -> None:
         """Exactly the keys that are stored."""
@@ -89,21 +89,22 @@ class Keyring:
     def put(self, key: ApiKey) -> None:
         """A key that was stored just now."""
         self._keys[key.hash] = key
-        self._by_id[key.name, key.id] = key.hash
+        self._by_id.setdefault(key.name, {})[key.id] = key.hash
 
     def end(self, name: str, id_: str, expires_at: int) -> None:
         """A key whose end was stored just now."""
-        if (hash_ := self._by_id.get((name, id_))) is not None:
+        if (hash_ := self._by_id.get(name, {}).get(id_)) is not None:
             self._keys[hash_] = replace(self._keys[hash_], expires_at=expires_at)
 
     def get(self, name: str, id_: str) -> ApiKey | None:
         """A business's key by its id."""
-        hash_ = self._by_id.get((name, id_))
+        hash_ = self._by_id.get(name, {}).get(id_)
         return None if hash_ is None else self._keys[hash_]
 
     def of(self, name: str) -> list[ApiKey]:
         """A business's keys, ended ones too, the oldest first."""
-        return sorted((key for key in self._keys.values() if key.name == name), key=lambda it: (it.created_at, it.id))
+        mine = (self._keys[hash_] for hash_ in self._by_id.get(name, {}).values())
+        return sorted(mine, key=lambda it: (it.created_at, it.id))
 
     def bearer(self, authorization: str | None, now: int) -> ApiKey:
         """The key in an Authorization header (RFC 6750), if it is in force. One answer for all that are not, so that

@@ -1,6 +1,7 @@
 """How a business begins here: its did:web, its signing key, and its API keys (BIZ-1, BIZ-8)."""
 
 import secrets
+from dataclasses import replace
 
 from comity.errors import Refused
 from comity.keys import Signer, SigningKey
@@ -26,11 +27,32 @@ async def found(connecting: Connecting, name: str, did_key: str | None, group: G
     return business
 
 
-def admit(group: Group, shown: str, key: ApiKey) -> tuple[str, ApiKey]:
-    """Put a new API key (as it is shown; as it is kept) into force. Raises Refused("too_many_keys")."""
-    in_force = sum(it.is_in_force(group.now) for it in group.grounds.keyring.of(key.name))
-    fresh = sum(it.name == key.name for it in group.added_api_keys)
-    if in_force + fresh >= MOST_KEYS:
+async def begin(connecting: Connecting, name: str, did_key: str | None, group: Group) -> tuple[Business, str | None]:
+    """What an operator asks for: a business with its first key and, where it is new here, an API key of its owner as
+    it is shown; or a further public key of one. Raises NotPossible, Refused."""
+    new = any(row["name"] == name for row in group.batch.put_business)
+    known = new or group.grounds.directory.get(name) is not None
+    if known and did_key is None:
+        raise NotPossible(f"there is such a business: `comity keys rotate {name}` gives it a new signing key")
+    business = await found(connecting, name, did_key, group)
+    return business, None if known else admit(group, *new_key(name, "owner", group.now, label="owner"))[0]
+
+
+def keys_of(group: Group, name: str) -> dict[str, ApiKey]:
+    """The API keys of a business by id, ended ones too, with what the group did to them."""
+    keys = {key.id: key for key in group.grounds.keyring.of(name)}
+    keys |= {key.id: key for key in group.added_api_keys if key.name == name}
+    for row in group.batch.end_api_key:
+        if row["name"] == name:
+            keys[row["id"]] = replace(keys[row["id"]], expires_at=row["expires_at"])
+    return keys
+
+
+def admit(group: Group, shown: str, key: ApiKey, instead_of: str | None = None) -> tuple[str, ApiKey]:
+    """Put a new API key (as it is shown; as it is kept) into force; `instead_of` is the id of one that ends with this.
+    Raises Refused("too_many_keys")."""
+    others = [it for it in keys_of(group, key.name).values() if it.id != instead_of]
+    if sum(it.is_in_force(group.now) for it in others) >= MOST_KEYS:
         raise Refused("too_many_keys", f"at most {MOST_KEYS} at a time")
     group.batch.put_api_key.append(key.row())
     group.added_api_keys.append(key)

@@ -37,6 +37,11 @@ class MasterKey:
         self.name = next(iter(self._keys))
         """Tells the key that seals from others; in front of everything that it sealed."""
 
+    @property
+    def names(self) -> list[bytes]:
+        """The names of all keys, the one that seals first."""
+        return list(self._keys)
+
     @staticmethod
     def read(text: str) -> "MasterKey":
         """The keys in a text, with blanks or ends of lines between. Raises Malformed."""
@@ -119,8 +124,15 @@ def master_for(data: Path, text: str, file: Path | None, check: str | None) -> M
         found = MasterKey([secrets.token_bytes(_LENGTH)])
         write_master(data / FILE, found)
     if check is not None:
-        found.open(b64u_decode(check))
+        found.open(_sealed_check(check))
     return found
+
+
+def _sealed_check(check: str) -> bytes:
+    try:
+        return b64u_decode(check)
+    except Malformed:
+        raise CannotUnseal("what the store knows its master key by is damaged: restore it from a backup") from None
 
 
 def check_of(master: MasterKey) -> str:

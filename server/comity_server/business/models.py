@@ -1,9 +1,20 @@
 """What all models of the business side share: times, ids, and texts as they come in."""
 
+import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
 from comity.errors import Malformed
 from comity.words import Hash, Label, Model, faults
@@ -45,19 +56,34 @@ Text = Annotated[
 (BIZ-15)."""
 
 
+_RFC_3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9:]{8}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})")
+
+
 def _not_before_1970(value: datetime) -> datetime:
     if not 1970 <= value.year <= 9998:
         raise ValueError("a year between 1970 and 9998 is wanted")
     return value
 
 
-Due = Annotated[AwareDatetime, AfterValidator(_not_before_1970)]
+def _is_rfc_3339(value: object) -> object:
+    # pydantic takes a number for a time, also one that is written as a text.
+    if not isinstance(value, str) or not _RFC_3339.fullmatch(value):
+        raise ValueError("a time as in RFC 3339 is wanted, with its offset or Z")
+    return value
+
+
+Due = Annotated[AwareDatetime, AfterValidator(_not_before_1970), Field(strict=False), BeforeValidator(_is_rfc_3339)]
 """A time in a request: RFC 3339 with an offset or Z; the protocol counts its whole seconds."""
 
 
 def instant(ms: int) -> str:
     """A time (ms) as answers have it."""
-    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{ms % 1000:03d}Z"
+    return f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=256)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 class Query(BaseModel):

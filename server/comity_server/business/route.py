@@ -13,9 +13,12 @@ from comity_server.business.api_keys import ApiKey
 from comity_server.business.models import Model, Query
 from comity_server.business.roles import Scope
 from comity_server.businesses import Business
+from comity_server.home import Home
 from comity_server.server import Server
 
 BUSINESS = "/v1/business"
+NOTIFICATIONS = "/notifications"
+"""Where a business waits for news."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,11 @@ class Call:
     """A hash of method, path, query and body: what is compared when an Idempotency-Key comes again."""
 
 
+def documentation(home: Home, code: str) -> str:
+    """Where the page is that explains a code (BIZ-10)."""
+    return f"{home.origin}/docs/errors#{code}"
+
+
 Handler = Callable[[Call], Awaitable[Reply | web.StreamResponse]]
 
 
@@ -80,6 +88,8 @@ class Route:
     statuses: tuple[int, ...] = (200,)
     codes: tuple[str, ...] = ()
     media: str = JSON
+    also: tuple[str, ...] = ()
+    """Other media types of a success, for whoever accepts one of them."""
     takes: str = JSON
     act: str | None = None
     """The kind of act that this route does; its JWS may be the body."""

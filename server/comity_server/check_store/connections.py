@@ -12,8 +12,9 @@ from comity.log_entry import SALT
 from comity.state import Connection, decode_state, encode_state
 from comity.words import SIDES
 from comity_server.check_store.consents import check_consents
-from comity_server.check_store.reading import Happened, StoredAgreement, StoredConnection, StoredSide
+from comity_server.check_store.reading import Happened, ListedDuty, StoredAgreement, StoredConnection, StoredSide
 from comity_server.check_store.replay import Ground, Replay
+from comity_server.duties import duty_row
 
 
 class Counted:
@@ -94,6 +95,7 @@ def _check_stored(row: StoredConnection, state: Connection | None, ground: Groun
         findings.add(
             f"{place} wake_at", "messages wait, and nothing wakes them" if row.wake_at is None else "none wait"
         )
+    _check_duties(state, ground)
     sides = {it.side: (it.did, it.stream) for it in ground.snapshot.rows(StoredSide, "sides_of", cid=row.cid)}
     for side in SIDES:
         door = state.door(side)
@@ -103,9 +105,25 @@ def _check_stored(row: StoredConnection, state: Connection | None, ground: Groun
         findings.add(f"{place} sides", f"there is no side {name}")
 
 
+def _check_duties(state: Connection, ground: Ground) -> None:
+    """That what is listed of what businesses owe is what follows from the state (ERA-7)."""
+    names = {side: ground.snapshot.value("business_called", did=state.door(side).origin) for side in SIDES}
+    wanted = [duty_row(state, name, state.door(side).did) for side, name in names.items() if name is not None]
+    expected = {row["name"]: row for row in wanted if row is not None}
+    for found in ground.snapshot.rows(ListedDuty, "duties_of", cid=state.cid):
+        row = expected.pop(found.name, None)
+        if row != {"cid": state.cid, **found._asdict()}:
+            told = "nothing is owed" if row is None else f"due at {row['due_at']}, done at {row['done_at']}"
+            place = f"connection {state.cid} duty of {found.name}"
+            ground.findings.add(place, f"it is due at {found.due_at}, done at {found.done_at}, and by the state {told}")
+    for name in expected:
+        ground.findings.add(f"connection {state.cid} duty of {name}", "it is missing")
+
+
 def _differing(stored: Connection, state: Connection) -> list[str]:
     """The members of two states that differ."""
-    names = [name for name in ("cid", "home", "phase", "at") if getattr(stored, name) != getattr(state, name)]
+    members = ("cid", "home", "phase", "at", "ended_at", "ended_by")
+    names = [name for name in members if getattr(stored, name) != getattr(state, name)]
     for side in SIDES:
         mine, theirs = state.door(side), stored.door(side)
         fields = mine.__struct_fields__

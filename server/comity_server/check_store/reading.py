@@ -17,6 +17,9 @@ from comity_server.store.sqlite import SQL
 CACHE = 16_000
 """KiB of the file that SQLite keeps in memory."""
 
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""What reading a damaged file raises. The second comes of SQLite's own words about it, which may quote the damage."""
+
 N = TypeVar("N", bound=tuple[Any, ...])
 
 
@@ -62,6 +65,16 @@ class Happened(NamedTuple):
     seq: int | None
     raw: str | None
     event: str
+
+
+class ListedDuty(NamedTuple):
+    """A row of `duties`, but for its connection."""
+
+    name: str
+    due_at: int
+    ended_by: str
+    done_at: int | None
+    statement: str | None
 
 
 class StoredEntry(NamedTuple):
@@ -150,6 +163,15 @@ class Stray(NamedTuple):
     name: str
 
 
+class OfNothing(NamedTuple):
+    """Something of a business, and why it is none of it."""
+
+    what: str
+    name: str
+    id: str
+    fault: str
+
+
 class Named(NamedTuple):
     """A row of `meta`."""
 
@@ -217,7 +239,7 @@ def looked_at(data: Path, findings: Findings) -> Iterator[Snapshot]:
         raw = sqlite3.connect(
             f"file:{quote(str(path))}?mode=ro{'&immutable=1' if alone else ''}", uri=True, isolation_level=None
         )
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise CannotRead(f"{path} cannot be opened: {error}") from None
     try:
         _prepare(raw, path)
@@ -240,7 +262,7 @@ def _prepare(raw: sqlite3.Connection, path: Path) -> None:
         raw.execute("BEGIN")
         tables = {row[0] for row in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         found = raw.execute("SELECT version_num FROM alembic_version").fetchone() if _VERSION in tables else None
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise CannotRead(f"{path} cannot be read: {error}") from None
     if found is None:
         raise CannotRead(f"{path} is no store of Comity")

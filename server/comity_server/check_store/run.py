@@ -1,6 +1,5 @@
 """All of it, in order."""
 
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,7 +12,7 @@ from comity_server.check_store.connections import Counted, check_connections
 from comity_server.check_store.findings import MOST, Findings
 from comity_server.check_store.log import Signed, check_log, read_head_file
 from comity_server.check_store.places import Places
-from comity_server.check_store.reading import CannotRead, Named, Snapshot, StoredHead, looked_at
+from comity_server.check_store.reading import UNREADABLE, CannotRead, Named, Snapshot, StoredHead, looked_at
 from comity_server.check_store.replay import Ground
 from comity_server.check_store.texts import Opener
 from comity_server.home import SEED
@@ -54,7 +53,7 @@ def _signed_before(data: Path, findings: Findings) -> dict[str, Signed]:
     with looked_at(data, Findings()) as snapshot:
         try:
             host, logs = _base(_meta(snapshot).get("home", "")).partition("://")[2], _logs(snapshot)
-        except sqlite3.Error:
+        except UNREADABLE:
             # The look itself will tell that, and what else there is to tell.
             return {}
     return {log: read_head_file(data, host, log, findings) for log in logs}
@@ -65,7 +64,7 @@ def _entries_now(data: Path) -> int:
     with looked_at(data, Findings()) as snapshot:
         try:
             heads = [snapshot.row(StoredHead, "get_head_of", log=log) for log in _logs(snapshot)]
-        except sqlite3.Error:
+        except UNREADABLE:
             return 0
         return sum(head.size for head in heads if head is not None)
 
@@ -122,7 +121,7 @@ class _Look:
     def _part(self, name: str, look: Callable[[], None]) -> None:
         try:
             look()
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             self._findings.add(name, f"it cannot be read further: {error}")
 
     def _file(self) -> None:
@@ -160,6 +159,7 @@ class _Look:
 
     def _businesses(self) -> None:
         self._seen.keys = beside.check_keys(self._snapshot, self._findings, self._places)
+        beside.check_possessions(self._snapshot, self._findings)
 
 
 __all__ = ["CannotRead", "Progress", "Seen", "check_store"]

@@ -7,6 +7,8 @@ import click
 _COMMANDS = {
     "serve": ("comity_server.cli.serve", "Serve connections."),
     "business": ("comity_server.cli.business", "The businesses whose did:web this host serves."),
+    "keys": ("comity_server.cli.keys", "The keys that the server keeps, and the master key."),
+    "openapi": ("comity_server.cli.openapi", "Print the OpenAPI document of the business side."),
     "demo": ("comity_server.cli.demo", "Live through a story with a real server."),
     "wallet": ("comity_server.cli.wallet", "A wallet of your own."),
     "log": ("comity_server.cli.log", "A consent log, looked at from outside."),

@@ -1,25 +1,23 @@
-"""`comity business`: through the running server where there is one, else in its folder."""
-
-import asyncio
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import TypeVar
+"""`comity business`."""
 
 import click
-import msgspec
 
-from comity_server import admin, logs
-from comity_server.admin import KeyToPublish, Told
-from comity_server.businesses import NotPossible
-from comity_server.cli.serve import configured, why
-from comity_server.config import Config
-from comity_server.home import FolderInUse, locked
-from comity_server.server import CANNOT_OPEN, Server, opened
-
-R = TypeVar("R")
-
-_data = click.option("--data", type=click.Path(path_type=Path), help="Folder of the store and the key.")
-_port = click.option("--port", type=click.IntRange(1, 65535), help="The server's port, where it names no base URL.")
+from comity_server.business.operating import (
+    CREATE,
+    CREATE_KEY,
+    END_KEY,
+    LIST,
+    LIST_KEYS,
+    ApiKeyLine,
+    KeyToPublish,
+    Nothing,
+    OfBusiness,
+    OneKey,
+    WantedKey,
+)
+from comity_server.business.roles import ROLES, SCOPES
+from comity_server.cli.operator import asked, data_option, port_option
+from comity_server.cli.wallet_open import say
 
 
 @click.group()
@@ -29,61 +27,78 @@ def business() -> None:
 
 @business.command()
 @click.argument("name")
-@click.option("--did-key", required=True, help="The public key as did:key:z6Mk…; the private one stays with you.")
-@_data
-@_port
-def create(name: str, did_key: str, **given: object) -> None:
-    """Publish the key of a business, its first or a further one, and print its DID and the key's name."""
-    config = _config(given)
-    told = asyncio.run(_create(config, name, did_key))
+@click.option("--did-key", help="Its public key as did:key:z6Mk…, where the private one stays with the business.")
+@data_option
+@port_option
+def create(name: str, did_key: str | None, **given: object) -> None:
+    """Publish the key of a business, its first or a further one.
+
+    Prints its DID, the name of its key, and for a new business an API key of its owner: that is shown this once.
+    Without --did-key, the server makes a signing key for a new business and keeps it, sealed.
+    """
+    told = asked(given, CREATE, KeyToPublish(name, did_key))
     click.echo(f"{told.did}\n{told.kids[0]}")
+    if told.api_key is not None:
+        click.echo(told.api_key)
+        click.echo("The last line is the owner's API key, shown this once: it is not kept.", err=True)
 
 
 @business.command(name="list")
-@_data
-@_port
+@data_option
+@port_option
 def list_(**given: object) -> None:
     """List the businesses and their keys."""
-    for told in asyncio.run(_list(_config(given))):
+    for told in asked(given, LIST, Nothing()):
         click.echo(f"{told.name}\t{told.did}")
         for kid in told.kids:
             click.echo(f"\t{kid}")
 
 
-def _config(given: dict[str, object]) -> Config:
-    config = configured(given)
-    logs.configure(config.log_format, "error")
-    config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return config
+@business.group()
+def key() -> None:
+    """The API keys of a business."""
 
 
-async def _create(config: Config, name: str, did_key: str) -> Told:
-    async def here(server: Server) -> Told:
-        return admin.told(await server.add_business_key(name, did_key))
-
-    try:
-        body = msgspec.json.encode(KeyToPublish(name, did_key))
-        answer = await admin.ask(config.data, "POST", body)
-        return await _here(config, here) if answer is None else msgspec.json.decode(answer, type=Told)
-    except NotPossible as fault:
-        raise click.ClickException(str(fault)) from None
-
-
-async def _list(config: Config) -> list[Told]:
-    async def here(server: Server) -> list[Told]:
-        return [admin.told(business) for business in server.directory.names()]
-
-    answer = await admin.ask(config.data, "GET")
-    return await _here(config, here) if answer is None else msgspec.json.decode(answer, type=list[Told])
+@key.command(name="create")
+@click.argument("name")
+@click.option("--role", type=click.Choice(list(ROLES)), default="owner", show_default=True, help="What it may do.")
+@click.option("--scope", "scopes", type=click.Choice(sorted(SCOPES)), multiple=True, help="To narrow the role.")
+@click.option("--label", default="operator", show_default=True, help="What people call it.")
+@click.option("--staff", help="Whose it is, in the business's own words; only a seat is kept of them.")
+@data_option
+@port_option
+def create_key(name: str, role: str, scopes: tuple[str, ...], label: str, staff: str | None, **given: object) -> None:
+    """Make an API key, and print its id and the key itself: that is shown this once."""
+    made = asked(given, CREATE_KEY, WantedKey(name, role, label, list(scopes) or None, staff))
+    click.echo(f"{made.id}\n{made.key}")
 
 
-async def _here(config: Config, work: Callable[[Server], Awaitable[R]]) -> R:
-    """Do it in the folder, which no server may be using."""
-    try:
-        with locked(config.data):
-            async with opened(config, config.port) as server:
-                return await work(server)
-    except (FolderInUse, *CANNOT_OPEN) as fault:
-        raise click.ClickException(why(fault)) from None
-    except OSError as fault:
-        raise click.ClickException(f"cannot use {config.data}: {fault.strerror or fault}") from None
+@key.command(name="list")
+@click.argument("name")
+@data_option
+@port_option
+def list_keys(name: str, **given: object) -> None:
+    """List the API keys of a business, those that ended too. The keys themselves are not kept."""
+    for line in asked(given, LIST_KEYS, OfBusiness(name)):
+        _tell(line)
+
+
+@key.command()
+@click.argument("name")
+@click.argument("key_id")
+@data_option
+@port_option
+def end(name: str, key_id: str, **given: object) -> None:
+    """End an API key at once, the last one of the owner too."""
+    _tell(asked(given, END_KEY, OneKey(name, key_id)))
+
+
+def _tell(line: ApiKeyLine) -> None:
+    if line.expires_at is None:
+        ends = "no end"
+    else:
+        ends = f"{'until' if line.in_force else 'ended'} {line.expires_at}"
+    used = "never used" if line.last_used_at is None else f"used {line.last_used_at}"
+    say("\t".join((line.id, line.role, ends, used, line.seat or "no seat", line.label)))
+    if frozenset(line.scopes) != next(scopes for role, scopes in ROLES.items() if role == line.role):
+        say("\t" + " ".join(line.scopes))

@@ -53,5 +53,7 @@ async def _serve(config: Config) -> None:
 
     def tell(server: Server) -> None:
         click.echo(f"Comity serves {server.home.origin} (data in {config.data})")
+        if config.webhooks_to_loopback:
+            click.echo("WEBHOOKS GO TO THIS MACHINE TOO (COMITY_WEBHOOKS_TO_LOOPBACK): for trying things out only")
 
     await run(config, tell, stop)

@@ -222,6 +222,8 @@ async def show(opened: Wallet, connection: str | None) -> None:
         say("There are no connections yet.")
     if connection and parties[0].phase in ("open", "ended"):
         _tell_doors(parties[0])
+        for purpose, times in sorted((await parties[0].exempt_notices()).items()):
+            say(f"  notices {purpose}: {len(times)}, the last on {day(times[-1] // 1000)}; no mute stops these")
 
 
 def _tell_doors(party: Party) -> None:

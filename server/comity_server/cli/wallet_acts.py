@@ -257,6 +257,45 @@ async def contacted(opened: Wallet, party: Party, channel: str, purpose: str, to
     say(f"Recorded. The gate would have said: {verdict.replace('_', ' ')}.")
 
 
+# --- after the end ---
+
+
+@acts.command()
+@click.argument("connection")
+@click.argument("deleted", nargs=-1)
+@click.option(
+    "--keep", "kept", multiple=True, metavar="WHAT=GROUND[=YYYY-MM-DD]", help="What is kept, why, until when."
+)
+@click.option("--told", multiple=True, help="Who else had the data, and was told.")
+@connected
+async def erasure(
+    opened: Wallet, party: Party, deleted: tuple[Any, ...], kept: tuple[str, ...], told: tuple[str, ...]
+) -> None:
+    """Say what became of what you knew of CONNECTION, which has ended: what you DELETED, and what you keep.
+
+    As in `contact messages --keep payments=legal_obligation=2034-12-31`. A later statement takes its place.
+    """
+    await party.erasure(deleted, kept=[_kept(it) for it in kept], passed_on=told)
+    say(f"Signed: {party.name} can read what you said.")
+
+
+@acts.command()
+@click.argument("connection")
+@connected
+async def statement(opened: Wallet, party: Party) -> None:
+    """Show what CONNECTION said became of your data, and who else had it and was told."""
+    said = party.statement()
+    if said is None:
+        say(f"{party.name} has said nothing of it yet.")
+        return
+    say(f"deleted: {', '.join(said.deleted) or 'nothing'}")
+    for it in said.kept:
+        until = "" if it.until is None else f" until {datetime.fromtimestamp(it.until, UTC):%Y-%m-%d}"
+        say(f"kept: {it.what}{until} ({it.ground.replace('_', ' ')})")
+    for name in said.passed_on:
+        say(f"told: {name}")
+
+
 # --- what stays between you and the server ---
 
 
@@ -300,6 +339,16 @@ async def rotate(opened: Wallet, party: Party) -> None:
 
 def _utc(day: datetime | None) -> datetime | None:
     return None if day is None else day.replace(tzinfo=UTC)
+
+
+def _kept(text: str) -> Any:
+    what, ground, day = [*text.split("="), "", ""][:3]
+    if not day:
+        return what, ground
+    try:
+        return what, ground, datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise click.ClickException(f"{day} is not a day: write it as 2034-12-31") from None
 
 
 def _window(text: str) -> tuple[list[str], str, str]:

@@ -100,7 +100,7 @@ def _on_one(work: Work, *, says_no: bool) -> Callable[..., None]:
         if says_no and party.phase == "proposed":
             # It may be open by now.
             await synced(party)
-        elif not says_no and party.phase in ("proposed", "open"):
+        elif not says_no and party.phase != "closed":
             await party.sync()
         before = len(party.lines) if party.phase in ("open", "ended") else 0
         try:

@@ -1,7 +1,7 @@
 """Who waits for news, and the commits that wake them."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from comity.errors import Refused
 
@@ -13,6 +13,8 @@ class Bell:
         self._most = most
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._count = 0
+        self._watched: frozenset[str] = frozenset()
+        self._also: Callable[[], None] = _nobody
         self.closed = False
 
     def __len__(self) -> int:
@@ -23,10 +25,17 @@ class Bell:
         for stream in streams:
             for event in self._waiting.get(stream, ()):
                 event.set()
+        if not self._watched.isdisjoint(streams):
+            self._also()
 
     def ring_all(self) -> None:
         """Wake everybody."""
-        self.ring(list(self._waiting))
+        self.ring([*self._waiting, *self._watched])
+
+    def watch(self, streams: Iterable[str], ring: Callable[[], None]) -> None:
+        """Call `ring` as well, from now on, when there is news in any of these streams: for the one that has other
+        processes to wake."""
+        self._watched, self._also = frozenset(streams), ring
 
     def close(self) -> None:
         """Wake everybody for the last time: the server stops."""
@@ -76,3 +85,7 @@ class Listening:
             return False
         self._event.clear()
         return True
+
+
+def _nobody() -> None:
+    """Nobody else is to be woken."""

@@ -1,21 +1,14 @@
-"""The way out: what is new for a party, by long poll or as a stream.
+"""The way out: what is new for a party, by long poll or as a stream."""
 
-A cursor is sealed with a key of the server's own, so that it says nothing to its bearer, works after a restart, and
-cannot be made up or used on another's stream.
-"""
-
-import hashlib
 from collections.abc import AsyncGenerator
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
-from nacl.exceptions import CryptoError
-from nacl.secret import SecretBox
 
-from comity.encoding import b64u_decode, b64u_encode
-from comity.errors import Malformed, Refused
+from comity.errors import Refused
 from comity.wire import PAGE
 from comity_server.answer import tags
+from comity_server.cursors import Cursors
 from comity_server.deliver.bell import Bell
 from comity_server.store.rows import News
 
@@ -30,31 +23,6 @@ class InboxStore(Protocol):
 
     async def stream_of(self, did: str) -> str | None: ...
     async def news(self, stream: str, after: int, most: int) -> list[News]: ...
-
-
-class Cursors:
-    """Sealed places in a stream."""
-
-    def __init__(self, key: bytes) -> None:
-        self._box = SecretBox(key)
-
-    def seal(self, stream: str, n: int) -> str:
-        """The cursor behind row `n` of the stream."""
-        return b64u_encode(self._box.encrypt(n.to_bytes(8, "big") + _mark(stream)))
-
-    def open(self, stream: str, cursor: str) -> int:
-        """The row behind which the cursor stands. Raises Malformed for one that is not of this stream."""
-        try:
-            plain = self._box.decrypt(b64u_decode(cursor))
-        except (CryptoError, ValueError):
-            raise Malformed("not a cursor of this inbox") from None
-        if plain[8:] != _mark(stream):
-            raise Malformed("not a cursor of this inbox")
-        return int.from_bytes(plain[:8], "big")
-
-
-def _mark(stream: str) -> bytes:
-    return hashlib.sha256(stream.encode()).digest()[:16]
 
 
 class Item(NamedTuple):
@@ -83,7 +51,7 @@ class Inbox:
                     news = await self._store.news(stream, after, PAGE)
         rows = _bounded(news)
         items = [self._item(stream, row) for row in rows]
-        last = items[-1].cursor if items else self._cursors.seal(stream, after)
+        last = items[-1].cursor if items else self._cursors.seal(stream, _row(after))
         return msgspec.json.encode({"items": [msgspec.Raw(item.json) for item in items], "cursor": last})
 
     async def stream(self, did: str, cursor: str | None) -> AsyncGenerator[Item | None, None]:
@@ -104,10 +72,10 @@ class Inbox:
         stream = await self._store.stream_of(did)
         if stream is None:
             raise Refused("key_replaced")
-        return stream, 0 if cursor is None else self._cursors.open(stream, cursor)
+        return stream, 0 if cursor is None else int.from_bytes(self._cursors.open(stream, cursor), "big")
 
     def _item(self, stream: str, row: News) -> Item:
-        cursor = self._cursors.seal(stream, row.n)
+        cursor = self._cursors.seal(stream, _row(row.n))
         members: dict[str, Any] = {"cursor": cursor, "kind": row.kind}
         if row.cid:
             members["cid"] = row.cid
@@ -129,6 +97,10 @@ class Inbox:
             if row.shown:
                 members["act"] = row.act
         return Item(cursor, msgspec.json.encode(members))
+
+
+def _row(n: int) -> bytes:
+    return n.to_bytes(8, "big")
 
 
 def _bounded(news: list[News]) -> list[News]:

@@ -17,6 +17,8 @@ statuslist-*.jwt     its status list, before and after the connection ended
 keys.json            the key of every signer, as a JWKS
 log/                 the log, as any file server could serve it, and its key (vkey)
 witness.vkey         the key of the witness who cosigned log/checkpoint
+openapi.json         what a business's engineers can call
+webhooks/*.json      each webhook as it came: headers, body (base64), and the secret that signs it
 """
 """For people: what is in the folder."""
 
@@ -38,6 +40,8 @@ def leave(story: Story, folder: Path) -> list[Path]:
         **{f"log/{path}": data for path, data in kept.log.items()},
         "log/vkey": f"{stage.log_key.text}\n".encode(),
         "witness.vkey": f"{stage.witness.key.text}\n".encode(),
+        "openapi.json": kept.openapi,
+        **{f"webhooks/{name}": data for name, data in kept.webhooks.items()},
     }
     for name, data in written.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from comity_server.demo.telling import Telling, last_act
 class Proofs(Telling):
     """The log is read from outside; then the server is gone, and proofs still hold."""
 
-    # --- 12 ---------------------------------------------------------------------------------------------------------
+    # --- 13 ---------------------------------------------------------------------------------------------------------
 
     async def look_on(self) -> None:
         """Every act has its receipt, and a stranger follows the whole log."""
@@ -37,13 +37,17 @@ class Proofs(Telling):
         self.kept.log = await self.onlooker.copy(signed)
 
     def _own_acts(self) -> Iterator[tuple[Party, SignedAct]]:
-        """Every accepted act with the party that made it; settings too."""
+        """Every accepted act with a party that has it, which is the one that made it, where that has a wallet; settings
+        too."""
+        bakery = self.cast.parties["jonas-bakery"].cid
         for party in self.cast.connections():
             for line in party.lines:
-                if line.act is not None and isinstance(line.event, Accepted) and line.event.side == party.side:
+                if line.act is None or not isinstance(line.event, Accepted):
+                    continue
+                if line.event.side == party.side or party.cid == bakery:
                     yield party, line.act
 
-    # --- 13 ---------------------------------------------------------------------------------------------------------
+    # --- 14 ---------------------------------------------------------------------------------------------------------
 
     async def offline(self) -> None:
         """A receipt needs no server; and a stopped store is derived once more."""

@@ -153,7 +153,8 @@ class Stage:
 
     # --- the server -------------------------------------------------------------------------------------------------
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """What the server, and commands in its folder, are started with."""
         return {
             **without_settings(),
             "COMITY_DATA": str(self.data),
@@ -163,6 +164,8 @@ class Stage:
             "COMITY_WITNESSES": f"{self.witness.key.text} {self.witness.url}",
             "COMITY_COSIGNATURES": "1",
             "COMITY_LOG_FORMAT": "json",
+            # The endpoint of the story is on this machine; nowhere else would that be right.
+            "COMITY_WEBHOOKS_TO_LOOPBACK": "true",
         }
 
     async def start_server(self) -> None:
@@ -170,7 +173,7 @@ class Stage:
         with (self.folder / "server.log").open("ab") as log:
             self._server = subprocess.Popen(  # noqa: ASYNC220 - returns at once
                 [sys.executable, "-m", "comity_server", "serve"],
-                env=self._environment(),
+                env=self.environment(),
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
@@ -222,9 +225,9 @@ class Stage:
         did = did_of_host(f"localhost:{self.port}", "b", name)
         key = SigningKey(os.urandom(32))
         asked = ("business", "create", name, "--did-key", key.public.did)
-        registered = await comity(*asked, environment=self._environment())
+        registered = await comity(*asked, environment=self.environment())
         registered.check_returncode()
-        told, kid = registered.stdout.split()
+        told, kid, *_ = registered.stdout.split()
         self.narrator.check(f"{shown} is {told}", told == did)
         return await self._wallet(name, business=did, key=key, kid=kid, name=shown)
 
@@ -241,6 +244,14 @@ class Stage:
         while not holds() and time.monotonic() < until:
             await party.sync(wait=1)
         return holds()
+
+
+async def seen(holds: Callable[[], bool], within: float) -> bool:
+    """Whether it holds before so many seconds of real time are over."""
+    until = time.monotonic() + within
+    while not holds() and time.monotonic() < until:  # noqa: ASYNC110 - it comes about in other processes
+        await asyncio.sleep(0.05)
+    return holds()
 
 
 def qr(link: str) -> str:

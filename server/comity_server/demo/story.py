@@ -7,16 +7,16 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from comity.client import Party
 from comity.favours import balance
 from comity.state import public
 from comity_server.demo.endings import Endings
+from comity_server.demo.engineer import Engineer
 from comity_server.demo.proofs import Proofs
 from comity_server.demo.stage import DAY, HOUR, qr
 from comity_server.demo.telling import HOUSE_TERMS, OWN_TERMS, terms
 
 
-class Story(Endings, Proofs):
+class Story(Endings, Engineer, Proofs):
     """The chapters, in order."""
 
     async def tell(self) -> None:
@@ -33,6 +33,7 @@ class Story(Endings, Proofs):
             ("A token in the hands of a mail house", self.offline_token),
             ("Enough is enough", self.cut_off),
             ("Starting over", self.reconnect),
+            ("An engineer's half hour", self.half_hour),
             ("What the two sides have in common", self.same_history),
             ("Somebody who trusts nobody", self.look_on),
             ("After the server", self.offline),
@@ -234,7 +235,7 @@ class Story(Endings, Proofs):
         await mia.sync()
         say.check("one favour each, as both see it", balance(mia.state, self.stage.now()) == (1, 1))
 
-    # --- 11 ---------------------------------------------------------------------------------------------------------
+    # --- 12 ---------------------------------------------------------------------------------------------------------
 
     async def same_history(self) -> None:
         """Both sides recompute the same state from what they hold, and the log kept nothing private."""
@@ -256,9 +257,6 @@ class Story(Endings, Proofs):
         )
 
     # --- in several of them -------------------------------------------------------------------------------------------
-
-    def _delivered(self, party: Party, act: str) -> bool:
-        return any(line.act is not None and line.act.id == act for line in party.lines)
 
     def _next(self, zone: str, hour: int) -> int:
         """The next time (ms) at which it is `hour` o'clock in a zone."""

@@ -67,6 +67,9 @@ class Kept:
     """By the id of the act."""
     log: dict[str, bytes] = field(default_factory=dict)
     """Path → bytes: the checkpoint, tiles and bundles as they were served."""
+    openapi: bytes = b""
+    webhooks: dict[str, bytes] = field(default_factory=dict)
+    """File → what a webhook was."""
 
 
 class Telling:
@@ -91,6 +94,9 @@ class Telling:
             purposes=["care", "service"],
             use="many",
         )
+
+    def _delivered(self, party: Party, act: str) -> bool:
+        return any(line.act is not None and line.act.id == act for line in party.lines)
 
     async def _countersign(self, business: Wallet) -> Party:
         """The business signs the proposal that came last."""

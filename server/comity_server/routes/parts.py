@@ -23,7 +23,8 @@ async def read_body(request: web.Request, limit: int = MAX_BODY) -> bytes:
 
     A sender that stops half way would otherwise keep its connection open for minutes.
     """
-    if request.content_length is not None and request.content_length > limit:
+    length = request.content_length
+    if length is not None and length > limit:
         refuse_unread(request, Refused("too_large", f"at most {limit} bytes"))
     try:
         # The ordinary case: all of it came with the headers.

@@ -48,6 +48,22 @@ class Seat(NamedTuple):
     created_at: int
 
 
+class Sealed(NamedTuple):
+    """Something that is sealed under the master key."""
+
+    name: str
+    id: str
+    sealed: bytes
+
+
+class Related(NamedTuple):
+    """A connection of a business, and which of its sides the business is."""
+
+    cid: str
+    side: str
+    opened_at: int
+
+
 class Doing(NamedTuple):
     """By which API key, and for which seat, an act was done."""
 
@@ -56,12 +72,101 @@ class Doing(NamedTuple):
     seat: str | None
 
 
+class StoredDraft(NamedTuple):
+    """A draft as it is stored: sealed."""
+
+    name: str
+    id: str
+    cid: str
+    sealed: bytes
+    created_at: int
+    updated_at: int
+
+
 class Count(NamedTuple):
     """How often something happened on a day (days since the epoch)."""
 
     day: int
     what: str
     n: int
+
+
+class ListedConnection(NamedTuple):
+    """A connection in a business's list: its side, the short name of its offer, when it opened (ms), and the state."""
+
+    cid: str
+    side: str
+    offer: str
+    opened_at: int
+    state: bytes
+
+
+class Relation(NamedTuple):
+    """That a business is a side of a connection, the offer that it came from, and when it opened (ms)."""
+
+    side: str
+    offer: str
+    opened_at: int
+
+
+class BusinessOffer(NamedTuple):
+    """An offer of a business; times in ms. `countersign` is 1 where the server countersigns by itself."""
+
+    short: str
+    label: str
+    countersign: int
+    created_at: int
+    hash: str
+    uses: str
+    expires_at: int
+    used_at: int | None
+
+
+class Waiting(NamedTuple):
+    """A half-signed agreement that waits for its offerer."""
+
+    cid: str
+    offer: str
+    second_did: str
+    raw: bytes
+    countersign_by: int
+
+
+class Happened(NamedTuple):
+    """One thing that happened in a connection: an act (`raw`) and its acceptance, or, of another kind, an event."""
+
+    at: int
+    kind: str
+    act: str | None
+    raw: str | None
+    event: str
+
+
+class StoredWebhook(NamedTuple):
+    """A webhook endpoint as the business set it up. `types` have blanks between (`*`: all), `after` is the last row of
+    news before it was made."""
+
+    name: str
+    did: str
+    id: str
+    url: str
+    types: str
+    enabled: int
+    sealed: bytes
+    after: int
+    created_at: int
+
+
+class StoredDuty(NamedTuple):
+    """A duty of a business (times in ms), with the text of its newest statement and when that was accepted."""
+
+    cid: str
+    due_at: int
+    ended_by: str
+    done_at: int | None
+    statement: str | None
+    raw: str | None
+    accepted_at: int | None
 
 
 class BusinessRows:
@@ -75,6 +180,10 @@ class BusinessRows:
         """Every sealed signing key, the oldest of each business first."""
         return [KeptKey(*row) for row in await self._decide("kept_keys", {})]
 
+    async def kept_since(self, name: str, kid: str) -> int:
+        """When (ms) a signing key was first kept, one that is."""
+        return int((await self._decide("kept_since", {"name": name, "kid": kid}))[0][0])
+
     async def api_keys(self) -> list[StoredApiKey]:
         """Every API key, the oldest of each business first."""
         return [StoredApiKey(*row) for row in await self._decide("api_keys", {})]
@@ -84,14 +193,135 @@ class BusinessRows:
         rows = await self._decide("get_idempotent", {"name": name, "key": key})
         return Idempotent(*rows[0]) if rows else None
 
-    async def seats(self, name: str) -> list[Seat]:
-        """The seats of a business."""
-        return [Seat(*row) for row in await self._ask("seats", {"name": name})]
+    async def seats(self, name: str, after: tuple[int, str], most: int) -> list[Seat]:
+        """Seats of a business, the oldest first, behind the one of that time (ms) and id."""
+        given = {"name": name, "created_at": after[0], "seat": after[1], "most": most}
+        return [Seat(*row) for row in await self._ask("seats_after", given)]
+
+    async def seat(self, name: str, seat: str) -> Seat | None:
+        """One seat of a business."""
+        rows = await self._decide("seat", {"name": name, "seat": seat})
+        return Seat(*rows[0]) if rows else None
+
+    async def seat_secret(self, name: str) -> bytes | None:
+        """What a business's seats are made with, sealed."""
+        rows = await self._decide("seat_secret", {"name": name})
+        return bytes(rows[0][0]) if rows else None
+
+    async def seals(self, query: str) -> dict[bytes, int]:
+        """How much of one kind is sealed under each master key, by the key's name."""
+        return {bytes(name): n for name, n in await self._decide(query, {})}
+
+    async def sealed(self, query: str) -> list[Sealed]:
+        """All of one kind that is sealed."""
+        return [Sealed(*row) for row in await self._decide(query, {})]
+
+    async def relations_after(self, name: str, after: tuple[int, str], most: int) -> list[Related]:
+        """Connections of a business, the oldest first, behind the one of that time (ms) and cid."""
+        given = {"name": name, "opened_at": after[0], "cid": after[1], "most": most}
+        return [Related(*row) for row in await self._decide("relations_after", given)]
+
+    async def relation(self, cid: str, name: str) -> Relation | None:
+        """How a business came to a connection."""
+        rows = await self._ask("get_relation", {"cid": cid, "name": name})
+        return Relation(*rows[0]) if rows else None
+
+    async def connections(
+        self, name: str, offer: str | None, place: tuple[int, str], bound: int, most: int, *, newest: bool
+    ) -> list[ListedConnection]:
+        """Connections of a business, of one offer perhaps, behind the one of that time (ms) and cid: the newest first
+        and none older than `bound`, or the oldest first and all older than that."""
+        if offer is None:
+            query = "connections_before" if newest else "connections_after"
+        else:
+            query = "connections_of_offer_before" if newest else "connections_of_offer_after"
+        given: dict[str, object] = {"name": name, "at": place[0], "cid": place[1], "most": most}
+        given["least" if newest else "below"] = bound
+        if offer is not None:
+            given["offer"] = offer
+        return [ListedConnection(*row) for row in await self._ask(query, given)]
+
+    async def opened_by(self, name: str, offer: str, most: int) -> tuple[int, int]:
+        """(opened, and of those ended) of the connections that came from an offer; at most so many are counted."""
+        ((opened, ended),) = await self._ask("count_relations", {"name": name, "offer": offer, "most": most})
+        return opened, ended
+
+    async def offer(self, name: str, short: str) -> BusinessOffer | None:
+        """An offer of a business, whatever became of it."""
+        rows = await self._decide("get_business_offer", {"name": name, "short": short})
+        return BusinessOffer(*rows[0]) if rows else None
+
+    async def offers(self, name: str, place: tuple[int, str], most: int) -> list[BusinessOffer]:
+        """Offers of a business that are older than a place, the newest first."""
+        given = {"name": name, "at": place[0], "short": place[1], "most": most}
+        return [BusinessOffer(*row) for row in await self._ask("business_offers_before", given)]
+
+    async def invites(self, name: str, since: int) -> tuple[int, int | None]:
+        """(how many offers for one use a business has published since, when (ms) the first of them)."""
+        ((count, first),) = await self._decide("invites_since", {"name": name, "since": since})
+        return count, first
+
+    async def waiting_for(self, offer: str, did: str, now: int) -> int:
+        """How many halves wait for an offerer on one offer."""
+        ((count,),) = await self._ask("count_waiting", {"offer": offer, "first_did": did, "now": now})
+        return int(count)
+
+    async def waiting(self, did: str, now: int, place: tuple[int, str], most: int) -> list[Waiting]:
+        """Halves that wait for an offerer, behind a place, those first whose time ends first."""
+        given = {"first_did": did, "now": now, "at": place[0], "cid": place[1], "most": most}
+        return [Waiting(*row) for row in await self._ask("proposals_waiting", given)]
+
+    async def history(self, cid: str, at: int, most: int, *, newest: bool) -> list[Happened]:
+        """What happened in a connection before a time (ms), the newest first, or after it, the oldest first."""
+        query = "history_before" if newest else "history_after"
+        return [Happened(*row) for row in await self._ask(query, {"cid": cid, "at": at, "most": most})]
 
     async def doings(self, cid: str) -> dict[str, Doing]:
         """Who did the acts of a connection that were done through an API key, by the acts' ids."""
         return {row[0]: Doing(*row) for row in await self._ask("doings_of", {"cid": cid})}
 
+    async def news_place(self, stream: str, at: int) -> int:
+        """The place in a stream before which everything was told earlier than `at` (ms), and behind it nothing. Looked
+        for by halves: the times grow with the rows, so they need no index that every commit would have to keep."""
+        before, behind = 0, int((await self._ask("last_in_stream", {"stream": stream}))[0][0] or 0)
+        while before < behind:
+            middle = (before + behind) // 2
+            ((n, told_at),) = await self._ask("next_in_stream", {"stream": stream, "after": middle})
+            if told_at < at:
+                before = n
+            else:
+                behind = middle
+        return before
+
+    async def draft(self, name: str, id_: str) -> StoredDraft | None:
+        """One draft of a business."""
+        rows = await self._decide("get_draft", {"name": name, "id": id_})
+        return StoredDraft(*rows[0]) if rows else None
+
+    async def count_drafts(self, name: str, since: int) -> int:
+        """How many drafts a business has that were written after `since` (ms)."""
+        return int((await self._decide("count_drafts", {"name": name, "since": since}))[0][0])
+
+    async def drafts_before(self, name: str, before: tuple[int, str], since: int, most: int) -> list[StoredDraft]:
+        """Drafts of a business that were written after `since` (ms), the newest first, behind the one of that time
+        (ms) and id."""
+        given = {"name": name, "at": before[0], "id": before[1], "since": since, "most": most}
+        return [StoredDraft(*row) for row in await self._ask("drafts_before", given)]
+
     async def counts(self, name: str, day: int) -> list[Count]:
         """What was counted for a business from that day on."""
         return [Count(*row) for row in await self._ask("counts_since", {"name": name, "day": day})]
+
+    async def webhooks(self, name: str) -> list[StoredWebhook]:
+        """A business's webhook endpoints, the oldest first."""
+        return [StoredWebhook(*row) for row in await self._decide("webhooks_of", {"name": name})]
+
+    async def streams_with_webhooks(self) -> set[str]:
+        """The streams of which something is sent to webhooks."""
+        return {row[0] for row in await self._decide("streams_with_webhooks", {})}
+
+    async def duties(self, name: str, status: str | None, place: tuple[int, str], most: int) -> list[StoredDuty]:
+        """Duties of a business, all or the `open` or `done` ones, behind a place (due, cid)."""
+        queries = {None: "duties_after", "open": "duties_open_after", "done": "duties_done_after"}
+        query, given = queries[status], {"name": name, "at": place[0], "cid": place[1], "most": most}
+        return [StoredDuty(*row) for row in await self._ask(query, given)]

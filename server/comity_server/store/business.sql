@@ -9,6 +9,9 @@
 INSERT INTO kept_keys (name, kid, sealed, added_at) VALUES (:name, :kid, :sealed, :added_at)
 ON CONFLICT (name, kid) DO UPDATE SET sealed = excluded.sealed;
 
+-- name: kept_since(name, kid)$
+SELECT added_at FROM kept_keys WHERE name = :name AND kid = :kid;
+
 -- name: kept_keys()
 SELECT name, kid, sealed, added_at FROM kept_keys ORDER BY name, added_at, kid;
 
@@ -33,8 +36,67 @@ FROM api_keys ORDER BY name, created_at, id;
 INSERT INTO seats (name, seat, created_at) VALUES (:name, :seat, :created_at)
 ON CONFLICT (name, seat) DO NOTHING;
 
--- name: seats(name)
-SELECT seat, created_at FROM seats WHERE name = :name ORDER BY created_at, seat;
+-- name: seat(name, seat)^
+SELECT seat, created_at FROM seats WHERE name = :name AND seat = :seat;
+
+-- name: seats_after(name, created_at, seat, most)
+SELECT seat, created_at FROM seats
+WHERE name = :name AND (created_at > :created_at OR (created_at = :created_at AND seat > :seat))
+ORDER BY created_at, seat LIMIT :most;
+
+-- name: put_seat_secret(name, sealed)*!
+-- What a business's seats are made with; made once.
+INSERT INTO seat_secrets (name, sealed) VALUES (:name, :sealed);
+
+-- name: seat_secret(name)$
+SELECT sealed FROM seat_secrets WHERE name = :name;
+
+
+-- ---- what is sealed under the master key ---------------------------------------------------------------------------
+-- For each kind three questions: under which keys it is sealed (the name of the key is in front), all of it, and to
+-- put the same, sealed anew, in its place; only where it still is as it was read, as what was written anew meanwhile
+-- was sealed anew.
+
+-- name: seals_of_kept_keys()
+SELECT substr(sealed, 1, 8), COUNT(*) FROM kept_keys GROUP BY 1;
+
+-- name: sealed_kept_keys()
+SELECT name, kid, sealed FROM kept_keys;
+
+-- name: reseal_kept_key(sealed, name, id, before)*!
+UPDATE kept_keys SET sealed = :sealed WHERE name = :name AND kid = :id AND sealed = :before;
+
+-- name: seals_of_seat_secrets()
+SELECT substr(sealed, 1, 8), COUNT(*) FROM seat_secrets GROUP BY 1;
+
+-- name: sealed_seat_secrets()
+SELECT name, name, sealed FROM seat_secrets;
+
+-- name: reseal_seat_secret(sealed, name, before)*!
+UPDATE seat_secrets SET sealed = :sealed WHERE name = :name AND sealed = :before;
+
+-- name: seals_of_drafts()
+SELECT substr(sealed, 1, 8), COUNT(*) FROM drafts GROUP BY 1;
+
+-- name: sealed_drafts()
+SELECT name, id, sealed FROM drafts;
+
+-- name: reseal_draft(sealed, name, id, before)*!
+UPDATE drafts SET sealed = :sealed WHERE name = :name AND id = :id AND sealed = :before;
+
+-- name: seals_of_webhooks()
+SELECT substr(sealed, 1, 8), COUNT(*) FROM webhooks GROUP BY 1;
+
+-- name: sealed_webhooks()
+SELECT name, id, sealed FROM webhooks;
+
+-- name: reseal_webhook(sealed, name, id, before)*!
+UPDATE webhooks SET sealed = :sealed WHERE name = :name AND id = :id AND sealed = :before;
+
+-- name: put_master_check(value)*!
+-- By what the store knows its master key.
+INSERT INTO meta (name, value) VALUES ('master_check', :value)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 
 
 -- ---- what was done, and by whom ------------------------------------------------------------------------------------
@@ -74,3 +136,198 @@ SELECT day, what, n FROM counts WHERE name = :name AND day >= :day ORDER BY day,
 -- name: put_relation(cid, name, side, offer, opened_at)*!
 -- That a hosted business is a side of the connection, and the offer that it came from.
 INSERT INTO relations (cid, name, side, offer, opened_at) VALUES (:cid, :name, :side, :offer, :opened_at);
+
+-- name: relations_after(name, opened_at, cid, most)
+-- Connections of a business, the oldest first.
+SELECT cid, side, opened_at FROM relations
+WHERE name = :name AND (opened_at > :opened_at OR (opened_at = :opened_at AND cid > :cid))
+ORDER BY opened_at, cid LIMIT :most;
+
+-- name: get_relation(cid, name)^
+SELECT side, offer, opened_at FROM relations WHERE cid = :cid AND name = :name;
+
+-- name: connections_before(name, at, cid, least, most)
+-- The connections of a business that opened before a place, the newest first. Here and below the range is told twice:
+-- the first bound is what an index is searched by, the second leaves out what stands at the very same time.
+SELECT r.cid, r.side, r.offer, r.opened_at, c.state
+FROM relations r JOIN connections c ON c.cid = r.cid
+WHERE r.name = :name AND r.opened_at <= :at AND (r.opened_at < :at OR r.cid < :cid) AND r.opened_at >= :least
+ORDER BY r.opened_at DESC, r.cid DESC LIMIT :most;
+
+-- name: connections_after(name, at, cid, below, most)
+-- Those that opened after it, the oldest first.
+SELECT r.cid, r.side, r.offer, r.opened_at, c.state
+FROM relations r JOIN connections c ON c.cid = r.cid
+WHERE r.name = :name AND r.opened_at >= :at AND (r.opened_at > :at OR r.cid > :cid) AND r.opened_at < :below
+ORDER BY r.opened_at, r.cid LIMIT :most;
+
+-- name: connections_of_offer_before(name, offer, at, cid, least, most)
+SELECT r.cid, r.side, r.offer, r.opened_at, c.state
+FROM relations r JOIN connections c ON c.cid = r.cid
+WHERE r.name = :name AND r.offer = :offer
+  AND r.opened_at <= :at AND (r.opened_at < :at OR r.cid < :cid) AND r.opened_at >= :least
+ORDER BY r.opened_at DESC, r.cid DESC LIMIT :most;
+
+-- name: connections_of_offer_after(name, offer, at, cid, below, most)
+SELECT r.cid, r.side, r.offer, r.opened_at, c.state
+FROM relations r JOIN connections c ON c.cid = r.cid
+WHERE r.name = :name AND r.offer = :offer
+  AND r.opened_at >= :at AND (r.opened_at > :at OR r.cid > :cid) AND r.opened_at < :below
+ORDER BY r.opened_at, r.cid LIMIT :most;
+
+-- name: count_relations(name, offer, most)^
+-- (opened, and of those ended) of the connections that came from an offer, as far as they are counted.
+SELECT COUNT(*), COALESCE(SUM(CASE WHEN c.phase = 'ended' THEN 1 ELSE 0 END), 0)
+FROM (SELECT cid FROM relations WHERE name = :name AND offer = :offer LIMIT :most) AS r
+JOIN connections c ON c.cid = r.cid;
+
+-- name: put_business_offer(name, short, label, countersign, uses, created_at)*!
+-- What a business knows of its offer beside the offer's text.
+INSERT INTO business_offers (name, short, label, countersign, uses, created_at)
+VALUES (:name, :short, :label, :countersign, :uses, :created_at)
+ON CONFLICT (name, short) DO NOTHING;
+
+-- name: end_offer(expires_at, short)*!
+-- End an offer before its time.
+UPDATE offers SET expires_at = :expires_at WHERE short = :short AND expires_at > :expires_at;
+
+-- name: get_business_offer(name, short)^
+SELECT b.short, b.label, b.countersign, b.created_at, o.hash, o.uses, o.expires_at, o.used_at
+FROM business_offers b JOIN offers o ON o.short = b.short
+WHERE b.name = :name AND b.short = :short;
+
+-- name: business_offers_before(name, at, short, most)
+-- The offers of a business that were published before a place, the newest first.
+SELECT b.short, b.label, b.countersign, b.created_at, o.hash, o.uses, o.expires_at, o.used_at
+FROM business_offers b JOIN offers o ON o.short = b.short
+WHERE b.name = :name AND b.created_at <= :at AND (b.created_at < :at OR b.short < :short)
+ORDER BY b.created_at DESC, b.short DESC LIMIT :most;
+
+-- name: invites_since(name, since)^
+-- How many offers for one use a business has published since, and when the first of them.
+SELECT COUNT(*), MIN(created_at) FROM business_offers WHERE name = :name AND uses = 'one' AND created_at > :since;
+
+-- name: count_waiting(offer, first_did, now)$
+SELECT COUNT(*) FROM proposals
+WHERE offer = :offer AND first_did = :first_did AND phase = 'waiting' AND countersign_by > :now;
+
+-- name: proposals_waiting(first_did, now, at, cid, most)
+-- The halves that wait for an offerer and can still be made whole, those first whose time ends first.
+SELECT p.cid, p.offer, p.second_did, p.raw, p.countersign_by
+FROM proposals p JOIN offers o ON o.short = p.offer
+WHERE p.first_did = :first_did AND p.phase = 'waiting' AND p.countersign_by > :now AND o.used_at IS NULL
+  AND p.countersign_by >= :at AND (p.countersign_by > :at OR p.cid > :cid)
+ORDER BY p.countersign_by, p.cid LIMIT :most;
+
+-- name: history_after(cid, at, most)
+-- What happened in a connection after a time, the oldest first; settings are their owner's and no part of it.
+SELECT accepted_at, 'accepted', id, raw, event FROM acts
+WHERE cid = :cid AND chain = 'acts' AND accepted_at > :at
+UNION ALL
+SELECT at, kind, act, NULL, raw FROM events WHERE cid = :cid AND at > :at
+ORDER BY 1 LIMIT :most;
+
+-- name: history_before(cid, at, most)
+-- The same before a time, the newest first.
+SELECT accepted_at, 'accepted', id, raw, event FROM acts
+WHERE cid = :cid AND chain = 'acts' AND accepted_at < :at
+UNION ALL
+SELECT at, kind, act, NULL, raw FROM events WHERE cid = :cid AND at < :at
+ORDER BY 1 DESC LIMIT :most;
+
+
+-- ---- news ----------------------------------------------------------------------------------------------------------
+
+-- name: last_in_stream(stream)
+SELECT MAX(n) FROM inbox WHERE stream = :stream;
+
+-- name: next_in_stream(stream, after)
+-- The first row behind a place, and when it was told.
+SELECT n, told_at FROM inbox WHERE stream = :stream AND n > :after ORDER BY n LIMIT 1;
+
+
+-- ---- drafts --------------------------------------------------------------------------------------------------------
+
+-- name: put_draft(name, id, cid, sealed, created_at, updated_at)*!
+-- A draft, or another text of one that is there; it keeps its age.
+INSERT INTO drafts (name, id, cid, sealed, created_at, updated_at)
+VALUES (:name, :id, :cid, :sealed, :created_at, :updated_at)
+ON CONFLICT (name, id) DO UPDATE SET sealed = excluded.sealed, updated_at = excluded.updated_at;
+
+-- name: drop_draft(name, id)*!
+DELETE FROM drafts WHERE name = :name AND id = :id;
+
+-- name: forget_drafts(before)*!
+DELETE FROM drafts WHERE updated_at <= :before;
+
+-- name: get_draft(name, id)^
+SELECT name, id, cid, sealed, created_at, updated_at FROM drafts WHERE name = :name AND id = :id;
+
+-- name: count_drafts(name, since)$
+SELECT COUNT(*) FROM drafts WHERE name = :name AND updated_at > :since;
+
+-- name: drafts_before(name, at, id, since, most)
+-- The newest first, from a place on.
+SELECT name, id, cid, sealed, created_at, updated_at FROM drafts
+WHERE name = :name AND created_at <= :at AND (created_at < :at OR id < :id) AND updated_at > :since
+ORDER BY created_at DESC, id DESC LIMIT :most;
+
+
+-- ---- webhooks ------------------------------------------------------------------------------------------------------
+
+-- name: put_webhook(name, id, url, types, enabled, sealed, after, created_at)*!
+-- An endpoint as the business set it up; set up anew, it keeps its age. `after` is the last row of news before it.
+INSERT INTO webhooks (name, id, url, types, enabled, sealed, after, created_at)
+VALUES (:name, :id, :url, :types, :enabled, :sealed, :after, :created_at)
+ON CONFLICT (name, id) DO UPDATE
+SET url = excluded.url, types = excluded.types, enabled = excluded.enabled, sealed = excluded.sealed;
+
+-- name: end_webhook(name, id)*!
+DELETE FROM webhooks WHERE name = :name AND id = :id;
+
+-- name: webhooks_of(name)
+SELECT w.name, b.did, w.id, w.url, w.types, w.enabled, w.sealed, w.after, w.created_at
+FROM webhooks w JOIN businesses b ON b.name = w.name
+WHERE w.name = :name ORDER BY w.created_at, w.id;
+
+-- name: all_webhooks()
+SELECT w.name, b.did, w.id, w.url, w.types, w.enabled, w.sealed, w.after, w.created_at
+FROM webhooks w JOIN businesses b ON b.name = w.name
+ORDER BY w.name, w.created_at, w.id;
+
+-- name: streams_with_webhooks()
+SELECT DISTINCT b.did FROM webhooks w JOIN businesses b ON b.name = w.name;
+
+
+-- ---- what is owed after the end --------------------------------------------------------------------------------------
+
+-- name: put_duty(cid, name, due_at, ended_by, done_at, statement)*!
+-- What a business owes once a connection has ended, or what it said last.
+INSERT INTO duties (cid, name, due_at, ended_by, done_at, statement)
+VALUES (:cid, :name, :due_at, :ended_by, :done_at, :statement)
+ON CONFLICT (cid, name) DO UPDATE SET done_at = excluded.done_at, statement = excluded.statement;
+
+-- name: duties_after(name, at, cid, most)
+-- The duties of a business behind a place, those first that are due first, each with its newest statement.
+SELECT d.cid, d.due_at, d.ended_by, d.done_at, d.statement, a.raw, a.accepted_at
+FROM duties d LEFT JOIN acts a ON a.cid = d.cid AND a.id = d.statement
+WHERE d.name = :name AND d.due_at >= :at AND (d.due_at > :at OR d.cid > :cid)
+ORDER BY d.due_at, d.cid LIMIT :most;
+
+-- name: duties_open_after(name, at, cid, most)
+SELECT d.cid, d.due_at, d.ended_by, d.done_at, d.statement, NULL, NULL
+FROM duties d
+WHERE d.name = :name AND d.done_at IS NULL AND d.due_at >= :at AND (d.due_at > :at OR d.cid > :cid)
+ORDER BY d.due_at, d.cid LIMIT :most;
+
+-- name: duties_done_after(name, at, cid, most)
+SELECT d.cid, d.due_at, d.ended_by, d.done_at, d.statement, a.raw, a.accepted_at
+FROM duties d LEFT JOIN acts a ON a.cid = d.cid AND a.id = d.statement
+WHERE d.name = :name AND d.done_at IS NOT NULL AND d.due_at >= :at AND (d.due_at > :at OR d.cid > :cid)
+ORDER BY d.due_at, d.cid LIMIT :most;
+
+-- name: duties_of(cid)
+SELECT name, due_at, ended_by, done_at, statement FROM duties WHERE cid = :cid ORDER BY name;
+
+-- name: business_called(did)$
+SELECT name FROM businesses WHERE did = :did;

@@ -160,14 +160,15 @@ SELECT raw, opened FROM agreements WHERE cid = :cid;
 
 -- ---- news ----------------------------------------------------------------------------------------------------------
 
--- name: put_news(stream, n, kind, cid, act, shown, at)*!
--- `act` names an act or an offer, `at` an event; `shown` says whether the act itself comes along.
-INSERT INTO inbox (stream, n, kind, cid, act, shown, at)
-VALUES (:stream, :n, :kind, :cid, :act, :shown, :at);
+-- name: put_news(stream, n, kind, cid, act, shown, at, told_at)*!
+-- `act` names an act or an offer, `at` an event; `shown` says whether the act itself comes along. `told_at` is the
+-- clock's time, which grows with `n`; 0 in rows from before it was written down.
+INSERT INTO inbox (stream, n, kind, cid, act, shown, at, told_at)
+VALUES (:stream, :n, :kind, :cid, :act, :shown, :at, :told_at);
 
 -- name: news_after(stream, after, most)
 SELECT i.n, i.kind, i.cid, i.shown, a.raw AS act, a.event AS acceptance, e.raw AS event,
-       g.raw AS agreement, p.raw AS half, p.reason, o.raw AS offer, s.side, c.tag_secret
+       g.raw AS agreement, p.raw AS half, p.reason, o.raw AS offer, s.side, c.tag_secret, i.told_at
 FROM inbox i
 LEFT JOIN sides s ON i.kind = 'opened' AND s.cid = i.cid AND s.stream = i.stream
 LEFT JOIN connections c ON i.kind = 'opened' AND c.cid = i.cid
@@ -312,6 +313,20 @@ WHERE i.kind NOT IN ('offer', 'proposal', 'declined', 'opened', 'act', 'event')
    OR (i.at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM events e WHERE e.cid = i.cid AND e.at = i.at))
 ORDER BY i.stream, i.n;
 
+-- name: keys_and_relations_of_nothing()
+-- What is kept for a business that is not there, and relations in which it is not the side that they name.
+SELECT 'API key', name, id, 'there is no such business' FROM api_keys k
+WHERE NOT EXISTS (SELECT 1 FROM businesses b WHERE b.name = k.name)
+UNION ALL
+SELECT 'kept key', name, kid, 'the business publishes no such key' FROM kept_keys k
+WHERE NOT EXISTS (SELECT 1 FROM business_keys b WHERE b.name = k.name AND b.kid = k.kid)
+UNION ALL
+SELECT 'relation', name, cid, 'the business is not that side of it' FROM relations r
+WHERE NOT EXISTS (
+  SELECT 1 FROM sides s JOIN businesses b ON b.did = s.did
+  WHERE s.cid = r.cid AND s.side = r.side AND b.name = r.name
+);
+
 -- name: strays()
 -- Connections that are not there, by the tables that name them, with the first row in each.
 SELECT 'act', cid, MIN(id) FROM acts a
@@ -327,4 +342,7 @@ SELECT 'side', cid, MIN(side) FROM sides s
 WHERE NOT EXISTS (SELECT 1 FROM connections c WHERE c.cid = s.cid) GROUP BY cid
 UNION ALL
 SELECT 'status entry', cid, MIN(side) FROM status_entries t
-WHERE NOT EXISTS (SELECT 1 FROM connections c WHERE c.cid = t.cid) GROUP BY cid;
+WHERE NOT EXISTS (SELECT 1 FROM connections c WHERE c.cid = t.cid) GROUP BY cid
+UNION ALL
+SELECT 'relation', cid, MIN(name) FROM relations r
+WHERE NOT EXISTS (SELECT 1 FROM connections c WHERE c.cid = r.cid) GROUP BY cid;

@@ -89,6 +89,7 @@ class NewsRow(TypedDict):
     act: str | None
     shown: int
     at: int | None
+    told_at: int
 
 
 class OfferRow(TypedDict):
@@ -149,6 +150,7 @@ class Batch:
     put_event: list[EventRow] = field(default_factory=list)
     put_offer: list[OfferRow] = field(default_factory=list)
     use_offer: list[dict[str, Any]] = field(default_factory=list)
+    end_offer: list[dict[str, Any]] = field(default_factory=list)
     put_proposal: list[ProposalRow] = field(default_factory=list)
     end_proposal: list[dict[str, Any]] = field(default_factory=list)
     reserve_index: list[ReservedRow] = field(default_factory=list)
@@ -161,11 +163,25 @@ class Batch:
     end_api_key: list[dict[str, Any]] = field(default_factory=list)
     touch_api_key: list[dict[str, Any]] = field(default_factory=list)
     put_seat: list[dict[str, Any]] = field(default_factory=list)
+    put_seat_secret: list[dict[str, Any]] = field(default_factory=list)
     put_relation: list[dict[str, Any]] = field(default_factory=list)
+    put_duty: list[dict[str, Any]] = field(default_factory=list)
+    put_business_offer: list[dict[str, Any]] = field(default_factory=list)
     put_doing: list[dict[str, Any]] = field(default_factory=list)
+    forget_drafts: list[dict[str, Any]] = field(default_factory=list)
+    put_draft: list[dict[str, Any]] = field(default_factory=list)
+    drop_draft: list[dict[str, Any]] = field(default_factory=list)
     put_idempotent: list[dict[str, Any]] = field(default_factory=list)
     forget_idempotent: list[dict[str, Any]] = field(default_factory=list)
     put_count: list[dict[str, Any]] = field(default_factory=list)
+    put_webhook: list[dict[str, Any]] = field(default_factory=list)
+    end_webhook: list[dict[str, Any]] = field(default_factory=list)
+    # Behind all that may have sealed something in the same group.
+    reseal_kept_key: list[dict[str, Any]] = field(default_factory=list)
+    reseal_seat_secret: list[dict[str, Any]] = field(default_factory=list)
+    reseal_draft: list[dict[str, Any]] = field(default_factory=list)
+    reseal_webhook: list[dict[str, Any]] = field(default_factory=list)
+    put_master_check: list[dict[str, str]] = field(default_factory=list)
     put_meta: list[dict[str, str]] = field(default_factory=list)
 
     def statements(self) -> list[tuple[str, list[Any]]]:
@@ -290,6 +306,7 @@ class News(NamedTuple):
     offer: str | None
     side: str | None
     tag_secret: bytes | None
+    told_at: int
 
 
 class Entry(NamedTuple):

@@ -226,6 +226,15 @@ class SqliteStore:
         row = await self._read(_row, "get_state", cid=cid)
         return None if row is None else Known(*row)
 
+    async def known(self, cids: Iterable[str]) -> dict[str, Known]:
+        """The stored states of those connections that exist: all that was committed before the call, and perhaps what
+        is committed meanwhile."""
+        try:
+            found = await next(self._turn).run(_each_row, SQL["get_state"], [{"cid": cid} for cid in cids])
+        except sqlite3.Error as error:
+            raise StoreFailed(type(error).__name__) from error
+        return {row["cid"]: Known(*value) for row, value in found}
+
     async def agreement(self, cid: str) -> tuple[bytes, str] | None:
         """(agreement, opened event) of a connection."""
         row: tuple[bytes, str] | None = await self._read(_row, "get_agreement", cid=cid)

@@ -4,6 +4,8 @@ for them: drafts, counts, answers to requests that may be repeated.
 Everything that names a business begins its key with the name, everything that names a connection with the connection.
 """
 
+import base64
+import json
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,6 +17,7 @@ branch_labels = None
 depends_on = None
 
 TABLES = (
+    "webhooks",
     "duties",
     "counts",
     "drafts",
@@ -22,6 +25,7 @@ TABLES = (
     "relations",
     "idempotent",
     "doings",
+    "seat_secrets",
     "seats",
     "api_keys",
     "kept_keys",
@@ -33,10 +37,18 @@ def upgrade() -> None:
     _keys_and_people()
     _what_was_done()
     _connections_and_offers()
+    _drafts_webhooks_and_duties()
+    _what_is_there()
+    _what_has_ended()
+    # When news were told, for those who ask for all since then.
+    op.add_column("inbox", sa.Column("told_at", sa.BigInteger, nullable=False, server_default="0"))
 
 
 def downgrade() -> None:
     """Take them away."""
+    op.drop_column("inbox", "told_at")
+    op.drop_index("offers_expires_at", "offers")
+    op.drop_index("proposals_waiting", "proposals")
     for table in TABLES:
         op.drop_table(table)
 
@@ -79,6 +91,7 @@ def _keys_and_people() -> None:
     )
     op.create_index("api_keys_hash", "api_keys", ["hash"], unique=True)
     _table("seats", _text("name", key=True), _text("seat", key=True), _number("created_at"))
+    op.create_table("seat_secrets", _text("name", key=True), _bytes("sealed"))
 
 
 def _what_was_done() -> None:
@@ -113,16 +126,24 @@ def _connections_and_offers() -> None:
         _number("opened_at"),
     )
     op.create_index("relations_name", "relations", ["name", "opened_at", "cid"])
-    op.create_index("relations_offer", "relations", ["name", "offer"])
+    op.create_index("relations_offer", "relations", ["name", "offer", "opened_at", "cid"])
     op.create_table(
         "business_offers",
         _text("name", key=True),
         _text("short", key=True),
         _text("label"),
         _number("countersign"),
+        _text("uses"),
         _number("created_at"),
     )
+    op.create_index("business_offers_uses", "business_offers", ["name", "uses", "created_at"])
     op.create_index("business_offers_created_at", "business_offers", ["name", "created_at", "short"])
+    # A business publishes offers every day: the open ones and the halves that wait are looked for by when they end.
+    op.create_index("offers_expires_at", "offers", ["iss", "expires_at"])
+    op.create_index("proposals_waiting", "proposals", ["first_did", "phase", "countersign_by", "cid"])
+
+
+def _drafts_webhooks_and_duties() -> None:
     op.create_table(
         "drafts",
         _text("name", key=True),
@@ -133,11 +154,74 @@ def _connections_and_offers() -> None:
         _number("updated_at"),
     )
     op.create_index("drafts_created_at", "drafts", ["name", "created_at", "id"])
+    op.create_index("drafts_updated_at", "drafts", ["updated_at"])
+    op.create_table(
+        "webhooks",
+        _text("name", key=True),
+        _text("id", key=True),
+        _text("url"),
+        _text("types"),
+        _number("enabled"),
+        _bytes("sealed"),
+        _number("after"),
+        _number("created_at"),
+    )
     op.create_table(
         "duties",
         _cid(key=True),
         _text("name", key=True),
         _number("due_at"),
+        _text("ended_by"),
         _number("done_at", null=True),
+        _text("statement", null=True),
     )
     op.create_index("duties_due_at", "duties", ["name", "due_at", "cid"])
+    op.create_index("duties_done_at", "duties", ["name", "done_at", "due_at", "cid"])
+
+
+def _what_is_there() -> None:
+    """Take in the connections and offers of businesses that were here before."""
+    op.execute(
+        "INSERT INTO relations (cid, name, side, offer, opened_at) "
+        "SELECT s.cid, b.name, s.side, p.offer, e.at FROM sides s JOIN businesses b ON b.did = s.stream "
+        "JOIN proposals p ON p.cid = s.cid JOIN events e ON e.cid = s.cid AND e.kind = 'opened'"
+    )
+    bind = op.get_bind()
+    query = "SELECT b.name, o.short, o.uses, o.raw FROM offers o JOIN businesses b ON b.did = o.iss"
+    made = sa.text(
+        "INSERT INTO business_offers (name, short, label, countersign, uses, created_at) "
+        "VALUES (:name, :short, '', 0, :uses, :at)"
+    )
+    for name, short, uses, raw in bind.execute(sa.text(query)).fetchall():
+        payload = raw.split(".")[1]
+        members = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        bind.execute(made, {"name": name, "short": short, "uses": uses, "at": members["iat"] * 1000})
+
+
+_MONTH = 30 * 86_400_000
+"""ms in which a business is to say what became of the data."""
+
+
+def _what_has_ended() -> None:
+    """Tell the connections that ended before when that was, and by whom: the last that happened in them was a revoke.
+    From then on businesses owe an account."""
+    bind = op.get_bind()
+    last = sa.text("SELECT side FROM acts WHERE cid = :cid ORDER BY accepted_at DESC LIMIT 1")
+    told = sa.text("UPDATE connections SET state = :state WHERE cid = :cid")
+    whose = sa.text("SELECT b.name, s.side FROM sides s JOIN businesses b ON b.did = s.stream WHERE s.cid = :cid")
+    owed = sa.text(
+        "INSERT INTO duties (cid, name, due_at, ended_by, done_at, statement) "
+        "VALUES (:cid, :name, :due_at, :ended_by, :done_at, :statement)"
+    )
+    ended = sa.text("SELECT cid, state, at FROM connections WHERE phase = 'ended'")
+    for cid, raw, at in bind.execute(ended).fetchall():
+        state = json.loads(raw)
+        if "ended_at" not in state:
+            state |= {"ended_at": at, "ended_by": bind.execute(last, {"cid": cid}).scalar_one()}
+            ending = json.dumps({name: state[name] for name in ("ended_at", "ended_by")}, separators=(",", ":"))
+            bind.execute(told, {"cid": cid, "state": bytes(raw)[:-1] + b"," + ending[1:].encode()})
+        for name, side in bind.execute(whose, {"cid": cid}).fetchall():
+            said = state[side].get("erasure", {})
+            row = {"cid": cid, "name": name, "due_at": state["ended_at"] + _MONTH}
+            row |= {"ended_by": "us" if state["ended_by"] == side else "them"}
+            bind.execute(owed, {**row, "done_at": said.get("first_at"), "statement": said.get("id")})

@@ -1,0 +1,39 @@
+"""`python -m comity_server.bench.endpoint PORT`: takes webhooks, and tells who asks (`GET /`) how many events came."""
+
+import asyncio
+import json
+import signal
+import sys
+
+from aiohttp import web
+
+
+async def serve(port: int) -> None:
+    """Answer challenges with themselves and events with 204, until told to stop."""
+    events: set[str] = set()
+
+    async def take(request: web.Request) -> web.Response:
+        body = json.loads(await request.read())
+        if body["type"] == "webhook.challenge":
+            return web.json_response({"challenge": body["data"]["challenge"]})
+        events.add(request.headers["webhook-id"])
+        return web.Response(status=204)
+
+    async def count(_request: web.Request) -> web.Response:
+        return web.json_response(len(events))
+
+    app = web.Application()
+    app.router.add_post("/", take)
+    app.router.add_get("/", count)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
+    await stop.wait()
+    await runner.cleanup()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1])))

@@ -1,0 +1,114 @@
+"""What a webhook adds to the cost of an act: the same acts of customers while their business has an endpoint and while
+it has none, in turn."""
+
+import json
+import statistics
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from comity.wire import ACTS, JSON, JWT
+from comity_server.bench.child import Child, cpu_of_children, create_api_key, endpoint
+from comity_server.bench.load import Answer, Flow, Load, Round, post, request
+from comity_server.bench.over_http import CLIENTS, LONG, WARM_UP, Town, server_cpu_us, town
+from comity_server.bench.people import BUSINESS as BENCH
+from comity_server.bench.people import sending, small_acts
+from comity_server.bench.row import BenchFailed, Row, Size
+from comity_server.business.route import BUSINESS
+
+PIECES = 3
+"""Rounds of each kind for one round of other figures: the two must meet the same moods of the machine."""
+_TO_LOOPBACK = {"COMITY_WEBHOOKS_TO_LOOPBACK": "true"}
+_ALL_CAME_WITHIN = 30.0
+
+
+def webhook_cost(folder: Path, size: Size) -> Row:
+    """CPU time of the serving process for an act that becomes a webhook, and for one that does not."""
+    folder.mkdir(parents=True)
+    rounds, each = size.rounds * PIECES, max(1, size.acts // PIECES)
+    with ExitStack() as stack:
+        hook = stack.enter_context(endpoint())
+        place = stack.enter_context(town(folder / "town", size, settings=_TO_LOOPBACK))
+        shop = _Engineer(place.child, hook, create_api_key(folder / "town", place.child.port, BENCH))
+        load = stack.enter_context(_load(place, 2 * rounds * each))
+        with shop.webhook():
+            load.round(LONG, WARM_UP)
+            shop.wait_for(CLIENTS * WARM_UP)
+        sent: list[Round] = []
+        unsent: list[Round] = []
+        sender_cpu = late = 0.0
+        for number in range(1, rounds + 1):
+            cpu = cpu_of_children(place.child.pid)
+            with shop.webhook():
+                sent.append(load.round(LONG, each))
+                late = max(late, shop.wait_for(CLIENTS * (WARM_UP + number * each)))
+            sender_cpu += cpu_of_children(place.child.pid) - cpu
+            unsent.append(load.round(LONG, each))
+    return Row(
+        name="webhook_cost",
+        what=f"the serving process's CPU time for one act over HTTP, {CLIENTS} clients, each brought to an endpoint",
+        figure=server_cpu_us(sent),
+        unit="µs",
+        baseline=server_cpu_us(unsent),
+        baseline_what="the same acts, in turn, while the business has no endpoint",
+        better="less",
+        client_cpu_share=statistics.median(one.client_cpu for one in (*sent, *unsent)),
+        details={
+            "sender_cpu_us": sender_cpu / (CLIENTS * rounds * each) * 1e6,
+            "seconds_until_all_came": late,
+        },
+    )
+
+
+def _load(place: Town, acts: int) -> Load:
+    chains = [small_acts(who, WARM_UP + acts) for who in place.take(CLIENTS)]
+    port = place.child.port
+    return Load(
+        place.child, [sending([post(port, ACTS, JWT, raw.encode("ascii")) for raw in chain], []) for chain in chains]
+    )
+
+
+class _Engineer:
+    """Sets the business's endpoint up, and takes it away again."""
+
+    def __init__(self, server: Child, hook: Child, key: str) -> None:
+        self._server = server
+        self._hook = hook
+        self._headers = {"Authorization": f"Bearer {key}"}
+
+    def webhook(self) -> ExitStack:
+        """An endpoint that has proved itself, for as long as the context lasts."""
+        url = f"http://127.0.0.1:{self._hook.port}/"
+        made = self._ask("POST", f"{BUSINESS}/webhooks", json.dumps({"url": url}).encode())
+        place = f"{BUSINESS}/webhooks/{json.loads(made.body)['id']}"
+        self._ask("POST", f"{place}/verify")
+        stack = ExitStack()
+        stack.callback(self._ask, "DELETE", place)
+        return stack
+
+    def wait_for(self, events: int) -> float:
+        """Seconds until so many events have come in all, each once. Raises BenchFailed."""
+        began, count = time.perf_counter(), 0
+        while (waited := time.perf_counter() - began) < _ALL_CAME_WITHIN:
+            count = int(_one(self._hook, request("GET", self._hook.port, "/", JSON, b"")).body)
+            if count == events:
+                return waited
+            time.sleep(0.01)
+        raise BenchFailed(f"{count} events came to the endpoint, {events} were wanted")
+
+    def _ask(self, method: str, path: str, body: bytes = b"") -> Answer:
+        return _one(self._server, request(method, self._server.port, path, JSON, body, self._headers))
+
+
+def _one(child: Child, asked: bytes) -> Answer:
+    """The answer to one request. Raises BenchFailed for a refusal."""
+    answers: list[Answer] = []
+
+    def flow() -> Flow:
+        answers.append((yield asked))
+
+    with Load(child, [flow()]) as load:
+        load.round(LONG, 1)
+    if answers[0].status >= 300:
+        raise BenchFailed(f"a request was answered {answers[0].status}")
+    return answers[0]

@@ -1,0 +1,114 @@
+"""What the routes that sign an act share: the connection at hand, the verdict in words, and the ordinary answer."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field
+
+from comity import gate
+from comity.errors import Malformed
+from comity.events import Accepted
+from comity.gate import Decision, Verdict
+from comity.state import Connection
+from comity.words import Side
+from comity_server.business import doing, words
+from comity_server.business.changing import change
+from comity_server.business.checks import Basis
+from comity_server.business.letters import Sealing
+from comity_server.business.models import Hash, Instant, Model, instant
+from comity_server.business.route import BUSINESS, Call, Reply
+from comity_server.group import Group
+
+Reason = Literal[
+    "ended",
+    "no_agreement",
+    "no_grant",
+    "already_has",
+    "no_interest",
+    "over_budget",
+    "not_now",
+    "granted",
+    "by_agreement",
+    "exempt",
+]
+"""The reasons that a sender is told (GATE-15)."""
+assert frozenset(get_args(Reason)) == frozenset(gate.REASONS) - gate.PRIVATE_REASONS
+
+
+class ToldVerdict(Model):
+    """May we? As you may be told it, and in words."""
+
+    decision: Annotated[Decision, Field(description="`allow`, `hold` (not now), or `refuse` (not at all).")]
+    reason: Reason
+    why: Annotated[str, Field(description="The reason in words for people, with what can be done.")]
+    until: Annotated[Instant, Field(description="When a hold ends, where they show it.")] | None = None
+    valid_until: Annotated[Instant, Field(description="Ask again from then on: it is not good any longer.")]
+    as_of: Basis
+
+    @staticmethod
+    def of(verdict: Verdict) -> "ToldVerdict":
+        """An outward verdict, told."""
+        until = words.until(verdict)
+        return ToldVerdict(
+            decision=verdict.decision,
+            reason=verdict.reason,  # type: ignore[arg-type]
+            why=words.why(verdict),
+            until=None if until is None else instant(until),
+            valid_until=instant(verdict.valid_until),
+            as_of=Basis(first=verdict.as_of.first, second=verdict.as_of.second, zones=verdict.as_of.zones),
+        )
+
+
+class ActTaken(Model):
+    """An act of yours was accepted."""
+
+    act: Annotated[Hash, Field(description="Its id: the SHA-256 of the signed text.")]
+    at: Annotated[Instant, Field(description="When it took effect.")]
+
+
+def at_hand(call: Call, group: Group, cid: str) -> tuple[Connection, Side]:
+    """The connection as an act would find it now, and the business's side of it. Raises Refused("not_found")."""
+    side = doing.side_in(group.states.get(cid), call.business)
+    return group.current(cid), side
+
+
+def judged(group: Group, state: Connection, side: Side, purpose: str, channel: str, topic: str | None) -> Verdict:
+    """What the gate says to an act of `side` now, as the side may be told it (SAY-1)."""
+    at = max(group.now, state.at + 1)
+    return gate.may(state, side, purpose, channel, topic, at, group.grounds.zones).outward()
+
+
+def place_of(call: Call, act: str) -> str:
+    """Where an act of the connection in the path can be read."""
+    return f"{BUSINESS}/connections/{call.path['cid']}/acts/{act}"
+
+
+def taken(call: Call, event: Accepted) -> Reply:
+    """The ordinary answer to an act."""
+    return Reply.of(ActTaken(act=event.act, at=instant(event.at)), 201, place_of(call, event.act))
+
+
+async def take(
+    call: Call, kind: str, fields: Mapping[str, Any] | None = None, said: Mapping[str, Any] | None = None
+) -> Reply:
+    """Do the act `kind` in the connection of the path, with these fields and, where something is said, with that as
+    its sealed body; or the one that the business signed. Raises Refused."""
+    cid = call.path["cid"]
+    present = {name: value for name, value in (fields or {}).items() if value is not None}
+    words_ = {name: value for name, value in (said or {}).items() if value is not None}
+    sealing = await Sealing.ahead(call, cid, words_) if words_ and call.signed is None else None
+
+    async def decide(group: Group) -> Reply:
+        state, side = at_hand(call, group, cid)
+        body = {} if sealing is None else {"body": sealing.text(state, side)}
+        return taken(call, doing.accepted(await doing.act(call, group, cid, kind, **present, **body)))
+
+    return await change(call, decide, (cid,))
+
+
+def the_one_named(call: Call, member: str) -> str:
+    """The id in the path, which a signed act must name as well. Raises Malformed."""
+    named = call.path[member]
+    if call.signed is not None and getattr(call.signed.payload, member, None) != named:
+        raise Malformed(f"the act names another {member} than the path", errors=((f"/{member}", "not the path's"),))
+    return named

@@ -1,0 +1,205 @@
+"""What may reach the business, and the end of a connection (SAY-10, SAY-11): the same acts as everybody's."""
+
+from functools import partial
+from typing import Annotated
+
+from pydantic import Field
+
+from comity.errors import Refused
+from comity.words import Budget, Channels, Purposes, Token
+from comity_server.business import doing
+from comity_server.business.acting import ActTaken, at_hand, place_of, take
+from comity_server.business.changing import change
+from comity_server.business.letters import seconds
+from comity_server.business.models import Due, Hash, Instant, Model, instant
+from comity_server.business.route import Call, Reply, Route
+from comity_server.group import Group
+from comity_server.store.rows import Reservation
+
+
+class NewMute(Model):
+    """What is not to reach you for a while; without purposes and channels, nothing at all."""
+
+    purposes: Annotated[Purposes, Field(description="Only these.", examples=[["complaint"]])] | None = None
+    channels: Annotated[Channels, Field(description="Only these.", examples=[["phone"]])] | None = None
+    until: (
+        Annotated[
+            Due,
+            Field(
+                description="Until then; your customer is shown it. Without it, until you unmute.",
+                examples=["2027-01-07T08:00:00+01:00"],
+            ),
+        ]
+        | None
+    ) = None
+
+
+class Unmute(Model):
+    """Which mute ends; without one, all of yours."""
+
+    mute: Annotated[Hash, Field(description="The id of a mute: that of its act.")] | None = None
+
+
+class NewGrant(Model):
+    """What a customer may come to you for."""
+
+    purposes: Annotated[Purposes, Field(examples=[["care", "favour"]])]
+    channels: Annotated[Channels, Field(examples=[["app"]])]
+    expires_at: Annotated[Due, Field(examples=["2027-11-21T00:00:00Z"])]
+    budget: Annotated[Budget, Field(description="How often.", examples=[{"max": 5, "per": "week"}])] | None = None
+    data: Annotated[tuple[Token, ...], Field(max_length=16, description="Which data it is about.")] | None = None
+    replaces: Annotated[Hash, Field(description="The grant of yours in whose place it comes.")] | None = None
+    value: Annotated[Token, Field(description="What is given for it, and stops with it.")] | None = None
+
+
+class GivenGrant(Model):
+    """A grant of yours is in force."""
+
+    grant: Annotated[Hash, Field(description="Its id: that of its act.")]
+    expires_at: Instant
+
+
+class Withdrawal(Model):
+    """Which grant of yours you take back."""
+
+    grant: Hash
+
+
+async def mute(call: Call) -> Reply:
+    """Stop the other side for a while."""
+    wanted: NewMute | None = call.body
+    if wanted is None:
+        return await take(call, "mute")
+    until = None if wanted.until is None else seconds(wanted.until)
+    return await take(call, "mute", {"purposes": wanted.purposes, "channels": wanted.channels, "until": until})
+
+
+async def unmute(call: Call) -> Reply:
+    """End one mute, or all."""
+    wanted: Unmute | None = call.body
+    return await take(call, "unmute", {} if wanted is None else {"mute": wanted.mute})
+
+
+async def revoke(call: Call) -> Reply:
+    """End the connection, both ways, for good."""
+    return await take(call, "revoke")
+
+
+async def withdraw(call: Call) -> Reply:
+    """Take a grant back."""
+    wanted: Withdrawal | None = call.body
+    return await take(call, "withdraw", {} if wanted is None else {"grant": wanted.grant})
+
+
+async def give(call: Call) -> Reply:
+    """Let the other side come for something."""
+    cid = call.path["cid"]
+    if call.signed is not None:
+        return await take(call, "grant")
+    return await change(call, partial(_give, call, cid, call.body), (cid,))
+
+
+async def _give(call: Call, cid: str, wanted: NewGrant, group: Group) -> Reply:
+    """The grant, on a status index that is reserved with it (SAY-11)."""
+    state, side = at_hand(call, group, cid)
+    doing.signer_of(call, state, side)
+    idx, uri = await call.server.connecting.reserve(cid, state.door(side).did, group)
+    place = (group.grounds.lists.number_of(uri) or 0, idx)
+    group.reservations[place] = Reservation(cid, side, None)
+    expires = seconds(wanted.expires_at)
+    fields = wanted.model_dump(exclude_none=True, exclude={"expires_at", "budget"})
+    if wanted.budget is not None:
+        fields["budget"] = wanted.budget
+    status = {"status_list": {"idx": idx, "uri": uri}}
+    try:
+        answer = await doing.act(call, group, cid, "grant", exp=expires, status=status, **fields)
+    except Refused:
+        # What is refused leaves nothing behind.
+        del group.reservations[place]
+        group.batch.reserve_index.pop()
+        raise
+    event = doing.accepted(answer)
+    given = GivenGrant(grant=event.act, expires_at=instant(expires * 1000))
+    return Reply.of(given, 201, place_of(call, event.act))
+
+
+_TAG = "door"
+ROUTES = (
+    Route(
+        "POST",
+        "/connections/{cid}/mute",
+        "door:write",
+        mute,
+        "muteCustomer",
+        "Have a customer wait for a while",
+        _TAG,
+        description="Messages and asks of hers wait, or are refused as she chose; notices of safety, security and law "
+        "come through. It gets in when the server is busy, and when your rate is used up.",
+        body=NewMute,
+        answer=ActTaken,
+        statuses=(201,),
+        codes=("too_many_mutes", "until_passed"),
+        act="mute",
+        narrows=True,
+    ),
+    Route(
+        "POST",
+        "/connections/{cid}/unmute",
+        "door:write",
+        unmute,
+        "unmuteCustomer",
+        "End a mute of yours",
+        _TAG,
+        description="What waited, is delivered.",
+        body=Unmute,
+        answer=ActTaken,
+        statuses=(201,),
+        codes=("no_such_mute",),
+        act="unmute",
+    ),
+    Route(
+        "POST",
+        "/connections/{cid}/revoke",
+        "door:write",
+        revoke,
+        "endConnection",
+        "End a connection for good",
+        _TAG,
+        description="Both ways, at once, and for good: only a new agreement begins anew. It gets in when the server "
+        "is busy, and when your rate is used up.",
+        answer=ActTaken,
+        statuses=(201,),
+        act="revoke",
+        narrows=True,
+    ),
+    Route(
+        "POST",
+        "/connections/{cid}/grants",
+        "door:write",
+        give,
+        "giveGrant",
+        "Let a customer come to you for something",
+        _TAG,
+        description="What a customer may write to you about, beside complaints and renewals.",
+        body=NewGrant,
+        answer=GivenGrant,
+        statuses=(201,),
+        codes=("too_many_grants", "no_such_grant", "grant_expired", "too_many_indexes", "index_not_reserved"),
+        act="grant",
+    ),
+    Route(
+        "POST",
+        "/connections/{cid}/withdraw",
+        "door:write",
+        withdraw,
+        "withdrawGrant",
+        "Take a grant of yours back",
+        _TAG,
+        body=Withdrawal,
+        answer=ActTaken,
+        statuses=(201,),
+        codes=("no_such_grant",),
+        act="withdraw",
+        narrows=True,
+    ),
+)

@@ -1,0 +1,88 @@
+"""Examples for the API page: a body for each route that takes one. Each is a valid one: the tests send them."""
+
+from typing import Any
+
+CONNECTION = "Y29taXR5LWV4YW1wbGUtY29ubmVjdGlvbi1pZC0wMDE"
+"""Ids in examples; the tests put real ones in their place."""
+GRANT = "Y29taXR5LWV4YW1wbGUtZ3JhbnQtaWQtMDAwMDAwMDE"
+HOOK = "https://hooks.shop.example/comity"
+LINK = "https://home.example/i/adRdcBR-A1qp#adRdcBR-A1qpmEseMjoNbsJ1RPk7ANPpIInyQYky05M"
+
+_MESSAGE: dict[str, Any] = {
+    "purpose": "care.checkin",
+    "topic": "windows.kitchen",
+    "text": "Is everything all right with the new windows?",
+    "if_muted": "hold",
+}
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "makeKey": {"label": "night shift", "role": "agent"},
+    "rotateKey": {"overlap_seconds": 3600},
+    "makeSeat": {"staff": "staff 4711"},
+    "publishOffer": {
+        "name": "Clear View Windows",
+        "purposes": ["care", "service"],
+        "agreements": [
+            {
+                "id": "https://w3id.org/dpv/standards/ieee/7012#SD-BASE",
+                "version": "1",
+                "lang": "en",
+                "text": "We write for what you allowed, and for nothing else.",
+            }
+        ],
+        "use": "many",
+        "expires_at": "2027-05-01T00:00:00Z",
+        "label": "counter",
+    },
+    "propose": {"offer": LINK},
+    "declineProposal": {"reason": "full"},
+    "stateDuty": {
+        "deleted": ["contact", "messages", "preferences"],
+        "kept": [{"what": "payments", "ground": "legal_obligation", "until": "2034-12-31T23:00:00Z"}],
+        "passed_on": ["Zahlwerk 24"],
+    },
+    "addWebhook": {"url": HOOK, "types": ["message.received", "connection.revoked"]},
+    "changeWebhook": {"types": ["*"]},
+    "recoverWebhook": {"since": "2026-11-21T10:00:00Z"},
+    "check": {"connection": CONNECTION, "purpose": "care.checkin", "channel": "app"},
+    "sendMessage": _MESSAGE,
+    "changeDraft": _MESSAGE,
+    "askFavour": {
+        "kind": "review",
+        "effort": "minute",
+        "text": "Would you tell your neighbours how you like the windows?",
+        "in_return": "We clean them once, for nothing.",
+    },
+    "answerFavour": {"answer": "yes", "text": "Gladly: it is put aside for you."},
+    "thankForFavour": {"text": "That was kind of you."},
+    "muteCustomer": {"channels": ["phone"], "until": "2027-01-07T08:00:00+01:00"},
+    "unmuteCustomer": {},
+    "giveGrant": {
+        "purposes": ["care", "favour"],
+        "channels": ["app"],
+        "expires_at": "2027-11-21T00:00:00Z",
+        "budget": {"max": 5, "per": "week"},
+    },
+    "withdrawGrant": {"grant": GRANT},
+    "rememberThing": {"key": "paper_receipt", "text": "She likes her receipts on paper."},
+    "forgetThing": {"key": "paper_receipt"},
+    "noteMilestone": {"kind": "installed", "topic": "windows.kitchen", "when": "2026-11-20T09:00:00+01:00"},
+    "stateContact": {"channel": "phone", "purpose": "care.checkin"},
+}
+"""operationId → body."""
+
+LINES: dict[str, str] = {
+    "check": (
+        f'{{"ref":"1","connection":"{CONNECTION}","purpose":"sales"}}\n'
+        f'{{"ref":"2","connection":"{CONNECTION}","purpose":"care","channel":"email"}}\n'
+    ),
+}
+"""operationId → a body of JSON lines."""
+
+STREAM = """\
+id: Ab3dE
+event: connection.opened
+data: {"id":"evt_…","type":"connection.opened","timestamp":"2026-11-21T10:00:00.000Z","data":{…}}
+
+"""
+"""How a stream of server-sent events looks."""

@@ -1,0 +1,158 @@
+"""What a business writes to a customer: a message as it comes in, and its words sealed for the customer's key (SAY-3).
+
+Sealing takes longer than all the rest of deciding an act. So it is done before the act's turn in its group comes, to
+the key that the customer has by then, and once more in the group only where she took another key meanwhile.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from comity.bodies import BodyKey, open_body, seal_body
+from comity.encoding import b64u_decode, parse_object
+from comity.errors import Malformed
+from comity.keys import PublicKey, is_pairwise
+from comity.state import Connection
+from comity.words import DAY, Purpose, Side, Topic, other
+from comity_server.business.models import Due, Hash, Model, Text
+from comity_server.business.route import Call
+from comity_server.business.signing import KeptKeys
+
+EXPIRES_AFTER = 7 * DAY
+"""Seconds after which a message expires that names no time of its own."""
+LONGEST = 90 * DAY
+"""Seconds that a message may wait at most."""
+_HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def _harmless(value: Any) -> Any:
+    """The value, if no text in it, nor any name of a member, has controls or bidirectional overrides (BIZ-15)."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            waiting += [*item, *item.values()]
+        elif isinstance(item, list):
+            waiting += item
+        elif isinstance(item, str) and _HARMFUL.search(item):
+            raise ValueError("a text has control characters or bidirectional overrides")
+    return value
+
+
+def _without_text(value: dict[str, Any]) -> dict[str, Any]:
+    if "text" in value:
+        raise ValueError("what a person reads goes into the member `text` beside the body")
+    return value
+
+
+class NewMessage(Model):
+    """A message to a customer: a text for people, or further members for her wallet, or both."""
+
+    purpose: Annotated[Purpose, Field(description="What for, as your customer granted it.", examples=["care.checkin"])]
+    topic: Annotated[Topic, Field(description="What about.", examples=["windows.kitchen"])] | None = None
+    text: Annotated[Text, Field(examples=["Is everything all right with the new windows?"])] | None = None
+    body: (
+        Annotated[
+            dict[str, Any],
+            AfterValidator(_without_text),
+            AfterValidator(_harmless),
+            Field(
+                min_length=1,
+                description="Further members that your customer's wallet may know. They are encrypted with the text.",
+                examples=[{"link": "https://shop.example/care"}],
+            ),
+        ]
+        | None
+    ) = None
+    if_muted: Annotated[
+        Literal["hold", "drop", "fail"],
+        Field(
+            description="What becomes of it when your customer is not to be reached now: it waits and is delivered "
+            "later; it is dropped; or it is refused, and you have it back as a draft."
+        ),
+    ] = "hold"
+    expires_at: (
+        Annotated[
+            Due,
+            Field(
+                description="After this time it is not delivered any more: in 7 days where you name none, in 90 days "
+                "at the latest.",
+                examples=["2026-12-01T12:00:00Z"],
+            ),
+        ]
+        | None
+    ) = None
+    reply_to: Annotated[Hash, Field(description="The message of hers that this one answers.")] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "NewMessage":
+        if self.text is None and self.body is None:
+            raise ValueError("a text or a body is wanted")
+        return self
+
+    def content(self) -> dict[str, Any]:
+        """What is sealed: the text, and the members beside it (BODY-3)."""
+        return {**({} if self.text is None else {"text": self.text}), **(self.body or {})}
+
+    def expires(self, now: int) -> int:
+        """When (s) it expires, sent at `now` (ms). Raises Malformed for a time too far ahead."""
+        if self.expires_at is None:
+            return now // 1000 + EXPIRES_AFTER
+        end = seconds(self.expires_at)
+        if end > now // 1000 + LONGEST:
+            raise Malformed("the message would wait too long", errors=(("/expires_at", "at most 90 days ahead"),))
+        return end
+
+
+def seconds(moment: datetime) -> int:
+    """A time of a request in whole seconds."""
+    return int(moment.timestamp())
+
+
+class Sealing:
+    """Words for the other side of a connection, sealed to the key that it has."""
+
+    def __init__(self, cid: str, content: Mapping[str, Any]) -> None:
+        self._cid = cid
+        self._content = content
+        self._key = ""
+        self._text = ""
+
+    @staticmethod
+    async def ahead(call: Call, cid: str, content: Mapping[str, Any]) -> "Sealing":
+        """Sealed to the key that is known by now; nothing is sealed for a connection that is not the business's.
+        Raises Malformed for words that are too long."""
+        sealing = Sealing(cid, content)
+        state = await call.server.accept.state(cid)
+        side = None if state is None else state.side_of(call.business.did)
+        if state is not None and side is not None:
+            sealing.text(state, side)
+        return sealing
+
+    def text(self, state: Connection, side: Side) -> str:
+        """The JWE for the side across from `side`. Raises Malformed."""
+        door = state.door(other(side))
+        if self._key != door.key:
+            to = _recipient(door.did, door.kid, door.key)
+            self._text, self._key = seal_body(self._content, self._cid, to), door.key
+        return self._text
+
+
+@lru_cache(maxsize=4096)
+def _recipient(did: str, kid: str, key: str) -> BodyKey:
+    """The key to which is sealed what the side with that name and key is to read (BODY-2)."""
+    return BodyKey(kid if is_pairwise(did) else f"{kid}-x", PublicKey.of_multibase(key).x25519())
+
+
+def opened(kept: KeptKeys, text: str, cid: str) -> dict[str, Any] | None:
+    """What the other side wrote, where the key that it was sealed to is kept here and opens it."""
+    try:
+        kid = parse_object(b64u_decode(text.partition(".")[0]), limit=2048).get("kid")
+        signer = kept.signer(str(kid).removesuffix("-x"))
+        return None if signer is None else open_body(text, cid, signer.key)
+    except Malformed:
+        return None

@@ -1,0 +1,188 @@
+"""Messages to customers (SAY-1 to SAY-5): asked of the gate, sealed, signed and decided in one group; what is refused
+is not lost."""
+
+from functools import partial
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from comity.acts import Message
+from comity.errors import Refused
+from comity.events import Accepted
+from comity.gate import Verdict
+from comity_server.business import doing, drafts
+from comity_server.business.acting import ToldVerdict, at_hand, judged
+from comity_server.business.changing import change
+from comity_server.business.letters import NewMessage, Sealing
+from comity_server.business.models import Cid, Hash, Instant, Model, instant
+from comity_server.business.refusals import refusal
+from comity_server.business.route import BUSINESS, Call, Reply, Route
+from comity_server.group import Group
+
+Outcome = Literal["delivered", "held", "dropped"]
+
+
+class SentMessage(Model):
+    """What became of a message."""
+
+    connection: Cid
+    message: Annotated[Hash, Field(description="Its id: that of its act.")]
+    outcome: Annotated[
+        Outcome,
+        Field(description="`delivered`: it is in their inbox. `held`: it waits. `dropped`: it never arrives."),
+    ]
+    at: Annotated[Instant, Field(description="When it was accepted.")]
+    expires_at: Annotated[Instant, Field(description="When it expires, if it waits until then.")] | None = None
+    replaces: Annotated[Hash, Field(description="The waiting message whose place it took.")] | None = None
+    verdict: (
+        Annotated[
+            ToldVerdict,
+            Field(description="What was decided about it, and why. Absent where it had been sent before."),
+        ]
+        | None
+    ) = None
+
+
+async def send_message(call: Call) -> Reply:
+    """A message in the connection of the path."""
+    cid = call.path["cid"]
+    if call.signed is not None:
+        return await change(call, partial(_send_signed, call, cid), (cid,))
+    letter: NewMessage = call.body
+    letter.expires(call.server.clock.now())
+    sealing = await Sealing.ahead(call, cid, letter.content())
+    return await change(call, partial(send, call, cid, letter, sealing), (cid,))
+
+
+async def send_draft(call: Call) -> Reply:
+    """The message of a draft, and the draft is gone; refused, it stays (SAY-7)."""
+    name, id_ = call.business.name, call.path["id"]
+    known = await call.server.store.business.draft(name, id_)
+    first = None if known is None else drafts.opened(call.server.grounds.kept.master, known)
+    sealing = None if first is None else await Sealing.ahead(call, first.cid, first.message.content())
+
+    async def decide(group: Group) -> Reply:
+        draft = await drafts.find(call, group, id_)
+        if draft is None or first is None:
+            raise Refused("not_found")
+        # Somebody may have written it anew meanwhile.
+        same = sealing if draft.message == first.message else None
+        fresh = same or Sealing(draft.cid, draft.message.content())
+        return await send(call, draft.cid, draft.message, fresh, group, draft=id_)
+
+    return await change(call, decide, () if first is None else (first.cid,))
+
+
+async def send(
+    call: Call, cid: str, letter: NewMessage, sealing: Sealing, group: Group, draft: str | None = None
+) -> Reply:
+    """Decide a message, which may have waited as a draft. Raises Refused for what cannot be kept as one."""
+    expires = letter.expires(group.now)
+    state, side = at_hand(call, group, cid)
+    doing.signer_of(call, state, side)
+    verdict = judged(group, state, side, letter.purpose, "app", letter.topic)
+    fields = {"topic": letter.topic, "reply_to": letter.reply_to}
+    try:
+        answer = await doing.act(
+            call,
+            group,
+            cid,
+            "message",
+            purpose=letter.purpose,
+            if_muted=letter.if_muted,
+            exp=expires,
+            body=sealing.text(state, side),
+            **{name: value for name, value in fields.items() if value is not None},
+        )
+    except Refused as refused:
+        kept = draft or await drafts.keep(call, group, cid, letter)
+        return _refused(call, refused, verdict, {"no_draft": "too_many_drafts"} if kept is None else {"draft": kept})
+    if draft is not None:
+        drafts.drop(group, call.business.name, draft)
+    return _sent(cid, doing.accepted(answer), verdict)
+
+
+async def _send_signed(call: Call, cid: str, group: Group) -> Reply:
+    assert call.signed is not None and isinstance(call.signed.payload, Message)
+    payload = call.signed.payload
+    state, side = at_hand(call, group, cid)
+    verdict = judged(group, state, side, payload.purpose, "app", payload.topic)
+    is_known = group.knows(call.signed.id)
+    try:
+        answer = await doing.act(call, group, cid, "message")
+    except Refused as refused:
+        if refused.code == "not_found":
+            raise
+        return _refused(call, refused, verdict, {})
+    is_new = answer.accepted is not None and not is_known
+    return _sent(cid, doing.accepted(answer), verdict if is_new else None)
+
+
+def _sent(cid: str, event: Accepted, verdict: Verdict | None) -> Reply:
+    assert event.outcome is not None and event.contents is not None
+    expires = event.contents.exp if event.outcome == "held" else None
+    sent = SentMessage(
+        connection=cid,
+        message=event.act,
+        outcome=event.outcome,
+        at=instant(event.at),
+        expires_at=None if expires is None else instant(expires * 1000),
+        replaces=event.replaces,
+        verdict=None if verdict is None else ToldVerdict.of(verdict),
+    )
+    place = f"{BUSINESS}/connections/{cid}/acts/{event.act}"
+    return Reply.of(sent, 201 if event.outcome == "delivered" else 202, place)
+
+
+def _refused(call: Call, refused: Refused, verdict: Verdict, also: dict[str, object]) -> Reply:
+    """The refusal with the verdict in words, where it was the gate that said no, and what became of the text."""
+    if verdict.decision != "allow":
+        also = {"verdict": ToldVerdict.of(verdict).model_dump(exclude_none=True), **also}
+    return refusal(call, refused, also)
+
+
+REFUSALS = (
+    "connection_ended",
+    "no_grant",
+    "already_has",
+    "no_interest",
+    "not_now",
+    "over_budget",
+    "hold_full",
+    "message_expired",
+    "exempt_limit",
+)
+
+ROUTES = (
+    Route(
+        "POST",
+        "/connections/{cid}/messages",
+        "messages:write",
+        send_message,
+        "sendMessage",
+        "Write to a customer",
+        "messages",
+        description="Whether you may is decided in the same moment; you need not ask before. `201`: it is in their "
+        "inbox. `202`: it waits (`held`), or you wanted it dropped rather than wait (`dropped`). A refusal says why in "
+        "`verdict`, and keeps your message: `draft` is its id (`no_draft` where there are too many already). The text "
+        "is encrypted for your customer before anything is kept.",
+        body=NewMessage,
+        answer=SentMessage,
+        statuses=(201, 202),
+        codes=REFUSALS,
+        act="message",
+    ),
+    Route(
+        "POST",
+        "/drafts/{id}/send",
+        "messages:write",
+        send_draft,
+        "sendDraft",
+        "Send a draft",
+        "drafts",
+        description="Decided as any message is. When it is accepted, the draft is gone; when it is refused, it stays.",
+        answer=SentMessage,
+        statuses=(201, 202),
+        codes=(*REFUSALS, "signing_key_not_kept"),
+    ),
+)

@@ -1,0 +1,142 @@
+"""One side of a connection as the business side tells it: what it allows the other, remembers and asked. All of it is
+public state (CONN-20)."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from comity import favours
+from comity.state import Ask, Door
+from comity_server.business.models import Hash, Instant, Model, instant
+
+
+class AllowedRate(Model):
+    """At most `max` in any rolling span of `seconds`."""
+
+    max: int
+    seconds: int
+
+
+class GrantInForce(Model):
+    """What somebody allows the other side, and until when."""
+
+    id: Hash
+    purposes: tuple[str, ...]
+    channels: tuple[str, ...]
+    until: Instant
+    budget: AllowedRate | None = None
+
+
+class MuteInForce(Model):
+    """A mute; without purposes and channels it is of everything. `until` where its end is shown."""
+
+    id: Hash
+    purposes: tuple[str, ...] | None = None
+    channels: tuple[str, ...] | None = None
+    until: Instant | None = None
+
+
+class ShownLittleThing(Model):
+    """Something that a side wants remembered."""
+
+    key: str
+    topic: str | None = None
+    act: Hash
+
+
+class ShownMilestone(Model):
+    """Something that happened."""
+
+    kind: str
+    topic: str
+    when: Instant
+    lasts: Instant | None = None
+    act: Hash
+
+
+class ShownAsk(Model):
+    """A side's last ask, and where it stands: `lapsed` and `broken` come of themselves with time."""
+
+    act: Hash
+    kind: str
+    status: Literal["asked", "promised", "refused", "not_now", "done", "thanked", "lapsed", "broken"]
+    asked_at: Instant
+    ends_at: Instant
+
+
+class ChainHead(Model):
+    """Where a side's chain of acts stands: the next `seq`, and what the next act names in `prev`."""
+
+    seq: int
+    head: Hash
+
+
+class ShownDoor(Model):
+    """One side: what it allows the other, what it remembers, what it asked."""
+
+    did: str
+    grants: tuple[GrantInForce, ...]
+    mutes: tuple[MuteInForce, ...]
+    little_things: tuple[ShownLittleThing, ...]
+    milestones: tuple[ShownMilestone, ...]
+    ask: ShownAsk | None = None
+    waiting: int = Field(description="Messages of this side that wait at the other's door.")
+    chain: ChainHead
+
+
+def grants_of(door: Door, now: int) -> tuple[GrantInForce, ...]:
+    """What the side allows the other at `now` (ms)."""
+    return tuple(
+        GrantInForce(
+            id=it.id,
+            purposes=it.purposes,
+            channels=it.channels,
+            until=instant(it.exp * 1000),
+            budget=None if it.budget is None else AllowedRate(max=it.budget.max, seconds=it.budget.seconds),
+        )
+        for it in door.grants
+        if now < it.exp * 1000
+    )
+
+
+def mutes_of(door: Door, now: int) -> tuple[MuteInForce, ...]:
+    """The side's mutes as both sides know them: an end that is not shown counts for nothing here (GATE-15)."""
+    return tuple(
+        MuteInForce(
+            id=it.id,
+            purposes=it.purposes or None,
+            channels=it.channels or None,
+            until=None if it.until is None else instant(it.until * 1000),
+        )
+        for it in door.mutes
+        if it.until is None or now < it.until * 1000
+    )
+
+
+def door_of(door: Door, now: int) -> ShownDoor:
+    """The whole side at `now` (ms)."""
+    return ShownDoor(
+        did=door.did,
+        grants=grants_of(door, now),
+        mutes=mutes_of(door, now),
+        little_things=tuple(ShownLittleThing(key=it.key, topic=it.topic, act=it.id) for it in door.little),
+        milestones=tuple(
+            ShownMilestone(
+                kind=it.kind,
+                topic=it.topic,
+                when=instant(it.when * 1000),
+                lasts=None if it.lasts is None else instant(it.lasts * 1000),
+                act=it.id,
+            )
+            for it in door.milestones
+        ),
+        ask=None if door.ask is None else _ask(door.ask, now),
+        waiting=len(door.held),
+        chain=ChainHead(seq=door.seq, head=door.head),
+    )
+
+
+def _ask(ask: Ask, now: int) -> ShownAsk:
+    status = favours.status(ask, now)
+    assert status != "none", "there is an ask"
+    return ShownAsk(act=ask.id, kind=ask.kind, status=status, asked_at=instant(ask.at), ends_at=instant(ask.ends_at))

@@ -1,0 +1,222 @@
+"""What happened in a connection, page by page, and each act in full (spec/business-offers.md).
+
+The facts are those of `comity.relationship`, the same for both sides (CONN-21); which member of staff did an act of the
+business's own is added for the business alone (INV-13).
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from pydantic import Field
+
+from comity.acts import SignedAct, open_act
+from comity.bodies import open_body
+from comity.encoding import b64u_decode, parse_object
+from comity.errors import Malformed, Refused
+from comity.events import Accepted, Delivered, Event, Expired, Opened
+from comity.fold import Record
+from comity.relationship import Moment, timeline
+from comity.words import Side
+from comity_server.answer import accepted_in
+from comity_server.business.connections import Order, Who, own_connection
+from comity_server.business.keys import Page, cursor_of
+from comity_server.business.models import Cid, Cursor, Hash, Instant, Model, instant
+from comity_server.business.pages import LAST, behind
+from comity_server.business.route import Call, Reply, Route
+from comity_server.store.business import Doing, Happened
+
+_EVENTS: dict[str, type[Opened] | type[Delivered] | type[Expired]] = {
+    "opened": Opened,
+    "delivered": Delivered,
+    "expired": Expired,
+}
+_LINK = {"iss", "aud", "iat", "cid", "seq", "prev", "act", "body"}
+"""Members that every act has, or that are told by themselves."""
+
+
+class DoneBy(Model):
+    """By which API key, and for which seat, an act of yours was done."""
+
+    key: str = Field(examples=["key_9gkCkfxbKDl2rZ0q"])
+    seat: str | None = None
+
+
+class TimelineItem(Model):
+    """One thing that happened."""
+
+    at: Instant
+    side: Who | None = Field(default=None, description="Whose it was; the opening is nobody's.")
+    kind: str = Field(examples=["message"])
+    about: str | None = Field(default=None, description="A purpose, a topic, a kind of favour.", examples=["care"])
+    outcome: str | None = Field(default=None, description="What became of it.", examples=["delivered"])
+    act: Hash | None = None
+    by: DoneBy | None = None
+
+
+class Timeline(Model):
+    """A page of what happened."""
+
+    items: tuple[TimelineItem, ...]
+    cursor: Cursor | None = Field(default=None, description="Where the list goes on; absent at its end.")
+
+
+class TimelinePage(Page):
+    """From which end."""
+
+    order: Order = "oldest"
+
+
+class ActInFull(Model):
+    """An act, as far as you may have it."""
+
+    act: Hash
+    connection: Cid
+    side: Who
+    kind: str
+    accepted_at: Instant
+    outcome: str | None = Field(default=None, description="Of a message: delivered, held or dropped at first.")
+    members: dict[str, Any] | None = Field(
+        default=None, description="What the act says, as spec/act.md names it; absent where it is not for you (yet)."
+    )
+    body: dict[str, Any] | None = Field(
+        default=None, description="The words in it, where they are for you and your key is kept here."
+    )
+    event: str = Field(description="The server's signed acceptance (JWS).")
+    jws: str | None = Field(default=None, description="The act itself.")
+    receipt: str | None = Field(default=None, description="The proof that it is in the log.")
+    delivery: str | None = Field(default=None, description="The same of its delivery.")
+    by: DoneBy | None = None
+
+
+async def get_timeline(call: Call) -> Reply:
+    """What happened in the connection."""
+    query: TimelinePage = call.query
+    state, side = await own_connection(call)
+    newest = query.order == "newest"
+    what = f"timeline of {state.cid}, {query.order} first"
+    at, _ = behind(call, what, (LAST if newest else -1, ""))
+    store = call.server.store.business
+    rows = await store.history(state.cid, at, query.limit + 1, newest=newest)
+    page = rows[: query.limit]
+    moments = timeline(_record(call, row) for row in page)
+    doings = await store.doings(state.cid)
+    items = [_shown(moment, side, doings) for moment in moments]
+    cursor = cursor_of(call, what, page[-1].at, "") if len(rows) > len(page) else None
+    return Reply.of(Timeline(items=_ordered(items, newest), cursor=cursor))
+
+
+def _ordered(items: Sequence[TimelineItem], newest: bool) -> tuple[TimelineItem, ...]:
+    return tuple(reversed(items)) if newest else tuple(items)
+
+
+def _record(call: Call, row: Happened) -> Record:
+    payload = b64u_decode(row.event.split(".")[1])
+    if row.kind != "accepted":
+        event: Event = _EVENTS[row.kind].model_validate_json(payload)
+        return Record(event)
+    accepted = Accepted.model_validate_json(payload)
+    # What a message was about is in its acceptance, and is all that both sides have of one that waits.
+    act = None if row.raw is None or accepted.kind == "message" else _opened(call, row.raw)
+    return Record(accepted, act)
+
+
+def _opened(call: Call, raw: str) -> SignedAct:
+    return open_act(raw, call.server.directory.find_key)
+
+
+def _shown(moment: Moment, side: Side, doings: dict[str, Doing]) -> TimelineItem:
+    return TimelineItem(
+        at=instant(moment.at),
+        side=None if moment.side is None else _who(moment.side, side),
+        kind=moment.kind,
+        about=moment.about,
+        outcome=moment.outcome,
+        act=moment.act,
+        by=None if moment.kind in _EVENTS or moment.act is None else _done_by(doings.get(moment.act)),
+    )
+
+
+def _who(by: Side, own: Side) -> Who:
+    return "us" if by == own else "customer"
+
+
+def _done_by(doing: Doing | None) -> DoneBy | None:
+    return None if doing is None else DoneBy(key=doing.key_id, seat=doing.seat)
+
+
+async def get_act(call: Call) -> Reply:
+    """One act of the connection, as far as the business may have it (INV-14)."""
+    state, side = await own_connection(call)
+    stored = await call.server.store.act(call.path["id"])
+    if stored is None or stored.cid != state.cid:
+        raise Refused("not_found")
+    found = msgspec.json.decode(await call.server.answers.act(call.path["id"], call.business.did))
+    event = accepted_in(found["event"])
+    act = _opened(call, found["act"]) if "act" in found else None
+    doings = await call.server.store.business.doings(state.cid)
+    return Reply.of(
+        ActInFull(
+            act=event.act,
+            connection=state.cid,
+            side=_who(event.side, side),
+            kind=event.kind,
+            accepted_at=instant(event.at),
+            outcome=event.outcome,
+            members=None if act is None else act.payload.model_dump(mode="json", exclude=_LINK, exclude_none=True),
+            body=None if act is None or event.side == side else await _words(call, act),
+            event=found["event"],
+            jws=found.get("act"),
+            receipt=found.get("receipt"),
+            delivery=found.get("delivery"),
+            by=_done_by(doings.get(event.act)),
+        )
+    )
+
+
+async def _words(call: Call, act: SignedAct) -> dict[str, Any] | None:
+    """The body of an act of the other side, where it is sealed to a key that is kept here."""
+    text: str | None = getattr(act.payload, "body", None)
+    if text is None:
+        return None
+    try:
+        kid = parse_object(b64u_decode(text.partition(".")[0]), limit=2048).get("kid")
+        # The key for bodies has the name of the key that signs, and `-x` behind it (KEY-6).
+        signer = call.server.grounds.kept.signer(kid.removesuffix("-x")) if isinstance(kid, str) else None
+        if signer is None or not str(kid).startswith(f"{call.business.did}#"):
+            return None
+        return await asyncio.to_thread(open_body, text, act.payload.cid, signer.key)
+    except Malformed:
+        return None
+
+
+_TAG = "connections"
+ROUTES = (
+    Route(
+        "GET",
+        "/connections/{cid}/timeline",
+        "connections:read",
+        get_timeline,
+        "listTimeline",
+        "What happened in a connection",
+        _TAG,
+        description=(
+            "The same facts that the customer sees, and for your own acts also who did them. Settings of the customer's"
+            " are no part of it."
+        ),
+        query=TimelinePage,
+        answer=Timeline,
+    ),
+    Route(
+        "GET",
+        "/connections/{cid}/acts/{id}",
+        "connections:read",
+        get_act,
+        "getAct",
+        "One act: what was signed, and the proof of it",
+        _TAG,
+        description="A message of the customer's that waits comes without its contents.",
+        answer=ActInFull,
+    ),
+)

@@ -1,0 +1,88 @@
+"""`comity keys`: the keys that the server keeps, and the one that seals them."""
+
+import click
+
+from comity_server.business.operating import NEXT_KEY, ROTATE_MASTER, STATUS, TURN, Nothing, OfBusiness, Place
+from comity_server.business.turning import Turned
+from comity_server.cli.operator import Ask, asked, data_option, operate, port_option
+
+
+@click.group()
+def keys() -> None:
+    """The signing keys that are kept for businesses, and the master key that seals them."""
+
+
+@keys.command()
+@data_option
+@port_option
+def status(**given: object) -> None:
+    """Tell which master key is in use, what it seals, and whose signing keys are kept. Never a key itself."""
+    told = asked(given, STATUS, Nothing())
+    click.echo(f"master key\t{told.masters[0]}\tin {told.source}")
+    for name in told.masters[1:]:
+        click.echo(f"older key\t{name}\topens what it sealed")
+    for line in told.sealed:
+        older = f", and {line.older} under older keys" if line.older else ""
+        click.echo(f"sealed\t{line.what}\t{line.current}{older}")
+    for business in told.businesses:
+        click.echo(f"kept\t{business.name}")
+        for kid in business.kids:
+            click.echo(f"\t{kid}")
+
+
+@keys.command(name="rotate-master")
+@data_option
+@port_option
+def rotate_master(**given: object) -> None:
+    """Put a new master key in the place of the one in use, and seal everything anew.
+
+    A master key in a file (in the data folder, where nothing else is set) is replaced there. One in COMITY_MASTER_KEY
+    is yours to replace: start the server with the new one in front of the old one, call this, and take the old one
+    away. It can be stopped at any moment and called again.
+    """
+    told = asked(given, ROTATE_MASTER, Nothing())
+    click.echo(f"The master key is {told.master}, in {told.source}; {told.count} secrets were sealed anew.")
+    if told.source == "COMITY_MASTER_KEY":
+        click.echo("The keys behind the first one seal nothing any more: take them away.")
+
+
+@keys.command()
+@click.argument("name")
+@data_option
+@port_option
+def rotate(name: str, **given: object) -> None:
+    """Give a business a new signing key, and turn its open connections to it.
+
+    It can be stopped at any moment. Called again, it goes on with the key that it made, and makes no other before the
+    connections that are older than that key have all been turned.
+    """
+
+    async def work(ask: Ask) -> tuple[str | None, Turned]:
+        # Was an earlier run stopped? Then there are connections that are older than the newest key, and not turned.
+        before = await _all(ask, name)
+        if before.late:
+            return None, before
+        made = await ask(NEXT_KEY, OfBusiness(name))
+        return made.kid, await _all(ask, name)
+
+    kid, done = operate(given, work)
+    click.echo(kid if kid is not None else "An earlier rotation was not finished; it is now.")
+    click.echo(f"{done.turned} connections were turned.")
+    if done.left:
+        raise click.ClickException(
+            f"{done.left} connections were left: they are at a key that is not kept here, or could take no act now."
+            " Those go on with the keys that they have"
+        )
+
+
+async def _all(ask: Ask, name: str) -> Turned:
+    """Turn all of the business's connections to its newest key, page by page."""
+    sum_, place = Turned(), Place(name)
+    while True:
+        page = await ask(TURN, place)
+        sum_.turned += page.turned
+        sum_.late += page.late
+        sum_.left += page.left
+        if page.after is None:
+            return sum_
+        place = Place(name, page.after)

@@ -1,0 +1,74 @@
+"""How the operator's commands reach a server: the running one where there is one, else in its folder."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import click
+
+from comity.errors import Refused
+from comity_server import admin, logs
+from comity_server.business.operating import Duty
+from comity_server.businesses import NotPossible
+from comity_server.cli.serve import configured, why
+from comity_server.config import Config
+from comity_server.home import FolderInUse, locked
+from comity_server.server import CANNOT_OPEN, opened
+
+R = TypeVar("R")
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+data_option = click.option("--data", type=click.Path(path_type=Path), help="Folder of the store and the key.")
+port_option = click.option(
+    "--port", type=click.IntRange(1, 65535), help="The server's port, where it names no base URL."
+)
+
+
+class Ask(Protocol):
+    """Asks one thing of the server. Raises NotPossible, Refused."""
+
+    async def __call__(self, duty: Duty[Q, A], question: Q, /) -> A: ...
+
+
+def operate(given: dict[str, object], work: Callable[[Ask], Awaitable[R]]) -> R:
+    """What `work` makes of the server's answers. Raises ClickException, with the reason in one line."""
+    config = configured(given)
+    logs.configure(config.log_format, "error")
+    config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    async def run() -> R:
+        async with _reached(config) as ask:
+            return await work(ask)
+
+    try:
+        return asyncio.run(run())
+    except (NotPossible, Refused, FolderInUse, *CANNOT_OPEN) as fault:
+        raise click.ClickException(why(fault)) from None
+    except OSError as fault:
+        raise click.ClickException(f"cannot use {config.data}: {fault.strerror or fault}") from None
+
+
+def asked(given: dict[str, object], duty: Duty[Q, A], question: Q) -> A:
+    """The answer to one question. Raises ClickException."""
+    return operate(given, lambda ask: ask(duty, question))
+
+
+@asynccontextmanager
+async def _reached(config: Config) -> AsyncIterator[Ask]:
+    if await admin.is_there(config.data):
+
+        async def over_socket(duty: Duty[Q, A], question: Q) -> A:
+            return await admin.ask(config.data, duty, question)
+
+        yield over_socket
+        return
+    with locked(config.data):
+        async with opened(config, config.port) as server:
+
+            async def here(duty: Duty[Q, A], question: Q) -> A:
+                return await duty.do(server, question)
+
+            yield here

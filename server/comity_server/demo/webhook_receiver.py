@@ -1,0 +1,90 @@
+"""An endpoint of a business: takes webhooks on loopback, answers challenges, and makes files of what came."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from aiohttp import web
+
+from comity.encoding import dump_json
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One webhook as it came."""
+
+    headers: Mapping[str, str]
+    """By names in lower case."""
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        """What it is known by, at every attempt."""
+        return self.headers["webhook-id"]
+
+    @property
+    def type(self) -> str:
+        """The type of its event."""
+        return str(json.loads(self.body)["type"])
+
+
+class WebhookReceiver:
+    """See the module. Use as an async context; `secret` is what registering the endpoint answered."""
+
+    def __init__(self) -> None:
+        self.received: list[Received] = []
+        """All that came, challenges too, in the order in which it came."""
+        self.secret = ""
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        """Where it takes webhooks."""
+        return f"http://127.0.0.1:{self.port}/webhooks"
+
+    @property
+    def events(self) -> list[Received]:
+        """What came but for challenges."""
+        return [it for it in self.received if it.type != "webhook.challenge"]
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        app.router.add_post("/webhooks", self._take)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+
+    async def _take(self, request: web.Request) -> web.Response:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        got = Received(headers, await request.read())
+        self.received.append(got)
+        return await self.answer(got)
+
+    async def answer(self, got: Received) -> web.Response:
+        """What is answered: a challenge with itself (HOOK-8), everything else with 204."""
+        if got.type != "webhook.challenge":
+            return web.Response(status=204)
+        challenge = json.loads(got.body)["data"]["challenge"]
+        return web.Response(body=dump_json({"challenge": challenge}), content_type="application/json")
+
+    def files(self) -> dict[str, bytes]:
+        """A file for each webhook that came, but for challenges: its headers, its body in base64, and the secret, so
+        that anybody's library can check it."""
+        return {
+            f"{number:02}-{got.type}.json": dump_json(
+                {
+                    "headers": dict(got.headers),
+                    "body": base64.b64encode(got.body).decode("ascii"),
+                    "secret": self.secret,
+                }
+            )
+            for number, got in enumerate(self.events, 1)
+        }

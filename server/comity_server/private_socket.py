@@ -1,0 +1,59 @@
+"""Unix sockets in the data folder, mode 0600: whoever may open one may read the store's file anyway, so nobody is asked
+for further proof."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+from aiohttp import ClientConnectorError, ClientSession, UnixConnector, web
+
+
+@asynccontextmanager
+async def answering(data: Path, name: str, app: web.Application) -> AsyncIterator[None]:
+    """Let the application answer at the socket for as long as the context lasts."""
+    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    await runner.setup()
+    with short(data) as folder:
+        path = f"{folder}/{name}"
+        _remove(path)
+        before = os.umask(0o177)
+        try:
+            await web.UnixSite(runner, path).start()
+        finally:
+            os.umask(before)
+        try:
+            yield
+        finally:
+            await runner.cleanup()
+            _remove(path)
+
+
+async def asked(data: Path, name: str, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes] | None:
+    """(status, body) of what is answered at the socket; None where nobody is. Raises ClientError where it went away."""
+    with short(data) as folder:
+        try:
+            async with (
+                ClientSession(connector=UnixConnector(f"{folder}/{name}")) as session,
+                session.request(method, f"http://private{path}", data=body) as response,
+            ):
+                return response.status, await response.read()
+        except ClientConnectorError:
+            # None there, or left behind by a process that was killed.
+            return None
+
+
+@contextmanager
+def short(data: Path) -> Iterator[str]:
+    """The data folder under a short name: a socket's path is at most about a hundred bytes long."""
+    opened = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        short = f"/proc/self/fd/{opened}"
+        yield short if os.path.isdir(short) else str(data)
+    finally:
+        os.close(opened)
+
+
+def _remove(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)

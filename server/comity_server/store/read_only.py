@@ -1,0 +1,43 @@
+"""The embedded store as another process reads it, which cannot write: what the sender of webhooks needs of it.
+
+It does not wait for anybody, and nobody waits for it: each read is short, and by itself.
+"""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from comity_server.store.business import StoredWebhook
+from comity_server.store.rows import News
+from comity_server.store.sqlite import SQL
+
+
+class ReadOnlyStore:
+    """The store in the file `path`, which a server has made and may be writing. Raises sqlite3.Error."""
+
+    def __init__(self, path: Path) -> None:
+        self._raw = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
+        # The server's writer alone may checkpoint (store/sqlite.py).
+        for pragma in ("busy_timeout = 5000", "cache_size = -4000", "query_only = ON", "wal_autocheckpoint = 0"):
+            self._raw.execute(f"PRAGMA {pragma}")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._raw.close()
+
+    def webhooks(self) -> list[StoredWebhook]:
+        """Every webhook endpoint, of every business."""
+        return [StoredWebhook(*row) for row in self._rows("all_webhooks")]
+
+    def news(self, stream: str, after: int, most: int) -> list[News]:
+        """What came into a stream after the row `after`, oldest first."""
+        return [News(*row) for row in self._rows("news_after", stream=stream, after=after, most=most)]
+
+    def next_in_stream(self, stream: str, after: int) -> tuple[int, int] | None:
+        """(number, when it was told in ms) of the first row behind a place."""
+        rows = self._rows("next_in_stream", stream=stream, after=after)
+        return rows[0] if rows else None
+
+    def _rows(self, query: str, **given: object) -> list[Any]:
+        return self._raw.execute(SQL[query], given).fetchall()

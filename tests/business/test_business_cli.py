@@ -1,0 +1,87 @@
+"""The operator's command line for businesses and their API keys, beside a running server and without one (BIZ-2,
+BIZ-3, BIZ-6, BIZ-8)."""
+
+from pathlib import Path
+
+from business_world import Shop, a_shop
+from comity.keys import SigningKey
+from operator_world import comity, stored
+from world import World, a_world
+
+KEY = SigningKey(b"k" * 32).public.did
+
+
+async def lines(world: World, *words: str) -> list[str]:
+    """What a command prints to be read by others."""
+    return (await comity(world, *words)).stdout.splitlines()
+
+
+async def test_a_business_begins_with_a_signing_key_that_is_kept_and_a_key_of_its_owner(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        made = await lines(world, "business", "create", "salon")
+        did, kid, shown = made
+        assert kid.startswith(did + "#z6Mk") and shown.startswith("ck_live_")
+        salon = Shop(world, "salon", did, shown)
+        told = await salon.get("/self")
+        assert (told["did"], told["role"], told["signing"]) == (did, "owner", "kept")
+        again = await comity(world, "business", "create", "salon", code=1)
+        assert "comity keys rotate salon" in again.output
+        # One that keeps its key itself gets an API key as well, once.
+        *_, own = await lines(world, "business", "create", "windows", "--did-key", KEY)
+        assert (await salon.get("/self", key=own))["signing"] == "own"
+        assert "keeps its signing key itself" in (await comity(world, "keys", "rotate", "windows", code=1)).output
+        further = SigningKey(b"f" * 32).public.did
+        assert len(await lines(world, "business", "create", "windows", "--did-key", further)) == 2
+        await world.stop()
+        # The same in the folder of a server that does not run.
+        *_, off = await lines(world, "business", "create", "garage")
+        listed = await lines(world, "business", "list")
+        assert [line.split("\t")[0] for line in listed if line[0] != "\t"] == ["garage", "salon", "windows"]
+        for secret in (shown, own, off):
+            assert secret.encode() not in stored(tmp_path / "data")
+        await world.start()
+        assert (await salon.get("/self", key=off))["business"] == "garage"
+
+
+async def test_an_operator_makes_lists_and_ends_keys_of_a_business(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        of = ("business", "key")
+        id_, shown = await lines(
+            world, *of, "create", "shop", "--role", "agent", "--scope", "check", "--label", "till", "--staff", "S 7"
+        )
+        told = await shop.get("/self", key=shown)
+        seat = (await shop.post("/seats", {"staff": "S 7"}))["seat"]
+        assert (told["role"], told["scopes"], told["seat"]) == ("agent", ["check"], seat)
+        listed = await lines(world, *of, "list", "shop")
+        told_of = [line.split("\t")[1:3] for line in listed if line[0] != "\t"]
+        assert told_of == [["owner", "no end"], ["agent", "no end"]]
+        assert shown not in str(listed) and any(line.split() == ["check"] for line in listed)
+        await world.stop()
+        assert "ended" in (await lines(world, *of, "end", "shop", id_))[0]
+        assert "no such key" in (await comity(world, *of, "end", "shop", id_, code=1)).output
+        # The operator ends the last key of an owner too, and helps whoever is locked out.
+        owner = listed[0].split("\t")[0]
+        await comity(world, *of, "end", "shop", owner)
+        _, back = await lines(world, *of, "create", "shop")
+        await world.start()
+        for ended in (shown, shop.key):
+            assert await shop.refused("GET", "/self", key=ended) == "api_key_required"
+        assert (await shop.get("/self", key=back))["role"] == "owner"
+
+
+async def test_what_cannot_be_is_told_in_one_plain_line(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        await a_shop(world)
+        for words in (
+            ("business", "create", "../x"),
+            ("business", "key", "create", "nobody"),
+            ("business", "key", "list", "nobody"),
+            ("business", "key", "end", "shop", "key_x"),
+            ("business", "key", "create", "shop", "--role", "read_only", "--scope", "door:write"),
+            ("business", "key", "create", "shop", "--label", "two\nlines"),
+            ("business", "key", "create", "shop", "--staff", ""),
+            ("keys", "rotate", "nobody"),
+        ):
+            said = (await comity(world, *words, code=1)).stderr
+            assert said.startswith("Error: ") and said.count("\n") == 1, words

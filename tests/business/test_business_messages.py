@@ -1,0 +1,382 @@
+"""What a business writes to its customers: delivered, held, dropped, or refused with the reason in words.
+
+Rules of spec/business-messages.md: SAY-1 to SAY-7, SAY-12, SAY-13, SAY-17.
+"""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from business_world import Shop, a_shop
+from comity.acts import Message, open_act
+from comity.bodies import open_body
+from comity.client import Wallet
+from comity.errors import Refused
+from comity_server.business import drafts
+from comity_server.business.letters import Sealing, opened
+from comity_server.business.words import WHY
+from comity_server.home import STORE
+from sdk_world import IDENTITY, Bent, sdk_world
+from world import DAY, HOUR, MINUTE, Pair, World, a_world
+
+HELLO = {"purpose": "care", "text": "Is everything all right?"}
+
+
+async def arrived(pair: Pair) -> list[dict[str, Any]]:
+    """The bodies of the messages in a customer's inbox, opened with her key."""
+    page = await pair.news("second")
+    acts = [open_act(it["act"], pair.world.server.directory.find_key) for it in page["items"] if "act" in it]
+    key = pair.signers["second"].key
+    return [open_body(it.payload.body, pair.cid, key) for it in acts if isinstance(it.payload, Message)]
+
+
+async def counted(shop: Shop) -> dict[str, int]:
+    total: dict[str, int] = (await shop.get("/report"))["total"]
+    return {what: n for what, n in total.items() if not what.startswith("offers.")}
+
+
+def messages(pair: Pair) -> str:
+    return f"/connections/{pair.cid}/messages"
+
+
+async def test_a_customer_reads_in_her_wallet_what_a_marketer_wrote_over_rest(tmp_path: Path) -> None:
+    async with sdk_world(tmp_path) as world:
+        shop = await a_shop(world.host)
+        signer = world.host.server.grounds.kept.newest("shop")
+        assert signer is not None
+        wire, about = Bent(), {"name": "Shop", "business": signer.did, "key": signer.key}
+        made = Wallet.create(
+            tmp_path / "w", identity=IDENTITY, send=wire.transport, clock=world.host.now, **about  # type: ignore[arg-type]
+        )  # fmt: skip
+        async with made as wallet:
+            mia = await world.person("mia")
+            ours, theirs = await world.connect(wallet, mia, "care")
+            texts = ["Hello, Mia.", "<script>alert(1)</script>", '=HYPERLINK("http://x")', "two\n\tlines"]
+            for text in texts:
+                body = {"link": "https://shop.example/care"}
+                sent = await shop.post(f"/connections/{theirs.cid}/messages", {**HELLO, "text": text, "body": body})
+                assert sent["outcome"] == "delivered"
+            notice = {"purpose": "safety", "text": "Do not lean out."}
+            assert (await shop.post(f"/connections/{theirs.cid}/messages", notice))["verdict"]["reason"] == "exempt"
+            contact = {"channel": "phone", "purpose": "legal_notice"}
+            await shop.post(f"/connections/{theirs.cid}/contacted", contact)
+            await theirs.sync()
+            found = await theirs.messages()
+            assert [it.text for it in found] == [*texts, "Do not lean out."]
+            assert found[0].body == {"text": "Hello, Mia.", "link": "https://shop.example/care"}
+            # Every exempt notice of the shop's is counted in her wallet, out of what was signed (SAY-13).
+            await theirs.message("safety", "Your ladder stands in the road.")
+            notices = await theirs.exempt_notices()
+            assert {purpose: len(times) for purpose, times in notices.items()} == {"safety": 1, "legal_notice": 1}
+            assert notices["safety"] == (found[-1].at,)
+            # The limit is one, over REST and by the business's own wallet, which does not wait a month for it.
+            for _ in range(4):
+                await ours.message("security", "Change your lock.")
+            with pytest.raises(Refused, match="exempt_limit"):
+                await ours.message("security", "Change your lock.")
+            assert [response.status for _, response in wire.seen].count(429) == 1
+
+
+async def test_a_marketer_sees_why_a_message_waits_and_a_later_one_arrives(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer("care")
+        sent = await shop.ask("POST", messages(pair), {**HELLO, "topic": "windows"})
+        assert sent.status == 201 and sent.json["outcome"] == "delivered"
+        assert sent.json["verdict"]["reason"] == "granted" and sent.json["verdict"]["why"] == WHY["granted"]
+        assert sent.headers["Location"] == f"/v1/business/connections/{pair.cid}/acts/{sent.json['message']}"
+        end = world.now() // 1000 + 3600
+        await pair.go("second", "mute", until=end)
+        held = await shop.ask("POST", messages(pair), {**HELLO, "text": "Later, then."})
+        assert held.status == 202 and held.json["outcome"] == "held"
+        verdict = held.json["verdict"]
+        assert (verdict["decision"], verdict["reason"], verdict["why"]) == ("hold", "not_now", WHY["not_now"])
+        assert verdict["until"].endswith("Z") and held.json["expires_at"] > verdict["until"]
+        dropped = await shop.ask("POST", messages(pair), {**HELLO, "if_muted": "drop"})
+        assert (dropped.status, dropped.json["outcome"]) == (202, "dropped")
+        assert [it["text"] for it in await arrived(pair)] == ["Is everything all right?"]
+        # What waited goes out before what is sent next, and both are decided on the same state.
+        world.later(HOUR + MINUTE)
+        await shop.post(messages(pair), {**HELLO, "text": "Now."})
+        assert [it["text"] for it in await arrived(pair)] == ["Is everything all right?", "Later, then.", "Now."]
+        assert await counted(shop) == {
+            "connections.opened": 1,
+            "messages.delivered": 3,
+            "messages.dropped": 1,
+            "messages.held": 1,
+        }
+
+
+async def test_what_waited_counts_before_the_next_message_is_judged(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer()
+        await pair.grant("second", "care", budget={"max": 1, "per": "day"})
+        await pair.go("second", "mute", until=world.now() // 1000 + 3600)
+        assert (await shop.post(messages(pair), HELLO))["outcome"] == "held"
+        world.later(HOUR + MINUTE)
+        spent = await shop.ask("POST", messages(pair), {**HELLO, "text": "And again?", "if_muted": "fail"})
+        assert (spent.code, spent.json["verdict"]["reason"]) == ("over_budget", "over_budget")
+        assert len(await arrived(pair)) == 1
+
+
+async def test_a_refused_message_is_a_draft_until_it_may_be_sent(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer("care")
+        await pair.go("second", "mute", until=world.now() // 1000 + 3600)
+        letter = {**HELLO, "topic": "windows", "if_muted": "fail", "body": {"n": 1.5}}
+        refused = await shop.ask("POST", messages(pair), letter, again="once")
+        assert refused.code == "not_now" and refused.json["verdict"]["why"] == WHY["not_now"]
+        assert refused.json["documentation"].endswith("#not_now")
+        id_ = refused.json["draft"]
+        # The same again, under the same key or none, is the same draft.
+        for again in ("once", None):
+            reply = await shop.ask("POST", messages(pair), letter, again=again)
+            assert (reply.code, reply.json["draft"]) == ("not_now", id_)
+        (draft,) = (await shop.get("/drafts"))["items"]
+        assert (draft["id"], draft["connection"], draft["message"]) == (id_, pair.cid, letter)
+        assert (await shop.ask("POST", f"/drafts/{id_}/send")).json["draft"] == id_
+        changed = {**letter, "text": "Are you back?"}
+        assert (await shop.ask("PUT", f"/drafts/{id_}", changed)).json["message"] == changed
+        assert (await shop.get(f"/drafts/{id_}"))["message"] == changed
+        other = await a_shop(world, "other")
+        for method, path, body in (
+            ("GET", f"/drafts/{id_}", None),
+            ("PUT", f"/drafts/{id_}", changed),
+            ("DELETE", f"/drafts/{id_}", None),
+            ("POST", f"/drafts/{id_}/send", None),
+        ):
+            theirs = await other.ask(method, path, body)
+            nowhere = await shop.ask(method, path.replace("draft_", "draft-"), body)
+            assert theirs.code == "not_found" and theirs.body == nowhere.body
+        world.later(HOUR + MINUTE)
+        assert (await shop.post(f"/drafts/{id_}/send", again="send"))["outcome"] == "delivered"
+        assert await shop.refused("GET", f"/drafts/{id_}") == "not_found"
+        repeated = await shop.ask("POST", f"/drafts/{id_}/send", again="send")
+        assert repeated.status == 201 and repeated.headers["Idempotency-Replayed"] == "true"
+        assert [it["text"] for it in await arrived(pair)] == ["Are you back?"]
+
+
+async def test_drafts_are_listed_the_newest_first_thrown_away_and_end_after_ninety_days(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drafts, "MOST_DRAFTS", 3)
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer()
+        ids = []
+        for number in range(3):
+            reply = await shop.ask("POST", messages(pair), {**HELLO, "text": f"Number {number}"})
+            assert reply.code == "no_grant" and reply.json["verdict"]["why"] == WHY["no_grant"]
+            ids.append(reply.json["draft"])
+            world.later(MINUTE)
+        full = await shop.ask("POST", messages(pair), {**HELLO, "text": "One too many"})
+        assert (full.code, full.json["no_draft"], "draft" in full.json) == ("no_grant", "too_many_drafts", False)
+        page = await shop.get("/drafts?limit=2")
+        rest = await shop.get(f"/drafts?limit=2&cursor={page['cursor']}")
+        assert [it["id"] for it in page["items"] + rest["items"]] == ids[::-1] and "cursor" not in rest
+        other = await a_shop(world, "other")
+        assert await other.refused("GET", f"/drafts?cursor={page['cursor']}") == "malformed"
+        assert (await shop.ask("DELETE", f"/drafts/{ids[0]}")).status == 204
+        assert await shop.refused("DELETE", f"/drafts/{ids[0]}") == "not_found"
+        world.later(90 * DAY - 2 * MINUTE)
+        assert (await shop.ask("PUT", f"/drafts/{ids[2]}", HELLO)).status == 200
+        assert [it["id"] for it in (await shop.get("/drafts"))["items"]] == [ids[2]]
+        # One that is too old is gone from the store with the next one that is kept.
+        with sqlite3.connect(f"file:{tmp_path}/data/{STORE}?mode=ro", uri=True) as raw:
+            assert raw.execute("SELECT COUNT(*) FROM drafts").fetchone() == (1,)
+
+
+async def test_a_draft_says_nothing_to_who_has_the_store_and_cannot_be_put_in_anothers_place(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer()
+        ids = [(await shop.ask("POST", messages(pair), {**HELLO, "text": text})).json["draft"] for text in "ab"]
+        letter = {**HELLO, "text": "The windows of Weststrasse 7"}
+        await shop.ask("POST", messages(pair), letter)
+        await world.stop()
+        files = [path.read_bytes() for path in (tmp_path / "data").iterdir() if path.suffix != ".key"]
+        assert not any(b"Weststrasse" in data for data in files)
+        with sqlite3.connect(tmp_path / "data" / STORE) as raw:
+            (first,) = raw.execute("SELECT sealed FROM drafts WHERE id = ?", (ids[0],)).fetchone()
+            raw.execute("UPDATE drafts SET sealed = ? WHERE id = ?", (first, ids[1]))
+        await world.start()
+        assert (await shop.get(f"/drafts/{ids[0]}"))["message"]["text"] == "a"
+        assert await shop.refused("GET", f"/drafts/{ids[1]}") == "internal"
+
+
+async def test_each_reason_is_told_with_its_own_code_and_nothing_private(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer("care", "sales")
+        when = world.now() // 1000
+        await pair.go("second", "milestone", kind="bought", topic="windows.kitchen", when=when)
+        await pair.go("second", "remember", key="no_interest", topic="doors")
+        now = world.now() // 1000
+
+        async def told(**changes: Any) -> tuple[str, str | None]:
+            reply = await shop.ask("POST", messages(pair), {**HELLO, "if_muted": "fail", **changes})
+            verdict = reply.json.get("verdict", {})
+            assert verdict.get("why") in (None, WHY.get(verdict.get("reason", "")))
+            return reply.code, verdict.get("reason")
+
+        assert await told(purpose="news") == ("no_grant", "no_grant")
+        sold = {"purpose": "sales.spring", "topic": "windows.kitchen.blinds"}
+        assert await told(**sold) == ("already_has", "already_has")
+        assert await told(purpose="sales", topic="doors") == ("no_interest", "no_interest")
+        past = f"2024-06-18T09:{now % 60:02}:00Z"
+        assert await told(expires_at=past) == ("message_expired", None)
+        # A hidden mute, hours and a limit of her own read the same, but for what the verdict rests on.
+        seen = []
+        for kind, fields, back in (
+            ("mute", {}, ("unmute", {})),
+            (
+                "hours",
+                {
+                    "zone": "Europe/Berlin",
+                    "windows": ({"days": ("su",), "start": "03:00", "end": "04:00"},),
+                    "shown": "not_now",
+                },
+                ("hours", {"zone": "Europe/Berlin", "windows": (), "shown": "not_now"}),
+            ),
+            ("budget", {"messages": {"max": 0, "per": "day"}}, ("budget", {})),
+        ):
+            await pair.go("second", kind, **fields)
+            reply = await shop.ask("POST", messages(pair), {**HELLO, "if_muted": "fail"})
+            problem = reply.json
+            for member in ("as_of", "valid_until"):
+                del problem["verdict"][member]
+            seen.append(problem)
+            await pair.go("second", back[0], **back[1])
+        assert seen[0] == seen[1] == seen[2] and "until" not in seen[0]["verdict"]
+        await pair.go("second", "revoke")
+        assert await told() == ("connection_ended", "ended")
+        assert await told(purpose="legal_notice") == ("connection_ended", "ended")
+        totals = await counted(shop)
+        assert {what.rpartition(".")[2]: n for what, n in totals.items() if ".refused." in what} == {
+            "no_grant": 1,
+            "already_has": 1,
+            "no_interest": 1,
+            "message_expired": 1,
+            "not_now": 3,
+            "connection_ended": 2,
+        }
+        assert totals["connections.ended_by_them"] == 1
+
+
+async def test_every_fault_of_a_message_is_told_at_once_and_nothing_is_quoted(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer("care")
+        wrong = {
+            "purpose": "Care!",
+            "topic": "",
+            "text": "evil \u202e text",
+            "body": {"text": "beside"},
+            "if_muted": "wait",
+            "expires_at": "tomorrow",
+            "reply_to": "x",
+            "colour": "red",
+        }
+        reply = await shop.ask("POST", messages(pair), wrong)
+        assert reply.code == "malformed"
+        assert {it["pointer"] for it in reply.json["errors"]} == {f"/{name}" for name in wrong}
+        assert b"evil" not in reply.body and b"tomorrow" not in reply.body
+        for body, pointer in (
+            ({"purpose": "care"}, ""),
+            ({**HELLO, "body": {"note": ["fine", {"deep": "\x1b[31m"}]}}, "/body"),
+            ({**HELLO, "body": {"na\u2066me": 1}}, "/body"),
+            ({**HELLO, "text": "bell \x07"}, "/text"),
+            ({**HELLO, "text": "a" * 10_001}, "/text"),
+            ({**HELLO, "expires_at": "2024-12-18T10:00:00Z"}, "/expires_at"),
+        ):
+            reply = await shop.ask("POST", messages(pair), body)
+            assert (reply.code, [it["pointer"] for it in reply.json["errors"]]) == ("malformed", [pointer]), body
+        long = '{"purpose": "care", "body": {"n": "' + "ü" * 15_500 + '"}}'
+        assert await shop.refused("POST", messages(pair), raw=long.encode()) == "malformed"
+        lone = b'{"purpose": "care", "text": "\\ud800"}'
+        assert await shop.refused("POST", messages(pair), raw=lone) == "malformed"
+        assert await shop.refused("POST", messages(pair), raw=b"[1]") == "malformed"
+        assert await arrived(pair) == [] and (await shop.get("/drafts"))["items"] == []
+
+
+async def test_a_message_sent_twice_under_one_key_arrives_once(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop, other = await a_shop(world), await a_shop(world, "other")
+        pair = await shop.customer("care")
+        first = await shop.ask("POST", messages(pair), HELLO, again="k1")
+        second = await shop.ask("POST", messages(pair), HELLO, again="k1")
+        assert (first.status, first.body) == (second.status, second.body) and len(await arrived(pair)) == 1
+        assert await shop.refused("POST", messages(pair), {**HELLO, "text": "Else"}, again="k1") == (
+            "idempotency_mismatch"
+        )
+        theirs = await other.ask("POST", messages(pair), HELLO)
+        nowhere = await other.ask("POST", "/connections/" + "A" * 43 + "/messages", HELLO)
+        assert theirs.code == "not_found" and theirs.body == nowhere.body
+
+
+async def test_words_are_sealed_to_the_key_that_the_customer_has_when_they_are_decided(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer("care")
+        sealing = Sealing(pair.cid, {"text": "Hello"})
+        early = sealing.text(pair.state, "first")
+        assert sealing.text(pair.state, "first") == early
+        old, new = pair.signers["second"], world.person()
+        await pair.rotate("second", new)
+        late = sealing.text(pair.state, "first")
+        assert open_body(early, pair.cid, old.key) == open_body(late, pair.cid, new.key) == {"text": "Hello"}
+        await pair.grant("second", "care")
+        await shop.post(messages(pair), HELLO)
+        assert [it["text"] for it in await arrived(pair)] == [HELLO["text"]]
+        # What a customer writes to a business that leaves its key here can be read here, and nothing else can.
+        kept = world.server.grounds.kept
+        back = Sealing(pair.cid, {"text": "Thanks"}).text(pair.state, "second")
+        assert opened(kept, back, pair.cid) == {"text": "Thanks"}
+        assert opened(kept, late, pair.cid) is None and opened(kept, "x.y.z", pair.cid) is None
+
+
+async def test_a_sale_may_not_hide_among_notices_for_long(tmp_path: Path) -> None:
+    async with a_world(tmp_path, max_exempt_notices=2) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer()
+        notice = {"purpose": "safety", "text": "Please close the windows tonight."}
+        await shop.post(messages(pair), notice)
+        world.later(DAY)
+        await shop.post(messages(pair), {**notice, "purpose": "legal_notice"})
+        over = await shop.ask("POST", messages(pair), {**notice, "purpose": "security"})
+        assert over.code == "exempt_limit" and "verdict" not in over.json and over.json["draft"]
+        assert 28 * 86_400 < int(over.headers["Retry-After"]) <= 29 * 86_400
+        # A contact outside is on record whatever the count (SAY-14).
+        contact = {"channel": "post", "purpose": "safety"}
+        assert (await shop.post(f"/connections/{pair.cid}/contacted", contact))["verdict"]["reason"] == "exempt"
+        another = await shop.customer()
+        await shop.post(messages(another), notice)
+        assert await counted(shop) == {
+            "connections.opened": 2,
+            "contacts.stated": 1,
+            "messages.delivered": 3,
+            "messages.exempt": 3,
+            "messages.exempt_over_limit": 1,
+        }
+        world.later(30 * DAY + HOUR)
+        assert (await shop.post(messages(pair), notice))["outcome"] == "delivered"
+
+
+async def test_the_limit_of_notices_holds_on_every_way_in_and_for_no_person(tmp_path: Path) -> None:
+    async with a_world(tmp_path, max_exempt_notices=1) as world:
+        pair = await world.shop_and_customer()
+        await pair.go("first", "message", purpose="safety")
+        reply = await world.act(pair.compose("first", "message", purpose="security"))
+        assert reply.code == "exempt_limit" and int(reply.headers["Retry-After"]) > 29 * 86_400
+        for purpose in ("safety", "security"):
+            await pair.go("second", "message", purpose=purpose)
+
+
+async def made_anew(world: World) -> Shop:
+    """A business that keeps its signing key itself."""
+    signer = await world.business("own")
+    return Shop(world, "own", signer.did, await world.server.add_owner_key("own"))

@@ -1,0 +1,280 @@
+"""A business invites people: offers over REST, their QR codes and posters, and how many there may be (INV-1 to
+INV-7)."""
+
+import asyncio
+import base64
+import hashlib
+import html.parser
+import io
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zxingcpp
+from PIL import Image
+
+from business_world import EXAMPLE_OFFER, Shop, a_shop, half_on
+from comity.keys import did_of_host
+from comity.offer import open_offer
+from comity.wire import OFFERS
+from comity_server.check_store.run import check_store
+from comity_server.store.migrations.run import downgrade
+from world import DAY, HOUR, World, a_world
+
+FORGED = "AAAAAAAAAAAA"
+"""The name of an offer that never was."""
+
+
+async def counted(world: World, name: str, what: str) -> int:
+    return sum(count.n for count in await world.server.store.business.counts(name, 0) if count.what == what)
+
+
+async def test_a_shop_publishes_an_offer_that_anybody_with_the_link_can_read(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        reply = await shop.ask("POST", "/offers", {**EXAMPLE_OFFER, "label": "spring fair"}, again="one")
+        made = reply.json
+        assert reply.headers["Location"] == f"/v1/business/offers/{made['id']}"
+        assert made["link"] == f"{world.origin}/i/{made['id']}#{made['offer']}"
+        assert (made["use"], made["countersign"], made["expires_at"]) == ("many", "auto", "2024-12-31T17:00:00.000Z")
+        again = await shop.ask("POST", "/offers", {**EXAMPLE_OFFER, "label": "spring fair"}, again="one")
+        assert again.json == made
+
+        read = await world.send("GET", f"{OFFERS}/{made['id']}")
+        offer = open_offer(read.body, world.server.directory.find_key)
+        assert (offer.hash, offer.offer.iss, offer.offer.name) == (made["offer"], shop.did, "Clear View Windows")
+        assert b"spring fair" not in base64.urlsafe_b64decode(read.body.split(b".")[1] + b"==")  # INV-2
+        told = await shop.get(f"/offers/{made['id']}")
+        assert (told["label"], told["open"], told["opened"], told["waiting"]) == ("spring fair", True, 0, 0)
+        assert told["agreements"][0]["text"] == EXAMPLE_OFFER["agreements"][0]["text"]
+        assert (await shop.get("/offers"))["items"] == [
+            {name: told[name] for name in (*made, "label", "created_at", "open")}
+        ]
+
+
+async def test_a_business_that_keeps_its_key_signs_its_offers_itself(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        signer = await world.business("own")
+        own = Shop(world, "own", signer.did, await world.server.add_owner_key("own"))
+        assert await own.refused("POST", "/offers", EXAMPLE_OFFER) == "signing_key_not_kept"
+        signed = world.offer(signer, use="many")
+        made = await own.post("/offers", jws=signed.raw)
+        assert (made["offer"], made["countersign"]) == (signed.hash, "by_hand")
+        stranger = world.offer(await world.business("stranger"))
+        assert await own.refused("POST", "/offers", jws=stranger.raw) == "not_found"
+        assert await own.refused("POST", "/offers", jws=signed.raw[:-4] + "AAAA") == "bad_signature"
+
+
+async def test_what_a_business_published_elsewhere_is_in_its_list_too(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        signer = await world.business("own")
+        own = Shop(world, "own", signer.did, await world.server.add_owner_key("own"))
+        signed = world.offer(signer)
+        assert (await world.publish(signed)).status == 201
+        (item,) = (await own.get("/offers"))["items"]
+        assert (item["id"], item["use"], item["countersign"], item["open"]) == (signed.short, "one", "by_hand", True)
+
+
+async def test_a_list_goes_on_where_it_stopped_and_only_for_its_business(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop, other = await a_shop(world), await a_shop(world, "other")
+        ids = []
+        for _ in range(5):
+            ids.append((await shop.post("/offers", EXAMPLE_OFFER))["id"])
+            world.later(5)
+        await shop.ask("DELETE", f"/offers/{ids[1]}")
+        found: list[str] = []
+        query = "?limit=2"
+        while True:
+            page = await shop.get(f"/offers{query}")
+            found += [item["id"] for item in page["items"]]
+            if "cursor" not in page:
+                break
+            query = f"?limit=2&cursor={page['cursor']}"
+            assert await other.refused("GET", f"/offers{query}") == "malformed"
+            assert await shop.refused("GET", f"/connections{query}") == "malformed"
+        assert found == ids[::-1]
+        assert [item["id"] for item in (await shop.get("/offers?open=false"))["items"]] == [ids[1]]
+        assert len((await shop.get("/offers?open=true"))["items"]) == 4
+        assert (await other.get("/offers"))["items"] == []
+
+
+async def test_an_offer_that_was_ended_looks_like_one_that_never_was(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop, other = await a_shop(world), await a_shop(world, "other")
+        made = await shop.post("/offers", EXAMPLE_OFFER)
+        signed, half = await half_on(shop, made["id"], world.person())
+        for route in (f"/offers/{made['id']}", f"/offers/{made['id']}/qr.png", f"/offers/{made['id']}/poster"):
+            theirs, none = [await other.ask("GET", path) for path in (route, route.replace(made["id"], FORGED))]
+            assert (theirs.status, theirs.body) == (404, none.body)
+        assert await other.refused("DELETE", f"/offers/{made['id']}") == "not_found"
+
+        ended = [await shop.ask("DELETE", f"/offers/{made['id']}") for _ in range(2)]
+        assert [reply.status for reply in ended] == [204, 204]
+        for path in (f"{OFFERS}/%s", "/i/%s"):
+            gone, none = [await world.send("GET", path % name) for name in (made["id"], FORGED)]
+            assert (gone.status, gone.body) == (404, none.body)
+        assert (await world.propose(signed, half)).code == "not_found"
+        # Publishing the text again changes nothing (INV-6), and the store is as it must be.
+        assert (await world.publish(signed)).status == 201
+        assert (await world.propose(signed, half)).code == "not_found"
+        assert await shop.refused("GET", f"/offers/{made['id']}/qr.svg") == "not_found"
+        assert (await shop.get(f"/offers/{made['id']}"))["open"] is False
+        await world.stop()
+        seen = await asyncio.to_thread(check_store, tmp_path / "data")
+        assert seen.findings.first == []
+        await world.start()
+
+
+async def test_nobody_invites_a_whole_town_in_a_day(tmp_path: Path) -> None:
+    async with a_world(tmp_path, max_invites=2) as world:
+        shop = await a_shop(world)
+        for_one = {**EXAMPLE_OFFER, "use": "one"}
+        replies = await asyncio.gather(*(shop.ask("POST", "/offers", for_one) for _ in range(4)))
+        assert sorted(reply.status for reply in replies) == [201, 201, 429, 429]
+        refused = next(reply for reply in replies if reply.status == 429)
+        assert (
+            refused.code == "invite_quota" and DAY // 1000 - 5 <= int(refused.headers["Retry-After"]) <= DAY // 1000 + 1
+        )
+        signer = world.server.grounds.kept.newest("shop")
+        assert signer is not None
+        assert (await world.publish(world.offer(signer))).code == "invite_quota"
+        assert (await shop.ask("POST", "/offers", EXAMPLE_OFFER)).status == 201
+        assert await counted(world, "shop", "offers.over_quota") == 3
+        assert await counted(world, "shop", "offers.made") == 3
+        world.later(DAY + HOUR)
+        assert (await shop.ask("POST", "/offers", for_one)).status == 201
+
+
+HARMLESS = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "=HYPERLINK(1)", "{name}%s", "א ב ג"]
+REFUSED = ["a\u202eb", "a\u2066b", "a\x00b", "a\nb", "a\x9bb", "", "x" * 101]
+
+
+async def test_whatever_a_shop_calls_itself_does_nothing_on_a_page(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        for name in HARMLESS:
+            made = await shop.post("/offers", {**EXAMPLE_OFFER, "name": name, "label": name})
+            told = await shop.get(f"/offers/{made['id']}")
+            assert (told["name"], told["label"]) == (name, name)
+            page = (await shop.ask("GET", f"/offers/{made['id']}/poster")).body.decode()
+            read = Page(page)
+            assert read.texts["h1"] == name
+            assert read.tags <= {*Page.EXPECTED} and read.scripted == set()
+        for member in ("name", "label"):
+            for text in REFUSED:
+                reply = await shop.ask("POST", "/offers", {**EXAMPLE_OFFER, member: text})
+                assert reply.code == "malformed" and reply.json["errors"][0]["pointer"] == f"/{member}"
+                assert not text or text not in reply.body.decode()  # BIZ-15
+        (terms,) = EXAMPLE_OFFER["agreements"]
+        bent = {**EXAMPLE_OFFER, "agreements": [{**terms, "text": "We keep\u202e nothing."}]}
+        assert await shop.refused("POST", "/offers", bent) == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "code"),
+    [
+        ("expires_at", "2024-06-01T00:00:00Z", "offer_expired"),
+        ("expires_at", "2025-12-31T00:00:00Z", "malformed"),
+        ("expires_at", "2024-12-31", "malformed"),
+        ("to", "mailto:mia@example.org", "malformed"),
+        ("agreements", [], "malformed"),
+        ("purposes", ["Care!"], "malformed"),
+        ("use", "few", "malformed"),
+        ("seen_by", "all", "malformed"),
+    ],
+)
+async def test_an_offer_that_is_none_is_told_why(member: str, value: Any, code: str, shop: Shop) -> None:
+    reply = await shop.ask("POST", "/offers", {**EXAMPLE_OFFER, member: value})
+    assert reply.code == code
+    assert code != "malformed" or reply.json["errors"][0]["pointer"].startswith(f"/{member}")
+
+
+async def test_a_phone_reads_the_link_from_the_picture(shop: Shop) -> None:
+    made = await shop.post("/offers", EXAMPLE_OFFER)
+    png = await shop.ask("GET", f"/offers/{made['id']}/qr.png?scale=4")
+    assert png.headers["Content-Type"] == "image/png"
+    assert [found.text for found in read_codes(png.body)] == [made["link"]]
+    large = await shop.ask("GET", f"/offers/{made['id']}/qr.png?scale=32")
+    assert Image.open(io.BytesIO(large.body)).size[0] == 8 * Image.open(io.BytesIO(png.body)).size[0]
+    svg = await shop.ask("GET", f"/offers/{made['id']}/qr.svg")
+    assert svg.headers["Content-Type"] == "image/svg+xml" and svg.body.lstrip().startswith(b"<?xml")
+    for bent in ("scale=0", "scale=33", "scale=x", "size=3"):
+        assert await shop.refused("GET", f"/offers/{made['id']}/qr.png?{bent}") == "malformed"
+
+
+async def test_a_poster_says_what_for_and_until_when_and_runs_nothing(shop: Shop) -> None:
+    made = await shop.post("/offers", {**EXAMPLE_OFFER, "purposes": ["care", "sales.garden_doors"]})
+    reply = await shop.ask("GET", f"/offers/{made['id']}/poster")
+    assert reply.headers["Content-Type"].startswith("text/html")
+    policy, page = reply.headers["Content-Security-Policy"], reply.body.decode()
+    (style,) = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy.startswith(f"default-src 'none'; style-src 'sha256-{allowed}';")
+    assert policy.partition("; frame-ancestors")[0] in page.replace("&#x27;", "'")
+    read = Page(page)
+    assert read.tags <= {*Page.EXPECTED} and read.scripted == set()
+    for told in ("looking after what you have", "sales: garden doors", "in your app or by e-mail", made["link"]):
+        assert told in read.text
+    assert "Good until 31 December 2024, 17:00 UTC" in read.text and read.attributes["svg"]["aria-label"]
+
+
+async def test_what_was_there_before_there_was_a_business_side_is_taken_in(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        signer = await world.business("own")
+        pair = await world.connect(signer, world.person())
+        await world.stop()
+        downgrade(tmp_path / "data" / "comity.db", "0002")
+        await world.start()
+        own = Shop(
+            world, "own", did_of_host(f"localhost:{world.port}", "b", "own"), await world.server.add_owner_key("own")
+        )
+        (item,) = (await own.get("/connections"))["items"]
+        (offer,) = (await own.get("/offers"))["items"]
+        assert (item["connection"], item["offer"], item["side"]) == (pair.cid, offer["id"], "first")
+        assert offer["created_at"] == "2024-06-18T10:00:00.000Z" and offer["used_at"] == item["opened_at"]
+        with closing(sqlite3.connect(tmp_path / "data" / "comity.db")) as store:
+            assert store.execute("SELECT uses FROM business_offers").fetchall() == [("one",)]
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> Any:
+    async with a_world(tmp_path) as world:
+        yield await a_shop(world)
+
+
+def read_codes(png: bytes) -> list[Any]:
+    """What a camera's software reads in a picture."""
+    return list(zxingcpp.read_barcodes(Image.open(io.BytesIO(png)).convert("RGB")))
+
+
+class Page(html.parser.HTMLParser):
+    """What a browser would make of a page: its tags, texts, and attributes that could run or fetch something."""
+
+    EXPECTED = (
+        "html head meta title style body main h1 p section svg path ol li h2 ul footer code".split()  # noqa: SIM905
+    )
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.scripted: set[str] = set()
+        self.texts: dict[str, str] = {}
+        self.attributes: dict[str, dict[str, str | None]] = {}
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self._open.append(tag)
+        self.attributes[tag] = dict(attrs)
+        self.scripted |= {name for name, _ in attrs if name.startswith("on") or name in ("src", "href", "style")}
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self._open and self._open[-1] not in self.texts:
+            self.texts[self._open[-1]] = data

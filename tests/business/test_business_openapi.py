@@ -1,0 +1,87 @@
+"""The document that engineers generate their clients from: it is the code's, it is valid, and it is fit to be read."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import TypeAdapter
+
+from comity.errors import CODES
+from comity_server.business.advice import ADVICE
+from comity_server.business.examples import EXAMPLES, LINES
+from comity_server.business.introduction import AREAS
+from comity_server.business.openapi import document, refusals
+from comity_server.business.table import ROUTES
+from comity_server.cli import main
+from spec_pages import SPEC
+
+MADE = document()
+
+
+def operations() -> list[tuple[str, dict[str, Any]]]:
+    """(method and path, operation) of the document."""
+    return [
+        (f"{method.upper()} {path}", made)
+        for path, of_path in MADE["paths"].items()
+        for method, made in of_path.items()
+    ]
+
+
+def test_the_document_in_the_specification_is_the_one_that_the_code_makes() -> None:
+    printed = CliRunner().invoke(main, ["openapi"])
+    assert printed.exit_code == 0
+    assert (SPEC / "openapi.json").read_text(encoding="utf-8") == printed.output, "comity openapi > spec/openapi.json"
+
+
+def test_the_document_is_valid_and_has_every_route() -> None:
+    assert [str(fault) for fault in OpenAPIV31SpecValidator(MADE).iter_errors()] == []
+    assert [name for name, _ in operations()] == [f"{it.method} /v1/business{it.path}" for it in by_path()]
+    assert len({route.operation for route in ROUTES}) == len(ROUTES)
+    assert list(AREAS) == [tag for tag in AREAS if tag in {route.tag for route in ROUTES}], (
+        "no more groups than are used"
+    )
+
+
+def by_path() -> list[Any]:
+    """The routes in the order of the document: those of one path stand together."""
+    paths = list(dict.fromkeys(route.path for route in ROUTES))
+    return sorted(ROUTES, key=lambda route: paths.index(route.path))
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)
+def test_an_engineer_finds_a_route_explained(route: Any) -> None:
+    made = dict(operations())[f"{route.method} /v1/business{route.path}"]
+    assert re.fullmatch(r"[a-z]+([A-Z][a-z]+)*", route.operation)
+    assert re.fullmatch(r"[A-Z][^.\n]{5,70}[^.\n ]", route.summary), "a summary is a line"
+    assert "scope" in made["description"] or route.scope is None
+    for parameter in made.get("parameters", ()):
+        assert parameter["description"], parameter["name"]
+    for status in refusals(route):
+        assert str(status) in made["responses"]
+    assert all(code in CODES for code in route.codes)
+    assert route.body is None or route.operation in EXAMPLES, "an example for the page, and for the tests"
+
+
+def test_every_example_is_what_its_route_takes() -> None:
+    takes = {route.operation: route.body for route in ROUTES if route.body is not None}
+    assert set(EXAMPLES) <= set(takes) and set(LINES) <= set(takes)
+    for operation, example in EXAMPLES.items():
+        TypeAdapter(takes[operation]).validate_json(json.dumps(example))
+    for operation, lines in LINES.items():
+        for line in lines.splitlines():
+            TypeAdapter(takes[operation]).validate_json(line)
+
+
+def test_schemas_have_names_for_people_and_nothing_is_null() -> None:
+    schemas = MADE["components"]["schemas"]
+    assert [name for name in schemas if not re.fullmatch(r"[A-Z][A-Za-z0-9]+", name)] == []
+    assert [name for name, schema in schemas.items() if '"null"' in json.dumps(schema)] == []
+    assert [name for name, schema in schemas.items() if not schema.get("description")] == []
+
+
+def test_every_code_is_explained_once() -> None:
+    explained = [code for codes in ADVICE.values() for code in codes]
+    assert sorted(explained) == sorted(CODES)

@@ -1,0 +1,238 @@
+"""Whatever a business can have, made when a test names it: what the paths and the bodies of its routes are about."""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+from aiohttp import web
+
+from business_world import Shop
+from comity.state import decode_state
+from comity_server.business.examples import CONNECTION, EXAMPLES, GRANT, HOOK, LINK
+from comity_server.business.route import Route
+from world import DAY, Pair
+
+ROOMY: dict[str, Any] = {"business_rate": 1_000_000, "max_invites": 1_000_000, "webhooks_to_loopback": True}
+"""Settings of a server that is asked much, and sends webhooks to the test."""
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT")
+
+
+def places(route: Route) -> dict[str, str]:
+    """The parameters of a route's path, each with the kind of thing that it names."""
+    words = route.path.split("/")
+    found = {}
+    for before, word in pairwise(words):
+        if name := re.fullmatch(r"\{(\w+)\}", word):
+            found[name[1]] = {"favours": "asks"}.get(before, before)
+    return found
+
+
+def is_about_something(route: Route) -> bool:
+    """Whether a path or body names something that belongs to somebody."""
+    return bool(places(route)) or CONNECTION in str(EXAMPLES.get(route.operation))
+
+
+def never(id_: str) -> str:
+    """An id of the same form that nothing ever had."""
+    middle = len(id_) - 8
+    return id_[:middle] + ("B" if id_[middle] == "A" else "A") + id_[middle + 1 :]
+
+
+@asynccontextmanager
+async def receiver() -> AsyncIterator[str]:
+    """The URL of an endpoint on this machine that takes every webhook, and answers challenges."""
+
+    async def take(request: web.Request) -> web.Response:
+        return web.Response(text=(await request.json())["data"].get("challenge", ""))
+
+    runner = web.ServerRunner(web.Server(take))  # type: ignore[arg-type]
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0]
+        yield f"http://{host}:{port}/"
+    finally:
+        await runner.cleanup()
+
+
+class Things:
+    """What one business has; each thing is made when it is first asked for, and there is one of each kind. `hook` is
+    where its webhooks go."""
+
+    def __init__(self, shop: Shop, hook: str) -> None:
+        self.shop = shop
+        self.hook = hook
+        self._made: dict[str, str] = {}
+        self._pair: Pair | None = None
+        self._grant = ""
+
+    async def of(self, kind: str) -> str:
+        """The id of the thing of that kind."""
+        if kind not in self._made:
+            self._made[kind] = await _MAKERS[kind](self)
+        return self._made[kind]
+
+    async def pair(self) -> Pair:
+        """A connection with a customer who allows care and favours, as the business allows her favours."""
+        if self._pair is None:
+            self._pair = await self.shop.customer("care", "favour")
+            body = {"purposes": ["favour"], "channels": ["app"], "expires_at": self.later()}
+            given = await self.shop.post(f"/connections/{self._pair.cid}/grants", body)
+            self._grant = given["grant"]
+        return self._pair
+
+    def later(self, days: int = 30) -> str:
+        """A time in an answer to come."""
+        return datetime.fromtimestamp((self.shop.world.now() + days * DAY) // 1000, UTC).isoformat()
+
+    async def path(self, route: Route) -> dict[str, str]:
+        """What stands in the path of a route."""
+        return {name: await self.of(kind) for name, kind in places(route).items()}
+
+    async def body(self, route: Route) -> Any:
+        """The example of a route, about things of this business and a time to come."""
+        if route.body is None:
+            return None
+        await self.pair()
+        return await self._about_these(EXAMPLES[route.operation])
+
+    async def _about_these(self, example: Any, name: str = "") -> Any:
+        if isinstance(example, dict):
+            return {name: await self._about_these(value, name) for name, value in example.items()}
+        if isinstance(example, list):
+            return [await self._about_these(value) for value in example]
+        if isinstance(example, str) and _TIME.match(example):
+            return self.later(-1 if name in ("when", "since") else 30)
+        if example == HOOK:
+            return self.hook
+        known = {CONNECTION: Things.connection, GRANT: Things.grant, LINK: Things.link}
+        return await known[example](self) if example in known else example
+
+    # --- how each is made
+
+    async def connection(self) -> str:
+        return (await self.pair()).cid
+
+    async def grant(self) -> str:
+        """What the business allows its customer."""
+        await self.pair()
+        return self._grant
+
+    async def ended(self) -> str:
+        """A connection that its customer has ended."""
+        pair = await self.shop.customer("care")
+        await pair.go("second", "revoke")
+        return pair.cid
+
+    async def key(self) -> str:
+        return str((await self.shop.post("/keys", EXAMPLES["makeKey"]))["id"])
+
+    async def offer(self, **changes: Any) -> str:
+        example = {**EXAMPLES["publishOffer"], "expires_at": self.later(), **changes}
+        return str((await self.shop.post("/offers", example))["id"])
+
+    async def proposal(self) -> str:
+        world = self.shop.world
+        signer = world.server.grounds.kept.newest(self.shop.name)
+        assert signer is not None
+        offer = world.offer(signer)
+        assert (await world.publish(offer)).status == 201
+        reply = await world.propose(offer, world.half(offer, signer, world.person()))
+        assert reply.status == 202, reply
+        return str(reply.json["cid"])
+
+    async def link(self) -> str:
+        """A person's offer, as it can be accepted."""
+        world = self.shop.world
+        offer = world.offer(world.person())
+        assert (await world.publish(offer)).status == 201
+        return offer.link()
+
+    async def act(self) -> str:
+        pair = await self.pair()
+        return (await pair.go("second", "remember", key="paper_receipt")).id
+
+    async def ask(self) -> str:
+        """What a customer asks of the business."""
+        pair = await self.pair()
+        return (await pair.go("second", "ask")).id
+
+    async def promised(self) -> str:
+        """The same, and the business has said yes."""
+        ask = await self.ask()
+        pair = await self.pair()
+        await self.shop.post(f"/connections/{pair.cid}/favours/{ask}/answer", {"answer": "yes"})
+        return ask
+
+    async def done(self) -> str:
+        """A favour that a customer did for the business."""
+        pair = await self.pair()
+        made = await self.shop.post(f"/connections/{pair.cid}/favours", EXAMPLES["askFavour"])
+        known = await self.shop.world.server.store.state(pair.cid)
+        assert known is not None
+        pair.state = decode_state(known.state)
+        await pair.go("second", "answer", ask=made["ask"], answer="yes")
+        await pair.go("second", "done", ask=made["ask"])
+        return str(made["ask"])
+
+    async def draft(self) -> str:
+        """A message that was refused, and would not be any longer."""
+        pair = await self.shop.customer()
+        refused = await self.shop.ask("POST", f"/connections/{pair.cid}/messages", EXAMPLES["sendMessage"])
+        assert refused.code == "no_grant"
+        await pair.grant("second", "care")
+        return str(refused.json["draft"])
+
+    async def webhook(self) -> str:
+        """An endpoint that has proved itself."""
+        made = await self.shop.post("/webhooks", {"url": self.hook})
+        proved = await self.shop.post(f"/webhooks/{made['id']}/verify")
+        assert proved["state"] == "active", proved
+        return str(made["id"])
+
+    async def delivery(self) -> str:
+        return str((await self.shop.post(f"/webhooks/{await self.of('webhooks')}/test"))["id"])
+
+    async def mute(self) -> None:
+        """A mute of the business's in its connection."""
+        await self.shop.post(f"/connections/{(await self.pair()).cid}/mute", {})
+
+    async def little_thing(self) -> None:
+        """Something that the business remembers."""
+        await self.shop.post(f"/connections/{(await self.pair()).cid}/remember", EXAMPLES["forgetThing"])
+
+    async def ready(self, operation: str) -> "Things":
+        """These things as an operation finds them in order to succeed."""
+        if operation in _BEFORE:
+            kind, before = _BEFORE[operation]
+            found = await before(self)
+            if kind is not None and found is not None:
+                self._made[kind] = found
+        return self
+
+
+_MAKERS: dict[str, Callable[[Things], Awaitable[str]]] = {
+    "connections": Things.connection,
+    "keys": Things.key,
+    "offers": Things.offer,
+    "proposals": Things.proposal,
+    "duties": Things.ended,
+    "acts": Things.act,
+    "asks": Things.ask,
+    "drafts": Things.draft,
+    "webhooks": Things.webhook,
+    "deliveries": Things.delivery,
+}
+"""Kind of thing → how one comes to be."""
+
+_BEFORE: dict[str, tuple[str | None, Callable[[Things], Awaitable[str | None]]]] = {
+    "favourDone": ("asks", Things.promised),
+    "thankForFavour": ("asks", Things.done),
+    "unmuteCustomer": (None, Things.mute),
+    "forgetThing": (None, Things.little_thing),
+}
+"""operationId → what must have happened before, and the kind of thing that it made."""
