@@ -23,6 +23,8 @@ FLOORS = {
     "check_http": 0.3,
     "check_100": 0.15,
     "check_bulk": 0.35,
+    "message_http": 0.04,
+    "message_signed": 0.045,
 }
 CEILINGS = {"start": 12.0, "follow": 6.0, "log_cost": 1.75, "webhook_cost": 1.35}
 MOST_MEMORY = 120.0

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from comity import gate
 from comity.encoding import hash_id
+from comity.keys import Signer
 from comity.state import Connection, encode_state
 from comity.wire import JSON, JSON_LINES
 from comity_server.bench.child import Child, bare_server, comity_server, free_port
@@ -48,6 +49,8 @@ class Customers(NamedTuple):
     states: list[Connection]
     """A few of them."""
     key: str
+    signer: Signer
+    """Who signs for the business: the server keeps that key as well."""
     size: Size
 
     def ask(self, body: bytes, media: str = JSON) -> bytes:
@@ -71,32 +74,35 @@ def customers(folder: Path, size: Size) -> Iterator[Customers]:
     """A business with `size.customers` connections, each a few months old, whose server runs while the context does."""
     folder.mkdir(parents=True)
     port = free_port()
-    key, cids, states = asyncio.run(_made(folder, port, size.customers))
+    key, signer, cids, states = asyncio.run(_made(folder, port, size.customers))
     with comity_server(folder, port, settings={"COMITY_BUSINESS_RATE": "1000000000"}) as child:
-        yield Customers(child, cids, states, key, size)
+        yield Customers(child, cids, states, key, signer, size)
 
 
-async def _made(folder: Path, port: int, count: int) -> tuple[str, list[str], list[Connection]]:
-    """(API key, connections, some states). The rows are written as they are: to make each by its acts would take
-    hours, and a check sees no more of it than the row."""
+async def _made(folder: Path, port: int, count: int) -> tuple[str, Signer, list[str], list[Connection]]:
+    """(API key, the business's signer, connections, some states). The rows are written as they are: to make each by
+    its acts would take hours, and a check sees no more of it than the row."""
     config = load_config({"data": folder, "port": port}, environ={})
     like = a_connection(int(time.time() * 1000), hours=False)
     cids: list[str] = []
     states: list[Connection] = []
     with locked(folder):
         async with opened(config, port) as server:
-            did = (await server.add_business_key(NAME, None)).did
+            await server.add_business_key(NAME, None)
+            signer = server.grounds.kept.newest(NAME)
+            assert signer is not None
             key = await server.add_owner_key(NAME)
             for start in range(0, count, _AT_ONCE):
-                some = [_another(like, did) for _ in range(start, min(count, start + _AT_ONCE))]
+                some = [_another(like, signer) for _ in range(start, min(count, start + _AT_ONCE))]
                 await server.store.commit(Batch(put_connection=[_row(state) for state in some]))
                 cids += [state.cid for state in some]
                 states = states or some[:64]
-    return key, cids, states
+    return key, signer, cids, states
 
 
-def _another(like: Connection, did: str) -> Connection:
-    first = replace(like.first, did=did, origin=did, head=hash_id(os.urandom(32)))
+def _another(like: Connection, business: Signer) -> Connection:
+    named = {"did": business.did, "origin": business.did, "kid": business.kid, "key": business.key.public.multibase}
+    first = replace(like.first, **named, head=hash_id(os.urandom(32)))
     second = replace(like.second, head=hash_id(os.urandom(32)))
     return replace(like, cid=hash_id(os.urandom(32)), first=first, second=second)
 

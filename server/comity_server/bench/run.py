@@ -13,6 +13,7 @@ from comity_server.bench.checks import Customers, check_over_http, checks_in_bul
 from comity_server.bench.follow import followed
 from comity_server.bench.in_memory import gate_decisions, tokens_offline
 from comity_server.bench.log_cost import log_cost
+from comity_server.bench.messages import messages_over_http, signed_messages_over_http
 from comity_server.bench.over_http import Town, acts_in_batches, acts_over_http, connects, town
 from comity_server.bench.process import idle_memory, start
 from comity_server.bench.row import Row, Size
@@ -27,6 +28,8 @@ _CHECKS: dict[str, Callable[[Customers], Row]] = {
     "check_http": check_over_http,
     "check_100": checks_in_hundreds,
     "check_bulk": checks_in_bulk,
+    "message_http": messages_over_http,
+    "message_signed": signed_messages_over_http,
 }
 _IN_MEMORY: dict[str, Callable[[Size], list[Row]]] = {"gate": gate_decisions, "token": tokens_offline}
 NAMES = (*_OVER_HTTP, *_CHECKS, *_IN_MEMORY, "follow", "log_cost", "webhook_cost", "start", "idle_memory")

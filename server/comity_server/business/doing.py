@@ -8,12 +8,12 @@ from comity.chain import next_act
 from comity.errors import Refused
 from comity.events import Accepted
 from comity.keys import Signer
-from comity.state import Connection
+from comity.state import Connection, decode_state
 from comity.words import Side
 from comity_server.answer import accepted_in
 from comity_server.business.route import Call
 from comity_server.businesses import Business
-from comity_server.group import Answer, Group
+from comity_server.group import Answer, Group, unplaced
 
 
 def side_in(connection: Connection | None, business: Business) -> Side:
@@ -25,9 +25,31 @@ def side_in(connection: Connection | None, business: Business) -> Side:
     return side
 
 
+async def own_connection(call: Call) -> tuple[Connection, Side]:
+    """The connection in the path as it is stored, and which side of it the business is. Raises Refused("not_found")."""
+    known = await call.server.store.state(call.path["connection"])
+    state = None if known is None else decode_state(known.state)
+    side = side_in(state, call.business)
+    assert state is not None
+    return state, side
+
+
 def signer_of(call: Call, connection: Connection, side: Side) -> Signer:
     """Who signs for the business in this connection. Raises Refused("signing_key_not_kept")."""
-    signer = call.server.grounds.kept.signer(connection.door(side).kid)
+    return kept_signer(call, connection.door(side).kid)
+
+
+def kept_signer(call: Call, kid: str) -> Signer:
+    """Who signs as `kid`. Raises Refused("signing_key_not_kept")."""
+    signer = call.server.grounds.kept.signer(kid)
+    if signer is None:
+        raise Refused("signing_key_not_kept")
+    return signer
+
+
+def newest_signer(call: Call) -> Signer:
+    """The newest key that the business left here. Raises Refused("signing_key_not_kept")."""
+    signer = call.server.grounds.kept.newest(call.business.name)
     if signer is None:
         raise Refused("signing_key_not_kept")
     return signer
@@ -65,6 +87,7 @@ def _sent(call: Call, cid: str) -> SignedAct:
 
 async def _at_hand(call: Call, group: Group, signed: SignedAct) -> None:
     """What deciding an act that may have come before needs from the store."""
-    group.first_answers.update(await call.server.store.acceptances([signed.id]))
+    if unplaced([signed], group.states):
+        group.first_answers.update(await call.server.store.acceptances([signed.id]))
     if places := call.server.accept.places([signed]):
         group.reservations.update(await call.server.store.reservations(places))

@@ -11,7 +11,7 @@ from comity_server.bench.run import NAMES, machine, measure, report
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-@click.option("--quick", is_flag=True, help="Fewer and shorter rounds: under 20 seconds, and rougher.")
+@click.option("--quick", is_flag=True, help="Fewer and shorter rounds: under a minute, and rougher.")
 @click.option("--only", "names", multiple=True, type=click.Choice(NAMES), help="Measure this one; may be repeated.")
 def bench(as_json: bool, quick: bool, names: tuple[str, ...]) -> None:
     """Measure, each figure beside a baseline of the same run on the same machine.
