@@ -3,6 +3,7 @@
 Kept apart from the acts because offers, agreements, events and the HTTP shapes use the same words.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -157,36 +158,102 @@ class Kept(Model):
 M = TypeVar("M")
 
 
-def _has_null(value: Any) -> bool:
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return value is None or any(_has_null(item) for item in inside)
+def _nulls(value: Any, pointer: str = "") -> Iterator[str]:
+    """Pointers to each null in a JSON value."""
+    if value is None:
+        yield pointer
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, item in inside:
+        yield from _nulls(item, f"{pointer}/{_step(name)}")
+
+
+def _step(name: object) -> str:
+    """A step of a JSON Pointer (RFC 6901)."""
+    return str(name).replace("~", "~0").replace("/", "~1")
 
 
 def read_model(adapter: TypeAdapter[M], data: bytes, limit: int = 64 * 1024) -> M:
     """The model that strict JSON bytes spell. Raises Malformed with a JSON pointer for each fault, or
     Refused("too_large")."""
     members = parse_json(data, limit)
-    if b"null" in data and _has_null(members):
-        raise Malformed("a member that is absent is left out, not null")
+    nulls = list(_nulls(members))[:_MOST_FAULTS] if b"null" in data else []
     try:
         # The same bytes once more: pydantic's own parser is strict in types, ours in JSON.
         model: M = adapter.validator.validate_json(data)
-        return model
     except ValidationError as fault:
         # Where the kind decides the members, pydantic puts the kind in front of the path; the text has no such level.
         schema = adapter.core_schema
         kind = schema["schema"]["type"] if schema["type"] == "definitions" else schema["type"]
         levels = 1 if kind == "tagged-union" else 0
-        raise Malformed("the members are not those of this text", errors=faults(fault, levels)) from None
+        found = dict.fromkeys(nulls, _NOT_NULL) | dict(faults(fault, levels))
+        raise Malformed("the members are not those of this text", errors=tuple(found.items())[:_MOST_FAULTS]) from None
+    if nulls:
+        raise Malformed("a member that is absent is left out, not null", errors=tuple((it, _NOT_NULL) for it in nulls))
+    return model
+
+
+_MOST_FAULTS = 32
+_NOT_NULL = "must be left out where it has no value, not null"
+_FAULTS = {
+    "missing": "is missing",
+    "extra_forbidden": "no member of this name is known here",
+    # This one message would repeat what was sent.
+    "union_tag_invalid": "not a kind known here",
+    "string_type": "must be a text",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+}
+"""Pydantic's kinds of faults in our words, where its own need Python to be understood."""
+_BEGINNINGS = {"Value error, ": "", "Input should ": "must ", "String should ": "must ", "Tuple should ": "must "}
+_SIGNS = {
+    r"^[a-z][a-z0-9_]{0,31}(\.[a-z0-9_]{1,32}){0,3}$": "must be lower-case words with dots between, as care.checkin",
+    r"^[a-z0-9][a-z0-9_-]{0,31}(\.[a-z0-9_-]{1,32}){0,3}$": (
+        "must be lower-case words with dots between, as windows.kitchen"
+    ),
+    r"^[a-z][a-z0-9_]{0,31}$": "must be one lower-case word, as review",
+    r"^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$": "must be an id: 43 characters of base64url",
+    r"^[!-~]+$": "must have visible ASCII characters only",
+    r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$": "must be a language as in BCP 47, such as en or de-CH",
+}
+"""What a text must look like, for those who do not read patterns."""
 
 
 def faults(error: ValidationError, levels: int = 0) -> tuple[tuple[str, str], ...]:
-    """(JSON pointer, what is wrong) of up to 32 faults of a model; `levels` of each path are left out in front."""
-    return tuple(
-        (
-            "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in it["loc"][levels:]),
-            # This one message would repeat what was sent.
-            "not a kind known here" if it["type"] == "union_tag_invalid" else it["msg"],
-        )
-        for it in error.errors(include_url=False, include_context=False, include_input=False)[:32]
-    )
+    """(JSON pointer, what is wrong) of up to 32 faults of a model, one for each place; `levels` of each path are left
+    out in front."""
+    found: dict[str, str] = {}
+    for it in error.errors(include_url=False, include_input=False):
+        if len(found) == _MOST_FAULTS:
+            break
+        place, context = it["loc"][levels:], it.get("ctx", {})
+        if it["type"] == "literal_error" and place and str(place[-1]).startswith("literal["):
+            # Of several lists of words, pydantic names the list as well; the text has no such level.
+            place = place[:-1]
+        pointer = "".join("/" + _step(part) for part in place)
+        if it["type"] == "too_short" and any(deeper.startswith(pointer + "/") for deeper in found):
+            # It counts only what is right, so whatever is wrong in a list is missing from it, too.
+            continue
+        found.setdefault(pointer, _fault(it["type"], it["msg"], context))
+    return tuple(found.items())
+
+
+def _fault(kind: str, message: str, context: dict[str, Any]) -> str:
+    if kind == "string_pattern_mismatch":
+        pattern = context["pattern"]
+        if r"\u202a-\u202e" in pattern:
+            return "must have no control characters and no bidirectional overrides"
+        if r"\u2028-\u202e" in pattern:
+            return "must be a name, with none of the signs of an address"
+        return _SIGNS.get(pattern, f"must look like {pattern}")
+    if kind in ("too_short", "too_long"):
+        few = kind == "too_short"
+        number = context["min_length" if few else "max_length"]
+        return f"must have at {'least' if few else 'most'} {number} {'item' if number == 1 else 'items'}"
+    if kind in _FAULTS:
+        return _FAULTS[kind]
+    beginning = next((it for it in _BEGINNINGS if message.startswith(it)), "")
+    return _BEGINNINGS.get(beginning, "") + message.removeprefix(beginning)

@@ -33,6 +33,7 @@ class Config(BaseSettings):
     data: Path = Path("comity-data")
     """The folder of the store, the home key and the admin socket."""
     host: str = "127.0.0.1"
+    """The address to listen on."""
     port: int = Field(default=8470, ge=0, le=65535)
     """0 lets the operating system choose; then `base_url` follows the chosen port."""
     base_url: str = ""

@@ -6,7 +6,7 @@ only after it was decided as a whole, so one that is refused leaves nothing behi
 """
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from comity import connection as rules
@@ -18,7 +18,7 @@ from comity.keys import Signer, is_pairwise
 from comity.log_entry import SALT, key_statement
 from comity.state import Connection, Door, encode_state
 from comity.words import SIDES, Side, other
-from comity_server.business import counting
+from comity_server.business import counting, waiting_texts
 from comity_server.business.api_keys import ApiKey
 from comity_server.businesses import Business
 from comity_server.duties import changed_duties
@@ -109,7 +109,7 @@ class Group:
         self._count_all(before, counting.accepted(event_))
         answer = self._seal(event_, Answer(signed.id, place=place, accepted=event_))
         self._answers[signed.id] = answer
-        self._change(before, after)
+        self._change(before, after, (event_.replaces,))
         self._keep(signed, event_, answer)
         self._tell_act(after, event_)
         return answer
@@ -203,7 +203,7 @@ class Group:
         """Let go, or expire, what waits in a connection and is due."""
         before = self.states[cid]
         events, after = rules.release(before, max(self.now, before.at + 1), self.log.place(), self.grounds.zones)
-        self._change(before, after)
+        self._change(before, after, [event.act for event in events if isinstance(event, Delivered)])
         purposes = {held.id: held.purpose for side in SIDES for held in before.door(side).held}
         for event in events:
             if isinstance(event, Delivered):
@@ -320,9 +320,10 @@ class Group:
         self.to_seal.append((event, answer))
         return answer
 
-    def _change(self, before: Connection, after: Connection) -> None:
+    def _change(self, before: Connection, after: Connection, spent: Collection[str | None] = ()) -> None:
         self._touched.setdefault(before.cid, before)
         self.states[before.cid] = after
+        waiting_texts.settle(self.batch, self.grounds.directory.hosted, before, after, spent, self.now)
 
     def _name(self, state: Connection, side: Side) -> None:
         door = state.door(side)

@@ -85,3 +85,12 @@ async def test_what_cannot_be_is_told_in_one_plain_line(tmp_path: Path) -> None:
         ):
             said = (await comity(world, *words, code=1)).stderr
             assert said.startswith("Error: ") and said.count("\n") == 1, words
+
+
+async def test_an_operator_who_misses_the_data_folder_is_told_that_there_was_no_server(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        there = await comity(world, "business", "create", "salon")
+        missed = await comity(world, "business", "create", "salon", data=str(tmp_path / "elsewhere"))
+        again = await comity(world, "business", "list", data=str(tmp_path / "elsewhere"))
+    told = f"No server has used {tmp_path / 'elsewhere'} before (COMITY_DATA, --data): a new store was made there."
+    assert told in missed.stderr and told not in there.stderr + again.stderr + missed.stdout

@@ -117,19 +117,19 @@ async def test_a_connection_in_full_is_what_both_sides_know_and_no_setting_shows
         world.later(2 * MINUTE)
         told = await shop.get(f"/connections/{pair.cid}")
         # The hidden end has passed: the business still sees the mute, as both sides do.
-        assert [it["channels"] for it in told["customer"]["mutes"]] == [["phone"]]
-        assert [it.get("budget") for it in told["customer"]["grants"]] == [None, {"max": 2, "seconds": 604_800}]
-        assert [(it["key"], it["topic"]) for it in told["customer"]["little_things"]] == [("language", "de")]
+        assert [it["channels"] for it in told["them"]["mutes"]] == [["phone"]]
+        assert [it.get("budget") for it in told["them"]["grants"]] == [None, {"max": 2, "seconds": 604_800}]
+        assert [(it["key"], it["topic"]) for it in told["them"]["little_things"]] == [("language", "de")]
         assert [(it["kind"], it["topic"]) for it in told["us"]["milestones"]] == [("bought", "windows")]
-        assert told["customer"]["ask"]["status"] == "done" and "ask" not in told["us"]
+        assert told["them"]["ask"]["status"] == "done" and "ask" not in told["us"]
         assert told["balance"] == {"by_us": 1, "by_them": 0}
-        assert told["customer"]["chain"]["head"] == mute.id
+        assert told["them"]["chain"]["head"] == mute.id
         assert told["agreement"]["terms"]["sha256"] == pair.agreement.agreement.terms.sha256
         assert told["reached_at"] and told["phase"] == "open" and "ended_at" not in told
 
         await pair.go("second", "revoke")
         told = await shop.get(f"/connections/{pair.cid}")
-        assert (told["phase"], told["ended_by"], told["customer"]["grants"]) == ("ended", "customer", [])
+        assert (told["phase"], told["ended_by"], told["them"]["grants"]) == ("ended", "them", [])
         moments = (await shop.get(f"/connections/{pair.cid}/timeline?order=newest&limit=1"))["items"]
         assert told["ended_at"] == moments[0]["at"]
 
@@ -151,19 +151,19 @@ async def test_the_timeline_tells_both_the_same_and_the_business_who_did_it(tmp_
         items = await pages_of(shop, f"/connections/{pair.cid}/timeline?limit=2", "items")
         newest = await pages_of(shop, f"/connections/{pair.cid}/timeline?limit=3&order=newest", "items")
         assert newest == items[::-1]
-        kinds = [(item.get("side"), item["kind"], item.get("outcome")) for item in items]
+        kinds = [(item.get("by"), item["kind"], item.get("outcome")) for item in items]
         assert kinds == [
             (None, "opened", None),
-            ("customer", "grant", None),
+            ("them", "grant", None),
             ("us", "mute", None),
-            ("customer", "mute", None),
+            ("them", "mute", None),
             ("us", "message", "held"),
-            ("customer", "unmute", None),
+            ("them", "unmute", None),
             ("us", "delivered", None),
-            ("customer", "remember", None),
+            ("them", "remember", None),
         ]
-        assert [item["by"]["seat"] for item in items if "by" in item] == ["seat_" + "A" * 22]
-        assert items[2]["by"]["key"].startswith("key_")
+        assert [item["done_by"]["seat"] for item in items if "done_by" in item] == ["seat_" + "A" * 22]
+        assert items[2]["done_by"]["key"].startswith("key_")
         assert [(item.get("about"), item.get("act")) for item in items] == await told_to_the_customer(pair)
 
 
@@ -178,7 +178,7 @@ async def test_an_act_comes_with_its_proof_and_what_the_customer_wrote(tmp_path:
         await pair.grant("first", "care")
         written = await pair.go("second", "message", body=seal_body(words, pair.cid, to_shop))
         told = await shop.get(f"/connections/{pair.cid}/acts/{written.id}")
-        assert (told["kind"], told["side"], told["outcome"]) == ("message", "customer", "delivered")
+        assert (told["kind"], told["by"], told["outcome"]) == ("message", "them", "delivered")
         assert told["body"] == words and told["members"]["purpose"] == "care" and "body" not in told["members"]
         assert told["jws"] == written.raw and told["receipt"] and told["delivery"]
         # Sealed to somebody else: the act comes, the words do not.

@@ -1,4 +1,5 @@
-"""The pages that an engineer opens first, in a real browser, under the policy that the server sends with them."""
+"""The pages that an engineer opens first, in a real browser, under the policy that the server sends with them
+(BIZ-16)."""
 
 from pathlib import Path
 

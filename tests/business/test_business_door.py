@@ -16,7 +16,7 @@ from business_world import Shop, a_shop
 from comity.acts import NARROWING
 from comity_server.business.table import ROUTES
 from comity_server.group import Group
-from world import BODY, DAY, HOUR, Pair, World, a_world
+from world import BODY, DAY, HOUR, Pair, World, a_world, eventually
 
 
 def due(world: World, ahead: int) -> str:
@@ -111,9 +111,14 @@ async def test_a_no_gets_in_when_the_queue_is_full_and_the_rate_is_used_up(tmp_p
         await world.server.accept.command(nothing)
         async with full(world):
             assert await shop.refused("POST", f"{at}/messages", {"purpose": "care", "text": "Hello"}) == "overloaded"
+            before = world.server.accept._weight
             mute = asyncio.create_task(shop.ask("POST", f"{at}/mute", {}))
             revoke = asyncio.create_task(shop.ask("POST", f"{at}/revoke"))
-            await asyncio.sleep(0.1)
+
+            async def both_wait() -> bool:
+                return world.server.accept._weight == before + 2
+
+            await eventually(both_wait)
             assert await shop.refused("POST", f"{at}/messages", {"purpose": "care", "text": "Hello"}) == "rate_limited"
         assert ((await mute).status, (await revoke).status) == (201, 201)
         assert await shop.refused("GET", "/self") == "rate_limited"

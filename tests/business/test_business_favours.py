@@ -36,14 +36,15 @@ async def test_a_favour_is_asked_promised_done_and_thanked_for(tmp_path: Path) -
         free = await shop.get(at)
         assert free["may_ask"] == {"now": True, "reason": "free", "why": WHY["free"]}
         assert free["balance"] == {"by_us": 0, "by_them": 0} and len(free) == 2
-        made = await shop.post(at, {**REVIEW, "in_return": "A coffee", "by": "2024-06-20T10:00:00+00:00"})
+        made = await shop.post(at, {**REVIEW, "in_return": "A coffee", "answer_by": "2024-06-20T10:00:00+00:00"})
         assert made["ends_at"] == "2024-06-20T10:00:00.000Z"
         told = await shop.get(at)
-        assert (told["yours"]["ask"], told["yours"]["status"], told["yours"]["by"]) == (
+        asked = told["asked_by_us"]
+        assert (asked["ask"], asked["status"], asked["answer_by"]) == (
             made["ask"], "asked", "2024-06-20T10:00:00.000Z",
         )  # fmt: skip
         # What was sealed for the customer cannot be read here again.
-        assert "text" not in told["yours"] and told["may_ask"]["reason"] == "open"
+        assert "text" not in asked and told["may_ask"]["reason"] == "open"
         again = await shop.ask("POST", at, REVIEW)
         assert again.code == "ask_open" and again.json["may_ask"]["why"] == WHY["open"]
         await caught_up(pair)
@@ -51,7 +52,7 @@ async def test_a_favour_is_asked_promised_done_and_thanked_for(tmp_path: Path) -
         await pair.go("second", "done", ask=made["ask"])
         assert (await shop.get(at))["balance"] == {"by_us": 0, "by_them": 1}
         await shop.post(f"{at}/{made['ask']}/thank", {"text": "Thank you!"})
-        assert (await shop.get(at))["yours"]["status"] == "thanked"
+        assert (await shop.get(at))["asked_by_us"]["status"] == "thanked"
         assert await shop.refused("POST", f"{at}/{made['ask']}/thank", {}) == "no_such_ask"
 
 
@@ -66,7 +67,7 @@ async def test_an_agent_reads_what_a_customer_asks_and_answers_it(tmp_path: Path
         said = {"text": "Keep the <blue> one?", "in_return": "=CAKE()"}
         sealed = Sealing(pair.cid, said).text(pair.state, "second")
         ask = await pair.go("second", "ask", body=sealed, effort="hour")
-        theirs = (await shop.get(f"{at}/favours"))["theirs"]
+        theirs = (await shop.get(f"{at}/favours"))["asked_by_them"]
         assert (theirs["ask"], theirs["status"], theirs["effort"]) == (ask.id, "asked", "hour")
         assert {name: theirs[name] for name in said} == said
         for path, body in (("done", None), ("thank", {})):
@@ -78,7 +79,7 @@ async def test_an_agent_reads_what_a_customer_asks_and_answers_it(tmp_path: Path
         assert await shop.refused("POST", f"{at}/favours/{ask.id}/answer", {"answer": "no"}) == "no_such_ask"
         await shop.post(f"{at}/favours/{ask.id}/done")
         told = await shop.get(f"{at}/favours")
-        assert (told["theirs"]["status"], told["balance"]) == ("done", {"by_us": 1, "by_them": 0})
+        assert (told["asked_by_them"]["status"], told["balance"]) == ("done", {"by_us": 1, "by_them": 0})
         counts = (await shop.get("/report"))["total"]
         assert {counts[what] for what in ("asks.received", "answers.given", "favours.done")} == {1}
 

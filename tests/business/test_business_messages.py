@@ -16,6 +16,7 @@ from comity.client import Wallet
 from comity.errors import Refused
 from comity_server.business import drafts
 from comity_server.business.letters import Sealing, opened
+from comity_server.business.models import instant
 from comity_server.business.words import WHY
 from comity_server.home import STORE
 from sdk_world import IDENTITY, Bent, sdk_world
@@ -190,6 +191,74 @@ async def test_drafts_are_listed_the_newest_first_thrown_away_and_end_after_nine
             assert raw.execute("SELECT COUNT(*) FROM drafts").fetchone() == (1,)
 
 
+async def test_what_waits_costs_nobody_his_text_and_is_no_draft_before_it_has_expired(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drafts, "MOST_DRAFTS", 2)
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair, leaving = await shop.customer("care"), await shop.customer("care")
+        for each in (pair, leaving):
+            await each.go("second", "mute", until=world.now() // 1000 + 3600)
+        short = instant(world.now() + 30 * MINUTE)
+
+        async def write(to: Pair, **changes: Any) -> dict[str, Any]:
+            sent: dict[str, Any] = await shop.post(messages(to), {**HELLO, **changes})
+            assert sent["outcome"] == "held"
+            return sent
+
+        async def kept() -> list[str]:
+            return [it["id"] for it in (await shop.get("/drafts"))["items"]]
+
+        expires = await write(pair, text="Come today.", expires_at=short)
+        ends = await write(leaving, text="See you.")
+        full = await write(pair, text="One too many.")
+        assert (full["no_draft"], "draft" in full, "no_draft" in expires) == ("too_many_drafts", False, False)
+        # It waits, so it is no draft: nobody sends it twice, or changes what is on its way.
+        assert await kept() == []
+        for method, path in (("GET", ""), ("PUT", ""), ("DELETE", ""), ("POST", "/send")):
+            body = HELLO if method == "PUT" else None
+            assert await shop.refused(method, f"/drafts/{expires['draft']}{path}", body) == "not_found"
+        # The connection ends: the text is a draft, and there is room for another.
+        await leaving.go("second", "revoke")
+        assert await kept() == [ends["draft"]]
+        first = await write(pair, text="Roof, once.", topic="roof")
+        second = await write(pair, text="Roof, twice.", topic="roof")
+        assert second["replaces"] == first["message"] and second["no_draft"] == "too_many_drafts"
+        third = await write(pair, text="Door.", topic="door")
+        world.later(31 * MINUTE)
+        await pair.go("second", "unmute")
+        assert [it["text"] for it in await arrived(pair)] == ["One too many.", "Roof, twice.", "Door."]
+        assert await kept() == [expires["draft"], ends["draft"]]
+        assert (await shop.get(f"/drafts/{expires['draft']}"))["message"]["text"] == "Come today."
+        (news,) = (await shop.get("/notifications?types=message.expired"))["items"]
+        assert (news["data"]["act"], news["data"]["draft"]) == (expires["message"], expires["draft"])
+        # What was delivered, or replaced, has left nothing behind.
+        assert third["draft"] not in await kept()
+        with sqlite3.connect(f"file:{tmp_path}/data/{STORE}?mode=ro", uri=True) as raw:
+            assert raw.execute("SELECT COUNT(*) FROM drafts").fetchone() == (2,)
+
+
+async def test_a_draft_that_is_sent_and_waits_is_there_once_and_gone_when_it_arrives(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer("care")
+        await pair.go("second", "mute", until=world.now() // 1000 + 3600)
+        refused = await shop.ask("POST", messages(pair), {**HELLO, "if_muted": "fail"})
+        changed = {**HELLO, "if_muted": "hold"}
+        await shop.ask("PUT", f"/drafts/{refused.json['draft']}", changed)
+        sent = await shop.post(f"/drafts/{refused.json['draft']}/send")
+        assert sent["outcome"] == "held" and sent["draft"] != refused.json["draft"]
+        assert (await shop.get("/drafts"))["items"] == []
+        await world.stop()
+        await world.start()
+        world.later(HOUR + MINUTE)
+        await shop.post(messages(pair), {**HELLO, "text": "Now."})
+        assert len(await arrived(pair)) == 2
+        with sqlite3.connect(f"file:{tmp_path}/data/{STORE}?mode=ro", uri=True) as raw:
+            assert raw.execute("SELECT COUNT(*) FROM drafts").fetchone() == (0,)
+
+
 async def test_a_draft_says_nothing_to_who_has_the_store_and_cannot_be_put_in_anothers_place(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
@@ -335,8 +404,9 @@ async def test_words_are_sealed_to_the_key_that_the_customer_has_when_they_are_d
         # What a customer writes to a business that leaves its key here can be read here, and nothing else can.
         kept = world.server.grounds.kept
         back = Sealing(pair.cid, {"text": "Thanks"}).text(pair.state, "second")
-        assert opened(kept, back, pair.cid) == {"text": "Thanks"}
-        assert opened(kept, late, pair.cid) is None and opened(kept, "x.y.z", pair.cid) is None
+        assert opened(kept, shop.did, back, pair.cid) == {"text": "Thanks"}
+        assert opened(kept, pair.signers["second"].did, back, pair.cid) is None
+        assert opened(kept, shop.did, late, pair.cid) is None and opened(kept, shop.did, "x.y.z", pair.cid) is None
 
 
 async def test_a_sale_may_not_hide_among_notices_for_long(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ async def test_an_engineer_is_told_what_a_customer_did_in_order_and_nobody_else_
         _hold_to_the_catalogue(items)
         assert BODY.encode() not in reply.body and b"z6Mk" not in reply.body
         by_type = {item["type"]: item["data"] for item in items}
-        assert {data["cid"] for data in by_type.values()} == {pair.cid}
+        assert {data["connection"] for data in by_type.values()} == {pair.cid}
         assert by_type["connection.muted"]["purposes"] == ["care"] and by_type["connection.muted"]["until"]
         assert (by_type["message.delivered"]["by"], by_type["message.delivered"]["topic"]) == ("us", "windows")
         assert (by_type["message.received"]["by"], by_type["message.received"]["purpose"]) == ("them", "complaint")
@@ -220,7 +220,7 @@ async def test_a_business_is_told_how_its_own_beginnings_go_on(tmp_path: Path) -
         assert (items[0]["data"]["offerer"], items[2]["data"]["reason"]) == (maker.did, "no_time")
         others = await _all(maker)
         assert _types(others) == ["proposal.received", "proposal.received", "proposal.taken_back"]
-        assert others[1]["data"]["cid"] == others[2]["data"]["cid"] == halves[1].cid
+        assert others[1]["data"]["connection"] == others[2]["data"]["connection"] == halves[1].cid
         _hold_to_the_catalogue([*items, *others])
         assert "script" not in json.dumps([*items, *others])
         assert (await world.countersign(countersign(halves[1], theirs))).code == "not_found"

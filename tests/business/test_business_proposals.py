@@ -82,7 +82,7 @@ async def test_other_terms_than_those_offered_wait_for_a_human(tmp_path: Path) -
         made = await shop.post("/offers", EXAMPLE_OFFER)
         half = await proposed(shop, made["id"], world.person(), terms=terms("You keep nothing at all."))
         (item,) = (await shop.get("/proposals"))["items"]
-        assert (item["proposal"], item["alternative"], item["offer"]) == (half.cid, True, made["id"])
+        assert (item["connection"], item["alternative"], item["offer"]) == (half.cid, True, made["id"])
         assert item["terms"]["sha256"] == half.agreement.terms.sha256
         assert (await other.get("/proposals"))["items"] == []
         opened = await shop.post(f"/proposals/{half.cid}/accept")
@@ -100,9 +100,9 @@ async def test_what_was_answered_taken_back_too_late_or_never_there_looks_the_sa
         halves = [await proposed(shop, short, person) for person in people[:5]]
         halves.append(await proposed(shop, short, people[5], countersign_by=soon))
         first, second = [await shop.get(f"/proposals?limit=1{more}") for more in ("", "")]
-        assert first["items"] == second["items"] and first["items"][0]["proposal"] == halves[5].cid
+        assert first["items"] == second["items"] and first["items"][0]["connection"] == halves[5].cid
         rest = await shop.get(f"/proposals?cursor={first['cursor']}")
-        assert {item["proposal"] for item in rest["items"]} == {half.cid for half in halves[:5]}
+        assert {item["connection"] for item in rest["items"]} == {half.cid for half in halves[:5]}
         assert (await shop.get(f"/offers/{short}"))["waiting"] == 6
 
         accepted, declined, silenced, taken_back, theirs, late = (half.cid for half in halves)
@@ -113,7 +113,7 @@ async def test_what_was_answered_taken_back_too_late_or_never_there_looks_the_sa
         assert (await world.read(people[3], path, "DELETE")).status == 204
         world.later(2 * MINUTE)
         (waits,) = (await shop.get("/proposals"))["items"]
-        assert waits["proposal"] == theirs
+        assert waits["connection"] == theirs
 
         async def answers(asker: Shop, cid: str) -> list[Reply]:
             decline: dict[str, str] | None = {} if cid not in (declined, silenced) or asker is other else None
@@ -164,7 +164,7 @@ async def test_a_person_offers_first_at_a_shops_door(tmp_path: Path) -> None:
         assert reply.status == 202
         (item,) = await inbox(world, mia)
         half = open_half(_dumped(item["agreement"]))
-        assert half.cid == reply.json["proposal"] and half.agreement.terms == german.terms()
+        assert half.cid == reply.json["connection"] and half.agreement.terms == german.terms()
         assert await shop.refused("POST", "/proposals", {"offer": offer.short}) == "agreement_conflict"
         assert (await world.countersign(countersign(half, mia))).status == 200
         (listed,) = (await shop.get("/connections"))["items"]
@@ -179,7 +179,7 @@ async def test_a_shop_that_was_declined_and_comes_again_is_stopped_and_counted(t
         offer = world.offer(mia, to=shop.did, exp=world.now() // 1000 + 30 * 86_400)
         assert (await world.publish(offer)).status == 201
         half = await shop.post("/proposals", {"offer": offer.short})
-        assert (await world.read(mia, f"{AGREEMENTS}/{half['proposal']}", "DELETE", b"{}", JSON)).status == 204
+        assert (await world.read(mia, f"{AGREEMENTS}/{half['connection']}", "DELETE", b"{}", JSON)).status == 204
         unknown = await shop.ask("POST", "/proposals", {"offer": "A" * 12})
         for _ in range(2):
             again = await shop.ask("POST", "/proposals", {"offer": offer.short})
@@ -189,7 +189,7 @@ async def test_a_shop_that_was_declined_and_comes_again_is_stopped_and_counted(t
         other = world.offer(world.person(), to=shop.did)
         assert (await world.publish(other)).status == 201
         taken = await shop.post("/proposals", {"offer": other.short})
-        await shop.post(f"/proposals/{taken['proposal']}/decline", {})
+        await shop.post(f"/proposals/{taken['connection']}/decline", {})
         world.later(DAY // 24)
         assert (await shop.ask("POST", "/proposals", {"offer": other.short})).status == 202
 

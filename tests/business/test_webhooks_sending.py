@@ -267,8 +267,8 @@ async def test_a_host_in_trouble_is_left_alone_and_tried_once_when_the_pause_is_
         await muted(mia, 12)
         async with a_sender(shop, tmp_path) as room:
             await room.until(lambda: len(_attempts(room, key)) >= FAILURES)
-            await asyncio.sleep(0.05)
             # Those that were under way when it was decided come in yet.
+            await room.until(lambda: not room.sender.endpoint(*key).under_way)
             so_far = len(hook.events)
             assert FAILURES <= so_far < FAILURES + TO_ONE_HOST
             room.clock.at += FIRST_PAUSE - 1
@@ -276,7 +276,7 @@ async def test_a_host_in_trouble_is_left_alone_and_tried_once_when_the_pause_is_
             assert len(hook.events) == so_far
             room.clock.at += 1
             await hook.gets(so_far + 1)
-            await asyncio.sleep(0.05)
+            await room.until(lambda: not room.sender.endpoint(*key).under_way)
             assert len(hook.events) == so_far + 1
             hook.status = 204
             room.clock.at += 2 * FIRST_PAUSE

@@ -17,6 +17,11 @@ async def serve(port: int, size: int) -> None:
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handle)
+    await until_told(app, port)
+
+
+async def until_told(app: web.Application, port: int) -> None:
+    """Serve on loopback until told to stop."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -2,10 +2,11 @@
 
 import asyncio
 import json
-import signal
 import sys
 
 from aiohttp import web
+
+from comity_server.bench.bare import until_told
 
 
 async def serve(port: int) -> None:
@@ -25,14 +26,7 @@ async def serve(port: int) -> None:
     app = web.Application()
     app.router.add_post("/", take)
     app.router.add_get("/", count)
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
-    await stop.wait()
-    await runner.cleanup()
+    await until_told(app, port)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What the routes that sign an act share: the connection at hand, the verdict in words, and the ordinary answer."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -13,33 +13,17 @@ from comity.state import Connection
 from comity.words import Side
 from comity_server.business import doing, words
 from comity_server.business.changing import change
-from comity_server.business.checks import Basis
 from comity_server.business.letters import Sealing
-from comity_server.business.models import Hash, Instant, Model, instant
+from comity_server.business.models import Basis, Hash, Instant, Model, instant
 from comity_server.business.route import BUSINESS, Call, Reply
 from comity_server.group import Group
-
-Reason = Literal[
-    "ended",
-    "no_agreement",
-    "no_grant",
-    "already_has",
-    "no_interest",
-    "over_budget",
-    "not_now",
-    "granted",
-    "by_agreement",
-    "exempt",
-]
-"""The reasons that a sender is told (GATE-15)."""
-assert frozenset(get_args(Reason)) == frozenset(gate.REASONS) - gate.PRIVATE_REASONS
 
 
 class ToldVerdict(Model):
     """May we? As you may be told it, and in words."""
 
     decision: Annotated[Decision, Field(description="`allow`, `hold` (not now), or `refuse` (not at all).")]
-    reason: Reason
+    reason: Annotated[words.Reason, Field(description="From a closed list.")]
     why: Annotated[str, Field(description="The reason in words for people, with what can be done.")]
     until: Annotated[Instant, Field(description="When a hold ends, where they show it.")] | None = None
     valid_until: Annotated[Instant, Field(description="Ask again from then on: it is not good any longer.")]
@@ -78,14 +62,14 @@ def judged(group: Group, state: Connection, side: Side, purpose: str, channel: s
     return gate.may(state, side, purpose, channel, topic, at, group.grounds.zones).outward()
 
 
-def place_of(call: Call, act: str) -> str:
-    """Where an act of the connection in the path can be read."""
-    return f"{BUSINESS}/connections/{call.path['cid']}/acts/{act}"
+def place_of(event: Accepted) -> str:
+    """Where an act can be read."""
+    return f"{BUSINESS}/connections/{event.cid}/acts/{event.act}"
 
 
-def taken(call: Call, event: Accepted) -> Reply:
+def taken(event: Accepted) -> Reply:
     """The ordinary answer to an act."""
-    return Reply.of(ActTaken(act=event.act, at=instant(event.at)), 201, place_of(call, event.act))
+    return Reply.of(ActTaken(act=event.act, at=instant(event.at)), 201, place_of(event))
 
 
 async def take(
@@ -93,7 +77,7 @@ async def take(
 ) -> Reply:
     """Do the act `kind` in the connection of the path, with these fields and, where something is said, with that as
     its sealed body; or the one that the business signed. Raises Refused."""
-    cid = call.path["cid"]
+    cid = call.path["connection"]
     present = {name: value for name, value in (fields or {}).items() if value is not None}
     words_ = {name: value for name, value in (said or {}).items() if value is not None}
     sealing = await Sealing.ahead(call, cid, words_) if words_ and call.signed is None else None
@@ -101,7 +85,7 @@ async def take(
     async def decide(group: Group) -> Reply:
         state, side = at_hand(call, group, cid)
         body = {} if sealing is None else {"body": sealing.text(state, side)}
-        return taken(call, doing.accepted(await doing.act(call, group, cid, kind, **present, **body)))
+        return taken(doing.accepted(await doing.act(call, group, cid, kind, **present, **body)))
 
     return await change(call, decide, (cid,))
 

@@ -16,6 +16,7 @@ MOST_KEYS = 100
 USE_NOTED = 60_000
 """ms between two notes of a key's last use."""
 _SECRET = 32
+_MINUTE = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,11 @@ class ApiKey:
     def is_in_force(self, now: int) -> bool:
         """Whether it is good at `now` (ms)."""
         return self.expires_at is None or now < self.expires_at
+
+    @property
+    def used_at(self) -> int | None:
+        """When (ms) it was used last, to the minute; None: never (BIZ-3)."""
+        return None if self.last_used_at is None else self.last_used_at // _MINUTE * _MINUTE
 
     def row(self) -> dict[str, object]:
         """The key as it is stored for the first time."""

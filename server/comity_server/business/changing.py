@@ -23,6 +23,7 @@ async def change(call: Call, decide: Decide, cids: Sequence[str] = ()) -> Reply:
     """
 
     async def decided(group: Group) -> Reply:
+        _must_go_on(call, group)
         key = call.idempotency_key
         if key is None:
             return await decide(group)
@@ -36,6 +37,14 @@ async def change(call: Call, decide: Decide, cids: Sequence[str] = ()) -> Reply:
         return reply
 
     return await call.server.accept.command(decided, cids, narrows=call.route.narrows)
+
+
+def _must_go_on(call: Call, group: Group) -> None:
+    """Raises Refused where the key has ended by now, perhaps in this very group (BIZ-3)."""
+    call.must_go_on()
+    mine = (call.business.name, call.key.id)
+    if any((row["name"], row["id"]) == mine and row["expires_at"] <= group.now for row in group.batch.end_api_key):
+        raise Refused("api_key_required")
 
 
 def _again(call: Call, earlier: Idempotent) -> Reply:

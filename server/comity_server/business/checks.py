@@ -18,14 +18,14 @@ from pydantic import Field, TypeAdapter
 from comity import gate
 from comity.encoding import MAX_BODY, parse_json
 from comity.errors import Refused
-from comity.gate import FRESH_FOR, REASONS, Decision, Verdict
+from comity.gate import FRESH_FOR, Decision, Verdict
 from comity.state import decode_state
 from comity.wire import JSON_LINES, encode_problem
-from comity.words import Channel, Hash, Purpose, Topic, read_model
+from comity.words import Channel, Purpose, Topic, read_model
 from comity_server.business import words
 from comity_server.business.doing import side_in
 from comity_server.business.lines import MOST_LINE, arriving, lines_in, slices
-from comity_server.business.models import Cid, Instant, Model, Query, instant
+from comity_server.business.models import Basis, Cid, Instant, Model, Query, instant
 from comity_server.business.route import Call, Reply, Route, documentation
 from comity_server.business.verdicts import About, Reading
 from comity_server.routes.parts import MEBIBYTE, json_answer, read_body, refuse_unread
@@ -60,23 +60,13 @@ class CheckQuery(Query):
     mode: Mode | None = Field(None, description="Which promise is needed where a question does not say.")
 
 
-class Basis(Model):
-    """What a verdict rests on: the heads of both sides' act chains, and the version of the time zone rules."""
-
-    first: Hash
-    second: Hash
-    zones: str
-
-
 class Checked(Model):
     """What may be done now, and why."""
 
     ref: Ref | None = None
     connection: Cid
     decision: Decision = Field(description="`allow`; `hold`: not now; `refuse`: not at all.")
-    reason: Literal[tuple(sorted(set(REASONS) - gate.PRIVATE_REASONS))] = Field(  # type: ignore[valid-type]
-        description="From a closed list."
-    )
+    reason: words.Reason = Field(description="From a closed list.")
     why: str = Field(description="The reason in words, for a person.")
     until: Instant | None = Field(None, description="Of a hold: when its cause ends, where the customer shows it.")
     as_of: Basis
@@ -96,6 +86,7 @@ async def post_check(call: Call) -> Reply | web.StreamResponse:
         # All is there, and answered at once: that costs half as much as a stream.
         return Reply(200, await _told(call.server, _Asking(call), lines), media=JSON_LINES)
     asking, body = _Asking(call), await read_body(request)
+    call.must_go_on()
     answer: str | Refused | None = asking.kept(body)
     if answer is None:
         (answer,) = await asking.answer([body])
@@ -143,6 +134,7 @@ async def _stream(call: Call, incoming: AsyncIterator[list[bytes]]) -> web.Strea
             # Who reads nothing before all is sent is answered all the same, up to here.
             request.transport.set_write_buffer_limits(high=MEBIBYTE)
         async for lines in incoming:
+            _must_go_on(call)
             told = await _told(server, asking, lines)
             if not response.prepared:
                 await response.prepare(request)
@@ -152,6 +144,14 @@ async def _stream(call: Call, incoming: AsyncIterator[list[bytes]]) -> web.Strea
         return response
     finally:
         server.check_streams -= 1
+
+
+def _must_go_on(call: Call) -> None:
+    """Raises Refused where the key has ended; the rest of the body is not read (BIZ-3)."""
+    try:
+        call.must_go_on()
+    except Refused as refused:
+        refuse_unread(call.request, refused)
 
 
 async def _told(server: Server, asking: "_Asking", lines: list[bytes]) -> bytes:

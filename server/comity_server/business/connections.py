@@ -5,7 +5,6 @@ The state's own time is not shown, since settings move it too (INV-12).
 """
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -17,18 +16,16 @@ from comity.gate import granted_until
 from comity.state import Connection, decode_state
 from comity.words import AGREEMENT_PURPOSES, Channel, Purpose, Side, other
 from comity_server.answer import accepted_in
-from comity_server.business.doing import side_in
+from comity_server.business.doing import own_connection
 from comity_server.business.favours import FavourBalance
-from comity_server.business.keys import Page, cursor_of
-from comity_server.business.models import Cid, Cursor, Due, Hash, Instant, Model, instant
+from comity_server.business.models import Cid, Cursor, Due, Hash, Instant, Model, Who, instant, milliseconds
 from comity_server.business.offers import OfferId, ShownTerms
-from comity_server.business.pages import LAST, MOST_LOOKED_AT, behind, sift
+from comity_server.business.pages import FIRST, LAST, MOST_LOOKED_AT, Page, behind, cursor_of, sift
 from comity_server.business.route import Call, Reply, Route
 from comity_server.business.sides import GrantInForce, MuteInForce, ShownDoor, door_of, grants_of, mutes_of
 from comity_server.store.business import ListedConnection
 
 Phase = Literal["open", "ended"]
-Who = Literal["us", "customer"]
 Order = Literal["newest", "oldest"]
 
 
@@ -76,7 +73,7 @@ class ConnectionInFull(Model):
     ended_at: Instant | None = None
     ended_by: Who | None = None
     agreement: SignedTerms
-    customer: ShownDoor
+    them: ShownDoor = Field(description="The customer's side.")
     us: ShownDoor
     balance: FavourBalance
     reached_at: Instant | None = None
@@ -110,8 +107,8 @@ async def get_connections(call: Call) -> Reply:
     """The business's connections."""
     query: ConnectionsPage = call.query
     newest = query.order == "newest"
-    after = -1 if query.opened_after is None else _ms(query.opened_after)
-    before = LAST if query.opened_before is None else _ms(query.opened_before)
+    after = FIRST[0] if query.opened_after is None else milliseconds(query.opened_after)
+    before = LAST[0] if query.opened_before is None else milliseconds(query.opened_before)
     what = f"connections, {query.order} first"
     # Nothing sorts before "": the place is right before all that opened at `before`, or at `after`.
     place = behind(call, what, (before, "") if newest else (after, ""))
@@ -166,25 +163,12 @@ def _listed(row: ListedConnection, state: Connection, side: Side, now: int) -> L
     )
 
 
-def _ms(due: datetime) -> int:
-    return round(due.timestamp() * 1000)
-
-
 def _reached(state: Connection, side: Side) -> str | None:
     sent = state.door(side).sent
     return instant(sent[-1].at) if sent else None
 
 
 # --- one connection ---------------------------------------------------------------------------------------------------
-
-
-async def own_connection(call: Call) -> tuple[Connection, Side]:
-    """The connection in the path, and which side of it the business is. Raises Refused("not_found")."""
-    known = await call.server.store.state(call.path["cid"])
-    state = None if known is None else decode_state(known.state)
-    side = side_in(state, call.business)
-    assert state is not None
-    return state, side
 
 
 async def get_connection(call: Call) -> Reply:
@@ -206,7 +190,7 @@ async def get_connection(call: Call) -> Reply:
             ended_at=ended_at,
             ended_by=ended_by,
             agreement=_agreement(open_agreement(agreed[0])),
-            customer=door_of(state.door(other(side)), now),
+            them=door_of(state.door(other(side)), now),
             us=door_of(state.door(side), now),
             balance=FavourBalance.of(state, side, now),
             reached_at=_reached(state, side),
@@ -221,7 +205,7 @@ async def _ended(call: Call, state: Connection, side: Side) -> tuple[str | None,
         stored = await call.server.store.act(state.door(own).head)
         event = None if stored is None else accepted_in(stored.event)
         if event is not None and event.kind == "revoke":
-            return instant(event.at), "us" if own == side else "customer"
+            return instant(event.at), "us" if own == side else "them"
     return None, None
 
 
@@ -256,7 +240,7 @@ ROUTES = (
     ),
     Route(
         "GET",
-        "/connections/{cid}",
+        "/connections/{connection}",
         "connections:read",
         get_connection,
         "getConnection",

@@ -1,4 +1,5 @@
-"""The pages for engineers: the API with a form for every route, and what each code means. Anybody may read them."""
+"""The pages for engineers: the API with a form for every route, and what each code means. Anybody may read them
+(BIZ-16)."""
 
 import html
 import importlib.util

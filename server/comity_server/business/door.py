@@ -10,8 +10,7 @@ from comity.words import Budget, Channels, Purposes, Token
 from comity_server.business import doing
 from comity_server.business.acting import ActTaken, at_hand, place_of, take
 from comity_server.business.changing import change
-from comity_server.business.letters import seconds
-from comity_server.business.models import Due, Hash, Instant, Model, instant
+from comity_server.business.models import Due, Hash, Instant, Model, instant, seconds
 from comity_server.business.route import Call, Reply, Route
 from comity_server.group import Group
 from comity_server.store.rows import Reservation
@@ -93,7 +92,7 @@ async def withdraw(call: Call) -> Reply:
 
 async def give(call: Call) -> Reply:
     """Let the other side come for something."""
-    cid = call.path["cid"]
+    cid = call.path["connection"]
     if call.signed is not None:
         return await take(call, "grant")
     return await change(call, partial(_give, call, cid, call.body), (cid,))
@@ -120,14 +119,14 @@ async def _give(call: Call, cid: str, wanted: NewGrant, group: Group) -> Reply:
         raise
     event = doing.accepted(answer)
     given = GivenGrant(grant=event.act, expires_at=instant(expires * 1000))
-    return Reply.of(given, 201, place_of(call, event.act))
+    return Reply.of(given, 201, place_of(event))
 
 
 _TAG = "door"
 ROUTES = (
     Route(
         "POST",
-        "/connections/{cid}/mute",
+        "/connections/{connection}/mute",
         "door:write",
         mute,
         "muteCustomer",
@@ -144,7 +143,7 @@ ROUTES = (
     ),
     Route(
         "POST",
-        "/connections/{cid}/unmute",
+        "/connections/{connection}/unmute",
         "door:write",
         unmute,
         "unmuteCustomer",
@@ -159,7 +158,7 @@ ROUTES = (
     ),
     Route(
         "POST",
-        "/connections/{cid}/revoke",
+        "/connections/{connection}/revoke",
         "door:write",
         revoke,
         "endConnection",
@@ -174,7 +173,7 @@ ROUTES = (
     ),
     Route(
         "POST",
-        "/connections/{cid}/grants",
+        "/connections/{connection}/grants",
         "door:write",
         give,
         "giveGrant",
@@ -189,7 +188,7 @@ ROUTES = (
     ),
     Route(
         "POST",
-        "/connections/{cid}/withdraw",
+        "/connections/{connection}/withdraw",
         "door:write",
         withdraw,
         "withdrawGrant",

@@ -6,6 +6,7 @@ other way round, so that the order of writing does not matter.
 
 import hashlib
 import hmac
+from dataclasses import replace
 from typing import Annotated, NamedTuple
 
 from pydantic import Field, TypeAdapter
@@ -18,15 +19,15 @@ from comity_server.business.changing import change
 from comity_server.business.letters import NewMessage
 from comity_server.business.master import CannotUnseal, MasterKey
 from comity_server.business.models import Cid, Cursor, Instant, Limit, Model, Query, instant
+from comity_server.business.pages import LAST, behind, cursor_of
 from comity_server.business.route import Call, Reply, Route
 from comity_server.group import DAY, Group
 from comity_server.store.business import StoredDraft
 
 MOST_DRAFTS = 1000
-"""Drafts of one business."""
+"""Drafts of one business; of messages that wait, so many texts again."""
 KEPT_FOR = 90 * DAY
 """ms after its last change for which a draft is kept."""
-_FROM_THE_START = (2**62, "")
 _MESSAGE = TypeAdapter(NewMessage)
 
 
@@ -101,10 +102,11 @@ async def _stored(call: Call, group: Group, id_: str) -> StoredDraft | None:
     if any((row["name"], row["id"]) == place for row in group.batch.drop_draft):
         return None
     known = await call.server.store.business.draft(*place)
-    fresh = next((row for row in group.batch.put_draft if (row["name"], row["id"]) == place), None)
+    fresh = next((row for row in group.batch.put_draft if (row["name"], row["id"]) == place and not row["waits"]), None)
     if fresh is None:
         return known
-    return StoredDraft(**{**fresh, "created_at": fresh["created_at"] if known is None else known.created_at})
+    written = {name: fresh[name] for name in StoredDraft._fields}
+    return StoredDraft(**{**written, "created_at": fresh["created_at"] if known is None else known.created_at})
 
 
 async def keep(call: Call, group: Group, cid: str, message: NewMessage) -> str | None:
@@ -120,20 +122,27 @@ async def _count(call: Call, group: Group) -> int:
     """How many drafts the business has by now, or a few more: what this group replaces counts as well."""
     name = call.business.name
     stored = await call.server.store.business.count_drafts(name, group.now - KEPT_FOR)
-    fresh = [row for row in group.batch.put_draft if row["name"] == name]
+    fresh = [row for row in group.batch.put_draft if row["name"] == name and not row["waits"]]
     gone = [row for row in group.batch.drop_draft if row["name"] == name]
     return stored + len(fresh) - len(gone)
 
 
-def put(group: Group, name: str, id_: str, cid: str, message: NewMessage) -> None:
-    """Write a draft, its first text or another."""
+async def room_to_wait(call: Call, group: Group) -> bool:
+    """Whether the text of one more message that waits can be kept."""
+    name = call.business.name
+    fresh = [row for row in group.batch.put_draft if row["name"] == name and row["waits"]]
+    return len(fresh) + await call.server.store.business.count_waiting_texts(name) < MOST_DRAFTS
+
+
+def put(group: Group, name: str, id_: str, cid: str, message: NewMessage, *, waits: bool = False) -> None:
+    """Write a draft, its first text or another; one that `waits` is none before its message has ended (SAY-6)."""
     _forget(group, name, id_)
     batch = group.batch
     if not batch.forget_drafts:
         batch.forget_drafts.append({"before": group.now - KEPT_FOR})
     secret = sealed(group.grounds.kept.master, name, id_, cid, message)
-    place = {"name": name, "id": id_, "cid": cid}
-    batch.put_draft.append({**place, "sealed": secret, "created_at": group.now, "updated_at": group.now})
+    row = {"name": name, "id": id_, "cid": cid, "sealed": secret, "waits": int(waits)}
+    batch.put_draft.append({**row, "created_at": group.now, "updated_at": group.now})
 
 
 def drop(group: Group, name: str, id_: str) -> None:
@@ -165,21 +174,13 @@ def _told(draft: OpenedDraft) -> Draft:
 
 async def list_drafts(call: Call) -> Reply:
     """A page of the business's drafts."""
-    server, name, query = call.server, call.business.name, call.query
-    list_ = f"drafts {name}"
-    after = _FROM_THE_START if query.cursor is None else _place(server.cursors.open(list_, query.cursor))
+    server, limit, place = call.server, call.query.limit, behind(call, "drafts", LAST)
     since = server.clock.now() - KEPT_FOR
-    rows = await server.store.business.drafts_before(name, after, since, query.limit + 1)
-    page = rows[: query.limit]
-    cursor = None
-    if len(rows) > query.limit:
-        cursor = server.cursors.seal(list_, page[-1].created_at.to_bytes(8, "big") + page[-1].id.encode("ascii"))
+    rows = await server.store.business.drafts_before(call.business.name, place, since, limit + 1)
+    page = rows[:limit]
+    cursor = cursor_of(call, "drafts", page[-1].created_at, page[-1].id) if len(rows) > limit else None
     items = tuple(_told(opened(server.grounds.kept.master, row)) for row in page)
     return Reply.of(DraftPage(items=items, cursor=cursor))
-
-
-def _place(plain: bytes) -> tuple[int, str]:
-    return int.from_bytes(plain[:8], "big"), plain[8:].decode("ascii")
 
 
 async def get_draft(call: Call) -> Reply:
@@ -202,10 +203,15 @@ async def put_draft(call: Call) -> Reply:
         if draft is None:
             raise Refused("not_found")
         put(group, call.business.name, draft.stored.id, draft.cid, message)
-        stored = draft.stored._replace(updated_at=group.now)
-        return Reply.of(_told(OpenedDraft(draft.cid, message, stored)))
+        told = _told(OpenedDraft(draft.cid, message, draft.stored._replace(updated_at=group.now)))
+        # What is kept for a repeated request is kept in clear: the text comes with the request once more.
+        kept = told.model_dump_json(exclude={"message"}).encode("utf-8")
+        return Reply(200, told.to_json(), instead=kept)
 
-    return await change(call, decide)
+    reply = await change(call, decide)
+    if "Idempotency-Replayed" not in reply.headers:
+        return reply
+    return replace(reply, body=Draft(**parse_object(reply.body), message=message).to_json())
 
 
 async def delete_draft(call: Call) -> Reply:
@@ -229,7 +235,8 @@ ROUTES = (
         "listDrafts",
         "Messages that are not sent yet",
         "drafts",
-        description="The newest first. A message that was refused is here, so that nobody has to write it again.",
+        description="The newest first. A message that was refused is here, so that nobody has to write it again; so is "
+        "one that waited and will never arrive.",
         query=DraftQuery,
         answer=DraftPage,
     ),

@@ -9,10 +9,8 @@ from comity.encoding import b64u_decode
 from comity.erasure import DUE_AFTER, Duty, DutyStatus
 from comity.words import Categories, Category, Ground, Recipients
 from comity_server.business.acting import ActTaken, take
-from comity_server.business.keys import cursor_of
-from comity_server.business.letters import seconds
-from comity_server.business.models import Cid, Cursor, Due, Hash, Instant, Limit, Model, Query, instant
-from comity_server.business.pages import behind
+from comity_server.business.models import Cid, Cursor, Due, Hash, Instant, Limit, Model, Query, Who, instant, seconds
+from comity_server.business.pages import FIRST, behind, cursor_of
 from comity_server.business.route import Call, Reply, Route
 from comity_server.store.business import StoredDuty
 
@@ -41,7 +39,7 @@ class ListedDuty(Model):
     connection: Cid
     status: DutyStatus = Field(description="`open`, `late` (open, and its time is over) or `done`.")
     ended_at: Instant
-    ended_by: Literal["us", "them"]
+    ended_by: Who
     due_at: Instant = Field(description="30 days after the end.")
     done_at: Instant | None = Field(default=None, description="When you made your first statement.")
     statement: Statement | None = None
@@ -96,7 +94,7 @@ class NewStatement(Model):
 
 async def get_duties(call: Call) -> Reply:
     """The business's duties."""
-    limit, place = call.query.limit, behind(call, "duties", (-1, ""))
+    limit, place = call.query.limit, behind(call, "duties", FIRST)
     rows = await call.server.store.business.duties(call.business.name, call.query.status, place, limit + 1)
     now = call.server.clock.now()
     items = tuple(_listed(row, now) for row in rows[:limit])
@@ -165,7 +163,7 @@ ROUTES = (
     ),
     Route(
         "POST",
-        "/duties/{cid}",
+        "/duties/{connection}",
         "door:write",
         state_duty,
         "stateDuty",

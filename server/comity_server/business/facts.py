@@ -9,8 +9,7 @@ from comity.words import Purpose, Token, Topic
 from comity_server.business import doing
 from comity_server.business.acting import ActTaken, ToldVerdict, at_hand, judged, place_of, take
 from comity_server.business.changing import change
-from comity_server.business.letters import seconds
-from comity_server.business.models import Due, Hash, Instant, Model, Text, instant
+from comity_server.business.models import Due, Hash, Instant, Model, Text, instant, seconds
 from comity_server.business.route import Call, Reply, Route
 from comity_server.group import Group
 
@@ -101,7 +100,7 @@ async def milestone(call: Call) -> Reply:
 
 async def contacted(call: Call) -> Reply:
     """State that the customer was reached outside: never refused (SAY-14)."""
-    cid = call.path["cid"]
+    cid = call.path["connection"]
 
     async def decide(group: Group) -> Reply:
         state, side = at_hand(call, group, cid)
@@ -119,7 +118,7 @@ async def contacted(call: Call) -> Reply:
         is_new = answer.accepted is not None and not is_known
         told = ToldVerdict.of(verdict) if is_new else None
         stated = StatedContact(contact=event.act, at=instant(event.at), verdict=told)
-        return Reply.of(stated, 201, place_of(call, event.act))
+        return Reply.of(stated, 201, place_of(event))
 
     return await change(call, decide, (cid,))
 
@@ -128,7 +127,7 @@ _TAG = "connections"
 ROUTES = (
     Route(
         "POST",
-        "/connections/{cid}/remember",
+        "/connections/{connection}/remember",
         "messages:write",
         remember,
         "rememberThing",
@@ -144,7 +143,7 @@ ROUTES = (
     ),
     Route(
         "POST",
-        "/connections/{cid}/forget",
+        "/connections/{connection}/forget",
         "messages:write",
         forget,
         "forgetThing",
@@ -159,7 +158,7 @@ ROUTES = (
     ),
     Route(
         "POST",
-        "/connections/{cid}/milestones",
+        "/connections/{connection}/milestones",
         "messages:write",
         milestone,
         "noteMilestone",
@@ -175,7 +174,7 @@ ROUTES = (
     ),
     Route(
         "POST",
-        "/connections/{cid}/contacted",
+        "/connections/{connection}/contacted",
         "messages:write",
         contacted,
         "stateContact",

@@ -12,15 +12,16 @@ from comity.connection import RULES
 from comity.errors import Refused
 from comity.facets import Case
 from comity.hours import ZoneRules
-from comity.state import Connection, decode_state
+from comity.state import Connection
 from comity.words import Side, Token, other
 from comity_server.business import doing, words
 from comity_server.business.acting import ActTaken, at_hand, place_of, take, the_one_named
 from comity_server.business.changing import change
-from comity_server.business.letters import Sealing, opened, seconds
-from comity_server.business.models import Due, Hash, Instant, Model, Text, instant
+from comity_server.business.letters import Sealing, opened
+from comity_server.business.models import Due, Hash, Instant, Model, Text, instant, seconds
 from comity_server.business.refusals import refusal
 from comity_server.business.route import Call, Reply, Route
+from comity_server.business.sides import ShownAsk, ask_of
 from comity_server.group import Group
 
 Stand = Literal["free", "open", "cooling", "after_notice", "spent", "no_grant", "not_now", "over_budget", "ended"]
@@ -49,7 +50,7 @@ class NewAsk(Model):
     effort: Annotated[Literal["minute", "hour", "money"], Field(description="What it costs: time, or money's worth.")]
     text: Annotated[Text, Field(examples=["Would you tell your neighbours how you like the windows?"])]
     in_return: Annotated[Text, Field(examples=["We clean them once, for nothing."])] | None = None
-    by: Annotated[Due, Field(description="Until when; 30 days at most.")] | None = None
+    answer_by: Annotated[Due, Field(description="Until when; it ends after 30 days in any case.")] | None = None
 
 
 class MadeAsk(Model):
@@ -73,16 +74,11 @@ class Thanks(Model):
     text: Said | None = None
 
 
-class SeenAsk(Model):
-    """The last ask of one side."""
+class AskInFull(ShownAsk):
+    """The last ask of one side, with all that you may have of it."""
 
-    ask: Hash
-    kind: Token
-    status: favours.AskStatus
     effort: Literal["minute", "hour", "money"]
-    asked_at: Instant
-    ends_at: Annotated[Instant, Field(description="When it lapses unanswered, or when what was promised is due.")]
-    by: Instant | None = None
+    answer_by: Instant | None = None
     text: Annotated[str, Field(description="What they ask, as they wrote it; where your key is kept here.")] | None = (
         None
     )
@@ -115,8 +111,8 @@ class MayAsk(Model):
 class Favours(Model):
     """How it stands with favours between the two of you; nobody else sees it."""
 
-    yours: SeenAsk | None = None
-    theirs: SeenAsk | None = None
+    asked_by_us: AskInFull | None = None
+    asked_by_them: AskInFull | None = None
     balance: FavourBalance
     may_ask: MayAsk
 
@@ -154,7 +150,7 @@ def _may_ask(state: Connection, side: Side, kind: str, at: int, zones: ZoneRules
 
 async def ask(call: Call) -> Reply:
     """Ask a favour. Refused, it says why in words, and when one may ask again."""
-    cid = call.path["cid"]
+    cid = call.path["connection"]
     wanted: NewAsk | None = call.body
     if wanted is None:
         return await change(call, lambda group: _ask(call, cid, None, None, group), (cid,))
@@ -168,8 +164,8 @@ async def _ask(call: Call, cid: str, wanted: NewAsk | None, sealing: Sealing | N
     fields: dict[str, Any] = {}
     if wanted is not None and sealing is not None:
         fields = {"kind": wanted.kind, "effort": wanted.effort, "body": sealing.text(state, side)}
-        if wanted.by is not None:
-            fields["by"] = seconds(wanted.by)
+        if wanted.answer_by is not None:
+            fields["by"] = seconds(wanted.answer_by)
     kind = str(fields.get("kind") or getattr(call.signed and call.signed.payload, "kind", ""))
     at = max(group.now, state.at + 1)
     told = _may_ask(state, side, kind, at, group.grounds.zones)
@@ -181,28 +177,24 @@ async def _ask(call: Call, cid: str, wanted: NewAsk | None, sealing: Sealing | N
         return refusal(call, refused, {"may_ask": told.model_dump(exclude_none=True)})
     mine = group.states[cid].door(side).ask
     ends = None if mine is None or mine.id != event.act else instant(mine.ends_at)
-    return Reply.of(MadeAsk(ask=event.act, at=instant(event.at), ends_at=ends), 201, place_of(call, event.act))
+    return Reply.of(MadeAsk(ask=event.act, at=instant(event.at), ends_at=ends), 201, place_of(event))
 
 
 async def get_favours(call: Call) -> Reply:
     """The last ask of each side, the balance, and whether one may ask."""
-    cid, server = call.path["cid"], call.server
-    known = await server.store.state(cid)
-    state = None if known is None else decode_state(known.state)
-    side = doing.side_in(state, call.business)
-    assert state is not None
-    now = max(server.clock.now(), state.at)
+    state, side = await doing.own_connection(call)
+    now = max(call.server.clock.now(), state.at)
     return Reply.of(
         Favours(
-            yours=await _seen(call, state, side, now),
-            theirs=await _seen(call, state, other(side), now),
+            asked_by_us=await _seen(call, state, side, now),
+            asked_by_them=await _seen(call, state, other(side), now),
             balance=FavourBalance.of(state, side, now),
-            may_ask=_may_ask(state, side, "", now, server.grounds.zones),
+            may_ask=_may_ask(state, side, "", now, call.server.grounds.zones),
         )
     )
 
 
-async def _seen(call: Call, state: Connection, asker: Side, now: int) -> SeenAsk | None:
+async def _seen(call: Call, state: Connection, asker: Side, now: int) -> AskInFull | None:
     """The last ask of a side, with its words where the business's key is kept and opens them."""
     last = state.door(asker).ask
     stored = None if last is None else await call.server.store.act(last.id)
@@ -210,15 +202,11 @@ async def _seen(call: Call, state: Connection, asker: Side, now: int) -> SeenAsk
         return None
     payload = open_act(stored.raw, call.server.directory.find_key).payload
     assert isinstance(payload, Ask)
-    said = opened(call.server.grounds.kept, payload.body, state.cid) or {}
-    return SeenAsk(
-        ask=last.id,
-        kind=last.kind,
-        status=favours.status(last, now),
+    said = opened(call.server.grounds.kept, call.business.did, payload.body, state.cid) or {}
+    return AskInFull(
+        **dict(ask_of(last, now)),
         effort=payload.effort,
-        asked_at=instant(last.at),
-        ends_at=instant(last.ends_at),
-        by=None if payload.by is None else instant(payload.by * 1000),
+        answer_by=None if payload.by is None else instant(payload.by * 1000),
         text=said["text"] if isinstance(said.get("text"), str) else None,
         in_return=said["in_return"] if isinstance(said.get("in_return"), str) else None,
     )
@@ -254,7 +242,7 @@ _TAG = "favours"
 ROUTES = (
     Route(
         "POST",
-        "/connections/{cid}/favours",
+        "/connections/{connection}/favours",
         "favours:write",
         ask,
         "askFavour",
@@ -279,7 +267,7 @@ ROUTES = (
     ),
     Route(
         "GET",
-        "/connections/{cid}/favours",
+        "/connections/{connection}/favours",
         "connections:read",
         get_favours,
         "getFavours",
@@ -290,7 +278,7 @@ ROUTES = (
     ),
     Route(
         "POST",
-        "/connections/{cid}/favours/{ask}/answer",
+        "/connections/{connection}/favours/{ask}/answer",
         "favours:write",
         answer,
         "answerFavour",
@@ -305,7 +293,7 @@ ROUTES = (
     ),
     Route(
         "POST",
-        "/connections/{cid}/favours/{ask}/done",
+        "/connections/{connection}/favours/{ask}/done",
         "favours:write",
         done,
         "favourDone",
@@ -318,7 +306,7 @@ ROUTES = (
     ),
     Route(
         "POST",
-        "/connections/{cid}/favours/{ask}/thank",
+        "/connections/{connection}/favours/{ask}/thank",
         "favours:write",
         thank,
         "thankForFavour",

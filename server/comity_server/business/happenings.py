@@ -22,7 +22,8 @@ from comity.events import Accepted, Event, Expired
 from comity.offer import SHORT, Offer
 from comity.words import Side
 from comity_server.answer import accepted_in
-from comity_server.business.models import Cid, Hash, Instant, Model, instant
+from comity_server.business.models import Cid, Hash, Instant, Model, Who, instant
+from comity_server.business.waiting_texts import draft_of
 from comity_server.businesses import Business
 from comity_server.store.rows import News
 
@@ -69,55 +70,61 @@ CATALOGUE: dict[Type, Told] = {
     "offer.received": _told("Somebody offers the business a connection.", "offer offerer purposes expires_at"),
     "proposal.received": _told(
         "Somebody accepted an offer of the business, which is to countersign until `expires_at`.",
-        "cid offer expires_at",
+        "connection offer expires_at",
     ),
-    "proposal.declined": _told("The offerer declined what the business had accepted.", "cid offer reason?"),
-    "proposal.taken_back": _told("Whoever had accepted took it back, before it was countersigned.", "cid offer"),
-    "connection.opened": _told("A connection is open; `side` is the business's own.", "cid offer side"),
+    "proposal.declined": _told("The offerer declined what the business had accepted.", "connection offer reason?"),
+    "proposal.taken_back": _told("Whoever had accepted took it back, before it was countersigned.", "connection offer"),
+    "connection.opened": _told("A connection is open; `side` is the business's own.", "connection offer side"),
     "connection.muted": _told(
         "The other side stops the business for a while: all, or some purposes or channels; `until` where it shows the"
         " end.",
-        "cid act by purposes? channels? until?",
+        "connection act by purposes? channels? until?",
     ),
-    "connection.unmuted": _told("The other side ended one mute, or without `mute` all of its.", "cid act by mute?"),
-    "connection.revoked": _told("The other side ended the connection, for good.", "cid act by"),
+    "connection.unmuted": _told(
+        "The other side ended one mute, or without `mute` all of its.", "connection act by mute?"
+    ),
+    "connection.revoked": _told("The other side ended the connection, for good.", "connection act by"),
     "grant.given": _told(
         "The other side gave a consent token, perhaps in the place of an earlier one.",
-        "cid act by purposes channels expires_at replaces?",
+        "connection act by purposes channels expires_at replaces?",
     ),
-    "grant.withdrawn": _told("The other side took a consent token back.", "cid act by grant"),
+    "grant.withdrawn": _told("The other side took a consent token back.", "connection act by grant"),
     "message.received": _told(
-        "A message of the other side is there to read.", "cid act by purpose topic? expires_at reply_to?"
+        "A message of the other side is there to read.", "connection act by purpose topic? expires_at reply_to?"
     ),
     "message.waiting": _told(
         "A message of the other side waits for a door of the business, perhaps in the place of an earlier one.",
-        "cid act by purpose topic? expires_at replaces?",
+        "connection act by purpose topic? expires_at replaces?",
     ),
     "message.delivered": _told(
-        "A message of the business that had waited has reached the other side.", "cid act by purpose topic? expires_at"
+        "A message of the business that had waited has reached the other side.",
+        "connection act by purpose topic? expires_at",
     ),
     "message.expired": _told(
-        "A message that had waited, of the business or of the other side, will not be delivered any more.",
-        "cid act by purpose topic? expires_at",
+        "A message that had waited, of the business or of the other side, will not be delivered any more. `draft` is"
+        " the business's own text, where it was kept.",
+        "connection act by purpose topic? expires_at draft?",
     ),
-    "favour.asked": _told("The other side asks for a favour.", "cid act by kind effort answer_by?"),
-    "favour.answered": _told("The other side answered what it was asked.", "cid act by ask answer"),
-    "favour.done": _told("The other side did what it had promised.", "cid act by ask"),
-    "favour.thanked": _told("The other side says thank you.", "cid act by ask"),
-    "fact.remembered": _told("The other side wants something remembered.", "cid act by key topic?"),
-    "fact.forgotten": _told("The other side wants something forgotten.", "cid act by key topic?"),
-    "fact.milestone": _told("The other side states what happened between the two.", "cid act by kind topic when"),
+    "favour.asked": _told("The other side asks for a favour.", "connection act by kind effort answer_by?"),
+    "favour.answered": _told("The other side answered what it was asked.", "connection act by ask answer"),
+    "favour.done": _told("The other side did what it had promised.", "connection act by ask"),
+    "favour.thanked": _told("The other side says thank you.", "connection act by ask"),
+    "fact.remembered": _told("The other side wants something remembered.", "connection act by key topic?"),
+    "fact.forgotten": _told("The other side wants something forgotten.", "connection act by key topic?"),
+    "fact.milestone": _told(
+        "The other side states what happened between the two.", "connection act by kind topic when"
+    ),
     "contact.recorded": _told(
         "The other side reached the business outside the app; `verdict` is what the gate would have said.",
-        "cid act by channel purpose topic? verdict",
+        "connection act by channel purpose topic? verdict",
     ),
     "key.rotated": _told(
         "The other side signs with a new key; grants of a side that is known by its key alone are given anew.",
-        "cid act by",
+        "connection act by",
     ),
     "erasure.stated": _told(
         "After the end, the other side states what it deleted of the business's data, and what it keeps.",
-        "cid act by deleted kept?",
+        "connection act by deleted kept?",
     ),
 }
 """Every type, in the order of the page (NEWS-2)."""
@@ -142,15 +149,13 @@ ACTS: dict[str, Type] = {
 }
 """What the other side's act of each kind is told as. Settings are nobody's but their side's: they never come."""
 
-By = Literal["us", "them"]
-
 
 class Data(Model):
     """What a notification is about. Which members there are follows from the type."""
 
-    cid: Cid | None = Field(default=None, description="The connection, or what will be one.")
+    connection: Cid | None = Field(default=None, description="The connection, or what will be one.")
     act: Hash | None = Field(default=None, description="The act's id, as in the connection's timeline.")
-    by: By | None = Field(default=None, description="Whose act it is: the business's own, or the other side's.")
+    by: Who | None = Field(default=None, description="Whose act it is: the business's own, or the other side's.")
     offer: str | None = Field(default=None, description="The offer's id.", examples=["kLw3vE0pYb2n"])
     offerer: str | None = Field(default=None, description="The DID of who offers.")
     side: Side | None = Field(default=None, description="Which side of the connection the business is.")
@@ -176,6 +181,12 @@ class Data(Model):
     until: Instant | None = None
     answer_by: Instant | None = None
     expires_at: Instant | None = None
+    draft: str | None = Field(
+        default=None,
+        description="The draft that the text of your message is now. There is none of what you signed yourself, nor"
+        " where the message was answered with `no_draft`.",
+        examples=["draft_3v5b1GmKJq8y2Zt0"],
+    )
 
 
 class Notification(Model):
@@ -252,7 +263,7 @@ def _proposed(row: News, business: Business) -> _Found | None:
     if row.half is None:
         return None
     agreement = _agreement(row.half)
-    members: dict[str, Any] = {"cid": row.cid, "offer": agreement.offer[:SHORT]}
+    members: dict[str, Any] = {"connection": row.cid, "offer": agreement.offer[:SHORT]}
     at = row.told_at or agreement.iat * 1000
     if row.kind == "proposal":
         return "proposal.received", at, {**members, "expires_at": instant(agreement.countersign_by * 1000)}
@@ -266,7 +277,7 @@ def _opened(row: News) -> _Found | None:
         return None
     opened = _EVENT.validate_json(_payload(row.event))
     offer = _agreement(row.agreement).offer[:SHORT]
-    return "connection.opened", _time_of(opened), {"cid": row.cid, "offer": offer, "side": row.side}
+    return "connection.opened", opened.at, {"connection": row.cid, "offer": offer, "side": row.side}
 
 
 def _released(row: News, business: Business) -> _Found | None:
@@ -274,12 +285,14 @@ def _released(row: News, business: Business) -> _Found | None:
     if row.event is None or row.act is None or row.acceptance is None:
         return None
     event, message = _EVENT.validate_json(_payload(row.event)), Message.model_validate_json(_payload(row.act))
-    by: By = "us" if message.iss == business.did else "them"
+    by: Who = "us" if message.iss == business.did else "them"
     type_: Type = "message.expired" if isinstance(event, Expired) else "message.delivered"
     members = _of_message(accepted_in(row.acceptance), by)
     if type_ == "message.delivered" and by == "them":
         type_, members["reply_to"] = "message.received", message.reply_to
-    return type_, _time_of(event), members
+    if type_ == "message.expired" and by == "us":
+        members["draft"] = draft_of(members["act"])
+    return type_, event.at, members
 
 
 def _accepted(row: News) -> _Found | None:
@@ -293,7 +306,7 @@ def _accepted(row: News) -> _Found | None:
     if accepted.outcome == "held":
         return "message.waiting", at, {**_of_message(accepted, "them"), "replaces": accepted.replaces}
     payload = MODELS[accepted.kind].model_validate_json(_payload(row.act))
-    members: dict[str, Any] = {"cid": accepted.cid, "act": accepted.act, "by": "them"}
+    members: dict[str, Any] = {"connection": accepted.cid, "act": accepted.act, "by": "them"}
     for member in (name.removesuffix("?") for name in CATALOGUE[type_].data):
         if member == "verdict":
             members[member] = accepted.verdict
@@ -302,9 +315,9 @@ def _accepted(row: News) -> _Found | None:
     return type_, at, members
 
 
-def _of_message(accepted: Accepted, by: By) -> dict[str, Any]:
+def _of_message(accepted: Accepted, by: Who) -> dict[str, Any]:
     """What both sides may know of a message, whether it came or not (EVENT-4)."""
-    members: dict[str, Any] = {"cid": accepted.cid, "act": accepted.act, "by": by}
+    members: dict[str, Any] = {"connection": accepted.cid, "act": accepted.act, "by": by}
     if (contents := accepted.contents) is not None:
         expires_at = None if contents.exp is None else instant(contents.exp * 1000)
         members.update(purpose=contents.purpose, topic=contents.topic, expires_at=expires_at)
@@ -316,10 +329,6 @@ def _value(payload: Any, member: str) -> Any:
     if member == "kept" and value is not None:
         return tuple(dict.fromkeys(kept.what for kept in value))
     return instant(value * 1000) if member in _TIMES and value is not None else value
-
-
-def _time_of(event: Event) -> int:
-    return event.at
 
 
 def _agreement(general: bytes) -> Agreement:

@@ -10,7 +10,7 @@ where a customer said "no" or "not now", you get that as an answer, before anybo
 1. Ask the operator of this server for your first API key (`comity business create NAME`), or make one for each of your
    systems with `POST /keys`. Press **Authorize**, paste it, and try `GET /self`.
 2. Make an offer (`POST /offers`) and show its QR code. A customer who accepts it is a connection.
-3. Before you write, ask: `POST /check`. Then write: `POST /connections/{cid}/messages`.
+3. Before you write, ask: `POST /check`. Then write: `POST /connections/{connection}/messages`.
 4. Learn what customers do by `GET /notifications`, or have it brought to you by a webhook.
 
 **Keys and roles.** `Authorization: Bearer ck_live_…`, and nowhere else. A key has a role (owner, agent, marketer,

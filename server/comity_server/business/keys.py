@@ -1,6 +1,5 @@
 """API keys and seats over REST (BIZ-1 to BIZ-6)."""
 
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import Field
@@ -9,7 +8,8 @@ from comity.errors import Refused
 from comity_server.business.api_keys import ApiKey, new_key
 from comity_server.business.changing import change
 from comity_server.business.founding import admit, keys_of
-from comity_server.business.models import Cursor, Due, Instant, Label, Limit, Model, Query, instant
+from comity_server.business.models import Cursor, Due, Instant, Label, Model, instant, seconds
+from comity_server.business.pages import FIRST, Page, behind, cursor_of
 from comity_server.business.roles import Role, Scope
 from comity_server.business.route import BUSINESS, Call, Reply, Route
 from comity_server.group import Group
@@ -17,7 +17,6 @@ from comity_server.group import Group
 MOST_OVERLAP = 30 * 24 * 3600
 """Seconds for which a key that was rotated is good beside its successor, at most."""
 _DAY = 24 * 3600
-_MINUTE = 60_000
 
 
 class Self(Model):
@@ -88,13 +87,6 @@ class Overlap(Model):
     )
 
 
-class Page(Query):
-    """Where a list goes on, and how much of it is wanted."""
-
-    cursor: Cursor | None = None
-    limit: Limit = 100
-
-
 # --- who am I ---------------------------------------------------------------------------------------------------------
 
 
@@ -121,7 +113,7 @@ async def get_self(call: Call) -> Reply:
 
 async def get_keys(call: Call) -> Reply:
     """The business's keys, those that ended too."""
-    after = place_of(call, "keys")
+    after = behind(call, "keys", FIRST)
     keys = [key for key in call.server.grounds.keyring.of(call.business.name) if (key.created_at, key.id) > after]
     page, now = keys[: call.query.limit], call.server.clock.now()
     cursor = cursor_of(call, "keys", page[-1].created_at, page[-1].id) if len(keys) > len(page) else None
@@ -135,7 +127,7 @@ async def post_keys(call: Call) -> Reply:
 
     async def decide(group: Group) -> Reply:
         manager = _manager(call, group)
-        ends = manager.expires_at if wanted.expires_at is None else _milliseconds(wanted.expires_at)
+        ends = manager.expires_at if wanted.expires_at is None else seconds(wanted.expires_at) * 1000
         shown, key = new_key(
             name, wanted.role, group.now, label=wanted.label, scopes=wanted.scopes, seat=wanted.seat, expires_at=ends
         )
@@ -220,7 +212,6 @@ def _is_lasting_owner(key: ApiKey) -> bool:
 
 
 def _shown(key: ApiKey, now: int) -> Key:
-    used = None if key.last_used_at is None else key.last_used_at // _MINUTE * _MINUTE
     return Key(
         id=key.id,
         label=key.label,
@@ -229,7 +220,7 @@ def _shown(key: ApiKey, now: int) -> Key:
         seat=key.seat,
         created_at=instant(key.created_at),
         expires_at=_instant(key.expires_at),
-        last_used_at=_instant(used),
+        last_used_at=_instant(key.used_at),
         in_force=key.is_in_force(now),
     )
 
@@ -248,28 +239,11 @@ async def is_seat(call: Call, group: Group, seat: str) -> bool:
     return fresh or await call.server.store.business.seat(name, seat) is not None
 
 
-# --- times and places -------------------------------------------------------------------------------------------------
+# --- times ------------------------------------------------------------------------------------------------------------
 
 
 def _instant(ms: int | None) -> str | None:
     return None if ms is None else instant(ms)
-
-
-def _milliseconds(due: datetime) -> int:
-    return int(due.timestamp()) * 1000
-
-
-def place_of(call: Call, what: str) -> tuple[int, str]:
-    """(time, id) behind which a list goes on. Raises Malformed."""
-    if call.query.cursor is None:
-        return -1, ""
-    place = call.server.cursors.open(f"{what} of {call.business.name}", call.query.cursor)
-    return int.from_bytes(place[:8], "big"), place[8:].decode("ascii")
-
-
-def cursor_of(call: Call, what: str, at: int, id_: str) -> str:
-    """The cursor behind the item of that time (ms) and id."""
-    return call.server.cursors.seal(f"{what} of {call.business.name}", at.to_bytes(8, "big") + id_.encode("ascii"))
 
 
 _TAG = "keys"

@@ -6,7 +6,6 @@ the key that the customer has by then, and once more in the group only where she
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -18,7 +17,7 @@ from comity.errors import Malformed
 from comity.keys import PublicKey, is_pairwise
 from comity.state import Connection
 from comity.words import DAY, Purpose, Side, Topic, other
-from comity_server.business.models import Due, Hash, Model, Text
+from comity_server.business.models import HARMFUL, Due, Hash, Model, Text, seconds
 from comity_server.business.route import Call
 from comity_server.business.signing import KeptKeys
 
@@ -26,7 +25,7 @@ EXPIRES_AFTER = 7 * DAY
 """Seconds after which a message expires that names no time of its own."""
 LONGEST = 90 * DAY
 """Seconds that a message may wait at most."""
-_HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_HARMFUL = re.compile(f"[{HARMFUL}]")
 
 
 def _harmless(value: Any) -> Any:
@@ -108,11 +107,6 @@ class NewMessage(Model):
         return end
 
 
-def seconds(moment: datetime) -> int:
-    """A time of a request in whole seconds."""
-    return int(moment.timestamp())
-
-
 class Sealing:
     """Words for the other side of a connection, sealed to the key that it has."""
 
@@ -148,11 +142,15 @@ def _recipient(did: str, kid: str, key: str) -> BodyKey:
     return BodyKey(kid if is_pairwise(did) else f"{kid}-x", PublicKey.of_multibase(key).x25519())
 
 
-def opened(kept: KeptKeys, text: str, cid: str) -> dict[str, Any] | None:
-    """What the other side wrote, where the key that it was sealed to is kept here and opens it."""
+def opened(kept: KeptKeys, did: str, text: str, cid: str) -> dict[str, Any] | None:
+    """What the other side wrote, where the key that it was sealed to is that of the business `did`, kept here, and
+    opens it."""
     try:
-        kid = parse_object(b64u_decode(text.partition(".")[0]), limit=2048).get("kid")
-        signer = kept.signer(str(kid).removesuffix("-x"))
-        return None if signer is None else open_body(text, cid, signer.key)
+        kid = str(parse_object(b64u_decode(text.partition(".")[0]), limit=2048).get("kid"))
+        # The key for bodies has the name of the key that signs, and `-x` behind it (KEY-6).
+        signer = kept.signer(kid.removesuffix("-x"))
+        if signer is None or not kid.startswith(f"{did}#"):
+            return None
+        return open_body(text, cid, signer.key)
     except Malformed:
         return None

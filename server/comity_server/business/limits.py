@@ -1,5 +1,6 @@
 """How many requests an API key may make, and what the answers say of it (BIZ-14)."""
 
+import math
 import time
 from collections.abc import Callable
 
@@ -42,7 +43,7 @@ class Limits:
         window.count += 1
         left = self._most - window.count
         # In whole seconds, rounded up: whoever waits so long finds room.
-        reset = int(window.ends - now) + 1
+        reset = min(math.ceil(window.ends - now), WINDOW)
         headers["RateLimit-Policy"] = self.policy
         headers["RateLimit"] = f'"{_NAME}";r={left if left > 0 else 0};t={reset}'
         if left < 0 and not narrows:

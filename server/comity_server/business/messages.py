@@ -11,15 +11,17 @@ from comity.errors import Refused
 from comity.events import Accepted
 from comity.gate import Verdict
 from comity_server.business import doing, drafts
-from comity_server.business.acting import ToldVerdict, at_hand, judged
+from comity_server.business.acting import ToldVerdict, at_hand, judged, place_of
 from comity_server.business.changing import change
 from comity_server.business.letters import NewMessage, Sealing
 from comity_server.business.models import Cid, Hash, Instant, Model, instant
 from comity_server.business.refusals import refusal
-from comity_server.business.route import BUSINESS, Call, Reply, Route
+from comity_server.business.route import Call, Reply, Route
+from comity_server.business.waiting_texts import draft_of
 from comity_server.group import Group
 
 Outcome = Literal["delivered", "held", "dropped"]
+NoDraft = Literal["too_many_drafts"]
 
 
 class SentMessage(Model):
@@ -34,6 +36,23 @@ class SentMessage(Model):
     at: Annotated[Instant, Field(description="When it was accepted.")]
     expires_at: Annotated[Instant, Field(description="When it expires, if it waits until then.")] | None = None
     replaces: Annotated[Hash, Field(description="The waiting message whose place it took.")] | None = None
+    draft: (
+        Annotated[
+            str,
+            Field(
+                description="Of one that waits: should it never arrive, your text is this draft from then on.",
+                examples=["draft_3v5b1GmKJq8y2Zt0"],
+            ),
+        ]
+        | None
+    ) = None
+    no_draft: (
+        Annotated[
+            NoDraft,
+            Field(description="Of one that waits: why your text is not kept. The message waits all the same."),
+        ]
+        | None
+    ) = None
     verdict: (
         Annotated[
             ToldVerdict,
@@ -45,7 +64,7 @@ class SentMessage(Model):
 
 async def send_message(call: Call) -> Reply:
     """A message in the connection of the path."""
-    cid = call.path["cid"]
+    cid = call.path["connection"]
     if call.signed is not None:
         return await change(call, partial(_send_signed, call, cid), (cid,))
     letter: NewMessage = call.body
@@ -82,6 +101,8 @@ async def send(
     doing.signer_of(call, state, side)
     verdict = judged(group, state, side, letter.purpose, "app", letter.topic)
     fields = {"topic": letter.topic, "reply_to": letter.reply_to}
+    # Asked before the act is in the group: nothing may fail behind it.
+    has_room = verdict.decision == "hold" and letter.if_muted == "hold" and await drafts.room_to_wait(call, group)
     try:
         answer = await doing.act(
             call,
@@ -99,7 +120,14 @@ async def send(
         return _refused(call, refused, verdict, {"no_draft": "too_many_drafts"} if kept is None else {"draft": kept})
     if draft is not None:
         drafts.drop(group, call.business.name, draft)
-    return _sent(cid, doing.accepted(answer), verdict)
+    event = doing.accepted(answer)
+    if event.outcome != "held":
+        return _sent(event, verdict)
+    if not has_room:
+        return _sent(event, verdict, no_draft="too_many_drafts")
+    waits = draft_of(event.act)
+    drafts.put(group, call.business.name, waits, cid, letter, waits=True)
+    return _sent(event, verdict, draft=waits)
 
 
 async def _send_signed(call: Call, cid: str, group: Group) -> Reply:
@@ -115,23 +143,24 @@ async def _send_signed(call: Call, cid: str, group: Group) -> Reply:
             raise
         return _refused(call, refused, verdict, {})
     is_new = answer.accepted is not None and not is_known
-    return _sent(cid, doing.accepted(answer), verdict if is_new else None)
+    return _sent(doing.accepted(answer), verdict if is_new else None)
 
 
-def _sent(cid: str, event: Accepted, verdict: Verdict | None) -> Reply:
+def _sent(event: Accepted, verdict: Verdict | None, draft: str | None = None, no_draft: NoDraft | None = None) -> Reply:
     assert event.outcome is not None and event.contents is not None
     expires = event.contents.exp if event.outcome == "held" else None
     sent = SentMessage(
-        connection=cid,
+        connection=event.cid,
         message=event.act,
         outcome=event.outcome,
         at=instant(event.at),
         expires_at=None if expires is None else instant(expires * 1000),
         replaces=event.replaces,
+        draft=draft,
+        no_draft=no_draft,
         verdict=None if verdict is None else ToldVerdict.of(verdict),
     )
-    place = f"{BUSINESS}/connections/{cid}/acts/{event.act}"
-    return Reply.of(sent, 201 if event.outcome == "delivered" else 202, place)
+    return Reply.of(sent, 201 if event.outcome == "delivered" else 202, place_of(event))
 
 
 def _refused(call: Call, refused: Refused, verdict: Verdict, also: dict[str, object]) -> Reply:
@@ -156,7 +185,7 @@ REFUSALS = (
 ROUTES = (
     Route(
         "POST",
-        "/connections/{cid}/messages",
+        "/connections/{connection}/messages",
         "messages:write",
         send_message,
         "sendMessage",
@@ -164,8 +193,9 @@ ROUTES = (
         "messages",
         description="Whether you may is decided in the same moment; you need not ask before. `201`: it is in their "
         "inbox. `202`: it waits (`held`), or you wanted it dropped rather than wait (`dropped`). A refusal says why in "
-        "`verdict`, and keeps your message: `draft` is its id (`no_draft` where there are too many already). The text "
-        "is encrypted for your customer before anything is kept.",
+        "`verdict`, and keeps your message: `draft` is its id (`no_draft` where there are too many already). One that "
+        "waits and never arrives becomes a draft as well. The text is encrypted for your customer before anything is "
+        "kept.",
         body=NewMessage,
         answer=SentMessage,
         statuses=(201, 202),

@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +20,9 @@ from comity.errors import Malformed
 from comity.words import Hash, Label, Model, faults
 
 __all__ = [
+    "HARMFUL",
+    "HARMLESS",
+    "Basis",
     "Cid",
     "Cursor",
     "Due",
@@ -30,8 +33,11 @@ __all__ = [
     "Model",
     "Query",
     "Text",
+    "Who",
     "instant",
+    "milliseconds",
     "read_query",
+    "seconds",
 ]
 
 Instant = Annotated[
@@ -40,20 +46,19 @@ Instant = Annotated[
 """A time in an answer: RFC 3339 in UTC, with milliseconds (BIZ-12)."""
 Cid = Hash
 """A connection's id."""
+Who = Literal["us", "them"]
+"""Of the two in a connection: the business, or the other side."""
 Cursor = Annotated[str, Field(max_length=400, pattern=r"^[A-Za-z0-9_-]+$")]
 """Where a list goes on; says nothing to its bearer."""
 Limit = Annotated[int, Field(ge=1, le=100)]
 """Items of a page at most."""
-Text = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=10_000,
-        pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+$",
-    ),
-]
-"""A text for people, of several lines perhaps: no controls but tab and newline, no bidirectional overrides
-(BIZ-15)."""
+HARMFUL = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069"
+"""What no text for people has, as the inside of a character class: controls but tab and line feed, and bidirectional
+overrides (BIZ-15)."""
+HARMLESS = f"^[^{HARMFUL}]+$"
+"""The pattern of a text without them."""
+Text = Annotated[str, Field(min_length=1, max_length=10_000, pattern=HARMLESS)]
+"""A text for people, of several lines perhaps (BIZ-15)."""
 
 
 _RFC_3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9:]{8}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})")
@@ -76,6 +81,16 @@ Due = Annotated[AwareDatetime, AfterValidator(_not_before_1970), Field(strict=Fa
 """A time in a request: RFC 3339 with an offset or Z; the protocol counts its whole seconds."""
 
 
+def seconds(due: datetime) -> int:
+    """A time of a request in the protocol's whole seconds."""
+    return int(due.timestamp())
+
+
+def milliseconds(due: datetime) -> int:
+    """A time of a request in ms, as the server counts."""
+    return round(due.timestamp() * 1000)
+
+
 def instant(ms: int) -> str:
     """A time (ms) as answers have it."""
     return f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
@@ -84,6 +99,14 @@ def instant(ms: int) -> str:
 @lru_cache(maxsize=256)
 def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+class Basis(Model):
+    """What a verdict rests on: the heads of both sides' act chains, and the version of the time zone rules."""
+
+    first: Hash
+    second: Hash
+    zones: str
 
 
 class Query(BaseModel):

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 from comity.errors import Malformed, Refused
 from comity.wire import EVENT_STREAM, LONGEST_WAIT, PAGE
 from comity_server.business.happenings import CATALOGUE, Happening, Notification, happening
-from comity_server.business.models import Cursor, Due, Limit, Model, Query
+from comity_server.business.models import Cursor, Due, Limit, Model, Query, milliseconds
 from comity_server.business.route import NOTIFICATIONS, Call, Reply, Route
 
 MOST_PAGES = 5
@@ -119,7 +119,7 @@ async def _place(call: Call, last_event_id: str | None) -> int:
         return int.from_bytes(call.server.cursors.open(_list(call), cursor), "big")
     if call.query.since is None:
         return 0
-    return await call.server.store.business.news_place(call.business.did, int(call.query.since.timestamp() * 1000))
+    return await call.server.store.business.news_place(call.business.did, milliseconds(call.query.since))
 
 
 async def _waited(call: Call, reader: _Reader) -> list[tuple[int, Happening]]:

@@ -1,7 +1,6 @@
 """Offers of a business: published, listed, and ended early (spec/business-offers.md)."""
 
 import secrets
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -11,9 +10,9 @@ from comity.errors import Malformed, Refused
 from comity.offer import LONGEST_OFFER, Id, Offer, OfferedTerms, SignedOffer, open_offer, seal_offer, text_hash
 from comity.words import Channels, Did, Language, Purposes
 from comity_server.business.changing import change
-from comity_server.business.keys import Page, cursor_of
-from comity_server.business.models import Cursor, Due, Hash, Instant, Label, Model, instant
-from comity_server.business.pages import LAST, MOST_LOOKED_AT, behind, sift
+from comity_server.business.doing import newest_signer
+from comity_server.business.models import HARMLESS, Cursor, Due, Hash, Instant, Label, Model, instant, seconds
+from comity_server.business.pages import LAST, MOST_LOOKED_AT, Page, behind, cursor_of, sift
 from comity_server.business.route import BUSINESS, Call, Reply, Route
 from comity_server.group import Group
 from comity_server.store.business import BusinessOffer
@@ -25,12 +24,7 @@ Countersign = Literal["auto", "by_hand"]
 OfferId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{12}$", examples=["7JxQ2mP4ZkVw"])]
 TermsText = Annotated[
     str,
-    Field(
-        min_length=1,
-        max_length=16_384,
-        pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+$",
-        examples=["We keep what you tell us to ourselves."],
-    ),
+    Field(min_length=1, max_length=16_384, pattern=HARMLESS, examples=["We keep what you tell us to ourselves."]),
 ]
 
 
@@ -127,8 +121,8 @@ class OffersPage(Page):
 async def post_offers(call: Call) -> Reply:
     """Publish an offer: composed and signed here, or signed by the business (INV-1)."""
     sent = None if call.jws is None else _sent(call, call.jws)
-    if sent is None and call.server.grounds.kept.newest(call.business.name) is None:
-        raise Refused("signing_key_not_kept")
+    if sent is None:
+        newest_signer(call)
 
     async def decide(group: Group) -> Reply:
         signed = sent or _composed(call, group.now)
@@ -158,12 +152,10 @@ def _sent(call: Call, jws: bytes) -> SignedOffer:
 
 def _composed(call: Call, now: int) -> SignedOffer:
     """The offer that the body describes, signed with the newest kept key. Raises Malformed,
-    Refused("offer_expired" | "too_large")."""
+    Refused("signing_key_not_kept" | "offer_expired" | "too_large")."""
     wanted: NewOffer = call.body
-    signer = call.server.grounds.kept.newest(call.business.name)
-    if signer is None:
-        raise Refused("signing_key_not_kept")
-    iat, exp = now // 1000, _seconds(wanted.expires_at)
+    signer = newest_signer(call)
+    iat, exp = now // 1000, seconds(wanted.expires_at)
     if exp <= iat:
         raise Refused("offer_expired")
     if exp > iat + LONGEST_OFFER:
@@ -187,14 +179,10 @@ def _composed(call: Call, now: int) -> SignedOffer:
     return seal_offer(offer, signer)
 
 
-def _seconds(due: datetime) -> int:
-    return int(due.timestamp())
-
-
 async def get_offers(call: Call) -> Reply:
     """The business's offers, the newest first."""
     query: OffersPage = call.query
-    place = behind(call, "offers", (LAST, ""))
+    place = behind(call, "offers", LAST)
     most = query.limit if query.open is None else MOST_LOOKED_AT
     rows = await call.server.store.business.offers(call.business.name, place, most + 1)
     now = call.server.clock.now()

@@ -25,7 +25,7 @@ _REF = "#/components/schemas/{model}"
 _HASH = {"type": "string", "pattern": "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$"}
 _NAMED = {"type": "string", "minLength": 1, "maxLength": 100}
 _PLACES: dict[str, tuple[str, dict[str, Any]]] = {
-    "cid": ("The connection.", _HASH),
+    "connection": ("The connection.", _HASH),
     "ask": ("The ask: the id of its act.", _HASH),
     "acts": ("The act: the SHA-256 of its text.", _HASH),
     "keys": ("The id of an API key, as lists show it; not the key itself.", _NAMED),

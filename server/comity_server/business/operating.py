@@ -250,7 +250,7 @@ def _text(what: str, text: str) -> str:
 
 def _line(key: ApiKey, now: int, shown: str | None = None) -> ApiKeyLine:
     ends = None if key.expires_at is None else instant(key.expires_at)
-    used = None if key.last_used_at is None else instant(key.last_used_at // 60_000 * 60_000)
+    used = None if key.used_at is None else instant(key.used_at)
     scopes: list[str] = sorted(key.scopes)
     about = (key.id, key.role, scopes, key.label, key.seat, instant(key.created_at), ends, used)
     return ApiKeyLine(*about, key.is_in_force(now), shown)

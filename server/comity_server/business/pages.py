@@ -1,24 +1,40 @@
-"""Pages of lists of which only some rows are wanted: so many rows are looked at for each, however few fit, and the
-cursor says where to go on (BIZ-12)."""
+"""Pages of lists, and the cursors that say where they go on (BIZ-12). Of a list of which only some rows are wanted, so
+many rows are looked at for each page, however few fit."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from comity_server.business.keys import place_of
+from comity_server.business.models import Cursor, Limit, Query
 from comity_server.business.route import Call
 
 MOST_LOOKED_AT = 500
 """Rows that are looked at for one page (INV-11)."""
-LAST = 2**62
-"""ms: later than every row."""
+FIRST, LAST = (-1, ""), (2**62, "")
+"""Places before and behind every row, as (ms, id)."""
 
 Row = TypeVar("Row")
 Item = TypeVar("Item")
 
 
+class Page(Query):
+    """Where a list goes on, and how much of it is wanted."""
+
+    cursor: Cursor | None = None
+    limit: Limit = 100
+
+
 def behind(call: Call, what: str, start: tuple[int, str]) -> tuple[int, str]:
-    """(time, id) behind which the list goes on, `start` without a cursor. Raises Malformed."""
-    return start if call.query.cursor is None else place_of(call, what)
+    """(time in ms, id) behind which the business's list goes on, `start` without a cursor. Raises Malformed, also for
+    the cursor of another list."""
+    if call.query.cursor is None:
+        return start
+    place = call.server.cursors.open(f"{what} of {call.business.name}", call.query.cursor)
+    return int.from_bytes(place[:8], "big"), place[8:].decode("ascii")
+
+
+def cursor_of(call: Call, what: str, at: int, id_: str) -> str:
+    """The cursor behind the item of that time (ms) and id."""
+    return call.server.cursors.seal(f"{what} of {call.business.name}", at.to_bytes(8, "big") + id_.encode("ascii"))
 
 
 def sift(

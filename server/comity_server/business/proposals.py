@@ -22,10 +22,10 @@ from comity.keys import Signer
 from comity.offer import Id, OfferedTerms, SignedOffer, open_offer, read_link
 from comity.words import Language, Token
 from comity_server.business.changing import change
-from comity_server.business.keys import Page, cursor_of
+from comity_server.business.doing import kept_signer, newest_signer
 from comity_server.business.models import Cid, Cursor, Hash, Instant, Model, instant
 from comity_server.business.offers import OfferId
-from comity_server.business.pages import behind, sift
+from comity_server.business.pages import FIRST, Page, behind, cursor_of, sift
 from comity_server.business.route import BUSINESS, Call, Reply, Route
 from comity_server.group import Group
 from comity_server.store.business import Waiting
@@ -43,7 +43,7 @@ class ProposedTerms(Model):
 class Proposal(Model):
     """A customer's half of an agreement. It opens the connection when you accept it."""
 
-    proposal: Cid = Field(description="What the connection will be called.")
+    connection: Cid = Field(description="What the connection will be called.")
     offer: OfferId
     customer: str = Field(description="The customer's name (DID), made for this connection alone.")
     terms: ProposedTerms
@@ -87,14 +87,14 @@ class NewProposal(Model):
 class Proposed(Model):
     """Your half is there; the connection opens when the customer signs."""
 
-    proposal: Cid
+    connection: Cid = Field(description="What the connection will be called.")
     countersign_by: Instant
 
 
 async def get_proposals(call: Call) -> Reply:
     """The halves that wait for the business."""
     limit = call.query.limit
-    place = behind(call, "proposals", (-1, ""))
+    place = behind(call, "proposals", FIRST)
     did, now = call.business.did, call.server.clock.now()
     rows = await call.server.store.business.waiting(did, now, place, limit + 1)
     offers: dict[str, SignedOffer] = {}
@@ -111,7 +111,7 @@ async def get_proposals(call: Call) -> Reply:
 def _shown(row: Waiting, offer: SignedOffer) -> Proposal:
     agreement = open_half(row.raw).agreement
     return Proposal(
-        proposal=row.cid,
+        connection=row.cid,
         offer=row.offer,
         customer=row.second_did,
         terms=ProposedTerms(**agreement.terms.model_dump()),
@@ -126,20 +126,13 @@ async def accept_proposal(call: Call) -> Reply:
     server = call.server
 
     async def decide(group: Group) -> Reply:
-        half = open_half(await server.connecting.waiting_half(call.path["cid"], call.business, group))
-        whole = countersign(half, _signer(call, half.agreement.offerer.kid))
+        half = open_half(await server.connecting.waiting_half(call.path["connection"], call.business, group))
+        whole = countersign(half, kept_signer(call, half.agreement.offerer.kid))
         await server.connecting.countersign(whole, group)
         told = Accepted(connection=whole.cid, opened_at=instant(group.states[whole.cid].at))
         return Reply.of(told, 201, f"{BUSINESS}/connections/{whole.cid}")
 
     return await change(call, decide)
-
-
-def _signer(call: Call, kid: str) -> Signer:
-    signer = call.server.grounds.kept.signer(kid)
-    if signer is None:
-        raise Refused("signing_key_not_kept")
-    return signer
 
 
 async def decline_proposal(call: Call) -> Reply:
@@ -148,7 +141,7 @@ async def decline_proposal(call: Call) -> Reply:
 
     async def decide(group: Group) -> Reply:
         did = call.business.did
-        await call.server.connecting.decline(call.path["cid"], did, how.reason, how.silent, group)
+        await call.server.connecting.decline(call.path["connection"], did, how.reason, how.silent, group)
         return Reply(204)
 
     return await change(call, decide)
@@ -157,9 +150,7 @@ async def decline_proposal(call: Call) -> Reply:
 async def post_proposals(call: Call) -> Reply:
     """Accept a customer's offer: the business's half, signed with its newest kept key."""
     wanted: NewProposal = call.body
-    signer = call.server.grounds.kept.newest(call.business.name)
-    if signer is None:
-        raise Refused("signing_key_not_kept")
+    signer = newest_signer(call)
     short, hash_ = _named(call, wanted.offer)
 
     async def decide(group: Group) -> Reply:
@@ -168,7 +159,8 @@ async def post_proposals(call: Call) -> Reply:
             raise Refused("not_found")
         half = _half(offer, _chosen(offer, wanted), signer, group.now // 1000)
         await call.server.connecting.propose(short, half, group)
-        return Reply.of(Proposed(proposal=half.cid, countersign_by=instant(half.agreement.countersign_by * 1000)), 202)
+        told = Proposed(connection=half.cid, countersign_by=instant(half.agreement.countersign_by * 1000))
+        return Reply.of(told, 202)
 
     return await change(call, decide)
 
@@ -253,7 +245,7 @@ ROUTES = (
     ),
     Route(
         "POST",
-        "/proposals/{cid}/accept",
+        "/proposals/{connection}/accept",
         "offers:write",
         accept_proposal,
         "acceptProposal",
@@ -269,7 +261,7 @@ ROUTES = (
     ),
     Route(
         "POST",
-        "/proposals/{cid}/decline",
+        "/proposals/{connection}/decline",
         "offers:write",
         decline_proposal,
         "declineProposal",

@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from comity.acts import SignedAct
+from comity.errors import Refused
 from comity.wire import JSON
 from comity_server.business.api_keys import ApiKey
 from comity_server.business.models import Model, Query
@@ -57,7 +58,15 @@ class Call:
     """Another signed text, not opened yet."""
     idempotency_key: str | None = None
     fingerprint: str = ""
-    """A hash of method, path, query and body: what is compared when an Idempotency-Key comes again."""
+    """An HMAC of method, path, query and body: what is compared when an Idempotency-Key comes again (BIZ-11)."""
+
+
+    def must_go_on(self) -> None:
+        """Raises Refused("api_key_required") where the key has ended since the request came: what it began ends with
+        it (BIZ-3)."""
+        key = self.server.grounds.keyring.get(self.business.name, self.key.id)
+        if key is None or not key.is_in_force(self.server.clock.now()):
+            raise Refused("api_key_required")
 
 
 def documentation(home: Home, code: str) -> str:

@@ -12,8 +12,9 @@ from pydantic import Field
 
 from comity.encoding import b64u_encode
 from comity_server.business.changing import change
-from comity_server.business.keys import Page, cursor_of, is_seat, place_of
+from comity_server.business.keys import is_seat
 from comity_server.business.models import Cursor, Instant, Label, Model, instant
+from comity_server.business.pages import FIRST, Page, behind, cursor_of
 from comity_server.business.route import Call, Reply, Route
 from comity_server.group import Group
 from comity_server.server import Server
@@ -77,7 +78,7 @@ async def seat_secret(server: Server, name: str) -> bytes:
 async def get_seats(call: Call) -> Reply:
     """The business's seats."""
     limit = call.query.limit
-    rows = await call.server.store.business.seats(call.business.name, place_of(call, "seats"), limit + 1)
+    rows = await call.server.store.business.seats(call.business.name, behind(call, "seats", FIRST), limit + 1)
     page = rows[:limit]
     cursor = cursor_of(call, "seats", page[-1].created_at, page[-1].seat) if len(rows) > len(page) else None
     items = tuple(Seat(seat=row.seat, created_at=instant(row.created_at)) for row in page)

@@ -23,7 +23,7 @@ class GrantInForce(Model):
     id: Hash
     purposes: tuple[str, ...]
     channels: tuple[str, ...]
-    until: Instant
+    expires_at: Instant
     budget: AllowedRate | None = None
 
 
@@ -57,11 +57,11 @@ class ShownMilestone(Model):
 class ShownAsk(Model):
     """A side's last ask, and where it stands: `lapsed` and `broken` come of themselves with time."""
 
-    act: Hash
+    ask: Hash = Field(description="Its id: that of its act.")
     kind: str
     status: Literal["asked", "promised", "refused", "not_now", "done", "thanked", "lapsed", "broken"]
     asked_at: Instant
-    ends_at: Instant
+    ends_at: Instant = Field(description="When it lapses unanswered, or when what was promised is due.")
 
 
 class ChainHead(Model):
@@ -91,7 +91,7 @@ def grants_of(door: Door, now: int) -> tuple[GrantInForce, ...]:
             id=it.id,
             purposes=it.purposes,
             channels=it.channels,
-            until=instant(it.exp * 1000),
+            expires_at=instant(it.exp * 1000),
             budget=None if it.budget is None else AllowedRate(max=it.budget.max, seconds=it.budget.seconds),
         )
         for it in door.grants
@@ -130,13 +130,14 @@ def door_of(door: Door, now: int) -> ShownDoor:
             )
             for it in door.milestones
         ),
-        ask=None if door.ask is None else _ask(door.ask, now),
+        ask=None if door.ask is None else ask_of(door.ask, now),
         waiting=len(door.held),
         chain=ChainHead(seq=door.seq, head=door.head),
     )
 
 
-def _ask(ask: Ask, now: int) -> ShownAsk:
+def ask_of(ask: Ask, now: int) -> ShownAsk:
+    """Where the ask stands at `now` (ms)."""
     status = favours.status(ask, now)
     assert status != "none", "there is an ask"
-    return ShownAsk(act=ask.id, kind=ask.kind, status=status, asked_at=instant(ask.at), ends_at=instant(ask.ends_at))
+    return ShownAsk(ask=ask.id, kind=ask.kind, status=status, asked_at=instant(ask.at), ends_at=instant(ask.ends_at))

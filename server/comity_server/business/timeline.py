@@ -12,18 +12,18 @@ import msgspec
 from pydantic import Field
 
 from comity.acts import SignedAct, open_act
-from comity.bodies import open_body
-from comity.encoding import b64u_decode, parse_object
-from comity.errors import Malformed, Refused
+from comity.encoding import b64u_decode
+from comity.errors import Refused
 from comity.events import Accepted, Delivered, Event, Expired, Opened
 from comity.fold import Record
 from comity.relationship import Moment, timeline
 from comity.words import Side
 from comity_server.answer import accepted_in
-from comity_server.business.connections import Order, Who, own_connection
-from comity_server.business.keys import Page, cursor_of
-from comity_server.business.models import Cid, Cursor, Hash, Instant, Model, instant
-from comity_server.business.pages import LAST, behind
+from comity_server.business.connections import Order
+from comity_server.business.doing import own_connection
+from comity_server.business.letters import opened
+from comity_server.business.models import Cid, Cursor, Hash, Instant, Model, Who, instant
+from comity_server.business.pages import FIRST, LAST, Page, behind, cursor_of
 from comity_server.business.route import Call, Reply, Route
 from comity_server.store.business import Doing, Happened
 
@@ -47,12 +47,12 @@ class TimelineItem(Model):
     """One thing that happened."""
 
     at: Instant
-    side: Who | None = Field(default=None, description="Whose it was; the opening is nobody's.")
+    by: Who | None = Field(default=None, description="Whose it was; the opening is nobody's.")
     kind: str = Field(examples=["message"])
     about: str | None = Field(default=None, description="A purpose, a topic, a kind of favour.", examples=["care"])
     outcome: str | None = Field(default=None, description="What became of it.", examples=["delivered"])
     act: Hash | None = None
-    by: DoneBy | None = None
+    done_by: DoneBy | None = None
 
 
 class Timeline(Model):
@@ -73,9 +73,9 @@ class ActInFull(Model):
 
     act: Hash
     connection: Cid
-    side: Who
+    by: Who
     kind: str
-    accepted_at: Instant
+    at: Instant
     outcome: str | None = Field(default=None, description="Of a message: delivered, held or dropped at first.")
     members: dict[str, Any] | None = Field(
         default=None, description="What the act says, as spec/act.md names it; absent where it is not for you (yet)."
@@ -87,7 +87,7 @@ class ActInFull(Model):
     jws: str | None = Field(default=None, description="The act itself.")
     receipt: str | None = Field(default=None, description="The proof that it is in the log.")
     delivery: str | None = Field(default=None, description="The same of its delivery.")
-    by: DoneBy | None = None
+    done_by: DoneBy | None = None
 
 
 async def get_timeline(call: Call) -> Reply:
@@ -96,7 +96,7 @@ async def get_timeline(call: Call) -> Reply:
     state, side = await own_connection(call)
     newest = query.order == "newest"
     what = f"timeline of {state.cid}, {query.order} first"
-    at, _ = behind(call, what, (LAST if newest else -1, ""))
+    at, _ = behind(call, what, LAST if newest else FIRST)
     store = call.server.store.business
     rows = await store.history(state.cid, at, query.limit + 1, newest=newest)
     page = rows[: query.limit]
@@ -129,17 +129,17 @@ def _opened(call: Call, raw: str) -> SignedAct:
 def _shown(moment: Moment, side: Side, doings: dict[str, Doing]) -> TimelineItem:
     return TimelineItem(
         at=instant(moment.at),
-        side=None if moment.side is None else _who(moment.side, side),
+        by=None if moment.side is None else _who(moment.side, side),
         kind=moment.kind,
         about=moment.about,
         outcome=moment.outcome,
         act=moment.act,
-        by=None if moment.kind in _EVENTS or moment.act is None else _done_by(doings.get(moment.act)),
+        done_by=None if moment.kind in _EVENTS or moment.act is None else _done_by(doings.get(moment.act)),
     )
 
 
 def _who(by: Side, own: Side) -> Who:
-    return "us" if by == own else "customer"
+    return "us" if by == own else "them"
 
 
 def _done_by(doing: Doing | None) -> DoneBy | None:
@@ -160,9 +160,9 @@ async def get_act(call: Call) -> Reply:
         ActInFull(
             act=event.act,
             connection=state.cid,
-            side=_who(event.side, side),
+            by=_who(event.side, side),
             kind=event.kind,
-            accepted_at=instant(event.at),
+            at=instant(event.at),
             outcome=event.outcome,
             members=None if act is None else act.payload.model_dump(mode="json", exclude=_LINK, exclude_none=True),
             body=None if act is None or event.side == side else await _words(call, act),
@@ -170,32 +170,24 @@ async def get_act(call: Call) -> Reply:
             jws=found.get("act"),
             receipt=found.get("receipt"),
             delivery=found.get("delivery"),
-            by=_done_by(doings.get(event.act)),
+            done_by=_done_by(doings.get(event.act)),
         )
     )
 
 
 async def _words(call: Call, act: SignedAct) -> dict[str, Any] | None:
-    """The body of an act of the other side, where it is sealed to a key that is kept here."""
+    """The body of an act of the other side, where it is sealed to a key of the business that is kept here."""
     text: str | None = getattr(act.payload, "body", None)
     if text is None:
         return None
-    try:
-        kid = parse_object(b64u_decode(text.partition(".")[0]), limit=2048).get("kid")
-        # The key for bodies has the name of the key that signs, and `-x` behind it (KEY-6).
-        signer = call.server.grounds.kept.signer(kid.removesuffix("-x")) if isinstance(kid, str) else None
-        if signer is None or not str(kid).startswith(f"{call.business.did}#"):
-            return None
-        return await asyncio.to_thread(open_body, text, act.payload.cid, signer.key)
-    except Malformed:
-        return None
+    return await asyncio.to_thread(opened, call.server.grounds.kept, call.business.did, text, act.payload.cid)
 
 
 _TAG = "connections"
 ROUTES = (
     Route(
         "GET",
-        "/connections/{cid}/timeline",
+        "/connections/{connection}/timeline",
         "connections:read",
         get_timeline,
         "listTimeline",
@@ -210,7 +202,7 @@ ROUTES = (
     ),
     Route(
         "GET",
-        "/connections/{cid}/acts/{id}",
+        "/connections/{connection}/acts/{id}",
         "connections:read",
         get_act,
         "getAct",

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from comity.errors import Refused
 from comity_server.business.changing import REMEMBERED, change
+from comity_server.business.models import milliseconds
 from comity_server.business.route import Call, Reply, Route
 from comity_server.business.webhook_models import Deliveries, DeliveriesQuery, Delivery, RecoverFrom, Webhook
 from comity_server.business.webhook_routes import SCOPE, TAG, endpoint
@@ -62,7 +63,7 @@ async def _asked(call: Call, what: What, reply_of: Callable[[StoredWebhook, Answ
         earlier = await call.server.store.business.idempotent(stored.name, key)
         if earlier is not None and call.server.clock.now() - earlier.at < REMEMBERED:
             return await change(call, _too_old_by_now)
-    since = int(call.body.since.timestamp() * 1000) if what == "recover" else 0
+    since = milliseconds(call.body.since) if what == "recover" else 0
     answer = await call.server.webhooks.ask(_about(what, stored, call.path.get("delivery", ""), since))
     reply = reply_of(stored, answer)
     if key is None:

@@ -169,7 +169,7 @@ class Delivery(Model):
     event: str = Field(description="The event's id.", examples=["evt_Zc7uYd0h3nLq5xkT1mVwRb2s"])
     type: str = Field(examples=["message.received"])
     state: Literal["waiting", "delivered", "failed"]
-    made_at: Instant
+    created_at: Instant
     next_at: Instant | None = Field(default=None, description="When it is tried next, at the earliest.")
     attempts: tuple[DeliveryAttempt, ...]
 
@@ -181,7 +181,7 @@ class Delivery(Model):
             event=sent.event,
             type=sent.type,
             state=sent.state,
-            made_at=instant(sent.made_at),
+            created_at=instant(sent.made_at),
             next_at=None if sent.next_at is None else instant(sent.next_at),
             attempts=tuple(map(DeliveryAttempt.of, sent.attempts)),
         )

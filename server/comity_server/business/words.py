@@ -1,6 +1,23 @@
 """What a verdict means, in words for somebody who wants to write to a customer (SAY-2)."""
 
-from comity.gate import Verdict
+from typing import Literal, get_args
+
+from comity.gate import PRIVATE_REASONS, REASONS, Verdict
+
+Reason = Literal[
+    "ended",
+    "no_agreement",
+    "no_grant",
+    "already_has",
+    "no_interest",
+    "over_budget",
+    "not_now",
+    "granted",
+    "by_agreement",
+    "exempt",
+]
+"""The reasons that a sender is told (GATE-15)."""
+assert set(get_args(Reason)) == set(REASONS) - PRIVATE_REASONS
 
 _NOT_NOW = (
     "They do not want to be reached now. A message can be held: it arrives when they can be reached again, "

@@ -14,7 +14,7 @@ from comity_server.business.operating import Duty
 from comity_server.businesses import NotPossible
 from comity_server.cli.serve import configured, why
 from comity_server.config import Config
-from comity_server.home import FolderInUse, locked
+from comity_server.home import STORE, FolderInUse, locked
 from comity_server.server import CANNOT_OPEN, opened
 
 R = TypeVar("R")
@@ -66,7 +66,12 @@ async def _reached(config: Config) -> AsyncIterator[Ask]:
         yield over_socket
         return
     with locked(config.data):
+        is_new = not (config.data / STORE).exists()
         async with opened(config, config.port) as server:
+            if is_new:
+                # Else a key of a business that no server knows looks like any other.
+                told = f"No server has used {config.data} before (COMITY_DATA, --data): a new store was made there."
+                click.echo(told, err=True)
 
             async def here(duty: Duty[Q, A], question: Q) -> A:
                 return await duty.do(server, question)

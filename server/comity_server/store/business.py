@@ -302,6 +302,10 @@ class BusinessRows:
         """How many drafts a business has that were written after `since` (ms)."""
         return int((await self._decide("count_drafts", {"name": name, "since": since}))[0][0])
 
+    async def count_waiting_texts(self, name: str) -> int:
+        """How many messages of a business wait with their texts kept."""
+        return int((await self._decide("count_waiting_texts", {"name": name}))[0][0])
+
     async def drafts_before(self, name: str, before: tuple[int, str], since: int, most: int) -> list[StoredDraft]:
         """Drafts of a business that were written after `since` (ms), the newest first, behind the one of that time
         (ms) and id."""

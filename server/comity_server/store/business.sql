@@ -248,28 +248,39 @@ SELECT n, told_at FROM inbox WHERE stream = :stream AND n > :after ORDER BY n LI
 
 -- ---- drafts --------------------------------------------------------------------------------------------------------
 
--- name: put_draft(name, id, cid, sealed, created_at, updated_at)*!
--- A draft, or another text of one that is there; it keeps its age.
-INSERT INTO drafts (name, id, cid, sealed, created_at, updated_at)
-VALUES (:name, :id, :cid, :sealed, :created_at, :updated_at)
+-- name: put_draft(name, id, cid, sealed, waits, created_at, updated_at)*!
+-- A draft, or another text of one that is there; it keeps its age. While `waits` is 1, it is none yet (SAY-6).
+INSERT INTO drafts (name, id, cid, sealed, waits, created_at, updated_at)
+VALUES (:name, :id, :cid, :sealed, :waits, :created_at, :updated_at)
 ON CONFLICT (name, id) DO UPDATE SET sealed = excluded.sealed, updated_at = excluded.updated_at;
 
 -- name: drop_draft(name, id)*!
 DELETE FROM drafts WHERE name = :name AND id = :id;
 
 -- name: forget_drafts(before)*!
-DELETE FROM drafts WHERE updated_at <= :before;
+DELETE FROM drafts WHERE updated_at <= :before AND waits = 0;
+
+-- name: drop_waiting_text(name, id)*!
+-- Its message was delivered, or replaced.
+DELETE FROM drafts WHERE name = :name AND id = :id AND waits = 1;
+
+-- name: hand_text_back(name, id, at)*!
+-- Its message will never arrive: it is a draft from now on.
+UPDATE drafts SET waits = 0, created_at = :at, updated_at = :at WHERE name = :name AND id = :id AND waits = 1;
 
 -- name: get_draft(name, id)^
-SELECT name, id, cid, sealed, created_at, updated_at FROM drafts WHERE name = :name AND id = :id;
+SELECT name, id, cid, sealed, created_at, updated_at FROM drafts WHERE name = :name AND id = :id AND waits = 0;
 
 -- name: count_drafts(name, since)$
-SELECT COUNT(*) FROM drafts WHERE name = :name AND updated_at > :since;
+SELECT COUNT(*) FROM drafts WHERE name = :name AND updated_at > :since AND waits = 0;
+
+-- name: count_waiting_texts(name)$
+SELECT COUNT(*) FROM drafts WHERE name = :name AND waits = 1;
 
 -- name: drafts_before(name, at, id, since, most)
 -- The newest first, from a place on.
 SELECT name, id, cid, sealed, created_at, updated_at FROM drafts
-WHERE name = :name AND created_at <= :at AND (created_at < :at OR id < :id) AND updated_at > :since
+WHERE name = :name AND created_at <= :at AND (created_at < :at OR id < :id) AND updated_at > :since AND waits = 0
 ORDER BY created_at DESC, id DESC LIMIT :most;
 
 

@@ -171,6 +171,9 @@ class Batch:
     forget_drafts: list[dict[str, Any]] = field(default_factory=list)
     put_draft: list[dict[str, Any]] = field(default_factory=list)
     drop_draft: list[dict[str, Any]] = field(default_factory=list)
+    # Behind what may have begun to wait in the same group.
+    drop_waiting_text: list[dict[str, Any]] = field(default_factory=list)
+    hand_text_back: list[dict[str, Any]] = field(default_factory=list)
     put_idempotent: list[dict[str, Any]] = field(default_factory=list)
     forget_idempotent: list[dict[str, Any]] = field(default_factory=list)
     put_count: list[dict[str, Any]] = field(default_factory=list)

@@ -150,9 +150,11 @@ def _drafts_webhooks_and_duties() -> None:
         _text("id", key=True),
         _text("cid"),
         _bytes("sealed"),
+        _number("waits"),
         _number("created_at"),
         _number("updated_at"),
     )
+    op.create_index("drafts_waiting", "drafts", ["name", "waits"])
     op.create_index("drafts_created_at", "drafts", ["name", "created_at", "id"])
     op.create_index("drafts_updated_at", "drafts", ["updated_at"])
     op.create_table(

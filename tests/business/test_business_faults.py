@@ -1,0 +1,80 @@
+"""What an engineer reads about a request that cannot be read: every fault, where it is, and in words.
+
+Rules of spec/business.md: BIZ-10.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from business_world import a_shop
+from comity.errors import Malformed
+from comity.words import read_model
+from comity_server.business.letters import NewMessage
+from comity_server.business.offers import NewOffer
+from comity_server.business.webhook_models import WebhookWanted
+from world import a_world
+
+
+def told(model: Any, body: Any) -> dict[str, str]:
+    with pytest.raises(Malformed) as refused:
+        read_model(TypeAdapter(model), json.dumps(body).encode())
+    found = dict(refused.value.errors)
+    assert len(found) == len(refused.value.errors), "one fault for each place"
+    return found
+
+
+def test_an_engineer_reads_what_is_wrong_with_each_member_without_knowing_patterns() -> None:
+    faults = told(
+        NewMessage,
+        {
+            "purpose": "Care!",
+            "topic": "No Topic",
+            "text": "a\u202eb",
+            "if_muted": "wait",
+            "expires_at": "tomorrow",
+            "reply_to": "x",
+            "colour": "red",
+        },
+    )
+    assert faults == {
+        "/purpose": "must be lower-case words with dots between, as care.checkin",
+        "/topic": "must be lower-case words with dots between, as windows.kitchen",
+        "/text": "must have no control characters and no bidirectional overrides",
+        "/if_muted": "must be 'hold', 'drop' or 'fail'",
+        "/expires_at": "a time as in RFC 3339 is wanted, with its offset or Z",
+        "/reply_to": "must be an id: 43 characters of base64url",
+        "/colour": "no member of this name is known here",
+    }
+    assert told(NewMessage, {"text": 5}) == {"/purpose": "is missing", "/text": "must be a text"}
+    assert told(NewMessage, {"purpose": "care", "text": ""}) == {"/text": "must have at least 1 character"}
+    assert told(NewMessage, []) == {"": "must be an object"}
+
+
+def test_a_list_is_not_called_empty_because_of_what_is_wrong_in_it() -> None:
+    offer = {"name": "Shop", "agreements": [{"id": 3}], "purposes": [], "use": "many", "expires_at": 5}
+    faults = told(NewOffer, offer)
+    assert faults["/purposes"] == "must have at least 1 item"
+    assert "/agreements" not in faults and faults["/agreements/0/id"] == "must be a text"
+
+
+def test_a_type_that_no_event_has_is_pointed_to_where_it_stands_once() -> None:
+    faults = told(WebhookWanted, {"url": "https://hooks.shop.example/", "types": ["grant.given", "nope"]})
+    assert list(faults) == ["/types/1"] and faults["/types/1"].startswith("must be 'offer.received'")
+
+
+def test_null_is_pointed_to_together_with_all_other_faults() -> None:
+    body = {"purpose": "care", "text": None, "body": {"a/b": [1, None]}, "if_muted": "wait"}
+    never = "must be left out where it has no value, not null"
+    faults = told(NewMessage, body)
+    assert faults == {"/text": never, "/body/a~1b/1": never, "/if_muted": "must be 'hold', 'drop' or 'fail'"}
+
+
+async def test_whoever_sends_a_body_where_none_is_wanted_is_told_to_leave_it_out(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        reply = await shop.ask("POST", f"/connections/{'A' * 43}/favours/{'A' * 43}/done", {})
+        assert (reply.code, reply.json["detail"]) == ("unsupported_media_type", "send no body, or application/jwt")
