@@ -12,12 +12,9 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from business_world import BUSINESS, Shop, a_shop
-from comity.wire import EVENT_STREAM, JSON, JSON_LINES
-from comity_server.business import api_keys, checks, notifications
-from comity_server.business.checks import MOST_STREAMS
+from business_world import BUSINESS, a_shop
+from comity.wire import JSON, JSON_LINES
+from comity_server.business import api_keys
 from comity_server.home import STORE
 from world import World, a_world, eventually
 

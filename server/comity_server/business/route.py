@@ -60,7 +60,6 @@ class Call:
     fingerprint: str = ""
     """An HMAC of method, path, query and body: what is compared when an Idempotency-Key comes again (BIZ-11)."""
 
-
     def must_go_on(self) -> None:
         """Raises Refused("api_key_required") where the key has ended since the request came: what it began ends with
         it (BIZ-3)."""
