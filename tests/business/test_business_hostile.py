@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from business_world import BUSINESS, a_shop
+from comity.encoding import b64u_encode
 from comity.wire import JSON, JSON_LINES
-from comity_server.business import api_keys
 from comity_server.home import STORE
 from world import World, a_world, eventually
 
@@ -62,7 +62,7 @@ async def test_what_is_kept_under_an_idempotency_key_tells_nobody_what_was_writt
         assert SAID.encode() not in body
         sent = json.dumps({"purpose": "care", "text": SAID}).encode()
         told = b"\x00".join((b"PUT", (BUSINESS + path).encode(), JSON.encode(), sent))
-        assert request != api_keys.b64u_encode(hashlib.sha256(told).digest())
+        assert request != b64u_encode(hashlib.sha256(told).digest())
         await world.stop()
         everything = b"".join(it.read_bytes() for it in (tmp_path / "data").iterdir() if it.is_file())
         assert SAID.encode() not in everything
@@ -113,9 +113,9 @@ async def test_a_key_that_ends_in_the_same_moment_changes_nothing_behind_its_end
         async def nothing_yet(_group: Any) -> None:
             await go_on.wait()
 
-        waiting = [asyncio.create_task(world.server.accept.command(nothing_yet))]
+        waiting: list[asyncio.Future[Any]] = [asyncio.ensure_future(world.server.accept.command(nothing_yet))]
         for request in (shop.ask("DELETE", f"/keys/{stolen['id']}"), seats[1]):
-            waiting.append(asyncio.create_task(request))
+            waiting.append(asyncio.ensure_future(request))
 
             async def all_wait() -> bool:
                 return world.server.accept._weight == len(waiting)
