@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from comity.state import public
@@ -52,7 +53,8 @@ async def killed(code: str, lines: int, after: float, *arguments: str) -> list[s
     assert await child.stdout.readline() == b"ready\n"
     heard = [await child.stdout.readline() for _ in range(lines)]
     await asyncio.sleep(after)
-    if child.returncode is None:
+    # It may have come to its end by itself, whether or not that is known here by now.
+    with suppress(ProcessLookupError):
         os.kill(child.pid, signal.SIGKILL)
     said = (b"".join(heard) + await child.stdout.read()).decode().splitlines()
     await child.wait()
