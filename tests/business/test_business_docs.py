@@ -3,11 +3,16 @@
 
 from pathlib import Path
 
+import pytest
+
 from browser import a_browser, a_page
 from business_world import a_shop
 from comity.errors import CODES
 from comity_server.business.table import ROUTES
 from world import a_world
+
+# The first of them may have to install the browser; two at once would wait for each other.
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("browser")]
 
 
 async def test_an_engineer_opens_the_page_pastes_a_key_and_tries_a_route(tmp_path: Path) -> None:
