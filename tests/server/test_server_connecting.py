@@ -175,6 +175,14 @@ async def test_a_person_may_offer_at_a_business_s_door(world: World) -> None:
     assert [(item["kind"], item["offer"]) for item in page["items"]] == [("offer", offer.raw)]
 
 
+async def test_what_was_offered_to_one_shop_is_taken_by_no_other(world: World) -> None:
+    shop, rival, mia = await world.business("shop"), await world.business("rival"), world.person()
+    offer = world.offer(mia, to=shop.did)
+    await world.publish(offer)
+    assert (await world.propose(offer, world.half(offer, mia, rival))).code == "agreement_conflict"
+    assert (await world.propose(offer, world.half(offer, mia, shop))).status == 202
+
+
 async def test_a_silent_no_looks_like_silence_until_the_time_is_over(world: World) -> None:
     shop, mia, jonas = await world.business("shop"), world.person(), world.person()
     offer = world.offer(shop, use="many")

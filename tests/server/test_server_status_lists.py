@@ -107,6 +107,21 @@ async def test_a_grant_that_is_taken_back_in_the_same_batch_has_used_its_index(w
     assert await pair.status(grant) == GrantStatus.INVALID
 
 
+async def test_two_consents_of_one_batch_do_not_share_an_index(world: World) -> None:
+    """Sharing it, the withdrawal of one would end the other, and the end of one would hide that the other goes on."""
+    pair = await world.shop_and_customer()
+    place = {"status_list": await pair.index("second")}
+    exp = world.now() // 1000 + 86_400
+    given = {"exp": exp, "channels": ("app",), "status": place}
+    care = pair.compose("second", "grant", purposes=("care",), **given)
+    base = {name: getattr(care.payload, name) for name in ("iss", "aud", "iat", "cid")}
+    signer = pair.signers["second"]
+    chained = {"seq": care.payload.seq + 1, "prev": care.id}
+    sales = compose("grant", signer, **base, **chained, purposes=("sales",), **given)
+    answers = await world.batch(care, sales)
+    assert [answer.get("code") for answer in answers] == [None, "index_not_reserved"]
+
+
 async def test_a_list_may_be_kept_for_a_while_and_asked_for_again_cheaply(world: World) -> None:
     pair = await world.shop_and_customer()
     grant = await pair.grant("second", "care")

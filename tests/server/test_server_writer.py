@@ -63,10 +63,10 @@ async def test_one_bad_act_in_a_batch_stops_its_own_chain_and_no_other(world: Wo
     assert indexes[1] == indexes[0] + 1
 
 
-def _after(pair: Pair, act: SignedAct, **fields: object) -> SignedAct:
+def _after(pair: Pair, act: SignedAct, kind: str = "remember", **fields: object) -> SignedAct:
     payload = act.payload
     return compose(
-        "remember",
+        kind,
         pair.signers["first"],
         iss=payload.iss,
         aud=payload.aud,
@@ -232,3 +232,21 @@ async def test_whoever_writes_faster_than_time_goes_is_slowed_down_and_a_no_is_n
     assert codes[:20] == ["ok"] * 20 and "rate_limited" in codes
     assert set(codes[codes.index("rate_limited") + 1 : 40]) == {"after_refused"}
     assert codes[40] == "ok"
+
+
+async def test_a_partner_s_flood_of_mutes_does_not_keep_the_end_away(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mutes may run further ahead of the clock than other acts, but not without end; a revoke waits for nobody."""
+    monkeypatch.setattr(group, "MOST_AHEAD", 20)
+    monkeypatch.setattr(group, "MOST_AHEAD_NARROWING", 40)
+    pair = await world.connect(world.person(), world.person())
+    flood = [pair.compose("first", "mute")]
+    for _ in range(79):
+        flood.append(_after(pair, flood[-1], kind="mute"))
+    later, end = pair.compose("second", "mute"), pair.compose("second", "revoke")
+    codes = [answer.get("code", "ok") for answer in await world.batch(*flood, later, end)]
+    assert codes[:40] == ["ok"] * 40 and "rate_limited" in codes
+    # The flood has filled what is left for every "no" but one.
+    assert codes[80:] == ["rate_limited", "ok"]
+    assert (await pair.seen("second")).json["state"]["phase"] == "ended"
