@@ -110,6 +110,45 @@ async def test_a_marketer_sees_why_a_message_waits_and_a_later_one_arrives(tmp_p
         }
 
 
+async def test_a_message_outlasts_a_mute_of_two_months_that_shows_its_end(tmp_path: Path) -> None:
+    """HOLD-1, HOLD-3, over REST."""
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer("care")
+        end = world.now() // 1000 + 60 * DAY // 1000
+        await pair.go("second", "mute", until=end)
+        held = await shop.ask("POST", messages(pair), HELLO)
+        assert (held.status, held.json["expires_at"]) == (202, instant(end * 1000 + DAY)) and "warning" not in held.json
+        early = await shop.post(messages(pair), {**HELLO, "expires_at": instant(end * 1000 - DAY)})
+        assert (early["outcome"], early["warning"]) == ("held", "expires_before_end")
+        world.at(end * 1000 + HOUR)
+        await shop.post(messages(pair), {**HELLO, "text": "Welcome back."})
+        assert [it["text"] for it in await arrived(pair)] == [HELLO["text"], "Welcome back."]
+
+
+async def test_a_shop_learns_nothing_of_a_hidden_end_from_how_long_its_message_waits(tmp_path: Path) -> None:
+    """The same message twice, before and after Mia set an end for herself alone: equal but for its name (HOLD-2)."""
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer("care")
+        mute = await pair.go("second", "mute")
+        before = await shop.ask("POST", messages(pair), HELLO)
+        moment = world.now()
+        await pair.go("second", "mute_end", mute=mute.id, until=moment // 1000 + 70 * DAY // 1000)
+        world.at(moment)
+        after = await shop.ask("POST", messages(pair), HELLO)
+
+        def shown(answer: Any) -> dict[str, Any]:
+            told = dict(answer.json)
+            told["verdict"] = {**told["verdict"], "valid_until": "", "as_of": ""}
+            return {**told, "message": "", "draft": "", "at": ""}
+
+        assert before.status == after.status == 202 and shown(before) == shown(after)
+        assert (before.json["expires_at"] < instant(moment + 35 * DAY + MINUTE)) and "until" not in after.json[
+            "verdict"
+        ]
+
+
 async def test_what_waited_counts_before_the_next_message_is_judged(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)

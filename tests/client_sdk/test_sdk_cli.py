@@ -77,7 +77,7 @@ async def test_a_customer_and_a_business_in_two_terminals(host: World, tmp_path:
     assert "How are you?" in await mia("messages", "blue")
     assert "you may come to" in await shop("tokens", cid[1][:8])
     await mia("mute", "blue", "--days", "3")
-    assert "It waits: not now." in await shop("send", cid[1][:8], "care", "Still there?")
+    assert "It waits: not now. It expires on " in await shop("send", cid[1][:8], "care", "Still there?")
     await mia("unmute", "blue")
     await mia("snooze", "blue")
     assert "You asked" in await shop("ask", cid[1][:8], "review", "Two lines?", "--in-return", "tea")

@@ -34,6 +34,25 @@ async def refused(code: str, doing: object) -> Refused:
     return told.value
 
 
+async def test_a_message_of_a_wallet_waits_as_long_as_one_over_rest(world: SdkWorld) -> None:
+    """A mute of two months that shows its end: the message outlasts it by a day (HOLD-1, HOLD-3)."""
+    _, ours, _, theirs = await pair(world)
+    await theirs.mute(days=60, shown="end")
+    await ours.sync()
+    end = ours.state.door(theirs.side).mutes[0].until
+    assert end is not None
+    held = await ours.message("care", "Welcome back.")
+    assert (held.outcome, held.expires_at, held.warning) == ("held", end + 86_400, None)
+    early = await ours.message("care", "Come tomorrow.", days=1)
+    assert (early.outcome, early.warning) == ("held", "expires_before_end")
+    world.pass_time(days=60, hours=1)
+    await ours.message("care", "Here we are.")
+    await theirs.sync()
+    assert [it.text for it in await theirs.messages()] == ["Welcome back.", "Here we are."]
+    await ours.sync()
+    assert [it.expires_at for it in await ours.messages()] == [None, None, None]
+
+
 # --- connecting ---
 
 

@@ -8,6 +8,7 @@ The same for people and businesses. Before the other side has signed, every act 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal, Self
 
@@ -21,6 +22,7 @@ from comity.client.told import Message, News
 from comity.client.view import View
 from comity.errors import Contradiction, Malformed
 from comity.keys import PublicKey, is_pairwise
+from comity.message_life import default_expiry, expiry_warning
 from comity.words import DAY, Category, Ground, other
 
 Moment = datetime | int
@@ -159,21 +161,30 @@ class Party(View):
         *,
         topic: str | None = None,
         if_muted: Literal["hold", "drop", "fail"] = "hold",
-        days: float = 30,
+        days: float | None = None,
         until: Moment | None = None,
         reply_to: str | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> Message:
-        """Writes to the other side; the text is encrypted to its key. `outcome` says what became of it."""
+        """Writes to the other side; the text is encrypted to its key. `outcome` says what became of it.
+
+        A held message waits `days`, or until `until`; where neither is given, as long as HOLD-1 says.
+        """
+        expires = self._end(days, None, until)
+        if expires is None:
+            expires = default_expiry(self.may(purpose, topic=topic), self.now())
         fields = {
             "purpose": purpose,
             "topic": topic,
             "if_muted": if_muted,
-            "exp": self._end(days if until is None else None, None, until),
+            "exp": expires,
             "reply_to": reply_to,
         }
         line = await self._write_body("message", {"text": text, **(more or {})}, **fields)
-        return reading.message_of(self, line)
+        message = reading.message_of(self, line)
+        if message.outcome != "held":
+            return message
+        return replace(message, warning=expiry_warning(self.may(purpose, topic=topic), expires))
 
     async def contacted(self, channel: str, purpose: str, topic: str | None = None) -> str:
         """States that the other side was reached outside the app. Returns the verdict that it would have had."""

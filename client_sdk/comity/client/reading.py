@@ -144,6 +144,7 @@ def message_of(party: View, line: Line) -> Message:
         unreadable=why,
         reply_to=reply_to,
         quiet=quiet,
+        expires_at=event.contents.exp if outcome == "held" else None,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from comity.message_life import ExpiryWarning
 from comity.relationship import Moment
 from comity.words import Category, Kept, Side
 
@@ -18,7 +19,8 @@ class Message:
 
     `at` is when it was accepted (ms), `delivered_at` when it reached the inbox; `outcome` is `delivered`, `held`,
     `dropped` or `expired`. `text` is None where it cannot be read (`unreadable` says why). `quiet` says that it came
-    during a snooze: to be shown, but not to ring.
+    during a snooze: to be shown, but not to ring. `expires_at` (s) is when a held message expires; `warning` says of
+    one that was just written that this is before the end of the hold that the other side shows (HOLD-3).
     """
 
     id: str
@@ -33,6 +35,8 @@ class Message:
     unreadable: str | None = None
     reply_to: str | None = None
     quiet: bool = False
+    expires_at: int | None = None
+    warning: ExpiryWarning | None = None
 
 
 @dataclass(frozen=True, slots=True)

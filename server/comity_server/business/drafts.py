@@ -194,7 +194,7 @@ async def get_draft(call: Call) -> Reply:
 async def put_draft(call: Call) -> Reply:
     """Write a draft anew."""
     message: NewMessage = call.body
-    message.expires(call.server.clock.now())
+    message.check_expiry(call.server.clock.now())
     if len(dump_json(message.content())) > MAX_TEXT:
         raise Malformed(f"a body has at most {MAX_TEXT} bytes", errors=(("/text", "too long with the body"),))
 

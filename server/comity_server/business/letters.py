@@ -14,17 +14,15 @@ from pydantic import AfterValidator, Field, model_validator
 from comity.bodies import BodyKey, open_body, seal_body
 from comity.encoding import b64u_decode, parse_object
 from comity.errors import Malformed
+from comity.gate import Verdict
 from comity.keys import PublicKey, is_pairwise
+from comity.message_life import LONGEST_LIFE, default_expiry
 from comity.state import Connection
-from comity.words import DAY, Purpose, Side, Topic, other
+from comity.words import Purpose, Side, Topic, other
 from comity_server.business.models import HARMFUL, Due, Hash, Model, Text, seconds
 from comity_server.business.route import Call
 from comity_server.business.signing import KeptKeys
 
-EXPIRES_AFTER = 7 * DAY
-"""Seconds after which a message expires that names no time of its own."""
-LONGEST = 90 * DAY
-"""Seconds that a message may wait at most."""
 _HARMFUL = re.compile(f"[{HARMFUL}]")
 
 
@@ -78,8 +76,8 @@ class NewMessage(Model):
         Annotated[
             Due,
             Field(
-                description="After this time it is not delivered any more: in 7 days where you name none, in 90 days "
-                "at the latest.",
+                description="After this time it is not delivered any more; in 90 days at the latest. Where you name "
+                "none: in 35 days, or a day after the end that they show, if that is later.",
                 examples=["2026-12-01T12:00:00Z"],
             ),
         ]
@@ -97,14 +95,15 @@ class NewMessage(Model):
         """What is sealed: the text, and the members beside it (BODY-3)."""
         return {**({} if self.text is None else {"text": self.text}), **(self.body or {})}
 
-    def expires(self, now: int) -> int:
-        """When (s) it expires, sent at `now` (ms). Raises Malformed for a time too far ahead."""
-        if self.expires_at is None:
-            return now // 1000 + EXPIRES_AFTER
-        end = seconds(self.expires_at)
-        if end > now // 1000 + LONGEST:
+    def check_expiry(self, now: int) -> None:
+        """Raises Malformed where it would expire too far ahead, sent at `now` (ms)."""
+        if self.expires_at is not None and seconds(self.expires_at) > now // 1000 + LONGEST_LIFE:
             raise Malformed("the message would wait too long", errors=(("/expires_at", "at most 90 days ahead"),))
-        return end
+
+    def expiry(self, verdict: Verdict, now: int) -> int:
+        """When (s) it expires, judged with `verdict` at `now` (ms). Raises Malformed for a time too far ahead."""
+        self.check_expiry(now)
+        return default_expiry(verdict, now) if self.expires_at is None else seconds(self.expires_at)
 
 
 class Sealing:

@@ -10,6 +10,7 @@ from comity.acts import Message
 from comity.errors import Refused
 from comity.events import Accepted
 from comity.gate import Verdict
+from comity.message_life import ExpiryWarning, expiry_warning
 from comity_server.business import doing, drafts
 from comity_server.business.acting import ToldVerdict, at_hand, judged, place_of
 from comity_server.business.changing import change
@@ -35,6 +36,13 @@ class SentMessage(Model):
     ]
     at: Annotated[Instant, Field(description="When it was accepted.")]
     expires_at: Annotated[Instant, Field(description="When it expires, if it waits until then.")] | None = None
+    warning: (
+        Annotated[
+            ExpiryWarning,
+            Field(description="It expires before the end of the hold that they show, so it will not be delivered."),
+        ]
+        | None
+    ) = None
     replaces: Annotated[Hash, Field(description="The waiting message whose place it took.")] | None = None
     draft: (
         Annotated[
@@ -68,7 +76,7 @@ async def send_message(call: Call) -> Reply:
     if call.signed is not None:
         return await change(call, partial(_send_signed, call, cid), (cid,))
     letter: NewMessage = call.body
-    letter.expires(call.server.clock.now())
+    letter.check_expiry(call.server.clock.now())
     sealing = await Sealing.ahead(call, cid, letter.content())
     return await change(call, partial(send, call, cid, letter, sealing), (cid,))
 
@@ -96,7 +104,7 @@ async def send(
     call: Call, cid: str, letter: NewMessage, sealing: Sealing, group: Group, draft: str | None = None
 ) -> Reply:
     """Decide a message, which may have waited as a draft. Raises Refused for what cannot be kept as one."""
-    expires = letter.expires(group.now)
+    letter.check_expiry(group.now)
     state, side = at_hand(call, group, cid)
     doing.signer_of(call, state, side)
     verdict = judged(group, state, side, letter.purpose, "app", letter.topic)
@@ -111,7 +119,7 @@ async def send(
             "message",
             purpose=letter.purpose,
             if_muted=letter.if_muted,
-            exp=expires,
+            exp=letter.expiry(verdict, group.now),
             body=sealing.text(state, side),
             **{name: value for name, value in fields.items() if value is not None},
         )
@@ -155,6 +163,7 @@ def _sent(event: Accepted, verdict: Verdict | None, draft: str | None = None, no
         outcome=event.outcome,
         at=instant(event.at),
         expires_at=None if expires is None else instant(expires * 1000),
+        warning=None if expires is None or verdict is None else expiry_warning(verdict, expires),
         replaces=event.replaces,
         draft=draft,
         no_draft=no_draft,

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import click
 
 from comity.client import Party, Wallet
-from comity_server.cli.wallet_open import begins, connected, opened, say, says_no, short, synced
+from comity_server.cli.wallet_open import begins, connected, day, opened, say, says_no, short, synced
 
 acts = click.Group()
 """The commands, for the group `wallet` to take over."""
@@ -124,6 +124,7 @@ async def block(opened: Wallet, did: str) -> None:
 @click.argument("text")
 @click.option("--topic")
 @click.option("--if-muted", type=click.Choice(["hold", "drop", "fail"]), default="hold", show_default=True)
+@click.option("--days", type=float, help="How long it waits at most; where none is given, until after their quiet.")
 @connected
 async def send(
     opened: Wallet,
@@ -132,11 +133,16 @@ async def send(
     text: str,
     topic: str | None,
     if_muted: Literal["hold", "drop", "fail"],
+    days: float | None,
 ) -> None:
     """Write TEXT to CONNECTION, for PURPOSE."""
-    message = await party.message(purpose, text, topic=topic, if_muted=if_muted)
-    told = {"held": "It waits: not now.", "dropped": "Not now, so it was dropped."}
-    say(told.get(message.outcome, "Delivered."))
+    message = await party.message(purpose, text, topic=topic, if_muted=if_muted, days=days)
+    if message.expires_at is not None:
+        say(f"It waits: not now. It expires on {day(message.expires_at)}.")
+    else:
+        say("Not now, so it was dropped." if message.outcome == "dropped" else "Delivered.")
+    if message.warning is not None:
+        say("Mind: it expires before the end that they show, so it will not be delivered.")
 
 
 @acts.command()
