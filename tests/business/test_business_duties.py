@@ -1,7 +1,5 @@
 """What a business owes after the end: a customer asks to be forgotten, and gets an account of it."""
 
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +9,11 @@ import pytest
 from business_world import Shop, a_shop
 from comity.client import Party, Statement
 from comity.errors import Refused, Unreachable
-from comity.state import decode_state
 from comity.wire import ACTS
 from comity_server.business.models import instant
 from comity_server.check_store.run import check_store
-from comity_server.store.migrations.run import downgrade
 from sdk_world import SdkWorld, sdk_world
-from world import DAY, Pair, World, a_world
+from world import DAY, Pair, a_world
 
 INVOICES = {"what": "payments", "ground": "legal_obligation", "until": "2032-12-31T23:59:59Z"}
 SAID = {"deleted": ["contact", "messages"], "kept": [INVOICES], "passed_on": ["Zahlwerk 24"]}
@@ -186,33 +182,3 @@ def ours_said(party: Party) -> Statement:
 
 
 # --- stores from before there were duties
-
-
-async def test_what_had_ended_before_there_were_duties_is_owed_since_then(tmp_path: Path) -> None:
-    async with a_world(tmp_path) as world:
-        shop = await a_shop(world)
-        theirs, own = await ended(shop), await ended(shop, "first")
-        await world.connect(world.person(), world.person())
-        wanted = await shop.get("/duties")
-        await world.stop()
-        _forget_the_end(world, theirs.cid, own.cid)
-        await world.start()
-        signers = {"shop": await world.server.add_owner_key("shop")}
-        assert await shop.get("/duties", key=signers["shop"]) == wanted and len(wanted["items"]) == 2
-        await world.stop()
-        assert check_store(world.folder / "data").findings.first == []
-        await world.start()
-
-
-def _forget_the_end(world: World, *cids: str) -> None:
-    """The store as the version before would have written it."""
-    path = world.folder / "data" / "comity.db"
-    with closing(sqlite3.connect(path)) as db:
-        for cid in cids:
-            ((state,),) = db.execute("SELECT state FROM connections WHERE cid = ?", (cid,)).fetchall()
-            read = decode_state(state)
-            ending = b',"ended_at":%d,"ended_by":"%s"}' % (read.ended_at, str(read.ended_by).encode())
-            assert state.endswith(ending)
-            db.execute("UPDATE connections SET state = ? WHERE cid = ?", (state.removesuffix(ending) + b"}", cid))
-        db.commit()
-    downgrade(path, "0002")

@@ -7,8 +7,6 @@ import hashlib
 import html.parser
 import io
 import re
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +15,9 @@ import zxingcpp
 from PIL import Image
 
 from business_world import EXAMPLE_OFFER, Shop, a_shop, half_on
-from comity.keys import did_of_host
 from comity.offer import open_offer
 from comity.wire import OFFERS
 from comity_server.check_store.run import check_store
-from comity_server.store.migrations.run import downgrade
 from world import DAY, HOUR, World, a_world
 
 FORGED = "AAAAAAAAAAAA"
@@ -220,24 +216,6 @@ async def test_a_poster_says_what_for_and_until_when_and_runs_nothing(shop: Shop
     for told in ("looking after what you have", "sales: garden doors", "in your app or by e-mail", made["link"]):
         assert told in read.text
     assert "Good until 31 December 2024, 17:00 UTC" in read.text and read.attributes["svg"]["aria-label"]
-
-
-async def test_what_was_there_before_there_was_a_business_side_is_taken_in(tmp_path: Path) -> None:
-    async with a_world(tmp_path) as world:
-        signer = await world.business("own")
-        pair = await world.connect(signer, world.person())
-        await world.stop()
-        downgrade(tmp_path / "data" / "comity.db", "0002")
-        await world.start()
-        own = Shop(
-            world, "own", did_of_host(f"localhost:{world.port}", "b", "own"), await world.server.add_owner_key("own")
-        )
-        (item,) = (await own.get("/connections"))["items"]
-        (offer,) = (await own.get("/offers"))["items"]
-        assert (item["connection"], item["offer"], item["side"]) == (pair.cid, offer["id"], "first")
-        assert offer["created_at"] == "2024-06-18T10:00:00.000Z" and offer["used_at"] == item["opened_at"]
-        with closing(sqlite3.connect(tmp_path / "data" / "comity.db")) as store:
-            assert store.execute("SELECT uses FROM business_offers").fetchall() == [("one",)]
 
 
 @pytest.fixture

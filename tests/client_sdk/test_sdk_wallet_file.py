@@ -116,6 +116,15 @@ def test_another_identity_and_other_files_are_told_apart(tmp_path: Path) -> None
         opened(tmp_path / "absent")
 
 
+def test_a_wallet_of_before_the_first_release_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    made(tmp_path / "w").close()
+    before = b"comity-wallet 1\n" + (tmp_path / "w").read_bytes()[len(MAGIC) :]
+    (tmp_path / "w").write_bytes(before)
+    with pytest.raises(WalletFileError, match=r"before the first release .*: make a new wallet$"):
+        opened(tmp_path / "w")
+    assert (tmp_path / "w").read_bytes() == before
+
+
 def test_an_existing_wallet_is_never_overwritten_and_two_cannot_write_at_once(tmp_path: Path) -> None:
     file = made(tmp_path / "w")
     with pytest.raises(WalletFileError, match="already there"):

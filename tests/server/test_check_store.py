@@ -811,22 +811,39 @@ def _nothing_in_it(folder: Path) -> str:
 
 
 def _of_a_later_version(folder: Path) -> str:
-    return _of_version(folder, "9999", "it was written by a later version")
+    _set_revision(folder, "v2_9999")
+    return f"{folder}/comity.db has schema v2_9999, and this version knows {migrations.HEAD}: a later version wrote it"
 
 
 def _of_an_earlier_version(folder: Path) -> str:
-    return _of_version(folder, "0000", "start the server once, which brings it up to date")
+    _set_revision(folder, "v2_0000")
+    return f"{folder}/comity.db has schema v2_0000, and this version knows {migrations.HEAD}: start the server once"
 
 
-def _of_version(folder: Path, version: str, advice: str) -> str:
+def _of_before_the_first_release(folder: Path) -> str:
+    _set_revision(folder, "0003")
+    return (
+        f"{folder}/comity.db was written before the first release of Comity, and there is no upgrade from there: "
+        "begin with a new data folder"
+    )
+
+
+def _set_revision(folder: Path, revision: str) -> None:
     with closing(sqlite3.connect(folder / "comity.db", isolation_level=None)) as db:
-        db.execute("UPDATE alembic_version SET version_num = ?", (version,))
-    return f"{folder}/comity.db has schema {version}, and this version knows {migrations.HEAD}: {advice}"
+        db.execute("UPDATE alembic_version SET version_num = ?", (revision,))
 
 
 @pytest.mark.parametrize(
     "spoil",
-    [_no_folder, _no_store, _no_database, _nothing_in_it, _of_a_later_version, _of_an_earlier_version],
+    [
+        _no_folder,
+        _no_store,
+        _no_database,
+        _nothing_in_it,
+        _of_a_later_version,
+        _of_an_earlier_version,
+        _of_before_the_first_release,
+    ],
 )
 def test_what_is_no_store_is_said_in_one_line(copy: Path, spoil: Callable[[Path], str]) -> None:
     reason = spoil(copy)

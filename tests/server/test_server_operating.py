@@ -267,12 +267,42 @@ def test_the_schema_goes_up_and_down(tmp_path: Path) -> None:
     assert tables() == {"alembic_version"}
     migrations.bring_up_to_date(path)
     assert tables() == full
-    for strange, told in (("9999", migrations.SchemaTooNew), ("0001", migrations.SchemaTooOld)):
-        with closing(sqlite3.connect(path)) as store:
-            store.execute("UPDATE alembic_version SET version_num = ?", (strange,))
-            store.commit()
-        with pytest.raises(told):
-            migrations.bring_up_to_date(path)
+
+
+@pytest.mark.parametrize(
+    ("revision", "refusal"),
+    [
+        *((old, migrations.SchemaTooOld) for old in ("0001", "0002", "0003", "9999", "v1_0001", "v2_1")),
+        ("v2_9999", migrations.SchemaTooNew),
+    ],
+)
+def test_a_store_of_before_the_first_release_is_refused_in_one_sentence(
+    tmp_path: Path, revision: str, refusal: type[Exception]
+) -> None:
+    path = tmp_path / "x.db"
+    upgrade(path, migrations.HEAD)
+    with closing(sqlite3.connect(path)) as store:
+        store.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+        store.commit()
+    before = path.read_bytes()
+    with pytest.raises(refusal) as refused:
+        migrations.bring_up_to_date(path)
+    advice = "begin with a new data folder" if refusal is migrations.SchemaTooOld else "a later version wrote it"
+    assert str(refused.value).startswith(str(path)) and str(refused.value).endswith(advice)
+    assert path.read_bytes() == before
+
+
+def test_every_command_refuses_a_store_of_before_the_first_release(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    upgrade(data / "comity.db", migrations.HEAD)
+    with closing(sqlite3.connect(data / "comity.db")) as store:
+        store.execute("UPDATE alembic_version SET version_num = '0003'")
+        store.commit()
+    for command in (["serve", "--port", "0"], ["keys", "status"], ["business", "list"], ["check-store"]):
+        shown = CliRunner().invoke(main, [*command, "--data", str(data)])
+        assert shown.exit_code != 0 and "Traceback" not in shown.output, command
+        assert "begin with a new data folder" in shown.output, (command, shown.output)
 
 
 def test_the_queries_would_run_elsewhere_too() -> None:

@@ -2,7 +2,7 @@
 
 The file is the magic line, one identity block and then frames, oldest first:
 
-    "comity-wallet 1\\n"
+    "comity-wallet 2\\n"
     length u32 | age file sealed by passphrase: one age identity (length 0: the identity is kept elsewhere)
     length u32 | crc32 of that length u32 | age file sealed to the identity: number u64, then entries
     ...
@@ -36,7 +36,8 @@ from pyrage import x25519
 
 from comity.errors import ComityError
 
-MAGIC = b"comity-wallet 1\n"
+MAGIC = b"comity-wallet 2\n"
+_FORMER_MAGIC = b"comity-wallet 1\n"
 MAX_FRAME = 64 * 1024 * 1024
 _PACKED_FRAME = 256 * 1024  # compaction packs entries: one X25519 for many of them makes opening fast
 _WORTH_COMPACTING = 1024 * 1024
@@ -323,6 +324,11 @@ def _open_locked(path: Path) -> int:
 
 def _split_head(path: Path, data: bytes) -> tuple[bytes, bytes]:
     start = len(MAGIC) + _LENGTH.size
+    if data.startswith(_FORMER_MAGIC):
+        raise WalletFileError(
+            f"{path} was written before the first release of Comity, and there is no upgrade from there: "
+            "make a new wallet"
+        )
     if not data.startswith(MAGIC) or len(data) < start:
         raise WalletFileError(f"{path} is not a wallet")
     (length,) = _LENGTH.unpack_from(data, len(MAGIC))

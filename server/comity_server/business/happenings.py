@@ -256,7 +256,7 @@ def _offered(row: News) -> _Found | None:
         "purposes": offer.purposes,
         "expires_at": instant(offer.exp * 1000),
     }
-    return "offer.received", row.told_at or offer.iat * 1000, members
+    return "offer.received", row.told_at, members
 
 
 def _proposed(row: News, business: Business) -> _Found | None:
@@ -264,7 +264,7 @@ def _proposed(row: News, business: Business) -> _Found | None:
         return None
     agreement = _agreement(row.half)
     members: dict[str, Any] = {"connection": row.cid, "offer": agreement.offer[:SHORT]}
-    at = row.told_at or agreement.iat * 1000
+    at = row.told_at
     if row.kind == "proposal":
         return "proposal.received", at, {**members, "expires_at": instant(agreement.countersign_by * 1000)}
     if agreement.offerer.did == business.did:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from comity_server.check_store.findings import Findings
 from comity_server.home import STORE
-from comity_server.store.migrations import HEAD
+from comity_server.store.migrations import HEAD, SchemaTooNew, SchemaTooOld, check_revision
 from comity_server.store.sqlite import SQL
 
 CACHE = 16_000
@@ -266,10 +266,13 @@ def _prepare(raw: sqlite3.Connection, path: Path) -> None:
         raise CannotRead(f"{path} cannot be read: {error}") from None
     if found is None:
         raise CannotRead(f"{path} is no store of Comity")
-    if found[0] != HEAD:
-        later = str(found[0]) > HEAD
-        told = "it was written by a later version" if later else "start the server once, which brings it up to date"
-        raise CannotRead(f"{path} has schema {found[0]}, and this version knows {HEAD}: {told}")
+    revision = str(found[0])
+    try:
+        check_revision(path, revision)
+    except (SchemaTooNew, SchemaTooOld) as error:
+        raise CannotRead(str(error)) from None
+    if revision != HEAD:
+        raise CannotRead(f"{path} has schema {revision}, and this version knows {HEAD}: start the server once")
 
 
 _VERSION = "alembic_version"

@@ -1,12 +1,13 @@
 """The schema's versions, applied by alembic from code; imported only when the file is behind (it costs 0.5 s)."""
 
+import re
 import sqlite3
 from pathlib import Path
 
-HEAD = "0003"
-"""The revision that this code works with."""
-FIRST = "0002"
-"""The first one from which stores are carried on: those before it have no log, and none can be made up for them."""
+HEAD = "v2_0001"
+"""The revision that this code works with. Revisions of the stores of before the first release had no `v2_` in front."""
+
+_REVISION = re.compile(r"v2_[0-9]{4}\Z")
 
 
 class SchemaTooNew(Exception):
@@ -14,7 +15,7 @@ class SchemaTooNew(Exception):
 
 
 class SchemaTooOld(Exception):
-    """The file was written by a version of the server that had no log."""
+    """The file was written before the first release."""
 
 
 def revision_of(path: Path) -> str | None:
@@ -31,6 +32,20 @@ def revision_of(path: Path) -> str | None:
     return None if row is None else str(row[0])
 
 
+def check_revision(path: Path, found: str) -> None:
+    """Refuse a revision from which no migration leads to HEAD.
+
+    Raises SchemaTooNew, SchemaTooOld; their text says what to do.
+    """
+    if not _REVISION.match(found):
+        raise SchemaTooOld(
+            f"{path} was written before the first release of Comity, and there is no upgrade from there: "
+            "begin with a new data folder"
+        )
+    if found > HEAD:
+        raise SchemaTooNew(f"{path} has schema {found}, and this version knows {HEAD}: a later version wrote it")
+
+
 def bring_up_to_date(path: Path) -> None:
     """Make the schema, or bring it up to HEAD. The caller holds the folder's lock.
 
@@ -39,10 +54,8 @@ def bring_up_to_date(path: Path) -> None:
     found = revision_of(path)
     if found == HEAD:
         return
-    if found is not None and found > HEAD:
-        raise SchemaTooNew(f"the store has schema {found}, this server knows {HEAD}")
-    if found is not None and found < FIRST:
-        raise SchemaTooOld(f"the store has schema {found}, from before there was a log: begin with another data folder")
+    if found is not None:
+        check_revision(path, found)
     from comity_server.store.migrations.run import upgrade
 
     upgrade(path, HEAD)

@@ -1,7 +1,8 @@
-"""The first schema with a log, and the first one that is carried on.
+"""The one schema that stores begin with.
 
-Times are integers: milliseconds since the epoch. Primary keys start with the connection where there is one, so that a
-distributed engine keeps what belongs together in one place. Counters are the server's own, never the engine's.
+Times are integers: milliseconds since the epoch. Primary keys start with the connection where there is one, and with
+the business where there is one, so that a distributed engine keeps what belongs together in one place. Counters are the
+server's own, never the engine's.
 """
 
 from typing import Any
@@ -9,12 +10,24 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
+revision = "v2_0001"
 down_revision = None
 branch_labels = None
 depends_on = None
 
 TABLES = (
+    "webhooks",
+    "duties",
+    "counts",
+    "drafts",
+    "business_offers",
+    "relations",
+    "idempotent",
+    "doings",
+    "seat_secrets",
+    "seats",
+    "api_keys",
+    "kept_keys",
     "meta",
     "heads",
     "tiles",
@@ -39,12 +52,16 @@ def upgrade() -> None:
     _acts_and_events()
     _logs()
     _offers_and_proposals()
-    _news_and_status()
+    _inbox_and_status()
     _businesses_and_meta()
+    _keys_and_seats()
+    _idempotency_and_counts()
+    _business_connections_and_offers()
+    _drafts_webhooks_and_duties()
 
 
 def downgrade() -> None:
-    """Take them away."""
+    """Drop the tables."""
     for table in TABLES:
         op.drop_table(table)
 
@@ -158,6 +175,8 @@ def _offers_and_proposals() -> None:
     )
     op.create_index("offers_iss", "offers", ["iss"])
     op.create_index("offers_hash", "offers", ["hash"])
+    # A business publishes offers every day: open offers and waiting halves are searched by the time they end.
+    op.create_index("offers_expires_at", "offers", ["iss", "expires_at"])
     op.create_table(
         "proposals",
         _text("cid", key=True),
@@ -171,9 +190,10 @@ def _offers_and_proposals() -> None:
         _text("reason", null=True),
     )
     op.create_index("proposals_offer", "proposals", ["offer"])
+    op.create_index("proposals_waiting", "proposals", ["first_did", "phase", "countersign_by", "cid"])
 
 
-def _news_and_status() -> None:
+def _inbox_and_status() -> None:
     _table(
         "inbox",
         _text("stream", key=True),
@@ -183,6 +203,8 @@ def _news_and_status() -> None:
         _text("act", null=True),
         _number("shown"),
         _number("at", null=True),
+        # Time of the commit, for readers that ask for all items since a time.
+        _number("told_at"),
     )
     _table(
         "status_entries",
@@ -213,3 +235,107 @@ def _businesses_and_meta() -> None:
         _number("added_at"),
     )
     op.create_table("meta", _text("name", key=True), _text("value"))
+
+
+def _keys_and_seats() -> None:
+    op.create_table("kept_keys", _text("name", key=True), _text("kid", key=True), _bytes("sealed"), _number("added_at"))
+    op.create_table(
+        "api_keys",
+        _text("name", key=True),
+        _text("id", key=True),
+        _text("hash"),
+        _text("role"),
+        _text("scopes"),
+        _text("seat", null=True),
+        _text("label"),
+        _number("created_at"),
+        _number("expires_at", null=True),
+        _number("last_used_at", null=True),
+    )
+    op.create_index("api_keys_hash", "api_keys", ["hash"], unique=True)
+    _table("seats", _text("name", key=True), _text("seat", key=True), _number("created_at"))
+    op.create_table("seat_secrets", _text("name", key=True), _bytes("sealed"))
+
+
+def _idempotency_and_counts() -> None:
+    _table(
+        "doings",
+        _cid(key=True),
+        _text("act", key=True),
+        _text("key_id"),
+        _text("seat", null=True),
+    )
+    op.create_table(
+        "idempotent",
+        _text("name", key=True),
+        _text("key", key=True),
+        _text("request"),
+        _number("status"),
+        _text("location", null=True),
+        _bytes("body"),
+        _number("at"),
+    )
+    op.create_index("idempotent_at", "idempotent", ["at"])
+    _table("counts", _text("name", key=True), _number("day", key=True), _text("what", key=True), _number("n"))
+
+
+def _business_connections_and_offers() -> None:
+    op.create_table(
+        "relations",
+        _cid(key=True),
+        _text("name", key=True),
+        _text("side"),
+        _text("offer"),
+        _number("opened_at"),
+    )
+    op.create_index("relations_name", "relations", ["name", "opened_at", "cid"])
+    op.create_index("relations_offer", "relations", ["name", "offer", "opened_at", "cid"])
+    op.create_table(
+        "business_offers",
+        _text("name", key=True),
+        _text("short", key=True),
+        _text("label"),
+        _number("countersign"),
+        _text("uses"),
+        _number("created_at"),
+    )
+    op.create_index("business_offers_uses", "business_offers", ["name", "uses", "created_at"])
+    op.create_index("business_offers_created_at", "business_offers", ["name", "created_at", "short"])
+
+
+def _drafts_webhooks_and_duties() -> None:
+    op.create_table(
+        "drafts",
+        _text("name", key=True),
+        _text("id", key=True),
+        _text("cid"),
+        _bytes("sealed"),
+        _number("waits"),
+        _number("created_at"),
+        _number("updated_at"),
+    )
+    op.create_index("drafts_waiting", "drafts", ["name", "waits"])
+    op.create_index("drafts_created_at", "drafts", ["name", "created_at", "id"])
+    op.create_index("drafts_updated_at", "drafts", ["updated_at"])
+    op.create_table(
+        "webhooks",
+        _text("name", key=True),
+        _text("id", key=True),
+        _text("url"),
+        _text("types"),
+        _number("enabled"),
+        _bytes("sealed"),
+        _number("after"),
+        _number("created_at"),
+    )
+    op.create_table(
+        "duties",
+        _cid(key=True),
+        _text("name", key=True),
+        _number("due_at"),
+        _text("ended_by"),
+        _number("done_at", null=True),
+        _text("statement", null=True),
+    )
+    op.create_index("duties_due_at", "duties", ["name", "due_at", "cid"])
+    op.create_index("duties_done_at", "duties", ["name", "done_at", "due_at", "cid"])
