@@ -31,6 +31,7 @@ from comity.words import (
     Sequence,
     Token,
     Topic,
+    needs,
     read_model,
 )
 
@@ -92,13 +93,14 @@ class Mute(ChainLink):
     """Stop the other side for a while: all, or some purposes or channels.
 
     With `until` the other side is shown the end. Without, it is shown "not now"; the end, if there is one, is then
-    the setting `mute_end`, which the other side never gets.
+    the setting `mute_end`, which the other side never gets. `why` tells the other side that this side is away (AWAY-1).
     """
 
     act: Literal["mute"]
     purposes: Purposes | None = None
     channels: Channels | None = None
     until: Seconds | None = None
+    why: Annotated[Literal["away"], AfterValidator(needs("until"))] | None = None
 
 
 class Unmute(ChainLink):

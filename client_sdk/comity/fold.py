@@ -218,7 +218,7 @@ def _mute(connection: Connection, side: Side, payload: Any, event: Accepted) -> 
         for it in door.mutes
         if scope(it.purposes, it.channels) != mine and (it.until is None or it.until * 1000 > event.at)
     )
-    mute = Mute(event.act, payload.purposes or (), payload.channels or (), payload.until)
+    mute = Mute(event.act, payload.purposes or (), payload.channels or (), payload.until, payload.why)
     return connection.with_door(side, replace(door, mutes=(*others, mute)))
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from comity import favours
-from comity.acts import Answer, Done, Erasure
+from comity.acts import Answer, Done, Erasure, Mute
 from comity.events import Accepted, Opened
 from comity.fold import Record
 from comity.state import Connection
@@ -48,6 +48,8 @@ def _about(event: Accepted, payload: object) -> tuple[str | None, str | None]:
         return f"{event.contents.purpose}{topic}", event.outcome or event.verdict
     if isinstance(payload, Erasure):
         return _account(payload), None
+    if isinstance(payload, Mute) and payload.why is not None and payload.until is not None:
+        return f"until {_day(payload.until)}", payload.why
     words = [getattr(payload, name, None) for name in ("kind", "key", "topic")]
     if purposes := getattr(payload, "purposes", None):
         words.append(", ".join(purposes))
@@ -59,9 +61,7 @@ def _account(payload: Erasure) -> str:
     """What was deleted, what is kept and why, and how many others were told: who they are is for those who ask
     (ERA-5)."""
     kept = [
-        f"{it.what} ({it.ground.replace('_', ' ')}"
-        + ("" if it.until is None else f", until {datetime.fromtimestamp(it.until, UTC):%Y-%m-%d}")
-        + ")"
+        f"{it.what} ({it.ground.replace('_', ' ')}" + ("" if it.until is None else f", until {_day(it.until)}") + ")"
         for it in payload.kept or ()
     ]
     parts = [f"deleted {', '.join(payload.deleted)}" if payload.deleted else ""]
@@ -69,6 +69,10 @@ def _account(payload: Erasure) -> str:
     others = len(payload.passed_on or ())
     parts.append("" if not others else "1 other was told" if others == 1 else f"{others} others were told")
     return "; ".join(part for part in parts if part)
+
+
+def _day(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
 
 
 class Promises(NamedTuple):

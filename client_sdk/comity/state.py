@@ -31,12 +31,13 @@ class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Mute(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A mute that was set and not taken back; `until` (s) where the other side is shown its end."""
+    """A mute that was set and not taken back; `until` (s) where the other side is shown its end, `why` its reason."""
 
     id: str
     purposes: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     until: int | None = None
+    why: Literal["away"] | None = None
 
 
 class Delivery(msgspec.Struct, frozen=True, array_like=True):

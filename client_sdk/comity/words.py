@@ -3,11 +3,20 @@
 Kept apart from the acts because offers, agreements, events and the HTTP shapes use the same words.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+)
 
 from comity.encoding import parse_json
 from comity.errors import Malformed
@@ -130,6 +139,20 @@ Recipient = Annotated[
 Recipients = Annotated[tuple[Recipient, ...], Field(min_length=1, max_length=16), AfterValidator(_distinct)]
 
 
+M = TypeVar("M")
+
+
+def needs(member: str) -> Callable[[M, ValidationInfo], M]:
+    """The check that a value stands only beside `member`, which is named before it in its model."""
+
+    def check(value: M, info: ValidationInfo) -> M:
+        if info.data.get(member) is None:
+            raise ValueError(f"only together with `{member}`")
+        return value
+
+    return check
+
+
 class Model(BaseModel):
     """What every text of the protocol is parsed into: strict, frozen, nothing extra."""
 
@@ -153,9 +176,6 @@ class Kept(Model):
     what: Category
     ground: Ground
     until: Seconds | None = None
-
-
-M = TypeVar("M")
 
 
 def _nulls(value: Any, pointer: str = "") -> Iterator[str]:

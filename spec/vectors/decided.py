@@ -41,6 +41,7 @@ def chains() -> dict[str, Any]:
         "new keys on both sides": _new_keys(),
         "messages that wait": _waiting(),
         "after the end": _after_the_end(),
+        "away": _away(),
     }
     return {
         "keys": stories["new keys on both sides"].keys(),
@@ -252,6 +253,20 @@ def told(verdict: gate.Verdict) -> dict[str, Any]:
         "grant": verdict.grant,
     }
     return {name: value for name, value in members.items() if value is not None}
+
+
+def _away() -> Story:
+    story, at = connected(), START
+    story.go("grant", "second", at + 1, purposes=("care",))
+    story.go("mute", "second", at + 2, purposes=("sales",), until=(at + DAY) // 1000)
+    away = story.go("mute", "second", at + 3, until=(at + 14 * DAY) // 1000, why="away")
+    held = story.compose("message", "first", at + HOUR, purpose="care", if_muted="fail")
+    story.refuse(held, at + HOUR, "away is a mute")
+    story.go("mute", "second", at + 2 * DAY, until=(at + 21 * DAY) // 1000, why="away")
+    story.refuse(story.compose("unmute", "second", at + 3 * DAY, mute=away.id), at + 3 * DAY, "that one was replaced")
+    story.go("mute", "first", at + 3 * DAY, purposes=("complaint",), until=(at + 4 * DAY) // 1000, why="away")
+    story.go("mute", "second", at + 4 * DAY)
+    return story
 
 
 def gates() -> dict[str, Any]:

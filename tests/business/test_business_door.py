@@ -24,6 +24,30 @@ def due(world: World, ahead: int) -> str:
     return datetime.fromtimestamp((world.now() + ahead) // 1000, UTC).isoformat()
 
 
+async def test_each_side_reads_that_the_other_is_away_in_place_of_muted(tmp_path: Path) -> None:
+    """AWAY-1, AWAY-2, over REST."""
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer("care")
+        at = f"/connections/{pair.cid}"
+        problem = await shop.ask("POST", f"{at}/mute", {"why": "away"})
+        assert problem.code == "malformed"
+        end = (world.now() + 14 * DAY) // 1000
+        await shop.post(f"{at}/mute", {"why": "away", "until": datetime.fromtimestamp(end, UTC).isoformat()})
+        seen = (await pair.seen("second")).json["state"]["first"]["mutes"]
+        assert [(it["why"], it["until"]) for it in seen] == [("away", end)]
+        await pair.go("second", "mute", until=end, why="away")
+        shown = await shop.get(at)
+        assert [it["why"] for side in ("us", "them") for it in shown[side]["mutes"]] == ["away", "away"]
+        assert [it["why"] for it in (await shop.get("/connections"))["items"][0]["mutes"]] == ["away"]
+        (told,) = (await shop.get("/notifications?types=connection.muted"))["items"]
+        assert told["data"]["why"] == "away" and told["data"]["until"]
+        held = await shop.ask("POST", f"{at}/messages", {"purpose": "care", "text": "Back soon?"})
+        assert (held.status, held.json["verdict"]["reason"], held.json["outcome"]) == (202, "not_now", "held")
+        items = (await shop.get(f"{at}/timeline"))["items"]
+        assert sum(it.get("outcome") == "away" for it in items) == 2
+
+
 async def test_a_hairdresser_is_away_and_back_again(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)

@@ -4,7 +4,8 @@ Tables: `me` (who this wallet is), `keys` (kid → seed), `links` (cid → Link)
 accepted in one connection), `unsent` (cid → acts that are sealed and not answered yet), `offers`, `received`
 (offers at a business's door), `proposals`, `pins` (keys of a did:web as first seen), `cursors` (how far an
 inbox was read), `bodies` (what was written, by act), `wishes` (grants to be given once a connection is open),
-`snoozes`, `mailboxes`, `blocked`, `evidence`; and of the logs `logs` (origin → its home and key as first seen),
+`snoozes`, `away` (cid → the mute by which this wallet is away), `mailboxes`, `blocked`, `evidence`; and of the logs
+`logs` (origin → its home and key as first seen),
 `checkpoints` (origin → the last signed text), `tags` (cid → the tag keys), `receipts` and `deliveries` (act → the
 receipt of its entry, and of its delivery's), `owed` (own acts whose receipt has not come, or was not checked, yet).
 """
@@ -58,6 +59,13 @@ class Unsent(msgspec.Struct, frozen=True, omit_defaults=True):
     """Acts as they were sealed, in order: after a kill the very same bytes are sent again."""
 
     acts: tuple[str, ...]
+
+
+class AwayMute(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The mute that `away` made in a connection, and the end (s) of the mute of everything that it replaced."""
+
+    mute: str
+    before: int | None = None
 
 
 class Offered(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -67,15 +67,17 @@ class Party(View):
         purposes: Iterable[str] | None = None,
         channels: Iterable[str] | None = None,
         shown: Literal["not_now", "end"] = "not_now",
+        why: Literal["away"] | None = None,
     ) -> str:
         """Stops the other side for a while, or, without an end, until `unmute`. Returns the mute's id.
 
-        `shown="not_now"`: the other side does not learn when it ends; `"end"`: it does.
+        `shown="not_now"`: the other side does not learn when it ends; `"end"`: it does. `why="away"` shows the end,
+        too: the other side reads "away until …" (AWAY-1). Raises Malformed for `why` without an end.
         """
         end = self._end(days, hours, until)
         fields = {"purposes": _some(purposes), "channels": _some(channels)}
-        if end is None or shown == "end":
-            return _id(await self._writing.write("mute", until=end, **fields))
+        if end is None or shown == "end" or why is not None:
+            return _id(await self._writing.write("mute", until=end, why=why, **fields))
 
         def both() -> list[SignedAct]:
             mute = self._writing.seal("mute", **fields)

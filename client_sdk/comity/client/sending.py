@@ -17,7 +17,7 @@ from comity.acts import SignedAct, open_act
 from comity.chain import next_act
 from comity.client import receipts
 from comity.client.core import Core, NotOpen
-from comity.client.kept import Entered, Link, Unsent
+from comity.client.kept import AwayMute, Entered, Link, Unsent
 from comity.client.ledger import Ledger, Line
 from comity.errors import Contradiction, Refused, Unreachable
 from comity.events import Accepted
@@ -224,6 +224,9 @@ class Writing:
         """Sends what was signed anew; kept first, ahead of what still waits, with the words of the act before it."""
         words = self.core.kept.get("bodies", before.id, dict)
         beside: list[Beside] = [] if words is None else [("bodies", act.id, words), ("bodies", before.id, None)]
+        away = self.core.kept.get("away", self.link.cid, AwayMute)
+        if away is not None and away.mute == before.id:
+            beside.append(("away", self.link.cid, AwayMute(act.id, away.before)))
         waiting = self.core.kept.get("unsent", self.link.cid, Unsent)
         await self._keep_unsent([act.raw, *(waiting.acts if waiting else ())], *beside)
         await self._deliver([act])

@@ -144,6 +144,8 @@ def tell(moment: Moment, side: Side, name: str) -> Told:
     mine = moment.side == side
     if moment.kind == "message":
         form = _MESSAGES.get(moment.outcome or "", "{you} wrote about {about}")
+    elif moment.kind == "mute" and moment.outcome == "away":
+        form = "you are away {about}" if mine else "{you} is away {about}"
     elif moment.kind == "answer":
         form = _ANSWERS.get(moment.outcome or "", "{you} answered")
     else:

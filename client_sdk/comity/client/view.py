@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 from comity import gate
 from comity.acts import Rotate, SignedAct
 from comity.agreement import Agreement, SignedAgreement
+from comity.away import muted_away_until
 from comity.client import reading, receipts
 from comity.client.core import Core, Faults
 from comity.client.kept import Link
@@ -135,6 +136,12 @@ class View:
         state = None if ledger is None else ledger.state
         verdict = gate.may(state, self.side, purpose, channel, topic, self._core.clock(), self._core.zones)
         return verdict.outward()
+
+    def away_until(self) -> int | None:
+        """Until when (s) the other side is away, as it said itself; None where it did not. Whether it can be reached
+        is another question: `may`."""
+        ledger = self._writing.ledger
+        return None if ledger is None else muted_away_until(ledger.state.door(other(self.side)), self._core.clock())
 
     # --- what was said ---
 

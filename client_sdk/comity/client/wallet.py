@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from comity.checkpoint import Policy
 from comity.client import connecting, receipts
+from comity.client.absence import Absence
 from comity.client.core import Core, Faults, NotOpen
 from comity.client.export import exported
 from comity.client.home import Clock, Randomness
@@ -41,7 +42,7 @@ _AT_ONCE = 8
 """Inboxes that are read at a time."""
 
 
-class Wallet:
+class Wallet(Absence):
     """The wallet of a person or a business. Made by `Wallet.open` or `Wallet.create`."""
 
     def __init__(self, core: Core) -> None:

@@ -1,12 +1,12 @@
 """What may reach the business, and the end of a connection (SAY-10, SAY-11): the same acts as everybody's."""
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from comity.errors import Refused
-from comity.words import Budget, Channels, Purposes, Token
+from comity.words import Budget, Channels, Purposes, Token, needs
 from comity_server.business import doing
 from comity_server.business.acting import ActTaken, at_hand, place_of, take
 from comity_server.business.changing import change
@@ -28,6 +28,14 @@ class NewMute(Model):
                 description="Until then; your customer is shown it. Without it, until you unmute.",
                 examples=["2027-01-07T08:00:00+01:00"],
             ),
+        ]
+        | None
+    ) = None
+    why: (
+        Annotated[
+            Literal["away"],
+            AfterValidator(needs("until")),
+            Field(description="Only with `until`: your customer reads that you are away, not that you muted her."),
         ]
         | None
     ) = None
@@ -70,7 +78,8 @@ async def mute(call: Call) -> Reply:
     if wanted is None:
         return await take(call, "mute")
     until = None if wanted.until is None else seconds(wanted.until)
-    return await take(call, "mute", {"purposes": wanted.purposes, "channels": wanted.channels, "until": until})
+    fields = {"purposes": wanted.purposes, "channels": wanted.channels, "until": until, "why": wanted.why}
+    return await take(call, "mute", fields)
 
 
 async def unmute(call: Call) -> Reply:

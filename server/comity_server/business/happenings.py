@@ -77,8 +77,8 @@ CATALOGUE: dict[Type, Told] = {
     "connection.opened": _told("A connection is open; `side` is the business's own.", "connection offer side"),
     "connection.muted": _told(
         "The other side stops the business for a while: all, or some purposes or channels; `until` where it shows the"
-        " end.",
-        "connection act by purposes? channels? until?",
+        " end, `why` where it is `away`.",
+        "connection act by purposes? channels? until? why?",
     ),
     "connection.unmuted": _told(
         "The other side ended one mute, or without `mute` all of its.", "connection act by mute?"
@@ -170,6 +170,7 @@ class Data(Model):
     answer: Literal["yes", "no", "not_now"] | None = None
     verdict: str | None = Field(default=None, examples=["muted"])
     reason: str | None = Field(default=None, description="A word for why, where one was given.")
+    why: Literal["away"] | None = Field(default=None, description="Of a mute: the other side is away until its end.")
     ask: Hash | None = Field(default=None, description="The id of the favour that was asked for.")
     grant: Hash | None = Field(default=None, description="The id of the consent token that ends.")
     mute: Hash | None = Field(default=None, description="The id of the mute that ends.")

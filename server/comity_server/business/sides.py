@@ -28,12 +28,13 @@ class GrantInForce(Model):
 
 
 class MuteInForce(Model):
-    """A mute; without purposes and channels it is of everything. `until` where its end is shown."""
+    """A mute; without purposes and channels it is of everything. `until` where its end is shown; `why`: `away`."""
 
     id: Hash
     purposes: tuple[str, ...] | None = None
     channels: tuple[str, ...] | None = None
     until: Instant | None = None
+    why: Literal["away"] | None = None
 
 
 class ShownLittleThing(Model):
@@ -107,6 +108,7 @@ def mutes_of(door: Door, now: int) -> tuple[MuteInForce, ...]:
             purposes=it.purposes or None,
             channels=it.channels or None,
             until=None if it.until is None else instant(it.until * 1000),
+            why=it.why,
         )
         for it in door.mutes
         if it.until is None or now < it.until * 1000

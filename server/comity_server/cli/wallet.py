@@ -11,8 +11,9 @@ from comity.client import Party, Wallet, own_terms
 from comity.client.core import Faults
 from comity.client.told import Message, News, Token
 from comity.note import VerifierKey
-from comity_server.cli import wallet_acts
+from comity_server.cli import wallet_acts, wallet_away
 from comity_server.cli.receipt import cosignatures_option, policy_of, witness_option
+from comity_server.cli.wallet_away import away_day
 from comity_server.cli.wallet_open import Where, begins, connected, day, find, opened, run, say, short
 
 
@@ -228,6 +229,8 @@ async def show(opened: Wallet, connection: str | None) -> None:
 
 def _tell_doors(party: Party) -> None:
     say(f"  id      {party.cid}\n  you     {party.own_did}\n  other   {party.did}")
+    if (away := party.away_until()) is not None:
+        say(f"  away    until {away_day(away)}")
     for favour in party.favours():
         say(f"  favour  {'you asked' if favour.mine else 'asked of you'}: {favour.text} ({favour.status})")
 
@@ -258,8 +261,15 @@ def _tell_news(opened: Wallet, news: list[News]) -> None:
     if opened.receipts_owed:
         say(f"{opened.receipts_owed} of your acts wait for their receipts: the log has not come to them yet.")
     for it in loud:
-        name = opened.party(it.cid).name if it.cid in {party.cid for party in opened.connections()} else "?"
-        say(f"  {day(it.at // 1000)}  {it.kind} from {name}")
+        say(f"  {day(it.at // 1000)}  {_told_news(opened, it)}")
+
+
+def _told_news(opened: Wallet, news: News) -> str:
+    if news.cid not in {party.cid for party in opened.connections()}:
+        return f"{news.kind} from ?"
+    party = opened.party(news.cid)
+    away = party.away_until() if news.kind == "mute" else None
+    return f"{news.kind} from {party.name}" if away is None else f"{party.name} is away until {away_day(away)}"
 
 
 @wallet.command()
@@ -341,3 +351,4 @@ async def export(opened: Wallet) -> None:
 
 
 wallet.commands.update(wallet_acts.acts.commands)
+wallet.commands.update(wallet_away.absence.commands)

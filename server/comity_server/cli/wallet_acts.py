@@ -6,6 +6,7 @@ from typing import Any, Literal
 import click
 
 from comity.client import Party, Wallet
+from comity_server.cli.wallet_away import away_day
 from comity_server.cli.wallet_open import begins, connected, day, opened, say, says_no, short, synced
 
 acts = click.Group()
@@ -138,7 +139,9 @@ async def send(
     """Write TEXT to CONNECTION, for PURPOSE."""
     message = await party.message(purpose, text, topic=topic, if_muted=if_muted, days=days)
     if message.expires_at is not None:
-        say(f"It waits: not now. It expires on {day(message.expires_at)}.")
+        away = party.away_until()
+        why = "not now" if away is None else f"{party.name} is away until {away_day(away)}"
+        say(f"It waits: {why}. It expires on {day(message.expires_at)}.")
     else:
         say("Not now, so it was dropped." if message.outcome == "dropped" else "Delivered.")
     if message.warning is not None:

@@ -1,0 +1,56 @@
+"""`comity wallet away` and `back`."""
+
+from datetime import UTC, datetime
+
+import click
+
+from comity.client import Wallet
+from comity_server.cli.wallet_open import find, opened, say
+
+absence = click.Group()
+"""The commands, for the group `wallet` to take over."""
+
+_SPREAD = click.option(
+    "--spread",
+    type=click.FloatRange(0, 120),
+    default=0.0,
+    metavar="MINUTES",
+    help="Take this long, and tell one after the other at random moments: so that nobody can join your connections by "
+    "the time. Without it, all are told at once.",
+)
+
+
+def away_day(seconds: int) -> str:
+    """The day until which somebody is away."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
+
+
+@absence.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), required=True, help="The day on which you are back.")
+@_SPREAD
+@opened
+async def away(opened: Wallet, names: tuple[str, ...], until: datetime, spread: float) -> None:
+    """Tell everybody, or these, that you are away: nothing reaches you until that day, and they read until when.
+
+    Whom you have muted for longer already stays muted. `back` ends it before its time.
+    """
+    parties = [find(opened, name) for name in names] or None
+    went = await opened.away(until.date(), parties=parties, spread=spread * 60)
+    for party in went.told:
+        say(f"{party.name} reads that you are away until {until:%Y-%m-%d}.")
+    for party in went.left_out:
+        say(f"{party.name} is muted for longer already; left as it is.")
+    if not went.told and not went.left_out:
+        say("There is nobody to tell.")
+
+
+@absence.command()
+@_SPREAD
+@opened
+async def back(opened: Wallet, spread: float) -> None:
+    """Take back what `away` muted, and nothing else."""
+    for party in await opened.back(spread=spread * 60):
+        muted = any(not it.purposes and not it.channels for it in party.state.door(party.side).mutes)
+        say(f"{party.name} is muted as before." if muted else f"{party.name} may reach you again.")
+    say("You are back.")
