@@ -22,7 +22,7 @@ from multidict import CIMultiDict
 from comity.acts import SignedAct
 from comity.agreement import Agreement, HalfSigned, PartyKey, SignedAgreement, countersign, half_sign
 from comity.chain import compose, next_act, next_rotation
-from comity.encoding import dump_json
+from comity.encoding import b64u_encode, dump_json
 from comity.errors import CODES
 from comity.events import Opened, open_event
 from comity.fold import Record, fold, opening
@@ -41,8 +41,14 @@ SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 START = 1_718_704_800_000
 """2024-06-18 10:00 UTC, a Tuesday: where the clock of a world stands at first."""
 TEXT = "We keep what you tell us to ourselves."
-BODY = "eyJhbGciOiJFQ0RILUVTK0EyNTZLVyJ9.a2V5.aXY.dGV4dA.dGFn"
-"""The form of an encrypted body; the server reads none."""
+
+
+def body_of(cid: str) -> str:
+    """What has the form of an encrypted body in that connection (BODY-5); nothing here opens it."""
+    epk = {"kty": "OKP", "crv": "X25519", "x": b64u_encode(b"e" * 32)}
+    head = {"alg": "ECDH-ES+A256KW", "enc": "A256GCM", "kid": "did:web:example#key", "apv": cid, "epk": epk}
+    parts = (dump_json(head), b"k" * 40, b"i" * 12, b"a text", b"t" * 16)
+    return ".".join(b64u_encode(part) for part in parts)
 
 
 @dataclass(frozen=True)
@@ -287,9 +293,9 @@ class Pair:
         now = self.world.now() // 1000
         defaults: dict[str, Any] = {}
         if kind == "message":
-            defaults = {"purpose": "care", "exp": now + 7 * 86_400, "if_muted": "hold", "body": BODY}
+            defaults = {"purpose": "care", "exp": now + 7 * 86_400, "if_muted": "hold", "body": body_of(self.cid)}
         elif kind == "ask":
-            defaults = {"kind": "hold", "effort": "minute", "body": BODY}
+            defaults = {"kind": "hold", "effort": "minute", "body": body_of(self.cid)}
         iat = fields.pop("iat", now)
         return next_act(self.state, side, kind, iat, self.signers[side], **{**defaults, **fields})
 

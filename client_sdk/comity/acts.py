@@ -18,6 +18,7 @@ from comity.words import (
     Budget,
     Categories,
     Channels,
+    Data,
     Did,
     Hash,
     Jwe,
@@ -31,6 +32,7 @@ from comity.words import (
     Sequence,
     Token,
     Topic,
+    Url,
     needs,
     read_model,
 )
@@ -59,7 +61,7 @@ class StatusReference(Model):
     """Where the grant's status stands (Token Status List, section 6)."""
 
     idx: Annotated[int, Field(ge=0, lt=2**32)]
-    uri: Annotated[str, Field(max_length=400, pattern=r"^https?://[!-~]+$")]
+    uri: Url
 
 
 class Status(Model):
@@ -76,7 +78,7 @@ class Grant(ChainLink):
     purposes: Purposes
     channels: Channels
     status: Status
-    data: Annotated[tuple[Token, ...], Field(max_length=16)] | None = None
+    data: Data | None = None
     budget: Budget | None = None
     replaces: Hash | None = None
     value: Token | None = None

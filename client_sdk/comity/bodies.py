@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import base58
 from nacl import bindings
 
-from comity.encoding import MAX_BODY, b64u_decode, b64u_encode, dump_json, parse_object
+from comity.encoding import MAX_JWE, b64u_decode, b64u_encode, dump_json, parse_object
 from comity.errors import Malformed
-from comity.keys import SigningKey, did_of_kid
+from comity.keys import SigningKey, did_of_kid, is_kid
 
 if TYPE_CHECKING:
     from joserfc.jwe import JWERegistry
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 _ALG, _ENC = "ECDH-ES+A256KW", "A256GCM"
 _MEMBERS = frozenset({"alg", "enc", "kid", "apv", "epk"})
 _X25519_MULTICODEC = b"\xec\x01"
+_KEY, _IV, _TAG = 54, 16, 22
+"""Characters of an encrypted key (40 bytes), an initialization vector (12) and a tag (16) (RFC 7518, sections 4.4, 4.6
+and 5.3)."""
+_MAX_HEAD = 2048
+"""Bytes of the protected header."""
 MAX_TEXT = 30_000
 """Bytes of a body in clear: what still fits into an act after two layers of base64 (BODY-3)."""
 
@@ -58,27 +63,47 @@ def open_body(text: str, cid: str, key: SigningKey) -> dict[str, Any]:
     """What the other side wrote. Raises Malformed when it is not for this key or not for this connection."""
     from joserfc import errors, jwe
 
-    if len(text) > MAX_BODY:
-        raise Malformed("a body is too long")
+    epk = check_form(text, cid)
     try:
-        head = parse_object(b64u_decode(text.partition(".")[0]), limit=2048)
-        _check_head(head, cid)
         # The sender's key is a point that an attacker chooses: libsodium is asked whether it is one at all.
-        bindings.crypto_scalarmult(key.x25519(), b64u_decode(head["epk"]["x"]))
+        bindings.crypto_scalarmult(key.x25519(), epk)
         opened = jwe.decrypt_compact(
             text, _okp(bindings.crypto_scalarmult_base(key.x25519()), key.x25519()), registry=_registry()
         )
     except (errors.JoseError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise Malformed("a body that this key does not open") from error
-    return dict(parse_object(opened.plaintext or b""))
+    return dict(parse_object(opened.plaintext or b"", MAX_TEXT))
 
 
-def _check_head(head: Mapping[str, Any], cid: str) -> None:
-    epk = head.get("epk")
+def check_form(text: str, cid: str) -> bytes:
+    """The sender's ephemeral key (32 bytes) in a body of the connection `cid`. Nothing is decrypted.
+
+    Raises Malformed unless the text is a compact JWE of the form of BODY-1: five parts of canonical base64url, of the
+    right lengths, behind a header of exactly these members. A server asks this before it accepts an act (BODY-5).
+    """
+    parts = text.split(".") if len(text) <= MAX_JWE else []
+    if len(parts) != 5 or (len(parts[1]), len(parts[2]), len(parts[4])) != (_KEY, _IV, _TAG) or not parts[3]:
+        raise Malformed("a body is a compact JWE")
+    for part in parts[1:]:
+        b64u_decode(part)
+    head = b64u_decode(parts[0])
+    if len(head) > _MAX_HEAD:
+        raise Malformed("the header of a body is too long")
+    return _check_head(parse_object(head), cid)
+
+
+def _check_head(head: Mapping[str, Any], cid: str) -> bytes:
+    epk, kid = head.get("epk"), head.get("kid")
     if set(head) != _MEMBERS or head["alg"] != _ALG or head["enc"] != _ENC or head["apv"] != cid:
         raise Malformed("a body sealed for something else")
-    if not isinstance(epk, dict) or epk.get("kty") != "OKP" or epk.get("crv") != "X25519":
+    if not isinstance(kid, str) or not is_kid(kid):
+        raise Malformed("a body sealed to no key that has a name")
+    if not isinstance(epk, dict) or set(epk) != {"kty", "crv", "x"} or (epk["kty"], epk["crv"]) != ("OKP", "X25519"):
         raise Malformed("a body without a sender's key")
+    x = epk["x"]
+    if not isinstance(x, str) or len(raw := b64u_decode(x)) != 32:
+        raise Malformed("a body without a sender's key")
+    return raw
 
 
 def body_keys_of_document(did: str, document: Mapping[str, Any]) -> list[BodyKey]:

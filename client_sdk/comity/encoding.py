@@ -17,6 +17,9 @@ from comity.errors import Malformed, Refused
 MAX_BODY = 64 * 1024
 """Bytes in one signed text or JSON body (ACT-1)."""
 
+MAX_JWE = 49_152
+"""Characters of an encrypted body (BODY-1)."""
+
 MAX_DEPTH = 32
 MAX_INTEGER = 2**53 - 1
 
@@ -77,6 +80,9 @@ def _checked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _bounded_integer(digits: str) -> int:
+    # JavaScript reads it as a zero that is not the integer 0; 3.0 and 3e0 are read as fractions, so as no integers.
+    if digits == "-0":
+        raise Malformed("an integer is spelled -0")
     number = int(digits)
     if not -MAX_INTEGER <= number <= MAX_INTEGER:
         raise Malformed("an integer is outside ±(2^53 - 1)")
@@ -99,7 +105,8 @@ _OTHER = object()
 
 def parse_json(data: bytes, limit: int = MAX_BODY) -> Any:
     """The value of strict JSON: UTF-8 without BOM, no duplicate names, no NaN or infinities, integers within
-    ±(2^53 - 1), at most 32 levels deep, no lone surrogates, at most `limit` bytes.
+    ±(2^53 - 1) and none spelled -0, at most 32 levels deep, no lone surrogates, at most `limit` bytes. A number with a
+    fraction or an exponent is a float, whatever its value.
 
     Raises Malformed, or Refused("too_large") when the bytes are more than `limit` (RFC 8259, RFC 7493).
     """

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from comity.encoding import MAX_BODY, b64u_decode, b64u_encode, dump_json, hash_id, parse_object
 from comity.errors import Malformed, Refused
-from comity.keys import PublicKey, Signer, key_of_kid
+from comity.keys import PublicKey, Signer, is_kid, key_of_kid
 
 FindKey = Callable[[str], PublicKey | None]
 """From a `kid` to its key, or None where the finder does not know it."""
@@ -45,13 +45,14 @@ def protected(typ: str, kid: str) -> str:
 
 @lru_cache(maxsize=16384)
 def read_protected(encoded: str) -> Header:
-    """The header behind its encoding. Raises Malformed for any member but `alg: EdDSA`, `typ`, `kid` (ACT-6)."""
+    """The header behind its encoding. Raises Malformed for any member but `alg: EdDSA`, `typ`, `kid`, and for a
+    `kid` that names no key (ACT-6)."""
     members = parse_object(b64u_decode(encoded), limit=1024)
     typ, kid = members.get("typ"), members.get("kid")
     if set(members) != {"alg", "typ", "kid"} or members["alg"] != "EdDSA":
         raise Malformed("the header is exactly alg EdDSA, typ and kid")
-    if not isinstance(typ, str) or not isinstance(kid, str):
-        raise Malformed("typ and kid are texts")
+    if not isinstance(typ, str) or not isinstance(kid, str) or not is_kid(kid):
+        raise Malformed("typ is a text and kid the name of a key")
     return Header(typ, kid)
 
 

@@ -26,7 +26,9 @@ _DID_WEB = re.compile(
     r"did:web:((?=[^:%]{1,253}[:%]|[^:%]{1,253}\Z)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?:%3A([0-9]{1,5}))?)"
     r"((?::(?!\.\.?(?::|\Z))[A-Za-z0-9._-]{1,64}){0,8})\Z"
 )
+_FRAGMENT = re.compile(r"[A-Za-z0-9_-]+\Z")
 MAX_DID = 400
+"""Characters of a DID, and of a kid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,12 @@ def is_did(text: str) -> bool:
     if text.startswith("did:key:"):
         return bool(_MULTIBASE_ED25519.match(text[8:]))
     return _did_web(text) is not None
+
+
+def is_kid(text: str) -> bool:
+    """Whether the text is a key's name: a DID, `#` and a fragment of base64url's characters (KEY-3)."""
+    did, _, fragment = text.partition("#")
+    return len(text) <= MAX_DID and bool(_FRAGMENT.match(fragment)) and is_did(did)
 
 
 def _did_web(text: str) -> re.Match[str] | None:

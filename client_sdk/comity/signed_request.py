@@ -19,9 +19,10 @@ from http_message_signatures.exceptions import HTTPMessageSignaturesException
 
 from comity.errors import Malformed, Refused
 from comity.jws import FindKey
-from comity.keys import PublicKey, Signer, SigningKey, did_of_kid, key_of_kid
+from comity.keys import PublicKey, Signer, SigningKey, did_of_kid, is_kid, key_of_kid
 
 TAG = "comity"
+"""The signature's `tag`, and its label (HTTP-4)."""
 COVERED = ("@method", "@target-uri")
 WINDOW = 60
 """Seconds by which `created` may differ from the server's clock (HTTP-6)."""
@@ -69,6 +70,8 @@ class _Keys(HTTPSignatureKeyResolver):
         self._find_key = find_key
 
     def resolve_public_key(self, key_id: str) -> Any:
+        if not is_kid(key_id):
+            raise Malformed("keyid is the name of a key")
         key = key_of_kid(key_id) or self._find_key(key_id)
         if key is None:
             raise Refused("unknown_key")
@@ -134,8 +137,8 @@ def open_request(
     except (HTTPMessageSignaturesException, ValueError, TypeError) as fault:
         refused = _refused_within(fault)
         raise refused or Refused("bad_signature") from None
-    if len(results) != 1:
-        raise Refused("bad_signature", "one signature, and no more")
+    if len(results) != 1 or results[0].label != TAG:
+        raise Refused("bad_signature", f"one signature, under the label {TAG}, and no more")
     parameters = results[0].parameters
     kid, created, nonce = parameters.get("keyid"), parameters.get("created"), parameters.get("nonce")
     if not isinstance(kid, str) or type(created) is not int or not isinstance(nonce, str) or not 16 <= len(nonce) <= 64:

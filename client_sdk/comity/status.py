@@ -14,7 +14,7 @@ from comity.encoding import b64u_decode, b64u_encode
 from comity.errors import Malformed, Refused
 from comity.jws import FindKey, open_jws, seal
 from comity.keys import Signer, did_of_kid
-from comity.words import Did, Model, Seconds, Whole, read_model
+from comity.words import Did, Model, Seconds, Url, Whole, read_model
 
 STATUS_LIST_TYP = "statuslist+jwt"
 STATUS_LIST_TYPE = "application/statuslist+jwt"
@@ -51,7 +51,7 @@ class StatusListClaims(Model):
     """The claims of a Status List Token (section 5.1): `sub` is where it is served, `iat` when it was true."""
 
     iss: Did
-    sub: Annotated[str, Field(max_length=400, pattern=r"^https?://[!-~]+$")]
+    sub: Url
     iat: Seconds
     ttl: Annotated[int, Field(ge=1, le=86_400)]
     status_list: StatusList

@@ -9,7 +9,7 @@ from comity.encoding import dump_json
 from comity.errors import CODES, Malformed, Refused
 from comity.events import Origin
 from comity.offer import Operator
-from comity.words import Did, Hash, Label, Model, Token, Version, read_model
+from comity.words import Did, Hash, Label, Model, Token, Url, Version, read_model
 
 API = "/v1"
 OFFERS = f"{API}/offers"
@@ -118,7 +118,7 @@ class Reserved(Model):
     """A reserved status index, as it goes into the grant's `status` claim."""
 
     idx: Annotated[int, Field(ge=0, lt=2**32)]
-    uri: Annotated[str, Field(max_length=400)]
+    uri: Url
 
 
 class ReservedAnswer(Model):
@@ -188,7 +188,7 @@ class LogKey(Model):
 
     origin: Origin
     vkey: Vkey
-    url: Annotated[str, Field(max_length=400, pattern=r"^https?://[!-~]+$")]
+    url: Url
 
 
 class WellKnown(Model):

@@ -18,9 +18,9 @@ from pydantic import (
     ValidationInfo,
 )
 
-from comity.encoding import parse_json
+from comity.encoding import MAX_JWE, parse_json
 from comity.errors import Malformed
-from comity.keys import is_did
+from comity.keys import is_did, is_kid
 
 DAY = 86_400
 """Seconds."""
@@ -57,6 +57,13 @@ def _did(text: str) -> str:
     return text
 
 
+@lru_cache(maxsize=16384)
+def _kid(text: str) -> str:
+    if not is_kid(text):
+        raise ValueError("not a did:key or did:web that Comity knows, with a fragment")
+    return text
+
+
 @lru_cache(maxsize=4096)
 def _distinct(items: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(set(items)) != len(items):
@@ -74,7 +81,8 @@ def _whole(value: object) -> object:
 Whole = BeforeValidator(_whole)
 Version = Annotated[Literal[1], Whole]
 Did = Annotated[str, Field(max_length=400), AfterValidator(_did)]
-Kid = Annotated[str, Field(min_length=10, max_length=400, pattern=r"^did:[!-~]+#[A-Za-z0-9_-]+$")]
+Kid = Annotated[str, Field(max_length=400), AfterValidator(_kid)]
+Url = Annotated[str, Field(max_length=400, pattern=r"^https?://[!-~]+$")]
 Hash = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$")]
 """A base64url SHA-256; the last character carries four bits, so two of its bits are zero."""
 Seconds = Annotated[int, Field(ge=0, le=253_402_300_799)]
@@ -84,8 +92,9 @@ Sequence = Annotated[int, Field(ge=0, le=2**53 - 2)]
 """A place in a chain: the one after it is still an integer that JSON can carry."""
 Token = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Purpose = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}(\.[a-z0-9_]{1,32}){0,3}$")]
+Data = Annotated[tuple[Token, ...], Field(min_length=1, max_length=16), AfterValidator(_distinct)]
 Topic = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}(\.[a-z0-9_-]{1,32}){0,3}$")]
-Jwe = Annotated[str, Field(max_length=49_152, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*){3}\.[A-Za-z0-9_-]+$")]
+Jwe = Annotated[str, Field(max_length=MAX_JWE, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*){3}\.[A-Za-z0-9_-]+$")]
 Purposes = Annotated[tuple[Purpose, ...], Field(min_length=1, max_length=16), AfterValidator(_distinct)]
 Channels = Annotated[tuple[Channel, ...], Field(min_length=1, max_length=6), AfterValidator(_distinct)]
 Language = Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from comity import connection as rules
 from comity.acts import NARROWING, Grant, Rotate, SignedAct
 from comity.agreement import SignedAgreement
+from comity.bodies import check_form
 from comity.errors import Refused
 from comity.events import Accepted, Delivered, Event, Expired, Opened, Place
 from comity.keys import Signer, is_pairwise
@@ -92,6 +93,9 @@ class Group:
             return earlier
         if (event := self.first_answers.get(signed.id)) is not None:
             return Answer(signed.id, event)
+        if (body := getattr(signed.payload, "body", None)) is not None:
+            # Only here: a reader who folds what some server accepted shows a bad body as unreadable (BODY-5).
+            check_form(body, signed.payload.cid)
         before = self.states.get(signed.payload.cid)
         if before is None:
             raise Refused("not_found")

@@ -9,6 +9,7 @@ from comity.encoding import b64u_encode, dump_json
 from comity.events import Accepted, Contents, Delivered, Event, Expired, Opened, seal_event
 from comity.keys import Signer
 from story import (
+    CID,
     DAY,
     EVE,
     HOME,
@@ -65,6 +66,10 @@ def offers() -> dict[str, Any]:
             bad("a null inside", agreements=[{**terms().model_dump(), "text": None}]),
             bad("a version that is none", v=2),
             bad("a member too many", price=1),
+            *(
+                bad(f"a language that is none: {lang}", agreements=[{**terms().model_dump(), "lang": lang}])
+                for lang in ("", "e", "engl", "en_GB", "en-", "de-CH-1996-x-y-z", "12")
+            ),
             bad("another's name", "bad_signature", iss=HOME_DID),
             bad("another's key", "bad_signature", Signer(SHOP.kid, key("eve"))),
             case("an act", "malformed", jws=forge(members_of("revoke"), "comity-act+jwt", MIA)),
@@ -191,7 +196,7 @@ def agreements() -> dict[str, Any]:
 
 def events() -> dict[str, Any]:
     """One event of each kind, and what is none."""
-    cid, act = words("cid"), words("act")
+    cid, act = CID, words("act")
     contents = Contents(purpose="care", channel="app", topic="windows", exp=LATER)
     place: dict[str, Any] = {"iss": HOME_DID, "cid": cid, "act": act, "side": "first"}
     accepted = Accepted(

@@ -65,7 +65,7 @@ def _windows() -> Story:
     story.go("message", "first", at + 4 * HOUR, purpose="safety", topic="windows")
     story.go("unmute", "second", at + DAY, mute=mute.id)
     story.go("remember", "second", at + DAY + 1, key="no_interest", topic="blinds")
-    story.go("remember", "second", at + DAY + 2, key="language", body=body("en"))
+    story.go("remember", "second", at + DAY + 2, key="language", body=body("en", story.state.cid))
     story.go("milestone", "first", at + DAY + 3, kind="installed", topic="windows", when=at // 1000)
     for topic, name in (("windows.roof", "already has"), ("blinds", "no interest")):
         story.refuse(story.compose("message", "first", at + DAY + 4, purpose="sales", topic=topic), at + DAY + 4, name)

@@ -2,9 +2,11 @@
 
 import json
 import textwrap
+from datetime import UTC, datetime
 from typing import Any
 
 from comity.encoding import b64u_decode, dump_json
+from comity.log_entry import EPOCH, read_entry
 from comity.state import public
 from comity.wire import LogKey, WellKnown
 from story import HOME_DID, LOG, MINUTE, OPERATOR, START, connected, words
@@ -43,7 +45,7 @@ def _head(raw: str) -> Any:
 
 def examples(made: dict[str, dict[str, Any]]) -> dict[str, str]:
     """Each example by its name."""
-    return {**_texts(made), **_decided(made), **_wire(made)}
+    return {**_texts(made), **_decided(made), **_wire(made), **_log(made)}
 
 
 def _texts(made: dict[str, dict[str, Any]]) -> dict[str, str]:
@@ -86,6 +88,39 @@ def _decided(made: dict[str, dict[str, Any]]) -> dict[str, str]:
         "chain.state": pretty(public(story.state)),
         "gate.muted": pretty({name: it for name, it in hidden.items() if name != "after"}),
     }
+
+
+def _log(made: dict[str, dict[str, Any]]) -> dict[str, str]:
+    (receipt,) = made["log"]["receipts"]
+    entry, raw = read_entry(bytes.fromhex(receipt["entry"])), receipt["entry"]
+    key = next(it["key"] for it in made["log"]["tag_keys"] if it["scope"] == "both")
+    act = _named(made["acts"]["good"], receipt["act"])["jws"]
+    rows = [
+        (raw[0:2], f"version {int(raw[0:2], 16)}"),
+        (raw[2:4], f"kind {entry.kind}: a mute of everything"),
+        (raw[4:6], f"by the {entry.side} side"),
+        (raw[6:14], f"minute {entry.time}: {_time(entry.time * 60)}"),
+        (raw[14:22], f"shown until hour {entry.until}: {_time(entry.until * 3600)}"),
+        (_cut(raw[22:54]), f"the tag of this connection in week {receipt['at'] // EPOCH}, made with its tag key"),
+        ("", _cut(key)),
+        (_cut(raw[54:]), f"the commitment: the SHA-256 of the salt {_cut(receipt['salt'])},"),
+        ("", f"the time as eight bytes {receipt['at']:016x}, and the {len(act)} characters of the act"),
+    ]
+    return {
+        "log.entry": f"{raw[:54]}\n{raw[54:]}",
+        "log.bytes": "\n".join(f"{part:<19}{text}".rstrip() for part, text in rows),
+        "log.receipt": receipt["receipt"].rstrip("\n"),
+        "log.key": made["log"]["log"],
+    }
+
+
+def _cut(digits: str) -> str:
+    """The beginning and the end of a long hexadecimal text."""
+    return f"{digits[:8]}…{digits[-8:]}"
+
+
+def _time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
 def _request(method: str, path: str, kind: str | None = None, content: str | None = None) -> str:

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 from nacl import bindings
 from story import (
+    CID,
     DAY,
     EVE,
     HOME,
@@ -29,6 +30,7 @@ from story import (
     START,
     STATUS_URI,
     Story,
+    body,
     case,
     connected,
     finder,
@@ -200,14 +202,61 @@ def sealed(text: bytes, cid: str, to: SigningKey, kid: str, word: str, **changes
     return ".".join([head, *(b64u_encode(part) for part in tail)])
 
 
+def _bad_forms(good: str, cid: str) -> list[dict[str, Any]]:
+    """What a server refuses to accept as a body, without opening it."""
+    parts = good.split(".")
+    head = json.loads(b64u_decode(parts[0]))
+
+    def part(number: int, text: str) -> str:
+        return ".".join([*parts[:number], text, *parts[number + 1 :]])
+
+    def headed(**changes: Any) -> str:
+        members = {name: it for name, it in {**head, **changes}.items() if it is not None}
+        return part(0, b64u_encode(dump_json(members)))
+
+    names = ("header", "encrypted key", "initialization vector", "ciphertext", "tag")
+    longer = {f"a longer {names[it]}": part(it, parts[it] + "AAAA") for it in (1, 2, 4)}
+    shorter = {f"a shorter {names[it]}": part(it, parts[it][:-4]) for it in (1, 2, 4)}
+    empty = {f"an empty {name}": part(it, "") for it, name in enumerate(names)}
+    bits = {f"an unused bit set in the {names[it]}": part(it, parts[it][:-1] + "B") for it in (1, 4)}
+    made = {
+        "five letters": "A.A.A.A.A",
+        "four parts": good.rpartition(".")[0],
+        "six parts": good + ".AA",
+        **longer,
+        **shorter,
+        **empty,
+        **bits,
+        "a header that is not JSON": part(0, b64u_encode(b"no")),
+        "a header with a name twice": part(0, b64u_encode(dump_json(head)[:-1] + b',"enc":"A256GCM"}')),
+        "a header of more than 2048 bytes": part(0, b64u_encode(dump_json(head).ljust(2049))),
+        "another algorithm": headed(alg="ECDH-ES"),
+        "another encryption": headed(enc="A128GCM"),
+        "of another connection": headed(apv=words("else")),
+        "no connection": headed(apv=None),
+        "no kid": headed(kid=None),
+        "a kid that names no key": headed(kid="key-1"),
+        "a member more: apu": headed(apu="QQ"),
+        "a member more: zip": headed(zip="DEF"),
+        "no ephemeral key": headed(epk=None),
+        "an ephemeral key of another curve": headed(epk={**head["epk"], "crv": "P-256"}),
+        "an ephemeral key with a private part": headed(epk={**head["epk"], "d": words("d")}),
+        "an ephemeral key of 31 bytes": headed(epk={**head["epk"], "x": b64u_encode(bytes(31))}),
+        "49 153 characters": part(3, parts[3] + "A" * (49_153 - len(good))),
+    }
+    return [case(name, "malformed", jwe=jwe) for name, jwe in made.items()]
+
+
 def bodies() -> dict[str, Any]:
-    """Encrypted bodies to Mia's key."""
-    cid, reader = words("cid"), MIA.key
+    """Encrypted bodies to Mia's key; and, as forms, what a server takes and refuses without opening it."""
+    cid, reader = CID, MIA.key
     text = dump_json({"text": "Could you keep the blue one until Friday? ü"})
     good = sealed(text, cid, reader, MIA.kid, "one")
     return {
         "seed": reader.seed.hex(),
         "cid": cid,
+        "good_forms": [{"name": "sealed to Mia", "jwe": good}, {"name": "that nobody opens", "jwe": body("any", cid)}],
+        "bad_forms": _bad_forms(good, cid),
         "good": [{"name": "a request", "jwe": good, "body": json.loads(text)}],
         "bad": [
             case("of another connection", "malformed", jwe=sealed(text, words("else"), reader, MIA.kid, "two")),
@@ -241,7 +290,7 @@ ORIGIN = "https://home.example"
 
 def requests() -> dict[str, Any]:
     """Signed requests."""
-    url, body = f"{ORIGIN}/v1/inbox?wait=10", dump_json({"cid": words("cid")})
+    url, body = f"{ORIGIN}/v1/inbox?wait=10", dump_json({"cid": CID})
     post = f"{ORIGIN}/v1/status/indexes"
 
     def request(method: str, url: str, content: bytes = b"", signer: Signer = MIA, **changes: Any) -> dict[str, Any]:
@@ -259,6 +308,7 @@ def requests() -> dict[str, Any]:
         "Signature-Input": bare["Signature-Input"] + ", b" + bare["Signature-Input"].removeprefix("comity"),
         "Signature": f"comity={signature}, b={signature}",
     }
+    other_label = {name: value.replace("comity=", "sig1=", 1) for name, value in bare.items()}
     return {
         "keys": keys_of(SHOP),
         "good": [
@@ -281,6 +331,9 @@ def requests() -> dict[str, Any]:
             case("a body without its digest", "bad_signature", **{**write, "headers": without}),
             case("a body that nothing covers", "bad_signature", **{**read, "body": "{}"}),
             case("two signatures", "bad_signature", **{**read, "headers": twice}),
+            case("another label", "bad_signature", **{**read, "headers": other_label}),
+            case("a keyid that names no key", "malformed", **request("GET", url, signer=Signer("key-1", MIA.key))),
+            case("created with a fraction", "bad_signature", **_short(read, f"={NOW};", f"={NOW}.0;")),
             case("the method not covered", "bad_signature", **_short(read, '"@method" ', "")),
             case("without a nonce", "bad_signature", **_short(read, f';nonce="{words("GET", url)[:24]}"', "")),
             case("another tag", "bad_signature", **_short(read, 'tag="comity"', 'tag="else"')),

@@ -148,6 +148,8 @@ def json_texts() -> dict[str, Any]:
         "single quotes": (b"{'a':1}", "malformed"),
         "a comment": (b"{} // no", "malformed"),
         "a leading zero": (b"01", "malformed"),
+        "a minus zero": (b"[-0]", "malformed"),
+        "a minus zero, with blanks": (b'{ "a" : -0 }', "malformed"),
         "a control character": (b'"\x01"', "malformed"),
     }
     accepted: list[dict[str, Any]] = [

@@ -12,7 +12,7 @@ from comity import connection
 from comity.acts import SignedAct
 from comity.agreement import Agreement, PartyKey, SignedAgreement, countersign, half_sign
 from comity.chain import next_act, next_rotation
-from comity.encoding import b64u_decode, b64u_encode, hash_id
+from comity.encoding import b64u_decode, b64u_encode, dump_json, hash_id
 from comity.errors import Refused
 from comity.events import Delivered, Event, Opened, Place, seal_event
 from comity.fold import Record, fold, opening
@@ -81,12 +81,12 @@ def words(*parts: str) -> str:
     return hash_id(" ".join(parts).encode())
 
 
-def body(name: str) -> str:
-    """What has the form of an encrypted body; nothing in these vectors opens it."""
-    head = {"alg": "ECDH-ES+A256KW", "enc": "A256GCM", "kid": "example"}
-    return ".".join(
-        [b64u_encode(json.dumps(head).encode()), *(words(name, part) for part in ("key", "iv", "text", "tag"))]
-    )
+def body(name: str, cid: str) -> str:
+    """What has the form of an encrypted body in that connection (BODY-5); nothing opens it."""
+    epk = {"kty": "OKP", "crv": "X25519", "x": words(name, "epk")}
+    head = {"alg": "ECDH-ES+A256KW", "enc": "A256GCM", "kid": SHOP.kid, "apv": cid, "epk": epk}
+    key, text = (sha256(f"{name} {part}".encode()).digest() for part in ("key", "text"))
+    return ".".join(b64u_encode(part) for part in (dump_json(head), key + text[:8], key[:12], text, text[:16]))
 
 
 def terms(text: str = TEXT, version: str = "1.0") -> Terms:
@@ -187,9 +187,9 @@ class Story:
             status = {"status_list": {"idx": self.reserved, "uri": STATUS_URI}}
             fields = {"exp": (START + 365 * DAY) // 1000, "channels": ("app", "email"), "status": status, **fields}
         if kind == "message":
-            fields = {"exp": at // 1000 + 3 * 86_400, "if_muted": "hold", "body": body(f"{self.index}"), **fields}
+            fields = {"exp": at // 1000 + 3 * 86_400, "if_muted": "hold", "body": body(f"{self.index}", self.state.cid), **fields}
         if kind == "ask":
-            fields = {"effort": "minute", "body": body(f"{self.index}"), **fields}
+            fields = {"effort": "minute", "body": body(f"{self.index}", self.state.cid), **fields}
         return next_act(self.state, side, kind, fields.pop("iat", at // 1000), self.signers[side], **fields)
 
     def go(self, kind: str, side: Side, at: int, /, **fields: Any) -> SignedAct:
@@ -262,3 +262,7 @@ def connected(offerer: Signer = SHOP, accepter: Signer = MIA, at: int = START) -
     signed = countersign(half_sign(agreement(offer(offerer), offerer, accepter), accepter), offerer)
     opened = Opened(iss=HOME_DID, cid=signed.cid, event="opened", at=at)
     return Story(signed, seal_event(opened, HOME), opening(signed, opened), {"first": offerer, "second": accepter})
+
+
+CID = connected().state.cid
+"""The connection that every example is about."""

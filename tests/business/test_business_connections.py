@@ -182,7 +182,9 @@ async def test_an_act_comes_with_its_proof_and_what_the_customer_wrote(tmp_path:
         assert told["body"] == words and told["members"]["purpose"] == "care" and "body" not in told["members"]
         assert told["jws"] == written.raw and told["receipt"] and told["delivery"]
         # Sealed to somebody else: the act comes, the words do not.
-        strange = await pair.go("second", "message", body=seal_body(words, pair.cid, BodyKey("did:x#y", to_shop.raw)))
+        strange = await pair.go(
+            "second", "message", body=seal_body(words, pair.cid, BodyKey(pair.signers["second"].kid, to_shop.raw))
+        )
         assert "body" not in await shop.get(f"/connections/{pair.cid}/acts/{strange.id}")
         await pair.go("first", "mute")
         waits = await pair.go("second", "message", topic="windows")

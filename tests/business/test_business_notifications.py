@@ -22,7 +22,7 @@ from comity_server.business.notifications import MOST_PAGES
 from comity_server.businesses import Business
 from comity_server.store.rows import News
 from spec_pages import SPEC, page, table
-from world import BODY, DAY, HOUR, MINUTE, Pair, World, a_world, eventually
+from world import DAY, HOUR, MINUTE, Pair, World, a_world, body_of, eventually
 
 Items = list[dict[str, Any]]
 
@@ -58,7 +58,7 @@ async def _life(pair: Pair) -> None:
     review = await pair.go("first", "ask", kind="review", effort="minute")
     await pair.go("second", "answer", ask=review.id, answer="yes")
     await pair.go("second", "done", ask=review.id)
-    await pair.go("second", "remember", key="language", body=BODY)
+    await pair.go("second", "remember", key="language", body=body_of(pair.cid))
     await pair.go("second", "forget", key="language")
     await pair.go("second", "milestone", kind="complained", topic="windows", when=seconds)
     await pair.go("second", "contacted", channel="phone", purpose="complaint")
@@ -106,7 +106,7 @@ async def test_an_engineer_is_told_what_a_customer_did_in_order_and_nobody_else_
         items = reply.json["items"]
         assert _types(items) == LIFE
         _hold_to_the_catalogue(items)
-        assert BODY.encode() not in reply.body and b"z6Mk" not in reply.body
+        assert body_of(pair.cid).encode() not in reply.body and b"z6Mk" not in reply.body
         by_type = {item["type"]: item["data"] for item in items}
         assert {data["connection"] for data in by_type.values()} == {pair.cid}
         assert by_type["connection.muted"]["purposes"] == ["care"] and by_type["connection.muted"]["until"]

@@ -167,3 +167,34 @@ def test_the_rules_are_those_of_the_release_that_verdicts_name(tmp_path: Path) -
 @pytest.mark.parametrize("name", ["Europe/Nowhere", "Europe", "zone.tab", "tzdata.zi", "", "/", "../zones"])
 def test_what_is_no_zone_is_unknown(name: str) -> None:
     assert InstalledZones().zone(name) is None
+
+
+class Folded:
+    """A folder as some file systems have it: europe/berlin opens Europe/Berlin."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def joinpath(self, *names: str) -> Path:
+        found = self.path
+        for name in names:
+            found = next((it for it in found.iterdir() if it.name.casefold() == name.casefold()), found / name)
+        return found
+
+
+@pytest.mark.parametrize("name", ["europe/berlin", "EUROPE/BERLIN", "Europe/berlin", "utc"])
+def test_a_zone_is_compared_letter_for_letter_whatever_the_file_system_does(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HOURS-5."""
+    installed = {folder: Path(str(files(folder))) for folder in ("tzdata", "tzdata.zoneinfo")}
+    monkeypatch.setattr("comity.zones.files", lambda folder: Folded(installed[folder]))
+    assert Folded(installed["tzdata.zoneinfo"]).joinpath(*name.split("/")).exists()
+    assert InstalledZones().zone(name) is None
+    assert InstalledZones().zone("Asia/Tokyo") is not None
+
+
+def test_the_list_of_a_release_names_what_is_in_its_folder() -> None:
+    folder = Path(str(files("tzdata.zoneinfo")))
+    found = {str(it.relative_to(folder)) for it in folder.rglob("*") if it.is_file() and it.read_bytes()[:4] == b"TZif"}
+    assert {name for name in found if InstalledZones().zone(name) is not None} == found

@@ -80,6 +80,7 @@ def test_what_is_read_quickly_is_what_is_read_thoroughly(value: Any, compact: bo
 @example(['{"a":1', ',"a":2', "}"])
 @example(["[", "9007199254740992", "]"])
 @example(["-0"])
+@example(['{"a":1', ",", '"b":', "-0", "}"])
 @example(["1e999"])
 def test_nor_is_there_a_text_that_only_one_way_takes(pieces: list[str]) -> None:
     data = "".join(pieces).encode("utf-8", "surrogatepass")

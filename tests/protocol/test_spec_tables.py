@@ -22,6 +22,7 @@ from comity import (
     fold,
     gate,
     grant,
+    keys,
     log_entry,
     merkle,
     note,
@@ -33,7 +34,7 @@ from comity import (
     words,
 )
 from comity.acts import ChainLink
-from comity.encoding import MAX_BODY
+from comity.encoding import MAX_BODY, MAX_JWE
 from comity.errors import CODES, Malformed
 from spec_pages import NUMBER, SPEC, cited, page, rules, table
 
@@ -188,7 +189,11 @@ def test_the_forms_of_words_are_those_of_the_models() -> None:
     for name, word in (("token", words.Token), ("purpose", words.Purpose), ("topic", words.Topic)):
         assert told[name] == get_args(word)[1].metadata[0].pattern
     zone = acts.Hours.model_fields["zone"].metadata
-    assert told["zone"] in [getattr(limit, "pattern", None) for limit in zone]
+    assert told["zone"].partition(";")[0] in [getattr(limit, "pattern", None) for limit in zone]
+    for name, word in (("URL", words.Url), ("language", words.Language)):
+        (limits,) = get_args(word)[1:]
+        assert told[name].partition(", ")[0] in [getattr(limit, "pattern", None) for limit in limits.metadata]
+    assert (MAX_JWE, keys.MAX_DID) == (49_152, 400)
 
 
 def test_what_can_be_held_and_why_are_closed_lists_of_the_code() -> None:

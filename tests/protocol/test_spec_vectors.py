@@ -17,7 +17,7 @@ import pytest
 from comity import connection, gate
 from comity.acts import MODELS, SignedAct, open_act
 from comity.agreement import Agreement, SignedAgreement, fits_offer, is_alternative, open_agreement, open_half
-from comity.bodies import open_body
+from comity.bodies import check_form, open_body
 from comity.chain import compose
 from comity.checkpoint import open_checkpoint
 from comity.encoding import b64u_decode, b64u_encode, hash_id, parse_json
@@ -388,7 +388,19 @@ def test_a_token_is_worth_what_is_written_down(row: dict[str, Any]) -> None:
     assert (verdict.allowed, verdict.reason) == (row["allowed"], row["reason"])
 
 
-# --- bodies (BODY-1, BODY-2)
+# --- bodies (BODY-1, BODY-2, BODY-5)
+
+
+@pytest.mark.parametrize("row", rows("bodies", "good_forms"))
+def test_what_has_the_form_of_a_body_is_accepted_unopened(row: dict[str, Any]) -> None:
+    check_form(row["jwe"], load("bodies")["cid"])
+
+
+@pytest.mark.parametrize("row", rows("bodies", "bad_forms"))
+def test_what_has_another_form_is_refused_and_opens_for_nobody(row: dict[str, Any]) -> None:
+    content = load("bodies")
+    refused(row, lambda: check_form(row["jwe"], content["cid"]))
+    refused(row, lambda: open_body(row["jwe"], content["cid"], SigningKey(bytes.fromhex(content["seed"]))))
 
 
 @pytest.mark.parametrize("row", rows("bodies", "good"))
@@ -610,7 +622,7 @@ def test_the_receipt_on_the_page_is_the_one_in_the_vectors() -> None:
     page = (VECTORS.parent / "log.md").read_text(encoding="utf-8")
     (row,) = load("log")["receipts"]
     assert f"```\n{row['receipt']}```" in page and f"```\n{load('log')['log']}\n```" in page
-    entry = page.partition("The entry, 59 bytes:\n\n```\n")[2].partition("```")[0]
+    entry = page.partition("<!-- example log.entry -->\n```\n")[2].partition("```")[0]
     assert "".join(entry.split()) == row["entry"]
 
 

@@ -52,7 +52,7 @@ from comity.status import (
     open_status_list,
     seal_status_list,
 )
-from comity.words import Label, Purpose, Topic, read_model
+from comity.words import Label, Model, Purpose, Seconds, Topic, Version, read_model
 from parties import (
     BODY,
     DAY,
@@ -747,10 +747,38 @@ def test_no_json_of_a_permitted_size_takes_long(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("9007199254740991", 2**53 - 1), ("-9007199254740991", -(2**53) + 1), ("1e3", 1000.0), ("-0", 0), (" [1 ] ", [1])],
+    [
+        ("9007199254740991", 2**53 - 1),
+        ("-9007199254740991", -(2**53) + 1),
+        ("1e3", 1000.0),
+        ("-0.0", 0.0),
+        (" [1 ] ", [1]),
+    ],
 )
 def test_json_that_is_strict_is_read(text: str, value: object) -> None:
     assert parse_json(text.encode()) == value
+
+
+@pytest.mark.parametrize("spelled", ["3.0", "3e0", "30e-1", "3E0", "-0", "-0.0", "0e9", "0.0"])
+@pytest.mark.parametrize("around", ['{"iat":%s}', ' { "iat" : %s } '], ids=["quick", "thorough"])
+def test_an_integer_has_one_spelling(spelled: str, around: str) -> None:
+    """ACT-3, on both ways of reading: a reader that takes 3.0 for 3 believes what another one refuses."""
+
+    class Signed(Model):
+        iat: Seconds
+
+    with pytest.raises(Malformed):
+        read_model(TypeAdapter(Signed), (around % spelled).encode())
+    assert read_model(TypeAdapter(Signed), (around % 3).encode()).iat == 3
+
+
+@pytest.mark.parametrize("number", [1.0, True, 0, 1.5])
+def test_nor_is_a_version_another_spelling_of_itself(number: object) -> None:
+    class Told(Model):
+        v: Version
+
+    with pytest.raises(Malformed):
+        read_model(TypeAdapter(Told), json.dumps({"v": number}).encode())
 
 
 def test_a_small_list_that_unpacks_to_a_gigabyte_is_not_unpacked() -> None:

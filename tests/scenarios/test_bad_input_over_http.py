@@ -19,12 +19,14 @@ from comity.encoding import b64u_encode, dump_json, hash_id
 from comity.keys import Signer
 from comity.wire import ACTS, AGREEMENTS, CONNECTIONS, INBOX, JSON, JSON_LINES, JWT, OFFERS, STATUS_INDEXES
 from parties import forge
-from world import BODY, DAY, HOUR, Pair, Reply
+from world import DAY, HOUR, Pair, Reply, body_of
 
 ACT_TYP = "comity-act+jwt"
 
 
 # --- acts
+
+NOWHERE = hash_id(b"nowhere")
 
 
 def acts_that_are_none(pair: Pair, shop: Signer, stranger: Signer) -> dict[str, tuple[bytes, str]]:
@@ -100,7 +102,7 @@ def acts_that_are_none(pair: Pair, shop: Signer, stranger: Signer) -> dict[str, 
         "other bytes than UTF-8": (signed(json.dumps(payload).encode().replace(b"care", b"c\xffre")), "malformed"),
         "UTF-16": (signed(json.dumps(payload).encode("utf-16")), "malformed"),
         "64 KiB and one": (good.raw.encode().ljust(65_537, b"A"), "too_large"),
-        "a body that is too long": (placed(body=BODY + "A" * 49_152), "too_large"),
+        "a body that is too long": (placed(body=body_of(pair.cid) + "A" * 49_152), "too_large"),
         "nothing": (b"", "malformed"),
         "a line end": (good.raw.encode() + b"\n", "malformed"),
         "four parts": (good.raw.encode() + b".AA", "malformed"),
@@ -111,7 +113,7 @@ def acts_that_are_none(pair: Pair, shop: Signer, stranger: Signer) -> dict[str, 
         "a place ahead": (placed(seq=payload["seq"] + 1), "seq_gap"),
         "a place far ahead": (placed(seq=2**53 - 2), "seq_gap"),
         "a fork": (placed(prev=hash_id(b"another past")), "prev_mismatch"),
-        "an unknown connection": (placed(cid=hash_id(b"nowhere")), "not_found"),
+        "an unknown connection": (placed(cid=NOWHERE, body=body_of(NOWHERE)), "not_found"),
         "a clock a day behind": (placed(iat=payload["iat"] - 86_400), "iat_out_of_range"),
         "a clock a day ahead": (placed(iat=payload["iat"] + 86_400), "iat_out_of_range"),
         "over before it begins": (placed(exp=payload["iat"] - 1), "message_expired"),
@@ -173,7 +175,8 @@ async def test_a_grant_under_a_made_up_key_and_other_peoples_places(tmp_path: Pa
         )
         assert (await world.act(theirs)).code == "index_not_reserved"
         swapped = pair.compose("first", "message")
-        replayed = forge({**json.loads(swapped.payload.to_json()), "cid": other.cid}, ACT_TYP, pair.signers["first"])
+        elsewhere = {"cid": other.cid, "body": body_of(other.cid)}
+        replayed = forge({**json.loads(swapped.payload.to_json()), **elsewhere}, ACT_TYP, pair.signers["first"])
         assert (await world.act(replayed)).code == "not_found"
         assert await world.everything(pair, other) == before
 

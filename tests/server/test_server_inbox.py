@@ -2,8 +2,10 @@
 
 import asyncio
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
+import pytest
 
 from comity.wire import INBOX
 from world import MINUTE, Pair, World, a_world
@@ -40,6 +42,23 @@ async def test_a_cursor_of_somebody_else_or_a_changed_one_is_refused(world: Worl
     for bad in (cursor, changed, "x", "A" * 86):
         reply = await world.read(pair.signers["second"], f"{INBOX}?cursor={bad}")
         assert reply.code == "malformed"
+
+
+@pytest.mark.parametrize("wait", ["-1", "1.5", "1e1", "+1", " 1", "1 ", "", "٣", "x", "0" * 17, "-0"])
+async def test_who_does_not_say_for_how_long_to_wait_is_refused(world: World, wait: str) -> None:
+    """HTTP-17."""
+    pair = await world.shop_and_customer("care")
+    for also in ("", "&stream=1"):
+        reply = await world.read(pair.signers["second"], f"{INBOX}?wait={quote(wait)}{also}")
+        assert reply.code == "malformed", (wait, also)
+
+
+@pytest.mark.parametrize("wait", ["0", "00", "10000", "9" * 16])
+async def test_a_wait_is_a_whole_number_and_as_long_as_the_server_lets(world: World, wait: str) -> None:
+    """HTTP-17: what is there is answered at once."""
+    pair = await world.shop_and_customer("care")
+    async with asyncio.timeout(5):
+        assert (await world.read(pair.signers["second"], f"{INBOX}?wait={wait}")).status == 200
 
 
 async def test_a_cursor_says_nothing_to_its_bearer(world: World) -> None:

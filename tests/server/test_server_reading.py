@@ -1,5 +1,6 @@
 """Signed reads: who may see what, and that a signature is good once."""
 
+from comity.keys import Signer, SigningKey
 from comity.signed_request import sign_request
 from comity.wire import ACTS, CONNECTIONS, INBOX
 from world import MINUTE, World
@@ -71,8 +72,6 @@ async def test_a_message_that_waits_is_not_shown_before_its_time(world: World) -
 
 
 async def test_a_request_signed_under_a_key_that_nobody_publishes_is_refused(world: World) -> None:
-    from comity.keys import Signer, SigningKey
-
     shop = await world.business("shop")
     other = Signer(f"{shop.did}#other", SigningKey(b"o" * 32))
     assert (await world.read(other, INBOX)).code == "unknown_key"
@@ -89,3 +88,20 @@ async def test_two_signatures_on_one_request_are_one_too_many(world: World) -> N
         "Signature": f"{headers['Signature']}, {second['Signature'].replace('comity=', 'other=', 1)}",
     }
     assert (await world.send("GET", INBOX, headers=doubled)).status in (400, 401)
+
+
+async def test_a_signature_under_another_label_is_none(world: World) -> None:
+    """HTTP-4, HTTP-5: the label is not signed, so whoever stands between could give it any name."""
+    mia = world.person()
+    good = world.signature(mia, INBOX)
+    other = {name: value.replace("comity=", "sig1=", 1) for name, value in good.items()}
+    assert (await world.send("GET", INBOX, headers=other)).code == "bad_signature"
+    assert (await world.send("GET", INBOX, headers=good)).status == 200
+
+
+async def test_a_key_s_name_that_is_none_is_told_apart_from_one_that_nobody_knows(world: World) -> None:
+    """HTTP-7."""
+    mia = world.person()
+    for kid, code in (("key-1", "malformed"), (f"{mia.did}#else", "malformed"), ("did:web:a.example#k", "unknown_key")):
+        headers = world.signature(Signer(kid, mia.key), INBOX)
+        assert (await world.send("GET", INBOX, headers=headers)).code == code

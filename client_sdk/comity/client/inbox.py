@@ -64,7 +64,7 @@ class Inbox:
         news: list[News] = []
         async with self._lock, self._core.judging():
             try:
-                async for some in self._pages(min(int(wait), wire.LONGEST_WAIT)):
+                async for some in self._pages(max(0, min(int(wait), wire.LONGEST_WAIT))):
                     news += some
                 if look:
                     await self._core.logs.meet(self.home)

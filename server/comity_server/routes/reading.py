@@ -32,17 +32,18 @@ async def get_act(request: web.Request) -> web.Response:
 async def get_inbox(request: web.Request) -> web.StreamResponse:
     """News, at once, after a wait, or as they come."""
     reader = signed(request)
-    inbox = request.app[SERVER].inbox
+    inbox, wait = request.app[SERVER].inbox, _wait(request)
     cursor = request.query.get("cursor")
     if EVENT_STREAM in request.headers.get("Accept", "") or request.query.get("stream") == "1":
         return await _stream(request, reader.did, request.headers.get("Last-Event-ID") or cursor)
-    return json_answer(await inbox.page(reader.did, cursor, _wait(request)))
+    return json_answer(await inbox.page(reader.did, cursor, wait))
 
 
 def _wait(request: web.Request) -> int:
+    """Seconds to wait for news: a whole number from 0, in digits alone (HTTP-17). Raises Malformed."""
     text = request.query.get("wait", "0")
-    if not text.isascii() or not text.isdigit() or len(text) > 4:
-        raise Malformed("wait is a number of seconds")
+    if not text.isascii() or not text.isdigit() or len(text) > 16:
+        raise Malformed("wait is a whole number of seconds, from 0")
     return min(int(text), LONGEST_WAIT)
 
 
