@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from comity import connection, gate
+from comity import connection, gate, recovery
 from comity.acts import SignedAct, open_act
 from comity.agreement import Agreement, PartyKey, SignedAgreement, countersign, half_sign
 from comity.chain import next_act, next_rotation
@@ -189,6 +189,20 @@ class Pair:
             self.records.append(Record(opened))
         assert self.state == after
         return events
+
+    def restore(self, at: int) -> Event:
+        """The home server states at `at` that its store was restored."""
+        return self._stated(recovery.restored(self.state, max(at, self.state.at + 1), f"{LOG}/next"))
+
+    def confirm(self, side: Side, at: int) -> Event:
+        """The home server states at `at` that a side has confirmed."""
+        return self._stated(recovery.confirmed(self.state, side, max(at, self.state.at + 1)))
+
+    def _stated(self, event: Event) -> Event:
+        opened = open_event(seal_event(event, self.home), keys_of(self.home)).event
+        self.state = fold(self.state, Record(opened))
+        self.records.append(Record(opened))
+        return opened
 
     # --- looking
 

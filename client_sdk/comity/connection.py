@@ -20,6 +20,7 @@ from comity.events import Accepted, Contents, Delivered, Expired, Place
 from comity.facets import Case, replaced, verdict_on
 from comity.fold import Record, contents_of, fold
 from comity.hours import ZoneRules
+from comity.recovery import LET_IN
 from comity.state import Connection, Held, earlier_names
 from comity.words import SIDES, Side, other
 
@@ -119,8 +120,9 @@ def decide(connection: Connection, act: SignedAct, at: int, zones: ZoneRules) ->
     """What becomes of `act` if it is accepted at `at` (ms); raises Refused if it is not, and leaves no trace
     (CONN-6).
 
-    Checked in this order (CONN-2): party, audience, key, phase, place in the chain, clock, the act's own times, the
-    facet of RULES. Whether the very same act was accepted before is for the caller to look up first (ACT-12).
+    Checked in this order (CONN-2): party, audience, key, phase, recovery, place in the chain, clock, the act's own
+    times, the facet of RULES. Whether the very same act was accepted before is for the caller to look up first
+    (ACT-12).
     """
     payload = act.payload
     side = connection.side_of(payload.iss)
@@ -130,6 +132,8 @@ def decide(connection: Connection, act: SignedAct, at: int, zones: ZoneRules) ->
     # For good, and both ways (CONN-4); what became of the data can still be said, and nothing else (ERA-1).
     if connection.phase == "ended" and act.kind != "erasure":
         raise Refused("connection_ended")
+    if connection.recovering and act.kind not in LET_IN:
+        raise Refused("recovering")
     # A "no" is not refused over its place: a restored wallet may not know where its chain stands (CONN-5).
     if act.kind != "revoke":
         _check_place(connection, side, act)

@@ -54,6 +54,7 @@ CODES: dict[str, Code] = {
     "not_now": Code(409, "Not now."),
     "over_budget": Code(409, "The budget of the grant is used up for this period."),
     "hold_full": Code(409, "Too many messages are waiting already."),
+    "recovering": Code(409, "The server was restored, and not both sides have confirmed what they hold."),
     # Grants and mutes.
     "index_not_reserved": Code(409, "The status index was not reserved for this side, or was used."),
     "too_many_indexes": Code(409, "Too many status indexes are reserved and not used."),

@@ -132,7 +132,26 @@ class Expired(_Event):
     at: Milliseconds
 
 
-Event = Opened | Accepted | Delivered | Expired
+class Restored(_Event):
+    """The store was put back from an older copy: this is what it kept, the heads of both chains of acts, and the log in
+    which the server goes on (REC-1)."""
+
+    event: Literal["restored"]
+    first: Hash
+    second: Hash
+    log: Origin
+    at: Milliseconds
+
+
+class Confirmed(_Event):
+    """The side `side` said after a restore that the server has all that it holds (REC-6)."""
+
+    event: Literal["confirmed"]
+    side: Side
+    at: Milliseconds
+
+
+Event = Opened | Accepted | Delivered | Expired | Restored | Confirmed
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 

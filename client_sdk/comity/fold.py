@@ -14,7 +14,7 @@ from comity.acts import SignedAct
 from comity.agreement import SignedAgreement
 from comity.erasure import stated
 from comity.errors import Contradiction
-from comity.events import Accepted, Contents, Event, Opened
+from comity.events import Accepted, Confirmed, Contents, Delivered, Event, Opened, Restored
 from comity.favours import (
     ASK_BUDGET,
     COOL_AFTER_NO,
@@ -38,7 +38,7 @@ from comity.state import (
     Milestone,
     Mute,
 )
-from comity.words import EXEMPT_PURPOSES, PERIODS, Side, other
+from comity.words import EXEMPT_PURPOSES, PERIODS, SIDES, Side, other
 from comity.words import Budget as BudgetModel
 
 MOST_MUTE_ENDS = 32
@@ -78,16 +78,27 @@ def fold(connection: Connection, record: Record) -> Connection:
         raise Contradiction("the connection is open already")
     if isinstance(event, Accepted):
         after = _accepted(connection, event, record.act)
+    elif isinstance(event, Restored):
+        doors = SIDES if connection.phase == "open" else ()
+        after = replace(connection, restored_at=event.at, recovering=doors)
+    elif isinstance(event, Confirmed):
+        after = _confirmed(connection, event.side)
     else:
-        after = _let_go(connection, event.side, event.act, event.at if event.event == "delivered" else None)
+        after = _let_go(connection, event.side, event.act, event.at if isinstance(event, Delivered) else None)
     return replace(after, at=event.at)
 
 
+def _confirmed(connection: Connection, side: Side) -> Connection:
+    """The door of that side recovers no longer (REC-6)."""
+    return replace(connection, recovering=tuple(it for it in connection.recovering if it != side))
+
+
 def _accepted(connection: Connection, event: Accepted, act: SignedAct | None) -> Connection:
-    door = connection.door(event.side)
-    if (connection.phase == "ended") != (event.kind == "erasure"):
-        told = "has" if connection.phase == "ended" else "has not"
-        raise Contradiction(f"the connection {told} ended")
+    door, ended = connection.door(event.side), connection.phase == "ended"
+    is_its_time = ended == (event.kind == "erasure")
+    # A server that was restored may not have known of the end (REC-7).
+    if not is_its_time and not (ended and connection.restored_at):
+        raise Contradiction(f"the connection {'has' if ended else 'has not'} ended")
     if act is not None:
         _check_about(event, act, door)
     if event.chain == "settings":
@@ -95,10 +106,13 @@ def _accepted(connection: Connection, event: Accepted, act: SignedAct | None) ->
             raise Contradiction("a setting is missing")
         settings = replace(door.settings, seq=event.seq + 1, head=event.act)
         after = connection.with_door(event.side, replace(door, settings=settings))
-        return _FOLDS[event.kind](after, event.side, act.payload, event)
+        return _FOLDS[event.kind](after, event.side, act.payload, event) if is_its_time else after
     if event.seq != door.seq and event.kind != "revoke":
         raise Contradiction("an act is missing")
     after = connection.with_door(event.side, replace(door, seq=event.seq + 1, head=event.act))
+    if not is_its_time:
+        return after
+    after = _confirmed(after, event.side)
     if event.kind == "message":
         return _message(after, event)
     if act is None:
@@ -172,6 +186,8 @@ def _sent(connection: Connection, side: Side, contents: Contents, at: int) -> Co
 def _let_go(connection: Connection, side: Side, act: str, delivered_at: int | None) -> Connection:
     door = connection.door(side)
     held = next((held for held in door.held if held.id == act), None)
+    if held is None and connection.restored_at and delivered_at is None:
+        return connection  # a server that lacked the delivery let the message expire (REC-7)
     if held is None:
         raise Contradiction("the event is about a message that does not wait")
     after = connection.with_door(side, replace(door, held=tuple(it for it in door.held if it.id != act)))
@@ -235,7 +251,8 @@ def _revoke(connection: Connection, side: Side, payload: Any, event: Accepted) -
         return replace(door, grants=(), mutes=(), little=(), held=(), ask=None)
 
     first, second = closed(connection.first), closed(connection.second)
-    return replace(connection, phase="ended", first=first, second=second, ended_at=event.at, ended_by=side)
+    connection = replace(connection, first=first, second=second, recovering=())
+    return replace(connection, phase="ended", ended_at=event.at, ended_by=side)
 
 
 def _erasure(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:

@@ -25,6 +25,7 @@ Decision = Literal["allow", "hold", "refuse"]
 REASONS: dict[str, Decision] = {
     "ended": "refuse",
     "no_agreement": "refuse",
+    "recovering": "hold",
     "no_grant": "refuse",
     "already_has": "refuse",
     "no_interest": "refuse",
@@ -102,14 +103,17 @@ def may(
 ) -> Verdict:
     """Whether `sender` may reach the other side for `purpose`, by `channel`, about `topic`, at `now` (ms).
 
-    `connection` is None where there is no agreement. Order of looking (GATE-2): ended, no agreement, grant, topic,
-    mute, hours, budget (the side's own, then the grant's).
+    `connection` is None where there is no agreement. Order of looking (GATE-2): ended, no agreement, recovering,
+    exempt, grant, topic, mute, hours, budget (the side's own, then the grant's).
     """
     if connection is None:
         return Verdict("refuse", "no_agreement", AsOf("", "", zones.version), now + FRESH_FOR)
     as_of = AsOf(connection.first.head, connection.second.head, zones.version)
     if connection.phase == "ended":
         return Verdict("refuse", "ended", as_of, now + FRESH_FOR)
+    if connection.recovering:
+        # What a side said no to may be lost: until both have been heard, not even an exempt purpose passes (REC-4).
+        return Verdict("hold", "recovering", as_of, now + FRESH_FOR)
     if purpose in EXEMPT_PURPOSES:
         return Verdict("allow", "exempt", as_of, now + FRESH_FOR)
     door, sent = connection.door(other(sender)), connection.door(sender).sent
@@ -196,6 +200,12 @@ def muted_until(door: Door, grant: Grant) -> int:
     (STATUS-4). Offline a part that is muted means no for the whole, so an overlap is enough."""
     ends = [mute_end(door, mute) for mute in door.mutes if _overlaps(mute, grant)]
     return max((FOR_EVER if end is None else end for end in ends), default=0)
+
+
+def offline_until(connection: Connection, side: Side, grant: Grant) -> int:
+    """Until when (ms) whoever checks a grant of `side` offline has to ask the server: 0 for not at all, FOR_EVER while
+    a door is recovering, else the end of the last mute (GRANT-7, REC-4)."""
+    return FOR_EVER if connection.recovering else muted_until(connection.door(side), grant)
 
 
 def _overlaps(mute: Mute, grant: Grant) -> bool:

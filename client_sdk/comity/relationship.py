@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from comity import favours
 from comity.acts import Answer, Done, Erasure, Mute
-from comity.events import Accepted, Opened
+from comity.events import Accepted, Confirmed, Opened, Restored
 from comity.fold import Record
 from comity.state import Connection
 from comity.words import SIDES, Side
@@ -36,8 +36,11 @@ def timeline(records: Iterable[Record]) -> tuple[Moment, ...]:
             if event.chain == "acts":
                 about, outcome = _about(event, act.payload if act else None)
                 moments.append(Moment(event.at, event.side, event.kind, about, outcome, event.act))
+        elif isinstance(event, Restored):
+            moments.append(Moment(event.at, None, "restored", None, None, None))
         else:
-            moments.append(Moment(event.at, event.side, event.event, None, None, event.act))
+            act_id = None if isinstance(event, Confirmed) else event.act
+            moments.append(Moment(event.at, event.side, event.event, None, None, act_id))
     return tuple(sorted(moments))
 
 

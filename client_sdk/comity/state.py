@@ -145,7 +145,8 @@ def earlier_names(door: Door) -> tuple[str, ...]:
 
 class Connection(msgspec.Struct, frozen=True, omit_defaults=True):
     """What two parties made together. `at` (ms) is the time of the last thing that was accepted or stated; `ended_at`
-    (ms) and `ended_by` say when and by which side it was ended."""
+    (ms) and `ended_by` say when and by which side it was ended. `restored_at` (ms) is when the server stated last that
+    its store had been restored, 0 for never; `recovering` names the doors that have not been confirmed since."""
 
     cid: str
     home: str
@@ -155,6 +156,8 @@ class Connection(msgspec.Struct, frozen=True, omit_defaults=True):
     second: Door
     ended_at: int = 0
     ended_by: Side | None = None
+    restored_at: int = 0
+    recovering: tuple[Side, ...] = ()
 
     def door(self, side: Side) -> Door:
         """The side's own door."""

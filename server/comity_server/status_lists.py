@@ -151,20 +151,20 @@ class StatusLists:
         rows: list[StatusRow] = []
         for side in SIDES:
             old, new = before.door(side), after.door(side)
-            if _same(old, new):
+            if _same(old, new) and bool(before.recovering) == bool(after.recovering):
                 continue
             kept = {grant.id for grant in new.grants}
-            rows += [self._row(grant, None) for grant in old.grants if grant.id not in kept]
-            rows += [self._row(grant, new) for grant in new.grants]
+            rows += [self._row(grant, True, 0) for grant in old.grants if grant.id not in kept]
+            rows += [self._row(grant, False, gate.offline_until(after, side, grant)) for grant in new.grants]
         return rows
 
-    def _row(self, grant: Grant, door: Door | None) -> StatusRow:
+    def _row(self, grant: Grant, ended: bool, muted_until: int) -> StatusRow:
         return {
             "list_no": int(grant.uri.removeprefix(self._prefix)),
             "idx": grant.idx,
             "grant_id": grant.id,
-            "ended": 1 if door is None else 0,
-            "muted_until": 0 if door is None else gate.muted_until(door, grant),
+            "ended": int(ended),
+            "muted_until": muted_until,
             "expires_at": grant.exp * 1000,
         }
 

@@ -6,7 +6,7 @@ from typing import Any
 from acts import LATER, members_of
 from comity.agreement import AGREEMENT_TYP, countersign, fits_offer, half_sign, is_alternative
 from comity.encoding import b64u_encode, dump_json
-from comity.events import Accepted, Contents, Delivered, Event, Expired, Opened, seal_event
+from comity.events import Accepted, Confirmed, Contents, Delivered, Event, Expired, Opened, Restored, seal_event
 from comity.keys import Signer
 from story import (
     CID,
@@ -16,6 +16,7 @@ from story import (
     HOME_DID,
     LOG,
     MIA,
+    NEXT_LOG,
     NOW,
     SHOP,
     START,
@@ -211,6 +212,10 @@ def events() -> dict[str, Any]:
         "accepted, contacted": outside,
         "delivered": Delivered(**place, event="delivered", log=LOG, index=23, at=START + DAY),
         "expired": Expired(**place, event="expired", at=START + DAY),
+        "restored": Restored(
+            iss=HOME_DID, cid=cid, event="restored", first=act, second=cid, log=NEXT_LOG, at=START + DAY
+        ),
+        "confirmed": Confirmed(iss=HOME_DID, cid=cid, event="confirmed", side="second", at=START + DAY),
     }
     members = json.loads(accepted.to_json())
     typ = "comity-event+jwt"

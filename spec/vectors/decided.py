@@ -4,6 +4,7 @@ from typing import Any
 
 from comity import gate
 from comity.chain import blind_revoke, compose
+from comity.words import Side
 from story import (
     DAY,
     EVE,
@@ -20,6 +21,7 @@ from story import (
     instant,
     pairwise,
     published,
+    words,
 )
 
 ALL_WEEK = ("mo", "tu", "we", "th", "fr", "sa", "su")
@@ -42,6 +44,7 @@ def chains() -> dict[str, Any]:
         "messages that wait": _waiting(),
         "after the end": _after_the_end(),
         "away": _away(),
+        "a server that was restored": _restored(),
     }
     return {
         "keys": stories["new keys on both sides"].keys(),
@@ -198,6 +201,31 @@ def _after_the_end() -> Story:
 # --- the gate
 
 
+def _restored() -> Story:
+    story, at = connected(), START
+    story.go("grant", "second", at + MINUTE, purposes=("care",))
+    story.go("mute", "second", at + 2 * MINUTE)
+    story.go("message", "first", at + 3 * MINUTE, purpose="care", exp=(at + 3 * DAY) // 1000)
+    story.restore(at + DAY)
+    for kind, given in (("message", {"purpose": "safety"}), ("unmute", {}), ("withdraw", {"grant": words("one")})):
+        side: Side = "first" if kind == "message" else "second"
+        story.refuse(story.compose(kind, side, at + DAY + 1, **given), at + DAY + 1, f"{kind} while a door recovers")
+    hours = story.compose("hours", "second", at + DAY + 1, zone="Europe/Berlin", windows=(), shown="not_now")
+    story.refuse(hours, at + DAY + 1, "a setting while a door recovers")
+    story.go("mute", "first", at + DAY + MINUTE)
+    hidden = story.compose("mute", "second", at + DAY + HOUR, purposes=("sales",))
+    story.go("mute_end", "second", at + DAY + HOUR, mute=hidden.id, until=(at + 5 * DAY) // 1000)
+    story.release(at + 3 * DAY)
+    story.confirm("second", at + 3 * DAY + HOUR)
+    story.go("unmute", "second", at + 3 * DAY + 2 * HOUR)
+    story.restore(at + 4 * DAY)
+    story.confirm("first", at + 4 * DAY + HOUR)
+    story.go("revoke", "first", at + 4 * DAY + 2 * HOUR)
+    story.confirm("second", at + 5 * DAY)
+    story.restore(at + 6 * DAY)
+    return story
+
+
 class Checked:
     """A story and what the gate says in it; each check is written down by hand and held against the code."""
 
@@ -272,7 +300,7 @@ def _away() -> Story:
 def gates() -> dict[str, Any]:
     """Verdicts. `zones` in `as_of` is a name of these vectors: compare it only if you take it over."""
     made = [_by_grants(), _muted(), _budgets(), _topics(), _night(), _spring_in_berlin(), _autumn_in_berlin()]
-    made += [_spring_in_new_york(), _autumn_in_new_york(), _ended()]
+    made += [_spring_in_new_york(), _autumn_in_new_york(), _ended(), _recovering()]
     return {"keys": made[0].story.keys(), "stories": [checked.as_json() for checked in made]}
 
 
@@ -434,4 +462,20 @@ def _ended() -> Checked:
     checked.ask("ended", START + 3)
     checked.ask("ended", START + 3, "safety")
     checked.ask("ended", START + 3, "care", sender="second")
+    return checked
+
+
+def _recovering() -> Checked:
+    checked = Checked("after a restore", connected())
+    checked.story.go("grant", "second", START + 1, purposes=("care",))
+    checked.story.restore(START + DAY)
+    now = START + DAY + 1
+    for purpose in ("care", "sales", "renewal", "safety"):
+        checked.ask("recovering", now, purpose)
+    checked.ask("recovering", now, "care", sender="second")
+    checked.story.confirm("second", now + 1)
+    checked.ask("recovering", now + 2)
+    checked.story.confirm("first", now + 3)
+    checked.ask("granted", now + 4)
+    checked.ask("exempt", now + 4, "safety")
     return checked

@@ -66,6 +66,7 @@ def _texts(made: dict[str, dict[str, Any]]) -> dict[str, str]:
         "agreement.payload": pretty(whole["payload"]),
         "agreement.whole": pretty(json.loads(whole["raw"])),
         "event.held": pretty(_named(made["events"]["good"], "accepted, held")["payload"]),
+        "event.restored": pretty(_named(made["events"]["good"], "restored")["payload"]),
         "grant.payload": pretty(made["grants"]["payload"]),
         "status.payload": pretty(made["status"]["good"][0]["payload"]),
         "keys.did_key": pretty({member: name[member] for member in ("seed", "public", "did", "kid", "x25519")}),

@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from comity import connection
+from comity import connection, recovery
 from comity.acts import SignedAct
 from comity.agreement import Agreement, PartyKey, SignedAgreement, countersign, half_sign
 from comity.chain import next_act, next_rotation
@@ -36,6 +36,8 @@ HOME_DID = "did:web:home.example"
 OPERATOR = "Example Home Ltd"
 STATUS_URI = "https://home.example/status/1"
 LOG = "home.example/log"
+NEXT_LOG = f"{LOG}/next"
+"""The log that begins after a restore."""
 TEXT = "I use what you tell me for what I said, and for nothing else."
 TERMS_ID = "https://w3id.org/dpv/standards/ieee/7012#SD-BASE"
 
@@ -217,6 +219,18 @@ class Story:
             self.index += isinstance(event, Delivered)
             self.state = fold(self.state, Record(event))
             self._keep(event, None)
+
+    def restore(self, at: int) -> None:
+        """State that the server's store was restored."""
+        self._state(recovery.restored(self.state, at, NEXT_LOG))
+
+    def confirm(self, side: Side, at: int) -> None:
+        """State that a side has confirmed."""
+        self._state(recovery.confirmed(self.state, side, at))
+
+    def _state(self, event: Event) -> None:
+        self.state = fold(self.state, Record(event))
+        self._keep(event, None)
 
     def refuse(self, act: SignedAct, at: int, name: str) -> None:
         """Note that the rules refuse an act here."""

@@ -24,7 +24,7 @@ REVIEW = {"kind": "review", "effort": "minute", "text": "Would you tell your nei
 
 
 def test_everything_that_stands_in_the_way_of_asking_is_told_in_words() -> None:
-    assert set(WHY) == {*RULES["ask"].verdicts, "ended"}
+    assert set(WHY) == {*RULES["ask"].verdicts, "recovering", "ended"}
     assert all(text.endswith(".") and "_" not in text for text in WHY.values())
 
 

@@ -413,6 +413,7 @@ def test_the_reasons_are_a_closed_list() -> None:
     assert {reason for reason, decision in REASONS.items() if decision == "hold"} == PRIVATE_REASONS | {
         "over_budget",
         "not_now",
+        "recovering",
     }
 
 

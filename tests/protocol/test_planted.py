@@ -8,6 +8,7 @@ from planted import copy_of_the_protocol, run_tests
 
 GATE = "tests/protocol/test_gate.py"
 INVARIANTS = "tests/protocol/test_invariants.py"
+RECOVERY = "tests/protocol/test_recovery.py"
 ALIKE = "test_not_now_looks_alike_whether_she_muted_sleeps_or_has_had_enough"
 REVOKE = f"{INVARIANTS}::test_after_a_revoke_nothing_is_accepted_said_or_delivered_ever_again"
 
@@ -33,6 +34,24 @@ DEFECTS = {
     "a revoke is recorded and ends nothing": (
         REVOKE, "fold.py",
         'return replace(connection, phase="ended",', 'return replace(connection, phase="open",',
+    ),
+    "a safety notice passes while a door recovers": (
+        f"{RECOVERY}::test_nobody_is_reached_for_anything_until_both_have_confirmed", "gate.py",
+        "if connection.recovering:", 'if connection.recovering and purpose != "safety":',
+    ),
+    "one side confirms for both": (
+        f"{RECOVERY}::test_nobody_is_told_offline_what_the_gate_does_not_say", "fold.py",
+        "recovering=tuple(it for it in connection.recovering if it != side)", "recovering=()",
+    ),
+    "what comes back is put behind what is there": (
+        f"{RECOVERY}::test_a_revoke_comes_back_before_everything_that_led_to_it", "recovery.py",
+        "sorted((*kept, *wanted), key=lambda it: it.event.at)", "(*kept, *wanted)",
+    ),
+    "a setting shows that a chain of acts was kept": (
+        f"{RECOVERY}::test_a_sides_next_act_shows_that_its_chain_was_kept_whole_and_a_setting_does_not", "fold.py",
+        "settings = replace(door.settings, seq=event.seq + 1, head=event.act)",
+        "settings = replace(door.settings, seq=event.seq + 1, head=event.act)"
+        "\n        connection = _confirmed(connection, event.side)",
     ),
     "a withdrawal is refused over its clock": (
         f"{INVARIANTS}::test_either_side_can_always_say_no_whatever_its_clock_says", "acts.py",

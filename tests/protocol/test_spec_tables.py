@@ -172,7 +172,9 @@ def test_the_members_of_offers_and_agreements_are_those_of_the_models(name: str,
 
 
 def test_the_members_of_events_are_those_of_the_models() -> None:
-    models: list[Any] = [events.Opened, events.Accepted, events.Delivered, events.Expired]
+    models: list[Any] = [
+        events.Opened, events.Accepted, events.Delivered, events.Expired, events.Restored, events.Confirmed
+    ]  # fmt: skip
     code = {get_args(model.model_fields["event"].annotation)[0]: members(model) for model in models}
     assert rows_of("event", "event", "member", "", "form") == code
 

@@ -103,7 +103,7 @@ class Ledger:
             opened = act if isinstance(act, SignedAct) else open_act(act, self._keys.get)
         except Refused as fault:
             raise Contradiction(f"an act that its side did not sign: {fault}", (raw, str(act))) from None
-        if isinstance(event, Opened) or opened.id != event.act:
+        if not isinstance(event, Accepted | Delivered | Expired) or opened.id != event.act:
             raise Contradiction("the event is about another act", (raw, opened.raw))
         return Line(event, raw, opened)
 

@@ -277,4 +277,4 @@ def _expected(state: Connection, giver: Side, grant_id: str, at: int) -> str:
     grant = next((it for it in door.grants if it.id == grant_id), None)
     if grant is None or grant.exp * 1000 <= at:
         return "invalid"
-    return "muted" if at < gate.muted_until(door, grant) else "valid"
+    return "muted" if at < gate.offline_until(state, giver, grant) else "valid"

@@ -127,6 +127,8 @@ _SENTENCES = {
     "rotate": "{you} took a new key",
     "erasure": "{you} said what became of {their} data: {about}",
     "delivered": "the waiting message of {you_object} was delivered",
+    "restored": "the server was put back from a backup; it waits until both of you have said what you hold",
+    "confirmed": "{you} confirmed: the server has everything again",
     "expired": "the waiting message of {you_object} expired",
 }
 _MESSAGES = {
@@ -140,7 +142,8 @@ _ANSWERS = {"yes": "{you} said yes", "no": "{you} said no", "not_now": "{you} sa
 def tell(moment: Moment, side: Side, name: str) -> Told:
     """A moment of the history in words, as this side would say it."""
     if moment.side is None:
-        return Told(moment.at, None, moment.kind, f"you and {name} are connected", moment.act)
+        sentence = _SENTENCES.get(moment.kind, f"you and {name} are connected")
+        return Told(moment.at, None, moment.kind, sentence, moment.act)
     mine = moment.side == side
     if moment.kind == "message":
         form = _MESSAGES.get(moment.outcome or "", "{you} wrote about {about}")

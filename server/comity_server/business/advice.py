@@ -102,6 +102,11 @@ ADVICE: dict[str, dict[str, Advice]] = {
             "The customer said how often you may write, and that is used up.",
             "Wait for the next period, or write less.",
         ),
+        "recovering": Advice(
+            "The server was put back from a backup and may lack what was said since.",
+            "Wait: it goes on by itself once the customer's wallet has been in touch. A business that signs for itself "
+            "hands in its own acts and confirms as well.",
+        ),
         "hold_full": Advice(
             "Too many messages to this customer are waiting already.", "Wait; newer ones on a topic replace the older."
         ),

@@ -24,7 +24,9 @@ from comity_server.business.route import Call, Reply, Route
 from comity_server.business.sides import ShownAsk, ask_of
 from comity_server.group import Group
 
-Stand = Literal["free", "open", "cooling", "after_notice", "spent", "no_grant", "not_now", "over_budget", "ended"]
+Stand = Literal[
+    "free", "open", "cooling", "after_notice", "spent", "no_grant", "not_now", "over_budget", "recovering", "ended"
+]
 
 WHY: dict[Stand, str] = {
     "free": "You may ask.",
@@ -35,6 +37,7 @@ WHY: dict[Stand, str] = {
     "no_grant": "They have not allowed you to ask for favours, or no longer.",
     "not_now": words.WHY["not_now"].partition(" A message")[0] + " An ask is never held: come again later.",
     "over_budget": "As much as they allow within this time has reached them. Ask when there is room again.",
+    "recovering": words.WHY["recovering"],
     "ended": words.WHY["ended"],
 }
 """What stands in the way of asking, in words: the values of the rule for an ask (FAV-8), and the end."""
@@ -127,6 +130,8 @@ def stands(state: Connection, side: Side, kind: str, at: int, zones: ZoneRules) 
     """(what stands in the way of an ask of `side` at `at` (ms), when (ms) that ends, as far as the side may know)."""
     if state.phase == "ended":
         return "ended", None
+    if state.recovering:
+        return "recovering", None
     found: Stand = RULES["ask"].of(Case(state, side, _Kind(kind), at, zones))  # type: ignore[assignment]
     door = state.door(side)
     if found == "cooling":

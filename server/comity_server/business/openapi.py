@@ -110,7 +110,7 @@ def refusals(route: Route) -> dict[int, list[str]]:
     codes |= {"not_found"} if "{" in route.path else set()
     codes |= {"idempotency_mismatch"} if route.writes else set()
     codes |= {"too_large", "too_slow", "unsupported_media_type"} if _takes(route) else set()
-    codes |= {*_SIGNED, "connection_ended", "signing_key_not_kept"} if route.act is not None else set()
+    codes |= {*_SIGNED, "connection_ended", "recovering", "signing_key_not_kept"} if route.act is not None else set()
     codes |= {"bad_signature", "unknown_key"} if route.signed_text else set()
     found: dict[int, list[str]] = {}
     for code in (code for code in CODES if code in codes):

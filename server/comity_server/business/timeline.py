@@ -14,7 +14,7 @@ from pydantic import Field
 from comity.acts import SignedAct, open_act
 from comity.encoding import b64u_decode
 from comity.errors import Refused
-from comity.events import Accepted, Delivered, Event, Expired, Opened
+from comity.events import Accepted, Confirmed, Delivered, Event, Expired, Opened, Restored
 from comity.fold import Record
 from comity.relationship import Moment, timeline
 from comity.words import Side
@@ -27,10 +27,12 @@ from comity_server.business.pages import FIRST, LAST, Page, behind, cursor_of
 from comity_server.business.route import Call, Reply, Route
 from comity_server.store.business import Doing, Happened
 
-_EVENTS: dict[str, type[Opened] | type[Delivered] | type[Expired]] = {
+_EVENTS: dict[str, type[Opened | Delivered | Expired | Restored | Confirmed]] = {
     "opened": Opened,
     "delivered": Delivered,
     "expired": Expired,
+    "restored": Restored,
+    "confirmed": Confirmed,
 }
 _LINK = {"iss", "aud", "iat", "cid", "seq", "prev", "act", "body"}
 """Members that every act has, or that are told by themselves."""

@@ -7,6 +7,7 @@ from comity.gate import PRIVATE_REASONS, REASONS, Verdict
 Reason = Literal[
     "ended",
     "no_agreement",
+    "recovering",
     "no_grant",
     "already_has",
     "no_interest",
@@ -27,6 +28,10 @@ _NOT_NOW = (
 WHY: dict[str, str] = {
     "ended": "The connection has ended, for good. Only they can start a new one, by an offer of yours or of theirs.",
     "no_agreement": "There is no agreement with them. Make an offer, and write when they have accepted it.",
+    "recovering": (
+        "The server was put back from a backup, and waits until both of you have confirmed what you hold: they may "
+        "have said no since. Nothing can be sent until then. It goes on by itself when their wallet has been in touch."
+    ),
     "no_grant": (
         "They have not allowed this purpose by this channel, or no longer. "
         "What they have allowed is in the connection's grants; only they can allow more."

@@ -36,9 +36,9 @@ def _of(consent: Given, state: Connection | None) -> tuple[str | None, int, int,
     """What the entry of a consent must say: ended once it is in force no more."""
     door = None if state is None else state.door(consent.side)
     live = next((it for it in door.grants if it.id == consent.grant), None) if door is not None else None
-    if door is None or live is None:
+    if state is None or live is None:
         return consent.grant, 1, 0, consent.exp * 1000
-    return consent.grant, 0, gate.muted_until(door, live), consent.exp * 1000
+    return consent.grant, 0, gate.offline_until(state, consent.side, live), consent.exp * 1000
 
 
 def _told(entry: tuple[str | None, int, int, int]) -> str:

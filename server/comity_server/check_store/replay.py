@@ -7,7 +7,7 @@ from comity.acts import Grant, Rotate, SignedAct, open_act
 from comity.agreement import Agreement
 from comity.encoding import hash_id
 from comity.errors import Contradiction, Refused
-from comity.events import Accepted, Delivered, Event, Place
+from comity.events import Accepted, Delivered, Event, Expired, Place
 from comity.fold import Record, fold
 from comity.jws import FindKey
 from comity.keys import PublicKey
@@ -160,7 +160,7 @@ class Replay:
         if event is None or isinstance(event, Accepted):
             self._break(place, "it is no event that could be read")
             return
-        about = None if event.event == "opened" else event.act
+        about = event.act if isinstance(event, Delivered | Expired) else None
         if (row.kind, row.at, row.act, self._cid) != (event.event, event.at, about, event.cid):
             told = f"its row says {row.kind} at {row.at} of {row.act}, and the event {event.event} at {event.at} of"
             self._findings.add(place, f"{told} {about}, in {event.cid}")
