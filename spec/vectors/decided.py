@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import contradictions
+import limits
 from comity import gate
 from comity.chain import blind_revoke, compose
 from comity.words import Side
@@ -45,10 +47,13 @@ def chains() -> dict[str, Any]:
         "after the end": _after_the_end(),
         "away": _away(),
         "a server that was restored": _restored(),
+        **limits.stories(),
+        **contradictions.stories(),
     }
     return {
         "keys": stories["new keys on both sides"].keys(),
         "chains": [{"name": n, **s.told()} for n, s in stories.items()],
+        "openings": contradictions.openings(),
     }
 
 

@@ -9,7 +9,7 @@ from comity.encoding import b64u_decode, dump_json
 from comity.log_entry import EPOCH, read_entry
 from comity.state import public
 from comity.wire import LogKey, WellKnown
-from story import HOME_DID, LOG, MINUTE, OPERATOR, START, connected, words
+from story import HOME_DID, LOG, MINUTE, OPERATOR, START, connected, payload_of, words
 
 WIDTH = 110
 
@@ -151,7 +151,7 @@ def _wire(made: dict[str, dict[str, Any]]) -> dict[str, str]:
     chain = made["chains"]["chains"][0]
     grant, cid = chain["records"][0], whole["cid"]
     fields = "\n".join(f"{name}: {value}" for name, value in read["headers"].items())
-    grant_id = grant["says"]["act"]
+    grant_id = json.loads(payload_of(grant["event"]))["act"]
     item = {
         "cursor": words("cursor"),
         "kind": "act",

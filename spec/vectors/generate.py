@@ -47,7 +47,7 @@ def main(target: Path) -> None:
     folder = target / "vectors"
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in made.items():
-        text = json.dumps({"about": FILES[name].__doc__, **content}, indent=1)
+        text = laid_out({"about": FILES[name].__doc__, **content})
         (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     shown = examples.examples(made)
     used: set[str] = set()
@@ -61,6 +61,18 @@ def main(target: Path) -> None:
         (target / page.name).write_text(text, encoding="utf-8")
     if used != set(shown):
         raise SystemExit(f"examples that no page shows: {sorted(set(shown) - used)}")
+
+
+def laid_out(value: Any, indent: str = "") -> str:
+    """JSON with what fits into a line on one line."""
+    flat = json.dumps(value)
+    if len(indent) + len(flat) <= 160 or not isinstance(value, dict | list):
+        return flat
+    inner = indent + " "
+    if isinstance(value, dict):
+        rows = [f"{inner}{json.dumps(name)}: {laid_out(it, inner)}" for name, it in value.items()]
+        return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
+    return "[\n" + ",\n".join(f"{inner}{laid_out(it, inner)}" for it in value) + f"\n{indent}]"
 
 
 if __name__ == "__main__":

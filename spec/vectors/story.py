@@ -1,7 +1,7 @@
 """What every vector is made with: parties whose keys are fixed, and a connection that is moved on record by record."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from hashlib import sha256
@@ -13,13 +13,14 @@ from comity.acts import SignedAct
 from comity.agreement import Agreement, PartyKey, SignedAgreement, countersign, half_sign
 from comity.chain import next_act, next_rotation
 from comity.encoding import b64u_decode, b64u_encode, dump_json, hash_id
-from comity.errors import Refused
+from comity.errors import Contradiction, Refused
 from comity.events import Delivered, Event, Opened, Place, seal_event
 from comity.fold import Record, fold, opening
 from comity.keys import PublicKey, Signer, SigningKey
 from comity.offer import Offer, OfferedTerms, SignedOffer, Terms, seal_offer, text_hash
 from comity.state import Connection, public
-from comity.words import Side
+from comity.words import SIDES, Side
+from msgspec.structs import replace
 
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 
@@ -160,13 +161,18 @@ def case(name: str, code: str, **given: Any) -> dict[str, Any]:
     return {"name": name, **given, "code": code}
 
 
-def code_of(attempt: Callable[[], object]) -> str:
-    """The code with which something is refused; whatever is not refused stops the generator."""
+def refusal_of(attempt: Callable[[], object]) -> Refused:
+    """How something is refused; whatever is not refused stops the generator."""
     try:
         attempt()
     except Refused as refused:
-        return refused.code
+        return refused
     raise AssertionError("this must be refused")
+
+
+def code_of(attempt: Callable[[], object]) -> str:
+    """The code with which something is refused; whatever is not refused stops the generator."""
+    return refusal_of(attempt).code
 
 
 @dataclass
@@ -179,8 +185,18 @@ class Story:
     signers: dict[Side, Signer]
     records: list[dict[str, Any]] = field(default_factory=list)
     refusals: list[dict[str, Any]] = field(default_factory=list)
+    contradictions: list[dict[str, Any]] = field(default_factory=list)
+    releases: list[dict[str, Any]] = field(default_factory=list)
+    written: dict[str, Any] = field(init=False)
     index: int = 0
     reserved: int = 100
+    begins: dict[str, Any] = field(init=False)
+    begun: bool = False
+    """Whether its doors held something from the start that no record brought."""
+
+    def __post_init__(self) -> None:
+        self.written = public(self.state)
+        self.begins = {"at": self.state.at, **self.written}
 
     def compose(self, kind: str, side: Side, at: int, /, **fields: Any) -> SignedAct:
         """The next act of a side."""
@@ -215,6 +231,11 @@ class Story:
     def release(self, at: int) -> None:
         """Let go what may go."""
         events, _ = connection.release(self.state, at, self._place, ZONES)
+        if any(self.state.door(side).held for side in SIDES):
+            due = connection.due(self.state, self.state.at, ZONES)
+            let_go = [json.loads(event.to_json()) for event in events]
+            row = {"after": len(self.records), "at": at, "due": due, "log": LOG, "index": self.index, "events": let_go}
+            self.releases.append(row)
         for event in events:
             self.index += isinstance(event, Delivered)
             self.state = fold(self.state, Record(event))
@@ -234,31 +255,49 @@ class Story:
 
     def refuse(self, act: SignedAct, at: int, name: str) -> None:
         """Note that the rules refuse an act here."""
-        code = code_of(lambda: connection.decide(self.state, act, at, ZONES))
-        self.refusals.append({"name": name, "after": len(self.records), "act": act.raw, "at": at, "code": code})
+        refused = refusal_of(lambda: connection.decide(self.state, act, at, ZONES))
+        until = {} if refused.until is None else {"until": refused.until}
+        row = {"name": name, "after": len(self.records), "act": act.raw, "at": at, "code": refused.code, **until}
+        self.refusals.append(row)
+
+    def contradict(self, name: str, event: Event, act: SignedAct | None = None, home: Signer = HOME) -> None:
+        """Note that a record cannot follow here, whoever shows it (CONN-18)."""
+        try:
+            fold(self.state, Record(event, act))
+        except Contradiction:
+            given = {} if act is None else {"act": act.raw}
+            row = {"name": name, "after": len(self.records), "event": seal_event(event, home), **given}
+            self.contradictions.append(row)
+            return
+        raise AssertionError(f"{name}: this cannot follow")
 
     @property
     def _place(self) -> Place:
         return Place(LOG, self.index)
 
     def _keep(self, event: Event, act: SignedAct | None) -> None:
-        told = {"event": seal_event(event, HOME), "says": json.loads(event.to_json())}
+        told: dict[str, Any] = {"event": seal_event(event, HOME)}
         if act is not None:
             told["act"] = act.raw
-        self.records.append({**told, "state": public(self.state)})
+        state = public(self.state)
+        self.records.append({**told, "changed": changed(self.written, state)})
+        self.written = state
 
     def told(self) -> dict[str, Any]:
         """The story as JSON."""
         return {
             "agreement": json.loads(self.agreement.raw),
             "opened": self.opened,
+            "begins": self.begins,
             "records": self.records,
             "refusals": self.refusals,
+            "contradictions": self.contradictions,
+            "releases": self.releases,
         }
 
     def keys(self) -> dict[str, str]:
         """The keys of did:web names in it, as their documents publish them (kid → multibase)."""
-        return keys_of(HOME, SHOP)
+        return keys_of(HOME, SHOP, published("did:web:elsewhere.example", "home-1"))
 
 
 def keys_of(*signers: Signer) -> dict[str, str]:
@@ -280,3 +319,29 @@ def connected(offerer: Signer = SHOP, accepter: Signer = MIA, at: int = START) -
 
 CID = connected().state.cid
 """The connection that every example is about."""
+
+
+def begun(story: Story, **doors: Any) -> Story:
+    """The story as it would be if its doors held these things already: for what no chain of a few records reaches."""
+    for side, members in doors.items():
+        door = replace(story.state.door(side), **members)
+        story.state = story.state.with_door(side, door)
+    story.begun = True
+    story.__post_init__()
+    return story
+
+
+def changed(before: Any, after: Any) -> Any:
+    """What differs, so that no state is printed twice: of an object its members that changed, null for one that is
+    gone; of a list the places (from 0) of what is gone, and what has come at its end."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+        return {name: changed(before.get(name), after[name]) if name in after else None for name in names}
+    if isinstance(after, list) and isinstance(before or [], list):
+        rest, gone = list(before or []), []
+        while rest != after[: len(rest)]:
+            place = next(at for at, item in enumerate(rest) if at >= len(after) or item != after[at])
+            rest.pop(place)
+            gone.append(place + len(gone))
+        return {"gone": gone, "come": after[len(rest) :]}
+    return after

@@ -21,8 +21,8 @@ from comity.bodies import check_form, open_body
 from comity.chain import compose
 from comity.checkpoint import open_checkpoint
 from comity.encoding import b64u_decode, b64u_encode, hash_id, parse_json
-from comity.errors import Malformed, Refused
-from comity.events import Opened, Place, open_event
+from comity.errors import Contradiction, Malformed, Refused
+from comity.events import Accepted, Opened, Place, open_event
 from comity.fold import Record, fold, opening
 from comity.grant import check_token
 from comity.jws import FindKey
@@ -53,7 +53,7 @@ from comity.note import VerifierKey, check_lines, open_note, read_vkey, split_li
 from comity.offer import open_offer, read_link
 from comity.receipt import Opening, open_receipt, read_proof, seal_receipt
 from comity.signed_request import open_request
-from comity.state import Connection, public
+from comity.state import Connection, decode_state, public
 from comity.status import StatusList, decode_list, open_status_list, pack, value_at
 from comity.tile import Tile, bundles_of, open_bundle, read_path, seal_bundle, tiles_of
 from comity.wire import decode_problem, encode_problem
@@ -90,6 +90,7 @@ def refused(row: dict[str, Any], attempt: Callable[[], object]) -> None:
     with pytest.raises(Refused) as caught:
         attempt()
     assert caught.value.code == row["code"]
+    assert caught.value.until == row.get("until")
     assert isinstance(caught.value, Malformed) == (row["code"] == "malformed")
 
 
@@ -265,6 +266,9 @@ class Reader:
         self.opened = open_event(row["opened"], self.keys.get).event
         assert isinstance(self.opened, Opened)
         self.states: list[Connection] = [opening(self.agreement, self.opened)]
+        if "begins" in row:
+            # Where its doors hold more than a few records can bring about.
+            self.states = [decode_state(json.dumps(row["begins"]).encode())]
 
     def read(self, record: dict[str, str]) -> None:
         """Fold one record."""
@@ -275,12 +279,37 @@ class Reader:
         self.states.append(fold(self.states[-1], Record(event, act)))
 
 
+def applied(state: Any, changed: Any) -> Any:
+    """The value after a change that is written down as `gone` and `come`, as members, or as a new value."""
+    if isinstance(changed, dict) and changed.keys() == {"gone", "come"}:
+        rest = [item for place, item in enumerate(state or []) if place not in changed["gone"]]
+        return [*rest, *changed["come"]]
+    if isinstance(changed, dict) and isinstance(state, dict):
+        members = {**state, **{name: applied(state.get(name), it) for name, it in changed.items()}}
+        return {name: it for name, it in members.items() if it is not None and it != []}
+    return changed
+
+
 @pytest.mark.parametrize("row", rows("chains", "chains"))
 def test_the_state_after_each_record_is_the_one_written_down(row: dict[str, Any]) -> None:
     reader = Reader(row, load("chains")["keys"])
+    state = {name: it for name, it in row["begins"].items() if name != "at"}
+    assert public(reader.states[-1]) == state
     for record in row["records"]:
         reader.read(record)
-        assert public(reader.states[-1]) == record["state"]
+        state = applied(state, record["changed"])
+        assert public(reader.states[-1]) == state
+
+
+@pytest.mark.parametrize("row", rows("chains", "chains"))
+def test_who_is_not_shown_a_message_finds_the_same_state(row: dict[str, Any]) -> None:
+    reader = Reader(row, load("chains")["keys"])
+    for record in row["records"]:
+        before = reader.states[-1]
+        reader.read(record)
+        event = open_event(record["event"], reader.keys.get).event
+        if isinstance(event, Accepted) and event.kind == "message":
+            assert fold(before, Record(event)) == reader.states[-1]
 
 
 @pytest.mark.parametrize("row", rows("chains", "chains"))
@@ -289,12 +318,12 @@ def test_what_the_server_accepted_is_what_the_rules_accept(row: dict[str, Any]) 
     for record in row["records"]:
         before = reader.states[-1]
         reader.read(record)
-        if "act" in record:
-            says = record["says"]
+        stated = open_event(record["event"], reader.keys.get).event
+        if isinstance(stated, Accepted):
             act = open_act(record["act"], reader.keys.get)
-            place = Place(says["log"], says["index"])
-            event, after = connection.accept(before, act, says["accepted_at"], place, VectorZones())
-            assert json.loads(event.to_json()) == says
+            place = Place(stated.log, stated.index)
+            event, after = connection.accept(before, act, stated.at, place, VectorZones())
+            assert event == stated
             assert after == reader.states[-1]
 
 
@@ -306,6 +335,44 @@ def test_what_was_refused_between_is_refused(row: dict[str, Any]) -> None:
     for refusal in row["refusals"]:
         act = open_act(refusal["act"], reader.keys.get)
         refused(refusal, partial(connection.decide, reader.states[refusal["after"]], act, refusal["at"], VectorZones()))
+
+
+@pytest.mark.parametrize("row", rows("chains", "chains"))
+def test_a_record_that_cannot_follow_is_a_contradiction(row: dict[str, Any]) -> None:
+    reader = Reader(row, load("chains")["keys"])
+    for record in row["records"]:
+        reader.read(record)
+    for given in row["contradictions"]:
+        keys = reader.keys | {kid: PublicKey.of_multibase(text) for kid, text in given.get("keys", {}).items()}
+        act = open_act(given["act"], keys.get) if "act" in given else None
+        event = open_event(given["event"], keys.get).event
+        with pytest.raises(Contradiction):
+            fold(reader.states[given["after"]], Record(event, act))
+
+
+@pytest.mark.parametrize("row", rows("chains", "openings"))
+def test_an_event_opens_its_own_connection_and_no_other(row: dict[str, Any]) -> None:
+    agreement = open_agreement(json.dumps(row["agreement"]).encode())
+    keys = {kid: PublicKey.of_multibase(text) for kid, text in load("chains")["keys"].items()}
+    opened = open_event(row["event"], keys.get).event
+    assert isinstance(opened, Opened)
+    if "state" in row:
+        assert public(opening(agreement, opened)) == row["state"]
+        return
+    with pytest.raises(Contradiction):
+        opening(agreement, opened)
+
+
+@pytest.mark.parametrize("row", rows("chains", "chains"))
+def test_what_waits_is_let_go_when_it_is_written_down(row: dict[str, Any]) -> None:
+    reader = Reader(row, load("chains")["keys"])
+    for record in row["records"]:
+        reader.read(record)
+    for given in row["releases"]:
+        before = reader.states[given["after"]]
+        assert connection.due(before, before.at, VectorZones()) == given["due"]
+        events, _ = connection.release(before, given["at"], Place(given["log"], given["index"]), VectorZones())
+        assert [json.loads(event.to_json()) for event in events] == given["events"]
 
 
 # --- the gate (GATE-2 to GATE-15, HOURS-1 to HOURS-5)

@@ -1,0 +1,282 @@
+"""Records that cannot follow (CONN-18): whoever is shown one holds a contradiction of the home server."""
+
+import json
+from typing import Any
+
+from comity.acts import SignedAct, open_act
+from comity.chain import compose
+from comity.connection import decide
+from comity.events import Accepted, Contents, Delivered, Event, Expired, Opened, Place, seal_event
+from comity.fold import opening
+from comity.keys import Signer
+from comity.state import public
+from story import (
+    DAY,
+    EVE,
+    HOME,
+    HOME_DID,
+    LOG,
+    MIA,
+    MINUTE,
+    SECOND,
+    SHOP,
+    START,
+    ZONES,
+    Story,
+    connected,
+    finder,
+    forge,
+
+    key,
+    payload_of,
+    published,
+    words,
+)
+
+OTHER_HOME = published("did:web:elsewhere.example", "home-1")
+LATER = (START + 300 * DAY) // 1000
+
+
+def stories() -> dict[str, Story]:
+    """Each by its name."""
+    return {
+        "records that cannot follow": _records(),
+        "contents that are not the act's": _contents(),
+        "messages that do not wait": _waiting(),
+        "what answers no ask": _asks(),
+        "out of place, before the end and after it": _around_the_end(),
+    }
+
+
+def statement(story: Story, act: SignedAct, at: int, /, **changes: Any) -> Accepted:
+    """The event that would accept an act now, with some members otherwise."""
+    side = story.state.side_of(act.payload.iss) or "first"
+    members = {
+        "iss": story.state.home,
+        "cid": story.state.cid,
+        "event": "accepted",
+        "act": act.id,
+        "side": side,
+        "chain": act.chain,
+        "seq": act.payload.seq,
+        "kind": act.kind,
+        "accepted_at": at,
+        **Place(LOG, story.index).members,
+    }
+    return Accepted.model_validate({**members, **changes})
+
+
+def _records() -> Story:
+    story, at = connected(), START + MINUTE
+    story.go("mute", "second", at)
+    story.go("budget", "second", at + 1)
+    act = story.compose("remember", "second", at + SECOND, key="paper")
+    setting = story.compose("budget", "second", at + SECOND)
+    now = at + SECOND
+    other = connected(accepter=EVE)
+    story.contradict("another connection", statement(story, act, now, cid=other.state.cid), act)
+    story.contradict("another home", statement(story, act, now, iss=OTHER_HOME.did), act, OTHER_HOME)
+    story.contradict("opened again", Opened(iss=HOME_DID, cid=story.state.cid, event="opened", at=now))
+    story.contradict("at the time of the record before it", statement(story, act, story.state.at), act)
+    story.contradict("earlier than the record before it", statement(story, act, story.state.at - 1), act)
+    for chain, it in (("act", act), ("setting", setting)):
+        _out_of_place(story, chain, it, now)
+    moved = _again(act, MIA, cid=other.state.cid)
+    story.contradict("an act of another connection", statement(story, moved, now), moved)
+    story.contradict("an event of the other side", statement(story, act, now, side="first"), act)
+    eve = _again(act, EVE, iss=EVE.did)
+    story.contradict("under a stranger's key", statement(story, eve, now, side="second"), eve)
+    shop = story.compose("remember", "first", now, key="paper")
+    _under_another_key(story, shop, now)
+    story.send(act, now)
+    story.contradict("the same act a second time", statement(story, act, now + 1), act)
+    return story
+
+
+def _out_of_place(story: Story, chain: str, act: SignedAct, now: int) -> None:
+    """Before its place, behind it, after another head, as another act or kind."""
+    signer = MIA
+    seq, head = act.payload.seq, act.payload.prev
+    story.contradict(f"{chain}: not given", statement(story, act, now))
+    for name, members in {
+        "one left out": {"seq": seq + 1},
+        "one too many": {"seq": seq - 1},
+        "after another head": {"prev": words("head")},
+        "after the connection's beginning": {"prev": story.state.cid},
+    }.items():
+        other = _again(act, signer, **{"prev": head, **members})
+        story.contradict(f"{chain}: {name}", statement(story, other, now), other)
+    for name, members in {
+        "of another id": {"act": words("act")},
+        "at another place": {"seq": seq + 1},
+        "at another place of the event alone": {"seq": seq - 1},
+        "of another kind": {"kind": "unmute" if chain == "act" else "mailbox"},
+        "in the other chain": {"chain": "settings" if chain == "act" else "acts"},
+    }.items():
+        story.contradict(f"{chain}: an event {name}", statement(story, act, now, **members), act)
+
+
+def _again(act: SignedAct, signer: Signer, **changes: Any) -> SignedAct:
+    """The act with other members."""
+    members = {**act.payload.model_dump(exclude_none=True), **changes}
+    return compose(members.pop("act"), signer, **members)
+
+
+def _under_another_key(story: Story, act: SignedAct, now: int) -> None:
+    """The shop's published name for a key, and another key."""
+    raw = forge(payload_of(act.raw), "comity-act+jwt", Signer(SHOP.kid, key("eve")))
+    other = open_act(raw, {SHOP.kid: key("eve").public}.get)
+    story.contradict("under another key of the same name", statement(story, other, now), other)
+    story.contradictions[-1]["keys"] = {SHOP.kid: key("eve").public.multibase}
+    second = published(SHOP.did, "key-9")
+    other = open_act(forge(payload_of(act.raw), "comity-act+jwt", second), finder(second))
+    story.contradict("under another of its names", statement(story, other, now), other)
+    story.contradictions[-1]["keys"] = {second.kid: second.key.public.multibase}
+
+
+def _contents() -> Story:
+    """A sale that is recorded as a safety notice would count against nothing."""
+    story, at = connected(), START + MINUTE
+    story.go("grant", "second", at, purposes=("sales",), channels=("app",))
+    now = at + SECOND
+    message = story.compose("message", "first", now, purpose="sales", topic="windows")
+    told = {"purpose": "sales", "channel": "app", "topic": "windows", "exp": message.payload.exp}
+    given: dict[str, Any] = {"outcome": "delivered"}
+    for name, changes in {
+        "another purpose": {"purpose": "safety"},
+        "a wider purpose": {"purpose": "sales.windows"},
+        "another channel": {"channel": "email"},
+        "another topic": {"topic": "doors"},
+        "no topic": {"topic": None},
+        "another end": {"exp": message.payload.exp + 1},
+        "no end": {"exp": None},
+    }.items():
+        contents = Contents.model_validate({k: v for k, v in {**told, **changes}.items() if v is not None})
+        story.contradict(name, statement(story, message, now, contents=contents, **given), message)
+    whole = Contents.model_validate(told)
+    story.contradict("nothing said of what it was for", statement(story, message, now, **given), message)
+    story.contradict("nothing said of it, and no message", statement(story, message, now, **given))
+    story.contradict("no outcome", statement(story, message, now, contents=whole), message)
+    no_end = Contents.model_validate({k: v for k, v in told.items() if k != "exp"})
+    story.contradict("held without an end, and no message", statement(story, message, now, contents=no_end, outcome="held"))
+    mute = story.compose("mute", "first", now)
+    story.contradict("contents of a mute", statement(story, mute, now, contents=whole), mute)
+    called = story.compose("contacted", "first", now, channel="phone", purpose="sales")
+    by_mail = Contents(purpose="sales", channel="email")
+    story.contradict("a call that is recorded as a letter", statement(story, called, now, contents=by_mail), called)
+    story.contradict("a call without contents", statement(story, called, now), called)
+    story.send(message, now)
+    return story
+
+
+def _waiting() -> Story:
+    story, at = connected(), START + MINUTE
+    story.go("mute", "second", at)
+    held = story.go("message", "first", at + 1, purpose="complaint", topic="windows")
+    now = at + SECOND
+    about: dict[str, Any] = {"iss": HOME_DID, "cid": story.state.cid, "act": held.id, "side": "first", "at": now}
+    place = {"log": LOG, "index": story.index}
+    for name, changes in {"another": {"act": words("act")}, "the other side's": {"side": "second"}}.items():
+        for kind, event in _ends({**about, **changes}, place).items():
+            story.contradict(f"{kind}: {name}", event)
+    for kind, event in _ends({**about, "at": story.state.at}, place).items():
+        story.contradict(f"{kind}: not later than the record before it", event)
+    newer = story.compose("message", "first", now, purpose="complaint", topic="windows")
+    outcome = decide(story.state, newer, now, ZONES)
+    given = {"contents": outcome.contents, "outcome": "held"}
+    story.contradict(
+        "in place of one that does not wait", statement(story, newer, now, replaces=words("act"), **given), newer
+    )
+    story.go("unmute", "second", now)
+    story.release(now + 1)
+    for kind, event in _ends({**about, "at": now + SECOND}, place).items():
+        story.contradict(f"{kind}: delivered already", event)
+    return story
+
+
+def _ends(about: dict[str, Any], place: dict[str, Any]) -> dict[str, Event]:
+    return {
+        "delivered": Delivered.model_validate({"event": "delivered", **about, **place}),
+        "expired": Expired.model_validate({"event": "expired", **about}),
+    }
+
+
+def _asks() -> Story:
+    story, at = connected(), START + MINUTE
+    story.go("grant", "second", at, purposes=("favour",), channels=("app",))
+    now = at + SECOND
+
+    def none(name: str, ask: str) -> None:
+        for kind, side, given in (
+            ("answer", "second", {"answer": "yes"}),
+            ("answer", "second", {"answer": "no"}),
+            ("done", "second", {}),
+            ("thank", "first", {}),
+        ):
+            act = story.compose(kind, side, now, ask=ask, **given)  # type: ignore[arg-type]
+            story.contradict(f"{kind} {given.get('answer', '')}: {name}".replace(" :", ":"), statement(story, act, now), act)
+
+    none("nothing was asked", words("a"))
+    story.go("ask", "first", at + 1, kind="hold")
+    none("another ask", words("a"))
+    story.go("answer", "second", at + 2, ask=story.state.first.ask.id, answer="not_now")
+    return story
+
+
+def _around_the_end() -> Story:
+    story, at = connected(), START + MINUTE
+    held = _muted_message(story, at)
+    early = story.compose("erasure", "first", at + SECOND, deleted=("contact",))
+    story.contradict("an erasure before the end", statement(story, early, at + SECOND), early)
+    revoke = compose("revoke", MIA, iss=MIA.did, aud=SHOP.did, iat=0, cid=story.state.cid, seq=0, prev=words("head"))
+    story.send(revoke, at + MINUTE)
+    now = at + 2 * MINUTE
+    for kind, side, given in (
+        ("mute", "first", {}),
+        ("revoke", "first", {}),
+        ("budget", "first", {}),
+        ("forget", "second", {"key": "paper"}),
+    ):
+        act = story.compose(kind, side, now, **given)  # type: ignore[arg-type]
+        story.contradict(f"{kind} after the end", statement(story, act, now), act)
+    about: dict[str, Any] = {"iss": HOME_DID, "cid": story.state.cid, "act": held.id, "side": "first", "at": now}
+    for kind, event in _ends(about, {"log": LOG, "index": story.index}).items():
+        story.contradict(f"{kind} after the end", event)
+    said = story.compose("erasure", "second", now, deleted=("contact",))
+    again = _again(said, MIA, prev=story.state.cid)
+    story.contradict("an erasure that passes over the revoke", statement(story, again, now), again)
+    gap = _again(said, MIA, seq=said.payload.seq + 1)
+    story.contradict("an erasure behind a gap", statement(story, gap, now), gap)
+    story.send(said, now)
+    return story
+
+
+def _muted_message(story: Story, at: int) -> SignedAct:
+    story.go("mute", "second", at)
+    return story.go("message", "first", at + 1, purpose="complaint", topic="windows")
+
+
+def openings() -> list[dict[str, Any]]:
+    """An agreement and the event that opens it: the state where it does, nothing where it is another's."""
+    story = connected()
+    own = Opened(iss=HOME_DID, cid=story.state.cid, event="opened", at=START)
+    agreement = json.loads(story.agreement.raw)
+    other = connected(accepter=EVE)
+    return [
+        {
+            "name": "its own",
+            "agreement": agreement,
+            "event": seal_event(own, HOME),
+            "state": public(opening(story.agreement, own)),
+        },
+        {
+            "name": "another connection's",
+            "agreement": agreement,
+            "event": seal_event(own.model_copy(update={"cid": other.state.cid}), HOME),
+        },
+        {
+            "name": "another home's",
+            "agreement": agreement,
+            "event": seal_event(own.model_copy(update={"iss": OTHER_HOME.did}), OTHER_HOME),
+        },
+    ]

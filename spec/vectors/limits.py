@@ -1,0 +1,507 @@
+"""Chains at their limits (CONN-14), at the borders of their times (CONN-7, CONN-8, FAV-4 to FAV-9), and what the fold
+drops when (CONN-15)."""
+
+from typing import Any
+
+from comity.acts import SignedAct
+from comity.chain import compose
+from comity.state import Delivery, Grant, Held, LittleThing, Milestone, Mute
+from story import (
+    DAY,
+    HOUR,
+    MIA,
+    MINUTE,
+    SECOND,
+    SHOP,
+    START,
+    STATUS_URI,
+    Story,
+    begun,
+    body,
+    connected,
+    pairwise,
+    words,
+)
+
+LATER = (START + 300 * DAY) // 1000
+APP = ("app",)
+
+
+def stories() -> dict[str, Story]:
+    """Each by its name."""
+    return {
+        "as many grants as there can be": _grants(),
+        "as many mutes as there can be": _mutes(),
+        "the scope of a mute is a set": _scopes(),
+        "as many messages as can wait": _held(),
+        "as many little things as there can be": _little(),
+        "as many milestones as there can be": _milestones(),
+        "as many deliveries as count": _deliveries(),
+        "as many exempt deliveries as are kept": _exempt(),
+        "more hidden ends than are kept": _hidden_ends(),
+        "more names than are kept": _names(),
+        "ten minutes": _clocks(),
+        "ends that are now": _ends(),
+        "words at the door": _words(),
+        "asks to the day": _asks(),
+        "promises": _promises(),
+        "six asks": _six_asks(),
+        "asks that the other side's setting leaves": _asks_left(),
+        "the end of a connection, and what was asked": _revoked(),
+        "grants end": _expiry(),
+    }
+
+
+def _grants() -> Story:
+    story, at = connected(), START + SECOND
+    each = [
+        Grant(words("grant", str(it)), ("care",), APP, (START + HOUR) // 1000 if it < 2 else LATER, it, STATUS_URI)
+        for it in range(31)
+    ]
+    begun(story, second={"grants": tuple(each)})
+    last = story.go("grant", "second", at, purposes=("care",))
+    grants = story.state.second.grants
+    now, late = at + MINUTE, START + HOUR
+    more = story.compose("grant", "second", now, purposes=("care",))
+    story.refuse(more, now, "the thirty-third")
+    more = story.compose("grant", "second", late - 1, purposes=("care",))
+    story.refuse(more, late - 1, "the thirty-third, a millisecond before two end")
+    gone = story.compose("grant", "second", late, purposes=("care",), replaces=grants[0].id)
+    story.refuse(gone, late, "in place of one that has just ended")
+    foreign = story.compose("grant", "second", now, purposes=("care",), replaces=words("g"))
+    story.refuse(foreign, now, "in place of none of one's own")
+    story.go("grant", "second", now + 1, purposes=("sales",), replaces=grants[5].id)
+    story.go("grant", "second", late, purposes=("care",))
+    story.go("withdraw", "second", late + 1, grant=last.id)
+    story.refuse(story.compose("withdraw", "second", late + 2, grant=last.id), late + 2, "withdrawn already")
+    story.refuse(story.compose("withdraw", "first", late + 2, grant=grants[30].id), late + 2, "the other side's")
+    return story
+
+
+def _expiry() -> Story:
+    """A grant past its end stays until the next grant of its side, and can be withdrawn until then."""
+    story, at = connected(), START + SECOND
+    grants = [
+        story.go("grant", "second", at + number, purposes=("care",), exp=(START + HOUR) // 1000) for number in range(3)
+    ]
+    over = START + HOUR
+    story.go("mute", "second", over)
+    story.go("withdraw", "second", over + 1, grant=grants[1].id)
+    story.go("grant", "first", over + 2, purposes=("care",))
+    story.go("grant", "second", over + 3, purposes=("care",))
+    return story
+
+
+def _mutes() -> Story:
+    story, at = connected(), START + SECOND
+    over = START + HOUR
+    each = [Mute(words("mute", str(it)), (f"p{it}",), (), over // 1000 if it == 3 else None) for it in range(31)]
+    begun(story, second={"mutes": tuple(each)})
+    story.go("mute", "second", at, purposes=("p31",))
+    mutes = story.state.second.mutes
+    now = at + MINUTE
+    more = story.compose("mute", "second", now, channels=("email",))
+    story.refuse(more, now, "the thirty-third")
+    story.refuse(more, over - 1, "the thirty-third, a millisecond before one ends")
+    story.go("mute", "second", now, purposes=("p7",))
+    story.refuse(story.compose("unmute", "second", now + 1, mute=mutes[7].id), now + 1, "one that gave way")
+    story.refuse(story.compose("unmute", "first", now + 1, mute=mutes[8].id), now + 1, "the other side's")
+    story.refuse(story.compose("unmute", "second", over, mute=mutes[3].id), over, "one whose end is now")
+    everything = story.go("mute", "second", now + 2)
+    story.go("unmute", "second", now + 3, mute=everything.id)
+    story.go("unmute", "second", now + 4, mute=mutes[3].id)
+    story.go("mute", "second", now + 5, purposes=("p3",), until=(START + HOUR) // 1000)
+    story.go("mute", "second", over, channels=("email",))
+    story.go("unmute", "second", over + 1)
+    story.refuse(story.compose("unmute", "second", over + 2), over + 2, "none is left")
+    return story
+
+
+def _scopes() -> Story:
+    story, at = connected(), START + SECOND
+    story.go("mute", "second", at, purposes=("care", "sales"), channels=("app", "email"))
+    story.go("mute", "second", at + 1, channels=("email", "app"), purposes=("sales", "care"))
+    story.go("mute", "second", at + 2, purposes=("care", "sales"))
+    story.go("mute", "second", at + 3, channels=("app", "email"))
+    story.go("mute", "second", at + 4, purposes=("care",), until=(START + HOUR) // 1000)
+    story.go("mute", "second", at + 5, until=(START + HOUR) // 1000)
+    story.go("mute", "second", at + 6)
+    story.go("mute", "second", START + HOUR, channels=("post",))
+    return story
+
+
+def _held() -> Story:
+    at, exp = START + SECOND, (START + 3 * DAY) // 1000
+    each = [Held(words("held", str(it)), "care", exp, f"t{it}") for it in range(19)]
+    grant = Grant(words("grant"), ("care", "sales"), APP, LATER, 7, STATUS_URI)
+    shut = {"grants": (grant,), "mutes": (Mute(words("mute")),)}
+    story, now = begun(connected(), first={"held": tuple(each)}, second=shut), at + MINUTE
+    story.go("message", "first", now - 1, purpose="care")
+    for name, given in {
+        "the twenty-first": {"purpose": "care"},
+        "the twenty-first, about something else": {"purpose": "care", "topic": "t20"},
+        "the twenty-first, for another purpose": {"purpose": "sales", "topic": "t3"},
+    }.items():
+        story.refuse(story.compose("message", "first", now, **given), now, name)
+    story.go("message", "first", now, purpose="care", topic="t3")
+    story.go("message", "first", now + 1, purpose="care", if_muted="drop", topic="t4")
+    wait = story.compose("message", "first", now + 2, purpose="care", if_muted="fail", topic="t4")
+    story.refuse(wait, now + 2, "or not at all")
+    story.release(now + HOUR)
+    story.go("unmute", "second", now + HOUR + 1)
+    story.release(now + HOUR + 2)
+    return story
+
+
+def _little() -> Story:
+    things = [LittleThing(f"k{number}", words("little", str(number))) for number in range(62)]
+    things.append(LittleThing("no_interest", words("little", "62"), "blinds"))
+    story, at = begun(connected(), second={"little": tuple(things)}), START + SECOND
+    story.go("remember", "second", at, key="no_interest", topic="doors")
+    for name, given in {
+        "the sixty-fifth": {"key": "k64"},
+        "the sixty-fifth, about another topic": {"key": "no_interest", "topic": "windows"},
+        "the sixty-fifth, about no topic": {"key": "no_interest"},
+    }.items():
+        story.refuse(story.compose("remember", "second", at + 1, **given), at + 1, name)
+    story.go("remember", "second", at + 1, key="k3")
+    story.go("remember", "second", at + 2, key="no_interest", topic="blinds")
+    story.refuse(story.compose("forget", "second", at + 3, key="no_interest"), at + 3, "a topic is part of the name")
+    story.refuse(story.compose("forget", "second", at + 3, key="k3", topic="blinds"), at + 3, "a topic too many")
+    story.refuse(story.compose("forget", "first", at + 3, key="k3"), at + 3, "the other side's")
+    story.go("forget", "second", at + 3, key="no_interest", topic="doors")
+    story.go("remember", "second", at + 4, key="k64")
+    story.refuse(story.compose("remember", "second", at + 5, key="k65"), at + 5, "full again")
+    return story
+
+
+def _milestones() -> Story:
+    had = [Milestone("serviced", "windows", START // 1000, words("milestone", str(number))) for number in range(199)]
+    story, at = begun(connected(), first={"milestones": tuple(had)}), START + SECOND
+    given = {"kind": "bought", "topic": "windows", "when": START // 1000}
+    story.go("milestone", "first", at, lasts=LATER, **given)
+    story.refuse(story.compose("milestone", "first", at + 1, **given), at + 1, "the two hundred and first")
+    story.go("milestone", "second", at + 1, **given)
+    return story
+
+
+def _many(count: int, first: int, purpose: str = "care") -> tuple[Delivery, ...]:
+    return tuple(Delivery(first + number * MINUTE, purpose, "email") for number in range(count))
+
+
+def _deliveries() -> Story:
+    """999 within thirty days, and one that is thirty days old to the millisecond at the first act."""
+    month, at = 30 * DAY, START + 31 * DAY
+    sent = (Delivery(at - month, "care", "post"), *_many(999, at - 20 * DAY))
+    story = begun(connected(), first={"sent": sent})
+    story.go("grant", "second", at - HOUR, purposes=("care",))
+    story.go("contacted", "first", at, channel="phone", purpose="care")
+    story.refuse(
+        story.compose("message", "first", at + 1, purpose="care", if_muted="fail"), at + 1, "a thousand and one"
+    )
+    story.go("contacted", "first", at + 1, channel="phone", purpose="care.visit", topic="windows")
+    story.go("contacted", "first", at + 2, channel="visit", purpose="security")
+    return story
+
+
+def _exempt() -> Story:
+    at = START + 31 * DAY
+    sent = (Delivery(at - 29 * DAY, "care", "post"), *_many(999, at - 20 * DAY, "safety"))
+    story = begun(connected(), first={"sent": sent})
+    story.go("contacted", "first", at, channel="phone", purpose="legal_notice")
+    story.go("contacted", "first", at + 1, channel="sms", purpose="safety")
+    story.go("contacted", "first", at + 2, channel="sms", purpose="complaint")
+    return story
+
+
+def _hidden_ends() -> Story:
+    """Of ends of mutes that are not in force the 32 newest are kept; those of mutes in force always."""
+    story, at = connected(), START + SECOND
+    story.go("grant", "second", at, purposes=("care",), channels=APP)
+    first = story.go("mute", "second", at + 1, purposes=("care",))
+    story.go("mute_end", "second", at + 2, mute=first.id, until=(START + HOUR) // 1000)
+    second = story.compose("mute", "second", at + 3 * SECOND, purposes=("sales",))
+    story.go("mute_end", "second", at + 3, mute=second.id, until=(START + 2 * HOUR) // 1000)
+    for number in range(31):
+        story.go("mute_end", "second", at + number * SECOND, mute=words("mute", str(number)), until=LATER)
+    return story
+
+
+def _names() -> Story:
+    """A side's first name and the sixteen before its present one are known; what came to one between is not."""
+    story, at = connected(), START + SECOND
+    story.go("grant", "second", at, purposes=("care",))
+    to_names = [_narrowing(story)]
+    for number in range(18):
+        story.rotate("second", pairwise(f"mia, name {number}"), at + (number + 1) * SECOND)
+        to_names.append(_narrowing(story))
+    now = at + MINUTE
+    story.refuse(to_names[1], now, "to a name that is no longer kept")
+    refused = story.compose("message", "first", now, purpose="complaint")
+    old = compose("message", SHOP, **{**_own(refused), "aud": MIA.did})
+    story.refuse(old, now, "a message to a former name")
+    for number, name in ((0, "under the first key"), (2, "under the oldest key that is kept")):
+        signer = MIA if number == 0 else pairwise(f"mia, name {number - 1}")
+        story.refuse(_revoke(story, signer), now, name)
+    story.refuse(_revoke(story, pairwise("mia, name 0")), now, "under a key that is no longer kept")
+    story.send(to_names[2], now + 1)
+    story.go("remember", "first", now + 2, key="name")
+    grant = story.go("grant", "first", now + 3, purposes=("care",))
+    for kind, given in (("mute", {"until": LATER}), ("withdraw", {"grant": grant.id}), ("forget", {"key": "name"})):
+        last = story.compose(kind, "first", now + 4, **given)
+        story.send(compose(kind, SHOP, **{**_own(last), "aud": MIA.did}), now + 4)
+    last = story.compose("revoke", "first", now + 5)
+    story.send(compose("revoke", SHOP, **{**_own(last), "aud": MIA.did}), now + 5)
+    return story
+
+
+def _narrowing(story: Story) -> SignedAct:
+    """A mute by the shop to the name that Mia has now, as if it were the shop's first act."""
+    return story.compose("mute", "first", START)
+
+
+def _own(act: SignedAct) -> dict[str, Any]:
+    """The members of an act, to be composed again."""
+    return {name: value for name, value in act.payload.model_dump(exclude_none=True).items() if name != "act"}
+
+
+def _revoke(story: Story, signer: Any) -> SignedAct:
+    place = {"cid": story.state.cid, "seq": 0, "prev": story.state.cid}
+    return compose("revoke", signer, iss=signer.did, aud=SHOP.did, iat=START // 1000, **place)
+
+
+def _clocks() -> Story:
+    """The signer's clock: ten minutes off and no more, and for a no whatever it says."""
+    story, at = connected(), START + HOUR
+    far = at // 1000 + 400 * 86_400
+    for name, iat, now in (
+        ("slow by ten minutes and a millisecond", at // 1000 - 600, at + 1),
+        ("slow by ten minutes and a second", at // 1000 - 601, at),
+        ("fast by ten minutes and a millisecond", at // 1000 + 600, at - 1),
+        ("fast by ten minutes and a second", at // 1000 + 601, at),
+    ):
+        story.refuse(story.compose("remember", "second", at, key="slow", iat=iat), now, name)
+    for kind, given in (
+        ("unmute", {}),
+        ("grant", {"purposes": ("care",)}),
+        ("message", {"purpose": "complaint"}),
+        ("contacted", {"channel": "phone", "purpose": "care"}),
+        ("milestone", {"kind": "bought", "topic": "a", "when": 0}),
+        ("hours", {"zone": "Europe/Berlin", "windows": (), "shown": "end"}),
+        ("budget", {}),
+        ("mailbox", {}),
+    ):
+        story.refuse(story.compose(kind, "second", at, iat=far, **given), at, f"{kind}: a clock far ahead")
+    story.go("remember", "second", at, key="slow", iat=at // 1000 - 600)
+    story.go("remember", "second", at + SECOND, key="fast", iat=at // 1000 + 601)
+    grant = story.go("grant", "second", at + 2 * SECOND, purposes=("care",))
+    story.go("withdraw", "second", at + 3 * SECOND, grant=grant.id, iat=0)
+    story.go("forget", "second", at + 4 * SECOND, key="slow", iat=far)
+    mute = story.go("mute", "second", at + 5 * SECOND, iat=0)
+    story.go("mute_end", "second", at + 6 * SECOND, mute=mute.id, until=LATER, iat=far)
+    story.go("revoke", "second", at + 7 * SECOND, iat=far)
+    return story
+
+
+def _ends() -> Story:
+    """An act whose own end has come says nothing: at that second it is refused, a millisecond before it is accepted."""
+    story, end = connected(), START + HOUR
+    until = end // 1000
+    story.go("grant", "first", START + 1, purposes=("favour",), channels=APP)
+    for kind, given in (
+        ("grant", {"purposes": ("care",), "exp": until}),
+        ("mute", {"until": until}),
+        ("mute_end", {"mute": words("m"), "until": until}),
+        ("message", {"purpose": "complaint", "exp": until}),
+        ("ask", {"kind": "hold", "by": until}),
+    ):
+        act = story.compose(kind, "second", end, **given)
+        story.refuse(act, end, f"{kind}: its end is now")
+        story.refuse(act, end + 1, f"{kind}: its end is over")
+        story.send(act, max(end - 10, story.state.at + 1))
+    return story
+
+
+def _words() -> Story:
+    """CONN-22: words in `remember` and `milestone` wait outside as a complaint would; silent facts do not."""
+    story, at = connected(), START + HOUR
+    stone = {"kind": "installed", "topic": "windows", "when": START // 1000}
+    quiet = (("mute", {"channels": ("email",)}), ("mute", {"purposes": ("sales",)}))
+    for number, (kind, given) in enumerate(quiet):
+        story.go(kind, "first", at + number, **given)
+    story.go("remember", "second", at + 2, key="name", body=body("Mia", story.state.cid))
+    story.go("milestone", "second", at + 3, body=body("done", story.state.cid), **stone)
+    stops: list[tuple[str, dict[str, Any], str]] = [
+        ("mute", {}, "beside a mute of everything"),
+        ("mute", {"purposes": ("complaint",)}, "beside a mute of complaints"),
+        ("mute", {"channels": ("app",), "until": (at + DAY) // 1000}, "beside a mute of the app"),
+        ("budget", {"messages": {"max": 0, "per": "day"}}, "beside a limit of none"),
+    ]
+    for number, (kind, given, name) in enumerate(stops):
+        now = at + (number + 1) * MINUTE
+        story.go(kind, "first", now, **given)
+        for act, own in (("remember", {"key": "nick"}), ("milestone", stone)):
+            words_ = story.compose(act, "second", now + 1, body=body("words", story.state.cid), **own)
+            story.refuse(words_, now + 1, f"{act}: words {name}")
+        story.go("remember", "second", now + 2, key="nick")
+        story.go("milestone", "second", now + 3, **stone)
+        story.go("remember", "first", now + 4, key="nick", body=body("mine", story.state.cid))
+        if kind == "mute":
+            story.go("unmute", "first", now + 5, mute=story.state.first.mutes[-1].id)
+        else:
+            story.go("budget", "first", now + 5)
+    return story
+
+
+def _befriended() -> Story:
+    """Both may ask favours of each other."""
+    story = connected()
+    for number, side in enumerate(("first", "second")):
+        story.go("grant", side, START + number + 1, purposes=("favour",), channels=APP, exp=LATER + 400 * 86_400)  # type: ignore[arg-type]
+    return story
+
+
+def _asks() -> Story:
+    """When an ask ends, and when one may ask again."""
+    story, at = _befriended(), START + MINUTE
+    ask = story.go("ask", "first", at, kind="review", by=(at + 40 * DAY) // 1000)
+    story.refuse(story.compose("answer", "first", at + 1, ask=ask.id, answer="yes"), at + 1, "one's own ask")
+    story.refuse(story.compose("answer", "second", at + 1, ask=words("a"), answer="yes"), at + 1, "no such ask")
+    story.refuse(story.compose("thank", "first", at + 1, ask=ask.id), at + 1, "thanks for what was not done")
+    lapse = at + 30 * DAY
+    answer = story.compose("answer", "second", lapse, ask=ask.id, answer="no")
+    story.refuse(answer, lapse, "an answer when it has just lapsed")
+    story.refuse(story.compose("ask", "first", lapse - 1, kind="review"), lapse - 1, "open to the last millisecond")
+    story.refuse(story.compose("ask", "first", lapse, kind="review"), lapse, "cooling from its lapse on")
+    again = lapse + 7 * DAY
+    story.refuse(story.compose("ask", "first", again - 1, kind="review"), again - 1, "a millisecond too soon")
+    second = story.go("ask", "first", again, kind="review", by=(again + DAY) // 1000)
+    story.go("answer", "second", again + DAY - 1, ask=second.id, answer="not_now")
+    for kind in ("answer", "done"):
+        given = {"ask": second.id, **({"answer": "yes"} if kind == "answer" else {})}
+        story.refuse(story.compose(kind, "second", again + DAY, **given), again + DAY, f"{kind}: after not now")
+    cool = again + DAY - 1 + 7 * DAY
+    story.refuse(story.compose("ask", "first", cool - 1, kind="review"), cool - 1, "after not now: too soon")
+    third = story.go("ask", "first", cool, kind="hold")
+    story.go("answer", "second", cool + 1, ask=third.id, answer="no")
+    story.refuse(story.compose("done", "second", cool + 2, ask=third.id), cool + 2, "done after a no")
+    story.refuse(story.compose("answer", "second", cool + 2, ask=third.id, answer="yes"), cool + 2, "a second answer")
+    story.refuse(story.compose("answer", "second", cool + 2, ask=second.id, answer="yes"), cool + 2, "an earlier ask")
+    warm = cool + 1 + 30 * DAY
+    story.refuse(story.compose("ask", "first", warm - 1, kind="hold"), warm - 1, "after a no: too soon")
+    story.go("message", "first", warm - HOUR, purpose="security")
+    story.refuse(story.compose("ask", "first", warm - 1, kind="renewal"), warm - 1, "cooling before the notice")
+    noticed = story.state.first.noticed + DAY
+    story.refuse(story.compose("ask", "first", noticed - 1, kind="renewal"), noticed - 1, "a day after the notice, almost")
+    story.go("ask", "first", noticed, kind="renewal")
+    return story
+
+
+def _promises() -> Story:
+    """A promise with a day named, one without, one broken and done late; favours go after a year."""
+    story, at = _befriended(), START + MINUTE
+    named = story.go("ask", "first", at, kind="hold", by=(at + 2 * DAY) // 1000)
+    story.go("answer", "second", at + DAY, ask=named.id, answer="yes", body=body("gladly", story.state.cid))
+    story.refuse(story.compose("answer", "second", at + DAY + 1, ask=named.id, answer="no"), at + DAY + 1, "promised")
+    story.refuse(story.compose("ask", "first", at + DAY + 1, kind="hold"), at + DAY + 1, "a promise is open")
+    broken = at // 1000 * 1000 + 2 * DAY
+    story.refuse(story.compose("thank", "first", broken, ask=named.id), broken, "thanks for a broken promise")
+    story.refuse(
+        story.compose("answer", "second", broken, ask=named.id, answer="no"), broken, "an answer to a broken promise"
+    )
+    story.go("done", "second", broken + HOUR, ask=named.id)
+    story.refuse(story.compose("done", "second", broken + HOUR + 1, ask=named.id), broken + HOUR + 1, "done twice")
+    story.refuse(
+        story.compose("answer", "second", broken + HOUR + 1, ask=named.id, answer="no"), broken + HOUR + 1, "done"
+    )
+    story.refuse(story.compose("thank", "second", broken + HOUR + 1, ask=named.id), broken + HOUR + 1, "the doer's thanks")
+    story.go("thank", "first", broken + 2 * HOUR, ask=named.id, body=body("thanks", story.state.cid))
+    for kind, side in (("thank", "first"), ("done", "second")):
+        act = story.compose(kind, side, broken + 3 * HOUR, ask=named.id)  # type: ignore[arg-type]
+        story.refuse(act, broken + 3 * HOUR, f"{kind}: thanked already")
+    at = broken + DAY
+    open_end = story.go("ask", "first", at, kind="hold")
+    story.go("answer", "second", at + 29 * DAY, ask=open_end.id, answer="yes")
+    still = at + 59 * DAY - 1
+    story.refuse(story.compose("ask", "first", still, kind="hold"), still, "promised for thirty days from the yes")
+    story.go("ask", "first", still + 1, kind="hold")
+    year = story.state.second.favours[0] + 365 * DAY
+    for number, moment in enumerate((year - 2 * DAY, year - DAY, year)):
+        ask = story.go("ask", "first", moment - 40 * DAY + number * DAY if number == 0 else moment - HOUR, kind="hold")
+        story.go("answer", "second", story.state.at + 1, ask=ask.id, answer="yes")
+        story.go("done", "second", moment, ask=ask.id)
+    return story
+
+
+def _six_asks() -> Story:
+    """Six asks within thirty days; the first of them falls out to the millisecond."""
+    story, at = _befriended(), START + MINUTE
+    for number in range(6):
+        ask = story.go("ask", "second", at + number * HOUR, kind="hold")
+        story.go("answer", "first", at + number * HOUR + 1, ask=ask.id, answer="yes")
+        story.go("done", "first", at + number * HOUR + 2, ask=ask.id)
+    free = at + 30 * DAY
+    for kind in ("hold", "renewal"):
+        story.refuse(story.compose("ask", "second", free - 1, kind=kind), free - 1, f"{kind}: the seventh")
+    story.go("ask", "first", free - 1, kind="hold")
+    story.go("ask", "second", free, kind="hold")
+    return story
+
+
+def _asks_left() -> Story:
+    """The setting of the other side is private: what it refuses is "not now", and only after all else."""
+    story, at = _befriended(), START + MINUTE
+    story.go("budget", "first", at, asks={"max": 2, "per": "week"}, messages={"max": 5, "per": "day"})
+    for number in range(2):
+        ask = story.go("ask", "second", at + HOUR + number, kind="hold")
+        story.go("answer", "first", at + HOUR + number + 10, ask=ask.id, answer="yes")
+        story.go("done", "first", at + HOUR + number + 20, ask=ask.id)
+    first = story.state.second.asked[0]
+    free = first + 7 * DAY
+    story.refuse(story.compose("ask", "second", free - 1, kind="hold"), free - 1, "the third within a week")
+    story.go("ask", "first", free - 1, kind="hold")
+    story.go("ask", "second", free, kind="hold")
+    story.go("answer", "first", free + 1, ask=story.state.second.ask.id, answer="yes")
+    story.go("done", "first", free + 2, ask=story.state.second.ask.id)
+    story.go("budget", "first", free + 3, asks={"max": 0, "per": "day"})
+    story.refuse(story.compose("ask", "second", free + 2 * DAY, kind="hold"), free + 2 * DAY, "none at all")
+    story.go("budget", "first", free + 4)
+    story.go("hours", "first", free + 5, zone="Europe/Berlin", shown="end", windows=({"days": ("su",), "start": "01:00", "end": "02:00"},))
+    story.refuse(story.compose("ask", "second", free + 2 * DAY, kind="hold"), free + 2 * DAY, "outside hours")
+    story.go("hours", "first", free + 6, zone="Europe/Berlin", shown="end", windows=())
+    story.go("mute", "first", free + 7, purposes=("favour",), until=(free + 9 * DAY) // 1000)
+    story.refuse(story.compose("ask", "second", free + 2 * DAY, kind="hold"), free + 2 * DAY, "beside a mute of favours")
+    story.go("ask", "second", free + 2 * DAY, kind="renewal")
+    return story
+
+
+def _revoked() -> Story:
+    """CONN-16: grants, mutes, little things, what waits and the open ask go on both sides; what happened stays."""
+    story, at = _befriended(), START + MINUTE
+    for side, number in (("first", 0), ("second", 1)):
+        base = at + number * MINUTE
+        story.go("remember", side, base, key="paper")  # type: ignore[arg-type]
+        story.go("milestone", side, base + 1, kind="bought", topic="windows", when=0)  # type: ignore[arg-type]
+        story.go("message", side, base + 2, purpose="complaint")  # type: ignore[arg-type]
+        story.go("ask", side, base + 3, kind="hold")  # type: ignore[arg-type]
+    story.go("answer", "first", at + 2 * MINUTE, ask=story.state.second.ask.id, answer="no")
+    for number, side in enumerate(("first", "second")):
+        story.go("mute", side, at + 3 * MINUTE + number)  # type: ignore[arg-type]
+    for number, side in enumerate(("first", "second")):
+        story.go("message", side, at + 4 * MINUTE + number, purpose="complaint")  # type: ignore[arg-type]
+    story.go("revoke", "first", at + 5 * MINUTE)
+    now = at + 6 * MINUTE
+    for kind, side, given in (
+        ("grant", "second", {"purposes": ("care",)}),
+        ("answer", "second", {"ask": words("a"), "answer": "yes"}),
+        ("revoke", "second", {}),
+        ("revoke", "first", {}),
+        ("rotate", "second", {"kid": MIA.kid}),
+        ("mute_end", "second", {"mute": words("m"), "until": LATER}),
+        ("hours", "second", {"zone": "Europe/Berlin", "windows": (), "shown": "end"}),
+    ):
+        if kind != "rotate":
+            story.refuse(story.compose(kind, side, now, **given), now, f"{kind} after the end")  # type: ignore[arg-type]
+    return story
+
+
