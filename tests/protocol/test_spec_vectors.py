@@ -7,7 +7,7 @@ import sys
 import zlib
 from collections.abc import Callable
 from datetime import tzinfo
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ ROOT = Path(__file__).resolve().parents[2]
 VECTORS = ROOT / "spec" / "vectors"
 
 
+@cache
 def load(name: str) -> dict[str, Any]:
     """One file of vectors."""
     content: dict[str, Any] = json.loads((VECTORS / f"{name}.json").read_text(encoding="utf-8"))
@@ -279,6 +280,17 @@ class Reader:
         self.states.append(fold(self.states[-1], Record(event, act)))
 
 
+@cache
+def whole_reader(file: str, name: str) -> Reader:
+    """Somebody who was shown all records of a chain or story."""
+    content = load(file)
+    row = next(row for row in content["stories" if file == "gate" else "chains"] if row["name"] == name)
+    reader = Reader(row, content["keys"])
+    for record in row["records"]:
+        reader.read(record)
+    return reader
+
+
 def applied(state: Any, changed: Any) -> Any:
     """The value after a change that is written down as `gone` and `come`, as members, or as a new value."""
     if isinstance(changed, dict) and changed.keys() == {"gone", "come"}:
@@ -329,9 +341,7 @@ def test_what_the_server_accepted_is_what_the_rules_accept(row: dict[str, Any]) 
 
 @pytest.mark.parametrize("row", rows("chains", "chains"))
 def test_what_was_refused_between_is_refused(row: dict[str, Any]) -> None:
-    reader = Reader(row, load("chains")["keys"])
-    for record in row["records"]:
-        reader.read(record)
+    reader = whole_reader("chains", row["name"])
     for refusal in row["refusals"]:
         act = open_act(refusal["act"], reader.keys.get)
         refused(refusal, partial(connection.decide, reader.states[refusal["after"]], act, refusal["at"], VectorZones()))
@@ -339,9 +349,7 @@ def test_what_was_refused_between_is_refused(row: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("row", rows("chains", "chains"))
 def test_a_record_that_cannot_follow_is_a_contradiction(row: dict[str, Any]) -> None:
-    reader = Reader(row, load("chains")["keys"])
-    for record in row["records"]:
-        reader.read(record)
+    reader = whole_reader("chains", row["name"])
     for given in row["contradictions"]:
         keys = reader.keys | {kid: PublicKey.of_multibase(text) for kid, text in given.get("keys", {}).items()}
         act = open_act(given["act"], keys.get) if "act" in given else None
@@ -365,9 +373,7 @@ def test_an_event_opens_its_own_connection_and_no_other(row: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("row", rows("chains", "chains"))
 def test_what_waits_is_let_go_when_it_is_written_down(row: dict[str, Any]) -> None:
-    reader = Reader(row, load("chains")["keys"])
-    for record in row["records"]:
-        reader.read(record)
+    reader = whole_reader("chains", row["name"])
     for given in row["releases"]:
         before = reader.states[given["after"]]
         assert connection.due(before, before.at, VectorZones()) == given["due"]
@@ -380,9 +386,7 @@ def test_what_waits_is_let_go_when_it_is_written_down(row: dict[str, Any]) -> No
 
 @pytest.mark.parametrize("row", rows("gate", "stories"))
 def test_the_gate_says_what_is_written_down(row: dict[str, Any]) -> None:
-    reader = Reader(row, load("gate")["keys"])
-    for record in row["records"]:
-        reader.read(record)
+    reader = whole_reader("gate", row["name"])
     for check in row["checks"]:
         state = reader.states[check["after"]]
         sender: Side = check["sender"]

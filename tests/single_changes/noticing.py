@@ -249,9 +249,10 @@ def _functions() -> dict[tuple[str, str, int], list[types.FunctionType]]:
 
 
 def forget() -> None:
-    """Empty every cache of the protocol, so that nothing is answered from before the change."""
+    """Empty every cache of the protocol and of who reads the vectors, so that nothing is answered from before the
+    change."""
     for name, module in list(sys.modules.items()):
-        if name.startswith("comity."):
+        if name.startswith("comity.") or name == VECTORS:
             for it in vars(module).values():
                 empty = getattr(it, "cache_clear", None)
                 if callable(empty):
