@@ -5,10 +5,35 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEC = ROOT / "spec"
-NUMBER = re.compile(
-    r"\b(ACT|AGR|AWAY|BIZ|BODY|CHECK|CONN|ERA|EVENT|FAV|GATE|GRANT|HOLD|HOOK|HOURS|HTTP|INV|KEY|LOG|NEWS|OFFER|REC|SAY|STATUS)"
-    r"-([0-9]+)\b"
+FAMILIES = (
+    "ACT",
+    "AGR",
+    "ALLOW",
+    "AWAY",
+    "BIZ",
+    "BODY",
+    "CHECK",
+    "CONN",
+    "ERA",
+    "EVENT",
+    "FAV",
+    "GATE",
+    "GRANT",
+    "HOLD",
+    "HOOK",
+    "HOURS",
+    "HTTP",
+    "INV",
+    "KEY",
+    "LOG",
+    "NEWS",
+    "OFFER",
+    "REC",
+    "SAY",
+    "STATUS",
 )
+"""What the numbers of rules begin with."""
+NUMBER = re.compile(rf"\b({'|'.join(FAMILIES)})-([0-9]+)\b")
 _RULE = re.compile(r"^- \*\*([A-Z]+-[0-9]+)\*\* ", re.MULTILINE)
 
 

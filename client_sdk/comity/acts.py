@@ -30,9 +30,9 @@ from comity.words import (
     Recipients,
     Seconds,
     Sequence,
+    Status,
     Token,
     Topic,
-    Url,
     needs,
     read_model,
 )
@@ -55,19 +55,6 @@ class ChainLink(Model):
     cid: Hash
     seq: Sequence
     prev: Hash
-
-
-class StatusReference(Model):
-    """Where the grant's status stands (Token Status List, section 6)."""
-
-    idx: Annotated[int, Field(ge=0, lt=2**32)]
-    uri: Url
-
-
-class Status(Model):
-    """The `status` claim of a grant."""
-
-    status_list: StatusReference
 
 
 class Grant(ChainLink):

@@ -7,13 +7,27 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
 from comity.encoding import hash_id
 from comity.errors import Malformed, Refused
 from comity.jws import FindKey, no_other_keys, open_jws, seal
 from comity.keys import PublicKey, Signer, did_of_host, did_of_kid, did_web_base, is_pairwise
-from comity.words import DAY, Channels, Did, Hash, Label, Language, Model, Purposes, Seconds, Version, read_model
+from comity.words import (
+    AGREEMENT_PURPOSES,
+    DAY,
+    Budget,
+    Channels,
+    Did,
+    Hash,
+    Label,
+    Language,
+    Model,
+    Purposes,
+    Seconds,
+    Version,
+    read_model,
+)
 
 OFFER_TYP = "comity-offer+jwt"
 SHORT = 12
@@ -53,6 +67,27 @@ class OfferedTerms(Terms):
         return Terms(id=self.id, version=self.version, lang=self.lang, sha256=self.sha256)
 
 
+def _rest_on_a_grant(purposes: tuple[str, ...]) -> tuple[str, ...]:
+    if AGREEMENT_PURPOSES.intersection(purposes):
+        raise ValueError("a purpose that rests on the agreement needs no grant")
+    return purposes
+
+
+class Allow(Model):
+    """What the offerer lets the other side come for from the opening on: a promise (ALLOW-1)."""
+
+    purposes: Annotated[Purposes, AfterValidator(_rest_on_a_grant)]
+    channels: Channels
+    days: Annotated[int, Field(ge=1, le=366)]
+    budget: Budget | None = None
+
+    @model_validator(mode="after")
+    def _allows_something(self) -> "Allow":
+        if self.budget is not None and self.budget.max < 1:
+            raise ValueError("a budget of nothing allows nothing")
+        return self
+
+
 class Offer(Model):
     """Who offers a connection, on which terms, for what, and until when."""
 
@@ -69,6 +104,7 @@ class Offer(Model):
     channels: Channels | None = None
     name: Label | None = None
     to: Did | None = None
+    allow: Allow | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> "Offer":

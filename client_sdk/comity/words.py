@@ -179,6 +179,19 @@ class Budget(Model):
     per: Period
 
 
+class StatusReference(Model):
+    """Where the grant's status stands (Token Status List, section 6)."""
+
+    idx: Annotated[int, Field(ge=0, lt=2**32)]
+    uri: Url
+
+
+class Status(Model):
+    """The `status` claim of a grant."""
+
+    status_list: StatusReference
+
+
 class Kept(Model):
     """Data that is kept after the end: what, on which ground, and until when (s), where that is known."""
 

@@ -25,12 +25,13 @@ from comity_server.clock import Clock
 from comity_server.config import Config
 from comity_server.deliver.bell import Bell
 from comity_server.grounds import Grounds, GroundsStore
-from comity_server.group import Answer, Group, unplaced
+from comity_server.group import Answer, Group
 from comity_server.log.starting import CLOCK_TOLERANCE
 from comity_server.log.tail import Additions
 from comity_server.logs import logger
 from comity_server.metrics import Metrics
 from comity_server.opening import Crypto
+from comity_server.repeated import unplaced
 from comity_server.states import States
 from comity_server.store.rows import Batch, Known, Reservation
 from comity_server.store.sqlite import Overtaken

@@ -15,17 +15,19 @@ from comity.agreement import (
     fits_offer,
     is_alternative,
 )
+from comity.allowance import grant_of
+from comity.chain import next_act
 from comity.errors import Refused
 from comity.events import Opened
 from comity.fold import opening
-from comity.keys import key_of_kid
-from comity.offer import SignedOffer, open_offer
+from comity.keys import Signer, key_of_kid
+from comity.offer import Allow, SignedOffer, open_offer
 from comity.words import Side
 from comity_server.businesses import Business, Directory, new_key
 from comity_server.config import Config
 from comity_server.group import Answer, Group
 from comity_server.store.business import BusinessOffer, BusinessRows
-from comity_server.store.rows import Offer, Proposal, Rival
+from comity_server.store.rows import Offer, Proposal, Reservation, Rival
 
 RESERVED_FOR = 24 * 3600 * 1000
 """ms for which an unused reservation counts against its side."""
@@ -163,7 +165,7 @@ class Connecting:
         if agreement.countersign_by * 1000 <= group.now:
             raise Refused("until_passed")
         await self._check_rivals(short, half, group)
-        whole = await self._countersigned(signed, half, group)
+        signer = await self._countersigner(signed, half, group)
         group.batch.put_proposal.append(
             {
                 "cid": half.cid,
@@ -174,20 +176,20 @@ class Connecting:
                 "countersign_by": agreement.countersign_by * 1000,
             }
         )
-        if whole is None:
+        if signer is None:
             group.tell_stream(agreement.offerer.did, "proposal", half.cid)
         elif (offer := await self._offer(group, short)) is not None:
-            self._open(whole, offer, group)
+            await self._open(countersign(half, signer), offer, signer, group)
 
-    async def _countersigned(self, signed: SignedOffer, half: HalfSigned, group: Group) -> SignedAgreement | None:
-        """The whole, where the offerer is a business that left its key here, wants this offer countersigned by the
-        server, and the terms are among those it offered."""
+    async def _countersigner(self, signed: SignedOffer, half: HalfSigned, group: Group) -> Signer | None:
+        """Who countersigns at once: the offerer, where it is a business that left its key here, wants this offer
+        countersigned by the server, and the terms are among those it offered."""
         business = group.grounds.directory.hosted(signed.offer.iss)
         signer = group.grounds.kept.signer(signed.kid)
         if business is None or signer is None or is_alternative(half.agreement, signed):
             return None
         known = await self.business_offer(group, business, signed.short)
-        return None if known is None or not known.countersign else countersign(half, signer)
+        return None if known is None or not known.countersign else signer
 
     async def business_offer(self, group: Group, business: Business, short: str) -> BusinessOffer | None:
         """What a business knows of its offer, with what the group did to it."""
@@ -234,8 +236,9 @@ class Connecting:
             raise Refused("not_found")
         return proposal.raw
 
-    async def countersign(self, signed: SignedAgreement, group: Group) -> Answer:
-        """Open the connection, and tell both; the same agreement again gets the first answer."""
+    async def countersign(self, signed: SignedAgreement, group: Group, signer: Signer | None = None) -> Answer:
+        """Open the connection, and tell both; the same agreement again gets the first answer. `signer` is the key kept
+        here that countersigned."""
         if (known := await self._store.agreement(signed.cid)) is not None:
             return Answer(signed.cid, known[1])
         if (earlier := group.agreements.get(signed.cid)) is not None:
@@ -246,7 +249,7 @@ class Connecting:
         offer = await self._open_offer_of(group, proposal)
         publishes(group.grounds.directory, signed.agreement.offerer)
         publishes(group.grounds.directory, signed.agreement.accepter)
-        return self._open(signed, offer, group)
+        return await self._open(signed, offer, signer, group)
 
     async def _open_offer_of(self, group: Group, proposal: Proposal) -> Offer:
         """The offer of a waiting half: it may have ended meanwhile, but not have been used by another."""
@@ -255,14 +258,31 @@ class Connecting:
             raise Refused("not_found")
         return offer
 
-    def _open(self, signed: SignedAgreement, offer: Offer, group: Group) -> Answer:
+    async def _open(self, signed: SignedAgreement, offer: Offer, signer: Signer | None, group: Group) -> Answer:
+        """Open the connection, and give what the offer allows in the same commit, where the key that countersigned is
+        kept here (ALLOW-3)."""
         opened = Opened(iss=group.grounds.home.did, cid=signed.cid, event="opened", at=group.now)
         if offer.uses == "one":
             group.batch.use_offer.append({"short": offer.short, "used_at": group.now})
         group.batch.end_proposal.append({"cid": signed.cid, "phase": "opened", "ended_by": None, "reason": None})
         answer = group.open_connection(opening(signed, opened), opened, offer.short)
         group.keep_agreement(signed, answer)
+        if signer is not None:
+            await self._give(
+                open_offer(offer.raw, group.grounds.directory.find_key).offer.allow, signed.cid, signer, group
+            )
         return answer
+
+    async def _give(self, allow: Allow | None, cid: str, signer: Signer, group: Group) -> None:
+        """Compose and accept the grant that the offer promised, on a status index reserved with it (SAY-11)."""
+        if allow is None:
+            return
+        state = group.states[cid]
+        idx, uri = await self.reserve(cid, state.first.did, group)
+        group.reservations[group.grounds.lists.number_of(uri) or 0, idx] = Reservation(cid, "first", None)
+        status = {"status_list": {"idx": idx, "uri": uri}}
+        members = grant_of(allow, state.at)
+        group.act(next_act(state, "first", "grant", group.now // 1000, signer, status=status, **members))
 
     async def decline(self, cid: str, did: str, reason: str | None, silent: bool, group: Group) -> None:
         """Decline (the offerer) or take back (the accepter) a waiting half; doing it again changes nothing."""

@@ -6,7 +6,7 @@ only after it was decided as a whole, so one that is refused leaves nothing behi
 """
 
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from comity import connection as rules
@@ -19,6 +19,7 @@ from comity.keys import Signer, is_pairwise
 from comity.log_entry import SALT, key_statement
 from comity.state import Connection, Door, encode_state
 from comity.words import SIDES, Side, other
+from comity_server import allowances
 from comity_server.business import counting, waiting_texts
 from comity_server.business.api_keys import ApiKey
 from comity_server.businesses import Business
@@ -115,6 +116,7 @@ class Group:
         self._answers[signed.id] = answer
         self._change(before, after, (event_.replaces,))
         self._keep(signed, event_, answer)
+        allowances.note_grant(self.batch, self.grounds.directory.hosted, signed, event_, before)
         self._tell_act(after, event_)
         return answer
 
@@ -377,23 +379,3 @@ class Group:
         """Put the sealed events into their rows."""
         for row, column, answer in self._places:
             row[column] = answer.event
-
-
-def unplaced(acts: Iterable[SignedAct], states: dict[str, Connection]) -> list[str]:
-    """The ids of those acts that may have been accepted before: all that are not next in their chain.
-
-    An act that was accepted is no longer next, so the common case needs no look into the store.
-    """
-    return [act.id for act in acts if not _is_next(act, states.get(act.payload.cid))]
-
-
-def _is_next(act: SignedAct, state: Connection | None) -> bool:
-    if state is None or state.phase == "ended":
-        return False
-    side = state.side_of(act.payload.iss)
-    if side is None:
-        return False
-    door = state.door(side)
-    if act.kind == "revoke":
-        return True
-    return act.payload.seq >= (door.settings.seq if act.chain == "settings" else door.seq)

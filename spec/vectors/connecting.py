@@ -42,7 +42,14 @@ def offers() -> dict[str, Any]:
     """Offers and their links."""
     person = offer(MIA, use="one", name=None, channels=None, to=SHOP.did, purposes=("care",))
     good = []
-    for name, signed in (("of a business", offer()), ("of a person, to a business", person)):
+    allow = {"purposes": ["care", "favour"], "channels": ["app"], "days": 366, "budget": {"max": 10, "per": "week"}}
+    least = {"purposes": ["care"], "channels": ["email"], "days": 1}
+    for name, signed in (
+        ("of a business", offer()),
+        ("of a person, to a business", person),
+        ("that allows something", offer(allow=allow)),
+        ("that allows the least", offer(allow=least)),
+    ):
         link = signed.link()
         good.append({"name": name, "jws": signed.raw, "hash": signed.hash, "short": signed.short, "link": link})
         good[-1]["payload"] = json.loads(payload_of(signed.raw))
@@ -71,6 +78,15 @@ def offers() -> dict[str, Any]:
                 bad(f"a language that is none: {lang}", agreements=[{**terms().model_dump(), "lang": lang}])
                 for lang in ("", "e", "engl", "en_GB", "en-", "de-CH-1996-x-y-z", "12")
             ),
+            bad("allow: nothing", allow={}),
+            bad("allow: a purpose of the agreement", allow={**least, "purposes": ["care", "complaint"]}),
+            bad("allow: an exempt purpose", allow={**least, "purposes": ["safety"]}),
+            bad("allow: no days", allow={**least, "days": 0}),
+            bad("allow: 367 days", allow={**least, "days": 367}),
+            bad("allow: days with a fraction", allow={**least, "days": 1.5}),
+            bad("allow: a budget of nothing", allow={**least, "budget": {"max": 0, "per": "week"}}),
+            bad("allow: no channel", allow={**least, "channels": []}),
+            bad("allow: words", allow={**least, "text": "Write to us!"}),
             bad("another's name", "bad_signature", iss=HOME_DID),
             bad("another's key", "bad_signature", Signer(SHOP.kid, key("eve"))),
             case("an act", "malformed", jws=forge(members_of("revoke"), "comity-act+jwt", MIA)),

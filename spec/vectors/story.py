@@ -121,6 +121,9 @@ def offer(offerer: Signer = SHOP, **changes: Any) -> SignedOffer:
     members = offer_members(offerer, **changes)
     members["agreements"] = tuple(OfferedTerms(**entry) for entry in members["agreements"])
     members = {name: tuple(value) if isinstance(value, list) else value for name, value in members.items()}
+    if "allow" in members:
+        given = members["allow"]
+        members["allow"] = {**given, "purposes": tuple(given["purposes"]), "channels": tuple(given["channels"])}
     return seal_offer(Offer.model_validate(members), offerer)
 
 

@@ -15,10 +15,18 @@ import zxingcpp
 from PIL import Image
 
 from business_world import EXAMPLE_OFFER, Shop, a_shop, half_on
+from comity.acts import open_act
+from comity.agreement import countersign
+from comity.events import Opened, open_event
+from comity.fold import opening
 from comity.offer import open_offer
-from comity.wire import OFFERS
+from comity.state import Budget
+from comity.wire import INBOX, OFFERS
+from comity_server.business.models import instant
 from comity_server.check_store.run import check_store
-from world import DAY, HOUR, World, a_world
+from comity_server.store.rows import Batch
+from comity_server.store.sqlite import SqliteStore
+from world import DAY, HOUR, Pair, World, a_world
 
 FORGED = "AAAAAAAAAAAA"
 """The name of an offer that never was."""
@@ -256,3 +264,154 @@ class Page(html.parser.HTMLParser):
         self.text += data
         if self._open and self._open[-1] not in self.texts:
             self.texts[self._open[-1]] = data
+
+
+# --- what an offer allows (ALLOW-1 to ALLOW-5)
+
+ALLOW: dict[str, Any] = {
+    "purposes": ["care", "favour"],
+    "channels": ["app"],
+    "days": 365,
+    "budget": {"max": 10, "per": "week"},
+}
+
+
+async def accepted(shop: Shop, short: str) -> Pair:
+    """The connection of somebody new, who accepted that offer and did nothing else."""
+    world, person = shop.world, shop.world.person()
+    signed, half = await half_on(shop, short, person)
+    offerer = world.server.grounds.kept.signer(signed.kid)
+    assert offerer is not None
+    assert (await world.propose(signed, half)).status == 202
+    whole, signers = countersign(half, offerer), {"first": offerer, "second": person}
+    items = (await world.read(person, INBOX)).json["items"]
+    opened = open_event(items[0]["event"], world.server.directory.find_key).event
+    assert isinstance(opened, Opened)
+    pair = Pair(world, whole, signers, opening(whole, opened))  # type: ignore[arg-type]
+    for item in items[1:]:
+        pair.take(item["event"], open_act(item["act"], world.server.directory.find_key))
+    return pair
+
+
+async def test_who_accepts_a_poster_may_write_from_the_first_moment_on(tmp_path: Path) -> None:
+    """ALLOW-2, ALLOW-3: her first message passes, right after the opening."""
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        made = await shop.post("/offers", {**EXAMPLE_OFFER, "allow": ALLOW})
+        pair = await accepted(shop, made["id"])
+        await pair.go("second", "message", purpose="care.question")
+        (grant,) = pair.state.first.grants
+        assert (grant.purposes, grant.channels) == (("care", "favour"), ("app",))
+        assert grant.budget == Budget(10, 7 * DAY // 1000)
+        at = (await shop.get(f"/connections/{pair.cid}"))["opened_at"]
+        assert instant((grant.exp - 365 * DAY // 1000) * 1000)[:19] == at[:19]
+        act = (await shop.get(f"/connections/{pair.cid}/acts/{grant.id}"))["jws"]
+        assert await pair.status(open_act(act, world.server.directory.find_key)) == 0
+        assert await pair.refused("second", "message", purpose="sales") == "no_grant"
+        told = await shop.get(f"/offers/{made['id']}")
+        assert told["allow"] == ALLOW and told["kept"] == {"given": 1, "opened": 1}
+    assert check_store(tmp_path / "data").findings.first == []
+
+
+async def test_a_proposal_that_the_shop_accepts_here_brings_the_grant_as_well(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        made = await shop.post("/offers", {**EXAMPLE_OFFER, "allow": ALLOW, "countersign": "by_hand"})
+        person = world.person()
+        signed, half = await half_on(shop, made["id"], person)
+        assert (await world.propose(signed, half)).status == 202
+        await shop.post(f"/proposals/{half.cid}/accept")
+        items = (await world.read(person, INBOX)).json["items"]
+        assert [it["kind"] for it in items] == ["opened", "act"]
+        assert (await shop.get(f"/offers/{made['id']}"))["kept"] == {"given": 1, "opened": 1}
+
+
+async def test_an_opening_that_dies_leaves_neither_a_connection_nor_a_grant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no moment between the two: they are written by one commit, or not at all (ALLOW-3)."""
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        made = await shop.post("/offers", {**EXAMPLE_OFFER, "allow": ALLOW})
+        signed, half = await half_on(shop, made["id"], world.person())
+        commit, written = SqliteStore.commit, list[Batch]()
+
+        async def dying(self: SqliteStore, batch: Batch, *before: Any) -> None:
+            written.append(batch)
+            if len(written) == 1:
+                raise OSError("the disk is gone")
+            await commit(self, batch, *before)
+
+        monkeypatch.setattr(SqliteStore, "commit", dying)
+        assert (await world.propose(signed, half)).status == 503
+        await world.stop()
+        await world.start()
+        assert (await shop.get(f"/offers/{made['id']}"))["opened"] == 0
+        assert await shop.refused("GET", f"/connections/{half.cid}") == "not_found"
+        assert (await world.propose(signed, half)).status == 202
+        together = [batch for batch in written if batch.put_agreement or batch.put_act]
+        assert len(together) == 2, "the one that died, and the one that did not"
+        for batch in together:
+            assert [row["cid"] for row in batch.put_agreement] == [row["cid"] for row in batch.put_act] == [half.cid]
+            assert len(batch.reserve_index) == 1 and len(batch.put_status) >= 1
+        assert (await shop.get(f"/offers/{made['id']}"))["kept"] == {"given": 1, "opened": 1}
+
+
+async def test_a_grant_taken_back_within_a_week_counts_as_a_broken_promise(tmp_path: Path) -> None:
+    """ALLOW-5: bait does not improve the figure."""
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        made = await shop.post("/offers", {**EXAMPLE_OFFER, "allow": ALLOW})
+        early, late, stays = [await accepted(shop, made["id"]) for _ in range(3)]
+
+        async def take_back(pair: Pair) -> None:
+            await shop.post(f"/connections/{pair.cid}/withdraw", {"grant": pair.state.first.grants[0].id})
+
+        async def kept() -> dict[str, int]:
+            found: dict[str, int] = (await shop.get(f"/offers/{made['id']}"))["kept"]
+            return found
+
+        assert await kept() == {"given": 3, "opened": 3}
+        await take_back(early)
+        assert await kept() == {"given": 2, "opened": 3}
+        world.later(7 * DAY + HOUR)
+        await take_back(late)
+        assert await kept() == {"given": 2, "opened": 3}
+        await stays.go("second", "message", purpose="care")
+        assert await early.refused("second", "message", purpose="care") == "no_grant"
+
+
+async def test_a_shop_that_signs_itself_keeps_its_promise_by_the_grant_that_it_sends(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        signer = await world.business("own")
+        own = Shop(world, "own", signer.did, await world.server.add_owner_key("own"))
+        allow = {name: tuple(value) if isinstance(value, list) else value for name, value in ALLOW.items()}
+        signed = world.offer(signer, use="many", allow=allow)
+        await own.post("/offers", jws=signed.raw)
+        half = world.half(signed, signer, person := world.person())
+        assert (await world.propose(signed, half)).status == 202
+        whole = countersign(half, signer)
+        reply = await world.countersign(whole)
+        opened = open_event(reply.json["event"], world.server.directory.find_key).event
+        assert isinstance(opened, Opened)
+        pair = Pair(world, whole, {"first": signer, "second": person}, opening(whole, opened))
+        assert (await own.get(f"/offers/{signed.short}"))["kept"] == {"given": 0, "opened": 1}
+        assert await pair.refused("second", "message", purpose="care") == "no_grant"
+        await pair.grant("first", "care", "favour")
+        assert (await own.get(f"/offers/{signed.short}"))["kept"] == {"given": 1, "opened": 1}
+
+
+async def test_an_offer_that_allows_nothing_opens_as_before(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        made = await shop.post("/offers", EXAMPLE_OFFER)
+        read = await world.send("GET", f"{OFFERS}/{made['id']}")
+        assert b"allow" not in base64.urlsafe_b64decode(read.body.split(b".")[1] + b"==")
+        pair = await accepted(shop, made["id"])
+        assert pair.state.first.grants == () and (await pair.kinds("second")) == ["opened"]
+        told = await shop.get(f"/offers/{made['id']}")
+        assert "kept" not in told and "allow" not in told
+        for allow in ({**ALLOW, "purposes": ["complaint"]}, {**ALLOW, "budget": {"max": 0, "per": "week"}}):
+            problem = await shop.ask("POST", "/offers", {**EXAMPLE_OFFER, "allow": allow})
+            assert problem.code == "malformed"
+            assert all(it["pointer"].startswith("/allow") for it in problem.json["errors"])

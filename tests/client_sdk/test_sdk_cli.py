@@ -126,6 +126,34 @@ async def test_a_customer_and_a_business_in_two_terminals(host: World, tmp_path:
     assert "no connection is called" in await mia("timeline", "green", code=1)
 
 
+async def test_an_offer_that_allows_something_and_defaults_that_suggest_something(host: World, tmp_path: Path) -> None:
+    mia, shop = Terminal(tmp_path / "mia"), Terminal(tmp_path / "shop")
+    (tmp_path / "terms.txt").write_text("We write for what you allowed.")
+    made = await shop("create", "--business", f"did:web:localhost%3A{host.port}:b:shop", "--name", "The Blue Shop")
+    key = re.search(r"did:key:\S+", made)
+    assert key is not None
+    await host.server.add_business_key("shop", key[0])
+    await mia("create")
+    assert "sales: nothing" in await mia("defaults")
+    told = await mia("defaults", "care", "--days", "30", "--budget", "3/month")
+    assert "care: by app, 3 a month, for 30 days" in told
+    assert "(malformed)" in await mia("defaults", "care.checkin", "--none", code=1)
+    terms = ("--terms", str(tmp_path / "terms.txt"))
+    link = (await shop("offer", host.origin, "-p", "care", "-p", "sales", "--allow", "care", *terms)).split()[0]
+    shown = await mia("look", link)
+    assert "You may write to The Blue Shop about care by app, for 365 days; complaints always." in shown
+    assert "Your defaults would allow it care by app, 3 a month, for 30 days." in shown
+    await mia("accept", link, "--only", "care", "--only", "sales")
+    await shop("countersign")
+    assert "  promise you may write to them, as they promised" in await mia("show", "blue")
+    assert "Delivered." in await mia("send", "blue", "care", "Good morning!")
+    assert "you may come to The Blue Shop for care" in await mia("tokens", "blue")
+    (ours,) = [
+        line for line in (await shop("tokens", (await shop("show")).split()[0])).splitlines() if "you may" in line
+    ]
+    assert "care" in ours and "sales" not in ours
+
+
 async def connected(host: World, tmp_path: Path) -> tuple[Terminal, Terminal]:
     """Mia and a shop with an open connection, each calling the other by name."""
     mia, shop = Terminal(tmp_path / "mia"), Terminal(tmp_path / "shop")

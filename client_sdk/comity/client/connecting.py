@@ -21,6 +21,7 @@ from comity.agreement import (
     open_half,
 )
 from comity.client.core import Blocked, Core, NotOpen
+from comity.client.defaults import FIRST_DEFAULTS, Default
 from comity.client.kept import Link, Offered, Proposed
 from comity.client.shown import ShownOffer
 from comity.encoding import hash_id
@@ -95,7 +96,15 @@ def shown(core: Core, signed: SignedOffer) -> ShownOffer:
     """The offer with what a person should know about it."""
     offer = signed.offer
     blocked = offer.iss in core.kept.file.table("blocked")
-    return ShownOffer(signed, operator_is(offer.operator, offer.iss, offer.name), blocked)
+    operator = operator_is(offer.operator, offer.iss, offer.name)
+    return ShownOffer(signed, operator, blocked, grant_defaults(core))
+
+
+def grant_defaults(core: Core) -> dict[str, Default]:
+    """What this wallet grants to offers, by class of purposes."""
+    # In a list, since a record that is null would be none.
+    kept = core.kept.all("defaults", list[dict[str, Any] | None])
+    return {**FIRST_DEFAULTS, **{root: default for root, (default,) in kept.items()}}
 
 
 def operator_is(operator: str, did: str, name: str | None) -> bool:
@@ -114,6 +123,7 @@ async def make_offer(
     channels: Iterable[str] | None,
     name: str | None,
     to: str | None,
+    allow: Mapping[str, Any] | None,
 ) -> SignedOffer:
     """Signs and publishes an offer. Raises Refused, Malformed."""
     signer, entries = core.own_signer()
@@ -133,6 +143,7 @@ async def make_offer(
         "channels": None if channels is None else tuple(channels),
         "name": name or core.me.name,
         "to": to,
+        "allow": None if allow is None else _allowed(allow),
     }
     signed = seal_offer(_valid(Offer, members), signer)
     await core.resolver.home_keys(home_did)
@@ -141,6 +152,14 @@ async def make_offer(
     if (answer.offer, answer.id, answer.link) != (signed.hash, signed.short, signed.link()):
         raise Contradiction("the server names another offer", (signed.raw, answer.model_dump_json()))
     return signed
+
+
+def _allowed(allow: Mapping[str, Any]) -> dict[str, Any]:
+    """The members of `allow` from arguments as those of `Party.grant`."""
+    budget = allow.get("budget")
+    members = {"channels": ("app",), "days": 365, **allow}
+    members |= {name: tuple(members[name]) for name in ("purposes", "channels") if name in members}
+    return members if budget is None else {**members, "budget": {"max": budget[0], "per": budget[1]}}
 
 
 def _offered(terms: AnyTerms) -> OfferedTerms:
@@ -277,7 +296,9 @@ async def sign_whole(core: Core, proposed: Proposed) -> tuple[Link, str]:
         whole=True,
         offer=signed.raw,
     )
-    await core.kept.keep(("links", link.cid, link))
+    # What the offer allows is given once the connection is open; kept first, so that a kill in between keeps it.
+    promised = [] if signed.offer.allow is None else [{"promised": True}]
+    await core.kept.keep(("links", link.cid, link), ("wishes", link.cid, promised or None))
     return link, await hand_in(core, link)
 
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Literal, Self
 
 from comity.acts import Grant, SignedAct
+from comity.allowance import grant_of
 from comity.bodies import BodyKey, seal_body
 from comity.chain import next_rotation
 from comity.client import reading
@@ -36,7 +37,7 @@ class Party(View):
         """Waits until the other side has signed, and gives the grants that `accept` was told to. Raises NotOpen when
         it declined or let the time pass, TimeoutError."""
         await reading.until_open(self, self._core, self._postbox, timeout)
-        await self._give_what_was_wished()
+        await self.give_what_was_wished()
         return self
 
     async def sync(self, wait: float = 0) -> list[News]:
@@ -47,13 +48,18 @@ class Party(View):
         """
         news = await super().sync(wait)
         if self.phase == "open":
-            await self._give_what_was_wished()
+            await self.give_what_was_wished()
         return news
 
-    async def _give_what_was_wished(self) -> None:
+    async def give_what_was_wished(self) -> None:
+        """Gives the grants that this side chose when it accepted, or promised in its offer (ALLOW-3)."""
         wishes: list[dict[str, Any]] = self._core.kept.get("wishes", self.cid, list) or []
         while wishes:
-            await self.grant(**wishes.pop(0))
+            wish = wishes.pop(0)
+            if (allow := self.allowed()) is not None and "promised" in wish:
+                await self._grant(grant_of(allow, self.writing.book.opened.event.at))
+            else:
+                await self.grant(**wish)
             await self._core.kept.keep(("wishes", self.cid, wishes or None))
 
     # --- the door ---

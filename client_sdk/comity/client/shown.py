@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from comity.agreement import HalfSigned, is_alternative
-from comity.offer import OfferedTerms, SignedOffer, Terms
+from comity.client.defaults import FIRST_DEFAULTS, Default, suggested_grants
+from comity.offer import Allow, OfferedTerms, SignedOffer, Terms
 
 if TYPE_CHECKING:
     from comity.client.party import Party
@@ -23,6 +24,7 @@ class ShownOffer:
     signed: SignedOffer
     operator_is_other_party: bool
     blocked: bool = False
+    defaults: Mapping[str, Default] = field(default_factory=lambda: FIRST_DEFAULTS)
 
     @property
     def name(self) -> str | None:
@@ -43,6 +45,17 @@ class ShownOffer:
     def purposes(self) -> tuple[str, ...]:
         """What it would like to come for."""
         return self.signed.offer.purposes
+
+    @property
+    def allowed(self) -> Allow | None:
+        """What it lets you come for from the opening on, beside complaints; a promise."""
+        return self.signed.offer.allow
+
+    @property
+    def suggested(self) -> tuple[dict[str, Any], ...]:
+        """The grants (arguments of `Party.grant`) that the wallet's own defaults give to such an offer: one for each
+        class of purposes, and no more than it asked for (ALLOW-6)."""
+        return suggested_grants(self.defaults, self.signed.offer)
 
     @property
     def warnings(self) -> tuple[str, ...]:

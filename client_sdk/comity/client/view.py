@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 from comity import gate
 from comity.acts import Rotate, SignedAct
 from comity.agreement import Agreement, SignedAgreement
+from comity.allowance import Promise, promise
 from comity.away import muted_away_until
 from comity.client import reading, receipts
 from comity.client.core import Core, Faults
@@ -15,10 +16,13 @@ from comity.client.kept import Link
 from comity.client.ledger import Line
 from comity.client.sending import Writing
 from comity.client.told import Message, News, Statement, Timeline, Token, Who
+from comity.encoding import b64u_decode
 from comity.erasure import Duty, duty
 from comity.errors import Contradiction
+from comity.fold import Record
 from comity.gate import Verdict
 from comity.keys import did_of_kid
+from comity.offer import Allow, Offer
 from comity.state import Connection
 from comity.status import SignedStatusList
 from comity.words import Side, other
@@ -142,6 +146,21 @@ class View:
         is another question: `may`."""
         ledger = self._writing.ledger
         return None if ledger is None else muted_away_until(ledger.state.door(other(self.side)), self._core.clock())
+
+    def allowed(self) -> Allow | None:
+        """What the offer of the first side lets the second come for; None where it promised nothing."""
+        if self.link.offer is None:
+            return None
+        return Offer.model_validate_json(b64u_decode(self.link.offer.split(".")[1])).allow
+
+    def promise(self) -> Promise | None:
+        """How the promise in the offer stands: `waiting` ("promised, not given yet"), `kept`, or `broken`; None where
+        nothing was promised, or the connection is not open yet (ALLOW-4)."""
+        allow, ledger = self.allowed(), self._writing.ledger
+        if allow is None or ledger is None:
+            return None
+        records = (Record(line.event, line.act) for line in ledger.lines)
+        return promise(allow, "first", ledger.opened.event.at, records, self._core.clock())
 
     # --- what was said ---
 

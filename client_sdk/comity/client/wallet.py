@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Literal
 
 from comity.checkpoint import Policy
@@ -26,6 +26,7 @@ from comity.client.inbox import Inbox, merged
 from comity.client.kept import Evidence, Link, Proposed
 from comity.client.next_key import NextKey
 from comity.client.opening import Opening, core_of, home_did, identity_of
+from comity.client.own_rules import OwnRules
 from comity.client.party import Party
 from comity.client.shown import Proposal, ShownOffer
 from comity.client.taking import Taking
@@ -33,7 +34,7 @@ from comity.client.told import News
 from comity.client.transport import Send, Transport
 from comity.client.view import View
 from comity.client.wallet_file import WalletFile
-from comity.errors import ComityError, Refused
+from comity.errors import ComityError, Refused, Unreachable
 from comity.hours import ZoneRules
 from comity.keys import Signer, SigningKey, did_of_kid
 
@@ -42,7 +43,7 @@ _AT_ONCE = 8
 """Inboxes that are read at a time."""
 
 
-class Wallet(Absence):
+class Wallet(Absence, OwnRules):
     """The wallet of a person or a business. Made by `Wallet.open` or `Wallet.create`."""
 
     def __init__(self, core: Core) -> None:
@@ -154,10 +155,12 @@ class Wallet(Absence):
         channels: Iterable[str] | None = None,
         name: str | None = None,
         to: str | None = None,
+        allow: Mapping[str, Any] | None = None,
     ) -> str:
         """Publishes an offer at a home server (`https://host`) and returns its link, for a message or a QR code.
 
-        A person's offer is for one use. `to` (a business's DID) puts it at that business's door.
+        A person's offer is for one use. `to` (a business's DID) puts it at that business's door. `allow` (`purposes`,
+        `channels`, `days`, `budget` as of `Party.grant`) promises a grant, given with the countersignature.
         """
         signed = await connecting.make_offer(
             self._core,
@@ -169,6 +172,7 @@ class Wallet(Absence):
             channels=channels,
             name=name,
             to=to,
+            allow=allow,
         )
         return signed.link()
 
@@ -195,7 +199,9 @@ class Wallet(Absence):
             link, event = await connecting.sign_whole(self._core, kept)
             party = self._party(link)
             await self._core.kept.keep(*self._taking.opened(party, event), ("proposals", link.cid, None))
-            return party
+        with suppress(Unreachable):  # it is kept, and given at the next `sync`
+            await party.give_what_was_wished()
+        return party
 
     # --- accepting ---
 
@@ -273,18 +279,6 @@ class Wallet(Absence):
         return self._parties[link.cid]
 
     # --- the wallet's own rules ---
-
-    async def block(self, did: str, reason: str = "") -> None:
-        """Refuses further offers and proposals of this party. Nothing is signed or sent."""
-        await self._core.kept.keep(("blocked", did, {"at": self._core.clock(), "reason": reason}))
-
-    async def unblock(self, did: str) -> None:
-        """Lets this party's offers in again."""
-        await self._core.kept.keep(("blocked", did, None))
-
-    def blocked(self) -> list[str]:
-        """The parties that this wallet refuses."""
-        return list(self._core.kept.file.table("blocked"))
 
     async def use_mailbox(self, party: Party, on: bool = True) -> None:
         """Lets one stream bring the news of all connections at that home server, or not any more. The server then

@@ -13,7 +13,8 @@ from comity.words import Side
 from comity_server.answer import accepted_in
 from comity_server.business.route import Call
 from comity_server.businesses import Business
-from comity_server.group import Answer, Group, unplaced
+from comity_server.group import Answer, Group
+from comity_server.repeated import unplaced
 
 
 def side_in(connection: Connection | None, business: Business) -> Side:

@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from comity.allowance import STANDS_FOR
 from comity.encoding import b64u_encode
 from comity.errors import Malformed, Refused
-from comity.offer import LONGEST_OFFER, Id, Offer, OfferedTerms, SignedOffer, open_offer, seal_offer, text_hash
+from comity.offer import LONGEST_OFFER, Allow, Id, Offer, OfferedTerms, SignedOffer, open_offer, seal_offer, text_hash
 from comity.words import Channels, Did, Language, Purposes
 from comity_server.business.changing import change
 from comity_server.business.doing import newest_signer
@@ -51,6 +52,14 @@ class NewOffer(Model):
     )
     name: Label | None = Field(default=None, description="What to call you.", examples=["Clear View Windows"])
     to: Did | None = Field(default=None, description="The one party that may accept; absent: whoever has the link.")
+    allow: Allow | None = Field(
+        default=None,
+        description=(
+            "What your customer may come to you for from the first moment on, for so many days: a promise in the"
+            " signed offer. `auto`, or accepted by you here, she has it with the opening."
+        ),
+        examples=[{"purposes": ["care"], "channels": ["app"], "days": 365, "budget": {"max": 10, "per": "week"}}],
+    )
     label: Label | None = Field(
         default=None, description="Your own note, seen by nobody else.", examples=["spring fair, stand 12"]
     )
@@ -99,6 +108,13 @@ class ShownTerms(Model):
     text: str | None = None
 
 
+class KeptPromises(Model):
+    """How often you kept what the offer allows. A grant that you take back within 7 days of the opening is broken."""
+
+    given: int = Field(description="Connections in which you gave it.")
+    opened: int = Field(description="Connections that the offer opened.")
+
+
 class OfferInFull(ListedOffer):
     """An offer, and what came of it."""
 
@@ -109,6 +125,8 @@ class OfferInFull(ListedOffer):
     agreements: tuple[ShownTerms, ...]
     opened: int = Field(description=f"Connections that it opened, counted up to {MOST_COUNTED}.")
     ended: int = Field(description="How many of those have ended.")
+    allow: Allow | None = None
+    kept: KeptPromises | None = Field(default=None, description="Of an offer that allows something.")
     waiting: int = Field(description="Proposals that wait for your signature.")
 
 
@@ -175,6 +193,7 @@ def _composed(call: Call, now: int) -> SignedOffer:
         channels=wanted.channels,
         name=wanted.name,
         to=wanted.to,
+        allow=wanted.allow,
     )
     return seal_offer(offer, signer)
 
@@ -236,9 +255,15 @@ async def get_offer(call: Call) -> Reply:
         agreements=tuple(ShownTerms(**it.model_dump()) for it in offer.agreements),
         opened=opened,
         ended=ended,
+        allow=offer.allow,
+        kept=None if offer.allow is None else KeptPromises(given=await _kept(call, row.short), opened=opened),
         waiting=0 if row.used_at is not None else await store.waiting_for(row.short, call.business.did, now),
     )
     return Reply.of(shown)
+
+
+async def _kept(call: Call, short: str) -> int:
+    return await call.server.store.business.promises_kept(call.business.name, short, STANDS_FOR, MOST_COUNTED)
 
 
 async def delete_offer(call: Call) -> Reply:

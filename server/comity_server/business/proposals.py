@@ -127,8 +127,9 @@ async def accept_proposal(call: Call) -> Reply:
 
     async def decide(group: Group) -> Reply:
         half = open_half(await server.connecting.waiting_half(call.path["connection"], call.business, group))
-        whole = countersign(half, kept_signer(call, half.agreement.offerer.kid))
-        await server.connecting.countersign(whole, group)
+        signer = kept_signer(call, half.agreement.offerer.kid)
+        whole = countersign(half, signer)
+        await server.connecting.countersign(whole, group, signer)
         told = Accepted(connection=whole.cid, opened_at=instant(group.states[whole.cid].at))
         return Reply.of(told, 201, f"{BUSINESS}/connections/{whole.cid}")
 

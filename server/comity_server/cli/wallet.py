@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from comity.client import Party, Wallet, own_terms
+from comity.client import Party, ShownOffer, Wallet, own_terms
 from comity.client.core import Faults
 from comity.client.told import Message, News, Token
 from comity.note import VerifierKey
-from comity_server.cli import wallet_acts, wallet_away
+from comity_server.cli import wallet_acts, wallet_away, wallet_rules
 from comity_server.cli.receipt import cosignatures_option, policy_of, witness_option
 from comity_server.cli.wallet_away import away_day
 from comity_server.cli.wallet_open import Where, begins, connected, day, find, opened, run, say, short
@@ -70,6 +70,7 @@ def create(where: Where, business: str | None, name: str | None) -> None:
 @click.option("--lang", default="en", show_default=True, help="The language of the text.")
 @click.option("--days", default=7.0, show_default=True, help="How long the offer stands.")
 @click.option("--to", metavar="DID", help="Put it at this business's door.")
+@click.option("--allow", "allowed", multiple=True, metavar="PURPOSE", help="Let who accepts come for this, for a year.")
 @click.option("--qr", is_flag=True, help="Show the link as a QR code, too.")
 @opened
 async def offer(
@@ -82,11 +83,13 @@ async def offer(
     lang: str,
     days: float,
     to: str | None,
+    allowed: tuple[str, ...],
     qr: bool,
 ) -> None:
     """Offer a connection at the server HOME (https://host); prints the link to pass on."""
     text = own_terms(terms_id, terms_version, lang, terms.read())
-    link = await opened.offer(home, [text], purposes, days=days, to=to)
+    allow = {"purposes": allowed} if allowed else None
+    link = await opened.offer(home, [text], purposes, days=days, to=to, allow=allow)
     say(link)
     if qr:
         import segno
@@ -106,22 +109,42 @@ async def look(opened: Wallet, link: str) -> None:
         say(f"Terms {number}: {it.id}, version {it.version} ({it.lang})")
         if it.text:
             say(f"  {it.text}")
+    _say_what_it_allows(shown)
+    for grant in shown.suggested:
+        say(f"Your defaults would allow it {_grant_in_words(grant)}.")
     for warning in shown.warnings:
         say(f"Mind: {warning}")
+
+
+def _say_what_it_allows(shown: ShownOffer) -> None:
+    if (allow := shown.allowed) is None:
+        return
+    rate = "" if allow.budget is None else f", {allow.budget.max} a {allow.budget.per}"
+    ways = f"{', '.join(allow.purposes)} by {', '.join(allow.channels)}"
+    say(f"You may write to {shown.name or 'them'} about {ways}{rate}, for {allow.days} days; complaints always.")
+
+
+def _grant_in_words(grant: dict[str, Any]) -> str:
+    rate = "" if grant.get("budget") is None else f", {grant['budget'][0]} a {grant['budget'][1]}"
+    return f"{', '.join(grant['purposes'])} by {', '.join(grant['channels'])}{rate}, for {grant['days']} days"
 
 
 @wallet.command()
 @click.argument("link")
 @click.option("--terms", default="0", help="Which of the offered agreements, by number or id.")
 @click.option("--grant", "grants", multiple=True, metavar="PURPOSE", help="Allow this as soon as it is open.")
+@click.option("--only", multiple=True, metavar="CLASS", help="Allow what your defaults say of this class (`defaults`).")
 @click.option("--wait", default=0.0, help="Seconds to wait for the other side's signature.")
 @opened
-async def accept(opened: Wallet, link: str, terms: str, grants: tuple[str, ...], wait: float) -> None:
-    """Accept the offer behind LINK."""
+async def accept(
+    opened: Wallet, link: str, terms: str, grants: tuple[str, ...], only: tuple[str, ...], wait: float
+) -> None:
+    """Accept the offer behind LINK. Nothing is allowed but what you name."""
     shown = await opened.look(link)
     for warning in shown.warnings:
         say(f"Mind: {warning}")
     wishes = [{"purposes": list(grants)}] if grants else []
+    wishes += [grant for grant in shown.suggested if grant["purposes"][0].partition(".")[0] in only]
     party = await opened.accept(shown, terms=int(terms) if terms.isdigit() else terms, grants=wishes)
     say(f"You signed. It is a connection when {party.name} has signed, too.")
     say(f"Its id is {short(party.cid)}.")
@@ -227,8 +250,17 @@ async def show(opened: Wallet, connection: str | None) -> None:
             say(f"  notices {purpose}: {len(times)}, the last on {day(times[-1] // 1000)}; no mute stops these")
 
 
+_PROMISES = {
+    "waiting": "they promised that you may write to them; not given yet",
+    "kept": "you may write to them, as they promised",
+    "broken": "BROKEN: they promised that you may write to them, and did not give it, or took it back within a week",
+}
+
+
 def _tell_doors(party: Party) -> None:
     say(f"  id      {party.cid}\n  you     {party.own_did}\n  other   {party.did}")
+    if (promise := party.promise()) is not None:
+        say(f"  promise {_PROMISES[promise]}")
     if (away := party.away_until()) is not None:
         say(f"  away    until {away_day(away)}")
     for favour in party.favours():
@@ -352,3 +384,4 @@ async def export(opened: Wallet) -> None:
 
 wallet.commands.update(wallet_acts.acts.commands)
 wallet.commands.update(wallet_away.absence.commands)
+wallet.commands.update(wallet_rules.rules.commands)

@@ -7,7 +7,8 @@ import click
 
 from comity.client import Party, Wallet
 from comity_server.cli.wallet_away import away_day
-from comity_server.cli.wallet_open import begins, connected, day, opened, say, says_no, short, synced
+from comity_server.cli.wallet_open import begins, connected, day, say, says_no, short, synced
+from comity_server.cli.wallet_rules import per
 
 acts = click.Group()
 """The commands, for the group `wallet` to take over."""
@@ -105,15 +106,6 @@ async def revoke(opened: Wallet, party: Party, yes: bool) -> None:
         click.confirm(f"End the connection with {party.name} for good?", abort=True, err=True)
     await party.revoke()
     say(f"The connection with {party.name} has ended.")
-
-
-@acts.command()
-@click.argument("did")
-@opened
-async def block(opened: Wallet, did: str) -> None:
-    """Refuse further offers of the business DID; nothing is signed or sent."""
-    await opened.block(did)
-    say(f"Offers of {did} are refused from now on.")
 
 
 # --- words and favours ---
@@ -331,7 +323,7 @@ async def hours(opened: Wallet, party: Party, zone: str, windows: tuple[str, ...
 @connected
 async def budget(opened: Wallet, party: Party, messages: str | None, asks: str | None) -> None:
     """Say how often CONNECTION may come; nothing named means no limit of yours."""
-    await party.budget(messages=_per(messages), asks=_per(asks))
+    await party.budget(messages=per(messages), asks=per(asks))
     say(f"Set. {party.name} is told no more than “not now”.")
 
 
@@ -366,12 +358,3 @@ def _window(text: str) -> tuple[list[str], str, str]:
     if not mark or not dash:
         raise click.ClickException(f"{text} is not a window: write it as mo,tu=09:00-17:30")
     return days.split(","), start, end
-
-
-def _per(text: str | None) -> tuple[int, str] | None:
-    number, mark, period = (text or "").partition("/")
-    if text is None:
-        return None
-    if not mark or not number.isascii() or not number.isdigit():
-        raise click.ClickException(f"{text} is not a budget: write it as 3/week")
-    return int(number), period

@@ -246,6 +246,12 @@ class BusinessRows:
         ((opened, ended),) = await self._ask("count_relations", {"name": name, "offer": offer, "most": most})
         return opened, ended
 
+    async def promises_kept(self, name: str, offer: str, stands_for: int, most: int) -> int:
+        """In how many connections of an offer the business gave a grant that stood so long (ms) from the opening on."""
+        given: dict[str, object] = {"name": name, "offer": offer, "stands_for": stands_for, "most": most}
+        ((kept,),) = await self._ask("count_promises_kept", given)
+        return int(kept)
+
     async def offer(self, name: str, short: str) -> BusinessOffer | None:
         """An offer of a business, whatever became of it."""
         rows = await self._decide("get_business_offer", {"name": name, "short": short})

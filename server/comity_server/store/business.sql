@@ -137,6 +137,25 @@ SELECT day, what, n FROM counts WHERE name = :name AND day >= :day ORDER BY day,
 -- That a hosted business is a side of the connection, and the offer that it came from.
 INSERT INTO relations (cid, name, side, offer, opened_at) VALUES (:cid, :name, :side, :offer, :opened_at);
 
+-- name: note_grant(cid, name, act, replaces)*!
+-- The grant by which a business keeps what its offer promised: its first, or one in the place of that.
+UPDATE relations SET kept_grant = :act, grant_ended_at = NULL
+WHERE cid = :cid AND name = :name
+  AND (kept_grant IS NULL OR grant_ended_at IS NOT NULL OR kept_grant = :replaces);
+
+-- name: end_grant(cid, name, act, at)*!
+-- The business took that grant back.
+UPDATE relations SET grant_ended_at = :at
+WHERE cid = :cid AND name = :name AND kept_grant = :act AND grant_ended_at IS NULL;
+
+-- name: count_promises_kept(name, offer, stands_for, most)^
+-- Of the connections that came from an offer, as far as they are counted: those in which the business gave a grant and
+-- did not take it back too early.
+SELECT COALESCE(SUM(CASE
+  WHEN kept_grant IS NOT NULL AND (grant_ended_at IS NULL OR grant_ended_at >= opened_at + :stands_for) THEN 1
+  ELSE 0 END), 0)
+FROM (SELECT * FROM relations WHERE name = :name AND offer = :offer LIMIT :most);
+
 -- name: relations_after(name, opened_at, cid, most)
 -- Connections of a business, the oldest first.
 SELECT cid, side, opened_at FROM relations

@@ -165,6 +165,9 @@ class Batch:
     put_seat: list[dict[str, Any]] = field(default_factory=list)
     put_seat_secret: list[dict[str, Any]] = field(default_factory=list)
     put_relation: list[dict[str, Any]] = field(default_factory=list)
+    # Behind the relation that may be new in the same group.
+    note_grant: list[dict[str, Any]] = field(default_factory=list)
+    end_grant: list[dict[str, Any]] = field(default_factory=list)
     put_duty: list[dict[str, Any]] = field(default_factory=list)
     put_business_offer: list[dict[str, Any]] = field(default_factory=list)
     put_doing: list[dict[str, Any]] = field(default_factory=list)

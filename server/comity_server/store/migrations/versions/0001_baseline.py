@@ -287,6 +287,8 @@ def _business_connections_and_offers() -> None:
         _text("side"),
         _text("offer"),
         _number("opened_at"),
+        _text("kept_grant", null=True),
+        _number("grant_ended_at", null=True),
     )
     op.create_index("relations_name", "relations", ["name", "opened_at", "cid"])
     op.create_index("relations_offer", "relations", ["name", "offer", "opened_at", "cid"])

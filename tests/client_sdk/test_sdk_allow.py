@@ -1,0 +1,119 @@
+"""Offers that allow something, and what a customer's wallet grants by its own defaults (spec/offer.md, ALLOW-3 to
+ALLOW-6), over HTTP with a real server."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from comity.client import Request
+from comity.errors import Malformed
+from sdk_world import TERMS, SdkWorld, sdk_world
+
+ALLOW = {"purposes": ["care"], "days": 30, "budget": (10, "week")}
+
+
+@pytest_asyncio.fixture
+async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
+    async with sdk_world(tmp_path) as made:
+        yield made
+
+
+async def test_a_business_that_countersigns_by_hand_opens_its_door_with_it(world: SdkWorld) -> None:
+    shop, mia = await world.business("shop"), await world.person("mia")
+    link = await shop.offer(world.base, [TERMS], ["sales"], allow=ALLOW)
+    shown = await mia.look(link)
+    assert shown.allowed is not None and (shown.allowed.purposes, shown.allowed.days) == (("care",), 30)
+    theirs = await mia.accept(shown)
+    assert theirs.promise() is None
+    ours = await (await shop.proposals())[0].countersign()
+    await theirs.opened(timeout=5)
+    await theirs.sync()
+    assert (ours.promise(), theirs.promise()) == ("kept", "kept")
+    assert (await theirs.message("care", "Thank you!")).outcome == "delivered"
+    # Nothing was allowed to the shop by that.
+    assert ours.may("sales").reason == "no_grant"
+
+
+async def test_a_promise_that_is_not_kept_is_shown_to_her_as_one(world: SdkWorld) -> None:
+    shop, mia = await world.business("shop"), await world.person("mia")
+    link = await shop.offer(world.base, [TERMS], ["sales"], allow=ALLOW)
+    theirs = await mia.accept(link)
+    (proposal,) = await shop.proposals()
+
+    def cut(request: Request) -> bool:
+        return "/v1/status" in request.url
+
+    world.wires["shop"].cut = cut
+    ours = await proposal.countersign()
+    await theirs.opened(timeout=5)
+    assert (ours.phase, ours.promise(), theirs.promise()) == ("open", "waiting", "waiting")
+    world.pass_time(days=1, hours=1)
+    assert theirs.promise() == "broken"
+    # The wallet has not forgotten it: with the next that it does, the grant is given.
+    world.wires["shop"].cut = None
+    shop = await world.again(shop, "shop")
+    await shop.connections()[0].sync()
+    await theirs.sync()
+    assert theirs.promise() == "kept" and len(theirs.state.first.grants) == 1
+    await shop.connections()[0].sync()
+    assert len(shop.connections()[0].state.first.grants) == 1
+    await shop.connections()[0].withdraw(theirs.state.first.grants[0].id)
+    await theirs.sync()
+    assert theirs.promise() == "broken"
+
+
+async def test_a_person_may_promise_as_well(world: SdkWorld) -> None:
+    shop, mia = await world.business("shop"), await world.person("mia")
+    await shop.offer(world.base, [TERMS], ["care"])
+    await mia.offer(world.base, [TERMS], ["service"], to=shop.did, allow={"purposes": ["care"]})
+    (shown,) = await shop.received()
+    ours = await shop.accept(shown)
+    await (await mia.proposals())[0].countersign()
+    await ours.opened(timeout=5)
+    await ours.sync()
+    assert ours.promise() == "kept" and ours.may("care").decision == "allow"
+
+
+async def test_a_wallet_suggests_what_its_owner_would_give_and_no_more(world: SdkWorld) -> None:
+    shop, mia = await world.business("shop"), await world.person("mia")
+    wanted = ["care", "care.checkin", "sales", "favour"]
+    link = await shop.offer(world.base, [TERMS], wanted, channels=["app", "email"])
+    first = (await mia.look(link)).suggested
+    assert first == (
+        {"purposes": ["care", "care.checkin"], "channels": ["app"], "days": 365, "budget": [2, "month"]},
+        {"purposes": ["favour"], "channels": ["app"], "days": 365, "budget": [1, "month"]},
+    )
+    await mia.set_default("care", {"channels": ["email", "post"], "days": 30})
+    await mia.set_default("favour", None)
+    await mia.set_default("sales", {"channels": ["post"], "days": 30, "budget": (1, "week")})
+    mia = await world.again(mia, "mia")
+    assert mia.defaults()["favour"] is None
+    shown = await mia.look(link)
+    # By post it did not ask, so for sales there is nothing to give.
+    assert shown.suggested == ({"purposes": ["care", "care.checkin"], "channels": ["email"], "days": 30},)
+    theirs = await mia.accept(shown, grants=shown.suggested)
+    ours = await (await shop.proposals())[0].countersign()
+    await theirs.opened(timeout=5)
+    await ours.sync()
+    assert [ours.may("care", by).decision for by in ("email", "app")] == ["allow", "refuse"]
+
+
+@pytest.mark.parametrize(
+    ("purpose", "default"),
+    [
+        ("care.checkin", None),
+        ("care", {"channels": [], "days": 30}),
+        ("care", {"channels": ["app"], "days": 0}),
+        ("care", {"channels": ["app"], "days": 30, "budget": (0, "week")}),
+        ("care", {"channels": ["app"], "days": 30, "budget": (1, "hour")}),
+        ("care", {"channels": ["app"], "days": 30, "text": "hello"}),
+    ],
+)
+async def test_a_default_that_no_grant_could_have_is_refused(
+    world: SdkWorld, purpose: str, default: dict[str, object] | None
+) -> None:
+    mia = await world.person("mia")
+    with pytest.raises(Malformed):
+        await mia.set_default(purpose, default)
