@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from comity import connection, gate, recovery
 from comity.acts import SignedAct, open_act
 from comity.agreement import Agreement, PartyKey, SignedAgreement, countersign, half_sign
-from comity.chain import next_act, next_rotation
+from comity.chain import next_act, next_mailbox, next_rotation
 from comity.encoding import b64u_encode
 from comity.errors import Refused
 from comity.events import Accepted, Delivered, Event, Opened, Place, open_event, seal_event
@@ -135,6 +135,8 @@ class Pair:
     def compose(self, kind: str, side: Side, at: int, /, **fields: Any) -> SignedAct:
         """The next act of that side, with what a test did not care to say filled in."""
         iat = fields.pop("iat", at // 1000)
+        if (box := fields.pop("box", None)) is not None:
+            return next_mailbox(self.state, side, iat, self.signers[side], box)
         return next_act(self.state, side, kind, iat, self.signers[side], **self._filled(kind, at, fields))
 
     def send(self, act: SignedAct, at: int) -> Accepted:

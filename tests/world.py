@@ -21,7 +21,7 @@ from multidict import CIMultiDict
 
 from comity.acts import SignedAct
 from comity.agreement import Agreement, HalfSigned, PartyKey, SignedAgreement, countersign, half_sign
-from comity.chain import compose, next_act, next_rotation
+from comity.chain import compose, next_act, next_mailbox, next_rotation
 from comity.encoding import b64u_encode, dump_json
 from comity.errors import CODES
 from comity.events import Opened, open_event
@@ -297,6 +297,8 @@ class Pair:
         elif kind == "ask":
             defaults = {"kind": "hold", "effort": "minute", "body": body_of(self.cid)}
         iat = fields.pop("iat", now)
+        if (box := fields.pop("box", None)) is not None:
+            return next_mailbox(self.state, side, iat, self.signers[side], box)
         return next_act(self.state, side, kind, iat, self.signers[side], **{**defaults, **fields})
 
     async def go(self, side: Side, kind: str, /, **fields: Any) -> SignedAct:

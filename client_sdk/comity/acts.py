@@ -13,7 +13,8 @@ from comity.encoding import MAX_BODY, hash_id
 from comity.errors import Malformed, Refused
 from comity.hours import Window, check_windows
 from comity.jws import FindKey, OpenedJws, no_other_keys, open_jws, seal
-from comity.keys import PublicKey, Signer, did_of_kid, is_pairwise, key_of_kid
+from comity.keys import PublicKey, Signer, did_of_kid, is_pairwise, key_of_did, key_of_kid
+from comity.proofs import MAILBOX_TYP, ROTATE_TYP, Proof, check_proof
 from comity.words import (
     Budget,
     Categories,
@@ -40,7 +41,6 @@ from comity.words import (
 ACT_TYP = "comity-act+jwt"
 GRANT_TYP = "comity-grant+jwt"
 SETTING_TYP = "comity-setting+jwt"
-ROTATE_TYP = "comity-rotate+jwt"
 ACT_TYPS = frozenset({ACT_TYP, GRANT_TYP, SETTING_TYP})
 
 Chain = Literal["acts", "settings"]
@@ -231,15 +231,18 @@ class BudgetSetting(ChainLink):
 
 
 class Mailbox(ChainLink):
-    """The key whose stream brings this connection's news too; none ends it."""
+    """The key whose stream brings this connection's news too, and its signature for that (ACT-15); none ends it."""
 
     act: Literal["mailbox"]
     did: Did | None = None
+    proof: Annotated[str, Field(max_length=2048)] | None = None
 
     @model_validator(mode="after")
-    def _is_a_key(self) -> "Mailbox":
+    def _is_a_key_that_signed(self) -> "Mailbox":
         if self.did is not None and not is_pairwise(self.did):
             raise ValueError("a mailbox is a did:key")
+        if (self.did is None) != (self.proof is None):
+            raise ValueError("a mailbox comes with its proof, and a proof with its mailbox")
         return self
 
 
@@ -344,33 +347,19 @@ def believe_payload(opened: OpenedJws) -> Act | Setting:
 
 
 def _check_signer(payload: Act | Setting, kid: str) -> None:
-    """That the key is the issuer's, and that a new one agrees to take its place (ACT-14)."""
+    """That the key is the issuer's, that a new one agrees to take its place (ACT-14), and a mailbox to take the news
+    (ACT-15)."""
     if did_of_kid(kid) != payload.iss:
         raise Refused("bad_signature", "the key is not the issuer's")
     if isinstance(payload, Rotate):
         if payload.kid == kid:
             raise Malformed("the new key has a name of its own")
-        _check_proof(payload)
+        _check_rotation(payload)
+    elif isinstance(payload, Mailbox):
+        _check_mailbox(payload)
 
 
-class RotationProof(Model):
-    """What the new key signs: that it takes over this side at this place of its chain."""
-
-    iss: Did
-    cid: Hash
-    seq: Sequence
-    prev: Hash
-
-
-_PROOF: TypeAdapter[RotationProof] = TypeAdapter(RotationProof)
-
-
-def seal_proof(cid: str, seq: int, prev: str, new: Signer) -> str:
-    """The new key's signature for a `rotate` act (ACT-14)."""
-    return seal(RotationProof(iss=new.did, cid=cid, seq=seq, prev=prev).to_json(), ROTATE_TYP, new)
-
-
-def _check_proof(rotate: Rotate) -> None:
+def _check_rotation(rotate: Rotate) -> None:
     """Raises Refused("wrong_proof") or Malformed unless the new key signed exactly this rotation (ACT-14)."""
     key = PublicKey.of_multibase(rotate.key)
     if is_pairwise(rotate.iss):
@@ -378,11 +367,14 @@ def _check_proof(rotate: Rotate) -> None:
             raise Malformed("the new kid of a pairwise side is its new key's")
     elif did_of_kid(rotate.kid) != rotate.iss or key_of_kid(rotate.kid) is not None:
         raise Malformed("the new kid is another party's")
-    try:
-        opened = open_jws(rotate.proof, {ROTATE_TYP}, {rotate.kid: key}.get)
-        proof = read_model(_PROOF, opened.payload)
-    except Refused:
-        raise Refused("wrong_proof") from None
-    wanted = RotationProof(iss=did_of_kid(rotate.kid), cid=rotate.cid, seq=rotate.seq, prev=rotate.prev)
-    if proof != wanted or opened.header.kid != rotate.kid:
-        raise Refused("wrong_proof")
+    place = Proof(iss=did_of_kid(rotate.kid), cid=rotate.cid, seq=rotate.seq, prev=rotate.prev)
+    check_proof(rotate.proof, ROTATE_TYP, rotate.kid, key, place)
+
+
+def _check_mailbox(mailbox: Mailbox) -> None:
+    """Raises Refused("wrong_proof") or Malformed unless the mailbox's key agreed to exactly this setting (ACT-15)."""
+    if mailbox.did is None:
+        return
+    key = key_of_did(mailbox.did)
+    place = Proof(iss=mailbox.iss, cid=mailbox.cid, seq=mailbox.seq, prev=mailbox.prev)
+    check_proof(mailbox.proof or "", MAILBOX_TYP, key.kid, key, place)

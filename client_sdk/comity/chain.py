@@ -7,9 +7,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from comity.acts import MODELS, SETTINGS, SignedAct, seal_act, seal_proof
+from comity.acts import MODELS, SETTINGS, SignedAct, seal_act
 from comity.errors import Malformed
 from comity.keys import Signer
+from comity.proofs import seal_mailbox_proof, seal_rotation_proof
 from comity.state import Connection
 from comity.words import Side, faults, other
 
@@ -32,8 +33,16 @@ def next_act(connection: Connection, side: Side, kind: str, iat: int, signer: Si
 def next_rotation(connection: Connection, side: Side, iat: int, signer: Signer, new: Signer) -> SignedAct:
     """The `rotate` act by which `new` takes over the side, signed by the old key and the new (ACT-14)."""
     door = connection.door(side)
-    proof = seal_proof(connection.cid, door.seq, door.head, new)
+    proof = seal_rotation_proof(connection.cid, door.seq, door.head, new)
     return next_act(connection, side, "rotate", iat, signer, kid=new.kid, key=new.key.public.multibase, proof=proof)
+
+
+def next_mailbox(connection: Connection, side: Side, iat: int, signer: Signer, mailbox: Signer) -> SignedAct:
+    """The setting that brings the side's news to the stream of `mailbox`, signed by both keys (ACT-15)."""
+    door = connection.door(side)
+    seq, prev = door.settings.seq, door.settings.head or connection.cid
+    proof = seal_mailbox_proof(door.did, connection.cid, seq, prev, mailbox)
+    return next_act(connection, side, "mailbox", iat, signer, did=mailbox.did, proof=proof)
 
 
 def blind_revoke(cid: str, aud: str, iat: int, signer: Signer) -> SignedAct:

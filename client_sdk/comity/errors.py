@@ -66,7 +66,7 @@ CODES: dict[str, Code] = {
     "too_many_mutes": Code(409, "Too many mutes are in force."),
     "no_such_mute": Code(409, "No such mute is in force."),
     "message_expired": Code(409, "The message has expired."),
-    "wrong_proof": Code(409, "The new key did not sign this rotation."),
+    "wrong_proof": Code(409, "The other key that is named did not sign this."),
     # Favours.
     "ask_open": Code(409, "An ask in this direction is still open."),
     "cooling_down": Code(409, "It is too soon to ask again."),

@@ -4,9 +4,10 @@ import json
 from typing import Any
 
 import base58
-from comity.acts import ROTATE_TYP, SETTINGS, seal_proof, typ_of
+from comity.acts import SETTINGS, typ_of
 from comity.encoding import b64u_decode, b64u_encode, hash_id
 from comity.keys import Signer
+from comity.proofs import MAILBOX_TYP, ROTATE_TYP, seal_mailbox_proof, seal_rotation_proof
 from plain import BAD_KEYS
 from story import (
     CID,
@@ -27,6 +28,7 @@ from story import (
     words,
 )
 
+BOX = pairwise("mailbox")
 LATER = NOW + 30 * 86_400
 
 
@@ -90,7 +92,6 @@ def _one_of_each() -> dict[str, dict[str, Any]]:
         },
         "hours": {"zone": "Europe/Berlin", "windows": (window,), "shown": "end"},
         "budget": {"messages": {"max": 5, "per": "month"}, "asks": {"max": 0, "per": "day"}},
-        "mailbox": {"did": pairwise("mailbox").did},
         "mailbox, none": {},
         "mute_end": {"mute": words("m"), "until": LATER},
     }
@@ -102,6 +103,8 @@ def _good_acts() -> list[dict[str, Any]]:
         kind = name.partition(",")[0]
         raw = forge(members_of(kind, **own), typ_of(kind), MIA)
         made.append({"name": name, "jws": raw, "id": hash_id(raw.encode()), "kind": kind})
+    raw = forge(_mailbox(), typ_of("mailbox"), MIA)
+    made.append({"name": "mailbox", "jws": raw, "id": hash_id(raw.encode()), "kind": "mailbox"})
     rotations = (("rotate", MIA, pairwise("mia 2")), ("rotate, did:web", SHOP, published(SHOP.did, "key-2")))
     for name, old, new in rotations:
         raw = forge(_rotation(old, new), typ_of("rotate"), old)
@@ -118,8 +121,40 @@ def _good_acts() -> list[dict[str, Any]]:
 
 def _rotation(old: Signer, new: Signer, **changes: Any) -> dict[str, Any]:
     link = members_of("rotate", old)
-    proof = seal_proof(link["cid"], link["seq"], link["prev"], new)
+    proof = seal_rotation_proof(link["cid"], link["seq"], link["prev"], new)
     return {**link, "kid": new.kid, "key": new.key.public.multibase, "proof": proof, **changes}
+
+
+def _mailbox(side: Signer = MIA, box: Signer = BOX, **changes: Any) -> dict[str, Any]:
+    link = members_of("mailbox", side)
+    proof = seal_mailbox_proof(side.did, link["cid"], link["seq"], link["prev"], box)
+    return {**link, "did": box.did, "proof": proof, **changes}
+
+
+def _bad_mailboxes() -> list[tuple[str, dict[str, Any], str]]:
+    """What brings nobody's news into anybody's stream."""
+    place = (CID, 3, words("prev"))
+    claims = {"iss": MIA.did, "cid": CID, "seq": 3, "prev": words("prev")}
+
+    def proof(name: str, text: str) -> tuple[str, dict[str, Any], str]:
+        return f"mailbox: {name}", _mailbox(proof=text), "wrong_proof"
+
+    return [
+        ("mailbox: a party that is no key", _mailbox(did=SHOP.did), "malformed"),
+        ("mailbox: no proof", {k: v for k, v in _mailbox().items() if k != "proof"}, "malformed"),
+        ("mailbox: a proof alone", {k: v for k, v in _mailbox().items() if k != "did"}, "malformed"),
+        proof("signed by the side itself", seal_mailbox_proof(MIA.did, *place, MIA)),
+        proof("another key in the mailbox's name", forge(claims, MAILBOX_TYP, Signer(BOX.kid, EVE.key))),
+        proof("for the other side", seal_mailbox_proof(SHOP.did, *place, BOX)),
+        proof("for the mailbox itself", seal_mailbox_proof(BOX.did, *place, BOX)),
+        proof("for another connection", seal_mailbox_proof(MIA.did, words("else"), *place[1:], BOX)),
+        proof("for another place", seal_mailbox_proof(MIA.did, CID, 4, words("prev"), BOX)),
+        proof("behind another setting", seal_mailbox_proof(MIA.did, CID, 3, words("other"), BOX)),
+        proof("with a member more", forge({**claims, "iat": NOW}, MAILBOX_TYP, BOX)),
+        proof("with a member less", forge({k: v for k, v in claims.items() if k != "prev"}, MAILBOX_TYP, BOX)),
+        proof("of the type of a rotation", forge(claims, ROTATE_TYP, BOX)),
+        proof("that is no text of that form", body("x", CID)),
+    ]
 
 
 def _bad_forms() -> list[dict[str, Any]]:
@@ -268,7 +303,7 @@ def _bad_members() -> list[dict[str, Any]]:
         signed("a message by telephone", {**message, "channel": "phone"}),
         signed("a body that is not encrypted", {**message, "body": "hello"}),
         signed("an answer that is none", members_of("answer", ask=words("a"), answer="maybe")),
-        signed("a mailbox that is no key", members_of("mailbox", did=SHOP.did)),
+        *(signed(name, members, code) for name, members, code in _bad_mailboxes()),
         signed("a day twice", {**hours, "windows": [{**day, "days": ["mo", "mo"]}]}),
         signed("a window from 24:00", {**hours, "windows": [{**day, "start": "24:00"}]}),
         signed("a wall time that is none", {**hours, "windows": [{**day, "end": "24:30"}]}),
@@ -294,12 +329,12 @@ def _bad_members() -> list[dict[str, Any]]:
         signed("rotate: another's proof", _rotation(MIA, new, proof=_rotation(MIA, EVE)["proof"]), "wrong_proof"),
         signed(
             "rotate: for another place",
-            _rotation(MIA, new, proof=seal_proof(CID, 4, words("prev"), new)),
+            _rotation(MIA, new, proof=seal_rotation_proof(CID, 4, words("prev"), new)),
             "wrong_proof",
         ),
         signed(
             "rotate: for another connection",
-            _rotation(MIA, new, proof=seal_proof(words("else"), 3, words("prev"), new)),
+            _rotation(MIA, new, proof=seal_rotation_proof(words("else"), 3, words("prev"), new)),
             "wrong_proof",
         ),
     ]

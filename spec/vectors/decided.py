@@ -5,7 +5,7 @@ from typing import Any
 import contradictions
 import limits
 from comity import gate
-from comity.chain import blind_revoke, compose
+from comity.chain import blind_revoke, compose, next_mailbox
 from comity.words import Side
 from story import (
     DAY,
@@ -82,7 +82,7 @@ def _windows() -> Story:
         "hours", "second", at + DAY + 6, zone="Europe/Berlin", shown="not_now", windows=(window("08:00", "20:00"),)
     )
     story.go("budget", "second", at + DAY + 7, messages={"max": 9, "per": "month"})
-    story.go("mailbox", "second", at + DAY + 8, did=pairwise("mailbox").did)
+    story.send(next_mailbox(story.state, "second", (at + DAY + 8) // 1000, MIA, pairwise("mailbox")), at + DAY + 8)
     open_mute = story.compose("mute", "second", at + DAY + 9, channels=("email",))
     story.go("mute_end", "second", at + DAY + 9, mute=open_mute.id, until=(at + 3 * DAY) // 1000)
     story.send(open_mute, at + DAY + 10)

@@ -60,6 +60,7 @@ def _texts(made: dict[str, dict[str, Any]]) -> dict[str, str]:
         "act.mute.id": mute["id"],
         "act.away.payload": pretty(_named(made["acts"]["good"], "mute, away")["payload"]),
         "act.erasure.payload": pretty(_named(made["acts"]["good"], "erasure, all members")["payload"]),
+        "act.mailbox.payload": pretty(_named(made["acts"]["good"], "mailbox")["payload"]),
         "act.rotate.payload": pretty(_named(made["acts"]["good"], "rotate")["payload"]),
         "offer.payload": pretty(offer["payload"]),
         "offer.link": offer["link"],

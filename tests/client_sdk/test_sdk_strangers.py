@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from shutil import copyfile
 
 import click
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from comity.bodies import BodyKey, open_body, seal_body
 from comity.client import Request, Response
 from comity.encoding import b64u_encode, hash_id
-from comity.errors import Contradiction, Malformed, Refused
+from comity.errors import ComityError, Contradiction, Malformed, Refused
 from comity.keys import Signer, SigningKey
 from comity.offer import seal_offer
 from comity_server.cli.wallet_open import run
@@ -23,17 +24,38 @@ async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
         yield made
 
 
-async def test_whoever_names_somebody_s_key_as_his_mailbox_does_not_stop_her_reading(world: SdkWorld) -> None:
+async def test_a_wallet_names_no_mailbox_whose_key_it_does_not_hold(world: SdkWorld) -> None:
+    """ACT-15."""
     shop, mia, eve = await world.business("shop"), await world.person("mia"), await world.person("eve")
+    _, theirs = await world.connect(shop, mia, "care")
+    _, with_eve = await world.connect(shop, eve, "care")
+    with pytest.raises(ComityError, match="does not hold the key"):
+        await with_eve.mailbox(theirs.own_did)
+    await eve.use_mailbox(with_eve)
+    await eve.use_mailbox(with_eve, on=False)
+
+
+async def test_the_mailbox_of_a_wallet_with_two_copies_brings_an_old_one_news_that_are_not_its_own(
+    world: SdkWorld,
+) -> None:
+    """What another copy of the wallet connected since is passed over, and the old copy reads on."""
+    shop, mia = await world.business("shop"), await world.person("mia")
     ours, theirs = await world.connect(shop, mia, "care")
-    for_eve, with_eve = await world.connect(shop, eve, "care")
-    await with_eve.mailbox(theirs.own_did)
-    await for_eve.remember("language")
-    await for_eve.message("care", "For Eve.")
-    await ours.message("care", "For Mia.")
-    assert [news.kind for news in await theirs.sync()] == ["message"]
-    assert [message.text for message in await theirs.messages()] == ["For Mia."]
-    assert mia.contradictions() == []
+    await mia.use_mailbox(theirs)
+    copyfile(world.folder / "mia", world.folder / "old")
+    later_ours, later = await world.connect(shop, mia, "care")
+    await mia.use_mailbox(later)
+    await later_ours.message("care", "For the new one.")
+    await ours.message("care", "For both.")
+    old = await world.reopened("old")
+    assert [news.kind for news in await old.sync()] == ["message"]
+    (known,) = old.connections()
+    assert [message.text for message in await known.messages()] == ["For both."]
+    # Behind a setting that the other copy made meanwhile, the mailbox signs for the new place.
+    await theirs.budget(messages=(9, "week"))
+    await old.use_mailbox(known)
+    assert known.state.second.settings.mailbox is not None and known.state.second.settings.seq == 3
+    assert old.contradictions() == []
 
 
 async def test_news_of_another_connection_is_still_no_news_of_this_one(world: SdkWorld) -> None:

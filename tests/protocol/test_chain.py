@@ -385,16 +385,6 @@ def test_a_zone_that_nobody_knows_is_not_set() -> None:
             pair.compose("hours", "second", NOW, zone=zone)
 
 
-def test_a_mailbox_is_a_key() -> None:
-    pair = connected()
-    with pytest.raises(Malformed):
-        pair.compose("mailbox", "second", NOW, did=SHOP.did)
-    pair.go("mailbox", "second", NOW, did=pairwise("box").did)
-    assert pair.state.second.settings.mailbox == pairwise("box").did
-    pair.go("mailbox", "second", NOW + 1)
-    assert pair.state.second.settings.mailbox is None
-
-
 # --- composing, and what a reader refuses to believe
 
 

@@ -74,7 +74,7 @@ def an_accepted_act(kind: str) -> SignedAct:
         "remember": {"key": "language", "body": BODY},
         "milestone": {"topic": "windows"},
         "budget": {"messages": {"max": 3, "per": "week"}},
-        "mailbox": {"did": pairwise("box").did},
+        "mailbox": {"box": pairwise("box")},
         "mute_end": {"mute": pair.state.cid, "until": (at + DAY) // 1000},
     }
     return pair.go(kind, "first" if kind in ("message", "contacted", "ask") else "second", at, **fields.get(kind, {}))

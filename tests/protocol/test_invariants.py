@@ -82,7 +82,7 @@ FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "shown": st.sampled_from(["not_now", "end"]),
     },
     "budget": {"messages": st.none() | periods, "asks": st.none() | periods},
-    "mailbox": {"did": st.sampled_from([None, pairwise("box").did])},
+    "mailbox": {"box": st.sampled_from([None, pairwise("box")])},
     "mute_end": {"mute": st.integers(0, 3), "until": lasting},
 }
 TIMES = {"exp", "until", "by", "lasts"}

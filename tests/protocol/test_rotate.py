@@ -6,11 +6,12 @@ from typing import Any
 import base58
 import pytest
 
-from comity.acts import ACT_TYP, SignedAct, open_act, seal_proof
+from comity.acts import ACT_TYP, SignedAct, open_act
 from comity.chain import blind_revoke, compose
 from comity.encoding import b64u_decode
 from comity.errors import Malformed, Refused
 from comity.keys import Signer
+from comity.proofs import seal_rotation_proof
 from comity.words import SIDES
 from parties import DAY, HOUR, MIA, SHOP, START, Pair, connected, forge, granted, keys_of, pairwise, public
 
@@ -26,7 +27,7 @@ def rotation(pair: Pair, new: Signer = NEW, signer: Signer = MIA, **changes: Any
         "iss": signer.did, "aud": across.did, "iat": NOW // 1000, "cid": pair.state.cid,
         "seq": door.seq, "prev": door.head,
         "kid": new.kid, "key": new.key.public.multibase,
-        "proof": seal_proof(pair.state.cid, door.seq, door.head, new),
+        "proof": seal_rotation_proof(pair.state.cid, door.seq, door.head, new),
     }  # fmt: skip
     return compose("rotate", signer, **{**given, **changes})
 
@@ -120,11 +121,12 @@ def test_the_new_key_must_have_signed_exactly_this() -> None:
     pair = connected()
     door, cid = pair.state.second, pair.state.cid
     thief = pairwise("thief")
-    assert refusal(pair, proof=seal_proof(cid, door.seq + 1, door.head, NEW)) == "wrong_proof"
-    assert refusal(pair, proof=seal_proof(cid, door.seq, "A" * 43, NEW)) == "wrong_proof"
-    assert refusal(pair, proof=seal_proof("A" * 43, door.seq, door.head, NEW)) == "wrong_proof"
-    assert refusal(pair, proof=seal_proof(cid, door.seq, door.head, thief)) == "wrong_proof"
-    assert refusal(pair, proof=seal_proof(cid, door.seq, door.head, Signer(NEW.kid, thief.key))) == "wrong_proof"
+    assert refusal(pair, proof=seal_rotation_proof(cid, door.seq + 1, door.head, NEW)) == "wrong_proof"
+    assert refusal(pair, proof=seal_rotation_proof(cid, door.seq, "A" * 43, NEW)) == "wrong_proof"
+    assert refusal(pair, proof=seal_rotation_proof("A" * 43, door.seq, door.head, NEW)) == "wrong_proof"
+    assert refusal(pair, proof=seal_rotation_proof(cid, door.seq, door.head, thief)) == "wrong_proof"
+    in_its_name = Signer(NEW.kid, thief.key)
+    assert refusal(pair, proof=seal_rotation_proof(cid, door.seq, door.head, in_its_name)) == "wrong_proof"
     assert refusal(pair, proof="a.b.c") == "wrong_proof"
     assert refusal(pair, proof=rotation(pair).raw[:2000]) == "wrong_proof"
     assert rotation(pair).kind == "rotate"

@@ -27,6 +27,7 @@ from comity import (
     merkle,
     note,
     offer,
+    proofs,
     receipt,
     signed_request,
     status,
@@ -182,7 +183,8 @@ def test_the_members_of_events_are_those_of_the_models() -> None:
 def test_the_types_are_those_of_the_code() -> None:
     told = {typ for typ, _ in table("act", "typ", "what")}
     assert told == acts.ACT_TYPS | {
-        acts.ROTATE_TYP, offer.OFFER_TYP, agreement.AGREEMENT_TYP, events.EVENT_TYP, status.STATUS_LIST_TYP,
+        proofs.ROTATE_TYP, proofs.MAILBOX_TYP,
+        offer.OFFER_TYP, agreement.AGREEMENT_TYP, events.EVENT_TYP, status.STATUS_LIST_TYP,
     }  # fmt: skip
 
 

@@ -429,7 +429,7 @@ def _a_limit(pair: Pair, me: Side, you: Side) -> tuple[SignedAct, int]:
 
 @scene("mailbox", "any")
 def _a_mailbox(pair: Pair, me: Side, you: Side) -> tuple[SignedAct, int]:
-    return pair.compose("mailbox", me, NOW, did=pairwise("mailbox").did), NOW
+    return pair.compose("mailbox", me, NOW, box=pairwise("mailbox")), NOW
 
 
 @scene("mute_end", "any")

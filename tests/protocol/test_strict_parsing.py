@@ -21,7 +21,7 @@ from joserfc import jwk, jwt
 from pydantic import TypeAdapter
 
 from comity import wire
-from comity.acts import ACT_TYP, GRANT_TYP, ROTATE_TYP, SETTING_TYP, open_act
+from comity.acts import ACT_TYP, GRANT_TYP, SETTING_TYP, open_act
 from comity.agreement import countersign, half_sign, open_agreement, open_half
 from comity.encoding import MAX_BODY, b64u_decode, b64u_encode, dump_json, parse_json
 from comity.errors import CODES, Malformed, Refused
@@ -42,6 +42,7 @@ from comity.keys import (
     keys_of_document,
 )
 from comity.offer import OFFER_TYP, open_offer, read_link
+from comity.proofs import ROTATE_TYP
 from comity.signed_request import COVERED, TAG, Ed25519ByLibsodium, open_request, sign_request
 from comity.status import (
     ENTRIES,

@@ -1,13 +1,19 @@
 """How news comes: at once, after a wait, as a stream, and on from where one was."""
 
 import asyncio
+import json
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 import pytest
 
-from comity.wire import INBOX
+from comity.acts import SETTING_TYP, Mailbox
+from comity.encoding import dump_json
+from comity.jws import seal
+from comity.keys import Signer
+from comity.proofs import seal_mailbox_proof
+from comity.wire import ACTS, INBOX, JWT
 from world import MINUTE, Pair, World, a_world
 
 
@@ -111,12 +117,44 @@ async def test_one_mailbox_brings_the_news_of_all_connections(world: World) -> N
     pairs = [await world.shop_and_customer("care") for _ in range(2)]
     mailbox = world.person()
     for pair in pairs:
-        await pair.go("second", "mailbox", did=mailbox.did)
+        await pair.go("second", "mailbox", box=mailbox)
     for pair in pairs:
         await pair.go("first", "message")
     page = (await world.read(mailbox, INBOX)).json
     assert [item["cid"] for item in page["items"]] == [pair.cid for pair in pairs]
     assert [len((await pair.news("second"))["items"]) for pair in pairs] == [2, 2]
+
+
+async def test_nobody_pours_news_into_the_stream_of_another_s_mailbox(world: World) -> None:
+    """ACT-15: Eve knows Mia's mailbox key by its name, and not how to sign with it."""
+    mias, eves = await world.shop_and_customer("care"), await world.shop_and_customer("care")
+    mailbox, eve = world.person(), eves.signers["second"]
+    told = (await mias.go("second", "mailbox", box=mailbox)).payload
+    assert isinstance(told, Mailbox) and told.proof is not None
+    await eves.go("second", "budget", messages={"max": 9, "per": "day"})
+    setting = json.loads(eves.compose("second", "mailbox").payload.to_json())
+    place = (setting["cid"], setting["seq"], setting["prev"])
+    proofs = {
+        "her own": seal_mailbox_proof(eve.did, *place, eve),
+        "under the mailbox's name": seal_mailbox_proof(eve.did, *place, Signer(mailbox.kid, eve.key)),
+        "Mia's": told.proof,
+    }
+    for name, proof in proofs.items():
+        act = seal(dump_json({**setting, "did": mailbox.did, "proof": proof}), SETTING_TYP, eve)
+        reply = await world.send("POST", ACTS, act.encode(), JWT)
+        assert (reply.code, reply.status) == ("wrong_proof", 409), name
+    bare = seal(dump_json({**setting, "did": mailbox.did}), SETTING_TYP, eve)
+    assert (await world.send("POST", ACTS, bare.encode(), JWT)).code == "malformed"
+    await eves.go("first", "message")
+    assert (await world.read(mailbox, INBOX)).json["items"] == []
+    # Nor does the other side of Mia's own connection: the proof is for hers.
+    shop = mias.signers["first"]
+    claims = {**json.loads(mias.compose("first", "mailbox").payload.to_json()), "did": mailbox.did}
+    stolen = seal(dump_json({**claims, "proof": told.proof}), SETTING_TYP, shop)
+    assert (await world.send("POST", ACTS, stolen.encode(), JWT)).code == "wrong_proof"
+    await mias.go("second", "mailbox")
+    await mias.go("first", "message")
+    assert (await world.read(mailbox, INBOX)).json["items"] == []
 
 
 async def test_a_setting_is_seen_by_nobody_else(world: World) -> None:

@@ -157,7 +157,8 @@ class Party(View):
         await self._writing.write("budget", messages=_budget(messages), asks=_budget(asks))
 
     async def mailbox(self, did: str | None) -> None:
-        """The key whose inbox brings this connection's news too (see `Wallet.mailbox`); None ends it."""
+        """The key whose inbox brings this connection's news too (see `Wallet.use_mailbox`); None ends it. Raises
+        ComityError for a key that this wallet does not hold: it has to sign."""
         await self._writing.write("mailbox", did=did)
 
     # --- messages and outside contacts ---

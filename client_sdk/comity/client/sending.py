@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 
 from comity import wire
 from comity.acts import SignedAct, open_act
-from comity.chain import next_act
+from comity.chain import next_act, next_mailbox
 from comity.client import receipts
 from comity.client.core import Core, NotOpen
 from comity.client.kept import AwayMute, Entered, Link, Unsent
 from comity.client.ledger import Ledger, Line
 from comity.errors import Contradiction, Refused, Unreachable
 from comity.events import Accepted
-from comity.keys import PublicKey, Signer
+from comity.keys import PublicKey, Signer, key_of_did
 
 _PLACE = frozenset({"seq_taken", "seq_gap", "prev_mismatch", "after_refused"})
 """Refusals that another device's acts explain: read the inbox and compose again."""
@@ -74,8 +74,12 @@ class Writing:
     def seal(self, kind: str, /, **fields: Any) -> SignedAct:
         """The next act of this side."""
         present = {name: value for name, value in fields.items() if value is not None}
-        state, side = self.book.state, self.link.side
-        return next_act(state, side, kind, self.core.seconds(), self.signer, **present)
+        state, side, now = self.book.state, self.link.side, self.core.seconds()
+        if kind == "mailbox" and "did" in present:
+            # Its proof is for one place of the chain, so it is made with the setting and never taken over (ACT-15).
+            box = self.core.signer(key_of_did(present["did"]).kid)
+            return next_mailbox(state, side, now, self.signer, box)
+        return next_act(state, side, kind, now, self.signer, **present)
 
     async def write_all(
         self, make: Compose, about: Callable[[SignedAct], Sequence[Beside]] | None = None

@@ -57,8 +57,8 @@ class Taking:
         return await take_line(party, item)
 
     async def _is_of_others(self, item: wire.Item, reader: Signer) -> bool:
-        """Whether a home server states this about a connection of which the reader is no side: anybody can name this
-        key as his mailbox, and that must not keep this wallet from reading on."""
+        """Whether a home server states this about a connection of which the reader is no side: another copy of this
+        wallet has connected since, and brings its news to the same mailbox (ACT-15). This one reads on."""
         if item.cid in self._core.kept.file.table("links") or item.event is None:
             return False
         try:

@@ -302,6 +302,17 @@ async def statement(opened: Wallet, party: Party) -> None:
 
 @acts.command()
 @click.argument("connection")
+@click.option("--off", is_flag=True, help="Ask for its news by its own key again.")
+@connected
+async def mailbox(opened: Wallet, party: Party, off: bool) -> None:
+    """Let one stream bring the news of CONNECTION and of others on its server: faster, and the server knows then that
+    they share a wallet. CONNECTION does not."""
+    await opened.use_mailbox(party, on=not off)
+    say(f"News of {party.name} come {'by themselves' if off else 'through your mailbox on its server'}.")
+
+
+@acts.command()
+@click.argument("connection")
 @click.argument("zone")
 @click.argument("windows", nargs=-1, metavar="[DAYS=HH:MM-HH:MM]...")
 @click.option("--show-end", is_flag=True, help="Let the other side see when you can be reached again.")
