@@ -164,11 +164,17 @@ def accept(
             "seq": act.payload.seq,
             "kind": act.kind,
             "accepted_at": at,
+            "as_of": _as_of(connection, zones),
             **place.members,
             **outcome._asdict(),
         }
     )
     return event, fold(connection, Record(event, act))
+
+
+def _as_of(connection: Connection, zones: ZoneRules) -> dict[str, str]:
+    """What an event says of the state before it (EVENT-7)."""
+    return {"first": connection.first.head, "second": connection.second.head, "zones": zones.version}
 
 
 def _check_party(connection: Connection, side: Side, act: SignedAct) -> None:
@@ -260,7 +266,7 @@ def release(
 def _let_go(
     state: Connection, side: Side, held: Held, at: int, place: Place, zones: ZoneRules
 ) -> Delivered | Expired | None:
-    about = {"iss": state.home, "cid": state.cid, "act": held.id, "side": side, "at": at}
+    about = {"iss": state.home, "cid": state.cid, "act": held.id, "side": side, "at": at, "as_of": _as_of(state, zones)}
     verdict = gate.may(state, side, held.purpose, "app", held.topic, at, zones)
     # What may no longer be said at all does not wait for its own end.
     if held.exp * 1000 <= at or verdict.decision == "refuse":

@@ -4,11 +4,13 @@
 side needs to go on with the chain when the message itself does not reach it (yet) (EVENT-4).
 """
 
+import hashlib
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
+from comity.encoding import b64u_encode
 from comity.errors import Refused
 from comity.jws import FindKey, open_jws, seal
 from comity.keys import Signer, did_of_kid
@@ -16,12 +18,14 @@ from comity.words import (
     Channel,
     Did,
     Hash,
+    Label,
     Milliseconds,
     Model,
     Purpose,
     Seconds,
     Sequence,
     Side,
+    Sides,
     Token,
     Topic,
     read_model,
@@ -51,9 +55,21 @@ class Place:
         return Place(self.log, self.index + 1)
 
 
+class AsOf(Model):
+    """The heads of both chains of acts before an event, and the version of the server's time zone rules (EVENT-7)."""
+
+    first: Hash
+    second: Hash
+    zones: Annotated[str, Field(pattern=r"^[!-~]{1,32}$")]
+
+
 class _Event(Model):
     iss: Did
     cid: Hash
+
+    def is_about(self, cid: str) -> bool:
+        """Whether the event is about that connection."""
+        return self.cid == cid
 
 
 class Opened(_Event):
@@ -89,6 +105,7 @@ class Accepted(_Event):
     log: Origin
     index: Sequence
     accepted_at: Milliseconds
+    as_of: AsOf
     outcome: Literal["delivered", "held", "dropped"] | None = None
     contents: Contents | None = None
     replaces: Hash | None = None
@@ -121,6 +138,7 @@ class Delivered(_Event):
     log: Origin
     index: Sequence
     at: Milliseconds
+    as_of: AsOf
 
 
 class Expired(_Event):
@@ -130,6 +148,7 @@ class Expired(_Event):
     act: Hash
     side: Side
     at: Milliseconds
+    as_of: AsOf
 
 
 class Restored(_Event):
@@ -151,7 +170,90 @@ class Confirmed(_Event):
     at: Milliseconds
 
 
-Event = Opened | Accepted | Delivered | Expired | Restored | Confirmed
+By = Literal["first", "second", "home"]
+"""Who asked for an erasure: a side, or the operator of the home server."""
+
+
+class MuteOver(_Event):
+    """A message was let in behind the mute of everything `act`, which was over by then. `by` is the hash of the bytes
+    that ended it: its latest `mute_end`, or the mute itself where it shows its end. For its owner alone (AUD-1)."""
+
+    event: Literal["mute_over"]
+    act: Hash
+    by: Hash
+    log: Origin
+    index: Sequence
+    at: Milliseconds
+
+
+class Disclosed(_Event):
+    """The server made a copy of the connection for `to`, on a ground; `settings` names the sides whose settings are in
+    it, `bodies` says whether texts are (EVENT-8)."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    event: Literal["disclosed"]
+    to: Label
+    ground: Literal["court", "authority", "audit", "agreed", "own_claim"]
+    from_: Annotated[Milliseconds | None, Field(alias="from")] = None
+    until: Milliseconds | None = None
+    settings: Sides
+    bodies: bool
+    log: Origin
+    index: Sequence
+    at: Milliseconds
+
+
+class Erasing(_Event):
+    """The connection is to be erased at `due_at`; without `due_at` that was taken back (EVENT-8)."""
+
+    event: Literal["erasing"]
+    by: By
+    ground: Token | None = None
+    due_at: Milliseconds | None = None
+    log: Origin
+    index: Sequence
+    at: Milliseconds
+
+
+class ErasureHeld(_Event):
+    """The connection is not erased before `until` (s), as a court or a claim needs it (EVENT-8)."""
+
+    event: Literal["erasure_held"]
+    ground: Literal["court", "claim"]
+    until: Seconds
+    log: Origin
+    index: Sequence
+    at: Milliseconds
+
+
+class Erased(Model):
+    """The connection whose id has the hash `cid_hash` was erased; `entries` entries of the log cannot be opened any
+    more. It names no connection, since it outlives it (EVENT-8)."""
+
+    event: Literal["erased"]
+    iss: Did
+    cid_hash: Hash
+    by: By
+    ground: Token | None = None
+    entries: Sequence
+    log: Origin
+    index: Sequence
+    at: Milliseconds
+
+    def is_about(self, cid: str) -> bool:
+        """Whether the event is about that connection."""
+        return self.cid_hash == erased_hash(cid)
+
+
+def erased_hash(cid: str) -> str:
+    """What is left of the id of a connection that was erased."""
+    return b64u_encode(hashlib.sha256(b"comity.erased.v1\x00" + cid.encode("ascii")).digest())
+
+
+Notice = MuteOver | Disclosed | Erasing | ErasureHeld | Erased
+"""Events that change nothing of the public state but its time."""
+Event = Opened | Accepted | Delivered | Expired | Restored | Confirmed | Notice
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 
@@ -168,13 +270,18 @@ def seal_event(event: Event, signer: Signer) -> str:
     return seal(event.to_json(), EVENT_TYP, signer)
 
 
+def read_event(payload: bytes) -> Event:
+    """The event that these members spell, whoever signed them. Raises Malformed."""
+    return read_model(_EVENT, payload)
+
+
 def open_event(raw: str | bytes, find_key: FindKey) -> SignedEvent:
     """The event, if form, signature and members hold and its issuer is the key's own.
 
     Raises Malformed, Refused("too_large" | "unknown_key" | "bad_signature").
     """
     opened = open_jws(raw, {EVENT_TYP}, find_key)
-    event = read_model(_EVENT, opened.payload)
+    event = read_event(opened.payload)
     if did_of_kid(opened.header.kid) != event.iss:
         raise Refused("bad_signature", "the key is not the issuer's")
     return SignedEvent(opened.raw, event)

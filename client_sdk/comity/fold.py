@@ -14,7 +14,7 @@ from comity.acts import SignedAct
 from comity.agreement import SignedAgreement
 from comity.erasure import stated
 from comity.errors import Contradiction
-from comity.events import Accepted, Confirmed, Contents, Delivered, Event, Opened, Restored
+from comity.events import Accepted, Confirmed, Contents, Delivered, Event, Expired, Opened, Restored
 from comity.favours import (
     ASK_BUDGET,
     COOL_AFTER_NO,
@@ -66,26 +66,43 @@ def opening(agreement: SignedAgreement, opened: Opened) -> Connection:
     return Connection(agreement.cid, home, "open", opened.at, doors["first"], doors["second"])
 
 
-def fold(connection: Connection, record: Record) -> Connection:
+def fold(connection: Connection, record: Record, restored_at: int = 0) -> Connection:
     """The state after `record`, whose time is later than all before it (CONN-10). Raises Contradiction for a record
-    that cannot follow (CONN-18)."""
+    that cannot follow (CONN-18).
+
+    `restored_at` (ms) is the time of the latest `restored` that is known of the connection, 0 for none: of what was
+    taken back from before it, something may be lost for good, so there `as_of` is not compared (EVENT-7).
+    """
     event = record.event
-    if event.cid != connection.cid or event.iss != connection.home:
+    if not event.is_about(connection.cid) or event.iss != connection.home:
         raise Contradiction("the event is about another connection")
     if event.at <= connection.at:
         raise Contradiction("the event is not later than the one before it")
     if isinstance(event, Opened):
         raise Contradiction("the connection is open already")
-    if isinstance(event, Accepted):
-        after = _accepted(connection, event, record.act)
+    after = connection
+    if isinstance(event, Accepted | Delivered | Expired):
+        if event.at > restored_at:
+            _check_as_of(connection, event)
+        if isinstance(event, Accepted):
+            after = _accepted(connection, event, record.act)
+        else:
+            after = _let_go(connection, event.side, event.act, event.at if isinstance(event, Delivered) else None)
     elif isinstance(event, Restored):
         doors = SIDES if connection.phase == "open" else ()
         after = replace(connection, restored_at=event.at, recovering=doors)
     elif isinstance(event, Confirmed):
         after = _confirmed(connection, event.side)
-    else:
-        after = _let_go(connection, event.side, event.act, event.at if isinstance(event, Delivered) else None)
     return replace(after, at=event.at)
+
+
+def _check_as_of(connection: Connection, event: Accepted | Delivered | Expired) -> None:
+    """Raises Contradiction unless the event names the heads of this state: two chains without a gap do not show that
+    neither was cut at its end (EVENT-7). A restored server does not know all heads until both sides have confirmed."""
+    if connection.recovering or (connection.phase == "ended" and connection.restored_at):
+        return
+    if (event.as_of.first, event.as_of.second) != (connection.first.head, connection.second.head):
+        raise Contradiction("the event names other heads of the two chains than the acts before it have")
 
 
 def _confirmed(connection: Connection, side: Side) -> Connection:

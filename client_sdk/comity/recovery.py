@@ -98,10 +98,11 @@ def _merged(
 ) -> tuple[Connection, list[Record], list[tuple[Record, str]]]:
     """Folds both in the order of their times. Raises Contradiction for one of `kept` that cannot follow."""
     ours = {id(record) for record in kept}
+    restored_at = max((record.event.at for record in kept if isinstance(record.event, Restored)), default=0)
     state, taken, refused = start, list[Record](), list[tuple[Record, str]]()
     for record in sorted((*kept, *wanted), key=lambda it: it.event.at):
         try:
-            state = fold(state, record)
+            state = fold(state, record, restored_at)
         except Contradiction:
             if id(record) in ours:
                 raise

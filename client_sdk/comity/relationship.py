@@ -9,7 +9,19 @@ from typing import NamedTuple
 
 from comity import favours
 from comity.acts import Answer, Done, Erasure, Mute
-from comity.events import Accepted, Confirmed, Opened, Restored
+from comity.events import (
+    Accepted,
+    Confirmed,
+    Delivered,
+    Disclosed,
+    Erased,
+    Erasing,
+    ErasureHeld,
+    Expired,
+    MuteOver,
+    Opened,
+    Restored,
+)
 from comity.fold import Record
 from comity.state import Connection
 from comity.words import SIDES, Side
@@ -36,12 +48,31 @@ def timeline(records: Iterable[Record]) -> tuple[Moment, ...]:
             if event.chain == "acts":
                 about, outcome = _about(event, act.payload if act else None)
                 moments.append(Moment(event.at, event.side, event.kind, about, outcome, event.act))
+        elif isinstance(event, Delivered | Expired):
+            moments.append(Moment(event.at, event.side, event.event, None, None, event.act))
         elif isinstance(event, Restored):
             moments.append(Moment(event.at, None, "restored", None, None, None))
-        else:
-            act_id = None if isinstance(event, Confirmed) else event.act
-            moments.append(Moment(event.at, event.side, event.event, None, None, act_id))
+        elif isinstance(event, Confirmed):
+            moments.append(Moment(event.at, event.side, "confirmed", None, None, None))
+        elif not isinstance(event, MuteOver):
+            # The end of a mute is its owner's alone (CONN-19).
+            moments.append(_notice(event))
     return tuple(sorted(moments))
+
+
+def _notice(event: Disclosed | Erasing | ErasureHeld | Erased) -> Moment:
+    """What the server states of a copy that it made, or of the connection's erasure."""
+    by = getattr(event, "by", None)
+    side: Side | None = by if by in SIDES else None
+    if isinstance(event, Disclosed):
+        return Moment(event.at, None, event.event, event.to, event.ground, None)
+    if isinstance(event, Erasing) and event.due_at is not None:
+        return Moment(event.at, side, event.event, _day(event.due_at // 1000), event.ground, None)
+    if isinstance(event, Erasing):
+        return Moment(event.at, side, event.event, None, "taken_back", None)
+    if isinstance(event, ErasureHeld):
+        return Moment(event.at, None, event.event, _day(event.until), event.ground, None)
+    return Moment(event.at, side, event.event, None, event.ground, None)
 
 
 def _about(event: Accepted, payload: object) -> tuple[str | None, str | None]:

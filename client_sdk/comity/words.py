@@ -97,6 +97,7 @@ Topic = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}(\.[a-z0-9_-]{1,
 Jwe = Annotated[str, Field(max_length=MAX_JWE, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*){3}\.[A-Za-z0-9_-]+$")]
 Purposes = Annotated[tuple[Purpose, ...], Field(min_length=1, max_length=16), AfterValidator(_distinct)]
 Channels = Annotated[tuple[Channel, ...], Field(min_length=1, max_length=6), AfterValidator(_distinct)]
+Sides = Annotated[tuple[Side, ...], Field(max_length=2), AfterValidator(_distinct)]
 Language = Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")]
 Label = Annotated[
     str,

@@ -6,7 +6,24 @@ from typing import Any
 from acts import LATER, members_of
 from comity.agreement import AGREEMENT_TYP, countersign, fits_offer, half_sign, is_alternative
 from comity.encoding import b64u_encode, dump_json
-from comity.events import Accepted, Confirmed, Contents, Delivered, Event, Expired, Opened, Restored, seal_event
+from comity.events import (
+    Accepted,
+    AsOf,
+    Confirmed,
+    Contents,
+    Delivered,
+    Disclosed,
+    Erased,
+    Erasing,
+    ErasureHeld,
+    Event,
+    Expired,
+    MuteOver,
+    Opened,
+    Restored,
+    erased_hash,
+    seal_event,
+)
 from comity.keys import Signer
 from story import (
     CID,
@@ -211,13 +228,50 @@ def agreements() -> dict[str, Any]:
 # --- events
 
 
+def _notices(cid: str, act: str) -> dict[str, Event]:
+    """Events that change no public state."""
+    stated: dict[str, Any] = {"iss": HOME_DID, "log": LOG, "index": 31, "at": START + DAY}
+    about = {**stated, "cid": cid}
+    held = ErasureHeld(**about, event="erasure_held", ground="court", until=(START + 90 * DAY) // 1000)
+    copy = {"to": "Landgericht München I", "ground": "court", "settings": ("second",), "bodies": True}
+    rest = {"ground": "audit", "settings": (), "bodies": False}
+    return {
+        "mute_over": MuteOver(**about, event="mute_over", act=act, by=words("mute end")),
+        "disclosed": Disclosed.model_validate({**about, "event": "disclosed", **copy, "from": START, "until": START + DAY}),
+        "disclosed, without its ends": Disclosed.model_validate({**about, "event": "disclosed", "to": "An auditor", **rest}),
+        "erasing": Erasing(**about, event="erasing", by="second", due_at=START + 8 * DAY),
+        "erasing, by the operator": Erasing(
+            **about, event="erasing", by="home", ground="inactive", due_at=START + 8 * DAY
+        ),
+        "erasing, taken back": Erasing(**about, event="erasing", by="second"),
+        "erasure_held": held,
+        "erased": Erased(**stated, event="erased", cid_hash=erased_hash(cid), by="second", entries=12),
+    }
+
+
+def _bad_notices(cid: str, act: str) -> dict[str, dict[str, Any]]:
+    good = {name: json.loads(event.to_json()) for name, event in _notices(cid, act).items()}
+    return {
+        "a mute over without what ended it": {k: v for k, v in good["mute_over"].items() if k != "by"},
+        "a copy on a ground that is none": {**good["disclosed"], "ground": "curiosity"},
+        "a copy of the settings of a third side": {**good["disclosed"], "settings": ["third"]},
+        "a copy of one side's settings twice": {**good["disclosed"], "settings": ["first", "first"]},
+        "a copy for nobody": {k: v for k, v in good["disclosed"].items() if k != "to"},
+        "an erasure by nobody": {k: v for k, v in good["erasing"].items() if k != "by"},
+        "an erasure that a business holds": {**good["erasure_held"], "ground": "sales"},
+        "an erasure that is held for ever": {k: v for k, v in good["erasure_held"].items() if k != "until"},
+        "erased, and still named": {**good["erased"], "cid": cid},
+    }
+
+
 def events() -> dict[str, Any]:
     """One event of each kind, and what is none."""
     cid, act = CID, words("act")
     contents = Contents(purpose="care", channel="app", topic="windows", exp=LATER)
     place: dict[str, Any] = {"iss": HOME_DID, "cid": cid, "act": act, "side": "first"}
+    as_of = AsOf(first=words("first"), second=words("second"), zones="vectors")
     accepted = Accepted(
-        **place, event="accepted", chain="acts", seq=4, kind="message", log=LOG, index=17, accepted_at=START
+        **place, event="accepted", chain="acts", seq=4, kind="message", log=LOG, index=17, accepted_at=START, as_of=as_of
     )
     all_of_it = accepted.model_copy(update={"outcome": "held", "contents": contents, "replaces": words("older")})
     outside = accepted.model_copy(update={"kind": "contacted", "contents": contents, "verdict": "not_now"})
@@ -226,12 +280,13 @@ def events() -> dict[str, Any]:
         "accepted": accepted.model_copy(update={"kind": "mute"}),
         "accepted, held": all_of_it,
         "accepted, contacted": outside,
-        "delivered": Delivered(**place, event="delivered", log=LOG, index=23, at=START + DAY),
-        "expired": Expired(**place, event="expired", at=START + DAY),
+        "delivered": Delivered(**place, event="delivered", log=LOG, index=23, at=START + DAY, as_of=as_of),
+        "expired": Expired(**place, event="expired", at=START + DAY, as_of=as_of),
         "restored": Restored(
             iss=HOME_DID, cid=cid, event="restored", first=act, second=cid, log=NEXT_LOG, at=START + DAY
         ),
         "confirmed": Confirmed(iss=HOME_DID, cid=cid, event="confirmed", side="second", at=START + DAY),
+        **_notices(cid, act),
     }
     members = json.loads(accepted.to_json())
     typ = "comity-event+jwt"
@@ -251,6 +306,11 @@ def events() -> dict[str, Any]:
             case("an event that is none", "malformed", jws=forge({**members, "event": "held"}, typ, HOME)),
             case("a member of another event", "malformed", jws=forge({**members, "at": START}, typ, HOME)),
             case("no index", "malformed", jws=forge({k: v for k, v in members.items() if k != "index"}, typ, HOME)),
+            case("without what it was accepted after", "malformed", jws=forge({k: v for k, v in members.items() if k != "as_of"}, typ, HOME)),
+            case("after one head alone", "malformed", jws=forge({**members, "as_of": {**members["as_of"], "second": None}}, typ, HOME)),
+            case("with a settings head", "malformed", jws=forge({**members, "as_of": {**members["as_of"], "settings": act}}, typ, HOME)),
+            case("by zone rules without a name", "malformed", jws=forge({**members, "as_of": {**members["as_of"], "zones": ""}}, typ, HOME)),
+            *(case(name, "malformed", jws=forge(it, typ, HOME)) for name, it in _bad_notices(cid, act).items()),
             case("an outcome that is none", "malformed", jws=forge({**members, "outcome": "lost"}, typ, HOME)),
             case("an act's type", "malformed", jws=forge(members, "comity-act+jwt", HOME)),
             case("of nobody known", "unknown_key", jws=forge(members, typ, published("did:web:nowhere.example"))),

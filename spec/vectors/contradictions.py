@@ -61,9 +61,15 @@ def statement(story: Story, act: SignedAct, at: int, /, **changes: Any) -> Accep
         "seq": act.payload.seq,
         "kind": act.kind,
         "accepted_at": at,
+        "as_of": as_of(story),
         **Place(LOG, story.index).members,
     }
     return Accepted.model_validate({**members, **changes})
+
+
+def as_of(story: Story) -> dict[str, str]:
+    """What an event says of the state before it."""
+    return {"first": story.state.first.head, "second": story.state.second.head, "zones": ZONES.version}
 
 
 def _records() -> Story:
@@ -84,6 +90,12 @@ def _records() -> Story:
     moved = _again(act, MIA, cid=other.state.cid)
     story.contradict("an act of another connection", statement(story, moved, now), moved)
     story.contradict("an event of the other side", statement(story, act, now, side="first"), act)
+    for name, side in (("the first", "first"), ("the second", "second")):
+        for head in (story.state.cid, words("head")):
+            if head != as_of(story)[side]:
+                wrong = {**as_of(story), side: head}
+                told = "an earlier" if head == story.state.cid else "another"
+                story.contradict(f"after {told} head of {name} side", statement(story, act, now, as_of=wrong), act)
     eve = _again(act, EVE, iss=EVE.did)
     story.contradict("under a stranger's key", statement(story, eve, now, side="second"), eve)
     shop = story.compose("remember", "first", now, key="paper")
@@ -175,6 +187,7 @@ def _waiting() -> Story:
     held = story.go("message", "first", at + 1, purpose="complaint", topic="windows")
     now = at + SECOND
     about: dict[str, Any] = {"iss": HOME_DID, "cid": story.state.cid, "act": held.id, "side": "first", "at": now}
+    about["as_of"] = as_of(story)
     place = {"log": LOG, "index": story.index}
     for name, changes in {"another": {"act": words("act")}, "the other side's": {"side": "second"}}.items():
         for kind, event in _ends({**about, **changes}, place).items():
@@ -188,8 +201,10 @@ def _waiting() -> Story:
         "in place of one that does not wait", statement(story, newer, now, replaces=words("act"), **given), newer
     )
     story.go("unmute", "second", now)
+    for kind, event in _ends({**about, "at": now + 1}, place).items():
+        story.contradict(f"{kind}: as if nothing had been taken back", event)
     story.release(now + 1)
-    for kind, event in _ends({**about, "at": now + SECOND}, place).items():
+    for kind, event in _ends({**about, "at": now + SECOND, "as_of": as_of(story)}, place).items():
         story.contradict(f"{kind}: delivered already", event)
     return story
 
@@ -240,6 +255,7 @@ def _around_the_end() -> Story:
         act = story.compose(kind, side, now, **given)  # type: ignore[arg-type]
         story.contradict(f"{kind} after the end", statement(story, act, now), act)
     about: dict[str, Any] = {"iss": HOME_DID, "cid": story.state.cid, "act": held.id, "side": "first", "at": now}
+    about["as_of"] = as_of(story)
     for kind, event in _ends(about, {"log": LOG, "index": story.index}).items():
         story.contradict(f"{kind} after the end", event)
     said = story.compose("erasure", "second", now, deleted=("contact",))

@@ -207,6 +207,7 @@ async def test_an_altered_reordered_or_shortened_inbox_is_noticed(tmp_path: Path
         await theirs.writing.write("unmute")
         await ours.sync(wait=1)
         await ours.milestone("bought", "windows")
+        await ours.milestone("installed", "windows")
         await ours.ask("hold", "Wait?") if ours.may("favour").reason == "granted" else None
         # A cursor within a page leads nowhere: only the one at its end is kept.
         leave = (r"/items/[0-5]/cursor text [01]",)

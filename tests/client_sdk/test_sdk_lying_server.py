@@ -74,6 +74,11 @@ class Watching:
         return told.value
 
 
+def as_of(pair: Pair) -> dict[str, str]:
+    """What an event says of the state before it."""
+    return {"first": pair.state.first.head, "second": pair.state.second.head, "zones": "2026a"}
+
+
 def muted() -> tuple[Watching, int]:
     pair = granted("care")
     pair.go("mute", "second", START + SECOND)
@@ -122,6 +127,7 @@ def test_a_message_without_a_grant_is_noticed() -> None:
             "log": LOG,
             "index": 0,
             "accepted_at": START + HOUR,
+            "as_of": as_of(pair),
             "outcome": "delivered",
             "contents": {"purpose": "care", "channel": "app", "exp": (START + HOUR + 3 * DAY) // 1000},
         }
@@ -134,6 +140,7 @@ def test_a_waiting_message_released_too_early_or_dropped_too_soon_is_noticed() -
     event, act = accepted(watching, at)
     watching.ledger.enter(watching.ledger.read(seal_event(event, HOME)))
     stated: dict[str, Any] = {"iss": HOME_DID, "cid": event.cid, "act": event.act, "side": "first", "at": at + 5}
+    stated["as_of"] = as_of(watching.pair)
     place: dict[str, Any] = {"log": LOG, "index": event.index + 1}
     watching.lie(Delivered(event="delivered", **stated, **place), act)
     watching.lie(Expired(event="expired", **stated), None)
@@ -193,14 +200,17 @@ def test_an_own_act_s_acceptance_is_checked_like_any_other() -> None:
     assert public(watching.ledger.state) == public(pair.state)
 
 
-def test_what_comes_late_goes_to_its_place_and_is_believed_once_it_fits() -> None:
-    """An own act is answered at once; what the other side did just before comes only with the next news."""
+def test_an_own_act_fits_once_what_the_other_side_did_before_it_was_read() -> None:
+    """An own act is answered at once; what the other side did just before comes only with the next news (EVENT-7)."""
     pair = granted("care", "favour")
     watching = Watching(pair)
     theirs = pair.go("grant", "first", START + HOUR, purposes=("favour",))
     mine = pair.go("remember", "second", START + HOUR + 5, key="language")
-    watching.ledger.enter(watching.ledger.read(pair.events[mine.id], mine.raw))
+    answer = watching.ledger.read(pair.events[mine.id], mine.raw)
+    with pytest.raises(Contradiction, match="other heads"):
+        watching.ledger.enter(answer)
     watching.ledger.enter(watching.ledger.read(pair.events[theirs.id], theirs.raw))
+    watching.ledger.enter(answer)
     watching.told = len(pair.records)
     assert public(watching.ledger.state) == public(pair.state)
     assert [line.at for line in watching.ledger.lines] == sorted(line.at for line in watching.ledger.lines)

@@ -54,6 +54,7 @@ class Scene:
         """A new event about the act of another one."""
         about = payload_of(raw)
         payload = {"iss": about["iss"], "cid": about["cid"], "event": event, "act": about["act"], "side": about["side"]}
+        payload["as_of"] = after(raw)
         if event == "delivered":
             payload |= {"log": about["log"], "index": about["index"] + 1}
         return forge(
@@ -158,19 +159,31 @@ async def test_lies_to_the_side_that_is_written_to(scene: Scene) -> None:
         "of another connection": instead(cid=elsewhere),
         "by another server": instead(iss="did:web:elsewhere.example"),
         "the same act twice": besides(
-            lambda raw: restated(raw, accepted_at=payload_of(raw)["accepted_at"] + 5, index=99_999)
+            lambda raw: restated(raw, accepted_at=payload_of(raw)["accepted_at"] + 5, index=99_999, as_of=after(raw))
         ),
         "two things at one time": besides(lambda raw: stated("expired", raw, at=payload_of(raw)["accepted_at"])),
         "opened again": besides(lambda raw: _opening(scene, raw)),
         "a mute taken back that she did not take back": besides(
             lambda raw: restated(raw, side="second", kind="unmute", outcome=None, contents=None, act=elsewhere,
-                                 accepted_at=payload_of(raw)["accepted_at"] + 5, index=99_999)
+                                 accepted_at=payload_of(raw)["accepted_at"] + 5, index=99_999, as_of=after(raw))
+        ),
+        "behind another act of the shop's": lambda it: it[0].update(
+            event=restated(it[0]["event"], as_of={**payload_of(it[0]["event"])["as_of"], "first": elsewhere})
+        ),
+        "behind another act of hers": lambda it: it[0].update(
+            event=restated(it[0]["event"], as_of={**payload_of(it[0]["event"])["as_of"], "second": elsewhere})
         ),
         "nothing came": lambda it: it.clear(),
     }  # fmt: skip
     for name, change in lies.items():
         raised = await scene.told(scene.mia, "GET /v1/inbox", page(change))
         assert raised.evidence, name
+
+
+def after(raw: str) -> dict[str, str]:
+    """The heads after an act of the shop, as the next event names them."""
+    about = payload_of(raw)
+    return {**about["as_of"], "first": about["act"]}
 
 
 def _exp(raw: str) -> int:
@@ -233,6 +246,9 @@ async def test_lies_to_the_side_that_writes(scene: Scene) -> None:
         {"cid": elsewhere},
         {"iss": "did:web:elsewhere.example"},
         {"verdict": "granted"},
+        {"as_of": None},
+        {"as_of": {"first": scene.cid, "second": scene.cid, "zones": "2026a"}},
+        {"as_of": {"first": elsewhere, "second": elsewhere, "zones": "2026a"}},
     ]
     for changes in lies:
         raised = await scene.told(scene.shop, "POST /v1/acts", put(**changes))

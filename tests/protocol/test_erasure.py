@@ -98,8 +98,15 @@ def test_a_server_that_takes_what_is_not_its_time_contradicts_itself(early: bool
     if early:
         opened = msgspec.structs.replace(pair.state, phase="open", ended_at=0, ended_by=None)
         pair.state = opened
-    stated = {"iss": pair.state.home, "cid": pair.state.cid, "event": "accepted", "act": act.id, "side": "first"}
+    stated: dict[str, Any] = {
+        "iss": pair.state.home,
+        "cid": pair.state.cid,
+        "event": "accepted",
+        "act": act.id,
+        "side": "first",
+    }
     place = {"chain": "acts", "seq": act.payload.seq, "kind": act.kind, "accepted_at": NOW + 2, "log": LOG, "index": 99}
+    stated["as_of"] = {"first": pair.state.first.head, "second": pair.state.second.head, "zones": "2026a"}
     with pytest.raises(Contradiction):
         fold(pair.state, Record(Accepted.model_validate({**stated, **place}), act))
 

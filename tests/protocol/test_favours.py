@@ -7,7 +7,7 @@ import pytest
 from comity import favours
 from comity.acts import SignedAct
 from comity.errors import Contradiction
-from comity.events import Accepted
+from comity.events import Accepted, AsOf
 from comity.fold import Record, fold
 from comity.words import EXEMPT_PURPOSES
 from parties import BODY, DAY, HOUR, LOG, START, Pair, granted, public
@@ -257,6 +257,7 @@ def test_an_event_about_an_ask_that_was_never_made_is_a_contradiction() -> None:
             log=LOG,
             index=99,
             accepted_at=FIRST_TIME + 1,
+            as_of=AsOf(first=pair.state.first.head, second=pair.state.second.head, zones="2026a"),
         )
         with pytest.raises(Contradiction):
             fold(pair.state, Record(event, act))

@@ -8,7 +8,7 @@ from comity import connection, fold, gate, recovery
 from comity.acts import SignedAct
 from comity.chain import next_act
 from comity.errors import Contradiction, Refused
-from comity.events import Accepted, Place, Restored
+from comity.events import Accepted, AsOf, Place, Restored
 from comity.fold import Record
 from comity.recovery import Heads, lacking, take_back
 from comity.state import Connection, public
@@ -239,6 +239,7 @@ def test_without_a_restore_nothing_of_this_is_let_through() -> None:
     after = Accepted(
         iss=pair.state.home, cid=pair.state.cid, event="accepted", act=mute.id, side="first", chain="acts", seq=0,
         kind="mute", log=LOG, index=9, accepted_at=START + 2,
+        as_of=AsOf(first=pair.state.first.head, second=pair.state.second.head, zones="2026a"),
     )  # fmt: skip
     with pytest.raises(Contradiction):
         fold.fold(pair.state, Record(after, mute))

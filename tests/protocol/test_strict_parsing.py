@@ -25,7 +25,7 @@ from comity.acts import ACT_TYP, GRANT_TYP, SETTING_TYP, open_act
 from comity.agreement import countersign, half_sign, open_agreement, open_half
 from comity.encoding import MAX_BODY, b64u_decode, b64u_encode, dump_json, parse_json
 from comity.errors import CODES, Malformed, Refused
-from comity.events import EVENT_TYP, Delivered, open_event, seal_event
+from comity.events import EVENT_TYP, AsOf, Delivered, open_event, seal_event
 from comity.grant import open_grant
 from comity.jws import open_jws
 from comity.keys import (
@@ -1262,7 +1262,9 @@ def test_what_was_sent_is_never_told_back() -> None:
 
 
 def test_an_event_of_an_issuer_that_is_not_the_key_s_is_refused() -> None:
-    event = Delivered(iss=SHOP.did, cid=HASH, event="delivered", act=HASH, side="first", log=LOG, index=0, at=START)
+    as_of = AsOf(first=HASH, second=HASH, zones="2026a")
+    place: dict[str, Any] = {"log": LOG, "index": 0, "at": START, "as_of": as_of}
+    event = Delivered(iss=SHOP.did, cid=HASH, event="delivered", act=HASH, side="first", **place)
     with pytest.raises(Refused) as caught:
         open_event(seal_event(event, HOME), find)
     assert caught.value.code == "bad_signature"

@@ -44,6 +44,12 @@ class Inbox:
         self._signer = signer
         self._take = take
         self._lock = asyncio.Lock()
+        """Held while items are taken in."""
+        self._listening = asyncio.Lock()
+        """Held while a stream is open."""
+        self._ahead: dict[str, list[News]] | None = None
+        """While a stream is open: the items that another request brought before the stream does, without their cursors
+        (each way gives its own), with the news in them that the stream is to tell."""
 
     @property
     def _key(self) -> str:
@@ -60,11 +66,12 @@ class Inbox:
 
     async def pull(self, wait: float = 0, look: bool = True) -> list[News]:
         """Everything new, page by page; with `wait` (s), waits that long for the first of it. Then looks (`look`) at
-        the checkpoint that the home server's log serves."""
+        the checkpoint that the home server's log serves. Without `look` it is read for an act that is being written,
+        and where a stream is open the stream tells the news."""
         news: list[News] = []
-        async with self._lock, self._core.judging():
+        async with self._core.judging():
             try:
-                async for some in self._pages(max(0, min(int(wait), wire.LONGEST_WAIT))):
+                async for some in self._pages(max(0, min(int(wait), wire.LONGEST_WAIT)), aside=not look):
                     news += some
                 if look:
                     await self._core.logs.meet(self.home)
@@ -74,19 +81,33 @@ class Inbox:
                 raise
         return news
 
-    async def _pages(self, wait: int) -> AsyncGenerator[list[News], None]:
-        """Everything new, a page at a time; waits so long (s) for the first."""
+    async def _pages(self, wait: int, *, aside: bool = False) -> AsyncGenerator[list[News], None]:
+        """Everything new, a page at a time; waits so long (s) for the first. `aside`: an open stream tells it."""
         home = self._core.home(self.home)
-        while (page := await home.inbox(self._signer(), self.cursor, wait)).items:
-            _in_order(page)
-            yield await self._taken(page.items, page.cursor)
+        while True:
+            asked_from = self.cursor
+            page = await home.inbox(self._signer(), asked_from, wait)
+            news: list[News] = []
+            # The lock is never held while somebody waits for the server or for whoever reads the news: an act that is
+            # written meanwhile, there perhaps, may have to read on first.
+            async with self._lock:
+                if self.cursor == asked_from:
+                    if not page.items:
+                        return
+                    _in_order(page)
+                    taken = await self._taken(page.items, page.cursor)
+                    if self._ahead is not None:
+                        self._ahead |= taken if aside else {key: [] for key in taken}
+                    if self._ahead is None or not aside:
+                        news = [it for some in taken.values() for it in some]
+            yield news
             wait = 0
 
     async def listen(self) -> AsyncGenerator[News, None]:
         """News as it comes, over one open stream, or by asking again where there are no streams; ends when the
         server hangs up."""
         has_streams = self._core.transport.stream is not None
-        async with self._lock, self._core.judging():
+        async with self._listening, self._core.judging():
             # First what is new: a log that stands still or lies keeps no news from anybody.
             async for some in self._pages(0 if has_streams else wire.LONGEST_WAIT):
                 for news in some:
@@ -94,10 +115,22 @@ class Inbox:
             await self._core.logs.meet(self.home)
             if not has_streams:
                 return
-            async for item in self._core.home(self.home).stream(self._signer(), self.cursor):
-                for news in await self._taken((item,), item.cursor):
-                    yield news
-                await self._core.logs.meet(self.home, at_most_every=CHECKPOINT_AGE)
+            ahead = self._ahead = {}
+            try:
+                async for item in self._core.home(self.home).stream(self._signer(), self.cursor):
+                    for news in await self._streamed(item):
+                        yield news
+                    await self._core.logs.meet(self.home, at_most_every=CHECKPOINT_AGE)
+            finally:
+                self._ahead = None
+                self._core.untold.extend(it for some in ahead.values() for it in some)
+
+    async def _streamed(self, item: wire.Item) -> list[News]:
+        """An item of the stream, unless it was read by another request since the stream was opened."""
+        async with self._lock:
+            if self._ahead is not None and _said(item) in self._ahead:
+                return self._ahead.pop(_said(item))
+            return (await self._taken((item,), item.cursor))[_said(item)]
 
     async def follow(self) -> AsyncGenerator[News, None]:
         """News for ever, over a server's restarts and a network's gaps."""
@@ -113,16 +146,16 @@ class Inbox:
                     raise
                 await asyncio.sleep(_AWAY_SECONDS)
 
-    async def _taken(self, items: Sequence[wire.Item], cursor: str) -> list[News]:
-        """Takes some items in; the cursor is kept with the last of them, and not if one does not fit."""
-        news: list[News] = []
+    async def _taken(self, items: Sequence[wire.Item], cursor: str) -> dict[str, list[News]]:
+        """Takes some items in, and returns the news in each by what it says; the cursor is kept with the last of them,
+        and not if one does not fit."""
+        news: dict[str, list[News]] = {}
         entries: list[Beside] = []
         try:
             for item in items:
                 if item.cursor == self.cursor:
                     raise Contradiction("the same item comes again", (item.model_dump_json(),))
-                more, kept = await self._take(item, self._signer())
-                news += more
+                news[_said(item)], kept = await self._take(item, self._signer())
                 entries += kept
             entries.append(("cursors", self._key, cursor))
         finally:
@@ -130,6 +163,11 @@ class Inbox:
             if entries:
                 await self._core.kept.keep(*entries)
         return news
+
+
+def _said(item: wire.Item) -> str:
+    """What an item says, whatever its cursor."""
+    return item.model_dump_json(exclude={"cursor"}, exclude_none=True)
 
 
 def _in_order(page: wire.Page) -> None:
@@ -150,17 +188,13 @@ async def take_line(party: View, item: wire.Item) -> tuple[list[News], list[Besi
     try:
         entered = party.writing.enter(line)
     except Contradiction:
-        # An older copy of this wallet may lack its own side's acts: fetch those, then judge.
-        if party.writing.missing or not await _recovered(party):
+        # Own acts may be missing here: one whose answer is still on its way, or those of another copy of this wallet.
+        # They are fetched, and then it is judged (EVENT-7).
+        if not await party.writing.fetch_own():
             raise
         entered = party.writing.enter(line)
     news = [_news(party, line)] if line in entered and not _is_own(party, line) else []
     return news, [entry for it in entered for entry in party.writing.kept(it)]
-
-
-async def _recovered(party: View) -> bool:
-    party.writing.missing = await party.writing.own_missing()
-    return bool(party.writing.missing)
 
 
 def _is_own(party: View, line: Line) -> bool:

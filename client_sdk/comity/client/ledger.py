@@ -17,7 +17,7 @@ from comity import connection, gate
 from comity.acts import Rotate, SignedAct, open_act
 from comity.agreement import CLOCK_SKEW, SignedAgreement
 from comity.errors import Contradiction, Refused
-from comity.events import Accepted, Delivered, Event, Expired, Opened, open_event
+from comity.events import Accepted, Delivered, Event, Expired, Opened, Restored, open_event
 from comity.fold import Record, contents_of, fold, opening
 from comity.hours import ZoneRules
 from comity.jws import FindKey
@@ -67,6 +67,7 @@ class Ledger:
         self.start = self._opening()
         self.state = self.start
         self.lines: list[Line] = []
+        self._restored_at = 0
         self._times: list[int] = []
         self._by_act: dict[str, int] = {}
 
@@ -95,7 +96,7 @@ class Ledger:
             event = open_event(raw, self._home_keys).event
         except Refused as fault:
             raise Contradiction(f"not a statement of the home server: {fault}", (raw,)) from None
-        if event.cid != self.cid or event.iss != self.agreement.agreement.home:
+        if not event.is_about(self.cid) or event.iss != self.agreement.agreement.home:
             raise Contradiction("the event is about another connection", (raw,))
         if act is None:
             return Line(event, raw)
@@ -149,23 +150,27 @@ class Ledger:
 
     def _adopt(self, lines: list[Line], first: int) -> None:
         """Folds again from `first` on, and keeps the result only if all of it holds."""
-        whole = first == len(self.lines)
+        whole, restored_at = first == len(self.lines), self._restored(lines[first:])
         state, start = (self.state, first) if whole else (self.start, 0)
         for index in range(start, len(lines)):
             line = lines[index]
             if index >= first:
                 self._check(state, lines, index)
-            state = _folded(state, line)
+            state = _folded(state, line, restored_at)
         for line in lines[first:]:
             if line.act is not None and isinstance(line.act.payload, Rotate):
                 self._keys[line.act.payload.kid] = PublicKey.of_multibase(line.act.payload.key)
-        self.lines, self.state = lines, state
+        self.lines, self.state, self._restored_at = lines, state, restored_at
         if whole:
             self._note(first, lines[first:])
         else:
             self._times.clear()
             self._by_act.clear()
             self._note(0, lines)
+
+    def _restored(self, lines: Iterable[Line]) -> int:
+        """When the server last stated that its store was restored, with these further lines; 0 for never."""
+        return max([self._restored_at, *(line.at for line in lines if isinstance(line.event, Restored))])
 
     def _note(self, start: int, lines: Iterable[Line]) -> None:
         for index, line in enumerate(lines, start):
@@ -179,15 +184,17 @@ class Ledger:
             line = self.read(raw, act)
             if line.act is not None and isinstance(line.act.payload, Rotate):
                 self._keys[line.act.payload.kid] = PublicKey.of_multibase(line.act.payload.key)
-            self.state = _folded(self.state, line)
             self.lines.append(line)
+        self._restored_at = self._restored(self.lines)
+        for line in self.lines:
+            self.state = _folded(self.state, line, self._restored_at)
         self._note(0, self.lines)
 
     def states(self) -> Iterator[Connection]:
         """Every state that the connection has gone through, the latest first."""
         states = [self.start]
         for line in self.lines:
-            states.append(_folded(states[-1], line))
+            states.append(_folded(states[-1], line, self._restored_at))
         return reversed(states)
 
     # --- checks ---
@@ -277,8 +284,8 @@ def _stated(event: Accepted) -> connection.Outcome:
     return connection.Outcome(event.outcome, event.contents, event.replaces, event.verdict)
 
 
-def _folded(state: Connection, line: Line) -> Connection:
+def _folded(state: Connection, line: Line, restored_at: int) -> Connection:
     try:
-        return fold(state, Record(line.event, line.act))
+        return fold(state, Record(line.event, line.act), restored_at)
     except Contradiction as fault:
         raise Contradiction(fault.claim, fault.evidence or line.evidence) from None

@@ -84,8 +84,9 @@ def _is_shown(party: View, state: Connection, answer: wire.ConnectionAnswer) -> 
 
 
 def _not_behind(party: View, answer: wire.ConnectionAnswer, text: str) -> None:
-    """A server that has lost what it once accepted is not believed; a revoke may stand at any place."""
-    if party.state.phase == "ended":
+    """A server that has lost what it once accepted is not believed; a revoke may stand at any place, and whether there
+    was one is seen when the rest is compared."""
+    if "ended" in (party.state.phase, answer.state.get("phase")):
         return
     for side in SIDES:
         if getattr(answer.heads, side).seq < party.state.door(side).seq:

@@ -22,6 +22,7 @@ from comity.client.ledger import Ledger, Line
 from comity.errors import Contradiction, Refused, Unreachable
 from comity.events import Accepted
 from comity.keys import PublicKey, Signer, key_of_did
+from comity.words import Side
 
 _PLACE = frozenset({"seq_taken", "seq_gap", "prev_mismatch", "after_refused"})
 """Refusals that another device's acts explain: read the inbox and compose again."""
@@ -48,7 +49,9 @@ class Writing:
         self.ledger: Ledger | None = None
         self.lock = asyncio.Lock()
         self.dropped: list[Dropped] = []
-        self.missing: list[Line] = []
+        self.waiting: list[Line] = []
+        """Own acts that were accepted, oldest first, until the inbox was read up to their times: each names what the
+        other side did before it (EVENT-7)."""
         self._written: list[Line] = []
         self._came: dict[str, str] = {}
         self._catch_up = catch_up
@@ -134,17 +137,23 @@ class Writing:
     async def recover(self) -> bool:
         """Reads the own acts that this wallet does not have: it is an old copy, or not the only one. Whether there
         were any."""
-        found = await self.own_missing()
-        self.missing = found
+        found = await self.fetch_own()
         await self._catch_up()
-        await self.enter_missing()
+        await self.enter_waiting()
+        return found
+
+    async def fetch_own(self) -> bool:
+        """Fetches the own acts that this wallet does not have, and lets them wait for their place. Whether there were
+        any."""
+        found = await self._own_missing()
+        self._let_wait(found)
         return bool(found)
 
-    async def own_missing(self) -> list[Line]:
-        """Both own chains, from their heads at the server back to what is known here; oldest first."""
+    async def _own_missing(self) -> list[Line]:
+        """Both own chains, from their heads at the server back to what is known here."""
         home, signer, side = self.core.home(self.link.home), self.signer, self.link.side
         answer, _ = await home.connection(self.link.cid, signer)
-        known = {line.act.id for line in self.book.lines if line.act is not None} | {self.link.cid}
+        known = {line.act.id for line in (*self.book.lines, *self.waiting) if line.act is not None} | {self.link.cid}
         found: list[Line] = []
         for head in (getattr(answer.heads, side).head, answer.settings.head):
             while head not in known:
@@ -159,20 +168,24 @@ class Writing:
                 found.append(line)
                 if stated.receipt is not None:
                     self._came[head] = stated.receipt
-                head = line.act.payload.prev
-        return sorted(found, key=lambda line: line.at)
+                head = _before(line, side)
+        return found
+
+    def _let_wait(self, lines: Sequence[Line]) -> None:
+        self.waiting = sorted([*self.waiting, *lines], key=lambda line: line.at)
 
     def enter(self, line: Line) -> list[Line]:
-        """Enters a line, and before it what was recovered and is older."""
+        """Enters a line of the inbox, and before it the own ones that wait and are older: by now everything that the
+        other side did before them was read. Raises Contradiction."""
         entered = []
-        while self.missing and self.missing[0].at < line.at:
-            entered += self.book.enter(self.missing.pop(0))
+        while self.waiting and self.waiting[0].at < line.at:
+            entered += self.book.enter(self.waiting.pop(0))
         return entered + self.book.enter(line)
 
-    async def enter_missing(self) -> None:
-        """Enters and keeps what was recovered, once the news is read."""
-        entered = [it for line in self.missing for it in self.book.enter(line)]
-        self.missing = []
+    async def enter_waiting(self) -> None:
+        """Enters and keeps the own lines that wait, once the inbox was read to its end. Raises Contradiction."""
+        waiting, self.waiting = self.waiting, []
+        entered = [it for line in waiting for it in self.book.enter(line)]
         await self.core.kept.keep(*(entry for line in entered for entry in self.kept(line)))
 
     def kept(self, line: Line, receipt: str | None = None) -> list[Beside]:
@@ -257,8 +270,10 @@ class Writing:
             if isinstance(answer, Exception):
                 refused = refused or answer
                 continue
+            if answer.receipt is not None:
+                self._came[act.id] = answer.receipt
             lines.append(await self._entered(act, answer))
-            given.append(answer.receipt)
+            given.append(self._came.pop(act.id, answer.receipt))
         unknown = [act.raw for act, answer in zip(acts, answers, strict=True) if isinstance(answer, Unreachable)]
         kept = [entry for line, receipt in zip(lines, given, strict=True) for entry in self.kept(line, receipt)]
         await self._answered(acts, unknown, kept)
@@ -275,10 +290,18 @@ class Writing:
         try:
             self.book.enter(line)
         except Contradiction:
-            # What the other side did meanwhile may explain it: read that first, then judge.
+            # It may name what the other side did meanwhile, or another copy of this wallet: read that, then judge.
+            if not self._knows_own_head(line):
+                await self.fetch_own()
+            self._let_wait([line])
             await self._catch_up()
+            await self.enter_waiting()
             self.book.enter(line)
         return line
+
+    def _knows_own_head(self, line: Line) -> bool:
+        head = _before(line, self.link.side)
+        return head == self.link.cid or any(it.act is not None and it.act.id == head for it in self.book.lines)
 
 
 async def _one(call: Awaitable[wire.Acceptance]) -> wire.Acceptance | Refused | Unreachable:
@@ -286,6 +309,14 @@ async def _one(call: Awaitable[wire.Acceptance]) -> wire.Acceptance | Refused | 
         return await call
     except (Refused, Unreachable) as fault:
         return fault
+
+
+def _before(line: Line, side: Side) -> str:
+    """The id of the act before this one of `side`, or the `cid`. A revoke names in `prev` what its writer knew, which
+    may have been long ago (CONN-5): what was really before it is in its acceptance (EVENT-7)."""
+    assert isinstance(line.event, Accepted) and line.act is not None
+    as_of, payload = line.event.as_of, line.act.payload
+    return payload.prev if line.act.chain == "settings" else getattr(as_of, side)
 
 
 def kept_line(cid: str, line: Line) -> Beside:

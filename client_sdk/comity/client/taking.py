@@ -65,11 +65,11 @@ class Taking:
             event = open_event(item.event, lambda kid: self._core.resolver.pinned(did_of_kid(kid)).get(kid)).event
         except Refused:
             return False
-        if event.cid != item.cid:
+        if item.cid is None or not event.is_about(item.cid):
             return False
         # One that was hidden from this wallet is shown to its sides when they ask for it by name.
         try:
-            await self._core.home(event.iss).connection(event.cid, reader)
+            await self._core.home(event.iss).connection(item.cid, reader)
         except Refused as refused:
             return refused.code == "not_found"
         return False
@@ -234,3 +234,9 @@ class Taking:
             return party.link.proposed_at > self._core.clock() - 2 * COUNTERSIGN_WITHIN * 1000
         mailbox = party.state.door(party.side).settings.mailbox
         return mailbox is None
+
+    def mailbox_of(self, party: View) -> str | None:
+        """The `kid` of this wallet's mailbox that brings the connection's news too; None where there is none."""
+        kid, ledger = self._core.kept.get("mailboxes", party.link.home, str), party.writing.ledger
+        mailbox = None if ledger is None else ledger.state.door(party.side).settings.mailbox
+        return kid if kid is not None and did_of_kid(kid) == mailbox else None

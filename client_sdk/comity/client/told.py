@@ -127,10 +127,18 @@ _SENTENCES = {
     "rotate": "{you} took a new key",
     "erasure": "{you} said what became of {their} data: {about}",
     "delivered": "the waiting message of {you_object} was delivered",
-    "restored": "the server was put back from a backup; it waits until both of you have said what you hold",
     "confirmed": "{you} confirmed: the server has everything again",
     "expired": "the waiting message of {you_object} expired",
 }
+_NOTICES = {
+    "opened": "you and {name} are connected",
+    "disclosed": "the home server made a copy of this connection for {about}",
+    "erasing": "{you} asked for this connection to be erased on {about}",
+    "erasure_held": "the home server may not erase this connection before {about}",
+    "erased": "this connection was erased",
+    "restored": "the server was put back from a backup; it waits until both of you have said what you hold",
+}
+"""What nobody wrote: the home server states it."""
 _MESSAGES = {
     "delivered": "{you} wrote about {about}",
     "held": "{you} wrote about {about}; it waits",
@@ -141,10 +149,9 @@ _ANSWERS = {"yes": "{you} said yes", "no": "{you} said no", "not_now": "{you} sa
 
 def tell(moment: Moment, side: Side, name: str) -> Told:
     """A moment of the history in words, as this side would say it."""
-    if moment.side is None:
-        sentence = _SENTENCES.get(moment.kind, f"you and {name} are connected")
-        return Told(moment.at, None, moment.kind, sentence, moment.act)
     mine = moment.side == side
+    if moment.kind in _NOTICES:
+        return Told(moment.at, _who(moment.side, side), moment.kind, _notice(moment, mine, name), moment.act)
     if moment.kind == "message":
         form = _MESSAGES.get(moment.outcome or "", "{you} wrote about {about}")
     elif moment.kind == "mute" and moment.outcome == "away":
@@ -161,6 +168,17 @@ def tell(moment: Moment, side: Side, name: str) -> Told:
         about=moment.about or "something",
     )
     return Told(moment.at, "me" if mine else "them", moment.kind, sentence, moment.act)
+
+
+def _notice(moment: Moment, mine: bool, name: str) -> str:
+    you = "the home server" if moment.side is None else "you" if mine else name
+    if moment.outcome == "taken_back":
+        return f"{you} took back that this connection is to be erased"
+    return _NOTICES[moment.kind].format(you=you, name=name, about=moment.about)
+
+
+def _who(by: Side | None, side: Side) -> Who | None:
+    return None if by is None else "me" if by == side else "them"
 
 
 def tell_duty(due_at: int, who: Who, name: str, now: int) -> Told:

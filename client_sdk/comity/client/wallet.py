@@ -344,11 +344,14 @@ class Wallet(Absence, OwnRules):
         return len(self._core.kept.file.table("owed"))
 
     async def pull(self, party: View, wait: float, look: bool = True) -> list[News]:
-        """Reads what is new for the key of one connection; `look`: and looks at its log."""
+        """Reads what is new for the key of one connection, and looks at its log; without `look`, for an act that is
+        being written, the inbox to which somebody may be listening."""
         async with self._core.judging():
             await self._core.resolver.check_home(party.link.home)
             await self._taking.hand_in_again(party)
-        return await self._inbox_of(party).pull(wait, look)
+        mailbox = None if look else self._taking.mailbox_of(party)
+        inbox = self._inbox_of(party) if mailbox is None else self._inbox(party.link.home, mailbox)
+        return await inbox.pull(wait, look)
 
     async def read_again(self, party: View) -> None:
         """Lets the next reading of a connection's inbox begin at the beginning."""
@@ -387,6 +390,5 @@ class Wallet(Absence, OwnRules):
     # --- everything ---
 
     def export(self) -> dict[str, Any]:
-        """Everything that this wallet can prove and show, as JSON values: agreements, acts, acceptances, bodies in
-        clear. No private keys."""
+        """Everything that this wallet can prove and show, as JSON values, bodies in clear. No private keys."""
         return exported(self.connections(), self._core)

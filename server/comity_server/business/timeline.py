@@ -14,7 +14,7 @@ from pydantic import Field
 from comity.acts import SignedAct, open_act
 from comity.encoding import b64u_decode
 from comity.errors import Refused
-from comity.events import Accepted, Confirmed, Delivered, Event, Expired, Opened, Restored
+from comity.events import Accepted, read_event
 from comity.fold import Record
 from comity.relationship import Moment, timeline
 from comity.words import Side
@@ -27,13 +27,8 @@ from comity_server.business.pages import FIRST, LAST, Page, behind, cursor_of
 from comity_server.business.route import Call, Reply, Route
 from comity_server.store.business import Doing, Happened
 
-_EVENTS: dict[str, type[Opened | Delivered | Expired | Restored | Confirmed]] = {
-    "opened": Opened,
-    "delivered": Delivered,
-    "expired": Expired,
-    "restored": Restored,
-    "confirmed": Confirmed,
-}
+_LET_GO = ("delivered", "expired")
+"""What became of a message that waited: nobody did that."""
 _LINK = {"iss", "aud", "iat", "cid", "seq", "prev", "act", "body"}
 """Members that every act has, or that are told by themselves."""
 
@@ -114,14 +109,10 @@ def _ordered(items: Sequence[TimelineItem], newest: bool) -> tuple[TimelineItem,
 
 
 def _record(call: Call, row: Happened) -> Record:
-    payload = b64u_decode(row.event.split(".")[1])
-    if row.kind != "accepted":
-        event: Event = _EVENTS[row.kind].model_validate_json(payload)
-        return Record(event)
-    accepted = Accepted.model_validate_json(payload)
+    event = read_event(b64u_decode(row.event.split(".")[1]))
     # What a message was about is in its acceptance, and is all that both sides have of one that waits.
-    act = None if row.raw is None or accepted.kind == "message" else _opened(call, row.raw)
-    return Record(accepted, act)
+    is_act = isinstance(event, Accepted) and event.kind != "message" and row.raw is not None
+    return Record(event, _opened(call, str(row.raw)) if is_act else None)
 
 
 def _opened(call: Call, raw: str) -> SignedAct:
@@ -136,7 +127,7 @@ def _shown(moment: Moment, side: Side, doings: dict[str, Doing]) -> TimelineItem
         about=moment.about,
         outcome=moment.outcome,
         act=moment.act,
-        done_by=None if moment.kind in _EVENTS or moment.act is None else _done_by(doings.get(moment.act)),
+        done_by=None if moment.kind in _LET_GO or moment.act is None else _done_by(doings.get(moment.act)),
     )
 
 

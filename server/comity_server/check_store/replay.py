@@ -7,7 +7,7 @@ from comity.acts import Grant, Rotate, SignedAct, open_act
 from comity.agreement import Agreement
 from comity.encoding import hash_id
 from comity.errors import Contradiction, Refused
-from comity.events import Accepted, Delivered, Event, Expired, Place
+from comity.events import Accepted, Delivered, Event, Place
 from comity.fold import Record, fold
 from comity.jws import FindKey
 from comity.keys import PublicKey
@@ -59,6 +59,7 @@ class Replay:
         self._ground = ground
         self._tag_keys = {scope: tag_key(secret, scope) for scope in ("both", "first", "second")}
         self._at = -1
+        self._restored_at: int = ground.snapshot.value("last_restored", cid=cid) or 0
         self._heads: dict[tuple[str, str], _Link] = {}
         self._keys: dict[str, tuple[str, str]] = {}
         if agreement is not None:
@@ -160,10 +161,10 @@ class Replay:
         if event is None or isinstance(event, Accepted):
             self._break(place, "it is no event that could be read")
             return
-        about = event.act if isinstance(event, Delivered | Expired) else None
-        if (row.kind, row.at, row.act, self._cid) != (event.event, event.at, about, event.cid):
+        about = getattr(event, "act", None)
+        if (row.kind, row.at, row.act) != (event.event, event.at, about) or not event.is_about(self._cid):
             told = f"its row says {row.kind} at {row.at} of {row.act}, and the event {event.event} at {event.at} of"
-            self._findings.add(place, f"{told} {about}, in {event.cid}")
+            self._findings.add(place, f"{told} {about}, in {getattr(event, 'cid', 'an erased connection')}")
         self._in_time(place, event)
         if event.event == "opened":
             # The state begins with it.
@@ -196,7 +197,7 @@ class Replay:
         if self.state is None:
             return
         try:
-            self.state = fold(self.state, Record(event, act))
+            self.state = fold(self.state, Record(event, act), self._restored_at)
         except Contradiction as fault:
             self._break(place, str(fault))
 

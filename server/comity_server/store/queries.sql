@@ -279,6 +279,9 @@ ORDER BY 1;
 -- name: opened_event(cid, at)$
 SELECT raw FROM events WHERE cid = :cid AND at = :at AND kind = 'opened';
 
+-- name: last_restored(cid)$
+SELECT MAX(at) FROM events WHERE cid = :cid AND kind = 'restored';
+
 -- name: sides_of(cid)
 SELECT side, did, stream FROM sides WHERE cid = :cid;
 
