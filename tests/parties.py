@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from comity import connection, gate, recovery
 from comity.acts import SignedAct, open_act
-from comity.agreement import Agreement, PartyKey, SignedAgreement, countersign, half_sign
+from comity.agreement import Agreement, SignedAgreement, countersign, half_sign
 from comity.chain import next_act, next_mailbox, next_rotation
 from comity.encoding import b64u_encode
 from comity.errors import Refused
@@ -21,7 +21,7 @@ from comity.events import Accepted, Delivered, Event, Opened, Place, open_event,
 from comity.fold import Record, fold, opening
 from comity.gate import Verdict
 from comity.keys import PublicKey, Signer, SigningKey
-from comity.offer import Offer, OfferedTerms, SignedOffer, Terms, seal_offer, text_hash
+from comity.offer import HomeParty, Offer, OfferedTerms, PartyKey, SignedOffer, Terms, seal_offer, text_hash
 from comity.state import Connection
 from comity.words import Side
 from comity.zones import InstalledZones
@@ -82,12 +82,12 @@ def terms(text: str = TEXT, id_: str = "https://w3id.org/dpv/standards/ieee/7012
 def offer(offerer: Signer = SHOP, at: int = START, **changes: Any) -> SignedOffer:
     """An offer good for a day."""
     members: dict[str, Any] = {
-        "v": 1,
+        "v": 2,
         "iss": offerer.did,
         "iat": at // 1000,
         "exp": (at + DAY) // 1000,
         "nonce": "n" * 22,
-        "home": HOME_DID,
+        "home": HomeParty.of(HOME),
         "operator": OPERATOR,
         "agreements": (OfferedTerms(**terms().model_dump(), text=TEXT),),
         "purposes": ("care", "sales"),
@@ -100,13 +100,13 @@ def offer(offerer: Signer = SHOP, at: int = START, **changes: Any) -> SignedOffe
 def agreement_on(signed: SignedOffer, offerer: Signer, accepter: Signer, at: int = START, **changes: Any) -> Agreement:
     """What the accepter builds from an offer."""
     members: dict[str, Any] = {
-        "v": 1,
+        "v": 2,
         "offer": signed.hash,
         "offerer": PartyKey.of(offerer),
         "accepter": PartyKey.of(accepter),
         "terms": terms(),
         "operator": OPERATOR,
-        "home": HOME_DID,
+        "home": HomeParty.of(HOME),
         "nonce": "m" * 22,
         "iat": at // 1000,
         "countersign_by": (at + DAY) // 1000,

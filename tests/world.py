@@ -20,14 +20,14 @@ import aiohttp
 from multidict import CIMultiDict
 
 from comity.acts import SignedAct
-from comity.agreement import Agreement, HalfSigned, PartyKey, SignedAgreement, countersign, half_sign
+from comity.agreement import Agreement, HalfSigned, SignedAgreement, countersign, half_sign
 from comity.chain import compose, next_act, next_mailbox, next_rotation
 from comity.encoding import b64u_encode, dump_json
 from comity.errors import CODES
 from comity.events import Opened, open_event
 from comity.fold import Record, fold, opening
 from comity.keys import Signer, SigningKey, did_of_host
-from comity.offer import Offer, OfferedTerms, SignedOffer, Terms, seal_offer, text_hash
+from comity.offer import Offer, OfferedTerms, PartyKey, SignedOffer, Terms, seal_offer, text_hash
 from comity.signed_request import sign_request
 from comity.state import Connection
 from comity.status import open_status_list
@@ -206,12 +206,12 @@ class World:
         """An offer good for a day."""
         seconds = self.now() // 1000
         members: dict[str, Any] = {
-            "v": 1,
+            "v": 2,
             "iss": offerer.did,
             "iat": seconds,
             "exp": seconds + 86_400,
             "nonce": f"nonce-{next(self._numbers):020}",
-            "home": self.home,
+            "home": self.server.home.party,
             "operator": "The Test Operator",
             "agreements": (OfferedTerms(**terms().model_dump(), text=TEXT),),
             "purposes": ("care", "sales"),
@@ -224,13 +224,13 @@ class World:
         """The accepter's half of an agreement on an offer."""
         seconds = self.now() // 1000
         members: dict[str, Any] = {
-            "v": 1,
+            "v": 2,
             "offer": offer.hash,
             "offerer": PartyKey.of(offerer),
             "accepter": PartyKey.of(accepter),
             "terms": terms(),
             "operator": "The Test Operator",
-            "home": self.home,
+            "home": self.server.home.party,
             "nonce": f"nonce-{next(self._numbers):020}",
             "iat": seconds,
             "countersign_by": seconds + 86_400,

@@ -12,9 +12,9 @@ from pydantic import Field, TypeAdapter, model_validator
 from comity.encoding import b64u_decode, b64u_encode, dump_json, hash_id
 from comity.errors import Malformed, Refused
 from comity.jws import protected, read_protected
-from comity.keys import PublicKey, Signer, did_of_kid, key_of_kid
-from comity.offer import Nonce, Operator, SignedOffer, Terms
-from comity.words import DAY, Did, Hash, Kid, Model, Seconds, Side, Version, read_model
+from comity.keys import PublicKey, Signer
+from comity.offer import Form, HomeParty, Nonce, Operator, PartyKey, SignedOffer, Terms
+from comity.words import DAY, Hash, Mark, Model, Seconds, Side, read_model
 
 AGREEMENT_TYP = "comity-agreement+jws"
 COUNTERSIGN_WITHIN = 7 * DAY
@@ -23,49 +23,27 @@ CLOCK_SKEW = 600
 """Seconds by which a signer's clock may be off (CONN-7)."""
 
 
-class PartyKey(Model):
-    """A party and the key it signs with. The key is named too, so both can check everything later without asking
-    anyone; whether a did:web really publishes it is checked when the connection is made (AGR-3, KEY-7)."""
-
-    did: Did
-    kid: Kid
-    key: Annotated[str, Field(pattern=r"^z6Mk[1-9A-HJ-NP-Za-km-z]{44}$")]
-
-    @model_validator(mode="after")
-    def _names_fit(self) -> "PartyKey":
-        try:
-            key = PublicKey.of_multibase(self.key)
-            fits = did_of_kid(self.kid) == self.did and (key_of_kid(self.kid) or key) == key
-        except Malformed as fault:
-            raise ValueError(fault.detail) from None
-        if not fits:
-            raise ValueError("the did, the kid and the key do not belong together")
-        return self
-
-    @staticmethod
-    def of(signer: Signer) -> "PartyKey":
-        """The party that `signer` signs for."""
-        return PartyKey(did=signer.did, kid=signer.kid, key=signer.key.public.multibase)
-
-
 class Agreement(Model):
     """What both sides sign."""
 
-    v: Version
+    v: Form
     offer: Hash
     offerer: PartyKey
     accepter: PartyKey
     terms: Terms
     operator: Operator
-    home: Did
+    home: HomeParty
     nonce: Nonce
     iat: Seconds
     countersign_by: Seconds
+    test: Mark | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> "Agreement":
         if self.offerer.did == self.accepter.did or self.offerer.key == self.accepter.key:
             raise ValueError("nobody agrees with himself")
+        if self.home.key in (self.offerer.key, self.accepter.key):
+            raise ValueError("the home server's key is neither party's")
         if not self.iat < self.countersign_by <= self.iat + COUNTERSIGN_WITHIN:
             raise ValueError("countersign_by is at most seven days after iat")
         return self
@@ -146,16 +124,19 @@ def open_agreement(raw: bytes) -> SignedAgreement:
 
 
 def fits_offer(agreement: Agreement, signed: SignedOffer) -> bool:
-    """Whether the agreement is made on this offer: its hash, its offerer's key, its home and operator (AGR-5).
+    """Whether the agreement is made on this offer: its hash, its offerer's key, its home, its operator, and whether
+    both are of a sandbox (AGR-5).
 
+    Of the home only the `did` is compared: the server may have taken another key since the offer was signed (HOME-6).
     The terms need not be among those offered: an accepter may put one alternative in their place (AGR-6).
     """
     offer = signed.offer
     return (
         agreement.offer == signed.hash
         and agreement.offerer == PartyKey(did=offer.iss, kid=signed.kid, key=signed.key.multibase)
-        and agreement.home == offer.home
+        and agreement.home.did == offer.home.did
         and agreement.operator == offer.operator
+        and agreement.test == offer.test
         and (offer.to is None or offer.to == agreement.accepter.did)
     )
 

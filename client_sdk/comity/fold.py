@@ -56,13 +56,13 @@ class Record(NamedTuple):
 
 def opening(agreement: SignedAgreement, opened: Opened) -> Connection:
     """The state of a connection that has just been opened. Raises Contradiction when the event is about another."""
-    if opened.cid != agreement.cid or opened.iss != agreement.agreement.home:
+    if opened.cid != agreement.cid or opened.iss != agreement.agreement.home.did:
         raise Contradiction("the event opens another connection than the agreement")
     doors = {}
     for side in ("first", "second"):
         party = agreement.agreement.offerer if side == "first" else agreement.agreement.accepter
         doors[side] = Door(party.did, party.kid, party.key, party.did, agreement.cid)
-    home = agreement.agreement.home
+    home = agreement.agreement.home.did
     return Connection(agreement.cid, home, "open", opened.at, doors["first"], doors["second"])
 
 

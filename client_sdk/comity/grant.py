@@ -143,7 +143,7 @@ def check_token(
         return no("list_missing")
     # A list is the home server's or nobody's: any did:key could have signed another one for that address.
     issuer = status_list.claims.iss
-    if issuer != (agreement.agreement.home if agreement else acceptance.event.iss if acceptance else issuer):
+    if issuer != (agreement.agreement.home.did if agreement else acceptance.event.iss if acceptance else issuer):
         return no("list_missing")
     if receipt is not None and not is_log_of(receipt.checkpoint.origin, issuer):
         return no("list_missing")
@@ -170,10 +170,10 @@ def _belongs(agreement: SignedAgreement, grant: Grant, acceptance: SignedEvent |
     terms = agreement.agreement
     if agreement.cid != grant.cid:
         return False
-    if receipt is not None and not is_log_of(receipt.checkpoint.origin, terms.home):
+    if receipt is not None and not is_log_of(receipt.checkpoint.origin, terms.home.did):
         return False
     if acceptance is not None:
-        return acceptance.event.iss == terms.home
+        return acceptance.event.iss == terms.home.did
     return receipt is not None or grant.iss in (terms.offerer.did, terms.accepter.did)
 
 

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 from comity.encoding import hash_id
 from comity.errors import Malformed, Refused
 from comity.jws import FindKey, no_other_keys, open_jws, seal
-from comity.keys import PublicKey, Signer, did_of_host, did_of_kid, did_web_base, is_pairwise
+from comity.keys import PublicKey, Signer, did_of_host, did_of_kid, did_web_base, is_pairwise, key_of_kid
 from comity.words import (
     AGREEMENT_PURPOSES,
     DAY,
@@ -20,12 +20,14 @@ from comity.words import (
     Channels,
     Did,
     Hash,
+    Kid,
     Label,
     Language,
+    Mark,
     Model,
     Purposes,
     Seconds,
-    Version,
+    Whole,
     read_model,
 )
 
@@ -39,7 +41,49 @@ _LINK = re.compile(r"(https?://[A-Za-z0-9.:-]{1,260})/i/([A-Za-z0-9_-]{12})#([A-
 
 Id = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[!-~]+$")]
 Nonce = Annotated[str, Field(min_length=16, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+Form = Annotated[Literal[2], Whole]
+"""The version of the form of offers and agreements: no other is read."""
 Operator = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[ -~]+$")]
+
+
+class PartyKey(Model):
+    """A party and the key it signs with. The key is named too, so both can check everything later without asking
+    anyone; whether a did:web really publishes it is checked when the connection is made (AGR-3, KEY-7)."""
+
+    did: Did
+    kid: Kid
+    key: Annotated[str, Field(pattern=r"^z6Mk[1-9A-HJ-NP-Za-km-z]{44}$")]
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> "PartyKey":
+        try:
+            key = PublicKey.of_multibase(self.key)
+            fits = did_of_kid(self.kid) == self.did and (key_of_kid(self.kid) or key) == key
+        except Malformed as fault:
+            raise ValueError(fault.detail) from None
+        if not fits:
+            raise ValueError("the did, the kid and the key do not belong together")
+        return self
+
+    @staticmethod
+    def of(signer: Signer) -> "PartyKey":
+        """The party that `signer` signs for."""
+        return PartyKey(did=signer.did, kid=signer.kid, key=signer.key.public.multibase)
+
+
+class HomeParty(PartyKey):
+    """A home server and its key, as an offer or agreement pins it (HOME-1)."""
+
+    @model_validator(mode="after")
+    def _is_public(self) -> "HomeParty":
+        if not self.did.startswith("did:web:"):
+            raise ValueError("a home server is a did:web")
+        return self
+
+    @staticmethod
+    def of(signer: Signer) -> "HomeParty":
+        """The home server that `signer` signs for."""
+        return HomeParty(did=signer.did, kid=signer.kid, key=signer.key.public.multibase)
 
 
 class Terms(Model):
@@ -91,12 +135,12 @@ class Allow(Model):
 class Offer(Model):
     """Who offers a connection, on which terms, for what, and until when."""
 
-    v: Version
+    v: Form
     iss: Did
     iat: Seconds
     exp: Seconds
     nonce: Nonce
-    home: Did
+    home: HomeParty
     operator: Operator
     agreements: Annotated[tuple[OfferedTerms, ...], Field(min_length=1, max_length=8)]
     purposes: Purposes
@@ -105,6 +149,7 @@ class Offer(Model):
     name: Label | None = None
     to: Did | None = None
     allow: Allow | None = None
+    test: Mark | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> "Offer":
@@ -112,8 +157,6 @@ class Offer(Model):
             raise ValueError("a pairwise side's offer is for one use")
         if not self.iat < self.exp <= self.iat + LONGEST_OFFER:
             raise ValueError("the offer ends before it begins, or too late")
-        if not self.home.startswith("did:web:"):
-            raise ValueError("a home server is a did:web")
         return self
 
 
@@ -137,7 +180,7 @@ class SignedOffer:
 
     def link(self) -> str:
         """What goes into a QR code: where the offer is, and after `#` what it must hash to (OFFER-8)."""
-        return f"{did_web_base(self.offer.home)}/i/{self.short}#{self.hash}"
+        return f"{did_web_base(self.offer.home.did)}/i/{self.short}#{self.hash}"
 
 
 def text_hash(text: str) -> str:

@@ -80,6 +80,17 @@ def _whole(value: object) -> object:
 
 Whole = BeforeValidator(_whole)
 Version = Annotated[Literal[1], Whole]
+
+
+def _is_true(value: object) -> object:
+    # The same trap: 1 is no mark.
+    if value is not True:
+        raise ValueError("true, or left out")
+    return value
+
+
+Mark = Annotated[Literal[True], BeforeValidator(_is_true)]
+"""A mark that is there, as true, or is left out."""
 Did = Annotated[str, Field(max_length=400), AfterValidator(_did)]
 Kid = Annotated[str, Field(max_length=400), AfterValidator(_kid)]
 Url = Annotated[str, Field(max_length=400, pattern=r"^https?://[!-~]+$")]

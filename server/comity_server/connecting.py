@@ -9,7 +9,6 @@ from typing import Protocol
 from comity.agreement import (
     CLOCK_SKEW,
     HalfSigned,
-    PartyKey,
     SignedAgreement,
     countersign,
     fits_offer,
@@ -21,7 +20,7 @@ from comity.errors import Refused
 from comity.events import Opened
 from comity.fold import opening
 from comity.keys import Signer, key_of_kid
-from comity.offer import Allow, SignedOffer, open_offer
+from comity.offer import Allow, PartyKey, SignedOffer, open_offer
 from comity.words import Side
 from comity_server.businesses import Business, Directory, new_key
 from comity_server.config import Config
@@ -64,8 +63,10 @@ class Connecting:
         """Publish an offer; the same one again changes nothing. Of a business of this host: under a label of its own,
         and perhaps with the server to countersign by itself (INV-3)."""
         offer, home = signed.offer, group.grounds.home
-        if offer.home != home.did or offer.operator != home.operator:
+        if offer.home != home.party or offer.operator != home.operator:
             raise Refused("wrong_home")
+        if offer.test:
+            raise Refused("test_only")
         if offer.exp * 1000 <= group.now:
             raise Refused("offer_expired")
         known = await self._offer(group, signed.short)
@@ -155,8 +156,10 @@ class Connecting:
         signed = await self.offer_to_accept(group, short)
         if known is not None:
             raise Refused("not_found")
-        if agreement.home != group.grounds.home.did or agreement.operator != group.grounds.home.operator:
+        if agreement.home != group.grounds.home.party or agreement.operator != group.grounds.home.operator:
             raise Refused("wrong_home")
+        if agreement.test:
+            raise Refused("test_only")
         if not fits_offer(agreement, signed):
             raise Refused("agreement_conflict")
         publishes(group.grounds.directory, agreement.accepter)

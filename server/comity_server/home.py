@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from comity.keys import Signer, SigningKey
+from comity.offer import HomeParty
 
 STORE = "comity.db"
 SEED = "home.key"
@@ -32,6 +33,11 @@ class Home:
     origin: str
     operator: str
     signer: Signer
+
+    @property
+    def party(self) -> HomeParty:
+        """The server with its key in force, as offers and agreements pin it (HOME-1)."""
+        return HomeParty.of(self.signer)
 
     @property
     def host(self) -> str:

@@ -25,6 +25,7 @@ from comity.events import (
     seal_event,
 )
 from comity.keys import Signer
+from comity.offer import HomeParty, PartyKey
 from story import (
     CID,
     DAY,
@@ -86,10 +87,14 @@ def offers() -> dict[str, Any]:
             bad("another text than the one named", agreements=[text]),
             bad("no agreement", agreements=[]),
             bad("nine agreements", agreements=[terms().model_dump()] * 9),
-            bad("a home that is a key", home=MIA.did),
+            bad("a home that is a key", home=PartyKey.of(MIA).model_dump()),
+            bad("a home without its key", home=HOME_DID),
+            bad("a home under a key that is not its own", home={**offer_members()["home"], "kid": SHOP.kid}),
+            bad("a mark of a sandbox that says no", test=False),
             bad("a name that reads backwards", name="abc\u202edef"),
             bad("a null inside", agreements=[{**terms().model_dump(), "text": None}]),
-            bad("a version that is none", v=2),
+            bad("the version before this one", v=1),
+            bad("a version that is none", v=3),
             bad("a member too many", price=1),
             *(
                 bad(f"a language that is none: {lang}", agreements=[{**terms().model_dump(), "lang": lang}])
@@ -119,6 +124,8 @@ def offers() -> dict[str, Any]:
 
 
 # --- agreements
+
+_NEXT_HOME = (f"{HOME_DID}#home-2", key("home 2"))
 
 
 def _general(payload: bytes, *signers: Signer, typ: str = AGREEMENT_TYP, **members: Any) -> str:
@@ -176,6 +183,12 @@ def agreements() -> dict[str, Any]:
         case("a null", "malformed", raw=members(signatures=[first, None])),
         case("a payload with a member too many", "malformed", raw=_general(changed(extra=1), MIA, SHOP)),
         case(
+            "the home server under the accepter's key",
+            "malformed",
+            raw=_general(changed(home={**json.loads(payload)["home"], "key": party["key"]}), MIA, SHOP),
+        ),
+        case("an agreement of the version before", "malformed", raw=_general(changed(v=1), MIA, SHOP)),
+        case(
             "countersigning after more than seven days",
             "malformed",
             raw=_general(changed(countersign_by=NOW + 7 * 86_400 + 1), MIA, SHOP),
@@ -198,6 +211,9 @@ def agreements() -> dict[str, Any]:
         ("on another offer", agreement(other)),
         ("another operator", agreement(signed_offer, operator="Else")),
         ("another offerer", agreement(signed_offer, offerer=EVE)),
+        ("a later key of the same home server", agreement(signed_offer, home=HomeParty.of(Signer(*_NEXT_HOME)))),
+        ("another home server", agreement(signed_offer, home=HomeParty.of(SHOP), offerer=EVE)),
+        ("of a sandbox, on an offer that is not", agreement(signed_offer, test=True)),
     ]
     return {
         "halves": [{"name": "the accepter's half", "raw": half.raw.decode(), "cid": half.cid}],

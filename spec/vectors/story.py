@@ -10,14 +10,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from comity import connection, recovery
 from comity.acts import SignedAct
-from comity.agreement import Agreement, PartyKey, SignedAgreement, countersign, half_sign
+from comity.agreement import Agreement, SignedAgreement, countersign, half_sign
 from comity.chain import next_act, next_rotation
 from comity.encoding import b64u_decode, b64u_encode, dump_json, hash_id
 from comity.errors import Contradiction, Refused
 from comity.events import Delivered, Event, Opened, Place, seal_event
 from comity.fold import Record, fold, opening
 from comity.keys import PublicKey, Signer, SigningKey
-from comity.offer import Offer, OfferedTerms, SignedOffer, Terms, seal_offer, text_hash
+from comity.offer import HomeParty, Offer, OfferedTerms, PartyKey, SignedOffer, Terms, seal_offer, text_hash
 from comity.state import Connection, public
 from comity.words import SIDES, Side
 from msgspec.structs import replace
@@ -100,12 +100,12 @@ def terms(text: str = TEXT, version: str = "1.0") -> Terms:
 def offer_members(offerer: Signer = SHOP, **changes: Any) -> dict[str, Any]:
     """The members of an offer, as values that JSON has."""
     members = {
-        "v": 1,
+        "v": 2,
         "iss": offerer.did,
         "iat": START // 1000,
         "exp": (START + 30 * DAY) // 1000,
         "nonce": words("offer")[:22],
-        "home": HOME_DID,
+        "home": HomeParty.of(HOME).model_dump(),
         "operator": OPERATOR,
         "agreements": [{**terms().model_dump(), "text": TEXT}],
         "purposes": ["care", "sales"],
@@ -130,13 +130,13 @@ def offer(offerer: Signer = SHOP, **changes: Any) -> SignedOffer:
 def agreement(signed: SignedOffer, offerer: Signer = SHOP, accepter: Signer = MIA, **changes: Any) -> Agreement:
     """What the accepter builds from an offer."""
     members = {
-        "v": 1,
+        "v": 2,
         "offer": signed.hash,
         "offerer": PartyKey.of(offerer),
         "accepter": PartyKey.of(accepter),
         "terms": terms(),
         "operator": OPERATOR,
-        "home": HOME_DID,
+        "home": HomeParty.of(HOME),
         "nonce": words("agreement")[:22],
         "iat": START // 1000,
         "countersign_by": (START + DAY) // 1000,

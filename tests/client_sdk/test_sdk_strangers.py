@@ -100,6 +100,22 @@ async def test_an_offer_cannot_make_a_wallet_ask_somebody_else(world: SdkWorld) 
     assert all(request.url.startswith(f"{world.base}/") for request, _ in world.wires["mia"].seen)
 
 
+async def test_an_offer_of_a_sandbox_is_accepted_by_no_wallet(world: SdkWorld) -> None:
+    mia, shop = await world.person("mia"), await world.business("shop")
+    link = await shop.offer(world.base, [TERMS], ["care"])
+    signer = shop._core.signer(shop._core.me.kid or "")
+    signed = seal_offer((await mia.look(link)).signed.offer.model_copy(update={"test": True}), signer)
+
+    def swapped(request: Request, response: Response) -> Response:
+        return Response(200, {"content-type": "application/jwt"}, signed.raw.encode())
+
+    world.wires["mia"].after = swapped
+    for way in (mia.look, mia.accept):
+        with pytest.raises(Refused, match="test_only"):
+            await way(signed.link())
+    assert mia.connections() == [] and mia.contradictions() == []
+
+
 async def test_a_wallet_that_is_open_for_long_finds_keys_that_are_published_meanwhile(world: SdkWorld) -> None:
     shop, mia = await world.business("shop"), await world.person("mia")
     link = await shop.offer(world.base, [TERMS], ["care"])

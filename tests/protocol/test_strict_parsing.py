@@ -41,7 +41,7 @@ from comity.keys import (
     key_of_kid,
     keys_of_document,
 )
-from comity.offer import OFFER_TYP, open_offer, read_link
+from comity.offer import OFFER_TYP, PartyKey, open_offer, read_link
 from comity.proofs import ROTATE_TYP
 from comity.signed_request import COVERED, TAG, Ed25519ByLibsodium, open_request, sign_request
 from comity.status import (
@@ -872,7 +872,14 @@ def test_the_unprotected_header_and_other_members_of_general_json_are_refused() 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"v": 2},
+        {"v": 1},
+        {"v": 3},
+        {"test": False},
+        {"test": 1},
+        {"home": HOME_DID},
+        {"home": PartyKey.of(MIA).model_dump()},
+        {"home": {**PartyKey.of(SHOP).model_dump(), "did": HOME_DID}},
+        {"home": {"did": HOME_DID, "kid": HOME.kid, "key": SHOP.key.public.multibase}},
         {"countersign_by": START // 1000},
         {"countersign_by": (START + 8 * DAY) // 1000},
         {"nonce": "short"},
@@ -915,8 +922,12 @@ def test_nobody_agrees_with_himself_nor_under_a_key_that_is_not_his() -> None:
     [
         {"exp": START // 1000},
         {"exp": (START + 367 * DAY) // 1000},
-        {"v": 2},
-        {"home": MIA.did},
+        {"v": 1},
+        {"v": 3},
+        {"test": False},
+        {"home": HOME_DID},
+        {"home": PartyKey.of(MIA).model_dump()},
+        {"home": {**PartyKey.of(SHOP).model_dump(), "did": HOME_DID}},
         {"agreements": []},
         {"purposes": []},
         {"purposes": ["care", "care"]},

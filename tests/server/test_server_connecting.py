@@ -8,6 +8,7 @@ import pytest
 from comity.agreement import HalfSigned, countersign
 from comity.encoding import b64u_encode, dump_json
 from comity.keys import Signer, SigningKey
+from comity.offer import HomeParty
 from comity.wire import AGREEMENTS, JSON, OFFERS
 from world import DAY, Reply, World
 
@@ -163,8 +164,28 @@ async def test_nobody_connects_for_a_business_under_a_key_that_it_does_not_publi
 
 
 async def test_an_offer_for_another_server_is_not_taken(world: World) -> None:
-    assert (await world.publish(world.offer(world.person(), home="did:web:elsewhere.example"))).code == "wrong_home"
+    elsewhere = HomeParty.of(Signer("did:web:elsewhere.example#home", SigningKey(b"e" * 32)))
+    assert (await world.publish(world.offer(world.person(), home=elsewhere))).code == "wrong_home"
     assert (await world.publish(world.offer(world.person(), operator="Somebody else"))).code == "wrong_home"
+
+
+async def test_an_offer_and_a_half_pin_the_key_that_the_server_publishes_and_no_other(world: World) -> None:
+    shop, mia = await world.business("shop"), world.person()
+    another = HomeParty.of(Signer(f"{world.home}#another", SigningKey(b"e" * 32)))
+    assert (await world.publish(world.offer(mia, home=another))).code == "wrong_home"
+    offer = world.offer(shop)
+    await world.publish(offer)
+    assert (await world.propose(offer, world.half(offer, shop, mia, home=another))).code == "wrong_home"
+    assert (await world.propose(offer, world.half(offer, shop, mia))).status == 202
+
+
+async def test_what_is_of_a_sandbox_counts_on_no_live_server(world: World) -> None:
+    shop, mia = await world.business("shop"), world.person()
+    assert (await world.publish(world.offer(shop, test=True))).code == "test_only"
+    offer = world.offer(shop)
+    await world.publish(offer)
+    assert (await world.propose(offer, world.half(offer, shop, mia, test=True))).code == "test_only"
+    assert (await world.propose(offer, world.half(offer, shop, mia))).status == 202
 
 
 async def test_a_person_may_offer_at_a_business_s_door(world: World) -> None:

@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from comity.agreement import (
     COUNTERSIGN_WITHIN,
     Agreement,
-    PartyKey,
     countersign,
     fits_offer,
     half_sign,
@@ -30,8 +29,10 @@ from comity.jws import read_protected
 from comity.keys import PublicKey, Signer, did_of_host, did_of_kid, did_web_base, is_pairwise, key_of_kid
 from comity.offer import (
     SHORT,
+    HomeParty,
     Offer,
     OfferedTerms,
+    PartyKey,
     SignedOffer,
     Terms,
     open_offer,
@@ -85,8 +86,10 @@ async def look(core: Core, link: str) -> ShownOffer:
     signed = await read_offer(core, raw, home.did)
     if signed.hash != offer_hash:
         raise Contradiction("the server shows another offer than the link names", (raw, link))
-    if signed.offer.home != home.did:
+    if signed.offer.home.did != home.did:
         raise Contradiction("the offer belongs to another server", (raw, link))
+    if signed.offer.test:  # OFFER-10
+        raise Refused("test_only")
     if core.seconds() >= signed.offer.exp:
         raise Refused("not_found", "the offer has expired")
     return shown(core, signed)
@@ -128,14 +131,15 @@ async def make_offer(
     """Signs and publishes an offer. Raises Refused, Malformed."""
     signer, entries = core.own_signer()
     about = await core.logs.ask(home_did)
+    home = await core.resolver.home_party(home_did)
     now = core.seconds()
     members: dict[str, Any] = {
-        "v": 1,
+        "v": 2,
         "iss": signer.did,
         "iat": now,
         "exp": now + int(days * DAY),
         "nonce": core.nonce(),
-        "home": home_did,
+        "home": home,
         "operator": about.operator,
         "agreements": tuple(_offered(terms) for terms in agreements),
         "purposes": tuple(purposes),
@@ -146,7 +150,6 @@ async def make_offer(
         "allow": None if allow is None else _allowed(allow),
     }
     signed = seal_offer(_valid(Offer, members), signer)
-    await core.resolver.home_keys(home_did)
     await core.kept.keep(*entries, ("offers", signed.hash, Offered(signed.raw, signer.kid)))
     answer = await core.home(home_did).publish(signed.raw)
     if (answer.offer, answer.id, answer.link) != (signed.hash, signed.short, signed.link()):
@@ -196,25 +199,13 @@ async def sign_half(
     signed = shown_offer.signed
     if shown_offer.blocked:
         raise Blocked(f"{shown_offer.did} is blocked in this wallet")
+    home = await core.resolver.home_party(signed.offer.home.did)
     signer, entries = core.own_signer()
-    now = core.seconds()
-    members = {
-        "v": 1,
-        "offer": signed.hash,
-        "offerer": PartyKey(did=signed.offer.iss, kid=signed.kid, key=signed.key.multibase),
-        "accepter": PartyKey.of(signer),
-        "terms": terms,
-        "operator": signed.offer.operator,
-        "home": signed.offer.home,
-        "nonce": core.nonce(),
-        "iat": now,
-        "countersign_by": now + min(int(days * DAY), COUNTERSIGN_WITHIN),
-    }
-    half = half_sign(_valid(Agreement, members), signer)
+    half = half_sign(_agreed(core, signed, home, terms, signer, days), signer)
     link = Link(
         cid=half.cid,
         side="second",
-        home=signed.offer.home,
+        home=signed.offer.home.did,
         kid=signer.kid,
         other=signed.offer.iss,
         proposed_at=core.clock(),
@@ -222,13 +213,31 @@ async def sign_half(
         offer=signed.raw,
         name=signed.offer.name,
     )
-    await core.resolver.home_keys(link.home)
     await core.kept.keep(*entries, ("links", link.cid, link), ("wishes", link.cid, list(wishes) or None))
     try:
         return await hand_in_half(core, link)
     except Refused:
         await core.kept.keep(("links", link.cid, None), ("wishes", link.cid, None))
         raise
+
+
+def _agreed(core: Core, signed: SignedOffer, home: HomeParty, terms: Terms, signer: Signer, days: float) -> Agreement:
+    """What the accepter signs. Raises Malformed."""
+    now = core.seconds()
+    members = {
+        "v": 2,
+        "offer": signed.hash,
+        "offerer": PartyKey(did=signed.offer.iss, kid=signed.kid, key=signed.key.multibase),
+        "accepter": PartyKey.of(signer),
+        "terms": terms,
+        "operator": signed.offer.operator,
+        "home": home,
+        "nonce": core.nonce(),
+        "iat": now,
+        "countersign_by": now + min(int(days * DAY), COUNTERSIGN_WITHIN),
+    }
+    agreement: Agreement = _valid(Agreement, members)
+    return agreement
 
 
 async def hand_in_half(core: Core, link: Link) -> Link:
@@ -262,7 +271,7 @@ async def check_proposal(core: Core, raw: bytes, cid: str | None) -> tuple[Propo
     if not fits_offer(half.agreement, signed):
         raise Contradiction("a proposal that does not fit the offer", (raw.decode(), signed.raw))
     accepter = half.agreement.accepter
-    key = await published(core, accepter.kid, signed.offer.home)
+    key = await published(core, accepter.kid, signed.offer.home.did)
     if key is None or key.multibase != accepter.key:
         raise Contradiction("a proposal under a key that its party does not publish", (raw.decode(),))
     return Proposed(half.raw.decode(), half.agreement.offer, core.clock()), half.cid
@@ -288,7 +297,7 @@ async def sign_whole(core: Core, proposed: Proposed) -> tuple[Link, str]:
     link = Link(
         cid=whole.cid,
         side="first",
-        home=signed.offer.home,
+        home=signed.offer.home.did,
         kid=signer.kid,
         other=half.agreement.accepter.did,
         proposed_at=proposed.at,

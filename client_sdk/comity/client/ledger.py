@@ -96,7 +96,7 @@ class Ledger:
             event = open_event(raw, self._home_keys).event
         except Refused as fault:
             raise Contradiction(f"not a statement of the home server: {fault}", (raw,)) from None
-        if not event.is_about(self.cid) or event.iss != self.agreement.agreement.home:
+        if not event.is_about(self.cid) or event.iss != self.agreement.agreement.home.did:
             raise Contradiction("the event is about another connection", (raw,))
         if act is None:
             return Line(event, raw)

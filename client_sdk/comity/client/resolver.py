@@ -17,6 +17,7 @@ from comity.client.transport import Request, Transport, send_again
 from comity.encoding import b64u_decode, b64u_encode, parse_object
 from comity.errors import Contradiction, Refused, Unreachable
 from comity.keys import PublicKey, did_document, did_of_kid, did_web_base, did_web_url, keys_of_document
+from comity.offer import HomeParty
 
 _DOCUMENTS = frozenset({"application/json", "application/did+json", "application/did+ld+json"})
 
@@ -48,6 +49,17 @@ class Resolver:
         self.knows_home(home)
         pins = await self.pins(home)
         return {kid: PublicKey.of_multibase(text) for kid, text in pins.keys.items()}
+
+    async def home_party(self, home: str) -> HomeParty:
+        """A home server and the key that it publishes now, for an offer or agreement to pin (HOME-1). Raises
+        Unreachable, Contradiction."""
+        await self.home_keys(home)
+        document, text = await self._document(home)
+        try:
+            ((kid, key),) = keys_of_document(home, document).items()
+            return HomeParty(did=home, kid=kid, key=key.multibase)
+        except (Refused, ValueError):
+            raise Contradiction(f"the document of {home} does not name one key", (text,)) from None
 
     def pinned(self, home: str) -> dict[str, PublicKey]:
         """The keys of a home server that was met before; empty for one that was not."""

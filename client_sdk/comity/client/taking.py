@@ -100,7 +100,7 @@ class Taking:
             return None
         at = self._core.clock()
         raw = signed.raw.decode()
-        return Link(signed.cid, side, agreed.home, mine.kid, theirs.did, at, raw, True)  # type: ignore[arg-type]
+        return Link(signed.cid, side, agreed.home.did, mine.kid, theirs.did, at, raw, True)  # type: ignore[arg-type]
 
     # --- connecting ---
 
@@ -215,7 +215,7 @@ class Taking:
 
     def offer_homes(self) -> set[str]:
         """Where this wallet has published offers, or its business may be offered something."""
-        return {connecting.own_offer(self._core, it).offer.home for it in self._offers()}
+        return {connecting.own_offer(self._core, it).offer.home.did for it in self._offers()}
 
     def open_offers(self) -> list[tuple[str, str]]:
         """(home, kid) of the own offers that somebody may still accept."""
@@ -223,7 +223,7 @@ class Taking:
         found = [connecting.own_offer(self._core, it) for it in self._offers() if it.kid not in taken]
         # A half that was signed in time may be countersigned for a week longer.
         good_until = self._core.seconds() - COUNTERSIGN_WITHIN
-        return [(it.offer.home, it.kid) for it in found if it.offer.exp > good_until]
+        return [(it.offer.home.did, it.kid) for it in found if it.offer.exp > good_until]
 
     def needs_reading(self, party: View) -> bool:
         """Whether a connection's own key must be asked for news: not where a mailbox brings it."""

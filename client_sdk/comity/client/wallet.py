@@ -187,7 +187,7 @@ class Wallet(Absence, OwnRules):
             return await self._countersign(proposal)
         offered = proposal.signed.offer
         signer = self._taking.offer_signer(proposal)
-        await self._core.home(offered.home).decline(proposal.cid, signer, reason, silent)
+        await self._core.home(offered.home.did).decline(proposal.cid, signer, reason, silent)
         await self._core.kept.keep(("proposals", proposal.cid, None))
         return None
 

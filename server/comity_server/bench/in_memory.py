@@ -12,7 +12,7 @@ from nacl.signing import VerifyKey
 from comity import connection as rules
 from comity import gate, jws, keys, words
 from comity.acts import Grant, SignedAct, seal_act
-from comity.agreement import Agreement, PartyKey, countersign, half_sign
+from comity.agreement import Agreement, countersign, half_sign
 from comity.chain import next_act
 from comity.encoding import b64u_decode, hash_id
 from comity.events import Opened, Place
@@ -20,7 +20,7 @@ from comity.fold import opening
 from comity.gate import AsOf, Verdict
 from comity.grant import check_token, open_grant
 from comity.keys import Signer, SigningKey
-from comity.offer import Terms, text_hash
+from comity.offer import HomeParty, PartyKey, Terms, text_hash
 from comity.state import Connection
 from comity.status import ENTRIES, SignedStatusList, open_status_list, pack, seal_status_list
 from comity.words import DAY, Side
@@ -72,13 +72,13 @@ def a_connection(at: int, *, hours: bool) -> Connection:
 
 def _opened(person: Signer, at: int) -> Connection:
     agreement = Agreement(
-        v=1,
+        v=2,
         offer=hash_id(b"offer"),
         offerer=PartyKey.of(SHOP),
         accepter=PartyKey.of(person),
         terms=Terms(id="terms", version="1", lang="en", sha256=text_hash("terms")),
         operator="bench",
-        home=HOME.did,
+        home=HomeParty.of(HOME),
         nonce="n" * 22,
         iat=at // 1000,
         countersign_by=at // 1000 + DAY,

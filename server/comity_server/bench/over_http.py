@@ -9,7 +9,8 @@ from pathlib import Path
 from nacl.signing import VerifyKey
 
 from comity.encoding import b64u_decode, hash_id, parse_object
-from comity.keys import PublicKey, keys_of_document
+from comity.keys import PublicKey, did_of_host, keys_of_document
+from comity.offer import HomeParty
 from comity.wire import ACTS, JSON_LINES, JWT
 from comity_server.bench.child import SERVE, Child, bare_server, comity_server, create_business, free_port
 from comity_server.bench.load import Load, Round, asking_again, percentile, post, request
@@ -46,7 +47,7 @@ class Town:
         self._people: list[Opened] = []
         with Load(child, [publish(shop, self.offer)]) as load:
             load.round(LONG, 1)
-        self.home_keys = _fetch_keys(child, shop)
+        self.home_keys = {shop.home.kid: PublicKey.of_multibase(shop.home.key)}
 
     def connects(self) -> Load:
         """A load under which people connect."""
@@ -73,18 +74,21 @@ def town(
     of its environment."""
     port = free_port()
     with comity_server(folder, port, module, settings) as child:
-        shop = Shop(port)
+        shop = Shop(port, _home_of(child))
         create_business(folder, port, BUSINESS, shop.key.public.did)
         # A server refuses requests signed in the second of its start, since it cannot know those seen before it.
         time.sleep(1.1)
         yield Town(child, shop, size)
 
 
-def _fetch_keys(child: Child, shop: Shop) -> dict[str, PublicKey]:
+def _home_of(child: Child) -> HomeParty:
+    """The server and its key, as its document shows it."""
     bodies: list[bytes] = []
     with Load(child, [sending([request("GET", child.port, "/.well-known/did.json", JWT, b"")], bodies)]) as load:
         load.round(LONG, 1)
-    return keys_of_document(shop.home, parse_object(bodies[0]))
+    did = did_of_host(f"localhost:{child.port}")
+    ((kid, key),) = keys_of_document(did, parse_object(bodies[0])).items()
+    return HomeParty(did=did, kid=kid, key=key.multibase)
 
 
 def rounds_of(load: Load, baseline: Load, size: Size, most: int, more: int) -> tuple[list[Round], list[Round]]:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from comity.acts import MODELS, typ_of
-from comity.agreement import Agreement, PartyKey, countersign, half_sign
+from comity.agreement import Agreement, countersign, half_sign
 from comity.encoding import b64u_encode, dump_json, hash_id, parse_object
 from comity.events import Accepted, open_event
 from comity.jws import seal
 from comity.keys import PublicKey, Signer, SigningKey, did_of_host
-from comity.offer import Offer, OfferedTerms, SignedOffer, Terms, seal_offer, text_hash
+from comity.offer import HomeParty, Offer, OfferedTerms, PartyKey, SignedOffer, Terms, seal_offer, text_hash
 from comity.signed_request import sign_request
 from comity.wire import ACTS, AGREEMENTS, JSON, JWT, OFFERS, STATUS_INDEXES
 from comity.words import DAY
@@ -47,9 +47,9 @@ class Opened:
 class Shop:
     """The business at one server."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, home: HomeParty) -> None:
         self.port = port
-        self.home = did_of_host(f"localhost:{port}")
+        self.home = home
         self.key = SigningKey(os.urandom(32))
         self.did = did_of_host(f"localhost:{port}", "b", BUSINESS)
         self.signer = Signer(f"{self.did}#{self.key.public.multibase}", self.key)
@@ -58,7 +58,7 @@ class Shop:
         """An offer for many people."""
         return seal_offer(
             Offer(
-                v=1,
+                v=2,
                 iss=self.did,
                 iat=now(),
                 exp=now() + DAY,
@@ -101,7 +101,7 @@ def connect(shop: Shop, offer: SignedOffer, made: list[Opened], most: int) -> Fl
 
 def _agreement(shop: Shop, offer: SignedOffer, person: Signer) -> Agreement:
     return Agreement(
-        v=1,
+        v=2,
         offer=offer.hash,
         offerer=PartyKey.of(shop.signer),
         accepter=PartyKey.of(person),

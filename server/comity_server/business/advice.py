@@ -153,6 +153,10 @@ ADVICE: dict[str, dict[str, Advice]] = {
     "Connecting": {
         "offer_expired": Advice("The offer would end before it begins, or too late.", "Give it another end."),
         "wrong_home": Advice("The text names another server or operator.", "Take those of this server."),
+        "test_only": Advice(
+            "The offer or agreement is marked as a test, and this server is no sandbox.",
+            "Leave `test` out, or use a server that is for trying things out.",
+        ),
         "too_many_offers": Advice("As many offers are open as there can be.", "End one that is no longer shown."),
         "agreement_conflict": Advice(
             "The agreement is not what the offer says, or the offer was used.", "Start again from the offer as it is."

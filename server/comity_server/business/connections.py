@@ -214,7 +214,7 @@ def _agreement(signed: SignedAgreement) -> SignedTerms:
     return SignedTerms(
         terms=ShownTerms(**agreement.terms.model_dump()),
         operator=agreement.operator,
-        home=agreement.home,
+        home=agreement.home.did,
         offer=agreement.offer,
         signed_at=instant(agreement.iat * 1000),
         jws=msgspec.json.decode(signed.raw),

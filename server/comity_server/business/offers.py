@@ -180,12 +180,12 @@ def _composed(call: Call, now: int) -> SignedOffer:
         raise Malformed("an offer ends within 366 days", errors=(("/expires_at", "more than 366 days ahead"),))
     agreements = tuple(OfferedTerms(**it.model_dump(), sha256=text_hash(it.text)) for it in wanted.agreements)
     offer = Offer(
-        v=1,
+        v=2,
         iss=signer.did,
         iat=iat,
         exp=exp,
         nonce=b64u_encode(secrets.token_bytes(16)),
-        home=call.server.home.did,
+        home=call.server.home.party,
         operator=call.server.home.operator,
         agreements=agreements,
         purposes=wanted.purposes,

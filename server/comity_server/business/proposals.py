@@ -10,7 +10,6 @@ from comity.agreement import (
     COUNTERSIGN_WITHIN,
     Agreement,
     HalfSigned,
-    PartyKey,
     countersign,
     half_sign,
     is_alternative,
@@ -19,7 +18,7 @@ from comity.agreement import (
 from comity.encoding import b64u_encode
 from comity.errors import Refused
 from comity.keys import Signer
-from comity.offer import Id, OfferedTerms, SignedOffer, open_offer, read_link
+from comity.offer import HomeParty, Id, OfferedTerms, PartyKey, SignedOffer, open_offer, read_link
 from comity.words import Language, Token
 from comity_server.business.changing import change
 from comity_server.business.doing import kept_signer, newest_signer
@@ -158,7 +157,7 @@ async def post_proposals(call: Call) -> Reply:
         offer = await call.server.connecting.offer_to_accept(group, short)
         if hash_ is not None and offer.hash != hash_:
             raise Refused("not_found")
-        half = _half(offer, _chosen(offer, wanted), signer, group.now // 1000)
+        half = _half(offer, _chosen(offer, wanted), signer, call.server.home.party, group.now // 1000)
         await call.server.connecting.propose(short, half, group)
         told = Proposed(connection=half.cid, countersign_by=instant(half.agreement.countersign_by * 1000))
         return Reply.of(told, 202)
@@ -184,18 +183,18 @@ def _chosen(offer: SignedOffer, wanted: NewProposal) -> OfferedTerms:
     raise Refused("agreement_conflict", "none of the agreements offered is that one")
 
 
-def _half(offer: SignedOffer, terms: OfferedTerms, signer: Signer, now: int) -> HalfSigned:
+def _half(offer: SignedOffer, terms: OfferedTerms, signer: Signer, home: HomeParty, now: int) -> HalfSigned:
     """The business's half. Raises Refused("agreement_conflict") for its own offer: nobody agrees with himself."""
     if offer.offer.iss == signer.did:
         raise Refused("agreement_conflict", "that is your own offer")
     members: dict[str, Any] = {
-        "v": 1,
+        "v": 2,
         "offer": offer.hash,
         "offerer": PartyKey(did=offer.offer.iss, kid=offer.kid, key=offer.key.multibase),
         "accepter": PartyKey.of(signer),
         "terms": terms.terms(),
         "operator": offer.offer.operator,
-        "home": offer.offer.home,
+        "home": home,
         "nonce": b64u_encode(secrets.token_bytes(16)),
         "iat": now,
         "countersign_by": now + COUNTERSIGN_WITHIN,
