@@ -106,6 +106,10 @@ class World:
             **self._settings,
         }
 
+    def change(self, **settings: Any) -> None:
+        """What the server is started with the next time."""
+        self._settings.update(settings)
+
     async def start(self) -> None:
         """Start the server, the first time or again, on the same port and folder."""
         self._stack = AsyncExitStack()

@@ -9,7 +9,7 @@ from comity.encoding import dump_json
 from comity.errors import CODES, Malformed, Refused
 from comity.events import Origin
 from comity.offer import Operator
-from comity.words import Did, Hash, Label, Model, Token, Url, Version, read_model
+from comity.words import Did, Hash, Label, Milliseconds, Model, Side, Token, Url, Version, read_model
 
 API = "/v1"
 OFFERS = f"{API}/offers"
@@ -108,6 +108,21 @@ class Problem(Model):
     until: int | None = None
 
 
+class HeadsKnown(Model):
+    """What a side knows after a restore: the heads of both chains of acts, and of its own settings (REC-5)."""
+
+    first: Hash
+    second: Hash
+    settings: Hash
+
+
+class HeadsAnswer(Model):
+    """Which of these heads the server lacks, and whose doors are recovering still."""
+
+    lacks: Annotated[tuple[Literal["first", "second", "settings"], ...], Field(max_length=3)]
+    recovering: Annotated[tuple[Side, ...], Field(max_length=2)]
+
+
 class ReserveIndex(Model):
     """Request for a status index."""
 
@@ -184,11 +199,13 @@ class Page(Model):
 
 
 class LogKey(Model):
-    """A log of a server: its name, its key, and below which URL it is served."""
+    """A log of a server: its name, its key, and below which URL it is served; `restored_at` (ms) is when the server was
+    restored, where the log began with that (REC-1)."""
 
     origin: Origin
     vkey: Vkey
     url: Url
+    restored_at: Milliseconds | None = None
 
 
 class WellKnown(Model):

@@ -62,6 +62,8 @@ class Config(BaseSettings):
 
     consent_log: str | None = Field(default=None, pattern=r"^([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?)?$")
     """The name of a log to begin: new entries go into it from then on, and earlier ones are served on."""
+    restored: bool = False
+    """The store was put back from an older copy: the log that begins with this start begins after a restore."""
     log_cache: int = Field(default=32 * 1024 * 1024, ge=64 * 1024)
     """Bytes of full tiles and entry bundles kept in memory."""
     witnesses: str = ""

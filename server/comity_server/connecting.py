@@ -314,6 +314,8 @@ class Connecting:
             raise Refused("not_found")
         if state.phase == "ended":
             raise Refused("connection_ended")
+        if state.recovering:
+            raise Refused("recovering")
         waiting = await self._store.reserved_since(cid, side, group.now - RESERVED_FOR)
         waiting += sum((row["cid"], row["side"]) == (cid, side) for row in group.batch.reserve_index)
         if waiting >= self._most_reserved:

@@ -8,7 +8,7 @@ from comity_server.business.api_keys import Keyring
 from comity_server.business.signing import KeptKeys
 from comity_server.businesses import Directory
 from comity_server.home import Home
-from comity_server.status_lists import StatusLists
+from comity_server.status_lists import FIRST_LIST, StatusLists
 from comity_server.store.business import BusinessRows
 from comity_server.store.rows import Entry, HostedKey
 
@@ -22,6 +22,7 @@ class GroundsStore(Protocol):
     @property
     def business(self) -> BusinessRows: ...
     async def business_keys(self) -> list[HostedKey]: ...
+    async def meta(self) -> dict[str, str]: ...
     async def last_list(self) -> int: ...
     async def entries(self, list_no: int) -> list[Entry]: ...
 
@@ -42,6 +43,7 @@ class Grounds:
     async def read(self, store: GroundsStore) -> None:
         """Take in what is stored: at the start, and after a commit whose outcome is unknown. Raises CannotUnseal."""
         self.directory.load(await store.business_keys())
+        self.lists.begin_at(int((await store.meta()).get(FIRST_LIST, "1")))
         for number in range(1, await store.last_list() + 1):
             self.lists.load(number, await store.entries(number))
         self.keyring.load(await store.business.api_keys())

@@ -14,7 +14,7 @@ from comity.acts import NARROWING, Grant, Rotate, SignedAct
 from comity.agreement import SignedAgreement
 from comity.bodies import check_form
 from comity.errors import Refused
-from comity.events import Accepted, Delivered, Event, Expired, Opened, Place
+from comity.events import Accepted, Confirmed, Delivered, Event, Expired, Opened, Place, Restored
 from comity.keys import Signer, is_pairwise
 from comity.log_entry import SALT, key_statement
 from comity.state import Connection, Door, encode_state
@@ -114,7 +114,7 @@ class Group:
         self._count_all(before, counting.accepted(event_))
         answer = self._seal(event_, Answer(signed.id, place=place, accepted=event_))
         self._answers[signed.id] = answer
-        self._change(before, after, (event_.replaces,))
+        self.change(before, after, (event_.replaces,))
         self._keep(signed, event_, answer)
         allowances.note_grant(self.batch, self.grounds.directory.hosted, signed, event_, before)
         self._tell_act(after, event_)
@@ -209,7 +209,7 @@ class Group:
         """Let go, or expire, what waits in a connection and is due."""
         before = self.states[cid]
         events, after = rules.release(before, max(self.now, before.at + 1), self.log.place(), self.grounds.zones)
-        self._change(before, after, [event.act for event in events if isinstance(event, Delivered)])
+        self.change(before, after, [event.act for event in events if isinstance(event, Delivered)])
         purposes = {held.id: held.purpose for side in SIDES for held in before.door(side).held}
         for event in events:
             if isinstance(event, Delivered):
@@ -232,7 +232,7 @@ class Group:
         """Take a new connection in, made on the offer of that short name; the caller writes its agreement."""
         self.states[state.cid] = state
         self.tag_secrets[state.cid] = secrets.token_bytes(SALT)
-        self._change(state, state)
+        self.change(state, state)
         answer = self.state_event(opened, None)
         for side in SIDES:
             self._name(state, side)
@@ -250,7 +250,7 @@ class Group:
         self.agreements[signed.cid] = answer
         self._places.append((row, "opened", answer))
 
-    def state_event(self, event: Opened | Delivered | Expired, act: str | None) -> Answer:
+    def state_event(self, event: Opened | Delivered | Expired | Restored | Confirmed, act: str | None) -> Answer:
         """State an event that is not an acceptance."""
         answer = self._seal(event, Answer(act or ""))
         row = {"cid": event.cid, "at": event.at, "kind": event.event, "act": act, "raw": ""}
@@ -326,7 +326,8 @@ class Group:
         self.to_seal.append((event, answer))
         return answer
 
-    def _change(self, before: Connection, after: Connection, spent: Collection[str | None] = ()) -> None:
+    def change(self, before: Connection, after: Connection, spent: Collection[str | None] = ()) -> None:
+        """The connection is as `after` from now on; the texts of the messages `spent` are needed no more."""
         self._touched.setdefault(before.cid, before)
         self.states[before.cid] = after
         waiting_texts.settle(self.batch, self.grounds.directory.hosted, before, after, spent, self.now)

@@ -29,6 +29,7 @@ from comity_server.log.cosigning import Cosigning
 from comity_server.log.logs import Logs, NoSuchLog, OpenLogs, open_logs
 from comity_server.log.receipts import Receipts
 from comity_server.log.reread import StoreDamaged
+from comity_server.log.restores import CannotRestore, note_restore
 from comity_server.log.served import Served
 from comity_server.log.starting import ClockWentBack, RolledBack
 from comity_server.log.witnesses import Witnesses, read_witnesses
@@ -36,6 +37,7 @@ from comity_server.logs import logger
 from comity_server.metrics import Metrics
 from comity_server.opening import Crypto
 from comity_server.readers import Readers
+from comity_server.recovering import restore_all
 from comity_server.releases import Releases
 from comity_server.status_lists import StatusLists
 from comity_server.store.migrations import SchemaTooNew, SchemaTooOld
@@ -52,6 +54,7 @@ CANNOT_OPEN = (
     StoreDamaged,
     StoreFailed,
     NoSuchLog,
+    CannotRestore,
     CannotUnseal,
 )
 """What `opened` raises: the text of each says why, and what can be done."""
@@ -139,12 +142,15 @@ async def opened(config: Config, port: int, open_logs: OpenLogs = open_logs) -> 
         # Before anything is begun in the store: one of another name, or with another master key, is left as it is.
         cursor_key, master = await _remembered(store, home, config)
         await check_seals(store.business, master)
+        name, stated = config.consent_log, config.restored
+        await note_restore(store, config.data, home.host, name, stated=stated, now=clock.now())
         logs = await open_logs(store, config.data, home.host, config.consent_log, clock.now())
         parts = (config, clock, home, store, logs)
         server = await _assemble(*parts, Cursors(cursor_key), master, -1 if is_new else started)
         server.logs.active.start()
         server.cosigning.start()
         server.accept.start()
+        await restore_all(store, server.accept, server.lists, logs.restores)
         server.releases.start()
         try:
             yield server

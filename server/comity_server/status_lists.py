@@ -24,6 +24,8 @@ FRESH_FOR = 2.0
 FULL_AT = ENTRIES // 2
 """Given entries after which the next list is begun: in a fuller one a random free index takes long to find."""
 
+FIRST_LIST = "first_list"
+"""The name under which a store remembers the first list from which indexes are still given out."""
 MOST_STALE = 1000
 """Times at which nothing changes any more that may be remembered, beside two for each entry."""
 
@@ -103,6 +105,16 @@ class StatusLists:
         self._clock = clock
         self._prefix = f"{home.origin}/status/"
         self._lists: dict[int, StatusList] = {}
+        self._first = 1
+
+    def begin_at(self, first: int) -> None:
+        """Give out no index of a list before that one: after a restore nobody knows which of theirs were given."""
+        self._first = first
+
+    def begin_behind(self, apart: int) -> int:
+        """Leave out the next `apart` lists; the number of the one that is begun."""
+        self.begin_at(max(self._lists, default=0) + apart)
+        return self._first
 
     def load(self, number: int, entries: Iterable[Entry]) -> None:
         """Take in a list as stored."""
@@ -125,7 +137,7 @@ class StatusLists:
 
     def reserve(self) -> tuple[int, int, str]:
         """(list, index, uri) of an entry that nobody had, given out at once so that nobody else gets it."""
-        number = max(self._lists, default=1)
+        number = max(self._first, max(self._lists, default=1))
         if number in self._lists and len(self._lists[number]) >= FULL_AT:
             number += 1
         if number not in self._lists:

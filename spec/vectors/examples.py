@@ -198,6 +198,15 @@ def _wire(made: dict[str, dict[str, Any]]) -> dict[str, str]:
             _request("POST", "/v1/status/indexes", json_, dump_json({"cid": cid}).decode()),
             _answer("201 Created", json_, {"status_list": grant_status(grant["act"])}),
         ),
+        "http.heads": _exchange(
+            _request(
+                "POST",
+                f"/v1/connections/{cid}/heads",
+                json_,
+                dump_json({"first": grant_id, "second": cid, "settings": cid}).decode(),
+            ),
+            _answer("200 OK", json_, {"lacks": ["first"], "recovering": ["first", "second"]}),
+        ),
         "http.inbox": _exchange(_request("GET", "/v1/inbox?wait=10"), _answer("200 OK", json_, page)),
         "http.well_known": pretty(json.loads(known.to_json())),
     }

@@ -62,6 +62,9 @@ async def act(call: Call, group: Group, cid: str, kind: str, /, **fields: Any) -
     state = group.states.get(cid)
     side = side_in(state, call.business)
     assert state is not None
+    if call.signed is None and state.recovering and kind != "revoke":
+        # What is composed here might take the place of an act that was lost (REC-6).
+        raise Refused("recovering")
     if call.signed is None:
         signed = next_act(state, side, kind, group.now // 1000, signer_of(call, state, side), **fields)
     else:

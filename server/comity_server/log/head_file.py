@@ -105,3 +105,24 @@ def read_slot(slot: bytes, key: VerifierKey) -> SignedCheckpoint | None:
         return open_checkpoint(content[2:], key)
     except Refused:
         return None
+
+
+def largest_in(path: Path) -> int | None:
+    """The size of the largest checkpoint that a head file remembers, whoever signed it; None where there is none that
+    can be read, or no file."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    slots = [content[SLOT * number : SLOT * (number + 1)] for number in range(SLOTS)]
+    sizes = [size for slot in slots if (size := _size_in(slot)) is not None]
+    return max(sizes, default=None)
+
+
+def _size_in(slot: bytes) -> int | None:
+    length = int.from_bytes(slot[32:_MARK], "big")
+    content = slot[32 : _MARK + length]
+    if not length or hashlib.sha256(content).digest() != slot[:32]:
+        return None
+    line = content[2:].split(b"\n")[1:2]
+    return int(line[0]) if line and line[0].isdigit() and len(line[0]) < 17 else None

@@ -1,12 +1,13 @@
 """The logs of a server: the one in which new entries go, and those that were ended before (LOG-19)."""
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from comity.errors import ComityError
 from comity.wire import MOST_LOGS
 from comity_server.log.reread import StoreDamaged
+from comity_server.log.restores import Restore, restores_in
 from comity_server.log.sequencer import LogStore, Sequencer
 from comity_server.log.starting import NOTHING, begin, check_clock, files_of, name_in, origin_of
 from comity_server.logs import logger
@@ -20,6 +21,7 @@ class LogsStore(LogStore, Protocol):
 
     async def logs(self) -> dict[str, bool]: ...
     async def end_logs(self, but: str) -> None: ...
+    async def meta(self) -> dict[str, str]: ...
 
 
 class NoSuchLog(ComityError):
@@ -29,8 +31,12 @@ class NoSuchLog(ComityError):
 class Logs:
     """Logs by their origin, the active one first."""
 
-    def __init__(self, active: Sequencer, ended: Iterable[Sequencer] = ()) -> None:
+    def __init__(
+        self, active: Sequencer, ended: Iterable[Sequencer] = (), restores: Mapping[str, Restore] | None = None
+    ) -> None:
         self.active = active
+        self.restores = restores or {}
+        """The restores of this store, by the log that began with each."""
         self._all = {log.origin: log for log in (active, *ended)}
 
     @property
@@ -60,14 +66,17 @@ async def open_logs(store: LogsStore, data: Path, host: str, name: str | None, n
     active = await begin(store, files_of(data, name_in(host, origin)), origin)
     await store.end_logs(origin)
     ended: list[Sequencer] = []
+    restores = restores_in(await store.meta())
+    lost = {log for restore in restores.values() for log in restore.ended}
     for other in known:
-        if other == origin:
+        if other == origin or other in lost:
+            # What was signed of a log that a restore ended is more than there is: nobody here vouches for it (REC-1).
             continue
         try:
             ended.append(await begin(store, files_of(data, name_in(host, other)), other))
         except (ComityError, OSError, StoreDamaged) as fault:
             logger().error("log_not_served", log=other, reason=str(fault))
-    return Logs(active, ended)
+    return Logs(active, ended, restores)
 
 
 def _active(known: dict[str, bool], host: str, name: str | None) -> str:

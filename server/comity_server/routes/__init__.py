@@ -2,10 +2,10 @@
 
 from aiohttp import web
 
-from comity_server.routes import acts, connecting, log, public, reading
+from comity_server.routes import acts, connecting, log, public, reading, recovering
 
 
 def add_routes(app: web.Application) -> None:
     """Every route of the people's side, and of the log."""
-    for module in (acts, connecting, reading, public, log):
+    for module in (acts, connecting, reading, recovering, public, log):
         module.add_routes(app)

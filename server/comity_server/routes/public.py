@@ -9,6 +9,7 @@ from comity.encoding import dump_json
 from comity.errors import Refused
 from comity.status import STATUS_LIST_TYPE
 from comity.wire import LONGEST_WAIT, MOST_LINES, WELL_KNOWN
+from comity_server.log.restores import Restore
 from comity_server.log.sequencer import Sequencer
 from comity_server.routes.parts import SERVER, json_answer
 
@@ -57,7 +58,7 @@ async def get_well_known(request: web.Request) -> web.Response:
                 "name": server.config.name,
                 "longest_wait": LONGEST_WAIT,
                 "most_lines": MOST_LINES,
-                "logs": [_told(log, scheme) for log in server.logs],
+                "logs": [_told(log, scheme, server.logs.restores.get(log.origin)) for log in server.logs],
                 "witnesses": [key.text for key in server.cosigning.witnesses.keys],
                 "cosignatures": server.cosigning.least,
             }
@@ -65,8 +66,9 @@ async def get_well_known(request: web.Request) -> web.Response:
     )
 
 
-def _told(log: Sequencer, scheme: str) -> dict[str, str]:
-    return {"origin": log.origin, "vkey": log.key.text, "url": f"{scheme}//{log.origin}"}
+def _told(log: Sequencer, scheme: str, restore: Restore | None) -> dict[str, str | int]:
+    told: dict[str, str | int] = {"origin": log.origin, "vkey": log.key.text, "url": f"{scheme}//{log.origin}"}
+    return told if restore is None else {**told, "restored_at": restore.at}
 
 
 async def get_home_document(request: web.Request) -> web.Response:

@@ -21,6 +21,10 @@ SELECT cid FROM connections WHERE wake_at <= :now ORDER BY wake_at LIMIT :most;
 -- name: next_wake()$
 SELECT MIN(wake_at) FROM connections WHERE wake_at IS NOT NULL;
 
+-- name: open_connections(after, most)
+-- Those that have not ended, in the order of their ids.
+SELECT cid FROM connections WHERE phase = 'open' AND cid > :after ORDER BY cid LIMIT :most;
+
 -- name: put_side(cid, side, did, stream)*!
 -- Which stream the party with this name reads: the name it began with, whatever keys it took since.
 INSERT INTO sides (cid, side, did, stream)
@@ -312,7 +316,8 @@ WHERE i.kind NOT IN ('offer', 'proposal', 'declined', 'opened', 'act', 'event')
    OR (i.kind = 'offer' AND NOT EXISTS (SELECT 1 FROM offers o WHERE o.hash = i.act))
    OR (i.kind IN ('proposal', 'declined') AND NOT EXISTS (SELECT 1 FROM proposals p WHERE p.cid = i.cid))
    OR (i.kind = 'opened' AND NOT EXISTS (SELECT 1 FROM agreements g WHERE g.cid = i.cid))
-   OR (i.kind IN ('act', 'event') AND NOT EXISTS (SELECT 1 FROM acts a WHERE a.cid = i.cid AND a.id = i.act))
+   OR (i.kind IN ('act', 'event') AND (i.act IS NOT NULL OR i.at IS NULL)
+       AND NOT EXISTS (SELECT 1 FROM acts a WHERE a.cid = i.cid AND a.id = i.act))
    OR (i.at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM events e WHERE e.cid = i.cid AND e.at = i.at))
 ORDER BY i.stream, i.n;
 

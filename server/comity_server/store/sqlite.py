@@ -221,6 +221,10 @@ class SqliteStore:
         at: int | None = await self._read(_value, "next_wake")
         return at
 
+    async def open_connections(self, after: str, most: int) -> list[str]:
+        """The next connections behind `after` that have not ended."""
+        return [row[0] for row in await self._read(_rows, "open_connections", after=after, most=most)]
+
     async def state(self, cid: str) -> Known | None:
         """The stored state of a connection."""
         row = await self._read(_row, "get_state", cid=cid)

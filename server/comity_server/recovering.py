@@ -1,0 +1,138 @@
+"""After a restore: every open connection is told of it before anything else is decided in it, and goes on when both
+sides have confirmed what they hold (spec/connection.md, section "Recovery", REC-1 to REC-6)."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import NamedTuple, Protocol
+
+from comity import recovery
+from comity.errors import Refused
+from comity.events import Confirmed, Restored
+from comity.fold import Record, fold
+from comity.recovery import HeadName, Heads
+from comity.state import Connection
+from comity.words import SIDES, Side
+from comity_server.accept import Accept
+from comity_server.group import Answer, Group
+from comity_server.log.restores import PENDING, Restore
+from comity_server.logs import logger
+from comity_server.status_lists import FIRST_LIST, StatusLists
+from comity_server.store.rows import Batch, StoredAct
+
+AT_ONCE = 200
+"""Connections that are told in one commit."""
+NEWS_APART = 2**32
+"""Numbers of news that are passed over: those behind the copy were given out once, and are in readers' cursors."""
+LISTS_APART = 16
+"""Status lists that are passed over: their indexes may have been given out since the copy was made."""
+
+
+class RestoringStore(Protocol):
+    """What is asked of a store."""
+
+    async def meta(self) -> dict[str, str]: ...
+    async def commit(self, batch: Batch) -> None: ...
+    async def open_connections(self, after: str, most: int) -> list[str]: ...
+    async def act(self, id_: str) -> StoredAct | None: ...
+
+
+# --- the start
+
+
+async def restore_all(
+    store: RestoringStore, accept: Accept, lists: StatusLists, restores: Mapping[str, Restore]
+) -> None:
+    """State the restore that is not stated yet in every open connection, some at a time. Nobody else may ask anything
+    of the server before this returns. A start that was cut off here goes on with those that are left."""
+    meta = await store.meta()
+    if not (log := meta.get(PENDING)):
+        return
+    logger().warning("restored", log=log)
+    # What was given out since the copy was made must not be given out again.
+    news, first = int(meta.get("last_news", "0")) + NEWS_APART, lists.begin_behind(LISTS_APART)
+    await store.commit(_meta({"last_news": str(news), FIRST_LIST: str(first)}))
+    after, told = "", 0
+    while cids := await store.open_connections(after, AT_ONCE):
+        told += await accept.command(partial(_state_restored, cids, log, restores[log].at), cids)
+        after = cids[-1]
+    await store.commit(_meta({PENDING: ""}))
+    logger().info("restore_stated", connections=told)
+
+
+def _meta(values: dict[str, str]) -> Batch:
+    return Batch(put_meta=[{"name": name, "value": value} for name, value in values.items()])
+
+
+async def _state_restored(cids: list[str], log: str, at: int, group: Group) -> int:
+    """In how many of these connections it was stated just now."""
+    new = [cid for cid in cids if group.states[cid].restored_at < at]
+    for cid in new:
+        before = group.states[cid]
+        state_event(group, recovery.restored(before, max(group.now, before.at + 1), log))
+        _confirm_kept(group, cid, None)
+    return len(new)
+
+
+# --- heads
+
+
+class Told(NamedTuple):
+    """The heads that the server lacks, and the sides whose doors are recovering still."""
+
+    lacks: tuple[HeadName, ...]
+    recovering: tuple[Side, ...]
+
+
+async def heads(store: RestoringStore, cid: str, did: str, named: Heads, group: Group) -> Told:
+    """The side that is `did` says what it knows, and is confirmed if the server has all of it (REC-5, REC-6). Raises
+    Refused("not_found")."""
+    state = group.states.get(cid)
+    side = None if state is None else state.side_of(did)
+    if state is None or side is None or state.door(side).did != did:
+        raise Refused("not_found")
+    lacks = await _lacks(store, state, side, named)
+    if not lacks:
+        if side in state.recovering:
+            _confirm(group, cid, side)
+        _confirm_kept(group, cid, side)
+    return Told(lacks, group.states[cid].recovering)
+
+
+async def _lacks(store: RestoringStore, state: Connection, side: Side, named: Heads) -> tuple[HeadName, ...]:
+    known: dict[HeadName, set[str]] = {
+        "first": {state.first.head},
+        "second": {state.second.head},
+        "settings": {state.door(side).settings.head},
+    }
+    for name, head in (("first", named.first), ("second", named.second), ("settings", named.settings)):
+        stored = await store.act(head)
+        chain = ("settings", side) if name == "settings" else ("acts", name)
+        if stored is not None and (stored.cid, stored.chain, stored.side) == (state.cid, *chain):
+            known[name].add(head)  # type: ignore[index]
+    return recovery.lacking(named, state.cid, known)
+
+
+def _confirm(group: Group, cid: str, side: Side) -> None:
+    before = group.states[cid]
+    state_event(group, recovery.confirmed(before, side, max(group.now, before.at + 1)))
+
+
+def _confirm_kept(group: Group, cid: str, by: Side | None) -> None:
+    """Confirm the sides whose keys are kept here once no other one is left to wait for; `by` is the side that has just
+    been in touch (REC-6)."""
+    state = group.states[cid]
+    kept = [side for side in state.recovering if group.grounds.kept.signer(state.door(side).kid) is not None]
+    if set(state.recovering) <= {*kept, by}:
+        for side in kept:
+            _confirm(group, cid, side)
+
+
+def state_event(group: Group, event: Restored | Confirmed) -> Answer:
+    """State an event that is about no act, and tell both sides of it."""
+    before = group.states[event.cid]
+    after = fold(before, Record(event))
+    group.change(before, after)
+    answer = group.state_event(event, None)
+    for side in SIDES:
+        group.tell(after.door(side), "event", event.cid, None, shown=False, at=event.at)
+    return answer
