@@ -22,7 +22,7 @@ from comity_server.log.logs import OpenLogs, open_logs
 from comity_server.logs import logger
 from comity_server.metrics import Metrics
 from comity_server.routes import add_routes
-from comity_server.routes.parts import CLOSE, MEBIBYTE, SERVER, problem
+from comity_server.routes.parts import CLOSE, MEBIBYTE, NO_STORE, SERVER, problem
 from comity_server.server import Server, opened
 from comity_server.store.sqlite import Overtaken, StoreFailed
 
@@ -32,7 +32,7 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
+    "Cache-Control": NO_STORE,
 }
 """What every answer says that does not say otherwise; of caches, see HTTP-14."""
 WAITING = frozenset({INBOX, BUSINESS + NOTIFICATIONS})

@@ -28,6 +28,7 @@ Clock = Callable[[], int]
 Randomness = Callable[[int], bytes]
 
 _MOST = 8 * 1024 * 1024
+_BOM = b"\xef\xbb\xbf"
 _AWAY = frozenset({"overloaded", "rate_limited", "internal", "too_slow"})
 """Refusals that say nothing about what was sent: it may be sent again as it is."""
 
@@ -273,17 +274,19 @@ async def _not_a_stream(answer: Streaming) -> Exception:
 
 
 async def _server_sent(lines: AsyncIterator[bytes]) -> AsyncIterator[tuple[bytes, str]]:
-    """(data, id) of each event of a stream (WHATWG HTML, section 9.2.6), comments and other fields left out."""
-    data: list[bytes] = []
-    cursor = ""
+    """(data, id) of each event of a stream (WHATWG HTML, section 9.2.6), comments and other fields left out. Raises
+    Unreachable for an event without an end."""
+    data, cursor, first = bytearray(), "", True
     async for line in lines:
-        name, _, value = line.partition(b":")
-        value = value.removeprefix(b" ")
+        name, _, value = (line.removeprefix(_BOM) if first else line).partition(b":")
+        value, first = value.removeprefix(b" "), False
         if not line:
             if data:
-                yield b"\n".join(data), cursor
-            data = []
+                yield bytes(data[:-1]), cursor
+            data.clear()
         elif name == b"data":
-            data.append(value)
+            data += value + b"\n"
         elif name == b"id":
             cursor = value.decode("utf-8", "replace")
+        if len(data) > _MOST:
+            raise Unreachable("an event of the stream has no end")

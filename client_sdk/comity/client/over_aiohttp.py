@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
-from comity.client.transport import Request, Response, Streaming, Transport
+from comity.client.transport import Request, Response, Streaming, Transport, lines_of
 from comity.errors import Unreachable
 
 MAX_ANSWER = 8 * 1024 * 1024
@@ -53,8 +53,7 @@ def over_aiohttp(session: aiohttp.ClientSession | None = None) -> Transport:
     @asynccontextmanager
     async def stream(request: Request) -> AsyncIterator[Streaming]:
         async with call(request, None) as answer:
-            lines = (line.rstrip(b"\r\n") async for line in answer.content)
-            yield Streaming(answer.status, _lower(answer), lines)
+            yield Streaming(answer.status, _lower(answer), lines_of(answer.content.iter_any()))
 
     async def close() -> None:
         if session is None and own is not None:

@@ -7,13 +7,18 @@ idempotent) is tried again here when the other end is away or says 503 with Retr
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import re
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 import stamina
 
 from comity.errors import Unreachable
+
+MOST_LINE = 1024 * 1024
+"""Bytes of a line of a stream that are waited for."""
+_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 TRIES_SECONDS = 30.0
 """How long a request that may be repeated is tried again before `Unreachable` reaches the caller."""
@@ -56,6 +61,23 @@ class Streaming:
     status: int
     headers: Mapping[str, str]
     lines: Lines
+
+
+async def lines_of(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
+    """The lines of a text without their ends, CR, LF or CRLF (HTTP-13; WHATWG HTML, section 9.2.6), however the bytes
+    are cut into chunks; what stands behind the last end comes last. Raises Unreachable for a line without an end."""
+    rest, after_cr = bytearray(), False
+    async for chunk in chunks:
+        first, *others = _LINE_END.split(chunk.removeprefix(b"\n") if after_cr else chunk)
+        rest += first
+        for part in others:
+            yield bytes(rest)
+            rest = bytearray(part)
+        if len(rest) > MOST_LINE:
+            raise Unreachable("a line of the answer has no end")
+        after_cr = chunk.endswith(b"\r") if chunk else after_cr
+    if rest:
+        yield bytes(rest)
 
 
 Stream = Callable[[Request], AbstractAsyncContextManager[Streaming]]

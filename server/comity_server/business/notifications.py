@@ -5,7 +5,6 @@ from typing import Annotated
 
 import msgspec
 from aiohttp import web
-from aiohttp_sse import EventSourceResponse
 from pydantic import AfterValidator, Field
 
 from comity.errors import Malformed, Refused
@@ -13,6 +12,7 @@ from comity.wire import EVENT_STREAM, LONGEST_WAIT, PAGE
 from comity_server.business.happenings import CATALOGUE, Happening, Notification, happening
 from comity_server.business.models import Cursor, Due, Limit, Model, Query, milliseconds
 from comity_server.business.route import NOTIFICATIONS, Call, Reply, Route
+from comity_server.routes.parts import event_stream
 
 MOST_PAGES = 5
 """Pages of rows that one look goes through for the types that are asked for; whoever gets a cursor goes on (NEWS-7)."""
@@ -141,7 +141,7 @@ async def _stream(call: Call, reader: _Reader) -> web.StreamResponse:
     Refused."""
     server = call.server
     with server.bell.listen(call.business.did) as listening:
-        response = EventSourceResponse()
+        response = event_stream()
         await response.prepare(call.request)
         async with response:
             while not server.bell.closed and response.is_connected() and reader.may_go_on():

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from aiohttp import web
+from aiohttp_sse import EventSourceResponse
 
 from comity.encoding import MAX_BODY
 from comity.errors import Malformed, Refused
@@ -16,6 +17,8 @@ SERVER = web.AppKey("server", Server)
 CLOSE = web.RequestKey("close", bool)
 """Set where a request's connection cannot be used for another."""
 MEBIBYTE = 1024 * 1024
+NO_STORE = "no-store"
+"""What answers tell caches that do not say otherwise (HTTP-14)."""
 
 
 async def read_body(request: web.Request, limit: int = MAX_BODY) -> bytes:
@@ -64,6 +67,14 @@ def signed(request: web.Request, body: bytes = b"") -> SignedRequest:
 def json_answer(body: bytes, status: int = 200) -> web.Response:
     """A JSON answer from bytes."""
     return web.Response(body=body, status=status, content_type=JSON)
+
+
+def event_stream() -> EventSourceResponse:
+    """The answer to whoever wants news as they come: lines that end in CRLF (HTTP-13), kept by no cache (HTTP-14)."""
+    response = EventSourceResponse(sep="\r\n")
+    # The library writes no-cache, which lets a cache keep what only one reader may have.
+    response.headers["Cache-Control"] = NO_STORE
+    return response
 
 
 def problem(refused: Refused, also: Mapping[str, Any] | None = None) -> web.Response:

@@ -3,11 +3,10 @@
 from contextlib import aclosing
 
 from aiohttp import web
-from aiohttp_sse import EventSourceResponse
 
 from comity.errors import Malformed
 from comity.wire import ACTS, CONNECTIONS, EVENT_STREAM, INBOX, LONGEST_WAIT
-from comity_server.routes.parts import SERVER, json_answer, signed
+from comity_server.routes.parts import SERVER, event_stream, json_answer, signed
 
 
 def add_routes(app: web.Application) -> None:
@@ -52,7 +51,7 @@ async def _stream(request: web.Request, did: str, cursor: str | None) -> web.Str
     async with aclosing(server.inbox.stream(did, cursor)) as items:
         # Before the answer begins, so that what is wrong can still be said.
         await anext(items)
-        response = EventSourceResponse()
+        response = event_stream()
         await response.prepare(request)
         async with response:
             async for item in items:
