@@ -27,6 +27,7 @@ FAMILIES = (
     "KEY",
     "LOG",
     "NEWS",
+    "NOTE",
     "OFFER",
     "REC",
     "SAY",

@@ -34,6 +34,7 @@ from comity.words import (
     Status,
     Token,
     Topic,
+    ZoneName,
     needs,
     read_model,
 )
@@ -168,6 +169,12 @@ class Remember(ChainLink):
     topic: Topic | None = None
     body: Jwe | None = None
 
+    @model_validator(mode="after")
+    def _no_interest_in_something(self) -> "Remember":
+        if self.key == "no_interest" and self.topic is None:
+            raise ValueError("no_interest needs a topic")
+        return self
+
 
 class Forget(ChainLink):
     """Take a little thing back."""
@@ -217,7 +224,7 @@ class Hours(ChainLink):
     """When the other side may come: weekly windows in an IANA zone; none means at any time."""
 
     act: Literal["hours"]
-    zone: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$", max_length=64)]
+    zone: ZoneName
     windows: Annotated[tuple[Window, ...], Field(max_length=42), AfterValidator(check_windows)]
     shown: Literal["not_now", "end"]
 

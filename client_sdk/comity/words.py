@@ -79,6 +79,7 @@ def _whole(value: object) -> object:
 
 
 Whole = BeforeValidator(_whole)
+Distinct = AfterValidator(_distinct)
 Version = Annotated[Literal[1], Whole]
 
 
@@ -110,6 +111,7 @@ Purposes = Annotated[tuple[Purpose, ...], Field(min_length=1, max_length=16), Af
 Channels = Annotated[tuple[Channel, ...], Field(min_length=1, max_length=6), AfterValidator(_distinct)]
 Sides = Annotated[tuple[Side, ...], Field(max_length=2), AfterValidator(_distinct)]
 Language = Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")]
+ZoneName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$", max_length=64)]
 Label = Annotated[
     str,
     Field(

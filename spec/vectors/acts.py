@@ -299,6 +299,7 @@ def _bad_members() -> list[dict[str, Any]]:
         signed("a status that is elsewhere", {**grant, "status": {"status_list": {"idx": 1, "uri": "ftp://x"}}}),
         signed("mute: away without an end", members_of("mute", why="away")),
         signed("mute: another reason than away", members_of("mute", until=LATER, why="angry")),
+        signed("remember: no interest in nothing", members_of("remember", key="no_interest")),
         signed("contacted in the app", members_of("contacted", channel="app", purpose="care")),
         signed("a message by telephone", {**message, "channel": "phone"}),
         signed("a body that is not encrypted", {**message, "body": "hello"}),

@@ -19,6 +19,7 @@ import connecting  # noqa: E402
 import decided  # noqa: E402
 import examples  # noqa: E402
 import logs  # noqa: E402
+import notes  # noqa: E402
 import offline  # noqa: E402
 import plain  # noqa: E402
 
@@ -35,6 +36,7 @@ FILES: dict[str, Callable[[], dict[str, Any]]] = {
     "status": offline.status,
     "grants": offline.grants,
     "bodies": offline.bodies,
+    "notes": notes.notes,
     "requests": offline.requests,
     "problems": offline.problems,
 }

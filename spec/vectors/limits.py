@@ -161,7 +161,7 @@ def _little() -> Story:
     for name, given in {
         "the sixty-fifth": {"key": "k64"},
         "the sixty-fifth, about another topic": {"key": "no_interest", "topic": "windows"},
-        "the sixty-fifth, about no topic": {"key": "no_interest"},
+        "the sixty-fifth, about a topic": {"key": "k3", "topic": "blinds"},
     }.items():
         story.refuse(story.compose("remember", "second", at + 1, **given), at + 1, name)
     story.go("remember", "second", at + 1, key="k3")

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from business_world import Shop, a_shop
-from comity.acts import NARROWING
+from comity.acts import NARROWING, Remember, open_act
+from comity.bodies import open_body
 from comity_server.business.table import ROUTES
 from comity_server.group import Group
 from world import DAY, HOUR, Pair, World, a_world, body_of, eventually
@@ -46,6 +47,35 @@ async def test_each_side_reads_that_the_other_is_away_in_place_of_muted(tmp_path
         assert (held.status, held.json["verdict"]["reason"], held.json["outcome"]) == (202, "not_now", "held")
         items = (await shop.get(f"{at}/timeline"))["items"]
         assert sum(it.get("outcome") == "away" for it in items) == 2
+
+
+async def test_a_shop_notes_a_little_thing_in_the_form_that_every_wallet_knows(tmp_path: Path) -> None:
+    """NOTE-1 to NOTE-3, over REST."""
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer("care")
+        at = f"/connections/{pair.cid}/remember"
+        await shop.post(at, {"key": "receipt", "value": "paper"})
+        times = {"zone": "Europe/Berlin", "windows": [{"days": ["mo"], "start": "18:00", "end": "20:00"}]}
+        await shop.post(at, {"key": "contact_time", "value": times, "text": "After work."})
+        await shop.post(at, {"key": "no_interest", "topic": "shutters"})
+        acts = [open_act(it["act"], world.server.directory.find_key) for it in (await pair.news("second"))["items"][1:]]
+        notes = [it.payload for it in acts if isinstance(it.payload, Remember)]
+        key = pair.signers["second"].key
+        assert [it.body and open_body(it.body, pair.cid, key) for it in notes] == [
+            {"value": "paper"}, {"value": times, "text": "After work."}, None,
+        ]  # fmt: skip
+        for body, pointer in (
+            ({"key": "receipt", "value": "fax"}, "/value"),
+            ({"key": "receipt", "text": "on paper, please"}, "/value"),
+            ({"key": "language", "value": ["de", "de"]}, "/value"),
+            ({"key": "contact_time", "value": {**times, "zone": "../etc"}}, "/value/zone"),
+            ({"key": "lang", "value": ["de"]}, "/key"),
+            ({"key": "no_interest"}, "/topic"),
+            ({"key": "hair", "value": {"a": 1}}, "/value"),
+        ):
+            problem = await shop.ask("POST", at, body)
+            assert problem.code == "malformed" and [it["pointer"] for it in problem.json["errors"]] == [pointer]
 
 
 async def test_a_hairdresser_is_away_and_back_again(tmp_path: Path) -> None:

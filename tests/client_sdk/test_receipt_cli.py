@@ -82,7 +82,7 @@ async def handed(folder: Path) -> Hand:
     async with sdk_world(folder) as world:
         shop, mia = await world.business("shop"), await world.person("mia")
         ours, theirs = await world.connect(shop, mia, "care")
-        await theirs.remember("language")
+        await theirs.remember("small_talk")
         (token,) = await ours.tokens()
         exported = shop.export()
         (log,) = exported["logs"].values()

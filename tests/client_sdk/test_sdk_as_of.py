@@ -164,7 +164,7 @@ async def test_an_act_that_is_withheld_at_the_end_of_a_chain_is_missed(world: Sd
     await ours.unmute()
     world.wires["mia"].after = _without("unmute")  # type: ignore[assignment]
     with pytest.raises(Contradiction, match="other heads") as caught:
-        await theirs.remember("language")
+        await theirs.remember("small_talk")
     assert len(caught.value.evidence) == 2
     # Told the truth, she believes it; her act was accepted, and is there once.
     world.wires["mia"].after = None

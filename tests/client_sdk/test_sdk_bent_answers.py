@@ -178,7 +178,7 @@ async def test_an_altered_acceptance_of_an_act_is_noticed(tmp_path: Path) -> Non
         _, _, mia, theirs = await meet(world)
         world.wires["mia"].lose = lambda request: request.url.endswith("/v1/acts")
         with pytest.raises(Unreachable):
-            await theirs.remember("language")
+            await theirs.remember("small_talk")
         # A receipt may come later: it is owed then.
         missed, count = await Harness(world, "/v1/acts", leave=("/receipt gone",)).unnoticed(mia, settle)
         assert not missed
@@ -189,7 +189,7 @@ async def test_an_altered_connection_is_noticed(tmp_path: Path) -> None:
     async with sdk_world(tmp_path) as world:
         _, ours, mia, theirs = await meet(world)
         await theirs.mute(purposes=["care"], hours=2)
-        await theirs.remember("language")
+        await theirs.remember("small_talk")
         await ours.message("care", "waits", topic="kit")
         await theirs.sync()
         missed, count = await Harness(world, "/v1/connections/").unnoticed(mia, sync)
@@ -203,7 +203,7 @@ async def test_an_altered_reordered_or_shortened_inbox_is_noticed(tmp_path: Path
         await theirs.mute()
         await ours.sync()
         await ours.message("care", "waits")
-        await ours.remember("language")
+        await ours.remember("small_talk")
         await theirs.writing.write("unmute")
         await ours.sync(wait=1)
         await ours.milestone("bought", "windows")
@@ -336,7 +336,7 @@ async def test_a_server_with_another_key_is_noticed(tmp_path: Path) -> None:
             await mia.connections()[0].sync()
         assert told.value.evidence
         with pytest.raises(Contradiction) as told:
-            await mia.connections()[0].remember("language")
+            await mia.connections()[0].remember("small_talk")
         assert len(told.value.evidence) == 1
         assert theirs.cid == mia.connections()[0].cid
 

@@ -216,6 +216,13 @@ async def test_what_is_between_the_two_in_a_terminal(host: World, tmp_path: Path
     await shop("milestone", "mia", "installed", "windows", "--when", "2023-05-02", "--lasts", "2048-05-02")
     assert "(already_has)" in await shop("send", "mia", "sales", "New windows!", "--topic", "windows", code=1)
     await mia("remember", "blue", "no_interest", "--topic", "shutters")
+    await mia("remember", "blue", "language", "--value", '["de", "en"]', "Grüß Gott")
+    await mia("remember", "blue", "receipt", "--value", "paper")
+    assert "Did you mean language?" in await mia("remember", "blue", "lang", "--value", "de", code=1)
+    assert "value" in await mia("remember", "blue", "receipt", "--value", "fax", code=1)
+    assert (await mia("notes", "blue")).splitlines() == [
+        "you: no_interest (shutters)", 'you: language: ["de", "en"] – Grüß Gott', "you: receipt: paper",
+    ]  # fmt: skip
     assert "(no_interest)" in await shop("send", "mia", "sales", "Shutters!", "--topic", "shutters", code=1)
     await mia("forget", "blue", "no_interest", "--topic", "shutters")
     assert "Delivered." in await shop("send", "mia", "sales", "Shutters!", "--topic", "shutters")

@@ -148,7 +148,7 @@ async def begin_another_log(world: SdkWorld, *, lose_the_key: bool = False) -> N
 async def test_a_receipt_whose_log_was_lost_is_told_of_once_and_blames_nobody(world: SdkWorld, met: bool) -> None:
     _, ours, mia, theirs = await pair(world)
     world.wires["mia"].after = no_receipts
-    await theirs.remember("language")
+    await theirs.remember("small_talk")
     if met:
         await mia._core.logs.meet(theirs.link.home)
     else:
@@ -170,7 +170,7 @@ async def test_a_receipt_whose_log_was_lost_is_told_of_once_and_blames_nobody(wo
 async def test_an_old_copy_whose_key_was_replaced_accuses_nobody(world: SdkWorld) -> None:
     _, _, _, theirs = await pair(world)
     world.wires["mia"].after = no_receipts
-    await theirs.remember("language")
+    await theirs.remember("small_talk")
     shutil.copy(world.folder / "mia", world.folder / "copy")
     world.wires["mia"].after = None
     await theirs.rotate()
@@ -205,7 +205,7 @@ async def test_a_log_that_goes_on_behind_the_backs_of_its_witnesses_is_not_relie
 
     world.wires["mia"].after = frozen
     await theirs.sync()
-    await theirs.remember("language")
+    await theirs.remember("small_talk")
     for sync in (theirs.sync, mia.sync):
         with pytest.raises(Refused, match="no more than") as told:
             await sync()
@@ -272,8 +272,8 @@ async def test_a_receipt_hidden_in_one_connection_keeps_none_of_another_s(world:
     _, two = await world.connect(shop, mia, "care")
     await mia.sync()
     world.wires["mia"].after = no_receipts
-    await one.remember("language")
-    await two.remember("language")
+    await one.remember("small_talk")
+    await two.remember("small_talk")
     assert one.lines[-1].act is not None and two.lines[-1].act is not None
     world.wires["mia"].after = changed(one.lines[-1].act.id, lambda told: told.pop("receipt"))
     with pytest.raises(Contradiction, match="hides"):

@@ -53,6 +53,30 @@ async def test_a_message_of_a_wallet_waits_as_long_as_one_over_rest(world: SdkWo
     assert [it.expires_at for it in await ours.messages()] == [None, None, None]
 
 
+async def test_notes_are_read_on_the_other_side_and_their_values_stand_nowhere_in_clear(world: SdkWorld) -> None:
+    """NOTE-1 to NOTE-4."""
+    _, ours, _, theirs = await pair(world)
+    await theirs.remember("language", value=["gsw", "de"], text="Grüezi")
+    await theirs.remember("diet", value=["halal"])
+    await theirs.remember("no_interest", topic="shutters")
+    await ours.remember("receipt", value="paper")
+    await ours.sync()
+    await theirs.sync()
+    assert [(it.key, it.value, it.text, it.topic, it.known) for it in ours.notes()] == [
+        ("language", ["gsw", "de"], "Grüezi", None, True),
+        ("diet", ["halal"], None, None, True),
+        ("no_interest", None, None, "shutters", True),
+    ]
+    assert [it.value for it in theirs.notes()] == [it.value for it in ours.notes("me")] == ["paper"]
+    for key, value, pointer in (("language", "de", "/value"), ("receipt", None, "/value"), ("lang", ["de"], "/key")):
+        fault = await refused("malformed", theirs.remember(key, value=value))
+        assert fault.errors[0][0].startswith(pointer)
+    await theirs.forget("diet")
+    assert [it.key for it in theirs.notes("me")] == ["language", "no_interest"]
+    data = b"".join(path.read_bytes() for path in (world.folder / "data").rglob("*") if path.is_file())
+    assert b"no_interest" in data and not any(word in data for word in (b"halal", b"gsw", "Grüezi".encode()))
+
+
 # --- connecting ---
 
 
@@ -453,7 +477,7 @@ async def test_an_old_copy_of_the_wallet_catches_up_with_its_own_acts_and_goes_o
     (world.folder / "mia").write_bytes(old)
     mia = await world.reopened("mia")
     theirs = mia.connections()[0]
-    await theirs.remember("language")
+    await theirs.remember("small_talk")
     await theirs.sync()
     assert theirs.favours()[0].id == favour.id
     assert theirs.favours()[0].status == "promised"
@@ -467,11 +491,11 @@ async def test_two_devices_that_write_at_once_both_get_their_acts_in(world: SdkW
     (world.folder / "tablet").write_bytes((world.folder / "mia").read_bytes())
     tablet = await world.reopened("tablet")
     also = tablet.connections()[0]
-    await asyncio.gather(theirs.remember("language"), also.remember("paper_receipt"), theirs.remember("name"))
+    await asyncio.gather(theirs.remember("small_talk"), also.remember("paper_receipt"), theirs.remember("hair"))
     await theirs.sync()
     await also.sync()
     await ours.sync()
-    assert {it.key for it in ours.state.door("second").little} == {"language", "paper_receipt", "name"}
+    assert {it.key for it in ours.state.door("second").little} == {"small_talk", "paper_receipt", "hair"}
     assert public(theirs.state) == public(also.state) == public(ours.state)
 
 
@@ -479,18 +503,18 @@ async def test_a_mute_that_waited_for_the_network_all_night_is_still_a_mute(worl
     _, ours, _, theirs = await pair(world)
     world.wires["mia"].cut = lambda request: request.url.endswith("/v1/acts")
     with pytest.raises(Unreachable):
-        await theirs.remember("language")
+        await theirs.remember("small_talk")
     world.wires["mia"].cut = None
     world.pass_time(hours=9)
     await theirs.sync()
     await ours.sync()
-    assert [it.key for it in ours.state.door("second").little] == ["language"]
+    assert [it.key for it in ours.state.door("second").little] == ["small_talk"]
 
 
 async def test_a_grant_refused_leaves_its_place_free(world: SdkWorld) -> None:
     _, ours, _, theirs = await pair(world)
     await refused("no_such_grant", theirs.withdraw(theirs.cid))
-    await theirs.remember("language")
+    await theirs.remember("small_talk")
     await ours.sync()
     assert theirs.state.door("second").seq == ours.state.door("second").seq == 2
 

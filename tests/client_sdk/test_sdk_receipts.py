@@ -56,7 +56,7 @@ async def test_every_own_act_has_its_receipt_at_once(world: SdkWorld) -> None:
     await theirs.mute(days=2)
     await theirs.unmute()
     await theirs.hours("Europe/Berlin", [])
-    await theirs.remember("language")
+    await theirs.remember("small_talk")
     asked = [request.url for request, _ in world.wires["mia"].seen]
     assert not any("/v1/acts/" in url or "/log/tile/" in url for url in asked)
     exported = mia.export()["connections"][0]
@@ -148,7 +148,7 @@ async def test_a_receipt_whose_log_does_not_answer_waits_and_nobody_waits_for_it
     (theirs,) = mia.connections()
     # Others have written meanwhile, so a proof is needed, and the tiles for it cannot be had.
     world.wires["mia"].cut = lambda request: "/log/" in request.url
-    await asyncio.wait_for(theirs.remember("language"), 10)
+    await asyncio.wait_for(theirs.remember("small_talk"), 10)
     (owed,) = mia._core.kept.all("owed", Owed).values()
     assert owed.receipt is not None
     await theirs.sync()
@@ -168,7 +168,7 @@ async def test_acts_at_once_and_in_a_row_cost_few_requests(world: SdkWorld) -> N
     others = [await world.connect(shop, mia, "care") for _ in range(3)]
     await mia.sync()
     before = len(world.wires["mia"].seen)
-    await asyncio.gather(*(party.remember("language") for _, party in others), theirs.remember("language"))
+    await asyncio.gather(*(party.remember("small_talk") for _, party in others), theirs.remember("small_talk"))
     more = [request.url for request, _ in world.wires["mia"].seen[before:]]
     assert len([url for url in more if url.endswith("/v1/acts")]) == 4
     assert len(more) <= 8, more
@@ -188,7 +188,7 @@ async def test_a_server_may_begin_another_log_and_its_old_one_still_counts(world
     world.host._settings["consent_log"] = "second"
     await world.host.start()
     world.pass_time(seconds=2)
-    await theirs.remember("language")
+    await theirs.remember("small_talk")
     new = act_of(theirs.lines[-1])
     logs = mia.export()["logs"]
     assert [it.partition("/")[2] for it in logs] == ["log", "log/second"]
@@ -213,8 +213,8 @@ async def test_a_wallet_with_connections_at_two_servers_keeps_a_log_for_each(wor
         _, _, mia, theirs = await pair(world)
         salon = await elsewhere.business("salon")
         _, hers = await elsewhere.connect(salon, mia, "care")
-        await hers.remember("language")
-        await theirs.remember("language")
+        await hers.remember("small_talk")
+        await theirs.remember("small_talk")
         await mia.sync()
         logs = mia.export()["logs"]
         assert set(logs) == {f"localhost:{it.host.port}/log" for it in (world, elsewhere)}

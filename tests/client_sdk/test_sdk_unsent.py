@@ -37,7 +37,7 @@ async def test_a_message_signed_anew_survives_a_lost_answer_too(world: SdkWorld,
     world.wires["phone"].cut = _acts
     with pytest.raises(Unreachable):
         await outside.message("service", "Are you open on Friday?")
-    await at_home.remember("language")
+    await at_home.remember("small_talk")
 
     # Back in daylight the act is signed anew, and the connection breaks in that very moment.
     tries = 0

@@ -47,7 +47,7 @@ class Scene:
         shop, mia = await world.business("shop"), await world.person("mia")
         ours, theirs = await world.connect(shop, mia, "care")
         await ours.message("care", "How are the windows?")
-        await theirs.remember("language")
+        await theirs.remember("small_talk")
         await theirs.sync()
         self.cid, self.before = theirs.cid, world.snapshot("mia")
         world.proxy.lose = ACTS
@@ -406,7 +406,7 @@ async def test_a_log_that_lies_does_not_stop_a_no_from_an_old_copy_of_the_wallet
     true = await history(scene.world)
     path = scene.world.copy(await reached(scene, true.size))
     async with scene.world.open(path) as newer:
-        await newer.party(scene.cid).remember("language")
+        await newer.party(scene.cid).remember("small_talk")
     old = scene.world.copy(scene.before)
     async with scene.world.open(old) as mia:
         party = mia.party(scene.cid)

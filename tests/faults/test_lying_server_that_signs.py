@@ -79,7 +79,7 @@ class Scene:
         assert self.world.proxy.told
         self.world.proxy.honest()
         if then == "act":
-            await party.remember("language")
+            await party.remember("small_talk")
         elif then == "tokens":
             await party.tokens()
         await party.sync()

@@ -33,6 +33,7 @@ ALSO: dict[str, set[str]] = {
     "gate": {"msgspec"},
     "hours": {"pydantic"},
     "keys": {"base58", "nacl"},
+    "note_values": {"pydantic"},
     "offer": {"pydantic"},
     "proofs": {"pydantic"},
     "signed_request": {"http_message_signatures"},

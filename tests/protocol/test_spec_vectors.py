@@ -50,6 +50,7 @@ from comity.merkle import (
     root_of,
 )
 from comity.note import VerifierKey, check_lines, open_note, read_vkey, split_lines
+from comity.note_values import FORMS, note_body, read_note
 from comity.offer import open_offer, read_link
 from comity.receipt import Opening, open_receipt, read_proof, seal_receipt
 from comity.signed_request import open_request
@@ -484,6 +485,27 @@ def test_a_body_opens_for_its_reader(row: dict[str, Any]) -> None:
 def test_a_body_for_something_else_does_not_open(row: dict[str, Any]) -> None:
     content = load("bodies")
     refused(row, lambda: open_body(row["jwe"], content["cid"], SigningKey(bytes.fromhex(content["seed"]))))
+
+
+# --- notes (NOTE-1, NOTE-2, NOTE-4)
+
+
+@pytest.mark.parametrize("row", rows("notes", "good"))
+def test_a_note_with_the_form_of_its_key_is_composed_and_understood(row: dict[str, Any]) -> None:
+    key, body = row["key"], row["body"]
+    assert (note_body(key, None, body.get("value"), body.get("text")) or {}) == body
+    note = read_note(key, body)
+    assert (note.value, note.text, note.known) == (body.get("value"), body.get("text"), key in FORMS)
+
+
+@pytest.mark.parametrize("row", rows("notes", "bad"))
+def test_a_note_with_another_form_is_refused_and_shown_as_text(row: dict[str, Any]) -> None:
+    with pytest.raises(Malformed) as fault:
+        note_body(row["key"], None, row["body"].get("value"))
+    if row["body"] or row["key"] in FORMS:
+        assert all(pointer.startswith(row["pointer"]) for pointer, _ in fault.value.errors)
+    note = read_note(row["key"], row["body"])
+    assert not note.known and note.value == row["shown"] and len(note.value or "") <= 200
 
 
 # --- the log (LOG-1 to LOG-11)

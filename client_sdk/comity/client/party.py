@@ -24,6 +24,7 @@ from comity.client.view import View
 from comity.errors import Contradiction, Malformed
 from comity.keys import PublicKey, is_pairwise
 from comity.message_life import default_expiry, expiry_warning
+from comity.note_values import note_body
 from comity.words import DAY, Category, Ground, other
 
 Moment = datetime | int
@@ -236,9 +237,10 @@ class Party(View):
 
     # --- what is between the two ---
 
-    async def remember(self, key: str, *, topic: str | None = None, text: str | None = None) -> None:
-        """One of the little things: `language`, `paper_receipt`, `no_interest` in a topic …"""
-        await self._write_body("remember", body(text), key=key, topic=topic)
+    async def remember(self, key: str, *, value: Any = None, topic: str | None = None, text: str | None = None) -> None:
+        """One of the little things: `language` with `value=["de", "en"]`, `receipt` with `"paper"`, `no_interest` in a
+        topic … Raises Malformed where the value has not the form of its key (NOTE-2, NOTE-3)."""
+        await self._write_body("remember", note_body(key, topic, value, text), key=key, topic=topic)
 
     async def forget(self, key: str, *, topic: str | None = None) -> None:
         """Takes a little thing back."""

@@ -22,6 +22,7 @@ from comity.errors import Contradiction
 from comity.fold import Record
 from comity.gate import Verdict
 from comity.keys import did_of_kid
+from comity.note_values import Note, read_note
 from comity.offer import Allow, Offer
 from comity.state import Connection
 from comity.status import SignedStatusList
@@ -163,6 +164,16 @@ class View:
         return promise(allow, "first", ledger.opened.event.at, records, self._core.clock())
 
     # --- what was said ---
+
+    def notes(self, by: Who = "them") -> list[Note]:
+        """The little things that a side wants remembered, as they are shown: a value without the form of its key is a
+        text (NOTE-4)."""
+        door = self.state.door(self.side if by == "me" else other(self.side))
+        acts = {line.act.id: line.act for line in self.lines if line.act is not None}
+        return [
+            read_note(it.key, self.body_of(acts[it.id]) if it.id in acts else None)._replace(topic=it.topic)
+            for it in door.little
+        ]
 
     async def sync(self, wait: float = 0) -> list[News]:
         """Sends again what was not answered, reads what is new, compares this wallet's state with the server's, and

@@ -64,7 +64,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "budget": {"max": 5, "per": "week"},
     },
     "withdrawGrant": {"grant": GRANT},
-    "rememberThing": {"key": "paper_receipt", "text": "She likes her receipts on paper."},
+    "rememberThing": {"key": "receipt", "value": "paper", "text": "She likes her receipts on paper."},
     "forgetThing": {"key": "paper_receipt"},
     "noteMilestone": {"kind": "installed", "topic": "windows.kitchen", "when": "2026-11-20T09:00:00+01:00"},
     "stateContact": {"channel": "phone", "purpose": "care.checkin"},

@@ -1,10 +1,11 @@
 """What is between the two (SAY-14): the little things, what happened, and contacts outside."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from comity.acts import Contacted
+from comity.note_values import note_body
 from comity.words import Purpose, Token, Topic
 from comity_server.business import doing
 from comity_server.business.acting import ActTaken, ToldVerdict, at_hand, judged, place_of, take
@@ -22,6 +23,17 @@ class LittleThing(Model):
 
     key: Key
     topic: About | None = None
+    value: (
+        Annotated[
+            Any,
+            Field(
+                description="What is to be remembered, in the form of its key; of a key of your own, a text. It is "
+                "encrypted for your customer.",
+                examples=[["de", "en"]],
+            ),
+        ]
+        | None
+    ) = None
     text: Annotated[Text, Field(description="More of it, for people. It is encrypted for your customer.")] | None = None
 
 
@@ -79,7 +91,8 @@ async def remember(call: Call) -> Reply:
     wanted: LittleThing | None = call.body
     if wanted is None:
         return await take(call, "remember")
-    return await take(call, "remember", {"key": wanted.key, "topic": wanted.topic}, {"text": wanted.text})
+    content = note_body(wanted.key, wanted.topic, wanted.value, wanted.text)
+    return await take(call, "remember", {"key": wanted.key, "topic": wanted.topic}, content)
 
 
 async def forget(call: Call) -> Reply:
@@ -133,8 +146,9 @@ ROUTES = (
         "rememberThing",
         "Remember a little thing",
         _TAG,
-        description="A language, a receipt on paper, how she likes her hair. Your customer sees it; it dies with the "
-        "connection.",
+        description="A language, a receipt on paper, how she likes her hair. Known keys have values of one form: "
+        "`language` `name` `receipt` `contact_by` `contact_time` `pronouns` `accessibility` `no_interest_payments` "
+        "`diet` `birthday`; `no_interest` has a topic. Your customer sees it; it dies with the connection.",
         body=LittleThing,
         answer=ActTaken,
         statuses=(201,),

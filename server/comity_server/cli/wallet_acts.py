@@ -1,5 +1,6 @@
 """The commands of `comity wallet` that sign something in a connection."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -205,12 +206,40 @@ def _favour(party: Party, *, mine: bool, status: str) -> Any:
 @click.argument("connection")
 @click.argument("key")
 @click.argument("text", required=False)
+@click.option("--value", help='What is to be remembered: a word, or JSON as in \'["de", "en"]\'.')
 @click.option("--topic", help="What it is about, as in no_interest.")
 @connected
-async def remember(opened: Wallet, party: Party, key: str, text: str | None, topic: str | None) -> None:
-    """Have CONNECTION remember a little thing: language, name, paper_receipt, no_interest …"""
-    await party.remember(key, topic=topic, text=text)
+async def remember(
+    opened: Wallet, party: Party, key: str, text: str | None, value: str | None, topic: str | None
+) -> None:
+    """Have CONNECTION remember a little thing: language, name, receipt, no_interest …"""
+    await party.remember(key, value=None if value is None else _value(value), topic=topic, text=text)
     say(f"{party.name} knows.")
+
+
+@acts.command()
+@click.argument("connection")
+@connected
+async def notes(opened: Wallet, party: Party) -> None:
+    """Show the little things that you and CONNECTION want remembered."""
+    found: tuple[tuple[Literal["them", "me"], str], ...] = (("them", party.name), ("me", "you"))
+    for by, name in found:
+        for note in party.notes(by):
+            about = "" if note.topic is None else f" ({note.topic})"
+            value = "" if note.value is None else f": {_shown(note.value)}"
+            say(f"{name}: {note.key}{about}{value}" + ("" if note.text is None else f" – {note.text}"))
+
+
+def _value(typed: str) -> Any:
+    """JSON where it is some, else the text itself."""
+    try:
+        return json.loads(typed)
+    except ValueError:
+        return typed
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 @acts.command()
