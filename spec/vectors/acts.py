@@ -8,6 +8,7 @@ from comity.acts import SETTINGS, typ_of
 from comity.encoding import b64u_decode, b64u_encode, hash_id
 from comity.keys import Signer
 from comity.proofs import MAILBOX_TYP, ROTATE_TYP, seal_mailbox_proof, seal_rotation_proof
+from edges import with_neutral_r
 from plain import BAD_KEYS
 from story import (
     CID,
@@ -38,7 +39,8 @@ def members_of(kind: str, signer: Signer = MIA, /, **own: Any) -> dict[str, Any]
     return {"act": kind, "iss": signer.did, "aud": aud, "iat": NOW, "cid": CID, "seq": 3, "prev": words("prev"), **own}
 
 
-def _one_of_each() -> dict[str, dict[str, Any]]:
+def one_of_each() -> dict[str, dict[str, Any]]:
+    """The own members of each kind of act and setting, by a name that begins with the kind."""
     grant = {
         "exp": LATER,
         "purposes": ("care", "sales.windows"),
@@ -99,7 +101,7 @@ def _one_of_each() -> dict[str, dict[str, Any]]:
 
 def _good_acts() -> list[dict[str, Any]]:
     made = []
-    for name, own in _one_of_each().items():
+    for name, own in one_of_each().items():
         kind = name.partition(",")[0]
         raw = forge(members_of(kind, **own), typ_of(kind), MIA)
         made.append({"name": name, "jws": raw, "id": hash_id(raw.encode()), "kind": kind})
@@ -226,6 +228,7 @@ def _bad_signers() -> list[dict[str, Any]]:
         case("another payload", "bad_signature", jws=f"{head}.{b64u_encode(payload_of(good) + b' ')}.{tail}"),
         case("a payload that is not JSON, not signed", "bad_signature", jws=f"{head}.{b64u_encode(b'no')}.{tail}"),
         case("a signature of zeros", "bad_signature", jws=f"{head}.{middle}.{b64u_encode(bytes(64))}"),
+        case("a signature whose R is the neutral element", "bad_signature", jws=f"{head}.{middle}.{b64u_encode(with_neutral_r(MIA.key, f'{head}.{middle}'.encode()))}"),
         case("S not below the group order", "bad_signature", jws=f"{head}.{middle}.{_with_larger_s(tail)}"),
         case("in another's name", "bad_signature", jws=forge(members_of("revoke", EVE), "comity-act+jwt", MIA)),
     ]
@@ -249,7 +252,7 @@ def _bad_members() -> list[dict[str, Any]]:
         kind = members.get("act") if isinstance(members, dict) else None
         return case(name, code, jws=forge(members, typ or typ_of(str(kind)), MIA))
 
-    revoke, grant = members_of("revoke"), members_of("grant", **_one_of_each()["grant"])
+    revoke, grant = members_of("revoke"), members_of("grant", **one_of_each()["grant"])
     message = members_of("message", purpose="care", if_muted="hold", exp=LATER, body=body("message", CID))
     hours = members_of("hours", zone="Europe/Berlin", shown="end", windows=[])
     day = {"days": ["mo"], "start": "08:00", "end": "18:00"}

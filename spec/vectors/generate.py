@@ -17,7 +17,9 @@ sys.path.insert(0, str(HERE))
 import acts  # noqa: E402 - only found once its folder is on the path
 import connecting  # noqa: E402
 import decided  # noqa: E402
+import edges  # noqa: E402
 import examples  # noqa: E402
+import forms  # noqa: E402
 import logs  # noqa: E402
 import notes  # noqa: E402
 import offline  # noqa: E402
@@ -25,11 +27,13 @@ import plain  # noqa: E402
 
 FILES: dict[str, Callable[[], dict[str, Any]]] = {
     "keys": plain.keys,
+    "ed25519": edges.ed25519,
     "json": plain.json_texts,
     "acts": acts.acts,
     "offers": connecting.offers,
     "agreements": connecting.agreements,
     "events": connecting.events,
+    "forms": forms.forms,
     "chains": decided.chains,
     "gate": decided.gates,
     "log": logs.logs,

@@ -5,6 +5,7 @@ from typing import Any
 
 from comity.encoding import b64u_encode
 from comity.keys import did_document, did_web_url
+from edges import mixed
 from story import EVE, HOME_DID, SHOP, case, key, keys_of
 
 # --- keys and names
@@ -44,7 +45,10 @@ def keys() -> dict[str, Any]:
         "did_key": names,
         "did_web": [{"did": did, "url": did_web_url(did)} for did in webs],
         "bad_did": [case(did or "empty", "malformed", did=did) for did in _bad_dids()],
-        "bad_public": [case(name, "malformed", public=raw) for name, raw in BAD_KEYS.items()],
+        "bad_public": [
+            *(case(name, "malformed", public=raw) for name, raw in BAD_KEYS.items()),
+            case("of mixed order", "malformed", public=mixed(key("mia")).hex()),
+        ],
         "documents": [{"did": SHOP.did, "document": document, "keys": keys_of(SHOP)}],
         "bad_documents": [
             case("of another party", "malformed", did=EVE.did, document=document),

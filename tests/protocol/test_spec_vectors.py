@@ -25,8 +25,8 @@ from comity.errors import Contradiction, Malformed, Refused
 from comity.events import Accepted, Opened, Place, open_event
 from comity.fold import Record, fold, opening
 from comity.grant import check_token
-from comity.jws import FindKey
-from comity.keys import PublicKey, SigningKey, did_web_url, is_did, key_of_did, keys_of_document
+from comity.jws import FindKey, protected, seal
+from comity.keys import PublicKey, Signer, SigningKey, did_web_url, is_did, key_of_did, keys_of_document
 from comity.log_entry import (
     LogEntry,
     Scope,
@@ -140,6 +140,20 @@ def test_a_key_under_which_anything_could_be_signed_is_none(row: dict[str, Any])
     refused(row, lambda: PublicKey.admit(bytes.fromhex(row["public"])))
 
 
+def test_the_edge_cases_of_ed25519_have_these_verdicts() -> None:
+    content = load("ed25519")
+    points, halves, scalars = ([bytes.fromhex(it) for it in content[name]] for name in "ARS")
+    for number, raw in enumerate(points):
+        if number not in content["admitted"]:
+            refused({"code": "malformed"}, partial(PublicKey.admit, raw))
+    holds = [
+        number
+        for number, (a, r, s, message) in enumerate(content["cases"])
+        if a in content["admitted"] and PublicKey.admit(points[a]).verify(message.encode(), halves[r] + scalars[s])
+    ]
+    assert holds == content["holds"]
+
+
 @pytest.mark.parametrize("row", rows("keys", "documents"))
 def test_a_document_gives_its_keys(row: dict[str, Any]) -> None:
     found = keys_of_document(row["did"], row["document"])
@@ -244,6 +258,65 @@ def test_an_event_of_every_kind_is_read(row: dict[str, Any]) -> None:
 @pytest.mark.parametrize("row", rows("events", "bad"))
 def test_what_the_home_server_did_not_state_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: open_event(row["jws"], finder("events")))
+
+
+# --- forms (ACT-9, OFFER-1 to OFFER-8, AGR-1 to AGR-8, EVENT-1, STATUS-6)
+
+READERS: dict[str, Callable[[str, FindKey], Any]] = {
+    "act": lambda raw, find: open_act(raw, find).payload,
+    "offer": lambda raw, find: open_offer(raw, find).offer,
+    "agreement": lambda raw, find: open_agreement(raw.encode()).agreement,
+    "event": lambda raw, find: open_event(raw, find).event,
+    "status_list": lambda raw, find: open_status_list(raw, _subject(raw), find).claims,
+}
+
+
+def _subject(raw: str) -> str:
+    return str(json.loads(b64u_decode(raw.split(".")[1])).get("sub"))
+
+
+def _with(value: Any, path: list[str], change: dict[str, Any]) -> Any:
+    """A copy of the value, otherwise at the path."""
+    name: str | int = int(path[0]) if isinstance(value, list) else path[0]
+    copy = list(value) if isinstance(value, list) else dict(value)
+    if path[1:]:
+        copy[name] = _with(copy[name], path[1:], change)
+    elif "with" in change:
+        copy[name] = change["with"]
+    else:
+        del copy[name]
+    return copy
+
+
+def _form(form: dict[str, Any], change: dict[str, Any]) -> tuple[Any, str, FindKey]:
+    """The payload with a change, signed, and who knows the keys."""
+    payload = _with(form["payload"], change["path"].split("/")[1:], change)
+    signers = [Signer(it["kid"], SigningKey(bytes.fromhex(it["seed"]))) for it in form["signers"]]
+    find = {signer.kid: signer.key.public for signer in signers}.get
+    text = json.dumps(payload).encode()
+    if form["reader"] != "agreement":
+        return payload, seal(text, form["typ"], signers[0]), find
+    encoded = b64u_encode(text)
+    heads = [protected(form["typ"], signer.kid) for signer in signers]
+    signatures = [
+        {"protected": head, "signature": b64u_encode(signer.key.sign(f"{head}.{encoded}".encode()))}
+        for head, signer in zip(heads, signers, strict=True)
+    ]
+    return payload, json.dumps({"payload": encoded, "signatures": signatures}), find
+
+
+@pytest.mark.parametrize("row", rows("forms", "forms"))
+def test_a_member_may_be_what_the_page_says(row: dict[str, Any]) -> None:
+    for change in row["good"]:
+        payload, raw, find = _form(row, change)
+        assert json.loads(READERS[row["reader"]](raw, find).to_json()) == payload
+
+
+@pytest.mark.parametrize("row", rows("forms", "forms"))
+def test_a_member_may_be_nothing_else(row: dict[str, Any]) -> None:
+    for change in row["bad"]:
+        _, raw, find = _form(row, change)
+        refused(change, partial(READERS[row["reader"]], raw, find))
 
 
 # --- chains (CONN-2, CONN-15, CONN-16, CONN-20, FAV-10, EVENT-6)

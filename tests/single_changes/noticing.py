@@ -253,9 +253,9 @@ def forget() -> None:
     change."""
     for name, module in list(sys.modules.items()):
         if name.startswith("comity.") or name == VECTORS:
-            for it in vars(module).values():
+            for named, it in vars(module).items():
                 empty = getattr(it, "cache_clear", None)
-                if callable(empty):
+                if callable(empty) and named != "load":
                     empty()
 
 
