@@ -277,8 +277,8 @@ def _subject(raw: str) -> str:
 
 def _with(value: Any, path: list[str], change: dict[str, Any]) -> Any:
     """A copy of the value, otherwise at the path."""
-    name: str | int = int(path[0]) if isinstance(value, list) else path[0]
-    copy = list(value) if isinstance(value, list) else dict(value)
+    name: Any = int(path[0]) if isinstance(value, list) else path[0]
+    copy: Any = list(value) if isinstance(value, list) else dict(value)
     if path[1:]:
         copy[name] = _with(copy[name], path[1:], change)
     elif "with" in change:
