@@ -6,7 +6,7 @@ from typing import Any
 from comity.acts import SignedAct, open_act
 from comity.chain import compose
 from comity.connection import decide
-from comity.events import Accepted, Contents, Delivered, Event, Expired, Opened, Place, seal_event
+from comity.events import Contents, Delivered, Event, Expired, Opened, seal_event
 from comity.fold import opening
 from comity.keys import Signer
 from comity.state import public
@@ -30,6 +30,8 @@ from story import (
     key,
     payload_of,
     published,
+    as_of,
+    statement,
     words,
 )
 
@@ -46,30 +48,6 @@ def stories() -> dict[str, Story]:
         "what answers no ask": _asks(),
         "out of place, before the end and after it": _around_the_end(),
     }
-
-
-def statement(story: Story, act: SignedAct, at: int, /, **changes: Any) -> Accepted:
-    """The event that would accept an act now, with some members otherwise."""
-    side = story.state.side_of(act.payload.iss) or "first"
-    members = {
-        "iss": story.state.home,
-        "cid": story.state.cid,
-        "event": "accepted",
-        "act": act.id,
-        "side": side,
-        "chain": act.chain,
-        "seq": act.payload.seq,
-        "kind": act.kind,
-        "accepted_at": at,
-        "as_of": as_of(story),
-        **Place(LOG, story.index).members,
-    }
-    return Accepted.model_validate({**members, **changes})
-
-
-def as_of(story: Story) -> dict[str, str]:
-    """What an event says of the state before it."""
-    return {"first": story.state.first.head, "second": story.state.second.head, "zones": ZONES.version}
 
 
 def _records() -> Story:

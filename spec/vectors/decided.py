@@ -6,6 +6,7 @@ import contradictions
 import limits
 from comity import gate
 from comity.chain import blind_revoke, compose, next_mailbox
+from comity.state import Connection, Grant
 from comity.words import Side
 from story import (
     DAY,
@@ -238,6 +239,19 @@ class Checked:
         self.name = name
         self.story = story
         self.checks: list[dict[str, Any]] = []
+        self.offline: list[dict[str, Any]] = []
+
+    def note(self, now: int, purpose: str = "care", channel: str = "app", **given: Any) -> None:
+        """A check that is written down as the rules decide it."""
+        sender = given.get("sender", "first")
+        verdict = gate.may(self.story.state, sender, purpose, channel, given.get("topic"), now, ZONES)
+        self.ask(verdict.reason, now, purpose, channel, **{**given, "ends_at": verdict.ends_at})
+
+    def statuses(self, *moments: int) -> None:
+        """What a status list says of the second side's grants at some moments (STATUS-4)."""
+        for now in moments:
+            said = {it.id: status_of(self.story.state, "second", it, now) for it in self.story.state.second.grants}
+            self.offline.append({"after": len(self.story.records), "side": "second", "now": now, "status": said})
 
     def ask(self, reason: str, now: int, purpose: str = "care", channel: str = "app", **given: Any) -> None:
         """A check by the shop that must give this reason; `ends_at` where one is expected."""
@@ -252,26 +266,37 @@ class Checked:
             "topic": topic,
             "now": now,
         }
+        outward = told(verdict.outward())
         self.checks.append(
             {
                 "after": len(self.story.records),
                 **{name: value for name, value in question.items() if value is not None},
                 "verdict": told(verdict),
-                "outward": told(verdict.outward()),
+                **({} if outward == told(verdict) else {"outward": outward}),
             }
         )
 
     def as_json(self) -> dict[str, Any]:
         """The story and its checks."""
         records = [{name: record[name] for name in ("event", "act") if name in record} for record in self.story.records]
-        agreement = self.story.told()["agreement"]
+        told = self.story.told()
+        begins = {"begins": told["begins"]} if self.story.begun else {}
         return {
             "name": self.name,
-            "agreement": agreement,
+            "agreement": told["agreement"],
             "opened": self.story.opened,
+            **begins,
             "records": records,
             "checks": self.checks,
+            "offline": self.offline,
         }
+
+
+def status_of(state: Connection, side: Side, grant: Grant, now: int) -> int:
+    """What a status list says of a grant in force: 0 valid, 1 over, 2 ask."""
+    if grant.exp * 1000 <= now:
+        return 1
+    return 2 if gate.offline_until(state, side, grant) > now else 0
 
 
 def told(verdict: gate.Verdict) -> dict[str, Any]:
@@ -303,9 +328,12 @@ def _away() -> Story:
 
 
 def gates() -> dict[str, Any]:
-    """Verdicts. `zones` in `as_of` is a name of these vectors: compare it only if you take it over."""
+    """Verdicts, and what status lists say. `zones` in `as_of` is a name of these vectors: compare it only if you take it over."""
     made = [_by_grants(), _muted(), _budgets(), _topics(), _night(), _spring_in_berlin(), _autumn_in_berlin()]
     made += [_spring_in_new_york(), _autumn_in_new_york(), _ended(), _recovering()]
+    import gate_edges  # it is made of what stands here
+
+    made += gate_edges.stories()
     return {"keys": made[0].story.keys(), "stories": [checked.as_json() for checked in made]}
 
 

@@ -14,7 +14,7 @@ from comity.agreement import Agreement, SignedAgreement, countersign, half_sign
 from comity.chain import next_act, next_rotation
 from comity.encoding import b64u_decode, b64u_encode, dump_json, hash_id
 from comity.errors import Contradiction, Refused
-from comity.events import Delivered, Event, Opened, Place, seal_event
+from comity.events import Accepted, Delivered, Event, Opened, Place, seal_event
 from comity.fold import Record, fold, opening
 from comity.keys import PublicKey, Signer, SigningKey
 from comity.offer import HomeParty, Offer, OfferedTerms, PartyKey, SignedOffer, Terms, seal_offer, text_hash
@@ -178,6 +178,30 @@ def code_of(attempt: Callable[[], object]) -> str:
     return refusal_of(attempt).code
 
 
+def statement(story: "Story", act: SignedAct, at: int, /, **changes: Any) -> Accepted:
+    """The event that would accept an act now, with some members otherwise."""
+    side = story.state.side_of(act.payload.iss) or "first"
+    members = {
+        "iss": story.state.home,
+        "cid": story.state.cid,
+        "event": "accepted",
+        "act": act.id,
+        "side": side,
+        "chain": act.chain,
+        "seq": act.payload.seq,
+        "kind": act.kind,
+        "accepted_at": at,
+        "as_of": as_of(story),
+        **Place(LOG, story.index).members,
+    }
+    return Accepted.model_validate({**members, **changes})
+
+
+def as_of(story: "Story") -> dict[str, str]:
+    """What an event says of the state before it."""
+    return {"first": story.state.first.head, "second": story.state.second.head, "zones": ZONES.version}
+
+
 @dataclass
 class Story:
     """A connection and everything that led to its state. The shop offered, Mia accepted."""
@@ -224,6 +248,13 @@ class Story:
         self.index += event.places
         self._keep(event, act)
         return act
+
+    def force(self, act: SignedAct, at: int) -> None:
+        """Keep an act that a server accepted by rules that are not at hand."""
+        event = statement(self, act, at)
+        self.state = fold(self.state, Record(event, act))
+        self.index += event.places
+        self._keep(event, act)
 
     def rotate(self, side: Side, new: Signer, at: int) -> SignedAct:
         """Give a side a new key."""

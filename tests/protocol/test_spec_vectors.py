@@ -55,7 +55,7 @@ from comity.offer import open_offer, read_link
 from comity.receipt import Opening, open_receipt, read_proof, seal_receipt
 from comity.signed_request import open_request
 from comity.state import Connection, decode_state, public
-from comity.status import StatusList, decode_list, open_status_list, pack, value_at
+from comity.status import GrantStatus, StatusList, decode_list, open_status_list, pack, value_at
 from comity.tile import Tile, bundles_of, open_bundle, read_path, seal_bundle, tiles_of
 from comity.wire import decode_problem, encode_problem
 from comity.words import Side
@@ -468,7 +468,20 @@ def test_the_gate_says_what_is_written_down(row: dict[str, Any]) -> None:
             state, sender, check["purpose"], check["channel"], check.get("topic"), check["now"], VectorZones()
         )
         assert _told(verdict) == check["verdict"]
-        assert _told(verdict.outward()) == check["outward"]
+        assert _told(verdict.outward()) == check.get("outward", check["verdict"])
+
+
+@pytest.mark.parametrize("row", rows("gate", "stories"))
+def test_a_status_list_says_of_grants_what_is_written_down(row: dict[str, Any]) -> None:
+    reader = whole_reader("gate", row["name"])
+    for given in row["offline"]:
+        state, now = reader.states[given["after"]], given["now"]
+        grants = [it for it in state.door(given["side"]).grants if it.id in given["status"]]
+        said = {}
+        for grant in grants:
+            asks = gate.offline_until(state, given["side"], grant) > now
+            said[grant.id] = GrantStatus.INVALID if grant.exp * 1000 <= now else GrantStatus.MUTED if asks else 0
+        assert said == given["status"]
 
 
 def _told(verdict: gate.Verdict) -> dict[str, Any]:
