@@ -5,13 +5,13 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from acts import members_of, one_of_each
+from acts import acts, members_of, one_of_each
 from comity.acts import typ_of
 from comity.agreement import AGREEMENT_TYP
 from comity.errors import Malformed
 from comity.events import EVENT_TYP
 from comity.keys import Signer
-from comity.offer import OFFER_TYP, text_hash
+from comity.offer import OFFER_TYP, HomeParty, text_hash
 from comity.status import STATUS_LIST_TYP
 from connecting import events
 from offline import claims
@@ -263,7 +263,9 @@ def _acts() -> dict[str, tuple[dict[str, Any], list[Row]]]:
         "budget": ("budget", [_budget("/messages"), _budget("/asks"), *_optional("/messages", "/asks")]),
         "mute_end": ("mute_end", [_hash("/mute"), _seconds("/until"), *_needed("/mute", "/until")]),
     }  # fmt: skip
-    return {kind: (members_of(kind, **each[name]), own) for kind, (name, own) in rows.items()}
+    made = {kind: (members_of(kind, **each[name]), own) for kind, (name, own) in rows.items()}
+    made["remember"][0]["key"] = "paper"
+    return made
 
 
 def _erasures() -> tuple[dict[str, Any], list[Row]]:
@@ -296,11 +298,36 @@ def _operator(path: str) -> Row:
     return path, ("a", "~ " * 100), ("", "a" * 201, "ä", "a\tb", "a\n", "\na", 1)
 
 
+def _mark(path: str) -> Row:
+    return path, [True], [False, 1, "true"]
+
+
+def _home(party: dict[str, str]) -> list[Row]:
+    eve = {"did": EVE.did, "kid": EVE.kid, "key": EVE.key.public.multibase}
+    rows: list[Row] = [
+        ("/home", [], [eve, party["did"], {**party, "kid": f"did:web:other.example#{party['kid'].split('#')[1]}"}]),
+        ("/home/key", [EVE.key.public.multibase], [party["key"] + "A", "z6Mk" + "1" * 44]), ("/home/why", [], ["x"]),
+        *_needed("/home/did", "/home/kid", "/home/key"),
+    ]  # fmt: skip
+    return rows
+
+
+def _allow() -> list[Row]:
+    at = "/allow"
+    return [
+        _purposes(f"{at}/purposes"), _channels(f"{at}/channels"), (f"{at}/days", (1, 366), (0, 367, 1.5, "1")),
+        (f"{at}/budget", [{"max": 1, "per": "day"}], [{"max": 0, "per": "day"}, {"max": 101, "per": "day"}]),
+        (f"{at}/purposes", [["safe"]], [["safety"], ["care", "security"], ["legal_notice"], ["renewal"], ["complaint"]]),
+        *_needed(f"{at}/purposes", f"{at}/channels", f"{at}/days"), (f"{at}/why", [], ["x"]),
+    ]  # fmt: skip
+
+
 def _offers() -> tuple[dict[str, Any], list[Row]]:
     plain = offer_members()
     terms = {name: it for name, it in plain["agreements"][0].items() if name != "text"}
     year = plain["iat"] + 366 * 86_400
-    plain = {**plain, "to": EVE.did, "agreements": [terms]}
+    allow = {"purposes": ["service"], "channels": ["app"], "days": 30, "budget": {"max": 1, "per": "week"}}
+    plain = {**plain, "to": EVE.did, "agreements": [terms], "allow": allow}
     return plain, [
         ("/v", [], [plain["v"] - 1, plain["v"] + 1, float(plain["v"]), str(plain["v"]), True]),
         ("/iat", [plain["exp"] - 1], [plain["exp"], -1, 1.5]),
@@ -308,9 +335,9 @@ def _offers() -> tuple[dict[str, Any], list[Row]]:
         _nonce("/nonce"), _operator("/operator"), *_terms("/agreements/0"), _did("/to"), _label("/name"),
         ("/agreements", [[terms] * 8], [[], [terms] * 9, terms]),
         ("/agreements/0/text", [], ["another text", 1]),
-        ("/home", ["did:web:other.example"], [EVE.did, "https://home.example"]),
+        *_home(HomeParty.of(HOME).model_dump()), *_allow(), _mark("/test"),
         _purposes("/purposes"), _channels("/channels"), _words("/use", ("one", "many")),
-        *_optional("/channels", "/name", "/to"),
+        *_optional("/channels", "/name", "/to", "/allow", "/allow/budget"),
         *_needed("/v", "/iss", "/iat", "/exp", "/nonce", "/home", "/operator", "/agreements", "/purposes", "/use"),
         ("/why", [], ["x"]),
     ]  # fmt: skip
@@ -339,7 +366,8 @@ def _agreements() -> tuple[dict[str, Any], list[Row]]:
         ("/offerer/key", [], ["z6Mk" + "1" * 44, "z6Mk" + "A" * 43, first["key"] + "A", first["key"] + "\n", 1]),
         ("/accepter", [], [{**second, "key": other.key.public.multibase}, {**second, "kid": first["kid"]}]),
         *_needed("/v", "/offer", "/offerer", "/accepter", "/terms", "/operator", "/home", "/nonce", "/iat"),
-        *_needed("/countersign_by", "/offerer/did", "/offerer/kid", "/offerer/key"),
+        *_needed("/countersign_by", "/offerer/did", "/offerer/kid", "/offerer/key"), _mark("/test"),
+        *_home(plain["home"]), ("/home/key", [], [first["key"], second["key"]]),
         ("/why", [], ["x"]), ("/terms/text", [], ["x"]),
     ]  # fmt: skip
 
@@ -351,10 +379,17 @@ def _events() -> dict[str, tuple[dict[str, Any], list[Row]]]:
     log: Row = ("/log", ("!", "*", ",", long), ("", long + "~", "a b", "a+b", "ä", "a\n", "\na", 1))
     first: list[Row] = [_hash("/cid"), *_needed("/iss", "/cid", "/event"), ("/why", [], ["x"])]
     place = [_hash("/act"), side, *_needed("/act", "/side")]
+    zones: Row = ("/as_of/zones", ("!", "~" * 32), ("", "a" * 33, "a b", "ä", "a\n", "\na", 1))
+    after = [
+        _hash("/as_of/first"), _hash("/as_of/second"), zones, ("/as_of/settings", [], [words("head")]),
+        *_needed("/as_of", "/as_of/first", "/as_of/second", "/as_of/zones"),
+    ]  # fmt: skip
+    entry = [log, _sequence("/index"), _milliseconds("/at"), *_needed("/log", "/index", "/at")]
+    by = _words("/by", ("first", "second", "home"))
     rows: dict[str, list[Row]] = {
         "opened": [*first, _milliseconds("/at"), *_needed("/at")],
         "accepted, held": [
-            *first, *place, _words("/chain", ("acts", "settings")), _sequence("/seq"), _token("/kind"), log,
+            *first, *place, *after, _words("/chain", ("acts", "settings")), _sequence("/seq"), _token("/kind"), log,
             _sequence("/index"), _milliseconds("/accepted_at"), _words("/outcome", ("delivered", "held", "dropped")),
             _purpose("/contents/purpose"), _topic("/contents/topic"), _seconds("/contents/exp"), _hash("/replaces"),
             _words("/contents/channel", ("app", "email", "phone", "post", "sms", "visit")),
@@ -363,10 +398,25 @@ def _events() -> dict[str, tuple[dict[str, Any], list[Row]]]:
             *_needed("/chain", "/seq", "/kind", "/log", "/index", "/accepted_at", "/contents/purpose"),
             *_needed("/contents/channel"), ("/contents/why", [], ["x"]),
         ],
-        "delivered": [*first, *place, log, _sequence("/index"), _milliseconds("/at"), *_needed("/log", "/index", "/at")],
-        "expired": [*first, *place, _milliseconds("/at"), *_needed("/at")],
+        "delivered": [*first, *place, *after, *entry],
+        "expired": [*first, *place, *after, _milliseconds("/at"), *_needed("/at")],
         "restored": [*first, _hash("/first"), _hash("/second"), log, _milliseconds("/at"), *_needed("/first", "/second", "/log", "/at")],
         "confirmed": [*first, side, _milliseconds("/at"), *_needed("/side", "/at")],
+        "mute_over": [*first, *entry, _hash("/act"), _hash("/by"), *_needed("/act", "/by")],
+        "disclosed": [
+            *first, *entry, _label("/to"), _words("/ground", ("court", "authority", "audit", "agreed", "own_claim")),
+            _milliseconds("/from"), _milliseconds("/until"), ("/bodies", (True, False), (1, "true")),
+            ("/settings", ([], ["first"], ["second", "first"]), (["home"], ["first", "first"], "first")),
+            *_optional("/from", "/until"), *_needed("/to", "/ground", "/settings", "/bodies"), ("/from_", [], [0]),
+        ],
+        "erasing, by the operator": [
+            *first, *entry, by, _token("/ground"), _milliseconds("/due_at"), *_optional("/ground", "/due_at"), *_needed("/by"),
+        ],
+        "erasure_held": [*first, *entry, _words("/ground", ("court", "claim")), _seconds("/until"), *_needed("/ground", "/until")],
+        "erased": [
+            *entry, _hash("/cid_hash"), by, _token("/ground"), ("/ground", ["lease"], []), _sequence("/entries"), *_needed("/cid_hash", "/by", "/entries"),
+            ("/cid", [], [words("cid")]),
+        ],
     }  # fmt: skip
     return {f"event: {name}": (given[name], own) for name, own in rows.items()}
 
@@ -392,9 +442,13 @@ def forms() -> dict[str, Any]:
     kinds: dict[str, tuple[str, str, tuple[Signer, ...], dict[str, Any], list[Row]]] = {}
     for kind, (payload, rows) in _acts().items():
         kinds[kind] = ("act", typ_of(kind), (MIA,), payload, rows)
+    no_interest = members_of("remember", key="no_interest", topic="blinds")
+    kinds["no interest"] = ("act", typ_of("remember"), (MIA,), no_interest, _needed("/topic"))
     kinds["erasure of all"] = ("act", typ_of("erasure"), (MIA,), *_erasures())
-    kinds["mailbox"] = ("act", typ_of("mailbox"), (MIA,), members_of("mailbox", did=pairwise("mailbox").did), [
-        ("/did", [EVE.did], [SHOP.did, "did:key:z6Mk", 1]), *_optional("/did"),
+    mailbox = next(row["payload"] for row in acts()["good"] if row["name"] == "mailbox")
+    kinds["mailbox"] = ("act", typ_of("mailbox"), (MIA,), mailbox, [
+        ("/did", [], [SHOP.did, "did:key:z6Mk", 1]), *_needed("/did", "/proof"),
+        ("/proof", [], ["x" * 2049, 1]),
     ])  # fmt: skip
     kinds["offer"] = ("offer", OFFER_TYP, (SHOP,), *_offers())
     kinds["offer with its text"] = ("offer", OFFER_TYP, (SHOP,), *_offers_with_text())
