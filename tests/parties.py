@@ -194,11 +194,13 @@ class Pair:
 
     def restore(self, at: int) -> Event:
         """The home server states at `at` that its store was restored."""
-        return self._stated(recovery.restored(self.state, max(at, self.state.at + 1), f"{LOG}/next"))
+        return self._stated(recovery.restored(self.state, max(at, self.state.at + 1), Place(f"{LOG}/next", 1)))
 
     def confirm(self, side: Side, at: int) -> Event:
         """The home server states at `at` that a side has confirmed."""
-        return self._stated(recovery.confirmed(self.state, side, max(at, self.state.at + 1)))
+        return self._stated(
+            recovery.confirmed(self.state, side, max(at, self.state.at + 1), Place(f"{LOG}/next", self.index))
+        )
 
     def _stated(self, event: Event) -> Event:
         opened = open_event(seal_event(event, self.home), keys_of(self.home)).event
@@ -254,7 +256,7 @@ def connected(offerer: Signer = SHOP, accepter: Signer = MIA, at: int = START) -
     """A connection just opened: by default the shop is the first side and Mia the second. Nothing is granted."""
     made = agreement_on(offer(offerer, at), offerer, accepter, at)
     signed = countersign(half_sign(made, accepter), offerer)
-    stated = Opened(iss=HOME_DID, cid=signed.cid, event="opened", at=at)
+    stated = Opened(iss=HOME_DID, cid=signed.cid, event="opened", log=LOG, index=0, at=at)
     opened = open_event(seal_event(stated, HOME), keys_of(HOME)).event
     assert isinstance(opened, Opened)
     state = opening(signed, opened)

@@ -270,7 +270,7 @@ def _let_go(
     verdict = gate.may(state, side, held.purpose, "app", held.topic, at, zones)
     # What may no longer be said at all does not wait for its own end.
     if held.exp * 1000 <= at or verdict.decision == "refuse":
-        return Expired.model_validate({"event": "expired", **about})
+        return Expired.model_validate({"event": "expired", **about, **place.members})
     if verdict.decision == "hold":
         return None
     return Delivered.model_validate({"event": "delivered", **about, **place.members})

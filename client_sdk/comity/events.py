@@ -71,12 +71,25 @@ class _Event(Model):
         """Whether the event is about that connection."""
         return self.cid == cid
 
+    @property
+    def places(self) -> int:
+        """How many entries of the log it takes."""
+        return 1
+
 
 class Opened(_Event):
-    """The agreement is complete: the connection is open from `at` on."""
+    """The agreement is complete: the connection is open from `at` on. `index` is the number that the next entry of the
+    log `log` would have (EVENT-9)."""
 
     event: Literal["opened"]
+    log: Origin
+    index: Sequence
     at: Milliseconds
+
+    @property
+    def places(self) -> int:
+        """It has no entry."""
+        return 0
 
 
 class Contents(Model):
@@ -142,32 +155,53 @@ class Delivered(_Event):
 
 
 class Expired(_Event):
-    """A held message will not be delivered any more."""
+    """A held message will not be delivered any more. `log` and `index` as in `opened`."""
 
     event: Literal["expired"]
     act: Hash
     side: Side
+    log: Origin
+    index: Sequence
     at: Milliseconds
     as_of: AsOf
+
+    @property
+    def places(self) -> int:
+        """It has no entry."""
+        return 0
 
 
 class Restored(_Event):
     """The store was put back from an older copy: this is what it kept, the heads of both chains of acts, and the log in
-    which the server goes on (REC-1)."""
+    which the server goes on (REC-1). `index` as in `opened`."""
 
     event: Literal["restored"]
     first: Hash
     second: Hash
     log: Origin
+    index: Sequence
     at: Milliseconds
+
+    @property
+    def places(self) -> int:
+        """It has no entry."""
+        return 0
 
 
 class Confirmed(_Event):
-    """The side `side` said after a restore that the server has all that it holds (REC-6)."""
+    """The side `side` said after a restore that the server has all that it holds (REC-6). `log` and `index` as in
+    `opened`."""
 
     event: Literal["confirmed"]
     side: Side
+    log: Origin
+    index: Sequence
     at: Milliseconds
+
+    @property
+    def places(self) -> int:
+        """It has no entry."""
+        return 0
 
 
 By = Literal["first", "second", "home"]
@@ -244,6 +278,11 @@ class Erased(Model):
     def is_about(self, cid: str) -> bool:
         """Whether the event is about that connection."""
         return self.cid_hash == erased_hash(cid)
+
+    @property
+    def places(self) -> int:
+        """How many entries of the log it takes."""
+        return 1
 
 
 def erased_hash(cid: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from comity.errors import Contradiction
-from comity.events import Accepted, Confirmed, Opened, Restored
+from comity.events import Accepted, Confirmed, Opened, Place, Restored
 from comity.fold import Record, fold
 from comity.state import Connection
 from comity.words import Side
@@ -31,17 +31,17 @@ class Heads(NamedTuple):
     settings: str
 
 
-def restored(connection: Connection, at: int, log: str) -> Restored:
-    """The event at `at` (ms) that says what was kept, and that the server goes on in the log `log` (REC-1)."""
+def restored(connection: Connection, at: int, place: Place) -> Restored:
+    """The event at `at` (ms) that says what was kept, and that the server goes on at `place` in a new log (REC-1)."""
     first, second = connection.first.head, connection.second.head
-    return Restored(
-        iss=connection.home, cid=connection.cid, event="restored", first=first, second=second, log=log, at=at
-    )
+    about = {"iss": connection.home, "cid": connection.cid, "event": "restored", "first": first, "second": second}
+    return Restored.model_validate({**about, **place.members, "at": at})
 
 
-def confirmed(connection: Connection, side: Side, at: int) -> Confirmed:
-    """The event at `at` (ms) that ends the recovery for `side` (REC-6)."""
-    return Confirmed(iss=connection.home, cid=connection.cid, event="confirmed", side=side, at=at)
+def confirmed(connection: Connection, side: Side, at: int, place: Place) -> Confirmed:
+    """The event at `at` (ms) that ends the recovery for `side`; `place` is the log's next (REC-6)."""
+    about = {"iss": connection.home, "cid": connection.cid, "event": "confirmed", "side": side}
+    return Confirmed.model_validate({**about, **place.members, "at": at})
 
 
 def lacking(heads: Heads, cid: str, known: Mapping[HeadName, Collection[str]]) -> tuple[HeadName, ...]:

@@ -264,7 +264,8 @@ class Connecting:
     async def _open(self, signed: SignedAgreement, offer: Offer, signer: Signer | None, group: Group) -> Answer:
         """Open the connection, and give what the offer allows in the same commit, where the key that countersigned is
         kept here (ALLOW-3)."""
-        opened = Opened(iss=group.grounds.home.did, cid=signed.cid, event="opened", at=group.now)
+        about = {"iss": group.grounds.home.did, "cid": signed.cid, "event": "opened", "at": group.now}
+        opened = Opened.model_validate({**about, **group.log.place().members})
         if offer.uses == "one":
             group.batch.use_offer.append({"short": offer.short, "used_at": group.now})
         group.batch.end_proposal.append({"cid": signed.cid, "phase": "opened", "ended_by": None, "reason": None})

@@ -53,7 +53,7 @@ async def restore_all(
     await store.commit(_meta({"last_news": str(news), FIRST_LIST: str(first)}))
     after, told = "", 0
     while cids := await store.open_connections(after, AT_ONCE):
-        told += await accept.command(partial(_state_restored, cids, log, restores[log].at), cids)
+        told += await accept.command(partial(_state_restored, cids, restores[log].at), cids)
         after = cids[-1]
     await store.commit(_meta({PENDING: ""}))
     logger().info("restore_stated", connections=told)
@@ -63,12 +63,12 @@ def _meta(values: dict[str, str]) -> Batch:
     return Batch(put_meta=[{"name": name, "value": value} for name, value in values.items()])
 
 
-async def _state_restored(cids: list[str], log: str, at: int, group: Group) -> int:
+async def _state_restored(cids: list[str], at: int, group: Group) -> int:
     """In how many of these connections it was stated just now."""
     new = [cid for cid in cids if group.states[cid].restored_at < at]
     for cid in new:
         before = group.states[cid]
-        state_event(group, recovery.restored(before, max(group.now, before.at + 1), log))
+        state_event(group, recovery.restored(before, max(group.now, before.at + 1), group.log.place()))
         _confirm_kept(group, cid, None)
     return len(new)
 
@@ -114,7 +114,7 @@ async def _lacks(store: RestoringStore, state: Connection, side: Side, named: He
 
 def _confirm(group: Group, cid: str, side: Side) -> None:
     before = group.states[cid]
-    state_event(group, recovery.confirmed(before, side, max(group.now, before.at + 1)))
+    state_event(group, recovery.confirmed(before, side, max(group.now, before.at + 1), group.log.place()))
 
 
 def _confirm_kept(group: Group, cid: str, by: Side | None) -> None:

@@ -292,16 +292,16 @@ def events() -> dict[str, Any]:
     all_of_it = accepted.model_copy(update={"outcome": "held", "contents": contents, "replaces": words("older")})
     outside = accepted.model_copy(update={"kind": "contacted", "contents": contents, "verdict": "not_now"})
     good: dict[str, Event] = {
-        "opened": Opened(iss=HOME_DID, cid=cid, event="opened", at=START),
+        "opened": Opened(iss=HOME_DID, cid=cid, event="opened", log=LOG, index=3, at=START),
         "accepted": accepted.model_copy(update={"kind": "mute"}),
         "accepted, held": all_of_it,
         "accepted, contacted": outside,
         "delivered": Delivered(**place, event="delivered", log=LOG, index=23, at=START + DAY, as_of=as_of),
-        "expired": Expired(**place, event="expired", at=START + DAY, as_of=as_of),
+        "expired": Expired(**place, event="expired", log=LOG, index=23, at=START + DAY, as_of=as_of),
         "restored": Restored(
-            iss=HOME_DID, cid=cid, event="restored", first=act, second=cid, log=NEXT_LOG, at=START + DAY
+            iss=HOME_DID, cid=cid, event="restored", first=act, second=cid, log=NEXT_LOG, index=2, at=START + DAY
         ),
-        "confirmed": Confirmed(iss=HOME_DID, cid=cid, event="confirmed", side="second", at=START + DAY),
+        "confirmed": Confirmed(iss=HOME_DID, cid=cid, event="confirmed", side="second", log=NEXT_LOG, index=2, at=START + DAY),
         **_notices(cid, act),
     }
     members = json.loads(accepted.to_json())

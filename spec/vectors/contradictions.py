@@ -60,7 +60,7 @@ def _records() -> Story:
     other = connected(accepter=EVE)
     story.contradict("another connection", statement(story, act, now, cid=other.state.cid), act)
     story.contradict("another home", statement(story, act, now, iss=OTHER_HOME.did), act, OTHER_HOME)
-    story.contradict("opened again", Opened(iss=HOME_DID, cid=story.state.cid, event="opened", at=now))
+    story.contradict("opened again", Opened(iss=HOME_DID, cid=story.state.cid, event="opened", log=LOG, index=story.index, at=now))
     story.contradict("at the time of the record before it", statement(story, act, story.state.at), act)
     story.contradict("earlier than the record before it", statement(story, act, story.state.at - 1), act)
     for chain, it in (("act", act), ("setting", setting)):
@@ -190,7 +190,7 @@ def _waiting() -> Story:
 def _ends(about: dict[str, Any], place: dict[str, Any]) -> dict[str, Event]:
     return {
         "delivered": Delivered.model_validate({"event": "delivered", **about, **place}),
-        "expired": Expired.model_validate({"event": "expired", **about}),
+        "expired": Expired.model_validate({"event": "expired", **about, **place}),
     }
 
 
@@ -253,7 +253,7 @@ def _muted_message(story: Story, at: int) -> SignedAct:
 def openings() -> list[dict[str, Any]]:
     """An agreement and the event that opens it: the state where it does, nothing where it is another's."""
     story = connected()
-    own = Opened(iss=HOME_DID, cid=story.state.cid, event="opened", at=START)
+    own = Opened(iss=HOME_DID, cid=story.state.cid, event="opened", log=LOG, index=0, at=START)
     agreement = json.loads(story.agreement.raw)
     other = connected(accepter=EVE)
     return [

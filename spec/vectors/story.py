@@ -277,11 +277,11 @@ class Story:
 
     def restore(self, at: int) -> None:
         """State that the server's store was restored."""
-        self._state(recovery.restored(self.state, at, NEXT_LOG))
+        self._state(recovery.restored(self.state, at, Place(NEXT_LOG, 1)))
 
     def confirm(self, side: Side, at: int) -> None:
         """State that a side has confirmed."""
-        self._state(recovery.confirmed(self.state, side, at))
+        self._state(recovery.confirmed(self.state, side, at, Place(NEXT_LOG, 1)))
 
     def _state(self, event: Event) -> None:
         self.state = fold(self.state, Record(event))
@@ -347,7 +347,7 @@ def finder(*signers: Signer) -> Callable[[str], PublicKey | None]:
 def connected(offerer: Signer = SHOP, accepter: Signer = MIA, at: int = START) -> Story:
     """A connection just opened."""
     signed = countersign(half_sign(agreement(offer(offerer), offerer, accepter), accepter), offerer)
-    opened = Opened(iss=HOME_DID, cid=signed.cid, event="opened", at=at)
+    opened = Opened(iss=HOME_DID, cid=signed.cid, event="opened", log=LOG, index=0, at=at)
     return Story(signed, seal_event(opened, HOME), opening(signed, opened), {"first": offerer, "second": accepter})
 
 

@@ -143,7 +143,9 @@ def test_a_waiting_message_released_too_early_or_dropped_too_soon_is_noticed() -
     stated["as_of"] = as_of(watching.pair)
     place: dict[str, Any] = {"log": LOG, "index": event.index + 1}
     watching.lie(Delivered(event="delivered", **stated, **place), act)
-    watching.lie(Expired(event="expired", **stated), None)
+    watching.lie(Expired(event="expired", **stated, **place), None)
+    found = watching.lie(Expired(event="expired", **stated, log=LOG, index=event.index), None)
+    assert found.claim == "the server's numbers do not follow its times", "EVENT-9"
     watching.lie(Delivered(event="delivered", **{**stated, "act": watching.pair.state.cid}, **place), None)
 
 
@@ -177,7 +179,7 @@ def test_an_event_of_another_server_or_connection_is_noticed() -> None:
     watching.lie(event, act, OTHER_HOME)
     watching.lie(event, act, SHOP)
     watching.lie(Accepted.model_validate({**event.model_dump(), "cid": event.act}), act)
-    watching.lie(Opened(iss=HOME_DID, cid=event.cid, event="opened", at=START + 9), None)
+    watching.lie(Opened(iss=HOME_DID, cid=event.cid, event="opened", log=LOG, index=event.index, at=START + 9), None)
 
 
 def test_a_setting_of_the_other_side_is_nobody_else_s_business() -> None:

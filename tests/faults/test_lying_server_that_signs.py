@@ -203,6 +203,7 @@ def _opened_at(item: Item) -> int:
 def _opening(scene: Scene, raw: str) -> str:
     about = payload_of(raw)
     payload = {"iss": about["iss"], "cid": about["cid"], "event": "opened", "at": about["accepted_at"] + 5}
+    payload |= {"log": about["log"], "index": about["index"] + 1}
     return forge(payload, "comity-event+jwt", scene.world.home_key)
 
 

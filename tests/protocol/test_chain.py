@@ -17,6 +17,7 @@ from parties import (
     DAY,
     HOME,
     HOUR,
+    LOG,
     MIA,
     MINUTE,
     SHOP,
@@ -439,7 +440,7 @@ def test_a_connection_is_opened_by_its_own_event_alone() -> None:
     pair = connected()
     for changes in ({"cid": "A" * 43}, {"iss": SHOP.did}):
         opened = Opened.model_validate(
-            {"iss": HOME.did, "cid": pair.state.cid, "event": "opened", "at": START} | changes
+            {"iss": HOME.did, "cid": pair.state.cid, "event": "opened", "log": LOG, "index": 0, "at": START} | changes
         )
         with pytest.raises(Contradiction):
             opening(pair.agreement, opened)

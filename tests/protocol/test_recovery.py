@@ -39,7 +39,7 @@ class Lost:
         self.kept = pair.records[1 : 1 + kept]
         self.lost = pair.records[1 + kept :]
         state = self._folded(self.kept)
-        self.kept.append(Record(recovery.restored(state, at, f"{LOG}/next")))
+        self.kept.append(Record(recovery.restored(state, at, Place(f"{LOG}/next", 0))))
         self.state = self._folded(self.kept)
 
     def _folded(self, records: list[Record]) -> Connection:

@@ -136,12 +136,12 @@ async def test_what_was_begun_is_gone_on_with_where_a_start_was_cut_off(
     monkeypatch.setattr(recovering, "AT_ONCE", 1)
     told = 0
 
-    async def cut_off(cids: list[str], log: str, at: int, group: object) -> int:
+    async def cut_off(cids: list[str], at: int, group: object) -> int:
         nonlocal told
         told += 1
         if told == 2:
             raise RuntimeError("the power goes")
-        return await whole(cids, log, at, group)  # type: ignore[arg-type]
+        return await whole(cids, at, group)  # type: ignore[arg-type]
 
     whole = recovering._state_restored
     monkeypatch.setattr(recovering, "_state_restored", cut_off)

@@ -202,8 +202,7 @@ class Ledger:
     def _check(self, before: Connection, lines: list[Line], at: int) -> None:
         line, event = lines[at], lines[at].event
         try:
-            if isinstance(event, Accepted | Delivered):
-                _check_place(event, line, lines[:at])
+            _check_place(event, line, lines[:at])
             if isinstance(event, Accepted):
                 self._check_once(event, lines[at])
                 if event.side == self.side:
@@ -270,12 +269,13 @@ class Ledger:
         return gate.may(before, other(self.side), purpose, "app", topic, at, self._zones).decision
 
 
-def _check_place(event: Accepted | Delivered, line: Line, earlier: list[Line]) -> None:
-    """The places that a server gives in one log grow as its times do; a message that was delivered at once has two."""
+def _check_place(event: Event, line: Line, earlier: list[Line]) -> None:
+    """The places that a server gives in one log grow as its times do; a message that was delivered at once has two, and
+    an event without an entry names the next one (EVENT-9)."""
     for before in reversed(earlier):
         it = before.event
-        if isinstance(it, Accepted | Delivered) and it.log == event.log:
-            if it.index + (it.places if isinstance(it, Accepted) else 1) > event.index:
+        if it.log == event.log:
+            if it.index + it.places > event.index:
                 raise Contradiction("the server's numbers do not follow its times", (*before.evidence, *line.evidence))
             return
 

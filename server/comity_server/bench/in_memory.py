@@ -84,7 +84,9 @@ def _opened(person: Signer, at: int) -> Connection:
         countersign_by=at // 1000 + DAY,
     )
     signed = countersign(half_sign(agreement, person), SHOP)
-    return opening(signed, Opened(iss=HOME.did, cid=signed.cid, event="opened", at=at))
+    return opening(
+        signed, Opened(iss=HOME.did, cid=signed.cid, event="opened", log="bench.example/log", index=0, at=at)
+    )
 
 
 def _grant(idx: int, at: int, purposes: tuple[str, ...], **more: Any) -> dict[str, Any]:
