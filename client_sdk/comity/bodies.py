@@ -1,24 +1,23 @@
 """What only the other side may read: bodies as compact JWE, ECDH-ES+A256KW with A256GCM (spec/security.md,
 BODY-1 to BODY-4).
 
-The recipient's key is the X25519 form of an Ed25519 key, or what a did:web publishes as `keyAgreement`.
+The recipient's key is the X25519 form of the Ed25519 key that the side has by agreement and rotations.
 The `apv` of the header is the `cid`, so that whoever sees a body in passing cannot put it into an act of
 his own connection with the same business and be answered with what it says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import base58
 from nacl import bindings
 
 from comity.encoding import MAX_JWE, b64u_decode, b64u_encode, dump_json, parse_object
 from comity.errors import Malformed
-from comity.keys import SigningKey, did_of_kid, is_kid
+from comity.keys import PublicKey, SigningKey, is_kid
 
 if TYPE_CHECKING:
     from joserfc.jwe import JWERegistry
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 _ALG, _ENC = "ECDH-ES+A256KW", "A256GCM"
 _MEMBERS = frozenset({"alg", "enc", "kid", "apv", "epk"})
-_X25519_MULTICODEC = b"\xec\x01"
 _KEY, _IV, _TAG = 54, 16, 22
 """Characters of an encrypted key (40 bytes), an initialization vector (12) and a tag (16) (RFC 7518, sections 4.4, 4.6
 and 5.3)."""
@@ -42,6 +40,12 @@ class BodyKey:
 
     kid: str
     raw: bytes
+
+
+def body_key(kid: str, key: PublicKey) -> BodyKey:
+    """Where bodies are sealed to for the side that has this key, under its name (BODY-2); no document is asked
+    (KEY-9)."""
+    return BodyKey(kid if kid.startswith("did:key:") else f"{kid}-x", key.x25519())
 
 
 def seal_body(body: Mapping[str, Any], cid: str, to: BodyKey) -> str:
@@ -104,34 +108,6 @@ def _check_head(head: Mapping[str, Any], cid: str) -> bytes:
     if not isinstance(x, str) or len(raw := b64u_decode(x)) != 32:
         raise Malformed("a body without a sender's key")
     return raw
-
-
-def body_keys_of_document(did: str, document: Mapping[str, Any]) -> list[BodyKey]:
-    """The X25519 keys that a DID document lists for encryption (keyAgreement, Multikey). Raises Malformed."""
-    listed = document.get("keyAgreement")
-    if not isinstance(listed, Sequence) or isinstance(listed, str) or len(listed) > 64:
-        raise Malformed("the document lists no key for encryption")
-    keys = []
-    for method in listed:
-        if not isinstance(method, dict):
-            continue
-        kid, text = method.get("id"), method.get("publicKeyMultibase")
-        if not isinstance(kid, str) or not isinstance(text, str) or did_of_kid(kid) != did:
-            continue
-        raw = _multibase(text)
-        if raw is not None:
-            keys.append(BodyKey(kid, raw))
-    return keys
-
-
-def _multibase(text: str) -> bytes | None:
-    if not text.startswith("z6LS") or len(text) > 60:
-        return None
-    try:
-        decoded = base58.b58decode(text[1:])
-    except ValueError:
-        return None
-    return decoded[2:] if len(decoded) == 34 and decoded.startswith(_X25519_MULTICODEC) else None
 
 
 def _okp(public: bytes, private: bytes | None = None) -> OKPKey:

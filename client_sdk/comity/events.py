@@ -101,6 +101,10 @@ class Contents(Model):
     exp: Seconds | None = None
 
 
+_TOLD_OF = {"message": (True, True, False), "contacted": (False, True, True)}
+"""Of which kinds of acts an event has `outcome`, `contents` and `verdict`; of all others none (EVENT-3)."""
+
+
 class Accepted(_Event):
     """The act `act` was accepted at `accepted_at`, as entry `index` of the log `log` (EVENT-2).
 
@@ -133,6 +137,20 @@ class Accepted(_Event):
     def at(self) -> int:
         """When it took effect (ms)."""
         return self.accepted_at
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether `outcome`, `contents`, `verdict` and `replaces` are there exactly where an act of this kind has them
+        (EVENT-3)."""
+        told = (self.outcome is not None, self.contents is not None, self.verdict is not None)
+        if told != _TOLD_OF.get(self.kind, (False, False, False)):
+            return False
+        if self.replaces is not None and self.outcome != "held":
+            return False
+        is_message = self.kind == "message"
+        return self.contents is None or (
+            (self.contents.exp is not None) == is_message and (self.contents.channel == "app") == is_message
+        )
 
     @property
     def brings_the_act(self) -> bool:

@@ -116,6 +116,8 @@ def _accepted(connection: Connection, event: Accepted, act: SignedAct | None) ->
     # A server that was restored may not have known of the end (REC-7).
     if not is_its_time and not (ended and connection.restored_at):
         raise Contradiction(f"the connection {'has' if ended else 'has not'} ended")
+    if not event.is_whole:
+        raise Contradiction("the event says more, or less, of the act than one of its kind")
     if act is not None:
         _check_about(event, act, door)
     if event.chain == "settings":

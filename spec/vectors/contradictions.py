@@ -7,7 +7,7 @@ from comity.acts import SignedAct, open_act
 from comity.chain import compose
 from comity.connection import decide
 from comity.events import Contents, Delivered, Event, Expired, Opened, seal_event
-from comity.fold import opening
+from comity.fold import contents_of, opening
 from comity.keys import Signer
 from comity.state import public
 from story import (
@@ -153,10 +153,35 @@ def _contents() -> Story:
     story.contradict("contents of a mute", statement(story, mute, now, contents=whole), mute)
     called = story.compose("contacted", "first", now, channel="phone", purpose="sales")
     by_mail = Contents(purpose="sales", channel="email")
-    story.contradict("a call that is recorded as a letter", statement(story, called, now, contents=by_mail), called)
-    story.contradict("a call without contents", statement(story, called, now), called)
+    story.contradict("a call that is recorded as a letter", statement(story, called, now, contents=by_mail, verdict="no_grant"), called)
+    story.contradict("a call without contents", statement(story, called, now, verdict="no_grant"), called)
+    _said_elsewhere(story, message, called, mute, now)
     story.send(message, now)
     return story
+
+
+def _said_elsewhere(story: Story, message: SignedAct, called: SignedAct, mute: SignedAct, now: int) -> None:
+    """What an event says of an act stands where EVENT-3 wants it, and nowhere else."""
+    of_message = contents_of(message.payload)
+    of_call = contents_of(called.payload)
+    assert of_message is not None
+    assert of_call is not None
+    for name, act, members in (
+        ("a message with a verdict", message, {"contents": of_message, "outcome": "delivered", "verdict": "granted"}),
+        ("a delivered message in place of another", message, {"contents": of_message, "outcome": "delivered", "replaces": words("x")}),
+        ("a dropped message in place of another", message, {"contents": of_message, "outcome": "dropped", "replaces": words("x")}),
+        ("a call without a verdict", called, {"contents": of_call}),
+        ("a call with an outcome", called, {"contents": of_call, "verdict": "granted", "outcome": "delivered"}),
+        ("a call in place of a message", called, {"contents": of_call, "verdict": "granted", "replaces": words("x")}),
+        ("a mute with an outcome", mute, {"outcome": "held"}),
+        ("a mute with a verdict", mute, {"verdict": "granted"}),
+        ("a mute in place of a message", mute, {"replaces": words("x")}),
+    ):
+        story.contradict(name, statement(story, act, now, **members), act)
+    dropped = {"outcome": "dropped", "contents": of_message.model_copy(update={"channel": "email"})}
+    story.contradict("dropped by another channel than the app, and no message", statement(story, message, now, **dropped))
+    dropped = {"outcome": "dropped", "contents": of_message.model_copy(update={"exp": None})}
+    story.contradict("dropped without an end, and no message", statement(story, message, now, **dropped))
 
 
 def _waiting() -> Story:

@@ -24,7 +24,7 @@ ALSO: dict[str, set[str]] = {
     "acts": {"pydantic"},
     "agreement": {"pydantic"},
     # The one-time keys of each body are drawn by the library.
-    "bodies": {"base58", "joserfc", "nacl"},
+    "bodies": {"joserfc", "nacl"},
     "chain": {"pydantic"},
     "encoding": {"msgspec"},
     "erasure": {"msgspec"},

@@ -93,10 +93,9 @@ class Evidence(msgspec.Struct, frozen=True):
 
 
 class Pins(msgspec.Struct, frozen=True):
-    """The keys of a did:web as this wallet first saw them: kid → multibase, and for bodies kid → base64url."""
+    """The keys of a did:web as this wallet first saw them: kid → multibase."""
 
     keys: dict[str, str]
-    bodies: dict[str, str]
 
 
 class LogPin(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 from comity.acts import Grant, SignedAct
 from comity.allowance import grant_of
-from comity.bodies import BodyKey, seal_body
+from comity.bodies import body_key, seal_body
 from comity.chain import next_rotation
 from comity.client import reading
 from comity.client.favour import Favour, body
@@ -332,21 +332,15 @@ class Party(View):
     async def _write_body(self, act: str, content: Mapping[str, Any] | None, /, **fields: Any) -> Line:
         if content is None:
             return await self._writing.write(act, **fields)
-        to = await self._body_key()
 
         def one() -> list[SignedAct]:
+            door = self.state.door(other(self.side))
+            to = body_key(door.kid, PublicKey.of_multibase(door.key))
             return [self._writing.seal(act, body=seal_body(content, self.cid, to), **fields)]
 
         # One's own words, too, are kept: what was sealed to the other side cannot be read again here.
         lines = await self._writing.write_all(one, about=lambda it: [("bodies", it.id, dict(content))])
         return lines[0]
-
-    async def _body_key(self) -> BodyKey:
-        door = self.state.door(other(self.side))
-        key = PublicKey.of_multibase(door.key)
-        if is_pairwise(door.did):
-            return BodyKey(door.kid, key.x25519())
-        return await self._core.resolver.body_key(door.did, BodyKey(f"{door.kid}-x", key.x25519()))
 
     def _end(self, days: float | None, hours: float | None, until: Moment | None) -> int | None:
         if sum(value is not None for value in (days, hours, until)) > 1:

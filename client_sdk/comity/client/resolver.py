@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from comity.bodies import BodyKey, body_keys_of_document
 from comity.client.kept import Kept, Pins
 from comity.client.transport import Request, Transport, send_again
-from comity.encoding import b64u_decode, b64u_encode, parse_object
+from comity.encoding import parse_object
 from comity.errors import Contradiction, Refused, Unreachable
 from comity.keys import PublicKey, did_document, did_of_kid, did_web_base, did_web_url, keys_of_document
 from comity.offer import HomeParty
@@ -75,21 +74,6 @@ class Resolver:
             if before is not None and now.keys != before.keys:
                 raise Contradiction(f"the keys of {home} have changed", (str(before.keys), str(now.keys)))
 
-    async def body_key(self, did: str, signing: BodyKey) -> BodyKey:
-        """Where bodies for this did:web are sealed to; `signing` is the X25519 form of the key it agreed with."""
-        pins = await self.pins(did)
-        if signing.kid.removesuffix("-x") not in pins.keys:
-            # The party took a key that this wallet has not seen published: look again.
-            pins = await self.pins(did, again=True)
-        bodies = pins.bodies
-        published = [BodyKey(kid, b64u_decode(raw)) for kid, raw in bodies.items()]
-        of_its_own = next((key for key in published if key.raw == signing.raw), None)
-        if of_its_own is not None:
-            return of_its_own
-        if not published or any(key.kid == signing.kid for key in published):
-            raise Contradiction(f"{did} publishes another key for encryption than it signed with", (str(bodies),))
-        return published[0]
-
     async def pins(self, did: str, *, again: bool = False) -> Pins:
         """What is pinned for a did:web, after a first or another look at its document."""
         known = self._kept.get("pins", did, Pins)
@@ -98,7 +82,6 @@ class Resolver:
         document, text = await self._document(did)
         try:
             keys = {kid: key.multibase for kid, key in keys_of_document(did, document).items()}
-            bodies = {key.kid: b64u_encode(key.raw) for key in body_keys_of_document(did, document)}
         except Refused as fault:
             raise Contradiction(f"the document of {did} is not one: {fault.detail}", (text,)) from fault
         exact = did_document(did, {kid: PublicKey.of_multibase(text_) for kid, text_ in keys.items()})
@@ -106,7 +89,7 @@ class Resolver:
             raise Contradiction(f"the document of {did} is not the one that its keys make", (text,))
         if not keys:
             raise Contradiction(f"the document of {did} names no key", (text,))
-        found = _joined(did, known, Pins(keys, bodies), text)
+        found = _joined(did, known, Pins(keys), text)
         self._checked.add(did)
         if found != known:
             await self._kept.keep(("pins", did, found))
@@ -129,7 +112,6 @@ def _joined(did: str, known: Pins | None, found: Pins, text: str) -> Pins:
     """Old names keep their keys; new names are taken up, since a business may rotate."""
     if known is None:
         return found
-    for before, now in ((known.keys, found.keys), (known.bodies, found.bodies)):
-        if any(now.get(kid, raw) != raw for kid, raw in before.items()):
-            raise Contradiction(f"a key of {did} has changed under its name", (str(before), text))
-    return Pins({**known.keys, **found.keys}, {**known.bodies, **found.bodies})
+    if any(found.keys.get(kid, key) != key for kid, key in known.keys.items()):
+        raise Contradiction(f"a key of {did} has changed under its name", (str(known.keys), text))
+    return Pins({**known.keys, **found.keys})

@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from comity.bodies import BodyKey, open_body, seal_body
+from comity.bodies import BodyKey, body_key, open_body, seal_body
 from comity.encoding import b64u_decode, parse_object
 from comity.errors import Malformed
 from comity.gate import Verdict
-from comity.keys import PublicKey, is_pairwise
+from comity.keys import PublicKey
 from comity.message_life import LONGEST_LIFE, default_expiry
 from comity.state import Connection
 from comity.words import Purpose, Side, Topic, other
@@ -130,15 +130,16 @@ class Sealing:
         """The JWE for the side across from `side`. Raises Malformed."""
         door = state.door(other(side))
         if self._key != door.key:
-            to = _recipient(door.did, door.kid, door.key)
+            to = _recipient(door.kid, door.key)
             self._text, self._key = seal_body(self._content, self._cid, to), door.key
         return self._text
 
 
 @lru_cache(maxsize=4096)
-def _recipient(did: str, kid: str, key: str) -> BodyKey:
-    """The key to which is sealed what the side with that name and key is to read (BODY-2)."""
-    return BodyKey(kid if is_pairwise(did) else f"{kid}-x", PublicKey.of_multibase(key).x25519())
+def _recipient(kid: str, key: str) -> BodyKey:
+    """Where bodies are sealed to for the side that has this key under that name. Kept, since an offer to many uses one
+    key."""
+    return body_key(kid, PublicKey.of_multibase(key))
 
 
 def opened(kept: KeptKeys, did: str, text: str, cid: str) -> dict[str, Any] | None:
