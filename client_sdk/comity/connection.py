@@ -276,6 +276,16 @@ def _let_go(
     return Delivered.model_validate({"event": "delivered", **about, **place.members})
 
 
+def expire(
+    connection: Connection, side: Side, act: str, at: int, place: Place, zones: ZoneRules
+) -> tuple[Expired, Connection]:
+    """The event that states at `at` (ms) that a waiting message of `side` will not come, and the state after it;
+    `place` is the log's next."""
+    about = {"iss": connection.home, "cid": connection.cid, "act": act, "side": side, "at": at}
+    event = Expired.model_validate({"event": "expired", **about, **place.members, "as_of": _as_of(connection, zones)})
+    return event, fold(connection, Record(event))
+
+
 def due(connection: Connection, now: int, zones: ZoneRules) -> int | None:
     """When (ms, perhaps already past) `release` has something to do next; None while nothing waits (CONN-12)."""
     moments = []

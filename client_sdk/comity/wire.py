@@ -17,6 +17,7 @@ AGREEMENTS = f"{API}/agreements"
 ACTS = f"{API}/acts"
 STATUS_INDEXES = f"{API}/status/indexes"
 CONNECTIONS = f"{API}/connections"
+RECORDS = f"{API}/records"
 INBOX = f"{API}/inbox"
 WELL_KNOWN = "/.well-known/comity"
 LOG = "/log"
@@ -106,6 +107,13 @@ class Problem(Model):
     detail: Annotated[str, Field(max_length=500)] | None = None
     errors: Annotated[tuple[dict[str, str], ...], Field(max_length=32)] | None = None
     until: int | None = None
+
+
+class HandedIn(Model):
+    """A record of the server's own that comes back after a restore: the event, and the act that it is about (REC-7)."""
+
+    event: Jws
+    act: Jws | None = None
 
 
 class HeadsKnown(Model):

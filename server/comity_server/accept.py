@@ -87,7 +87,7 @@ class Accept:
         self._grounds = grounds
         self._log = log
         self._clock = clock
-        self._crypto = crypto
+        self.crypto = crypto
         self._bell = bell
         self._metrics = metrics
         self._most = config.max_queue
@@ -140,7 +140,7 @@ class Accept:
         known side says no. The check costs a signature, so the reserve cannot be filled with noise."""
         if len(raws) != 1 or not self._has_room(1, self._most):
             raise _overloaded()
-        (act,) = await self._crypto.open_acts(raws)
+        (act,) = await self.crypto.open_acts(raws)
         if isinstance(act, Refused):
             raise act
         if act.kind not in NARROWING:
@@ -178,7 +178,7 @@ class Accept:
         self._stopping = True
         self._waiting.close()
         await asyncio.gather(*self._tasks)
-        self._crypto.close()
+        self.crypto.close()
 
     async def _open_all(self) -> None:
         while commands := await self._waiting.take(GROUP):
@@ -239,7 +239,7 @@ class Accept:
 
     async def _open(self, commands: list[Command]) -> None:
         raws = [raw for command in commands for raw in command.raws]
-        opened = iter(await self._crypto.open_acts(raws))
+        opened = iter(await self.crypto.open_acts(raws))
         for command in commands:
             command.acts = [next(opened) for _ in command.raws]
 
@@ -317,7 +317,7 @@ class Accept:
 
     def _seal(self, group: Group) -> None:
         for event, answer in group.to_seal:
-            answer.event = self._crypto.seal_event(event)
+            answer.event = self.crypto.seal_event(event)
         group.fill_in()
 
     def _took_effect(self, group: Group) -> None:

@@ -72,6 +72,9 @@ class Answers:
         event = accepted_in(stored.event)
         if stored.chain == "settings" and not own:
             raise Refused("not_found")
+        if not stored.raw:
+            # Taken back without its text, which nobody has any more (REC-8).
+            return msgspec.json.encode({"event": stored.event})
         if not own and (stored.chain != "acts" or (stored.delivered is None and not event.brings_the_act)):
             return msgspec.json.encode({"event": stored.event})
         place = Place(event.log, event.index)

@@ -117,7 +117,7 @@ class Group:
         self.change(before, after, (event_.replaces,))
         self._keep(signed, event_, answer)
         allowances.note_grant(self.batch, self.grounds.directory.hosted, signed, event_, before)
-        self._tell_act(after, event_)
+        self.tell_act(after, event_)
         return answer
 
     def _time_of(self, before: Connection, signed: SignedAct) -> int:
@@ -183,13 +183,18 @@ class Group:
         self.batch.put_act.append(row)  # type: ignore[arg-type]
         self._places.append((row, "event", answer))
 
-    def _tell_act(self, after: Connection, event: Accepted) -> None:
+    def tell_act(self, after: Connection, event: Accepted) -> None:
+        """Tell the other side of an act."""
         # Settings stay between a side and the server.
         if event.chain == "settings":
             return
         # A message that waits or was dropped is not shown; its acceptance is, or the chain would have a gap.
         shown = event.brings_the_act
         self.tell(after.door(other(event.side)), "act" if shown else "event", event.cid, event.act, shown=shown)
+
+    def is_touched(self, cid: str) -> bool:
+        """Whether the group has changed the connection."""
+        return cid in self._touched
 
     def current(self, cid: str) -> Connection:
         """The connection, which is among `states`, as an act would find it."""
@@ -216,11 +221,12 @@ class Group:
                 secret = self.tag_secrets[cid]
                 self.log.delivery(cid, event.act, purposes[event.act], event.side, event.at, secret)
             self.state_event(event, event.act)
-            self._tell_release(after, event)
+            self.tell_release(after, event)
             self._count_all(after, counting.let_go(event))
         self.released += len(events)
 
-    def _tell_release(self, after: Connection, event: Delivered | Expired) -> None:
+    def tell_release(self, after: Connection, event: Delivered | Expired) -> None:
+        """Tell both sides what became of a message that waited."""
         receiver, sender = after.door(other(event.side)), after.door(event.side)
         delivered = event.event == "delivered"
         self.tell(receiver, "event", event.cid, event.act, shown=delivered, at=event.at)

@@ -128,6 +128,12 @@ class StatusLists:
         """The number of the list that is served at `uri`, if it is one of these."""
         return self.number_named(uri.removeprefix(self._prefix)) if uri.startswith(self._prefix) else None
 
+    def number_of_any(self, uri: str) -> int | None:
+        """The number in the URI of a list, which need not be there any more."""
+        name = uri.removeprefix(self._prefix)
+        is_one = uri.startswith(self._prefix) and name.isascii() and name.isdigit() and 0 < len(name) <= 6
+        return int(name) if is_one and str(int(name)) == name else None
+
     def number_named(self, name: str) -> int | None:
         """The number of the list that is served under `name`, the last part of its URI."""
         if not name.isascii() or not name.isdigit() or len(name) > 6:
@@ -151,6 +157,9 @@ class StatusLists:
         """Take in what a commit changed."""
         for row in rows:
             entry = Entry(row["idx"], row["ended"], row["muted_until"], row["expires_at"])
+            if row["list_no"] not in self._lists:
+                # A list that was begun after the copy that was put back, and comes back with its grants.
+                self.load(row["list_no"], ())
             self._lists[row["list_no"]].put(entry)
 
     def token(self, number: int) -> tuple[str, str] | None:

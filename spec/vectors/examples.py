@@ -199,6 +199,15 @@ def _wire(made: dict[str, dict[str, Any]]) -> dict[str, str]:
             _request("POST", "/v1/status/indexes", json_, dump_json({"cid": cid}).decode()),
             _answer("201 Created", json_, {"status_list": grant_status(grant["act"])}),
         ),
+        "http.records": _exchange(
+            _request(
+                "POST",
+                "/v1/records",
+                "application/jsonl",
+                dump_json({"event": _short(grant["event"]), "act": _short(grant["act"])}).decode(),
+            ),
+            _answer("200 OK", "application/jsonl", {"event": words("an event")}),
+        ),
         "http.heads": _exchange(
             _request(
                 "POST",

@@ -283,7 +283,7 @@ def _opened(row: News) -> _Found | None:
 
 def _released(row: News, business: Business) -> _Found | None:
     """What became of a message that had waited: the other side's comes now, or one of ours went."""
-    if row.event is None or row.act is None or row.acceptance is None:
+    if row.event is None or not row.act or row.acceptance is None:
         return None
     event, message = _EVENT.validate_json(_payload(row.event)), Message.model_validate_json(_payload(row.act))
     by: Who = "us" if message.iss == business.did else "them"

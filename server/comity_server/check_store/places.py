@@ -1,13 +1,14 @@
 """Whose each entry of the logs is: every one belongs to exactly one text, and says of it what an entry says (LOG-6 to
 LOG-10, LOG-20)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from comity.errors import Malformed
 from comity.events import Place
 from comity.log_entry import SALT, LogEntry, read_entry
 from comity_server.check_store.findings import Findings
 from comity_server.check_store.reading import Snapshot, StoredEntry
+from comity_server.log.restores import Restore
 
 Make = Callable[[bytes], LogEntry]
 """From the salt to the entry that there must be."""
@@ -20,16 +21,30 @@ class Places:
         self._snapshot = snapshot
         self._findings = findings
         self._claimed: dict[str, bytearray] = {}
+        self._sizes: dict[str, int] = {}
+        self.restores: Collection[Restore] = ()
+        """The restores that the store remembers."""
 
     def begin(self, log: str, size: int) -> None:
         """A log with so many entries."""
         self._claimed[log] = bytearray(-(-size // 8))
+        self._sizes[log] = size
+
+    def _is_lost(self, place: Place, at: int) -> bool:
+        """Whether that entry, whose time is `at` (ms), was lost with a restore: what is taken back keeps its place in
+        the log that ended so, or in one that the store does not know any more (REC-7)."""
+        size = self._sizes.get(place.log)
+        return any(
+            at < it.at and (size is None or (place.log in it.ended and place.index >= size)) for it in self.restores
+        )
 
     def claim(self, whose: str, place: Place, key: tuple[str, str], at: int, make: Make) -> None:
         """That the entry at `place` is that of `whose`: of its key (cid and act, or "" and kid), its time (ms), and
         what they make."""
         name = f"{place.log} entry {place.index}"
         row = self._snapshot.row(StoredEntry, "get_entry", log=place.log, idx=place.index)
+        if row is None and self._is_lost(place, at):
+            return
         if row is None:
             self._findings.add(name, f"it is missing, and {whose} names it")
             return

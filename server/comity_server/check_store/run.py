@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from comity.errors import Malformed
 from comity.keys import PublicKey, SigningKey, did_web_base
 from comity_server.check_store import beside
@@ -16,6 +18,7 @@ from comity_server.check_store.reading import UNREADABLE, CannotRead, Named, Sna
 from comity_server.check_store.replay import Ground
 from comity_server.check_store.texts import Opener
 from comity_server.home import SEED
+from comity_server.log.restores import Restore, restores_in
 
 Progress = Callable[[str, int, int], None]
 """What is looked at, how much of it is done, and how much there is."""
@@ -52,11 +55,14 @@ def _signed_before(data: Path, findings: Findings) -> dict[str, Signed]:
     """The head files of all logs. They are read before the store is, which can only be ahead of them."""
     with looked_at(data, Findings()) as snapshot:
         try:
-            host, logs = _base(_meta(snapshot).get("home", "")).partition("://")[2], _logs(snapshot)
+            meta, logs = _meta(snapshot), _logs(snapshot)
+            host, restores = _base(meta.get("home", "")).partition("://")[2], _restores(meta, Findings())
         except UNREADABLE:
             # The look itself will tell that, and what else there is to tell.
             return {}
-    return {log: read_head_file(data, host, log, findings) for log in logs}
+    # Of a log that a restore ended more was signed than there is, and everybody was told so (REC-1).
+    lost = {log for restore in restores for log in restore.ended}
+    return {log: read_head_file(data, host, log, findings) for log in logs if log not in lost}
 
 
 def _entries_now(data: Path) -> int:
@@ -71,6 +77,15 @@ def _entries_now(data: Path) -> int:
 
 def _meta(snapshot: Snapshot) -> dict[str, str]:
     return dict(snapshot.rows(Named, "all_meta"))
+
+
+def _restores(meta: dict[str, str], findings: Findings) -> tuple[Restore, ...]:
+    """The restores that the store remembers."""
+    try:
+        return tuple(restores_in(meta).values())
+    except msgspec.MsgspecError:
+        findings.add("meta restored", "it cannot be read when the store was restored")
+        return ()
 
 
 def _base(home: str) -> str:
@@ -110,6 +125,7 @@ class _Look:
         self._part("meta", lambda: meta.update(_meta(self._snapshot)))
         self._part("logs", lambda: logs.extend(_logs(self._snapshot)))
         beside.check_remembered(meta, self._findings)
+        self._places.restores = _restores(meta, self._findings)
         for log in logs:
             self._part(log, partial(self._log, log, signed.get(log, ())))
         self._part("connections", lambda: self._connections(meta.get("home", "")))

@@ -38,11 +38,17 @@ async def post_acts(request: web.Request) -> web.Response:
         server.batches -= 1
 
 
-async def _batch(request: web.Request, server: Server) -> web.Response:
+async def read_lines(request: web.Request) -> list[bytes]:
+    """The lines of a batch (HTTP-12). Raises Refused("too_large" | "too_slow")."""
     body = await read_body(request, MOST_BATCH)
     lines = body.removesuffix(b"\n").split(b"\n") if body else []
     if len(lines) > MOST_LINES:
         raise Refused("too_large", f"at most {MOST_LINES} lines")
+    return lines
+
+
+async def _batch(request: web.Request, server: Server) -> web.Response:
+    lines = await read_lines(request)
     results = await server.accept.acts(lines) if lines else []
     answer = b"".join(line + b"\n" for line in await _lines(server, results))
     return web.Response(body=answer, content_type=JSON_LINES)

@@ -6,18 +6,65 @@ import msgspec
 from aiohttp import web
 from pydantic import TypeAdapter
 
+from comity.encoding import MAX_BODY, hash_id
+from comity.errors import Refused
 from comity.recovery import Heads
-from comity.wire import CONNECTIONS, JSON, HeadsKnown
+from comity.wire import CONNECTIONS, JSON, JSON_LINES, RECORDS, HandedIn, HeadsKnown, encode_problem
 from comity.words import read_model
-from comity_server import recovering
-from comity_server.routes.parts import SERVER, json_answer, must_be, read_body, signed
+from comity_server import recovering, taking_back
+from comity_server.routes.acts import MOST_BATCHES, read_lines
+from comity_server.routes.parts import SERVER, json_answer, must_be, read_body, refuse_unread, signed
+from comity_server.server import Server
+from comity_server.taking_back import Handed
 
 _HEADS = TypeAdapter(HeadsKnown)
+_RECORD = TypeAdapter(HandedIn)
 
 
 def add_routes(app: web.Application) -> None:
     """How a connection goes on after a restore."""
     app.router.add_post(CONNECTIONS + "/{cid}/heads", post_heads)
+    app.router.add_post(RECORDS, post_records)
+
+
+async def post_records(request: web.Request) -> web.Response:
+    """Take back records of this server's own, one to a line, each answered by itself (REC-7)."""
+    server = request.app[SERVER]
+    must_be(request, JSON_LINES)
+    # As large as batches of acts, and as few at a time.
+    if server.batches >= MOST_BATCHES:
+        refuse_unread(request, Refused("overloaded", "too many batches at once", retry_after=1))
+    server.batches += 1
+    try:
+        lines = await read_lines(request)
+        crypto, home = server.accept.crypto, server.home.did
+        handed = await taking_back.open_handed(_records(lines), crypto, server.directory.find_key, home)
+        results = await _taken(server, handed)
+    finally:
+        server.batches -= 1
+    return web.Response(body=b"".join(line + b"\n" for line in results), content_type=JSON_LINES)
+
+
+def _records(lines: list[bytes]) -> list[tuple[str, str | None]]:
+    """(event, act) of each line. Raises Malformed, Refused("too_large")."""
+    read = [read_model(_RECORD, line, 3 * MAX_BODY) for line in lines]
+    return [(it.event, it.act) for it in read]
+
+
+async def _taken(server: Server, handed: list[Handed | Refused]) -> list[bytes]:
+    good = [it for it in handed if isinstance(it, Handed)]
+    why: list[Refused | None] = []
+    if good:
+        cid = good[0].cid
+        decide = partial(taking_back.take_back, server.store, server.accept.crypto, cid, good)
+        why = await server.accept.command(decide, (cid,), narrows=True)
+    answers = iter(zip(good, why, strict=True))
+    told = [it if isinstance(it, Refused) else _said(*next(answers)) for it in handed]
+    return [encode_problem(it) if isinstance(it, Refused) else it for it in told]
+
+
+def _said(handed: Handed, why: Refused | None) -> bytes | Refused:
+    return msgspec.json.encode({"event": hash_id(handed.raw.encode("ascii"))}) if why is None else why
 
 
 async def post_heads(request: web.Request) -> web.Response:

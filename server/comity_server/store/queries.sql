@@ -191,6 +191,13 @@ ORDER BY i.n LIMIT :most;
 INSERT INTO status_entries (list_no, idx, cid, side, reserved_at, grant_id, ended, muted_until, expires_at)
 VALUES (:list_no, :idx, :cid, :side, :reserved_at, NULL, 1, 0, 0);
 
+-- name: take_index(list_no, idx, cid, side, reserved_at, grant_id, expires_at)*!
+-- The index of a grant that was taken back; it was reserved before what is stored, or since.
+INSERT INTO status_entries (list_no, idx, cid, side, reserved_at, grant_id, ended, muted_until, expires_at)
+VALUES (:list_no, :idx, :cid, :side, :reserved_at, :grant_id, 1, 0, :expires_at)
+ON CONFLICT (list_no, idx) DO UPDATE SET grant_id = excluded.grant_id, expires_at = excluded.expires_at
+WHERE status_entries.cid = excluded.cid AND status_entries.side = excluded.side;
+
 -- name: put_status(grant_id, ended, muted_until, expires_at, list_no, idx)*!
 UPDATE status_entries
 SET grant_id = :grant_id, ended = :ended, muted_until = :muted_until, expires_at = :expires_at

@@ -154,6 +154,7 @@ class Batch:
     put_proposal: list[ProposalRow] = field(default_factory=list)
     end_proposal: list[dict[str, Any]] = field(default_factory=list)
     reserve_index: list[ReservedRow] = field(default_factory=list)
+    take_index: list[dict[str, Any]] = field(default_factory=list)
     put_status: list[StatusRow] = field(default_factory=list)
     put_business: list[dict[str, Any]] = field(default_factory=list)
     put_business_key: list[dict[str, Any]] = field(default_factory=list)
@@ -245,6 +246,20 @@ class StoredAct(NamedTuple):
     raw: str
     event: str
     delivered: str | None
+
+
+class Kept(NamedTuple):
+    """One thing that happened in a connection: an act (`raw`, empty where its text is lost) with its acceptance, or,
+    without `raw`, another event."""
+
+    at: int
+    kind: str
+    act: str | None
+    side: str | None
+    chain: str | None
+    seq: int | None
+    raw: str | None
+    event: str
 
 
 class Known(NamedTuple):

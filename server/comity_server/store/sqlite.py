@@ -25,6 +25,7 @@ from comity_server.store.rows import (
     Entry,
     Head,
     HostedKey,
+    Kept,
     KeyStatement,
     Known,
     Logged,
@@ -224,6 +225,10 @@ class SqliteStore:
     async def open_connections(self, after: str, most: int) -> list[str]:
         """The next connections behind `after` that have not ended."""
         return [row[0] for row in await self._read(_rows, "open_connections", after=after, most=most)]
+
+    async def history(self, cid: str) -> list[Kept]:
+        """All that happened in a connection, settings too, in the order of its times."""
+        return [Kept(*row) for row in await self._read(_rows, "history_of", cid=cid)]
 
     async def state(self, cid: str) -> Known | None:
         """The stored state of a connection."""
