@@ -7,7 +7,7 @@ held, and that the key belongs to the issuer. Whether the act is allowed *now* i
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, model_validator
 
 from comity.encoding import MAX_BODY, hash_id
 from comity.errors import Malformed, Refused
@@ -21,13 +21,16 @@ from comity.words import (
     Channels,
     Data,
     Did,
+    GrantedPurpose,
     Hash,
+    Hashes,
     Jwe,
     Kept,
     Kid,
     Model,
-    Purpose,
     Purposes,
+    ReachPurpose,
+    ReachPurposes,
     Recipients,
     Seconds,
     Sequence,
@@ -63,7 +66,7 @@ class Grant(ChainLink):
 
     act: Literal["grant"]
     exp: Seconds
-    purposes: Purposes
+    purposes: ReachPurposes
     channels: Channels
     status: Status
     data: Data | None = None
@@ -110,7 +113,7 @@ class Message(ChainLink):
     """A message in the app, and what becomes of it when the other side is not reached now."""
 
     act: Literal["message"]
-    purpose: Purpose
+    purpose: ReachPurpose
     if_muted: Literal["hold", "drop", "fail"]
     exp: Seconds
     body: Jwe
@@ -123,7 +126,7 @@ class Contacted(ChainLink):
 
     act: Literal["contacted"]
     channel: Literal["email", "phone", "post", "sms", "visit"]
-    purpose: Purpose
+    purpose: ReachPurpose
     topic: Topic | None = None
 
 
@@ -195,6 +198,45 @@ class Milestone(ChainLink):
     body: Jwe | None = None
 
 
+class Feedback(ChainLink):
+    """What a side says of a message that reached it, or of a contact outside: the last word on each counts. `had` is
+    the message's own topic.
+
+    `mislabelled` contests it: it was really of the purpose `as`, about `topic` (GATE-21).
+    """
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
+    act: Literal["feedback"]
+    message: Hash
+    purpose: ReachPurpose
+    says: Literal["useful", "not_useful", "too_often", "not_interested", "thanks", "mislabelled"]
+    had: Topic | None = None
+    as_: Annotated[GrantedPurpose | None, Field(alias="as")] = None
+    topic: Topic | None = None
+
+    @model_validator(mode="after")
+    def _contest_is_whole(self) -> "Feedback":
+        if self.says != "mislabelled":
+            if self.as_ is not None or self.topic is not None:
+                raise ValueError("as and topic come with mislabelled alone")
+        elif self.as_ is None:
+            raise ValueError("mislabelled says as what the message should have come")
+        elif self.as_ == self.purpose and self.topic is None:
+            raise ValueError("a contest names another purpose, or another topic")
+        return self
+
+
+class Renounce(ChainLink):
+    """The side will not use these consents of the other side, for some purposes and channels or at all (GATE-23)."""
+
+    act: Literal["renounce"]
+    grants: Hashes
+    because: Literal["one_click", "reply_stop", "told_us", "not_needed"]
+    purposes: ReachPurposes | None = None
+    channels: Channels | None = None
+
+
 class Rotate(ChainLink):
     """A new key for this side: signed by the old key, and in `proof` by the new one."""
 
@@ -263,7 +305,7 @@ class MuteEnd(ChainLink):
 
 Act = (
     Grant | Withdraw | Mute | Unmute | Revoke | Message | Contacted | Ask | Answer | Done | Thank
-    | Remember | Forget | Milestone | Rotate | Erasure
+    | Remember | Forget | Milestone | Feedback | Renounce | Rotate | Erasure
 )  # fmt: skip
 Setting = Hours | BudgetSetting | Mailbox | MuteEnd
 
@@ -271,7 +313,7 @@ _ADAPTERS: dict[str, TypeAdapter[Act | Setting]] = {
     ACT_TYP: TypeAdapter(
         Annotated[
             Withdraw | Mute | Unmute | Revoke | Message | Contacted | Ask | Answer | Done | Thank
-            | Remember | Forget | Milestone | Rotate | Erasure,
+            | Remember | Forget | Milestone | Feedback | Renounce | Rotate | Erasure,
             Field(discriminator="act"),
         ]
     ),
@@ -282,15 +324,22 @@ _ADAPTERS: dict[str, TypeAdapter[Act | Setting]] = {
 MODELS: dict[str, type[ChainLink]] = {
     "grant": Grant, "withdraw": Withdraw, "mute": Mute, "unmute": Unmute, "revoke": Revoke, "message": Message,
     "contacted": Contacted, "ask": Ask, "answer": Answer, "done": Done, "thank": Thank, "remember": Remember,
-    "forget": Forget, "milestone": Milestone, "rotate": Rotate, "erasure": Erasure,
+    "forget": Forget, "milestone": Milestone, "feedback": Feedback, "renounce": Renounce, "rotate": Rotate,
+    "erasure": Erasure,
     "hours": Hours, "budget": BudgetSetting, "mailbox": Mailbox, "mute_end": MuteEnd,
 }  # fmt: skip
 """Every kind of act and setting, by the word in its `act` member."""
 
 SETTINGS = frozenset({"hours", "budget", "mailbox", "mute_end"})
 
-NARROWING = frozenset({"withdraw", "mute", "revoke", "forget", "mute_end"})
-"""Acts by which a side says no, or less: accepted whatever the signer's clock says (CONN-7). Of a mute its end too."""
+NARROWING = frozenset({"withdraw", "mute", "revoke", "forget", "renounce", "mute_end"})
+"""Acts by which a side says no, or less: accepted whatever the signer's clock says (CONN-7). Of a mute its end too.
+A contest is one as well (`is_narrowing`)."""
+
+
+def is_narrowing(payload: Act | Setting) -> bool:
+    """Whether the act says no, or less: its kind is in NARROWING, or it is a contest (CONN-7)."""
+    return payload.act in NARROWING or (isinstance(payload, Feedback) and payload.says == "mislabelled")
 
 
 def typ_of(kind: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, get_args
 
 from comity import facets, favours, gate
-from comity.acts import NARROWING, SignedAct
+from comity.acts import SignedAct, is_narrowing
 from comity.agreement import CLOCK_SKEW
 from comity.errors import Refused
 from comity.events import Accepted, Contents, Delivered, Expired, Place
@@ -72,6 +72,8 @@ RULES: Mapping[str, Rule] = {
             "no_grant": "no_grant",
             "already_has": "already_has",
             "no_interest": "no_interest",
+            "topic_needed": "topic_needed",
+            "exempt_limit": "exempt_limit",
         },
     ),
     "contacted": _ANY,
@@ -85,6 +87,9 @@ RULES: Mapping[str, Rule] = {
             "after_notice": "after_exempt_notice",
             "spent": "ask_budget",
             "no_grant": "no_grant",
+            "already_has": "already_has",
+            "no_interest": "no_interest",
+            "topic_needed": "topic_needed",
             "not_now": "not_now",
             "over_budget": "over_budget",
         },
@@ -94,12 +99,22 @@ RULES: Mapping[str, Rule] = {
     "done": Rule("their_ask", facets.their_ask, {**_NO_ASK, "promised": None, "broken": None}),
     "thank": Rule("thanked_ask", facets.thanked_ask, {**_NO_ASK, "done": None}),
     "remember": Rule(
-        "own_little", facets.own_little, {"room": None, "full": "too_much_remembered", "words_wait": "not_now"}
+        "own_little",
+        facets.own_little,
+        {"room": None, "full": "too_much_remembered", "words_wait": "not_now", "words_spent": "over_budget"},
     ),
     "forget": Rule("named_little", facets.named_little, {"kept": None, "none": "nothing_remembered"}),
     "milestone": Rule(
-        "own_milestones", facets.own_milestones, {"room": None, "full": "too_many_milestones", "words_wait": "not_now"}
+        "own_milestones",
+        facets.own_milestones,
+        {"room": None, "full": "too_many_milestones", "words_wait": "not_now", "words_spent": "over_budget"},
     ),
+    "feedback": Rule(
+        "own_feedback",
+        facets.own_feedback,
+        {"room": None, "full": "too_many_contests", "spent": "too_much_feedback"},
+    ),
+    "renounce": Rule("their_grants", facets.their_grants, {"in_force": None, "none": "no_such_grant"}),
     "rotate": _ANY,
     "erasure": Rule(
         "own_statements",
@@ -137,7 +152,7 @@ def decide(connection: Connection, act: SignedAct, at: int, zones: ZoneRules) ->
     # A "no" is not refused over its place: a restored wallet may not know where its chain stands (CONN-5).
     if act.kind != "revoke":
         _check_place(connection, side, act)
-    if act.kind not in NARROWING and abs(payload.iat * 1000 - at) > CLOCK_SKEW * 1000:
+    if not is_narrowing(payload) and abs(payload.iat * 1000 - at) > CLOCK_SKEW * 1000:
         raise Refused("iat_out_of_range")
     _check_times(payload, at)
     case = Case(connection, side, payload, at, zones)
@@ -183,7 +198,7 @@ def _check_party(connection: Connection, side: Side, act: SignedAct) -> None:
         addressed = act.payload.aud == connection.home
     else:
         # A "no" composed before the other side took a new name still reaches it (CONN-17).
-        earlier = act.kind in NARROWING and act.payload.aud in earlier_names(across)
+        earlier = is_narrowing(act.payload) and act.payload.aud in earlier_names(across)
         addressed = act.payload.aud == across.did or earlier
     if not addressed:
         raise Refused("wrong_audience")
@@ -220,11 +235,14 @@ _ENDS: Mapping[str, tuple[str, str]] = {
 
 
 def _refusal(case: Case, code: str) -> Refused:
-    """The refusal, with the end of "not now" where the other side shows it."""
-    if case.payload.act != "message" or code != "not_now":
+    """The refusal, with the end of "not now" where the other side shows it, and that of an exempt limit."""
+    if case.payload.act != "message" or code not in ("not_now", "exempt_limit"):
         return Refused(code)
     told = verdict_on(case, case.payload.purpose, "app", case.payload.topic).outward()
-    return Refused(code, until=None if told.ends_at is None else -(-told.ends_at // 1000))
+    if told.ends_at is None:
+        return Refused(code)
+    retry_after = -(-(told.ends_at - case.at) // 1000) if code == "exempt_limit" else None
+    return Refused(code, until=-(-told.ends_at // 1000), retry_after=retry_after)
 
 
 def _outcome(case: Case, value: str) -> Outcome:
@@ -296,6 +314,8 @@ def due(connection: Connection, now: int, zones: ZoneRules) -> int | None:
             if verdict.decision != "hold":
                 moments.append(now)
                 continue
-            ends = (verdict.ends_at, gate.granted_until(connection, side, held.purpose, "app", now))
+            ends = [verdict.ends_at, gate.granted_until(connection, side, held.purpose, "app", now)]
+            for contest in verdict.contest:
+                ends += [contest.until * 1000, gate.granted_until(connection, side, contest.as_, "app", now)]
             moments.extend(end for end in ends if end is not None)
     return min(moments, default=None)

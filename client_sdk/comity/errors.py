@@ -51,6 +51,7 @@ CODES: dict[str, Code] = {
     "no_grant": Code(403, "There is no valid grant for this purpose and channel."),
     "already_has": Code(403, "The other side already has what this is about."),
     "no_interest": Code(403, "The other side said that this topic is of no interest."),
+    "topic_needed": Code(403, "The other side has, or does not want, something of this kind: name the topic."),
     "not_now": Code(409, "Not now."),
     "over_budget": Code(409, "The budget of the grant is used up for this period."),
     "hold_full": Code(409, "Too many messages are waiting already."),
@@ -78,6 +79,10 @@ CODES: dict[str, Code] = {
     "nothing_remembered": Code(409, "Nothing is remembered under that key."),
     "too_much_remembered": Code(409, "Too much is remembered already."),
     "too_many_milestones": Code(409, "Too many milestones are kept already."),
+    # Feedback.
+    "no_such_message": Code(409, "No message of the other side that feedback can be about has that id."),
+    "too_many_contests": Code(409, "Too many contests are in force."),
+    "too_much_feedback": Code(409, "Too much feedback in this period."),
     # Connecting.
     "offer_expired": Code(409, "The offer ends before it begins, or too late."),
     "wrong_home": Code(409, "The offer or agreement names another home server or operator."),

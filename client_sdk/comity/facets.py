@@ -7,11 +7,12 @@ Nothing is decided here: which value lets an act in, and with which code another
 from typing import Any, NamedTuple
 
 from comity import favours, gate
-from comity.fold import scope
+from comity.budgets import KEPT_FOR
+from comity.fold import remaining_contests, scope
 from comity.gate import Verdict
 from comity.hours import ZoneRules
 from comity.state import Connection, Held
-from comity.words import Side, other
+from comity.words import NOTE, Side, other
 
 MOST_GRANTS = 32
 MOST_MUTES = 32
@@ -19,7 +20,10 @@ MOST_HELD = 20
 MOST_LITTLE = 64
 MOST_MILESTONES = 200
 MOST_STATEMENTS = 12
+MOST_CONTESTS = 32
 """What one side can have in force, waiting, kept or stated (CONN-14)."""
+MOST_FEEDBACK = 200
+"""Feedback of one side within 30 days, contests aside (CONN-14)."""
 
 
 class Case(NamedTuple):
@@ -112,16 +116,21 @@ def _ask_state(case: Case, asker: Side) -> str:
 # --- the little things, milestones ---------------------------------------------------------------------------------
 
 
-def _words_wait(case: Case) -> bool:
-    """Whether the act brings words, and words of this side are not let in now: beside a mute there is no side door
-    (CONN-22). A complaint rests on the agreement, so what it meets is a mute, hours and the side's own limit."""
-    return case.payload.body is not None and verdict_on(case, "complaint", "app", None).decision != "allow"
+def _words(case: Case) -> str | None:
+    """`words_wait` or `words_spent` where the act brings words that are not let in now, else None: beside a mute there
+    is no side door, and words have as much room as other things that rest on the agreement (CONN-22)."""
+    if case.payload.body is None:
+        return None
+    verdict = verdict_on(case, NOTE, "app", None)
+    if verdict.decision == "allow":
+        return None
+    return "words_spent" if verdict.reason == "over_budget" else "words_wait"
 
 
 def own_little(case: Case) -> str:
-    """`words_wait`, `room` or `full`."""
-    if _words_wait(case):
-        return "words_wait"
+    """`words_wait`, `words_spent`, `room` or `full`."""
+    if (words := _words(case)) is not None:
+        return words
     little = case.connection.door(case.side).little
     known = any((it.key, it.topic) == (case.payload.key, case.payload.topic) for it in little)
     return "room" if known or len(little) < MOST_LITTLE else "full"
@@ -134,10 +143,30 @@ def named_little(case: Case) -> str:
 
 
 def own_milestones(case: Case) -> str:
-    """`words_wait`, `room` or `full`."""
-    if _words_wait(case):
-        return "words_wait"
+    """`words_wait`, `words_spent`, `room` or `full`."""
+    if (words := _words(case)) is not None:
+        return words
     return "room" if len(case.connection.door(case.side).milestones) < MOST_MILESTONES else "full"
+
+
+# --- feedback, consents given up -------------------------------------------------------------------------------------
+
+
+def own_feedback(case: Case) -> str:
+    """`full` for one contest too many, `spent` for other feedback beyond the month's, else `room`."""
+    door, payload = case.connection.door(case.side), case.payload
+    if payload.says == "mislabelled":
+        left = remaining_contests(door, payload, case.at)
+        return "room" if len(left) < MOST_CONTESTS else "full"
+    recent = sum(1 for at in door.feedback if at > case.at - KEPT_FOR)
+    return "room" if recent < MOST_FEEDBACK else "spent"
+
+
+def their_grants(case: Case) -> str:
+    """Whether at least one of the grants named is the other side's and `in_force`, or `none`."""
+    grants = case.connection.door(other(case.side)).grants
+    named = any(it.id in case.payload.grants and it.exp * 1000 > case.at for it in grants)
+    return "in_force" if named else "none"
 
 
 # --- after the end -------------------------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ from msgspec.structs import replace
 
 from comity.acts import SignedAct
 from comity.agreement import SignedAgreement
+from comity.budgets import KEPT_FOR, MOST_SENT
+from comity.contests import LASTS
 from comity.erasure import stated
 from comity.errors import Contradiction
 from comity.events import Accepted, Confirmed, Contents, Delivered, Event, Expired, Opened, Restored
@@ -23,28 +25,33 @@ from comity.favours import (
     LONGEST_ASK,
     cool_until,
 )
-from comity.gate import KEPT_FOR, MOST_SENT
 from comity.hours import spans
 from comity.keys import did_of_kid, is_pairwise
 from comity.state import (
     Ask,
     Budget,
     Connection,
+    Contest,
     Delivery,
     Door,
     Grant,
     Held,
+    Last,
+    LastOfAny,
     LittleThing,
     Milestone,
     Mute,
+    Renounced,
 )
-from comity.words import EXEMPT_PURPOSES, PERIODS, SIDES, Side, other
+from comity.words import EXEMPT_PURPOSES, NOTE, PERIODS, SIDES, Side, covers, other, root_of
 from comity.words import Budget as BudgetModel
 
 MOST_MUTE_ENDS = 32
 """Hidden ends that one side may have set for mutes that are not (yet) in force (CONN-14)."""
 MOST_FORMER = 16
 """Earlier names of a side that are kept beside its first."""
+MOST_RENOUNCED = 32
+"""Entries of what a side gave up; beyond, the two oldest become one (CONN-14)."""
 
 
 class Record(NamedTuple):
@@ -133,10 +140,17 @@ def _accepted(connection: Connection, event: Accepted, act: SignedAct | None) ->
         return after
     after = _confirmed(after, event.side)
     if event.kind == "message":
-        return _message(after, event)
+        return _acted(_message(after, event), event.side, event.at)
     if act is None:
         raise Contradiction("an act is missing")
-    return _FOLDS[event.kind](after, event.side, act.payload, event)
+    return _acted(_FOLDS[event.kind](after, event.side, act.payload, event), event.side, event.at)
+
+
+def _acted(connection: Connection, side: Side, at: int) -> Connection:
+    """With the time of the side's last act or delivery; nothing of it is left after the end."""
+    if connection.phase == "ended":
+        return connection
+    return replace(connection, last=replace(connection.last or LastOfAny(), **{side: at}))
 
 
 def _check_about(event: Accepted, act: SignedAct, door: Door) -> None:
@@ -199,7 +213,23 @@ def _sent(connection: Connection, side: Side, contents: Contents, at: int) -> Co
         # The oldest of its own sort: exempt notices have no limit, and must not push out what counts.
         kept.remove(alike[0])
     sent = (*kept, Delivery(at, contents.purpose, contents.channel))
-    return connection.with_door(side, replace(door, sent=sent, noticed=at if exempt else door.noticed))
+    after = connection.with_door(side, replace(door, sent=sent, noticed=at if exempt else door.noticed))
+    return after if exempt or contents.purpose == NOTE else _reached(after, side, contents, at)
+
+
+def _reached(connection: Connection, side: Side, contents: Contents, at: int) -> Connection:
+    """The state after a delivery or contact, with `last` and `unanswered`: a message answers the other side's. An away
+    notice in a message (`care.away`) is neither care nor an answer."""
+    if covers("care.away", contents.purpose):
+        return connection
+    door, root = connection.door(side), root_of(contents.purpose)
+    if root in ("care", "sales"):
+        door = replace(door, last=replace(door.last or Last(), **{root: at}))
+    if contents.channel != "app":
+        return connection.with_door(side, door)
+    across = connection.door(other(side))
+    after = connection.with_door(side, replace(door, unanswered=door.unanswered or at))
+    return after.with_door(other(side), replace(across, unanswered=0)) if across.unanswered else after
 
 
 def _let_go(connection: Connection, side: Side, act: str, delivered_at: int | None) -> Connection:
@@ -212,7 +242,8 @@ def _let_go(connection: Connection, side: Side, act: str, delivered_at: int | No
     after = connection.with_door(side, replace(door, held=tuple(it for it in door.held if it.id != act)))
     if delivered_at is None:
         return after
-    return _sent(after, side, Contents(purpose=held.purpose, channel="app", topic=held.topic), delivered_at)
+    contents = Contents(purpose=held.purpose, channel="app", topic=held.topic)
+    return _acted(_sent(after, side, contents, delivered_at), side, delivered_at)
 
 
 def _contacted(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
@@ -267,10 +298,11 @@ def _revoke(connection: Connection, side: Side, payload: Any, event: Accepted) -
     # What one side let the other do, and the little things, end with the connection; what happened stays history
     # (CONN-16).
     def closed(door: Door) -> Door:
-        return replace(door, grants=(), mutes=(), little=(), held=(), ask=None)
+        door = replace(door, grants=(), mutes=(), little=(), held=(), ask=None, contests=(), feedback=())
+        return replace(door, renounced=(), last=None, unanswered=0)
 
     first, second = closed(connection.first), closed(connection.second)
-    connection = replace(connection, first=first, second=second, recovering=())
+    connection = replace(connection, first=first, second=second, recovering=(), last=None)
     return replace(connection, phase="ended", ended_at=event.at, ended_by=side)
 
 
@@ -342,8 +374,18 @@ def _thank(connection: Connection, side: Side, payload: Any, event: Accepted) ->
 def _remember(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
     door = connection.door(side)
     rest = tuple(it for it in door.little if (it.key, it.topic) != (payload.key, payload.topic))
-    thing = LittleThing(payload.key, event.act, payload.topic)
-    return connection.with_door(side, replace(door, little=(*rest, thing)))
+    thing = LittleThing(payload.key, event.act, payload.iat, payload.topic)
+    return _words_sent(connection.with_door(side, replace(door, little=(*rest, thing))), side, payload, event)
+
+
+def _words_sent(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
+    """Words beside a fact are a delivery of `note` (CONN-22)."""
+    if payload.body is None:
+        return connection
+    return _sent(connection, side, _NOTE_SENT, event.at)
+
+
+_NOTE_SENT = Contents(purpose=NOTE, channel="app")
 
 
 def _forget(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
@@ -355,7 +397,48 @@ def _forget(connection: Connection, side: Side, payload: Any, event: Accepted) -
 def _milestone(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
     door = connection.door(side)
     milestone = Milestone(payload.kind, payload.topic, payload.when, event.act, payload.lasts)
-    return connection.with_door(side, replace(door, milestones=(*door.milestones, milestone)))
+    after = connection.with_door(side, replace(door, milestones=(*door.milestones, milestone)))
+    return _words_sent(after, side, payload, event)
+
+
+# --- feedback, consents given up -----------------------------------------------------------------------------------
+
+
+def remaining_contests(door: Door, payload: Any, at: int) -> tuple[Contest, ...]:
+    """A side's contests that stand beside its feedback `payload` at `at` (ms): those in force, but for those on the
+    same message, on which the last word counts, and for one of the same scope (GATE-21)."""
+    mine = (payload.purpose, payload.had, payload.as_, payload.topic)
+    return tuple(
+        it for it in door.contests if it.until * 1000 > at and it.message != payload.message and it.scope != mine
+    )
+
+
+def _feedback(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
+    door, at = connection.door(side), event.at
+    left = remaining_contests(door, payload, at)
+    if payload.says == "mislabelled":
+        until = at // 1000 + LASTS
+        contest = Contest(payload.message, payload.purpose, payload.as_, until, payload.had, payload.topic)
+        return connection.with_door(side, replace(door, contests=(*left, contest)))
+    recent = (*(it for it in door.feedback if it > at - KEPT_FOR), at)
+    return connection.with_door(side, replace(door, contests=left, feedback=recent))
+
+
+def _renounce(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
+    door = connection.door(side)
+    in_force = {it.id for it in connection.door(other(side)).grants if it.exp * 1000 > event.at}
+
+    def pruned(entry: Renounced) -> Renounced:
+        return replace(entry, grants=tuple(id_ for id_ in entry.grants if id_ in in_force))
+
+    entries = [pruned(it) for it in door.renounced]
+    entries = [it for it in entries if it.grants]
+    entries.append(pruned(Renounced(payload.grants, payload.purposes or (), payload.channels or ())))
+    if len(entries) > MOST_RENOUNCED:
+        # Two become one that gives up all of both: what was given up stays given up.
+        oldest, second = entries[:2]
+        entries[:2] = [Renounced(tuple(dict.fromkeys((*oldest.grants, *second.grants))))]
+    return connection.with_door(side, replace(door, renounced=tuple(entries)))
 
 
 # --- settings ------------------------------------------------------------------------------------------------------
@@ -409,6 +492,8 @@ _FOLDS: dict[str, Callable[[Connection, Side, Any, Accepted], Connection]] = {
     "remember": _remember,
     "forget": _forget,
     "milestone": _milestone,
+    "feedback": _feedback,
+    "renounce": _renounce,
     "rotate": _rotate,
     "erasure": _erasure,
     "hours": _hours,

@@ -15,20 +15,32 @@ from typing import Literal, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from comity import hours
+from comity import contests, hours
+from comity.budgets import (
+    ROOM_FOR_ALL,
+    exempt_frees_at,
+    frees_at,
+    grant_frees_at,
+    is_grant_spent,
+    room_frees_at,
+)
+from comity.contests import Reach
 from comity.hours import ZoneRules
-from comity.state import Budget, Connection, Delivery, Door, Grant, Mute
-from comity.words import AGREEMENT_PURPOSES, EXEMPT_PURPOSES, PERIODS, Side, covers, other
+from comity.state import Connection, Contest, Delivery, Door, Grant, Mute
+from comity.topics import purchases, unwanted_topic
+from comity.words import AGREEMENT_PURPOSES, EXEMPT_PURPOSES, PERIODS, Side, covers, is_among, other
 
 Decision = Literal["allow", "hold", "refuse"]
 
 REASONS: dict[str, Decision] = {
     "ended": "refuse",
     "no_agreement": "refuse",
+    "exempt_limit": "refuse",
     "recovering": "hold",
     "no_grant": "refuse",
     "already_has": "refuse",
     "no_interest": "refuse",
+    "topic_needed": "refuse",
     "muted": "hold",
     "outside_hours": "hold",
     "over_limit": "hold",
@@ -46,13 +58,8 @@ PRIVATE_REASONS = frozenset({"muted", "outside_hours", "over_limit"})
 
 FRESH_FOR = 5000
 """ms after `now` to which a verdict is good at most (GATE-14)."""
-MOST_SENT = 1000
-"""Deliveries of one side within a month that are kept and allowed at most, exempt ones aside (GATE-13)."""
 FOR_EVER = 2**62
 """ms: when an open mute ends."""
-KEPT_FOR = PERIODS["month"] * 1000
-"""ms for which a delivery can still count."""
-_ROOM_FOR_ALL = Budget(MOST_SENT, PERIODS["month"])
 
 
 class AsOf(NamedTuple):
@@ -67,8 +74,9 @@ class Verdict(msgspec.Struct, frozen=True):
     """The gate's answer.
 
     `reason` is a key of REASONS. `valid_until` (ms) is when it must be asked again. `ends_at` (ms) is when the cause
-    of a hold ends, if that is known; `end_shown` whether the sender may know it. `grant` is the id of the grant that
-    it rests on.
+    of a hold, or an `exempt_limit`, ends, if that is known; `end_shown` whether the sender may know it. `grant` is the
+    id of the grant that it rests on. `contest` has the contests in force that cover the purpose asked, whether or not
+    they decided.
     """
 
     decision: Decision
@@ -78,6 +86,7 @@ class Verdict(msgspec.Struct, frozen=True):
     ends_at: int | None = None
     end_shown: bool = False
     grant: str | None = None
+    contest: tuple[Contest, ...] = ()
 
     def outward(self) -> "Verdict":
         """The verdict as the sender may be told it: a mute, hours or the side's own limit are all "not now", with the
@@ -103,34 +112,62 @@ def may(
 ) -> Verdict:
     """Whether `sender` may reach the other side for `purpose`, by `channel`, about `topic`, at `now` (ms).
 
-    `connection` is None where there is no agreement. Order of looking (GATE-2): ended, no agreement, recovering,
-    exempt, grant, topic, mute, hours, budget (the side's own, then the grant's).
+    `connection` is None where there is no agreement. Order of looking (GATE-2): ended, no agreement, the limit of
+    exempt deliveries, recovering, exempt, grant, topic, mute, hours, budget (the side's own, then the grant's).
     """
     if connection is None:
         return Verdict("refuse", "no_agreement", AsOf("", "", zones.version), now + FRESH_FOR)
     as_of = AsOf(connection.first.head, connection.second.head, zones.version)
     if connection.phase == "ended":
         return Verdict("refuse", "ended", as_of, now + FRESH_FOR)
+    door, across = connection.door(other(sender)), connection.door(sender)
+    if purpose in EXEMPT_PURPOSES and (end := exempt_frees_at(across.sent, purpose, now)) is not None:
+        return Verdict("refuse", "exempt_limit", as_of, _fresh(now, end), end, True)
     if connection.recovering:
         # What a side said no to may be lost: until both have been heard, not even an exempt purpose passes (REC-4).
         return Verdict("hold", "recovering", as_of, now + FRESH_FOR)
+    found = contests.reaches(door, across, now) if door.contests else ()
     if purpose in EXEMPT_PURPOSES:
-        return Verdict("allow", "exempt", as_of, now + FRESH_FOR)
-    door, sent = connection.door(other(sender)), connection.door(sender).sent
+        verdict = Verdict("allow", "exempt", as_of, now + FRESH_FOR)
+    else:
+        verdict = _judge(connection, sender, purpose, channel, topic, now, zones, as_of, found)
+    if found and (named := contests.covering(found, purpose)):
+        verdict = _narrowed(verdict, named, connection, sender, purpose, channel, topic, now, zones, found)
+    return verdict
+
+
+def _judge(
+    connection: Connection,
+    sender: Side,
+    purpose: str,
+    channel: str,
+    topic: str | None,
+    now: int,
+    zones: ZoneRules,
+    as_of: AsOf,
+    found: tuple[Reach, ...],
+) -> Verdict:
+    """The verdict on a purpose that is not exempt, without regard to contests but in what counts against budgets."""
+    door, across = connection.door(other(sender)), connection.door(sender)
+    sent, rests = across.sent, purpose in AGREEMENT_PURPOSES
     grants = [grant for grant in door.grants if _grants(grant, purpose, channel, now)]
-    if not grants and purpose not in AGREEMENT_PURPOSES:
+    if across.renounced:
+        grants = [grant for grant in grants if not _is_renounced(across, grant, purpose, channel)]
+    if not grants and not rests:
         return Verdict("refuse", "no_grant", as_of, now + FRESH_FOR)
-    if reason := _unwanted_topic(connection, door, purpose, topic, now):
+    if reason := unwanted_topic(connection, door, purpose, topic, now):
         return Verdict("refuse", reason, as_of, now + FRESH_FOR)
     block = _muted(door, purpose, channel, now) or _outside_hours(door, now, zones) or _spent(door, sent, now)
-    if block is None and purpose in AGREEMENT_PURPOSES:
-        return Verdict("allow", "by_agreement", as_of, _fresh(now, _hours_end(door, now, zones)))
     if block is None:
-        grant = next((grant for grant in grants if not _grant_spent(grant, sent, now)), None)
+        room = room_frees_at(door, across, now) if rests else None
+        if rests and room is None:
+            return Verdict("allow", "by_agreement", as_of, _fresh(now, _hours_end(door, now, zones)))
+        grant = next((grant for grant in grants if not is_grant_spent(grant, sent, now, found)), None)
         if grant is not None:
             until = _fresh(now, _hours_end(door, now, zones), grant.exp * 1000)
             return Verdict("allow", "granted", as_of, until, grant=grant.id)
-        block = _Block("over_budget", min(end for grant in grants for end in _frees(grant, sent, now)), True)
+        frees = [grant_frees_at(grant, sent, now, found) for grant in grants]
+        block = _Block("over_budget", min(frees if room is None else [*frees, room]), True)
     # A hidden end must not shorten `valid_until`: it would give itself away.
     return Verdict(
         "hold",
@@ -142,6 +179,49 @@ def may(
     )
 
 
+def _narrowed(
+    asked: Verdict,
+    named: list[Reach],
+    connection: Connection,
+    sender: Side,
+    purpose: str,
+    channel: str,
+    topic: str | None,
+    now: int,
+    zones: ZoneRules,
+    found: tuple[Reach, ...],
+) -> Verdict:
+    """The strictest of the verdict on what was asked and, for each contest that covers it and is about its topic, the
+    verdict on its `as` with its own topic, else the topic asked (GATE-21)."""
+    questions = dict.fromkeys(
+        (reach.contest.as_, reach.contest.topic or topic)
+        for reach in named
+        if contests.has_effect(reach, purpose) and contests.applies(reach.contest, topic)
+    )
+    verdicts = [asked]
+    for as_, about in questions:
+        verdicts.append(_judge(connection, sender, as_, channel, about, now, zones, asked.as_of, found))
+    strictest = _strictest(verdicts, now)
+    until = _fresh(now, strictest.valid_until, *(reach.contest.until * 1000 for reach in named))
+    return replace(strictest, valid_until=until, contest=tuple(reach.contest for reach in named))
+
+
+def _strictest(verdicts: list[Verdict], now: int) -> Verdict:
+    """Refuse before hold before allow; of one kind, the first decides, but of holds all together."""
+    for verdict in verdicts:
+        if verdict.decision == "refuse":
+            return verdict
+    holds = [verdict for verdict in verdicts if verdict.decision == "hold"]
+    if not holds:
+        return replace(verdicts[0], valid_until=min(verdict.valid_until for verdict in verdicts))
+    private = [hold for hold in holds if hold.reason in PRIVATE_REASONS]
+    # Told by the public budget in place of a private reason, a sender would read a hidden end out of his own counts.
+    ends = [hold.ends_at for hold in holds]
+    end = None if None in ends else max(end for end in ends if end is not None)
+    shown = all(hold.end_shown for hold in private or holds)
+    return replace((private or holds)[0], ends_at=end, end_shown=shown, valid_until=_fresh(now, end if shown else None))
+
+
 def _fresh(now: int, *ends: int | None) -> int:
     until = now + FRESH_FOR
     for end in ends:
@@ -151,38 +231,28 @@ def _fresh(now: int, *ends: int | None) -> int:
 
 
 def _grants(grant: Grant, purpose: str, channel: str, now: int) -> bool:
-    return now < grant.exp * 1000 and channel in grant.channels and _is_among(grant.purposes, purpose)
+    return now < grant.exp * 1000 and channel in grant.channels and is_among(grant.purposes, purpose)
 
 
-def _is_among(purposes: tuple[str, ...], purpose: str) -> bool:
-    """Whether one of them is also for that purpose."""
-    # A plain loop, here and below: a generator for each question would cost as much as all the rest.
-    for granted in purposes:  # noqa: SIM110
-        if covers(granted, purpose):
-            return True
-    return False
+def _is_renounced(across: Door, grant: Grant, purpose: str, channel: str) -> bool:
+    """Whether the sender gave the grant up for that purpose and channel (GATE-23)."""
+    return any(
+        grant.id in renounced.grants
+        and (not renounced.purposes or is_among(renounced.purposes, purpose))
+        and (not renounced.channels or channel in renounced.channels)
+        for renounced in across.renounced
+    )
 
 
 def granted_until(connection: Connection, sender: Side, purpose: str, channel: str, now: int) -> int | None:
     """When (ms) the last of the grants ends on which this rests; None where it rests on none."""
     if purpose in AGREEMENT_PURPOSES:
         return None
-    grants = connection.door(other(sender)).grants
-    return max((it.exp * 1000 for it in grants if _grants(it, purpose, channel, now)), default=None)
-
-
-def _unwanted_topic(connection: Connection, door: Door, purpose: str, topic: str | None, now: int) -> str | None:
-    """`already_has` or `no_interest`, where something of that topic would be sold to this side (GATE-7, GATE-8)."""
-    if topic is None or not covers("sales", purpose):
-        return None
-    for milestone in (*connection.first.milestones, *connection.second.milestones):
-        lasts = milestone.lasts is None or now < milestone.lasts * 1000
-        if milestone.kind in ("bought", "installed") and lasts and covers(milestone.topic, topic):
-            return "already_has"
-    for little in door.little:
-        if little.key == "no_interest" and little.topic is not None and covers(little.topic, topic):
-            return "no_interest"
-    return None
+    door, across = connection.door(other(sender)), connection.door(sender)
+    grants = [grant for grant in door.grants if _grants(grant, purpose, channel, now)]
+    return max(
+        (grant.exp * 1000 for grant in grants if not _is_renounced(across, grant, purpose, channel)), default=None
+    )
 
 
 def mute_end(door: Door, mute: Mute) -> int | None:
@@ -195,17 +265,28 @@ def mute_end(door: Door, mute: Mute) -> int | None:
     return None
 
 
-def muted_until(door: Door, grant: Grant) -> int:
-    """When (ms) the last mute ends that stops some of what the grant allows: 0 for none, FOR_EVER for an open one
-    (STATUS-4). Offline a part that is muted means no for the whole, so an overlap is enough."""
+def ask_until(connection: Connection, side: Side, grant: Grant) -> int:
+    """When (ms) the last thing ends for which nobody can say offline whether a grant of `side` still serves: 0 for
+    none, FOR_EVER for what has no end, as while a door is recovering (GRANT-7, STATUS-4, REC-4). Offline a doubt about
+    a part means no for the whole."""
+    door, across = connection.door(side), connection.door(other(side))
     ends = [mute_end(door, mute) for mute in door.mutes if _overlaps(mute, grant)]
+    ends += [None for _ in connection.recovering]
+    ends.append(contests.narrowed_until(door, across, grant.purposes) * 1000)
+    if any(covers(granted, "sales") or covers("sales", granted) for granted in grant.purposes):
+        # Offline nobody knows a topic.
+        ends += [None if it.lasts is None else it.lasts * 1000 for it in purchases(connection)]
+        ends += [None for thing in door.little if thing.key == "no_interest" and thing.topic is not None]
+    if any(grant.id in renounced.grants for renounced in across.renounced):
+        ends.append(None)
     return max((FOR_EVER if end is None else end for end in ends), default=0)
 
 
-def offline_until(connection: Connection, side: Side, grant: Grant) -> int:
-    """Until when (ms) whoever checks a grant of `side` offline has to ask the server: 0 for not at all, FOR_EVER while
-    a door is recovering, else the end of the last mute (GRANT-7, REC-4)."""
-    return FOR_EVER if connection.recovering else muted_until(connection.door(side), grant)
+def is_given_up(across: Door, grant: Grant) -> bool:
+    """Whether everything that a grant allows was renounced by the side that it is for (GATE-23)."""
+    return all(
+        _is_renounced(across, grant, purpose, channel) for purpose in grant.purposes for channel in grant.channels
+    )
 
 
 def _overlaps(mute: Mute, grant: Grant) -> bool:
@@ -258,37 +339,11 @@ def _hours_end(door: Door, now: int, zones: ZoneRules) -> int | None:
 def _spent(door: Door, sent: tuple[Delivery, ...], now: int) -> _Block | None:
     """The receiving side's own budget, told outwardly as "not now", and the bound that holds for everybody."""
     budget = door.settings.messages
-    if budget is not None and (end := _frees_at(budget, sent, (), now)) is not None:
+    if budget is not None and (end := frees_at(budget, sent, (), now)) is not None:
         return _Block("over_limit", end if end > 0 else None, False)
-    if (end := _frees_at(_ROOM_FOR_ALL, sent, (), now)) is not None:
+    if (end := frees_at(ROOM_FOR_ALL, sent, (), now)) is not None:
         return _Block("over_budget", end, True)
     return None
-
-
-def _frees_at(budget: Budget, sent: tuple[Delivery, ...], granted: tuple[str, ...], now: int) -> int | None:
-    """None while the budget has room at `now`; else when (ms) it has room again, 0 for never (GATE-12). What counts:
-    deliveries of all purposes but exempt ones, or of those that a grant names."""
-    if len(sent) < budget.max:
-        return None
-    start = now - budget.seconds * 1000
-    inside = [
-        it.at
-        for it in sent
-        if it.at > start and it.purpose not in EXEMPT_PURPOSES and (not granted or _is_among(granted, it.purpose))
-    ]
-    if len(inside) < budget.max:
-        return None
-    return inside[-budget.max] + budget.seconds * 1000 if budget.max else 0
-
-
-def _grant_spent(grant: Grant, sent: tuple[Delivery, ...], now: int) -> bool:
-    return grant.budget is not None and _frees_at(grant.budget, sent, grant.purposes, now) is not None
-
-
-def _frees(grant: Grant, sent: tuple[Delivery, ...], now: int) -> Iterator[int]:
-    """When a spent grant can be used again, or ends."""
-    end = _frees_at(grant.budget, sent, grant.purposes, now) if grant.budget else 0
-    yield min(end, grant.exp * 1000) if end else grant.exp * 1000
 
 
 # --- how long time alone changes nothing
@@ -299,30 +354,34 @@ def settled_until(connection: Connection, sender: Side, now: int, zones: ZoneRul
     connection and sender, whatever is asked, but `valid_until`. Acts change it at any time."""
     if connection.phase == "ended":
         return FOR_EVER
-    door = connection.door(other(sender))
     until = FOR_EVER
-    for turn in _turns(connection, door, connection.door(sender).sent, now, zones):
+    for turn in _turns(connection, sender, now, zones):
         if turn is not None and now < turn < until:
             until = turn
     return until
 
 
-def _turns(
-    connection: Connection, door: Door, sent: tuple[Delivery, ...], now: int, zones: ZoneRules
-) -> Iterator[int | None]:
-    """When grants, mutes, purchases and hours begin or end, and spent budgets have room again."""
+def _turns(connection: Connection, sender: Side, now: int, zones: ZoneRules) -> Iterator[int | None]:
+    """When grants, mutes, contests, purchases and hours begin or end, and what was spent has room again."""
+    door, across = connection.door(other(sender)), connection.door(sender)
+    sent, found = across.sent, contests.reaches(door, across, now)
     for grant in door.grants:
         yield grant.exp * 1000
         if grant.budget is not None:
-            yield _frees_at(grant.budget, sent, grant.purposes, now)
+            yield frees_at(grant.budget, sent, grant.purposes, now, found)
     for mute in door.mutes:
         yield mute_end(door, mute)
-    for milestone in (*connection.first.milestones, *connection.second.milestones):
+    for reach in found:
+        yield reach.contest.until * 1000
+    for milestone in purchases(connection):
         yield None if milestone.lasts is None else milestone.lasts * 1000
     settings = door.settings
     if settings.messages is not None:
-        yield _frees_at(settings.messages, sent, (), now)
-    yield _frees_at(_ROOM_FOR_ALL, sent, (), now)
+        yield frees_at(settings.messages, sent, (), now)
+    yield frees_at(ROOM_FOR_ALL, sent, (), now)
+    yield room_frees_at(door, across, now)
+    for purpose in ("safety", "security"):
+        yield exempt_frees_at(sent, purpose, now)
     zone = zones.zone(settings.zone) if settings.zone is not None and settings.windows else None
     if zone is not None:
         # Looked for over sixteen days: where nothing is found, there is time to look again.

@@ -27,7 +27,7 @@ TokenReason = Literal[
     "list_missing",
     "list_out_of_date",
     "invalid",
-    "muted",
+    "ask",
 ]
 """Why a token is good or not; all but `granted` mean no (GRANT-9)."""
 
@@ -151,7 +151,7 @@ def check_token(
         return no("list_out_of_date")
     value = status_list.at(reference.idx)
     if value != GrantStatus.VALID:
-        return no("muted" if value == GrantStatus.MUTED else "invalid")
+        return no("ask" if value == GrantStatus.ASK else "invalid")
     return TokenVerdict(True, "granted", grant)
 
 

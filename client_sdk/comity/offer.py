@@ -25,7 +25,7 @@ from comity.words import (
     Language,
     Mark,
     Model,
-    Purposes,
+    ReachPurposes,
     Seconds,
     Whole,
     read_model,
@@ -120,7 +120,7 @@ def _rest_on_a_grant(purposes: tuple[str, ...]) -> tuple[str, ...]:
 class Allow(Model):
     """What the offerer lets the other side come for from the opening on: a promise (ALLOW-1)."""
 
-    purposes: Annotated[Purposes, AfterValidator(_rest_on_a_grant)]
+    purposes: Annotated[ReachPurposes, AfterValidator(_rest_on_a_grant)]
     channels: Channels
     days: Annotated[int, Field(ge=1, le=366)]
     budget: Budget | None = None
@@ -143,7 +143,7 @@ class Offer(Model):
     home: HomeParty
     operator: Operator
     agreements: Annotated[tuple[OfferedTerms, ...], Field(min_length=1, max_length=8)]
-    purposes: Purposes
+    purposes: ReachPurposes
     use: Literal["one", "many"]
     channels: Channels | None = None
     name: Label | None = None

@@ -68,10 +68,11 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 class LittleThing(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Something a side wants remembered, by the act that says it."""
+    """Something a side wants remembered, by the act that says it, signed at `since` (s)."""
 
     key: str
     id: str
+    since: int
     topic: str | None = None
 
 
@@ -83,6 +84,38 @@ class Milestone(msgspec.Struct, frozen=True, omit_defaults=True):
     when: int
     id: str
     lasts: int | None = None
+
+
+class Contest(msgspec.Struct, frozen=True, omit_defaults=True, rename={"as_": "as"}):
+    """A side's word, in force until `until` (s), that the other side's message of `purpose`, and of the topic `had`,
+    was one of purpose `as`, about `topic` (GATE-21)."""
+
+    message: str
+    purpose: str
+    as_: str
+    until: int
+    had: str | None = None
+    topic: str | None = None
+
+    @property
+    def scope(self) -> tuple[str, str | None, str, str | None]:
+        """A later contest of the same scope takes the place of this one."""
+        return self.purpose, self.had, self.as_, self.topic
+
+
+class Renounced(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Grants of the other side that this side gave up, for some purposes and channels or for all (GATE-23)."""
+
+    grants: tuple[str, ...]
+    purposes: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+
+
+class Last(msgspec.Struct, frozen=True, omit_defaults=True):
+    """When (ms) a side last reached the other about care and about sales, by the root word as sent."""
+
+    care: int = 0
+    sales: int = 0
 
 
 class Erasure(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -113,7 +146,9 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
 class Door(msgspec.Struct, frozen=True, omit_defaults=True):
     """One side: its name and key, the head of its chain, what it lets in, and what it has sent (the counts).
 
-    `origin` is the name that the agreement gives it, `former` those that it had between that and `did`.
+    `origin` is the name that the agreement gives it, `former` those that it had between that and `did`. `feedback`
+    holds the times (ms) of its feedback but for contests; `unanswered` (ms) is its first message that the other side
+    has not answered with one.
     """
 
     did: str
@@ -135,6 +170,11 @@ class Door(msgspec.Struct, frozen=True, omit_defaults=True):
     noticed: int = 0
     former: tuple[str, ...] = ()
     erasure: Erasure | None = None
+    contests: tuple[Contest, ...] = ()
+    feedback: tuple[int, ...] = ()
+    renounced: tuple[Renounced, ...] = ()
+    last: Last | None = None
+    unanswered: int = 0
     settings: Settings = Settings()
 
 
@@ -143,10 +183,18 @@ def earlier_names(door: Door) -> tuple[str, ...]:
     return (door.origin, *door.former)
 
 
+class LastOfAny(msgspec.Struct, frozen=True, omit_defaults=True):
+    """When (ms) each side's last act or delivery was, of whatever kind; 0 for none. Gone after the end."""
+
+    first: int = 0
+    second: int = 0
+
+
 class Connection(msgspec.Struct, frozen=True, omit_defaults=True):
     """What two parties made together. `at` (ms) is the time of the last thing that was accepted or stated; `ended_at`
     (ms) and `ended_by` say when and by which side it was ended. `restored_at` (ms) is when the server stated last that
-    its store had been restored, 0 for never; `recovering` names the doors that have not been confirmed since."""
+    its store had been restored, 0 for never; `recovering` names the doors that have not been confirmed since. `last` is
+    when each side last did anything."""
 
     cid: str
     home: str
@@ -158,6 +206,7 @@ class Connection(msgspec.Struct, frozen=True, omit_defaults=True):
     ended_by: Side | None = None
     restored_at: int = 0
     recovering: tuple[Side, ...] = ()
+    last: LastOfAny | None = None
 
     def door(self, side: Side) -> Door:
         """The side's own door."""

@@ -1,6 +1,7 @@
 """Token Status Lists: two bits for each grant (spec/status.md; draft-ietf-oauth-status-list-21).
 
-0 valid; 1 withdrawn, replaced, ended, expired or never given out; 2 muted, in whole or part: offline that means no.
+0 valid; 1 withdrawn, replaced, ended, expired or never given out; 2 to be asked for, since a mute, a contest or a topic
+may stand in the way: offline that means no.
 """
 
 import zlib
@@ -37,7 +38,7 @@ class GrantStatus(IntEnum):
 
     VALID = 0
     INVALID = 1
-    MUTED = 2
+    ASK = 2
 
 
 class StatusList(Model):

@@ -3,7 +3,7 @@
 Kept apart from the acts because offers, agreements, events and the HTTP shapes use the same words.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -31,7 +31,13 @@ PERIODS: dict[str, int] = {"day": DAY, "week": 7 * DAY, "month": 30 * DAY}
 EXEMPT_PURPOSES = frozenset({"safety", "security", "legal_notice"})
 """They rest on the agreement and pass mute, hours and budget, never a revoke (GATE-6)."""
 
-AGREEMENT_PURPOSES = EXEMPT_PURPOSES | {"renewal", "complaint"}
+NOTE = "note"
+"""The purpose of the words in a `remember` or `milestone`. No message, contact, check, grant or offer names it."""
+
+ROOM_PURPOSES = frozenset({"renewal", "complaint", NOTE})
+"""They rest on the agreement, meet mute, hours and budget, and have room for a few unanswered deliveries (GATE-22)."""
+
+AGREEMENT_PURPOSES = EXEMPT_PURPOSES | ROOM_PURPOSES
 """They rest on the agreement and need no grant (GATE-5)."""
 
 Side = Literal["first", "second"]
@@ -48,6 +54,20 @@ def other(side: Side) -> Side:
 def covers(granted: str, purpose: str) -> bool:
     """Whether a grant, mute or topic for `granted` is also for `purpose`: itself, or anything below it (GATE-4)."""
     return purpose == granted or purpose.startswith(granted + ".")
+
+
+def is_among(purposes: Iterable[str], purpose: str) -> bool:
+    """Whether one of them is also for that purpose."""
+    # A plain loop: a generator for each question of the gate would cost as much as all the rest.
+    for granted in purposes:  # noqa: SIM110
+        if covers(granted, purpose):
+            return True
+    return False
+
+
+def root_of(purpose: str) -> str:
+    """The first word of a purpose or topic: `care` of `care.offer`."""
+    return purpose.partition(".")[0]
 
 
 @lru_cache(maxsize=16384)
@@ -97,6 +117,7 @@ Kid = Annotated[str, Field(max_length=400), AfterValidator(_kid)]
 Url = Annotated[str, Field(max_length=400, pattern=r"^https?://[!-~]+$")]
 Hash = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$")]
 """A base64url SHA-256; the last character carries four bits, so two of its bits are zero."""
+Hashes = Annotated[tuple[Hash, ...], Field(min_length=1, max_length=32), AfterValidator(_distinct)]
 Seconds = Annotated[int, Field(ge=0, le=253_402_300_799)]
 """A time in whole seconds since the epoch, up to the year 9999."""
 Milliseconds = Annotated[int, Field(ge=0, le=253_402_300_799_999)]
@@ -107,7 +128,26 @@ Purpose = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}(\.[a-z0-9_]{1,32}
 Data = Annotated[tuple[Token, ...], Field(min_length=1, max_length=16), AfterValidator(_distinct)]
 Topic = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}(\.[a-z0-9_-]{1,32}){0,3}$")]
 Jwe = Annotated[str, Field(max_length=MAX_JWE, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*){3}\.[A-Za-z0-9_-]+$")]
+
+
+def _not_note(purpose: str) -> str:
+    if covers(NOTE, purpose):
+        raise ValueError("note is the purpose of words in a remember or milestone, and of nothing else")
+    return purpose
+
+
+def _needs_grant(purpose: str) -> str:
+    if purpose in AGREEMENT_PURPOSES:
+        raise ValueError("must be a purpose that needs a grant")
+    return purpose
+
+
+ReachPurpose = Annotated[Purpose, AfterValidator(_not_note)]
+"""A purpose for which one side reaches the other: in a message, a contact, a check, a grant, an offer."""
+GrantedPurpose = Annotated[ReachPurpose, AfterValidator(_needs_grant)]
+"""A purpose that does not rest on the agreement."""
 Purposes = Annotated[tuple[Purpose, ...], Field(min_length=1, max_length=16), AfterValidator(_distinct)]
+ReachPurposes = Annotated[tuple[ReachPurpose, ...], Field(min_length=1, max_length=16), AfterValidator(_distinct)]
 Channels = Annotated[tuple[Channel, ...], Field(min_length=1, max_length=6), AfterValidator(_distinct)]
 Sides = Annotated[tuple[Side, ...], Field(max_length=2), AfterValidator(_distinct)]
 Language = Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")]

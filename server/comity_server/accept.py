@@ -16,8 +16,9 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
-from comity.acts import NARROWING, Grant, SignedAct
+from comity.acts import Feedback, Grant, SignedAct, is_narrowing
 from comity.errors import Refused
+from comity.feedback import Reached
 from comity.state import Connection, decode_state
 from comity_server.business.verdicts import Verdicts
 from comity_server.businesses import NotPossible
@@ -52,6 +53,7 @@ class WriterStore(GroundsStore, Protocol):
     async def states(self, cids: Sequence[str]) -> dict[str, Known]: ...
     async def acceptances(self, ids: Sequence[str]) -> dict[str, str]: ...
     async def reservations(self, places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Reservation]: ...
+    async def reached(self, ids: Sequence[str]) -> dict[str, Reached]: ...
     async def meta(self) -> dict[str, str]: ...
     async def raws(self, acts: Sequence[tuple[str, str]]) -> dict[str, str]: ...
 
@@ -143,7 +145,7 @@ class Accept:
         (act,) = await self.crypto.open_acts(raws)
         if isinstance(act, Refused):
             raise act
-        if act.kind not in NARROWING:
+        if not is_narrowing(act.payload):
             raise _overloaded()
         state = await self.state(act.payload.cid)
         if state is None or state.side_of(act.payload.iss) is None:
@@ -257,6 +259,8 @@ class Accept:
             group.first_answers = await self._store.acceptances(ids)
         if places := self.places(acts):
             group.reservations = await self._store.reservations(places)
+        if messages := [act.payload.message for act in acts if isinstance(act.payload, Feedback)]:
+            group.reached = await self._store.reached(messages)
         return group
 
     async def _be_sure(self) -> None:

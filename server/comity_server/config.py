@@ -57,8 +57,6 @@ class Config(BaseSettings):
     """Requests of one API key in a minute."""
     max_invites: int = Field(default=1000, ge=0)
     """Offers for one use that a hosted business may publish in a day."""
-    max_exempt_notices: int = Field(default=6, ge=0)
-    """Exempt notices (safety, security, legal) that a hosted business may send into one connection in 30 days."""
 
     consent_log: str | None = Field(default=None, pattern=r"^([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?)?$")
     """The name of a log to begin: new entries go into it from then on, and earlier ones are served on."""

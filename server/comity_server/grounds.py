@@ -37,8 +37,6 @@ class Grounds:
     zones: ZoneRules
     keyring: Keyring
     kept: KeptKeys
-    most_notices: int
-    """Exempt notices that a hosted business may send into one connection in 30 days."""
 
     async def read(self, store: GroundsStore) -> None:
         """Take in what is stored: at the start, and after a commit whose outcome is unknown. Raises CannotUnseal."""

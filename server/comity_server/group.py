@@ -10,11 +10,13 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from comity import connection as rules
-from comity.acts import NARROWING, Grant, Rotate, SignedAct
+from comity.acts import Feedback, Grant, Rotate, SignedAct, is_narrowing
 from comity.agreement import SignedAgreement
 from comity.bodies import check_form
 from comity.errors import Refused
 from comity.events import Accepted, Confirmed, Delivered, Event, Expired, Opened, Place, Restored
+from comity.feedback import Reached, check_message, reached_in
+from comity.fold import Record
 from comity.keys import Signer, is_pairwise
 from comity.log_entry import SALT, key_statement
 from comity.state import Connection, Door, encode_state
@@ -66,6 +68,8 @@ class Group:
     first_answers: dict[str, str] = field(default_factory=dict)
     """Acceptances of acts that were accepted before this group."""
     reservations: dict[tuple[int, int], Reservation] = field(default_factory=dict)
+    reached: dict[str, Reached] = field(default_factory=dict)
+    """Messages and contacts that feedback names, and those of this group, by the act's id."""
     batch: Batch = field(default_factory=Batch)
     to_seal: list[tuple[Event, Answer]] = field(default_factory=list)
     rung: set[str] = field(default_factory=set)
@@ -112,6 +116,8 @@ class Group:
             raise
         self.accepted += 1
         self._count_all(before, counting.accepted(event_))
+        if event_.contents is not None:
+            self.reached.update(reached_in([Record(event_)]))
         answer = self._seal(event_, Answer(signed.id, place=place, accepted=event_))
         self._answers[signed.id] = answer
         self.change(before, after, (event_.replaces,))
@@ -124,7 +130,7 @@ class Group:
         """When the act takes effect: strictly later than what came before in its connection. Raises Refused where that
         is too far ahead of the clock: nobody may write faster than time goes on for long, and a revoke ends it."""
         at = max(self.now, before.at + 1)
-        most = MOST_AHEAD_NARROWING if signed.kind in NARROWING else MOST_AHEAD
+        most = MOST_AHEAD_NARROWING if is_narrowing(signed.payload) else MOST_AHEAD
         if at - self.now > most and signed.kind != "revoke":
             raise Refused("rate_limited", "too many acts in this connection", retry_after=1)
         return at
@@ -135,10 +141,10 @@ class Group:
 
     def _check_what_only_the_server_knows(self, signed: SignedAct, before: Connection, at: int) -> None:
         payload = signed.payload
-        if self.grounds.directory.is_hosted(payload.iss):
-            counting.check_notices(before, signed, at, self.grounds.most_notices)
         if isinstance(payload, Grant):
             self._take_index(payload, before.side_of(payload.iss), signed.id)
+        elif isinstance(payload, Feedback) and (side := before.side_of(payload.iss)) is not None:
+            check_message(before, side, payload, self.reached.get(payload.message), at)
         elif isinstance(payload, Rotate) and not is_pairwise(payload.iss):
             key = self.grounds.directory.find_key(payload.kid)
             if key is None or key.multibase != payload.key:
@@ -159,7 +165,7 @@ class Group:
                 "idx": place[1],
                 "grant_id": id_,
                 "ended": 1,
-                "muted_until": 0,
+                "ask_until": 0,
                 "expires_at": grant.exp * 1000,
             }
         )
@@ -215,11 +221,12 @@ class Group:
         before = self.states[cid]
         events, after = rules.release(before, max(self.now, before.at + 1), self.log.place(), self.grounds.zones)
         self.change(before, after, [event.act for event in events if isinstance(event, Delivered)])
-        purposes = {held.id: held.purpose for side in SIDES for held in before.door(side).held}
+        waiting = {held.id: held for side in SIDES for held in before.door(side).held}
         for event in events:
             if isinstance(event, Delivered):
-                secret = self.tag_secrets[cid]
-                self.log.delivery(cid, event.act, purposes[event.act], event.side, event.at, secret)
+                secret, held = self.tag_secrets[cid], waiting[event.act]
+                self.log.delivery(cid, event.act, held.purpose, event.side, event.at, secret)
+                self.reached[event.act] = Reached(cid, event.side, held.purpose, held.topic, event.at)
             self.state_event(event, event.act)
             self.tell_release(after, event)
             self._count_all(after, counting.let_go(event))

@@ -176,8 +176,8 @@ async def _assemble(
     master: MasterKey,
     started: int,
 ) -> Server:
-    directory, lists, most_notices = Directory(home), StatusLists(home, clock), config.max_exempt_notices
-    grounds = Grounds(home, directory, lists, InstalledZones(), Keyring(), KeptKeys(master), most_notices)
+    directory, lists = Directory(home), StatusLists(home, clock)
+    grounds = Grounds(home, directory, lists, InstalledZones(), Keyring(), KeptKeys(master))
     await grounds.read(store)
     metrics, bell, served = Metrics(), Bell(config.max_waiters), Served(store, config.log_cache)
     witnesses = Witnesses(logs.active.key, read_witnesses(config.witnesses), now=lambda: clock.now() / 1000)

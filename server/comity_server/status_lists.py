@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from comity import gate
 from comity.encoding import hash_id
 from comity.gate import FOR_EVER
-from comity.state import Connection, Door, Grant
+from comity.state import Connection, Grant
 from comity.status import ENTRIES, GrantStatus, pack, seal_status_list
-from comity.words import SIDES
+from comity.words import SIDES, Side, other
 from comity_server.clock import Clock
 from comity_server.home import Home
 from comity_server.store.rows import Entry, StatusRow
@@ -92,8 +92,8 @@ def value_of(entry: Entry, now: int) -> tuple[GrantStatus, int]:
     """(value, when it changes by itself) of an entry at `now`, ms."""
     if entry.ended or now >= entry.expires_at:
         return GrantStatus.INVALID, FOR_EVER
-    if now < entry.muted_until:
-        return GrantStatus.MUTED, min(entry.muted_until, entry.expires_at)
+    if now < entry.ask_until:
+        return GrantStatus.ASK, min(entry.ask_until, entry.expires_at)
     return GrantStatus.VALID, entry.expires_at
 
 
@@ -156,7 +156,7 @@ class StatusLists:
     def put(self, rows: Iterable[StatusRow]) -> None:
         """Take in what a commit changed."""
         for row in rows:
-            entry = Entry(row["idx"], row["ended"], row["muted_until"], row["expires_at"])
+            entry = Entry(row["idx"], row["ended"], row["ask_until"], row["expires_at"])
             if row["list_no"] not in self._lists:
                 # A list that was begun after the copy that was put back, and comes back with its grants.
                 self.load(row["list_no"], ())
@@ -172,23 +172,34 @@ class StatusLists:
         rows: list[StatusRow] = []
         for side in SIDES:
             old, new = before.door(side), after.door(side)
-            if _same(old, new) and bool(before.recovering) == bool(after.recovering):
+            if _basis(before, side) == _basis(after, side):
                 continue
             kept = {grant.id for grant in new.grants}
-            rows += [self._row(grant, True, 0) for grant in old.grants if grant.id not in kept]
-            rows += [self._row(grant, False, gate.offline_until(after, side, grant)) for grant in new.grants]
+            rows += [self._row(grant, 1, 0) for grant in old.grants if grant.id not in kept]
+            rows += [self._row(grant, *status_of(after, side, grant)) for grant in new.grants]
         return rows
 
-    def _row(self, grant: Grant, ended: bool, muted_until: int) -> StatusRow:
+    def _row(self, grant: Grant, ended: int, ask_until: int) -> StatusRow:
         return {
             "list_no": int(grant.uri.removeprefix(self._prefix)),
             "idx": grant.idx,
             "grant_id": grant.id,
-            "ended": int(ended),
-            "muted_until": muted_until,
+            "ended": ended,
+            "ask_until": ask_until,
             "expires_at": grant.exp * 1000,
         }
 
 
-def _same(old: Door, new: Door) -> bool:
-    return old.grants == new.grants and old.mutes == new.mutes and old.settings.mute_ends == new.settings.mute_ends
+def status_of(state: Connection, side: Side, grant: Grant) -> tuple[int, int]:
+    """(1 for a grant of `side` that was given up whole, until when (ms) it says "ask")."""
+    ended = gate.is_given_up(state.door(other(side)), grant)
+    return int(ended), 0 if ended else gate.ask_until(state, side, grant)
+
+
+def _basis(state: Connection, side: Side) -> tuple[object, ...]:
+    """All that the entries of a side's grants follow from."""
+    door, across = state.door(side), state.door(other(side))
+    return (
+        door.grants, door.mutes, door.settings.mute_ends, door.contests, door.little, door.milestones,
+        across.milestones, across.renounced, bool(state.recovering),
+    )  # fmt: skip

@@ -82,6 +82,22 @@ def one_of_each() -> dict[str, dict[str, Any]]:
         "remember": {"key": "no_interest", "topic": "blinds"},
         "forget": {"key": "no_interest", "topic": "blinds"},
         "milestone": {"kind": "installed", "topic": "windows", "when": NOW, "lasts": LATER},
+        "feedback": {"message": words("m"), "purpose": "care", "says": "thanks"},
+        "feedback, a contest": {
+            "message": words("m"),
+            "purpose": "care.offer",
+            "had": "windows",
+            "says": "mislabelled",
+            "as": "sales",
+            "topic": "windows.kitchen",
+        },
+        "renounce": {"grants": (words("g"),), "because": "told_us"},
+        "renounce, all members": {
+            "grants": (words("g"), words("h")),
+            "because": "one_click",
+            "purposes": ("sales",),
+            "channels": ("email",),
+        },
         "erasure": {"deleted": ()},
         "erasure, all members": {
             "deleted": ("contact", "messages", "preferences", "profile"),

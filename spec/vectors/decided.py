@@ -4,10 +4,12 @@ from typing import Any
 
 import contradictions
 import limits
+import msgspec
+
 from comity import gate
 from comity.chain import blind_revoke, compose, next_mailbox
 from comity.state import Connection, Grant
-from comity.words import Side
+from comity.words import Side, other
 from story import (
     DAY,
     EVE,
@@ -294,9 +296,9 @@ class Checked:
 
 def status_of(state: Connection, side: Side, grant: Grant, now: int) -> int:
     """What a status list says of a grant in force: 0 valid, 1 over, 2 ask."""
-    if grant.exp * 1000 <= now:
+    if grant.exp * 1000 <= now or gate.is_given_up(state.door(other(side)), grant):
         return 1
-    return 2 if gate.offline_until(state, side, grant) > now else 0
+    return 2 if gate.ask_until(state, side, grant) > now else 0
 
 
 def told(verdict: gate.Verdict) -> dict[str, Any]:
@@ -309,6 +311,7 @@ def told(verdict: gate.Verdict) -> dict[str, Any]:
         "ends_at": verdict.ends_at,
         "end_shown": verdict.end_shown,
         "grant": verdict.grant,
+        "contest": msgspec.to_builtins(verdict.contest) or None,
     }
     return {name: value for name, value in members.items() if value is not None}
 
@@ -330,7 +333,8 @@ def _away() -> Story:
 def gates() -> dict[str, Any]:
     """Verdicts, and what status lists say. `zones` in `as_of` is a name of these vectors: compare it only if you take it over."""
     made = [_by_grants(), _muted(), _budgets(), _topics(), _night(), _spring_in_berlin(), _autumn_in_berlin()]
-    made += [_spring_in_new_york(), _autumn_in_new_york(), _ended(), _recovering()]
+    made += [_spring_in_new_york(), _autumn_in_new_york(), _ended(), _recovering(), _contests(), _taken_back()]
+    made += [_holds_of_a_contest(), _room(), _exempt(), _renounced(), _wanted_again()]
     import gate_edges  # it is made of what stands here
 
     made += gate_edges.stories()
@@ -419,12 +423,149 @@ def _topics() -> Checked:
     now = START + HOUR
     checked.ask("already_has", now, "sales", topic="windows.roof")
     checked.ask("already_has", now, "sales.offers", "email", topic="windows")
-    checked.ask("granted", now, "sales")
+    checked.ask("topic_needed", now, "sales")
     checked.ask("granted", now, "sales", topic="doors")
     checked.ask("granted", now, "care", topic="windows")
     checked.ask("no_interest", now, "sales", topic="blinds.outside")
     checked.ask("already_has", lasts - 1, "sales", topic="windows")
     checked.ask("granted", lasts, "sales", topic="windows")
+    return checked
+
+
+def _named(story: Story, at: int, purpose: str, says: str = "mislabelled", **about: Any) -> None:
+    """A message of the shop and what the other side says of it."""
+    had = about.pop("had", None)
+    sent = story.go("message", "first", at, purpose=purpose, topic=had)
+    story.go("feedback", "second", at + 1, message=sent.id, purpose=purpose, had=had, says=says, **about)
+
+
+def _contests() -> Checked:
+    story = connected()
+    checked = Checked("contests", story)
+    story.go("grant", "second", START + 1, purposes=("care", "news", "sales"), budget={"max": 4, "per": "month"})
+    story.go("milestone", "second", START + 2, kind="installed", topic="windows.kitchen", when=START // 1000)
+    _named(story, START + HOUR, "care.offer", as_="sales", topic="windows.kitchen", had="windows")
+    now = START + 2 * HOUR
+    checked.ask("already_has", now, "care.offer")
+    checked.ask("already_has", now, "care.offer", topic="windows.roof")
+    checked.ask("granted", now, "care.offer", topic="doors")
+    checked.ask("granted", now, "care.tips")
+    checked.ask("granted", now, "care")
+    _named(story, START + 3 * HOUR, "care.tips", as_="sales")
+    now = START + 4 * HOUR
+    checked.ask("already_has", now, "care.checkin")
+    checked.ask("granted", now, "care.checkin", topic="doors")
+    checked.ask("already_has", now, "care.checkin", topic="windows.kitchen.left")
+    checked.ask("already_has", now, "care", topic="windows")
+    checked.ask("granted", now, "news")
+    checked.ask("granted", now, "sales", topic="doors")
+    _named(story, START + 5 * HOUR, "news", "thanks")
+    _named(story, START + 6 * HOUR, "news", as_="care", topic="doors")
+    checked.ask("over_budget", START + 7 * HOUR, "news", ends_at=START + HOUR + 30 * DAY)
+    checked.ask("by_agreement", START + 7 * HOUR, "complaint")
+    return checked
+
+
+def _taken_back() -> Checked:
+    story = connected()
+    checked = Checked("a contest that is taken back", story)
+    story.go("grant", "second", START + 1, purposes=("care",))
+    sent = story.go("message", "first", START + HOUR, purpose="care.offer")
+    about = {"message": sent.id, "purpose": "care.offer"}
+    story.go("feedback", "second", START + HOUR + 1, **about, says="mislabelled", as_="sales")
+    checked.ask("no_grant", START + 2 * HOUR, "care.offer")
+    story.go("feedback", "second", START + 3 * HOUR, **about, says="useful")
+    checked.ask("granted", START + 4 * HOUR, "care.offer")
+    return checked
+
+
+def _holds_of_a_contest() -> Checked:
+    story = connected()
+    checked = Checked("holds under a contest", story)
+    budget = {"max": 1, "per": "week"}
+    story.go("grant", "second", START + 1, purposes=("care",))
+    story.go("grant", "second", START + 2, purposes=("sales",), budget=budget)
+    story.go("message", "first", START + MINUTE, purpose="sales")
+    _named(story, START + HOUR, "care.offer", as_="sales")
+    # The contested message counts as a sale.
+    spent = START + HOUR + 7 * DAY
+    checked.ask("over_budget", START + 2 * HOUR, "care.offer", ends_at=spent)
+    mute = story.go("mute", "second", START + 3 * HOUR, purposes=("care",))
+    checked.ask("muted", START + 4 * HOUR, "care.offer")
+    story.go("mute_end", "second", START + 5 * HOUR, mute=mute.id, until=(START + 2 * DAY) // 1000)
+    checked.ask("muted", START + 6 * HOUR, "care.offer", ends_at=spent)
+    story.go("mute", "second", START + 7 * HOUR, purposes=("care",), until=(START + 9 * DAY) // 1000)
+    checked.ask("muted", START + 8 * HOUR, "care.offer", ends_at=START + 9 * DAY)
+    return checked
+
+
+def _room() -> Checked:
+    story = connected()
+    checked = Checked("what rests on the agreement", story)
+    for number in range(4):
+        story.go("message", "first", START + HOUR + number, purpose="complaint")
+    checked.ask("by_agreement", START + 2 * HOUR, "renewal")
+    story.go("milestone", "first", START + 2 * HOUR, kind="bought", topic="doors", when=START // 1000, body=body("x", story.state.cid))
+    full = START + HOUR + 30 * DAY
+    checked.ask("over_budget", START + 3 * HOUR, "renewal", ends_at=full)
+    checked.ask("over_budget", full - 1, "complaint", ends_at=full)
+    checked.ask("by_agreement", full, "complaint")
+    story.go("remember", "second", START + 3 * HOUR, key="name", body=body("y", story.state.cid))
+    checked.ask("over_budget", START + 4 * HOUR, "complaint", ends_at=full)
+    story.go("message", "second", START + 5 * HOUR, purpose="complaint")
+    checked.ask("by_agreement", START + 6 * HOUR, "complaint")
+    return checked
+
+
+def _exempt() -> Checked:
+    story = connected()
+    checked = Checked("exempt notices", story)
+    for number in range(4):
+        story.go("message", "first", START + HOUR + number, purpose=("security", "legal_notice")[number % 2])
+    now, end = START + 2 * HOUR, START + HOUR + 30 * DAY
+    checked.ask("exempt_limit", now, "security", ends_at=end)
+    checked.ask("exempt_limit", end - 1, "legal_notice", "post", ends_at=end)
+    checked.ask("exempt", now, "safety")
+    story.go("contacted", "first", START + 3 * HOUR, channel="phone", purpose="safety")
+    story.go("message", "first", START + 4 * HOUR, purpose="safety")
+    checked.ask("exempt_limit", START + 5 * HOUR, "safety", ends_at=end)
+    checked.ask("exempt", end, "safety")
+    checked.ask("exempt", START + 5 * HOUR, "safety", sender="second")
+    return checked
+
+
+def _renounced() -> Checked:
+    story = connected()
+    checked = Checked("consents that were given up", story)
+    grant = story.go("grant", "second", START + 1, purposes=("care", "sales"))
+    story.go(
+        "renounce", "first", START + HOUR, grants=(grant.id,), because="one_click", purposes=("sales",), channels=("email",)
+    )
+    now = START + 2 * HOUR
+    checked.ask("no_grant", now, "sales.july", "email")
+    checked.ask("granted", now, "sales")
+    checked.ask("granted", now, "care", "email")
+    story.go("renounce", "first", START + 3 * HOUR, grants=(grant.id,), because="told_us")
+    checked.ask("no_grant", START + 4 * HOUR, "care")
+    story.go("grant", "second", START + 5 * HOUR, purposes=("care",))
+    checked.ask("granted", START + 6 * HOUR, "care")
+    return checked
+
+
+def _wanted_again() -> Checked:
+    story = connected()
+    checked = Checked("wanted again", story)
+    story.go("grant", "second", START + 1, purposes=("sales",))
+    when = START // 1000 - 86_400
+    story.go("milestone", "first", START + 2, kind="bought", topic="windows.kitchen", when=when)
+    checked.ask("already_has", START + HOUR, "sales", topic="windows.kitchen")
+    checked.ask("topic_needed", START + HOUR, "sales", topic="windows")
+    checked.ask("granted", START + HOUR, "sales", topic="windows.roof")
+    story.go("remember", "second", START + HOUR + 1, key="interested", topic="windows")
+    checked.ask("granted", START + 2 * HOUR, "sales", topic="windows.kitchen")
+    checked.ask("topic_needed", START + 2 * HOUR, "sales", topic="windows")
+    story.go("milestone", "second", START + 3 * HOUR, kind="installed", topic="windows", when=(START + 3 * HOUR) // 1000)
+    checked.ask("already_has", START + 4 * HOUR, "sales", topic="windows.kitchen")
     return checked
 
 

@@ -11,6 +11,7 @@ from story import (
     HOUR,
     MIA,
     MINUTE,
+    NOW,
     SECOND,
     SHOP,
     START,
@@ -154,8 +155,8 @@ def _held() -> Story:
 
 
 def _little() -> Story:
-    things = [LittleThing(f"k{number}", words("little", str(number))) for number in range(62)]
-    things.append(LittleThing("no_interest", words("little", "62"), "blinds"))
+    things = [LittleThing(f"k{number}", words("little", str(number)), NOW) for number in range(62)]
+    things.append(LittleThing("no_interest", words("little", "62"), NOW, "blinds"))
     story, at = begun(connected(), second={"little": tuple(things)}), START + SECOND
     story.go("remember", "second", at, key="no_interest", topic="doors")
     for name, given in {
@@ -323,7 +324,7 @@ def _ends() -> Story:
 
 
 def _words() -> Story:
-    """CONN-22: words in `remember` and `milestone` wait outside as a complaint would; silent facts do not."""
+    """CONN-22: words in `remember` and `milestone` wait outside as a message would; silent facts do not."""
     story, at = connected(), START + HOUR
     stone = {"kind": "installed", "topic": "windows", "when": START // 1000}
     quiet = (("mute", {"channels": ("email",)}), ("mute", {"purposes": ("sales",)}))
@@ -333,7 +334,7 @@ def _words() -> Story:
     story.go("milestone", "second", at + 3, body=body("done", story.state.cid), **stone)
     stops: list[tuple[str, dict[str, Any], str]] = [
         ("mute", {}, "beside a mute of everything"),
-        ("mute", {"purposes": ("complaint",)}, "beside a mute of complaints"),
+        ("mute", {"purposes": ("note",)}, "beside a mute of notes"),
         ("mute", {"channels": ("app",), "until": (at + DAY) // 1000}, "beside a mute of the app"),
         ("budget", {"messages": {"max": 0, "per": "day"}}, "beside a limit of none"),
     ]

@@ -75,7 +75,7 @@ def status() -> dict[str, Any]:
         "packed": [{"bits": bits, "values": v, "packed": pack(bytes(v), bits).hex()} for bits, v in packings],
         "good": [
             {
-                "name": "entry 3 valid, entry 4 muted",
+                "name": "entry 3 valid, entry 4 to be asked for",
                 "jws": good,
                 "payload": claims({3: 0, 4: 2}),
                 "at": {"0": 1, "3": 0, "4": 2, "127": 1},
@@ -111,7 +111,7 @@ def grants() -> dict[str, Any]:
     place = grant.payload.status.status_list.idx  # type: ignore[union-attr]
     lists = {
         "valid": forge(claims({place: 0}), LIST_TYP, HOME),
-        "muted": forge(claims({place: 2}), LIST_TYP, HOME),
+        "ask": forge(claims({place: 2}), LIST_TYP, HOME),
         "withdrawn": forge(claims({}), LIST_TYP, HOME),
         "of another address": forge(claims({place: 0}, sub=STATUS_URI + "0"), LIST_TYP, HOME),
         "of another server": forge(claims({place: 0}, iss=EVE.did), LIST_TYP, EVE),
@@ -141,7 +141,7 @@ def grants() -> dict[str, Any]:
         ("list_out_of_date", "a second too late", {"now": NOW + 91}),
         ("list_out_of_date", "from the future", {"now": NOW - 31}),
         ("invalid", "withdrawn", {"status_list": "withdrawn"}),
-        ("muted", "muted", {"status_list": "muted"}),
+        ("ask", "ask", {"status_list": "ask"}),
     ]
     cases = [
         _weighed(lists, name, reason, {"token": grant.raw, **in_hand, **asked, **own}) for reason, name, own in rows

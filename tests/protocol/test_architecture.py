@@ -127,13 +127,13 @@ def test_a_planted_call_is_found(planted: str) -> None:
 
 # --- how long things are
 
-MOST_LINES = 400
+MOST_LINES = 500
 MOST_FUNCTION_LINES = 40
 LONGER_MODULES: dict[str, str] = {
     "client_sdk/comity/fold.py": "what each kind of record does to the state, so that all of it stands in one place",
 }
 LONGER_FUNCTIONS = {
-    "client_sdk/comity/gate.py may": "the order of looking is the rule, so all of it stands in one place",
+    "client_sdk/comity/gate.py _judge": "the order of looking is the rule, so all of it stands in one place",
     "client_sdk/comity/grant.py check_token": "the same, for a token: one reason after the other",
     "client_sdk/comity/client/over_aiohttp.py over_aiohttp": "three small functions that share one session",
 }

@@ -132,6 +132,8 @@ EVERY_ACT: dict[str, dict[str, Any]] = {
     "remember": {"key": "name"},
     "forget": {"key": "language"},
     "milestone": {"topic": "windows"},
+    "feedback": {"message": "A" * 43, "purpose": "care", "says": "thanks"},
+    "renounce": {"because": "told_us"},
     "erasure": {"deleted": ("contact",)},
     "hours": {},
     "budget": {},
@@ -148,6 +150,8 @@ def ready(kind: str) -> tuple[Pair, dict[str, Any]]:
     fields = dict(EVERY_ACT[kind])
     if kind == "withdraw":
         fields["grant"] = pair.state.second.grants[0].id
+    if kind == "renounce":
+        fields["grants"] = (pair.state.first.grants[0].id,)
     if kind in ("unmute", "mute_end"):
         act = pair.go("mute", "second", START + 9, purposes=("sales",))
         fields["mute"] = act.id
@@ -166,7 +170,7 @@ def ready(kind: str) -> tuple[Pair, dict[str, Any]]:
     return pair, fields
 
 
-WHATEVER_THE_CLOCK = {"withdraw", "mute", "revoke", "forget", "mute_end"}
+WHATEVER_THE_CLOCK = {"withdraw", "mute", "revoke", "forget", "renounce", "mute_end"}
 
 
 def test_every_act_is_tried_here() -> None:

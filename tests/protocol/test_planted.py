@@ -59,8 +59,8 @@ DEFECTS = {
     ),
     "what waits is not looked at when its grant ends": (
         f"{INVARIANTS}::test_nothing_is_let_go_before_it_is_due_and_something_is_when_it_is", "connection.py",
-        'ends = (verdict.ends_at, gate.granted_until(connection, side, held.purpose, "app", now))',
-        "ends = (verdict.ends_at,)",
+        'ends = [verdict.ends_at, gate.granted_until(connection, side, held.purpose, "app", now)]',
+        "ends = [verdict.ends_at]",
     ),
 }  # fmt: skip
 

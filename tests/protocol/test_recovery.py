@@ -134,11 +134,11 @@ def test_what_waits_expires_at_its_own_end_and_is_not_let_go_before() -> None:
 def test_nobody_is_told_offline_what_the_gate_does_not_say() -> None:
     pair = restored(granted("care"))
     (grant,) = pair.state.second.grants
-    assert gate.offline_until(pair.state, "second", grant) == gate.FOR_EVER
+    assert gate.ask_until(pair.state, "second", grant) == gate.FOR_EVER
     pair.confirm("first", AGAIN)
-    assert gate.offline_until(pair.state, "second", grant) == gate.FOR_EVER
+    assert gate.ask_until(pair.state, "second", grant) == gate.FOR_EVER
     pair.confirm("second", AGAIN)
-    assert gate.offline_until(pair.state, "second", grant) == 0
+    assert gate.ask_until(pair.state, "second", grant) == 0
 
 
 def test_after_the_end_no_door_waits() -> None:

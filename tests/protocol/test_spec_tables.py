@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from comity import (
     acts,
     agreement,
+    budgets,
     checkpoint,
     connection,
     erasure,
@@ -253,12 +254,15 @@ def test_what_a_side_can_have_is_what_the_rules_allow() -> None:
         "grants in force": facets.MOST_GRANTS,
         "mutes in force": facets.MOST_MUTES,
         "messages waiting": facets.MOST_HELD,
+        "contests in force": facets.MOST_CONTESTS,
+        "feedback within 30 days, contests aside": facets.MOST_FEEDBACK,
+        "entries of what a side renounced (the two oldest become one)": fold.MOST_RENOUNCED,
         "little things": facets.MOST_LITTLE,
         "milestones": facets.MOST_MILESTONES,
         "statements of what became of the data": facets.MOST_STATEMENTS,
         "hidden ends of mutes that are not in force (the oldest gives way)": fold.MOST_MUTE_ENDS,
         "earlier names of a side, beside its first (the oldest gives way)": fold.MOST_FORMER,
-        "deliveries within 30 days, exempt ones apart from the others": gate.MOST_SENT,
+        "deliveries within 30 days, exempt ones apart from the others": budgets.MOST_SENT,
     }
 
 

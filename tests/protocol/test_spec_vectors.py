@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from comity import connection, gate
@@ -58,7 +59,7 @@ from comity.state import Connection, decode_state, public
 from comity.status import GrantStatus, StatusList, decode_list, open_status_list, pack, value_at
 from comity.tile import Tile, bundles_of, open_bundle, read_path, seal_bundle, tiles_of
 from comity.wire import decode_problem, encode_problem
-from comity.words import Side
+from comity.words import Side, other
 from comity.zones import InstalledZones
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -479,8 +480,9 @@ def test_a_status_list_says_of_grants_what_is_written_down(row: dict[str, Any]) 
         grants = [it for it in state.door(given["side"]).grants if it.id in given["status"]]
         said = {}
         for grant in grants:
-            asks = gate.offline_until(state, given["side"], grant) > now
-            said[grant.id] = GrantStatus.INVALID if grant.exp * 1000 <= now else GrantStatus.MUTED if asks else 0
+            over = grant.exp * 1000 <= now or gate.is_given_up(state.door(other(given["side"])), grant)
+            asks = gate.ask_until(state, given["side"], grant) > now
+            said[grant.id] = GrantStatus.INVALID if over else GrantStatus.ASK if asks else 0
         assert said == given["status"]
 
 
@@ -493,6 +495,7 @@ def _told(verdict: gate.Verdict) -> dict[str, Any]:
         "ends_at": verdict.ends_at,
         "end_shown": verdict.end_shown,
         "grant": verdict.grant,
+        "contest": list(msgspec.to_builtins(verdict.contest)) or None,
     }
     return {name: value for name, value in members.items() if value is not None}
 

@@ -225,6 +225,20 @@ def _selling_what_is_not_wanted(pair: Pair, me: Side, you: Side) -> tuple[Signed
     return message(pair, me, purpose="sales", topic="blinds")
 
 
+@scene("message", "topic_needed")
+def _selling_something_of_that_kind(pair: Pair, me: Side, you: Side) -> tuple[SignedAct, int]:
+    let_in(pair, me, you)
+    pair.go("milestone", me, START + 2, kind="installed", topic="windows.kitchen")
+    return message(pair, me, purpose="sales", topic="windows")
+
+
+@scene("message", "exempt_limit")
+def _a_seventh_warning(pair: Pair, me: Side, you: Side) -> tuple[SignedAct, int]:
+    for number in range(6):
+        pair.go("message", me, START + number, purpose="safety")
+    return message(pair, me, purpose="safety")
+
+
 @scene("contacted", "any")
 def _it_was_done_already(pair: Pair, me: Side, you: Side) -> tuple[SignedAct, int]:
     pair.go("mute", you, START + 2)
@@ -276,6 +290,34 @@ def _asking_all_the_time(pair: Pair, me: Side, you: Side) -> tuple[SignedAct, in
 
 @scene("ask", "no_grant")
 def _asking_without_consent(pair: Pair, me: Side, you: Side) -> tuple[SignedAct, int]:
+    return ask(pair, me)
+
+
+def contested_favour(pair: Pair, me: Side, you: Side, **fields: Any) -> None:
+    """The other side says that my last favour was an advertisement."""
+    let_in(pair, me, you)
+    sent = pair.go("message", me, START + 2, purpose="favour")
+    pair.go("feedback", you, START + 3, message=sent.id, purpose="favour", says="mislabelled", as_="sales", **fields)
+
+
+@scene("ask", "already_has")
+def _asking_to_buy_what_she_has(pair: Pair, me: Side, you: Side) -> tuple[SignedAct, int]:
+    pair.go("milestone", you, START, kind="bought", topic="windows")
+    contested_favour(pair, me, you, topic="windows")
+    return ask(pair, me)
+
+
+@scene("ask", "no_interest")
+def _asking_to_buy_what_she_does_not_want(pair: Pair, me: Side, you: Side) -> tuple[SignedAct, int]:
+    pair.go("remember", you, START, key="no_interest", topic="windows")
+    contested_favour(pair, me, you, topic="windows")
+    return ask(pair, me)
+
+
+@scene("ask", "topic_needed")
+def _asking_to_buy_something(pair: Pair, me: Side, you: Side) -> tuple[SignedAct, int]:
+    pair.go("remember", you, START, key="no_interest", topic="windows")
+    contested_favour(pair, me, you)
     return ask(pair, me)
 
 
@@ -343,6 +385,18 @@ def _words_past_a_mute(pair: Pair, me: Side, you: Side) -> tuple[SignedAct, int]
     return pair.compose("remember", me, NOW, key="name", body=BODY), NOW
 
 
+@scene("remember", "words_spent")
+def _one_sentence_after_the_other(pair: Pair, me: Side, you: Side) -> tuple[SignedAct, int]:
+    for number in range(40):
+        pair.go("remember", me, START + number, key=f"k{number}", body=BODY if number < room(pair, me) else None)
+    return pair.compose("remember", me, NOW, key="name", body=BODY), NOW
+
+
+def room(pair: Pair, side: Side) -> int:
+    """How many things that rest on the agreement a side may say unanswered."""
+    return 40 if pair.state.door(side).did.startswith("did:key:") else 5
+
+
 @scene("forget", "kept")
 def _forgetting(pair: Pair, me: Side, you: Side) -> tuple[SignedAct, int]:
     pair.go("remember", me, START + 1, key="no_interest", topic="blinds")
@@ -368,11 +422,53 @@ def _words_past_quiet_hours(pair: Pair, me: Side, you: Side) -> tuple[SignedAct,
     return pair.compose("milestone", me, NOW, topic="windows", body=BODY), NOW
 
 
+@scene("milestone", "words_spent")
+def _one_story_after_the_other(pair: Pair, me: Side, you: Side) -> tuple[SignedAct, int]:
+    for number in range(room(pair, me)):
+        pair.go("milestone", me, START + number, topic="windows", body=BODY)
+    return pair.compose("milestone", me, NOW, topic="windows", body=BODY), NOW
+
+
 @scene("milestone", "full")
 def _too_much_happened(pair: Pair, me: Side, you: Side) -> tuple[SignedAct, int]:
     for number in range(200):
         pair.go("milestone", me, START + number, topic="windows")
     return pair.compose("milestone", me, NOW, topic="windows"), NOW
+
+
+def contest(number: int) -> dict[str, Any]:
+    return {"message": NONE, "purpose": f"care.p{number}", "says": "mislabelled", "as_": "sales"}
+
+
+@scene("feedback", "room")
+def _saying_that_it_was_an_advertisement(pair: Pair, me: Side, you: Side) -> tuple[SignedAct, int]:
+    return pair.compose("feedback", me, NOW, **contest(0)), NOW
+
+
+@scene("feedback", "full")
+def _saying_so_of_everything(pair: Pair, me: Side, you: Side) -> tuple[SignedAct, int]:
+    for number in range(32):
+        pair.go("feedback", me, START + number, **{**contest(number), "message": hash_id(bytes([number]))})
+    return pair.compose("feedback", me, NOW, **contest(32)), NOW
+
+
+@scene("feedback", "spent")
+def _thanking_all_the_time(pair: Pair, me: Side, you: Side) -> tuple[SignedAct, int]:
+    for number in range(200):
+        pair.go("feedback", me, START + number, message=NONE, purpose="care", says="thanks")
+    return pair.compose("feedback", me, NOW, message=NONE, purpose="care", says="useful"), NOW
+
+
+@scene("renounce", "in_force")
+def _giving_consents_up(pair: Pair, me: Side, you: Side) -> tuple[SignedAct, int]:
+    grants = (let_in(pair, me, you), NONE)
+    return pair.compose("renounce", me, NOW, grants=grants, because="one_click", purposes=("sales",)), NOW
+
+
+@scene("renounce", "none")
+def _giving_up_what_one_gave_oneself(pair: Pair, me: Side, you: Side) -> tuple[SignedAct, int]:
+    mine = pair.go("grant", me, START + 1, purposes=("care",))
+    return pair.compose("renounce", me, NOW, grants=(mine.id,), because="told_us"), NOW
 
 
 def new_signer(pair: Pair, side: Side) -> Signer:
@@ -459,7 +555,8 @@ def test_there_is_a_story_for_every_row_and_no_other() -> None:
 MOST_STATES = 400
 COUNTED = {
     ("grant", "full"), ("mute", "full"), ("message", "hold_full"), ("ask", "spent"), ("remember", "full"),
-    ("milestone", "full"), ("erasure", "full"),
+    ("milestone", "full"), ("erasure", "full"), ("feedback", "full"), ("feedback", "spent"),
+    ("message", "exempt_limit"), ("remember", "words_spent"), ("milestone", "words_spent"),
 }  # fmt: skip
 """Rows that only a long story reaches; the stories above do."""
 
@@ -491,6 +588,14 @@ def probes(state: Connection, side: Side, at: int) -> list[tuple[str, dict[str, 
         ("forget", {"key": "no_interest", "topic": "x"}),
         ("milestone", {"kind": "bought", "topic": "y", "when": at // 1000, "body": BODY}),
         ("milestone", {"kind": "bought", "topic": "x", "when": at // 1000, "lasts": at // 1000 + 86_400}),
+        ("message", {**written, "topic": None, "if_muted": "fail"}),
+        ("message", {**written, "purpose": "favour", "if_muted": "fail"}),
+        *(
+            ("feedback", {"message": NONE, "purpose": "favour", "says": "mislabelled", "as": "sales", "topic": topic})
+            for topic in ("x", "y", None)
+        ),
+        ("feedback", {"message": NONE, "purpose": "care", "says": "thanks"}),
+        ("renounce", {"grants": (across.grants[-1].id if across.grants else NONE,), "because": "one_click"}),
         ("hours", {"zone": "Europe/Berlin", "windows": (), "shown": "end"}),
         ("hours", {"zone": "Europe/Atlantis", "windows": (), "shown": "end"}),
         ("budget", {}),

@@ -119,7 +119,7 @@ def test_a_list_ends_with_its_own_expiry(hand: Hand) -> None:
 
 @pytest.mark.parametrize(
     ("value", "reason"),
-    [(GrantStatus.VALID, "granted"), (GrantStatus.INVALID, "invalid"), (GrantStatus.MUTED, "muted"), (3, "invalid")],
+    [(GrantStatus.VALID, "granted"), (GrantStatus.INVALID, "invalid"), (GrantStatus.ASK, "ask"), (3, "invalid")],
 )
 def test_the_entry_decides(hand: Hand, value: int, reason: str) -> None:
     """Withdrawn, or muted: offline both mean no. And what nobody has defined does, too."""
@@ -248,7 +248,7 @@ def test_the_reasons_are_looked_for_in_the_order_that_is_promised(hand: Hand) ->
         wrong = {**wrong, **mend}
         found.append(hand.check(**wrong).reason)
     assert found == [
-        "wrong_audience", "not_accepted", "expired", "no_grant", "list_missing", "list_out_of_date", "invalid", "muted",
+        "wrong_audience", "not_accepted", "expired", "no_grant", "list_missing", "list_out_of_date", "invalid", "ask",
         "granted",
     ]  # fmt: skip
     assert set(found) == set(get_args(TokenReason))

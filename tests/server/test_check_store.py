@@ -616,7 +616,7 @@ def a_withdrawn_consent_that_is_listed_as_valid(hand: Hand) -> tuple[str, ...]:
 
 @damage
 def a_muted_consent_that_is_listed_as_valid(hand: Hand) -> tuple[str, ...]:
-    hand.do("UPDATE status_entries SET muted_until = 0 WHERE muted_until > 0")
+    hand.do("UPDATE status_entries SET ask_until = 0 WHERE ask_until > 0")
     return ("status list 1 index", "it says valid", "it is muted until")
 
 

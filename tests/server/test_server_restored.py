@@ -87,7 +87,7 @@ async def test_offline_a_consent_means_ask_the_server(world: World) -> None:
     (grant,) = (await state_at_server(world, pair.cid)).second.grants
     token = await world.send("GET", grant.uri.removeprefix(world.origin))
     listed = open_status_list(token.body.decode(), grant.uri, world.server.directory.find_key)
-    assert listed.at(grant.idx) == GrantStatus.MUTED
+    assert listed.at(grant.idx) == GrantStatus.ASK
 
 
 async def test_a_side_confirms_what_the_server_has_and_nothing_else(world: World) -> None:

@@ -149,7 +149,7 @@ async def test_a_list_forgets_the_ends_of_mutes_that_were_taken_back(world: Worl
         listed.token(now, world.server.home)
     assert len(listed._changes) <= MOST_STALE + 10
     listed.put(Entry(7, 0, now + DAY, far))
-    for at, status in ((now, GrantStatus.MUTED), (now + DAY, GrantStatus.VALID), (far, GrantStatus.INVALID)):
+    for at, status in ((now, GrantStatus.ASK), (now + DAY, GrantStatus.VALID), (far, GrantStatus.INVALID)):
         raw, _ = listed.token(at, world.server.home)
         opened = open_status_list(raw, listed.uri, world.server.directory.find_key)
         assert value_at(opened.packed, 2, 7) == status

@@ -194,9 +194,9 @@ def statement(party: View, by: Who) -> Statement | None:
 
 # --- tokens ---
 
-_STATUS: dict[int, Literal["valid", "muted", "invalid"]] = {
+_STATUS: dict[int, Literal["valid", "ask", "invalid"]] = {
     GrantStatus.VALID: "valid",
-    GrantStatus.MUTED: "muted",
+    GrantStatus.ASK: "ask",
     GrantStatus.INVALID: "invalid",
 }
 
@@ -234,7 +234,7 @@ async def status_list(core: Core, home: str, uri: str) -> SignedStatusList:
     return opened
 
 
-def _token(line: Line, by: Who, status: Literal["valid", "muted", "invalid"]) -> Token:
+def _token(line: Line, by: Who, status: Literal["valid", "ask", "invalid"]) -> Token:
     assert line.act is not None
     grant = line.act.payload
     assert isinstance(grant, Grant)
@@ -269,7 +269,7 @@ def _check_status(
         return
     expected = _expected(state, giver, grant, made)
     # An open mute of the other side may have an end that only it and the server know.
-    if stated != expected and not (giver != me and {stated, expected} == {"valid", "muted"}):
+    if stated != expected and not (giver != me and {stated, expected} == {"valid", "ask"}):
         raise Contradiction(f"the status list says {stated}, the acts say {expected}", (listed.raw, line.raw))
 
 
@@ -278,4 +278,6 @@ def _expected(state: Connection, giver: Side, grant_id: str, at: int) -> str:
     grant = next((it for it in door.grants if it.id == grant_id), None)
     if grant is None or grant.exp * 1000 <= at:
         return "invalid"
-    return "muted" if at < gate.offline_until(state, giver, grant) else "valid"
+    if gate.is_given_up(state.door(other(giver)), grant):
+        return "invalid"
+    return "ask" if at < gate.ask_until(state, giver, grant) else "valid"

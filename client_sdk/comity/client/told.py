@@ -55,7 +55,7 @@ class Token:
     uri: str
     jwt: str
     acceptance: str
-    status: Literal["valid", "muted", "invalid"] | None = None
+    status: Literal["valid", "ask", "invalid"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,10 @@ ADVICE: dict[str, dict[str, Advice]] = {
             "The customer has what this is about.", "Sell it to somebody else; a check-in may be welcome."
         ),
         "no_interest": Advice("The customer said that this is of no interest.", "Leave the topic alone."),
+        "topic_needed": Advice(
+            "The customer has, or does not want, something of this kind, and nobody can say whether this is it.",
+            "Name what exactly it is about in `topic`, in a word that does not take that in.",
+        ),
         "not_now": Advice(
             "The customer wants to be left alone for the moment. Why is nobody's business.",
             "Wait. Where `until` is there, it says until when. A message that may be held comes by itself later on.",
@@ -111,6 +115,17 @@ ADVICE: dict[str, dict[str, Advice]] = {
             "Too many messages to this customer are waiting already.", "Wait; newer ones on a topic replace the older."
         ),
         "message_expired": Advice("The message's own end has passed.", "Give it a later end, if it is still worth it."),
+    },
+    "Feedback": {
+        "no_such_message": Advice(
+            "There is no message of the other side of that id that feedback can be about: it is unknown, or did not"
+            " reach you, or is older than 90 days.",
+            "Take the id of a message that you received.",
+        ),
+        "too_many_contests": Advice(
+            "As many contests are in force as there can be.", "Take one back, by other feedback on its message."
+        ),
+        "too_much_feedback": Advice("You gave much feedback within 30 days.", "Wait; a contest is still taken."),
     },
     "Grants and mutes": {
         "index_not_reserved": Advice(

@@ -21,7 +21,7 @@ from comity.errors import Refused
 from comity.gate import FRESH_FOR, Decision, Verdict
 from comity.state import decode_state
 from comity.wire import JSON_LINES, encode_problem
-from comity.words import Channel, Purpose, Topic, read_model
+from comity.words import Channel, ReachPurpose, Topic, read_model
 from comity_server.business import words
 from comity_server.business.doing import side_in
 from comity_server.business.lines import MOST_LINE, arriving, lines_in, slices
@@ -47,7 +47,7 @@ class Check(Model):
     """May we reach this customer, for this purpose, by this channel, about this topic?"""
 
     connection: Cid = Field(description="Whom: the connection's id.")
-    purpose: Purpose = Field(description="What for.", examples=["sales.news"])
+    purpose: ReachPurpose = Field(description="What for.", examples=["sales.news"])
     channel: Channel = Field("app", description="How.")
     topic: Topic | None = Field(None, description="About what.", examples=["windows.roof"])
     ref: Ref | None = Field(None, description="A name of your own for this question; it comes back with the answer.")

@@ -14,7 +14,7 @@ from comity.agreement import SignedAgreement, open_agreement
 from comity.errors import Refused
 from comity.gate import granted_until
 from comity.state import Connection, decode_state
-from comity.words import AGREEMENT_PURPOSES, Channel, Purpose, Side, other
+from comity.words import AGREEMENT_PURPOSES, Channel, ReachPurpose, Side, other
 from comity_server.answer import accepted_in
 from comity_server.business.doing import own_connection
 from comity_server.business.favours import FavourBalance
@@ -85,7 +85,7 @@ class ConnectionsPage(Page):
     phase: Phase | None = Field(default=None, description="Only those that are open, or that have ended.")
     offer: OfferId | None = Field(default=None, description="Only those that came from this offer.")
     muted: bool | None = Field(default=None, description="Whether the customer has a mute in force.")
-    purpose: Purpose | None = Field(
+    purpose: ReachPurpose | None = Field(
         default=None, description="With `channel`: only those in which a grant covers it now. Consent, no verdict."
     )
     channel: Channel | None = Field(default=None, description="With `purpose`.")

@@ -1,13 +1,10 @@
-"""What is counted for a business's report, by whichever way its acts come, and the one limit that follows from a count
-(SAY-12, SAY-15). Pure: the group counts, this says what."""
+"""What is counted for a business's report, by whichever way its acts come (SAY-15). Pure: the group counts, this says
+what."""
 
 from collections.abc import Iterator
 
-from comity.acts import Message, SignedAct
-from comity.errors import Refused
+from comity.acts import SignedAct
 from comity.events import Accepted, Delivered, Expired
-from comity.gate import KEPT_FOR
-from comity.state import Connection, Door
 from comity.words import EXEMPT_PURPOSES, Side, other
 
 _MESSAGES = {"delivered": "messages.delivered", "held": "messages.held", "dropped": "messages.dropped"}
@@ -16,6 +13,7 @@ _REFUSED = {
     "no_grant": "messages.refused.no_grant",
     "already_has": "messages.refused.already_has",
     "no_interest": "messages.refused.no_interest",
+    "topic_needed": "messages.refused.topic_needed",
     "not_now": "messages.refused.not_now",
     "over_budget": "messages.refused.over_budget",
     "hold_full": "messages.refused.hold_full",
@@ -58,21 +56,3 @@ def refused(signed: SignedAct, side: Side | None, code: str) -> Counted:
 def let_go(event: Delivered | Expired) -> Counted:
     """What became of a message that waited."""
     yield event.side, "messages.delivered" if event.event == "delivered" else "messages.expired"
-
-
-def check_notices(before: Connection, signed: SignedAct, at: int, most: int) -> None:
-    """Raises Refused("exempt_limit") for an exempt notice beyond `most` within 30 days before `at` (ms), by whatever
-    channel they came (SAY-12)."""
-    payload = signed.payload
-    side = before.side_of(payload.iss)
-    if not isinstance(payload, Message) or payload.purpose not in EXEMPT_PURPOSES or side is None:
-        return
-    notices = notices_of(before.door(side), at)
-    if len(notices) >= most:
-        free = notices[-most] + KEPT_FOR if most else at + KEPT_FOR
-        raise Refused("exempt_limit", f"at most {most} within 30 days", retry_after=-(-(free - at) // 1000))
-
-
-def notices_of(door: Door, at: int) -> list[int]:
-    """When (ms) the side's exempt notices of the 30 days before `at` were delivered, the oldest first."""
-    return [it.at for it in door.sent if it.purpose in EXEMPT_PURPOSES and it.at > at - KEPT_FOR]

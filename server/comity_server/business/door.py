@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from comity.errors import Refused
-from comity.words import Budget, Channels, Purposes, Token, needs
+from comity.words import Budget, Channels, Purposes, ReachPurposes, Token, needs
 from comity_server.business import doing
 from comity_server.business.acting import ActTaken, at_hand, place_of, take
 from comity_server.business.changing import change
@@ -50,7 +50,7 @@ class Unmute(Model):
 class NewGrant(Model):
     """What a customer may come to you for."""
 
-    purposes: Annotated[Purposes, Field(examples=[["care", "favour"]])]
+    purposes: Annotated[ReachPurposes, Field(examples=[["care", "favour"]])]
     channels: Annotated[Channels, Field(examples=[["app"]])]
     expires_at: Annotated[Due, Field(examples=["2027-11-21T00:00:00Z"])]
     budget: Annotated[Budget, Field(description="How often.", examples=[{"max": 5, "per": "week"}])] | None = None

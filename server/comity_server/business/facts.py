@@ -6,7 +6,7 @@ from pydantic import Field
 
 from comity.acts import Contacted
 from comity.note_values import note_body
-from comity.words import Purpose, Token, Topic
+from comity.words import ReachPurpose, Token, Topic
 from comity_server.business import doing
 from comity_server.business.acting import ActTaken, ToldVerdict, at_hand, judged, place_of, take
 from comity_server.business.changing import change
@@ -68,7 +68,7 @@ class NewContact(Model):
     """You have reached your customer outside of the app."""
 
     channel: Literal["email", "phone", "post", "sms", "visit"]
-    purpose: Annotated[Purpose, Field(examples=["care.checkin"])]
+    purpose: Annotated[ReachPurpose, Field(examples=["care.checkin"])]
     topic: About | None = None
 
 
@@ -152,7 +152,7 @@ ROUTES = (
         body=LittleThing,
         answer=ActTaken,
         statuses=(201,),
-        codes=("too_much_remembered", "not_now"),
+        codes=("too_much_remembered", "not_now", "over_budget"),
         act="remember",
     ),
     Route(
@@ -183,7 +183,7 @@ ROUTES = (
         body=NewMilestone,
         answer=ActTaken,
         statuses=(201,),
-        codes=("too_many_milestones", "not_now"),
+        codes=("too_many_milestones", "not_now", "over_budget"),
         act="milestone",
     ),
     Route(

@@ -25,8 +25,9 @@ from comity_server.business.sides import ShownAsk, ask_of
 from comity_server.group import Group
 
 Stand = Literal[
-    "free", "open", "cooling", "after_notice", "spent", "no_grant", "not_now", "over_budget", "recovering", "ended"
-]
+    "free", "open", "cooling", "after_notice", "spent", "no_grant", "already_has", "no_interest", "topic_needed",
+    "not_now", "over_budget", "recovering", "ended",
+]  # fmt: skip
 
 WHY: dict[Stand, str] = {
     "free": "You may ask.",
@@ -35,6 +36,9 @@ WHY: dict[Stand, str] = {
     "after_notice": "You sent a notice of safety, security or law within the last day. Do not ask on its heels.",
     "spent": "You have asked six times within 30 days. That is enough for now.",
     "no_grant": "They have not allowed you to ask for favours, or no longer.",
+    "already_has": "They say that your favours were sales, and they already have what this would be about.",
+    "no_interest": "They say that your favours were sales of something that is of no interest to them.",
+    "topic_needed": "They say that your favours were sales, and have, or do not want, something of this kind.",
     "not_now": words.WHY["not_now"].partition(" A message")[0] + " An ask is never held: come again later.",
     "over_budget": "As much as they allow within this time has reached them. Ask when there is room again.",
     "recovering": words.WHY["recovering"],
@@ -264,6 +268,9 @@ ROUTES = (
             "after_exempt_notice",
             "ask_budget",
             "no_grant",
+            "already_has",
+            "no_interest",
+            "topic_needed",
             "not_now",
             "over_budget",
             "by_passed",

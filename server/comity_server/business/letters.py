@@ -18,7 +18,7 @@ from comity.gate import Verdict
 from comity.keys import PublicKey
 from comity.message_life import LONGEST_LIFE, default_expiry
 from comity.state import Connection
-from comity.words import Purpose, Side, Topic, other
+from comity.words import ReachPurpose, Side, Topic, other
 from comity_server.business.models import HARMFUL, Due, Hash, Model, Text, seconds
 from comity_server.business.route import Call
 from comity_server.business.signing import KeptKeys
@@ -49,7 +49,9 @@ def _without_text(value: dict[str, Any]) -> dict[str, Any]:
 class NewMessage(Model):
     """A message to a customer: a text for people, or further members for her wallet, or both."""
 
-    purpose: Annotated[Purpose, Field(description="What for, as your customer granted it.", examples=["care.checkin"])]
+    purpose: Annotated[
+        ReachPurpose, Field(description="What for, as your customer granted it.", examples=["care.checkin"])
+    ]
     topic: Annotated[Topic, Field(description="What about.", examples=["windows.kitchen"])] | None = None
     text: Annotated[Text, Field(examples=["Is everything all right with the new windows?"])] | None = None
     body: (

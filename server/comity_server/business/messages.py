@@ -184,6 +184,7 @@ REFUSALS = (
     "no_grant",
     "already_has",
     "no_interest",
+    "topic_needed",
     "not_now",
     "over_budget",
     "hold_full",

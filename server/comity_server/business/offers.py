@@ -9,7 +9,7 @@ from comity.allowance import STANDS_FOR
 from comity.encoding import b64u_encode
 from comity.errors import Malformed, Refused
 from comity.offer import LONGEST_OFFER, Allow, Id, Offer, OfferedTerms, SignedOffer, open_offer, seal_offer, text_hash
-from comity.words import Channels, Did, Language, Purposes
+from comity.words import Channels, Did, Language, ReachPurposes
 from comity_server.business.changing import change
 from comity_server.business.doing import newest_signer
 from comity_server.business.models import HARMLESS, Cursor, Due, Hash, Instant, Label, Model, instant, seconds
@@ -41,7 +41,7 @@ class NewTerms(Model):
 class NewOffer(Model):
     """What is offered. The customer's wallet shows all of it but the label."""
 
-    purposes: Purposes = Field(description="What you would like to be allowed.", examples=[["care", "sales"]])
+    purposes: ReachPurposes = Field(description="What you would like to be allowed.", examples=[["care", "sales"]])
     channels: Channels | None = Field(default=None, description="By which ways.", examples=[["app", "email"]])
     agreements: Annotated[tuple[NewTerms, ...], Field(min_length=1, max_length=8)] = Field(
         description="The one that you prefer first."

@@ -23,6 +23,7 @@ COUNTS: dict[str, str] = {
     "messages.refused.no_grant": "Messages refused: the customer had not allowed it.",
     "messages.refused.already_has": "Messages refused: the customer already had what they would have sold.",
     "messages.refused.no_interest": "Messages refused: the topic is of no interest to the customer.",
+    "messages.refused.topic_needed": "Messages refused: they did not name exactly enough what they would have sold.",
     "messages.refused.not_now": "Messages refused: not now, and they were not to wait.",
     "messages.refused.over_budget": "Messages refused: no room in the budget that the customer set, and not to wait.",
     "messages.refused.hold_full": "Messages refused: too many waited already.",

@@ -7,10 +7,12 @@ from comity.gate import PRIVATE_REASONS, REASONS, Verdict
 Reason = Literal[
     "ended",
     "no_agreement",
+    "exempt_limit",
     "recovering",
     "no_grant",
     "already_has",
     "no_interest",
+    "topic_needed",
     "over_budget",
     "not_now",
     "granted",
@@ -28,6 +30,10 @@ _NOT_NOW = (
 WHY: dict[str, str] = {
     "ended": "The connection has ended, for good. Only they can start a new one, by an offer of yours or of theirs.",
     "no_agreement": "There is no agreement with them. Make an offer, and write when they have accepted it.",
+    "exempt_limit": (
+        "As many notices of safety, security and law have reached them within 30 days as may. Two of six are kept for "
+        "safety. Nothing passes this limit."
+    ),
     "recovering": (
         "The server was put back from a backup, and waits until both of you have confirmed what you hold: they may "
         "have said no since. Nothing can be sent until then. It goes on by itself when their wallet has been in touch."
@@ -41,16 +47,23 @@ WHY: dict[str, str] = {
         "Write about another topic, or about what they have as care."
     ),
     "no_interest": "They have said that this topic is of no interest to them. Write about another topic.",
+    "topic_needed": (
+        "They have, or do not want, something of this kind. Name what exactly this is about (`topic`), "
+        "in a word that does not take that in."
+    ),
     "muted": _NOT_NOW,
     "outside_hours": _NOT_NOW,
     "over_limit": _NOT_NOW,
     "over_budget": (
-        "As many messages as they allow within this time were delivered. "
+        "As many messages as they, or the agreement, allow within this time were delivered. "
         "A message can be held until there is room again."
     ),
     "not_now": _NOT_NOW,
     "granted": "They have allowed this.",
-    "by_agreement": "The agreement allows this: renewals and complaints need no further permission.",
+    "by_agreement": (
+        "The agreement allows this: renewals and complaints need no further permission, "
+        "as long as not too many of them went unanswered."
+    ),
     "exempt": "The agreement allows this notice at any time. Each one is counted, and they see the count.",
 }
 """Every reason of the gate in one or two sentences. The private ones read like `not_now`: whatever a caller passes,

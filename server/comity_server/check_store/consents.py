@@ -1,12 +1,12 @@
 """What the status lists say of each consent, beside what the connection's state says (STATUS-3, STATUS-4)."""
 
-from comity import gate
 from comity.state import Connection
 from comity_server.check_store.reading import StoredStatus
 from comity_server.check_store.replay import Given, Ground, Replay
+from comity_server.status_lists import status_of
 
 _RESERVED = (None, 1, 0, 0)
-"""What an index says that no grant has used: grant, ended, muted until, expires at."""
+"""What an index says that no grant has used: grant, ended, asked until, expires at."""
 
 
 def check_consents(cid: str, prefix: str, replay: Replay, ground: Ground) -> None:
@@ -22,7 +22,7 @@ def check_consents(cid: str, prefix: str, replay: Replay, ground: Ground) -> Non
         if consent is not None and replay.state is None and consent.grant == row.grant_id:
             continue
         wanted = _RESERVED if consent is None else _of(consent, replay.state)
-        found = (row.grant_id, row.ended, row.muted_until, row.expires_at)
+        found = (row.grant_id, row.ended, row.ask_until, row.expires_at)
         if found != wanted:
             which = "no grant" if consent is None else f"grant {consent.grant}"
             ground.findings.add(place, f"it says {_told(found)}, and by {which} it is {_told(wanted)}")
@@ -38,12 +38,12 @@ def _of(consent: Given, state: Connection | None) -> tuple[str | None, int, int,
     live = next((it for it in door.grants if it.id == consent.grant), None) if door is not None else None
     if state is None or live is None:
         return consent.grant, 1, 0, consent.exp * 1000
-    return consent.grant, 0, gate.offline_until(state, consent.side, live), consent.exp * 1000
+    return consent.grant, *status_of(state, consent.side, live), consent.exp * 1000
 
 
 def _told(entry: tuple[str | None, int, int, int]) -> str:
-    grant, ended, muted_until, expires_at = entry
+    grant, ended, ask_until, expires_at = entry
     if grant is None and ended:
         return "free"
-    said = "ended" if ended else f"muted until {muted_until}" if muted_until else "valid"
+    said = "ended" if ended else f"to be asked until {ask_until}" if ask_until else "valid"
     return f"{said}, of {grant}, until {expires_at}"

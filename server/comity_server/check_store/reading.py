@@ -104,7 +104,7 @@ class StoredStatus(NamedTuple):
     side: str
     grant_id: str | None
     ended: int
-    muted_until: int
+    ask_until: int
     expires_at: int
 
 

@@ -29,7 +29,7 @@ REASONS: dict[TokenReason, str] = {
     "list_missing": "the status list is not the one that it names, or not its home server's",
     "list_out_of_date": "the status list is out of date: fetch it again",
     "invalid": "it was withdrawn or replaced, or the connection has ended",
-    "muted": "its giver has muted the connection, in whole or part: ask the server",
+    "ask": "a mute, a contest or a topic may stand in the way: ask the server",
 }
 """What a verdict means (GRANT-9)."""
 

@@ -188,19 +188,19 @@ ORDER BY i.n LIMIT :most;
 -- ---- status lists --------------------------------------------------------------------------------------------------
 
 -- name: reserve_index(list_no, idx, cid, side, reserved_at)*!
-INSERT INTO status_entries (list_no, idx, cid, side, reserved_at, grant_id, ended, muted_until, expires_at)
+INSERT INTO status_entries (list_no, idx, cid, side, reserved_at, grant_id, ended, ask_until, expires_at)
 VALUES (:list_no, :idx, :cid, :side, :reserved_at, NULL, 1, 0, 0);
 
 -- name: take_index(list_no, idx, cid, side, reserved_at, grant_id, expires_at)*!
 -- The index of a grant that was taken back; it was reserved before what is stored, or since.
-INSERT INTO status_entries (list_no, idx, cid, side, reserved_at, grant_id, ended, muted_until, expires_at)
+INSERT INTO status_entries (list_no, idx, cid, side, reserved_at, grant_id, ended, ask_until, expires_at)
 VALUES (:list_no, :idx, :cid, :side, :reserved_at, :grant_id, 1, 0, :expires_at)
 ON CONFLICT (list_no, idx) DO UPDATE SET grant_id = excluded.grant_id, expires_at = excluded.expires_at
 WHERE status_entries.cid = excluded.cid AND status_entries.side = excluded.side;
 
--- name: put_status(grant_id, ended, muted_until, expires_at, list_no, idx)*!
+-- name: put_status(grant_id, ended, ask_until, expires_at, list_no, idx)*!
 UPDATE status_entries
-SET grant_id = :grant_id, ended = :ended, muted_until = :muted_until, expires_at = :expires_at
+SET grant_id = :grant_id, ended = :ended, ask_until = :ask_until, expires_at = :expires_at
 WHERE list_no = :list_no AND idx = :idx;
 
 -- name: get_reservation(list_no, idx)^
@@ -211,7 +211,7 @@ SELECT COUNT(*) FROM status_entries
 WHERE cid = :cid AND side = :side AND grant_id IS NULL AND reserved_at > :since;
 
 -- name: entries_of_list(list_no)
-SELECT idx, ended, muted_until, expires_at FROM status_entries WHERE list_no = :list_no;
+SELECT idx, ended, ask_until, expires_at FROM status_entries WHERE list_no = :list_no;
 
 -- name: count_lists()$
 SELECT MAX(list_no) FROM status_entries;
@@ -297,7 +297,7 @@ SELECT MAX(at) FROM events WHERE cid = :cid AND kind = 'restored';
 SELECT side, did, stream FROM sides WHERE cid = :cid;
 
 -- name: status_of(cid)
-SELECT list_no, idx, side, grant_id, ended, muted_until, expires_at FROM status_entries
+SELECT list_no, idx, side, grant_id, ended, ask_until, expires_at FROM status_entries
 WHERE cid = :cid ORDER BY list_no, idx;
 
 -- name: all_business_keys()

@@ -121,7 +121,7 @@ class StatusRow(TypedDict):
     idx: int
     grant_id: str
     ended: int
-    muted_until: int
+    ask_until: int
     expires_at: int
 
 
@@ -335,7 +335,7 @@ class Entry(NamedTuple):
 
     idx: int
     ended: int
-    muted_until: int
+    ask_until: int
     expires_at: int
 
 

@@ -18,6 +18,9 @@ from urllib.parse import quote
 import aiosql
 import aiosqlite
 
+from comity.events import own_event
+from comity.feedback import Reached, reached_in
+from comity.fold import Record
 from comity_server.store import migrations
 from comity_server.store.business import BusinessRows
 from comity_server.store.rows import (
@@ -117,6 +120,11 @@ class SqliteStore:
         """The signed acceptances of those acts that were accepted."""
         found = await self._writer.run(_each_row, SQL["get_acceptance"], [{"id": id_} for id_ in ids])
         return {row["id"]: value for row, (value,) in found}
+
+    async def reached(self, ids: Iterable[str]) -> dict[str, Reached]:
+        """The messages that were delivered and the contacts outside among those acts, by id."""
+        found = await self._writer.run(_each_row, SQL["get_act"], [{"id": id_} for id_ in ids])
+        return dict(reached_in(Record(own_event(event)) for _, row in found for event in row[4:6] if event is not None))
 
     async def raws(self, acts: Iterable[tuple[str, str]]) -> dict[str, str]:
         """The bytes of acts, by id, from their (cid, id)."""

@@ -215,7 +215,7 @@ def _inbox_and_status() -> None:
         _number("reserved_at"),
         _text("grant_id", null=True),
         _number("ended"),
-        _number("muted_until"),
+        _number("ask_until"),
         _number("expires_at"),
     )
     op.create_index("status_entries_cid", "status_entries", ["cid", "side"])
