@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from comity.checkpoint import Checkpoint, seal_checkpoint
 from comity.errors import Malformed
 from comity.keys import SigningKey
-from comity.log_entry import Kind
+from comity.log_entry import VERSION, Kind
 from comity.merkle import Edge, leaf_hash
 from comity.note import COSIGNATURE, ED25519, NoteSigner, signature_line
 from comity.tile import HEIGHT, WIDTH, read_path, seal_bundle
@@ -34,7 +34,7 @@ def signer(name: str, kind: int = ED25519, seed: str = "") -> NoteSigner:
 def entry(number: int, *, kind: int = 1, side: int = 1, minute: int = MINUTE, until: int = 0) -> bytes:
     """One entry, byte for byte, also such as there may not be."""
     numbers = minute.to_bytes(4, "big") + until.to_bytes(4, "big")
-    return bytes([1, kind, side]) + numbers + hashlib.sha384(str(number).encode()).digest()
+    return bytes([VERSION, kind, side]) + numbers + hashlib.sha384(str(number).encode()).digest()
 
 
 def entries(count: int, first: int = 0, salt: int = 0) -> list[bytes]:

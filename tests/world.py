@@ -19,14 +19,14 @@ from typing import Any
 import aiohttp
 from multidict import CIMultiDict
 
-from comity.acts import SignedAct
+from comity.acts import SignedAct, open_act
 from comity.agreement import Agreement, HalfSigned, SignedAgreement, countersign, half_sign
 from comity.chain import compose, next_act, next_mailbox, next_rotation
 from comity.encoding import b64u_encode, dump_json
 from comity.errors import CODES
-from comity.events import Opened, open_event
+from comity.events import Accepted, Opened, open_event
 from comity.fold import Record, fold, opening
-from comity.keys import Signer, SigningKey, did_of_host
+from comity.keys import Signer, SigningKey, did_of_host, key_of_kid
 from comity.offer import Offer, OfferedTerms, PartyKey, SignedOffer, Terms, seal_offer, text_hash
 from comity.signed_request import sign_request
 from comity.state import Connection
@@ -310,10 +310,28 @@ class Pair:
         act = self.compose(side, kind, **fields)
         reply = await self.world.act(act)
         assert reply.status == 200, reply
+        await self._read_up_to(reply.json["event"], side)
         self.take(reply.json["event"], act)
         if "receipt" in reply.json:
             self.receipts[act.id] = reply.json["receipt"]
         return act
+
+    async def _read_up_to(self, event: str, side: Side) -> None:
+        """Take in what came to a side before this event of its own, where the other one acted by other ways than this
+        (EVENT-7)."""
+        find, cursor = self.world.server.directory.find_key, None
+        opened = open_event(event, find).event
+        assert isinstance(opened, Accepted)
+        if (opened.as_of.first, opened.as_of.second) == (self.state.first.head, self.state.second.head):
+            return
+        while items := (page := await self.news(side, cursor))["items"]:
+            cursor = page["cursor"]
+            for item in items:
+                is_of_it = item.get("cid") == self.cid and item["kind"] in ("act", "event")
+                if is_of_it and open_event(item["event"], find).event.at < opened.at:
+                    raw = item.get("act")
+                    act = None if raw is None else open_act(raw, lambda kid: key_of_kid(kid) or find(kid))
+                    self.take(item["event"], act)
 
     def row_of(self, side: Side, count: int) -> list[SignedAct]:
         """So many acts of a side, each behind the one before; not sent."""

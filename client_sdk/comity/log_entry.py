@@ -8,16 +8,17 @@ key of the connection, the commitment a salt of its own.
 import hashlib
 import hmac
 import struct
+from collections.abc import Collection, Iterable
 from enum import IntEnum
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
-from comity.acts import Mute, SignedAct
+from comity.acts import Mute, SignedAct, Unmute
 from comity.encoding import dump_json
 from comity.errors import Malformed
 from comity.words import EXEMPT_PURPOSES, SIDES, Side
 
-VERSION = 1
+VERSION = 2
 SALT = 32
 """Bytes of a salt, and of a connection's tag secret."""
 EPOCH = 7 * 86_400_000
@@ -29,6 +30,23 @@ MOST_BACK = 1
 
 Scope = Literal["both", "first", "second"]
 """Who knows a tag key: both sides, or one of them alone."""
+
+
+class Scoped(Protocol):
+    """A mute, as an act or in a state: of some purposes or channels, or of everything."""
+
+    @property
+    def purposes(self) -> Collection[str] | None: ...
+    @property
+    def channels(self) -> Collection[str] | None: ...
+
+
+class _Named(Scoped, Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+_M = TypeVar("_M", bound=_Named)
 
 
 class Kind(IntEnum):
@@ -44,6 +62,11 @@ class Kind(IntEnum):
     ERASED = 8
     KEY = 9
     PRIVATE = 10
+    MUTE_OVER = 11
+    UNMUTE_PART = 12
+    DISCLOSED = 13
+    CONTEST = 14
+    NOTICE = 15
 
 
 _LAYOUT = struct.Struct(">BBBII16s32s")
@@ -73,15 +96,18 @@ def read_entry(data: bytes) -> LogEntry:
     if len(data) != LENGTH:
         raise Malformed(f"an entry has {LENGTH} bytes")
     version, kind, side, time, until, tag, commitment = _LAYOUT.unpack(data)
-    if version != VERSION or not Kind.ACT <= kind <= Kind.PRIVATE or side > len(SIDES):
-        raise Malformed("not an entry of this version")
+    if version != VERSION:
+        raise Malformed(f"an entry of version {version}, and only version {VERSION} is read")
+    if not Kind.ACT <= kind <= Kind.NOTICE or side > len(SIDES):
+        raise Malformed("a kind or a side that no entry has")
     entry = LogEntry(Kind(kind), SIDES[side - 1] if side else None, time, until, tag, commitment)
-    if (entry.side is None) != (entry.kind in _SIDELESS) or (until and entry.kind != Kind.MUTE_ALL):
+    if (entry.side is None) != (entry.kind in SIDELESS) or (until and entry.kind != Kind.MUTE_ALL):
         raise Malformed("an entry says more, or less, than its kind does")
     return entry
 
 
-_SIDELESS = frozenset({Kind.KEY, Kind.PRIVATE, Kind.ERASED})
+SIDELESS = frozenset({Kind.ERASED, Kind.KEY, Kind.PRIVATE, Kind.DISCLOSED, Kind.NOTICE})
+"""Kinds whose entries name no side."""
 
 
 def commitment(salt: bytes, at: int, data: bytes) -> bytes:
@@ -110,26 +136,37 @@ def scope_of(act: SignedAct, side: Side) -> Scope:
     return side if act.chain == "settings" else "both"
 
 
-def entry_of_act(act: SignedAct, side: Side, key: bytes, salt: bytes, at: int) -> LogEntry:
-    """The entry of an act of `side` that was accepted at `at` (ms). `key`: the tag key of `scope_of`."""
-    kind, payload = kind_of(act), act.payload
+def entry_of_act(act: SignedAct, side: Side, key: bytes, salt: bytes, at: int, muted: Scoped | None = None) -> LogEntry:
+    """The entry of an act of `side` that was accepted at `at` (ms). `key`: the tag key of `scope_of`. `muted`: the mute
+    that an `unmute` names."""
+    kind, payload = kind_of(act, muted), act.payload
     end = payload.until if isinstance(payload, Mute) and kind is Kind.MUTE_ALL else None
     until = 0 if end is None else end * 1000 // HOUR
-    known = None if kind in _SIDELESS else side
+    known = None if kind in SIDELESS else side
     return LogEntry(kind, known, at // MINUTE, until, tag(key, at), commitment(salt, at, act.raw.encode("ascii")))
 
 
-def kind_of(act: SignedAct) -> Kind:
-    """What the log says of an act (LOG-7): settings all look alike."""
+def kind_of(act: SignedAct, muted: Scoped | None = None) -> Kind:
+    """What the log says of an act (LOG-7): settings all look alike. `muted` is the mute that an `unmute` names."""
+    payload = act.payload
     if act.chain == "settings":
         return Kind.PRIVATE
-    if isinstance(act.payload, Mute):
-        return Kind.MUTE_PART if act.payload.purposes or act.payload.channels else Kind.MUTE_ALL
-    return _KINDS.get(act.kind, Kind.ACT)
+    if isinstance(payload, Mute):
+        return Kind.MUTE_PART if _is_of_part(payload) else Kind.MUTE_ALL
+    if isinstance(payload, Unmute):
+        # An unmute that takes back a part leaves a mute of everything where it is.
+        return Kind.UNMUTE_PART if muted is not None and _is_of_part(muted) else Kind.UNMUTE
+    return Kind.REVOKE if act.kind == "revoke" else Kind.ACT
 
 
-_KINDS = {"unmute": Kind.UNMUTE, "revoke": Kind.REVOKE}
-"""Acts that the log tells apart, beside mutes."""
+def _is_of_part(mute: Scoped) -> bool:
+    return bool(mute.purposes or mute.channels)
+
+
+def named_mute(act: SignedAct, mutes: Iterable[_M]) -> _M | None:
+    """The mute among `mutes` that an `unmute` names; None for one of all, and for every other act."""
+    named = act.payload.mute if isinstance(act.payload, Unmute) else None
+    return next((mute for mute in mutes if mute.id == named), None)
 
 
 def entry_of_delivery(raw: str, purpose: str, side: Side, key: bytes, salt: bytes, at: int) -> LogEntry:

@@ -18,8 +18,8 @@ from comity.events import Accepted, Confirmed, Delivered, Event, Expired, Opened
 from comity.feedback import Reached, check_message, reached_in
 from comity.fold import Record
 from comity.keys import Signer, is_pairwise
-from comity.log_entry import SALT, key_statement
-from comity.state import Connection, Door, encode_state
+from comity.log_entry import SALT, key_statement, named_mute
+from comity.state import Connection, Door, Mute, encode_state
 from comity.words import SIDES, Side, other
 from comity_server import allowances
 from comity_server.business import counting, waiting_texts
@@ -121,7 +121,7 @@ class Group:
         answer = self._seal(event_, Answer(signed.id, place=place, accepted=event_))
         self._answers[signed.id] = answer
         self.change(before, after, (event_.replaces,))
-        self._keep(signed, event_, answer)
+        self._keep(signed, event_, answer, named_mute(signed, before.door(event_.side).mutes))
         allowances.note_grant(self.batch, self.grounds.directory.hosted, signed, event_, before)
         self.tell_act(after, event_)
         return answer
@@ -170,9 +170,9 @@ class Group:
             }
         )
 
-    def _keep(self, signed: SignedAct, event: Accepted, answer: Answer) -> None:
+    def _keep(self, signed: SignedAct, event: Accepted, answer: Answer, muted: Mute | None) -> None:
         secret = self.tag_secrets[event.cid]
-        self.log.act(signed, event.side, event.at, secret)
+        self.log.act(signed, event.side, event.at, secret, muted)
         if event.outcome == "delivered" and event.contents is not None:
             # What reaches the other side at once has its delivery as the next entry (LOG-10).
             self.log.delivery(event.cid, signed.id, event.contents.purpose, event.side, event.at, secret)

@@ -8,7 +8,7 @@ from typing import Any
 from acts import acts
 from story import LOG, MIA, SHOP, START, case, code_of, key, published
 
-from comity.acts import SignedAct, open_act
+from comity.acts import SignedAct, Unmute, open_act
 from comity.checkpoint import Checkpoint, open_checkpoint, read_checkpoint, seal_checkpoint
 from comity.log_entry import (
     EPOCH,
@@ -259,13 +259,25 @@ def _told(entry: LogEntry) -> dict[str, Any]:
     return {**members, "entry": entry.to_bytes().hex()}
 
 
+def _mutes_of(act: SignedAct) -> list[str | None]:
+    """The names of the acts of which one is the mute that this one takes back."""
+    is_named = isinstance(act.payload, Unmute) and act.payload.mute is not None
+    mutes = [name for name, it in _acts().items() if it.kind == "mute"]
+    return list[str | None](mutes) if is_named else [None]
+
+
 def _entries() -> dict[str, Any]:
     at, made = START + 59_999, []
     for name, act in _acts().items():
         side: Side = "first" if act.payload.iss == SHOP.did else "second"
-        scope = scope_of(act, side)
-        entry = entry_of_act(act, side, tag_key(SECRET, scope), _salt(name), at)
-        made.append({"act": name, "by": side, "scope": scope, "at": at, "salt": _salt(name).hex(), **_told(entry)})
+        for muted in _mutes_of(act):
+            scope, salt = scope_of(act, side), _salt(name)
+            mute = None if muted is None else _acts()[muted].payload
+            entry = entry_of_act(act, side, tag_key(SECRET, scope), salt, at, mute)  # type: ignore[arg-type]
+            named = {} if muted is None else {"muted": muted}
+            made.append(
+                {"act": name, **named, "by": side, "scope": scope, "at": at, "salt": salt.hex(), **_told(entry)}
+            )
     deliveries = []
     for purpose in ("care", "sales.windows", "safety", "security", "legal_notice"):
         act, salt = _acts()["message"], _salt(f"delivery {purpose}")
@@ -279,12 +291,21 @@ def _entries() -> dict[str, Any]:
     bad = {
         "too short": good[:-2],
         "too long": good + "00",
-        "another version": "02" + good[2:],
+        "version 1": "01" + good[2:],
+        "version 3": "03" + good[2:],
         "kind 0": good[:2] + "00" + good[4:],
-        "kind 11": good[:2] + "0b" + good[4:],
+        "kind 16": good[:2] + "10" + good[4:],
         "side 3": good[:4] + "03" + good[6:],
         "an act of no side": good[:4] + "00" + good[6:],
         "a setting of a side": good[:2] + "0a" + good[4:],
+        "an erasure of a side": good[:2] + "08" + good[4:],
+        "a copy of a side": good[:2] + "0d" + good[4:],
+        "a notice of a side": good[:2] + "0f" + good[4:],
+        "a mute over of no side": good[:2] + "0b00" + good[6:],
+        "a part taken back by no side": good[:2] + "0c00" + good[6:],
+        "a contest of no side": good[:2] + "0e00" + good[6:],
+        "a mute over with an end": good[:2] + "0b" + good[4:14] + "00000001" + good[22:],
+        "a part with an end": good[:2] + "03" + good[4:14] + "00000001" + good[22:],
         "a grant with an end": good[:14] + "00000001" + good[22:],
     }
     border = (START // EPOCH + 1) * EPOCH
@@ -348,7 +369,7 @@ def _receipts() -> dict[str, Any]:
         "one hash less": other(hashes=parts.hashes[:-1]),
         "hashes in another order": other(hashes=parts.hashes[::-1]),
         "another entry": other(extra=entry[:-1] + bytes([entry[-1] ^ 1]) + parts.extra[59:]),
-        "an entry that is none": other(extra=b"\2" + parts.extra[1:]),
+        "an entry of version 1": other(extra=b"\1" + parts.extra[1:]),
         "no salt": other(extra=entry),
         "nothing extra": other(extra=b""),
         "an extra line that says nothing": raw.replace(raw.split("\n")[1], "extra "),

@@ -275,6 +275,12 @@ async def test_a_file_that_was_spoiled_is_refused_and_not_begun_anew(tmp_path: P
         assert said.code == 2 and "is about another log" in said.err
 
 
+async def test_a_file_from_before_the_second_version_of_entries_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text('{"comity": "followed log 2", "sum": "", "state": {}}')
+    with pytest.raises(NotKept, match="remove it, and the log is read anew"):
+        FollowedFile(tmp_path / "state").load()
+
+
 async def test_two_at_once_do_not_write_over_each_other(tmp_path: Path) -> None:
     state = tmp_path / "state"
     async with hosting(3) as host:

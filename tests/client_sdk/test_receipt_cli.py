@@ -282,7 +282,7 @@ def test_a_token_is_no_use_otherwise(hand: Hand) -> None:
     assert "(no_grant)" in hand.check(1, channel="phone")
     assert "(expired)" in hand.check(1, at="2034-01-01")
     assert "(list_out_of_date)" in hand.check(1, at="2024-08-01")
-    assert set(REASONS) >= {"not_accepted", "muted", "invalid"}
+    assert set(REASONS) >= {"not_accepted", "ask", "invalid"}
 
 
 def test_a_receipt_of_another_act_or_log_does_not_make_a_token_count(hand: Hand) -> None:

@@ -369,12 +369,17 @@ async def test_a_cosignature_that_was_forged_or_made_up_does_not_count(tmp_path:
 
 LATER = MINUTE + 29
 BAD = {
-    "a kind that there is not": entry(1, minute=LATER, kind=11),
+    "a kind that there is not": entry(1, minute=LATER, kind=16),
     "no kind": entry(1, minute=LATER, kind=0),
-    "another version": b"\2" + entry(1, minute=LATER)[1:],
+    "version 1": b"\1" + entry(1, minute=LATER)[1:],
+    "version 3": b"\3" + entry(1, minute=LATER)[1:],
     "a third side": entry(1, minute=LATER, side=3),
     "no side": entry(1, minute=LATER, side=0),
     "a side that a setting does not tell": entry(1, minute=LATER, kind=10, side=1),
+    "a side of a copy": entry(1, minute=LATER, kind=13, side=1),
+    "a side of a notice": entry(1, minute=LATER, kind=15, side=2),
+    "no side of a mute that was over": entry(1, minute=LATER, kind=11, side=0),
+    "an end of a mute that was over": entry(1, minute=LATER, kind=11, until=1),
     "an end that an act does not have": entry(1, minute=LATER, until=1),
     "one byte less": entry(1, minute=LATER)[:-1],
     "one byte more": entry(1, minute=LATER) + b"\0",

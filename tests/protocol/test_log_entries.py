@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comity.acts import MODELS, SETTINGS, SignedAct
+from comity.acts import MODELS, SETTINGS, Mute, SignedAct
 from comity.errors import Malformed
 from comity.log_entry import (
     EPOCH,
@@ -27,6 +27,7 @@ from comity.log_entry import (
     entry_of_key,
     key_statement,
     kind_of,
+    named_mute,
     read_entry,
     scope_of,
     tag,
@@ -136,6 +137,29 @@ def test_a_mute_of_everything_is_told_from_a_mute_of_some_things(
     assert kind_of(act_of(pair, "mute", **fields)) is kind
 
 
+def test_taking_back_a_part_of_a_no_does_not_look_like_taking_it_back(pair: Pair) -> None:
+    """Else a server could take back a mute of e-mail alone, and deliver as if that of everything had gone."""
+    all_of_it, part = act_of(pair, "mute"), act_of(pair, "mute", channels=("email",))
+    for mute, kind in ((all_of_it, Kind.UNMUTE), (part, Kind.UNMUTE_PART)):
+        act, muted = act_of(pair, "unmute", mute=mute.id), mute.payload
+        assert isinstance(muted, Mute)
+        assert kind_of(act, muted) is kind
+        assert entry_of_act(act, "second", tag_key(SECRET, "both"), SALTED, AT, muted).kind is kind
+    assert kind_of(act_of(pair, "unmute")) is Kind.UNMUTE
+
+
+def test_which_mute_is_named_follows_from_those_in_force() -> None:
+    pair = connected()
+    whole = pair.go("mute", "second", START + 1)
+    part = pair.go("mute", "second", START + 2, purposes=("care",))
+    mutes = pair.state.second.mutes
+    for mute in (whole, part):
+        named = named_mute(pair.compose("unmute", "second", START + 3, mute=mute.id), mutes)
+        assert named is not None and named.id == mute.id
+    assert named_mute(pair.compose("unmute", "second", START + 3), mutes) is None
+    assert named_mute(whole, mutes) is None
+
+
 @pytest.mark.parametrize("seconds", [0, 1, 1799, 3599, 3600, 7199])
 def test_the_end_of_a_mute_is_shown_rounded_down_to_the_hour(pair: Pair, seconds: int) -> None:
     """Rounded up, the log would have a shop muted for longer than it was; only a mute of everything shows an end."""
@@ -191,7 +215,7 @@ def test_a_key_that_is_published_has_an_entry() -> None:
 # --- bytes
 
 U32 = st.integers(0, 2**32 - 1)
-SIDELESS = (Kind.KEY, Kind.PRIVATE, Kind.ERASED)
+SIDELESS = (Kind.ERASED, Kind.KEY, Kind.PRIVATE, Kind.DISCLOSED, Kind.NOTICE)
 
 
 @st.composite
@@ -211,7 +235,7 @@ def test_an_entry_is_read_as_it_was_written(entry: LogEntry) -> None:
     assert read_entry(entry.to_bytes()) == entry
 
 
-@given(st.one_of(st.binary(), st.binary(min_size=LENGTH, max_size=LENGTH).map(lambda it: b"\1" + it[1:])))
+@given(st.one_of(st.binary(), st.binary(min_size=LENGTH, max_size=LENGTH).map(lambda it: b"\2" + it[1:])))
 def test_whatever_is_read_as_an_entry_is_the_one_spelling_of_it(data: bytes) -> None:
     try:
         entry = read_entry(data)
@@ -222,9 +246,9 @@ def test_whatever_is_read_as_an_entry_is_the_one_spelling_of_it(data: bytes) -> 
 
 def test_an_entry_is_laid_out_so() -> None:
     entry = LogEntry(Kind.MUTE_ALL, "second", 0x01020304, 0x05060708, bytes(range(16)), bytes(range(100, 132)))
-    head = bytes([1, 2, 2, 1, 2, 3, 4, 5, 6, 7, 8])
+    head = bytes([2, 2, 2, 1, 2, 3, 4, 5, 6, 7, 8])
     assert entry.to_bytes() == head + bytes(range(16)) + bytes(range(100, 132))
-    assert [int(kind) for kind in Kind] == list(range(1, 11))
+    assert [int(kind) for kind in Kind] == list(range(1, 16))
 
 
 def test_what_is_no_entry_is_refused() -> None:
@@ -235,7 +259,7 @@ def test_what_is_no_entry_is_refused() -> None:
             read_entry(good[:length])
     with pytest.raises(Malformed):
         read_entry(good + b"\0")
-    for at, byte in [(0, 0), (0, 2), (0, 255), (1, 0), (1, 11), (1, 255), (2, 3), (2, 255)]:
+    for at, byte in [(0, 0), (0, 1), (0, 3), (0, 255), (1, 0), (1, 16), (1, 255), (2, 3), (2, 255)]:
         with pytest.raises(Malformed):
             read_entry(good[:at] + bytes([byte]) + good[at + 1 :])
 

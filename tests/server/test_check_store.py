@@ -328,8 +328,8 @@ def an_entry_of_another_time(hand: Hand) -> tuple[str, ...]:
 
 @damage
 def an_entry_that_is_none(hand: Hand) -> tuple[str, ...]:
-    hand.do("UPDATE entries SET entry = ? WHERE log = ? AND idx = 9", b"\x02" * 59, hand.log)
-    return (f"{hand.log} entry 9", "not an entry of this version")
+    hand.do("UPDATE entries SET entry = ? WHERE log = ? AND idx = 9", b"\x01" * 59, hand.log)
+    return (f"{hand.log} entry 9", "an entry of version 1, and only version 2 is read")
 
 
 @damage
@@ -617,7 +617,7 @@ def a_withdrawn_consent_that_is_listed_as_valid(hand: Hand) -> tuple[str, ...]:
 @damage
 def a_muted_consent_that_is_listed_as_valid(hand: Hand) -> tuple[str, ...]:
     hand.do("UPDATE status_entries SET ask_until = 0 WHERE ask_until > 0")
-    return ("status list 1 index", "it says valid", "it is muted until")
+    return ("status list 1 index", "it says valid", "it is to be asked until")
 
 
 @damage

@@ -25,7 +25,7 @@ from comity.client.followed import Followed
 from comity.client.log_source import LogFinding, LogSource
 from comity.client.log_tree import Bundle, ServedTree, is_regular, open_tree
 from comity.errors import ComityError, Malformed, Refused
-from comity.log_entry import LENGTH, MOST_BACK, VERSION, Kind, read_entry
+from comity.log_entry import LENGTH, MOST_BACK, SIDELESS, VERSION, Kind, read_entry
 from comity.merkle import EMPTY_ROOT, check_consistency, needed, prove_consistency, root_of
 from comity.tile import WIDTH
 
@@ -234,8 +234,7 @@ async def _time_back(tree: ServedTree, before: Latest, index: int, minute: int) 
 _STRIDE = LENGTH + 2
 _TIMES = struct.Struct(">" + "5xII48x" * WIDTH)
 _ANY_KIND = bytes(Kind)
-_SIDELESS = bytes({Kind.KEY, Kind.PRIVATE, Kind.ERASED})
-_HAS_SIDE_KIND = bytes(kind not in _SIDELESS for kind in range(256))
+_HAS_SIDE_KIND = bytes(kind not in SIDELESS for kind in range(256))
 _HAS_SIDE = bytes([0, 1, 1]) + b"\2" * 253
 _VERSIONS = bytes([VERSION]) * WIDTH
 _MAY_END = frozenset({int(Kind.MUTE_ALL)})

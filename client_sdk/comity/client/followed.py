@@ -1,7 +1,7 @@
 """What somebody remembers of a log that he follows: its key, the newest checkpoint that it showed, and how far its
 entries were looked at. One small file, written whole or not at all.
 
-    {"comity": "followed log 2", "sum": hash of the state's bytes, "state": {…}}
+    {"comity": "followed log 3", "sum": hash of the state's bytes, "state": {…}}
 
 What a crash means: the file is always one that was written whole. It may be older than what was looked at since; then
 that is looked at again. It never knows of a checkpoint that had not been proved to continue the one before it.
@@ -26,7 +26,8 @@ from comity.errors import ComityError, Refused
 from comity.log_entry import Kind
 from comity.note import MOST_NOTE, VerifierKey, read_vkey
 
-FORM = "followed log 2"
+FORM = "followed log 3"
+_EARLIER = ("followed log 1", "followed log 2")
 _MOST_FILE = 4 * MOST_NOTE
 _MEMBERS = {"vkey", "seen", "verified", "position", "minute", "latest", "kinds"}
 
@@ -70,6 +71,10 @@ def read_followed(data: bytes) -> Followed:
     """What the bytes of the file say. Raises Refused for any others: they are damaged or no such file."""
     whole = parse_object(data, _MOST_FILE)
     state = whole.get("state")
+    if whole.get("comity") in _EARLIER:
+        raise Refused(
+            "malformed", "it was written before version 2 of the entries: remove it, and the log is read anew"
+        )
     if whole.get("comity") != FORM or not isinstance(state, dict) or whole.get("sum") != hash_id(dump_json(state)):
         raise Refused("malformed", "the sum does not fit")
     if set(state) != _MEMBERS:
@@ -135,7 +140,7 @@ class FollowedFile:
             return read_followed(data)
         except Refused as fault:
             # Not begun anew: a log that lies would only have to spoil the file.
-            raise NotKept(f"{self.path} is damaged, or not what was kept of a log ({fault.detail})") from None
+            raise NotKept(f"{self.path} is damaged, or not what is kept of a log ({fault.detail})") from None
 
     def save(self, followed: Followed) -> None:
         """Puts this in the place of what was remembered; on disk when it returns. Raises NotKept."""

@@ -190,6 +190,11 @@ class Ledger:
             self.state = _folded(self.state, line, self._restored_at)
         self._note(0, self.lines)
 
+    def act(self, id_: str) -> SignedAct | None:
+        """The accepted act of that id, where this side has it."""
+        at = self._by_act.get(id_)
+        return None if at is None else self.lines[at].act
+
     def states(self) -> Iterator[Connection]:
         """Every state that the connection has gone through, the latest first."""
         states = [self.start]

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from comity import wire
-from comity.acts import SignedAct
+from comity.acts import Mute, SignedAct, Unmute
 from comity.client.core import Core, Faults
 from comity.client.kept import Link, Owed, TagKeys
-from comity.client.ledger import Line
+from comity.client.ledger import Ledger, Line
 from comity.client.log_keeping import PATIENCE, Entry, Log, LogGone, beginning
 from comity.client.told import News
 from comity.encoding import b64u_decode
@@ -43,12 +43,14 @@ class Place:
     index: int
     at: int
     evidence: tuple[str, ...]
+    muted: Mute | None = None
+    """The mute that an unmute names."""
 
     def entry(self, key: bytes, salt: bytes) -> LogEntry:
         """The entry, with the tag and the commitment that these make."""
         if self.table == "deliveries":
             return entry_of_delivery(self.act.raw, self.purpose, self.side, key, salt, self.at)
-        return entry_of_act(self.act, self.side, key, salt, self.at)
+        return entry_of_act(self.act, self.side, key, salt, self.at, self.muted)
 
     @property
     def tag(self) -> Literal["both", "own"]:
@@ -56,12 +58,14 @@ class Place:
         return "both" if scope_of(self.act, self.side) == "both" else "own"
 
 
-def place_of(line: Line) -> Place | None:
+def place_of(line: Line, book: Ledger) -> Place | None:
     """The place of an accepted act; None for any other line, or where this side does not have the act."""
     event, act = line.event, line.act
     if not isinstance(event, Accepted) or act is None:
         return None
-    return Place("receipts", act, event.side, "", event.log, event.index, event.at, line.evidence)
+    named = book.act(act.payload.mute or "") if isinstance(act.payload, Unmute) else None
+    muted = named.payload if named is not None and isinstance(named.payload, Mute) else None
+    return Place("receipts", act, event.side, "", event.log, event.index, event.at, line.evidence, muted)
 
 
 def delivery_of(line: Line, lines: Iterable[Line]) -> Place | None:
@@ -134,12 +138,13 @@ async def tags_of(core: Core, link: Link, writing: Writing) -> TagKeys:
 # --- own acts ---
 
 
-def entered(core: Core, link: Link, line: Line, text: str | None = None) -> list[Entry]:
+def entered(writing: Writing, line: Line, text: str | None = None) -> list[Entry]:
     """What is kept with the line of an own act: its receipt, if all about it can be checked without asking anybody;
     else that it is owed, with what came."""
+    core, link = writing.core, writing.link
     if isinstance(line.event, Accepted | Delivered):
         core.logs.heard(link.home, line.event.log, line.event.index)
-    place = place_of(line)
+    place = place_of(line, writing.book)
     if place is None or place.side != link.side or place.act.id in core.kept.file.table("receipts"):
         return []
     owed: list[Entry] = [("owed", place.act.id, Owed(link.cid, text))]
@@ -167,7 +172,7 @@ async def settle(writing: Writing, lines: Iterable[Line]) -> None:
     """Checks the receipts that came with these own acts and could not be checked at once. One that cannot be checked
     now, as the log does not answer in a moment, stays owed. Raises Contradiction: the act is accepted and kept all the
     same."""
-    places = [place for line in lines if (place := place_of(line)) is not None]
+    places = [place for line in lines if (place := place_of(line, writing.book)) is not None]
     kept, logs = writing.core.kept, writing.core.logs
     try:
         async with asyncio.timeout(PATIENCE):
@@ -208,7 +213,7 @@ async def collect(writing: Writing) -> None:
     owed = {act: it for act, it in core.kept.all("owed", Owed).items() if it.cid == cid}
     faults = Faults()
     for line in writing.ledger.lines if owed and writing.ledger is not None else ():
-        place = place_of(line)
+        place = place_of(line, writing.book)
         if place is None or place.act.id not in owed:
             continue
         try:
@@ -291,7 +296,7 @@ async def receipt_of(writing: Writing, act: str, *, delivery: bool = False) -> s
     """
     book, core = writing.book, writing.core
     line = next((it for it in book.lines if it.act is not None and it.act.id == act), None)
-    place = None if line is None else delivery_of(line, book.lines) if delivery else place_of(line)
+    place = None if line is None else delivery_of(line, book.lines) if delivery else place_of(line, book)
     if line is None or place is None:
         raise ComityError("that message has not been delivered" if line is not None else "there is no such act here")
     if (kept := core.kept.get(place.table, act, str)) is not None:

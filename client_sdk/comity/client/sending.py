@@ -192,7 +192,7 @@ class Writing:
         """How a line is kept: itself, and for an own act its receipt or that it is owed."""
         if line.act is not None:
             receipt = receipt or self._came.pop(line.act.id, None)
-        return [kept_line(self.link.cid, line), *receipts.entered(self.core, self.link, line, receipt)]
+        return [kept_line(self.link.cid, line), *receipts.entered(self, line, receipt)]
 
     # --- inside the lock ---
 

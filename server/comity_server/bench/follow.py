@@ -29,7 +29,7 @@ from comity.client.log_tree import leaves_of, top_of
 from comity.client.over_aiohttp import over_aiohttp
 from comity.client.transport import Request, Response, Transport
 from comity.keys import SigningKey
-from comity.log_entry import LENGTH, Kind
+from comity.log_entry import LENGTH, VERSION, Kind
 from comity.merkle import root_of
 from comity.note import ED25519, NoteSigner, VerifierKey, read_vkey
 from comity.tile import HASH, WIDTH, Tile, bundles_of, node_of, tile_of
@@ -151,7 +151,7 @@ def _bundle(tile: Tile) -> bytes:
         kind = _KINDS[at % len(_KINDS)]
         side = 0 if kind is Kind.PRIVATE else 1 + at % 2
         until = 480_000 if kind is Kind.MUTE_ALL else 0
-        head = _ENTRY.pack(LENGTH, 1, kind, side, 29_000_000 + tile.number, until)
+        head = _ENTRY.pack(LENGTH, VERSION, kind, side, 29_000_000 + tile.number, until)
         entries.append(head + hidden[48 * at : 48 * (at + 1)])
     return b"".join(entries)
 

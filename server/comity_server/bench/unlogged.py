@@ -15,6 +15,7 @@ from comity.events import Place
 from comity.keys import SigningKey
 from comity.merkle import EMPTY_ROOT, Edge
 from comity.note import ED25519, NoteSigner
+from comity.state import Mute
 from comity.words import Side
 from comity_server import logs as logging
 from comity_server.app import serve
@@ -36,7 +37,7 @@ class _Counting:
         """The next number."""
         return Place(ORIGIN, self.index)
 
-    def act(self, act: SignedAct, side: Side, at: int, secret: bytes) -> None:
+    def act(self, act: SignedAct, side: Side, at: int, secret: bytes, muted: Mute | None) -> None:
         """Count it."""
         self.index += 1
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from comity.acts import Grant, Rotate, SignedAct, open_act
+from comity.acts import Grant, Mute, Rotate, SignedAct, Unmute, open_act
 from comity.agreement import Agreement
 from comity.encoding import hash_id
 from comity.errors import Contradiction, Refused
@@ -61,6 +61,7 @@ class Replay:
         self._at = -1
         self._restored_at: int = ground.snapshot.value("last_restored", cid=cid) or 0
         self._heads: dict[tuple[str, str], _Link] = {}
+        self._mutes: dict[str, Mute] = {}
         self._keys: dict[str, tuple[str, str]] = {}
         if agreement is not None:
             self._keys = {"first": _key_of(agreement, "first"), "second": _key_of(agreement, "second")}
@@ -128,7 +129,10 @@ class Replay:
         where = Place(event.log, event.index)
         if act is not None:
             signed, tag = act, self._tag_keys[scope_of(act, event.side)]
-            self._claim(place, where, key, event.at, lambda salt: entry_of_act(signed, event.side, tag, salt, event.at))
+            muted = self._mutes.get(act.payload.mute or "") if isinstance(act.payload, Unmute) else None
+            self._claim(
+                place, where, key, event.at, lambda salt: entry_of_act(signed, event.side, tag, salt, event.at, muted)
+            )
         if event.outcome == "delivered" and event.contents is not None:
             purpose, after = event.contents.purpose, where.next()
             self._claim(place, after, key, event.at, self._delivery(raw, purpose, event.side, event.at))
@@ -146,6 +150,8 @@ class Replay:
         payload = act.payload
         if isinstance(payload, Rotate):
             self._keys[event.side] = (payload.kid, payload.key)
+        elif isinstance(payload, Mute):
+            self._mutes[act.id] = payload
         elif isinstance(payload, Grant):
             reference = payload.status.status_list
             given = (reference.uri, reference.idx)

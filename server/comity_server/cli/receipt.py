@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
-from comity.acts import SignedAct, open_act
+from comity.acts import SignedAct, Unmute, open_act
 from comity.checkpoint import Policy, witnesses_in
 from comity.encoding import MAX_BODY, b64u_decode
 from comity.errors import Malformed, Refused
@@ -22,13 +22,18 @@ KINDS: dict[Kind, str] = {
     Kind.ACT: "an act",
     Kind.MUTE_ALL: "a mute of everything",
     Kind.MUTE_PART: "a mute of some purposes or channels",
-    Kind.UNMUTE: "the end of a mute",
+    Kind.UNMUTE: "the end of a mute of everything, or of all mutes",
     Kind.REVOKE: "the end of a connection",
     Kind.DELIVERED: "the delivery of a message",
     Kind.DELIVERED_EXEMPT: "the delivery of a message that no mute stops",
     Kind.ERASED: "something that was erased",
     Kind.KEY: "the key of a business",
     Kind.PRIVATE: "a setting, between one side and its server",
+    Kind.MUTE_OVER: "that a mute of everything was over when something was delivered",
+    Kind.UNMUTE_PART: "the end of a mute of some purposes or channels",
+    Kind.DISCLOSED: "that the server made a copy of a connection for somebody",
+    Kind.CONTEST: "that a message was not what its sender called it",
+    Kind.NOTICE: "a notice that a business published",
 }
 """What the log says of an entry, in words."""
 _MOST_KEY = 1024
@@ -181,6 +186,9 @@ def _held_against(found: Receipt, path: Path) -> SignedAct | None:
         follows = entry_of_delivery(act.raw, purpose, side, b"", opening.salt, opening.at)
     else:
         follows = entry_of_act(act, side, b"", opening.salt, opening.at)
+        if entry.kind is Kind.UNMUTE_PART and isinstance(act.payload, Unmute) and act.payload.mute is not None:
+            # Whether the mute that it names was of a part stands in that mute, which is not here.
+            follows = follows._replace(kind=entry.kind)
     if follows._replace(tag=entry.tag) != entry:
         does_not_hold("the log says something else of this act than follows from it")
     return act
@@ -237,6 +245,7 @@ def _unproved(
     if not found.checkpoint.cosigned:
         named = "none was asked for" if not policy.witnesses else "none that was named did"
         lines.append(f"that everybody is shown the same log: no witness cosigned ({named})")
-    word = "that kind and side are" if signed_act is None else "that the side is"
+    is_named = signed_act is not None and isinstance(signed_act.payload, Unmute) and signed_act.payload.mute is not None
+    word = "that kind and side are" if signed_act is None or is_named else "that the side is"
     lines.append(f"{word} true: that is the log's word, which an auditor can hold against the connection")
     return lines

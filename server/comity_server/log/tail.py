@@ -14,6 +14,7 @@ from comity.events import Place
 from comity.log_entry import SALT, LogEntry, entry_of_act, entry_of_delivery, entry_of_key, scope_of, tag_key
 from comity.merkle import Edge, NodeReader, leaf_hash
 from comity.receipt import Opening
+from comity.state import Mute
 from comity.tile import HEIGHT, WIDTH, Tile
 from comity.words import Side
 from comity_server.store.rows import Batch, Head
@@ -89,8 +90,8 @@ class Additions(Protocol):
         """Where the next entry goes."""
         ...
 
-    def act(self, act: SignedAct, side: Side, at: int, secret: bytes) -> None:
-        """Enter an accepted act."""
+    def act(self, act: SignedAct, side: Side, at: int, secret: bytes, muted: Mute | None) -> None:
+        """Enter an accepted act; `muted` is the mute that an unmute names."""
         ...
 
     def delivery(self, cid: str, act: str, purpose: str, side: Side, at: int, secret: bytes) -> None:
@@ -135,11 +136,11 @@ class LogAdditions:
         """Where the next entry goes."""
         return Place(self.tail.log, self.tail.size + len(self._pending))
 
-    def act(self, act: SignedAct, side: Side, at: int, secret: bytes) -> None:
-        """Enter an accepted act."""
+    def act(self, act: SignedAct, side: Side, at: int, secret: bytes, muted: Mute | None) -> None:
+        """Enter an accepted act; `muted` is the mute that an unmute names."""
         key = tag_key(secret, scope_of(act, side))
         self._raws[act.id] = act.raw
-        self._enter(act.payload.cid, act.id, at, lambda salt: entry_of_act(act, side, key, salt, at))
+        self._enter(act.payload.cid, act.id, at, lambda salt: entry_of_act(act, side, key, salt, at, muted))
 
     def delivery(self, cid: str, act: str, purpose: str, side: Side, at: int, secret: bytes) -> None:
         """Enter a delivered message of `side`."""
