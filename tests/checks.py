@@ -53,11 +53,15 @@ def run_linters() -> bool:
 def run_pytest(arguments: list[str]) -> int:
     """Run the tests with our own standard streams and return pytest's exit code.
 
-    The whole suite is spread over the processors. With arguments somebody is looking at a part of it, and
-    one process starts sooner, and lets a debugger in.
+    The whole suite is spread over the processors, with `--long` too. With other arguments somebody is looking at a
+    part of it, and one process starts sooner, and lets a debugger in.
     """
     # Tests that share something dear to make (a demo, a bench) name a group, and go to one worker.
-    spread = [] if arguments else ["-n", str(min(os.cpu_count() or 1, MOST_WORKERS)), "--dist", "loadgroup"]
+    spread = (
+        []
+        if set(arguments) - {"--long"}
+        else ["-n", str(min(os.cpu_count() or 1, MOST_WORKERS)), "--dist", "loadgroup"]
+    )
     pytest = subprocess.Popen([sys.executable, "-m", "pytest", *spread, *arguments])
 
     def pass_on(number: int, _frame: FrameType | None) -> None:

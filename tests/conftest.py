@@ -12,6 +12,17 @@ settings.register_profile("planted", settings.get_profile("ci"), phases=(Phase.e
 settings.load_profile("ci")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--long` runs the tests that take many minutes as well."""
+    parser.addoption("--long", action="store_true", help="run the tests that take many minutes, too")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test that takes long is for those who ask for it."""
+    if item.get_closest_marker("long") and not item.config.getoption("--long"):
+        pytest.skip("takes long: --long")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests that share something costly, or must not meet, name a group; were the groups not kept, nobody would notice

@@ -5,7 +5,7 @@ from typing import Any
 
 import base58
 from comity.acts import SETTINGS, typ_of
-from comity.encoding import b64u_decode, b64u_encode, hash_id
+from comity.encoding import MAX_BODY, b64u_decode, b64u_encode, hash_id
 from comity.keys import Signer
 from comity.proofs import MAILBOX_TYP, ROTATE_TYP, seal_mailbox_proof, seal_rotation_proof
 from edges import with_neutral_r
@@ -132,9 +132,34 @@ def _good_acts() -> list[dict[str, Any]]:
         blank, typ_of("revoke"), MIA, b'{ "kid": "%s", "typ":"comity-act+jwt", "alg":"EdDSA" }' % MIA.kid.encode()
     )
     made.append({"name": "revoke, spelt with blanks", "jws": raw, "id": hash_id(raw.encode()), "kind": "revoke"})
+    raw = forge(members_of("revoke"), typ_of("revoke"), MIA, _wide_header(1024))
+    made.append({"name": "revoke, under a header of 1024 bytes", "jws": raw, "id": hash_id(raw.encode()), "kind": "revoke"})
+    raw = _of_length(MAX_BODY)
+    made.append({"name": "message, of 65536 characters", "jws": raw, "id": hash_id(raw.encode()), "kind": "message"})
     for entry in made:
-        entry["payload"] = json.loads(payload_of(entry["jws"]))
+        if len(entry["jws"]) < 10_000:
+            entry["payload"] = json.loads(payload_of(entry["jws"]))
     return made
+
+
+def _wide_header(length: int) -> bytes:
+    """A header of so many bytes."""
+    plain = {"alg": "EdDSA", "typ": typ_of("revoke"), "kid": MIA.kid}
+    return json.dumps(plain).encode().ljust(length)
+
+
+def _of_length(length: int) -> str:
+    """A message whose text has so many characters. Not every payload has a length in base64url that fits: then the
+    header is made longer."""
+    members = members_of("message", purpose="care", if_muted="hold", exp=LATER, body="A.A.A.A.A")
+    for wide in range(300, 304):
+        raw = forge(members, typ_of("message"), MIA, _wide_header(wide))
+        middle = raw.split(".")[1]
+        left = length - len(raw) + len(middle)
+        if left % 4 != 1:
+            members["body"] += "A" * (left * 3 // 4 - len(b64u_decode(middle)))
+            return forge(members, typ_of("message"), MIA, _wide_header(wide))
+    raise AssertionError(f"no message has {length} characters")
 
 
 def _rotation(old: Signer, new: Signer, **changes: Any) -> dict[str, Any]:
@@ -218,6 +243,14 @@ def _bad_forms() -> list[dict[str, Any]]:
         headed("a kid of no party", {**plain, "kid": "did:plc:abc#key-1"}),
         headed("a kid of 401 characters", {**plain, "kid": f"{SHOP.did}#".ljust(401, "k")}),
         headed("a key of low order", {**plain, "kid": _low_order_kid()}),
+        headed("a type that is no text", {**plain, "typ": 1}),
+        case("one part", "malformed", jws=tail),
+        case("a signature of 65 bytes", "malformed", jws=f"{head}.{middle}.{b64u_encode(bytes(65))}"),
+        case("a header of 1025 bytes", "too_large", jws=forge(members_of("revoke"), "", MIA, _wide_header(1025))),
+        case("a header of 1400 characters", "too_large", jws=forge(members_of("revoke"), "", MIA, _wide_header(1050))),
+        case("a header of 1402 characters", "malformed", jws=forge(members_of("revoke"), "", MIA, _wide_header(1051))),
+        case("65537 characters", "too_large", jws="A", times=65_537),
+        case("65537 characters that are no ASCII", "too_large", jws="é", times=65_537),
     ]
 
 

@@ -21,12 +21,14 @@ import edges  # noqa: E402
 import examples  # noqa: E402
 import forms  # noqa: E402
 import logs  # noqa: E402
+import names  # noqa: E402
 import notes  # noqa: E402
 import offline  # noqa: E402
 import plain  # noqa: E402
 
 FILES: dict[str, Callable[[], dict[str, Any]]] = {
     "keys": plain.keys,
+    "names": names.names,
     "ed25519": edges.ed25519,
     "json": plain.json_texts,
     "acts": acts.acts,

@@ -57,6 +57,10 @@ def claims(values: dict[int, int], entries: int = 128, **changes: Any) -> dict[s
 def status() -> dict[str, Any]:
     """Packing, tokens, and when a list is current."""
     packings: list[tuple[Any, list[int]]] = [
+        (1, []),
+        (8, []),
+        (1, [1]),
+        (4, [0, 15, 1, 14]),
         (1, [1, 0, 0, 1, 1, 1, 0, 1, 1, 1, 0, 0, 0, 1, 0, 1]),
         (2, [1, 2, 0, 3, 0, 1, 0, 1]),
         (2, [1, 1, 1, 1, 1]),
@@ -79,9 +83,33 @@ def status() -> dict[str, Any]:
                 "jws": good,
                 "payload": claims({3: 0, 4: 2}),
                 "at": {"0": 1, "3": 0, "4": 2, "127": 1},
-                "outside": 128,
+                "outside": [-1, 128, 2**32],
                 "current": {str(NOW + off): -30 <= off <= 90 for off in (-31, -30, 0, 60, 90, 91)},
-            }
+            },
+            {
+                "name": "with an end of its own",
+                "jws": forge(claims({}, exp=NOW + 10, ttl=1), LIST_TYP, HOME),
+                "payload": claims({}, exp=NOW + 10, ttl=1),
+                "at": {"0": 1},
+                "outside": [128],
+                "current": {str(NOW + off): -30 <= off < 10 for off in (-31, -30, 9, 10, 11)},
+            },
+            {
+                "name": "one bit an entry, empty",
+                "jws": forge(claims({}, status_list={"bits": 1, "lst": b64u_encode(zlib.compress(b"", 0))}), LIST_TYP, HOME),
+                "payload": claims({}, status_list={"bits": 1, "lst": b64u_encode(zlib.compress(b"", 0))}),
+                "at": {},
+                "outside": [0],
+                "current": {},
+            },
+        ],
+        "unpacked": [
+            *({"bits": bits, "zeros": 2**24 * bits // 8} for bits in (1, 2, 8)),
+            *(case("more than is read", "malformed", bits=bits, zeros=2**24 * bits // 8 + 1) for bits in (1, 2, 8)),
+        ],
+        "bad_packed": [
+            case(f"{values} in {bits} bits", "malformed", bits=bits, values=values)
+            for bits, values in ((1, [0, 2]), (2, [4]), (4, [1, 16]))
         ],
         "bad": [
             bad("of another address", sub=STATUS_URI + "0"),

@@ -2,30 +2,29 @@
 
 import os
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from single_changes.changes import changes_of
-from single_changes.noticing import RULES, Vectors, notice_all, rule_modules
+from single_changes.changes import Change
+from single_changes.noticing import Vectors, notice_all, rule_modules
+from single_changes.report import LEAST, WORKERS, changes_in, read_list, report
 
 
-def main(names: list[str]) -> None:
+def main(modules: list[str]) -> int:
+    """Print what was noticed of each module; the exit code says whether the list fits."""
     os.nice(10)
-    start = time.monotonic()
-    vectors = Vectors()
-    print(f"{len(vectors.cases)} rows, {time.monotonic() - start:.0f} s", flush=True)
-    total, good = 0, 0
-    for name in names or rule_modules():
-        changes = changes_of(name, RULES / f"{name}.py")
-        noticed = notice_all(vectors, changes, 2)
-        for change, found in zip(changes, noticed, strict=True):
-            if not found:
-                print(change.name)
-        total, good = total + len(changes), good + sum(noticed)
-        print(f"{name}: {sum(noticed)} of {len(changes)}", flush=True)
-    print(f"all: {good} of {total} in {time.monotonic() - start:.0f} s")
+    listed, vectors = read_list(), Vectors()
+    changes: list[Change] = []
+    noticed: list[bool] = []
+    for module in modules or rule_modules():
+        some = changes_in([module], listed)
+        found = notice_all(vectors, some, WORKERS)
+        changes, noticed = changes + some, noticed + found
+        print(f"{module}: {report(some, found, listed, whole=False).text}", flush=True)
+    whole = report(changes, noticed, listed, whole=not modules)
+    print(whole.text)
+    return int(bool(whole.unlisted or whole.stale or whole.share < LEAST))
 
 
-main(sys.argv[1:])
+sys.exit(main(sys.argv[1:]))

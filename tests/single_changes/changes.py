@@ -362,6 +362,10 @@ class _Finder(ast.NodeVisitor):
                 self._note(start, end + (after + 1 if comma else 0), b"")
         if name in _FAULTS:
             return
+        if isinstance(node.func, ast.Attribute) and node.func.attr in ("encode", "decode"):
+            # The name of an encoding has other spellings that mean the same.
+            self.visit(node.func)
+            return
         self.generic_visit(node)
 
     def visit_Name(self, node: ast.Name) -> None:

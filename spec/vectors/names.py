@@ -1,0 +1,154 @@
+"""Vectors of names of keys, documents and base64url, at their borders."""
+
+from typing import Any
+
+import base58
+from comity.encoding import b64u_encode
+from comity.keys import did_document
+from story import HOME_DID, MIA, SHOP, case, published
+
+LONG = "did:web:a.example" + (":" + "p" * 63) * 5
+
+
+def names() -> dict[str, Any]:
+    """Names of keys (`kid`), keys as texts, JWKs, DID documents, hosts, and base64url. Bytes are hexadecimal."""
+    return {
+        "kids": [{"kid": kid, "did": kid.partition("#")[0]} for kid in _good_kids()],
+        "bad_kids": [case(kid[:40] or "empty", "malformed", kid=kid) for kid in _bad_kids()],
+        "bad_multibases": [case(text[:20] or "empty", "malformed", multibase=text) for text in _bad_multibases()],
+        "bad_web": [case(did[:40], "malformed", did=did) for did in (MIA.did, "did:web:", LONG + ":" + "p" * 64)],
+        "jwks": [{"jwk": MIA.key.public.jwk("a"), "kid": "a", "public": MIA.key.public.raw.hex()}],
+        "bad_jwks": [case(name, "malformed", jwk=jwk) for name, jwk in _bad_jwks().items()],
+        "documents": _documents(),
+        "bad_documents": [case(name, "malformed", did=SHOP.did, document=it) for name, it in _bad_documents().items()],
+        "hosts": [
+            {"host": "home.example", "path": [], "did": HOME_DID},
+            {"host": "home.example", "path": ["b", "windows"], "did": SHOP.did},
+            {"host": "localhost:8470", "path": ["b", "x"], "did": "did:web:localhost%3A8470:b:x"},
+            {"host": "a-b.example", "path": [], "did": "did:web:a-b.example"},
+            {"host": "UPPER.example", "path": [], "did": "did:web:UPPER.example"},
+        ],
+        "urls": [
+            {"did": "did:web:UPPER.example", "url": "https://UPPER.example/.well-known/did.json"},
+            {"did": "did:web:localhost", "url": "http://localhost/.well-known/did.json"},
+            {"did": "did:web:localhost.example", "url": "https://localhost.example/.well-known/did.json"},
+            {"did": "did:web:127.0.0.1.example", "url": "https://127.0.0.1.example/.well-known/did.json"},
+            {"did": "did:web:a.example%3A65535:x", "url": "https://a.example:65535/x/did.json"},
+            {"did": LONG + ":" + "p" * 62, "url": "https://a.example" + LONG[17:].replace(":", "/") + "/" + "p" * 62 + "/did.json"},
+        ],
+        "signatures": _signatures(),
+        "bad_seeds": [case(f"{length} bytes", "malformed", seed="11" * length) for length in (0, 31, 33, 64)],
+        "base64url": [{"bytes": raw.hex(), "text": b64u_encode(raw)} for raw in _octets()],
+        "bad_base64url": [case(ascii(text), "malformed", text=text) for text in _bad_base64url()],
+    }
+
+
+def _good_kids() -> list[str]:
+    return [MIA.kid, SHOP.kid, f"{HOME_DID}#-_9aZ", f"{LONG}#".ljust(400, "k")]
+
+
+def _bad_kids() -> list[str]:
+    return [
+        "", "#", "#key-1", MIA.did, SHOP.did, f"{SHOP.did}#", f"{SHOP.kid}#1", f"{SHOP.did}#a/b", f"{SHOP.did}#a\n",
+        f"{SHOP.did}#ä", "did:plc:abc#key-1", f"{LONG}#".ljust(401, "k"), f"did:key:z6Mk#{MIA.kid.partition('#')[2]}",
+    ]  # fmt: skip
+
+
+def _bad_multibases() -> list[str]:
+    good, raw = MIA.key.public.multibase, MIA.key.public.raw
+    prefixes = (b"\xed\x00", b"\xed\x02", b"\xec\x01", b"\xed\x01\x01")
+    others = ["z" + base58.b58encode(prefix + raw).decode() for prefix in prefixes]
+    return ["", good[1:], good[:-1], good + "1", good[:-1] + "0", good[:-1] + "l", "Z" + good[1:], good + "\n", *others,
+            "z6Mk" + "1" * 44, "z6Mk" + "z" * 44]  # fmt: skip
+
+
+def _bad_jwks() -> dict[str, Any]:
+    good = MIA.key.public.jwk("a")
+    return {
+        "another type": {**good, "kty": "EC"},
+        "no type": {name: it for name, it in good.items() if name != "kty"},
+        "another curve": {**good, "crv": "X25519"},
+        "no curve": {name: it for name, it in good.items() if name != "crv"},
+        "no point": {name: it for name, it in good.items() if name != "x"},
+        "a point that is no text": {**good, "x": 1},
+        "a point of low order": {**good, "x": b64u_encode(bytes(32))},
+        "a point of 31 bytes": {**good, "x": b64u_encode(MIA.key.public.raw[:31])},
+    }
+
+
+def _documents() -> list[dict[str, Any]]:
+    second = published(SHOP.did, "key-2")
+    both = {SHOP.kid: SHOP.key.public, second.kid: second.key.public}
+    plain = did_document(SHOP.did, both)
+    one, two = plain["verificationMethod"]
+    multibases = {kid: it.multibase for kid, it in both.items()}
+    curve = {**two, "publicKeyMultibase": plain["keyAgreement"][1]["publicKeyMultibase"]}
+    only = {SHOP.kid: multibases[SHOP.kid]}
+    others = {
+        "a method that may not assert": {**plain, "assertionMethod": [SHOP.kid]},
+        "a method that is no object": {**plain, "verificationMethod": [one, "x"]},
+        "a method without an id": {**plain, "verificationMethod": [{"type": "Multikey"}, one]},
+        "a key of another kind": {**plain, "verificationMethod": [one, curve]},
+        "no other members": {name: plain[name] for name in ("id", "verificationMethod", "assertionMethod")}
+        | {"assertionMethod": [SHOP.kid]},
+        "64 methods": {**plain, "verificationMethod": [one, *[{"id": "x"}] * 63]},
+    }
+    return [
+        {"name": "as it is made", "did": SHOP.did, "document": plain, "keys": multibases, "made": True},
+        *({"name": name, "did": SHOP.did, "document": it, "keys": only} for name, it in others.items()),
+        {"name": "none", "did": SHOP.did, "document": did_document(SHOP.did, {}), "keys": {}, "made": True},
+    ]
+
+
+def _bad_documents() -> dict[str, Any]:
+    plain = did_document(SHOP.did, {SHOP.kid: SHOP.key.public})
+    one = plain["verificationMethod"][0]
+    foreign = f"{HOME_DID}#key-1"
+    return {
+        "of another party": {**plain, "id": HOME_DID},
+        "of nobody": {name: it for name, it in plain.items() if name != "id"},
+        "no methods": {name: it for name, it in plain.items() if name != "verificationMethod"},
+        "methods that are no list": {**plain, "verificationMethod": {"0": one}},
+        "nothing that may assert": {name: it for name, it in plain.items() if name != "assertionMethod"},
+        "assertions that are no list": {**plain, "assertionMethod": SHOP.kid},
+        "65 methods": {**plain, "verificationMethod": [one] * 65},
+        "a method of another party": {
+            **plain, "verificationMethod": [{**one, "id": foreign}], "assertionMethod": [foreign],
+        },
+        "an id that is no text": {**plain, "verificationMethod": [{**one, "id": 1}], "assertionMethod": [1]},
+        "a key that is no text": {**plain, "verificationMethod": [{**one, "publicKeyMultibase": 1}]},
+        "no key": {**plain, "verificationMethod": [{"id": SHOP.kid}]},
+        "a key that is none": {**plain, "verificationMethod": [{**one, "publicKeyMultibase": "z6Mk" + "1" * 44}]},
+        "an id without a fragment": {
+            **plain, "verificationMethod": [{**one, "id": SHOP.did}], "assertionMethod": [SHOP.did],
+        },
+    }  # fmt: skip
+
+
+def _signatures() -> list[dict[str, Any]]:
+    message, good = b"msg", MIA.key.sign(b"msg")
+    order = 2**252 + 27742317777372353535851937790883648493
+    large = good[:32] + (int.from_bytes(good[32:], "little") + order).to_bytes(32, "little")
+    rows = {
+        "good": (message, good, True),
+        "of another message": (b"msh", good, False),
+        "63 bytes": (message, good[:-1], False),
+        # The last byte moved into the message: a library that takes signature and message as one text must not mind.
+        "65 bytes": (message[1:], good + message[:1], False),
+        "another R": (message, bytes([good[0] ^ 1]) + good[1:], False),
+        "S not below the group order": (message, large, False),
+    }
+    return [
+        {"name": name, "public": MIA.key.public.raw.hex(), "message": text.hex(), "signature": it.hex(), "holds": holds}
+        for name, (text, it, holds) in rows.items()
+    ]
+
+
+def _octets() -> list[bytes]:
+    return [b"", b"\0", b"\xff", b"\xfb\xef", b"\xfb\xef\xbe", b"\xfb\xff\xbf\xfe", bytes(range(256))]
+
+
+def _bad_base64url() -> list[str]:
+    signs = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    tails = [f"{head}{it}" for head, good in (("A", "AQgw"), ("AA", "AEIMQUYcgkosw048")) for it in signs if it not in good]
+    return ["A", "AAAAA", "AA==", "AAA=", "A=A", "=", "+A", "/A", "AA AA", "AA\n", "\nAA", "!!!!", "é", "AAÄA", "AA.A", "A?AA", *tails]
