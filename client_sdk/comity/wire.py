@@ -116,6 +116,12 @@ class HandedIn(Model):
     act: Jws | None = None
 
 
+class TakenBack(Model):
+    """Answer to a record that is there now: the hash of the event's text."""
+
+    event: Hash
+
+
 class HeadsKnown(Model):
     """What a side knows after a restore: the heads of both chains of acts, and of its own settings (REC-5)."""
 

@@ -88,6 +88,22 @@ class Home:
             raise _strange(response, "not one answer for each act")
         return [_one_of_many(line) for line in lines]
 
+    async def records(self, records: Sequence[wire.HandedIn]) -> list[Refused | None]:
+        """`POST /v1/records`: why each of the records that are handed in was not taken back, in order."""
+        body = b"".join(it.to_json() + b"\n" for it in records)
+        response = await self._again("POST", wire.RECORDS, body=body, kind=wire.JSON_LINES)
+        _expect(response, 200, wire.JSON_LINES)
+        lines = response.body.splitlines()
+        if len(lines) != len(records):
+            raise _strange(response, "not one answer for each record")
+        return [_not_taken(line) for line in lines]
+
+    async def heads(self, cid: str, known: wire.HeadsKnown, signer: Signer) -> wire.HeadsAnswer:
+        """`POST /v1/connections/{cid}/heads`: what a side knows after a restore."""
+        path = f"{wire.CONNECTIONS}/{cid}/heads"
+        response = await self._again("POST", path, body=known.to_json(), kind=wire.JSON, signer=signer)
+        return _model(wire.HeadsAnswer, response, 200)
+
     async def reserve(self, cid: str, signer: Signer) -> wire.Reserved:
         """`POST /v1/status/indexes`: a status index for a grant."""
         body = wire.ReserveIndex(cid=cid).to_json()
@@ -258,6 +274,21 @@ def _one_of_many(line: bytes) -> wire.Acceptance | Refused | Unreachable:
     if isinstance(refused, Contradiction):
         raise refused
     return refused
+
+
+def _not_taken(line: bytes) -> Refused | None:
+    """Why a record was not taken back, None for one that was. Raises Contradiction, Unreachable."""
+    try:
+        is_problem = "code" in parse_object(line)
+    except Malformed as fault:
+        raise Contradiction(f"an answer that is not one: {fault.detail}", (line.decode("utf-8", "replace"),)) from None
+    if not is_problem:
+        read_answer(wire.TakenBack, line)
+        return None
+    refused = _refusal(line)
+    if isinstance(refused, Refused):
+        return refused
+    raise refused
 
 
 async def _not_a_stream(answer: Streaming) -> Exception:

@@ -3,7 +3,8 @@
 Tables: `me` (who this wallet is), `keys` (kid → seed), `links` (cid → Link), `log/<cid>` (what was accepted in one
 connection), `unsent` (cid → acts that are sealed and not answered yet), `offers`, `received` (offers at a business's
 door), `proposals`, `pins` (keys of a did:web as first seen), `cursors` (how far an inbox was read), `bodies` (what
-was written, by act), `wishes` (grants to be given once a connection is open), `snoozes`, `away` (cid → the mute by
+was written, by act), `wishes` (grants to be given once a connection is open), `recovered` (cid → the `restored`,
+ms, after which this side has confirmed), `snoozes`, `away` (cid → the mute by
 which this wallet is away), `mailboxes`, `blocked`, `defaults` (class of purposes → what to grant to offers),
 `evidence`; and of the logs `logs` (origin → its home and key as first seen), `checkpoints` (origin → the last signed
 text), `tags` (cid → the tag keys), `receipts` and `deliveries` (act → the receipt of its entry, and of its

@@ -210,6 +210,9 @@ class Ledger:
             _check_place(event, line, lines[:at])
             if isinstance(event, Accepted):
                 self._check_once(event, lines[at])
+                if before.phase == "ended" and before.restored_at and event.kind != "erasure":
+                    # The server did not know of the end yet: nothing comes of it (REC-7).
+                    return
                 if event.side == self.side:
                     self._check_own(before, event, line)
                 else:
@@ -261,6 +264,8 @@ class Ledger:
 
     def _check_let_go(self, before: Connection, event: Delivered | Expired) -> None:
         held = next((it for it in before.door(event.side).held if it.id == event.act), None)
+        if isinstance(event, Expired) and self._may_be_lost(before, event):
+            return
         if held is None:
             raise Contradiction("the event is about a message that does not wait")
         verdict = self._verdict(before, held.purpose, held.topic, event.at)
@@ -269,6 +274,12 @@ class Ledger:
             raise Contradiction("a message was delivered against this side's door")
         if isinstance(event, Expired) and not over and verdict != "refuse":
             raise Contradiction("a message was withheld before it expired")
+
+    def _may_be_lost(self, before: Connection, event: Expired) -> bool:
+        """Whether the server may lack the text of the message, or what became of it, since it was restored (REC-7,
+        REC-8)."""
+        accepted = self._by_act.get(event.act)
+        return accepted is not None and self.lines[accepted].at < before.restored_at
 
     def _verdict(self, before: Connection, purpose: str, topic: str | None, at: int) -> str:
         return gate.may(before, other(self.side), purpose, "app", topic, at, self._zones).decision

@@ -84,6 +84,7 @@ class LogKeeping:
         self._agreed: dict[str, dict[Tree, None]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._told: dict[str, list[str]] = {}
+        self._restored: dict[str, int] = {}
         self._looked: dict[str, float] = {}
         self._away: dict[str, float] = {}
         self._still: set[str] = set()
@@ -147,7 +148,12 @@ class LogKeeping:
     async def _take_in(self, home: str, about: wire.WellKnown) -> wire.WellKnown:
         await self._kept.keep(*self._admit(home, about))
         self._told[home] = [it.origin for it in about.logs]
+        self._restored[home] = max((it.restored_at or 0 for it in about.logs), default=0)
         return about
+
+    def restored_at(self, home: str) -> int:
+        """When (ms) a home server was restored last, as it says itself; 0 for never, or before it was asked."""
+        return self._restored.get(home, 0)
 
     def _admit(self, home: str, about: wire.WellKnown) -> list[Entry]:
         """The logs that a home server names, as they are pinned. Raises Contradiction: a name keeps its key."""

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from comity import wire
 from comity.acts import SignedAct, open_act
 from comity.chain import next_act, next_mailbox
-from comity.client import receipts
+from comity.client import receipts, recovering
 from comity.client.core import Core, NotOpen
 from comity.client.kept import AwayMute, Entered, Link, Unsent
 from comity.client.ledger import Ledger, Line
@@ -96,7 +96,9 @@ class Writing:
                 try:
                     return await self._send(make(), about)
                 except Refused as refused:
-                    if refused.code not in _PLACE:
+                    if refused.code not in _PLACE and not recovering.waits(refused):
+                        raise
+                    if not await self._brought_back() and recovering.waits(refused):
                         raise
                 # Another device of this wallet wrote meanwhile: once more, behind what it wrote.
                 await self.recover()
@@ -194,6 +196,24 @@ class Writing:
             receipt = receipt or self._came.pop(line.act.id, None)
         return [kept_line(self.link.cid, line), *receipts.entered(self, line, receipt)]
 
+    # --- after a restore of the server ---
+
+    async def bring_back(self) -> None:
+        """Where the server was restored, hands in what it lacks and confirms; reads what came of it."""
+        if recovering.is_owed(self):
+            async with self.core.judging(), self.lock:
+                await recovering.bring_back(self)
+            await self._catch_up()
+
+    async def _brought_back(self) -> bool:
+        """The same inside the lock, where an act was refused that this may explain. Whether it was so."""
+        await self._catch_up()
+        if not recovering.is_owed(self):
+            return False
+        await recovering.bring_back(self)
+        await self._catch_up()
+        return True
+
     # --- inside the lock ---
 
     def _waiting(self) -> list[SignedAct]:
@@ -222,7 +242,18 @@ class Writing:
                 await self._again_or_drop(act, refused)
 
     async def _again_or_drop(self, act: SignedAct, refused: Refused) -> None:
-        """The server has never taken it, or it would have repeated its first answer: so it may be signed anew."""
+        """The server has never taken it, or it would have repeated its first answer: so it may be signed anew. Where
+        the server was restored, the same act may find its place once it has what came before."""
+        if (refused.code in _PLACE or recovering.waits(refused)) and await self._brought_back():
+            try:
+                await self._deliver([act])
+                return
+            except Refused as again:
+                refused = again
+        if recovering.waits(refused):
+            kept = self.core.kept.get("unsent", self.link.cid, Unsent)
+            await self._keep_unsent([act.raw, *(kept.acts if kept else ())])
+            return
         if refused.code in _PLACE or refused.code == "iat_out_of_range":
             fields = act.payload.model_dump(exclude_none=True, exclude=set(_COMPOSED), mode="python")
             if refused.code in _PLACE:

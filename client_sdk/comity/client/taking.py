@@ -233,7 +233,9 @@ class Taking:
             # Twice the time in which the other half may come: clocks differ, and a wallet may be late to look.
             return party.link.proposed_at > self._core.clock() - 2 * COUNTERSIGN_WITHIN * 1000
         mailbox = party.state.door(party.side).settings.mailbox
-        return mailbox is None
+        # A server that was restored may not know of the mailbox any more.
+        recovered = self._core.kept.get("recovered", party.cid, int) or 0
+        return mailbox is None or self._core.logs.restored_at(party.link.home) > recovered
 
     def mailbox_of(self, party: View) -> str | None:
         """The `kid` of this wallet's mailbox that brings the connection's news too; None where there is none."""

@@ -10,7 +10,7 @@ from comity.acts import Rotate, SignedAct
 from comity.agreement import Agreement, SignedAgreement
 from comity.allowance import Promise, promise
 from comity.away import muted_away_until
-from comity.client import reading, receipts
+from comity.client import reading, receipts, recovering
 from comity.client.core import Core, Faults
 from comity.client.kept import Link
 from comity.client.ledger import Line
@@ -189,6 +189,7 @@ class View:
                 await self._writing.settle()
         try:
             news = await self._postbox.pull(self, wait)
+            await self._writing.bring_back()
             await self._look_after()
             faults.tell()
         except BaseException:
@@ -197,7 +198,8 @@ class View:
         return self._core.tell(self.cid) + news
 
     async def _look_after(self) -> None:
-        if self._writing.ledger is not None:
+        # A server that was restored and lacks something still is behind, and says so.
+        if self._writing.ledger is not None and not recovering.is_owed(self._writing):
             try:
                 async with self._core.judging():
                     await reading.compare(self, self._core, self._writing.recover)

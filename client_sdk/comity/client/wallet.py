@@ -17,7 +17,7 @@ from contextlib import aclosing, suppress
 from typing import Any, Literal
 
 from comity.checkpoint import Policy
-from comity.client import connecting, receipts
+from comity.client import connecting, receipts, recovering
 from comity.client.absence import Absence
 from comity.client.core import Core, Faults, NotOpen
 from comity.client.export import exported
@@ -318,6 +318,7 @@ class Wallet(Absence, OwnRules):
         for fault in await asyncio.gather(*map(read, self._readers()), return_exceptions=True):
             if fault is not None:
                 raise fault
+        await recovering.bring_all_back(self.connections(), faults)
         async with self._core.judging():
             owing = [self.known(cid).writing for cid in receipts.owing(self._core)]
             await receipts.look_after(self._core, owing, {it.home for it in self._readers()})

@@ -1,0 +1,83 @@
+"""After a server was put back from an older copy: what it lacks is handed in, and what this side holds is confirmed
+(spec/connection.md, REC-9)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from comity import wire
+from comity.client.ledger import Ledger, Line
+from comity.errors import Refused
+from comity.events import Accepted, Restored
+
+if TYPE_CHECKING:
+    from comity.client.core import Faults
+    from comity.client.sending import Writing
+    from comity.client.view import View
+
+_AT_ONCE = 60
+"""Records in one request: a record has at most twice the bytes of a signed text, and a batch 8 MiB."""
+
+
+def is_owed(writing: Writing) -> bool:
+    """Whether the server was restored, and this side has not confirmed yet that it has everything again."""
+    book = writing.ledger
+    done = writing.core.kept.get("recovered", writing.link.cid, int) or 0
+    return book is not None and book.state.restored_at > done
+
+
+async def bring_back(writing: Writing) -> bool:
+    """Hands in what this wallet holds and a restored server may lack, and says which heads it knows. Whether the server
+    has all of it now: what only the other side can hand in is waited for. Raises Refused, Unreachable."""
+    core, book, cid = writing.core, writing.book, writing.link.cid
+    home, restored_at = core.home(writing.link.home), book.state.restored_at
+    for records in _in_order(list(_lost(book))):
+        await home.records(records)
+    state = book.state
+    settings = state.door(writing.link.side).settings.head or cid
+    known = wire.HeadsKnown(first=state.first.head, second=state.second.head, settings=settings)
+    answer = await home.heads(cid, known, writing.signer)
+    if not answer.lacks:
+        await core.kept.keep(("recovered", cid, restored_at))
+    return not answer.lacks
+
+
+async def bring_all_back(parties: Iterable[View], faults: Faults) -> None:
+    """The same for every connection of a wallet that owes it; one that fails keeps no other from it."""
+    for party in parties:
+        with faults.told_later():
+            await party.writing.bring_back()
+
+
+def _lost(book: Ledger) -> Iterator[Line]:
+    """The lines that the server may have lost: of earlier logs, and later than the last act that it kept."""
+    restored = next(it.event for it in reversed(book.lines) if isinstance(it.event, Restored))
+    kept = [
+        it.at
+        for it in book.lines
+        if isinstance(it.event, Accepted) and it.event.act in (restored.first, restored.second)
+    ]
+    for line in book.lines:
+        if line.at > max(kept, default=0) and line.event.log != restored.log:
+            yield line
+
+
+def _in_order(lines: list[Line]) -> Iterator[list[wire.HandedIn]]:
+    """A revoke first, and alone: nothing that may be wrong with the rest keeps it back. Then the others by their
+    times."""
+    revokes = [it for it in lines if isinstance(it.event, Accepted) and it.event.kind == "revoke"]
+    if revokes:
+        yield [_handed(it) for it in revokes]
+    rest = [_handed(it) for it in lines if it not in revokes]
+    for start in range(0, len(rest), _AT_ONCE):
+        yield rest[start : start + _AT_ONCE]
+
+
+def _handed(line: Line) -> wire.HandedIn:
+    return wire.HandedIn(event=line.raw, act=None if line.act is None else line.act.raw)
+
+
+def waits(refused: Refused) -> bool:
+    """Whether an act is refused only until both sides have confirmed: it is kept, and sent again."""
+    return refused.code == "recovering"

@@ -1,0 +1,154 @@
+"""A server was put back from an old backup: nobody who said no is reached, the wallets bring everything back, and no
+wallet accuses the honest server (REC-1 to REC-9)."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from comity.client import Party, Wallet
+from comity.errors import Refused
+from comity.state import public
+from restored import Backup, state_at_server
+from sdk_world import SdkWorld, sdk_world
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
+    """A running server with nobody in it."""
+    async with sdk_world(tmp_path) as made:
+        yield made
+
+
+async def both(world: SdkWorld, *purposes: str) -> tuple[Wallet, Wallet, Party, Party]:
+    """(the shop's wallet, Mia's, the shop's view, Mia's) of a connection."""
+    shop, mia = await world.business("shop"), await world.person("mia")
+    ours, hers = await world.connect(shop, mia, *purposes)
+    return shop, mia, ours, hers
+
+
+async def refused(ours: Party, purpose: str = "care") -> str:
+    """Why the shop cannot write."""
+    with pytest.raises(Refused) as caught:
+        await ours.message(purpose, "hello", if_muted="fail")
+    return caught.value.code
+
+
+async def test_a_no_that_the_backup_does_not_know_of_holds_and_comes_back(world: SdkWorld) -> None:
+    shop, mia, ours, hers = await both(world, "care", "sales")
+    anna = await world.person("anna")
+    ours_anna, annas = await world.connect(shop, anna, "care")
+    backup = await Backup.of(world.host)
+    world.pass_time(hours=1)
+    await hers.mute(days=14, purposes=["sales"])
+    await hers.withdraw(hers.state.door(hers.side).grants[0].id)
+    await hers.hours("Europe/Berlin", [(["mo"], "09:00", "09:01")])
+    await annas.revoke()
+    for wallet in (shop, mia, anna):
+        await wallet.sync()
+    was = public(hers.state)
+    world.pass_time(hours=1)
+    await backup.put_back()
+    world.pass_time(seconds=2)
+
+    for party in (ours, ours_anna):
+        kept = await state_at_server(world.host, party.cid)
+        assert kept.phase == "open" and kept.recovering == ("first", "second")
+    # Mia comes first: her "no"s are back, and the shop is still waited for.
+    news = await mia.sync()
+    assert [it.kind for it in news if it.kind != "act"][:1] == ["restored"]
+    state = await state_at_server(world.host, hers.cid)
+    assert state.recovering == ("first",) and state.second.grants == () and len(state.second.mutes) == 1
+    assert state.second.settings.zone == "Europe/Berlin"
+    await anna.sync()
+    assert (await state_at_server(world.host, annas.cid)).phase == "ended"
+    await shop.sync()
+    await mia.sync()
+    for party in (ours, hers):
+        await party.sync()
+        again = public(party.state)
+        assert again.pop("restored_at") and again == was
+    assert await refused(ours) == "no_grant"
+    assert (ours_anna.phase, annas.phase) == ("ended", "ended")
+    assert [wallet.contradictions() for wallet in (shop, mia, anna)] == [[], [], []]
+
+
+async def test_the_shop_alone_opens_no_door(world: SdkWorld) -> None:
+    shop, _, ours, hers = await both(world, "care")
+    backup = await Backup.of(world.host)
+    await hers.mute()
+    await backup.put_back()
+    world.pass_time(seconds=2)
+    await shop.sync()
+    assert (await state_at_server(world.host, ours.cid)).recovering == ("second",)
+    for purpose in ("care", "safety"):
+        assert await refused(ours, purpose) == "recovering"
+    assert ours.may("care").reason == "recovering"
+    world.pass_time(days=36)
+    assert await refused(ours, "safety") == "recovering"
+
+
+async def test_what_the_shop_got_brings_back_what_mia_said(world: SdkWorld) -> None:
+    shop, _, _, hers = await both(world, "care")
+    backup = await Backup.of(world.host)
+    await hers.mute()
+    await shop.sync()
+    await backup.put_back()
+    world.pass_time(seconds=2)
+    await shop.sync()
+    state = await state_at_server(world.host, hers.cid)
+    assert len(state.second.mutes) == 1 and state.recovering == ("second",)
+
+
+async def test_a_message_that_was_held_is_there_again_and_is_let_go_in_its_time(world: SdkWorld) -> None:
+    shop, mia, ours, hers = await both(world, "care")
+    backup = await Backup.of(world.host)
+    await hers.mute()
+    await ours.message("care", "your windows are ready")
+    for wallet in (mia, shop):
+        await wallet.sync()
+    await backup.put_back()
+    world.pass_time(seconds=2)
+    await mia.sync()
+    assert "second" in (await state_at_server(world.host, hers.cid)).recovering, "the shop has the text"
+    for wallet in (shop, mia, shop, mia):
+        await wallet.sync()
+    assert (await state_at_server(world.host, hers.cid)).recovering == ()
+    await hers.unmute()
+    await mia.sync()
+    (message,) = await hers.messages()
+    assert message.text == "your windows are ready"
+    for party in (ours, hers):
+        await party.sync()
+    assert shop.contradictions() == mia.contradictions() == []
+
+
+async def test_a_no_that_was_said_to_a_restored_server_without_knowing_it_is_not_lost(world: SdkWorld) -> None:
+    shop, mia, _, hers = await both(world, "care", "sales")
+    backup = await Backup.of(world.host)
+    await hers.mute(purposes=["sales"])
+    await backup.put_back()
+    world.pass_time(seconds=2)
+    # Her wallet has not read anything since: the mute stands behind one that the server lacks.
+    await hers.mute(purposes=["care"])
+    state = await state_at_server(world.host, hers.cid)
+    assert [it.purposes for it in state.second.mutes] == [("sales",), ("care",)]
+    for wallet in (mia, shop, mia):
+        await wallet.sync()
+    assert (await state_at_server(world.host, hers.cid)).recovering == ()
+    assert shop.contradictions() == mia.contradictions() == []
+
+
+async def test_she_can_end_it_at_once(world: SdkWorld) -> None:
+    shop, mia, ours, hers = await both(world, "care")
+    backup = await Backup.of(world.host)
+    await hers.mute()
+    await backup.put_back()
+    world.pass_time(seconds=2)
+    await hers.revoke()
+    for wallet in (mia, shop):
+        await wallet.sync()
+    assert (ours.phase, hers.phase) == ("ended", "ended")
+    for party in (ours, hers):
+        await party.sync()
+    assert shop.contradictions() == mia.contradictions() == []
