@@ -10,6 +10,8 @@ GATE = "tests/protocol/test_gate.py"
 INVARIANTS = "tests/protocol/test_invariants.py"
 RECOVERY = "tests/protocol/test_recovery.py"
 ALIKE = "test_not_now_looks_alike_whether_she_muted_sleeps_or_has_had_enough"
+CONTESTS = "tests/protocol/test_contests.py"
+HOLES = "tests/protocol/test_holes.py"
 REVOKE = f"{INVARIANTS}::test_after_a_revoke_nothing_is_accepted_said_or_delivered_ever_again"
 
 # What the defect is: the test that must notice it, the module, and the text that is put otherwise.
@@ -61,6 +63,30 @@ DEFECTS = {
         f"{INVARIANTS}::test_nothing_is_let_go_before_it_is_due_and_something_is_when_it_is", "connection.py",
         'ends = [verdict.ends_at, gate.granted_until(connection, side, held.purpose, "app", now)]',
         "ends = [verdict.ends_at]",
+    ),
+    "a contest is not looked at by the gate": (
+        f"{CONTESTS}::test_random_states_are_judged_as_the_rule_says_and_never_wider", "gate.py",
+        "if found and (named := ", "if not found and (named := ",
+    ),
+    "what waits does not wake up when a contest ends": (
+        f"{CONTESTS}::test_what_waits_is_looked_at_when_the_contest_ends", "connection.py",
+        "ends += [contest.until * 1000, gate", "ends += [gate",
+    ),
+    "a contest is not in the status list": (
+        f"{HOLES}::test_a_mail_house_is_told_to_ask_about_what_was_contested_and_all_above_it", "gate.py",
+        "    ends.append(contests.narrowed_until(door, across, grant.purposes) * 1000)\n", "",
+    ),
+    "a contest does not count under the word that it names": (
+        f"{CONTESTS}::test_the_contested_message_was_her_sales_message_of_this_month", "budgets.py",
+        "    return bool(found) and any(", "    return not found and any(",
+    ),
+    "a public side silences complaints by contests": (
+        f"{CONTESTS}::test_a_business_cannot_contest_its_customers_complaints_into_silence", "contests.py",
+        "return is_pairwise(receiver.did) and not is_pairwise(sender.did)", "return True",
+    ),
+    "a hidden end is told in place of a budget's": (
+        f"{CONTESTS}::test_a_hidden_end_is_not_read_out_of_the_shown_end_of_a_budget", "gate.py",
+        "for hold in private or holds)\n", "for hold in holds if hold.end_shown)\n",
     ),
 }  # fmt: skip
 
