@@ -32,6 +32,7 @@ FAMILIES = (
     "REC",
     "SAY",
     "STATUS",
+    "WALLET",
 )
 """What the numbers of rules begin with."""
 NUMBER = re.compile(rf"\b({'|'.join(FAMILIES)})-([0-9]+)\b")

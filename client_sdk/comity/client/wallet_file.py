@@ -1,19 +1,11 @@
-"""One file that is never half written: a wallet's keys, acts and answers, encrypted, in tables.
+"""One file that is never half written: a wallet's keys, acts and answers, encrypted, in tables (spec/wallet-file.md).
 
-The file is the magic line, one identity block and then frames, oldest first:
+The file is a head, which may hold its identity under a passphrase, and frames behind it (WALLET-1 to WALLET-4). A frame
+is the unit that is there wholly or not at all; its entries set or remove one key of one table each, so the newest entry
+of a key counts (WALLET-5), and compaction is a rewrite of what still counts (WALLET-8).
 
-    "comity-wallet 2\\n"
-    length u32 | age file sealed by passphrase: one age identity (length 0: the identity is kept elsewhere)
-    length u32 | crc32 of that length u32 | age file sealed to the identity: number u64, then entries
-    ...
-
-A frame is the unit that is there wholly or not at all. Its entries set or remove one key of one table
-each, so the newest entry of a key counts, and compaction is a rewrite of what still counts. Integers are
-big-endian.
-
-What a crash means: a frame is on disk before `write` returns, so a frame that cannot be read at the end
-of the file was never answered for and is dropped; one in the middle is damage, and that is an error. The
-frames' numbers show whether one was taken out, doubled or moved.
+What a crash means: a frame is on disk before `write` returns (WALLET-7), so a frame that cannot be read at the end of
+the file was never answered for and is dropped; one in the middle is damage, and that is an error (WALLET-6).
 """
 
 from __future__ import annotations
