@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from business_world import BUSINESS, Shop, a_shop
 from comity import gate
+from comity.acts import MODELS
 from comity.encoding import hash_id
 from comity.gate import FRESH_FOR
 from comity.state import (
@@ -40,7 +41,7 @@ from comity_server.business.models import instant
 from comity_server.business.verdicts import MOST_OF_ONE, About, Verdicts
 from comity_server.store.rows import Batch, Known
 from spec_pages import page, table
-from world import DAY, HOUR, MINUTE, START, World, a_world, eventually
+from world import DAY, HOUR, MINUTE, START, Pair, World, a_world, eventually
 
 Question = dict[str, Any]
 
@@ -672,3 +673,77 @@ async def compare(world: World, shop: Shop, state: Connection, asked: list[Quest
         assert [json.loads(line) for line in reply.body.splitlines()] == expected
         singles = [(await shop.ask("POST", "/check", question)).body for question in asked]
         assert singles == reply.body.splitlines()
+
+
+# --- strict: whatever was acknowledged before is in force (GATE-16) --------------------------------------------------
+
+NO_ROOM = {"max": 0, "per": "day"}
+CLOSED = ({"days": ("su",), "start": "03:00", "end": "04:00"},)
+
+
+async def same(world: World, shop: Any, pair: Pair, what: str) -> tuple[str, ...]:
+    """GATE-16: what every question is told, which must be what the gate says on all that was acknowledged."""
+    questions = [
+        asking(pair.cid),
+        asking(pair.cid, "sales", topic="windows"),
+        asking(pair.cid, "sales", channel="email"),
+        asking(pair.cid, "complaint"),
+    ]
+    wanted = [by_the_gate(pair.state, it, world.now(), world.server.grounds.zones) for it in questions]
+    # Twice: an answer that is kept must not outlive what it rested on.
+    for _ in range(2):
+        told = [*[await ask(shop, it) for it in questions], *await ask_many(shop, *questions)]
+        for answer, expected in zip(told, [*wanted, *wanted], strict=True):
+            left_out = {"valid_until", "ref"}
+            assert {k: v for k, v in answer.items() if k not in left_out} == {
+                k: v for k, v in expected.items() if k not in left_out
+            }, what
+    return tuple(f"{it['decision']} {it['reason']}" for it in wanted)
+
+
+async def test_a_check_sees_every_act_and_setting_that_was_acknowledged_before(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer("care", "sales", channels=("app", "email"))
+        seconds = world.now() // 1000
+        mutes: list[str] = []
+        told = {"": await same(world, shop, pair, "in the beginning")}
+        steps: list[tuple[str, dict[str, Any]]] = [
+            ("hours", {"zone": "Europe/Berlin", "windows": CLOSED, "shown": "end"}),
+            ("hours", {"zone": "Europe/Berlin", "windows": (), "shown": "end"}),
+            ("budget", {"messages": NO_ROOM}),
+            ("budget", {}),
+            ("mute", {"purposes": ("care",), "until": seconds + 9 * 86_400}),
+            ("unmute", {}),
+            ("mute", {}),
+            ("mute_end", {"until": seconds + 3600}),
+            ("unmute", {}),
+            ("remember", {"key": "no_interest", "topic": "windows"}),
+            ("forget", {"key": "no_interest", "topic": "windows"}),
+            ("milestone", {"kind": "bought", "topic": "windows", "when": seconds}),
+            ("withdraw", {"grant": pair.state.second.grants[0].id}),
+            ("grant", {}),
+            ("mailbox", {"box": world.person()}),
+            ("revoke", {}),
+        ]
+        for number, (kind, fields) in enumerate(steps):
+            if kind == "grant":
+                await pair.grant("second", "care", channels=("app",), budget={"max": 1, "per": "week"})
+            else:
+                given = {"mute": mutes[-1]} if kind == "mute_end" else {}
+                act = await pair.go("second", kind, **fields, **given)
+                mutes += [act.id] if kind == "mute" else []
+            told[f"{number} {kind}"] = await same(world, shop, pair, f"{number} {kind}")
+            if kind == "grant":
+                # What is delivered counts at once, too.
+                await pair.go("first", "message")
+                told["a message"] = await same(world, shop, pair, "a message")
+            if kind == "mute_end":
+                world.later(2 * HOUR)
+                await same(world, shop, pair, "behind a hidden end")
+                world.later(DAY)
+        shown = list(told.values())
+        changed = [name for name, before, now in zip(list(told)[1:], shown, shown[1:], strict=False) if before != now]
+        silent = {"7 mute_end", "14 mailbox"}
+        assert set(told) - {""} - set(changed) <= silent, "a step that changes no answer shows nothing"
+        assert {kind for kind, _ in steps} <= set(MODELS)
