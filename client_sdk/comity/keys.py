@@ -184,6 +184,7 @@ def is_did(text: str) -> bool:
     return _did_web(text) is not None
 
 
+@lru_cache(maxsize=16384)
 def is_kid(text: str) -> bool:
     """Whether the text is a key's name: a DID, `#` and a fragment of base64url's characters (KEY-3)."""
     did, _, fragment = text.partition("#")

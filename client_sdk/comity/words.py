@@ -77,7 +77,6 @@ def _did(text: str) -> str:
     return text
 
 
-@lru_cache(maxsize=16384)
 def _kid(text: str) -> str:
     if not is_kid(text):
         raise ValueError("not a did:key or did:web that Comity knows, with a fragment")

@@ -36,6 +36,7 @@ from comity import (
     words,
 )
 from comity.acts import ChainLink
+from comity.agreement import open_agreement
 from comity.encoding import MAX_BODY, MAX_JWE
 from comity.errors import CODES, Malformed
 from spec_pages import NUMBER, SPEC, cited, page, rules, table
@@ -390,3 +391,19 @@ def test_every_must_has_a_number() -> None:
         blocks = re.split(r"\n(?=- )|\n\s*\n", text)
         loose = [block for block in blocks if "MUST" in block and not re.match(r"\s*- \*\*[A-Z]+-[0-9]+\*\*", block)]
         assert loose == [], path.name
+
+
+# --- the pages as they are read
+
+
+def test_all_examples_are_about_one_connection() -> None:
+    """The `cid` of every example is the hash of the agreement that the pages show."""
+    named = {
+        cid: path.name
+        for path in sorted(SPEC.glob("*.md"))
+        for cid in re.findall(r"\"(?:cid|apv)\": ?\"([A-Za-z0-9_-]{43})\"", path.read_text(encoding="utf-8"))
+    }
+    whole = page("agreement").partition("<!-- example agreement.whole -->\n```json\n")[2].partition("```")[0]
+    assert set(named) == {open_agreement(whole.encode()).cid}, named
+    in_paths = set(re.findall(r"/v1/agreements/([A-Za-z0-9_-]{43})", page("http")))
+    assert in_paths == set(named)
