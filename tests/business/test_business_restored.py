@@ -69,3 +69,17 @@ async def test_a_mute_of_hers_ends_her_waiting_and_her_word_the_other_sides(worl
     await pair.go("second", "mute", purposes=("sales",))
     assert (await state_at_server(world, pair.cid)).recovering == ("first",)
     assert (await confirm(pair, "second")).json == {"lacks": [], "recovering": []}
+
+
+async def test_an_engineer_is_told_that_it_waits_and_when_it_goes_on(world: World) -> None:
+    shop, pair = await restored(world)
+    assert (await shop.get(f"/connections/{pair.cid}"))["recovering"] == ["us", "them"]
+    await confirm(pair, "second")
+    told = (await shop.get("/notifications"))["items"]
+    assert [it["type"] for it in told][-3:] == [
+        "connection.restored", "connection.confirmed", "connection.confirmed"
+    ]  # fmt: skip
+    assert {it["data"]["connection"] for it in told[-3:]} == {pair.cid}
+    assert "recovering" not in await shop.get(f"/connections/{pair.cid}")
+    kinds = [it["kind"] for it in (await shop.get(f"/connections/{pair.cid}/timeline"))["items"]]
+    assert kinds[-3:] == ["restored", "confirmed", "confirmed"]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from business_world import EXAMPLE_OFFER, a_shop
 from comity.client import Party, Wallet
-from comity.errors import Refused
+from comity.errors import Refused, Unreachable
 from comity.state import public
 from restored import Backup, state_at_server
 from sdk_world import SdkWorld, sdk_world
@@ -151,4 +152,90 @@ async def test_she_can_end_it_at_once(world: SdkWorld) -> None:
     assert (ours.phase, hers.phase) == ("ended", "ended")
     for party in (ours, hers):
         await party.sync()
+    assert shop.contradictions() == mia.contradictions() == []
+
+
+async def test_a_message_whose_text_nobody_has_expires_and_no_wallet_complains(world: SdkWorld) -> None:
+    shop, mia = await a_shop(world.host), await world.person("mia")
+    offer = await shop.post("/offers", {**EXAMPLE_OFFER, "countersign": "auto"})
+    hers = await mia.accept(offer["link"])
+    await hers.opened(timeout=10)
+    await hers.grant(["care"])
+    backup = await Backup.of(world.host)
+    await hers.mute()
+    sent = await shop.post(f"/connections/{hers.cid}/messages", {"purpose": "care", "text": "your windows are ready"})
+    await mia.sync()
+    assert len(hers.state.first.held) == 1
+    await backup.put_back()
+    world.pass_time(seconds=2)
+    await mia.sync()
+    await hers.sync()
+    state = await state_at_server(world.host, hers.cid)
+    assert (state.recovering, state.first.held, len(state.second.mutes)) == ((), (), 1)
+    assert public(hers.state) == public(state)
+    assert mia.contradictions() == [] and sent
+
+
+async def test_a_mute_of_the_shops_behind_an_end_that_was_lost_is_no_contradiction(world: SdkWorld) -> None:
+    shop, mia, ours, hers = await both(world, "care")
+    backup = await Backup.of(world.host)
+    await hers.revoke()
+    await backup.put_back()
+    world.pass_time(seconds=2)
+    await ours.mute()
+    for wallet in (mia, shop, mia):
+        await wallet.sync()
+    assert (ours.phase, hers.phase) == ("ended", "ended")
+    for party in (ours, hers):
+        await party.sync()
+    assert shop.contradictions() == mia.contradictions() == []
+
+
+async def test_a_no_that_was_not_answered_before_finds_its_place(world: SdkWorld) -> None:
+    shop, mia, _, hers = await both(world, "care", "sales")
+    backup = await Backup.of(world.host)
+    await hers.mute(purposes=["sales"])
+    world.wires["mia"].cut = lambda request: True
+    with pytest.raises(Unreachable):
+        await hers.mute(purposes=["care"])
+    world.wires["mia"].cut = None
+    await backup.put_back()
+    world.pass_time(seconds=2)
+    for wallet in (mia, shop, mia):
+        await wallet.sync()
+    state = await state_at_server(world.host, hers.cid)
+    assert [it.purposes for it in state.second.mutes] == [("sales",), ("care",)] and state.recovering == ()
+    assert shop.contradictions() == mia.contradictions() == []
+
+
+async def test_what_must_wait_is_kept_and_sent_when_the_shop_has_confirmed(world: SdkWorld) -> None:
+    shop, mia, _, hers = await both(world, "care", "sales")
+    grant = hers.state.door(hers.side).grants[0].id
+    backup = await Backup.of(world.host)
+    world.wires["mia"].cut = lambda request: True
+    with pytest.raises(Unreachable):
+        await hers.withdraw(grant)
+    world.wires["mia"].cut = None
+    await backup.put_back()
+    world.pass_time(seconds=2)
+    await mia.sync()
+    assert len((await state_at_server(world.host, hers.cid)).second.grants) == 1
+    for wallet in (shop, mia):
+        await wallet.sync()
+    assert (await state_at_server(world.host, hers.cid)).second.grants == ()
+
+
+async def test_a_mailbox_that_the_server_forgot_keeps_nobody_in_the_dark(world: SdkWorld) -> None:
+    shop, mia, _, hers = await both(world, "care")
+    backup = await Backup.of(world.host)
+    await mia.use_mailbox(hers)
+    await hers.mute()
+    await mia.sync()
+    await backup.put_back()
+    world.pass_time(seconds=2)
+    for wallet in (mia, mia, mia, shop, mia):
+        await wallet.sync()
+    state = await state_at_server(world.host, hers.cid)
+    assert state.recovering == () and len(state.second.mutes) == 1
+    assert state.second.settings.mailbox is not None
     assert shop.contradictions() == mia.contradictions() == []

@@ -72,6 +72,10 @@ class ConnectionInFull(Model):
     opened_at: Instant
     ended_at: Instant | None = None
     ended_by: Who | None = None
+    recovering: tuple[Who, ...] | None = Field(
+        default=None,
+        description="After the server was put back from a backup: who has not confirmed yet; nobody is reached before.",
+    )
     agreement: SignedTerms
     them: ShownDoor = Field(description="The customer's side.")
     us: ShownDoor
@@ -189,6 +193,7 @@ async def get_connection(call: Call) -> Reply:
             opened_at=instant(relation.opened_at),
             ended_at=ended_at,
             ended_by=ended_by,
+            recovering=tuple("us" if it == side else "them" for it in state.recovering) or None,
             agreement=_agreement(open_agreement(agreed[0])),
             them=door_of(state.door(other(side)), now),
             us=door_of(state.door(side), now),

@@ -18,7 +18,7 @@ from pydantic import Field, TypeAdapter
 from comity.acts import MODELS, Message
 from comity.agreement import Agreement
 from comity.encoding import b64u_decode, b64u_encode, hash_id
-from comity.events import Accepted, Event, Expired
+from comity.events import Accepted, Confirmed, Event, Expired, Restored
 from comity.offer import SHORT, Offer
 from comity.words import Side
 from comity_server.answer import accepted_in
@@ -36,6 +36,8 @@ Type = Literal[
     "connection.muted",
     "connection.unmuted",
     "connection.revoked",
+    "connection.restored",
+    "connection.confirmed",
     "grant.given",
     "grant.withdrawn",
     "message.received",
@@ -84,6 +86,15 @@ CATALOGUE: dict[Type, Told] = {
         "The other side ended one mute, or without `mute` all of its.", "connection act by mute?"
     ),
     "connection.revoked": _told("The other side ended the connection, for good.", "connection act by"),
+    "connection.restored": _told(
+        "The server was put back from a backup: nobody is reached in this connection until both sides have confirmed"
+        " what they hold.",
+        "connection",
+    ),
+    "connection.confirmed": _told(
+        "A side has confirmed after that; `recovering` of the connection names the one that is still waited for.",
+        "connection",
+    ),
     "grant.given": _told(
         "The other side gave a consent token, perhaps in the place of an earlier one.",
         "connection act by purposes channels expires_at replaces?",
@@ -282,10 +293,15 @@ def _opened(row: News) -> _Found | None:
 
 
 def _released(row: News, business: Business) -> _Found | None:
-    """What became of a message that had waited: the other side's comes now, or one of ours went."""
-    if row.event is None or not row.act or row.acceptance is None:
+    """What became of a message that had waited: the other side's comes now, or one of ours went. And what became of the
+    connection when the server was restored."""
+    event = None if row.event is None else _EVENT.validate_json(_payload(row.event))
+    if isinstance(event, Restored | Confirmed):
+        kind: Type = "connection.restored" if isinstance(event, Restored) else "connection.confirmed"
+        return kind, event.at, {"connection": row.cid}
+    if event is None or not row.act or row.acceptance is None:
         return None
-    event, message = _EVENT.validate_json(_payload(row.event)), Message.model_validate_json(_payload(row.act))
+    message = Message.model_validate_json(_payload(row.act))
     by: Who = "us" if message.iss == business.did else "them"
     type_: Type = "message.expired" if isinstance(event, Expired) else "message.delivered"
     members = _of_message(accepted_in(row.acceptance), by)
