@@ -239,3 +239,24 @@ async def test_a_mailbox_that_the_server_forgot_keeps_nobody_in_the_dark(world: 
     assert state.recovering == () and len(state.second.mutes) == 1
     assert state.second.settings.mailbox is not None
     assert shop.contradictions() == mia.contradictions() == []
+
+
+async def test_an_act_that_is_accepted_anew_after_the_restore_is_no_contradiction(world: SdkWorld) -> None:
+    shop, mia, ours, hers = await both(world, "care")
+    backup = await Backup.of(world.host)
+    world.wires["mia"].lose = lambda request: request.url.endswith("/v1/acts")
+    with pytest.raises(Unreachable):
+        await hers.mute()
+    world.wires["mia"].lose = None
+    await shop.sync()
+    assert len(ours.state.second.mutes) == 1
+    await backup.put_back()
+    world.pass_time(seconds=2)
+    for wallet in (mia, shop, mia):
+        await wallet.sync()
+    for party in (ours, hers):
+        await party.sync()
+    assert len(ours.state.second.mutes) == len(hers.state.second.mutes) == 1
+    assert shop.contradictions() == mia.contradictions() == []
+    again = await world.again(shop, "shop")
+    assert again.party(ours.cid).state == ours.state

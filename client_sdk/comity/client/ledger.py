@@ -68,6 +68,8 @@ class Ledger:
         self.state = self.start
         self.lines: list[Line] = []
         self._restored_at = 0
+        self.left_out: list[int] = []
+        """The times of lines that count no more, and are to be forgotten."""
         self._times: list[int] = []
         self._by_act: dict[str, int] = {}
 
@@ -127,11 +129,26 @@ class Ledger:
         lines = list(self.lines)
         for index, full in fuller:
             lines[index] = full
+        stale = self._accepted_anew(line)
+        if stale is not None:
+            del lines[stale]
+            place -= 1
         if known is None:
             lines.insert(place, replace(line, act=line.act if isinstance(line.event, Accepted) else None))
-        first = min([place, *(index for index, _ in fuller)])
+        gone = [] if stale is None else [self.lines[stale].at]
+        first = min([place, *(index for index, _ in fuller), *([] if stale is None else [stale])])
         self._adopt(lines, first)
+        self.left_out += gone
         return [full for _, full in fuller] + ([line] if known is None else [])
+
+    def _accepted_anew(self, line: Line) -> int | None:
+        """The place of an earlier acceptance of the same act, where a server that was restored since has accepted it
+        anew: the later one counts (REC-9)."""
+        at = self._by_act.get(line.event.act) if isinstance(line.event, Accepted) else None
+        if at is None or self.lines[at].raw == line.raw:
+            return None
+        restores = (it.at for it in self.lines if isinstance(it.event, Restored))
+        return at if any(self.lines[at].at < restored <= line.at for restored in restores) else None
 
     def _with_delivered(self, line: Line) -> list[tuple[int, Line]]:
         """A delivery brings the act that its acceptance had to leave out."""
@@ -209,7 +226,7 @@ class Ledger:
         try:
             _check_place(event, line, lines[:at])
             if isinstance(event, Accepted):
-                self._check_once(event, lines[at])
+                self._check_once(event, lines[at], lines[:at])
                 if before.phase == "ended" and before.restored_at and event.kind != "erasure":
                     # The server did not know of the end yet: nothing comes of it (REC-7).
                     return
@@ -222,9 +239,9 @@ class Ledger:
         except Contradiction as fault:
             raise Contradiction(fault.claim, fault.evidence or line.evidence) from None
 
-    def _check_once(self, event: Accepted, line: Line) -> None:
+    def _check_once(self, event: Accepted, line: Line, earlier: list[Line]) -> None:
         known = self._by_act.get(event.act)
-        if known is not None and self.lines[known].raw != line.raw:
+        if known is not None and self.lines[known].raw != line.raw and self.lines[known] in earlier:
             raise Contradiction("one act was accepted twice", (*self.lines[known].evidence, *line.evidence))
 
     def _check_own(self, before: Connection, event: Accepted, line: Line) -> None:

@@ -194,7 +194,9 @@ class Writing:
         """How a line is kept: itself, and for an own act its receipt or that it is owed."""
         if line.act is not None:
             receipt = receipt or self._came.pop(line.act.id, None)
-        return [kept_line(self.link.cid, line), *receipts.entered(self, line, receipt)]
+        gone, self.book.left_out = self.book.left_out, []
+        left_out: list[Beside] = [(f"log/{self.link.cid}", f"{at:015d}", None) for at in gone]
+        return [*left_out, kept_line(self.link.cid, line), *receipts.entered(self, line, receipt)]
 
     # --- after a restore of the server ---
 
