@@ -407,3 +407,13 @@ def test_all_examples_are_about_one_connection() -> None:
     assert set(named) == {open_agreement(whole.encode()).cid}, named
     in_paths = set(re.findall(r"/v1/agreements/([A-Za-z0-9_-]{43})", page("http")))
     assert in_paths == set(named)
+
+
+def test_the_rules_of_a_page_stand_in_the_order_of_their_numbers() -> None:
+    found: dict[tuple[str, str], list[int]] = {}
+    for number, stem in rules():
+        family, _, own = number.partition("-")
+        found.setdefault((stem, family), []).append(int(own))
+    assert {place: numbers for place, numbers in found.items() if numbers != sorted(numbers)} == {}
+    families = [family for _, family in found]
+    assert len(set(families)) == len(families), "one page for each family"
