@@ -13,7 +13,7 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
-from comity.acts import Mute, SignedAct, Unmute
+from comity.acts import Feedback, Mute, SignedAct, Unmute
 from comity.encoding import dump_json
 from comity.errors import Malformed
 from comity.words import EXEMPT_PURPOSES, SIDES, Side
@@ -156,6 +156,8 @@ def kind_of(act: SignedAct, muted: Scoped | None = None) -> Kind:
     if isinstance(payload, Unmute):
         # An unmute that takes back a part leaves a mute of everything where it is.
         return Kind.UNMUTE_PART if muted is not None and _is_of_part(muted) else Kind.UNMUTE
+    if isinstance(payload, Feedback) and payload.says == "mislabelled":
+        return Kind.CONTEST
     return Kind.REVOKE if act.kind == "revoke" else Kind.ACT
 
 

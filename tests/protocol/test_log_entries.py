@@ -93,6 +93,16 @@ def rotation() -> SignedAct:
 
 # --- kinds
 
+
+def test_a_contest_is_told_apart_and_other_feedback_is_not(pair: Pair) -> None:
+    about: Any = {"message": HASH, "purpose": "care"}
+    contest = entry_of(act_of(pair, "feedback", **about, says="mislabelled", as_="sales"))
+    assert (contest.kind, contest.side, contest.until) == (Kind.CONTEST, "second", 0)
+    assert read_entry(contest.to_bytes()) == contest
+    for word in ("useful", "not_useful", "too_often", "not_interested", "thanks"):
+        assert entry_of(act_of(pair, "feedback", **about, says=word)).kind is Kind.ACT
+
+
 OF_THEIR_OWN = {"mute": Kind.MUTE_ALL, "unmute": Kind.UNMUTE, "revoke": Kind.REVOKE}
 
 
