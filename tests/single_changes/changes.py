@@ -232,8 +232,8 @@ class _Finder(ast.NodeVisitor):
             if isinstance(node.value, ast.Constant) and node.value.value is None:
                 self._note(self._span(annotation)[1], self._span(node.value)[1], b"")
                 self._replace(annotation, "None")
-                assert isinstance(annotation, ast.BinOp)
-                annotation = annotation.left
+                # Without `| None` all would stay as it is: a null is refused, and a default is not looked at.
+                annotation = annotation.left if isinstance(annotation, ast.BinOp) else annotation
             self.visit(annotation)
         if self._function is None and isinstance(target, ast.Name) and node.value is not None:
             self._names.append(target.id)
