@@ -1,6 +1,8 @@
 """What was lost with a restore comes back from those who kept it (REC-7, REC-8)."""
 
 import json
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 from click.testing import CliRunner
@@ -176,3 +178,19 @@ async def test_a_message_that_its_sender_holds_waits_for_its_sender(world: World
     assert codes(answers) == ["recovering"]
     assert codes(await hand_in(world, (pair.events[-1], held))) == [None]
     assert len((await state_at_server(world, pair.cid)).first.held) == 1
+
+
+async def test_a_missing_entry_is_told_where_no_restore_explains_it(world: World) -> None:
+    pair = await world.shop_and_customer("care")
+    backup = await Backup.of(world)
+    kept = await said_and_lost(world, pair)
+    await backup.put_back()
+    await hand_in(world, *kept)
+    await world.stop()
+    data = world.folder / "data"
+    with closing(sqlite3.connect(data / "comity.db")) as store, store:
+        store.execute("DELETE FROM meta WHERE name LIKE 'restored %'")
+    result = CliRunner().invoke(main, ["check-store", "--data", str(data)])
+    assert result.exit_code != 0 and result.output.count("it is missing, and connection") == len(kept) + 1
+    world.change(restored=False)
+    await world.start()
