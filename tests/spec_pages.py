@@ -28,6 +28,7 @@ FAMILIES = (
     "LOG",
     "NEWS",
     "NOTE",
+    "NOTICE",
     "OFFER",
     "REC",
     "SAY",

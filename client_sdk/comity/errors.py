@@ -102,6 +102,7 @@ CODES: dict[str, Code] = {
     "last_owner": Code(409, "This is the last key of an owner."),
     "too_many_drafts": Code(409, "Too many drafts are kept already."),
     "invite_quota": Code(429, "Too many people were invited in this period."),
+    "too_many_notices": Code(429, "Too many notices in this period."),
     "exempt_limit": Code(429, "Too many exempt notices in this period."),
     "not_public": Code(422, "Webhooks go to public addresses only."),
     "not_owned": Code(422, "The endpoint did not prove that it takes these webhooks."),

@@ -185,3 +185,8 @@ def key_statement(did: str, kid: str, key: str, at: int) -> bytes:
 def entry_of_key(statement: bytes, key: bytes, salt: bytes, at: int) -> LogEntry:
     """The entry of a key statement. `key`: the tag key of the business."""
     return LogEntry(Kind.KEY, None, at // MINUTE, 0, tag(key, at), commitment(salt, at, statement))
+
+
+def entry_of_notice(raw: str, key: bytes, salt: bytes, at: int) -> LogEntry:
+    """The entry of a notice (its JWS `raw`) that was published at `at` (ms). `key`: the tag key of the business."""
+    return LogEntry(Kind.NOTICE, None, at // MINUTE, 0, tag(key, at), commitment(salt, at, raw.encode("ascii")))

@@ -171,7 +171,8 @@ class Heads(Model):
 
 
 class ConnectionAnswer(Model):
-    """A connection as its home server has it. `settings` and `tags` are the reader's own."""
+    """A connection as its home server has it. `settings` and `tags` are the reader's own; `notices` are those of the
+    other side that are in force."""
 
     cid: Hash
     agreement: dict[str, Any]
@@ -179,6 +180,7 @@ class ConnectionAnswer(Model):
     settings: Head
     state: dict[str, Any]
     tags: Tags
+    notices: Annotated[tuple[Jws, ...], Field(max_length=2)]
 
 
 class ActAnswer(Model):

@@ -331,6 +331,9 @@ class Accept:
         for state in group.states.values():
             self._states.put(state, group.tag_secrets[state.cid])
         self.verdicts.written(group.states)
+        if group.batch.put_notice:
+            # Until when somebody is away is told with a verdict, in any number of connections.
+            self.verdicts.in_doubt()
         self._grounds.take(group)
         self._metrics.acts.inc(group.accepted)
         self._metrics.released.inc(group.released)

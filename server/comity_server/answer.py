@@ -9,10 +9,11 @@ from comity.errors import Refused
 from comity.events import Accepted, Delivered, Place
 from comity.log_entry import tag_key
 from comity.state import Connection, decode_state, public
-from comity.words import Side
+from comity.words import Side, other
 from comity_server.clock import Clock
 from comity_server.connecting import is_open
 from comity_server.log.receipts import Receipts
+from comity_server.notices import Notices
 from comity_server.store.rows import Known, Offer, StoredAct
 
 
@@ -28,8 +29,9 @@ class AnswerStore(Protocol):
 class Answers:
     """Reads for one party at a time."""
 
-    def __init__(self, store: AnswerStore, receipts: Receipts, clock: Clock) -> None:
+    def __init__(self, store: AnswerStore, receipts: Receipts, clock: Clock, notices: Notices) -> None:
         self._store = store
+        self._notices = notices
         self._receipts = receipts
         self._clock = clock
 
@@ -46,7 +48,8 @@ class Answers:
         agreement = await self._store.agreement(cid)
         if agreement is None:
             raise Refused("not_found")
-        settings = state.door(side).settings
+        settings, across = state.door(side).settings, state.door(other(side)).did
+        is_open = state.phase == "open"
         return msgspec.json.encode(
             {
                 "cid": cid,
@@ -58,6 +61,7 @@ class Answers:
                 "settings": {"seq": settings.seq, "head": settings.head or cid},
                 "state": public(state),
                 "tags": tags(tag_secret, side),
+                "notices": self._notices.in_force(across, self._clock.now()) if is_open else (),
             }
         )
 

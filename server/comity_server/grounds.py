@@ -8,6 +8,7 @@ from comity_server.business.api_keys import Keyring
 from comity_server.business.signing import KeptKeys
 from comity_server.businesses import Directory
 from comity_server.home import Home
+from comity_server.notices import Notices
 from comity_server.status_lists import FIRST_LIST, StatusLists
 from comity_server.store.business import BusinessRows
 from comity_server.store.rows import Entry, HostedKey
@@ -37,6 +38,7 @@ class Grounds:
     zones: ZoneRules
     keyring: Keyring
     kept: KeptKeys
+    notices: Notices
 
     async def read(self, store: GroundsStore) -> None:
         """Take in what is stored: at the start, and after a commit whose outcome is unknown. Raises CannotUnseal."""
@@ -46,11 +48,13 @@ class Grounds:
             self.lists.load(number, await store.entries(number))
         self.keyring.load(await store.business.api_keys())
         self.kept.load(await store.business.kept_keys())
+        self.notices.load(raw for _, raw in await store.business.newest_notices())
 
     def take(self, group: "Group") -> None:
         """Take in what a group has committed."""
         self.directory.load(group.added_keys())
         self.lists.put(group.batch.put_status)
+        self.notices.load(row["raw"] for row in group.batch.put_notice)
         for key in group.added_api_keys:
             self.keyring.put(key)
         for row in group.batch.end_api_key:

@@ -35,6 +35,7 @@ from comity_server.log.starting import ClockWentBack, RolledBack
 from comity_server.log.witnesses import Witnesses, read_witnesses
 from comity_server.logs import logger
 from comity_server.metrics import Metrics
+from comity_server.notices import Notices
 from comity_server.opening import Crypto
 from comity_server.readers import Readers
 from comity_server.recovering import restore_all
@@ -177,7 +178,7 @@ async def _assemble(
     started: int,
 ) -> Server:
     directory, lists = Directory(home), StatusLists(home, clock)
-    grounds = Grounds(home, directory, lists, InstalledZones(), Keyring(), KeptKeys(master))
+    grounds = Grounds(home, directory, lists, InstalledZones(), Keyring(), KeptKeys(master), Notices())
     await grounds.read(store)
     metrics, bell, served = Metrics(), Bell(config.max_waiters), Served(store, config.log_cache)
     witnesses = Witnesses(logs.active.key, read_witnesses(config.witnesses), now=lambda: clock.now() / 1000)
@@ -199,7 +200,7 @@ async def _assemble(
         accept=accept,
         connecting=Connecting(store, config),
         releases=Releases(store, accept, clock),
-        answers=Answers(store, receipts, clock),
+        answers=Answers(store, receipts, clock, grounds.notices),
         inbox=Inbox(store, bell, cursors),
         cursors=cursors,
         readers=Readers(home.origin, clock, directory.find_key, started),

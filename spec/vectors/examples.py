@@ -73,6 +73,7 @@ def _texts(made: dict[str, dict[str, Any]]) -> dict[str, str]:
         "keys.did_key": pretty({member: name[member] for member in ("seed", "public", "did", "kid", "x25519")}),
         "keys.document": pretty(made["keys"]["documents"][0]["document"]),
         "body.header": pretty(_head(made["bodies"]["good"][0]["jwe"])),
+        "notice.payload": pretty(made["notices"]["good"][0]["payload"]),
         "notes.body": pretty(_named(made["notes"]["good"], "language")["body"]),
         "hours.setting": pretty(_named(made["acts"]["good"], "hours")["payload"]),
     }

@@ -23,6 +23,7 @@ import forms  # noqa: E402
 import logs  # noqa: E402
 import names  # noqa: E402
 import notes  # noqa: E402
+import notices  # noqa: E402
 import offline  # noqa: E402
 import plain  # noqa: E402
 
@@ -43,6 +44,7 @@ FILES: dict[str, Callable[[], dict[str, Any]]] = {
     "grants": offline.grants,
     "bodies": offline.bodies,
     "notes": notes.notes,
+    "notices": notices.notices,
     "requests": offline.requests,
     "problems": offline.problems,
 }

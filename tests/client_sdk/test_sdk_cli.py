@@ -82,11 +82,12 @@ async def test_a_customer_and_a_business_in_two_terminals(host: World, tmp_path:
     day = f"{datetime.now(UTC) + timedelta(days=14):%Y-%m-%d}"
     assert f"The Blue Shop reads that you are away until {day}." in await mia("away", "--until", day, "blue")
     assert "muted for longer already" in await mia("away", "--until", day)
-    assert f"is away until {day}. It expires on " in await shop("send", cid[1][:8], "care", "Are you there?")
-    assert f"  away    until {day}" in await shop("show", cid[1][:8])
+    told = await shop("send", cid[1][:8], "care", "Are you there?")
+    assert "It waits: not now. It expires on " in told and f"is away until {day}\n" in told
+    assert f"is away until {day}\n" in await shop("show", cid[1][:8])
     told = await mia("back")
     assert "The Blue Shop may reach you again." in told and "You are back." in told
-    assert "away" not in await shop("show", cid[1][:8])
+    assert "is away" not in await shop("show", cid[1][:8])
     assert "(until_passed)" in await mia("away", "--until", "2020-01-01", code=1)
     await mia("snooze", "blue")
     assert "You asked" in await shop("ask", cid[1][:8], "review", "Two lines?", "--in-return", "tea")

@@ -34,6 +34,7 @@ ALSO: dict[str, set[str]] = {
     "hours": {"pydantic"},
     "keys": {"base58", "nacl"},
     "note_values": {"pydantic"},
+    "notice": {"pydantic"},
     "offer": {"pydantic"},
     "proofs": {"pydantic"},
     "signed_request": {"http_message_signatures"},

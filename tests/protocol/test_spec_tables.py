@@ -27,6 +27,7 @@ from comity import (
     log_entry,
     merkle,
     note,
+    notice,
     offer,
     proofs,
     receipt,
@@ -184,7 +185,7 @@ def test_the_types_are_those_of_the_code() -> None:
     told = {typ for typ, _ in table("act", "typ", "what")}
     assert told == acts.ACT_TYPS | {
         proofs.ROTATE_TYP, proofs.MAILBOX_TYP,
-        offer.OFFER_TYP, agreement.AGREEMENT_TYP, events.EVENT_TYP, status.STATUS_LIST_TYP,
+        offer.OFFER_TYP, agreement.AGREEMENT_TYP, events.EVENT_TYP, notice.NOTICE_TYP, status.STATUS_LIST_TYP,
     }  # fmt: skip
 
 

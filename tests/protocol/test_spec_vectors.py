@@ -66,6 +66,7 @@ from comity.merkle import (
 )
 from comity.note import VerifierKey, check_lines, open_note, read_vkey, split_lines
 from comity.note_values import FORMS, note_body, read_note
+from comity.notice import open_notice
 from comity.offer import open_offer, read_link
 from comity.receipt import Opening, open_receipt, read_proof, seal_receipt
 from comity.signed_request import open_request
@@ -676,6 +677,20 @@ def test_a_body_opens_for_its_reader(row: dict[str, Any]) -> None:
 def test_a_body_for_something_else_does_not_open(row: dict[str, Any]) -> None:
     content = load("bodies")
     refused(row, lambda: open_body(row["jwe"], content["cid"], SigningKey(bytes.fromhex(content["seed"]))))
+
+
+# --- notices (NOTICE-1 to NOTICE-3)
+
+
+@pytest.mark.parametrize("row", rows("notices", "good"))
+def test_a_notice_says_what_its_business_signed(row: dict[str, Any]) -> None:
+    signed = open_notice(row["jws"], finder("notices"))
+    assert (signed.id, json.loads(signed.notice.to_json())) == (row["id"], row["payload"])
+
+
+@pytest.mark.parametrize("row", rows("notices", "bad"))
+def test_what_is_no_notice_is_refused(row: dict[str, Any]) -> None:
+    refused(row, lambda: open_notice(row["jws"], finder("notices")))
 
 
 # --- notes (NOTE-1, NOTE-2, NOTE-4)

@@ -191,7 +191,7 @@ class Party(View):
             "reply_to": reply_to,
         }
         line = await self._write_body("message", {"text": text, **(more or {})}, **fields)
-        message = reading.message_of(self, line)
+        message = replace(reading.message_of(self, line), away_until=self.away_until())
         if message.outcome != "held":
             return message
         return replace(message, warning=expiry_warning(self.may(purpose, topic=topic), expires))

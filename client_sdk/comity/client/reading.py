@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -16,6 +16,7 @@ from comity import gate, wire
 from comity.acts import Erasure, Grant, SignedAct
 from comity.agreement import Agreement, open_agreement, open_half
 from comity.bodies import open_body
+from comity.client import connecting
 from comity.client.core import Core, NotOpen
 from comity.client.kept import Link
 from comity.client.ledger import Line
@@ -24,6 +25,8 @@ from comity.client.told import Message, Statement, Timeline, Token, Who, tell, t
 from comity.errors import ComityError, Contradiction, Malformed, Refused
 from comity.events import Accepted, Delivered, Expired
 from comity.fold import Record
+from comity.jws import read_protected
+from comity.notice import Notice, open_notice
 from comity.relationship import timeline
 from comity.state import Connection, public
 from comity.status import GrantStatus, SignedStatusList, open_status_list
@@ -65,12 +68,37 @@ async def compare(party: View, core: Core, catch_up: Callable[[], Awaitable[obje
         raise Contradiction("the server shows another agreement", (text, party.agreement_raw.decode()))
     await take_tags(core, party.cid, answer.tags, text)
     _not_behind(party, answer, text)
+    await take_notices(party, core, answer.notices, text)
     if _is_shown(party, party.state, answer):
         return
     await catch_up()
     if not any(_is_shown(party, state, answer) for state in party.writing.book.states()):
         mine = msgspec.json.encode(public(party.state)).decode()
         raise Contradiction("the server shows a state that follows from nothing it sent", (text, mine))
+
+
+async def take_notices(party: View, core: Core, raws: Sequence[str], text: str) -> None:
+    """Takes in what the other side says to all of its connections, signed by a key that it publishes. Raises
+    Contradiction."""
+    found: dict[str, Notice] = {}
+    for raw in raws:
+        try:
+            kid = read_protected(raw.partition(".")[0][: connecting.MOST_HEADER]).kid
+            key = await connecting.published(core, kid, party.link.home)
+            notice = open_notice(raw, lambda _, key=key: key).notice  # type: ignore[misc]
+        except Refused as fault:
+            raise Contradiction(f"a notice that is none: {fault}", (raw, text)) from None
+        if notice.iss != party.did or notice.kind in found:
+            raise Contradiction("a notice of somebody else, or two of one kind", (raw, text))
+        found[notice.kind] = notice
+    party.heard = found
+
+
+async def notices(party: View, core: Core) -> list[Notice]:
+    """What the other side says to everybody, as the server shows it now."""
+    answer, text = await core.home(party.link.home).connection(party.cid, party.writing.signer)
+    await take_notices(party, core, answer.notices, text)
+    return party.notices_shown()
 
 
 def _is_shown(party: View, state: Connection, answer: wire.ConnectionAnswer) -> bool:

@@ -20,7 +20,8 @@ class Message:
     `at` is when it was accepted (ms), `delivered_at` when it reached the inbox; `outcome` is `delivered`, `held`,
     `dropped` or `expired`. `text` is None where it cannot be read (`unreadable` says why). `quiet` says that it came
     during a snooze: to be shown, but not to ring. `expires_at` (s) is when a held message expires; `warning` says of
-    one that was just written that this is before the end of the hold that the other side shows (HOLD-3).
+    one that was just written that this is before the end of the hold that the other side shows (HOLD-3),
+    and `away_until` (s) until when that side says that it is away.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Message:
     quiet: bool = False
     expires_at: int | None = None
     warning: ExpiryWarning | None = None
+    away_until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from comity import gate
 from comity.acts import Rotate, SignedAct
 from comity.agreement import Agreement, SignedAgreement
 from comity.allowance import Promise, promise
-from comity.away import muted_away_until
+from comity.away import is_muted, muted_away_until
 from comity.client import reading, receipts, recovering
 from comity.client.core import Core, Faults
 from comity.client.kept import Link
@@ -23,6 +23,7 @@ from comity.fold import Record
 from comity.gate import Verdict
 from comity.keys import did_of_kid
 from comity.note_values import Note, read_note
+from comity.notice import AwayNotice, Notice, is_in_force
 from comity.offer import Allow, Offer
 from comity.state import Connection
 from comity.status import SignedStatusList
@@ -52,6 +53,8 @@ class View:
         self._core = core
         self._postbox = postbox
         self._writing = Writing(core, link, self._catch_up)
+        self.heard: dict[str, Notice] = {}
+        """The notices of the other side by their kind, as they were when the server was last asked."""
 
     # --- what it is ---
 
@@ -143,10 +146,31 @@ class View:
         return verdict.outward()
 
     def away_until(self) -> int | None:
-        """Until when (s) the other side is away, as it said itself; None where it did not. Whether it can be reached
-        is another question: `may`."""
-        ledger = self._writing.ledger
-        return None if ledger is None else muted_away_until(ledger.state.door(other(self.side)), self._core.clock())
+        """Until when (s) the other side is away, as it said itself in a mute or a notice (as of the last `sync`); None
+        where it did not. Whether it can be reached is another question: `may`."""
+        ledger, now = self._writing.ledger, self._core.clock()
+        if ledger is None:
+            return None
+        notice, by_notice = self.heard.get("away"), None
+        if isinstance(notice, AwayNotice) and notice.starts * 1000 <= now < notice.until * 1000:
+            by_notice = notice.until
+        ends = (muted_away_until(ledger.state.door(other(self.side)), now), by_notice)
+        return max((end for end in ends if end is not None), default=None)
+
+    async def notices(self) -> list[Notice]:
+        """What the other side says to all of its connections, and is in force: that it is away, what it plans. While
+        this side has muted it, the dates alone (NOTICE-8). Raises NotOpen, Unreachable, Contradiction."""
+        _ = self.state
+        async with self._core.judging():
+            return await reading.notices(self, self._core)
+
+    def notices_shown(self) -> list[Notice]:
+        """The same as the server showed them last."""
+        now = self._core.clock()
+        found = [it for it in self.heard.values() if is_in_force(it, now)]
+        if not is_muted(self.state.door(self.side), now):
+            return found
+        return [it.model_copy(update={"texts": {}}) for it in found if isinstance(it, AwayNotice)]
 
     def allowed(self) -> Allow | None:
         """What the offer of the first side lets the second come for; None where it promised nothing."""

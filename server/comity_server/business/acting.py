@@ -10,7 +10,7 @@ from comity.errors import Malformed
 from comity.events import Accepted
 from comity.gate import Decision, Verdict
 from comity.state import Connection
-from comity.words import Side
+from comity.words import Side, other
 from comity_server.business import doing, words
 from comity_server.business.changing import change
 from comity_server.business.letters import Sealing
@@ -60,6 +60,11 @@ def judged(group: Group, state: Connection, side: Side, purpose: str, channel: s
     """What the gate says to an act of `side` now, as the side may be told it (SAY-1)."""
     at = max(group.now, state.at + 1)
     return gate.may(state, side, purpose, channel, topic, at, group.grounds.zones).outward()
+
+
+def away_until(group: Group, state: Connection, side: Side) -> int | None:
+    """Until when (s) the other side of `side` says that it is away: it says nothing of whether it can be reached."""
+    return group.grounds.notices.away_until(state.door(other(side)), group.now)
 
 
 def place_of(event: Accepted) -> str:

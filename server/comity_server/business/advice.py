@@ -213,6 +213,10 @@ ADVICE: dict[str, dict[str, Advice]] = {
         "invite_quota": Advice(
             "So many personal offers were made that it looks like mail to strangers.", "Come back after `Retry-After`."
         ),
+        "too_many_notices": Advice(
+            "So many notices were published within a year that customers would stop reading them.",
+            "Come back after `Retry-After`. Ending a notice (`until` now) is always possible.",
+        ),
         "exempt_limit": Advice(
             "So many safety, security or legal notices went to this customer that they would lose their weight.",
             "Put them together; or send what is no such notice as what it is.",

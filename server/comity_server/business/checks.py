@@ -21,7 +21,7 @@ from comity.errors import Refused
 from comity.gate import FRESH_FOR, Decision, Verdict
 from comity.state import decode_state
 from comity.wire import JSON_LINES, encode_problem
-from comity.words import Channel, ReachPurpose, Topic, read_model
+from comity.words import Channel, ReachPurpose, Topic, other, read_model
 from comity_server.business import words
 from comity_server.business.doing import side_in
 from comity_server.business.lines import MOST_LINE, arriving, lines_in, slices
@@ -70,6 +70,7 @@ class Checked(Model):
     why: str = Field(description="The reason in words, for a person.")
     until: Instant | None = Field(None, description="Of a hold: when its cause ends, where the customer shows it.")
     as_of: Basis
+    away_until: Instant | None = Field(None, description="They say that they are away until then.")
     valid_until: Instant = Field(description="From then on, ask again.")
     mode: Mode
 
@@ -299,7 +300,9 @@ class _Asking:
         now, zones = self._server.clock.now(), self._server.grounds.zones
         question = (check.purpose, check.channel, check.topic)
         verdict = gate.may(state, side, *question, now, zones).outward()
-        about = About(self._name, now, gate.settled_until(state, side, now, zones), _basis(verdict))
+        notices, door = self._server.grounds.notices, state.door(other(side))
+        settled = min((gate.settled_until(state, side, now, zones), *notices.turns(door, now)))
+        about = About(self._name, now, settled, _basis(verdict, notices.away_until(door, now)))
         told = _verdict(verdict.decision, verdict.reason, words.why(verdict), words.until(verdict))
         self._verdicts.keep(reading, check.connection, about, question, told)
         ref = "" if check.ref is None else f'"ref":{_json(check.ref)},'
@@ -314,8 +317,9 @@ def _verdict(decision: str, reason: str, why: str, until: int | None) -> str:
     return f'"decision":"{decision}","reason":"{reason}","why":{_json(why)}{end}'
 
 
-def _basis(verdict: Verdict) -> str:
-    return f',"as_of":{_json(verdict.as_of._asdict())}'
+def _basis(verdict: Verdict, away: int | None) -> str:
+    told = "" if away is None else f',"away_until":"{instant(away * 1000)}"'
+    return f',"as_of":{_json(verdict.as_of._asdict())}{told}'
 
 
 def _end(valid_until: int, mode: Mode) -> str:

@@ -55,6 +55,11 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "answerFavour": {"answer": "yes", "text": "Gladly: it is put aside for you."},
     "thankForFavour": {"text": "That was kind of you."},
+    "publishAway": {
+        "from": "2027-06-01T00:00:00+02:00",
+        "until": "2027-06-14T00:00:00+02:00",
+        "texts": {"en": "We are at the sea until the 14th.", "de": "Wir sind bis zum 14. am Meer."},
+    },
     "muteCustomer": {"channels": ["phone"], "until": "2027-01-07T08:00:00+01:00"},
     "unmuteCustomer": {},
     "giveGrant": {

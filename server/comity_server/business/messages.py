@@ -12,7 +12,7 @@ from comity.events import Accepted
 from comity.gate import Verdict
 from comity.message_life import ExpiryWarning, expiry_warning
 from comity_server.business import doing, drafts
-from comity_server.business.acting import ToldVerdict, at_hand, judged, place_of
+from comity_server.business.acting import ToldVerdict, at_hand, away_until, judged, place_of
 from comity_server.business.changing import change
 from comity_server.business.letters import NewMessage, Sealing
 from comity_server.business.models import Cid, Hash, Instant, Model, instant
@@ -41,6 +41,10 @@ class SentMessage(Model):
             ExpiryWarning,
             Field(description="It expires before the end of the hold that they show, so it will not be delivered."),
         ]
+        | None
+    ) = None
+    away_until: (
+        Annotated[Instant, Field(description="They say that they are away until then. What is delivered is there.")]
         | None
     ) = None
     replaces: Annotated[Hash, Field(description="The waiting message whose place it took.")] | None = None
@@ -129,13 +133,14 @@ async def send(
     if draft is not None:
         drafts.drop(group, call.business.name, draft)
     event = doing.accepted(answer)
+    away = away_until(group, state, side)
     if event.outcome != "held":
-        return _sent(event, verdict)
+        return _sent(event, verdict, away)
     if not has_room:
-        return _sent(event, verdict, no_draft="too_many_drafts")
+        return _sent(event, verdict, away, no_draft="too_many_drafts")
     waits = draft_of(event.act)
     drafts.put(group, call.business.name, waits, cid, letter, waits=True)
-    return _sent(event, verdict, draft=waits)
+    return _sent(event, verdict, away, draft=waits)
 
 
 async def _send_signed(call: Call, cid: str, group: Group) -> Reply:
@@ -151,10 +156,16 @@ async def _send_signed(call: Call, cid: str, group: Group) -> Reply:
             raise
         return _refused(call, refused, verdict, {})
     is_new = answer.accepted is not None and not is_known
-    return _sent(doing.accepted(answer), verdict if is_new else None)
+    return _sent(doing.accepted(answer), verdict if is_new else None, away_until(group, state, side))
 
 
-def _sent(event: Accepted, verdict: Verdict | None, draft: str | None = None, no_draft: NoDraft | None = None) -> Reply:
+def _sent(
+    event: Accepted,
+    verdict: Verdict | None,
+    away: int | None,
+    draft: str | None = None,
+    no_draft: NoDraft | None = None,
+) -> Reply:
     assert event.outcome is not None and event.contents is not None
     expires = event.contents.exp if event.outcome == "held" else None
     sent = SentMessage(
@@ -164,6 +175,7 @@ def _sent(event: Accepted, verdict: Verdict | None, draft: str | None = None, no
         at=instant(event.at),
         expires_at=None if expires is None else instant(expires * 1000),
         warning=None if expires is None or verdict is None else expiry_warning(verdict, expires),
+        away_until=None if away is None else instant(away * 1000),
         replaces=event.replaces,
         draft=draft,
         no_draft=no_draft,

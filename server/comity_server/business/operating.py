@@ -16,6 +16,7 @@ from comity.errors import Malformed
 from comity_server.business.api_keys import ApiKey, new_key
 from comity_server.business.founding import admit, begin, keys_of
 from comity_server.business.models import Label, instant
+from comity_server.business.notices import compose_away, publish
 from comity_server.business.resealing import master_file, rotate_master
 from comity_server.business.roles import Role, Scope
 from comity_server.business.sealed import key_of, seals
@@ -138,6 +139,15 @@ class Kid(msgspec.Struct):
     kid: str
 
 
+class Absence(msgspec.Struct):
+    """That a business is away (s), and a text in each language; `until` 0: it is back."""
+
+    name: str
+    starts: int
+    until: int
+    texts: dict[str, str]
+
+
 class Place(msgspec.Struct):
     """Where, in a business's connections, to go on."""
 
@@ -225,6 +235,24 @@ async def _turn(server: Server, wanted: Place) -> Turned:
     return await turn(server, wanted.name, wanted.after)
 
 
+async def _away(server: Server, wanted: Absence) -> Nothing:
+    _must_be_there(server, wanted.name)
+    business = server.directory.get(wanted.name)
+    signer = server.grounds.kept.newest(wanted.name)
+    if business is None or signer is None:
+        raise NotPossible("the business keeps its signing key itself: it signs and publishes the notice")
+
+    async def decide(group: Group) -> Nothing:
+        signed = compose_away(signer, wanted.starts, wanted.until, wanted.texts, group.now // 1000)
+        await publish(server.store.business, business, signed, group)
+        return Nothing()
+
+    try:
+        return await server.accept.command(decide)
+    except Malformed as fault:
+        raise NotPossible("; ".join(f"{pointer}: {what}" for pointer, what in fault.errors)) from None
+
+
 def _source(server: Server) -> str:
     file = master_file(server.config)
     return "COMITY_MASTER_KEY" if file is None else str(file)
@@ -265,6 +293,7 @@ STATUS: Duty[Nothing, MasterStatus] = Duty("master-status", Nothing, MasterStatu
 ROTATE_MASTER: Duty[Nothing, Resealed] = Duty("rotate-master", Nothing, Resealed, _rotate_master)
 NEXT_KEY: Duty[OfBusiness, Kid] = Duty("next-key", OfBusiness, Kid, _next_key)
 TURN: Duty[Place, Turned] = Duty("turn", Place, Turned, _turn)
+AWAY: Duty[Absence, Nothing] = Duty("away", Absence, Nothing, _away)
 
 DUTIES: tuple[Duty[Any, Any], ...] = (
     CREATE,
@@ -276,4 +305,5 @@ DUTIES: tuple[Duty[Any, Any], ...] = (
     ROTATE_MASTER,
     NEXT_KEY,
     TURN,
+    AWAY,
 )

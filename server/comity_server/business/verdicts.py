@@ -20,7 +20,8 @@ MOST_OF_ONE = 64
 
 class About:
     """What one business is told about one connection, good from `since` up to `until` (ms). `as_of` is the JSON of what
-    it rests on, and `verdicts` that of each verdict, but for what changes with every question."""
+    it rests on and of until when they are away, `verdicts` that of each verdict, but for what changes with every
+    question."""
 
     __slots__ = ("as_of", "business", "since", "until", "verdicts")
 

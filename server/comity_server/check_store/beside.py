@@ -6,15 +6,25 @@ from functools import partial
 
 from comity.agreement import open_half
 from comity.encoding import b64u_decode
-from comity.errors import Malformed
+from comity.errors import Malformed, Refused
 from comity.events import Place
 from comity.jws import FindKey
 from comity.keys import PublicKey
-from comity.log_entry import SALT, LogEntry, entry_of_key, key_statement, tag_key
+from comity.log_entry import SALT, LogEntry, entry_of_key, entry_of_notice, key_statement, tag_key
+from comity.notice import StatedKey, key_for_entry, open_notice
 from comity.offer import open_offer
 from comity_server.check_store.findings import Findings
 from comity_server.check_store.places import Places
-from comity_server.check_store.reading import OfNothing, Snapshot, StoredHalf, StoredKey, StoredNews, StoredOffer, Stray
+from comity_server.check_store.reading import (
+    OfNothing,
+    Snapshot,
+    StoredHalf,
+    StoredKey,
+    StoredNews,
+    StoredNotice,
+    StoredOffer,
+    Stray,
+)
 from comity_server.check_store.replay import Ground
 
 LATEST = 253_402_300_799_999
@@ -56,6 +66,35 @@ def check_keys(snapshot: Snapshot, findings: Findings, places: Places) -> int:
 
 def _entry(statement: bytes, key: bytes, at: int, salt: bytes) -> LogEntry:
     return entry_of_key(statement, key, salt, at)
+
+
+def check_notices(snapshot: Snapshot, hosted: dict[str, PublicKey], findings: Findings, places: Places) -> None:
+    """That each notice of a business is what it signed with the key that was stated last, and entered in a log
+    (NOTICE-5, NOTICE-6)."""
+    stated: dict[tuple[str, str], list[StatedKey]] = {}
+    for key in snapshot.rows(StoredKey, "all_business_keys"):
+        stated.setdefault((key.name, key.log), []).append(StatedKey(key.idx, key.kid))
+    for row in snapshot.rows(StoredNotice, "all_notices"):
+        place = f"business {row.name} notice {row.id}"
+        if row.did is None or row.tag_secret is None:
+            findings.add(place, "its business is missing")
+            continue
+        try:
+            signed = open_notice(row.raw, hosted.get)
+        except Refused as fault:
+            findings.add(place, str(fault.detail or fault.title))
+            continue
+        if (signed.id, signed.notice.kind, signed.notice.iss) != (row.id, row.kind, row.did):
+            findings.add(place, "its row does not say what its text says")
+        newest = key_for_entry(stated.get((row.name, row.log), ()), row.idx)
+        if newest is not None and signed.kid != newest:
+            findings.add(place, f"it is signed with {signed.kid}, and the newest key was {newest}")
+        make = partial(_notice_entry, row.raw, tag_key(row.tag_secret, "both"), row.added_at)
+        places.claim(place, Place(row.log, row.idx), ("", row.id), row.added_at, make)
+
+
+def _notice_entry(raw: str, key: bytes, at: int, salt: bytes) -> LogEntry:
+    return entry_of_notice(raw, key, salt, at)
 
 
 def check_offers(ground: Ground) -> int:

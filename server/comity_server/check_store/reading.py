@@ -122,6 +122,20 @@ class StoredKey(NamedTuple):
     tag_secret: bytes | None
 
 
+class StoredNotice(NamedTuple):
+    """A row of `notices`, with that of its business in `businesses` where there is one."""
+
+    name: str
+    id: str
+    kind: str
+    raw: str
+    log: str
+    idx: int
+    added_at: int
+    did: str | None
+    tag_secret: bytes | None
+
+
 class StoredOffer(NamedTuple):
     """A row of `offers`."""
 

@@ -175,6 +175,8 @@ class _Look:
 
     def _businesses(self) -> None:
         self._seen.keys = beside.check_keys(self._snapshot, self._findings, self._places)
+        hosted = beside.hosted_keys(self._snapshot, Findings())
+        beside.check_notices(self._snapshot, hosted, self._findings, self._places)
         beside.check_possessions(self._snapshot, self._findings)
 
 

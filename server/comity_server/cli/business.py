@@ -1,13 +1,17 @@
 """`comity business`."""
 
+from datetime import UTC, datetime
+
 import click
 
 from comity_server.business.operating import (
+    AWAY,
     CREATE,
     CREATE_KEY,
     END_KEY,
     LIST,
     LIST_KEYS,
+    Absence,
     ApiKeyLine,
     KeyToPublish,
     Nothing,
@@ -52,6 +56,32 @@ def list_(**given: object) -> None:
         click.echo(f"{told.name}\t{told.did}")
         for kid in told.kids:
             click.echo(f"\t{kid}")
+
+
+@business.command()
+@click.argument("name")
+@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), required=True, help="The day on which you are back.")
+@click.option("--from", "starts", type=click.DateTime(["%Y-%m-%d"]), help="The first day; now where none is given.")
+@click.option("--text", "texts", multiple=True, metavar="LANG=TEXT", help="A sentence in a language, as en=At the sea.")
+@data_option
+@port_option
+def away(name: str, until: datetime, starts: datetime | None, texts: tuple[str, ...], **given: object) -> None:
+    """Tell all customers of NAME that it is away; their messages arrive all the same. `back` ends it."""
+    said = dict(text.partition("=")[::2] for text in texts)
+    first = datetime.now(UTC) if starts is None else starts.replace(tzinfo=UTC)
+    end = until.replace(tzinfo=UTC)
+    asked(given, AWAY, Absence(name, int(first.timestamp()), int(end.timestamp()), said))
+    say(f"Every customer of {name} reads that it is away until {until:%Y-%m-%d}.")
+
+
+@business.command()
+@click.argument("name")
+@data_option
+@port_option
+def back(name: str, **given: object) -> None:
+    """Tell all customers of NAME that it is back."""
+    asked(given, AWAY, Absence(name, 0, 0, {}))
+    say(f"{name} is back.")
 
 
 @business.group()

@@ -13,7 +13,7 @@ from comity.client.told import Message, News, Token
 from comity.note import VerifierKey
 from comity_server.cli import wallet_acts, wallet_away, wallet_rules
 from comity_server.cli.receipt import cosignatures_option, policy_of, witness_option
-from comity_server.cli.wallet_away import away_day
+from comity_server.cli.wallet_away import away_day, say_away
 from comity_server.cli.wallet_open import Where, begins, connected, day, find, opened, run, say, short
 
 
@@ -261,8 +261,7 @@ def _tell_doors(party: Party) -> None:
     say(f"  id      {party.cid}\n  you     {party.own_did}\n  other   {party.did}")
     if (promise := party.promise()) is not None:
         say(f"  promise {_PROMISES[promise]}")
-    if (away := party.away_until()) is not None:
-        say(f"  away    until {away_day(away)}")
+    say_away(party)
     for favour in party.favours():
         say(f"  favour  {'you asked' if favour.mine else 'asked of you'}: {favour.text} ({favour.status})")
 

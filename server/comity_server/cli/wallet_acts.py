@@ -7,7 +7,7 @@ from typing import Any, Literal
 import click
 
 from comity.client import Party, Wallet
-from comity_server.cli.wallet_away import away_day
+from comity_server.cli.wallet_away import say_away
 from comity_server.cli.wallet_open import begins, connected, day, say, says_no, short, synced
 from comity_server.cli.wallet_rules import per
 
@@ -132,11 +132,10 @@ async def send(
     """Write TEXT to CONNECTION, for PURPOSE."""
     message = await party.message(purpose, text, topic=topic, if_muted=if_muted, days=days)
     if message.expires_at is not None:
-        away = party.away_until()
-        why = "not now" if away is None else f"{party.name} is away until {away_day(away)}"
-        say(f"It waits: {why}. It expires on {day(message.expires_at)}.")
+        say(f"It waits: not now. It expires on {day(message.expires_at)}.")
     else:
         say("Not now, so it was dropped." if message.outcome == "dropped" else "Delivered.")
+    say_away(party)
     if message.warning is not None:
         say("Mind: it expires before the end that they show, so it will not be delivered.")
 

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import click
 
-from comity.client import Wallet
+from comity.client import Party, Wallet
+from comity.notice import AwayNotice, text_in
 from comity_server.cli.wallet_open import find, opened, say
 
 absence = click.Group()
@@ -23,6 +24,17 @@ _SPREAD = click.option(
 def away_day(seconds: int) -> str:
     """The day until which somebody is away."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
+
+
+def say_away(party: Party) -> None:
+    """Tells until when the other side is away, and what it says about it, where it says so; words as text alone."""
+    away = party.away_until()
+    if away is None:
+        return
+    languages = next((it.value for it in party.notes("me") if it.key == "language" and it.known), ())
+    notices = [it for it in party.notices_shown() if isinstance(it, AwayNotice) and it.until == away]
+    text = next((text_in(it.texts, languages) for it in notices), None)
+    say(f"  away    {party.name} is away until {away_day(away)}" + ("" if text is None else f": {text}"))
 
 
 @absence.command()

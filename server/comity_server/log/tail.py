@@ -11,7 +11,16 @@ from typing import NamedTuple, Protocol
 from comity import merkle
 from comity.acts import SignedAct
 from comity.events import Place
-from comity.log_entry import SALT, LogEntry, entry_of_act, entry_of_delivery, entry_of_key, scope_of, tag_key
+from comity.log_entry import (
+    SALT,
+    LogEntry,
+    entry_of_act,
+    entry_of_delivery,
+    entry_of_key,
+    entry_of_notice,
+    scope_of,
+    tag_key,
+)
 from comity.merkle import Edge, NodeReader, leaf_hash
 from comity.receipt import Opening
 from comity.state import Mute
@@ -102,6 +111,10 @@ class Additions(Protocol):
         """Enter a statement about a business's key."""
         ...
 
+    def notice(self, id_: str, raw: str, at: int, secret: bytes) -> None:
+        """Enter a notice of a business."""
+        ...
+
     def missing(self) -> list[tuple[str, str]]:
         """(cid, id) of acts whose bytes are needed and not at hand."""
         ...
@@ -152,6 +165,11 @@ class LogAdditions:
         """Enter a statement about a business's key."""
         key = tag_key(secret, "both")
         self._enter("", kid, at, lambda salt: entry_of_key(statement, key, salt, at))
+
+    def notice(self, id_: str, raw: str, at: int, secret: bytes) -> None:
+        """Enter a notice of a business, under the tag of its keys."""
+        key = tag_key(secret, "both")
+        self._enter("", id_, at, lambda salt: entry_of_notice(raw, key, salt, at))
 
     def missing(self) -> list[tuple[str, str]]:
         """(cid, id) of acts whose bytes are needed and not at hand: messages that were accepted earlier."""

@@ -25,6 +25,7 @@ def add_routes(app: web.Application) -> None:
         app.router.add_get(prefix + "/checkpoint", get_checkpoint)
         app.router.add_get(prefix + "/{path:tile/.*}", get_tile)
     app.router.add_get("/b/{name}/keys", get_keys)
+    app.router.add_get("/b/{name}/notices", get_notices)
 
 
 def _log(request: web.Request) -> Sequencer:
@@ -72,5 +73,22 @@ async def get_keys(request: web.Request) -> web.Response:
         keys.append({"statement": stated.statement} | ({} if receipt is None else {"receipt": receipt}))
     tag = b64u_encode(tag_key(business.tag_secret, "both"))
     response = json_answer(msgspec.json.encode({"did": business.did, "tag_key": tag, "keys": keys}))
+    response.headers["Access-Control-Allow-Origin"] = "*"
+    return response
+
+
+async def get_notices(request: web.Request) -> web.Response:
+    """All notices that a business has published here, the oldest first, each with its receipt where there is one
+    (NOTICE-7)."""
+    server = request.app[SERVER]
+    business = server.directory.get(request.match_info["name"])
+    if business is None:
+        raise Refused("not_found")
+    notices = []
+    for stored in await server.store.business.notices(business.name):
+        receipt = await server.receipts.of(Place(stored.log, stored.idx))
+        notices.append({"notice": stored.raw} | ({} if receipt is None else {"receipt": receipt}))
+    tag = b64u_encode(tag_key(business.tag_secret, "both"))
+    response = json_answer(msgspec.json.encode({"did": business.did, "tag_key": tag, "notices": notices}))
     response.headers["Access-Control-Allow-Origin"] = "*"
     return response

@@ -56,6 +56,19 @@ class Sealed(NamedTuple):
     sealed: bytes
 
 
+class StoredNotice(NamedTuple):
+    """A notice of a business: its JWS, its place in a log, when it was published (ms), and whether it counts against
+    the limit (1)."""
+
+    id: str
+    kind: str
+    raw: str
+    log: str
+    idx: int
+    added_at: int
+    counts: int
+
+
 class Related(NamedTuple):
     """A connection of a business, and which of its sides the business is."""
 
@@ -215,6 +228,19 @@ class BusinessRows:
     async def sealed(self, query: str) -> list[Sealed]:
         """All of one kind that is sealed."""
         return [Sealed(*row) for row in await self._decide(query, {})]
+
+    async def notices(self, name: str) -> list[StoredNotice]:
+        """All notices of a business, the oldest first."""
+        return [StoredNotice(*row) for row in await self._decide("notices_of", {"name": name})]
+
+    async def newest_notices(self) -> list[tuple[str, str]]:
+        """(name, JWS) of the last notice of each business and kind."""
+        return [(name, raw) for name, raw in await self._decide("newest_notices", {})]
+
+    async def notices_since(self, name: str, since: int) -> tuple[int, int | None]:
+        """(how many notices of a business count since then, when (ms) the first of them was published)."""
+        ((count, first),) = await self._decide("notices_since", {"name": name, "since": since})
+        return count, first
 
     async def relations_after(self, name: str, after: tuple[int, str], most: int) -> list[Related]:
         """Connections of a business, the oldest first, behind the one of that time (ms) and cid."""

@@ -156,6 +156,33 @@ SELECT COALESCE(SUM(CASE
   ELSE 0 END), 0)
 FROM (SELECT * FROM relations WHERE name = :name AND offer = :offer LIMIT :most);
 
+-- name: put_notice(name, id, kind, raw, log, index, added_at, counts)*!
+-- A notice of a business; `counts` is 1 but for one that ends an earlier one.
+INSERT INTO notices (name, id, kind, raw, log, idx, added_at, counts)
+VALUES (:name, :id, :kind, :raw, :log, :index, :added_at, :counts);
+
+-- name: notices_of(name)
+-- All notices of a business, the oldest first.
+SELECT id, kind, raw, log, idx, added_at, counts FROM notices WHERE name = :name ORDER BY added_at, idx;
+
+-- name: newest_notices()
+-- Of each business and kind the last notice.
+SELECT name, raw FROM notices AS n
+WHERE NOT EXISTS (
+  SELECT 1 FROM notices AS later
+  WHERE later.name = n.name AND later.kind = n.kind
+    AND (later.added_at > n.added_at OR (later.added_at = n.added_at AND later.idx > n.idx))
+);
+
+-- name: notices_since(name, since)^
+-- How many notices of a business count, and when the first of them was published.
+SELECT COUNT(*), MIN(added_at) FROM notices WHERE name = :name AND counts = 1 AND added_at > :since;
+
+-- name: all_notices()
+SELECT n.name, n.id, n.kind, n.raw, n.log, n.idx, n.added_at, b.did, b.tag_secret
+FROM notices n LEFT JOIN businesses b ON b.name = n.name
+ORDER BY n.name, n.added_at, n.idx;
+
 -- name: relations_after(name, opened_at, cid, most)
 -- Connections of a business, the oldest first.
 SELECT cid, side, opened_at FROM relations

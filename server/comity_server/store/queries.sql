@@ -115,8 +115,9 @@ WHERE e.log = :log AND e.idx >= :first
 ORDER BY e.idx LIMIT :most;
 
 -- name: get_statement(log, idx)$
--- What an entry about a business's key commits to.
-SELECT statement FROM business_keys WHERE log = :log AND idx = :idx;
+-- What an entry about a business commits to: a key, or a notice.
+SELECT statement FROM business_keys WHERE log = :log AND idx = :idx
+UNION ALL SELECT raw FROM notices WHERE log = :log AND idx = :idx;
 
 
 -- ---- offers and agreements -----------------------------------------------------------------------------------------

@@ -165,6 +165,7 @@ class Batch:
     touch_api_key: list[dict[str, Any]] = field(default_factory=list)
     put_seat: list[dict[str, Any]] = field(default_factory=list)
     put_seat_secret: list[dict[str, Any]] = field(default_factory=list)
+    put_notice: list[dict[str, Any]] = field(default_factory=list)
     put_relation: list[dict[str, Any]] = field(default_factory=list)
     # Behind the relation that may be new in the same group.
     note_grant: list[dict[str, Any]] = field(default_factory=list)

@@ -33,6 +33,7 @@ TABLES = (
     "tiles",
     "entries",
     "business_keys",
+    "notices",
     "businesses",
     "status_entries",
     "inbox",
@@ -234,6 +235,19 @@ def _businesses_and_meta() -> None:
         _number("idx"),
         _number("added_at"),
     )
+    op.create_table(
+        "notices",
+        _text("name", key=True),
+        _text("id", key=True),
+        _text("kind"),
+        _text("raw"),
+        _text("log"),
+        _number("idx"),
+        _number("added_at"),
+        _number("counts"),
+    )
+    op.create_index("notices_name", "notices", ["name", "added_at", "idx"])
+    op.create_index("notices_place", "notices", ["log", "idx"])
     op.create_table("meta", _text("name", key=True), _text("value"))
 
 
