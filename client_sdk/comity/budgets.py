@@ -34,14 +34,16 @@ def frees_at(
     if len(sent) < budget.max:
         return None
     start = now - budget.seconds * 1000
-    inside = [
-        it.at
-        for it in sent
-        if it.at > start and it.purpose not in EXEMPT_PURPOSES and (not granted or _counts(granted, it.purpose, found))
-    ]
-    if len(inside) < budget.max:
+    recent = [it for it in sent if it.at > start and it.purpose not in EXEMPT_PURPOSES]
+    if len(recent) < budget.max:
         return None
-    return inside[-budget.max] + budget.seconds * 1000 if budget.max else 0
+    if granted:
+        # The purposes, and each of them once: there are fewer than deliveries.
+        counted = {purpose for purpose in {it.purpose for it in recent} if _counts(granted, purpose, found)}
+        recent = [it for it in recent if it.purpose in counted]
+        if len(recent) < budget.max:
+            return None
+    return recent[-budget.max].at + budget.seconds * 1000 if budget.max else 0
 
 
 def _counts(granted: tuple[str, ...], purpose: str, found: tuple[Reach, ...]) -> bool:
@@ -63,7 +65,12 @@ def grant_frees_at(grant: Grant, sent: tuple[Delivery, ...], now: int, found: tu
 
 def exempt_frees_at(sent: tuple[Delivery, ...], purpose: str, now: int) -> int | None:
     """None while there is room for an exempt delivery of that purpose; else when (ms) there is again (GATE-6)."""
-    inside = [it for it in sent if it.purpose in EXEMPT_PURPOSES and it.at > now - KEPT_FOR]
+    if len(sent) < MOST_EXEMPT_BUT_SAFETY:
+        return None
+    inside = [it for it in sent if it.purpose in EXEMPT_PURPOSES]
+    if len(inside) < MOST_EXEMPT_BUT_SAFETY:
+        return None
+    inside = [it for it in inside if it.at > now - KEPT_FOR]
     ends = []
     if len(inside) >= MOST_EXEMPT:
         ends.append(inside[-MOST_EXEMPT].at + KEPT_FOR)
@@ -82,9 +89,11 @@ def room_frees_at(door: Door, across: Door, now: int) -> int | None:
     if len(across.sent) < most:
         return None
     since = now - KEPT_FOR
+    inside = [it.at for it in across.sent if it.purpose in ROOM_PURPOSES and it.at > since]
+    if len(inside) < most:
+        return None
     for it in reversed(door.sent):
         if it.channel == "app" and it.purpose != NOTE and it.purpose not in EXEMPT_PURPOSES:
-            since = max(since, it.at)
+            inside = [at for at in inside if at > it.at]
             break
-    inside = [it.at for it in across.sent if it.at > since and it.purpose in ROOM_PURPOSES]
     return None if len(inside) < most else inside[-most] + KEPT_FOR

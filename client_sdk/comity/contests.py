@@ -64,7 +64,7 @@ def covering(found: Iterable[Reach], purpose: str) -> list[Reach]:
 
 def has_effect(reach: Reach, purpose: str) -> bool:
     """Whether a contest may change the verdict on a purpose: never on an exempt one."""
-    return _can_narrow(purpose, reach.rests)
+    return purpose not in EXEMPT_PURPOSES and (reach.rests or purpose not in AGREEMENT_PURPOSES)
 
 
 def applies(contest: Contest, topic: str | None) -> bool:
@@ -80,31 +80,25 @@ def labels(found: Iterable[Reach], purpose: str) -> frozenset[str]:
     )
 
 
-def narrowed_until(receiver: Door, sender: Door, purposes: tuple[str, ...]) -> int:
+def narrowed_until(receiver: Door, purposes: tuple[str, ...]) -> int:
     """When (s) the last contest ends that narrows some purpose which a grant of `purposes` covers; 0 for none, and
-    perhaps past (GRANT-7). A root is covered for as long as two of its purposes are contested."""
-    rests = _has_effect_on_agreement(receiver, sender)
+    perhaps past (GRANT-7). A root is covered for as long as two of its purposes are contested.
+
+    Words that a contest leaves alone (`safety`) have others below them that it narrows, so that none is left out here.
+    """
     families: dict[tuple[str, str], dict[str, int]] = {}
     ends = [0]
     for contest in receiver.contests:
         family = families.setdefault(_family(contest), {})
         family[contest.purpose] = max(contest.until, family.get(contest.purpose, 0))
-        if _narrows_some(contest.purpose, purposes, rests):
+        if _overlaps(contest.purpose, purposes):
             ends.append(contest.until)
     for (root, _), family in families.items():
-        if len(family) > 1 and _narrows_some(root, purposes, rests):
+        if len(family) > 1 and _overlaps(root, purposes):
             ends.append(sorted(family.values())[-2])
     return max(ends)
 
 
-def _narrows_some(contested: str, purposes: tuple[str, ...], rests: bool) -> bool:
-    """Whether a contest that covers `contested` has effect on some purpose that one of `purposes` covers."""
-    return any(
-        (covers(contested, granted) and _can_narrow(granted, rests))
-        or (covers(granted, contested) and _can_narrow(contested, rests))
-        for granted in purposes
-    )
-
-
-def _can_narrow(purpose: str, rests: bool) -> bool:
-    return purpose not in EXEMPT_PURPOSES and (rests or purpose not in AGREEMENT_PURPOSES)
+def _overlaps(contested: str, purposes: tuple[str, ...]) -> bool:
+    """Whether what is contested is covered by one of `purposes`, or covers one."""
+    return any(covers(contested, granted) or covers(granted, contested) for granted in purposes)

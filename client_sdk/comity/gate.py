@@ -120,25 +120,31 @@ def may(
     as_of = AsOf(connection.first.head, connection.second.head, zones.version)
     if connection.phase == "ended":
         return Verdict("refuse", "ended", as_of, now + FRESH_FOR)
-    door, across = connection.door(other(sender)), connection.door(sender)
-    if purpose in EXEMPT_PURPOSES and (end := exempt_frees_at(across.sent, purpose, now)) is not None:
-        return Verdict("refuse", "exempt_limit", as_of, _fresh(now, end), end, True)
-    if connection.recovering:
-        # What a side said no to may be lost: until both have been heard, not even an exempt purpose passes (REC-4).
-        return Verdict("hold", "recovering", as_of, now + FRESH_FOR)
+    # By hand: two calls for the doors would cost a tenth of a question.
+    if sender == "first":
+        across, door = connection.first, connection.second
+    else:
+        across, door = connection.second, connection.first
     found = contests.reaches(door, across, now) if door.contests else ()
-    if purpose in EXEMPT_PURPOSES:
+    exempt = purpose in EXEMPT_PURPOSES
+    if exempt and (end := exempt_frees_at(across.sent, purpose, now)) is not None:
+        verdict = Verdict("refuse", "exempt_limit", as_of, _fresh(now, end), end, True)
+    elif connection.recovering:
+        # What a side said no to may be lost: until both have been heard, not even an exempt purpose passes (REC-4).
+        verdict = Verdict("hold", "recovering", as_of, now + FRESH_FOR)
+    elif exempt:
         verdict = Verdict("allow", "exempt", as_of, now + FRESH_FOR)
     else:
-        verdict = _judge(connection, sender, purpose, channel, topic, now, zones, as_of, found)
+        verdict = _judge(connection, door, across, purpose, channel, topic, now, zones, as_of, found)
     if found and (named := contests.covering(found, purpose)):
-        verdict = _narrowed(verdict, named, connection, sender, purpose, channel, topic, now, zones, found)
+        verdict = _narrowed(verdict, named, connection, door, across, purpose, channel, topic, now, zones, found)
     return verdict
 
 
 def _judge(
     connection: Connection,
-    sender: Side,
+    door: Door,
+    across: Door,
     purpose: str,
     channel: str,
     topic: str | None,
@@ -148,7 +154,6 @@ def _judge(
     found: tuple[Reach, ...],
 ) -> Verdict:
     """The verdict on a purpose that is not exempt, without regard to contests but in what counts against budgets."""
-    door, across = connection.door(other(sender)), connection.door(sender)
     sent, rests = across.sent, purpose in AGREEMENT_PURPOSES
     grants = [grant for grant in door.grants if _grants(grant, purpose, channel, now)]
     if across.renounced:
@@ -183,7 +188,8 @@ def _narrowed(
     asked: Verdict,
     named: list[Reach],
     connection: Connection,
-    sender: Side,
+    door: Door,
+    across: Door,
     purpose: str,
     channel: str,
     topic: str | None,
@@ -196,11 +202,11 @@ def _narrowed(
     questions = dict.fromkeys(
         (reach.contest.as_, reach.contest.topic or topic)
         for reach in named
-        if contests.has_effect(reach, purpose) and contests.applies(reach.contest, topic)
+        if not connection.recovering and contests.has_effect(reach, purpose) and contests.applies(reach.contest, topic)
     )
     verdicts = [asked]
     for as_, about in questions:
-        verdicts.append(_judge(connection, sender, as_, channel, about, now, zones, asked.as_of, found))
+        verdicts.append(_judge(connection, door, across, as_, channel, about, now, zones, asked.as_of, found))
     strictest = _strictest(verdicts, now)
     until = _fresh(now, strictest.valid_until, *(reach.contest.until * 1000 for reach in named))
     return replace(strictest, valid_until=until, contest=tuple(reach.contest for reach in named))
@@ -272,7 +278,7 @@ def ask_until(connection: Connection, side: Side, grant: Grant) -> int:
     door, across = connection.door(side), connection.door(other(side))
     ends = [mute_end(door, mute) for mute in door.mutes if _overlaps(mute, grant)]
     ends += [None for _ in connection.recovering]
-    ends.append(contests.narrowed_until(door, across, grant.purposes) * 1000)
+    ends.append(contests.narrowed_until(door, grant.purposes) * 1000)
     if any(covers(granted, "sales") or covers("sales", granted) for granted in grant.purposes):
         # Offline nobody knows a topic.
         ends += [None if it.lasts is None else it.lasts * 1000 for it in purchases(connection)]
@@ -297,21 +303,21 @@ def _overlaps(mute: Mute, grant: Grant) -> bool:
 
 
 def _muted(door: Door, purpose: str, channel: str, now: int) -> _Block | None:
-    """The mute that lasts longest of those that apply now."""
-    longest: _Block | None = None
+    """The mute that lasts longest of those that apply now. Its end is shown where each mute for this, over or not, has
+    its own: else a shown end would tell whether a hidden one comes before it (GATE-10)."""
+    longest, shown = 0, True
     for mute in door.mutes:
-        end = mute_end(door, mute)
-        if end is not None and now >= end:
-            continue
-        if mute.purposes and not any(covers(muted, purpose) for muted in mute.purposes):
+        if mute.purposes and not is_among(mute.purposes, purpose):
             continue
         if mute.channels and channel not in mute.channels:
             continue
+        shown = shown and mute.until is not None
+        end = mute_end(door, mute)
         if end is None:
             return _Block("muted", None, False)
-        if longest is None or longest.ends_at is None or end > longest.ends_at:
-            longest = _Block("muted", end, mute.until is not None)
-    return longest
+        if now < end:
+            longest = max(longest, end)
+    return _Block("muted", longest, shown) if longest else None
 
 
 def _outside_hours(door: Door, now: int, zones: ZoneRules) -> _Block | None:

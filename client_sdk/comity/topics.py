@@ -11,34 +11,38 @@ def unwanted_topic(connection: Connection, door: Door, purpose: str, topic: str 
     not want, or nobody can say whether it is that (GATE-7, GATE-8)."""
     if not covers("sales", purpose):
         return None
-    has = [milestone for milestone in purchases(connection) if _lasts(milestone.lasts, now)]
-    unwanted = [thing.topic for thing in door.little if thing.key == "no_interest" and thing.topic is not None]
-    if not has and not unwanted:
-        return None
+    # Plain loops: each generator would cost as much as all the rest.
+    on_record = []
+    for milestone in (*connection.first.milestones, *connection.second.milestones):
+        if milestone.kind in _HAS and (milestone.lasts is None or now < milestone.lasts * 1000):
+            on_record.append(milestone.topic)
+            has_it = topic is not None and covers(milestone.topic, topic)
+            if has_it and not _is_wanted_again(door, topic, milestone.when):
+                return "already_has"
+    for thing in door.little:
+        if thing.key == "no_interest" and thing.topic is not None:
+            on_record.append(thing.topic)
+            if topic is not None and covers(thing.topic, topic):
+                return "no_interest"
     if topic is None:
-        return "topic_needed"
-    for milestone in has:
-        if covers(milestone.topic, topic) and not _is_wanted_again(door, topic, milestone.when):
-            return "already_has"
-    if is_among(unwanted, topic):
-        return "no_interest"
-    on_record = (*(milestone.topic for milestone in has), *unwanted)
-    return "topic_needed" if any(it != topic and covers(topic, it) for it in on_record) else None
+        return "topic_needed" if on_record else None
+    is_broader = any(it != topic and covers(topic, it) for it in on_record)
+    return "topic_needed" if is_broader else None
 
 
-def _is_wanted_again(door: Door, topic: str, since: int) -> bool:
+_HAS = ("bought", "installed")
+"""Kinds of milestones that say what somebody has."""
+
+
+def _is_wanted_again(door: Door, topic: str | None, since: int) -> bool:
     """Whether the side signed an interest in that topic at `since` (s) or later. Both times are in what was signed, so
     that the order between the two chains does not matter."""
     wanted = [thing.topic for thing in door.little if thing.key == "interested" and thing.since >= since]
-    return is_among((it for it in wanted if it is not None), topic)
+    return topic is not None and is_among((it for it in wanted if it is not None), topic)
 
 
 def purchases(connection: Connection) -> Iterator[Milestone]:
     """The milestones of either side that say what somebody has."""
     for milestone in (*connection.first.milestones, *connection.second.milestones):
-        if milestone.kind in ("bought", "installed"):
+        if milestone.kind in _HAS:
             yield milestone
-
-
-def _lasts(end: int | None, now: int) -> bool:
-    return end is None or now < end * 1000

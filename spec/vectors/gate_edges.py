@@ -30,7 +30,7 @@ def stories() -> list[Checked]:
 
 
 def _mutes() -> Checked:
-    """Of several mutes that apply the longest counts; shown or not is the longest one's own."""
+    """Of several mutes that apply the longest counts; its end is shown where all for this have their own."""
     story, day = connected(), (START + DAY) // 1000
     checked, now = Checked("the longest of several mutes", story), START + HOUR
     story.go("grant", "second", START + 1, purposes=("care", "sales"), channels=BOTH)
@@ -45,12 +45,15 @@ def _mutes() -> Checked:
     story.go("mute_end", "second", START + 5, mute=hidden.id, until=day + 10)
     story.send(hidden, START + 6)
     checked.ask("muted", now, ends_at=(day + 10) * 1000)
-    story.go("mute_end", "second", START + 7, mute=hidden.id, until=day + 20)
+    story.go("mute_end", "second", START + 7, mute=hidden.id, until=day + 1)
+    checked.ask("muted", now, ends_at=(day + 10) * 1000)
+    checked.ask("muted", (day + 1) * 1000, ends_at=(day + 10) * 1000)
+    story.go("mute_end", "second", START + 8, mute=hidden.id, until=day + 20)
     checked.ask("muted", now, ends_at=(day + 20) * 1000)
     checked.ask("muted", (day + 10) * 1000, ends_at=(day + 20) * 1000)
     checked.ask("granted", (day + 20) * 1000)
     checked.ask("muted", (day + 20) * 1000 - 1, ends_at=(day + 20) * 1000)
-    story.go("mute", "second", START + 8, purposes=("sales",))
+    story.go("mute", "second", START + 9, purposes=("sales",))
     checked.ask("muted", now, "sales.windows")
     checked.ask("muted", now, "care.checkin", ends_at=(day + 20) * 1000)
     checked.statuses(now, (day + 5) * 1000, (day + 10) * 1000, (day + 20) * 1000)

@@ -513,6 +513,19 @@ def test_a_hidden_mute_that_outlasts_a_shown_one_hides_its_end() -> None:
     assert pair.may("first", "care", LATER + 2 * DAY).decision == "allow"
 
 
+def test_a_shown_end_does_not_tell_whether_a_hidden_one_comes_before_it() -> None:
+    pair = granted("care")
+    end = LATER + 3 * DAY
+    pair.go("mute", "second", LATER, until=end // 1000)
+    hidden = pair.go("mute", "second", LATER + 1, purposes=("care",))
+    for longer in (DAY, 4 * DAY):
+        pair.go("mute_end", "second", pair.state.at + 1, mute=hidden.id, until=(LATER + longer) // 1000)
+        for moment in (LATER + HOUR, LATER + 2 * DAY):
+            told = pair.may("first", "care", moment).outward()
+            assert (told.reason, told.ends_at, told.end_shown) == ("not_now", None, False)
+    assert pair.may("first", "renewal", LATER + HOUR).outward().ends_at == end
+
+
 def test_hours_that_are_shown_say_when_the_next_window_opens() -> None:
     pair = granted("care")
     pair.go("hours", "second", START + 2, windows=(window("09:00", "17:00"),), shown="end")

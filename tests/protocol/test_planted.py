@@ -9,6 +9,7 @@ from planted import copy_of_the_protocol, run_tests
 GATE = "tests/protocol/test_gate.py"
 INVARIANTS = "tests/protocol/test_invariants.py"
 RECOVERY = "tests/protocol/test_recovery.py"
+STATES = "tests/protocol/test_random_states.py"
 ALIKE = "test_not_now_looks_alike_whether_she_muted_sleeps_or_has_had_enough"
 CONTESTS = "tests/protocol/test_contests.py"
 HOLES = "tests/protocol/test_holes.py"
@@ -65,7 +66,7 @@ DEFECTS = {
         "ends = [verdict.ends_at]",
     ),
     "a contest is not looked at by the gate": (
-        f"{CONTESTS}::test_random_states_are_judged_as_the_rule_says_and_never_wider", "gate.py",
+        f"{STATES}::test_a_gate_written_from_the_rules_words_says_the_same[short]", "gate.py",
         "if found and (named := ", "if not found and (named := ",
     ),
     "what waits does not wake up when a contest ends": (
@@ -74,7 +75,7 @@ DEFECTS = {
     ),
     "a contest is not in the status list": (
         f"{HOLES}::test_a_mail_house_is_told_to_ask_about_what_was_contested_and_all_above_it", "gate.py",
-        "    ends.append(contests.narrowed_until(door, across, grant.purposes) * 1000)\n", "",
+        "    ends.append(contests.narrowed_until(door, grant.purposes) * 1000)\n", "",
     ),
     "a contest does not count under the word that it names": (
         f"{CONTESTS}::test_the_contested_message_was_her_sales_message_of_this_month", "budgets.py",
@@ -87,6 +88,47 @@ DEFECTS = {
     "a hidden end is told in place of a budget's": (
         f"{CONTESTS}::test_a_hidden_end_is_not_read_out_of_the_shown_end_of_a_budget", "gate.py",
         "for hold in private or holds)\n", "for hold in holds if hold.end_shown)\n",
+    ),
+    "one contest covers a whole root": (
+        f"{STATES}::test_a_gate_written_from_the_rules_words_says_the_same[short]", "contests.py",
+        "if len(families[_family(contest)]) > 1 else", "if families[_family(contest)] else",
+    ),
+    "a contest holds a safety notice": (
+        f"{STATES}::test_a_contest_never_widens_a_verdict_and_never_touches_an_exempt_purpose[short]", "contests.py",
+        "return purpose not in EXEMPT_PURPOSES and (", "return (purpose in EXEMPT_PURPOSES) or (",
+    ),
+    "what was asked is forgotten over the contests": (
+        f"{STATES}::test_a_contest_never_widens_a_verdict_and_never_touches_an_exempt_purpose[short]", "gate.py",
+        "_strictest(verdicts, now)", "_strictest(verdicts[1:] or verdicts, now)",
+    ),
+    "a purchase is of its very word alone": (
+        f"{STATES}::test_the_topic_rule_refuses_all_that_it_refused_before_unless_she_asked_for_it[short]", "topics.py",
+        "covers(milestone.topic, topic)", "milestone.topic == topic",
+    ),
+    "a contested message is told a budget where another waits at a mute": (
+        f"{STATES}::test_an_end_that_is_told_of_a_contested_message_is_that_of_a_question_of_its_own[short]", "gate.py",
+        "[hold for hold in holds if hold.reason in PRIVATE_REASONS]",
+        '[it for it in holds if it.reason == "over_budget"]',
+    ),
+    "a shown end tells whether a hidden one comes before it": (
+        f"{STATES}::test_no_question_tells_a_hidden_end_a_limit_or_hours[short]", "gate.py",
+        "shown = shown and mute.until is not None", "shown = mute.until is not None",
+    ),
+    "words that wait tell a limit of hers": (
+        f"{STATES}::test_no_refusal_of_an_act_tells_a_hidden_end_a_limit_or_hours[short]", "facets.py",
+        'if verdict.reason == "over_budget" else "words_wait"', 'if verdict.reason != "muted" else "words_wait"',
+    ),
+    "a verdict is kept beyond the end of a contest": (
+        f"{STATES}::test_until_a_verdict_is_said_to_be_settled_nothing_of_it_changes[short]", "gate.py",
+        "yield reach.contest.until * 1000", "yield None",
+    ),
+    "a verdict is kept when there is room again": (
+        f"{STATES}::test_until_a_verdict_is_said_to_be_settled_nothing_of_it_changes[short]", "gate.py",
+        "yield room_frees_at(door, across, now)", "yield None",
+    ),
+    "a verdict is kept when an exempt notice has room again": (
+        f"{STATES}::test_until_a_verdict_is_said_to_be_settled_nothing_of_it_changes[short]", "gate.py",
+        "yield exempt_frees_at(sent, purpose, now)", "yield None",
     ),
 }  # fmt: skip
 
