@@ -20,6 +20,7 @@ import decided  # noqa: E402
 import edges  # noqa: E402
 import examples  # noqa: E402
 import forms  # noqa: E402
+import log_edges  # noqa: E402
 import logs  # noqa: E402
 import names  # noqa: E402
 import notes  # noqa: E402
@@ -40,6 +41,7 @@ FILES: dict[str, Callable[[], dict[str, Any]]] = {
     "chains": decided.chains,
     "gate": decided.gates,
     "log": logs.logs,
+    "log_edges": log_edges.log_edges,
     "status": offline.status,
     "grants": offline.grants,
     "bodies": offline.bodies,

@@ -20,7 +20,7 @@ from comity.acts import MODELS, SignedAct, open_act
 from comity.agreement import Agreement, SignedAgreement, fits_offer, is_alternative, open_agreement, open_half
 from comity.bodies import check_form, open_body
 from comity.chain import compose
-from comity.checkpoint import open_checkpoint
+from comity.checkpoint import Policy, is_witnessed, open_checkpoint, with_cosignatures
 from comity.encoding import b64u_decode, b64u_encode, hash_id, parse_json
 from comity.errors import Contradiction, Malformed, Refused
 from comity.events import Accepted, Opened, Place, open_event
@@ -72,7 +72,18 @@ from comity.receipt import Opening, open_receipt, read_proof, seal_receipt
 from comity.signed_request import open_request
 from comity.state import Connection, decode_state, public
 from comity.status import GrantStatus, StatusList, decode_list, open_status_list, pack, value_at
-from comity.tile import Tile, bundles_of, open_bundle, read_path, seal_bundle, tiles_of
+from comity.tile import (
+    Tile,
+    bundles_of,
+    check_size,
+    check_tile,
+    node_reader,
+    open_bundle,
+    read_path,
+    root_of_tile,
+    seal_bundle,
+    tiles_of,
+)
 from comity.wire import decode_problem, encode_problem
 from comity.words import Side, other
 from comity.zones import InstalledZones
@@ -967,3 +978,136 @@ def test_what_is_no_problem_is_refused(row: dict[str, Any]) -> None:
 
 def test_an_act_that_says_nothing_of_its_kind_is_not_composed() -> None:
     refused({"code": "malformed"}, lambda: compose("move", None))  # type: ignore[arg-type]
+
+
+# --- the log at its borders (LOG-1 to LOG-6, LOG-11, LOG-15)
+
+
+def _text(row: dict[str, Any], member: str) -> str:
+    """A member's text, or the one that `times` spells: a text so often, and an end."""
+    if member in row:
+        return str(row[member])
+    text, times, end = row["times"]
+    return f"{text * times}{end}"
+
+
+def test_numbers_paths_and_files_of_a_log_have_one_form() -> None:
+    content = load("log_edges")
+    for row in content["decimals"]:
+        assert check_size(row["text"]) == row["number"]
+    for row in content["bad_decimals"]:
+        refused(row, partial(check_size, row["text"]))
+    for row in content["paths"]:
+        tile = Tile(row["level"], row["number"], row["width"])
+        assert (tile.path, read_path(row["path"]), tile.is_full) == (row["path"], tile, row["width"] == 256)
+    for row in content["bad_paths"]:
+        refused(row, partial(read_path, row["path"]))
+    for row in content["bundles"]:
+        entries, data = _unhex(row["entries"]), bytes.fromhex(row["bundle"])
+        assert (seal_bundle(entries), open_bundle(Tile(-1, 0, len(entries)), data)) == (data, entries)
+    for row in content["bad_bundles"]:
+        refused(row, partial(open_bundle, Tile(-1, 0, row["width"]), bytes.fromhex(row["bundle"])))
+
+
+def test_a_tree_can_be_read_from_its_tiles() -> None:
+    content, tiles = load("log_edges"), {}
+    for row in content["tiles"]:
+        tile = Tile(row["level"], row["number"], row["width"])
+        first = 256 * tile.number
+        data = b"".join(NODES[8 * tile.level][first : first + tile.width])
+        assert (len(check_tile(tile, data)), sha256(data).hexdigest()) == (row["bytes"], row["sha256"])
+        tiles[tile.level, tile.number] = data
+        if tile.is_full:
+            assert root_of_tile(data) == _node(8 * (tile.level + 1), tile.number)
+    for row in content["bad_tiles"]:
+        refused(row, partial(check_tile, Tile(0, 0, row["width"]), bytes(row["bytes"])))
+    for row in load("log")["roots"]:
+        read = node_reader(row["size"], lambda tile: tiles[tile.level, tile.number][: 32 * tile.width])
+        assert root_of(row["size"], read).hex() == row["root"]
+    for row in load("log")["inclusion"]:
+        read = node_reader(row["size"], lambda tile: tiles[tile.level, tile.number][: 32 * tile.width])
+        assert prove_inclusion(row["index"], row["size"], read) == _unhex(row["proof"])
+
+
+def test_a_proof_of_something_else_does_not_hold() -> None:
+    content = load("log_edges")
+    for row in content["bad_inclusion"]:
+        root, proof = bytes.fromhex(row["root"]), _unhex(row["proof"])
+        assert not check_inclusion(NODES[0][row["entry"]], row["index"], row["size"], proof, root), row["name"]
+    for row in content["bad_consistency"]:
+        old, new = bytes.fromhex(row["old_root"]), bytes.fromhex(row["new_root"])
+        assert not check_consistency(row["old"], old, row["new"], new, _unhex(row["proof"])), row["name"]
+
+
+def test_a_name_is_read_or_not() -> None:
+    content = load("log_edges")
+    for row in content["vkeys"]:
+        found = read_vkey(row["vkey"])
+        assert (found.name, found.kind, found.key.raw.hex()) == (row["name"], row["kind"], row["public"])
+        assert (found.id.hex(), found.text) == (row["id"], row["vkey"])
+    for row in content["bad_vkeys"]:
+        refused(row, partial(read_vkey, row["vkey"]))
+
+
+@pytest.mark.parametrize("row", rows("log_edges", "notes"))
+def test_a_note_is_read_at_its_borders(row: dict[str, Any]) -> None:
+    raw, known = _text(row, "note"), _known()
+    for note in (open_note(raw, known), open_note(raw.encode(), known)):
+        assert note.text == row.get("text", raw.rpartition("\n\n")[0] + "\n")
+        assert [{"name": key.name, "time": time} for key, time in note.signatures] == row["signatures"]
+
+
+@pytest.mark.parametrize("row", rows("log_edges", "bad_notes"))
+def test_a_note_beyond_its_borders_is_refused(row: dict[str, Any]) -> None:
+    refused(row, lambda: open_note(_text(row, "note"), _known()))
+    refused(row, lambda: open_note(_text(row, "note").encode(), _known()))
+
+
+@pytest.mark.parametrize("row", rows("log_edges", "checkpoints"))
+def test_a_checkpoint_is_read_at_its_borders(row: dict[str, Any]) -> None:
+    found = open_checkpoint(row["checkpoint"], _log(), _witnesses())
+    assert (found.size, found.root.hex(), found.cosignatures) == (row["size"], row["root"], row["cosignatures"])
+
+
+@pytest.mark.parametrize("row", rows("log_edges", "bad_checkpoints"))
+def test_a_checkpoint_beyond_its_borders_is_refused(row: dict[str, Any]) -> None:
+    log = read_vkey(row["log"]) if "log" in row else _log()
+    refused(row, lambda: open_checkpoint(row["checkpoint"], log, _witnesses()))
+
+
+@pytest.mark.parametrize("row", rows("log_edges", "cosigned"))
+def test_what_witnesses_answer_is_added_or_refused(row: dict[str, Any]) -> None:
+    signed = open_checkpoint(row["checkpoint"], _log())
+    witnesses = (*_witnesses(), _log())
+    if "code" in row:
+        refused(row, lambda: with_cosignatures(signed, row["lines"], witnesses))
+        return
+    found = with_cosignatures(signed, row["lines"], witnesses)
+    assert (found.cosignatures, found.raw) == (row["cosignatures"], row["raw"])
+    assert open_checkpoint(found.raw, _log(), _witnesses()).cosignatures == row["cosignatures"]
+
+
+@pytest.mark.parametrize("row", rows("log_edges", "witnessed"))
+def test_so_many_witnesses_are_enough(row: dict[str, Any]) -> None:
+    witnesses = [read_vkey(text) for text in row["witnesses"]]
+    signed = open_checkpoint(row["checkpoint"], _log(), witnesses)
+    assert [it for it in range(5) if is_witnessed(signed, Policy(it, tuple(witnesses)))] == row["enough"]
+
+
+def test_a_receipt_is_good_for_those_whose_witnesses_cosigned() -> None:
+    for row in load("log_edges")["policies"]:
+        policy = Policy(row["least"], tuple(read_vkey(text) for text in row["witnesses"]))
+        if "code" in row:
+            refused(row, partial(open_receipt, row["receipt"], _log(), policy))
+        else:
+            assert open_receipt(row["receipt"], _log(), policy).index == 4
+
+
+def test_a_proof_has_one_form() -> None:
+    for row in load("log_edges")["proofs"]:
+        for found in (read_proof(row["proof"]), read_proof(row["proof"].encode())):
+            assert (found.extra.hex(), found.index, len(found.hashes)) == (row["extra"], row["index"], row["hashes"])
+            assert found.text == row["proof"]
+    for row in load("log_edges")["bad_proofs"]:
+        refused(row, partial(read_proof, _text(row, "proof")))
+        refused(row, partial(read_proof, _text(row, "proof").encode()))
