@@ -10,9 +10,11 @@ from typing import Any
 from aiohttp import web
 
 from business_world import Shop
+from comity.notice import NOTICE_TYP
 from comity.state import decode_state
 from comity_server.business.examples import CONNECTION, EXAMPLES, GRANT, HOOK, LINK
 from comity_server.business.route import Route
+from parties import forge
 from world import DAY, Pair
 
 ROOMY: dict[str, Any] = {"business_rate": 1_000_000, "max_invites": 1_000_000, "webhooks_to_loopback": True}
@@ -94,7 +96,9 @@ class Things:
         return {name: await self.of(kind) for name, kind in places(route).items()}
 
     async def body(self, route: Route) -> Any:
-        """The example of a route, about things of this business and a time to come."""
+        """The example of a route, about things of this business and a time to come; a text is a JWS."""
+        if route.operation == "publishPlan":
+            return self.plan()
         if route.body is None:
             return None
         await self.pair()
@@ -111,6 +115,15 @@ class Things:
             return self.hook
         known = {CONNECTION: Things.connection, GRANT: Things.grant, LINK: Things.link}
         return await known[example](self) if example in known else example
+
+    def plan(self) -> str:
+        """A plan that the business signed."""
+        signer = self.shop.world.server.grounds.kept.newest(self.shop.name)
+        assert signer is not None
+        now = self.shop.world.now() // 1000
+        goal = {"id": "calls", "measure": "answered_2d", "target": 0.9, "by": now + 86_400}
+        says = {"kind": "plan", "title": "Answer sooner", "goals": [goal], "initiatives": []}
+        return forge({"v": 2, "iss": signer.did, "iat": now, **says}, NOTICE_TYP, signer)
 
     # --- how each is made
 

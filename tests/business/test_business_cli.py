@@ -5,6 +5,7 @@ from pathlib import Path
 
 from business_world import Shop, a_shop
 from comity.keys import SigningKey
+from comity.notice import AwayNotice, open_notice
 from operator_world import comity, stored
 from world import World, a_world
 
@@ -94,3 +95,38 @@ async def test_an_operator_who_misses_the_data_folder_is_told_that_there_was_no_
         again = await comity(world, "business", "list", data=str(tmp_path / "elsewhere"))
     told = f"No server has used {tmp_path / 'elsewhere'} before (COMITY_DATA, --data): a new store was made there."
     assert told in missed.stderr and told not in there.stderr + again.stderr + missed.stdout
+
+
+async def test_an_operator_says_for_a_business_that_it_is_away_and_back(tmp_path: Path) -> None:
+    """NOTICE-5, from a terminal, beside a running server and without one."""
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer("care")
+        # The story's clock stands in June 2024.
+        away = (
+            "business",
+            "away",
+            "shop",
+            "--until",
+            "2024-07-01",
+            "--text",
+            "en=At the sea.",
+            "--text",
+            "de=Am Meer.",
+        )
+        assert "away until 2024-07-01" in (await lines(world, *away))[0]
+        (raw,) = (await pair.seen("second")).json["notices"]
+        notice = open_notice(raw, world.server.directory.find_key).notice
+        assert isinstance(notice, AwayNotice) and notice.texts == {"en": "At the sea.", "de": "Am Meer."}
+        world.later(1000)
+        await world.stop()
+        assert await lines(world, "business", "back", "shop") == ["shop is back."]
+        await world.start()
+        assert (await pair.seen("second")).json["notices"] == []
+        world.later(1000)
+        assert "no notice is in force" in (await comity(world, "business", "back", "shop", code=1)).output
+        too_long = ("business", "away", "shop", "--until", "2024-12-01")
+        assert "at most 92 days" in (await comity(world, *too_long, code=1)).output
+        await lines(world, "business", "create", "windows", "--did-key", KEY)
+        windows = ("business", "away", "windows", "--until", "2024-07-01")
+        assert "keeps its signing key itself" in (await comity(world, *windows, code=1)).output

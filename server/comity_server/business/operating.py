@@ -140,7 +140,7 @@ class Kid(msgspec.Struct):
 
 
 class Absence(msgspec.Struct):
-    """That a business is away (s), and a text in each language; `until` 0: it is back."""
+    """That a business is away (s; from 0: from now on), and a text in each language; until 0: it is back."""
 
     name: str
     starts: int
@@ -243,7 +243,8 @@ async def _away(server: Server, wanted: Absence) -> Nothing:
         raise NotPossible("the business keeps its signing key itself: it signs and publishes the notice")
 
     async def decide(group: Group) -> Nothing:
-        signed = compose_away(signer, wanted.starts, wanted.until, wanted.texts, group.now // 1000)
+        now = group.now // 1000
+        signed = compose_away(signer, wanted.starts or now, wanted.until, wanted.texts, now)
         await publish(server.store.business, business, signed, group)
         return Nothing()
 

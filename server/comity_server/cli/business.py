@@ -68,9 +68,8 @@ def list_(**given: object) -> None:
 def away(name: str, until: datetime, starts: datetime | None, texts: tuple[str, ...], **given: object) -> None:
     """Tell all customers of NAME that it is away; their messages arrive all the same. `back` ends it."""
     said = dict(text.partition("=")[::2] for text in texts)
-    first = datetime.now(UTC) if starts is None else starts.replace(tzinfo=UTC)
-    end = until.replace(tzinfo=UTC)
-    asked(given, AWAY, Absence(name, int(first.timestamp()), int(end.timestamp()), said))
+    first = 0 if starts is None else int(starts.replace(tzinfo=UTC).timestamp())
+    asked(given, AWAY, Absence(name, first, int(until.replace(tzinfo=UTC).timestamp()), said))
     say(f"Every customer of {name} reads that it is away until {until:%Y-%m-%d}.")
 
 
