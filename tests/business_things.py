@@ -12,7 +12,7 @@ from aiohttp import web
 from business_world import Shop
 from comity.notice import NOTICE_TYP
 from comity.state import decode_state
-from comity_server.business.examples import CONNECTION, EXAMPLES, GRANT, HOOK, LINK
+from comity_server.business.examples import CONNECTION, EXAMPLES, GIVEN, GRANT, HOOK, LINK, MESSAGE
 from comity_server.business.route import Route
 from parties import forge
 from world import DAY, Pair
@@ -113,7 +113,10 @@ class Things:
             return self.later(-1 if name in ("when", "since") else 30)
         if example == HOOK:
             return self.hook
-        known = {CONNECTION: Things.connection, GRANT: Things.grant, LINK: Things.link}
+        known = {
+            CONNECTION: Things.connection, GRANT: Things.grant, LINK: Things.link, GIVEN: Things.given,
+            MESSAGE: Things.message,
+        }  # fmt: skip
         return await known[example](self) if example in known else example
 
     def plan(self) -> str:
@@ -134,6 +137,15 @@ class Things:
         """What the business allows its customer."""
         await self.pair()
         return self._grant
+
+    async def given(self) -> str:
+        """What a customer allows the business."""
+        return (await self.pair()).state.second.grants[0].id
+
+    async def message(self) -> str:
+        """A message of a customer's that reached the business."""
+        pair = await self.pair()
+        return (await pair.go("second", "message", purpose="complaint")).id
 
     async def ended(self) -> str:
         """A connection that its customer has ended."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from comity import favours
-from comity.acts import Answer, Done, Erasure, Mute
+from comity.acts import Answer, Done, Erasure, Feedback, Mute, Renounce
 from comity.events import (
     Accepted,
     Confirmed,
@@ -84,11 +84,23 @@ def _about(event: Accepted, payload: object) -> tuple[str | None, str | None]:
         return _account(payload), None
     if isinstance(payload, Mute) and payload.why is not None and payload.until is not None:
         return f"until {_day(payload.until)}", payload.why
+    if isinstance(payload, Feedback):
+        return _of_feedback(payload), payload.says
+    if isinstance(payload, Renounce):
+        return ", ".join((*(payload.purposes or ()), *(payload.channels or ()))) or "everything", payload.because
     words = [getattr(payload, name, None) for name in ("kind", "key", "topic")]
     if purposes := getattr(payload, "purposes", None):
         words.append(", ".join(purposes))
     told = " ".join(str(word) for word in words if word and word != event.kind)
     return told or None, getattr(payload, "answer", None)
+
+
+def _of_feedback(payload: Feedback) -> str:
+    """The purpose and topic of the message, and what a contest says that it was."""
+    about = payload.purpose + (f" ({payload.had})" if payload.had else "")
+    if payload.as_ is None:
+        return about
+    return f"{about} as {payload.as_}" + (f" ({payload.topic})" if payload.topic else "")
 
 
 def _account(payload: Erasure) -> str:

@@ -336,6 +336,7 @@ class Accept:
             self.verdicts.in_doubt()
         self._grounds.take(group)
         self._metrics.acts.inc(group.accepted)
+        self._metrics.exempt_contests.inc(group.exempt_contests)
         self._metrics.released.inc(group.released)
         self._bell.ring(group.rung)
         if any(row["wake_at"] is not None for row in group.batch.put_connection):

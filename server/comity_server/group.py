@@ -25,6 +25,7 @@ from comity_server import allowances
 from comity_server.business import counting, waiting_texts
 from comity_server.business.api_keys import ApiKey
 from comity_server.businesses import Business
+from comity_server.contest_rows import is_repeated, note_contest
 from comity_server.duties import changed_duties
 from comity_server.grounds import Grounds
 from comity_server.log.tail import Additions
@@ -82,6 +83,8 @@ class Group:
     added_signers: list[tuple[str, Signer]] = field(default_factory=list)
     """Signing keys that are kept here from now on, by the business's name."""
     accepted: int = 0
+    exempt_contests: int = 0
+    """Contests of safety, security and law that were accepted."""
     released: int = 0
     _touched: dict[str, Connection] = field(default_factory=dict)
     """Connections changed by this group, as they were before it."""
@@ -115,7 +118,8 @@ class Group:
             self._count_all(before, counting.refused(signed, side, refused.code))
             raise
         self.accepted += 1
-        self._count_all(before, counting.accepted(event_))
+        self._count_all(before, counting.accepted(event_, signed.payload, before))
+        self.exempt_contests += counting.is_exempt_contest(signed.payload)
         if event_.contents is not None:
             self.reached.update(reached_in([Record(event_)]))
         answer = self._seal(event_, Answer(signed.id, place=place, accepted=event_))
@@ -123,6 +127,7 @@ class Group:
         self.change(before, after, (event_.replaces,))
         self._keep(signed, event_, answer, named_mute(signed, before.door(event_.side).mutes))
         allowances.note_grant(self.batch, self.grounds.directory.hosted, signed, event_, before)
+        note_contest(self.batch, self.grounds.directory.hosted, signed.payload, event_, before)
         self.tell_act(after, event_)
         return answer
 
@@ -196,7 +201,8 @@ class Group:
             return
         # A message that waits or was dropped is not shown; its acceptance is, or the chain would have a gap.
         shown = event.brings_the_act
-        self.tell(after.door(other(event.side)), "act" if shown else "event", event.cid, event.act, shown=shown)
+        kind, quiet = "act" if shown else "event", is_repeated(after, event)
+        self.tell(after.door(other(event.side)), kind, event.cid, event.act, shown=shown, quiet=quiet)
 
     def is_touched(self, cid: str) -> bool:
         """Whether the group has changed the connection."""
@@ -301,16 +307,34 @@ class Group:
         """The keys of businesses that this group publishes."""
         return self._hosted
 
-    def tell(self, door: Door, kind: str, cid: str, act: str | None, *, shown: bool, at: int | None = None) -> None:
+    def tell(
+        self,
+        door: Door,
+        kind: str,
+        cid: str,
+        act: str | None,
+        *,
+        shown: bool,
+        at: int | None = None,
+        quiet: bool = False,
+    ) -> None:
         """Put news into the streams of a side: its own, and its mailbox's."""
         streams = {door.origin, door.settings.mailbox or door.origin}
         for stream in sorted(streams):
-            self.tell_stream(stream, kind, cid, act, shown=shown, at=at)
+            self.tell_stream(stream, kind, cid, act, shown=shown, at=at, quiet=quiet)
 
     def tell_stream(
-        self, stream: str, kind: str, cid: str, act: str | None = None, *, shown: bool = False, at: int | None = None
+        self,
+        stream: str,
+        kind: str,
+        cid: str,
+        act: str | None = None,
+        *,
+        shown: bool = False,
+        at: int | None = None,
+        quiet: bool = False,
     ) -> None:
-        """Put news into one stream."""
+        """Put news into one stream. Of what is `quiet` no notification is made."""
         self.news += 1
         self.batch.put_news.append(
             {
@@ -322,6 +346,7 @@ class Group:
                 "shown": int(shown),
                 "at": at,
                 "told_at": self.now,
+                "quiet": int(quiet),
             }
         )
         self.rung.add(stream)

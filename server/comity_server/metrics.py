@@ -13,6 +13,11 @@ class Metrics:
         )
         self.refused = Counter("comity_refused", "Refusals by code.", ["code"], registry=self.registry)
         self.acts = Counter("comity_acts_accepted", "Accepted acts.", registry=self.registry)
+        self.exempt_contests = Counter(
+            "comity_exempt_contests",
+            "Contests of notices of safety, security and law: they change nothing, and somebody should look.",
+            registry=self.registry,
+        )
         self.groups = Counter("comity_groups", "Committed groups.", registry=self.registry)
         self.failed = Counter("comity_commits_failed", "Groups whose commit failed.", registry=self.registry)
         self.released = Counter("comity_released", "Events that time alone brought.", registry=self.registry)

@@ -19,6 +19,7 @@ from comity.fold import Record, opening
 from comity.jws import FindKey
 from comity.state import Connection
 from comity.words import SIDES, Side
+from comity_server.contest_rows import note_contest
 from comity_server.group import Group
 from comity_server.logs import logger
 from comity_server.opening import Crypto
@@ -163,6 +164,8 @@ def _write(group: Group, before: Connection, merged: recovery.Merged, texts: dic
         event, raw = record.event, texts[id(record)]
         if isinstance(event, Accepted):
             _keep_act(group, event, record.act, raw)
+            payload = None if record.act is None else record.act.payload
+            note_contest(group.batch, group.grounds.directory.hosted, payload, event, merged.state)
             lost += [event.act] if record.act is None else []
         else:
             act = getattr(event, "act", None)

@@ -221,6 +221,8 @@ ACTS: dict[str, tuple[str, dict[str, Any]]] = {
     "answer": ("favours/{ask}/answer", {"answer": "yes"}),
     "done": ("favours/{ask}/done", {}),
     "thank": ("favours/{ask}/thank", {}),
+    "feedback": ("feedback", {"says": "thanks", "purpose": "complaint"}),
+    "renounce": ("renounce", {"because": "told_us"}),
     "revoke": ("revoke", {}),
 }
 """Kind of act → the route that does it, and its fields."""
@@ -256,6 +258,10 @@ async def made_ready(pair: Pair, kind: str) -> dict[str, Any]:
         await pair.go("first", "mute")
     elif kind == "withdraw":
         return {"grant": (await pair.grant("first", "care")).id}
+    elif kind == "feedback":
+        return {"message": (await pair.go("second", "message", purpose="complaint")).id}
+    elif kind == "renounce":
+        return {"grants": (pair.state.second.grants[0].id,)}
     elif kind == "forget":
         await pair.go("first", "remember", key="language")
     elif kind == "milestone":
@@ -297,6 +303,8 @@ JSON_BODIES: dict[str, Any] = {
     "message": {"purpose": "care", "text": "Hello"},
     "contacted": {"channel": "phone", "purpose": "care"},
     "ask": {"kind": "hold", "effort": "minute", "text": "Please"},
+    "feedback": {"message": HASH, "says": "thanks"},
+    "renounce": {"grants": [HASH], "because": "told_us"},
     "mute": {},
     "unmute": {},
     "grant": {"purposes": ["care"], "channels": ["app"], "expires_at": "2030-01-01T00:00:00Z"},

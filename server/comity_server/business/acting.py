@@ -16,6 +16,7 @@ from comity_server.business.changing import change
 from comity_server.business.letters import Sealing
 from comity_server.business.models import Basis, Hash, Instant, Model, instant
 from comity_server.business.route import BUSINESS, Call, Reply
+from comity_server.business.sides import ContestInForce, contests_of
 from comity_server.group import Group
 
 
@@ -27,6 +28,13 @@ class ToldVerdict(Model):
     why: Annotated[str, Field(description="The reason in words for people, with what can be done.")]
     until: Annotated[Instant, Field(description="When a hold ends, where they show it.")] | None = None
     valid_until: Annotated[Instant, Field(description="Ask again from then on: it is not good any longer.")]
+    contest: (
+        Annotated[
+            tuple[ContestInForce, ...],
+            Field(description="Contests of theirs about this purpose, whether or not they decided."),
+        ]
+        | None
+    ) = None
     as_of: Basis
 
     @staticmethod
@@ -39,6 +47,7 @@ class ToldVerdict(Model):
             why=words.why(verdict),
             until=None if until is None else instant(until),
             valid_until=instant(verdict.valid_until),
+            contest=contests_of(verdict.contest) or None,
             as_of=Basis(first=verdict.as_of.first, second=verdict.as_of.second, zones=verdict.as_of.zones),
         )
 

@@ -27,6 +27,7 @@ from comity_server.business.doing import side_in
 from comity_server.business.lines import MOST_LINE, arriving, lines_in, slices
 from comity_server.business.models import Basis, Cid, Instant, Model, Query, instant
 from comity_server.business.route import Call, Reply, Route, documentation
+from comity_server.business.sides import ContestInForce, contests_of
 from comity_server.business.verdicts import About, Reading
 from comity_server.routes.parts import MEBIBYTE, json_answer, read_body, refuse_unread
 from comity_server.server import Server
@@ -72,6 +73,9 @@ class Checked(Model):
     as_of: Basis
     away_until: Instant | None = Field(None, description="They say that they are away until then.")
     valid_until: Instant = Field(description="From then on, ask again.")
+    contest: tuple[ContestInForce, ...] | None = Field(
+        None, description="Contests of the customer's about this purpose, whether or not they decided."
+    )
     mode: Mode
 
 
@@ -303,7 +307,7 @@ class _Asking:
         notices, door = self._server.grounds.notices, state.door(other(side))
         settled = min((gate.settled_until(state, side, now, zones), *notices.turns(door, now)))
         about = About(self._name, now, settled, _basis(verdict, notices.away_until(door, now)))
-        told = _verdict(verdict.decision, verdict.reason, words.why(verdict), words.until(verdict))
+        told = _verdict(verdict.decision, verdict.reason, words.why(verdict), words.until(verdict)) + _contest(verdict)
         self._verdicts.keep(reading, check.connection, about, question, told)
         ref = "" if check.ref is None else f'"ref":{_json(check.ref)},'
         end = _end(verdict.valid_until, check.mode or self._mode)
@@ -315,6 +319,13 @@ def _verdict(decision: str, reason: str, why: str, until: int | None) -> str:
     """The JSON of these members: one text for all connections of which the same is told."""
     end = "" if until is None else f',"until":"{instant(until)}"'
     return f'"decision":"{decision}","reason":"{reason}","why":{_json(why)}{end}'
+
+
+def _contest(verdict: Verdict) -> str:
+    """The JSON of the member that names the contests, as models spell it; nothing where there are none."""
+    if not verdict.contest:
+        return ""
+    return f',"contest":[{",".join(it.to_json().decode() for it in contests_of(verdict.contest))}]'
 
 
 def _basis(verdict: Verdict, away: int | None) -> str:

@@ -3,10 +3,11 @@ sent whole (BIZ-8). Either way they are decided like everybody's, in the group (
 
 from typing import Any
 
-from comity.acts import SignedAct
+from comity.acts import Feedback, SignedAct
 from comity.chain import next_act
 from comity.errors import Refused
 from comity.events import Accepted
+from comity.feedback import Reached
 from comity.keys import Signer
 from comity.state import Connection, decode_state
 from comity.words import Side
@@ -76,6 +77,13 @@ async def act(call: Call, group: Group, cid: str, kind: str, /, **fields: Any) -
     return answer
 
 
+async def look_up(call: Call, group: Group, message: str) -> Reached | None:
+    """The message, delivered by now, or contact of that id, whosever it is; at hand from now on (CONN-2)."""
+    if message not in group.reached:
+        group.reached.update(await call.server.store.reached([message]))
+    return group.reached.get(message)
+
+
 def accepted(answer: Answer) -> Accepted:
     """What the server states of an act: just decided, or long ago."""
     return answer.accepted or accepted_in(answer.event)
@@ -93,5 +101,7 @@ async def _at_hand(call: Call, group: Group, signed: SignedAct) -> None:
     """What deciding an act that may have come before needs from the store."""
     if unplaced([signed], group.states):
         group.first_answers.update(await call.server.store.acceptances([signed.id]))
+    if isinstance(signed.payload, Feedback):
+        await look_up(call, group, signed.payload.message)
     if places := call.server.accept.places([signed]):
         group.reservations.update(await call.server.store.reservations(places))

@@ -5,6 +5,8 @@ from typing import Any
 CONNECTION = "Y29taXR5LWV4YW1wbGUtY29ubmVjdGlvbi1pZC0wMDE"
 """Ids in examples; the tests put real ones in their place."""
 GRANT = "Y29taXR5LWV4YW1wbGUtZ3JhbnQtaWQtMDAwMDAwMDE"
+GIVEN = "Y29taXR5LWV4YW1wbGUtZ3JhbnQtaWQtMDAwMDAwMDI"
+MESSAGE = "Y29taXR5LWV4YW1wbGUtbWVzc2FnZS1pZC0wMDAwMDE"
 HOOK = "https://hooks.shop.example/comity"
 LINK = "https://home.example/i/adRdcBR-A1qp#adRdcBR-A1qpmEseMjoNbsJ1RPk7ANPpIInyQYky05M"
 
@@ -72,6 +74,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "rememberThing": {"key": "receipt", "value": "paper", "text": "She likes her receipts on paper."},
     "forgetThing": {"key": "paper_receipt"},
     "noteMilestone": {"kind": "installed", "topic": "windows.kitchen", "when": "2026-11-20T09:00:00+01:00"},
+    "giveFeedback": {"message": MESSAGE, "says": "thanks"},
+    "renounceGrants": {"grants": [GIVEN], "because": "told_us", "purposes": ["care.news"], "channels": ["app"]},
     "stateContact": {"channel": "phone", "purpose": "care.checkin"},
 }
 """operationId → body."""

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import msgspec
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
-from comity.acts import MODELS, Message
+from comity.acts import MODELS, Feedback, Message
 from comity.agreement import Agreement
 from comity.encoding import b64u_decode, b64u_encode, hash_id
 from comity.events import Accepted, Confirmed, Event, Expired, Restored
@@ -40,10 +40,13 @@ Type = Literal[
     "connection.confirmed",
     "grant.given",
     "grant.withdrawn",
+    "grant.renounced",
     "message.received",
     "message.waiting",
     "message.delivered",
     "message.expired",
+    "message.contested",
+    "message.feedback",
     "favour.asked",
     "favour.answered",
     "favour.done",
@@ -100,6 +103,10 @@ CATALOGUE: dict[Type, Told] = {
         "connection act by purposes channels expires_at replaces?",
     ),
     "grant.withdrawn": _told("The other side took a consent token back.", "connection act by grant"),
+    "grant.renounced": _told(
+        "The other side gives up consents of the business, for some purposes and channels or for all.",
+        "connection act by grants because purposes? channels?",
+    ),
     "message.received": _told(
         "A message of the other side is there to read.", "connection act by purpose topic? expires_at reply_to?"
     ),
@@ -115,6 +122,15 @@ CATALOGUE: dict[Type, Told] = {
         "A message that had waited, of the business or of the other side, will not be delivered any more. `draft` is"
         " the business's own text, where it was kept.",
         "connection act by purpose topic? expires_at draft?",
+    ),
+    "message.contested": _told(
+        "The other side says that a message of the business was something else than it said: what is sent for its"
+        " purpose is judged as `as`, too.",
+        "connection act by message purpose had? as topic?",
+    ),
+    "message.feedback": _told(
+        "The other side says how a message of the business was; told once a day and connection.",
+        "connection act by message purpose had? says",
     ),
     "favour.asked": _told("The other side asks for a favour.", "connection act by kind effort answer_by?"),
     "favour.answered": _told("The other side answered what it was asked.", "connection act by ask answer"),
@@ -155,14 +171,19 @@ ACTS: dict[str, Type] = {
     "remember": "fact.remembered",
     "forget": "fact.forgotten",
     "milestone": "fact.milestone",
+    "feedback": "message.feedback",
+    "renounce": "grant.renounced",
     "rotate": "key.rotated",
     "erasure": "erasure.stated",
 }
-"""What the other side's act of each kind is told as. Settings are nobody's but their side's: they never come."""
+"""What the other side's act of each kind is told as; a contest is `message.contested`.
+Settings are nobody's but their side's: they never come."""
 
 
 class Data(Model):
     """What a notification is about. Which members there are follows from the type."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
 
     connection: Cid | None = Field(default=None, description="The connection, or what will be one.")
     act: Hash | None = Field(default=None, description="The act's id, as in the connection's timeline.")
@@ -170,11 +191,16 @@ class Data(Model):
     offer: str | None = Field(default=None, description="The offer's id.", examples=["kLw3vE0pYb2n"])
     offerer: str | None = Field(default=None, description="The DID of who offers.")
     side: Side | None = Field(default=None, description="Which side of the connection the business is.")
+    message: Hash | None = Field(default=None, description="The message, or contact, that feedback is about.")
     purpose: str | None = Field(default=None, examples=["care.welcome"])
+    as_: str | None = Field(default=None, alias="as", description="What it was really for.", examples=["sales"])
     purposes: tuple[str, ...] | None = Field(default=None, examples=[["care", "sales"]])
     channel: str | None = Field(default=None, examples=["phone"])
     channels: tuple[str, ...] | None = Field(default=None, examples=[["app", "email"]])
     topic: str | None = Field(default=None, examples=["windows"])
+    had: str | None = Field(default=None, description="The topic of the message that feedback is about.")
+    says: str | None = Field(default=None, description="How a message was.", examples=["useful"])
+    because: str | None = Field(default=None, description="Why consents are given up.", examples=["told_us"])
     kind: str | None = Field(default=None, description="The kind of favour, or of milestone.", examples=["hold"])
     effort: str | None = Field(default=None, description="What the favour takes.", examples=["minute"])
     key: str | None = Field(default=None, description="What kind of little thing it is.", examples=["language"])
@@ -184,6 +210,7 @@ class Data(Model):
     why: Literal["away"] | None = Field(default=None, description="Of a mute: the other side is away until its end.")
     ask: Hash | None = Field(default=None, description="The id of the favour that was asked for.")
     grant: Hash | None = Field(default=None, description="The id of the consent token that ends.")
+    grants: tuple[Hash, ...] | None = Field(default=None, description="The ids of consent tokens.")
     mute: Hash | None = Field(default=None, description="The id of the mute that ends.")
     replaces: Hash | None = Field(default=None, description="The id of the one whose place it takes.")
     deleted: tuple[str, ...] | None = Field(default=None, description="Categories of data.", examples=[["messages"]])
@@ -225,7 +252,7 @@ class Happening:
 
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
-_MEMBER = {"expires_at": "exp", "answer_by": "by"}
+_MEMBER = {"expires_at": "exp", "answer_by": "by", "as": "as_"}
 """What is called otherwise in an act."""
 _TIMES = frozenset({"when", "until", "answer_by", "expires_at"})
 
@@ -233,6 +260,8 @@ _TIMES = frozenset({"when", "until", "answer_by", "expires_at"})
 def happening(row: News, business: Business, ids: bytes) -> Happening | None:
     """What a row of the business's stream tells its engineers; None for what is of no use to them (NEWS-4). `ids` is
     the secret from which ids are made."""
+    if row.quiet:
+        return None
     if row.kind == "offer":
         found = _offered(row)
     elif row.kind in ("proposal", "declined"):
@@ -323,6 +352,8 @@ def _accepted(row: News) -> _Found | None:
     if accepted.outcome == "held":
         return "message.waiting", at, {**_of_message(accepted, "them"), "replaces": accepted.replaces}
     payload = MODELS[accepted.kind].model_validate_json(_payload(row.act))
+    if isinstance(payload, Feedback) and payload.says == "mislabelled":
+        type_ = "message.contested"
     members: dict[str, Any] = {"connection": accepted.cid, "act": accepted.act, "by": "them"}
     for member in (name.removesuffix("?") for name in CATALOGUE[type_].data):
         if member == "verdict":

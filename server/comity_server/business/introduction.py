@@ -43,6 +43,7 @@ AREAS = {
     "drafts": "Messages that did not go out, kept so that nobody has to write them again.",
     "favours": "Asking somebody for a favour, and returning it.",
     "door": "What may reach you: mute a customer for a while, unmute, end a connection; what you allow her to do.",
+    "feedback": "What a message was like: yours to customers, theirs to you; and consents that you give up.",
     "notices": "One text for all of your customers: that you are away, and what you mean to do.",
     "notifications": "What your customers did: page by page, or as it happens.",
     "webhooks": "The same, brought to an address of yours (Standard Webhooks).",

@@ -44,6 +44,14 @@ COUNTS: dict[str, str] = {
     "answers.received": "Answers of customers to what you asked.",
     "favours.done": "Favours that you did.",
     "favours.received": "Favours that customers did.",
+    "feedback.useful": "Messages of yours that a customer called useful.",
+    "feedback.not_useful": "Messages of yours that a customer called not useful.",
+    "feedback.too_often": "Messages of yours that came too often, as a customer said.",
+    "feedback.not_interested": "Messages of yours in whose topic a customer is not interested.",
+    "feedback.thanks": "Messages of yours that a customer thanked you for.",
+    "contests.received": "Messages of yours that were something else than they said, as a customer said.",
+    "contests.exempt": "Those of them that were notices of safety, security or law; a contest changes nothing there.",
+    "contests.taken_back": "Contests that a customer took back.",
 }
 """Everything that is counted → what it counts. Nothing else is counted anywhere."""
 

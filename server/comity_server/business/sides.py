@@ -1,12 +1,14 @@
 """One side of a connection as the business side tells it: what it allows the other, remembers and asked. All of it is
 public state (CONN-20)."""
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from comity import favours
-from comity.state import Ask, Door
+from comity.contests import LASTS
+from comity.state import Ask, Contest, Door
 from comity_server.business.models import Hash, Instant, Model, instant
 
 
@@ -35,6 +37,28 @@ class MuteInForce(Model):
     channels: tuple[str, ...] | None = None
     until: Instant | None = None
     why: Literal["away"] | None = None
+
+
+class ContestInForce(Model):
+    """A side's word that a message was something else than it said. Messages of `purpose` are judged as `as`, too."""
+
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
+
+    message: Annotated[Hash, Field(description="The message that was contested.")]
+    purpose: Annotated[str, Field(description="What it said that it was for.", examples=["care"])]
+    had: Annotated[str, Field(description="Its topic.")] | None = None
+    as_: Annotated[str, Field(alias="as", description="What it was really for.", examples=["sales"])]
+    topic: Annotated[str, Field(description="What it was really about.", examples=["windows"])] | None = None
+    since: Instant
+    until: Instant
+
+
+class GivenUp(Model):
+    """Grants of the other side that this side gave up, for some purposes and channels or for all."""
+
+    grants: tuple[Hash, ...]
+    purposes: tuple[str, ...] | None = None
+    channels: tuple[str, ...] | None = None
 
 
 class ShownLittleThing(Model):
@@ -80,6 +104,11 @@ class ShownDoor(Model):
     mutes: tuple[MuteInForce, ...]
     little_things: tuple[ShownLittleThing, ...]
     milestones: tuple[ShownMilestone, ...]
+    contests: Annotated[
+        tuple[ContestInForce, ...],
+        Field(description="Messages of the other's that were something else than they said, by this side's word."),
+    ]
+    given_up: Annotated[tuple[GivenUp, ...], Field(description="Grants of the other's that this side gave up.")]
     ask: ShownAsk | None = None
     waiting: int = Field(description="Messages of this side that wait at the other's door.")
     chain: ChainHead
@@ -115,6 +144,22 @@ def mutes_of(door: Door, now: int) -> tuple[MuteInForce, ...]:
     )
 
 
+def contests_of(contests: Iterable[Contest]) -> tuple[ContestInForce, ...]:
+    """Contests of the state, each of which lasts for a year."""
+    return tuple(
+        ContestInForce(
+            message=it.message,
+            purpose=it.purpose,
+            had=it.had,
+            as_=it.as_,
+            topic=it.topic,
+            since=instant((it.until - LASTS) * 1000),
+            until=instant(it.until * 1000),
+        )
+        for it in contests
+    )
+
+
 def door_of(door: Door, now: int) -> ShownDoor:
     """The whole side at `now` (ms)."""
     return ShownDoor(
@@ -131,6 +176,11 @@ def door_of(door: Door, now: int) -> ShownDoor:
                 act=it.id,
             )
             for it in door.milestones
+        ),
+        contests=contests_of(it for it in door.contests if now < it.until * 1000),
+        given_up=tuple(
+            GivenUp(grants=it.grants, purposes=it.purposes or None, channels=it.channels or None)
+            for it in door.renounced
         ),
         ask=None if door.ask is None else ask_of(door.ask, now),
         waiting=len(door.held),

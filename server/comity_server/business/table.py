@@ -8,6 +8,7 @@ from comity_server.business import (
     duties,
     facts,
     favours,
+    feedback,
     keys,
     messages,
     notices,
@@ -41,6 +42,7 @@ ROUTES: tuple[Route, ...] = (
     *door.ROUTES,
     *notices.ROUTES,
     *facts.ROUTES,
+    *feedback.ROUTES,
     *duties.ROUTES,
     *report.ROUTES,
 )

@@ -155,6 +155,16 @@ class Happened(NamedTuple):
     event: str
 
 
+class StoredContest(NamedTuple):
+    """A contest against a business, accepted at `at` (ms): its act, and the state of its connection."""
+
+    cid: str
+    act: str
+    at: int
+    raw: str
+    state: bytes
+
+
 class StoredWebhook(NamedTuple):
     """A webhook endpoint as the business set it up. `types` have blanks between (`*`: all), `after` is the last row of
     news before it was made."""
@@ -343,6 +353,11 @@ class BusinessRows:
         (ms) and id."""
         given = {"name": name, "at": before[0], "id": before[1], "since": since, "most": most}
         return [StoredDraft(*row) for row in await self._ask("drafts_before", given)]
+
+    async def contests(self, name: str, before: tuple[int, str], most: int) -> list[StoredContest]:
+        """Contests against a business, the newest first, behind the one of that time (ms) and act."""
+        given = {"name": name, "at": before[0], "act": before[1], "most": most}
+        return [StoredContest(*row) for row in await self._ask("contests_before", given)]
 
     async def counts(self, name: str, day: int) -> list[Count]:
         """What was counted for a business from that day on."""

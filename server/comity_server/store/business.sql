@@ -227,6 +227,17 @@ SELECT COUNT(*), COALESCE(SUM(CASE WHEN c.phase = 'ended' THEN 1 ELSE 0 END), 0)
 FROM (SELECT cid FROM relations WHERE name = :name AND offer = :offer LIMIT :most) AS r
 JOIN connections c ON c.cid = r.cid;
 
+-- name: put_contest(name, at, act, cid)*!
+-- That somebody contested a message of a hosted business.
+INSERT INTO contests (name, at, act, cid) VALUES (:name, :at, :act, :cid) ON CONFLICT (name, at, act) DO NOTHING;
+
+-- name: contests_before(name, at, act, most)
+-- Contests against a business, the newest first, with the text of each and the state of its connection.
+SELECT k.cid, k.act, k.at, a.raw, c.state
+FROM contests k JOIN acts a ON a.cid = k.cid AND a.id = k.act JOIN connections c ON c.cid = k.cid
+WHERE k.name = :name AND k.at <= :at AND (k.at < :at OR k.act < :act)
+ORDER BY k.at DESC, k.act DESC LIMIT :most;
+
 -- name: put_business_offer(name, short, label, countersign, uses, created_at)*!
 -- What a business knows of its offer beside the offer's text.
 INSERT INTO business_offers (name, short, label, countersign, uses, created_at)

@@ -165,15 +165,16 @@ SELECT raw, opened FROM agreements WHERE cid = :cid;
 
 -- ---- news ----------------------------------------------------------------------------------------------------------
 
--- name: put_news(stream, n, kind, cid, act, shown, at, told_at)*!
+-- name: put_news(stream, n, kind, cid, act, shown, at, told_at, quiet)*!
 -- `act` names an act or an offer, `at` an event; `shown` says whether the act itself comes along. `told_at` is the
--- clock's time, which grows with `n`; 0 in rows from before it was written down.
-INSERT INTO inbox (stream, n, kind, cid, act, shown, at, told_at)
-VALUES (:stream, :n, :kind, :cid, :act, :shown, :at, :told_at);
+-- clock's time, which grows with `n`; 0 in rows from before it was written down. `quiet` is 1 where no notification
+-- is made of it.
+INSERT INTO inbox (stream, n, kind, cid, act, shown, at, told_at, quiet)
+VALUES (:stream, :n, :kind, :cid, :act, :shown, :at, :told_at, :quiet);
 
 -- name: news_after(stream, after, most)
 SELECT i.n, i.kind, i.cid, i.shown, a.raw AS act, a.event AS acceptance, e.raw AS event,
-       g.raw AS agreement, p.raw AS half, p.reason, o.raw AS offer, s.side, c.tag_secret, i.told_at
+       g.raw AS agreement, p.raw AS half, p.reason, o.raw AS offer, s.side, c.tag_secret, i.told_at, i.quiet
 FROM inbox i
 LEFT JOIN sides s ON i.kind = 'opened' AND s.cid = i.cid AND s.stream = i.stream
 LEFT JOIN connections c ON i.kind = 'opened' AND c.cid = i.cid
@@ -361,4 +362,7 @@ SELECT 'status entry', cid, MIN(side) FROM status_entries t
 WHERE NOT EXISTS (SELECT 1 FROM connections c WHERE c.cid = t.cid) GROUP BY cid
 UNION ALL
 SELECT 'relation', cid, MIN(name) FROM relations r
-WHERE NOT EXISTS (SELECT 1 FROM connections c WHERE c.cid = r.cid) GROUP BY cid;
+WHERE NOT EXISTS (SELECT 1 FROM connections c WHERE c.cid = r.cid) GROUP BY cid
+UNION ALL
+SELECT 'contest', cid, MIN(act) FROM contests k
+WHERE NOT EXISTS (SELECT 1 FROM acts a WHERE a.cid = k.cid AND a.id = k.act) GROUP BY cid;

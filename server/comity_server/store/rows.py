@@ -90,6 +90,7 @@ class NewsRow(TypedDict):
     shown: int
     at: int | None
     told_at: int
+    quiet: int
 
 
 class OfferRow(TypedDict):
@@ -170,6 +171,7 @@ class Batch:
     # Behind the relation that may be new in the same group.
     note_grant: list[dict[str, Any]] = field(default_factory=list)
     end_grant: list[dict[str, Any]] = field(default_factory=list)
+    put_contest: list[dict[str, Any]] = field(default_factory=list)
     put_duty: list[dict[str, Any]] = field(default_factory=list)
     put_business_offer: list[dict[str, Any]] = field(default_factory=list)
     put_doing: list[dict[str, Any]] = field(default_factory=list)
@@ -329,6 +331,7 @@ class News(NamedTuple):
     side: str | None
     tag_secret: bytes | None
     told_at: int
+    quiet: int
 
 
 class Entry(NamedTuple):

@@ -16,6 +16,7 @@ branch_labels = None
 depends_on = None
 
 TABLES = (
+    "contests",
     "webhooks",
     "duties",
     "counts",
@@ -206,6 +207,7 @@ def _inbox_and_status() -> None:
         _number("at", null=True),
         # Time of the commit, for readers that ask for all items since a time.
         _number("told_at"),
+        _number("quiet"),
     )
     _table(
         "status_entries",
@@ -306,6 +308,7 @@ def _business_connections_and_offers() -> None:
     )
     op.create_index("relations_name", "relations", ["name", "opened_at", "cid"])
     op.create_index("relations_offer", "relations", ["name", "offer", "opened_at", "cid"])
+    _table("contests", _text("name", key=True), _number("at", key=True), _text("act", key=True), _cid())
     op.create_table(
         "business_offers",
         _text("name", key=True),
