@@ -81,7 +81,7 @@ def offers() -> dict[str, Any]:
         "keys": keys_of(SHOP, HOME),
         "good": good,
         "bad": [
-            bad("of a person, for many", "malformed", MIA, offerer=MIA),
+            bad("of a person, for many", "malformed", MIA, offerer=MIA, use="many"),
             bad("ends before it begins", exp=NOW),
             bad("ends after more than 366 days", exp=NOW + 366 * 86_400 + 1),
             bad("another text than the one named", agreements=[text]),

@@ -32,7 +32,7 @@ def stories() -> list[Checked]:
 def _mutes() -> Checked:
     """Of several mutes that apply the longest counts; its end is shown where all for this have their own."""
     story, day = connected(), (START + DAY) // 1000
-    checked, now = Checked("the longest of several mutes", story), START + HOUR
+    checked, now = Checked("the longest of several mutes", story, whole=False), START + HOUR
     story.go("grant", "second", START + 1, purposes=("care", "sales"), channels=BOTH)
     story.go("mute", "second", START + 2, purposes=("sales", "care"), until=day)
     checked.ask("muted", now, ends_at=day * 1000)
@@ -63,7 +63,7 @@ def _mutes() -> Checked:
 def _scopes() -> Checked:
     """A mute stops what its purposes cover, by its channels; offline any overlap means: ask."""
     story = connected()
-    checked, now = Checked("what a mute is about", story), START + HOUR
+    checked, now = Checked("what a mute is about", story, whole=False), START + HOUR
     for number, (purposes, channels) in enumerate((
         (("care",), APP), (("care.checkin",), ("email",)), (("sales",), ("phone", "post")), (("favour",), BOTH),
     )):  # fmt: skip
@@ -88,7 +88,7 @@ def _scopes() -> Checked:
 def _hidden_ends() -> Checked:
     """CONN-14: of ends of mutes that are not in force the 32 newest are kept; those of mutes in force always."""
     story, now = connected(), START + HOUR
-    checked = Checked("more hidden ends than are kept", story)
+    checked = Checked("more hidden ends than are kept", story, whole=False)
     story.go("grant", "second", START + 1, purposes=("care", "sales", "favour"), channels=APP)
     in_force = story.go("mute", "second", START + 2, purposes=("care",))
     story.go("mute_end", "second", START + 3, mute=in_force.id, until=(START + DAY) // 1000)
@@ -120,7 +120,7 @@ def _hours(story: Story, at: int, shown: str, *windows: object, zone: str = "Eur
 def _closing() -> Checked:
     """Where the end of the hours is shown, an answer is good until then and no longer; a hidden one shortens nothing."""
     story = connected()
-    checked = Checked("five seconds before closing", story)
+    checked = Checked("five seconds before closing", story, whole=False)
     story.go("grant", "second", START + 1, purposes=("care",), channels=APP)
     closes = instant("2026-03-02T17:00:00")
     opens = instant("2026-03-03T07:00:00")
@@ -142,7 +142,7 @@ def _closing() -> Checked:
 def _night_hours() -> Checked:
     """Over midnight, over the week's end, of 24 hours, and a second before each."""
     story = connected()
-    checked = Checked("nights and whole days", story)
+    checked = Checked("nights and whole days", story, whole=False)
     story.go("grant", "second", START + 1, purposes=("care",), channels=APP)
     _hours(story, START + 2, "end", window("23:30", "00:30", "su"), window("06:00", "06:00", "we"), window("10:15", "10:45", "th"))
     for text in (
@@ -164,7 +164,7 @@ def _night_hours() -> Checked:
 def _unknown_zone() -> Checked:
     """HOURS-5: hours in a zone that the rules at hand do not know, as a reader with older rules meets them."""
     story = connected()
-    checked = Checked("a zone that is not known here", story)
+    checked = Checked("a zone that is not known here", story, whole=False)
     story.go("grant", "second", START + 1, purposes=("care",), channels=APP)
     act = story.compose("hours", "second", START + 2, zone="Mars/Olympus_Mons", shown="end", windows=(window("08:00", "18:00"),))
     story.refuse(act, START + 2, "a zone that is not known")
@@ -178,7 +178,7 @@ def _unknown_zone() -> Checked:
 def _no_hours() -> Checked:
     """Hours without windows are no hours; the zone is then nobody's."""
     story = connected()
-    checked = Checked("hours that are taken back", story)
+    checked = Checked("hours that are taken back", story, whole=False)
     story.go("grant", "second", START + 1, purposes=("care",), channels=APP)
     _hours(story, START + 2, "end", window("08:00", "09:00"))
     checked.note(START + HOUR)
@@ -193,7 +193,7 @@ def _no_hours() -> Checked:
 def _week() -> Checked:
     """Each day of the week has its own name and its own hour."""
     story = connected()
-    checked = Checked("seven days", story)
+    checked = Checked("seven days", story, whole=False)
     story.go("grant", "second", START + 1, purposes=("care",), channels=APP)
     _hours(story, START + 2, "end", *(window(f"{10 + number:02}:00", f"{10 + number:02}:10", day) for number, day in enumerate(ALL_WEEK)))
     for number in range(8):
@@ -205,7 +205,7 @@ def _week() -> Checked:
 def _two_grants() -> Checked:
     """The first grant that has room serves; a spent one frees when its budget does, or at its own end."""
     story, exp = connected(), START + DAY
-    checked, at = Checked("two grants for one purpose", story), START + HOUR
+    checked, at = Checked("two grants for one purpose", story, whole=False), START + HOUR
     story.go("grant", "second", START + 1, purposes=("care",), channels=APP, budget={"max": 1, "per": "day"}, exp=LATER)
     story.go("grant", "second", START + 2, purposes=("care",), channels=APP, budget={"max": 2, "per": "week"}, exp=exp // 1000)
     story.go("grant", "second", START + 3, purposes=("care.visit",), channels=("phone",), exp=LATER)
@@ -227,7 +227,7 @@ def _two_grants() -> Checked:
 def _grant_budgets() -> Checked:
     """A budget of none, one that frees after its grant's end, and one beside a grant without a budget."""
     story = connected()
-    checked, exp = Checked("budgets of grants", story), START + 2 * DAY
+    checked, exp = Checked("budgets of grants", story, whole=False), START + 2 * DAY
     story.go("grant", "second", START + 1, purposes=("care",), channels=APP, budget={"max": 0, "per": "day"}, exp=exp // 1000)
     checked.note(START + HOUR)
     story.go("grant", "second", START + 2, purposes=("sales",), channels=BOTH, budget={"max": 1, "per": "week"}, exp=exp // 1000)
@@ -246,7 +246,7 @@ def _grant_budgets() -> Checked:
 def _periods() -> Checked:
     """A day, a week and thirty days to the millisecond."""
     story = connected()
-    checked, at = Checked("rolling windows", story), START + HOUR
+    checked, at = Checked("rolling windows", story, whole=False), START + HOUR
     lengths = {"day": DAY, "week": 7 * DAY, "month": 30 * DAY}
     for number, per in enumerate(lengths):
         budget = {"max": 2, "per": per}
@@ -263,7 +263,7 @@ def _periods() -> Checked:
 def _own_limit() -> Checked:
     """The receiving side's own limit counts all but exempt deliveries; its end is never shown."""
     story = connected()
-    checked, at = Checked("a limit of one's own", story), START + HOUR
+    checked, at = Checked("a limit of one's own", story, whole=False), START + HOUR
     story.go("grant", "second", START + 1, purposes=("care",), channels=APP, budget={"max": 1, "per": "week"})
     story.go("budget", "second", START + 2, messages={"max": 3, "per": "day"}, asks={"max": 0, "per": "day"})
     for number, purpose in enumerate(("care", "complaint", "renewal", "safety")):
@@ -288,7 +288,7 @@ def _thousand() -> Checked:
     sent = tuple(Delivery(at - 29 * DAY + number * MINUTE, "care", "email") for number in range(999))
     exempt = tuple(Delivery(at - DAY + number, "safety", "email") for number in range(2))
     story = begun(connected(), first={"sent": (*sent, *exempt)})
-    checked = Checked("a thousand deliveries", story)
+    checked = Checked("a thousand deliveries", story, whole=False)
     story.go("grant", "second", at, purposes=("sales",), channels=APP, exp=LATER)
     checked.note(at + 1, "sales")
     story.go("message", "first", at + 1, purpose="sales")
@@ -304,7 +304,7 @@ def _thousand() -> Checked:
 def _freshness() -> Checked:
     """An answer is good for five seconds, and not beyond what the sender may know of its end."""
     story = connected()
-    checked = Checked("how long an answer is good", story)
+    checked = Checked("how long an answer is good", story, whole=False)
     exp = START + DAY
     story.go("grant", "second", START + 1, purposes=("care",), channels=APP, exp=exp // 1000)
     for now in (exp - 5001, exp - 5000, exp - 4999, exp - 1):

@@ -39,7 +39,6 @@ def stories() -> dict[str, Story]:
         "as many milestones as there can be": _milestones(),
         "as many deliveries as count": _deliveries(),
         "as many exempt deliveries as are kept": _exempt(),
-        "more hidden ends than are kept": _hidden_ends(),
         "more names than are kept": _names(),
         "ten minutes": _clocks(),
         "ends that are now": _ends(),
@@ -212,19 +211,6 @@ def _exempt() -> Story:
     story.go("contacted", "first", at, channel="phone", purpose="legal_notice")
     story.go("contacted", "first", at + 1, channel="sms", purpose="safety")
     story.go("contacted", "first", at + 2, channel="sms", purpose="complaint")
-    return story
-
-
-def _hidden_ends() -> Story:
-    """Of ends of mutes that are not in force the 32 newest are kept; those of mutes in force always."""
-    story, at = connected(), START + SECOND
-    story.go("grant", "second", at, purposes=("care",), channels=APP)
-    first = story.go("mute", "second", at + 1, purposes=("care",))
-    story.go("mute_end", "second", at + 2, mute=first.id, until=(START + HOUR) // 1000)
-    second = story.compose("mute", "second", at + 3 * SECOND, purposes=("sales",))
-    story.go("mute_end", "second", at + 3, mute=second.id, until=(START + 2 * HOUR) // 1000)
-    for number in range(31):
-        story.go("mute_end", "second", at + number * SECOND, mute=words("mute", str(number)), until=LATER)
     return story
 
 

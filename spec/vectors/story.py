@@ -15,8 +15,9 @@ from comity.chain import next_act, next_rotation
 from comity.encoding import b64u_decode, b64u_encode, dump_json, hash_id
 from comity.errors import Contradiction, Refused
 from comity.events import Accepted, Delivered, Event, Opened, Place, seal_event
+from comity.feedback import check_message, reached_in
 from comity.fold import Record, fold, opening
-from comity.keys import PublicKey, Signer, SigningKey
+from comity.keys import PublicKey, Signer, SigningKey, is_pairwise
 from comity.offer import HomeParty, Offer, OfferedTerms, PartyKey, SignedOffer, Terms, seal_offer, text_hash
 from comity.state import Connection, public
 from comity.words import SIDES, Side
@@ -110,7 +111,7 @@ def offer_members(offerer: Signer = SHOP, **changes: Any) -> dict[str, Any]:
         "agreements": [{**terms().model_dump(), "text": TEXT}],
         "purposes": ["care", "sales"],
         "channels": ["app", "email"],
-        "use": "many",
+        "use": "one" if is_pairwise(offerer.did) else "many",
         "name": "Clear View Windows",
     }
     return {name: value for name, value in {**members, **changes}.items() if value is not None}
@@ -214,6 +215,8 @@ class Story:
     refusals: list[dict[str, Any]] = field(default_factory=list)
     contradictions: list[dict[str, Any]] = field(default_factory=list)
     releases: list[dict[str, Any]] = field(default_factory=list)
+    named: list[dict[str, Any]] = field(default_factory=list)
+    shown: list[Record] = field(default_factory=list)
     written: dict[str, Any] = field(init=False)
     index: int = 0
     reserved: int = 100
@@ -305,11 +308,23 @@ class Story:
             return
         raise AssertionError(f"{name}: this cannot follow")
 
+    def name(self, name: str, act: SignedAct, at: int) -> None:
+        """Note whether feedback is about a message that reached its side in time (CONN-23)."""
+        side = self.state.side_of(act.payload.iss) or "first"
+        row = {"name": name, "after": len(self.records), "act": act.raw, "at": at}
+        reached = reached_in(self.shown).get(act.payload.message)
+        try:
+            check_message(self.state, side, act.payload, reached, at)
+        except Refused as refused:
+            row["code"] = refused.code
+        self.named.append(row)
+
     @property
     def _place(self) -> Place:
         return Place(LOG, self.index)
 
     def _keep(self, event: Event, act: SignedAct | None) -> None:
+        self.shown.append(Record(event, act))
         told: dict[str, Any] = {"event": seal_event(event, HOME)}
         if act is not None:
             told["act"] = act.raw
@@ -327,11 +342,14 @@ class Story:
             "refusals": self.refusals,
             "contradictions": self.contradictions,
             "releases": self.releases,
+            "named": self.named,
         }
 
     def keys(self) -> dict[str, str]:
         """The keys of did:web names in it, as their documents publish them (kid → multibase)."""
-        return keys_of(HOME, SHOP, published("did:web:elsewhere.example", "home-1"))
+        return keys_of(
+            HOME, SHOP, published("did:web:elsewhere.example", "home-1"), published("did:web:other.example")
+        )
 
 
 def keys_of(*signers: Signer) -> dict[str, str]:

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from comity import connection, gate
-from comity.acts import MODELS, SignedAct, open_act
+from comity.acts import MODELS, Feedback, SignedAct, open_act
 from comity.agreement import Agreement, SignedAgreement, fits_offer, is_alternative, open_agreement, open_half
 from comity.bodies import check_form, open_body
 from comity.chain import compose
@@ -24,6 +24,7 @@ from comity.checkpoint import Policy, is_witnessed, open_checkpoint, with_cosign
 from comity.encoding import b64u_decode, b64u_encode, hash_id, parse_json
 from comity.errors import Contradiction, Malformed, Refused
 from comity.events import Accepted, Opened, Place, open_event
+from comity.feedback import check_message, reached_in
 from comity.fold import Record, fold, opening
 from comity.grant import check_token
 from comity.jws import FindKey, protected, seal
@@ -447,6 +448,7 @@ class Reader:
         self.keys = {kid: PublicKey.of_multibase(text) for kid, text in keys.items()}
         self.opened = open_event(row["opened"], self.keys.get).event
         assert isinstance(self.opened, Opened)
+        self.records: list[Record] = []
         self.states: list[Connection] = [opening(self.agreement, self.opened)]
         if "begins" in row:
             # Where its doors hold more than a few records can bring about.
@@ -458,7 +460,23 @@ class Reader:
         if act is not None and act.kind == "rotate":
             self.keys[act.payload.kid] = PublicKey.of_multibase(act.payload.key)  # type: ignore[union-attr]
         event = open_event(record["event"], self.keys.get).event
-        self.states.append(fold(self.states[-1], Record(event, act)))
+        self.records.append(Record(event, act))
+        self.states.append(fold(self.states[-1], self.records[-1]))
+
+
+@pytest.mark.parametrize("row", rows("chains", "chains"))
+def test_feedback_is_about_a_message_that_came_in_time(row: dict[str, Any]) -> None:
+    reader = whole_reader("chains", row["name"])
+    for given in row["named"]:
+        state, act = reader.states[given["after"]], open_act(given["act"], reader.keys.get)
+        assert isinstance(act.payload, Feedback)
+        side, named = state.side_of(act.payload.iss), reached_in(reader.records[: given["after"]])
+        assert side is not None
+        attempt = partial(check_message, state, side, act.payload, named.get(act.payload.message), given["at"])
+        if "code" in given:
+            refused(given, attempt)
+        else:
+            attempt()
 
 
 @cache
@@ -568,14 +586,17 @@ def test_what_waits_is_let_go_when_it_is_written_down(row: dict[str, Any]) -> No
 @pytest.mark.parametrize("row", rows("gate", "stories"))
 def test_the_gate_says_what_is_written_down(row: dict[str, Any]) -> None:
     reader = whole_reader("gate", row["name"])
+    rests_on: dict[str, Any] = {}
     for check in row["checks"]:
         state = reader.states[check["after"]]
+        # What a verdict rests on is left out where it is as in the check before.
+        rests_on = check["verdict"].get("as_of", rests_on)
         sender: Side = check["sender"]
         verdict = gate.may(
             state, sender, check["purpose"], check["channel"], check.get("topic"), check["now"], VectorZones()
         )
-        assert _told(verdict) == check["verdict"]
-        assert _told(verdict.outward()) == check.get("outward", check["verdict"])
+        assert _told(verdict) == {"as_of": rests_on, **check["verdict"]}
+        assert _told(verdict.outward()) == {"as_of": rests_on, **check.get("outward", check["verdict"])}
 
 
 @pytest.mark.parametrize("row", rows("gate", "stories"))

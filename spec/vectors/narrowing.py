@@ -1,0 +1,438 @@
+"""Contests, feedback, consents given up, topics and room: their limits and borders, in chains and in verdicts (GATE-6 to
+GATE-8, GATE-21 to GATE-23, GRANT-7, CONN-14, CONN-23)."""
+
+from typing import Any
+
+from comity.keys import Signer
+from comity.state import Contest, Delivery, Grant, Renounced
+from comity.words import Side
+from decided import Checked
+from story import (
+    DAY,
+    EVE,
+    HOUR,
+    MIA,
+    MINUTE,
+    SECOND,
+    SHOP,
+    START,
+    STATUS_URI,
+    Story,
+    begun,
+    body,
+    connected,
+    published,
+    words,
+)
+
+APP = ("app",)
+LATER = (START + 800 * DAY) // 1000
+MONTH = 30 * DAY
+
+
+def chains() -> dict[str, Story]:
+    """Each by its name."""
+    return {
+        "as many contests as there can be": _contests(),
+        "as much feedback as there can be": _feedback(),
+        "which messages feedback is about": _named(),
+        "more consents given up than are kept": _renounced(),
+        "who heard last from whom": _last(),
+    }
+
+
+def verdicts() -> list[Checked]:
+    """All of them."""
+    return [
+        _about(),
+        _roots(),
+        _strictest(),
+        _agreement_purposes("a contest against a shop, of what rests on the agreement", SHOP, MIA),
+        _agreement_purposes("a contest between two people", EVE, MIA),
+        _agreement_purposes("a contest against a person, by a shop", MIA, SHOP),
+        _labels(),
+        _given_up(),
+        _topics(),
+        _room("five to a person", SHOP, MIA, 5),
+        _room("forty of a person to a shop", MIA, SHOP, 40),
+        _room("five between two shops", SHOP, published("did:web:other.example"), 5),
+        _exempt(),
+        _offline(),
+    ]
+
+
+# --- chains
+
+
+def _contest(number: int, until: int, **members: Any) -> Contest:
+    return Contest(words("message", str(number)), f"p{number}", "sales", until, **members)
+
+
+def _says(story: Story, at: int, message: str, purpose: str, says: str = "mislabelled", **own: Any) -> Any:
+    if says == "mislabelled":
+        own = {"as_": "sales", **own}
+    return story.compose("feedback", "second", at, message=message, purpose=purpose, says=says, **own)
+
+
+def _contests() -> Story:
+    end = START + HOUR
+    had = [_contest(number, end // 1000 if number == 0 else LATER, had="a" if number == 1 else None) for number in range(31)]
+    story, at = begun(connected(), second={"contests": tuple(had)}), START + SECOND
+    story.send(_says(story, at, words("m"), "care", had="windows", topic="doors"), at)
+    now = at + MINUTE
+    for name, given in {
+        "the thirty-third": {"message": words("n"), "purpose": "care"},
+        "the thirty-third, of another topic": {"message": words("n"), "purpose": "care", "had": "windows"},
+        "the thirty-third, as something else": {"message": words("n"), "purpose": "care", "had": "windows", "topic": "doors", "as_": "news"},
+        "the thirty-third, had another topic": {"message": words("n"), "purpose": "care", "topic": "doors"},
+    }.items():
+        story.refuse(_says(story, now, **given), now, name)
+    late = _says(story, end - 1, words("n"), "care")
+    story.refuse(late, end - 1, "the thirty-third, a millisecond before one ends")
+    story.send(_says(story, now, words("o"), "care", had="windows", topic="doors"), now)
+    story.send(_says(story, now + 1, words("message", "5"), "p5", as_="news"), now + 1)
+    story.send(_says(story, now + 2, words("message", "6"), "p6", "useful"), now + 2)
+    story.send(_says(story, now + 3, words("n"), "care"), now + 3)
+    story.send(_says(story, end, words("p"), "news"), end)
+    story.send(_says(story, end + 1, words("q"), "news", "not_interested", had="blinds"), end + 1)
+    return story
+
+
+def _feedback() -> Story:
+    at = START + 40 * DAY
+    given = (at - MONTH, *(at - 20 * DAY + number for number in range(199)))
+    story = begun(connected(), second={"feedback": given})
+    before = _says(story, at - 1, words("m"), "care", "useful")
+    story.refuse(before, at - 1, "the two hundred and first")
+    story.send(_says(story, at, words("m"), "care", "too_often"), at)
+    story.refuse(_says(story, at + 1, words("n"), "care", "thanks"), at + 1, "the two hundred and first within 30 days")
+    story.send(_says(story, at + 1, words("n"), "care"), at + 1)
+    story.send(_says(story, at + 10 * DAY, words("n"), "care", "not_useful"), at + 10 * DAY)
+    far = _says(story, at + 11 * DAY, words("o"), "care", "useful", iat=0)
+    story.refuse(far, at + 11 * DAY, "useful: a clock far behind")
+    story.send(_says(story, at + 11 * DAY, words("o"), "care", iat=0), at + 11 * DAY)
+    return story
+
+
+def _named() -> Story:
+    """CONN-23: the other side's message, delivered within ninety days, with its own purpose and topic."""
+    story, at = connected(), START + HOUR
+    story.go("grant", "second", START + 1, purposes=("care",), channels=APP, exp=LATER)
+    sent = story.go("message", "first", at, purpose="care", topic="windows")
+    bare = story.go("message", "first", at + 1, purpose="care.tips")
+    called = story.go("contacted", "first", at + 2, channel="phone", purpose="sales")
+    mine = story.go("message", "second", at + 3, purpose="complaint")
+    mute = story.go("mute", "second", at + 4)
+    held = story.go("message", "first", at + 5, purpose="care", exp=(at + DAY) // 1000)
+    dropped = story.go("message", "first", at + 6, purpose="care", if_muted="drop")
+    now = at + MINUTE
+    rows: list[tuple[str, str, str, str | None]] = [
+        ("as it was", sent.id, "care", "windows"), ("without a topic", bare.id, "care.tips", None),
+        ("a call", called.id, "sales", None), ("another purpose", sent.id, "care.tips", "windows"),
+        ("another topic", sent.id, "care", "doors"), ("no topic", sent.id, "care", None),
+        ("a topic too many", bare.id, "care.tips", "windows"), ("one's own", mine.id, "complaint", None),
+        ("one that waits", held.id, "care", None), ("one that was dropped", dropped.id, "care", None),
+        ("no message", mute.id, "care", None), ("nothing", words("m"), "care", None),
+    ]  # fmt: skip
+    for name, message, purpose, had in rows:
+        story.name(name, _says(story, now, message, purpose, had=had, as_="news"), now)
+    story.go("unmute", "second", now)
+    let_go = now + HOUR
+    story.release(let_go)
+    for name, moment in (("on the ninetieth day", let_go + 90 * DAY - 1), ("after ninety days", let_go + 90 * DAY)):
+        story.name(f"let go, {name}", _says(story, moment, held.id, "care", "thanks"), moment)
+    late = at + 90 * DAY
+    for moment in (late - 1, late):
+        story.name(f"{late - moment} ms before ninety days", _says(story, moment, sent.id, "care", "useful", had="windows"), moment)
+    story.send(_says(story, late - 2, sent.id, "care", had="windows"), late - 2)
+    taken_back = (late - 2) // 1000 * 1000 + 365 * DAY
+    for moment in (late + 100 * DAY, taken_back - 1, taken_back):
+        story.name(f"a contest taken back, {taken_back - moment} ms before it ends", _says(story, moment, sent.id, "care", "useful", had="windows"), moment)
+    return story
+
+
+def _renounced() -> Story:
+    grants = [Grant(words("grant", str(it)), ("care",), APP, (START + HOUR) // 1000 if it == 2 else LATER, it, STATUS_URI) for it in range(32)]
+    given = [Renounced((grants[it].id,), ("care",), APP) for it in range(31)]
+    given[4] = Renounced((grants[4].id, words("gone")), (), ("email",))
+    given[5] = Renounced((words("gone"),), (), ())
+    story, at = begun(connected(), second={"grants": tuple(grants)}, first={"renounced": tuple(given)}), START + SECOND
+    for name, moment, ids in (
+        ("none of theirs", at, (words("x"),)), ("one that has just ended", START + HOUR, (grants[2].id,)),
+    ):  # fmt: skip
+        story.refuse(story.compose("renounce", "first", moment, grants=ids, because="told_us"), moment, name)
+    story.refuse(story.compose("renounce", "second", at, grants=(grants[0].id,), because="told_us"), at, "one's own")
+    story.go("renounce", "first", at, grants=(grants[31].id, words("x"), grants[0].id), because="one_click", purposes=("care.tips",))
+    story.go("renounce", "first", at + 1, grants=(grants[1].id,), because="reply_stop", channels=("email",))
+    story.go("renounce", "first", at + 2, grants=(grants[1].id, grants[7].id), because="not_needed")
+    story.go("renounce", "first", START + HOUR, grants=(grants[8].id,), because="told_us")
+    story.go("renounce", "first", START + HOUR + 1, grants=(grants[9].id,), because="told_us")
+    story.go("revoke", "first", START + HOUR + 2)
+    return story
+
+
+def _last() -> Story:
+    """`last` and `unanswered`: of deliveries and contacts, by the root word as sent; a message alone answers."""
+    story, at = connected(), START + HOUR
+    for side in ("first", "second"):
+        story.go("grant", side, START + 1 + (side == "second"), purposes=("care", "sales", "news"), channels=APP, exp=LATER)  # type: ignore[arg-type]
+    steps: list[tuple[Side, str, dict[str, Any]]] = [
+        ("first", "contacted", {"channel": "phone", "purpose": "care.visit"}),
+        ("first", "message", {"purpose": "security"}),
+        ("first", "remember", {"key": "name", "body": body("words", story.state.cid)}),
+        ("first", "message", {"purpose": "care.away"}),
+        ("first", "message", {"purpose": "care.away.long"}),
+        ("first", "message", {"purpose": "care.tips"}),
+        ("first", "message", {"purpose": "sales"}),
+        ("second", "remember", {"key": "name"}),
+        ("second", "contacted", {"channel": "phone", "purpose": "complaint"}),
+        ("second", "message", {"purpose": "safety"}),
+        ("second", "milestone", {"kind": "bought", "topic": "windows", "when": 0, "body": body("words", story.state.cid)}),
+        ("second", "message", {"purpose": "care.away"}),
+        ("second", "message", {"purpose": "careful", "if_muted": "drop"}),
+        ("second", "message", {"purpose": "news"}),
+        ("second", "message", {"purpose": "care"}),
+        ("first", "contacted", {"channel": "visit", "purpose": "sales.doors"}),
+        ("first", "message", {"purpose": "complaint"}),
+        ("first", "budget", {}),
+        ("first", "mute", {}),
+        ("second", "message", {"purpose": "care"}),
+        ("first", "unmute", {}),
+    ]
+    for number, (side, kind, given) in enumerate(steps):
+        if given.get("purpose") == "careful":
+            continue
+        story.go(kind, side, at + number * SECOND, **given)
+    story.release(at + HOUR)
+    story.go("revoke", "second", at + 2 * HOUR)
+    return story
+
+
+# --- verdicts
+
+
+def _shop(name: str, offerer: Signer = SHOP, accepter: Signer = MIA, **doors: Any) -> Checked:
+    story = connected(offerer, accepter)
+    return Checked(name, begun(story, **doors) if doors else story, whole=False)
+
+
+def _against(*contests: Contest, grants: tuple[str, ...] = ("care", "sales", "news"), **own: Any) -> dict[str, Any]:
+    given = tuple(Grant(words("grant", it), (it,), ("app", "email"), LATER, at, STATUS_URI) for at, it in enumerate(grants))
+    return {"contests": contests, "grants": given, **own}
+
+
+def _about() -> Checked:
+    """A contest is about its message's topic, what is below it, and no topic; and in force to its second."""
+    end = START + DAY
+    contest = Contest(words("m"), "care.offer", "sales", end // 1000, "windows", "windows.kitchen")
+    bare = Contest(words("n"), "news", "gifts", LATER)
+    checked = _shop("what a contest is about", second=_against(contest, bare))
+    for now in (START + HOUR, end - 5001, end - 4999, end - 1, end):
+        for purpose, topic in (
+            ("care.offer", None), ("care.offer", "windows"), ("care.offer", "windows.roof"), ("care.offer", "doors"),
+            ("care.offer", "windowsill"), ("care.offer.july", "windows"), ("care.offers", "windows"), ("care", "windows"),
+        ):  # fmt: skip
+            checked.note(now, purpose, topic=topic)
+    for purpose, topic in (("news", None), ("news", "doors"), ("news.july", "doors"), ("safety", None), ("complaint", None)):
+        checked.note(START + HOUR, purpose, topic=topic)
+    checked.note(START + HOUR, "care.offer", sender="second")
+    checked.statuses(START + HOUR, end - 1, end)
+    return checked
+
+
+def _roots() -> Checked:
+    """Two purposes of one root, contested as the same, cover the root for as long as both are in force."""
+    first, second = START + DAY, START + 2 * DAY
+    contests = (
+        Contest(words("a"), "care.offer", "sales", first // 1000),
+        Contest(words("b"), "care.tips", "sales", second // 1000),
+        Contest(words("c"), "news.a", "sales", LATER),
+        Contest(words("d"), "news.a", "sales", LATER, "doors"),
+        Contest(words("e"), "gifts.a", "sales", LATER),
+        Contest(words("f"), "gifts.b", "news", LATER),
+    )
+    checked = _shop("two contests of one root", second=_against(*contests, grants=("care", "news", "gifts")))
+    for now in (START + HOUR, first - 1, first, second):
+        for purpose in ("care.offer", "care.tips", "care.checkin", "care", "news.a", "news.b", "gifts.a", "gifts.b", "gifts.c"):
+            checked.note(now, purpose)
+    checked.statuses(START + HOUR, first - 1, first, second - 1, second)
+    return checked
+
+
+def _strictest() -> Checked:
+    """Refuse before hold before allow; of holds the latest end, shown only where all private ones show theirs."""
+    contest = Contest(words("m"), "care", "sales", LATER)
+    checked = _shop("the strictest of what was asked and what it was", second=_against(contest, grants=("care",)))
+    story, now = checked.story, START + 2 * HOUR
+    checked.note(now)
+    story.go("mute", "second", START + 1, purposes=("care",), until=(START + DAY) // 1000)
+    checked.note(now)
+    story.go("grant", "second", START + 2, purposes=("sales",), channels=APP, budget={"max": 1, "per": "day"}, exp=LATER)
+    checked.note(now)
+    story.go("mute", "second", START + 3, purposes=("sales",), until=(START + 2 * DAY) // 1000)
+    checked.note(now)
+    hidden = story.go("mute", "second", START + 4, purposes=("sales", "news"))
+    checked.note(now)
+    story.go("mute_end", "second", START + 5, mute=hidden.id, until=(START + HOUR + DAY) // 1000)
+    checked.note(now)
+    story.go("unmute", "second", START + 6)
+    checked.note(now)
+    story.go("contacted", "first", START + HOUR, channel="phone", purpose="sales")
+    checked.note(now)
+    checked.note(START + HOUR + DAY - 3)
+    story.go("mute", "second", START + HOUR + 1, purposes=("care",), until=(START + 3 * DAY) // 1000)
+    checked.note(now)
+    story.go("mute", "second", START + HOUR + 2, purposes=("sales",))
+    checked.note(now)
+    return checked
+
+
+def _agreement_purposes(name: str, offerer: Signer, accepter: Signer) -> Checked:
+    """A person narrows what a shop may by the agreement; a shop, or another person, does not."""
+    contests = (Contest(words("m"), "renewal", "sales", LATER), Contest(words("n"), "safety", "sales", LATER))
+    checked = _shop(name, offerer, accepter, second=_against(*contests, grants=("news",)))
+    for purpose in ("renewal", "complaint", "safety", "renewal.x"):
+        checked.note(START + HOUR, purpose)
+    checked.statuses(START + HOUR)
+    return checked
+
+
+def _labels() -> Checked:
+    """A contested message counts as what it was, once, also against the budget for that."""
+    contest = Contest(words("m"), "care.offer", "sales", LATER)
+    checked = _shop("what a contested message counts as", second=_against(contest, grants=("care",)))
+    story, at = checked.story, START + HOUR
+    story.go("grant", "second", START + 1, purposes=("sales", "care.offer"), channels=("app", "phone"), budget={"max": 2, "per": "week"}, exp=LATER)
+    story.go("grant", "second", START + 2, purposes=("news",), channels=APP, budget={"max": 1, "per": "week"}, exp=LATER)
+    for number, purpose in enumerate(("care.offer", "care.offer.july", "care.checkin", "safety", "sales")):
+        story.go("contacted", "first", at + number, channel="phone", purpose=purpose)
+        for asked in ("sales", "care.offer", "care.checkin", "news"):
+            checked.note(at + MINUTE, asked)
+    for now in (at + 7 * DAY - 1, at + 7 * DAY, at + 7 * DAY + 1):
+        checked.note(now, "sales")
+    return checked
+
+
+def _given_up() -> Checked:
+    """What the sender gave up, for some purposes and channels or for all, is no grant; offline it is asked about."""
+    grants = tuple(Grant(words("grant", str(it)), ("care", "sales"), ("app", "email"), LATER, it, STATUS_URI) for it in range(3))
+    given = (
+        Renounced((grants[0].id,), ("sales",), ("email",)),
+        Renounced((grants[1].id,), ("care.tips",), ()),
+        Renounced((grants[2].id,), (), ("app",)),
+    )
+    checked = _shop("consents given up in part", second={"grants": grants}, first={"renounced": given})
+    story = checked.story
+    asked = [(purpose, channel) for purpose in ("care", "care.tips", "sales", "sales.july") for channel in ("app", "email")]
+    for number in range(3):
+        for purpose, channel in asked:
+            checked.note(START + HOUR, purpose, channel)
+        checked.statuses(START + HOUR)
+        story.go("withdraw", "second", START + 1 + number, grant=grants[number].id)
+    return checked
+
+
+def _topics() -> Checked:
+    """What is on record of a topic, its own, broader, narrower or none; and an interest that is later than it."""
+    checked = _shop("topics on record")
+    story, now, since = checked.story, START + HOUR, START // 1000
+    asked = (None, "windows", "windows.roof", "windows.roof.left", "doors", "win", "blinds", "blinds.red")
+
+    def look(at: int = now) -> None:
+        for topic in asked:
+            checked.note(at, "sales.july", topic=topic)
+        checked.note(at, "salesman", topic="windows")
+        checked.statuses(at)
+
+    story.go("grant", "second", START + 1, purposes=("sales", "salesman", "care"), channels=APP, exp=LATER)
+    story.go("grant", "second", START + 2, purposes=("sales.july",), channels=APP, exp=LATER)
+    story.go("grant", "second", START + 3, purposes=("care",), channels=APP, exp=LATER)
+    look()
+    story.go("remember", "first", START + 10, key="no_interest", topic="blinds")
+    story.go("milestone", "first", START + 11, kind="serviced", topic="doors", when=since)
+    look()
+    story.go("remember", "second", START + 12, key="no_interest", topic="blinds")
+    look()
+    story.go("milestone", "second", START + 13, kind="installed", topic="windows.roof", when=since - 10, lasts=(START + 2 * HOUR) // 1000)
+    for at in (now, START + 2 * HOUR - 1, START + 2 * HOUR):
+        look(at)
+    story.go("remember", "second", START + 14, key="interested", topic="windows", iat=since - 11)
+    look()
+    story.go("remember", "second", START + 15, key="interested", topic="windows", iat=since - 10)
+    look()
+    story.go("milestone", "first", START + 16, kind="bought", topic="windows", when=since + 1)
+    look()
+    story.go("forget", "second", START + 17, key="no_interest", topic="blinds")
+    look()
+    return checked
+
+
+def _room(name: str, offerer: Signer, accepter: Signer, most: int) -> Checked:
+    """GATE-22: so many that rest on the agreement within thirty days since the other side's last message."""
+    at = START + 40 * DAY
+    sent = tuple(Delivery(at - MONTH + 1 + number, ("renewal", "complaint", "note")[number % 3], "app") for number in range(most - 1))
+    others = (Delivery(at - 2, "care", "app"), Delivery(at - 1, "safety", "app"))
+    checked = _shop(name, offerer, accepter, first={"sent": (Delivery(at - MONTH, "complaint", "app"), *sent, *others)})
+    story = checked.story
+    checked.note(at - 1, "complaint")
+    checked.note(at, "complaint")
+    checked.note(at, "renewal", "post")
+    story.go("contacted", "first", at + 1, channel="phone", purpose="complaint")
+    for now in (at + 2, at + MONTH, at + MONTH + 1, at + MONTH + 2):
+        checked.note(now, "complaint")
+    checked.note(at + 3, "safety")
+    checked.note(at + 3, "complaint", sender="second")
+    for number, (kind, given) in enumerate((
+        ("contacted", {"channel": "phone", "purpose": "complaint"}), ("message", {"purpose": "safety"}),
+        ("remember", {"key": "name", "body": body("note", story.state.cid)}), ("message", {"purpose": "complaint"}),
+    )):  # fmt: skip
+        story.go(kind, "second", at + SECOND + number, **given)
+        checked.note(at + MINUTE, "complaint")
+    story.go("grant", "second", at + 2 * MINUTE, purposes=("complaint",), channels=APP, budget={"max": 1, "per": "day"}, exp=LATER)
+    for number in range(most if most < 10 else 0):
+        story.go("contacted", "first", at + 3 * MINUTE + number, channel="phone", purpose="renewal")
+        checked.note(at + 4 * MINUTE, "complaint")
+    if most < 10:
+        story.go("message", "first", at + 4 * MINUTE, purpose="complaint")
+        for now in (at + 5 * MINUTE, at + 4 * MINUTE + DAY - 1, at + 4 * MINUTE + DAY):
+            checked.note(now, "complaint")
+    return checked
+
+
+def _exempt() -> Checked:
+    """GATE-6: six within thirty days, of which four may be other than safety."""
+    at = START + 40 * DAY
+    exempt = [Delivery(at - MONTH, "security", "app"), *(Delivery(at - 10 * DAY + it, ("legal_notice", "security")[it % 2], "app") for it in range(3))]
+    checked = _shop("exempt limits", first={"sent": (*exempt, Delivery(at - 1, "care", "app"))})
+    story = checked.story
+
+    def look(*moments: int) -> None:
+        for now in moments:
+            for purpose in ("safety", "security", "legal_notice"):
+                checked.note(now, purpose)
+
+    look(at - 1, at)
+    story.go("contacted", "first", at, channel="phone", purpose="security")
+    look(at + 1, at + 20 * DAY - 1, at + 20 * DAY)
+    for number in range(3):
+        story.go("contacted", "first", at + 10 + number, channel="phone", purpose="safety")
+        look(at + 20, at + 20 * DAY, at + 20 * DAY + 1, at + 20 * DAY + 2, at + MONTH)
+    story.refuse(story.compose("message", "first", at + 30, purpose="safety"), at + 30, "beyond the limit")
+    story.go("mute", "second", at + 40, until=(at + DAY) // 1000)
+    look(at + MONTH - 1)
+    return checked
+
+
+def _offline() -> Checked:
+    """GRANT-7: what stands in a status list while nobody can say offline whether a grant still serves."""
+    end = START + DAY
+    contests = (Contest(words("m"), "care.offer", "news", end // 1000), Contest(words("n"), "sales", "care", end // 1000 + 5))
+    grants = ("care", "care.offer.july", "care.tips", "sales.july", "news", "gifts")
+    checked = _shop("what is to be asked about", second=_against(*contests, grants=grants))
+    checked.statuses(START + HOUR, end - 1, end, end + 4999, end + 5000)
+    story = checked.story
+    story.go("milestone", "first", START + 1, kind="bought", topic="windows", when=0, lasts=(end + HOUR) // 1000)
+    checked.statuses(end + 6000, end + HOUR - 1, end + HOUR)
+    story.go("milestone", "second", START + 2, kind="installed", topic="doors", when=0)
+    checked.statuses(end + 2 * HOUR)
+    return checked
