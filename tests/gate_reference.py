@@ -188,7 +188,7 @@ def sale(state: Any, she: Any, topic: str | None, now: int) -> str | None:
 
 def muted(she: Any, purpose: str, channel: str, now: int) -> Answer | None:
     """GATE-9 and GATE-10."""
-    ends = dict(she.settings.mute_ends)
+    ends = {end.mute: end.until for end in she.settings.mute_ends}
     named = [
         it
         for it in she.mutes

@@ -17,11 +17,12 @@ from comity.agreement import Agreement, SignedAgreement, countersign, half_sign
 from comity.chain import next_act, next_mailbox, next_rotation
 from comity.encoding import b64u_encode
 from comity.errors import Refused
-from comity.events import Accepted, Delivered, Event, Opened, Place, open_event, seal_event
+from comity.events import Accepted, Event, MuteOver, Opened, Place, open_event, seal_event
 from comity.fold import Record, fold, opening
 from comity.gate import Verdict
 from comity.keys import PublicKey, Signer, SigningKey
 from comity.offer import HomeParty, Offer, OfferedTerms, PartyKey, SignedOffer, Terms, seal_offer, text_hash
+from comity.standing import owner_of
 from comity.state import Connection
 from comity.words import Side
 from comity.zones import InstalledZones
@@ -145,7 +146,11 @@ class Pair:
         if wake is not None and wake <= at:
             self.release(at)
         at = max(at, self.state.at + 1)
-        event, after = connection.accept(self.state, act, at, Place(LOG, self.index), ZONES)
+        events, after = connection.accept_next(self.state, act, at, Place(LOG, self.index), ZONES)
+        *first, event = events
+        for it in first:
+            self._stated(it)
+            self.index += it.places
         raw = seal_event(event, self.home)
         opened = open_event(raw, keys_of(self.home)).event
         again = open_act(act.raw, keys_of(*self.signers.values()))
@@ -184,11 +189,9 @@ class Pair:
     def release(self, at: int) -> tuple[Event, ...]:
         """Let go what may go at `at`; the signed events."""
         events, after = connection.release(self.state, at, Place(LOG, self.index), ZONES)
-        self.index += sum(isinstance(event, Delivered) for event in events)
         for event in events:
-            opened = open_event(seal_event(event, self.home), keys_of(self.home)).event
-            self.state = fold(self.state, Record(opened))
-            self.records.append(Record(opened))
+            self._stated(event)
+            self.index += event.places
         assert self.state == after
         return events
 
@@ -225,6 +228,8 @@ class Pair:
         assert isinstance(opened, Opened)
         view = opening(self.agreement, opened)
         for event, act in self.records[1:]:
+            if isinstance(event, MuteOver) and owner_of(view, event.act) != side:
+                continue
             if isinstance(event, Accepted) and event.side != side:
                 if event.chain == "settings":
                     continue

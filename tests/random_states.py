@@ -23,6 +23,7 @@ from comity.state import (
     LittleThing,
     Milestone,
     Mute,
+    MuteEnd,
     Renounced,
     Settings,
 )
@@ -194,7 +195,7 @@ def _contests(r: Random, now: int) -> tuple[Contest, ...]:
 
 def _settings(r: Random, mutes: tuple[Mute, ...], now: int) -> Settings:
     hidden = [it for it in mutes if it.until is None]
-    ends = tuple((mute.id, end_of(r, now)) for mute in hidden if r.random() < 0.7)
+    ends = tuple(MuteEnd(mute.id, end_of(r, now), f"end of {mute.id}") for mute in hidden if r.random() < 0.7)
     windows: tuple[tuple[int, int, int], ...] = ()
     if r.random() < 0.25:
         spans = [(r.randrange(7), start, start + length) for start, length in ((0, 1440), (480, 600), (1320, 240))]

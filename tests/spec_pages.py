@@ -13,6 +13,7 @@ FAMILIES = (
     "BIZ",
     "BODY",
     "CHECK",
+    "AUD",
     "CONN",
     "ERA",
     "EVENT",

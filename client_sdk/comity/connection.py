@@ -2,6 +2,7 @@
 
     decide     may this act be accepted now, and what becomes of it?
     accept     decide, state it as an event, and fold it
+    accept_next  the same, with the end of a mute that the delivery relies on before it
     release    which held messages are let go, or have expired, by now?
     due        when is `release` to be called next?
 
@@ -16,13 +17,14 @@ from comity import facets, favours, gate
 from comity.acts import SignedAct, is_narrowing
 from comity.agreement import CLOCK_SKEW
 from comity.errors import Refused
-from comity.events import Accepted, Contents, Delivered, Expired, Place
+from comity.events import Accepted, Contents, Delivered, Expired, MuteOver, Place
 from comity.facets import Case, replaced, verdict_on
 from comity.fold import Record, contents_of, fold
 from comity.hours import ZoneRules
 from comity.recovery import LET_IN
+from comity.standing import over_by
 from comity.state import Connection, Held, earlier_names
-from comity.words import SIDES, Side, other
+from comity.words import EXEMPT_PURPOSES, SIDES, Side, other
 
 
 class Outcome(NamedTuple):
@@ -187,6 +189,36 @@ def accept(
     return event, fold(connection, Record(event, act))
 
 
+def accept_next(
+    connection: Connection, act: SignedAct, at: int, place: Place, zones: ZoneRules
+) -> tuple[tuple[MuteOver | Accepted, ...], Connection]:
+    """The events by which `act` is accepted at `at` (ms), or a millisecond later where the delivery relies on a mute
+    being over, which is stated first (AUD-1); the acceptance is the last of them. And the state after. Raises
+    Refused."""
+    over = relied_on(connection, connection.side_of(act.payload.iss), getattr(act.payload, "purpose", ""), at, place)
+    if over is None or act.kind != "message":
+        event, after = accept(connection, act, at, place, zones)
+        return (event,), after
+    event, after = accept(fold(connection, Record(over)), act, at + 1, place.next(), zones)
+    if event.outcome == "delivered":
+        return (over, event), after
+    event, after = accept(connection, act, at + 1, place, zones)
+    return (event,), after
+
+
+def relied_on(connection: Connection, sender: Side | None, purpose: str, at: int, place: Place) -> MuteOver | None:
+    """The event at `at` (ms) that a delivery of `sender` for `purpose` needs before it: the other side's mute of
+    everything is over, and the log does not say so yet (AUD-1). None where it needs none."""
+    if sender is None or purpose in EXEMPT_PURPOSES:
+        return None
+    door = connection.door(other(sender))
+    by = over_by(door, at)
+    if by is None or door.settings.standing is None:
+        return None
+    about = {"iss": connection.home, "cid": connection.cid, "act": door.settings.standing.id, "by": by, "at": at}
+    return MuteOver.model_validate({"event": "mute_over", **about, **place.members})
+
+
 def _as_of(connection: Connection, zones: ZoneRules) -> dict[str, str]:
     """What an event says of the state before it (EVENT-7)."""
     return {"first": connection.first.head, "second": connection.second.head, "zones": zones.version}
@@ -263,22 +295,35 @@ def _outcome(case: Case, value: str) -> Outcome:
 
 def release(
     connection: Connection, at: int, place: Place, zones: ZoneRules
-) -> tuple[tuple[Delivered | Expired, ...], Connection]:
+) -> tuple[tuple[MuteOver | Delivered | Expired, ...], Connection]:
     """The events that let held messages go at `at` (ms) or state that they expired, and the state after them.
 
     Each message is decided again, in the order in which they came, a millisecond after the one before it (CONN-12);
-    those delivered take the entries from `place` on.
+    those delivered take the entries from `place` on. Before one that relies on a mute being over, that is stated
+    (AUD-1).
     """
-    events, state = list[Delivered | Expired](), connection
+    events, state = list[MuteOver | Delivered | Expired](), connection
     for side in SIDES:
         for held in connection.door(side).held:
-            moment = max(at, state.at + 1)
-            event = _let_go(state, side, held, moment, place, zones)
-            if event is not None:
+            for event in _let_go_next(state, side, held, max(at, state.at + 1), place, zones):
                 events.append(event)
-                place = place.next() if isinstance(event, Delivered) else place
+                place = Place(place.log, place.index + event.places)
                 state = fold(state, Record(event))
     return tuple(events), state
+
+
+def _let_go_next(
+    state: Connection, side: Side, held: Held, at: int, place: Place, zones: ZoneRules
+) -> tuple[MuteOver | Delivered | Expired, ...]:
+    """What becomes of a waiting message at `at` (ms), or a millisecond later where a mute has to be over first."""
+    over = relied_on(state, side, held.purpose, at, place)
+    if over is not None:
+        event = _let_go(fold(state, Record(over)), side, held, at + 1, place.next(), zones)
+        if isinstance(event, Delivered):
+            return over, event
+        at += 1
+    event = _let_go(state, side, held, at, place, zones)
+    return () if event is None else (event,)
 
 
 def _let_go(

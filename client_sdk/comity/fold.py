@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
+from comity import standing
 from comity.acts import SignedAct
 from comity.agreement import SignedAgreement
 from comity.budgets import KEPT_FOR, MOST_SENT
 from comity.contests import LASTS
 from comity.erasure import stated
 from comity.errors import Contradiction
-from comity.events import Accepted, Confirmed, Contents, Delivered, Event, Expired, Opened, Restored
+from comity.events import Accepted, Confirmed, Contents, Delivered, Event, Expired, MuteOver, Opened, Restored
 from comity.favours import (
     ASK_BUDGET,
     COOL_AFTER_NO,
@@ -41,6 +42,7 @@ from comity.state import (
     LittleThing,
     Milestone,
     Mute,
+    MuteEnd,
     Renounced,
 )
 from comity.words import EXEMPT_PURPOSES, NOTE, PERIODS, SIDES, Side, covers, other, root_of
@@ -100,6 +102,8 @@ def fold(connection: Connection, record: Record, restored_at: int = 0) -> Connec
         after = replace(connection, restored_at=event.at, recovering=doors)
     elif isinstance(event, Confirmed):
         after = _confirmed(connection, event.side)
+    elif isinstance(event, MuteOver):
+        after = standing.after_over(connection, event)
     return replace(after, at=event.at)
 
 
@@ -285,12 +289,14 @@ def _mute(connection: Connection, side: Side, payload: Any, event: Accepted) -> 
         if scope(it.purposes, it.channels) != mine and (it.until is None or it.until * 1000 > event.at)
     )
     mute = Mute(event.act, payload.purposes or (), payload.channels or (), payload.until, payload.why)
+    door = standing.after_act(door, event.act, payload)
     return connection.with_door(side, replace(door, mutes=(*others, mute)))
 
 
 def _unmute(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
     door = connection.door(side)
     left = tuple(it for it in door.mutes if payload.mute is not None and it.id != payload.mute)
+    door = standing.after_act(door, event.act, payload)
     return connection.with_door(side, replace(door, mutes=left))
 
 
@@ -299,7 +305,7 @@ def _revoke(connection: Connection, side: Side, payload: Any, event: Accepted) -
     # (CONN-16).
     def closed(door: Door) -> Door:
         door = replace(door, grants=(), mutes=(), little=(), held=(), ask=None, contests=(), feedback=())
-        return replace(door, renounced=(), last=None, unanswered=0)
+        return standing.nothing_stands(replace(door, renounced=(), last=None, unanswered=0))
 
     first, second = closed(connection.first), closed(connection.second)
     connection = replace(connection, first=first, second=second, recovering=(), last=None)
@@ -465,11 +471,11 @@ def _mailbox(connection: Connection, side: Side, payload: Any, event: Accepted) 
 def _mute_end(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
     door = connection.door(side)
     mutes = {mute.id for mute in door.mutes}
-    kept = [it for it in door.settings.mute_ends if it[0] != payload.mute]
+    kept = [it for it in door.settings.mute_ends if it.mute != payload.mute]
     # The end of a mute in force stays, or the mute would be an open one; of others, which are ends of mutes to come or
     # of mutes long over, the latest.
-    others = [it for it in kept if it[0] not in mutes][-MOST_MUTE_ENDS + 1 :]
-    ends = (*(it for it in kept if it[0] in mutes), *others, (payload.mute, payload.until))
+    others = [it for it in kept if it.mute not in mutes][-MOST_MUTE_ENDS + 1 :]
+    ends = (*(it for it in kept if it.mute in mutes), *others, MuteEnd(payload.mute, payload.until, event.act))
     return _set(connection, side, mute_ends=ends)
 
 

@@ -26,6 +26,7 @@ from comity.budgets import (
 )
 from comity.contests import Reach
 from comity.hours import ZoneRules
+from comity.standing import latest_end
 from comity.state import Connection, Contest, Delivery, Door, Grant, Mute
 from comity.topics import purchases, unwanted_topic
 from comity.words import AGREEMENT_PURPOSES, EXEMPT_PURPOSES, PERIODS, Side, covers, is_among, other
@@ -265,10 +266,8 @@ def mute_end(door: Door, mute: Mute) -> int | None:
     """When (ms) a mute ends, shown or not; None for an open one (GATE-9)."""
     if mute.until is not None:
         return mute.until * 1000
-    for id_, hidden in reversed(door.settings.mute_ends):
-        if id_ == mute.id:
-            return hidden * 1000
-    return None
+    hidden = latest_end(door.settings, mute.id)
+    return None if hidden is None else hidden.until * 1000
 
 
 def ask_until(connection: Connection, side: Side, grant: Grant) -> int:

@@ -177,6 +177,12 @@ def entry_of_delivery(raw: str, purpose: str, side: Side, key: bytes, salt: byte
     return LogEntry(kind, side, at // MINUTE, 0, tag(key, at), commitment(salt, at, raw.encode("utf-8")))
 
 
+def entry_of_mute_over(raw: str, side: Side, key: bytes, salt: bytes, at: int) -> LogEntry:
+    """The entry that says at `at` (ms) that a mute of `side` is over; `raw` is the JWS that ended it (AUD-1)."""
+    data = raw.encode("ascii")
+    return LogEntry(Kind.MUTE_OVER, side, at // MINUTE, 0, tag(key, at), commitment(salt, at, data))
+
+
 def key_statement(did: str, kid: str, key: str, at: int) -> bytes:
     """What a home server states about a business's key (its multibase) that it publishes from `at` (ms) on (LOG-20)."""
     return dump_json({"did": did, "kid": kid, "key": key, "at": at})

@@ -129,6 +129,22 @@ class Erasure(msgspec.Struct, frozen=True, omit_defaults=True):
     complete: bool = False
 
 
+class MuteEnd(msgspec.Struct, frozen=True, array_like=True):
+    """A hidden end: of which mute, until when (s), and the id of the setting that says so."""
+
+    mute: str
+    until: int
+    id: str
+
+
+class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The mute of everything that stands in the log: no entry of a later one, of its end or of its being over has
+    followed (AUD-1). `until` (s) is the end that it shows."""
+
+    id: str
+    until: int | None = None
+
+
 class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     """What stays between a side and the server (CONN-19). `head` is empty until the first setting."""
 
@@ -140,7 +156,8 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     messages: Budget | None = None
     asks: Budget | None = None
     mailbox: str | None = None
-    mute_ends: tuple[tuple[str, int], ...] = ()
+    mute_ends: tuple[MuteEnd, ...] = ()
+    standing: Standing | None = None
 
 
 class Door(msgspec.Struct, frozen=True, omit_defaults=True):

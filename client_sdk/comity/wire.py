@@ -184,13 +184,15 @@ class ConnectionAnswer(Model):
 
 
 class ActAnswer(Model):
-    """An act's acceptance, and where the reader may have it the act with its receipts: of its own entry, and of its
-    delivery's. A receipt is absent while no checkpoint covers its entry."""
+    """An act's acceptance, and where the reader may have it the act with its receipts: of its own entry, of its
+    delivery's, and (`over`) of the entry that its own mute was over by it. A receipt is absent while no checkpoint
+    covers its entry."""
 
     event: Jws
     act: Jws | None = None
     receipt: ReceiptText | None = None
     delivery: ReceiptText | None = None
+    over: ReceiptText | None = None
 
 
 class Item(Model):

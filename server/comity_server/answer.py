@@ -6,7 +6,7 @@ import msgspec
 
 from comity.encoding import b64u_decode, b64u_encode
 from comity.errors import Refused
-from comity.events import Accepted, Delivered, Place
+from comity.events import Accepted, Delivered, MuteOver, Place
 from comity.log_entry import tag_key
 from comity.state import Connection, decode_state, public
 from comity.words import Side, other
@@ -24,6 +24,7 @@ class AnswerStore(Protocol):
     async def agreement(self, cid: str) -> tuple[bytes, str] | None: ...
     async def offer(self, short: str) -> Offer | None: ...
     async def act(self, id_: str) -> StoredAct | None: ...
+    async def mute_over(self, cid: str, act: str) -> str | None: ...
 
 
 class Answers:
@@ -89,8 +90,17 @@ class Answers:
         if stored.delivered is not None:
             later = Delivered.model_validate_json(_payload(stored.delivered))
             found["delivery"] = await self._receipts.of(Place(later.log, later.index))
+        if own and event.kind in ("mute", "mute_end"):
+            found["over"] = await self._over(stored, id_)
         there = {name: text for name, text in found.items() if text is not None}
         return msgspec.json.encode({"event": stored.event, "act": stored.raw, **there})
+
+    async def _over(self, stored: StoredAct, id_: str) -> str | None:
+        """The receipt that a mute was over by this mute or hidden end of it, where that was entered (AUD-1)."""
+        mute = msgspec.json.decode(_payload(stored.raw)).get("mute", id_)
+        raw = await self._store.mute_over(stored.cid, mute)
+        over = None if raw is None else MuteOver.model_validate_json(_payload(raw))
+        return None if over is None or over.by != id_ else await self._receipts.of(Place(over.log, over.index))
 
     async def _mine(self, cid: str, did: str) -> tuple[Connection, Side, bytes]:
         known = await self._store.state(cid)

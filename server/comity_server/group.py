@@ -14,11 +14,12 @@ from comity.acts import Feedback, Grant, Rotate, SignedAct, is_narrowing
 from comity.agreement import SignedAgreement
 from comity.bodies import check_form
 from comity.errors import Refused
-from comity.events import Accepted, Confirmed, Delivered, Event, Expired, Opened, Place, Restored
+from comity.events import Accepted, Confirmed, Delivered, Event, Expired, MuteOver, Opened, Place, Restored
 from comity.feedback import Reached, check_message, reached_in
 from comity.fold import Record
 from comity.keys import Signer, is_pairwise
 from comity.log_entry import SALT, key_statement, named_mute
+from comity.standing import owner_of
 from comity.state import Connection, Door, Mute, encode_state
 from comity.words import SIDES, Side, other
 from comity_server import allowances
@@ -109,20 +110,20 @@ class Group:
             raise Refused("not_found")
         before = self._released(before)
         at = self._time_of(before, signed)
-        place = self.log.place()
         try:
-            event_, after = rules.accept(before, signed, at, place, self.grounds.zones)
+            events, after = rules.accept_next(before, signed, at, self.log.place(), self.grounds.zones)
             self._check_what_only_the_server_knows(signed, before, at)
         except Refused as refused:
             side = before.side_of(signed.payload.iss)
             self._count_all(before, counting.refused(signed, side, refused.code))
             raise
+        event_ = self._after_mute(before, events)
         self.accepted += 1
         self._count_all(before, counting.accepted(event_, signed.payload, before))
         self.exempt_contests += counting.is_exempt_contest(signed.payload)
         if event_.contents is not None:
             self.reached.update(reached_in([Record(event_)]))
-        answer = self._seal(event_, Answer(signed.id, place=place, accepted=event_))
+        answer = self._seal(event_, Answer(signed.id, place=Place(event_.log, event_.index), accepted=event_))
         self._answers[signed.id] = answer
         self.change(before, after, (event_.replaces,))
         self._keep(signed, event_, answer, named_mute(signed, before.door(event_.side).mutes))
@@ -130,6 +131,24 @@ class Group:
         note_contest(self.batch, self.grounds.directory.hosted, signed.payload, event_, before)
         self.tell_act(after, event_)
         return answer
+
+    def _after_mute(self, before: Connection, events: tuple[MuteOver | Accepted, ...]) -> Accepted:
+        """The acceptance, which is the last of the events; a mute that has to be over for it is entered first."""
+        *first, accepted = events
+        for event in first:
+            if isinstance(event, MuteOver):
+                self._state_over(before, event)
+        assert isinstance(accepted, Accepted)
+        return accepted
+
+    def _state_over(self, before: Connection, event: MuteOver) -> None:
+        """State that a mute of everything is over, to its owner alone (AUD-1)."""
+        owner = owner_of(before, event.act)
+        if owner is None:
+            raise AssertionError("the mute that is over stands for nobody")
+        self.log.mute_over(event.cid, event.by, owner, event.at, self.tag_secrets[event.cid])
+        self.state_event(event, event.act)
+        self.tell(before.door(owner), "event", event.cid, event.act, shown=False, at=event.at)
 
     def _time_of(self, before: Connection, signed: SignedAct) -> int:
         """When the act takes effect: strictly later than what came before in its connection. Raises Refused where that
@@ -229,6 +248,9 @@ class Group:
         self.change(before, after, [event.act for event in events if isinstance(event, Delivered)])
         waiting = {held.id: held for side in SIDES for held in before.door(side).held}
         for event in events:
+            if isinstance(event, MuteOver):
+                self._state_over(before, event)
+                continue
             if isinstance(event, Delivered):
                 secret, held = self.tag_secrets[cid], waiting[event.act]
                 self.log.delivery(cid, event.act, held.purpose, event.side, event.at, secret)
@@ -236,7 +258,7 @@ class Group:
             self.state_event(event, event.act)
             self.tell_release(after, event)
             self._count_all(after, counting.let_go(event))
-        self.released += len(events)
+            self.released += 1
 
     def tell_release(self, after: Connection, event: Delivered | Expired) -> None:
         """Tell both sides what became of a message that waited."""
@@ -269,7 +291,9 @@ class Group:
         self.agreements[signed.cid] = answer
         self._places.append((row, "opened", answer))
 
-    def state_event(self, event: Opened | Delivered | Expired | Restored | Confirmed, act: str | None) -> Answer:
+    def state_event(
+        self, event: Opened | Delivered | Expired | Restored | Confirmed | MuteOver, act: str | None
+    ) -> Answer:
         """State an event that is not an acceptance."""
         answer = self._seal(event, Answer(act or ""))
         row = {"cid": event.cid, "at": event.at, "kind": event.event, "act": act, "raw": ""}

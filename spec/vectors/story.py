@@ -247,7 +247,12 @@ class Story:
     def send(self, act: SignedAct, at: int) -> SignedAct:
         """Accept an act, after letting go what is due."""
         self.release(at)
-        event, self.state = connection.accept(self.state, act, max(at, self.state.at + 1), self._place, ZONES)
+        events, _ = connection.accept_next(self.state, act, max(at, self.state.at + 1), self._place, ZONES)
+        *first, event = events
+        for it in first:
+            self._state(it)
+            self.index += it.places
+        self.state = fold(self.state, Record(event, act))
         self.index += event.places
         self._keep(event, act)
         return act
@@ -274,7 +279,7 @@ class Story:
             row = {"after": len(self.records), "at": at, "due": due, "log": LOG, "index": self.index, "events": let_go}
             self.releases.append(row)
         for event in events:
-            self.index += isinstance(event, Delivered)
+            self.index += event.places
             self.state = fold(self.state, Record(event))
             self._keep(event, None)
 

@@ -29,6 +29,7 @@ from comity.state import (
     LittleThing,
     Milestone,
     Mute,
+    MuteEnd,
     Settings,
     decode_state,
     encode_state,
@@ -598,7 +599,7 @@ SETTINGS = st.builds(
     windows=st.lists(WINDOWS, max_size=3).map(tuple),
     hours_end_shown=st.booleans(),
     messages=st.none() | BUDGETS,
-    mute_ends=st.lists(st.tuples(IDS, SOON), max_size=2).map(tuple),
+    mute_ends=st.lists(st.builds(MuteEnd, IDS, SOON, IDS), max_size=2).map(tuple),
 )
 
 

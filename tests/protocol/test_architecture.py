@@ -38,6 +38,7 @@ ALSO: dict[str, set[str]] = {
     "offer": {"pydantic"},
     "proofs": {"pydantic"},
     "signed_request": {"http_message_signatures"},
+    "standing": {"msgspec"},
     "state": {"msgspec"},
     "status": {"pydantic"},
     "wire": {"pydantic"},

@@ -250,7 +250,7 @@ def moments(scene: Scene, start: int, end: int) -> list[int]:
     found = {start, end - 1, (start + end) // 2} if end < FOR_EVER else {start, start + 400 * DAY * 1000}
     for door in (first, second):
         ends = [it.exp for it in door.grants] + [it.until for it in door.contests]
-        ends += [it.until for it in door.mutes if it.until] + [it for _, it in door.settings.mute_ends]
+        ends += [it.until for it in door.mutes if it.until] + [it.until for it in door.settings.mute_ends]
         ends += [it.lasts for it in door.milestones if it.lasts] + [it.exp for it in door.held]
         found |= {it * 1000 for it in ends}
     for delivery in (*first.sent[-8:], *second.sent[-8:]):

@@ -147,7 +147,9 @@ async def test_what_one_side_sets_for_itself_does_not_reach_the_other(tmp_path: 
     async with told(tmp_path) as world:
         ours, theirs, end = await a_year(world)
         settings = theirs.state.door("second").settings
-        assert settings.mailbox is not None and settings.zone == "Pacific/Chatham" and settings.mute_ends[0][1] == end
+        assert (
+            settings.mailbox is not None and settings.zone == "Pacific/Chatham" and settings.mute_ends[0].until == end
+        )
         for hours in (5, 30, 200):
             world.pass_time(hours=hours)
             await ours.sync(wait=1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from comity.client.core import Core
 from comity.client.kept import LogPin, TagKeys
+from comity.events import MuteOver
 
 if TYPE_CHECKING:
     from comity.client.view import View
@@ -53,6 +54,7 @@ def _connection(party: View, core: Core) -> dict[str, Any]:
                 "body": None if line.act is None else party.body_of(line.act),
                 "receipt": None if line.act is None else _text(core, "receipts", line.act.id),
                 "delivery": None if line.act is None else _text(core, "deliveries", line.act.id),
+                "over": _text(core, "overs", line.event.by) if isinstance(line.event, MuteOver) else None,
             }
             for line in party.lines
         ]

@@ -22,7 +22,7 @@ from comity.client.sending import Beside
 from comity.client.told import News
 from comity.encoding import dump_json
 from comity.errors import Contradiction, Refused, Unreachable
-from comity.events import Accepted
+from comity.events import Accepted, MuteOver
 from comity.keys import Signer
 
 if TYPE_CHECKING:
@@ -198,7 +198,8 @@ async def take_line(party: View, item: wire.Item) -> tuple[list[News], list[Besi
 
 
 def _is_own(party: View, line: Line) -> bool:
-    return isinstance(line.event, Accepted) and line.event.side == party.side
+    """Whether it tells nobody anything: an own act, or that an own mute is over."""
+    return isinstance(line.event, MuteOver) or (isinstance(line.event, Accepted) and line.event.side == party.side)
 
 
 def _news(party: View, line: Line) -> News:

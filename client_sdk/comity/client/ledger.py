@@ -17,11 +17,12 @@ from comity import connection, gate
 from comity.acts import Rotate, SignedAct, open_act
 from comity.agreement import CLOCK_SKEW, SignedAgreement
 from comity.errors import Contradiction, Refused
-from comity.events import Accepted, Delivered, Event, Expired, Opened, Restored, open_event
+from comity.events import Accepted, Delivered, Event, Expired, MuteOver, Opened, Place, Restored, open_event
 from comity.fold import Record, contents_of, fold, opening
 from comity.hours import ZoneRules
 from comity.jws import FindKey
 from comity.keys import PublicKey
+from comity.standing import owner_of
 from comity.state import Connection
 from comity.words import Side, other
 
@@ -67,7 +68,8 @@ class Ledger:
         self.start = self._opening()
         self.state = self.start
         self.lines: list[Line] = []
-        self._restored_at = 0
+        self.restored_at = 0
+        """When the server last stated that its store was restored (ms); 0 for never."""
         self.left_out: list[int] = []
         """The times of lines that count no more, and are to be forgotten."""
         self._times: list[int] = []
@@ -177,7 +179,7 @@ class Ledger:
         for line in lines[first:]:
             if line.act is not None and isinstance(line.act.payload, Rotate):
                 self._keys[line.act.payload.kid] = PublicKey.of_multibase(line.act.payload.key)
-        self.lines, self.state, self._restored_at = lines, state, restored_at
+        self.lines, self.state, self.restored_at = lines, state, restored_at
         if whole:
             self._note(first, lines[first:])
         else:
@@ -187,7 +189,7 @@ class Ledger:
 
     def _restored(self, lines: Iterable[Line]) -> int:
         """When the server last stated that its store was restored, with these further lines; 0 for never."""
-        return max([self._restored_at, *(line.at for line in lines if isinstance(line.event, Restored))])
+        return max([self.restored_at, *(line.at for line in lines if isinstance(line.event, Restored))])
 
     def _note(self, start: int, lines: Iterable[Line]) -> None:
         for index, line in enumerate(lines, start):
@@ -202,21 +204,26 @@ class Ledger:
             if line.act is not None and isinstance(line.act.payload, Rotate):
                 self._keys[line.act.payload.kid] = PublicKey.of_multibase(line.act.payload.key)
             self.lines.append(line)
-        self._restored_at = self._restored(self.lines)
+        self.restored_at = self._restored(self.lines)
         for line in self.lines:
-            self.state = _folded(self.state, line, self._restored_at)
+            self.state = _folded(self.state, line, self.restored_at)
         self._note(0, self.lines)
+
+    def line_of(self, id_: str) -> Line | None:
+        """The line of the accepted act of that id."""
+        at = self._by_act.get(id_)
+        return None if at is None else self.lines[at]
 
     def act(self, id_: str) -> SignedAct | None:
         """The accepted act of that id, where this side has it."""
-        at = self._by_act.get(id_)
-        return None if at is None else self.lines[at].act
+        line = self.line_of(id_)
+        return None if line is None else line.act
 
     def states(self) -> Iterator[Connection]:
         """Every state that the connection has gone through, the latest first."""
         states = [self.start]
         for line in self.lines:
-            states.append(_folded(states[-1], line, self._restored_at))
+            states.append(_folded(states[-1], line, self.restored_at))
         return reversed(states)
 
     # --- checks ---
@@ -236,6 +243,8 @@ class Ledger:
                     self._check_theirs(before, event, line)
             elif isinstance(event, Delivered | Expired) and event.side != self.side:
                 self._check_let_go(before, event)
+            elif isinstance(event, MuteOver) and owner_of(before, event.act) != self.side:
+                raise Contradiction("false_over: it is no standing mute of this side's that is said to be over")
         except Contradiction as fault:
             raise Contradiction(fault.claim, fault.evidence or line.evidence) from None
 
@@ -272,6 +281,8 @@ class Ledger:
                 raise Contradiction(f"the server accepted what cannot be: {refused.code}") from None
             if outcome != _stated(event):
                 raise Contradiction("the server let through what this side's door decides otherwise")
+            if event.contents is not None and event.outcome == "delivered":
+                self._check_relied_on(before, event.contents.purpose, event)
             return
         if event.kind != "message" or event.contents is None or event.outcome not in ("held", "dropped"):
             raise Contradiction("an act of the other side is missing")
@@ -291,6 +302,14 @@ class Ledger:
             raise Contradiction("a message was delivered against this side's door")
         if isinstance(event, Expired) and not over and verdict != "refuse":
             raise Contradiction("a message was withheld before it expired")
+        if isinstance(event, Delivered):
+            self._check_relied_on(before, held.purpose, event)
+
+    def _check_relied_on(self, before: Connection, purpose: str, event: Accepted | Delivered) -> None:
+        """A delivery that relies on a mute of this side's being over comes behind the entry that says so (AUD-1)."""
+        place = Place(event.log, event.index)
+        if event.at > self.restored_at and connection.relied_on(before, event.side, purpose, event.at, place):
+            raise Contradiction("a message came behind a mute that was over, and the log does not say that it was")
 
     def _may_be_lost(self, before: Connection, event: Expired) -> bool:
         """Whether the server may lack the text of the message, or what became of it, since it was restored (REC-7,

@@ -22,8 +22,8 @@ from comity.client.log_keeping import PATIENCE, Entry, Log, LogGone, beginning
 from comity.client.told import News
 from comity.encoding import b64u_decode
 from comity.errors import ComityError, Contradiction, Refused, Unreachable
-from comity.events import Accepted, Delivered
-from comity.log_entry import LogEntry, entry_of_act, entry_of_delivery, scope_of
+from comity.events import Accepted, Delivered, MuteOver
+from comity.log_entry import LogEntry, entry_of_act, entry_of_delivery, entry_of_mute_over, scope_of
 from comity.receipt import Receipt, open_receipt
 from comity.words import Side
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an act, or its delivery, stands in a log, and what the entry there must say."""
+    """Where an act, its delivery, or that a mute was over by it stands in a log, and what the entry there must say."""
 
-    table: Literal["receipts", "deliveries"]
+    table: Literal["receipts", "deliveries", "overs"]
     act: SignedAct
     side: Side
     purpose: str
@@ -45,27 +45,49 @@ class Place:
     evidence: tuple[str, ...]
     muted: Mute | None = None
     """The mute that an unmute names."""
+    acceptance: str = ""
+    """The server's event about the act."""
+
+    @property
+    def key(self) -> str:
+        """Under which its receipt is owed."""
+        return f"{self.act.id}/over" if self.table == "overs" else self.act.id
 
     def entry(self, key: bytes, salt: bytes) -> LogEntry:
         """The entry, with the tag and the commitment that these make."""
         if self.table == "deliveries":
             return entry_of_delivery(self.act.raw, self.purpose, self.side, key, salt, self.at)
+        if self.table == "overs":
+            return entry_of_mute_over(self.act.raw, self.side, key, salt, self.at)
         return entry_of_act(self.act, self.side, key, salt, self.at, self.muted)
 
     @property
     def tag(self) -> Literal["both", "own"]:
         """Which of a side's tag keys its entry takes."""
-        return "both" if scope_of(self.act, self.side) == "both" else "own"
+        return "both" if self.table == "overs" or scope_of(self.act, self.side) == "both" else "own"
 
 
 def place_of(line: Line, book: Ledger) -> Place | None:
-    """The place of an accepted act; None for any other line, or where this side does not have the act."""
+    """The place of an accepted act, or of a mute's being over; None for any other line, or where this side does not
+    have the act."""
     event, act = line.event, line.act
+    if isinstance(event, MuteOver):
+        return _place_of_over(event, line, book)
     if not isinstance(event, Accepted) or act is None:
         return None
     named = book.act(act.payload.mute or "") if isinstance(act.payload, Unmute) else None
     muted = named.payload if named is not None and isinstance(named.payload, Mute) else None
-    return Place("receipts", act, event.side, "", event.log, event.index, event.at, line.evidence, muted)
+    return Place("receipts", act, event.side, "", event.log, event.index, event.at, line.evidence, muted, line.raw)
+
+
+def _place_of_over(event: MuteOver, line: Line, book: Ledger) -> Place | None:
+    """Its entry must open to the very bytes that ended the mute (AUD-2)."""
+    ended = book.line_of(event.by)
+    if ended is None or ended.act is None:
+        return None
+    evidence = (line.raw, *ended.evidence)
+    place = event.log, event.index, event.at
+    return Place("overs", ended.act, book.side, "", *place, evidence, None, ended.raw)
 
 
 def delivery_of(line: Line, lines: Iterable[Line]) -> Place | None:
@@ -77,11 +99,11 @@ def delivery_of(line: Line, lines: Iterable[Line]) -> Place | None:
     if event.outcome == "delivered":
         # A message that is delivered at once has the next entry as well (LOG-10).
         place = event.log, event.index + 1, event.at
-        return Place("deliveries", act, event.side, purpose, *place, line.evidence)
+        return Place("deliveries", act, event.side, purpose, *place, line.evidence, None, line.raw)
     for later in lines:
         if isinstance(later.event, Delivered) and later.event.act == act.id:
             place = later.event.log, later.event.index, later.at
-            return Place("deliveries", act, event.side, purpose, *place, (*line.evidence, later.raw))
+            return Place("deliveries", act, event.side, purpose, *place, (*line.evidence, later.raw), None, line.raw)
     return None
 
 
@@ -89,7 +111,8 @@ def check_receipt(place: Place, text: str, log: Log, tags: TagKeys) -> Receipt:
     """The receipt, if it is of that place and of nothing else. Raises Contradiction with the signed texts."""
 
     def wrong(claim: str) -> Contradiction:
-        return Contradiction(claim, (*place.evidence, text))
+        told = f"false_over: {claim}" if place.table == "overs" else claim
+        return Contradiction(told, (*place.evidence, text))
 
     try:
         receipt = open_receipt(text, log.key)
@@ -142,12 +165,12 @@ def entered(writing: Writing, line: Line, text: str | None = None) -> list[Entry
     """What is kept with the line of an own act: its receipt, if all about it can be checked without asking anybody;
     else that it is owed, with what came."""
     core, link = writing.core, writing.link
-    if isinstance(line.event, Accepted | Delivered):
+    if isinstance(line.event, Accepted | Delivered | MuteOver):
         core.logs.heard(link.home, line.event.log, line.event.index)
     place = place_of(line, writing.book)
-    if place is None or place.side != link.side or place.act.id in core.kept.file.table("receipts"):
+    if place is None or place.side != link.side or place.act.id in core.kept.file.table(place.table):
         return []
-    owed: list[Entry] = [("owed", place.act.id, Owed(link.cid, text))]
+    owed: list[Entry] = [("owed", place.key, Owed(link.cid, text))]
     log, tags = core.logs.known(link.home, place.log), core.kept.get("tags", link.cid, TagKeys)
     if text is None or log is None or tags is None:
         return owed
@@ -161,8 +184,8 @@ def entered(writing: Writing, line: Line, text: str | None = None) -> list[Entry
 
 def _kept(core: Core, link: Link, place: Place, text: str, tags: TagKeys) -> list[Entry]:
     entries: list[Entry] = [(place.table, place.act.id, text)]
-    if place.table == "receipts" and place.act.id in core.kept.file.table("owed"):
-        entries.append(("owed", place.act.id, None))
+    if place.table != "deliveries" and place.key in core.kept.file.table("owed"):
+        entries.append(("owed", place.key, None))
     if place.tag not in tags.proved:
         entries.append(("tags", link.cid, TagKeys(tags.both, tags.own, (*tags.proved, place.tag))))
     return entries
@@ -177,7 +200,7 @@ async def settle(writing: Writing, lines: Iterable[Line]) -> None:
     try:
         async with asyncio.timeout(PATIENCE):
             for place in places:
-                owed = kept.get("owed", place.act.id, Owed)
+                owed = kept.get("owed", place.key, Owed)
                 if owed is not None and owed.receipt is not None:
                     try:
                         await _settle(writing, place, owed.receipt)
@@ -198,9 +221,9 @@ async def _settle(writing: Writing, place: Place, text: str) -> None:
         with suppress(LogGone):
             await core.logs.take(log, receipt.checkpoint, beginning(receipt))
     except Contradiction:
-        if place.table == "receipts" and place.act.id in core.kept.file.table("owed"):
+        if place.table != "deliveries" and place.key in core.kept.file.table("owed"):
             # It is in the evidence now; the next reading asks for a true one.
-            await core.kept.keep(("owed", place.act.id, Owed(link.cid)))
+            await core.kept.keep(("owed", place.key, Owed(link.cid)))
         raise
     await core.kept.keep(*_kept(core, link, place, text, tags))
 
@@ -214,16 +237,20 @@ async def collect(writing: Writing) -> None:
     faults = Faults()
     for line in writing.ledger.lines if owed and writing.ledger is not None else ():
         place = place_of(line, writing.book)
-        if place is None or place.act.id not in owed:
+        if place is None or place.key not in owed:
+            continue
+        if place.table == "overs" and place.at < writing.book.restored_at:
+            # Of a log that a restore ended nothing is missed (REC-1).
+            await core.kept.keep(("owed", place.key, None))
             continue
         try:
             # One that is hidden keeps no other from being fetched.
             with faults.told_later(Contradiction):
-                text = owed[place.act.id].receipt or await fetched(writing, line, place)
+                text = owed[place.key].receipt or await fetched(writing, place)
                 if text is not None:
                     await _settle(writing, place, text)
         except LogGone:
-            await core.kept.keep(("owed", place.act.id, None))
+            await core.kept.keep(("owed", place.key, None))
             core.untold.append(News(cid, "receipt_lost", core.clock(), "me", place.act.id))
         except Unreachable:
             break
@@ -249,7 +276,7 @@ async def look_after(core: Core, writings: Iterable[Writing], homes: Iterable[st
     faults.tell()
 
 
-async def fetched(writing: Writing, line: Line, place: Place) -> str | None:
+async def fetched(writing: Writing, place: Place) -> str | None:
     """The receipt as the server gives it, unchecked; None where no checkpoint that this wallet knows of covers the
     place. Raises Contradiction, Unreachable, LogGone."""
     core, link = writing.core, writing.link
@@ -264,9 +291,10 @@ async def fetched(writing: Writing, line: Line, place: Place) -> str | None:
             if refused.code != "not_found" or await _is_replaced(writing):
                 raise Unreachable(f"the server does not show an act now: {refused}") from None
             raise Contradiction("the server does not show an act that it accepted", place.evidence) from None
-        if answer.event != line.raw:
-            raise Contradiction("the server states something else of an act than before", (line.raw, answer.event))
-        text = answer.receipt if place.table == "receipts" else answer.delivery
+        if answer.event != place.acceptance:
+            told = "the server states something else of an act than before"
+            raise Contradiction(told, (place.acceptance, answer.event))
+        text = {"receipts": answer.receipt, "deliveries": answer.delivery, "overs": answer.over}[place.table]
         if text is not None:
             return text
         if not covered:
@@ -276,7 +304,8 @@ async def fetched(writing: Writing, line: Line, place: Place) -> str | None:
     if not covered:
         return None
     assert latest is not None
-    raise Contradiction("the log covers an act, and the server hides its receipt", (*place.evidence, latest.raw))
+    what = "false_over: the log covers the end of a mute" if place.table == "overs" else "the log covers an act"
+    raise Contradiction(f"{what}, and the server hides its receipt", (*place.evidence, latest.raw))
 
 
 async def _is_replaced(writing: Writing) -> bool:
@@ -302,7 +331,7 @@ async def receipt_of(writing: Writing, act: str, *, delivery: bool = False) -> s
     if (kept := core.kept.get(place.table, act, str)) is not None:
         return kept
     async with core.judging():
-        text = await fetched(writing, line, place)
+        text = await fetched(writing, place)
         if text is None:
             raise Unreachable("the log does not cover this act yet")
         await _settle(writing, place, text)

@@ -45,6 +45,10 @@ class _Counting:
         """Count it."""
         self.index += 1
 
+    def mute_over(self, cid: str, by: str, side: Side, at: int, secret: bytes) -> None:
+        """Count it."""
+        self.index += 1
+
     def key(self, kid: str, statement: bytes, at: int, secret: bytes) -> None:
         """Count it."""
         self.index += 1

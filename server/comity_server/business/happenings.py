@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from comity.acts import MODELS, Feedback, Message
 from comity.agreement import Agreement
 from comity.encoding import b64u_decode, b64u_encode, hash_id
-from comity.events import Accepted, Confirmed, Event, Expired, Restored
+from comity.events import Accepted, Confirmed, Delivered, Event, Expired, Restored
 from comity.offer import SHORT, Offer
 from comity.words import Side
 from comity_server.answer import accepted_in
@@ -328,7 +328,7 @@ def _released(row: News, business: Business) -> _Found | None:
     if isinstance(event, Restored | Confirmed):
         kind: Type = "connection.restored" if isinstance(event, Restored) else "connection.confirmed"
         return kind, event.at, {"connection": row.cid}
-    if event is None or not row.act or row.acceptance is None:
+    if not isinstance(event, Delivered | Expired) or not row.act or row.acceptance is None:
         return None
     message = Message.model_validate_json(_payload(row.act))
     by: Who = "us" if message.iss == business.did else "them"

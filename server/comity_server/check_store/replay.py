@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 from comity.acts import Grant, Mute, Rotate, SignedAct, Unmute, open_act
 from comity.agreement import Agreement
+from comity.connection import relied_on
 from comity.encoding import hash_id
 from comity.errors import Contradiction, Refused
-from comity.events import Accepted, Delivered, Event, Place
+from comity.events import Accepted, Delivered, Event, MuteOver, Place
 from comity.fold import Record, fold
 from comity.jws import FindKey
 from comity.keys import PublicKey
-from comity.log_entry import LogEntry, entry_of_act, entry_of_delivery, scope_of, tag_key
+from comity.log_entry import LogEntry, entry_of_act, entry_of_delivery, entry_of_mute_over, scope_of, tag_key
 from comity.state import Connection
 from comity.words import Side
 from comity_server.check_store.findings import Findings
@@ -62,6 +63,7 @@ class Replay:
         self._restored_at: int = ground.snapshot.value("last_restored", cid=cid) or 0
         self._heads: dict[tuple[str, str], _Link] = {}
         self._mutes: dict[str, Mute] = {}
+        self._muted_by: dict[str, Side] = {}
         self._keys: dict[str, tuple[str, str]] = {}
         if agreement is not None:
             self._keys = {"first": _key_of(agreement, "first"), "second": _key_of(agreement, "second")}
@@ -135,6 +137,7 @@ class Replay:
             )
         if event.outcome == "delivered" and event.contents is not None:
             purpose, after = event.contents.purpose, where.next()
+            self._relied_on(place, event.side, purpose, event)
             self._claim(place, after, key, event.at, self._delivery(raw, purpose, event.side, event.at))
 
     def _delivery(self, raw: str, purpose: str, side: Side, at: int) -> Callable[[bytes], LogEntry]:
@@ -151,7 +154,7 @@ class Replay:
         if isinstance(payload, Rotate):
             self._keys[event.side] = (payload.kid, payload.key)
         elif isinstance(payload, Mute):
-            self._mutes[act.id] = payload
+            self._mutes[act.id], self._muted_by[act.id] = payload, event.side
         elif isinstance(payload, Grant):
             reference = payload.status.status_list
             given = (reference.uri, reference.idx)
@@ -178,7 +181,26 @@ class Replay:
             return
         if isinstance(event, Delivered):
             self._delivered(place, event)
+        elif isinstance(event, MuteOver):
+            self._over(place, event)
         self._fold(place, event, None)
+
+    def _over(self, place: str, event: MuteOver) -> None:
+        raw = self._ground.snapshot.value("get_raw", cid=self._cid, id=event.by)
+        side = self._muted_by.get(event.act)
+        if not isinstance(raw, str) or side is None:
+            self._findings.add(place, f"the mute {event.act}, or {event.by} that ended it, is missing")
+            return
+        tag = self._tag_keys["both"]
+        where, key = Place(event.log, event.index), (self._cid, event.by)
+        self._claim(place, where, key, event.at, lambda salt: entry_of_mute_over(raw, side, tag, salt, event.at))
+
+    def _relied_on(self, place: str, side: Side, purpose: str, event: Accepted | Delivered) -> None:
+        """That no delivery relies on a mute being over of which no entry says so (AUD-1)."""
+        if self.state is None or event.at <= self._restored_at:
+            return
+        if relied_on(self.state, side, purpose, event.at, Place(event.log, event.index)) is not None:
+            self._findings.add(place, "it was delivered behind a mute that was over, and no entry says so")
 
     def _delivered(self, place: str, event: Delivered) -> None:
         raw = self._ground.snapshot.value("get_raw", cid=self._cid, id=event.act)
@@ -190,6 +212,7 @@ class Replay:
         except Refused:
             # Its own place tells that.
             return
+        self._relied_on(place, event.side, purpose, event)
         make = self._delivery(raw, purpose, event.side, event.at)
         self._claim(place, Place(event.log, event.index), (self._cid, event.act), event.at, make)
 

@@ -17,6 +17,7 @@ from comity.log_entry import (
     entry_of_act,
     entry_of_delivery,
     entry_of_key,
+    entry_of_mute_over,
     entry_of_notice,
     scope_of,
     tag_key,
@@ -107,6 +108,10 @@ class Additions(Protocol):
         """Enter a delivered message of `side`."""
         ...
 
+    def mute_over(self, cid: str, by: str, side: Side, at: int, secret: bytes) -> None:
+        """Enter that a mute of `side` is over, by the act or setting `by`."""
+        ...
+
     def key(self, kid: str, statement: bytes, at: int, secret: bytes) -> None:
         """Enter a statement about a business's key."""
         ...
@@ -160,6 +165,12 @@ class LogAdditions:
         key = tag_key(secret, "both")
         self._needed[act] = cid
         self._enter(cid, act, at, lambda salt: entry_of_delivery(self._raws[act], purpose, side, key, salt, at))
+
+    def mute_over(self, cid: str, by: str, side: Side, at: int, secret: bytes) -> None:
+        """Enter that a mute of `side` is over, by the act or setting `by`."""
+        key = tag_key(secret, "both")
+        self._needed[by] = cid
+        self._enter(cid, by, at, lambda salt: entry_of_mute_over(self._raws[by], side, key, salt, at))
 
     def key(self, kid: str, statement: bytes, at: int, secret: bytes) -> None:
         """Enter a statement about a business's key."""

@@ -57,6 +57,10 @@ SELECT acts.cid, acts.side, acts.chain, acts.raw, acts.event,
         WHERE events.cid = acts.cid AND events.act = acts.id AND events.kind = 'delivered') AS delivered
 FROM acts WHERE acts.id = :id;
 
+-- name: get_mute_over(cid, act)$
+-- What was stated of a mute that was over.
+SELECT raw FROM events WHERE cid = :cid AND act = :act AND kind = 'mute_over';
+
 -- name: get_raw(cid, id)^
 -- An act as it came.
 SELECT raw FROM acts WHERE cid = :cid AND id = :id;

@@ -272,6 +272,11 @@ class SqliteStore:
         row = await self._read(_row, "get_act", id=id_)
         return None if row is None else StoredAct(*row)
 
+    async def mute_over(self, cid: str, act: str) -> str | None:
+        """The event that states that a mute was over."""
+        raw: str | None = await self._read(_value, "get_mute_over", cid=cid, act=act)
+        return raw
+
     async def stream_of(self, did: str) -> str | None:
         """The stream that the party `did` reads; None for a name that was replaced by a later one."""
         known: str | None = await self._read(_value, "stream_of", did=did)

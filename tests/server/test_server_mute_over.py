@@ -1,0 +1,215 @@
+"""What a server says of a mute that is over, to whom, and what everybody else finds (AUD-1, AUD-2)."""
+
+import inspect
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comity import connection, gate, standing
+from comity.client import Party, Request, Response
+from comity.encoding import b64u_decode
+from comity.errors import Contradiction, Refused
+from comity.events import MuteOver
+from comity.log_entry import Kind, read_entry
+from comity.receipt import Receipt, open_receipt
+from comity.state import MuteEnd
+from comity.tile import bundles_of, open_bundle
+from comity_server.check_store.run import check_store
+from sdk_world import SdkWorld, sdk_world
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
+    async with sdk_world(tmp_path) as made:
+        yield made
+
+
+async def pair(world: SdkWorld) -> tuple[Party, Party]:
+    """A shop and Mia, who may write to each other about care."""
+    ours, theirs = await world.connect(await world.business("shop"), await world.person("mia"), "care")
+    await ours.grant(["care"])
+    await theirs.sync()
+    return ours, theirs
+
+
+async def kinds(world: SdkWorld) -> list[Kind]:
+    """The kinds of all entries of the log."""
+    served = (await world.host.send("GET", "/log/checkpoint")).body.decode()
+    size = int(served.split("\n")[1])
+    found = []
+    for bundle in bundles_of(size):
+        data = (await world.host.send("GET", f"/log/{bundle.path}")).body
+        found += [read_entry(it).kind for it in open_bundle(bundle, data)]
+    return found
+
+
+def over_of(party: Party) -> MuteOver:
+    """What this side was told of its mute."""
+    (found,) = [it.event for it in party.lines if isinstance(it.event, MuteOver)]
+    return found
+
+
+async def test_mia_holds_the_proof_that_her_own_end_let_the_message_in(world: SdkWorld) -> None:
+    ours, theirs = await pair(world)
+    mute = await theirs.mute(hours=1)
+    await ours.message("care", "Are they tight?")
+    await theirs.sync()
+    assert Kind.MUTE_OVER not in await kinds(world)
+    world.pass_time(hours=2)
+    while not [it for it in await theirs.messages() if it.outcome == "delivered"]:
+        assert "mute_over" not in [it.kind for it in await theirs.sync(wait=1)]
+    over = over_of(theirs)
+    assert over.act == mute
+    end = theirs.writing.book.act(over.by)
+    assert end is not None and end.kind == "mute_end"
+    receipt = await _receipt(theirs, over.by)
+    assert receipt.is_of(end.raw.encode()) and receipt.index == over.index
+    assert (receipt.entry.kind, receipt.entry.side, receipt.entry.until) == (Kind.MUTE_OVER, "second", 0)
+    assert (await kinds(world)).count(Kind.MUTE_OVER) == 1
+    await ours.message("care", "And now?")
+    await ours.sync()
+    await theirs.sync()
+    assert (await kinds(world)).count(Kind.MUTE_OVER) == 1
+    assert not [it for it in ours.lines if isinstance(it.event, MuteOver)]
+    await world.host.stop()
+    assert check_store(world.host.folder / "data").findings.first == []
+
+
+async def _receipt(party: Party, by: str) -> Receipt:
+    core = party.writing.core
+    for _ in range(100):
+        await party.sync()
+        if (text := core.kept.get("overs", by, str)) is not None:
+            break
+    log = core.logs.known(party.link.home, over_of(party).log)
+    assert log is not None and text is not None
+    return open_receipt(text, log.key)
+
+
+async def test_the_shop_sees_its_message_go_through_and_nothing_else(world: SdkWorld) -> None:
+    """Two customers: of the one a hidden end passed, the other muted nothing. The shop's answers are the same but for
+    ids, times, numbers and signatures."""
+    shop = await world.business("shop")
+    seen = []
+    for name, muted in (("mia", True), ("ben", False)):
+        ours, theirs = await world.connect(shop, await world.person(name), "care")
+        if muted:
+            mute = await theirs.mute(hours=1)
+            assert mute
+            await ours.sync()
+            world.pass_time(hours=2)
+        before = len(world.wires["shop"].seen)
+        await ours.message("care", "hello")
+        await ours.sync()
+        act = ours.lines[-1].act
+        assert act is not None
+        await ours.receipt(act.id, delivery=True)
+        seen.append([_form(it) for it in world.wires["shop"].seen[before:] if "/log/" not in it[0].url])
+        assert not [it for it in ours.lines if isinstance(it.event, MuteOver)]
+    assert [it for it in seen[0] if "acts" in it[0]] == [it for it in seen[1] if "acts" in it[0]]
+
+
+def _form(exchange: tuple[Request, Response]) -> tuple[str, int, Any]:
+    request, response = exchange
+    body = json.loads(response.body) if response.body[:1] == b"{" else {}
+    event = json.loads(b64u_decode(body["event"].split(".")[1])) if "event" in body else {}
+    route = request.url.partition("/v1/")[2].partition("/")[0].partition("?")[0]
+    return route, response.status, (sorted(set(body) - {"receipt", "delivery"}), sorted(event), event.get("outcome"))
+
+
+# --- servers that were changed
+
+
+def _never(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It delivers behind the end and enters nothing."""
+    real = connection.relied_on
+
+    def relied_on(*given: Any) -> Any:
+        found = real(*given)
+        return None if _by_the_server() else found
+
+    monkeypatch.setattr(connection, "relied_on", relied_on)
+
+
+def _too_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes every hidden end for one that has passed."""
+    real = standing.latest_end
+
+    def latest_end(settings: Any, mute: str) -> Any:
+        found = real(settings, mute)
+        return found if found is None or not _by_the_server() else MuteEnd(found.mute, 0, found.id)
+
+    monkeypatch.setattr(standing, "latest_end", latest_end)
+    monkeypatch.setattr(gate, "latest_end", latest_end)
+
+
+def _by_the_server() -> bool:
+    """Whether it is the server's writer that asks; wallets in this process stay honest."""
+    return any(frame.filename.endswith(("group.py",)) for frame in inspect.stack(0))
+
+
+async def test_a_server_that_enters_no_end_is_found_by_the_one_who_muted(
+    world: SdkWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = await pair(world)
+    await theirs.mute(hours=1)
+    await ours.sync()
+    world.pass_time(hours=2)
+    _never(monkeypatch)
+    await ours.message("care", "hello")
+    with pytest.raises(Contradiction, match="does not say that it was"):
+        await theirs.sync()
+
+
+async def test_a_server_that_ends_a_mute_before_its_time_is_found(
+    world: SdkWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = await pair(world)
+    await theirs.mute(hours=5)
+    await ours.sync()
+    _too_early(monkeypatch)
+    await ours.message("care", "hello")
+    with pytest.raises(Contradiction, match="false_over"):
+        await theirs.sync()
+
+
+async def test_a_server_that_gives_no_receipt_of_an_end_is_found(world: SdkWorld) -> None:
+    ours, theirs = await pair(world)
+    await theirs.mute(hours=1)
+    await ours.sync()
+    world.pass_time(hours=2)
+    await ours.message("care", "hello")
+
+    def after(request: Request, response: Response) -> Response:
+        if "/v1/acts/" not in request.url or response.status != 200:
+            return response
+        whole = json.loads(response.body)
+        whole.pop("over", None)
+        return Response(response.status, response.headers, json.dumps(whole).encode())
+
+    world.wires["mia"].after = after
+    with pytest.raises(Contradiction, match="false_over") as caught:
+        for _ in range(100):
+            await theirs.sync()
+    assert len(caught.value.evidence) >= 3
+    world.wires["mia"].after = None
+    assert (await _receipt(theirs, over_of(theirs).by)).entry.kind is Kind.MUTE_OVER
+
+
+async def test_only_who_muted_is_given_the_receipt(world: SdkWorld) -> None:
+    ours, theirs = await pair(world)
+    mute = await theirs.mute(until=world.host.now() // 1000 + 3600, shown="end")
+    await ours.sync()
+    world.pass_time(hours=2)
+    await ours.message("care", "hello")
+    await theirs.sync()
+    assert over_of(theirs).by == mute
+    await _receipt(theirs, mute)
+    home = ours.writing.core.home(ours.link.home)
+    assert (await home.act_answer(mute, ours.writing.signer)).over is None
+    assert (await home.act_answer(mute, theirs.writing.signer)).over is not None
+    with pytest.raises(Refused):
+        await home.act_answer("A" * 43, ours.writing.signer)
