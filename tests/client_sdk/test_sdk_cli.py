@@ -105,6 +105,20 @@ async def test_a_customer_and_a_business_in_two_terminals(host: World, tmp_path:
     # The same entry, under a checkpoint of another moment.
     theirs = await shop("receipt", cid[1][:8], token)
     assert theirs.splitlines()[:3] == out.read_text(encoding="utf-8").splitlines()[:3]
+    message = (await mia("messages", "blue")).split()[0]
+    told = await mia("feedback", "blue", message, "mislabelled", "--as", "sales")
+    assert told.startswith("From now on The Blue Shop may send you what it calls care only if it may also send you ad")
+    assert "They will see this. Undo at any time." in told and told.rstrip().endswith("Said.")
+    assert "you: care is judged as sales, too, until " in await mia("contests", "blue")
+    assert "contest " in await mia("show", "blue") and "[mislabelled]" in await mia("messages", "blue")
+    assert "(no_grant)" in await shop("send", cid[1][:8], "care", "More doors", code=1)
+    assert "This takes back that it was advertising." in await mia("feedback", "blue", message, "too_often")
+    assert "At most 2 a month" in await mia("feedback", "blue", message, "too_often", "--limit", "2/month")
+    assert "Nothing is contested." in await mia("contests", "blue")
+    assert "no message is called" in await mia("feedback", "blue", "nothing", "thanks", code=1)
+    await mia("budget", "blue")
+    assert "You gave that up" in await shop("renounce", cid[1][:8], "-p", "favour", "--because", "told_us")
+    assert "The Blue Shop gave up your consent: favour" in await mia("show", "blue")
     assert "Taken back" in await mia("withdraw", "blue", token)
     assert "(no_grant)" in await shop("send", cid[1][:8], "care", "?", code=1)
     assert "Delivered." in await shop("send", cid[1][:8], "safety", "Do not lean out.")

@@ -14,10 +14,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from comity import connection, gate
-from comity.acts import Rotate, SignedAct, open_act
+from comity.acts import Feedback, Rotate, SignedAct, open_act
 from comity.agreement import CLOCK_SKEW, SignedAgreement
 from comity.errors import Contradiction, Refused
 from comity.events import Accepted, Delivered, Event, Expired, MuteOver, Opened, Place, Restored, open_event
+from comity.feedback import check_message, reached_in
 from comity.fold import Record, contents_of, fold, opening
 from comity.hours import ZoneRules
 from comity.jws import FindKey
@@ -234,6 +235,7 @@ class Ledger:
             _check_place(event, line, lines[:at])
             if isinstance(event, Accepted):
                 self._check_once(event, lines[at], lines[:at])
+                _check_feedback(before, event, line, lines[:at])
                 if before.phase == "ended" and before.restored_at and event.kind != "erasure":
                     # The server did not know of the end yet: nothing comes of it (REC-7).
                     return
@@ -330,6 +332,17 @@ def _check_place(event: Event, line: Line, earlier: list[Line]) -> None:
             if it.index + it.places > event.index:
                 raise Contradiction("the server's numbers do not follow its times", (*before.evidence, *line.evidence))
             return
+
+
+def _check_feedback(before: Connection, event: Accepted, line: Line, earlier: list[Line]) -> None:
+    """That feedback is about a message that reached its side and says what it was (CONN-2, row 11)."""
+    if before.phase != "open" or line.act is None or not isinstance(line.act.payload, Feedback):
+        return
+    named = reached_in(Record(it.event, it.act) for it in earlier).get(line.act.payload.message)
+    try:
+        check_message(before, event.side, line.act.payload, named, event.at)
+    except Refused as refused:
+        raise Contradiction(f"the server accepted what cannot be: {refused.code}") from None
 
 
 def _stated(event: Accepted) -> connection.Outcome:

@@ -16,15 +16,17 @@ from comity.acts import Grant, SignedAct
 from comity.allowance import grant_of
 from comity.bodies import body_key, seal_body
 from comity.chain import next_rotation
-from comity.client import reading
+from comity.client import opinion, reading
 from comity.client.favour import Favour, body
 from comity.client.ledger import Line
+from comity.client.opinion import Because, Says
 from comity.client.told import Message, News
 from comity.client.view import View
 from comity.errors import Contradiction, Malformed
 from comity.keys import PublicKey, is_pairwise
 from comity.message_life import default_expiry, expiry_warning
 from comity.note_values import note_body
+from comity.renounced import parts_left
 from comity.words import DAY, Category, Ground, other
 
 Moment = datetime | int
@@ -115,8 +117,13 @@ class Party(View):
         data: Iterable[str] | None = None,
         replaces: str | None = None,
         value: str | None = None,
+        again: bool = False,
     ) -> str:
-        """Gives the other side a consent token. Returns its id."""
+        """Gives the other side a consent token. Returns its id.
+
+        With `replaces`, what the other side gave up of the earlier one is left out, unless `again` (GRANT-12); where
+        that takes two grants, the id is the first one's. Raises Malformed where nothing is left.
+        """
         fields: dict[str, Any] = {
             "exp": self._end(days if until is None else None, None, until),
             "purposes": _some(purposes),
@@ -126,7 +133,23 @@ class Party(View):
             "replaces": replaces,
             "value": value,
         }
-        return await self._grant(fields)
+        if replaces is None or again:
+            return await self._grant(fields)
+        return await self._grant_what_is_left(replaces, fields)
+
+    async def _grant_what_is_left(self, earlier: str, fields: Mapping[str, Any]) -> str:
+        """Grants with these members, but for what the other side gave up of the earlier grant. Returns the id of the
+        first. Raises Malformed where nothing is left."""
+        given_up = self.state.door(other(self.side)).renounced
+        is_one = fields.get("budget") is not None
+        scope = tuple(fields["purposes"]), tuple(fields["channels"])
+        first, *rest = parts_left(earlier, *scope, given_up, is_one=is_one) or (None,)
+        if first is None:
+            raise Malformed("the other side gave all of this up; `again` gives it again")
+        given = await self._grant({**fields, **first._asdict()})
+        for part in rest:
+            await self._grant({**fields, **part._asdict(), "replaces": None})
+        return given
 
     async def _grant(self, fields: Mapping[str, Any]) -> str:
         _ = self.state
@@ -201,6 +224,37 @@ class Party(View):
         line = await self._writing.write("contacted", channel=channel, purpose=purpose, topic=topic)
         return getattr(line.event, "verdict", None) or ""
 
+    async def feedback(
+        self, message: Message | str, says: Says, *, as_: str | None = None, topic: str | None = None
+    ) -> str:
+        """Says how a message of the other side was, or a contact outside; the last word on each counts, and the other
+        side sees it. Returns the act's id.
+
+        `mislabelled` contests it: it was really of purpose `as_`, about `topic`. What it called itself may then come
+        only if that may come, too (GATE-21); another word takes that back. `what_it_does` says so before. Raises
+        Refused("no_such_message" | "too_many_contests" | "too_much_feedback").
+        """
+        id_ = message.id if isinstance(message, Message) else message
+        named = opinion.reached(self, id_)
+        about = {"purpose": named.purpose, "had": named.topic, "as_": as_, "topic": topic}
+        return _id(await self._writing.write("feedback", message=id_, says=says, **about))
+
+    async def renounce(
+        self,
+        because: Because,
+        grants: Iterable[str] | None = None,
+        *,
+        purposes: Iterable[str] | None = None,
+        channels: Iterable[str] | None = None,
+    ) -> str:
+        """Gives consents of the other side up: this side will not use them, for these purposes and channels or at all
+        (GATE-23). Without `grants`, all that are in force. Only a new grant of the other side opens that again."""
+        _ = self.state
+        live = [it.id for it in self.state.door(other(self.side)).grants if it.exp > self._core.seconds()]
+        fields = {"purposes": _some(purposes), "channels": _some(channels)}
+        named = tuple(live if grants is None else grants)
+        return _id(await self._writing.write("renounce", grants=named, because=because, **fields))
+
     # --- favours ---
 
     async def ask(
@@ -260,10 +314,11 @@ class Party(View):
         end = None if lasts is None else seconds_of(lasts)
         await self._write_body("milestone", body(text), kind=kind, topic=topic, when=happened, lasts=end)
 
-    async def rotate(self, kid: str | None = None) -> None:
-        """Takes a new key for this side. A person's earlier grants are signed anew; a business names the `kid` under
-        which it publishes the key that this wallet already holds."""
-        before = self._own_grants()
+    async def rotate(self, kid: str | None = None, *, again: bool = False) -> None:
+        """Takes a new key for this side. A person's earlier grants are signed anew, without what the other side gave
+        up of them, unless `again` (GRANT-12); a business names the `kid` under which it publishes the key that this
+        wallet already holds."""
+        before, renounced = self._own_grants(), self.state.door(other(self.side)).renounced
         if kid is None:
             new, entry = self._core.fresh_key()
             await self._core.kept.keep(entry)
@@ -276,14 +331,18 @@ class Party(View):
 
         await self._writing.write_all(turn)
         if is_pairwise(new.did):
-            for grant in before:
+            for id_, grant in before.items():
                 left_out = {"iss", "aud", "iat", "cid", "seq", "prev", "act", "status", "replaces"}
-                await self._grant(grant.model_dump(exclude_none=True, exclude=left_out))
+                fields = grant.model_dump(exclude_none=True, exclude=left_out)
+                given_up = () if again else renounced
+                scope = grant.purposes, tuple(grant.channels)
+                for part in parts_left(id_, *scope, given_up, is_one=grant.budget is not None):
+                    await self._grant({**fields, **part._asdict()})
 
-    def _own_grants(self) -> list[Grant]:
+    def _own_grants(self) -> dict[str, Grant]:
         live = {grant.id for grant in self.state.door(self.side).grants if grant.exp > self._core.seconds()}
         acts = [line.act for line in self.lines if line.act is not None and line.act.id in live]
-        return [act.payload for act in acts if isinstance(act.payload, Grant)]
+        return {act.id: act.payload for act in acts if isinstance(act.payload, Grant)}
 
     # --- after the end ---
 

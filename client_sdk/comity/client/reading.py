@@ -20,6 +20,7 @@ from comity.client import connecting
 from comity.client.core import Core, NotOpen
 from comity.client.kept import Link
 from comity.client.ledger import Line
+from comity.client.opinion import said_of
 from comity.client.receipts import take_tags
 from comity.client.told import Message, Statement, Timeline, Token, Who, tell, tell_duty
 from comity.errors import ComityError, Contradiction, Malformed, Refused
@@ -174,6 +175,7 @@ def message_of(party: View, line: Line) -> Message:
         reply_to=reply_to,
         quiet=quiet,
         expires_at=event.contents.exp if outcome == "held" else None,
+        feedback=said_of(party, act.id),
     )
 
 

@@ -21,7 +21,8 @@ class Message:
     `dropped` or `expired`. `text` is None where it cannot be read (`unreadable` says why). `quiet` says that it came
     during a snooze: to be shown, but not to ring. `expires_at` (s) is when a held message expires; `warning` says of
     one that was just written that this is before the end of the hold that the other side shows (HOLD-3),
-    and `away_until` (s) until when that side says that it is away.
+    and `away_until` (s) until when that side says that it is away. `feedback` is
+    the last word of whoever it reached.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Message:
     expires_at: int | None = None
     warning: ExpiryWarning | None = None
     away_until: int | None = None
+    feedback: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,20 @@ _SENTENCES = {
     "confirmed": "{you} confirmed: the server has everything again",
     "expired": "the waiting message of {you_object} expired",
 }
+_FEEDBACK = {
+    "useful": "{you} called a message useful: {about}",
+    "not_useful": "{you} called a message not useful: {about}",
+    "too_often": "{you} said that messages come too often: {about}",
+    "not_interested": "{you} said “not interested” to a message: {about}",
+    "thanks": "{you} said thank you for a message: {about}",
+    "mislabelled": "{you} said that a message was something else than it said: {about}",
+}
+_GIVEN_UP = {
+    "one_click": "somebody used the link in a mail",
+    "reply_stop": "somebody answered STOP",
+    "told_us": "somebody said so",
+    "not_needed": "it is not needed",
+}
 _NOTICES = {
     "opened": "you and {name} are connected",
     "disclosed": "the home server made a copy of this connection for {about}",
@@ -158,6 +174,10 @@ def tell(moment: Moment, side: Side, name: str) -> Told:
         form = _MESSAGES.get(moment.outcome or "", "{you} wrote about {about}")
     elif moment.kind == "mute" and moment.outcome == "away":
         form = "you are away {about}" if mine else "{you} is away {about}"
+    elif moment.kind == "feedback":
+        form = _FEEDBACK.get(moment.outcome or "", "{you} said something of a message: {about}")
+    elif moment.kind == "renounce":
+        form = "{you} gave up {their} consent to {about}: " + _GIVEN_UP.get(moment.outcome or "", "no reason given")
     elif moment.kind == "answer":
         form = _ANSWERS.get(moment.outcome or "", "{you} answered")
     else:

@@ -10,10 +10,11 @@ from comity.acts import Rotate, SignedAct
 from comity.agreement import Agreement, SignedAgreement
 from comity.allowance import Promise, promise
 from comity.away import is_muted, muted_away_until
-from comity.client import reading, receipts, recovering
+from comity.client import opinion, reading, receipts, recovering
 from comity.client.core import Core, Faults
 from comity.client.kept import Link
 from comity.client.ledger import Line
+from comity.client.opinion import Says, ShownContest
 from comity.client.sending import Writing
 from comity.client.told import Message, News, Statement, Timeline, Token, Who
 from comity.encoding import b64u_decode
@@ -186,6 +187,14 @@ class View:
             return None
         records = (Record(line.event, line.act) for line in ledger.lines)
         return promise(allow, "first", ledger.opened.event.at, records, self._core.clock())
+
+    def contests(self) -> list[ShownContest]:
+        """The contests of both sides that are in force: what was something else than it said, and what follows."""
+        return opinion.contests_of(self)
+
+    def what_it_does(self, message: str, says: Says, as_: str | None = None, topic: str | None = None) -> list[str]:
+        """What `feedback` with these arguments would do, in sentences to be shown before it is given."""
+        return opinion.what_it_does(self, message, says, as_, topic)
 
     # --- what was said ---
 

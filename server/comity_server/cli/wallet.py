@@ -11,7 +11,7 @@ from comity.client import Party, ShownOffer, Wallet, own_terms
 from comity.client.core import Faults
 from comity.client.told import Message, News, Token
 from comity.note import VerifierKey
-from comity_server.cli import wallet_acts, wallet_away, wallet_rules
+from comity_server.cli import wallet_acts, wallet_away, wallet_feedback, wallet_rules
 from comity_server.cli.receipt import cosignatures_option, policy_of, witness_option
 from comity_server.cli.wallet_away import away_day, say_away
 from comity_server.cli.wallet_open import Where, begins, connected, day, find, opened, run, say, short
@@ -262,6 +262,10 @@ def _tell_doors(party: Party) -> None:
     if (promise := party.promise()) is not None:
         say(f"  promise {_PROMISES[promise]}")
     say_away(party)
+    for line in wallet_feedback.contest_lines(party):
+        say(f"  contest {line}")
+    for line in wallet_feedback.given_up_lines(party):
+        say(f"  given up {line}")
     for favour in party.favours():
         say(f"  favour  {'you asked' if favour.mine else 'asked of you'}: {favour.text} ({favour.status})")
 
@@ -336,7 +340,9 @@ def _told(party: Party, message: Message) -> str:
     who = "you" if message.by == "me" else party.name
     text = message.text if message.text is not None else f"({message.unreadable})"
     state = "" if message.outcome == "delivered" else f" [{message.outcome}]"
-    return f"{day((message.delivered_at or message.at) // 1000)}  {who} ({message.purpose}){state}: {text}"
+    word = "" if message.feedback is None else f" [{message.feedback.replace('_', ' ')}]"
+    when = day((message.delivered_at or message.at) // 1000)
+    return f"{short(message.id)}  {when}  {who} ({message.purpose}){state}{word}: {text}"
 
 
 @wallet.command()
@@ -391,5 +397,6 @@ async def export(opened: Wallet) -> None:
 
 
 wallet.commands.update(wallet_acts.acts.commands)
+wallet.commands.update(wallet_feedback.feedback_commands.commands)
 wallet.commands.update(wallet_away.absence.commands)
 wallet.commands.update(wallet_rules.rules.commands)

@@ -1,0 +1,44 @@
+"""What is left of a grant whose receiver gave up a part of it (spec/gate.md, GATE-23; spec/grant.md, GRANT-12).
+
+Whoever signs a grant anew, in the place of another or under a new key, must not give again by the way what the other
+side gave up.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from comity.state import Renounced
+from comity.words import covers
+
+
+class Part(NamedTuple):
+    """Purposes and channels of one grant."""
+
+    purposes: tuple[str, ...]
+    channels: tuple[str, ...]
+
+
+def parts_left(
+    grant: str, purposes: tuple[str, ...], channels: tuple[str, ...], given_up: Iterable[Renounced], *, is_one: bool
+) -> tuple[Part, ...]:
+    """The grants that give these purposes and channels without what was given up of the grant of that id; none where
+    nothing is left.
+
+    A purpose goes as a whole where one below it was given up: a grant cannot leave that out. With `is_one`, the largest
+    part alone: two grants with one budget each would allow twice as much.
+    """
+    entries = [it for it in given_up if grant in it.grants]
+    left: dict[tuple[str, ...], list[str]] = {}
+    for purpose in purposes:
+        kept = tuple(it for it in channels if not any(_gives_up(entry, purpose, it) for entry in entries))
+        if kept:
+            left.setdefault(kept, []).append(purpose)
+    parts = tuple(Part(tuple(some), ways) for ways, some in left.items())
+    if is_one and len(parts) > 1:
+        return (max(parts, key=lambda it: len(it.purposes) * len(it.channels)),)
+    return parts
+
+
+def _gives_up(entry: Renounced, purpose: str, channel: str) -> bool:
+    names_it = any(covers(it, purpose) or covers(purpose, it) for it in entry.purposes)
+    return (not entry.purposes or names_it) and (not entry.channels or channel in entry.channels)
