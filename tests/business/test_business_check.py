@@ -23,6 +23,7 @@ from comity.gate import FRESH_FOR
 from comity.state import (
     Budget,
     Connection,
+    Contest,
     Delivery,
     Door,
     Grant,
@@ -77,10 +78,19 @@ def by_the_gate(state: Connection, question: Question, now: int, zones: Any) -> 
         "reason": verdict.reason,
         "why": words.why(verdict),
         **({"until": instant(verdict.ends_at)} if verdict.ends_at is not None else {}),
+        **({"contest": [shown_contest(it) for it in verdict.contest]} if verdict.contest else {}),
         "as_of": verdict.as_of._asdict(),
         "valid_until": instant(verdict.valid_until),
         "mode": question.get("mode", "strict"),
     }
+
+
+def shown_contest(contest: Contest) -> dict[str, Any]:
+    """A contest as a business is shown it: in force for a year."""
+    about = {"message": contest.message, "purpose": contest.purpose, "had": contest.had, "as": contest.as_}
+    until = contest.until * 1000
+    times = {"topic": contest.topic, "since": instant(until - 365 * DAY), "until": instant(until)}
+    return {name: value for name, value in {**about, **times}.items() if value is not None}
 
 
 async def stored(world: World, cid: str) -> Connection:
@@ -590,7 +600,12 @@ HEAD = hash_id(b"head")
 
 GRANTS = st.builds(Grant, IDS, SOME_PURPOSES, SOME_CHANNELS, SOON, st.just(0), st.just("x"), st.none() | BUDGETS)
 MUTES = st.builds(Mute, IDS, st.just(()) | SOME_PURPOSES, st.just(()) | SOME_CHANNELS, st.none() | SOON)
-LITTLE = st.builds(LittleThing, st.sampled_from(("no_interest", "language")), IDS, st.none() | TOPICS)
+LITTLE = st.builds(
+    LittleThing, st.sampled_from(("no_interest", "interested", "language")), IDS, SOON, st.none() | TOPICS
+)
+CONTESTS = st.builds(
+    Contest, IDS, PURPOSES, st.sampled_from(("sales", "care")), SOON, st.none() | TOPICS, st.none() | TOPICS
+)
 MILESTONES = st.builds(Milestone, st.sampled_from(("bought", "serviced")), TOPICS, SOON, IDS, st.none() | SOON)
 SENT = st.builds(Delivery, st.integers(-86_420, 0).map(lambda it: T + it * 1000), PURPOSES, CHANNELS)
 SETTINGS = st.builds(
@@ -612,6 +627,7 @@ def doors(draw: st.DrawFn) -> Door:
     return Door(
         did="did:key:x", kid="k", key="z", origin="did:key:x", head=HEAD,
         grants=draw(some(GRANTS)), mutes=draw(some(MUTES)), little=draw(some(LITTLE)),
+        contests=draw(some(CONTESTS)),
         milestones=draw(some(MILESTONES)), settings=draw(SETTINGS),
         sent=tuple(sorted(draw(some(SENT, 4)), key=lambda it: it.at)),
     )  # fmt: skip
