@@ -11,6 +11,7 @@ from comity.agreement import AGREEMENT_TYP
 from comity.errors import Malformed
 from comity.events import EVENT_TYP
 from comity.keys import Signer
+from comity.notice import NOTICE_TYP
 from comity.offer import OFFER_TYP, HomeParty, text_hash
 from comity.status import STATUS_LIST_TYP
 from connecting import events
@@ -58,6 +59,19 @@ def _purpose(path: str) -> Row:
     good = ("a", long, "z.0_9", f"{long}.{part}.{part}.{part}", "a._.9.z")
     bad = ("", "a" * 33, f"a.{part}b", "a.b.c.d.e", "a.", ".a", "a..b", "A", "a.B", "1", "_a", "a-b", "a.b-c", "a\n", "\na")
     return path, good, (*bad, 1)
+
+
+def _reach(path: str) -> Row:
+    return path, ["notes", "complaint", "safety"], ["note", "note.x"]
+
+
+def _granted(path: str) -> Row:
+    return path, ["safe", "notes"], ["note", "note.x", "safety", "security", "legal_notice", "renewal", "complaint"]
+
+
+def _reaches(path: str) -> Row:
+    many = [f"p{number}" for number in range(17)]
+    return path, (many[:16], ["notes", "safety"]), ([], many, ["a", "a"], ["a", "note"], "a")
 
 
 def _topic(path: str) -> Row:
@@ -177,7 +191,7 @@ def _acts() -> dict[str, tuple[dict[str, Any], list[Row]]]:
         "grant": (
             "grant, all members",
             [
-                *_LINK, _seconds("/exp"), _purposes("/purposes"), _purpose("/purposes/0"), _channels("/channels"),
+                *_LINK, _seconds("/exp"), _purposes("/purposes"), _purpose("/purposes/0"), _channels("/channels"), _reach("/purposes/0"),
                 ("/status/status_list/idx", (0, 2**32 - 1), (-1, 2**32, 1.5, "1", True)), _url("/status/status_list/uri"),
                 ("/data", (["a"], [f"d{it}" for it in range(16)]), ([], [f"d{it}" for it in range(17)], ["a", "a"], "a")),
                 _token("/data/0"), _budget("/budget"), _hash("/replaces"), _token("/value"),
@@ -200,7 +214,7 @@ def _acts() -> dict[str, tuple[dict[str, Any], list[Row]]]:
         "message": (
             "message, all members",
             [
-                _purpose("/purpose"), _topic("/topic"), _hash("/reply_to"), _seconds("/exp"), _body("/body"),
+                _purpose("/purpose"), _reach("/purpose"), _topic("/topic"), _hash("/reply_to"), _seconds("/exp"), _body("/body"),
                 _words("/if_muted", ("hold", "drop", "fail")), *_optional("/topic", "/reply_to"),
                 *_needed("/purpose", "/if_muted", "/exp", "/body"),
             ],
@@ -244,6 +258,23 @@ def _acts() -> dict[str, tuple[dict[str, Any], list[Row]]]:
                 *_needed("/kind", "/topic", "/when"),
             ],
         ),
+        "feedback": (
+            "feedback, a contest",
+            [
+                _hash("/message"), _reach("/purpose"), _topic("/had"), _topic("/topic"), _granted("/as"),
+                ("/says", [], ["useful", "maybe", "", 1]), ("/as", ["care.offer"], []), *_optional("/had", "/topic"),
+                *_needed("/message", "/purpose", "/says", "/as"), ("/as_", [], ["sales"]),
+            ],
+        ),
+        "renounce": (
+            "renounce, all members",
+            [
+                ("/grants", ([words("g")], [words(f"g{it}") for it in range(32)]), ([], [words(f"g{it}") for it in range(33)])),
+                ("/grants", [], [[words("g"), words("g")], words("g"), ["x"]]), _reaches("/purposes"), _channels("/channels"),
+                _words("/because", ("one_click", "reply_stop", "told_us", "not_needed")),
+                *_optional("/purposes", "/channels"), *_needed("/grants", "/because"),
+            ],
+        ),
         "erasure": (
             "erasure, all members",
             [
@@ -265,7 +296,46 @@ def _acts() -> dict[str, tuple[dict[str, Any], list[Row]]]:
     }  # fmt: skip
     made = {kind: (members_of(kind, **each[name]), own) for kind, (name, own) in rows.items()}
     made["remember"][0]["key"] = "paper"
+    plain = members_of("feedback", **each["feedback"])
+    says = ("useful", "not_useful", "too_often", "not_interested", "thanks")
+    made["feedback, no contest"] = (plain, [
+        ("/says", says, ["mislabelled", "great"]), ("/as", [], ["sales"]), ("/topic", [], ["windows"]), ("/had", ["windows"], []),
+    ])  # fmt: skip
+    narrow = members_of("feedback", message=words("m"), purpose="care", says="mislabelled", **{"as": "sales"})
+    made["feedback, without topics"] = (narrow, [("/as", ["care.x"], ["care"]), ("/topic", ["windows"], [])])
     return made
+
+
+def _notices() -> dict[str, tuple[dict[str, Any], list[Row]]]:
+    """Of being away, and a plan."""
+    base = {"v": 2, "iss": SHOP.did, "iat": NOW}
+    away = {**base, "kind": "away", "from": NOW, "until": NOW + 10, "texts": {"en": "Back soon."}}
+    plan = {
+        **base, "kind": "plan", "title": "This year", "goals": [{"id": "a", "measure": "kept", "target": 0.5, "by": NOW}],
+        "initiatives": [{"label": "Fewer mails", "from": NOW, "until": NOW + 5}],
+    }  # fmt: skip
+    long, goal = 92 * 86_400, plan["goals"][0]
+    some = {f"e{letter}": "x" for letter in "abcdefghi"}
+    first: list[Row] = [("/v", [], [1, 3, 2.0, "2"]), ("/iat", [0], [-1, 1.5]), ("/why", [], ["x"])]
+    first += _needed("/v", "/iss", "/iat", "/kind")
+    label = _label("/texts/en")
+    return {
+        "notice: away": (away, [
+            *first[:1], *first[2:], ("/until", [NOW, NOW + long], [NOW - 1, NOW + long + 1]), ("/from", [NOW + 10, NOW + 10 - long], [NOW + 11]),
+            ("/iat", [NOW + 10, 0], [NOW + 11, -1]), ("/texts", [{}, dict(list(some.items())[:8])], [some, {"english": "x"}, [], {"en": 1}]),
+            ("/texts/en", ["ü" * 200, "https://x"], ["", "x" * 201, *(it for it in label[2] if isinstance(it, str) and len(it) < 50)]),
+            *_needed("/from", "/until", "/texts"), ("/starts", [], [NOW]),
+        ]),
+        "notice: a plan": (plan, [
+            *first, _label("/title"), ("/goals", [[{**goal, "id": f"g{it}"} for it in range(12)]], [[], [goal, goal], [{**goal, "id": f"g{it}"} for it in range(13)]]),
+            _token("/goals/0/id"), _token("/goals/0/measure"), ("/goals/0/target", [0.0, 366.0, 0.25], [-0.5, 366.5, "1"]), _seconds("/goals/0/by"),
+            ("/initiatives", [[], [plan["initiatives"][0]] * 50], [[plan["initiatives"][0]] * 51]), _label("/initiatives/0/label"),
+            ("/initiatives/0/from", [0, NOW + 5], [NOW + 6, -1]), ("/initiatives/0/until", [NOW], [NOW - 1, 253_402_300_800]),
+            *_needed("/title", "/goals", "/initiatives", "/goals/0/id", "/goals/0/measure", "/goals/0/target", "/goals/0/by"),
+            *_needed("/initiatives/0/label", "/initiatives/0/from", "/initiatives/0/until"), ("/goals/0/why", [], ["x"]),
+            ("/initiatives/0/why", [], ["x"]), ("/texts", [], [{}]),
+        ]),
+    }  # fmt: skip
 
 
 def _erasures() -> tuple[dict[str, Any], list[Row]]:
@@ -441,7 +511,9 @@ def forms() -> dict[str, Any]:
     agreement by both, the others by one."""
     kinds: dict[str, tuple[str, str, tuple[Signer, ...], dict[str, Any], list[Row]]] = {}
     for kind, (payload, rows) in _acts().items():
-        kinds[kind] = ("act", typ_of(kind), (MIA,), payload, rows)
+        kinds[kind] = ("act", typ_of(payload["act"]), (MIA,), payload, rows)
+    for kind, (payload, rows) in _notices().items():
+        kinds[kind] = ("notice", NOTICE_TYP, (SHOP,), payload, rows)
     no_interest = members_of("remember", key="no_interest", topic="blinds")
     kinds["no interest"] = ("act", typ_of("remember"), (MIA,), no_interest, _needed("/topic"))
     kinds["erasure of all"] = ("act", typ_of("erasure"), (MIA,), *_erasures())

@@ -275,6 +275,11 @@ def _bad_forms(good: str, cid: str) -> list[dict[str, Any]]:
     return [case(name, "malformed", jwe=jwe) for name, jwe in made.items()]
 
 
+def _of(length: int) -> bytes:
+    """A body of so many bytes."""
+    return dump_json({"text": "x" * (length - len('{"text":""}'))})
+
+
 def bodies() -> dict[str, Any]:
     """Encrypted bodies to Mia's key; and, as forms, what a server takes and refuses without opening it."""
     cid, reader = CID, MIA.key
@@ -285,7 +290,10 @@ def bodies() -> dict[str, Any]:
         "cid": cid,
         "good_forms": [{"name": "sealed to Mia", "jwe": good}, {"name": "that nobody opens", "jwe": body("any", cid)}],
         "bad_forms": _bad_forms(good, cid),
-        "good": [{"name": "a request", "jwe": good, "body": json.loads(text)}],
+        "good": [
+            {"name": "a request", "jwe": good, "body": json.loads(text)},
+            {"name": "30 000 bytes", "jwe": sealed(_of(30_000), cid, reader, MIA.kid, "most"), "body": json.loads(_of(30_000))},
+        ],
         "bad": [
             case("of another connection", "malformed", jwe=sealed(text, words("else"), reader, MIA.kid, "two")),
             case("to another key", "malformed", jwe=sealed(text, cid, EVE.key, MIA.kid, "three")),
@@ -293,6 +301,9 @@ def bodies() -> dict[str, Any]:
                 "another algorithm", "malformed", jwe=sealed(text, cid, reader, MIA.kid, "four", alg="ECDH-ES+A128KW")
             ),
             case("another encryption", "malformed", jwe=sealed(text, cid, reader, MIA.kid, "five", enc="A128GCM")),
+            case("30 001 bytes", "too_large", jwe=sealed(_of(30_001), cid, reader, MIA.kid, "more")),
+            case("a text that is not JSON", "malformed", jwe=sealed(b"{", cid, reader, MIA.kid, "no json")),
+            case("a name twice", "malformed", jwe=sealed(b'{"a":1,"a":1}', cid, reader, MIA.kid, "twice")),
             case("a changed tag", "malformed", jwe=good[:-2] + ("AA" if good[-2:] != "AA" else "AQ")),
             case("not an object", "malformed", jwe=sealed(b"[]", cid, reader, MIA.kid, "six")),
             case(
@@ -345,10 +356,14 @@ def requests() -> dict[str, Any]:
             {"name": "by a business", **request("GET", url, signer=SHOP), "kid": SHOP.kid},
             {"name": "a minute slow", **request("GET", url, created=NOW - 60), "kid": MIA.kid},
             {"name": "a minute fast", **request("GET", url, created=NOW + 60), "kid": MIA.kid},
+            {"name": "a host in capitals", **request("GET", f"https://HOME.Example/v1/inbox?{'wait=10'}"), "kid": MIA.kid},
+            *({"name": name, **it, "kid": MIA.kid} for name, it in _good_requests(read).items()),
         ],
         "bad": [
             case("no signature", "signature_required", **{**read, "headers": {}}),
             case("another target", "bad_signature", **{**read, "url": other["url"]}),
+            case("the host in capitals, signed in small letters", "bad_signature", **{**read, "url": url.replace("home", "HOME")}),
+            *(case(name, code, **it) for name, (it, code) in _bad_requests(read).items()),
             case("another method", "bad_signature", **{**read, "method": "DELETE"}),
             case(
                 "another's signature",
@@ -373,6 +388,46 @@ def requests() -> dict[str, Any]:
             case("61 seconds fast", "signature_stale", **request("GET", url, created=NOW + 61)),
         ],
     }
+
+
+def _good_requests(read: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Requests at the borders of what holds."""
+    nonce = f';nonce="{words(read["method"], read["url"])[:24]}"'
+    small = {name.lower(): value for name, value in read["headers"].items()}
+    return {
+        "header names in small letters": {**read, "headers": small},
+        "beside other headers": {**read, "headers": {**read["headers"], "Date": "x" * 5000, "X-Signature": "no"}},
+        "a nonce of 16 characters": _short(read, nonce, f';nonce="{"n" * 16}"'),
+        "a nonce of 64 characters": _short(read, nonce, f';nonce="{"n" * 64}"'),
+        "that expires now": _short(read, ";tag=", f";expires={NOW};tag="),
+    }
+
+
+def _bad_requests(read: dict[str, Any]) -> dict[str, tuple[dict[str, Any], str]]:
+    """And just beyond."""
+    nonce = f';nonce="{words(read["method"], read["url"])[:24]}"'
+    bare = read["headers"]
+    pad = 4097 - sum(len(value) for value in bare.values())
+    digest = f"sha-256=:{b64encode(hashlib.sha256(b'').digest()).decode()}:, x"
+    return {
+        "a nonce of 15 characters": (_short(read, nonce, f';nonce="{"n" * 15}"'), "bad_signature"),
+        "a nonce of 65 characters": (_short(read, nonce, f';nonce="{"n" * 65}"'), "bad_signature"),
+        "a nonce that is no text": (_short(read, nonce, ";nonce=1234567890123456"), "bad_signature"),
+        "that expired a second ago": (_short(read, ";tag=", f";expires={NOW - 1};tag="), "signature_stale"),
+        "that expires at a text": (_short(read, ";tag=", f';expires="{NOW}";tag='), "bad_signature"),
+        "without a time": (_short(read, f";created={NOW}", ""), "bad_signature"),
+        "without a tag": (_short(read, ';tag="comity"', ""), "bad_signature"),
+        "the target not covered": (_short(read, ' "@target-uri"', ""), "bad_signature"),
+        "a keyid with two fragments": (_short(read, f'keyid="{MIA.kid}"', f'keyid="{MIA.kid}#x"'), "malformed"),
+        "4097 characters of headers": ({**read, "headers": {**bare, "Content-Digest": digest.ljust(pad, "x")}}, "malformed"),
+        "what is signed, and no signature": (
+            {**read, "headers": {"Signature-Input": bare["Signature-Input"]}}, "signature_required",
+        ),
+        "a signature of nothing": ({**read, "headers": {"Signature": bare["Signature"]}}, "bad_signature"),
+        "a signature of 63 bytes": (
+            {**read, "headers": {**bare, "Signature": f"comity=:{b64encode(bytes(63)).decode()}:"}}, "bad_signature",
+        ),
+    }  # fmt: skip
 
 
 def _short(request: dict[str, Any], text: str, instead: str) -> dict[str, Any]:

@@ -375,6 +375,7 @@ READERS: dict[str, Callable[[str, FindKey], Any]] = {
     "offer": lambda raw, find: open_offer(raw, find).offer,
     "agreement": lambda raw, find: open_agreement(raw.encode()).agreement,
     "event": lambda raw, find: open_event(raw, find).event,
+    "notice": lambda raw, find: open_notice(raw, find).notice,
     "status_list": lambda raw, find: open_status_list(raw, _subject(raw), find).claims,
 }
 

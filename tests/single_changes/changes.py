@@ -48,8 +48,9 @@ _NOT_RULES = frozenset({"lru_cache", "dataclass", "TypeVar", "field", "ConfigDic
 
 @dataclass(frozen=True)
 class Change:
-    """Bytes `start` to `end` of a module's text become `text`. `function` is the outermost function around it, as
-    (qualified name, first line), or None where the module must be made anew."""
+    """Bytes `start` to `end` of a module's text become `text`. `lines` are the first and the last of the statement.
+    `function` is the outermost function around it, as (qualified name, first line), or None where the module must be
+    made anew."""
 
     module: str
     name: str
@@ -109,6 +110,17 @@ class _Finder(ast.NodeVisitor):
         self._models = {"Model", "BaseModel", "ChainLink"}
         self._is_model = False
         self._function: tuple[str, int] | None = None
+        self._statement = (0, 0)
+
+    def visit(self, node: ast.AST) -> None:
+        """Any node; of a statement the lines are noted that belong to itself, not to what it holds."""
+        if not isinstance(node, ast.stmt):
+            super().visit(node)
+            return
+        head: ast.AST = getattr(node, "test", None) or getattr(node, "iter", None) or node
+        outer, self._statement = self._statement, (node.lineno, getattr(head, "end_lineno", node.lineno))
+        super().visit(node)
+        self._statement = outer
 
     def found(self) -> list[_Found]:
         """Every change, some perhaps twice."""
@@ -127,9 +139,8 @@ class _Finder(ast.NodeVisitor):
     def _note(self, start: int, end: int, text: bytes) -> None:
         if self._source[start:end] == text:
             return
-        lines = self._source.count(b"\n", 0, start) + 1, self._source.count(b"\n", 0, end) + 1
         place = ".".join(self._names) or "(module)"
-        self._found.append(_Found(start, end, text, place, lines, self._function))
+        self._found.append(_Found(start, end, text, place, self._statement, self._function))
 
     def _replace(self, node: ast.AST, text: str | bytes) -> None:
         self._note(*self._span(node), text.encode() if isinstance(text, str) else text)
