@@ -227,15 +227,9 @@ class Pair:
         opened = self.records[0].event
         assert isinstance(opened, Opened)
         view = opening(self.agreement, opened)
-        for event, act in self.records[1:]:
-            if isinstance(event, MuteOver) and owner_of(view, event.act) != side:
-                continue
-            if isinstance(event, Accepted) and event.side != side:
-                if event.chain == "settings":
-                    continue
-                if event.outcome in ("held", "dropped"):
-                    act = None
-            view = fold(view, Record(event, act))
+        for record in self.records[1:]:
+            if (reaching := as_it_reaches(view, side, record)) is not None:
+                view = fold(view, reaching)
         return view
 
     def _filled(self, kind: str, at: int, fields: dict[str, Any]) -> dict[str, Any]:
@@ -255,6 +249,19 @@ class Pair:
         elif kind == "hours":
             defaults = {"zone": "Europe/Berlin", "shown": "not_now", "windows": ()}
         return {name: value for name, value in {**defaults, **fields}.items() if value is not None}
+
+
+def as_it_reaches(view: Connection, side: Side, record: Record) -> Record | None:
+    """What of a record reaches a side that has worked out `view` so far; None for what does not."""
+    event, act = record
+    if isinstance(event, MuteOver) and owner_of(view, event.act) != side:
+        return None
+    if isinstance(event, Accepted) and event.side != side:
+        if event.chain == "settings":
+            return None
+        if event.outcome in ("held", "dropped"):
+            act = None
+    return Record(event, act)
 
 
 def connected(offerer: Signer = SHOP, accepter: Signer = MIA, at: int = START) -> Pair:

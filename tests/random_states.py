@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from comity.encoding import hash_id
 from comity.keys import Signer
 from comity.state import (
     Budget,
@@ -52,6 +53,7 @@ CONTESTED = (
 )
 TOPICS = ("windows", "windows.kitchen", "windows.kitchen.sink", "windows.bath", "doors", "doors.front")
 CHANNELS = ("app", "email", "phone")
+MESSAGES = tuple(hash_id(b"message %d" % number) for number in range(5))
 EVE = pairwise("eve")
 SIGNERS = {signer.did: signer for signer in (SHOP, MIA, EVE, HOME)}
 """Everybody who is a side of some state, by name."""
@@ -70,8 +72,8 @@ class Scene(NamedTuple):
     questions: tuple[Question, ...]
 
 
-def state_of(number: int) -> Scene:
-    """The scene of that number."""
+def state_of(number: int, only: Side | None = None) -> Scene:
+    """The scene of that number; `only`: with that side as the sender."""
     r = Random(number)
     now = NOW + r.choice((0, 0, 1, 999, r.randrange(MONTH)))
     pairs = ((SHOP, MIA), (SHOP, MIA), (SHOP, MIA), (MIA, SHOP), (SHOP, HOME), (EVE, MIA))
@@ -79,7 +81,8 @@ def state_of(number: int) -> Scene:
     doors = [_with_renounced(r, door, doors[1 - place]) for place, door in enumerate(doors)]
     recovering: tuple[Side, ...] = r.choice((("first",), ("first", "second"))) if r.random() < 0.08 else ()
     state = Connection("C" * 43, HOME_DID, "open", now, doors[0], doors[1], recovering=recovering)
-    sender: Side = r.choice(("first", "first", "second"))
+    senders: tuple[Side, ...] = ("first", "first", "second")
+    sender = r.choice(senders) if only is None else only
     return Scene(state, now, sender, tuple(_question(r, state, sender) for _ in range(6)))
 
 
@@ -182,7 +185,7 @@ def _held(r: Random, now: int) -> tuple[Held, ...]:
 def _contests(r: Random, now: int) -> tuple[Contest, ...]:
     return tuple(
         Contest(
-            f"message {number}",
+            MESSAGES[number],
             r.choice(CONTESTED),
             r.choice(("sales", "sales", "sales.news", "favour", "care")),
             end_of(r, now) if r.random() < 0.4 else now // 1000 + 300 * DAY,
@@ -235,3 +238,18 @@ def _question(r: Random, state: Connection, sender: Side) -> Question:
     named = [*(word for grant in receiver.grants for word in grant.purposes), *(it.purpose for it in receiver.contests)]
     purpose = r.choice(named) if named and r.random() < 0.5 else r.choice(PURPOSES)
     return purpose, r.choice(("app", "app", *CHANNELS)), r.choice((None, *TOPICS))
+
+
+def moments(state: Connection, start: int, end: int) -> list[int]:
+    """The moments from `start` up to `end`, not included, at which something of the state may change, the last of them,
+    and one between."""
+    first, second = state.first, state.second
+    found = {start, end - 1, (start + end) // 2} if end < 2**62 else {start, start + 400 * DAY * 1000}
+    for door in (first, second):
+        ends = [it.exp for it in door.grants] + [it.until for it in door.contests]
+        ends += [it.until for it in door.mutes if it.until] + [it.until for it in door.settings.mute_ends]
+        ends += [it.lasts for it in door.milestones if it.lasts] + [it.exp for it in door.held]
+        found |= {it * 1000 for it in ends}
+    for delivery in (*first.sent[-8:], *second.sent[-8:]):
+        found |= {delivery.at + days * DAY * 1000 for days in (1, 7, 30)}
+    return sorted(it for it in found if start <= it < end)

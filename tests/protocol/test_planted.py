@@ -10,6 +10,7 @@ GATE = "tests/protocol/test_gate.py"
 INVARIANTS = "tests/protocol/test_invariants.py"
 RECOVERY = "tests/protocol/test_recovery.py"
 STATES = "tests/protocol/test_random_states.py"
+AGAIN = "tests/protocol/test_decided_again.py"
 ALIKE = "test_not_now_looks_alike_whether_she_muted_sleeps_or_has_had_enough"
 CONTESTS = "tests/protocol/test_contests.py"
 HOLES = "tests/protocol/test_holes.py"
@@ -117,6 +118,16 @@ DEFECTS = {
     "words that wait tell a limit of hers": (
         f"{STATES}::test_no_refusal_of_an_act_tells_a_hidden_end_a_limit_or_hours[short]", "facets.py",
         'if verdict.reason == "over_budget" else "words_wait"', 'if verdict.reason != "muted" else "words_wait"',
+    ),
+    "the server judges a message without its topic": (
+        f"{AGAIN}::test_an_auditor_with_all_records_decides_every_message_as_the_server_did[short]", "facets.py",
+        'verdict_on(case, payload.purpose, "app", payload.topic)',
+        'verdict_on(case, payload.purpose, "app", "unheard_of")',
+    ),
+    "what waits is let go as if it were a complaint": (
+        f"{AGAIN}::test_the_side_that_is_written_to_decides_so_from_what_it_has_itself[short]", "connection.py",
+        'gate.may(state, side, held.purpose, "app", held.topic, at, zones)\n    # What may',
+        'gate.may(state, side, "complaint", "app", None, at, zones)\n    # What may',
     ),
     "a verdict is kept beyond the end of a contest": (
         f"{STATES}::test_until_a_verdict_is_said_to_be_settled_nothing_of_it_changes[short]", "gate.py",

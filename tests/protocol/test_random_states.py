@@ -17,10 +17,10 @@ from comity.errors import Refused
 from comity.events import Place
 from comity.gate import Verdict
 from comity.state import Connection, Door, Settings
-from comity.words import DAY, EXEMPT_PURPOSES, SIDES, Side, covers, other
+from comity.words import EXEMPT_PURPOSES, SIDES, Side, covers, other
 from gate_reference import Answer
 from parties import BODY, LOG, ZONES
-from random_states import SIGNERS, TOPICS, Question, Scene, other_settings, state_of
+from random_states import SIGNERS, TOPICS, Question, Scene, moments, other_settings, state_of
 
 STRICTNESS = {"allow": 0, "hold": 1, "refuse": 2}
 FOR_EVER = 2**62
@@ -243,28 +243,13 @@ def test_no_refusal_of_an_act_tells_a_hidden_end_a_limit_or_hours(count: int) ->
 # --- time
 
 
-def moments(scene: Scene, start: int, end: int) -> list[int]:
-    """The moments from `start` up to `end`, not included, at which something of the state may change, the last of them,
-    and one between."""
-    first, second = scene.state.first, scene.state.second
-    found = {start, end - 1, (start + end) // 2} if end < FOR_EVER else {start, start + 400 * DAY * 1000}
-    for door in (first, second):
-        ends = [it.exp for it in door.grants] + [it.until for it in door.contests]
-        ends += [it.until for it in door.mutes if it.until] + [it.until for it in door.settings.mute_ends]
-        ends += [it.lasts for it in door.milestones if it.lasts] + [it.exp for it in door.held]
-        found |= {it * 1000 for it in ends}
-    for delivery in (*first.sent[-8:], *second.sent[-8:]):
-        found |= {delivery.at + days * DAY * 1000 for days in (1, 7, 30)}
-    return sorted(it for it in found if start <= it < end)
-
-
 @in_all_states
 def test_until_a_verdict_is_said_to_be_settled_nothing_of_it_changes(count: int) -> None:
     """So what is kept is what the gate would say, at every moment at which it is told."""
     for number, scene in scenes(count):
         until = gate.settled_until(scene.state, scene.sender, scene.now, ZONES)
         assert until > scene.now
-        between = moments(scene, scene.now, until)
+        between = moments(scene.state, scene.now, until)
         for question in (*scene.questions[:2], ("safety", "app", None), ("security", "app", None)):
             told = replace(ask(scene, question), valid_until=0)
             for moment in (*between[:3], *between[-2:]):
@@ -280,7 +265,7 @@ def test_nothing_is_let_go_before_it_is_said_to_be_due(count: int) -> None:
             assert not scene.state.first.held, number
             assert not scene.state.second.held, number
             continue
-        between = moments(scene, scene.now + 1, due)
+        between = moments(scene.state, scene.now + 1, due)
         for moment in (*between[:3], *between[-2:]):
             events, _ = connection.release(scene.state, moment, Place(LOG, 0), ZONES)
             assert events == (), (number, moment, due)
@@ -299,7 +284,7 @@ def test_nobody_is_told_valid_offline_where_the_gate_might_say_anything_but_yes(
                 continue
             covered = {*grant.purposes, *(f"{word}.more" for word in grant.purposes)}
             covered |= {it.purpose for it in state.door(side).contests if _is_covered(grant.purposes, it.purpose)}
-            for moment in moments(scene, until, grant.exp * 1000)[:2]:
+            for moment in moments(scene.state, until, grant.exp * 1000)[:2]:
                 for purpose in sorted(covered):
                     question = (purpose, grant.channels[0], None if number % 2 else TOPICS[number % len(TOPICS)])
                     verdict = ask(scene, question, state, moment)
