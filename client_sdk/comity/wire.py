@@ -39,9 +39,8 @@ PAGE = 100
 """Items in one page of the inbox at most (HTTP-11)."""
 MOST_RECEIPT_TEXT = 16_384
 """Characters of a receipt in an answer: the longest proof, a checkpoint, and the log's signature alone."""
-MOST_LOGS = 16
 MOST_WITNESSES = 32
-"""Logs, and witnesses, that a server names."""
+"""Witnesses that a server names."""
 
 Jws = Annotated[str, Field(max_length=65_536, pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$")]
 Cursor = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
@@ -217,18 +216,19 @@ class Page(Model):
 
 
 class LogKey(Model):
-    """A log of a server: its name, its key, and below which URL it is served; `restored_at` (ms) is when the server was
-    restored, where the log began with that (REC-1)."""
+    """A log of a server: its name, its key, and below which URL it is served; `ended` where it never grows again;
+    `restored_at` (ms) is when the server was restored, where the log began with that (REC-1)."""
 
     origin: Origin
     vkey: Vkey
     url: Url
+    ended: Literal[True] | None = None
     restored_at: Milliseconds | None = None
 
 
 class WellKnown(Model):
-    """What a server says of itself. `logs`: the active one first, then those that stand still; `cosignatures` is how
-    many of the `witnesses` it gathers on a checkpoint."""
+    """What a server says of itself. `logs`: those that are active first, then those that stand still; `cosignatures` is
+    how many of the `witnesses` it gathers on a checkpoint."""
 
     version: Version
     home: Did
@@ -236,7 +236,7 @@ class WellKnown(Model):
     name: Label
     longest_wait: int
     most_lines: int
-    logs: Annotated[tuple[LogKey, ...], Field(min_length=1, max_length=MOST_LOGS)]
+    logs: Annotated[tuple[LogKey, ...], Field(min_length=1)]
     witnesses: Annotated[tuple[Vkey, ...], Field(max_length=MOST_WITNESSES)]
     cosignatures: Annotated[int, Field(ge=0, le=MOST_WITNESSES)]
 

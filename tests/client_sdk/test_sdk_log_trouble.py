@@ -235,8 +235,13 @@ async def test_a_log_that_is_said_to_have_ended_and_grows_must_be_cosigned_too(w
     (theirs,) = mia.connections()
     wire = world.wires["mia"]
 
+    def swap(told: dict[str, Any]) -> None:
+        new, old = told["logs"]
+        new["ended"] = old.pop("ended")
+        told["logs"] = [old, new]
+
     def old_one_first(request: Request, response: Response) -> Response:
-        response = changed("/.well-known/comity", lambda told: told["logs"].reverse())(request, response)
+        response = changed("/.well-known/comity", swap)(request, response)
         return response if "/second/" in request.url else cosigned(request, response)
 
     wire.after = old_one_first

@@ -24,7 +24,6 @@ from comity.events import Accepted, open_event
 from comity.keys import SigningKey
 from comity.log_entry import tag, tag_key
 from comity.note import VerifierKey
-from comity.wire import MOST_LOGS
 from comity_server.cli import main
 from comity_server.config import ConfigError, load
 from comity_server.log import logs as opening
@@ -371,13 +370,6 @@ def test_a_log_is_not_called_like_anything_else(name: str) -> None:
 @pytest.mark.parametrize("name", ["", "2027", "a", "a" * 32, "tiles", "a-b"])
 def test_a_log_can_be_called_what_an_operator_would_call_it(name: str) -> None:
     assert load({"consent_log": name}, {}).consent_log == name
-
-
-def test_no_more_logs_are_begun_than_anybody_looks_at(prepared: Prepared, tmp_path: Path) -> None:
-    world = prepared.world(tmp_path, consent_log="one-too-many")
-    for number in range(MOST_LOGS - 1):
-        change(world, "INSERT INTO heads SELECT ?, 0, root, 0, 1, 1 FROM heads WHERE size > 0", f"{number}.example/log")
-    assert f"there are {MOST_LOGS} logs, and clients look at no more" in refusal(world)
 
 
 # --- the clock

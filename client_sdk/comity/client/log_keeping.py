@@ -84,6 +84,8 @@ class LogKeeping:
         self._agreed: dict[str, dict[Tree, None]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._told: dict[str, list[str]] = {}
+        self._ended: dict[str, set[str]] = {}
+        self._used: dict[str, set[str]] = {}
         self._restored: dict[str, int] = {}
         self._looked: dict[str, float] = {}
         self._away: dict[str, float] = {}
@@ -128,10 +130,10 @@ class LogKeeping:
         return origin in self._told[home]
 
     def heard(self, home: str, origin: str, index: int) -> None:
-        """An event names that place. Where it is not in the log that is known as the active one, the home server is
-        asked again which that is; and a log that grew since it was looked at is looked at again, active or not."""
-        told = self._told.get(home)
-        if told is not None and told[0] == origin:
+        """An event names that place. Where it is in no log that is known as active, the home server is asked again
+        which those are; and a log that grew since it was looked at is looked at again, active or not."""
+        self.uses(home, origin)
+        if origin in self._active_of(home):
             return
         log = self.known(home, origin)
         latest = None if log is None else self.latest(log)
@@ -141,6 +143,24 @@ class LogKeeping:
         if latest is not None and latest.size <= index:
             self._grown.setdefault(home, set()).add(origin)
 
+    def uses(self, home: str, origin: str) -> None:
+        """A connection's events name that log: it is one of those that are looked at (LOG-16)."""
+        self._used.setdefault(home, set()).add(origin)
+
+    def used(self, home: str) -> set[str]:
+        """The logs that the events of this wallet's connections name."""
+        return self._used.get(home, set())
+
+    def _active_of(self, home: str) -> list[str]:
+        return [it for it in self._told.get(home, ()) if it not in self._ended[home]]
+
+    async def are_active(self, home: str, *origins: str) -> bool:
+        """Whether a home server says now that all of these logs take entries. Raises Unreachable, Contradiction."""
+        if not set(origins) <= set(self._active_of(home)) and home in self._told:
+            return False
+        await self._ask(home)
+        return set(origins) <= set(self._active_of(home))
+
     def pass_over(self, name: str) -> None:
         """Lets a log that did not answer alone for a while."""
         self._away[name] = asyncio.get_running_loop().time() + 10 * self._transport.patience
@@ -148,6 +168,7 @@ class LogKeeping:
     async def _take_in(self, home: str, about: wire.WellKnown) -> wire.WellKnown:
         await self._kept.keep(*self._admit(home, about))
         self._told[home] = [it.origin for it in about.logs]
+        self._ended[home] = {it.origin for it in about.logs if it.ended}
         self._restored[home] = max((it.restored_at or 0 for it in about.logs), default=0)
         return about
 
@@ -290,19 +311,30 @@ class LogKeeping:
 
     async def _look(self, home: str) -> None:
         active = await self._active(home)
-        for origin in (active.origin, *(it for it in self._told[home][1:] if it not in self._still)):
-            log = await self.find(home, origin)
-            await self.take(log, await self._served(log))
-            if log != active:
+        ended = [it for it in self._told[home] if it in self._ended[home] and it not in self._still]
+        away: ComityError | None = None
+        for log in [*active, *[await self.find(home, origin) for origin in ended]]:
+            try:
+                await self.take(log, await self._served(log))
+            except (Unreachable, Refused, LogGone) as fault:
+                # One that does not answer keeps nobody from looking at the others.
+                away = away or fault
+                continue
+            if log not in active:
                 # It does not grow any more; where it does all the same, an event says so.
-                self._still.add(origin)
+                self._still.add(log.origin)
+        if away is not None:
+            raise away
 
-    async def _active(self, home: str) -> Log:
-        """The log that a home server named first. It is asked once for each opened wallet, and whether every log has
-        the key that it had; and again when it seems to have begun another one."""
+    async def _active(self, home: str) -> list[Log]:
+        """The active logs that this wallet's connections stand in, or the first of all where they stand in none yet.
+        The home server is asked once for each opened wallet, and whether every log has the key that it had; and again
+        when it seems to have begun another one."""
         if home not in self._told:
             await self._ask(home)
-        return await self.find(home, self._told[home][0])
+        active = self._active_of(home)
+        used = [it for it in active if it in self.used(home)]
+        return [await self.find(home, it) for it in used or active[:1]]
 
     async def _served(self, log: Log) -> SignedCheckpoint:
         with self._asking(log.origin):
@@ -313,14 +345,14 @@ class LogKeeping:
             raise Contradiction(f"the log {log.origin} serves no checkpoint of its own: {fault}", (raw,)) from None
 
     async def witnessed(self, home: str) -> None:
-        """Whether enough witnesses cosign what the active log serves, and any other one that grew, asked again for a
+        """Whether enough witnesses cosign what the active logs serve, and any other one that grew, asked again for a
         while. Raises Refused("too_few_witnesses"), Unreachable, Fork, Contradiction."""
         if not self.policy.least:
             return
         active = await self._active(home)
         # Told once: what was written last into a log that ended may never have come to its witnesses.
-        grown = self._grown.pop(home, set()).intersection(self._told[home]) - {active.origin}
-        for log in [active, *[await self.find(home, origin) for origin in sorted(grown)]]:
+        grown = self._grown.pop(home, set()).intersection(self._told[home]) - {log.origin for log in active}
+        for log in [*active, *[await self.find(home, origin) for origin in sorted(grown)]]:
             await self._witnessed(log)
 
     async def _witnessed(self, log: Log) -> None:

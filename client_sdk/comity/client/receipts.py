@@ -257,6 +257,18 @@ async def collect(writing: Writing) -> None:
     faults.tell()
 
 
+async def in_one_log(writing: Writing) -> None:
+    """That the connection changed logs only where the one before had ended (LOG-19): a server that enters some of it
+    here and some of it there could show each reader the half that suits. Raises Contradiction (`split_tag`)."""
+    core, home = writing.core, writing.link.home
+    if writing.ledger is None or len(core.logs.used(home)) < 2 or not writing.ledger.lines:
+        return
+    latest = writing.ledger.lines[-1]
+    before = next((it for it in reversed(writing.ledger.lines) if it.event.log != latest.event.log), None)
+    if before is not None and await core.logs.are_active(home, before.event.log, latest.event.log):
+        raise Contradiction("split_tag: two active logs have one connection", (*before.evidence, *latest.evidence))
+
+
 def owing(core: Core) -> list[str]:
     """The connections that receipts are owed to."""
     return list(dict.fromkeys(owed.cid for owed in core.kept.all("owed", Owed).values()))
@@ -270,6 +282,8 @@ async def look_after(core: Core, writings: Iterable[Writing], homes: Iterable[st
     for writing in writings:
         with faults.told_later():
             await collect(writing)
+        with faults.told_later():
+            await in_one_log(writing)
     for home in homes:
         with faults.told_later():
             await core.logs.witnessed(home)

@@ -188,6 +188,7 @@ class Taking:
         log = self._core.kept.all(f"log/{link.cid}", Entered)
         book.load((entered.event, entered.act) for _, entered in sorted(log.items()))
         party.writing.ledger = book
+        self._core.logs.uses(link.home, (book.lines or [book.opened])[-1].event.log)
 
     # --- what to read ---
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Protocol
 
 from comity.errors import ComityError
-from comity.wire import MOST_LOGS
 from comity_server.log.reread import StoreDamaged
 from comity_server.log.restores import Restore, restores_in
 from comity_server.log.sequencer import LogStore, Sequencer
@@ -87,6 +86,4 @@ def _active(known: dict[str, bool], host: str, name: str | None) -> str:
     wanted = origin_of(host, name)
     if known.get(wanted, False):
         raise NoSuchLog(f"the log {wanted} has ended, and is never written again; entries go into {running} now")
-    if len({*known, wanted}) > MOST_LOGS:
-        raise NoSuchLog(f"there are {len(known)} logs, and clients look at no more: stay with {running}")
     return wanted

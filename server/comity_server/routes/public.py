@@ -9,7 +9,7 @@ from comity.encoding import dump_json
 from comity.errors import Refused
 from comity.status import STATUS_LIST_TYPE
 from comity.wire import LONGEST_WAIT, MOST_LINES, WELL_KNOWN
-from comity_server.log.restores import Restore
+from comity_server.log.logs import Logs
 from comity_server.log.sequencer import Sequencer
 from comity_server.routes.parts import SERVER, json_answer
 
@@ -58,7 +58,7 @@ async def get_well_known(request: web.Request) -> web.Response:
                 "name": server.config.name,
                 "longest_wait": LONGEST_WAIT,
                 "most_lines": MOST_LINES,
-                "logs": [_told(log, scheme, server.logs.restores.get(log.origin)) for log in server.logs],
+                "logs": [_told(log, scheme, server.logs) for log in server.logs],
                 "witnesses": [key.text for key in server.cosigning.witnesses.keys],
                 "cosignatures": server.cosigning.least,
             }
@@ -66,8 +66,11 @@ async def get_well_known(request: web.Request) -> web.Response:
     )
 
 
-def _told(log: Sequencer, scheme: str, restore: Restore | None) -> dict[str, str | int]:
+def _told(log: Sequencer, scheme: str, logs: Logs) -> dict[str, str | int]:
     told: dict[str, str | int] = {"origin": log.origin, "vkey": log.key.text, "url": f"{scheme}//{log.origin}"}
+    if log is not logs.active:
+        told["ended"] = True
+    restore = logs.restores.get(log.origin)
     return told if restore is None else {**told, "restored_at": restore.at}
 
 
