@@ -357,7 +357,13 @@ def gates() -> dict[str, Any]:
     import narrowing
 
     made += gate_edges.stories() + narrowing.verdicts()
-    return {"keys": made[0].story.keys(), "stories": [checked.as_json() for checked in made]}
+    nobody = gate.may(None, "first", "care", "app", None, START, ZONES)
+    return {
+        "keys": made[0].story.keys(),
+        "reasons": [{"reason": reason, "decision": decision} for reason, decision in gate.REASONS.items()],
+        "nobody": {"now": START, "verdict": told(nobody)},
+        "stories": [checked.as_json() for checked in made],
+    }
 
 
 def _by_grants() -> Checked:

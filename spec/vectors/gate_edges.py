@@ -68,7 +68,7 @@ def _scopes() -> Checked:
         (("care",), APP), (("care.checkin",), ("email",)), (("sales",), ("phone", "post")), (("favour",), BOTH),
     )):  # fmt: skip
         story.go("grant", "second", START + 1 + number, purposes=purposes, channels=channels)
-    given = ({"purposes": ("care.checkin",)}, {"channels": ("email", "sms")}, {"purposes": ("sales",), "channels": ("post",)})
+    given = ({"purposes": ("care.checkin",)}, {"purposes": ("care", "favour.x")}, {"channels": ("email", "sms")}, {"purposes": ("sales",), "channels": ("post",)})
     for number, mute in enumerate(given):
         made = story.go("mute", "second", START + MINUTE + number * SECOND, **mute)
         for purpose, channel in (

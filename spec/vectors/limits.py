@@ -49,6 +49,7 @@ def stories() -> dict[str, Story]:
         "asks that the other side's setting leaves": _asks_left(),
         "the end of a connection, and what was asked": _revoked(),
         "grants end": _expiry(),
+        "what waits for more than one end": _due(),
     }
 
 
@@ -492,3 +493,28 @@ def _revoked() -> Story:
     return story
 
 
+
+
+def _due() -> Story:
+    """A held message is looked at again when what holds it ends, when the last grant that it rests on does, and when it
+    is over itself (CONN-12)."""
+    story, at = connected(), START + MINUTE
+    ends = [(START + hours * HOUR) // 1000 for hours in (2, 3, 5, 8)]
+    for number, (purposes, channels) in enumerate(((("care",), APP), (("care.tips",), APP), (("care",), ("email",)), (("sales",), APP))):
+        story.go("grant", "second", START + 1 + number, purposes=purposes, channels=channels, exp=ends[number])
+    hidden = story.go("mute", "second", at)
+    story.go("message", "first", at + 1, purpose="care.tips")
+    story.release(at + 2)
+    story.go("message", "second", at + 3, purpose="complaint")
+    story.go("mute", "first", at + 4, until=ends[3])
+    story.go("message", "second", at + 5, purpose="complaint", exp=ends[3] + 60)
+    story.release(at + 6)
+    story.go("message", "first", at + 7, purpose="complaint", exp=(START + 20 * HOUR) // 1000)
+    story.release(at + 8)
+    story.go("mute_end", "second", at + 9, mute=hidden.id, until=(START + 90 * MINUTE) // 1000)
+    story.release(at + 10)
+    story.go("renounce", "first", at + 11, grants=(story.state.second.grants[1].id,), because="not_needed")
+    story.release(at + 12)
+    for moment in (START + 90 * MINUTE - 1, START + 90 * MINUTE, START + 4 * HOUR, START + 9 * HOUR):
+        story.release(moment)
+    return story

@@ -50,14 +50,19 @@ def verdicts() -> list[Checked]:
         _agreement_purposes("a contest against a shop, of what rests on the agreement", SHOP, MIA),
         _agreement_purposes("a contest between two people", EVE, MIA),
         _agreement_purposes("a contest against a person, by a shop", MIA, SHOP),
+        _agreement_purposes("a contest between two shops", SHOP, published("did:web:other.example")),
         _labels(),
         _given_up(),
         _topics(),
         _room("five to a person", SHOP, MIA, 5),
         _room("forty of a person to a shop", MIA, SHOP, 40),
         _room("five between two shops", SHOP, published("did:web:other.example"), 5),
+        _room("five between two people", EVE, MIA, 5),
         _exempt(),
         _offline(),
+        _holds(),
+        _recovering(),
+        _family(),
     ]
 
 
@@ -289,11 +294,20 @@ def _strictest() -> Checked:
 
 def _agreement_purposes(name: str, offerer: Signer, accepter: Signer) -> Checked:
     """A person narrows what a shop may by the agreement; a shop, or another person, does not."""
-    contests = (Contest(words("m"), "renewal", "sales", LATER), Contest(words("n"), "safety", "sales", LATER))
-    checked = _shop(name, offerer, accepter, second=_against(*contests, grants=("news",)))
-    for purpose in ("renewal", "complaint", "safety", "renewal.x"):
+    contests = (
+        Contest(words("m"), "renewal", "sales", LATER), Contest(words("n"), "safety", "sales", LATER),
+        Contest(words("o"), "care", "gifts", LATER),
+    )  # fmt: skip
+    checked = _shop(name, offerer, accepter, second=_against(*contests, grants=("news", "care")))
+    story, asked = checked.story, ("renewal", "complaint", "safety", "renewal.x", "care", "sales")
+    for purpose in asked:
         checked.note(START + HOUR, purpose)
     checked.statuses(START + HOUR)
+    story.go("grant", "second", START + HOUR, purposes=("sales",), channels=APP, budget={"max": 1, "per": "day"}, exp=LATER)
+    story.go("contacted", "first", START + HOUR + 1, channel="phone", purpose="safety")
+    story.go("contacted", "first", START + HOUR + 2, channel="phone", purpose="renewal")
+    for purpose in asked:
+        checked.note(START + 2 * HOUR, purpose)
     return checked
 
 
@@ -315,20 +329,20 @@ def _labels() -> Checked:
 
 def _given_up() -> Checked:
     """What the sender gave up, for some purposes and channels or for all, is no grant; offline it is asked about."""
-    grants = tuple(Grant(words("grant", str(it)), ("care", "sales"), ("app", "email"), LATER, it, STATUS_URI) for it in range(3))
+    grants = tuple(Grant(words("grant", str(it)), ("care", "news"), ("app", "email"), LATER, it, STATUS_URI) for it in range(4))
     given = (
-        Renounced((grants[0].id,), ("sales",), ("email",)),
+        Renounced((grants[0].id,), ("news",), ("email",)),
         Renounced((grants[1].id,), ("care.tips",), ()),
         Renounced((grants[2].id,), (), ("app",)),
     )
     checked = _shop("consents given up in part", second={"grants": grants}, first={"renounced": given})
     story = checked.story
-    asked = [(purpose, channel) for purpose in ("care", "care.tips", "sales", "sales.july") for channel in ("app", "email")]
+    asked = [(purpose, channel) for purpose in ("care", "care.tips", "news", "news.july") for channel in ("app", "email")]
     for number in range(3):
         for purpose, channel in asked:
             checked.note(START + HOUR, purpose, channel)
         checked.statuses(START + HOUR)
-        story.go("withdraw", "second", START + 1 + number, grant=grants[number].id)
+        story.go("withdraw", "second", START + 1 + number, grant=grants[(3, 0, 1)[number]].id)
     return checked
 
 
@@ -347,6 +361,7 @@ def _topics() -> Checked:
     story.go("grant", "second", START + 1, purposes=("sales", "salesman", "care"), channels=APP, exp=LATER)
     story.go("grant", "second", START + 2, purposes=("sales.july",), channels=APP, exp=LATER)
     story.go("grant", "second", START + 3, purposes=("care",), channels=APP, exp=LATER)
+    story.go("remember", "second", START + 4, key="interested", topic="blinds")
     look()
     story.go("remember", "first", START + 10, key="no_interest", topic="blinds")
     story.go("milestone", "first", START + 11, kind="serviced", topic="doors", when=since)
@@ -370,7 +385,7 @@ def _topics() -> Checked:
 def _room(name: str, offerer: Signer, accepter: Signer, most: int) -> Checked:
     """GATE-22: so many that rest on the agreement within thirty days since the other side's last message."""
     at = START + 40 * DAY
-    sent = tuple(Delivery(at - MONTH + 1 + number, ("renewal", "complaint", "note")[number % 3], "app") for number in range(most - 1))
+    sent = tuple(Delivery(at - MONTH + 1 + number * 6 * HOUR, ("renewal", "complaint", "note")[number % 3], "app") for number in range(most - 1))
     others = (Delivery(at - 2, "care", "app"), Delivery(at - 1, "safety", "app"))
     checked = _shop(name, offerer, accepter, first={"sent": (Delivery(at - MONTH, "complaint", "app"), *sent, *others)})
     story = checked.story
@@ -378,7 +393,7 @@ def _room(name: str, offerer: Signer, accepter: Signer, most: int) -> Checked:
     checked.note(at, "complaint")
     checked.note(at, "renewal", "post")
     story.go("contacted", "first", at + 1, channel="phone", purpose="complaint")
-    for now in (at + 2, at + MONTH, at + MONTH + 1, at + MONTH + 2):
+    for now in (at + 2, at + 6 * HOUR, at + 6 * HOUR + 1, at + 6 * HOUR + 2):
         checked.note(now, "complaint")
     checked.note(at + 3, "safety")
     checked.note(at + 3, "complaint", sender="second")
@@ -435,4 +450,66 @@ def _offline() -> Checked:
     checked.statuses(end + 6000, end + HOUR - 1, end + HOUR)
     story.go("milestone", "second", START + 2, kind="installed", topic="doors", when=0)
     checked.statuses(end + 2 * HOUR)
+    return checked
+
+
+def _holds() -> Checked:
+    """Which of several verdicts is told: the private one, with the latest end, and none that would give one away."""
+    contest = Contest(words("m"), "care", "sales", LATER)
+    checked = _shop("holds together", second=_against(contest, grants=("sales",)))
+    story, now = checked.story, START + 2 * HOUR
+    story.go("grant", "second", START + 1, purposes=("care",), channels=APP, budget={"max": 1, "per": "day"}, exp=(now + 3000) // 1000)
+    checked.note(now)
+    story.go("contacted", "first", START + HOUR, channel="phone", purpose="care.tips")
+    checked.note(now)
+    checked.note(now, "care.x")
+    hidden = story.go("mute", "second", START + HOUR + 1, purposes=("sales",))
+    checked.note(now)
+    story.go("mute_end", "second", START + HOUR + 2, mute=hidden.id, until=(now + 3000) // 1000)
+    checked.note(now)
+    story.go("mute", "second", START + HOUR + 3, purposes=("care",), until=(now + 2000) // 1000)
+    checked.note(now)
+    story.go("mute", "second", START + HOUR + 4, purposes=("sales",), until=(now + HOUR) // 1000)
+    checked.note(now)
+    story.go("mute", "second", START + HOUR + 5, purposes=("sales",))
+    checked.note(now)
+    story.go("unmute", "second", START + HOUR + 6)
+    story.go("grant", "second", START + HOUR + 7, purposes=("care",), channels=APP, exp=LATER)
+    checked.note(now)
+    story.go("withdraw", "second", START + HOUR + 8, grant=words("grant", "sales"))
+    story.go("grant", "second", START + HOUR + 9, purposes=("sales",), channels=APP, exp=(now + 1000) // 1000)
+    checked.note(now)
+    checked.statuses(now)
+    return checked
+
+
+def _recovering() -> Checked:
+    """After a restore nobody comes through, contested or not; offline everything is to be asked about."""
+    contest = Contest(words("m"), "care", "gifts", LATER)
+    checked = _shop("a contest and a restore", second=_against(contest))
+    checked.statuses(START + HOUR)
+    checked.story.restore(START + DAY)
+    for purpose in ("care", "news", "safety"):
+        checked.note(START + DAY + 1, purpose)
+    checked.statuses(START + DAY + 1)
+    checked.story.confirm("first", START + DAY + 2)
+    checked.statuses(START + DAY + 3)
+    checked.story.confirm("second", START + DAY + 4)
+    checked.note(START + DAY + 5)
+    checked.statuses(START + DAY + 5)
+    return checked
+
+
+def _family() -> Checked:
+    """A root is covered while two of its purposes are contested as the same thing: until the second last ends."""
+    ends = [START // 1000 + hours * 3600 for hours in (1, 2, 3, 4)]
+    contests = (
+        Contest(words("a"), "care.offer", "sales", ends[1]), Contest(words("b"), "care.tips", "sales", ends[2]),
+        Contest(words("c"), "care.offer", "sales", ends[0], "doors"), Contest(words("d"), "care.call", "gifts", ends[3]),
+    )  # fmt: skip
+    checked = _shop("until the second last", second=_against(*contests, grants=("care.visit", "care.tips.july", "car", "news")))
+    for end in ends:
+        checked.statuses(end * 1000 - 1, end * 1000)
+        for now in (end * 1000 - 1, end * 1000):
+            checked.note(now, "care.visit")
     return checked

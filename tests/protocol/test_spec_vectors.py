@@ -600,6 +600,13 @@ def test_the_gate_says_what_is_written_down(row: dict[str, Any]) -> None:
         assert _told(verdict.outward()) == {"as_of": rests_on, **check.get("outward", check["verdict"])}
 
 
+def test_the_reasons_and_their_decisions_are_those_written_down() -> None:
+    content = load("gate")
+    assert [{"reason": reason, "decision": it} for reason, it in gate.REASONS.items()] == content["reasons"]
+    nobody = gate.may(None, "first", "care", "app", None, content["nobody"]["now"], VectorZones())
+    assert _told(nobody) == content["nobody"]["verdict"]
+
+
 @pytest.mark.parametrize("row", rows("gate", "stories"))
 def test_a_status_list_says_of_grants_what_is_written_down(row: dict[str, Any]) -> None:
     reader = whole_reader("gate", row["name"])
