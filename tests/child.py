@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 
 from comity.keys import keys_of_document
+from comity.offer import HomeParty
 from comity.words import SIDES
 from comity_server import admin
 from comity_server.business.operating import CREATE, KeyToPublish
@@ -54,6 +55,13 @@ class ChildWorld(World):
         self.server = SimpleNamespace(  # type: ignore[assignment]
             directory=SimpleNamespace(find_key=self._hosted.get), add_business_key=self._add
         )
+
+    @property
+    def home_party(self) -> HomeParty:
+        """The server under the key that it publishes."""
+        found = ((kid, key) for kid, key in self._hosted.items() if kid.startswith(f"{self.home}#"))
+        ((kid, key),) = found
+        return HomeParty(did=self.home, kid=kid, key=key.multibase)
 
     async def _is_ready(self) -> bool:
         try:

@@ -21,6 +21,7 @@ FAMILIES = (
     "GATE",
     "GRANT",
     "HOLD",
+    "HOME",
     "HOOK",
     "HOURS",
     "HTTP",

@@ -27,7 +27,7 @@ from comity.errors import CODES
 from comity.events import Accepted, Opened, open_event
 from comity.fold import Record, fold, opening
 from comity.keys import Signer, SigningKey, did_of_host, key_of_kid
-from comity.offer import Offer, OfferedTerms, PartyKey, SignedOffer, Terms, seal_offer, text_hash
+from comity.offer import HomeParty, Offer, OfferedTerms, PartyKey, SignedOffer, Terms, seal_offer, text_hash
 from comity.signed_request import sign_request
 from comity.state import Connection
 from comity.status import open_status_list
@@ -194,6 +194,11 @@ class World:
         assert reply.status == 200, reply
         return [json.loads(line) for line in reply.body.splitlines()]
 
+    @property
+    def home_party(self) -> HomeParty:
+        """The server under the key that signs now."""
+        return self.server.home.party
+
     # --- people
 
     def person(self) -> Signer:
@@ -215,7 +220,7 @@ class World:
             "iat": seconds,
             "exp": seconds + 86_400,
             "nonce": f"nonce-{next(self._numbers):020}",
-            "home": self.server.home.party,
+            "home": self.home_party,
             "operator": "The Test Operator",
             "agreements": (OfferedTerms(**terms().model_dump(), text=TEXT),),
             "purposes": ("care", "sales"),
@@ -234,7 +239,7 @@ class World:
             "accepter": PartyKey.of(accepter),
             "terms": terms(),
             "operator": "The Test Operator",
-            "home": self.server.home.party,
+            "home": self.home_party,
             "nonce": f"nonce-{next(self._numbers):020}",
             "iat": seconds,
             "countersign_by": seconds + 86_400,

@@ -86,6 +86,7 @@ CODES: dict[str, Code] = {
     # Connecting.
     "offer_expired": Code(409, "The offer ends before it begins, or too late."),
     "wrong_home": Code(409, "The offer or agreement names another home server or operator."),
+    "key_not_stated": Code(409, "The home server does not state that key as its own."),
     "test_only": Code(409, "The offer or agreement is of a sandbox, and counts nowhere else."),
     "too_many_offers": Code(409, "Too many offers are open."),
     "agreement_conflict": Code(409, "The agreement does not fit the offer."),

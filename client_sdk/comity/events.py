@@ -319,6 +319,8 @@ class SignedEvent:
     """An event whose signature held. Only `open_event` makes one."""
 
     raw: str
+    kid: str
+    """The name of the key that signed it."""
     event: Event
 
 
@@ -346,4 +348,4 @@ def open_event(raw: str | bytes, find_key: FindKey) -> SignedEvent:
     event = read_event(opened.payload)
     if did_of_kid(opened.header.kid) != event.iss:
         raise Refused("bad_signature", "the key is not the issuer's")
-    return SignedEvent(opened.raw, event)
+    return SignedEvent(opened.raw, opened.header.kid, event)

@@ -121,6 +121,13 @@ def tag_key(secret: bytes, scope: Scope) -> bytes:
     return hmac.digest(secret, b"comity.tag-key.v1\x00" + scope.encode("ascii"), "sha256")
 
 
+@lru_cache(maxsize=256)
+def public_tag_key(did: str) -> bytes:
+    """The key of the tags of a public name, which anybody computes: a server cannot show one to one reader, and enter
+    statements under another for the rest (LOG-20)."""
+    return hashlib.sha256(b"comity.public-tag.v1\x00" + did.encode("ascii")).digest()
+
+
 def tag(key: bytes, at: int) -> bytes:
     """The tag (16 bytes) of what happens at `at` (ms): the same within an epoch (LOG-9)."""
     return _tag_in(key, at // EPOCH)
@@ -189,7 +196,7 @@ def key_statement(did: str, kid: str, key: str, at: int) -> bytes:
 
 
 def entry_of_key(statement: bytes, key: bytes, salt: bytes, at: int) -> LogEntry:
-    """The entry of a key statement. `key`: the tag key of the business."""
+    """The entry of a key statement. `key`: the tag key of the public name that it is about."""
     return LogEntry(Kind.KEY, None, at // MINUTE, 0, tag(key, at), commitment(salt, at, statement))
 
 

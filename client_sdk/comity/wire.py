@@ -20,6 +20,7 @@ CONNECTIONS = f"{API}/connections"
 RECORDS = f"{API}/records"
 INBOX = f"{API}/inbox"
 WELL_KNOWN = "/.well-known/comity"
+HOME_KEYS = "/.well-known/comity/keys"
 LOG = "/log"
 
 JSON = "application/json"

@@ -321,7 +321,7 @@ class Accept:
 
     def _seal(self, group: Group) -> None:
         for event, answer in group.to_seal:
-            answer.event = self.crypto.seal_event(event)
+            answer.event = group.seal(event)
         group.fill_in()
 
     def _took_effect(self, group: Group) -> None:

@@ -1,14 +1,12 @@
 """The businesses whose did:web this host serves: their public keys, never a private one."""
 
 import re
-import secrets
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from comity.errors import Malformed
 from comity.keys import PublicKey, did_document, did_of_host, key_of_did
-from comity.log_entry import SALT
 from comity_server.home import Home
 from comity_server.store.rows import HostedKey
 
@@ -20,13 +18,11 @@ class NotPossible(Exception):
 
 
 class Business(NamedTuple):
-    """A hosted business, its published keys (kid → key), oldest first, and what the tags of their entries are made
-    of."""
+    """A hosted business, and its published keys (kid → key), oldest first."""
 
     name: str
     did: str
     keys: dict[str, PublicKey]
-    tag_secret: bytes
 
 
 class Directory:
@@ -34,7 +30,7 @@ class Directory:
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._keys: dict[str, PublicKey] = {home.signer.kid: home.signer.key.public}
+        self._keys: dict[str, PublicKey] = {}
         self._businesses: dict[str, Business] = {}
         self._names: dict[str, str] = {}
 
@@ -42,13 +38,13 @@ class Directory:
         """Publish keys of businesses from now on, as they are stored."""
         for row in rows:
             key = PublicKey.of_multibase(row.multibase)
-            self._businesses.setdefault(row.name, Business(row.name, row.did, {}, row.tag_secret)).keys[row.kid] = key
+            self._businesses.setdefault(row.name, Business(row.name, row.did, {})).keys[row.kid] = key
             self._keys[row.kid] = key
             self._names[row.did] = row.name
 
     def find_key(self, kid: str) -> PublicKey | None:
         """The key of that name, None where this server cannot find it."""
-        return self._keys.get(kid)
+        return self._keys.get(kid) or self._home.keys.find_key(kid)
 
     def is_hosted(self, did: str) -> bool:
         """Whether the party is a business of this host."""
@@ -74,7 +70,8 @@ class Directory:
 
     def home_document(self) -> dict[str, Any]:
         """The server's own DID document."""
-        return did_document(self._home.did, {self._home.signer.kid: self._home.signer.key.public})
+        party = self._home.party
+        return did_document(self._home.did, {party.kid: PublicKey.of_multibase(party.key)})
 
 
 def new_key(home: Home, directory: Directory, name: str, did_key: str) -> Business:
@@ -90,4 +87,4 @@ def new_key(home: Home, directory: Directory, name: str, did_key: str) -> Busine
     known = directory.get(name)
     if known is not None and kid in known.keys:
         raise NotPossible("that key is published already")
-    return Business(name, did, {kid: key}, secrets.token_bytes(SALT) if known is None else known.tag_secret)
+    return Business(name, did, {kid: key})

@@ -63,7 +63,7 @@ class Connecting:
         """Publish an offer; the same one again changes nothing. Of a business of this host: under a label of its own,
         and perhaps with the server to countersign by itself (INV-3)."""
         offer, home = signed.offer, group.grounds.home
-        if offer.home != home.party or offer.operator != home.operator:
+        if not home.keys.is_stated(offer.home) or offer.operator != home.operator:
             raise Refused("wrong_home")
         if offer.test:
             raise Refused("test_only")

@@ -11,7 +11,7 @@ from comity_server.home import Home
 from comity_server.notices import Notices
 from comity_server.status_lists import FIRST_LIST, StatusLists
 from comity_server.store.business import BusinessRows
-from comity_server.store.rows import Entry, HostedKey
+from comity_server.store.rows import Entry, HostedKey, StoredPlace, StoredStatement
 
 if TYPE_CHECKING:
     from comity_server.group import Group
@@ -22,6 +22,7 @@ class GroundsStore(Protocol):
 
     @property
     def business(self) -> BusinessRows: ...
+    async def home_statements(self) -> tuple[list[StoredStatement], list[StoredPlace]]: ...
     async def business_keys(self) -> list[HostedKey]: ...
     async def meta(self) -> dict[str, str]: ...
     async def last_list(self) -> int: ...
@@ -42,6 +43,7 @@ class Grounds:
 
     async def read(self, store: GroundsStore) -> None:
         """Take in what is stored: at the start, and after a commit whose outcome is unknown. Raises CannotUnseal."""
+        self.home.keys.load(*await store.home_statements())
         self.directory.load(await store.business_keys())
         self.lists.begin_at(int((await store.meta()).get(FIRST_LIST, "1")))
         for number in range(1, await store.last_list() + 1):
@@ -52,6 +54,9 @@ class Grounds:
 
     def take(self, group: "Group") -> None:
         """Take in what a group has committed."""
+        batch = group.batch
+        places = (StoredPlace(row["n"], row["log"], row["index"]) for row in batch.put_home_place)
+        self.home.keys.take((StoredStatement(**row) for row in batch.put_home_statement), places)
         self.directory.load(group.added_keys())
         self.lists.put(group.batch.put_status)
         self.notices.load(row["raw"] for row in group.batch.put_notice)

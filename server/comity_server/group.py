@@ -14,11 +14,12 @@ from comity.acts import Feedback, Grant, Rotate, SignedAct, is_narrowing
 from comity.agreement import SignedAgreement
 from comity.bodies import check_form
 from comity.errors import Refused
-from comity.events import Accepted, Confirmed, Delivered, Event, Expired, MuteOver, Opened, Place, Restored
+from comity.events import Accepted, Confirmed, Delivered, Event, Expired, MuteOver, Opened, Place, Restored, seal_event
 from comity.feedback import Reached, check_message, reached_in
 from comity.fold import Record
+from comity.home_keys import Stated
 from comity.keys import Signer, is_pairwise
-from comity.log_entry import SALT, key_statement, named_mute
+from comity.log_entry import SALT, key_statement, named_mute, public_tag_key
 from comity.standing import owner_of
 from comity.state import Connection, Door, Mute, encode_state
 from comity.words import SIDES, Side, other
@@ -29,6 +30,7 @@ from comity_server.businesses import Business
 from comity_server.contest_rows import is_repeated, note_contest
 from comity_server.duties import changed_duties
 from comity_server.grounds import Grounds
+from comity_server.home_keys import EnteredHomeKey
 from comity_server.log.tail import Additions
 from comity_server.store.business import Idempotent
 from comity_server.store.rows import Batch, HostedKey, Reservation
@@ -81,6 +83,8 @@ class Group:
     idempotent: dict[tuple[str, str], Idempotent] = field(default_factory=dict)
     """Answers that this group remembers, by business and key."""
     added_api_keys: list[ApiKey] = field(default_factory=list)
+    entered_home_keys: list[EnteredHomeKey] = field(default_factory=list)
+    """Keys of the home server whose statements this group enters, the last first."""
     added_signers: list[tuple[str, Signer]] = field(default_factory=list)
     """Signing keys that are kept here from now on, by the business's name."""
     accepted: int = 0
@@ -305,15 +309,14 @@ class Group:
         """Publish the one key that comes with the business, its first or a further one (LOG-20); once, however often a
         group asks for it."""
         ((kid, key),) = business.keys.items()
-        fresh = {row["name"]: row["tag_secret"] for row in self.batch.put_business}
-        secret = fresh.get(business.name, business.tag_secret)
+        fresh = {row["name"] for row in self.batch.put_business}
         if any(row["kid"] == kid for row in self.batch.put_business_key):
             return business
         if self.grounds.directory.get(business.name) is None and business.name not in fresh:
-            row = {"name": business.name, "did": business.did, "created_at": self.now, "tag_secret": secret}
+            row = {"name": business.name, "did": business.did, "created_at": self.now}
             self.batch.put_business.append(row)
         place, statement = self.log.place(), key_statement(business.did, kid, key.multibase, self.now)
-        self.log.key(kid, statement, self.now, secret)
+        self.log.key(kid, statement, self.now, public_tag_key(business.did))
         self.batch.put_business_key.append(
             {
                 "name": business.name,
@@ -324,8 +327,20 @@ class Group:
                 **place.members,
             }
         )
-        self._hosted.append(HostedKey(business.name, business.did, secret, kid, key.multibase))
+        self._hosted.append(HostedKey(business.name, business.did, kid, key.multibase))
         return business
+
+    def enter_home_statement(self, n: int, stated: Stated) -> None:
+        """Enter the statement number `n` about a key of the home server: what comes behind it is signed by that key
+        (HOME-2)."""
+        place, statement = self.log.place(), stated.statement
+        self.log.key(statement.kid, stated.raw.encode("utf-8"), self.now, public_tag_key(statement.did))
+        self.batch.put_home_place.append({"n": n, **place.members})
+        self.entered_home_keys.insert(0, EnteredHomeKey(statement.party, place))
+
+    def seal(self, event: Event) -> str:
+        """The event, signed by the key of the home server for its place (HOME-4). Called in the store's thread."""
+        return seal_event(event, self.grounds.home.keys.signer_at(event, self.entered_home_keys))
 
     def added_keys(self) -> list[HostedKey]:
         """The keys of businesses that this group publishes."""

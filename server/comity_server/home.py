@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from comity.keys import Signer, SigningKey
+from comity.keys import Signer
 from comity.offer import HomeParty
+
+if TYPE_CHECKING:
+    from comity_server.home_keys import HomeKeyring
 
 STORE = "comity.db"
 SEED = "home.key"
@@ -32,12 +36,17 @@ class Home:
     did: str
     origin: str
     operator: str
-    signer: Signer
+    keys: "HomeKeyring"
+
+    @property
+    def signer(self) -> Signer:
+        """The private key in force. Raises HomeKeyMissing."""
+        return self.keys.signer
 
     @property
     def party(self) -> HomeParty:
         """The server with its key in force, as offers and agreements pin it (HOME-1)."""
-        return HomeParty.of(self.signer)
+        return self.keys.party
 
     @property
     def host(self) -> str:
@@ -59,12 +68,6 @@ def locked(data: Path) -> Iterator[None]:
     finally:
         # The file stays: removing it would let two processes hold locks on two files of one name.
         os.close(file)
-
-
-def home_signer(data: Path, did: str) -> Signer:
-    """The home server's key, made at the first start. The caller holds the folder's lock."""
-    key = SigningKey(seed_in(data / SEED))
-    return Signer(f"{did}#{key.public.multibase}", key)
 
 
 def seed_in(path: Path) -> bytes:

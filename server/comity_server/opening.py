@@ -10,9 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from comity.acts import SignedAct, open_act
 from comity.errors import Refused
-from comity.events import Event, seal_event
 from comity.jws import FindKey
-from comity.keys import Signer
 
 CHUNK = 32
 IN_PLACE = 4
@@ -21,11 +19,10 @@ THREADS = 2
 
 
 class Crypto:
-    """The threads that check signatures, and the key that makes them."""
+    """The threads that check signatures."""
 
-    def __init__(self, find_key: FindKey, signer: Signer) -> None:
+    def __init__(self, find_key: FindKey) -> None:
         self._find_key = find_key
-        self._signer = signer
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="crypto")
 
     def close(self) -> None:
@@ -42,10 +39,6 @@ class Crypto:
         chunks = [raws[start : start + size] for start in range(0, len(raws), size)]
         done = await asyncio.gather(*(loop.run_in_executor(self._threads, self._open_chunk, it) for it in chunks))
         return [act for chunk in done for act in chunk]
-
-    def seal_event(self, event: Event) -> str:
-        """The event, signed by the home server. Called in the store's thread."""
-        return seal_event(event, self._signer)
 
     def _open_chunk(self, raws: Sequence[bytes]) -> list[SignedAct | Refused]:
         return [self._open(raw) for raw in raws]

@@ -1,7 +1,7 @@
 """After a restore: every open connection is told of it before anything else is decided in it, and goes on when both
 sides have confirmed what they hold (spec/connection.md, section "Recovery", REC-1 to REC-6)."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -40,17 +40,24 @@ class RestoringStore(Protocol):
 
 
 async def restore_all(
-    store: RestoringStore, accept: Accept, lists: StatusLists, restores: Mapping[str, Restore]
+    store: RestoringStore,
+    accept: Accept,
+    lists: StatusLists,
+    restores: Mapping[str, Restore],
+    state_keys: Callable[[], Awaitable[None]],
 ) -> None:
     """State the restore that is not stated yet in every open connection, some at a time. Nobody else may ask anything
-    of the server before this returns. A start that was cut off here goes on with those that are left."""
+    of the server before this returns. A start that was cut off here goes on with those that are left. `state_keys`
+    enters what is stated of the server's own keys, before anything else stands in the log (HOME-2)."""
     meta = await store.meta()
     if not (log := meta.get(PENDING)):
+        await state_keys()
         return
     logger().warning("restored", log=log)
     # What was given out since the copy was made must not be given out again.
     news, first = int(meta.get("last_news", "0")) + NEWS_APART, lists.begin_behind(LISTS_APART)
     await store.commit(_meta({"last_news": str(news), FIRST_LIST: str(first)}))
+    await state_keys()
     after, told = "", 0
     while cids := await store.open_connections(after, AT_ONCE):
         told += await accept.command(partial(_state_restored, cids, restores[log].at), cids)

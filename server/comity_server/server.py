@@ -24,7 +24,9 @@ from comity_server.cursors import Cursors
 from comity_server.deliver.bell import Bell
 from comity_server.deliver.inbox import Inbox
 from comity_server.grounds import Grounds
-from comity_server.home import STORE, AnotherHome, Home, home_signer
+from comity_server.home import STORE, AnotherHome, Home
+from comity_server.home_keys import HomeKeyMissing, HomeKeyring
+from comity_server.home_rotation import state_home_keys
 from comity_server.log.cosigning import Cosigning
 from comity_server.log.logs import Logs, NoSuchLog, OpenLogs, open_logs
 from comity_server.log.receipts import Receipts
@@ -57,6 +59,7 @@ CANNOT_OPEN = (
     NoSuchLog,
     CannotRestore,
     CannotUnseal,
+    HomeKeyMissing,
 )
 """What `opened` raises: the text of each says why, and what can be done."""
 
@@ -125,8 +128,11 @@ class Server:
 
 
 @asynccontextmanager
-async def opened(config: Config, port: int, open_logs: OpenLogs = open_logs) -> AsyncIterator[Server]:
-    """The server of a data folder whose lock the caller holds, listening (or to listen) on `port`.
+async def opened(
+    config: Config, port: int, open_logs: OpenLogs = open_logs, *, needs_key: bool = True
+) -> AsyncIterator[Server]:
+    """The server of a data folder whose lock the caller holds, listening (or to listen) on `port`. Without `needs_key`
+    it may lack its own private key: then it can state another one, and sign nothing.
 
     On the way out the group in hand is finished and the store closed. Raises one of CANNOT_OPEN.
     """
@@ -136,7 +142,7 @@ async def opened(config: Config, port: int, open_logs: OpenLogs = open_logs) -> 
     started = clock.now() // 1000
     origin = config.origin(port)
     did = home_did(origin)
-    home = Home(did, origin, config.operator, home_signer(config.data, did))
+    home = Home(did, origin, config.operator, HomeKeyring(config.data, did))
     is_new = not (config.data / STORE).exists()
     store = await SqliteStore.open(config.data / STORE)
     try:
@@ -148,23 +154,36 @@ async def opened(config: Config, port: int, open_logs: OpenLogs = open_logs) -> 
         logs = await open_logs(store, config.data, home.host, config.consent_log, clock.now())
         parts = (config, clock, home, store, logs)
         server = await _assemble(*parts, Cursors(cursor_key), master, -1 if is_new else started)
-        server.logs.active.start()
-        server.cosigning.start()
-        server.accept.start()
-        await restore_all(store, server.accept, server.lists, logs.restores)
-        server.releases.start()
+        if needs_key:
+            home.keys.check_signer()
+        await _start(server)
         try:
             yield server
         finally:
-            server.ready = False
-            server.bell.close()
-            await server.releases.stop()
-            await server.accept.stop()
-            await server.cosigning.stop()
-            for log in server.logs:
-                await log.stop()
+            await _stop(server)
     finally:
         await store.close()
+
+
+async def _start(server: Server) -> None:
+    server.logs.active.start()
+    server.cosigning.start()
+    server.accept.start()
+    if server.home.keys.can_sign():
+        state_keys = partial(state_home_keys, server.accept, server.home.keys, server.logs.active.key.text)
+        await restore_all(server.store, server.accept, server.lists, server.logs.restores, state_keys)
+        server.releases.start()
+
+
+async def _stop(server: Server) -> None:
+    """The group in hand is finished first."""
+    server.ready = False
+    server.bell.close()
+    await server.releases.stop()
+    await server.accept.stop()
+    await server.cosigning.stop()
+    for log in server.logs:
+        await log.stop()
 
 
 async def _assemble(
@@ -183,7 +202,7 @@ async def _assemble(
     metrics, bell, served = Metrics(), Bell(config.max_waiters), Served(store, config.log_cache)
     witnesses = Witnesses(logs.active.key, read_witnesses(config.witnesses), now=lambda: clock.now() / 1000)
     receipts = Receipts(store, logs, served)
-    crypto = Crypto(directory.find_key, home.signer)
+    crypto = Crypto(directory.find_key)
     accept = Accept(store, grounds, logs.active, clock, crypto, bell, metrics, config, since=logs.time)
     return Server(
         config=config,

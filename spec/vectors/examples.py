@@ -71,6 +71,7 @@ def _texts(made: dict[str, dict[str, Any]]) -> dict[str, str]:
         "grant.payload": pretty(made["grants"]["payload"]),
         "status.payload": pretty(made["status"]["good"][0]["payload"]),
         "keys.did_key": pretty({member: name[member] for member in ("seed", "public", "did", "kid", "x25519")}),
+        "home.statement": pretty(json.loads(made["home"]["statement"])),
         "keys.document": pretty(made["keys"]["documents"][0]["document"]),
         "body.header": pretty(_head(made["bodies"]["good"][0]["jwe"])),
         "notice.payload": pretty(made["notices"]["good"][0]["payload"]),

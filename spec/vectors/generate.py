@@ -20,6 +20,7 @@ import decided  # noqa: E402
 import edges  # noqa: E402
 import examples  # noqa: E402
 import forms  # noqa: E402
+import home  # noqa: E402
 import log_edges  # noqa: E402
 import logs  # noqa: E402
 import names  # noqa: E402
@@ -38,6 +39,7 @@ FILES: dict[str, Callable[[], dict[str, Any]]] = {
     "agreements": connecting.agreements,
     "events": connecting.events,
     "forms": forms.forms,
+    "home": home.home,
     "chains": decided.chains,
     "gate": decided.gates,
     "log": logs.logs,

@@ -22,6 +22,7 @@ from comity.log_entry import (
     read_entry,
     scope_of,
     tag,
+    public_tag_key,
     tag_key,
 )
 from comity.merkle import leaf_hash, node_hash, prove_consistency, prove_inclusion, root_of_hashes
@@ -243,7 +244,8 @@ SECRET = sha256(b"comity vectors: tag secret").digest()
 SCOPES: tuple[Scope, ...] = ("both", "first", "second")
 
 
-def _salt(name: str) -> bytes:
+def salt_of(name: str) -> bytes:
+    """The salt of the entry of that name."""
     return sha256(f"comity vectors: salt {name}".encode()).digest()
 
 
@@ -271,7 +273,7 @@ def _entries() -> dict[str, Any]:
     for name, act in _acts().items():
         side: Side = "first" if act.payload.iss == SHOP.did else "second"
         for muted in _mutes_of(act):
-            scope, salt = scope_of(act, side), _salt(name)
+            scope, salt = scope_of(act, side), salt_of(name)
             mute = None if muted is None else _acts()[muted].payload
             entry = entry_of_act(act, side, tag_key(SECRET, scope), salt, at, mute)  # type: ignore[arg-type]
             named = {} if muted is None else {"muted": muted}
@@ -280,13 +282,13 @@ def _entries() -> dict[str, Any]:
             )
     deliveries = []
     for purpose in ("care", "sales.windows", "safety", "security", "legal_notice"):
-        act, salt = _acts()["message"], _salt(f"delivery {purpose}")
+        act, salt = _acts()["message"], salt_of(f"delivery {purpose}")
         entry = entry_of_delivery(act.raw, purpose, "second", tag_key(SECRET, "both"), salt, at)
         deliveries.append(
             {"act": "message", "purpose": purpose, "by": "second", "at": at, "salt": salt.hex(), **_told(entry)}
         )
     statement = key_statement(SHOP.did, SHOP.kid, SHOP.key.public.multibase, at)
-    of_key = entry_of_key(statement, tag_key(SECRET, "both"), _salt("key"), at)
+    of_key = entry_of_key(statement, public_tag_key(SHOP.did), salt_of("key"), at)
     good = made[0]["entry"]
     bad = {
         "too short": good[:-2],
@@ -319,7 +321,7 @@ def _entries() -> dict[str, Any]:
         ],
         "commitments": [
             {"salt": salt.hex(), "at": moment, "bytes": data.hex(), "commitment": commitment(salt, moment, data).hex()}
-            for salt, moment in ((bytes(32), 0), (_salt("x"), START), (_salt("x"), START + 1))
+            for salt, moment in ((bytes(32), 0), (salt_of("x"), START), (salt_of("x"), START + 1))
             for data in (b"", b"act")
         ],
         "acts": made,
@@ -331,7 +333,7 @@ def _entries() -> dict[str, Any]:
                 "key": SHOP.key.public.multibase,
                 "at": at,
                 "statement": statement.decode(),
-                "salt": _salt("key").hex(),
+                "salt": salt_of("key").hex(),
                 **_told(of_key),
             }
         ],
@@ -347,7 +349,7 @@ def _entries() -> dict[str, Any]:
 def _receipts() -> dict[str, Any]:
     """A log of seven entries; the act is number 4."""
     name, index, at = "mute, shown end", 4, START + 59_999
-    act, salt = _acts()[name], _salt("receipt")
+    act, salt = _acts()[name], salt_of("receipt")
     entry = entry_of_act(act, "second", tag_key(SECRET, "both"), salt, at).to_bytes()
     hashes = [*_hashes()[:index], leaf_hash(entry), *_hashes()[index + 1 : 7]]
 

@@ -406,7 +406,7 @@ def _of_the_vectors() -> tuple[News, Business]:
     cid, did = chain["begins"]["cid"], chain["begins"]["first"]["did"]
     given = {"n": 7, "kind": "act", "cid": cid, "shown": 1, "told_at": 0}
     row = News(**{**rest, **given, "quiet": 0, "act": grant["act"], "acceptance": grant["event"]})
-    return row, Business("windows", did, {}, b"")
+    return row, Business("windows", did, {})
 
 
 def test_the_example_of_the_page_is_what_the_code_tells() -> None:

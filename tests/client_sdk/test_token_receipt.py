@@ -61,7 +61,7 @@ def hand() -> Hand:
     pair = connected()
     act = pair.go("grant", "second", START + 1, purposes=("care",), exp=(START + 30 * DAY) // 1000)
     event = open_event(pair.events[act.id], keys_of(HOME)).event
-    return Hand(pair, act, SignedEvent("", event.model_copy(update={"log": LOG})), status_list())
+    return Hand(pair, act, SignedEvent("", HOME.kid, event.model_copy(update={"log": LOG})), status_list())
 
 
 def test_the_receipt_alone_is_enough(hand: Hand) -> None:
@@ -107,7 +107,7 @@ def test_the_log_is_that_of_the_home_server_whose_status_list_it_is(hand: Hand) 
 def test_an_acceptance_beside_a_receipt_names_its_place(hand: Hand) -> None:
     true = receipt(hand.act, hand.event)
     for changes in ({"index": 7}, {"log": f"{LOG}/second"}):
-        moved = SignedEvent("", hand.event.model_copy(update=changes))
+        moved = SignedEvent("", HOME.kid, hand.event.model_copy(update=changes))
         assert hand.check(true, acceptance=moved).reason == "not_accepted"
 
 

@@ -31,6 +31,7 @@ ALSO: dict[str, set[str]] = {
     "events": {"pydantic"},
     "fold": {"msgspec"},
     "gate": {"msgspec"},
+    "home_keys": {"pydantic"},
     "hours": {"pydantic"},
     "keys": {"base58", "nacl"},
     "note_values": {"pydantic"},

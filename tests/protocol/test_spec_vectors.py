@@ -51,6 +51,7 @@ from comity.log_entry import (
     entry_of_delivery,
     entry_of_key,
     key_statement,
+    public_tag_key,
     read_entry,
     scope_of,
     tag,
@@ -922,7 +923,9 @@ def test_the_log_says_of_a_delivery_what_is_written_down(row: dict[str, Any]) ->
 def test_the_log_says_of_a_key_what_is_written_down(row: dict[str, Any]) -> None:
     statement = key_statement(row["did"], row["kid"], row["key"], row["at"])
     assert statement.decode() == row["statement"]
-    assert _told_of(entry_of_key(statement, _key_of("both"), bytes.fromhex(row["salt"]), row["at"])) == _says(row)
+    assert _told_of(
+        entry_of_key(statement, public_tag_key(row["did"]), bytes.fromhex(row["salt"]), row["at"])
+    ) == _says(row)
 
 
 @pytest.mark.parametrize("row", rows("log", "bad_entries"))

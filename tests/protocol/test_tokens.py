@@ -144,9 +144,9 @@ def test_the_acceptance_must_be_about_this_very_token(hand: Hand) -> None:
     for wrong in (
         accepted(pair, other),
         accepted(pair, mute),
-        SignedEvent("", event.model_copy(update={"cid": "A" * 43})),
-        SignedEvent("", event.model_copy(update={"kind": "mute"})),
-        SignedEvent("", pair.records[0].event),
+        SignedEvent("", HOME.kid, event.model_copy(update={"cid": "A" * 43})),
+        SignedEvent("", HOME.kid, event.model_copy(update={"kind": "mute"})),
+        SignedEvent("", HOME.kid, pair.records[0].event),
     ):
         assert hand.check(acceptance=wrong).reason == "not_accepted"
 

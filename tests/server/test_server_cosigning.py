@@ -92,7 +92,7 @@ async def grows_beside_one_that_hangs(folder: Path, monkeypatch: pytest.MonkeyPa
     hanging = Puppet("hanging.example")
     hanging.answers = hanging.hangs
     async with watched(folder, 1, hanging, and_a_real_one=True) as world:
-        await becomes(world, 0, "real.example")
+        await becomes(world, 1, "real.example")
         looks = await looks_without(world, "real.example", 2.4)
     assert sum(looks) <= len(looks) // 3, looks
 
@@ -110,7 +110,7 @@ async def test_one_that_takes_its_time_is_waited_for_while_the_log_grows(
     monkeypatch.setattr(cosigning, "LAG", 1.0)
     slow = Puppet("slow.example")
     async with watched(tmp_path, 1, slow) as world:
-        await becomes(world, 0, "slow.example")
+        await becomes(world, 1, "slow.example")
         slow.dawdles(0.15)
         looks = await looks_without(world, "slow.example", 2.4)
     assert sum(looks) <= len(looks) // 3, looks
@@ -124,20 +124,20 @@ async def one_of_two_is_down(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(cosigning, "AGAIN", 2.0)
     good, other = Puppet("good.example"), Puppet("other.example")
     async with watched(folder, 2, good, other) as world:
-        await becomes(world, 0, "good.example", "other.example")
+        await becomes(world, 1, "good.example", "other.example")
         pair = await world.connect(world.person(), world.person())
         monkeypatch.setattr(cosigning, "LAG", 0.0)
         other.answers = other.fails
         await grow(pair, 1)
-        await becomes(world, 1, "good.example")
+        await becomes(world, 2, "good.example")
         # Longer than anybody rests who failed.
         await asyncio.sleep(1.4)
-        assert good.asked == [0, 1], "asked again for what it has signed"
-        assert other.asked.count(1) == 1, "asked again and again while it is down"
+        assert good.asked == [0, 1, 2], "asked again for what it has signed"
+        assert other.asked.count(2) == 1, "asked again and again while it is down"
         other.answers = other.signs
         # Nothing new comes, and yet who was down is asked again after a while.
-        await becomes(world, 1, "good.example", "other.example")
-        assert good.asked == [0, 1], "asked again for what it has signed"
+        await becomes(world, 2, "good.example", "other.example")
+        assert good.asked == [0, 1, 2], "asked again for what it has signed"
 
 
 async def test_with_too_few_witnesses_the_newest_is_shown_and_nobody_is_pestered(
@@ -154,18 +154,18 @@ async def is_overtaken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with watched(folder, 1, witness) as world:
         pair = await world.connect(world.person(), world.person())
         await grow(pair, 2)
-        await becomes(world, 2, "w.example")
+        await becomes(world, 3, "w.example")
         # A quiet while; then much at once, and nobody cosigns any more.
         await asyncio.sleep(0.7)
         witness.answers = witness.fails
         began = time.monotonic()
         await grow(pair, 5)
-        while (signed := await shown(world)).size == 2:
+        while (signed := await shown(world)).size == 3:
             assert signed.cosignatures
             assert time.monotonic() - began < 2, "the newest is never shown"
             await asyncio.sleep(0.01)
         assert time.monotonic() - began >= 0.5, "what was cosigned was dropped at once"
-        assert (signed.size, signed.cosignatures) == (7, {})
+        assert (signed.size, signed.cosignatures) == (8, {})
 
 
 async def test_what_was_cosigned_is_shown_until_the_newest_is_two_seconds_old(
@@ -183,7 +183,7 @@ async def shows_a_larger_one(folder: Path) -> None:
     async with watched(folder, 1, witness) as world:
         pair = await world.connect(world.person(), world.person())
         await grow(pair, 1)
-        await becomes(world, 1, "w.example")
+        await becomes(world, 2, "w.example")
         larger = seal_checkpoint(Checkpoint(signer_of(world).name, 99, b"r" * 32), signer_of(world))
         witness.kept = larger.raw
         witness.has_cosigned(99)
@@ -203,7 +203,7 @@ async def shows_a_larger_one(folder: Path) -> None:
         file = HeadFile.open(folder / "data/log.head", signer_of(world).verifier)
         assert file.last is not None and file.last.raw == larger.raw
         file.close()
-        with pytest.raises(RolledBack, match="the store has 3 entries, and 99 were signed"):
+        with pytest.raises(RolledBack, match="the store has 4 entries, and 99 were signed"):
             await world.start()
 
 
@@ -221,12 +221,12 @@ async def only_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         await asyncio.wait_for(liar.shown.wait(), 5)
         await grow(pair, 2)
         began = time.monotonic()
-        await becomes(world, 2, "honest.example")
+        await becomes(world, 3, "honest.example")
         # Once more when both are asked at the same time.
         await asyncio.sleep(1.1)
         await grow(pair, 1)
-        await becomes(world, 3, "honest.example")
-        assert liar.asked[-1] == 3
+        await becomes(world, 4, "honest.example")
+        assert liar.asked[-1] == 4
         assert time.monotonic() - began < 4, "a lie of one kept out the line of another"
         assert world.server.logs.active.halted is None
         assert len(pair.receipts) == 3

@@ -21,6 +21,7 @@ from click.testing import CliRunner, Result
 from comity.chain import next_rotation
 from comity.encoding import b64u_decode, dump_json
 from comity.keys import Signer, SigningKey, did_web_base, keys_of_document
+from comity.offer import HomeParty
 from comity.wire import ACTS, JWT
 from comity_server import clock as clocks
 from comity_server.app import serving
@@ -84,6 +85,11 @@ class Outside(World):
         self.server = self  # type: ignore[assignment]
         self.directory = self
 
+    @property
+    def home_party(self) -> HomeParty:
+        ((kid, key),) = self.keys.items()
+        return HomeParty(did=self.home, kid=kid, key=key.multibase)
+
     def find_key(self, kid: str) -> Any:
         return self.keys.get(kid)
 
@@ -123,7 +129,7 @@ async def test_what_was_answered_is_there_after_kill_9(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "data" / "comity.db")) as store:
         numbers = [row[0] for row in store.execute("SELECT idx FROM entries ORDER BY idx")]
         acts = store.execute("SELECT count(*) FROM acts").fetchone()[0]
-    assert numbers == list(range(acts))
+    assert numbers == list(range(acts + 1)), "the server's key, and the acts"
     assert code == 0
 
 
@@ -249,7 +255,7 @@ async def test_encrypted_texts_are_in_the_store_and_salts_are_32_bytes(world: Wo
         salts = [row[0] for row in store.execute("SELECT salt FROM entries")]
     assert json.loads(b64u_decode(body.split(".")[1]))["body"] == body_of(pair.cid)
     assert {len(salt) for salt in salts} == {32}
-    assert len(set(salts)) == len(salts) == 4, "the shop's key, the grant, the message, its delivery"
+    assert len(set(salts)) == len(salts) == 5, "the server's key, the shop's key, the grant, the message, its delivery"
 
 
 def test_the_schema_goes_up_and_down(tmp_path: Path) -> None:

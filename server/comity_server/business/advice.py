@@ -168,6 +168,10 @@ ADVICE: dict[str, dict[str, Advice]] = {
     "Connecting": {
         "offer_expired": Advice("The offer would end before it begins, or too late.", "Give it another end."),
         "wrong_home": Advice("The text names another server or operator.", "Take those of this server."),
+        "key_not_stated": Advice(
+            "The text names a key that its home server does not state as its own.",
+            "Take the key from the server's document, and make the text anew.",
+        ),
         "test_only": Advice(
             "The offer or agreement is marked as a test, and this server is no sandbox.",
             "Leave `test` out, or use a server that is for trying things out.",

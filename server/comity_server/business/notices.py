@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 from comity.agreement import CLOCK_SKEW
 from comity.errors import Malformed, Refused
 from comity.keys import Signer
+from comity.log_entry import public_tag_key
 from comity.notice import (
     LONGEST_AWAY,
     MOST_LANGUAGES,
@@ -142,7 +143,7 @@ async def publish(rows: BusinessRows, business: Business, signed: SignedNotice, 
     elif group.grounds.notices.away_notice(business.did, group.now) is None:
         raise Refused("not_found", "no notice is in force")
     place = group.log.place()
-    group.log.notice(signed.id, signed.raw, group.now, business.tag_secret)
+    group.log.notice(signed.id, signed.raw, group.now, public_tag_key(business.did))
     row = {"name": business.name, "id": signed.id, "kind": notice.kind, "raw": signed.raw, "added_at": group.now}
     group.batch.put_notice.append({**row, "counts": int(says_something), **place.members})
 

@@ -24,6 +24,7 @@ from comity_server.business.seats import seat_of, seat_secret
 from comity_server.business.turning import Turned, next_key, turn
 from comity_server.businesses import Business, NotPossible
 from comity_server.group import Group
+from comity_server.home_rotation import rotate_home
 from comity_server.server import Server
 
 Q = TypeVar("Q")
@@ -148,6 +149,12 @@ class Absence(msgspec.Struct):
     texts: dict[str, str]
 
 
+class HomeRotation(msgspec.Struct):
+    """A new key of the home server; `broken`: the key before is lost, or others may have it."""
+
+    broken: bool = False
+
+
 class Place(msgspec.Struct):
     """Where, in a business's connections, to go on."""
 
@@ -254,6 +261,11 @@ async def _away(server: Server, wanted: Absence) -> Nothing:
         raise NotPossible("; ".join(f"{pointer}: {what}" for pointer, what in fault.errors)) from None
 
 
+async def _rotate_home(server: Server, wanted: HomeRotation) -> Kid:
+    log = server.logs.active.key.text
+    return Kid(await rotate_home(server.accept, server.home.keys, log, broken=wanted.broken))
+
+
 def _source(server: Server) -> str:
     file = master_file(server.config)
     return "COMITY_MASTER_KEY" if file is None else str(file)
@@ -295,6 +307,7 @@ ROTATE_MASTER: Duty[Nothing, Resealed] = Duty("rotate-master", Nothing, Resealed
 NEXT_KEY: Duty[OfBusiness, Kid] = Duty("next-key", OfBusiness, Kid, _next_key)
 TURN: Duty[Place, Turned] = Duty("turn", Place, Turned, _turn)
 AWAY: Duty[Absence, Nothing] = Duty("away", Absence, Nothing, _away)
+ROTATE_HOME: Duty[HomeRotation, Kid] = Duty("rotate-home", HomeRotation, Kid, _rotate_home)
 
 DUTIES: tuple[Duty[Any, Any], ...] = (
     CREATE,
@@ -307,4 +320,5 @@ DUTIES: tuple[Duty[Any, Any], ...] = (
     NEXT_KEY,
     TURN,
     AWAY,
+    ROTATE_HOME,
 )

@@ -10,7 +10,7 @@ from comity.errors import Malformed, Refused
 from comity.events import Place
 from comity.jws import FindKey
 from comity.keys import PublicKey
-from comity.log_entry import SALT, LogEntry, entry_of_key, entry_of_notice, key_statement, tag_key
+from comity.log_entry import LogEntry, entry_of_key, entry_of_notice, key_statement, public_tag_key
 from comity.notice import StatedKey, key_for_entry, open_notice
 from comity.offer import open_offer
 from comity_server.check_store.findings import Findings
@@ -48,8 +48,8 @@ def check_keys(snapshot: Snapshot, findings: Findings, places: Places) -> int:
     for row in snapshot.rows(StoredKey, "all_business_keys"):
         count += 1
         place = f"business {row.name} key {row.kid}"
-        if row.did is None or row.tag_secret is None or len(row.tag_secret) != SALT:
-            findings.add(place, "its business is missing, or has no tag secret")
+        if row.did is None:
+            findings.add(place, "its business is missing")
             continue
         if row.kid != f"{row.did}#{row.multibase}":
             findings.add(place, f"it is not the name of the key {row.multibase} of {row.did}")
@@ -59,7 +59,7 @@ def check_keys(snapshot: Snapshot, findings: Findings, places: Places) -> int:
         if not 0 <= row.added_at <= LATEST:
             findings.add(place, f"its time is {row.added_at}")
             continue
-        make = partial(_entry, statement, tag_key(row.tag_secret, "both"), row.added_at)
+        make = partial(_entry, statement, public_tag_key(row.did), row.added_at)
         places.claim(place, Place(row.log, row.idx), ("", row.kid), row.added_at, make)
     return count
 
@@ -76,7 +76,7 @@ def check_notices(snapshot: Snapshot, hosted: dict[str, PublicKey], findings: Fi
         stated.setdefault((key.name, key.log), []).append(StatedKey(key.idx, key.kid))
     for row in snapshot.rows(StoredNotice, "all_notices"):
         place = f"business {row.name} notice {row.id}"
-        if row.did is None or row.tag_secret is None:
+        if row.did is None:
             findings.add(place, "its business is missing")
             continue
         try:
@@ -89,7 +89,7 @@ def check_notices(snapshot: Snapshot, hosted: dict[str, PublicKey], findings: Fi
         newest = key_for_entry(stated.get((row.name, row.log), ()), row.idx)
         if newest is not None and signed.kid != newest:
             findings.add(place, f"it is signed with {signed.kid}, and the newest key was {newest}")
-        make = partial(_notice_entry, row.raw, tag_key(row.tag_secret, "both"), row.added_at)
+        make = partial(_notice_entry, row.raw, public_tag_key(row.did), row.added_at)
         places.claim(place, Place(row.log, row.idx), ("", row.id), row.added_at, make)
 
 

@@ -119,7 +119,6 @@ class StoredKey(NamedTuple):
     idx: int
     added_at: int
     did: str | None
-    tag_secret: bytes | None
 
 
 class StoredNotice(NamedTuple):
@@ -133,7 +132,6 @@ class StoredNotice(NamedTuple):
     idx: int
     added_at: int
     did: str | None
-    tag_secret: bytes | None
 
 
 class StoredOffer(NamedTuple):

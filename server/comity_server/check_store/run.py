@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from comity.errors import Malformed
-from comity.keys import PublicKey, SigningKey, did_web_base
-from comity_server.check_store import beside
+from comity.keys import did_web_base
+from comity_server.check_store import beside, home_keys
 from comity_server.check_store.connections import Counted, check_connections
 from comity_server.check_store.findings import MOST, Findings
 from comity_server.check_store.log import Signed, check_log, read_head_file
@@ -17,7 +17,6 @@ from comity_server.check_store.places import Places
 from comity_server.check_store.reading import UNREADABLE, CannotRead, Named, Snapshot, StoredHead, looked_at
 from comity_server.check_store.replay import Ground
 from comity_server.check_store.texts import Opener
-from comity_server.home import SEED
 from comity_server.log.restores import Restore, restores_in
 
 Progress = Callable[[str, int, int], None]
@@ -165,15 +164,12 @@ class _Look:
         self._seen.halves = beside.check_halves(ground)
 
     def _ground(self, home: str) -> Ground:
-        key: PublicKey | None = None
-        try:
-            key = SigningKey((self._data / SEED).read_bytes()).public
-        except (OSError, Malformed):
-            self._findings.add(SEED, "it is missing or damaged: no signature of this server can be checked")
+        keys = home_keys.home_keys_of(self._data, home, self._snapshot, self._findings)
         hosted = beside.hosted_keys(self._snapshot, self._findings)
-        return Ground(self._snapshot, self._findings, self._places, Opener(home, key, self._findings), hosted.get)
+        return Ground(self._snapshot, self._findings, self._places, Opener(home, keys, self._findings), hosted.get)
 
     def _businesses(self) -> None:
+        home_keys.check_places(self._snapshot, self._findings, self._places)
         self._seen.keys = beside.check_keys(self._snapshot, self._findings, self._places)
         hosted = beside.hosted_keys(self._snapshot, Findings())
         beside.check_notices(self._snapshot, hosted, self._findings, self._places)

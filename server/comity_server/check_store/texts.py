@@ -8,9 +8,9 @@ from pydantic import Field, TypeAdapter
 from comity.acts import ACT_TYPS
 from comity.encoding import parse_object
 from comity.errors import Refused
-from comity.events import EVENT_TYP, Event, open_event
-from comity.jws import FindKey, split
-from comity.keys import PublicKey
+from comity.events import EVENT_TYP, Event
+from comity.home_keys import HomeKeys, open_home_event
+from comity.jws import split
 from comity.words import read_model
 from comity_server.check_store.findings import Findings
 
@@ -22,16 +22,15 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="e
 class Opener:
     """Opens what the home server signed."""
 
-    def __init__(self, home: str, key: PublicKey | None, findings: Findings) -> None:
+    def __init__(self, home: str, keys: HomeKeys, findings: Findings) -> None:
         self.home = home
         self._findings = findings
-        kid = "" if key is None else f"{home}#{key.multibase}"
-        self._find_key: FindKey = lambda wanted: key if wanted == kid else None
+        self._keys = keys
 
     def event(self, place: str, raw: str) -> Event | None:
         """The event in a text; what it says is believed further where its signature alone does not hold, so that one
         fault is told once."""
-        event = self.held(place, lambda: open_event(raw, self._find_key).event)
+        event = self.held(place, lambda: open_home_event(raw, self._keys).event)
         if event is None:
             try:
                 event = read_model(_EVENT, split(raw, {EVENT_TYP}).payload)

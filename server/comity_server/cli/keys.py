@@ -2,14 +2,24 @@
 
 import click
 
-from comity_server.business.operating import NEXT_KEY, ROTATE_MASTER, STATUS, TURN, Nothing, OfBusiness, Place
+from comity_server.business.operating import (
+    NEXT_KEY,
+    ROTATE_HOME,
+    ROTATE_MASTER,
+    STATUS,
+    TURN,
+    HomeRotation,
+    Nothing,
+    OfBusiness,
+    Place,
+)
 from comity_server.business.turning import Turned
 from comity_server.cli.operator import Ask, asked, data_option, operate, port_option
 
 
 @click.group()
 def keys() -> None:
-    """The signing keys that are kept for businesses, and the master key that seals them."""
+    """The signing keys that are kept for businesses, the master key that seals them, and the server's own key."""
 
 
 @keys.command()
@@ -73,6 +83,30 @@ def rotate(name: str, **given: object) -> None:
             f"{done.left} connections were left: they are at a key that is not kept here, or could take no act now."
             " Those go on with the keys that they have"
         )
+
+
+@keys.command(name="rotate-home")
+@click.option(
+    "--broken",
+    is_flag=True,
+    help="The key before is lost, or others may have it: it does not vouch for the new one.",
+)
+@data_option
+@port_option
+def rotate_home(*, broken: bool, **given: object) -> None:
+    """Give this server a new key, by which it signs events and status lists from now on.
+
+    The key before signs the statement about the new one, and wallets go on by themselves. With --broken it does not:
+    then each wallet asks its owner before it believes the new key. Use it where the key was lost or stolen, and only
+    there.
+    """
+
+    async def work(ask: Ask) -> str:
+        return (await ask(ROTATE_HOME, HomeRotation(broken))).kid
+
+    click.echo(operate(given, work, needs_key=not broken))
+    if broken:
+        click.echo("The key before is stated as broken. Tell the people who use this server: their wallets will ask.")
 
 
 async def _all(ask: Ask, name: str) -> Turned:

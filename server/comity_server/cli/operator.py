@@ -33,14 +33,15 @@ class Ask(Protocol):
     async def __call__(self, duty: Duty[Q, A], question: Q, /) -> A: ...
 
 
-def operate(given: dict[str, object], work: Callable[[Ask], Awaitable[R]]) -> R:
-    """What `work` makes of the server's answers. Raises ClickException, with the reason in one line."""
+def operate(given: dict[str, object], work: Callable[[Ask], Awaitable[R]], *, needs_key: bool = True) -> R:
+    """What `work` makes of the server's answers; without `needs_key`, in a folder without the home server's key too.
+    Raises ClickException, with the reason in one line."""
     config = configured(given)
     logs.configure(config.log_format, "error")
     config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     async def run() -> R:
-        async with _reached(config) as ask:
+        async with _reached(config, needs_key) as ask:
             return await work(ask)
 
     try:
@@ -57,7 +58,7 @@ def asked(given: dict[str, object], duty: Duty[Q, A], question: Q) -> A:
 
 
 @asynccontextmanager
-async def _reached(config: Config) -> AsyncIterator[Ask]:
+async def _reached(config: Config, needs_key: bool) -> AsyncIterator[Ask]:
     if await admin.is_there(config.data):
 
         async def over_socket(duty: Duty[Q, A], question: Q) -> A:
@@ -67,7 +68,7 @@ async def _reached(config: Config) -> AsyncIterator[Ask]:
         return
     with locked(config.data):
         is_new = not (config.data / STORE).exists()
-        async with opened(config, config.port) as server:
+        async with opened(config, config.port, needs_key=needs_key) as server:
             if is_new:
                 # Else a key of a business that no server knows looks like any other.
                 told = f"No server has used {config.data} before (COMITY_DATA, --data): a new store was made there."

@@ -112,12 +112,12 @@ class Additions(Protocol):
         """Enter that a mute of `side` is over, by the act or setting `by`."""
         ...
 
-    def key(self, kid: str, statement: bytes, at: int, secret: bytes) -> None:
-        """Enter a statement about a business's key."""
+    def key(self, kid: str, statement: bytes, at: int, tag_key: bytes) -> None:
+        """Enter a statement about a key of the public name whose tag key is given."""
         ...
 
-    def notice(self, id_: str, raw: str, at: int, secret: bytes) -> None:
-        """Enter a notice of a business."""
+    def notice(self, id_: str, raw: str, at: int, tag_key: bytes) -> None:
+        """Enter a notice of the public name whose tag key is given."""
         ...
 
     def missing(self) -> list[tuple[str, str]]:
@@ -172,15 +172,13 @@ class LogAdditions:
         self._needed[by] = cid
         self._enter(cid, by, at, lambda salt: entry_of_mute_over(self._raws[by], side, key, salt, at))
 
-    def key(self, kid: str, statement: bytes, at: int, secret: bytes) -> None:
-        """Enter a statement about a business's key."""
-        key = tag_key(secret, "both")
-        self._enter("", kid, at, lambda salt: entry_of_key(statement, key, salt, at))
+    def key(self, kid: str, statement: bytes, at: int, tag_key: bytes) -> None:
+        """Enter a statement about a key of the public name whose tag key is given."""
+        self._enter("", kid, at, lambda salt: entry_of_key(statement, tag_key, salt, at))
 
-    def notice(self, id_: str, raw: str, at: int, secret: bytes) -> None:
-        """Enter a notice of a business, under the tag of its keys."""
-        key = tag_key(secret, "both")
-        self._enter("", id_, at, lambda salt: entry_of_notice(raw, key, salt, at))
+    def notice(self, id_: str, raw: str, at: int, tag_key: bytes) -> None:
+        """Enter a notice of the public name whose tag key is given."""
+        self._enter("", id_, at, lambda salt: entry_of_notice(raw, tag_key, salt, at))
 
     def missing(self) -> list[tuple[str, str]]:
         """(cid, id) of acts whose bytes are needed and not at hand: messages that were accepted earlier."""

@@ -3,15 +3,14 @@
 import msgspec
 from aiohttp import web
 
-from comity.encoding import b64u_encode
 from comity.errors import Malformed, Refused
 from comity.events import Place
-from comity.log_entry import tag_key
 from comity.tile import read_path
-from comity.wire import LOG
+from comity.wire import HOME_KEYS, LOG
 from comity_server.log.sequencer import Sequencer
 from comity_server.log.starting import origin_of
 from comity_server.routes.parts import SERVER, json_answer
+from comity_server.server import Server
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 """What never changes may be kept for a year (tlog-tiles)."""
@@ -24,6 +23,7 @@ def add_routes(app: web.Application) -> None:
     for prefix in (LOG, LOG + "/{name:[a-z0-9-]{1,32}}"):
         app.router.add_get(prefix + "/checkpoint", get_checkpoint)
         app.router.add_get(prefix + "/{path:tile/.*}", get_tile)
+    app.router.add_get(HOME_KEYS, get_home_keys)
     app.router.add_get("/b/{name}/keys", get_keys)
     app.router.add_get("/b/{name}/notices", get_notices)
 
@@ -60,6 +60,19 @@ async def get_tile(request: web.Request) -> web.Response:
     return web.Response(body=data, content_type="application/octet-stream", headers=headers)
 
 
+async def get_home_keys(request: web.Request) -> web.Response:
+    """The keys of this server: every statement from the first on, with its places in logs (HOME-2)."""
+    server = request.app[SERVER]
+    keys = []
+    for placed in server.home.keys.keys.chain:
+        signed = {} if placed.stated.signed is None else {"signed": placed.stated.signed}
+        places = [await _entered(server, place) for place in placed.places]
+        keys.append({"statement": placed.stated.raw, **signed, "places": places})
+    response = json_answer(msgspec.json.encode({"did": server.home.did, "keys": keys}))
+    response.headers["Access-Control-Allow-Origin"] = "*"
+    return response
+
+
 async def get_keys(request: web.Request) -> web.Response:
     """The keys that a business has published here, each with its statement, and its receipt where there is one
     (LOG-20)."""
@@ -69,10 +82,9 @@ async def get_keys(request: web.Request) -> web.Response:
         raise Refused("not_found")
     keys = []
     for stated in await server.store.key_statements(business.name):
-        receipt = await server.receipts.of(Place(stated.log, stated.index))
-        keys.append({"statement": stated.statement} | ({} if receipt is None else {"receipt": receipt}))
-    tag = b64u_encode(tag_key(business.tag_secret, "both"))
-    response = json_answer(msgspec.json.encode({"did": business.did, "tag_key": tag, "keys": keys}))
+        place = Place(stated.log, stated.index)
+        keys.append({"statement": stated.statement, **await _entered(server, place)})
+    response = json_answer(msgspec.json.encode({"did": business.did, "keys": keys}))
     response.headers["Access-Control-Allow-Origin"] = "*"
     return response
 
@@ -86,9 +98,13 @@ async def get_notices(request: web.Request) -> web.Response:
         raise Refused("not_found")
     notices = []
     for stored in await server.store.business.notices(business.name):
-        receipt = await server.receipts.of(Place(stored.log, stored.idx))
-        notices.append({"notice": stored.raw} | ({} if receipt is None else {"receipt": receipt}))
-    tag = b64u_encode(tag_key(business.tag_secret, "both"))
-    response = json_answer(msgspec.json.encode({"did": business.did, "tag_key": tag, "notices": notices}))
+        notices.append({"notice": stored.raw, **await _entered(server, Place(stored.log, stored.idx))})
+    response = json_answer(msgspec.json.encode({"did": business.did, "notices": notices}))
     response.headers["Access-Control-Allow-Origin"] = "*"
     return response
+
+
+async def _entered(server: Server, place: Place) -> dict[str, str | int]:
+    """The place of a statement, with its receipt where there is one."""
+    receipt = await server.receipts.of(place)
+    return {**place.members, **({} if receipt is None else {"receipt": receipt})}

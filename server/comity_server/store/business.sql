@@ -179,7 +179,7 @@ WHERE NOT EXISTS (
 SELECT COUNT(*), MIN(added_at) FROM notices WHERE name = :name AND counts = 1 AND added_at > :since;
 
 -- name: all_notices()
-SELECT n.name, n.id, n.kind, n.raw, n.log, n.idx, n.added_at, b.did, b.tag_secret
+SELECT n.name, n.id, n.kind, n.raw, n.log, n.idx, n.added_at, b.did
 FROM notices n LEFT JOIN businesses b ON b.name = n.name
 ORDER BY n.name, n.added_at, n.idx;
 

@@ -119,9 +119,11 @@ WHERE e.log = :log AND e.idx >= :first
 ORDER BY e.idx LIMIT :most;
 
 -- name: get_statement(log, idx)$
--- What an entry about a business commits to: a key, or a notice.
+-- What an entry about a public name commits to: a key of a business or of the home server, or a notice.
 SELECT statement FROM business_keys WHERE log = :log AND idx = :idx
-UNION ALL SELECT raw FROM notices WHERE log = :log AND idx = :idx;
+UNION ALL SELECT raw FROM notices WHERE log = :log AND idx = :idx
+UNION ALL
+SELECT s.statement FROM home_places p JOIN home_statements s ON s.n = p.n WHERE p.log = :log AND p.idx = :idx;
 
 
 -- ---- offers and agreements -----------------------------------------------------------------------------------------
@@ -223,10 +225,25 @@ SELECT idx, ended, ask_until, expires_at FROM status_entries WHERE list_no = :li
 SELECT MAX(list_no) FROM status_entries;
 
 
+-- ---- keys of the home server ---------------------------------------------------------------------------------------
+
+-- name: put_home_statement(n, statement, signed)*!
+INSERT INTO home_statements (n, statement, signed) VALUES (:n, :statement, :signed);
+
+-- name: put_home_place(n, log, index)*!
+INSERT INTO home_places (n, log, idx) VALUES (:n, :log, :index);
+
+-- name: home_statements()
+SELECT n, statement, signed FROM home_statements ORDER BY n;
+
+-- name: home_places()
+SELECT n, log, idx FROM home_places ORDER BY n, log, idx;
+
+
 -- ---- businesses ----------------------------------------------------------------------------------------------------
 
--- name: put_business(name, did, created_at, tag_secret)*!
-INSERT INTO businesses (name, did, created_at, tag_secret) VALUES (:name, :did, :created_at, :tag_secret);
+-- name: put_business(name, did, created_at)*!
+INSERT INTO businesses (name, did, created_at) VALUES (:name, :did, :created_at);
 
 -- name: put_business_key(name, kid, multibase, statement, log, index, added_at)*!
 -- `statement` is what the entry at `idx` of the log commits to.
@@ -234,7 +251,7 @@ INSERT INTO business_keys (name, kid, multibase, statement, log, idx, added_at)
 VALUES (:name, :kid, :multibase, :statement, :log, :index, :added_at);
 
 -- name: business_keys()
-SELECT b.name, b.did, b.tag_secret, k.kid, k.multibase
+SELECT b.name, b.did, k.kid, k.multibase
 FROM businesses b JOIN business_keys k ON k.name = b.name
 ORDER BY b.name, k.added_at, k.kid;
 
@@ -307,7 +324,7 @@ SELECT list_no, idx, side, grant_id, ended, ask_until, expires_at FROM status_en
 WHERE cid = :cid ORDER BY list_no, idx;
 
 -- name: all_business_keys()
-SELECT k.name, k.kid, k.multibase, k.statement, k.log, k.idx, k.added_at, b.did, b.tag_secret
+SELECT k.name, k.kid, k.multibase, k.statement, k.log, k.idx, k.added_at, b.did
 FROM business_keys k LEFT JOIN businesses b ON b.name = k.name
 ORDER BY k.name, k.kid;
 

@@ -157,6 +157,8 @@ class Batch:
     reserve_index: list[ReservedRow] = field(default_factory=list)
     take_index: list[dict[str, Any]] = field(default_factory=list)
     put_status: list[StatusRow] = field(default_factory=list)
+    put_home_statement: list[dict[str, Any]] = field(default_factory=list)
+    put_home_place: list[dict[str, Any]] = field(default_factory=list)
     put_business: list[dict[str, Any]] = field(default_factory=list)
     put_business_key: list[dict[str, Any]] = field(default_factory=list)
     put_news: list[NewsRow] = field(default_factory=list)
@@ -304,12 +306,27 @@ class KeyStatement:
     index: int
 
 
+class StoredStatement(NamedTuple):
+    """A statement as it is stored, by its number from 0 on."""
+
+    n: int
+    statement: str
+    signed: str | None
+
+
+class StoredPlace(NamedTuple):
+    """Where a statement was entered."""
+
+    n: int
+    log: str
+    idx: int
+
+
 class HostedKey(NamedTuple):
     """A published key of a hosted business."""
 
     name: str
     did: str
-    tag_secret: bytes
     kid: str
     multibase: str
 

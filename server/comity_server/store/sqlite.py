@@ -38,6 +38,8 @@ from comity_server.store.rows import (
     Reservation,
     Rival,
     StoredAct,
+    StoredPlace,
+    StoredStatement,
 )
 
 READERS = 3
@@ -165,6 +167,11 @@ class SqliteStore:
         """The given entries of a status list."""
         return [Entry(*row) for row in await self._writer.run(_rows, SQL["entries_of_list"], {"list_no": list_no})]
 
+    async def home_statements(self) -> tuple[list[StoredStatement], list[StoredPlace]]:
+        """Every statement about a key of the home server in order, and their places in logs."""
+        rows = [await self._writer.run(_rows, SQL[name], {}) for name in ("home_statements", "home_places")]
+        return [StoredStatement(*row) for row in rows[0]], [StoredPlace(*row) for row in rows[1]]
+
     async def business_keys(self) -> list[HostedKey]:
         """Every hosted business's keys."""
         return [HostedKey(*row) for row in await self._writer.run(_rows, SQL["business_keys"], {})]
@@ -212,8 +219,7 @@ class SqliteStore:
         return [KeyStatement(*row) for row in await self._read(_rows, "key_statements", name=name)]
 
     async def reread(self, judge: Callable[["Reading"], T]) -> T:
-        """What `judge` makes of the committed rows, in the thread of a connection that never writes. Raises
-        StoreFailed, and what `judge` raises."""
+        """What `judge` makes of the committed rows, in a thread that never writes. Raises StoreFailed, what it does."""
         try:
             return await next(self._turn).run(_judged, judge)
         except sqlite3.Error as error:
@@ -244,8 +250,7 @@ class SqliteStore:
         return None if row is None else Known(*row)
 
     async def known(self, cids: Iterable[str]) -> dict[str, Known]:
-        """The stored states of those connections that exist: all that was committed before the call, and perhaps what
-        is committed meanwhile."""
+        """The stored states of those connections that exist: what was committed before the call, at least."""
         try:
             found = await next(self._turn).run(_each_row, SQL["get_state"], [{"cid": cid} for cid in cids])
         except sqlite3.Error as error:

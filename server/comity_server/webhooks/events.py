@@ -57,7 +57,7 @@ class Events:
 
     def _told(self, of: StoredWebhook, row: News) -> Happening | None:
         try:
-            found = happening(row, Business(of.name, of.did, {}, b""), self._ids)
+            found = happening(row, Business(of.name, of.did, {}), self._ids)
         except Exception as error:  # a mistake of ours over one row must not keep all others from being sent
             logger().error("webhook_event_failed", exc_info=error)
             found = None

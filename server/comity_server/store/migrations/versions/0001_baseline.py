@@ -33,6 +33,8 @@ TABLES = (
     "heads",
     "tiles",
     "entries",
+    "home_places",
+    "home_statements",
     "business_keys",
     "notices",
     "businesses",
@@ -225,7 +227,9 @@ def _inbox_and_status() -> None:
 
 
 def _businesses_and_meta() -> None:
-    op.create_table("businesses", _text("name", key=True), _text("did"), _number("created_at"), _bytes("tag_secret"))
+    op.create_table("home_statements", _number("n", key=True), _text("statement"), _text("signed", null=True))
+    _table("home_places", _text("log", key=True), _number("idx", key=True), _number("n"))
+    op.create_table("businesses", _text("name", key=True), _text("did"), _number("created_at"))
     op.create_index("businesses_did", "businesses", ["did"], unique=True)
     op.create_table(
         "business_keys",

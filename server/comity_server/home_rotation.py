@@ -1,0 +1,55 @@
+"""When a home server's keys are stated: the first at the first start, all of them where a log begins, and a new one
+when its operator asks for it (spec/home-key.md)."""
+
+import asyncio
+
+from comity.home_keys import Stated, seal_statement
+from comity_server.accept import Accept
+from comity_server.group import Group
+from comity_server.home_keys import HomeKeyring
+
+
+async def state_home_keys(accept: Accept, keys: HomeKeyring, log: str) -> None:
+    """Before anything else is entered: state the first key of a new server, enter all statements into a log that has
+    just begun, and state the key that was made for one whose commit is lost. `log` is the vkey of the active log.
+
+    Raises HomeKeyMissing, Refused("overloaded").
+    """
+
+    async def decide(group: Group) -> None:
+        if not keys.stated:
+            _state(group, keys, seal_statement(keys.signer, group.now, log))
+            return
+        origin = group.log.place().log
+        missing = keys.missing_in(origin)
+        for n in missing:
+            group.enter_home_statement(n, keys.stated[n])
+        if (pending := keys.pending()) is not None:
+            _state(group, keys, pending)
+        elif missing and all(stated.statement.log != log for stated in keys.stated):
+            # The key in force vouches for the key of the new log.
+            _state(group, keys, seal_statement(keys.signer, group.now, log, keys.signer))
+
+    await accept.command(decide)
+
+
+async def rotate_home(accept: Accept, keys: HomeKeyring, log: str, *, broken: bool) -> str:
+    """Put a new key in the place of the one in force; its kid. With `broken` the key before does not sign the
+    statement: it is lost, or others may have it (HOME-5). `log` is the vkey of the active log.
+
+    Raises NotPossible, HomeKeyMissing, Refused("overloaded").
+    """
+
+    async def decide(group: Group) -> str:
+        stated = await asyncio.to_thread(keys.prepare, group.now, log, broken=broken)
+        _state(group, keys, stated)
+        return stated.statement.kid
+
+    return await accept.command(decide)
+
+
+def _state(group: Group, keys: HomeKeyring, stated: Stated) -> None:
+    """State a key that was not stated before. One more in the same commit comes behind those before it."""
+    n = len(keys.stated) + len(group.batch.put_home_statement)
+    group.batch.put_home_statement.append({"n": n, "statement": stated.raw, "signed": stated.signed})
+    group.enter_home_statement(n, stated)

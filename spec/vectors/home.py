@@ -1,0 +1,156 @@
+"""Vectors of a home server's keys: statements, the chain, and which key signs where."""
+
+import json
+from typing import Any
+
+from comity.encoding import dump_json
+from comity.errors import Refused
+from comity.events import AsOf, Expired, Opened, Place, seal_event
+from comity.home_keys import HomeKeys, Listed, Placed, Stated, follow, open_home_event, read_listed, seal_statement
+from comity.keys import Signer
+from comity.log_entry import entry_of_key, public_tag_key
+from comity.note import ED25519, NoteSigner
+from comity.offer import HomeParty
+from logs import salt_of
+from story import CID, DAY, HOME, HOME_DID, LOG, MIA, MINUTE, NEXT_LOG, SECOND, SHOP, START, case, forge, key, words
+
+_VKEY = NoteSigner(LOG, ED25519, key("log")).verifier.text
+_NEXT_VKEY = NoteSigner(NEXT_LOG, ED25519, key("next log")).verifier.text
+
+
+def _named(number: int) -> Signer:
+    return Signer(f"{HOME_DID}#home-{number}", key(f"{HOME_DID} home-{number}"))
+
+
+KEYS = (HOME, *(_named(number) for number in (2, 3, 4)))
+"""The server's keys: the second follows the first, the third the second, the fourth is stated as the third is broken."""
+
+
+def _chain() -> tuple[Stated, ...]:
+    first = seal_statement(KEYS[0], START, _VKEY)
+    second = seal_statement(KEYS[1], START + DAY, _VKEY, KEYS[0])
+    again = seal_statement(KEYS[1], START + 2 * DAY, _NEXT_VKEY, KEYS[1])
+    third = seal_statement(KEYS[2], START + 3 * DAY, _NEXT_VKEY, KEYS[1])
+    broken = seal_statement(KEYS[3], START + 4 * DAY, _NEXT_VKEY, KEYS[2].kid)
+    return first, second, again, third, broken
+
+
+PLACES = (
+    (Place(LOG, 0), Place(NEXT_LOG, 0)),
+    (Place(LOG, 40), Place(NEXT_LOG, 1)),
+    (Place(NEXT_LOG, 2),),
+    (Place(NEXT_LOG, 60),),
+    (Place(NEXT_LOG, 90),),
+)
+"""Where each statement was entered."""
+
+
+def _listed(stated: Stated) -> dict[str, Any]:
+    return {"statement": stated.raw, **({} if stated.signed is None else {"signed": stated.signed})}
+
+
+def _lists() -> list[dict[str, Any]]:
+    first, second, again, third, broken = _chain()
+    eve = Signer(HOME.kid, key("eve"))
+    forged = seal_statement(KEYS[1], START + DAY, _VKEY, eve)
+    others = seal_statement(KEYS[2], START + DAY, _VKEY, KEYS[0])
+
+    def changed(stated: Stated, **changes: Any) -> dict[str, Any]:
+        members = {**json.loads(stated.raw), **changes}
+        raw = dump_json({name: value for name, value in members.items() if value is not None})
+        return {**_listed(stated), "statement": raw.decode()}
+
+    def signed_again(stated: Stated, by: Signer, **changes: Any) -> dict[str, Any]:
+        row = changed(stated, **changes)
+        return {**row, "signed": forge(row["statement"].encode(), "comity-key+jwt", by)}
+
+    one = _listed(first)
+    bad: list[tuple[str, str, list[dict[str, Any]]]] = [
+        ("a hole", "unknown_key", [one, _listed(third)]),
+        ("no first one", "unknown_key", [_listed(second)]),
+        ("not signed by the key before", "malformed", [one, {"statement": second.raw}]),
+        ("signed by another key", "bad_signature", [one, {"statement": second.raw, "signed": forged.signed}]),
+        ("signed over another statement", "bad_signature", [one, {"statement": second.raw, "signed": others.signed}]),
+        ("the first one signed", "malformed", [{**one, "signed": second.signed}]),
+        ("broken, and signed", "malformed", [*map(_listed, (first, second, again, third)), {**_listed(broken), "signed": third.signed}]),
+        ("earlier than the one before", "malformed", [one, signed_again(second, HOME, at=START - 1)]),
+        ("of another server", "malformed", [one, signed_again(second, HOME, did=SHOP.did, kid=SHOP.kid)]),
+        ("without the new key's proof", "malformed", [one, signed_again(second, HOME, proof=None)]),
+        ("the proof of another change", "wrong_proof", [one, signed_again(second, HOME, at=START + DAY + 1)]),
+        ("a key that was stated before", "malformed", [*map(_listed, (first, second, again)), _listed(seal_statement(KEYS[0], START + 3 * DAY, _VKEY, KEYS[1]))]),
+        ("a broken key that goes on", "malformed", [one, _listed(seal_statement(KEYS[0], START + DAY, _VKEY, KEYS[0].kid))]),
+        ("a blank", "malformed", [{"statement": first.raw.replace(",", ", ", 1)}]),
+        ("members in another order", "malformed", [{"statement": dump_json(dict(reversed(json.loads(first.raw).items()))).decode()}]),
+        ("a member too many", "malformed", [{"statement": first.raw[:-1] + ',"price":1}'}]),
+        ("a mark that says no", "malformed", [one, signed_again(second, HOME, broken=False)]),
+        ("a home that is a key", "malformed", [changed(first, did=MIA.did, kid=MIA.kid, key=MIA.key.public.multibase)]),
+    ]
+    good = [("the first alone", [one]), ("all of them", [_listed(it) for it in _chain()])]
+    made = [{"name": name, "list": rows, "kids": [json.loads(row["statement"])["kid"] for row in rows]} for name, rows in good]
+    for row in made:
+        read_listed(Listed.model_validate(it) for it in row["list"])
+    return [*made, *(case(name, code, list=rows) for name, code, rows in bad)]
+
+
+def _keys(pin: int, *accepted: str) -> HomeKeys:
+    chain = [Placed(stated, places) for stated, places in zip(_chain(), PLACES, strict=True)]
+    return follow(HomeParty.of(KEYS[pin]), chain, accepted)
+
+
+def _opened_at(log: str, index: int, signer: Signer) -> str:
+    return seal_event(Opened(iss=HOME_DID, cid=CID, event="opened", log=log, index=index, at=START + DAY), signer)
+
+
+def _events() -> list[dict[str, Any]]:
+    """Events without an entry, by each key around each change, for three readers."""
+    made = []
+    readers = ((0, ()), (1, ()), (1, (KEYS[3].kid,)))
+    spots = [(LOG, index) for index in (0, 1, 40, 41)] + [(NEXT_LOG, index) for index in (1, 2, 3, 60, 61, 90, 91)]
+    for pin, accepted in readers:
+        for log, index in [*spots, ("home.example/log/other", 5)]:
+            for signer in KEYS:
+                raw, code = _opened_at(log, index, signer), None
+                try:
+                    open_home_event(raw, _keys(pin, *accepted))
+                except Refused as refused:
+                    code = refused.code
+                row = {"pinned": KEYS[pin].kid, "accepted": list(accepted), "jws": raw, "log": log, "index": index}
+                made.append({**row, "by": signer.kid, **({} if code is None else {"code": code})})
+    return made
+
+
+def _status_times() -> list[dict[str, Any]]:
+    times = (START // 1000 - 1, START // 1000, (START + DAY) // 1000 - 1, (START + DAY) // 1000, (START + DAY + MINUTE) // 1000 - 1, (START + DAY + MINUTE) // 1000)
+    reader = _keys(0)
+    return [
+        {"kid": signer.kid, "iat": iat, "taken": reader.find_list_key(signer.kid, iat) is not None}
+        for signer in KEYS[:2]
+        for iat in times
+    ]
+
+
+def home() -> dict[str, Any]:
+    """A home server's keys: lists of statements (a bad one has `code`), the entries of the good ones, and for readers
+    who pinned a key which events they take. An event with `code` is refused."""
+    rows = [
+        {"list": _listed(stated), "places": [place.members for place in places]}
+        for stated, places in zip(_chain(), PLACES, strict=True)
+    ]
+    stranger = HomeParty.of(Signer(f"{HOME_DID}#home-9", key("eve")))
+    tag_key, salt = public_tag_key(HOME_DID), salt_of("home key")
+    second = _chain()[1]
+    at = second.statement.at
+    as_of = AsOf(first=words("first"), second=words("second"), zones="vectors")
+    expired = Expired(iss=HOME_DID, cid=CID, event="expired", act=words("act"), side="first", log=LOG, index=41, at=at + SECOND, as_of=as_of)
+    return {
+        "tag_keys": [{"did": did, "key": public_tag_key(did).hex()} for did in (HOME_DID, SHOP.did)],
+        "statement": second.raw,
+        "signed": second.signed,
+        "entry": {"at": at, "salt": salt.hex(), "entry": entry_of_key(second.raw.encode(), tag_key, salt, at).to_bytes().hex()},
+        "lists": _lists(),
+        "chain": rows,
+        "events": [*_events(), {"pinned": HOME.kid, "accepted": [], "jws": seal_event(expired, KEYS[1]), "log": LOG, "index": 41, "by": KEYS[1].kid}],
+        "status_lists": _status_times(),
+        "parties": {signer.kid: HomeParty.of(signer).model_dump() for signer in KEYS},
+        "not_stated": stranger.model_dump(),
+    }

@@ -1,0 +1,191 @@
+"""A home server's keys: statements that lead from one to the next, and which of them signs where."""
+
+import json
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from comity.encoding import dump_json
+from comity.errors import Malformed, Refused
+from comity.events import Opened, Place, seal_event
+from comity.home_keys import (
+    MOST_STATEMENTS,
+    HomeKeys,
+    HomeStatement,
+    Listed,
+    Placed,
+    Stated,
+    follow,
+    open_home_event,
+    read_listed,
+    seal_statement,
+)
+from comity.jws import seal
+from comity.keys import Signer
+from comity.log_entry import Kind, commitment, entry_of_key, public_tag_key, tag
+from comity.offer import HomeParty
+from parties import HOME, HOME_DID, LOG, START, connected, key
+from spec_pages import SPEC
+
+VKEY = "home.example/log+885ea595+AdnWLVGyO4sWoVTJj7mdI+LtL1l9pQbLggNvNfmHG7W9"
+NEXT = Signer(f"{HOME_DID}#home-2", key("home 2"))
+THIRD = Signer(f"{HOME_DID}#home-3", key("home 3"))
+FIRST_STATED = seal_statement(HOME, START, VKEY)
+NEXT_STATED = seal_statement(NEXT, START + 1000, VKEY, HOME)
+
+
+def vectors() -> Any:
+    """The published vectors of home servers' keys."""
+    return json.loads((SPEC / "vectors" / "home.json").read_text(encoding="utf-8"))
+
+
+def listed(*stated: Stated) -> list[Listed]:
+    """The statements as a server lists them."""
+    return [Listed(statement=it.raw, signed=it.signed) for it in stated]
+
+
+def keys_of(pinned: Signer, *placed: tuple[Stated, tuple[Place, ...]], accepted: tuple[str, ...] = ()) -> HomeKeys:
+    """What a reader takes who pinned that key."""
+    chain = [Placed(stated, places) for stated, places in placed]
+    return follow(HomeParty.of(pinned), chain, accepted)
+
+
+def opened(log: str, index: int, signer: Signer) -> str:
+    """An event without an entry, at that place."""
+    cid = connected().state.cid
+    event = Opened(iss=HOME_DID, cid=cid, event="opened", log=log, index=index, at=START)
+    return seal_event(event, signer)
+
+
+CHANGED = ((FIRST_STATED, (Place(LOG, 0),)), (NEXT_STATED, (Place(LOG, 7),)))
+
+
+# --- the published vectors
+
+
+@pytest.mark.parametrize("row", vectors()["lists"], ids=lambda row: row["name"])
+def test_a_list_of_statements_holds_or_is_refused_for_the_reason_given(row: dict[str, Any]) -> None:
+    rows = [Listed.model_validate(it) for it in row["list"]]
+    if "code" in row:
+        with pytest.raises(Refused) as caught:
+            read_listed(rows)
+        assert caught.value.code == row["code"]
+    else:
+        assert [it.statement.kid for it in read_listed(rows)] == row["kids"]
+
+
+def test_each_reader_takes_the_events_that_the_vectors_say() -> None:
+    home = vectors()
+    chain = [
+        Placed(stated, tuple(Place(it["log"], it["index"]) for it in row["places"]))
+        for stated, row in zip(
+            read_listed(Listed.model_validate(it["list"]) for it in home["chain"]), home["chain"], strict=True
+        )
+    ]
+    for row in home["events"]:
+        keys = follow(HomeParty.model_validate(home["parties"][row["pinned"]]), chain, row["accepted"])
+        try:
+            found = open_home_event(row["jws"], keys)
+        except Refused as refusal:
+            assert row.get("code") == refusal.code, row
+        else:
+            assert "code" not in row and found.kid == row["by"], row
+    assert {row.get("code") for row in home["events"]} == {None, "unknown_key"}
+    with pytest.raises(Refused, match="key_not_stated"):
+        follow(HomeParty.model_validate(home["not_stated"]), chain)
+    reader = follow(HomeParty.model_validate(home["parties"][first_kid(home)]), chain)
+    for row in home["status_lists"]:
+        assert (reader.find_list_key(row["kid"], row["iat"]) is not None) == row["taken"], row
+
+
+def first_kid(home: dict[str, Any]) -> str:
+    """The name of the first key of the vectors."""
+    return str(json.loads(home["chain"][0]["list"]["statement"])["kid"])
+
+
+def test_anybody_computes_the_tag_key_of_a_public_name() -> None:
+    home = vectors()
+    for row in home["tag_keys"]:
+        expected = sha256(b"comity.public-tag.v1\x00" + row["did"].encode()).digest()
+        assert public_tag_key(row["did"]) == expected == bytes.fromhex(row["key"])
+    entry, statement = home["entry"], home["statement"].encode()
+    at, salt = entry["at"], bytes.fromhex(entry["salt"])
+    did = json.loads(statement)["did"]
+    made = entry_of_key(statement, public_tag_key(did), salt, at)
+    assert made.to_bytes().hex() == entry["entry"]
+    assert made[0] is Kind.KEY and made.tag == tag(public_tag_key(did), at)
+    assert made.commitment == commitment(salt, at, statement)
+
+
+# --- the chain (HOME-3)
+
+
+def test_a_statement_is_vouched_for_by_the_key_before_and_by_itself() -> None:
+    assert [it.statement.kid for it in read_listed(listed(FIRST_STATED, NEXT_STATED))] == [HOME.kid, NEXT.kid]
+    eve = Signer(HOME.kid, key("eve"))
+    stolen = seal_statement(Signer(NEXT.kid, key("eve 2")), START + 1000, VKEY, eve)
+    with pytest.raises(Refused, match="bad_signature"):
+        read_listed(listed(FIRST_STATED, stolen))
+    # The key before alone cannot name a key that its owner does not have.
+    members = {**json.loads(NEXT_STATED.raw), "kid": THIRD.kid, "key": THIRD.key.public.multibase}
+    raw = dump_json(members)
+    with pytest.raises(Refused, match="wrong_proof"):
+        read_listed([*listed(FIRST_STATED), Listed(statement=raw.decode(), signed=seal(raw, "comity-key+jwt", HOME))])
+
+
+def test_no_more_statements_are_read_than_there_can_be() -> None:
+    again = [seal_statement(HOME, START + n, VKEY, HOME) for n in range(MOST_STATEMENTS)]
+    assert len(read_listed(listed(FIRST_STATED, *again[:-1]))) == MOST_STATEMENTS
+    with pytest.raises(Malformed):
+        read_listed(listed(FIRST_STATED, *again))
+
+
+# --- which key (HOME-4)
+
+
+def test_the_key_is_the_newest_one_stated_below_the_place() -> None:
+    keys = keys_of(HOME, *CHANGED)
+    for index, signer in ((0, HOME), (1, HOME), (7, HOME), (8, NEXT), (9_000, NEXT)):
+        assert open_home_event(opened(LOG, index, signer), keys).kid == signer.kid
+        other = NEXT if signer is HOME else HOME
+        with pytest.raises(Refused, match="unknown_key"):
+            open_home_event(opened(LOG, index, other), keys)
+
+
+def test_where_nothing_is_stated_the_pinned_key_signs() -> None:
+    for pinned in (HOME, NEXT):
+        keys = keys_of(pinned, *CHANGED)
+        assert open_home_event(opened("another/log", 5, pinned), keys).kid == pinned.kid
+
+
+def test_who_pinned_a_later_key_takes_no_earlier_one() -> None:
+    keys = keys_of(NEXT, *CHANGED)
+    assert open_home_event(opened(LOG, 8, NEXT), keys).kid == NEXT.kid
+    with pytest.raises(Refused, match="unknown_key"):
+        open_home_event(opened(LOG, 7, HOME), keys)
+
+
+def test_a_key_that_is_not_stated_is_no_pin() -> None:
+    with pytest.raises(Refused, match="key_not_stated"):
+        keys_of(Signer(HOME.kid, key("eve")), *CHANGED)
+
+
+def test_behind_a_broken_key_nothing_is_taken_until_its_owner_says_so() -> None:
+    broken = seal_statement(NEXT, START + 1000, VKEY, HOME.kid)
+    third = seal_statement(THIRD, START + 2000, VKEY, NEXT)
+    chain = ((FIRST_STATED, (Place(LOG, 0),)), (broken, (Place(LOG, 7),)), (third, (Place(LOG, 9),)))
+    assert [it.statement.broken for it in read_listed(listed(FIRST_STATED, broken, third))] == [None, True, None]
+    alone, asked = keys_of(HOME, *chain), keys_of(HOME, *chain, accepted=(NEXT.kid,))
+    for index, signer in ((8, NEXT), (10, THIRD)):
+        with pytest.raises(Refused, match="unknown_key"):
+            open_home_event(opened(LOG, index, signer), alone)
+        assert open_home_event(opened(LOG, index, signer), asked).kid == signer.kid
+    assert open_home_event(opened(LOG, 3, HOME), alone).kid == HOME.kid
+
+
+def test_the_page_has_every_member_of_a_statement() -> None:
+    page = (SPEC / "home-key.md").read_text()
+    for name, field in HomeStatement.model_fields.items():
+        needed = "required" if field.is_required() else "optional"
+        assert f"| `{name}` | {needed} |" in page
