@@ -12,7 +12,7 @@ from comity_server.demo.telling import Telling, last_act
 class Endings(Telling):
     """Two who end a connection, and one who comes back."""
 
-    # --- 8 ----------------------------------------------------------------------------------------------------------
+    # --- 9 ------------------------------------------------------------------------------------------------------------
 
     async def offline_token(self) -> None:
         """A mail house checks Mia's token without asking anyone; then Mia ends the connection."""
@@ -62,7 +62,7 @@ class Endings(Telling):
             find_key=key_of_kid,
         )
 
-    # --- 9 ----------------------------------------------------------------------------------------------------------
+    # --- 10 -----------------------------------------------------------------------------------------------------------
 
     async def cut_off(self) -> None:
         """A business may say no, too."""
@@ -87,7 +87,7 @@ class Endings(Telling):
         witnessed = await self.onlooker.cosigned(receipt.index + 1)
         say.check("the witness comes back, and cosigns what it missed", witnessed.cosignatures)
 
-    # --- 10 ---------------------------------------------------------------------------------------------------------
+    # --- 11 -----------------------------------------------------------------------------------------------------------
 
     async def reconnect(self) -> None:
         """A new connection after a revoke shares nothing with the old one."""

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -12,6 +13,7 @@ from nacl.signing import VerifyKey
 from standardwebhooks import Webhook
 
 from comity.client import Party
+from comity.notice import AwayNotice
 from comity.wire import JSON_LINES
 from comity_server.demo.children import comity
 from comity_server.demo.stage import seen
@@ -46,7 +48,7 @@ class Rest:
 class Engineer(Telling):
     """The bakery has no wallet: its engineer has curl."""
 
-    # --- 11 ---------------------------------------------------------------------------------------------------------
+    # --- 12 -----------------------------------------------------------------------------------------------------------
 
     async def half_hour(self) -> None:
         """From an API key to a refused sale."""
@@ -120,6 +122,19 @@ class Engineer(Telling):
         status, held = await rest("POST", f"/connections/{cid}/messages", {**care, "text": "And the cake?"})
         say.check(f"muted, the next one waits: {held['verdict']['why']}", (status, held["outcome"]) == (202, "held"))
         await jonas.unmute()
+        await self._away(rest, jonas)
+
+    async def _away(self, rest: Rest, jonas: Party) -> None:
+        """One text for all customers: nothing is sent, and nothing waits for it."""
+        say, now = self.say, datetime.fromtimestamp(self.stage.now() / 1000, UTC)
+        texts = {"en": "The oven is being repaired. Back on Monday.", "de": "Der Ofen wird repariert. Montag wieder."}
+        away = {"from": now.isoformat(), "until": (now + timedelta(days=4)).isoformat(), "texts": texts}
+        status, _ = await rest("PUT", "/notices/away", away)
+        await jonas.sync()
+        (shown,) = await jonas.notices()
+        text = shown.texts["en"] if isinstance(shown, AwayNotice) else ""
+        say.check(f"it is away; Jonas reads it when he opens the connection: “{text}”", status == 200 and text)
+        say.check("it stops nothing: he may be written to as before", jonas.away_until() is not None)
 
     async def _webhooks(self, receiver: WebhookReceiver) -> None:
         wanted = {"connection.opened", "grant.given", "connection.muted", "connection.unmuted", "message.delivered"}

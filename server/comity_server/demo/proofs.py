@@ -16,7 +16,7 @@ from comity_server.demo.telling import Telling, last_act
 class Proofs(Telling):
     """The log is read from outside; then the server is gone, and proofs still hold."""
 
-    # --- 13 ---------------------------------------------------------------------------------------------------------
+    # --- 14 -----------------------------------------------------------------------------------------------------------
 
     async def look_on(self) -> None:
         """Every act has its receipt, and a stranger follows the whole log."""
@@ -47,7 +47,7 @@ class Proofs(Telling):
                 if line.event.side == party.side or party.cid == bakery:
                     yield party, line.act
 
-    # --- 14 ---------------------------------------------------------------------------------------------------------
+    # --- 15 -----------------------------------------------------------------------------------------------------------
 
     async def offline(self) -> None:
         """A receipt needs no server; and a stopped store is derived once more."""

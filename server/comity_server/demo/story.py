@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from comity.events import MuteOver
 from comity.favours import balance
+from comity.log_entry import Kind
 from comity.state import public
 from comity_server.demo.endings import Endings
 from comity_server.demo.engineer import Engineer
@@ -26,6 +28,7 @@ class Story(Endings, Engineer, Proofs):
             ("An offer, a scan, two signatures", self.meet),
             ("Another wording, and a polite no", self.counter_offer),
             ("Care yes, the same windows again no", self.care_and_sales),
+            ("An advert in a greeting", self.contested),
             ("Two weeks of quiet, and a server that dies", self.mute_and_crash),
             ("A snooze that nobody sees", self.snooze),
             ("A night nurse in Tokyo", self.quiet_hours),
@@ -42,7 +45,7 @@ class Story(Endings, Engineer, Proofs):
             self.say.chapter(f"{number}. {title}  ({self.day()})")
             await chapter()
 
-    # --- 1 ----------------------------------------------------------------------------------------------------------
+    # --- 1 ------------------------------------------------------------------------------------------------------------
 
     async def meet(self) -> None:
         """The window maker and Mia connect."""
@@ -53,10 +56,13 @@ class Story(Endings, Engineer, Proofs):
             agreements=[terms("example:house-terms", HOUSE_TERMS)],
             purposes=["care", "service", "sales"],
             use="many",
+            allow={"purposes": ["service", "favour"], "channels": ["app"], "days": 365},
         )
         say.show(qr(link))
         say.tell(link)
-        mia = await cast.mia.accept(link)
+        shown = await cast.mia.look(link)
+        say.check("the offer says what she may come for: service and favours", shown.allowed is not None)
+        mia = await cast.mia.accept(shown)
         say.tell("Mia scans it, reads the terms and signs. Until the window maker has signed too, nothing goes:")
         await self._raises("no act before the agreement", mia.mute(days=1))
         windows = await self._countersign(cast.windows)
@@ -64,9 +70,11 @@ class Story(Endings, Engineer, Proofs):
         say.check("both hold the same agreement", mia.cid == windows.cid)
         cast.parties |= {"mia-windows": mia, "windows-mia": windows}
         granted = await mia.grant(["care", "service", "sales", "favour"], days=730)
-        await windows.grant(["service", "favour"], days=730)
         await windows.sync()
-        say.tell("Mia allows care, service, sales and favours; the window maker allows service and favours.")
+        await mia.sync()
+        say.tell("Mia allows care, service, sales and favours; the window maker gave what its offer promised.")
+        first = await mia.message("service", "One of the handles squeaks.")
+        say.check("so her first message is delivered", first.outcome == "delivered" and mia.promise() == "kept")
         say.check("the gate says yes to care", windows.may("care.checkin").decision == "allow")
         say.check("and no to what was never granted", windows.may("research").reason == "no_grant")
         say.tell("The server enters each of these acts in a log that anybody may read, without names and words.")
@@ -75,7 +83,7 @@ class Story(Endings, Engineer, Proofs):
         witnessed = await self.onlooker.cosigned(receipt.index + 1)
         say.check("and a witness, a process of its own, has cosigned that", witnessed.cosignatures)
 
-    # --- 2 ----------------------------------------------------------------------------------------------------------
+    # --- 2 ------------------------------------------------------------------------------------------------------------
 
     async def counter_offer(self) -> None:
         """Mia puts other terms in place of the salon's; Ben's are declined."""
@@ -98,7 +106,7 @@ class Story(Endings, Engineer, Proofs):
         await self._raises("Ben learns that it came to nothing", ben.opened(timeout=30))
         say.check("and his side of it is closed", ben.phase == "closed")
 
-    # --- 3 ----------------------------------------------------------------------------------------------------------
+    # --- 3 ------------------------------------------------------------------------------------------------------------
 
     async def care_and_sales(self) -> None:
         """A message of care arrives; one that would sell what she has does not; one about something else does."""
@@ -110,7 +118,12 @@ class Story(Endings, Engineer, Proofs):
         care = await windows.message("care.checkin", "How are the windows? Does the one on the north side still stick?")
         say.check("the question how the windows are is delivered", care.outcome == "delivered")
         await say.refused(
-            "an advert for new windows is not",
+            "an advert that does not say what for is not: she has something of this kind",
+            "topic_needed",
+            windows.message("sales", "Something new, 20 % off!"),
+        )
+        await say.refused(
+            "nor is one for new windows",
             "already_has",
             windows.message("sales", "New windows, 20 % off!", topic="windows"),
         )
@@ -127,7 +140,35 @@ class Story(Endings, Engineer, Proofs):
             windows.message("sales", "Shutters, half price!", topic="shutters"),
         )
 
-    # --- 4 ----------------------------------------------------------------------------------------------------------
+    # --- 4 ------------------------------------------------------------------------------------------------------------
+
+    async def contested(self) -> None:
+        """An advertisement that calls itself care comes once."""
+        say = self.say
+        mia, windows = self.cast.parties["mia-windows"], self.cast.parties["windows-mia"]
+        advert = await windows.message("care.greeting", "A sunny autumn! By the way, shutters are half price.")
+        say.check("as a greeting, the advert for shutters arrives", advert.outcome == "delivered")
+        await mia.sync()
+        say.tell("Mia says what it was. Before she does, her wallet says what that does:")
+        for sentence in mia.what_it_does(advert.id, "mislabelled", "sales", "shutters"):
+            say.tell(f"  {sentence}")
+        contest = await mia.feedback(advert.id, "mislabelled", as_="sales", topic="shutters")
+        receipt = await self._receipt(mia, contest)
+        say.check("the log counts one contest, and does not say whose or of what", receipt.entry.kind == Kind.CONTEST)
+        await windows.sync()
+        told = windows.may("care.greeting")
+        say.check("the window maker sees why, and what to call it", [it.as_ for it in told.contest] == ["sales"])
+        await say.refused(
+            "the next one is judged as the sale that it is",
+            "no_interest",
+            windows.message("care.greeting", "Shutters for a sunny winter!"),
+        )
+        say.check("and how the windows are may still be asked", windows.may("care.checkin").decision == "allow")
+        await mia.feedback(advert.id, "not_interested")
+        await windows.sync()
+        say.check("another word of hers takes it back", not windows.contests())
+
+    # --- 5 ------------------------------------------------------------------------------------------------------------
 
     async def mute_and_crash(self) -> None:
         """A timed mute holds a message; the server is killed; the message is released while nobody calls."""
@@ -157,6 +198,11 @@ class Story(Endings, Engineer, Proofs):
         stage.pass_time(HOUR + 1000)
         arrived = await stage.until(mia, lambda: self._delivered(mia, held.id))
         say.check("after two weeks it is delivered, though nobody asked for it", arrived)
+        over = [line.event.index for line in mia.lines if isinstance(line.event, MuteOver)]
+        say.check(
+            f"entry {over[0]} of the log says that her mute was over by then; when it was to end, it told nobody",
+            len(over) == 1,
+        )
         await self.onlooker.cosigned(log.size + 1)
         again = (await self.onlooker.look()).served
         say.check(
@@ -164,7 +210,7 @@ class Story(Endings, Engineer, Proofs):
             again.size > log.size,
         )
 
-    # --- 5 ----------------------------------------------------------------------------------------------------------
+    # --- 6 ------------------------------------------------------------------------------------------------------------
 
     async def snooze(self) -> None:
         """A snooze is the wallet's own: nothing that the other side can see changes."""
@@ -182,7 +228,7 @@ class Story(Endings, Engineer, Proofs):
         arrived = [message for message in await mia.messages() if message.id == greeting.id]
         say.check("its greeting arrives, quietly", greeting.outcome == "delivered" and arrived and arrived[0].quiet)
 
-    # --- 6 ----------------------------------------------------------------------------------------------------------
+    # --- 7 ------------------------------------------------------------------------------------------------------------
 
     async def quiet_hours(self) -> None:
         """Hours over midnight in another zone."""
@@ -205,7 +251,7 @@ class Story(Endings, Engineer, Proofs):
         night = await salon.message("care.greeting", "Still awake?")
         say.check("and at two in the morning he is reached at once", night.outcome == "delivered")
 
-    # --- 7 ----------------------------------------------------------------------------------------------------------
+    # --- 8 ------------------------------------------------------------------------------------------------------------
 
     async def favours(self) -> None:
         """Asked both ways, done and thanked for; a second ask while one is open is refused."""
@@ -235,7 +281,7 @@ class Story(Endings, Engineer, Proofs):
         await mia.sync()
         say.check("one favour each, as both see it", balance(mia.state, self.stage.now()) == (1, 1))
 
-    # --- 12 ---------------------------------------------------------------------------------------------------------
+    # --- 13 -----------------------------------------------------------------------------------------------------------
 
     async def same_history(self) -> None:
         """Both sides recompute the same state from what they hold, and the log kept nothing private."""
