@@ -464,6 +464,29 @@ async def test_what_is_missing_or_too_much_is_named(
         await world.start()
 
 
+async def test_what_was_erased_at_the_edge_of_a_log_does_not_stop_its_signing(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    """Its connection, act and salt are gone; the entry still has its hash in the tree."""
+    world = prepared.world(tmp_path)
+    for index in (9, 260, 261):
+        change(world, f"UPDATE entries SET erased = 1, cid = '', act = '', salt = x'' WHERE idx = {index}")
+    await world.start()
+    try:
+        pair = prepared.people(world)
+        reply = await world.act(pair.compose("first", "revoke"))
+        assert reply.status == 200 and "receipt" in reply.json
+    finally:
+        await world.close()
+
+
+async def test_an_erased_entry_is_held_by_its_hash(prepared: Prepared, tmp_path: Path) -> None:
+    world = prepared.world(tmp_path)
+    change(world, "UPDATE entries SET erased = 1, salt = x'', entry = zeroblob(59) WHERE idx = 261")
+    with pytest.raises(StoreDamaged, match="entry 261 is not the one whose hash stands in the tree"):
+        await world.start()
+
+
 def test_the_operator_is_told_of_damage_and_nobody_of_what_is_in_it(prepared: Prepared, tmp_path: Path) -> None:
     world = prepared.world(tmp_path)
     change(world, "UPDATE entries SET salt = zeroblob(32) WHERE idx = 261")

@@ -334,6 +334,20 @@ def an_entry_that_is_none(hand: Hand) -> tuple[str, ...]:
 
 
 @damage
+def an_entry_that_is_marked_as_erased(hand: Hand) -> tuple[str, ...]:
+    index = hand.index("setting")
+    hand.do("UPDATE entries SET erased = 1 WHERE log = ? AND idx = ?", hand.log, index)
+    return (f"{hand.log} entry {index}", "it is marked as erased, and", hand.story.acts["setting"], "is there")
+
+
+@damage
+def an_entry_of_a_key_that_is_hidden_by_the_mark(hand: Hand) -> tuple[str, ...]:
+    hand.do("DELETE FROM business_keys WHERE idx = 77")
+    hand.do("UPDATE entries SET erased = 1 WHERE log = ? AND idx = 77", hand.log)
+    return ("entries: 1 are marked as erased, and 0 were erased with their connections",)
+
+
+@damage
 def a_salt_that_was_changed(hand: Hand) -> tuple[str, ...]:
     hand.flip("entries", "salt", "log = ? AND idx = ?", hand.log, hand.index("setting"))
     return (f"{hand.log} entry {hand.index('setting')}", "its commitment is not that of", hand.story.acts["setting"])

@@ -10,6 +10,8 @@ from comity_server.check_store.findings import Findings
 from comity_server.check_store.reading import Snapshot, StoredEntry
 from comity_server.log.restores import Restore
 
+ERASED = 0
+"""How many entries were erased with their connections: none, since no connection is erased yet."""
 Make = Callable[[bytes], LogEntry]
 """From the salt to the entry that there must be."""
 
@@ -21,6 +23,7 @@ class Places:
         self._snapshot = snapshot
         self._findings = findings
         self._claimed: dict[str, bytearray] = {}
+        self._erased = 0
         self._sizes: dict[str, int] = {}
         self.restores: Collection[Restore] = ()
         """The restores that the store remembers."""
@@ -52,6 +55,9 @@ class Places:
             self._findings.add(name, f"it is {whose}'s, and another's as well")
         if (row.cid, row.act) != key:
             self._findings.add(name, f"its row names {row.act} of {row.cid or 'a business'}, and it is {whose}'s")
+        if row.erased:
+            self._findings.add(name, f"it is marked as erased, and {whose} is there")
+            return
         if row.at != at:
             self._findings.add(name, f"its row has the time {row.at}, and {whose} {at}")
         if len(row.salt) != SALT:
@@ -75,13 +81,19 @@ class Places:
         return is_new
 
     def tell_unclaimed(self) -> None:
-        """Every entry that is there and nobody's is a finding."""
+        """Every entry that is there and nobody's is a finding, and every one too many that is marked as erased: else
+        the mark would hide damage."""
         for log, bits in self._claimed.items():
             for index in _unset(bits):
                 row = self._snapshot.row(StoredEntry, "get_entry", log=log, idx=index)
-                if row is not None:
+                if row is not None and row.erased:
+                    self._erased += 1
+                elif row is not None:
                     whose = f"act {row.act} of connection {row.cid}" if row.cid else f"key {row.act}"
                     self._findings.add(f"{log} entry {index}", f"it is nobody's: nothing in {whose} names it")
+        if self._erased != ERASED:
+            told = f"{self._erased} are marked as erased, and {ERASED} were erased with their connections"
+            self._findings.add("entries", told)
 
 
 def _unset(bits: bytearray) -> Iterator[int]:

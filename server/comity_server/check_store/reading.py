@@ -86,6 +86,7 @@ class StoredEntry(NamedTuple):
     at: int
     salt: bytes
     entry: bytes
+    erased: int
 
 
 class StoredHead(NamedTuple):

@@ -74,7 +74,8 @@ INSERT INTO events (cid, at, kind, act, raw) VALUES (:cid, :at, :kind, :act, :ra
 
 -- name: put_entry(log, idx, cid, act, at, salt, entry)*!
 -- An entry, and what opens its commitment. `act` names an act, or, where there is no connection, a business's key.
-INSERT INTO entries (log, idx, cid, act, at, salt, entry) VALUES (:log, :idx, :cid, :act, :at, :salt, :entry);
+INSERT INTO entries (log, idx, cid, act, at, salt, entry, erased)
+VALUES (:log, :idx, :cid, :act, :at, :salt, :entry, 0);
 
 -- name: put_tile(log, level, number, hashes)*!
 -- A tile; the last one of a level grows until it is full.
@@ -109,11 +110,11 @@ SELECT hashes FROM tiles WHERE log = :log AND level = :level AND number = :numbe
 SELECT idx, entry FROM entries WHERE log = :log AND idx >= :first ORDER BY idx LIMIT :most;
 
 -- name: get_opening(log, idx)^
-SELECT entry, salt, at FROM entries WHERE log = :log AND idx = :idx;
+SELECT entry, salt, at FROM entries WHERE log = :log AND idx = :idx AND erased = 0;
 
 -- name: logged_from(log, first, most)
--- Entries with the acts that they commit to.
-SELECT e.idx, e.cid, e.act, e.at, e.salt, e.entry, a.raw
+-- Entries with the acts that they commit to. Of a connection that was erased there is neither act nor salt.
+SELECT e.idx, e.cid, e.act, e.at, e.salt, e.entry, e.erased, a.raw
 FROM entries e LEFT JOIN acts a ON a.cid = e.cid AND a.id = e.act
 WHERE e.log = :log AND e.idx >= :first
 ORDER BY e.idx LIMIT :most;
@@ -289,10 +290,10 @@ SELECT size, root, at FROM heads WHERE log = :log;
 SELECT MAX(idx) FROM entries WHERE log = :log;
 
 -- name: all_entries(log)
-SELECT idx, cid, act, at, salt, entry FROM entries WHERE log = :log ORDER BY idx;
+SELECT idx, cid, act, at, salt, entry, erased FROM entries WHERE log = :log ORDER BY idx;
 
 -- name: get_entry(log, idx)^
-SELECT idx, cid, act, at, salt, entry FROM entries WHERE log = :log AND idx = :idx;
+SELECT idx, cid, act, at, salt, entry, erased FROM entries WHERE log = :log AND idx = :idx;
 
 -- name: all_tiles(log)
 SELECT level, number FROM tiles WHERE log = :log ORDER BY level, number;

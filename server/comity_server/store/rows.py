@@ -285,7 +285,8 @@ class Head(NamedTuple):
 
 
 class Logged(NamedTuple):
-    """An entry as stored, with what it commits to, where that is still there: an act, or a statement about a key."""
+    """An entry as stored, with what it commits to, where that is still there: an act, or a statement about a key.
+    `erased` where it was erased with its connection, and what opens the entry as well."""
 
     idx: int
     cid: str
@@ -293,6 +294,7 @@ class Logged(NamedTuple):
     at: int
     salt: bytes
     entry: bytes
+    erased: int
     raw: str | None
     statement: str | None
 

@@ -147,6 +147,7 @@ def _logs() -> None:
         _number("at"),
         _bytes("salt"),
         _bytes("entry"),
+        _number("erased"),
     )
     op.create_table(
         "tiles",
