@@ -235,9 +235,12 @@ class Connection(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def side_of(self, did: str) -> Side | None:
         """The side that has this name, or had it."""
-        return next(
-            (side for side in SIDES if did == self.door(side).did or did in earlier_names(self.door(side))), None
-        )
+        # Nearly always it is a name that a side has, and this is asked twice for every act.
+        if did == self.first.did:
+            return "first"
+        if did == self.second.did:
+            return "second"
+        return next((side for side in SIDES if did in earlier_names(self.door(side))), None)
 
 
 _DECODER = msgspec.json.Decoder(Connection)

@@ -172,7 +172,8 @@ class StatusLists:
         rows: list[StatusRow] = []
         for side in SIDES:
             old, new = before.door(side), after.door(side)
-            if _basis(before, side) == _basis(after, side):
+            # Most acts change no consent: those of a side that has given none are not looked at.
+            if not (old.grants or new.grants) or _basis(before, side) == _basis(after, side):
                 continue
             kept = {grant.id for grant in new.grants}
             rows += [self._row(grant, 1, 0) for grant in old.grants if grant.id not in kept]
