@@ -10,6 +10,7 @@ from comity.checkpoint import Policy
 from comity.client.connecting import own_terms
 from comity.client.core import Blocked, NotOpen
 from comity.client.favour import Favour
+from comity.client.opinion import ShownContest
 from comity.client.over_aiohttp import over_aiohttp
 from comity.client.party import Party
 from comity.client.shown import Proposal, ShownOffer
@@ -30,6 +31,7 @@ __all__ = [
     "Request",
     "Response",
     "Send",
+    "ShownContest",
     "ShownOffer",
     "Statement",
     "Stream",

@@ -368,12 +368,13 @@ async def budget(opened: Wallet, party: Party, messages: str | None, asks: str |
 
 @acts.command()
 @click.argument("connection")
+@click.option("--again", is_flag=True, help="Give what they gave up once more, too.")
 @connected
-async def rotate(opened: Wallet, party: Party) -> None:
+async def rotate(opened: Wallet, party: Party, again: bool) -> None:
     """Take a new key for your side of CONNECTION; what you granted is signed anew. (A business: `key --turn`.)"""
     if opened.did is not None:
         raise click.ClickException("a business turns its key everywhere at once: `comity wallet key --next`, `--turn`")
-    await party.rotate()
+    await party.rotate(again=again)
     say("Done: the old key is good for nothing any more.")
 
 
