@@ -6,7 +6,7 @@ from typing import Any
 from comity.acts import SignedAct, open_act
 from comity.chain import compose
 from comity.connection import decide
-from comity.events import Contents, Delivered, Event, Expired, Opened, seal_event
+from comity.events import Contents, Delivered, Event, Expired, MuteOver, Opened, seal_event
 from comity.fold import contents_of, opening
 from comity.keys import Signer
 from comity.state import public
@@ -47,6 +47,7 @@ def stories() -> dict[str, Story]:
         "messages that do not wait": _waiting(),
         "what answers no ask": _asks(),
         "out of place, before the end and after it": _around_the_end(),
+        "mutes that are not over": _not_over(),
     }
 
 
@@ -217,6 +218,45 @@ def _ends(about: dict[str, Any], place: dict[str, Any]) -> dict[str, Event]:
         "delivered": Delivered.model_validate({"event": "delivered", **about, **place}),
         "expired": Expired.model_validate({"event": "expired", **about, **place}),
     }
+
+
+def _not_over() -> Story:
+    """A mute of everything is over by its latest hidden end, or by the end that it shows, and once (AUD-1, AUD-2)."""
+    story, at = connected(), START + MINUTE
+    end, later = START + DAY, START + 2 * DAY
+    story.go("grant", "second", at, purposes=("care",), channels=("app",))
+    mute = story.compose("mute", "second", at + 1)
+    first = story.go("mute_end", "second", at + 1, mute=mute.id, until=end // 1000)
+    story.send(mute, at + 2)
+
+    def over(moment: int, by: str, act: str = mute.id) -> MuteOver:
+        about = {"iss": HOME_DID, "cid": story.state.cid, "event": "mute_over", "act": act, "by": by, "at": moment}
+        return MuteOver.model_validate({**about, "log": LOG, "index": story.index})
+
+    story.contradict("a millisecond before its end", over(end - 1, first.id))
+    story.contradict("by the mute, which shows no end", over(end, mute.id))
+    story.contradict("by a setting that there is not", over(end, words("setting")))
+    story.contradict("a mute that there is not", over(end, first.id, words("mute")))
+    part = story.go("mute", "second", at + 3, purposes=("sales",), until=end // 1000)
+    story.contradict("a mute of a part", over(end, part.id, part.id))
+    second = story.go("mute_end", "second", at + 4, mute=mute.id, until=later // 1000)
+    story.contradict("by an end that was set anew", over(end, first.id))
+    story.contradict("by an end that was set anew, after both", over(later, first.id))
+    story.contradict("before the end that was set anew", over(later - 1, second.id))
+    # What is exempt relies on no end, and what is delivered afterwards does.
+    story.go("message", "first", later, purpose="safety")
+    story.go("message", "first", later + MINUTE, purpose="care")
+    story.contradict("over a second time", over(later + 2 * MINUTE, second.id))
+    shown = story.go("mute", "second", later + 60 * MINUTE, until=(later + 120 * MINUTE) // 1000)
+    story.contradict("before the end that it shows", over(later + 120 * MINUTE - 1, shown.id, shown.id))
+    story.contradict("by another's hidden end", over(later + 120 * MINUTE, second.id, shown.id))
+    # Her next mute drops it from the state (CONN-15), and it stands in the log all the same.
+    story.go("mute", "second", later + 180 * MINUTE, channels=("email",))
+    story.go("message", "first", later + 240 * MINUTE, purpose="care")
+    third = story.go("mute", "second", later + 300 * MINUTE, until=(later + 360 * MINUTE) // 1000)
+    story.go("unmute", "second", later + 300 * MINUTE + 1)
+    story.contradict("after it was taken back", over(later + 420 * MINUTE, third.id, third.id))
+    return story
 
 
 def _asks() -> Story:

@@ -18,6 +18,7 @@ from comity.log_entry import (
     entry_of_act,
     entry_of_delivery,
     entry_of_key,
+    entry_of_mute_over,
     key_statement,
     read_entry,
     scope_of,
@@ -287,6 +288,11 @@ def _entries() -> dict[str, Any]:
         deliveries.append(
             {"act": "message", "purpose": purpose, "by": "second", "at": at, "salt": salt.hex(), **_told(entry)}
         )
+    overs = []
+    for name in ("mute, shown end", "mute_end"):
+        salt = salt_of(f"over {name}")
+        entry = entry_of_mute_over(_acts()[name].raw, "second", tag_key(SECRET, "both"), salt, at)
+        overs.append({"act": name, "by": "second", "at": at, "salt": salt.hex(), **_told(entry)})
     statement = key_statement(SHOP.did, SHOP.kid, SHOP.key.public.multibase, at)
     of_key = entry_of_key(statement, public_tag_key(SHOP.did), salt_of("key"), at)
     good = made[0]["entry"]
@@ -326,6 +332,7 @@ def _entries() -> dict[str, Any]:
         ],
         "acts": made,
         "deliveries": deliveries,
+        "overs": overs,
         "keys": [
             {
                 "did": SHOP.did,

@@ -50,6 +50,7 @@ from comity.log_entry import (
     entry_of_act,
     entry_of_delivery,
     entry_of_key,
+    entry_of_mute_over,
     key_statement,
     public_tag_key,
     read_entry,
@@ -917,6 +918,12 @@ def test_the_log_says_of_a_delivery_what_is_written_down(row: dict[str, Any]) ->
     raw = _act(row["act"]).raw
     entry = entry_of_delivery(raw, row["purpose"], row["by"], _key_of("both"), salt, row["at"])
     assert _told_of(entry) == _says(row)
+
+
+@pytest.mark.parametrize("row", rows("log", "overs"))
+def test_the_log_says_of_a_mute_that_is_over_what_is_written_down(row: dict[str, Any]) -> None:
+    salt, raw = bytes.fromhex(row["salt"]), _act(row["act"]).raw
+    assert _told_of(entry_of_mute_over(raw, row["by"], _key_of("both"), salt, row["at"])) == _says(row)
 
 
 @pytest.mark.parametrize("row", rows("log", "keys"))
