@@ -28,6 +28,7 @@ import notes  # noqa: E402
 import notices  # noqa: E402
 import offline  # noqa: E402
 import plain  # noqa: E402
+import standing  # noqa: E402
 
 FILES: dict[str, Callable[[], dict[str, Any]]] = {
     "keys": plain.keys,
@@ -42,6 +43,7 @@ FILES: dict[str, Callable[[], dict[str, Any]]] = {
     "home": home.home,
     "chains": decided.chains,
     "gate": decided.gates,
+    "standing": standing.standing,
     "log": logs.logs,
     "log_edges": log_edges.log_edges,
     "status": offline.status,

@@ -18,6 +18,8 @@ import pytest
 from comity import connection, gate
 from comity.acts import MODELS, Feedback, SignedAct, open_act
 from comity.agreement import Agreement, SignedAgreement, fits_offer, is_alternative, open_agreement, open_half
+from comity.allowance import grant_of, promise
+from comity.away import is_muted, muted_away_until
 from comity.bodies import check_form, open_body
 from comity.chain import compose
 from comity.checkpoint import Policy, is_witnessed, open_checkpoint, with_cosignatures
@@ -67,13 +69,15 @@ from comity.merkle import (
     prove_inclusion,
     root_of,
 )
+from comity.message_life import default_expiry, expiry_warning
 from comity.note import VerifierKey, check_lines, open_note, read_vkey, split_lines
 from comity.note_values import FORMS, note_body, read_note
 from comity.notice import open_notice
-from comity.offer import open_offer, read_link
+from comity.offer import Allow, open_offer, read_link
 from comity.receipt import Opening, open_receipt, read_proof, seal_receipt
+from comity.recovery import Heads, lacking, take_back
 from comity.signed_request import open_request
-from comity.state import Connection, decode_state, public
+from comity.state import Connection, Door, Mute, decode_state, public
 from comity.status import GrantStatus, StatusList, decode_list, open_status_list, pack, value_at
 from comity.tile import (
     Tile,
@@ -1150,3 +1154,68 @@ def test_a_proof_has_one_form() -> None:
     for row in load("log_edges")["bad_proofs"]:
         refused(row, partial(read_proof, _text(row, "proof")))
         refused(row, partial(read_proof, _text(row, "proof").encode()))
+
+
+# --- what follows from records beside the state (ALLOW-2 to ALLOW-4, AWAY-2, HOLD-1, HOLD-3, NOTICE-8, REC-5, REC-7)
+
+
+def _records_of(row: dict[str, Any]) -> list[Record]:
+    """The records of a row, opened and not folded."""
+    keys = {kid: PublicKey.of_multibase(text) for kid, text in load("standing")["keys"].items()}.get
+    return [
+        Record(open_event(it["event"], keys).event, open_act(it["act"], keys) if "act" in it else None)
+        for it in row["records"]
+    ]
+
+
+def test_a_promise_stands_as_is_written_down() -> None:
+    content = load("standing")
+    for row in content["grants"]:
+        allow = Allow.model_validate_json(json.dumps({k: v for k, v in row["allow"].items() if v is not None}))
+        made = grant_of(allow, row["opened_at"])
+        assert {name: json.loads(json.dumps(it, default=dict)) for name, it in made.items()} == row["grant"]
+    for row in content["promises"]:
+        records = _records_of(row)
+        opened = json.loads(b64u_decode(row["opened"].split(".")[1]))["at"]
+        for check in row["checks"]:
+            allow = Allow.model_validate_json(json.dumps(check["allow"]))
+            shown = records[: check["after"]]
+            assert promise(allow, check["giver"], opened, shown, check["now"]) == check["stands"], check
+
+
+def test_who_is_away_and_how_long_a_message_waits() -> None:
+    content = load("standing")
+    for row in content["away"]:
+        door = Door("d", "k", "m", "d", "h", mutes=msgspec.convert(row["mutes"], tuple[Mute, ...]))
+        assert (muted_away_until(door, row["now"]), is_muted(door, row["now"])) == (row["until"], row["muted"])
+    for row in content["expiry"]:
+        as_of = gate.AsOf("", "", "")
+        verdict = gate.Verdict(row["decision"], "muted", as_of, row["now"], row["ends_at"], row["end_shown"])
+        assert default_expiry(verdict, row["now"]) == row["expires"]
+        assert [it for it in row["asked"] if expiry_warning(verdict, it) is not None] == row["too_early"]
+
+
+def test_what_a_restored_server_lacks_and_takes_back() -> None:
+    content = load("standing")
+    for row in content["lacking"]:
+        assert list(lacking(Heads(**row["heads"]), row["cid"], row["known"])) == row["lacking"]
+    for row in content["taken_back"]:
+        records, reader = _records_of(row), Reader({**row, "records": []}, content["keys"])
+        number = {id(record): place for place, record in enumerate(records)}
+        for given in row["cases"]:
+            attempt = partial(
+                take_back,
+                reader.states[0],
+                [records[it] for it in given["kept"]],
+                [records[it] for it in given["offered"]],
+            )
+            if "contradiction" in given:
+                with pytest.raises(Contradiction):
+                    attempt()
+                continue
+            found = attempt()
+            assert [number[id(it)] for it in found.taken] == given["taken"], given
+            assert [[number[id(it)], code] for it, code in found.refused] == given["refused"], given
+            told = public(found.state)
+            heads = {"first": told["first"]["head"], "second": told["second"]["head"], "phase": told["phase"]}
+            assert heads == given["state"]

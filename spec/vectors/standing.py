@@ -1,0 +1,223 @@
+"""Vectors of what follows from records beside the state: promises, who is away, how long a message waits, and what a
+restored server takes back (ALLOW-2 to ALLOW-4, AWAY-2, HOLD-1, HOLD-3, NOTICE-8, REC-5, REC-7)."""
+
+import json
+from typing import Any
+
+import msgspec
+from comity.allowance import grant_of, promise
+from comity.away import is_muted, muted_away_until
+from comity.errors import Contradiction
+from comity.events import Opened, seal_event
+from comity.fold import Record
+from comity.gate import AsOf, Verdict
+from comity.message_life import default_expiry, expiry_warning
+from comity.offer import Allow
+from comity.recovery import Heads, lacking, take_back
+from comity.state import Connection, Door, Mute, public
+from story import DAY, HOME, HOME_DID, HOUR, LOG, MINUTE, NOW, SECOND, START, Story, connected, words
+
+ALLOW: dict[str, Any] = {"purposes": ["service"], "channels": ["app"], "days": 30, "budget": {"max": 2, "per": "week"}}
+EXP = NOW + 30 * 86_400
+
+
+def standing() -> dict[str, Any]:
+    """`promises`: how an offer's promise stands after so many records of a chain. `expiry`: when a message without an end
+    of its own expires, and whether one does before the shown end of its hold. `taken_back`: which of the records
+    `offered` a server that `kept` some of a chain's takes back (numbers of its records, in the order given)."""
+    told = [_kept(), _broken()]
+    return {
+        "keys": told[0][0].keys(),
+        "grants": [{"allow": it, "opened_at": START + 999, "grant": _grant(it)} for it in (ALLOW, {**ALLOW, "budget": None})],
+        "promises": [{**_short(story), "checks": checks} for story, checks in told],
+        "away": _away(),
+        "expiry": _expiry(),
+        "lacking": _lacking(),
+        "taken_back": _taken_back(),
+    }
+
+
+def _short(story: Story) -> dict[str, Any]:
+    told = story.told()
+    records = [{name: it[name] for name in ("event", "act") if name in it} for it in story.records]
+    return {"agreement": told["agreement"], "opened": told["opened"], "records": records}
+
+
+def _allow(members: dict[str, Any]) -> Allow:
+    return Allow.model_validate_json(json.dumps({name: it for name, it in members.items() if it is not None}))
+
+
+def _grant(members: dict[str, Any]) -> dict[str, Any]:
+    made = grant_of(_allow(members), START + 999)
+    return json.loads(json.dumps({name: it.model_dump() if name == "budget" else it for name, it in made.items()}))
+
+
+# --- promises
+
+
+class Promised:
+    """A story, and how promises stand in it."""
+
+    def __init__(self, story: Story) -> None:
+        self.story = story
+        self.checks: list[dict[str, Any]] = []
+
+    def look(self, *moments: int, giver: str = "second", **changes: Any) -> None:
+        """Write down how it stands at some moments."""
+        members = {name: it for name, it in {**ALLOW, **changes}.items() if it is not None}
+        for now in moments:
+            stands = promise(_allow(members), giver, START, self.story.shown, now)  # type: ignore[arg-type]
+            row = {"after": len(self.story.records), "giver": giver, "allow": members, "now": now, "stands": stands}
+            self.checks.append(row)
+
+
+def _kept() -> tuple[Story, list[dict[str, Any]]]:
+    story = connected()
+    promised = Promised(story)
+    promised.look(START, START + DAY - 1, START + DAY)
+    given = {"purposes": ("service",), "channels": ("app",), "exp": EXP, "budget": {"max": 2, "per": "week"}}
+    less = (
+        {"purposes": ("care",)}, {"channels": ("email",)}, {"exp": EXP - 1}, {"budget": {"max": 1, "per": "week"}},
+        {"budget": {"max": 2, "per": "month"}},
+    )  # fmt: skip
+    for number, changes in enumerate(less):
+        story.go("grant", "second", START + 1 + number, **{**given, **changes})
+        promised.look(START + HOUR)
+    story.go("grant", "first", START + 10, **given)
+    promised.look(START + HOUR)
+    promised.look(START + HOUR, giver="first")
+    story.go("grant", "second", START + 11, **{**given, "channels": ("email", "app"), "budget": {"max": 3, "per": "day"}})
+    promised.look(START + HOUR, START + 2 * DAY)
+    promised.look(START + HOUR, budget=None)
+    promised.look(START + HOUR, purposes=["service.window"])
+    promised.look(START + HOUR, purposes=["service", "care"])
+    promised.look(START + HOUR, days=31)
+    story.go("withdraw", "second", START + 7 * DAY, grant=story.state.second.grants[-1].id)
+    promised.look(START + 8 * DAY)
+    return story, promised.checks
+
+
+def _broken() -> tuple[Story, list[dict[str, Any]]]:
+    story = connected()
+    promised = Promised(story)
+    given = {"purposes": ("service",), "channels": ("app",), "exp": EXP}
+    story.go("grant", "second", START + 1, **given)
+    first = story.state.second.grants[-1].id
+    promised.look(START + HOUR)
+    story.go("grant", "second", START + 2, **{**given, "exp": EXP - 5}, replaces=first)
+    promised.look(START + HOUR)
+    story.go("grant", "second", START + 3, **given)
+    promised.look(START + HOUR)
+    story.go("withdraw", "second", START + 7 * DAY - 1, grant=story.state.second.grants[-1].id)
+    promised.look(START + 7 * DAY)
+    story.go("mute", "second", START + 7 * DAY + 1)
+    promised.look(START + 8 * DAY)
+    return story, promised.checks
+
+
+# --- away, and how long a message waits
+
+
+def _away() -> list[dict[str, Any]]:
+    end = NOW + 100
+    sets: dict[str, tuple[Mute, ...]] = {
+        "nothing": (),
+        "away": (Mute("a", until=end, why="away"),),
+        "away twice": (Mute("a", until=end, why="away"), Mute("b", ("sales",), until=end + 10, why="away")),
+        "not away": (Mute("a", until=end),),
+        "in part": (Mute("a", ("sales",)),),
+        "in the app": (Mute("a", (), ("app", "email")),),
+        "by e-mail": (Mute("a", (), ("email",)),),
+        "open": (Mute("a"),),
+        "in part, then all": (Mute("a", ("sales",), ("app",)), Mute("b", until=end)),
+    }
+    rows = []
+    for name, mutes in sets.items():
+        for now in (end * 1000 - 1, end * 1000, (end + 10) * 1000):
+            door = Door("d", "k", "m", "d", "h", mutes=mutes)
+            rows.append(
+                {
+                    "name": name,
+                    "mutes": msgspec.to_builtins(mutes),
+                    "now": now,
+                    "until": muted_away_until(door, now),
+                    "muted": is_muted(door, now),
+                }
+            )
+    return rows
+
+
+def _expiry() -> list[dict[str, Any]]:
+    rows, day = [], 86_400
+    for ends in (None, NOW * 1000 + 1, (NOW + 34 * day) * 1000, (NOW + 34 * day) * 1000 + 1, (NOW + 60 * day) * 1000, (NOW + 89 * day) * 1000 + 1, (NOW + 99 * day) * 1000):
+        for decision, shown in (("hold", True), ("hold", False), ("refuse", True)):
+            verdict = Verdict(decision, "muted", AsOf("", "", ""), START, ends, shown)  # type: ignore[arg-type]
+            for now in (START, START + 999):
+                expires = [] if ends is None else [ends // 1000 - 1, ends // 1000, ends // 1000 + 1]
+                row = {"decision": decision, "ends_at": ends, "end_shown": shown, "now": now}
+                warned = [it for it in expires if expiry_warning(verdict, it) is not None]
+                rows.append({**row, "expires": default_expiry(verdict, now), "asked": expires, "too_early": warned})
+    return rows
+
+
+# --- after a restore
+
+
+def _lacking() -> list[dict[str, Any]]:
+    known = {"first": [words("a"), words("b")], "second": [words("c")], "settings": [words("d")]}
+    rows = []
+    for heads in (
+        ("b", "c", "d"), ("a", "cid", "cid"), ("cid", "cid", "cid"), ("c", "c", "d"), ("b", "a", "d"), ("b", "c", "x"), ("x", "x", "x"),
+    ):  # fmt: skip
+        named = Heads(*(words(it) for it in heads))
+        found = lacking(named, words("cid"), known)  # type: ignore[arg-type]
+        rows.append({"cid": words("cid"), "heads": named._asdict(), "known": known, "lacking": list(found)})
+    return rows
+
+
+def _taken_back() -> list[dict[str, Any]]:
+    """A chain, another end of it, and what of the one a server takes back that kept some of the other."""
+    whole = connected()
+    for number, (kind, side, given) in enumerate((
+        ("remember", "second", {"key": "a"}), ("budget", "second", {}), ("mute", "second", {"channels": ("email",)}),
+        ("remember", "first", {"key": "b"}), ("budget", "second", {"messages": {"max": 3, "per": "day"}}),
+        ("message", "first", {"purpose": "complaint"}), ("remember", "second", {"key": "c"}), ("revoke", "second", {}),
+    )):  # fmt: skip
+        whole.go(kind, side, START + MINUTE + number * SECOND, **given)  # type: ignore[arg-type]
+    opened = Opened(iss=HOME_DID, cid=whole.state.cid, event="opened", log=LOG, index=0, at=START + 7)
+    other = connected()
+    other.go("remember", "second", START + MINUTE, key="a")
+    other.go("budget", "second", START + MINUTE + SECOND)
+    other.restore(START + HOUR)
+    other.go("mute", "second", START + HOUR + 1)
+    other.confirm("first", START + HOUR + 2)
+    begun = connected().state
+    records = [*whole.shown, *other.shown, Record(opened)]
+    first = len(whole.shown)
+    cases = [
+        (range(first), []), (range(2), range(2, first)), (range(2), [5, 4, 3, 2]), (range(2), [3, 5]), (range(2), [4]),
+        (range(2), [7]), (range(first), [0, 1]), (range(2), [first + 5]), ([*range(first, first + 5)], range(2, first)),
+        ([*range(first, first + 5)], [2, 3]), ([*range(first, first + 5)], [3, 4]), ([0], [2]), ([0, 2], [1]), ([2], [0]), ([1, 2], []),
+        ([*range(first, first + 4)], [7]),
+    ]  # fmt: skip
+    rows = []
+    for kept, offered in cases:
+        row: dict[str, Any] = {"kept": list(kept), "offered": list(offered)}
+        try:
+            found = take_back(begun, [records[it] for it in kept], [records[it] for it in offered])
+        except Contradiction:
+            rows.append({**row, "contradiction": True})
+            continue
+        number = {id(record): place for place, record in enumerate(records)}
+        taken = [number[id(it)] for it in found.taken]
+        refused = [[number[id(it)], code] for it, code in found.refused]
+        rows.append({**row, "taken": taken, "refused": refused, "state": _heads(found.state)})
+    texts = _short(whole)
+    more = _short(other)["records"]
+    texts["records"] += [*more, {"event": seal_event(opened, HOME)}]
+    return [{**texts, "cases": rows}]
+
+
+def _heads(state: Connection) -> dict[str, Any]:
+    told = public(state)
+    return {"first": told["first"]["head"], "second": told["second"]["head"], "phase": told["phase"]}
