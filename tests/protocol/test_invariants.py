@@ -68,7 +68,10 @@ FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "answer": {"ask": st.none(), "answer": st.sampled_from(["yes", "no", "not_now"])},
     "done": {"ask": st.none()},
     "thank": {"ask": st.none()},
-    "remember": {"key": st.sampled_from(["language", "no_interest"]), "topic": st.sampled_from(TOPICS)},
+    "remember": {
+        "key": st.sampled_from(["language", "no_interest"]),
+        "topic": st.sampled_from([topic for topic in TOPICS if topic is not None]),
+    },
     "forget": {"key": st.sampled_from(["language", "no_interest"]), "topic": st.sampled_from(TOPICS)},
     "milestone": {
         "kind": st.sampled_from(["bought", "installed", "serviced"]),
