@@ -7,14 +7,14 @@ may stand in the way: offline that means no.
 import zlib
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 from pydantic import Field, TypeAdapter
 
 from comity.encoding import b64u_decode, b64u_encode
 from comity.errors import Malformed, Refused
-from comity.jws import FindKey, open_jws, seal
-from comity.keys import Signer, did_of_kid
+from comity.jws import FindKey, open_jws, seal, split
+from comity.keys import PublicKey, Signer, did_of_kid
 from comity.words import Did, Model, Seconds, Url, Whole, read_model
 
 STATUS_LIST_TYP = "statuslist+jwt"
@@ -57,6 +57,14 @@ class StatusListClaims(Model):
     ttl: Annotated[int, Field(ge=1, le=86_400)]
     status_list: StatusList
     exp: Seconds | None = None
+
+
+class ListKeys(Protocol):
+    """The keys of a home server that may have signed a status list."""
+
+    def find_list_key(self, kid: str, iat: int) -> PublicKey | None:
+        """The key of that name, if it may have signed at `iat` (s)."""
+        ...
 
 
 _CLAIMS: TypeAdapter[StatusListClaims] = TypeAdapter(StatusListClaims)
@@ -128,6 +136,18 @@ def seal_status_list(uri: str, packed: bytes, iat: int, signer: Signer) -> str:
     return seal(claims.to_json(), STATUS_LIST_TYP, signer)
 
 
+def _claims(payload: bytes) -> StatusListClaims:
+    return read_model(_CLAIMS, payload, limit=MOST_LIST_BYTES)
+
+
+def open_home_list(raw: str | bytes, uri: str, keys: ListKeys) -> SignedStatusList:
+    """The same for a list of a home server whose keys the reader follows: by a key that may have signed at its `iat`
+    (HOME-4). Raises as `open_status_list` does."""
+    parts = split(raw, {STATUS_LIST_TYP}, MOST_LIST_BYTES)
+    iat = _claims(parts.payload).iat
+    return open_status_list(raw, uri, lambda kid: keys.find_list_key(kid, iat))
+
+
 def open_status_list(raw: str | bytes, uri: str, find_key: FindKey) -> SignedStatusList:
     """The list served at `uri`, if form, signature and members hold.
 
@@ -135,7 +155,7 @@ def open_status_list(raw: str | bytes, uri: str, find_key: FindKey) -> SignedSta
     `is_current` to say.
     """
     opened = open_jws(raw, {STATUS_LIST_TYP}, find_key, limit=MOST_LIST_BYTES)
-    claims = read_model(_CLAIMS, opened.payload, limit=MOST_LIST_BYTES)
+    claims = _claims(opened.payload)
     if did_of_kid(opened.header.kid) != claims.iss:
         raise Refused("bad_signature", "the key is not the issuer's")
     if claims.sub != uri:

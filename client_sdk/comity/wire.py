@@ -8,8 +8,10 @@ from pydantic import Field, TypeAdapter
 from comity.encoding import dump_json
 from comity.errors import CODES, Malformed, Refused
 from comity.events import Origin
+from comity.home_keys import MOST_STATEMENTS, Listed
 from comity.offer import Operator
-from comity.words import Did, Hash, Label, Milliseconds, Model, Side, Token, Url, Version, read_model
+from comity.receipt import MOST_RECEIPT
+from comity.words import Did, Hash, Label, Milliseconds, Model, Sequence, Side, Token, Url, Version, read_model
 
 API = "/v1"
 OFFERS = f"{API}/offers"
@@ -225,6 +227,27 @@ class LogKey(Model):
     url: Url
     ended: Literal[True] | None = None
     restored_at: Milliseconds | None = None
+
+
+class KeyPlace(Model):
+    """Where a statement about a key stands in a log, with its receipt as soon as there is one."""
+
+    log: Origin
+    index: Sequence
+    receipt: Annotated[str, Field(max_length=MOST_RECEIPT)] | None = None
+
+
+class ListedKey(Listed):
+    """A statement about a key of a home server, and the places of its entries."""
+
+    places: Annotated[tuple[KeyPlace, ...], Field(max_length=1024)]
+
+
+class HomeKeysAnswer(Model):
+    """What a home server states of its keys, from the first on (HOME-2)."""
+
+    did: Did
+    keys: Annotated[tuple[ListedKey, ...], Field(max_length=MOST_STATEMENTS)]
 
 
 class WellKnown(Model):

@@ -8,6 +8,8 @@ from comity.client.ledger import Ledger, Line
 from comity.errors import Contradiction
 from comity.events import Accepted, Delivered, Event, Expired, Opened, open_event, seal_event
 from comity.fold import Record
+from comity.home_keys import follow
+from comity.offer import HomeParty
 from comity.state import public
 from comity.words import Side
 from parties import (
@@ -38,8 +40,8 @@ class Watching:
         self.pair = pair
         opened = pair.records[0].event
         assert isinstance(opened, Opened)
-        keys = keys_of(HOME)
-        self.ledger = Ledger(pair.agreement, side, keys, seal_event(opened, HOME), ZONES)
+        keys = follow(HomeParty.of(HOME))
+        self.ledger = Ledger(pair.agreement, side, lambda: keys, seal_event(opened, HOME), ZONES)
         self.side = side
         self.told = 1
         self.tell()

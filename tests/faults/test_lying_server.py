@@ -100,7 +100,7 @@ async def _looked(mia: Wallet, link: str) -> Any:
 
 async def _accepted(mia: Wallet, link: str) -> Any:
     party = await mia.accept(link)
-    return party.phase, sorted(mia._core.resolver.pinned(party.link.home))
+    return party.phase, [it.statement for it in mia._core.homes.known(party.link.home).statements]
 
 
 async def _received(shop: Wallet) -> Any:

@@ -88,6 +88,7 @@ async def look(core: Core, link: str) -> ShownOffer:
         raise Contradiction("the server shows another offer than the link names", (raw, link))
     if signed.offer.home.did != home.did:
         raise Contradiction("the offer belongs to another server", (raw, link))
+    await core.homes.must_state(signed.offer.home, raw)
     if signed.offer.test:  # OFFER-10
         raise Refused("test_only")
     if core.seconds() >= signed.offer.exp:
@@ -131,7 +132,7 @@ async def make_offer(
     """Signs and publishes an offer. Raises Refused, Malformed."""
     signer, entries = core.own_signer()
     about = await core.logs.ask(home_did)
-    home = await core.resolver.home_party(home_did)
+    home = await core.homes.party(home_did)
     now = core.seconds()
     members: dict[str, Any] = {
         "v": 2,
@@ -199,7 +200,7 @@ async def sign_half(
     signed = shown_offer.signed
     if shown_offer.blocked:
         raise Blocked(f"{shown_offer.did} is blocked in this wallet")
-    home = await core.resolver.home_party(signed.offer.home.did)
+    home = await core.homes.party(signed.offer.home.did)
     signer, entries = core.own_signer()
     half = half_sign(_agreed(core, signed, home, terms, signer, days), signer)
     link = Link(
@@ -270,6 +271,7 @@ async def check_proposal(core: Core, raw: bytes, cid: str | None) -> tuple[Propo
     signed = own_offer(core, offered)
     if not fits_offer(half.agreement, signed):
         raise Contradiction("a proposal that does not fit the offer", (raw.decode(), signed.raw))
+    await core.homes.must_state(half.agreement.home, raw.decode())
     accepter = half.agreement.accepter
     key = await published(core, accepter.kid, signed.offer.home.did)
     if key is None or key.multibase != accepter.key:

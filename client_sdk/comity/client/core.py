@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from comity.checkpoint import NO_WITNESSES, Policy
 from comity.client.fork_file import FORKED
 from comity.client.home import Clock, Home, Randomness
+from comity.client.home_keeping import HomeKeeping
 from comity.client.kept import Evidence, Kept, Me
 from comity.client.log_keeping import LogKeeping
 from comity.client.resolver import Resolver
@@ -72,6 +73,7 @@ class Core:
         """News that was taken in and kept, and that nobody was told yet: something was raised first."""
         self._homes: dict[str, Home] = {}
         self.logs = LogKeeping(kept, transport, self.home, witnesses or NO_WITNESSES)
+        self.homes = HomeKeeping(kept, self.resolver, self.home, self.logs)
 
     def home(self, did: str) -> Home:
         """The home server of that name."""

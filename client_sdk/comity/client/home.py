@@ -163,6 +163,11 @@ class Home:
             raise Contradiction("the server says that it is another one", (answer.model_dump_json(),))
         return answer
 
+    async def home_keys(self) -> tuple[wire.HomeKeysAnswer, str]:
+        """`GET /.well-known/comity/keys`: what the server states of its keys, and its text for evidence."""
+        response = await self._again("GET", wire.HOME_KEYS)
+        return _model(wire.HomeKeysAnswer, response, 200), _shown(response)
+
     # --- one request ---
 
     def _request(

@@ -18,6 +18,7 @@ from comity.client.core import Core
 from comity.client.kept import Link
 from comity.client.ledger import Line
 from comity.client.log_keeping import CHECKPOINT_AGE
+from comity.client.receipts import must_be_entered
 from comity.client.sending import Beside
 from comity.client.told import News
 from comity.encoding import dump_json
@@ -182,6 +183,7 @@ async def take_line(party: View, item: wire.Item) -> tuple[list[News], list[Besi
     if item.event is None or any(it is not None for it in others):
         raise Contradiction("an item without its event", (item.model_dump_json(),))
     line = party.writing.book.read(item.event, item.act)
+    await must_be_entered(party.writing, line)
     whole = isinstance(line.event, Accepted) and line.event.brings_the_act
     if whole != (item.kind == "act") or (whole and line.act is None):
         raise Contradiction("an item of another kind than it says", (item.model_dump_json(),))

@@ -2,7 +2,8 @@
 
 Tables: `me` (who this wallet is), `keys` (kid → seed), `links` (cid → Link), `log/<cid>` (what was accepted in one
 connection), `unsent` (cid → acts that are sealed and not answered yet), `offers`, `received` (offers at a business's
-door), `proposals`, `pins` (keys of a did:web as first seen), `cursors` (how far an inbox was read), `bodies` (what
+door), `proposals`, `pins` (keys of a did:web as first seen), `home_keys` (what a home server states of its own keys),
+`cursors` (how far an inbox was read), `bodies` (what
 was written, by act), `wishes` (grants to be given once a connection is open), `recovered` (cid → the `restored`,
 ms, after which this side has confirmed), `snoozes`, `away` (cid → the mute by
 which this wallet is away), `mailboxes`, `blocked`, `defaults` (class of purposes → what to grant to offers),

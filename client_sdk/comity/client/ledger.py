@@ -10,18 +10,18 @@ the signed texts in it.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from comity import connection, gate
 from comity.acts import Feedback, Rotate, SignedAct, open_act
 from comity.agreement import CLOCK_SKEW, SignedAgreement
 from comity.errors import Contradiction, Refused
-from comity.events import Accepted, Delivered, Event, Expired, MuteOver, Opened, Place, Restored, open_event
+from comity.events import Accepted, Delivered, Event, Expired, MuteOver, Opened, Place, Restored
 from comity.feedback import check_message, reached_in
 from comity.fold import Record, contents_of, fold, opening
+from comity.home_keys import HomeKeys, open_home_event
 from comity.hours import ZoneRules
-from comity.jws import FindKey
 from comity.keys import PublicKey
 from comity.standing import owner_of
 from comity.state import Connection
@@ -56,7 +56,7 @@ class Ledger:
     """The lines of one connection and the state after them; `read` and `enter` are the only way in."""
 
     def __init__(
-        self, agreement: SignedAgreement, side: Side, home_keys: FindKey, opened: str, zones: ZoneRules
+        self, agreement: SignedAgreement, side: Side, home_keys: Callable[[], HomeKeys], opened: str, zones: ZoneRules
     ) -> None:
         self.agreement = agreement
         self.side = side
@@ -98,7 +98,7 @@ class Ledger:
     def read(self, raw: str, act: str | SignedAct | None = None) -> Line:
         """The line that these texts make, believed only as far as the signatures go. Raises Contradiction."""
         try:
-            event = open_event(raw, self._home_keys).event
+            event = open_home_event(raw, self._home_keys()).event
         except Refused as fault:
             raise Contradiction(f"not a statement of the home server: {fault}", (raw,)) from None
         if not event.is_about(self.cid) or event.iss != self.agreement.agreement.home.did:
@@ -219,6 +219,17 @@ class Ledger:
         """The accepted act of that id, where this side has it."""
         line = self.line_of(id_)
         return None if line is None else line.act
+
+    def check_home_keys(self) -> None:
+        """Holds every line against the keys of the home server as they are known now. Raises Contradiction for one by
+        a key that had another in its place."""
+        for line in (self.opened, *self.lines):
+            try:
+                open_home_event(line.raw, self._home_keys())
+            except Refused as fault:
+                raise Contradiction(
+                    f"the home server signed with a key that it had replaced: {fault}", (line.raw,)
+                ) from None
 
     def states(self) -> Iterator[Connection]:
         """Every state that the connection has gone through, the latest first."""

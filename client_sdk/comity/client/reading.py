@@ -28,9 +28,10 @@ from comity.events import Accepted, Delivered, Expired
 from comity.fold import Record
 from comity.jws import read_protected
 from comity.notice import Notice, open_notice
+from comity.offer import HomeParty
 from comity.relationship import timeline
 from comity.state import Connection, public
-from comity.status import GrantStatus, SignedStatusList, open_status_list
+from comity.status import GrantStatus, SignedStatusList
 from comity.words import EXEMPT_PURPOSES, SIDES, Side, other
 
 if TYPE_CHECKING:
@@ -241,7 +242,7 @@ async def tokens(party: View, core: Core) -> list[Token]:
             if grant.exp <= core.seconds():
                 continue
             if grant.uri not in lists:
-                lists[grant.uri] = await status_list(core, party.link.home, grant.uri)
+                lists[grant.uri] = await status_list(core, party.writing.pinned_home, grant.uri)
             line = next(it for it in party.lines if it.act is not None and it.act.id == grant.id)
             stated = _STATUS.get(lists[grant.uri].at(grant.idx), "invalid")
             _check_status(state, party.side, side, grant.id, stated, lists[grant.uri], core, line)
@@ -249,12 +250,12 @@ async def tokens(party: View, core: Core) -> list[Token]:
     return found
 
 
-async def status_list(core: Core, home: str, uri: str) -> SignedStatusList:
+async def status_list(core: Core, pinned: HomeParty, uri: str) -> SignedStatusList:
     """The list at that place, opened, current and signed by the home server. Raises Contradiction."""
-    keys = await core.resolver.home_keys(home)
+    home = pinned.did
     raw = await core.home(home).status_list(uri)
     try:
-        opened = open_status_list(raw, uri, keys.get)
+        opened = await core.homes.open_list(pinned, raw, uri)
     except Refused as fault:
         raise Contradiction(f"a status list that is none: {fault}", (raw,)) from None
     if opened.claims.iss != home:

@@ -23,6 +23,7 @@ from comity.client.told import News
 from comity.encoding import b64u_decode
 from comity.errors import ComityError, Contradiction, Refused, Unreachable
 from comity.events import Accepted, Delivered, MuteOver
+from comity.jws import read_protected
 from comity.log_entry import LogEntry, entry_of_act, entry_of_delivery, entry_of_mute_over, scope_of
 from comity.receipt import Receipt, open_receipt
 from comity.words import Side
@@ -288,6 +289,22 @@ async def look_after(core: Core, writings: Iterable[Writing], homes: Iterable[st
         with faults.told_later():
             await core.logs.witnessed(home)
     faults.tell()
+
+
+async def must_be_entered(writing: Writing, line: Line) -> None:
+    """An event of a broken key of the home server that this wallet did not have yet counts only with the receipt of its
+    entry (HOME-5). Raises Contradiction, Unreachable, LogGone."""
+    core, kid = writing.core, read_protected(line.raw.partition(".")[0]).kid
+    if not core.homes.is_broken(kid) or line.raw in {it.raw for it in (writing.book.opened, *writing.book.lines)}:
+        return
+    place = place_of(line, writing.book)
+    if place is None:
+        raise Contradiction("unknown_key: an event of a broken key, and no entry that bears it out", line.evidence)
+    text = await fetched(writing, place)
+    if text is None:
+        raise Unreachable("the log does not cover an event of a broken key yet")
+    tags = await tags_of(core, writing.link, writing)
+    check_receipt(place, text, await core.logs.find(writing.link.home, place.log), tags)
 
 
 async def fetched(writing: Writing, place: Place) -> str | None:

@@ -43,36 +43,16 @@ class Resolver:
             keys = (await self.pins(did, again=True)).keys
         return PublicKey.of_multibase(keys[kid]) if kid in keys else None
 
-    async def home_keys(self, home: str) -> dict[str, PublicKey]:
-        """The keys of a home server: those of the first contact, for good."""
-        self.knows_home(home)
-        pins = await self.pins(home)
-        return {kid: PublicKey.of_multibase(text) for kid, text in pins.keys.items()}
-
     async def home_party(self, home: str) -> HomeParty:
         """A home server and the key that it publishes now, for an offer or agreement to pin (HOME-1). Raises
         Unreachable, Contradiction."""
-        await self.home_keys(home)
+        self.knows_home(home)
         document, text = await self._document(home)
         try:
             ((kid, key),) = keys_of_document(home, document).items()
             return HomeParty(did=home, kid=kid, key=key.multibase)
         except (Refused, ValueError):
             raise Contradiction(f"the document of {home} does not name one key", (text,)) from None
-
-    def pinned(self, home: str) -> dict[str, PublicKey]:
-        """The keys of a home server that was met before; empty for one that was not."""
-        pins = self._kept.get("pins", home, Pins)
-        return {} if pins is None else {kid: PublicKey.of_multibase(text) for kid, text in pins.keys.items()}
-
-    async def check_home(self, home: str) -> None:
-        """Once for each opened wallet: does the server still publish the keys it had? Raises Contradiction."""
-        self.knows_home(home)
-        if home not in self._checked:
-            before = self._kept.get("pins", home, Pins)
-            now = await self.pins(home, again=True)
-            if before is not None and now.keys != before.keys:
-                raise Contradiction(f"the keys of {home} have changed", (str(before.keys), str(now.keys)))
 
     async def pins(self, did: str, *, again: bool = False) -> Pins:
         """What is pinned for a did:web, after a first or another look at its document."""

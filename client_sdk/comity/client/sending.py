@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from comity import wire
 from comity.acts import SignedAct, open_act
+from comity.agreement import open_agreement, open_half
 from comity.chain import next_act, next_mailbox
 from comity.client import receipts, recovering
 from comity.client.core import Core, NotOpen
@@ -22,6 +23,7 @@ from comity.client.ledger import Ledger, Line
 from comity.errors import Contradiction, Refused, Unreachable
 from comity.events import Accepted
 from comity.keys import PublicKey, Signer, key_of_did
+from comity.offer import HomeParty
 from comity.words import Side
 
 _PLACE = frozenset({"seq_taken", "seq_gap", "prev_mismatch", "after_refused"})
@@ -62,6 +64,19 @@ class Writing:
         if self.ledger is None:
             raise NotOpen("the other side has not signed yet" if not self.link.closed else self.link.closed)
         return self.ledger
+
+    @property
+    def pinned_home(self) -> HomeParty:
+        """The home server and its key, as the agreement pins it (HOME-1)."""
+        if self.ledger is not None:
+            return self.ledger.agreement.agreement.home
+        raw = self.link.agreement.encode()
+        return (open_agreement(raw) if self.link.whole else open_half(raw)).agreement.home
+
+    async def expect(self, event: str) -> None:
+        """Before an event is read: whether its key is the one that is expected, or the home server states a new one.
+        Raises Unreachable, Contradiction, HomeKeyBroken."""
+        await self.core.homes.expect(self.pinned_home, event)
 
     @property
     def signer(self) -> Signer:
@@ -163,6 +178,7 @@ class Writing:
                     stated = await home.act_answer(head, signer)
                 except Refused as fault:
                     raise Contradiction(f"the server names an act that it does not show: {fault}", (head,)) from None
+                await self.expect(stated.event)
                 line = self.book.read(stated.event, stated.act)
                 if line.act is None or line.act.id != head:
                     raise Contradiction("the server shows another act than was asked for", (stated.event, head))
@@ -319,6 +335,7 @@ class Writing:
         evidence = (act.raw, answer.event)
         if answer.act != act.id:
             raise Contradiction("the answer names another act", evidence)
+        await self.expect(answer.event)
         line = self.book.read(answer.event, act)
         try:
             self.book.enter(line)

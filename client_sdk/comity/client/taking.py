@@ -22,6 +22,7 @@ from comity.encoding import dump_json
 from comity.errors import Contradiction, Refused
 from comity.events import open_event
 from comity.keys import Signer, did_of_kid
+from comity.words import Side
 
 if TYPE_CHECKING:
     from comity.client.party import Party
@@ -37,6 +38,13 @@ class Taking:
     def __init__(self, core: Core, wallet: Wallet) -> None:
         self._core = core
         self._wallet = wallet
+        core.homes.on_change = self._check_home_keys
+
+    def _check_home_keys(self, home: str) -> None:
+        """What the wallet has open is held against the keys that a home server states now. Raises Contradiction."""
+        for party in self._wallet.connections():
+            if party.link.home == home and party.writing.ledger is not None:
+                party.writing.ledger.check_home_keys()
 
     async def take(self, item: wire.Item, reader: Signer) -> Taken:
         """One item that `reader` read: what is new for people, and what is to be kept with the cursor. Raises
@@ -50,6 +58,8 @@ class Taking:
         if item.kind in ("act", "event") and await self._is_of_others(item, reader):
             return [], []
         party = await self._party(item)
+        if item.event is not None:
+            await party.writing.expect(item.event)
         if item.kind == "opened":
             return await self._opened(party, item)
         if item.cid != party.cid:
@@ -62,7 +72,7 @@ class Taking:
         if item.cid in self._core.kept.file.table("links") or item.event is None:
             return False
         try:
-            event = open_event(item.event, lambda kid: self._core.resolver.pinned(did_of_kid(kid)).get(kid)).event
+            event = open_event(item.event, self._core.homes.find_key).event
         except Refused:
             return False
         if item.cid is None or not event.is_about(item.cid):
@@ -83,7 +93,7 @@ class Taking:
         if link is None or link.cid != item.cid:
             raise Contradiction("news of a connection that this wallet does not have", (item.model_dump_json(),))
         # Made by another copy of this wallet.
-        await self._core.resolver.home_keys(link.home)
+        await self._core.homes.look(link.home)
         await self._core.kept.keep(("links", link.cid, link))
         return self._wallet.known(link.cid)
 
@@ -154,8 +164,7 @@ class Taking:
             return []
         whole = agreement or open_agreement(party.link.agreement.encode())
         link = msgspec.structs.replace(party.link, agreement=whole.raw.decode(), whole=True, opened=event, closed=None)
-        keys = self._core.resolver.pinned(link.home)
-        party.writing.ledger = Ledger(whole, link.side, keys.get, event, self._core.zones)
+        party.writing.ledger = self._ledger(whole, link.side, event)
         party.writing.link = link
         return [("links", link.cid, link)]
 
@@ -171,6 +180,7 @@ class Taking:
             return
         if link.whole:
             event = await connecting.hand_in(self._core, link)
+            await party.writing.expect(event)
             await kept.keep(*self.opened(party, event), ("proposals", party.cid, None))
         elif not link.handed:
             try:
@@ -183,12 +193,16 @@ class Taking:
         link = party.link
         if link.opened is None:
             return
-        keys = self._core.resolver.pinned(link.home)
-        book = Ledger(open_agreement(link.agreement.encode()), link.side, keys.get, link.opened, self._core.zones)
+        book = self._ledger(open_agreement(link.agreement.encode()), link.side, link.opened)
         log = self._core.kept.all(f"log/{link.cid}", Entered)
         book.load((entered.event, entered.act) for _, entered in sorted(log.items()))
         party.writing.ledger = book
         self._core.logs.uses(link.home, (book.lines or [book.opened])[-1].event.log)
+
+    def _ledger(self, whole: SignedAgreement, side: Side, opened: str) -> Ledger:
+        """The ledger of a connection, which takes the keys of the home server that follow from the pinned one."""
+        pinned, homes = whole.agreement.home, self._core.homes
+        return Ledger(whole, side, lambda: homes.reader(pinned), opened, self._core.zones)
 
     # --- what to read ---
 

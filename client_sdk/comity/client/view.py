@@ -293,7 +293,7 @@ class View:
     async def status_list(self, uri: str) -> SignedStatusList:
         """A status list of the home server, its signature checked: with a token, all that an offline check needs."""
         async with self._core.judging():
-            return await reading.status_list(self._core, self.link.home, uri)
+            return await reading.status_list(self._core, self._writing.pinned_home, uri)
 
     def __repr__(self) -> str:
         return f"Party({self.name}, {self.phase})"

@@ -198,6 +198,7 @@ class Wallet(Absence, OwnRules):
         async with self._core.judging():
             link, event = await connecting.sign_whole(self._core, kept)
             party = self._party(link)
+            await party.writing.expect(event)
             await self._core.kept.keep(*self._taking.opened(party, event), ("proposals", link.cid, None))
         with suppress(Unreachable):  # it is kept, and given at the next `sync`
             await party.give_what_was_wished()
@@ -335,6 +336,12 @@ class Wallet(Absence, OwnRules):
             async for it in news:
                 yield it
 
+    async def accept_home_key(self, home: str, kid: str) -> None:
+        """Goes on with the key `kid` of a home server that said its key was broken (HOME-5); `home` is its URL or DID.
+        Raises ComityError, Refused("too_few_witnesses"), Unreachable, Contradiction."""
+        async with self._core.judging():
+            await self._core.homes.accept(home_did(home), kid)
+
     def contradictions(self) -> list[Evidence]:
         """What servers said against signatures, ever, with the texts: to be shown to whoever should know."""
         return list(self._core.kept.all("evidence", Evidence).values())
@@ -348,7 +355,7 @@ class Wallet(Absence, OwnRules):
         """Reads what is new for the key of one connection, and looks at its log; without `look`, for an act that is
         being written, the inbox to which somebody may be listening."""
         async with self._core.judging():
-            await self._core.resolver.check_home(party.link.home)
+            await self._core.homes.look(party.link.home)
             await self._taking.hand_in_again(party)
         mailbox = None if look else self._taking.mailbox_of(party)
         inbox = self._inbox_of(party) if mailbox is None else self._inbox(party.link.home, mailbox)

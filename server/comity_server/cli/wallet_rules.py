@@ -18,6 +18,19 @@ async def block(opened: Wallet, did: str) -> None:
     say(f"Offers of {did} are refused from now on.")
 
 
+@rules.command(name="accept-home-key")
+@click.argument("home")
+@click.argument("kid")
+@opened
+async def accept_home_key(opened: Wallet, home: str, kid: str) -> None:
+    """Go on with the key KID of the home server HOME, which said that its key was lost or stolen.
+
+    Ask whoever runs the server first, by another way than the server itself: nobody else vouches for the new key.
+    """
+    await opened.accept_home_key(home, kid)
+    say(f"{kid} is the key of {home} from now on.")
+
+
 @rules.command()
 @click.argument("purpose", required=False)
 @click.option("--channel", "channels", multiple=True, default=("app",), show_default=True)
