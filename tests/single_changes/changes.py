@@ -427,7 +427,8 @@ class _Finder(ast.NodeVisitor):
                     self._note(start, spans[number + 1][0], b"")
                 else:
                     self._note(spans[number - 1][1], end, b"")
-        self.generic_visit(node)
+        for value in node.values:
+            self.visit(value)
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
         """Passed over: before Python 3.12 nothing in it has its true place."""

@@ -112,9 +112,10 @@ class Vectors:
             low, high = change.lines
             passing = (self.passing.get((change.module, line), set()) for line in range(low, high + 1))
             return sorted(set().union(*passing), key=quickest)
-        # What a module does when it is made is mostly the form of a text.
-        forms = {number for number, case in enumerate(self.cases) if case.function in FORMS}
-        return [*sorted(forms, key=quickest), *sorted(set(range(len(self.cases))) - forms, key=quickest)]
+        # What a module does when it is made is the form of a text, or a table that its functions look things up in.
+        named = (rows for (module, _), rows in self.passing.items() if module == change.module)
+        likely = set().union(*named) | {number for number, case in enumerate(self.cases) if case.function in FORMS}
+        return [*sorted(likely, key=quickest), *sorted(set(range(len(self.cases))) - likely, key=quickest)]
 
     def notice(self, change: Change) -> bool:
         """Whether some row comes out otherwise; asked in a process of its own."""
