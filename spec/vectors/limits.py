@@ -6,8 +6,11 @@ from typing import Any
 from comity.acts import SignedAct
 from comity.chain import compose
 from comity.state import Delivery, Grant, Held, LittleThing, Milestone, Mute
+from comity.keys import Signer, SigningKey
 from story import (
     DAY,
+    EVE,
+    HOME_DID,
     HOUR,
     MIA,
     MINUTE,
@@ -21,6 +24,7 @@ from story import (
     body,
     connected,
     pairwise,
+    published,
     words,
 )
 
@@ -50,6 +54,10 @@ def stories() -> dict[str, Story]:
         "the end of a connection, and what was asked": _revoked(),
         "grants end": _expiry(),
         "what waits for more than one end": _due(),
+        "a mute that is over before a delivery": _over(),
+        "a mute that is over before what waits": _over_first(),
+        "whose act it is, and in which place": _places(),
+        "room for words, favours and exempt notices": _spent(),
     }
 
 
@@ -517,4 +525,111 @@ def _due() -> Story:
     story.release(at + 12)
     for moment in (START + 90 * MINUTE - 1, START + 90 * MINUTE, START + 4 * HOUR, START + 9 * HOUR):
         story.release(moment)
+    return story
+
+
+def _over() -> Story:
+    """AUD-1: a delivery that relies on the end of a mute of everything is preceded by the statement that it is over."""
+    story, at = connected(), START + MINUTE
+    story.go("grant", "second", START + 1, purposes=("care",), channels=APP)
+    hidden = story.go("mute", "second", at)
+    end = START + HOUR
+    story.go("mute_end", "second", at + 1, mute=hidden.id, until=end // 1000 + 60)
+    story.go("mute_end", "second", at + 2, mute=hidden.id, until=end // 1000)
+    story.go("message", "first", end - 1, purpose="care", exp=(end + DAY) // 1000)
+    story.go("message", "first", end, purpose="safety")
+    story.go("remember", "first", end + MINUTE, key="paper")
+    story.go("message", "second", end + MINUTE + 1, purpose="complaint")
+    story.go("message", "first", end + MINUTE + 2, purpose="care")
+    story.go("mute", "second", end + HOUR, until=(end + 2 * HOUR) // 1000)
+    story.go("mute", "second", end + HOUR + 1, purposes=("care",), until=(end + 3 * HOUR) // 1000)
+    story.go("message", "first", end + 2 * HOUR, purpose="care", if_muted="drop")
+    story.go("message", "first", end + 2 * HOUR + MINUTE, purpose="complaint")
+    story.go("mute", "first", end + 4 * HOUR, until=(end + 5 * HOUR) // 1000)
+    story.go("mute", "second", end + 4 * HOUR + 1)
+    story.go("unmute", "second", end + 4 * HOUR + 2)
+    story.go("message", "first", end + 4 * HOUR + 3, purpose="care")
+    story.go("message", "second", end + 5 * HOUR, purpose="complaint")
+    return story
+
+
+def _over_first() -> Story:
+    """The same for messages that waited: one that is delivered, one that waits on, one that expires."""
+    story, at, end = connected(), START + MINUTE, START + HOUR
+    story.go("grant", "second", START + 1, purposes=("care", "sales"), channels=APP)
+    story.go("mute", "second", at, purposes=("sales",), until=(end + HOUR) // 1000)
+    story.go("mute", "second", at + 1, until=end // 1000)
+    for number, (purpose, exp) in enumerate((("sales", end + DAY), ("care", end), ("care", end + DAY), ("complaint", end + DAY))):
+        story.go("message", "first", at + 2 + number, purpose=purpose, exp=exp // 1000)
+    for moment in (end - 1, end, end + 5, end + HOUR, end + HOUR + 1):
+        story.release(moment)
+    return story
+
+
+def _places() -> Story:
+    """CONN-2, 1 to 6: of a party, to the other, under its key, in its place."""
+    story, at = connected(), START + MINUTE
+    elsewhere = connected(SHOP, pairwise("stranger"))
+    foreign = elsewhere.compose("remember", "first", at, key="paper")
+    story.refuse(foreign, at, "an act of the shop in another connection")
+    mine = story.compose("remember", "first", at, key="paper")
+    second = published(SHOP.did, "key-9")
+    other_key = Signer(SHOP.kid, SigningKey(bytes(32)))
+    for name, signer in (("under another of its keys", second), ("under another key of the same name", other_key)):
+        act = compose("remember", signer, **_own(mine))
+        story.refuse(act, at, name)
+        story.refusals[-1]["keys"] = {signer.kid: signer.key.public.multibase}
+    for name, members in (
+        ("to a stranger", {"aud": EVE.did}), ("to itself", {"aud": SHOP.did}), ("to the home server", {"aud": HOME_DID}),
+        ("a place too far", {"seq": 1}), ("after another head", {"prev": words("head")}),
+    ):  # fmt: skip
+        story.refuse(compose("remember", SHOP, **{**_own(mine), **members}), at, name)
+    setting = story.compose("hours", "second", at, zone="Europe/Berlin", windows=(), shown="end")
+    for name, members in (
+        ("hours: to the other side", {"aud": SHOP.did}), ("hours: a place too far", {"seq": 1}),
+        ("hours: after another head", {"prev": words("head")}), ("hours: of a zone that is none", {"zone": "Mars/Olympus_Mons"}),
+    ):  # fmt: skip
+        story.refuse(compose("hours", MIA, **{**_own(setting), **members}), at, name)
+    story.send(mine, at)
+    story.send(setting, at + 1)
+    for act in (mine, setting):
+        again = compose(act.kind, SHOP if act is mine else MIA, **{**_own(act), "iat": at // 1000 + 1})
+        story.refuse(again, at + 2, f"{act.kind}: a place that is taken")
+    behind = story.compose("remember", "first", at + 3, key="paper")
+    story.refuse(compose("remember", SHOP, **{**_own(behind), "prev": story.state.cid}), at + 3, "after the beginning")
+    return story
+
+
+def _spent() -> Story:
+    """What the limits of exempt notices, of words beside messages and of a favour's grant refuse, and until when."""
+    story, at = connected(), START + MINUTE
+    for number in range(4):
+        story.go("message", "first", at + number, purpose="security")
+    notice = at + HOUR
+    for moment in (notice, notice + 1, at + 30 * DAY - 1):
+        story.refuse(story.compose("message", "first", moment, purpose="legal_notice"), moment, "one exempt notice too many")
+    late = story.compose("message", "first", notice, purpose="safety", if_muted="fail")
+    story.send(late, notice)
+    stone = {"kind": "bought", "topic": "windows", "when": 0}
+    for number in range(5):
+        story.go("remember", "first", notice + 1 + number, key=f"k{number}", body=body("words", story.state.cid))
+    after = notice + MINUTE
+    for kind, given in (("remember", {"key": "more"}), ("milestone", stone)):
+        act = story.compose(kind, "first", after, body=body("words", story.state.cid), **given)
+        story.refuse(act, after, f"{kind}: words without room")
+        story.go(kind, "first", after + 1, **given)
+    story.go("grant", "first", after + 2, purposes=("favour",), channels=APP, budget={"max": 1, "per": "day"})
+    story.go("contacted", "second", after + 3, channel="phone", purpose="favour")
+    ask = story.compose("ask", "second", after + 4, kind="hold")
+    story.refuse(ask, after + 4, "a favour over the budget of its grant")
+    story.go("grant", "second", after + 5, purposes=("sales",), channels=APP, budget={"max": 1, "per": "day"})
+    story.go("message", "first", after + 6, purpose="sales", topic="doors")
+    for if_muted in ("fail", "drop", "hold"):
+        act = story.compose("message", "first", after + 7, purpose="sales", topic="doors", if_muted=if_muted)
+        if if_muted == "fail":
+            story.refuse(act, after + 7, "over the budget, or not at all")
+        else:
+            story.send(act, after + 7)
+    bare = story.compose("message", "first", after + 8, purpose="sales")
+    story.refuse(bare, after + 8, "a sale about nothing, to somebody who has something")
     return story

@@ -247,7 +247,8 @@ class Story:
     def send(self, act: SignedAct, at: int) -> SignedAct:
         """Accept an act, after letting go what is due."""
         self.release(at)
-        events, _ = connection.accept_next(self.state, act, max(at, self.state.at + 1), self._place, ZONES)
+        at = max(at, self.state.at + 1)
+        events, _ = connection.accept_next(self.state, act, at, self._place, ZONES)
         *first, event = events
         for it in first:
             self._state(it)
@@ -255,6 +256,8 @@ class Story:
         self.state = fold(self.state, Record(event, act))
         self.index += event.places
         self._keep(event, act)
+        if event.at != at:
+            self.records[-1]["at"] = at
         return act
 
     def force(self, act: SignedAct, at: int) -> None:
@@ -298,8 +301,9 @@ class Story:
     def refuse(self, act: SignedAct, at: int, name: str) -> None:
         """Note that the rules refuse an act here."""
         refused = refusal_of(lambda: connection.decide(self.state, act, at, ZONES))
-        until = {} if refused.until is None else {"until": refused.until}
-        row = {"name": name, "after": len(self.records), "act": act.raw, "at": at, "code": refused.code, **until}
+        ends = {"until": refused.until, "retry_after": refused.retry_after}
+        told = {member: value for member, value in ends.items() if value is not None}
+        row = {"name": name, "after": len(self.records), "act": act.raw, "at": at, "code": refused.code, **told}
         self.refusals.append(row)
 
     def contradict(self, name: str, event: Event, act: SignedAct | None = None, home: Signer = HOME) -> None:

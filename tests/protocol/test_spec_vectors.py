@@ -25,7 +25,7 @@ from comity.chain import compose
 from comity.checkpoint import Policy, is_witnessed, open_checkpoint, with_cosignatures
 from comity.encoding import b64u_decode, b64u_encode, hash_id, parse_json
 from comity.errors import Contradiction, Malformed, Refused
-from comity.events import Accepted, Opened, Place, open_event
+from comity.events import Accepted, MuteOver, Opened, Place, open_event
 from comity.feedback import check_message, reached_in
 from comity.fold import Record, fold, opening
 from comity.grant import check_token
@@ -532,24 +532,30 @@ def test_who_is_not_shown_a_message_finds_the_same_state(row: dict[str, Any]) ->
 
 @pytest.mark.parametrize("row", rows("chains", "chains"))
 def test_what_the_server_accepted_is_what_the_rules_accept(row: dict[str, Any]) -> None:
-    reader = Reader(row, load("chains")["keys"])
-    for record in row["records"]:
-        before = reader.states[-1]
-        reader.read(record)
-        stated = open_event(record["event"], reader.keys.get).event
-        if isinstance(stated, Accepted):
-            act = open_act(record["act"], reader.keys.get)
-            place = Place(stated.log, stated.index)
-            event, after = connection.accept(before, act, stated.at, place, VectorZones())
-            assert event == stated
-            assert after == reader.states[-1]
+    reader = whole_reader("chains", row["name"])
+    for number, record in enumerate(row["records"]):
+        stated = reader.records[number].event
+        if not isinstance(stated, Accepted):
+            continue
+        act, after = open_act(record["act"], reader.keys.get), reader.states[number + 1]
+        place = Place(stated.log, stated.index)
+        event, state = connection.accept(reader.states[number], act, stated.at, place, VectorZones())
+        assert (event, state) == (stated, after)
+        # Where a mute had to be over first, the server took the act up a millisecond before it stated the acceptance.
+        at, over = record.get("at", stated.at), reader.records[number - 1].event
+        if not (isinstance(over, MuteOver) and over.at == at):
+            assert connection.accept_next(reader.states[number], act, at, place, VectorZones()) == ((stated,), after)
+            continue
+        before, first = reader.states[number - 1], Place(over.log, over.index)
+        assert connection.accept_next(before, act, at, first, VectorZones()) == ((over, stated), after)
 
 
 @pytest.mark.parametrize("row", rows("chains", "chains"))
 def test_what_was_refused_between_is_refused(row: dict[str, Any]) -> None:
     reader = whole_reader("chains", row["name"])
     for refusal in row["refusals"]:
-        act = open_act(refusal["act"], reader.keys.get)
+        keys = reader.keys | {kid: PublicKey.of_multibase(text) for kid, text in refusal.get("keys", {}).items()}
+        act = open_act(refusal["act"], keys.get)
         refused(refusal, partial(connection.decide, reader.states[refusal["after"]], act, refusal["at"], VectorZones()))
 
 

@@ -396,6 +396,8 @@ class _Finder(ast.NodeVisitor):
         if isinstance(node.value, ast.Name) and node.value.id == "Literal" and isinstance(node.slice, ast.Tuple):
             self._without(node.slice.elts, 2)
             return
+        if isinstance(node.value, ast.Name) and node.value.id in ("list", "dict", "set", "tuple", "Callable"):
+            return  # for the type checker
         self.generic_visit(node)
 
     def visit_Tuple(self, node: ast.Tuple) -> None:
