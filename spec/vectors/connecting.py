@@ -215,18 +215,23 @@ def agreements() -> dict[str, Any]:
         ("another home server", agreement(signed_offer, home=HomeParty.of(SHOP), offerer=EVE)),
         ("of a sandbox, on an offer that is not", agreement(signed_offer, test=True)),
     ]
+    room = 65_536 - len(whole.raw)
     return {
         "halves": [{"name": "the accepter's half", "raw": half.raw.decode(), "cid": half.cid}],
         "wholes": [
             {"name": "both", "raw": whole.raw.decode(), "cid": whole.cid, "payload": json.loads(payload)},
             {"name": "both, the offerer first", "raw": members(signatures=[second, first]), "cid": whole.cid},
+            {"name": "with blanks up to 64 KiB", "raw": whole.raw.decode(), "blanks": room, "cid": whole.cid},
         ],
         "bad_halves": [
             case("both signatures", "malformed", raw=whole.raw.decode()),
             case("the offerer's", "malformed", raw=_general(payload, SHOP)),
             case("a stranger's", "bad_signature", raw=_general(payload, stranger)),
         ],
-        "bad_wholes": bad_wholes,
+        "bad_wholes": [
+            *bad_wholes,
+            case("with blanks beyond 64 KiB", "too_large", raw=whole.raw.decode(), blanks=room + 1),
+        ],
         "offer": signed_offer.raw,
         "keys": keys_of(SHOP),
         "fits": [

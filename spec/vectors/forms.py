@@ -433,6 +433,7 @@ def _agreements() -> tuple[dict[str, Any], list[Row]]:
         ("/countersign_by", [plain["iat"] + 1, week], [plain["iat"], week + 1]),
         ("/offerer", [], [second, {**first, "did": EVE.did}, {**first, "kid": EVE.kid}, {**first, "why": 1}]),
         ("/offerer", [], [{**first, "kid": f"{first['did']}"}, {**first, "key": second["key"]}]),
+        ("/offerer/kid", [], [first["did"], first["kid"] + "#1", first["did"] + "#a/b", first["did"] + "#", first["did"] + "#ä", first["kid"] + "\n"]),
         ("/offerer/key", [], ["z6Mk" + "1" * 44, "z6Mk" + "A" * 43, first["key"] + "A", first["key"] + "\n", 1]),
         ("/accepter", [], [{**second, "key": other.key.public.multibase}, {**second, "kid": first["kid"]}]),
         *_needed("/v", "/offer", "/offerer", "/accepter", "/terms", "/operator", "/home", "/nonce", "/iat"),

@@ -1,8 +1,6 @@
 """A home server's keys: statements that lead from one to the next, and which of them signs where."""
 
 import json
-from hashlib import sha256
-from typing import Any
 
 import pytest
 
@@ -23,7 +21,6 @@ from comity.home_keys import (
 )
 from comity.jws import seal
 from comity.keys import Signer
-from comity.log_entry import Kind, commitment, entry_of_key, public_tag_key, tag
 from comity.offer import HomeParty
 from parties import HOME, HOME_DID, LOG, START, connected, key
 from spec_pages import SPEC
@@ -33,11 +30,6 @@ NEXT = Signer(f"{HOME_DID}#home-2", key("home 2"))
 THIRD = Signer(f"{HOME_DID}#home-3", key("home 3"))
 FIRST_STATED = seal_statement(HOME, START, VKEY)
 NEXT_STATED = seal_statement(NEXT, START + 1000, VKEY, HOME)
-
-
-def vectors() -> Any:
-    """The published vectors of home servers' keys."""
-    return json.loads((SPEC / "vectors" / "home.json").read_text(encoding="utf-8"))
 
 
 def listed(*stated: Stated) -> list[Listed]:
@@ -59,63 +51,6 @@ def opened(log: str, index: int, signer: Signer) -> str:
 
 
 CHANGED = ((FIRST_STATED, (Place(LOG, 0),)), (NEXT_STATED, (Place(LOG, 7),)))
-
-
-# --- the published vectors
-
-
-@pytest.mark.parametrize("row", vectors()["lists"], ids=lambda row: row["name"])
-def test_a_list_of_statements_holds_or_is_refused_for_the_reason_given(row: dict[str, Any]) -> None:
-    rows = [Listed.model_validate(it) for it in row["list"]]
-    if "code" in row:
-        with pytest.raises(Refused) as caught:
-            read_listed(rows)
-        assert caught.value.code == row["code"]
-    else:
-        assert [it.statement.kid for it in read_listed(rows)] == row["kids"]
-
-
-def test_each_reader_takes_the_events_that_the_vectors_say() -> None:
-    home = vectors()
-    chain = [
-        Placed(stated, tuple(Place(it["log"], it["index"]) for it in row["places"]))
-        for stated, row in zip(
-            read_listed(Listed.model_validate(it["list"]) for it in home["chain"]), home["chain"], strict=True
-        )
-    ]
-    for row in home["events"]:
-        keys = follow(HomeParty.model_validate(home["parties"][row["pinned"]]), chain, row["accepted"])
-        try:
-            found = open_home_event(row["jws"], keys)
-        except Refused as refusal:
-            assert row.get("code") == refusal.code, row
-        else:
-            assert "code" not in row and found.kid == row["by"], row
-    assert {row.get("code") for row in home["events"]} == {None, "unknown_key"}
-    with pytest.raises(Refused, match="key_not_stated"):
-        follow(HomeParty.model_validate(home["not_stated"]), chain)
-    reader = follow(HomeParty.model_validate(home["parties"][first_kid(home)]), chain)
-    for row in home["status_lists"]:
-        assert (reader.find_list_key(row["kid"], row["iat"]) is not None) == row["taken"], row
-
-
-def first_kid(home: dict[str, Any]) -> str:
-    """The name of the first key of the vectors."""
-    return str(json.loads(home["chain"][0]["list"]["statement"])["kid"])
-
-
-def test_anybody_computes_the_tag_key_of_a_public_name() -> None:
-    home = vectors()
-    for row in home["tag_keys"]:
-        expected = sha256(b"comity.public-tag.v1\x00" + row["did"].encode()).digest()
-        assert public_tag_key(row["did"]) == expected == bytes.fromhex(row["key"])
-    entry, statement = home["entry"], home["statement"].encode()
-    at, salt = entry["at"], bytes.fromhex(entry["salt"])
-    did = json.loads(statement)["did"]
-    made = entry_of_key(statement, public_tag_key(did), salt, at)
-    assert made.to_bytes().hex() == entry["entry"]
-    assert made[0] is Kind.KEY and made.tag == tag(public_tag_key(did), at)
-    assert made.commitment == commitment(salt, at, statement)
 
 
 # --- the chain (HOME-3)

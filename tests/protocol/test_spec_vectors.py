@@ -29,6 +29,7 @@ from comity.events import Accepted, MuteOver, Opened, Place, open_event
 from comity.feedback import check_message, reached_in
 from comity.fold import Record, fold, opening
 from comity.grant import check_token
+from comity.home_keys import Listed, Placed, follow, open_home_event, read_listed
 from comity.jws import FindKey, protected, seal
 from comity.keys import (
     PublicKey,
@@ -46,6 +47,7 @@ from comity.keys import (
     keys_of_document,
 )
 from comity.log_entry import (
+    Kind,
     LogEntry,
     Scope,
     commitment,
@@ -73,7 +75,7 @@ from comity.message_life import default_expiry, expiry_warning
 from comity.note import VerifierKey, check_lines, open_note, read_vkey, split_lines
 from comity.note_values import FORMS, note_body, read_note
 from comity.notice import open_notice
-from comity.offer import Allow, open_offer, read_link
+from comity.offer import Allow, HomeParty, open_offer, read_link
 from comity.receipt import Opening, open_receipt, read_proof, seal_receipt
 from comity.recovery import Heads, lacking, take_back
 from comity.signed_request import open_request
@@ -341,7 +343,7 @@ def test_a_half_is_read(row: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("row", rows("agreements", "wholes"))
 def test_an_agreement_with_both_signatures_is_read(row: dict[str, Any]) -> None:
-    signed = open_agreement(row["raw"].encode())
+    signed = open_agreement(row["raw"].encode() + b" " * row.get("blanks", 0))
     assert signed.cid == row["cid"] == hash_id(b64u_decode(json.loads(row["raw"])["payload"]))
 
 
@@ -352,7 +354,7 @@ def test_what_is_no_half_is_refused(row: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("row", rows("agreements", "bad_wholes"))
 def test_what_both_did_not_sign_is_no_agreement(row: dict[str, Any]) -> None:
-    refused(row, lambda: open_agreement(row["raw"].encode()))
+    refused(row, lambda: open_agreement(row["raw"].encode() + b" " * row.get("blanks", 0)))
 
 
 @pytest.mark.parametrize("row", rows("agreements", "fits"))
@@ -1225,3 +1227,58 @@ def test_what_a_restored_server_lacks_and_takes_back() -> None:
             told = public(found.state)
             heads = {"first": told["first"]["head"], "second": told["second"]["head"], "phase": told["phase"]}
             assert heads == given["state"]
+
+
+# --- the keys of home servers (HOME-1 to HOME-5, LOG-9)
+
+
+@pytest.mark.parametrize("row", rows("home", "lists"))
+def test_a_list_of_statements_holds_or_is_refused_for_the_reason_given(row: dict[str, Any]) -> None:
+    listed = [Listed.model_validate(it) for it in row["list"]]
+    if "code" in row:
+        refused(row, lambda: read_listed(listed))
+    else:
+        assert [it.statement.kid for it in read_listed(listed)] == row["kids"]
+
+
+def test_each_reader_takes_the_events_that_the_vectors_say() -> None:
+    home = load("home")
+    chain = [
+        Placed(stated, tuple(Place(it["log"], it["index"]) for it in row["places"]))
+        for stated, row in zip(
+            read_listed(Listed.model_validate(it["list"]) for it in home["chain"]), home["chain"], strict=True
+        )
+    ]
+    for row in home["events"]:
+        keys = follow(HomeParty.model_validate(home["parties"][row["pinned"]]), chain, row["accepted"])
+        try:
+            found = open_home_event(row["jws"], keys)
+        except Refused as refusal:
+            assert row.get("code") == refusal.code, row
+        else:
+            assert "code" not in row and found.kid == row["by"], row
+    assert {row.get("code") for row in home["events"]} == {None, "unknown_key"}
+    with pytest.raises(Refused, match="key_not_stated"):
+        follow(HomeParty.model_validate(home["not_stated"]), chain)
+    reader = follow(HomeParty.model_validate(home["parties"][first_kid(home)]), chain)
+    for row in home["status_lists"]:
+        assert (reader.find_list_key(row["kid"], row["iat"]) is not None) == row["taken"], row
+
+
+def first_kid(home: dict[str, Any]) -> str:
+    """The name of the first key of the vectors."""
+    return str(json.loads(home["chain"][0]["list"]["statement"])["kid"])
+
+
+def test_anybody_computes_the_tag_key_of_a_public_name() -> None:
+    home = load("home")
+    for row in home["tag_keys"]:
+        expected = sha256(b"comity.public-tag.v1\x00" + row["did"].encode()).digest()
+        assert public_tag_key(row["did"]) == expected == bytes.fromhex(row["key"])
+    entry, statement = home["entry"], home["statement"].encode()
+    at, salt = entry["at"], bytes.fromhex(entry["salt"])
+    did = json.loads(statement)["did"]
+    made = entry_of_key(statement, public_tag_key(did), salt, at)
+    assert made.to_bytes().hex() == entry["entry"]
+    assert made[0] is Kind.KEY and made.tag == tag(public_tag_key(did), at)
+    assert made.commitment == commitment(salt, at, statement)

@@ -111,6 +111,7 @@ class _Finder(ast.NodeVisitor):
         self._is_model = False
         self._function: tuple[str, int] | None = None
         self._statement = (0, 0)
+        self._depth = 0
 
     def visit(self, node: ast.AST) -> None:
         """Any node; of a statement the lines are noted that belong to itself, not to what it holds."""
@@ -227,18 +228,23 @@ class _Finder(ast.NodeVisitor):
             if default is not None:
                 self.visit(default)
         outer = self._function
-        if outer is None:
+        if self._depth:
+            # One that was made when its module was, as a decorator does, has its code from then.
+            self._function = None
+        elif outer is None:
             first = min([node.lineno, *(it.lineno for it in node.decorator_list)])
             self._function = ".".join(self._names), first
+        self._depth += 1
         for statement in node.body:
             self.visit(statement)
+        self._depth -= 1
         self._function = outer
         self._names.pop()
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         """A member of a model: its type, its bounds, whether it may be left out, whether it may be there."""
         target = node.target
-        if self._function is None and self._is_model:
+        if not self._depth and self._is_model:
             annotation = node.annotation
             if isinstance(node.value, ast.Constant) and node.value.value is None:
                 self._note(self._span(annotation)[1], self._span(node.value)[1], b"")
@@ -246,7 +252,7 @@ class _Finder(ast.NodeVisitor):
                 # Without `| None` all would stay as it is: a null is refused, and a default is not looked at.
                 annotation = annotation.left if isinstance(annotation, ast.BinOp) else annotation
             self.visit(annotation)
-        if self._function is None and isinstance(target, ast.Name) and node.value is not None:
+        if not self._depth and isinstance(target, ast.Name) and node.value is not None:
             self._names.append(target.id)
             self.visit(node.value)
             self._names.pop()
@@ -265,12 +271,12 @@ class _Finder(ast.NodeVisitor):
 
     def visit_Assign(self, node: ast.Assign) -> None:
         """Left out where something has a value before."""
-        if self._function is None and isinstance(node.targets[0], ast.Name):
+        if not self._depth and isinstance(node.targets[0], ast.Name):
             self._names.append(node.targets[0].id)
             self.visit(node.value)
             self._names.pop()
             return
-        if self._function is not None and not isinstance(node.targets[0], ast.Name | ast.Tuple):
+        if self._depth and not isinstance(node.targets[0], ast.Name | ast.Tuple):
             self._replace(node, "pass")
         self.visit(node.value)
 
