@@ -173,7 +173,9 @@ def sale(state: Any, she: Any, topic: str | None, now: int) -> str | None:
     unwanted = [it.topic for it in she.little if it.key == "no_interest" and it.topic]
     if topic is not None:
         wanted = [it for it in she.little if it.key == "interested" and it.topic and covers(it.topic, topic)]
-        if any(covers(it.topic, topic) and not any(want.since >= it.when for want in wanted) for it in has):
+        if any(
+            covers(it.topic, topic) and not any(want.since >= max(it.when, it.since) for want in wanted) for it in has
+        ):
             return "already_has"
         if any(covers(it, topic) for it in unwanted):
             return "no_interest"

@@ -80,7 +80,7 @@ def state_of(number: int, only: Side | None = None) -> Scene:
     doors = [_door(r, signer, place, now) for place, signer in enumerate(r.choice(pairs))]
     doors = [_with_renounced(r, door, doors[1 - place]) for place, door in enumerate(doors)]
     recovering: tuple[Side, ...] = r.choice((("first",), ("first", "second"))) if r.random() < 0.08 else ()
-    state = Connection("C" * 43, HOME_DID, "open", now, doors[0], doors[1], recovering=recovering)
+    state = Connection("C" * 42 + "A", HOME_DID, "open", now, doors[0], doors[1], recovering=recovering)
     senders: tuple[Side, ...] = ("first", "first", "second")
     sender = r.choice(senders) if only is None else only
     return Scene(state, now, sender, tuple(_question(r, state, sender) for _ in range(6)))
@@ -93,7 +93,7 @@ def _door(r: Random, signer: Signer, place: int, now: int) -> Door:
         signer.kid,
         _multibase(signer),
         signer.did,
-        f"head of {place}",
+        hash_id(b"head of %d" % place),
         grants=_grants(r, place, now),
         mutes=mutes,
         little=_little(r, now),
@@ -156,7 +156,14 @@ def _little(r: Random, now: int) -> tuple[LittleThing, ...]:
 def _milestones(r: Random, now: int) -> tuple[Milestone, ...]:
     kinds = ("bought", "installed", "serviced")
     return tuple(
-        Milestone(r.choice(kinds), r.choice(TOPICS), end_of(r, now), f"m{number}", r.choice((None, end_of(r, now))))
+        Milestone(
+            r.choice(kinds),
+            r.choice(TOPICS),
+            end_of(r, now),
+            f"m{number}",
+            end_of(r, now),
+            r.choice((None, end_of(r, now))),
+        )
         for number in range(r.choice((0, 0, 0, 1, 1, 2)))
     )
 
@@ -177,7 +184,7 @@ def _sent(r: Random, now: int) -> tuple[Delivery, ...]:
 def _held(r: Random, now: int) -> tuple[Held, ...]:
     lives, topics = (1, 5, DAY, 60 * DAY), (None, *TOPICS)
     return tuple(
-        Held(f"held {number}", r.choice(PURPOSES), now // 1000 + r.choice(lives), r.choice(topics))
+        Held(hash_id(b"held %d" % number), r.choice(PURPOSES), now // 1000 + r.choice(lives), r.choice(topics))
         for number in range(r.choice((0, 0, 1, 2)))
     )
 

@@ -267,8 +267,9 @@ _ENDS: Mapping[str, tuple[str, str]] = {
 
 
 def _refusal(case: Case, code: str) -> Refused:
-    """The refusal, with the end of "not now" where the other side shows it, and that of an exempt limit."""
-    if case.payload.act != "message" or code not in ("not_now", "exempt_limit"):
+    """The refusal, with the end of "not now" where the other side shows it, and those of a budget and of the limit of
+    exempt deliveries."""
+    if case.payload.act != "message" or code not in ("not_now", "over_budget", "exempt_limit"):
         return Refused(code)
     told = verdict_on(case, case.payload.purpose, "app", case.payload.topic).outward()
     if told.ends_at is None:
@@ -360,7 +361,9 @@ def due(connection: Connection, now: int, zones: ZoneRules) -> int | None:
                 moments.append(now)
                 continue
             ends = [verdict.ends_at, gate.granted_until(connection, side, held.purpose, "app", now)]
-            for contest in verdict.contest:
-                ends += [contest.until * 1000, gate.granted_until(connection, side, contest.as_, "app", now)]
+            ends += [gate.granted_until(connection, side, contest.as_, "app", now) for contest in verdict.contest]
+            # Contests of other purposes too, since deliveries count as what they were contested as.
+            contests = connection.door(other(side)).contests
+            ends += [contest.until * 1000 for contest in contests if contest.until * 1000 > now]
             moments.extend(end for end in ends if end is not None)
     return min(moments, default=None)

@@ -1,4 +1,4 @@
-"""Which messages feedback can be about (spec/connection.md, CONN-2, row 11; CONN-23).
+"""Which messages feedback can be about (spec/connection.md, CONN-23).
 
 The fold believes a feedback's own members, since they narrow only the door of the side that signed it. Whether the
 message reached that side is looked up: by the server in its store, by a client and an auditor in the records.

@@ -402,7 +402,7 @@ def _forget(connection: Connection, side: Side, payload: Any, event: Accepted) -
 
 def _milestone(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
     door = connection.door(side)
-    milestone = Milestone(payload.kind, payload.topic, payload.when, event.act, payload.lasts)
+    milestone = Milestone(payload.kind, payload.topic, payload.when, event.act, payload.iat, payload.lasts)
     after = connection.with_door(side, replace(door, milestones=(*door.milestones, milestone)))
     return _words_sent(after, side, payload, event)
 

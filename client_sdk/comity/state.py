@@ -77,12 +77,13 @@ class LittleThing(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Milestone(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Something that happened at `when` (s) and lasts until `lasts` (s), or for good."""
+    """Something that happened at `when` (s) and lasts until `lasts` (s), or for good; signed at `since` (s)."""
 
     kind: str
     topic: str
     when: int
     id: str
+    since: int
     lasts: int | None = None
 
 

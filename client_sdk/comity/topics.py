@@ -17,7 +17,7 @@ def unwanted_topic(connection: Connection, door: Door, purpose: str, topic: str 
         if milestone.kind in _HAS and (milestone.lasts is None or now < milestone.lasts * 1000):
             on_record.append(milestone.topic)
             has_it = topic is not None and covers(milestone.topic, topic)
-            if has_it and not _is_wanted_again(door, topic, milestone.when):
+            if has_it and not _is_wanted_again(door, topic, max(milestone.when, milestone.since)):
                 return "already_has"
     for thing in door.little:
         if thing.key == "no_interest" and thing.topic is not None:

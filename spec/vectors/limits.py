@@ -185,7 +185,7 @@ def _little() -> Story:
 
 
 def _milestones() -> Story:
-    had = [Milestone("serviced", "windows", START // 1000, words("milestone", str(number))) for number in range(199)]
+    had = [Milestone("serviced", "windows", START // 1000, words("milestone", str(number)), NOW) for number in range(199)]
     story, at = begun(connected(), first={"milestones": tuple(had)}), START + SECOND
     given = {"kind": "bought", "topic": "windows", "when": START // 1000}
     story.go("milestone", "first", at, lasts=LATER, **given)

@@ -249,6 +249,8 @@ def _bad_forms(good: str, cid: str) -> list[dict[str, Any]]:
     bits = {f"an unused bit set in the {names[it]}": part(it, parts[it][:-1] + "B") for it in (1, 4)}
     made = {
         "five letters": "A.A.A.A.A",
+        "a word": "hello",
+        "nothing": "",
         "four parts": good.rpartition(".")[0],
         "six parts": good + ".AA",
         **longer,

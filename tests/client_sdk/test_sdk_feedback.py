@@ -1,4 +1,4 @@
-"""Mia says what she thinks of messages, and the wallets of both sides hold the server to it (CONN-2, row 11; GATE-21;
+"""Mia says what she thinks of messages, and the wallets of both sides hold the server to it (CONN-23; GATE-21;
 GRANT-12), over HTTP with a real server."""
 
 from collections.abc import AsyncIterator

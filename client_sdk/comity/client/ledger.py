@@ -346,7 +346,7 @@ def _check_place(event: Event, line: Line, earlier: list[Line]) -> None:
 
 
 def _check_feedback(before: Connection, event: Accepted, line: Line, earlier: list[Line]) -> None:
-    """That feedback is about a message that reached its side and says what it was (CONN-2, row 11)."""
+    """That feedback is about a message that reached its side and says what it was (CONN-23)."""
     if before.phase != "open" or line.act is None or not isinstance(line.act.payload, Feedback):
         return
     named = reached_in(Record(it.event, it.act) for it in earlier).get(line.act.payload.message)
