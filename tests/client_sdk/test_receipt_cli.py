@@ -18,6 +18,8 @@ from comity.log_entry import Kind, LogEntry, commitment, read_entry
 from comity.merkle import leaf_hash
 from comity.note import COSIGNATURE, ED25519, NoteSigner, read_vkey, signature_line
 from comity.receipt import Opening, TlogProof, open_receipt, read_opening, read_proof, seal_receipt
+from comity.wire import HOME_KEYS
+from comity_server.business.operating import ROTATE_HOME, HomeRotation
 from comity_server.cli import main
 from comity_server.cli.receipt import KINDS
 from comity_server.cli.token import REASONS
@@ -35,6 +37,7 @@ class Hand:
     vkey: str
     tags: dict[str, str]
     now: str
+    home_key: str
 
     def path(self, name: str) -> str:
         """A file's path."""
@@ -59,7 +62,7 @@ class Hand:
             "audience": self.audience,
             "purpose": "care",
             "status-list": self.path("list.jwt"),
-            "document": self.path("did.json"),
+            "home-key": "" if "agreement" in changes else self.home_key,
             "receipt": self.path("grant.tlog-proof"),
             "vkey": self.vkey,
             "at": self.now,
@@ -89,7 +92,8 @@ async def handed(folder: Path) -> Hand:
         now = f"{datetime.fromtimestamp(world.host.now() / 1000, UTC):%Y-%m-%dT%H:%M:%S}"
         files = folder / "files"
         files.mkdir()
-        made = Hand(files, shop.did or "", log["vkey"], exported["connections"][0]["tags"], now)
+        tags = exported["connections"][0]["tags"]
+        made = Hand(files, shop.did or "", log["vkey"], tags, now, world.host.home_party.kid)
         made.put("grant.jws", token.jwt + "\n")
         made.put("grant.tlog-proof", await ours.receipt(token.id))
         assert theirs.lines[-1].act is not None
@@ -97,8 +101,13 @@ async def handed(folder: Path) -> Hand:
         made.put("acceptance.jwt", token.acceptance)
         made.put("agreement.json", ours.agreement_raw)
         made.put("list.jwt", (await ours.status_list(token.uri)).raw)
-        made.put("did.json", (await world.host.send("GET", "/.well-known/did.json")).body)
+        made.put("keys.json", (await world.host.send("GET", HOME_KEYS)).body)
         made.put("log.vkey", log["vkey"] + "\n")
+        # The same after the server took another key.
+        await ROTATE_HOME.do(world.host.server, HomeRotation())
+        world.pass_time(seconds=3)
+        made.put("later.json", (await world.host.send("GET", HOME_KEYS)).body)
+        made.put("later.jwt", (await ours.status_list(token.uri)).raw)
         return made
 
 
@@ -299,13 +308,14 @@ def test_a_receipt_of_another_act_or_log_does_not_make_a_token_count(hand: Hand)
     assert "(not_accepted)" in hand.check(1, receipt=moved, vkey=vkey, acceptance=hand.path("acceptance.jwt"))
 
 
-@pytest.mark.parametrize("name", ["grant.jws", "list.jwt", "did.json", "acceptance.jwt", "agreement.json", "log.vkey"])
+@pytest.mark.parametrize("name", ["grant.jws", "list.jwt", "keys.json", "acceptance.jwt", "agreement.json", "log.vkey"])
 def test_files_about_a_token_that_are_none_are_told_of_in_one_line(hand: Hand, name: str) -> None:
     true = (hand.folder / name).read_bytes()
     everything = {
         "acceptance": hand.path("acceptance.jwt"),
         "agreement": hand.path("agreement.json"),
         "vkey": hand.path("log.vkey"),
+        "home-keys": hand.path("keys.json"),
     }
     assert "Yes" in hand.check(**everything)
     spoil: list[Callable[[bytes], bytes]] = [
@@ -323,3 +333,28 @@ def test_files_about_a_token_that_are_none_are_told_of_in_one_line(hand: Hand, n
     hand.check(2, **everything)
     (hand.folder / name).mkdir()
     hand.check(2, **everything)
+
+
+def test_a_token_is_checked_through_a_change_of_the_server_s_key(hand: Hand) -> None:
+    later = {"status-list": hand.path("later.jwt")}
+    for pin in ({}, {"agreement": hand.path("agreement.json")}):
+        assert "does not hold" in hand.check(1, **later, **pin), "nobody says that the new key is the server's"
+        assert "Yes" in hand.check(**later, **pin, **{"home-keys": hand.path("later.json")})
+        # What the first key signed holds still.
+        assert "Yes" in hand.check(**pin, **{"home-keys": hand.path("later.json")})
+    stranger = SigningKey(b"s" * 32).public.multibase
+    kid = f"{hand.home_key.partition('#')[0]}#{stranger}"
+    assert "does not hold" in hand.check(1, **{"home-key": kid, "home-keys": hand.path("later.json")})
+    hand.check(2, **{"home-key": "not-a-key"})
+    hand.check(2, **{"home-key": ""})
+
+
+def test_a_list_of_keys_that_the_log_does_not_bear_out_does_not_hold(hand: Hand) -> None:
+    answer = json.loads((hand.folder / "later.json").read_bytes())
+    answer["keys"][1]["places"][0]["index"] += 1
+    told = hand.check(
+        1, **{"status-list": hand.path("later.jwt"), "home-keys": hand.put("bent.json", json.dumps(answer))}
+    )
+    assert "does not hold" in told
+    answer["keys"] = answer["keys"][1:]
+    hand.check(1, **{"home-keys": hand.put("bent.json", json.dumps(answer))})

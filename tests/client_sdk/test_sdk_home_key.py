@@ -11,7 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from comity.client import Request, Response, home_keeping
+from comity.client.follow import follow
+from comity.client.followed import Followed
 from comity.client.home_keeping import HomeKeyBroken
+from comity.client.log_source import LogFinding, LogSource
 from comity.errors import ComityError, Contradiction, Refused
 from comity.events import read_event, seal_event
 from comity.home_keys import open_home_event, seal_statement
@@ -22,7 +25,7 @@ from comity_server.business.operating import ROTATE_HOME, HomeRotation
 from comity_server.check_store.run import check_store
 from comity_server.cli import main
 from comity_server.home_keys import HomeKeyMissing
-from sdk_world import TERMS, SdkWorld, sdk_world
+from sdk_world import TERMS, Bent, SdkWorld, sdk_world
 from world import eventually
 
 KEYS = "/.well-known/comity/keys"
@@ -207,7 +210,7 @@ async def test_a_list_for_one_visitor_alone_does_not_hold_against_the_log(world:
         keys[0]["statement"] = seal_statement(other, statement["at"], statement["log"]).raw
 
     world.wires["mia"].after = listed(instead)
-    with pytest.raises(Contradiction, match="key_not_stated"):
+    with pytest.raises(Contradiction, match="the log says something else at the place of a statement"):
         await mia.look(link)
 
     def without_a_receipt(keys: list[dict[str, Any]]) -> None:
@@ -219,7 +222,7 @@ async def test_a_list_for_one_visitor_alone_does_not_hold_against_the_log(world:
     await world.connect(shop, ben, "care")
     ben = await world.again(ben, "ben")
     world.wires["ben"].after = listed(without_a_receipt)
-    with pytest.raises(Contradiction, match="withheld_key"):
+    with pytest.raises(Contradiction, match="key_not_stated: the log covers a statement"):
         await ben.connections()[0].sync()
 
 
@@ -289,6 +292,31 @@ async def test_what_an_old_key_signed_is_found_when_the_new_one_is_met(world: Sd
     with pytest.raises(Contradiction, match="a key that it had replaced"):
         await mia.connections()[0].sync()
     assert len(mia.contradictions()) == 1
+
+
+async def test_whoever_follows_the_log_finds_a_key_that_is_not_listed(world: SdkWorld) -> None:
+    """It was listed to one visitor alone: the entry is under the tag that everybody computes."""
+    wire = Bent()
+    source = LogSource(f"{world.base}/log", wire.transport)
+    key = world.host.server.logs.active.key
+    first = (await follow(source, Followed(key))).followed
+    assert first.home_keys == (0,)
+    await rotate(world)
+    wire.after = listed(lambda keys: keys.pop())
+    for kept in (Followed(key), first):
+        with pytest.raises(LogFinding) as found:
+            await follow(source, kept)
+        assert found.value.code == "withheld_key" and len(found.value.evidence) == 1
+    wire.after = listed(lambda keys: keys[1]["places"][0].update(index=0))
+    with pytest.raises(LogFinding) as found:
+        await follow(source, first)
+    assert found.value.code in ("withheld_key", "key_not_stated")
+    wire.after = listed(lambda keys: keys[0]["places"][0].update(receipt=keys[1]["places"][0]["receipt"]))
+    with pytest.raises(LogFinding) as found:
+        await follow(source, first)
+    assert found.value.code == "key_not_stated"
+    wire.after = None
+    assert (await follow(source, first)).followed.home_keys == (0, 1)
 
 
 # --- a key that is lost or stolen (HOME-5)

@@ -130,7 +130,7 @@ async def test_answers_about_agreements(tmp_path: Path) -> None:
         await tell_all(
             world, Step("hand in", world.snapshot("shop"), lambda it: _synced(it, theirs.cid), routes), tally
         )
-        routes = ("GET /v1/inbox", "GET /.well-known/did.json")
+        routes = ("GET /v1/inbox", "GET /.well-known/comity/keys")
         await tell_all(world, Step("opened", world.snapshot("mia"), lambda it: _synced(it, theirs.cid), routes), tally)
     judge(tally)
 

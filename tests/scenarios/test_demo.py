@@ -25,12 +25,19 @@ from joserfc import jws
 from joserfc.jwk import OKPKey
 from nacl.signing import VerifyKey
 
+from comity.agreement import open_agreement
 from comity.checkpoint import Policy
 from comity.client import over_aiohttp
 from comity.client.follow import follow
 from comity.client.followed import Followed
 from comity.client.log_source import LogSource
+from comity.errors import Refused
+from comity.events import Place
+from comity.home_keys import Listed, Placed, open_home_event, read_listed
+from comity.home_keys import follow as keys_from
+from comity.keys import Signer, SigningKey
 from comity.note import read_vkey
+from comity.offer import HomeParty
 from go_tools import judge
 
 ROOT = Path(__file__).parents[2]
@@ -274,11 +281,30 @@ def test_the_left_log_is_signed_and_has_every_entry_in_its_place(
     leaves = [hashlib.sha256(b"\x00" + entry).digest() for entry in entries]
     assert (log / f"tile/0/000.p/{size}").read_bytes() == b"".join(leaves)
     assert all(entries[it.place] == it.entry for it in receipts.values())
-    # What is not about an act that somebody sent: deliveries, the three businesses' keys, that Mia's mute was over, and
-    # that the bakery is away.
+    # What is not about an act that somebody sent: deliveries, the keys of the server and of three businesses, that
+    # Mia's mute was over, and that the bakery is away.
     others = [entry[1] for at, entry in enumerate(entries) if at not in {it.place for it in receipts.values()}]
     assert set(others) == {6, 9, 11, 15}
-    assert (others.count(9), others.count(11), others.count(15)) == (3, 1, 1)
+    assert (others.count(9), others.count(11), others.count(15)) == (4, 1, 1)
+
+
+def test_what_the_server_stated_holds_by_the_agreement_alone(told: tuple[str, Path]) -> None:
+    """With no network, and no document of the server's: both sides signed its key."""
+    out = told[1]
+    pinned = open_agreement((out / "agreement.json").read_bytes()).agreement.home
+    answer = json.loads((out / "home-keys.json").read_bytes())
+    stated = read_listed(Listed(statement=it["statement"], signed=it.get("signed")) for it in answer["keys"])
+    chain = [
+        Placed(one, tuple(Place(at["log"], at["index"]) for at in row["places"]))
+        for one, row in zip(stated, answer["keys"], strict=True)
+    ]
+    events = sorted((out / "events").glob("*.jwt"))
+    assert len(events) > 10
+    for keys in (keys_from(pinned), keys_from(pinned, chain)):
+        assert all(open_home_event(path.read_text(), keys).kid == pinned.kid for path in events)
+    stranger = HomeParty.of(Signer(pinned.kid, SigningKey(b"s" * 32)))
+    with pytest.raises(Refused, match="bad_signature"):
+        open_home_event(events[0].read_text(), keys_from(stranger))
 
 
 @pytest.mark.timeout(600)

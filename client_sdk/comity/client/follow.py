@@ -22,9 +22,11 @@ from typing import NamedTuple
 
 from comity.checkpoint import NO_WITNESSES, Policy, SignedCheckpoint, is_witnessed, open_checkpoint
 from comity.client.followed import Followed
+from comity.client.log_keys import check_listed, home_of, own_keys
 from comity.client.log_source import LogFinding, LogSource
 from comity.client.log_tree import Bundle, ServedTree, is_regular, open_tree
 from comity.errors import ComityError, Malformed, Refused
+from comity.home_keys import MOST_STATEMENTS
 from comity.log_entry import LENGTH, MOST_BACK, SIDELESS, VERSION, Kind, read_entry
 from comity.merkle import EMPTY_ROOT, check_consistency, needed, prove_consistency, root_of
 from comity.tile import WIDTH
@@ -78,6 +80,7 @@ async def follow(
     done = await _look_at_entries(tree, kept, keep, progress)
     done = replace(done, verified=tree.signed)
     keep(done)
+    await check_listed(source, tree, kept.key, done.home_keys, done.position)
     return Report(served, done, done.position - kept.position)
 
 
@@ -153,18 +156,23 @@ async def _look_at_entries(tree: ServedTree, kept: Followed, keep: Keep, progres
     """What is known once every entry from `kept.position` on was looked at. What was looked at is kept, also when it
     ends early."""
     kinds, position, before = Counter(kept.kinds), kept.position, Latest(kept.minute, kept.latest)
+    home, home_keys = home_of(kept.key.name), list(kept.home_keys)
     progress(position, tree.size)
     if position == tree.size:
         return kept
 
     def now() -> Followed:
-        return replace(kept, position=position, minute=before.minute, latest=before.number, kinds=dict(kinds))
+        done = replace(kept, position=position, minute=before.minute, latest=before.number, kinds=dict(kinds))
+        return replace(done, home_keys=tuple(home_keys))
 
     try:
         async with aclosing(tree.bundles(position)) as bundles:
             async for bundle in bundles:
                 looked = await _look_at(tree, bundle, position - bundle.first, before)
                 kinds.update({Kind(kind): looked.kinds.count(kind) for kind in set(looked.kinds)})
+                home_keys += own_keys(bundle, looked.kinds, position - bundle.first, home)
+                if len(home_keys) > MOST_STATEMENTS:
+                    raise LogFinding("withheld_key", f"more than {MOST_STATEMENTS} statements", at=home_keys[-1])
                 before = before.after(looked.minutes, position)
                 position = bundle.first + bundle.tile.width
                 progress(position, tree.size)

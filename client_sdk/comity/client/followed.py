@@ -29,7 +29,7 @@ from comity.note import MOST_NOTE, VerifierKey, read_vkey
 FORM = "followed log 3"
 _EARLIER = ("followed log 1", "followed log 2")
 _MOST_FILE = 4 * MOST_NOTE
-_MEMBERS = {"vkey", "seen", "verified", "position", "minute", "latest", "kinds"}
+_MEMBERS = {"vkey", "seen", "verified", "position", "minute", "latest", "kinds", "home_keys"}
 
 
 class NotKept(ComityError):
@@ -42,7 +42,8 @@ class Followed:
 
     `seen` is the largest tree that it signed and proved to continue those before it. Of that tree the first `position`
     entries were looked at: `kinds` counts them, `minute` is the latest time (minutes since the epoch) that any of them
-    has, and `latest` the index of the last that has it. `verified` is the last tree of which every entry was looked at.
+    has, `latest` the index of the last that has it, and `home_keys` are the indexes of those that state a key of the
+    home server. `verified` is the last tree of which every entry was looked at.
     """
 
     key: VerifierKey
@@ -52,6 +53,7 @@ class Followed:
     minute: int = 0
     latest: int = 0
     kinds: dict[Kind, int] = field(default_factory=dict)
+    home_keys: tuple[int, ...] = ()
 
     def to_json(self) -> bytes:
         """The bytes of the file."""
@@ -63,6 +65,7 @@ class Followed:
             "minute": self.minute,
             "latest": self.latest,
             "kinds": {kind.name.lower(): number for kind, number in sorted(self.kinds.items()) if number},
+            "home_keys": list(self.home_keys),
         }
         return dump_json({"comity": FORM, "sum": hash_id(dump_json(state)), "state": state}) + b"\n"
 
@@ -83,10 +86,12 @@ def read_followed(data: bytes) -> Followed:
     seen, verified = (_reopened(state[name], key) for name in ("seen", "verified"))
     kinds = {_kind(name): _as(int, number) for name, number in _as(dict, state["kinds"]).items()}
     position, minute, latest = (_as(int, state[name]) for name in ("position", "minute", "latest"))
-    found = Followed(key, seen, verified, position, minute, latest, kinds)
+    home_keys = tuple(_as(int, index) for index in _as(list, state["home_keys"]))
+    found = Followed(key, seen, verified, position, minute, latest, kinds, home_keys)
     sizes = (0 if verified is None else verified.size, found.position, 0 if seen is None else seen.size)
     is_there = 0 <= found.latest < max(found.position, 1)
-    if sorted(sizes) != list(sizes) or sum(kinds.values()) != found.position or not is_there:
+    in_order = sorted(set(home_keys)) == list(home_keys) and all(0 <= it < max(found.position, 1) for it in home_keys)
+    if sorted(sizes) != list(sizes) or sum(kinds.values()) != found.position or not is_there or not in_order:
         raise Refused("malformed", "its numbers contradict each other")
     return found
 

@@ -2,7 +2,7 @@
 against the log (spec/home-key.md, HOME-1 to HOME-6).
 
 The list is kept. It may grow and never change: a statement that was listed once is listed for good. Each entry's
-receipt is checked once, under the pinned key of its log.
+receipt is checked under the pinned key of its log.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ class HomeKeeping:
     ) -> KeptPlace:
         """The place as it is kept: proved before, or now, or not yet. Raises Contradiction."""
         done = KeptPlace(place.log, place.index, True)
-        if done in was or await self._is_proved(home, one, place, text):
+        if await self._is_proved(home, one, place, text) or done in was:
             return done
         return KeptPlace(place.log, place.index)
 
@@ -265,6 +265,9 @@ def _read(home: str, answer: wire.HomeKeysAnswer, text: str) -> tuple[Stated, ..
         raise _hides(f"a list of the server's keys that does not hold: {fault}", text) from None
     if answer.did != home or not stated or stated[0].statement.did != home:
         raise _hides("the server states no key of its own", text)
+    places = [(place.log, place.index) for row in answer.keys for place in row.places]
+    if len(set(places)) < len(places) or not all(row.places for row in answer.keys):
+        raise _hides("a statement without a place of its own", text)
     return stated
 
 

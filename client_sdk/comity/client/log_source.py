@@ -57,6 +57,8 @@ FINDINGS: dict[str, str] = {
     "bad_bundle": "an entry is not the one in the tree that was signed",
     "bad_entry": "it signed an entry that is none",
     "time_back": "the time of its entries goes back",
+    "withheld_key": "its server does not list a key that stands in the log",
+    "key_not_stated": "its server lists a key that the log does not bear out",
 }
 """Every way in which a log can be found out."""
 
@@ -133,6 +135,20 @@ class LogSource:
             return response.body.decode("utf-8")
         except UnicodeDecodeError:
             raise LogFinding("bad_checkpoint", "it is not UTF-8") from None
+
+    @property
+    def origin(self) -> str:
+        """The name of a log that is served here by its own server: the URL without the scheme (LOG-19)."""
+        return self.prefix.partition("://")[2]
+
+    async def beside(self, path: str) -> bytes | None:
+        """What the log's server answers under another path, None where there is nothing. Raises Unreachable."""
+        parts = urlsplit(self.prefix)
+        request = Request("GET", f"{parts.scheme}://{parts.netloc}{path}", {}, timeout=self._timeout)
+        response = await send_again(self._transport, lambda: request)
+        if response.status not in (200, *_GONE):
+            raise Unreachable(f"{request.url}: the server answers {response.status}")
+        return response.body if response.status == 200 else None
 
     async def tile(self, tile: Tile) -> bytes:
         """The bytes of a tile or an entry bundle, just as wide as asked; of a partial one that is no longer served, the

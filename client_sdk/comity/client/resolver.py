@@ -50,9 +50,12 @@ class Resolver:
         document, text = await self._document(home)
         try:
             ((kid, key),) = keys_of_document(home, document).items()
-            return HomeParty(did=home, kid=kid, key=key.multibase)
+            party = HomeParty(did=home, kid=kid, key=key.multibase)
         except (Refused, ValueError):
             raise Contradiction(f"the document of {home} does not name one key", (text,)) from None
+        if document != did_document(home, {kid: key}):
+            raise Contradiction(f"the document of {home} is not the one that its key makes", (text,))
+        return party
 
     async def pins(self, did: str, *, again: bool = False) -> Pins:
         """What is pinned for a did:web, after a first or another look at its document."""

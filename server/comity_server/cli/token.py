@@ -10,13 +10,17 @@ import click
 from comity.agreement import SignedAgreement, open_agreement
 from comity.checkpoint import NO_WITNESSES
 from comity.encoding import MAX_BODY, parse_object
-from comity.events import SignedEvent, open_event
+from comity.errors import Malformed
+from comity.events import SignedEvent
 from comity.grant import TokenReason, TokenVerdict, check_token, open_grant
-from comity.keys import PublicKey, key_of_kid, keys_of_document
+from comity.home_keys import HomeKeys, open_home_event
+from comity.keys import PublicKey, did_of_kid, key_of_kid, keys_of_document
 from comity.note import VerifierKey
+from comity.offer import HomeParty
 from comity.receipt import Receipt
-from comity.status import MOST_LIST_BYTES, SignedStatusList, open_status_list
+from comity.status import MOST_LIST_BYTES, SignedStatusList, open_home_list
 from comity.words import Channel
+from comity_server.cli.home_keys import keys_in
 from comity_server.cli.receipt import Unusable, content, does_not_hold, held, opened_receipt, vkey_option
 from comity_server.cli.wallet_open import day, say
 
@@ -53,8 +57,20 @@ def token() -> None:
     type=_file,
     metavar="FILE",
     multiple=True,
-    required=True,
-    help="The home server's did.json; a giver's own did:web document, too. May be repeated.",
+    help="The did:web document of a giver. May be repeated.",
+)
+@click.option(
+    "--home-key",
+    "home_key",
+    metavar="KID[=KEY]",
+    help="The home server's key that you trust, where no agreement names it; KEY where the name does not end in it.",
+)
+@click.option(
+    "--home-keys",
+    "home_keys",
+    type=_file,
+    metavar="FILE",
+    help="What the home server states of its keys (/.well-known/comity/keys), where it has taken another one since.",
 )
 @click.option("--receipt", type=_file, metavar="FILE", help="The token's receipt (.tlog-proof).")
 @vkey_option
@@ -68,6 +84,8 @@ def verify(
     channel: str,
     status_list: Path,
     documents: tuple[Path, ...],
+    home_key: str | None,
+    home_keys: Path | None,
     receipt: Path | None,
     vkey: VerifierKey | None,
     acceptance: Path | None,
@@ -77,26 +95,42 @@ def verify(
     """Check the consent token in FILE offline: may AUDIENCE come for PURPOSE by CHANNEL?
 
     Outside the business a token counts only with its receipt; until it has one, with the acceptance and the agreement.
+    The home server's key is the one that the agreement pins, or the one that --home-key names.
     Exits with 0 for yes, with 1 for no, with 2 if something cannot be read or is missing.
     """
-    if receipt is None and (acceptance is None or agreement is None):
-        raise Unusable("anybody can sign a token: give --receipt and --vkey, or --acceptance and --agreement")
-    if receipt is None and vkey is not None:
-        raise Unusable("a log's key is for a receipt: give --receipt too, or no --vkey")
+    _must_suffice(receipt, vkey, acceptance, agreement, home_key)
     find_key = _keys(documents)
     proof = None if receipt is None else opened_receipt(receipt, vkey, NO_WITNESSES)
     agreed = None if agreement is None else _agreement(agreement)
-    stated = None if acceptance is None else _event(acceptance, find_key)
+    pinned = _named_key(home_key) if agreed is None else agreed.agreement.home
+    keys = keys_in(home_keys, pinned, vkey)
+    stated = None if acceptance is None else _event(acceptance, keys)
     now = int((moment.replace(tzinfo=UTC) if moment else datetime.now(UTC)).timestamp())
     raw = content(file, MAX_BODY + 2).strip()
     with held(f"the token in {file}"):
-        listed = _list(status_list, raw, find_key, agreed)
+        listed = _list(status_list, raw, find_key, keys, agreed)
         about = {"audience": audience, "purpose": purpose, "channel": channel, "now": now, "status_list": listed}
         shown = {"acceptance": stated, "agreement": agreed, "receipt": proof, "find_key": find_key}
         verdict = check_token(raw, **about, **shown)  # type: ignore[arg-type]
     if not verdict.allowed:
         does_not_hold(f"no: {REASONS[verdict.reason]} ({verdict.reason})")
     _tell(verdict, audience, purpose, channel, proof, listed)
+
+
+def _must_suffice(
+    receipt: Path | None,
+    vkey: VerifierKey | None,
+    acceptance: Path | None,
+    agreement: Path | None,
+    home_key: str | None,
+) -> None:
+    """Raises Unusable where what was given cannot show that the token was accepted, or whose its status list is."""
+    if receipt is None and (acceptance is None or agreement is None):
+        raise Unusable("anybody can sign a token: give --receipt and --vkey, or --acceptance and --agreement")
+    if receipt is None and vkey is not None:
+        raise Unusable("a log's key is for a receipt: give --receipt too, or no --vkey")
+    if agreement is None and home_key is None:
+        raise Unusable("whose status list is it: give --agreement, or the home server's key with --home-key")
 
 
 def _tell(
@@ -128,14 +162,29 @@ def _agreement(path: Path) -> SignedAgreement:
         return open_agreement(data)
 
 
-def _event(path: Path, find_key: Callable[[str], PublicKey | None]) -> SignedEvent:
+def _event(path: Path, keys: HomeKeys) -> SignedEvent:
     data = content(path, MAX_BODY + 2).strip()
     with held(f"the acceptance in {path}"):
-        return open_event(data, find_key)
+        return open_home_event(data, keys)
+
+
+def _named_key(text: str | None) -> HomeParty:
+    """The home server's key in an option. Raises Unusable."""
+    kid, _, key = (text or "").partition("=")
+    try:
+        return HomeParty(did=did_of_kid(kid), kid=kid, key=key or kid.rpartition("#")[2])
+    except (Malformed, ValueError):
+        raise Unusable(
+            "--home-key is the name of a key of a did:web, and = and the key where the name is not it"
+        ) from None
 
 
 def _list(
-    path: Path, token: bytes, find_key: Callable[[str], PublicKey | None], agreed: SignedAgreement | None
+    path: Path,
+    token: bytes,
+    find_key: Callable[[str], PublicKey | None],
+    keys: HomeKeys,
+    agreed: SignedAgreement | None,
 ) -> SignedStatusList:
     """The list in a file, opened as the one that the token names."""
     data = content(path, MOST_LIST_BYTES + 2).strip()
@@ -144,4 +193,4 @@ def _list(
     grant = open_grant(token, lambda kid: agreed_keys.get(kid) or find_key(kid))
     uri = grant.payload.status.status_list.uri  # type: ignore[union-attr]
     with held(f"the status list in {path}"):
-        return open_status_list(data, uri, find_key)
+        return open_home_list(data, uri, keys)

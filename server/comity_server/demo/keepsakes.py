@@ -11,6 +11,8 @@ from comity_server.demo.story import Story
 LISTED = """\
 agreement.json       both sides' signatures under one text (General JSON)
 acts/NNN-KIND.jws    every accepted act; NNN is its place in the log
+events/NNN-KIND.jwt  the server's acceptance of each act of that agreement
+home-keys.json       what the server states of its own keys
 receipts/NNN-KIND.*  its receipt (.tlog-proof), and the entry that is proved (.entry)
 grant.jwt            a consent token
 statuslist-*.jwt     its status list, before and after the connection ended
@@ -36,6 +38,8 @@ def leave(story: Story, folder: Path) -> list[Path]:
         "statuslist-before.jwt": kept.list_before.encode(),
         "statuslist-after.jwt": kept.list_after.encode(),
         **_acts(story),
+        **_events(story),
+        "home-keys.json": kept.home_keys,
         "keys.json": json.dumps({"keys": _keys(story)}, indent=2).encode() + b"\n",
         **{f"log/{path}": data for path, data in kept.log.items()},
         "log/vkey": f"{stage.log_key.text}\n".encode(),
@@ -63,6 +67,13 @@ def _acts(story: Story) -> dict[str, bytes]:
             files[f"receipts/{name}.tlog-proof"] = proof.text.encode()
             files[f"receipts/{name}.entry"] = read_opening(proof.extra).entry
     return dict(sorted(files.items()))
+
+
+def _events(story: Story) -> dict[str, bytes]:
+    """What the server stated of the connection whose agreement is left."""
+    party = next(it for it in story.cast.connections() if it.agreement_raw == story.kept.agreement)
+    lines = [(line.event, line.raw) for line in party.lines]
+    return {f"events/{number:03d}-{event.event}.jwt": raw.encode() for number, (event, raw) in enumerate(lines, 1)}
 
 
 def _keys(story: Story) -> list[dict[str, str]]:

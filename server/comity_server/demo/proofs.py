@@ -35,6 +35,7 @@ class Proofs(Telling):
         self._show(read)
         say.check("every entry and every tile is what the log signed and the witness cosigned", read.returncode == 0)
         self.kept.log = await self.onlooker.copy(signed)
+        self.kept.home_keys = await self.stage.stated_keys()
 
     def _own_acts(self) -> Iterator[tuple[Party, SignedAct]]:
         """Every accepted act with a party that has it, which is the one that made it, where that has a wallet; settings

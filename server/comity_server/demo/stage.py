@@ -28,6 +28,7 @@ from comity.encoding import parse_object
 from comity.errors import Refused
 from comity.keys import PublicKey, SigningKey, did_of_host, did_web_url, keys_of_document
 from comity.note import VerifierKey, read_vkey
+from comity.wire import HOME_KEYS
 from comity_server.clock import StoryClock
 from comity_server.demo.children import (
     ENDED_WITHIN,
@@ -199,6 +200,11 @@ class Stage:
         did = did_of_host(f"localhost:{self.port}")
         async with aiohttp.ClientSession() as session, session.get(did_web_url(did)) as answer:
             return keys_of_document(did, parse_object(await answer.read()))
+
+    async def stated_keys(self) -> bytes:
+        """What the server states of its own keys (HOME-2)."""
+        async with aiohttp.ClientSession() as session, session.get(self.origin + HOME_KEYS) as answer:
+            return await answer.read()
 
     async def _announced_log(self) -> VerifierKey:
         async with aiohttp.ClientSession() as session, session.get(f"{self.origin}/.well-known/comity") as answer:

@@ -60,6 +60,8 @@ class Kept:
     """What is worth leaving behind: a token and its list, before and after the "no"; receipts, and the log."""
 
     agreement: bytes = b""
+    home_keys: bytes = b""
+    """What the server states of its own keys, as it was served."""
     grant: str = ""
     list_before: str = ""
     list_after: str = ""
