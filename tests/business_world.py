@@ -7,6 +7,7 @@ from typing import Any
 from comity.agreement import HalfSigned
 from comity.keys import Signer
 from comity.offer import SignedOffer, open_offer
+from comity.state import decode_state
 from comity.wire import JSON, JWT, OFFERS
 from comity_server.business.api_keys import new_key
 from comity_server.business.founding import admit
@@ -112,3 +113,10 @@ async def half_on(shop: Shop, short: str, person: Signer, **changes: Any) -> tup
     offerer = shop.world.server.grounds.kept.signer(signed.kid)
     assert offerer is not None
     return signed, shop.world.half(signed, offerer, person, **changes)
+
+
+async def again(pair: Pair) -> None:
+    """Take in what the server has done in the connection without this test."""
+    known = await pair.world.server.store.state(pair.cid)
+    assert known is not None
+    pair.state = decode_state(known.state)

@@ -14,7 +14,8 @@ from comity.offer import Allow
 from comity.words import DAY, PERIODS, Side, covers
 
 GIVEN_WITHIN = DAY * 1000
-"""ms after the opening within which the promised grant is given (ALLOW-3)."""
+"""ms after the opening within which the promised grant is given (ALLOW-3), and after it was taken back within which
+another one mends that (ALLOW-4)."""
 STANDS_FOR = 7 * DAY * 1000
 """ms after the opening for which it must stand (ALLOW-4)."""
 
@@ -37,21 +38,24 @@ def promise(allow: Allow, giver: Side, opened_at: int, records: Iterable[Record]
     """How the promise of `giver` stands at `now` (ms) in a connection opened at `opened_at` (ms): `waiting` for the
     grant, `kept`, or `broken` (ALLOW-3, ALLOW-4)."""
     kept: str | None = None
-    taken_back = False
+    taken_back: int | None = None
     for event, act in records:
         if not isinstance(event, Accepted) or event.side != giver or act is None:
             continue
         payload = act.payload
         if isinstance(payload, Grant) and _keeps(payload, allow, opened_at):
-            kept = act.id
+            if taken_back is not None and event.at >= taken_back + GIVEN_WITHIN:
+                # Bait: what was taken back at once is not made good weeks later.
+                return "broken"
+            kept, taken_back = act.id, None
         elif kept is not None and kept in (getattr(payload, "grant", None), getattr(payload, "replaces", None)):
             assert isinstance(payload, Grant | Withdraw)
             if event.at >= opened_at + STANDS_FOR:
                 break
-            kept, taken_back = None, True
+            kept, taken_back = None, event.at
     if kept is not None:
         return "kept"
-    return "broken" if taken_back or now >= opened_at + GIVEN_WITHIN else "waiting"
+    return "broken" if taken_back is not None or now >= opened_at + GIVEN_WITHIN else "waiting"
 
 
 def _keeps(grant: Grant, allow: Allow, opened_at: int) -> bool:

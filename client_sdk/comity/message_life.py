@@ -1,12 +1,18 @@
 """How long a held message waits (spec/connection.md, HOLD-1 to HOLD-3): one rule for REST, SDK and command line.
 
-Pure. Only the end of a hold that the sender is shown counts: a hidden end that moved the expiry would give itself away.
+Pure. What counts is the verdict on what the sender can see: a hidden end, hours or limit that moved the expiry would
+give itself away (HOLD-2).
 """
 
 from typing import Literal
 
+from msgspec.structs import replace
+
+from comity import gate
 from comity.gate import Verdict
-from comity.words import DAY
+from comity.hours import ZoneRules
+from comity.state import Connection, Settings
+from comity.words import DAY, Side, other
 
 SHORTEST_LIFE = 35 * DAY
 """Seconds for which a message waits that names no time of its own (HOLD-1)."""
@@ -18,8 +24,18 @@ LONGEST_LIFE = 90 * DAY
 ExpiryWarning = Literal["expires_before_end"]
 
 
+def shown_verdict(
+    connection: Connection, sender: Side, purpose: str, topic: str | None, now: int, zones: ZoneRules
+) -> Verdict:
+    """What the gate would answer to a message of `sender` at `now` (ms), had the other side no settings: the verdict of
+    which every caller knows the same, on which the expiry and its warning rest (HOLD-2)."""
+    receiver = other(sender)
+    public = replace(connection.door(receiver), settings=Settings())
+    return gate.may(replace(connection, **{receiver: public}), sender, purpose, "app", topic, now, zones)
+
+
 def default_expiry(verdict: Verdict, now: int) -> int:
-    """When (s) a message without a time of its own expires, where the gate answered `verdict` at `now` (ms) (HOLD-1).
+    """When (s) a message without a time of its own expires, where `shown_verdict` is `verdict` at `now` (ms) (HOLD-1).
 
     35 days from now, or a day after the shown end of the hold where that is later, but never more than 90 days.
     """

@@ -3,11 +3,13 @@
 A signed text and no act: it is in no chain, is folded by nobody, and opens and closes no door. Pure.
 """
 
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, model_validator
 
 from comity.encoding import b64u_decode
 from comity.errors import Refused
@@ -26,15 +28,34 @@ NOTICES_IN = 365 * DAY
 MOST_LANGUAGES = 8
 
 Kind = Literal["away", "plan"]
-NoticeText = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=200,
-        pattern=r"^[^\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029]+$",
-    ),
-]
-"""A text for people: every character that can be printed, on one line, no directional overrides (NOTICE-3)."""
+_SPACES = r"\x20\xa0\u1680\u2000-\u200a\u202f\u205f\u3000"
+_UNSEEN = (
+    r"\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    r"\u2800\u3164\ud800-\udfff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+) + "".join(chr(plane * 0x10000 + last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
+_LINE = re.compile(f"(?:[{_SPACES}]|[^{_SPACES}{_UNSEEN}][\ufe0e\ufe0f]?[\u200c\u200d]?)+")
+"""Persian and emoji need joiners and selectors of a form: one of each may follow a character that is seen."""
+
+
+def _can_be_seen(text: str) -> str:
+    if not _LINE.fullmatch(text):
+        raise ValueError("a text has a character that nobody sees, or that no text has")
+    if all(unicodedata.category(character)[0] not in "LNPS" for character in text):
+        raise ValueError("a text needs something to be seen")
+    return text
+
+
+def _languages_once(texts: dict[str, str]) -> dict[str, str]:
+    if len({tag.casefold() for tag in texts}) < len(texts):
+        raise ValueError("two texts are in one language")
+    return texts
+
+
+NoticeText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_can_be_seen)]
+"""A text for people: every character that can be seen, on one line, no directional overrides (NOTICE-3)."""
+NoticeTexts = Annotated[dict[Language, NoticeText], Field(max_length=MOST_LANGUAGES), AfterValidator(_languages_once)]
+"""A text in each of some languages, by their tags."""
 
 
 class _Notice(Model):
@@ -62,7 +83,7 @@ class AwayNotice(_Notice):
     kind: Literal["away"]
     starts: Annotated[Seconds, Field(alias="from")]
     until: Seconds
-    texts: Annotated[dict[Language, NoticeText], Field(max_length=MOST_LANGUAGES)]
+    texts: NoticeTexts
 
     @model_validator(mode="after")
     def _fits(self) -> "AwayNotice":
@@ -128,8 +149,8 @@ class SignedNotice:
 
 def is_in_force(notice: Notice, now: int) -> bool:
     """Whether a notice says something at `now` (ms), unless a later one of its kind took its place: one about being
-    away until its end, a plan always (NOTICE-4)."""
-    return not isinstance(notice, AwayNotice) or now < notice.until * 1000
+    away until its end, a plan always (NOTICE-4). One that ends when it was made says nothing by any clock."""
+    return not isinstance(notice, AwayNotice) or (now < notice.until * 1000 and notice.iat < notice.until)
 
 
 def away_notice(iss: str, iat: int, starts: int, until: int, texts: Mapping[str, str]) -> AwayNotice:

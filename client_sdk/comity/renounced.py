@@ -18,19 +18,19 @@ class Part(NamedTuple):
     channels: tuple[str, ...]
 
 
-def parts_left(
-    grant: str, purposes: tuple[str, ...], channels: tuple[str, ...], given_up: Iterable[Renounced], *, is_one: bool
-) -> tuple[Part, ...]:
-    """The grants that give these purposes and channels without what was given up of the grant of that id; none where
-    nothing is left.
+def parts_left(grant: str, had: Part, wanted: Part, given_up: Iterable[Renounced], *, is_one: bool) -> tuple[Part, ...]:
+    """The grants that give what is wanted without what was given up of the grant of that id, which gave `had`; none
+    where nothing is left.
 
-    A purpose goes as a whole where one below it was given up: a grant cannot leave that out. With `is_one`, the largest
-    part alone: two grants with one budget each would allow twice as much.
+    A purpose goes as a whole where one below it was given up: a grant cannot leave that out. What the earlier grant did
+    not give was not given up. With `is_one`, the largest part alone: two grants with one budget each would allow twice
+    as much.
     """
     entries = [it for it in given_up if grant in it.grants]
+    purposes, channels = wanted
     left: dict[tuple[str, ...], list[str]] = {}
     for purpose in purposes:
-        kept = tuple(it for it in channels if not any(_gives_up(entry, purpose, it) for entry in entries))
+        kept = tuple(it for it in channels if not any(_gives_up(entry, had, purpose, it) for entry in entries))
         if kept:
             left.setdefault(kept, []).append(purpose)
     parts = tuple(Part(tuple(some), ways) for ways, some in left.items())
@@ -39,6 +39,12 @@ def parts_left(
     return parts
 
 
-def _gives_up(entry: Renounced, purpose: str, channel: str) -> bool:
-    names_it = any(covers(it, purpose) or covers(purpose, it) for it in entry.purposes)
-    return (not entry.purposes or names_it) and (not entry.channels or channel in entry.channels)
+def _gives_up(entry: Renounced, had: Part, purpose: str, channel: str) -> bool:
+    if not _overlaps(had.purposes, purpose) or channel not in had.channels:
+        return False
+    names_it = not entry.purposes or _overlaps(entry.purposes, purpose)
+    return names_it and (not entry.channels or channel in entry.channels)
+
+
+def _overlaps(purposes: Iterable[str], purpose: str) -> bool:
+    return any(covers(it, purpose) or covers(purpose, it) for it in purposes)

@@ -305,6 +305,12 @@ def _acts() -> dict[str, tuple[dict[str, Any], list[Row]]]:
     return made
 
 
+_UNSEEN_TEXTS = [
+    f"a{it}b" for it in "\u00ad\u034f\u061c\u200b\u200e\u2060\u3164\ufdd0\ufeff\ufffe\U0001ffff\U0010ffff\U000e0041\U000e0100"
+] + [" ", "\u00a0\u3000", "\u0301", "\u2800", "\u200d", "a \u200d", "a\u200d\u200d", "a\u200d\ufe0f", "a\ufe0f\ufe0f"]
+"""What nobody sees, or sees nothing in."""
+
+
 def _notices() -> dict[str, tuple[dict[str, Any], list[Row]]]:
     """Of being away, and a plan."""
     base = {"v": 2, "iss": SHOP.did, "iat": NOW}
@@ -322,6 +328,8 @@ def _notices() -> dict[str, tuple[dict[str, Any], list[Row]]]:
         "notice: away": (away, [
             *first[:1], *first[2:], ("/until", [NOW, NOW + long], [NOW - 1, NOW + long + 1]), ("/from", [NOW + 10, NOW + 10 - long], [NOW + 11]),
             ("/iat", [NOW + 10, 0], [NOW + 11, -1]), ("/texts", [{}, dict(list(some.items())[:8])], [some, {"english": "x"}, [], {"en": 1}]),
+            ("/texts", [{"de": "x", "de-CH": "x"}], [{"de": "x", "DE": "x"}, {"de-CH": "x", "de-ch": "x"}]),
+            ("/texts/en", ["\u2600\ufe0f \U0001f468\u200d\U0001f373", "\u0645\u06cc\u200c\u0631\u0648\u0645"], _UNSEEN_TEXTS),
             ("/texts/en", ["ü" * 200, "https://x"], ["", "x" * 201, *(it for it in label[2] if isinstance(it, str) and len(it) < 50)]),
             *_needed("/from", "/until", "/texts"), ("/starts", [], [NOW]),
         ]),

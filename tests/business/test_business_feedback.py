@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from business_world import Shop, a_shop
+from business_world import Shop, a_shop, again
 from comity.acts import SignedAct
 from comity.encoding import hash_id
-from comity.state import decode_state
 from comity.wire import JSON_LINES
 from comity_server.business.table import ROUTES
 from world import DAY, HOUR, Pair, a_world
@@ -24,13 +23,6 @@ async def contested(shop: Shop, *grants: str, purpose: str = "care", **about: An
     await pair.go("second", "feedback", message=sent["message"], purpose=purpose, says="mislabelled", as_="sales",
                   **about)  # fmt: skip
     return pair, str(sent["message"])
-
-
-async def again(pair: Pair) -> None:
-    """Take in what the server has done in the connection without this test."""
-    known = await pair.world.server.store.state(pair.cid)
-    assert known is not None
-    pair.state = decode_state(known.state)
 
 
 def lines(*questions: dict[str, Any]) -> bytes:
@@ -320,3 +312,36 @@ async def test_contests_outlive_a_restart_and_hours_go_by(tmp_path: Path) -> Non
         world.later(HOUR)
         assert (await shop.post("/check", {"connection": pair.cid, "purpose": "care"}))["reason"] == "no_grant"
         assert len((await shop.get("/contests"))["items"]) == 1
+
+
+async def test_a_grant_in_the_place_of_another_gives_nothing_again_that_was_given_up(tmp_path: Path) -> None:
+    """GRANT-12, over REST: as the SDK does it."""
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer()
+        at = f"/connections/{pair.cid}/grants"
+        wide = {"purposes": ["care", "favour", "news"], "channels": ["app", "email"]}
+        until = {"expires_at": "2024-12-31T00:00:00Z"}
+        given = await shop.post(at, {**wide, **until})
+        await again(pair)
+        await pair.go("second", "renounce", grants=(given["grant"],), purposes=("news",), because="not_needed")
+        second = await shop.post(at, {**wide, **until, "replaces": given["grant"]})
+        assert (second["purposes"], second["channels"]) == (["care", "favour"], ["app", "email"])
+        await again(pair)
+        part = {"purposes": ("care",), "channels": ("email",)}
+        await pair.go("second", "renounce", grants=(second["grant"],), because="not_needed", **part)
+        third = await shop.post(at, {**wide, **until, "replaces": second["grant"]})
+        assert (third["purposes"], third["channels"]) == (["favour", "news"], ["app", "email"]), "the larger of two"
+        await again(pair)
+        assert [it.purposes for it in pair.state.first.grants] == [("favour", "news")]
+        await pair.go("second", "renounce", grants=(third["grant"],), because="not_needed")
+        problem = await shop.ask(
+            "POST", at, {**wide, "channels": ["app"], "purposes": ["favour"], **until, "replaces": third["grant"]}
+        )
+        assert problem.code == "malformed" and [it["pointer"] for it in problem.json["errors"]] == ["/replaces"]
+        fourth = await shop.post(at, {**wide, **until, "replaces": third["grant"], "again": True})
+        assert fourth["purposes"] == wide["purposes"]
+        await again(pair)
+        assert await world.act(pair.compose("second", "message", purpose="news"))
+        gone = await shop.refused("POST", at, {**wide, **until, "replaces": third["grant"]})
+        assert gone == "no_such_grant"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from business_world import Shop, a_shop
+from business_world import Shop, a_shop, again
 from comity.acts import Message, open_act
 from comity.bodies import open_body
 from comity.client import Wallet
@@ -148,6 +148,33 @@ async def test_a_shop_learns_nothing_of_a_hidden_end_from_how_long_its_message_w
         assert (before.json["expires_at"] < instant(moment + 35 * DAY + MINUTE)) and "until" not in after.json[
             "verdict"
         ]
+
+
+async def test_hidden_hours_beside_a_contest_and_a_shown_end_do_not_move_the_expiry(tmp_path: Path) -> None:
+    """Of Mia's two twins one has hours of her own: care muted for 60 days, `care.offer` judged as sales, too (HOLD-2).
+    What the gate answers to both differs in the end that is shown; how long the message waits does not."""
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        start, waits = world.now(), []
+        for has_hours in (False, True):
+            world.at(max(start, world.now()))
+            pair = await shop.customer("care", "sales")
+            sent = await shop.post(messages(pair), {**HELLO, "purpose": "care.offer"})
+            about = {"message": sent["message"], "purpose": "care.offer", "says": "mislabelled", "as_": "sales"}
+            await again(pair)
+            await pair.go("second", "feedback", **about)
+            end = start // 1000 + 60 * DAY // 1000
+            await pair.go("second", "mute", purposes=("care",), until=end)
+            if has_hours:
+                windows = ({"days": ("su",), "start": "03:00", "end": "03:15"},)
+                await pair.go("second", "hours", zone="Europe/Berlin", windows=windows, shown="not_now")
+            held = await shop.ask("POST", messages(pair), {**HELLO, "purpose": "care.offer"})
+            early = await shop.post(
+                messages(pair), {**HELLO, "purpose": "care.offer", "expires_at": instant(end * 1000 - DAY)}
+            )
+            assert held.status == 202 and early["outcome"] == "held"
+            waits.append((held.json["expires_at"], early.get("warning")))
+        assert waits == [(instant(end * 1000 + DAY), "expires_before_end")] * 2
 
 
 async def test_what_waited_counts_before_the_next_message_is_judged(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from comity.notice import MOST_NOTICES, NOTICE_TYP, open_notice
 from comity.receipt import open_receipt
 from comity_server.business.models import instant
 from comity_server.check_store.run import check_store
+from comity_server.group import Group
 from comity_server.store.rows import Batch
 from comity_server.store.sqlite import SqliteStore
 from parties import forge
@@ -167,6 +168,70 @@ async def test_a_shop_may_publish_two_dozen_notices_in_a_year_and_end_them_at_an
         await publish(shop)
 
 
+async def test_a_shop_whose_clock_is_ahead_ends_its_notice_when_the_year_has_no_more(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        signer = await world.business("own")
+        own = Shop(world, "own", signer.did, await world.server.add_owner_key("own"))
+        pair = await world.connect(signer, world.person())
+
+        def signed(ahead: int, lasts: int) -> str:
+            now = world.now() // 1000 + ahead
+            members = {
+                "v": 2,
+                "iss": signer.did,
+                "iat": now,
+                "kind": "away",
+                "from": now,
+                "until": now + lasts,
+                "texts": {},
+            }
+            return forge(members, NOTICE_TYP, signer)
+
+        for _ in range(MOST_NOTICES):
+            assert (await own.ask("PUT", "/notices/away", jws=signed(0, 9999))).json["in_force"]
+            world.later(1000)
+        assert len(await shown(pair, own)) == 1
+        assert await own.refused("PUT", "/notices/away", jws=signed(300, 9999)) == "too_many_notices"
+        ended = await own.ask("PUT", "/notices/away", jws=signed(300, 0))
+        assert (ended.status, ended.json["in_force"]) == (200, False)
+        assert await shown(pair, own) == []
+        assert await own.refused("PUT", "/notices/away", jws=signed(301, 0)) == "not_found", "there is none to end"
+
+
+async def test_a_notice_and_its_end_in_one_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer()
+        written, commit, go_on = list[Batch](), SqliteStore.commit, asyncio.Event()
+        began = asyncio.Event()
+
+        async def seen(self: SqliteStore, batch: Batch, *before: Any) -> None:
+            await commit(self, batch, *before)
+            written.append(batch)
+
+        async def wait(_group: Group) -> None:
+            began.set()
+            await go_on.wait()
+
+        # The first use of the key is written down before.
+        await shop.get("/self")
+        monkeypatch.setattr(SqliteStore, "commit", seen)
+        held = asyncio.create_task(world.server.accept.command(wait))
+        await began.wait()
+        asked = []
+        for number, ahead in enumerate((14 * DAY, 0, 0), 1):
+            asked.append(asyncio.create_task(shop.ask("PUT", "/notices/away", absence(world, until=ahead))))
+            async with asyncio.timeout(5):
+                while world.server.accept._weight <= number:
+                    await asyncio.sleep(0.01)
+        go_on.set()
+        await held
+        went, back, again = await asyncio.gather(*asked)
+        assert (went.status, back.status, again.status) == (200, 200, 200) and again.json == back.json
+        assert [len(it.put_notice) for it in written if it.put_notice] == [2], "both in one"
+        assert await shown(pair, shop) == []
+
+
 async def test_a_shop_that_signs_itself_publishes_what_it_signed_with_its_newest_key(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         signer = await world.business("own")
@@ -202,6 +267,10 @@ async def test_a_shop_that_signs_itself_publishes_what_it_signed_with_its_newest
         ({"until": 93 * DAY}, "/until"),
         ({"texts": {"en": "x" * 201}}, "/texts/en"),
         ({"texts": {"en": "two\nlines"}}, "/texts/en"),
+        ({"texts": {"en": "Back\u200b soon"}}, "/texts/en"),
+        ({"texts": {"en": "Back\U000e0041 soon"}}, "/texts/en"),
+        ({"texts": {"en": "\u00a0 \u3000"}}, "/texts/en"),
+        ({"texts": {"de-CH": "x", "de-ch": "x"}}, "/texts"),
         ({"texts": {"english!": "x"}}, "/texts/english!/[key]"),
         ({"texts": dict.fromkeys(("de", "en", "fr", "it", "rm", "es", "pl", "tr", "el"), "x")}, "/texts"),
     ],

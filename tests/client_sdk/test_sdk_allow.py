@@ -104,6 +104,8 @@ async def test_a_wallet_suggests_what_its_owner_would_give_and_no_more(world: Sd
     ("purpose", "default"),
     [
         ("care.checkin", None),
+        *((rests, {"channels": ["app"], "days": 30}) for rests in ("note", "complaint", "renewal", "safety")),
+        ("note", None),
         ("care", {"channels": [], "days": 30}),
         ("care", {"channels": ["app"], "days": 0}),
         ("care", {"channels": ["app"], "days": 30, "budget": (0, "week")}),
@@ -117,3 +119,13 @@ async def test_a_default_that_no_grant_could_have_is_refused(
     mia = await world.person("mia")
     with pytest.raises(Malformed):
         await mia.set_default(purpose, default)
+
+
+async def test_nobody_asks_whether_somebody_may_be_reached_for_a_note(world: SdkWorld) -> None:
+    """It is the purpose of words that are remembered, and of nothing else."""
+    ours, theirs = await world.connect(await world.business("shop"), await world.person("mia"))
+    for party in (ours, theirs):
+        for purpose in ("note", "note.name"):
+            with pytest.raises(Malformed, match="nobody is reached"):
+                party.may(purpose)
+        assert party.may("notes").reason == "no_grant"

@@ -157,8 +157,10 @@ async def test_a_new_key_gives_nothing_again_that_was_given_up(world: SdkWorld, 
 
 
 def test_what_is_left_never_allows_more_than_before() -> None:
+    had = Part(("care", "sales"), ("app", "email"))
+
     def left(entry: Renounced, grant: str = "g", *, is_one: bool = False) -> tuple[Part, ...]:
-        return parts_left(grant, ("care", "sales"), ("app", "email"), [entry], is_one=is_one)
+        return parts_left(grant, had, had, [entry], is_one=is_one)
 
     july, care = Renounced(("g",), ("sales.july",), ("email",)), Part(("care",), ("app", "email"))
     assert left(july) == (care, Part(("sales",), ("app",)))
@@ -166,3 +168,25 @@ def test_what_is_left_never_allows_more_than_before() -> None:
     assert left(july, "other") == (Part(("care", "sales"), ("app", "email")),)
     assert left(Renounced(("g",))) == ()
     assert left(Renounced(("g",), (), ("app",))) == (Part(("care", "sales"), ("email",)),)
+
+
+def test_what_the_earlier_grant_never_gave_was_not_given_up() -> None:
+    had, whole = Part(("care.offer",), ("app",)), [Renounced(("g",))]
+    assert parts_left("g", had, Part(("news",), ("app",)), whole, is_one=True) == (Part(("news",), ("app",)),)
+    assert parts_left("g", had, Part(("care.offer",), ("app", "email")), whole, is_one=True) == (
+        Part(("care.offer",), ("email",)),
+    )
+    for wider in ("care", "care.offer", "care.offer.july"):
+        assert parts_left("g", had, Part((wider,), ("app",)), whole, is_one=True) == ()
+
+
+async def test_another_purpose_in_the_place_of_one_that_was_given_up_is_given(world: SdkWorld) -> None:
+    shop, mia = await world.business("shop"), await world.person("mia")
+    ours, theirs = await world.connect(shop, mia)
+    given = await theirs.grant(["care"])
+    await ours.sync()
+    await ours.renounce("told_us", [given])
+    await theirs.sync()
+    await theirs.grant(["news"], replaces=given)
+    await ours.sync()
+    assert (ours.may("news").decision, ours.may("care").reason) == ("allow", "no_grant")

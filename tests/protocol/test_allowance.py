@@ -94,8 +94,30 @@ def test_a_lesser_grant_in_its_place_takes_it_back() -> None:
     grant = promised(pair, START + 1)
     lesser = promised(pair, START + DAY, purposes=("care",), replaces=grant.id)
     assert stands(pair, START + DAY) == "broken"
-    promised(pair, START + 2 * DAY, replaces=lesser.id)
+    promised(pair, START + 2 * DAY - 1, replaces=lesser.id)
     assert stands(pair, START + 2 * DAY) == "kept"
+
+
+@pytest.mark.parametrize("again", [1 + GIVEN_WITHIN, 28 * DAY])
+def test_bait_is_not_made_good_by_a_grant_on_a_later_day(again: int) -> None:
+    pair = connected()
+    grant = promised(pair, START + 1)
+    pair.go("withdraw", "first", START + 1001, grant=grant.id)
+    promised(pair, START + 1000 + again)
+    assert stands(pair, START + 29 * DAY) == "broken"
+    promised(pair, START + 30 * DAY)
+    assert stands(pair, START + 30 * DAY) == "broken"
+
+
+def test_a_grant_that_was_taken_back_by_mistake_is_given_again_within_a_day() -> None:
+    pair = connected()
+    grant = promised(pair, START + 1)
+    pair.go("withdraw", "first", START + 3 * DAY, grant=grant.id)
+    assert stands(pair, START + 3 * DAY) == "broken"
+    second = promised(pair, START + 3 * DAY + GIVEN_WITHIN - 1)
+    assert stands(pair, START + 5 * DAY) == "kept"
+    pair.go("withdraw", "first", START + 5 * DAY, grant=second.id)
+    assert stands(pair, START + 30 * DAY) == "broken"
 
 
 def test_what_the_other_side_gives_keeps_no_promise_of_ones_own() -> None:

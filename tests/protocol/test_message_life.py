@@ -2,8 +2,10 @@
 
 import pytest
 
-from comity.message_life import default_expiry, expiry_warning
-from parties import DAY, HOUR, START, Pair, granted
+from comity.gate import Verdict
+from comity.message_life import default_expiry, expiry_warning, shown_verdict
+from comity.state import Settings
+from parties import DAY, HOUR, START, ZONES, Pair, granted
 
 NOW = START + HOUR
 SENT = NOW // 1000
@@ -48,3 +50,21 @@ def test_whoever_names_an_end_before_the_shown_one_is_warned() -> None:
         None,
     ]
     assert expiry_warning(granted("care").may("first", "care", NOW), SENT + 1) is None
+
+
+def test_the_verdict_on_what_is_shown_is_the_same_with_settings_and_without() -> None:
+    """Hours that are closed, a budget of none and a hidden end: the shop's own copy has none of them (HOLD-2)."""
+    pair = granted("care")
+    mute = pair.go("mute", "second", START + 2)
+
+    def shown() -> Verdict:
+        return shown_verdict(pair.state, "first", "care", None, NOW, ZONES)
+
+    before, named = shown(), pair.may("first", "care", NOW)
+    assert before == named
+    pair.go("mute_end", "second", START + 3, mute=mute.id, until=SENT + 60 * DAYS)
+    pair.go("budget", "second", START + 4, messages={"max": 0, "per": "day"})
+    windows = ({"days": ("su",), "start": "03:00", "end": "03:15"},)
+    pair.go("hours", "second", START + 5, zone="Europe/Berlin", windows=windows, shown="end")
+    assert pair.state.second.settings != Settings() and pair.may("first", "care", NOW).ends_at
+    assert shown() == before

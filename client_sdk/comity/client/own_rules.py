@@ -7,6 +7,7 @@ from comity.client.connecting import grant_defaults
 from comity.client.core import Core
 from comity.client.defaults import FIRST_DEFAULTS, Default, checked_default
 from comity.errors import Malformed
+from comity.words import AGREEMENT_PURPOSES
 
 
 class OwnRules:
@@ -32,9 +33,11 @@ class OwnRules:
 
     async def set_default(self, purpose: str, default: Default) -> None:
         """Changes what is suggested for one class of purposes (`care`, `sales`, `favour`, or another root word).
-        Raises Malformed."""
+        Raises Malformed, too for a class that rests on the agreement: nobody grants it (GATE-5)."""
         if "." in purpose or not purpose:
             raise Malformed("a default is for a whole class of purposes: its first word")
+        if purpose in AGREEMENT_PURPOSES:
+            raise Malformed(f"{purpose} needs no grant: it rests on the agreement")
         if default is None and purpose not in FIRST_DEFAULTS:
             await self._core.kept.keep(("defaults", purpose, None))
         else:

@@ -23,10 +23,11 @@ from comity.client.opinion import Because, Says
 from comity.client.told import Message, News
 from comity.client.view import View
 from comity.errors import Contradiction, Malformed
+from comity.gate import Verdict
 from comity.keys import PublicKey, is_pairwise
-from comity.message_life import default_expiry, expiry_warning
+from comity.message_life import default_expiry, expiry_warning, shown_verdict
 from comity.note_values import note_body
-from comity.renounced import parts_left
+from comity.renounced import Part, parts_left
 from comity.words import DAY, Category, Ground, other
 
 Moment = datetime | int
@@ -141,9 +142,11 @@ class Party(View):
         """Grants with these members, but for what the other side gave up of the earlier grant. Returns the id of the
         first. Raises Malformed where nothing is left."""
         given_up = self.state.door(other(self.side)).renounced
+        wanted = Part(tuple(fields["purposes"]), tuple(fields["channels"]))
+        before = self._own_grants().get(earlier)
+        had = wanted if before is None else Part(before.purposes, tuple(before.channels))
         is_one = fields.get("budget") is not None
-        scope = tuple(fields["purposes"]), tuple(fields["channels"])
-        first, *rest = parts_left(earlier, *scope, given_up, is_one=is_one) or (None,)
+        first, *rest = parts_left(earlier, had, wanted, given_up, is_one=is_one) or (None,)
         if first is None:
             raise Malformed("the other side gave all of this up; `again` gives it again")
         given = await self._grant({**fields, **first._asdict()})
@@ -205,7 +208,7 @@ class Party(View):
         """
         expires = self._end(days, None, until)
         if expires is None:
-            expires = default_expiry(self.may(purpose, topic=topic), self.now())
+            expires = default_expiry(self._shown_hold(purpose, topic), self.now())
         fields = {
             "purpose": purpose,
             "topic": topic,
@@ -217,7 +220,10 @@ class Party(View):
         message = replace(reading.message_of(self, line), away_until=self.away_until())
         if message.outcome != "held":
             return message
-        return replace(message, warning=expiry_warning(self.may(purpose, topic=topic), expires))
+        return replace(message, warning=expiry_warning(self._shown_hold(purpose, topic), expires))
+
+    def _shown_hold(self, purpose: str, topic: str | None) -> Verdict:
+        return shown_verdict(self.state, self.side, purpose, topic, self.now(), self._core.zones)
 
     async def contacted(self, channel: str, purpose: str, topic: str | None = None) -> str:
         """States that the other side was reached outside the app. Returns the verdict that it would have had."""
@@ -335,8 +341,8 @@ class Party(View):
                 left_out = {"iss", "aud", "iat", "cid", "seq", "prev", "act", "status", "replaces"}
                 fields = grant.model_dump(exclude_none=True, exclude=left_out)
                 given_up = () if again else renounced
-                scope = grant.purposes, tuple(grant.channels)
-                for part in parts_left(id_, *scope, given_up, is_one=grant.budget is not None):
+                had = Part(grant.purposes, tuple(grant.channels))
+                for part in parts_left(id_, had, had, given_up, is_one=grant.budget is not None):
                     await self._grant({**fields, **part._asdict()})
 
     def _own_grants(self) -> dict[str, Grant]:

@@ -19,7 +19,7 @@ from comity.client.sending import Writing
 from comity.client.told import Message, News, Statement, Timeline, Token, Who
 from comity.encoding import b64u_decode
 from comity.erasure import Duty, duty
-from comity.errors import Contradiction
+from comity.errors import Contradiction, Malformed
 from comity.fold import Record
 from comity.gate import Verdict
 from comity.keys import did_of_kid
@@ -28,7 +28,7 @@ from comity.notice import AwayNotice, Notice, is_in_force
 from comity.offer import Allow, Offer
 from comity.state import Connection
 from comity.status import SignedStatusList
-from comity.words import Side, other
+from comity.words import NOTE, Side, covers, other
 
 
 class Postbox(Protocol):
@@ -140,7 +140,10 @@ class View:
 
     def may(self, purpose: str, channel: str = "app", topic: str | None = None) -> Verdict:
         """Whether this side may reach the other one now, by all that this wallet knows: no request is made, and the
-        other side's hours, budgets and hidden ends are not known here."""
+        other side's hours, budgets and hidden ends are not known here. Raises Malformed for the purpose `note`, for
+        which nobody is reached."""
+        if covers(NOTE, purpose):
+            raise Malformed("note is the purpose of words in a remember or milestone: nobody is reached for it")
         ledger = self._writing.ledger
         state = None if ledger is None else ledger.state
         verdict = gate.may(state, self.side, purpose, channel, topic, self._core.clock(), self._core.zones)

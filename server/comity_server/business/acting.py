@@ -9,6 +9,7 @@ from comity import gate
 from comity.errors import Malformed
 from comity.events import Accepted
 from comity.gate import Decision, Verdict
+from comity.message_life import shown_verdict
 from comity.state import Connection
 from comity.words import Side, other
 from comity_server.business import doing, words
@@ -69,6 +70,12 @@ def judged(group: Group, state: Connection, side: Side, purpose: str, channel: s
     """What the gate says to an act of `side` now, as the side may be told it (SAY-1)."""
     at = max(group.now, state.at + 1)
     return gate.may(state, side, purpose, channel, topic, at, group.grounds.zones).outward()
+
+
+def judged_by_shown(group: Group, state: Connection, side: Side, purpose: str, topic: str | None) -> Verdict:
+    """The verdict on a message of `side` now that rests on public state alone: how long it waits follows from it
+    (HOLD-2)."""
+    return shown_verdict(state, side, purpose, topic, max(group.now, state.at + 1), group.grounds.zones)
 
 
 def away_until(group: Group, state: Connection, side: Side) -> int | None:

@@ -5,8 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from comity.errors import Refused
-from comity.words import Budget, Channels, Purposes, ReachPurposes, Token, needs
+from comity.errors import Malformed, Refused
+from comity.renounced import Part, parts_left
+from comity.state import Connection
+from comity.words import Budget, Channels, Purposes, ReachPurposes, Side, Token, needs, other
 from comity_server.business import doing
 from comity_server.business.acting import ActTaken, at_hand, place_of, take
 from comity_server.business.changing import change
@@ -56,6 +58,10 @@ class NewGrant(Model):
     budget: Annotated[Budget, Field(description="How often.", examples=[{"max": 5, "per": "week"}])] | None = None
     data: Annotated[tuple[Token, ...], Field(max_length=16, description="Which data it is about.")] | None = None
     replaces: Annotated[Hash, Field(description="The grant of yours in whose place it comes.")] | None = None
+    again: Annotated[
+        bool,
+        Field(description="With `replaces`: give once more what your customer gave up of that one, too."),
+    ] = False
     value: Annotated[Token, Field(description="What is given for it, and stops with it.")] | None = None
 
 
@@ -63,6 +69,8 @@ class GivenGrant(Model):
     """A grant of yours is in force."""
 
     grant: Annotated[Hash, Field(description="Its id: that of its act.")]
+    purposes: Annotated[Purposes, Field(description="What it gives: without what your customer gave up.")]
+    channels: Channels
     expires_at: Instant
 
 
@@ -111,11 +119,12 @@ async def _give(call: Call, cid: str, wanted: NewGrant, group: Group) -> Reply:
     """The grant, on a status index that is reserved with it (SAY-11)."""
     state, side = at_hand(call, group, cid)
     doing.signer_of(call, state, side)
+    part = _what_is_left(state, side, wanted)
     idx, uri = await call.server.connecting.reserve(cid, state.door(side).did, group)
     place = (group.grounds.lists.number_of(uri) or 0, idx)
     group.reservations[place] = Reservation(cid, side, None)
     expires = seconds(wanted.expires_at)
-    fields = wanted.model_dump(exclude_none=True, exclude={"expires_at", "budget"})
+    fields = wanted.model_dump(exclude_none=True, exclude={"expires_at", "budget", "again"}) | part._asdict()
     if wanted.budget is not None:
         fields["budget"] = wanted.budget
     status = {"status_list": {"idx": idx, "uri": uri}}
@@ -127,8 +136,23 @@ async def _give(call: Call, cid: str, wanted: NewGrant, group: Group) -> Reply:
         group.batch.reserve_index.pop()
         raise
     event = doing.accepted(answer)
-    given = GivenGrant(grant=event.act, expires_at=instant(expires * 1000))
+    given = GivenGrant(grant=event.act, **part._asdict(), expires_at=instant(expires * 1000))
     return Reply.of(given, 201, place_of(event))
+
+
+def _what_is_left(state: Connection, side: Side, wanted: NewGrant) -> Part:
+    """What is wanted without what the other side gave up of the grant that it replaces (GRANT-12): of two parts the
+    larger, since the answer is one grant. Raises Malformed where nothing is left."""
+    part = Part(wanted.purposes, wanted.channels)
+    before = next((it for it in state.door(side).grants if it.id == wanted.replaces), None)
+    if before is None or wanted.again:
+        return part
+    given_up = state.door(other(side)).renounced
+    parts = parts_left(before.id, Part(before.purposes, before.channels), part, given_up, is_one=True)
+    if not parts:
+        fault = "your customer gave all of this up; `again` gives it once more"
+        raise Malformed("nothing is left to be given", errors=(("/replaces", fault),))
+    return parts[0]
 
 
 _TAG = "door"
@@ -188,7 +212,9 @@ ROUTES = (
         "giveGrant",
         "Let a customer come to you for something",
         _TAG,
-        description="What a customer may write to you about, beside complaints and renewals.",
+        description="What a customer may write to you about, beside complaints and renewals. With `replaces`, what she "
+        "gave up of the earlier grant is left out, unless `again`; where that takes two grants, the larger is given, "
+        "and where nothing is left, it is `malformed`.",
         body=NewGrant,
         answer=GivenGrant,
         statuses=(201,),

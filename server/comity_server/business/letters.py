@@ -103,7 +103,8 @@ class NewMessage(Model):
             raise Malformed("the message would wait too long", errors=(("/expires_at", "at most 90 days ahead"),))
 
     def expiry(self, verdict: Verdict, now: int) -> int:
-        """When (s) it expires, judged with `verdict` at `now` (ms). Raises Malformed for a time too far ahead."""
+        """When (s) it expires, with this verdict on what is shown at `now` (ms). Raises Malformed for a time too far
+        ahead."""
         self.check_expiry(now)
         return default_expiry(verdict, now) if self.expires_at is None else seconds(self.expires_at)
 

@@ -12,7 +12,7 @@ from comity.events import Accepted
 from comity.gate import Verdict
 from comity.message_life import ExpiryWarning, expiry_warning
 from comity_server.business import doing, drafts
-from comity_server.business.acting import ToldVerdict, at_hand, away_until, judged, place_of
+from comity_server.business.acting import ToldVerdict, at_hand, away_until, judged, judged_by_shown, place_of
 from comity_server.business.changing import change
 from comity_server.business.letters import NewMessage, Sealing
 from comity_server.business.models import Cid, Hash, Instant, Model, instant
@@ -112,6 +112,7 @@ async def send(
     state, side = at_hand(call, group, cid)
     doing.signer_of(call, state, side)
     verdict = judged(group, state, side, letter.purpose, "app", letter.topic)
+    shown = judged_by_shown(group, state, side, letter.purpose, letter.topic)
     fields = {"topic": letter.topic, "reply_to": letter.reply_to}
     # Asked before the act is in the group: nothing may fail behind it.
     has_room = verdict.decision == "hold" and letter.if_muted == "hold" and await drafts.room_to_wait(call, group)
@@ -123,7 +124,7 @@ async def send(
             "message",
             purpose=letter.purpose,
             if_muted=letter.if_muted,
-            exp=letter.expiry(verdict, group.now),
+            exp=letter.expiry(shown, group.now),
             body=sealing.text(state, side),
             **{name: value for name, value in fields.items() if value is not None},
         )
@@ -135,12 +136,12 @@ async def send(
     event = doing.accepted(answer)
     away = away_until(group, state, side)
     if event.outcome != "held":
-        return _sent(event, verdict, away)
+        return _sent(event, verdict, shown, away)
     if not has_room:
-        return _sent(event, verdict, away, no_draft="too_many_drafts")
+        return _sent(event, verdict, shown, away, no_draft="too_many_drafts")
     waits = draft_of(event.act)
     drafts.put(group, call.business.name, waits, cid, letter, waits=True)
-    return _sent(event, verdict, away, draft=waits)
+    return _sent(event, verdict, shown, away, draft=waits)
 
 
 async def _send_signed(call: Call, cid: str, group: Group) -> Reply:
@@ -148,6 +149,7 @@ async def _send_signed(call: Call, cid: str, group: Group) -> Reply:
     payload = call.signed.payload
     state, side = at_hand(call, group, cid)
     verdict = judged(group, state, side, payload.purpose, "app", payload.topic)
+    shown = judged_by_shown(group, state, side, payload.purpose, payload.topic)
     is_known = group.knows(call.signed.id)
     try:
         answer = await doing.act(call, group, cid, "message")
@@ -156,12 +158,14 @@ async def _send_signed(call: Call, cid: str, group: Group) -> Reply:
             raise
         return _refused(call, refused, verdict, {})
     is_new = answer.accepted is not None and not is_known
-    return _sent(doing.accepted(answer), verdict if is_new else None, away_until(group, state, side))
+    away = away_until(group, state, side)
+    return _sent(doing.accepted(answer), verdict if is_new else None, shown, away)
 
 
 def _sent(
     event: Accepted,
     verdict: Verdict | None,
+    shown: Verdict,
     away: int | None,
     draft: str | None = None,
     no_draft: NoDraft | None = None,
@@ -174,7 +178,7 @@ def _sent(
         outcome=event.outcome,
         at=instant(event.at),
         expires_at=None if expires is None else instant(expires * 1000),
-        warning=None if expires is None or verdict is None else expiry_warning(verdict, expires),
+        warning=None if expires is None or verdict is None else expiry_warning(shown, expires),
         away_until=None if away is None else instant(away * 1000),
         replaces=event.replaces,
         draft=draft,

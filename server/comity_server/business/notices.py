@@ -11,18 +11,18 @@ from comity.keys import Signer
 from comity.log_entry import public_tag_key
 from comity.notice import (
     LONGEST_AWAY,
-    MOST_LANGUAGES,
     MOST_NOTICES,
     NOTICES_IN,
     AwayNotice,
-    NoticeText,
+    NoticeTexts,
     SignedNotice,
     away_notice,
+    believe_notice,
     is_in_force,
     open_notice,
     seal_notice,
 )
-from comity.words import Language, faults
+from comity.words import faults
 from comity_server.business.changing import change
 from comity_server.business.doing import newest_signer
 from comity_server.business.models import Due, Hash, Instant, Model, instant, seconds
@@ -46,9 +46,8 @@ class NewAway(Model):
         ),
     ]
     texts: Annotated[
-        dict[Language, NoticeText],
+        NoticeTexts,
         Field(
-            max_length=MOST_LANGUAGES,
             description="A sentence in each language, of at most 200 characters; links are shown as text.",
             examples=[{"en": "We are at the sea. Urgent repairs: 020 123 456."}],
         ),
@@ -140,12 +139,20 @@ async def publish(rows: BusinessRows, business: Business, signed: SignedNotice, 
     says_something = is_in_force(notice, group.now)
     if says_something:
         await _check_count(rows, business, group)
-    elif group.grounds.notices.away_notice(business.did, group.now) is None:
+    elif not _is_one_in_force(business, group):
         raise Refused("not_found", "no notice is in force")
     place = group.log.place()
     group.log.notice(signed.id, signed.raw, group.now, public_tag_key(business.did))
     row = {"name": business.name, "id": signed.id, "kind": notice.kind, "raw": signed.raw, "added_at": group.now}
     group.batch.put_notice.append({**row, "counts": int(says_something), **place.members})
+
+
+def _is_one_in_force(business: Business, group: Group) -> bool:
+    """Whether there is an away notice to be ended, perhaps one that is published in this very group."""
+    fresh = [row for row in group.batch.put_notice if row["name"] == business.name and row["kind"] == "away"]
+    if fresh:
+        return is_in_force(believe_notice(fresh[-1]["raw"]), group.now)
+    return group.grounds.notices.away_notice(business.did, group.now) is not None
 
 
 def _newest_kid(business: Business, group: Group) -> str:
