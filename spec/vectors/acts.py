@@ -300,6 +300,15 @@ def _spelled(members: dict[str, Any], number: str) -> bytes:
     return json.dumps({**members, "seq": 0}).replace('"seq": 0', f'"seq": {number}').encode()
 
 
+def _other_rotations() -> list[dict[str, Any]]:
+    """A published side that would take a name which is not its own, though the new key agrees."""
+    others = {"another published side": published("did:web:other.example"), "a person": pairwise("mia 2")}
+    return [
+        case(f"rotate: to the name of {name}", "malformed", jws=forge(_rotation(SHOP, new), typ_of("rotate"), SHOP))
+        for name, new in others.items()
+    ]
+
+
 def _bad_members() -> list[dict[str, Any]]:
     """Well signed, and not an act."""
 
@@ -383,6 +392,11 @@ def _bad_members() -> list[dict[str, Any]]:
         signed("rotate: not the new key's own name", _rotation(MIA, new, kid=EVE.kid)),
         signed("rotate: to the same key", _rotation(MIA, MIA)),
         signed("rotate: a pairwise side to a did:web", _rotation(MIA, published(SHOP.did, "key-2"))),
+        *_other_rotations(),
+        signed("rotate: a proof of 2048 characters", _rotation(MIA, new, proof="x" * 2048), "wrong_proof"),
+        signed("rotate: a proof of 2049 characters", _rotation(MIA, new, proof="x" * 2049)),
+        signed("mailbox: a proof of 2048 characters", _mailbox(proof="x" * 2048), "wrong_proof"),
+        signed("mailbox: a proof of 2049 characters", _mailbox(proof="x" * 2049)),
         signed("rotate: signed by no new key", _rotation(MIA, new, proof=body("x", CID)), "wrong_proof"),
         signed("rotate: another's proof", _rotation(MIA, new, proof=_rotation(MIA, EVE)["proof"]), "wrong_proof"),
         signed(

@@ -314,8 +314,15 @@ def events() -> dict[str, Any]:
     typ = "comity-event+jwt"
     return {
         "keys": keys_of(HOME, SHOP),
+        "cid": cid,
         "good": [
-            {"name": name, "jws": seal_event(event, HOME), "payload": json.loads(event.to_json())}
+            {
+                "name": name,
+                "jws": seal_event(event, HOME),
+                "payload": json.loads(event.to_json()),
+                "places": event.places,
+                **({"brings_the_act": event.brings_the_act} if isinstance(event, Accepted) else {}),
+            }
             for name, event in good.items()
         ],
         "bad": [

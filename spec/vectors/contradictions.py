@@ -6,15 +6,17 @@ from typing import Any
 from comity.acts import SignedAct, open_act
 from comity.chain import compose
 from comity.connection import decide
-from comity.events import Contents, Delivered, Event, Expired, MuteOver, Opened, seal_event
+from comity.events import Contents, Delivered, Event, Expired, MuteOver, Opened, erased_hash, open_event, seal_event
 from comity.fold import contents_of, opening
 from comity.keys import Signer
 from comity.state import public
+from connecting import events
 from story import (
     DAY,
     EVE,
     HOME,
     HOME_DID,
+    HOUR,
     LOG,
     MIA,
     MINUTE,
@@ -47,6 +49,8 @@ def stories() -> dict[str, Story]:
         "messages that do not wait": _waiting(),
         "what answers no ask": _asks(),
         "out of place, before the end and after it": _around_the_end(),
+        "after a restore": _after_a_restore(),
+        "events that change nothing": _nothing(),
         "mutes that are not over": _not_over(),
     }
 
@@ -119,6 +123,10 @@ def _under_another_key(story: Story, act: SignedAct, now: int) -> None:
     other = open_act(raw, {SHOP.kid: key("eve").public}.get)
     story.contradict("under another key of the same name", statement(story, other, now), other)
     story.contradictions[-1]["keys"] = {SHOP.kid: key("eve").public.multibase}
+    same = Signer(f"{SHOP.did}#key-8", SHOP.key)
+    other = open_act(forge(payload_of(act.raw), "comity-act+jwt", same), finder(same))
+    story.contradict("under another name of the same key", statement(story, other, now), other)
+    story.contradictions[-1]["keys"] = {same.kid: same.key.public.multibase}
     second = published(SHOP.did, "key-9")
     other = open_act(forge(payload_of(act.raw), "comity-act+jwt", second), finder(second))
     story.contradict("under another of its names", statement(story, other, now), other)
@@ -339,3 +347,55 @@ def openings() -> list[dict[str, Any]]:
             "event": seal_event(own.model_copy(update={"iss": OTHER_HOME.did}), OTHER_HOME),
         },
     ]
+
+
+def _after_a_restore() -> Story:
+    """REC-7: what a restored server did not know of may come late; all else is held to the rules again."""
+    story, at = connected(), START + MINUTE
+    held = _muted_message(story, at)
+    back = START + DAY
+    about: dict[str, Any] = {"iss": HOME_DID, "cid": story.state.cid, "act": words("act"), "side": "first"}
+    story.restore(back)
+    other = {"first": words("head"), "second": words("head"), "zones": ZONES.version}
+    ends = _ends({**about, "at": back + 1, "as_of": other}, {"log": LOG, "index": story.index})
+    story.contradict("delivered after a restore: another message", ends["delivered"])
+    story.state_event(ends["expired"])
+    mute = story.compose("mute", "first", back + 2)
+    story.keep_event(statement(story, mute, back + 2, as_of=other), mute)
+    for number, side in enumerate(("first", "second")):
+        story.confirm(side, back + 10 + number)  # type: ignore[arg-type]
+    now = back + MINUTE
+    early = story.compose("erasure", "first", now, deleted=("contact",))
+    story.contradict("an erasure before the end, after a restore", statement(story, early, now), early)
+    act = story.compose("remember", "second", now, key="paper")
+    story.contradict("after other heads, once all have confirmed", statement(story, act, now, as_of=other), act)
+    story.go("revoke", "second", now + SECOND)
+    late = story.compose("mute", "first", now + 2 * SECOND)
+    story.keep_event(statement(story, late, now + 2 * SECOND, as_of=other), late)
+    setting = story.compose("budget", "first", now + 3 * SECOND)
+    story.keep_event(statement(story, setting, now + 3 * SECOND), setting)
+    story.go("erasure", "first", now + MINUTE, deleted=("contact",))
+    assert held.kind == "message"
+    return story
+
+
+def _nothing() -> Story:
+    """EVENT-8: these events move the time of the connection and nothing else."""
+    story, at = connected(), START + MINUTE
+    story.go("remember", "second", at, key="paper")
+    given = {row["name"]: row["payload"] for row in events()["good"]}
+    kinds = ("disclosed", "erasing", "erasing, by the operator", "erasing, taken back", "erasure_held", "erased")
+    hashed = {"cid_hash": erased_hash(story.state.cid)}
+    for number, kind in enumerate(kinds):
+        members = {**given[kind], "cid": story.state.cid, "at": at + HOUR + number, "index": story.index}
+        if kind == "erased":
+            members = {**{name: it for name, it in members.items() if name != "cid"}, **hashed}
+        text = forge(members, "comity-event+jwt", HOME)
+        story.state_event(open_event(text, finder(HOME)).event)
+    other = {**given["disclosed"], "cid": connected(accepter=EVE).state.cid, "at": at + DAY}
+    text = forge(other, "comity-event+jwt", HOME)
+    story.contradict("disclosed: another connection", open_event(text, finder(HOME)).event)
+    old = {**given["erasing"], "cid": story.state.cid, "at": story.state.at}
+    story.contradict("erasing: at the time of the record before it", open_event(forge(old, "comity-event+jwt", HOME), finder(HOME)).event)
+    story.go("remember", "second", at + DAY, key="name")
+    return story

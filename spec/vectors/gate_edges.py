@@ -91,19 +91,19 @@ def _hidden_ends() -> Checked:
     checked = Checked("more hidden ends than are kept", story, whole=False)
     story.go("grant", "second", START + 1, purposes=("care", "sales", "favour"), channels=APP)
     in_force = story.go("mute", "second", START + 2, purposes=("care",))
-    story.go("mute_end", "second", START + 3, mute=in_force.id, until=(START + DAY) // 1000)
     mutes = [words("mute", str(number)) for number in range(31)]
     sales = story.compose("mute", "second", START + 5 * SECOND, purposes=("sales",))
-    story.go("mute_end", "second", START + 4, mute=sales.id, until=(START + 2 * DAY) // 1000)
+    story.go("mute_end", "second", START + 3, mute=sales.id, until=(START + 2 * DAY) // 1000)
+    story.go("mute_end", "second", START + 4, mute=in_force.id, until=(START + DAY) // 1000)
     for number in range(31):
         story.go("mute_end", "second", START + 5 + number, mute=mutes[number], until=LATER)
+    story.go("mute_end", "second", START + 40, mute=mutes[0], until=LATER + 1)
     at = START + 5 * SECOND
     story.send(sales, at)
     checked.ask("muted", now, "care", ends_at=(START + DAY) // 1000 * 1000)
     checked.ask("muted", now, "sales", ends_at=(START + 2 * DAY) // 1000 * 1000)
     favour = story.compose("mute", "second", at + SECOND, purposes=("favour",))
     story.go("mute_end", "second", at + 1, mute=favour.id, until=(START + 3 * DAY) // 1000)
-    story.go("mute_end", "second", at + 2, mute=mutes[30], until=LATER + 1)
     for number in range(32):
         story.go("mute_end", "second", at + 10 + number, mute=words("more", str(number)), until=LATER)
     story.send(favour, at + SECOND)

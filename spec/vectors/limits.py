@@ -58,6 +58,7 @@ def stories() -> dict[str, Story]:
         "a mute that is over before what waits": _over_first(),
         "whose act it is, and in which place": _places(),
         "room for words, favours and exempt notices": _spent(),
+        "a delivery thirty days ago": _month(),
     }
 
 
@@ -295,6 +296,8 @@ def _clocks() -> Story:
     story.go("forget", "second", at + 4 * SECOND, key="slow", iat=far)
     mute = story.go("mute", "second", at + 5 * SECOND, iat=0)
     story.go("mute_end", "second", at + 6 * SECOND, mute=mute.id, until=LATER, iat=far)
+    theirs = story.go("grant", "first", at + 6 * SECOND + 1, purposes=("care",))
+    story.go("renounce", "second", at + 6 * SECOND + 2, grants=(theirs.id,), because="told_us", iat=far)
     story.go("revoke", "second", at + 7 * SECOND, iat=far)
     return story
 
@@ -433,9 +436,10 @@ def _six_asks() -> Story:
     """Six asks within thirty days; the first of them falls out to the millisecond."""
     story, at = _befriended(), START + MINUTE
     for number in range(6):
-        ask = story.go("ask", "second", at + number * HOUR, kind="hold")
-        story.go("answer", "first", at + number * HOUR + 1, ask=ask.id, answer="yes")
-        story.go("done", "first", at + number * HOUR + 2, ask=ask.id)
+        moment = at + number * 10 * MINUTE
+        ask = story.go("ask", "second", moment, kind="hold")
+        story.go("answer", "first", moment + 1, ask=ask.id, answer="yes")
+        story.go("done", "first", moment + 2, ask=ask.id)
     free = at + 30 * DAY
     for kind in ("hold", "renewal"):
         story.refuse(story.compose("ask", "second", free - 1, kind=kind), free - 1, f"{kind}: the seventh")
@@ -632,4 +636,13 @@ def _spent() -> Story:
             story.send(act, after + 7)
     bare = story.compose("message", "first", after + 8, purpose="sales")
     story.refuse(bare, after + 8, "a sale about nothing, to somebody who has something")
+    return story
+
+
+def _month() -> Story:
+    """What is thirty days old goes at the next delivery, and nothing that is a millisecond younger."""
+    at = START + 31 * DAY
+    sent = tuple(Delivery(at - 30 * DAY + number, "care", "post") for number in range(-1, 2))
+    story = begun(connected(), first={"sent": sent})
+    story.go("contacted", "first", at, channel="phone", purpose="care")
     return story

@@ -100,6 +100,7 @@ def _contests() -> Story:
     story.send(_says(story, now + 3, words("n"), "care"), now + 3)
     story.send(_says(story, end, words("p"), "news"), end)
     story.send(_says(story, end + 1, words("q"), "news", "not_interested", had="blinds"), end + 1)
+    story.go("revoke", "first", end + 2)
     return story
 
 

@@ -294,6 +294,16 @@ class Story:
         """State that a side has confirmed."""
         self._state(recovery.confirmed(self.state, side, at, Place(NEXT_LOG, 1)))
 
+    def state_event(self, event: Event) -> None:
+        """Keep an event of the server that is about no act."""
+        self._state(event)
+
+    def keep_event(self, event: Event, act: SignedAct) -> None:
+        """Keep the acceptance of an act that a restored server stated by what it knew then."""
+        self.state = fold(self.state, Record(event, act))
+        self._keep(event, act)
+        self.records[-1]["by_other_rules"] = True
+
     def _state(self, event: Event) -> None:
         self.state = fold(self.state, Record(event))
         self._keep(event, None)
