@@ -109,6 +109,16 @@ class Accept:
         self.overtaken = asyncio.Event()
         """Set when another server writes the same store: this one must leave."""
 
+    @property
+    def grounds(self) -> Grounds:
+        """What decisions rest on beside the connections."""
+        return self._grounds
+
+    @property
+    def origin(self) -> str:
+        """The log that is written."""
+        return self._log.origin
+
     # --- coming in --------------------------------------------------------------------------------------------------
 
     async def acts(self, raws: Sequence[bytes]) -> list[Result]:

@@ -10,13 +10,14 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from comity import connection as rules
+from comity import recovery
 from comity.acts import Feedback, Grant, Rotate, SignedAct, is_narrowing
 from comity.agreement import SignedAgreement
 from comity.bodies import check_form
 from comity.errors import Refused
 from comity.events import Accepted, Confirmed, Delivered, Event, Expired, MuteOver, Opened, Place, Restored, seal_event
 from comity.feedback import Reached, check_message, reached_in
-from comity.fold import Record
+from comity.fold import Record, fold
 from comity.home_keys import Stated
 from comity.keys import Signer, is_pairwise
 from comity.log_entry import SALT, key_statement, named_mute, public_tag_key
@@ -134,6 +135,8 @@ class Group:
         allowances.note_grant(self.batch, self.grounds.directory.hosted, signed, event_, before)
         note_contest(self.batch, self.grounds.directory.hosted, signed.payload, event_, before)
         self.tell_act(after, event_)
+        if after.phase == "open" and len(after.recovering) < len(before.recovering):
+            self.confirm_kept(after.cid, event_.side)
         return answer
 
     def _after_mute(self, before: Connection, events: tuple[MuteOver | Accepted, ...]) -> Accepted:
@@ -304,6 +307,31 @@ class Group:
         self.batch.put_event.append(row)  # type: ignore[arg-type]
         self._places.append((row, "raw", answer))
         return answer
+
+    # --- after a restore
+
+    def confirm(self, cid: str, side: Side) -> None:
+        """State that a side has confirmed (REC-6)."""
+        before = self.states[cid]
+        self.state_recovery(recovery.confirmed(before, side, max(self.now, before.at + 1), self.log.place()))
+
+    def confirm_kept(self, cid: str, by: Side | None) -> None:
+        """Confirm the sides whose keys are kept here once no other one is left to wait for; `by` is the side that has
+        just been in touch (REC-6)."""
+        state = self.states[cid]
+        kept = [side for side in state.recovering if self.grounds.kept.signer(state.door(side).kid) is not None]
+        if set(state.recovering) <= {*kept, by}:
+            for side in kept:
+                self.confirm(cid, side)
+
+    def state_recovery(self, event: Restored | Confirmed) -> None:
+        """State an event that is about no act, and tell both sides of it."""
+        before = self.states[event.cid]
+        after = fold(before, Record(event))
+        self.change(before, after)
+        self.state_event(event, None)
+        for side in SIDES:
+            self.tell(after.door(side), "event", event.cid, None, shown=False, at=event.at)
 
     def publish_key(self, business: Business) -> Business:
         """Publish the one key that comes with the business, its first or a further one (LOG-20); once, however often a

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from comity.errors import Malformed, Refused
-from comity.events import Event, Place
+from comity.events import Event, Place, SignedEvent, open_event
 from comity.home_keys import MOST_STATEMENTS, HomeKeys, Listed, Placed, Stated, follow, read_listed, seal_statement
 from comity.keys import PublicKey, Signer, SigningKey
 from comity.offer import HomeParty
@@ -92,6 +92,28 @@ class HomeKeyring:
     def missing_in(self, log: str) -> list[int]:
         """The numbers of the statements that do not stand in that log yet."""
         return [n for n, placed in enumerate(self.keys.chain) if log not in {place.log for place in placed.places}]
+
+    def open_own(self, raw: str) -> SignedEvent:
+        """An event of this server's own that its store may have lost, if the key for its place signed it (HOME-4).
+        Where the entry of a statement was lost with the end of the event's log, the statement's time says from where
+        on.
+
+        Raises what `open_event` does, and Refused("unknown_key") for another key, or one that is broken (HOME-5).
+        """
+        signed = open_event(raw, self.keys.find_key)
+        event, kid = signed.event, self.keys.kid_at(Place(signed.event.log, signed.event.index))
+        lost = [
+            it.stated.statement
+            for it in self.keys.chain
+            if it.stated.statement.log.partition("+")[0] == event.log
+            and event.log not in {place.log for place in it.places}
+        ]
+        in_force = [kid, *(it.kid for it in lost if it.at < event.at)][-1]
+        if signed.kid not in {in_force, *(it.kid for it in lost if it.at == event.at)}:
+            raise Refused("unknown_key", "another key of the home server signs at this place of the log")
+        if any(it.statement.broken and it.statement.before == signed.kid for it in self.stated):
+            raise Refused("unknown_key", "the key is broken, and nothing bears its event out")
+        return signed
 
     # --- signing
 

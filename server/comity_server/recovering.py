@@ -7,13 +7,11 @@ from typing import NamedTuple, Protocol
 
 from comity import recovery
 from comity.errors import Refused
-from comity.events import Confirmed, Restored
-from comity.fold import Record, fold
 from comity.recovery import HeadName, Heads
 from comity.state import Connection
-from comity.words import SIDES, Side
+from comity.words import Side
 from comity_server.accept import Accept
-from comity_server.group import Answer, Group
+from comity_server.group import Group
 from comity_server.log.restores import PENDING, Restore
 from comity_server.logs import logger
 from comity_server.status_lists import FIRST_LIST, StatusLists
@@ -75,8 +73,8 @@ async def _state_restored(cids: list[str], at: int, group: Group) -> int:
     new = [cid for cid in cids if group.states[cid].restored_at < at]
     for cid in new:
         before = group.states[cid]
-        state_event(group, recovery.restored(before, max(group.now, before.at + 1), group.log.place()))
-        _confirm_kept(group, cid, None)
+        group.state_recovery(recovery.restored(before, max(group.now, before.at + 1), group.log.place()))
+        group.confirm_kept(cid, None)
     return len(new)
 
 
@@ -90,6 +88,11 @@ class Told(NamedTuple):
     recovering: tuple[Side, ...]
 
 
+def is_side(state: Connection | None, did: str) -> bool:
+    """Whether `did` is the current name of a side of the connection."""
+    return state is not None and did in (state.first.did, state.second.did)
+
+
 async def heads(store: RestoringStore, cid: str, did: str, named: Heads, group: Group) -> Told:
     """The side that is `did` says what it knows, and is confirmed if the server has all of it (REC-5, REC-6). Raises
     Refused("not_found")."""
@@ -100,8 +103,8 @@ async def heads(store: RestoringStore, cid: str, did: str, named: Heads, group: 
     lacks = await _lacks(store, state, side, named)
     if not lacks:
         if side in state.recovering:
-            _confirm(group, cid, side)
-        _confirm_kept(group, cid, side)
+            group.confirm(cid, side)
+        group.confirm_kept(cid, side)
     return Told(lacks, group.states[cid].recovering)
 
 
@@ -117,29 +120,3 @@ async def _lacks(store: RestoringStore, state: Connection, side: Side, named: He
         if stored is not None and (stored.cid, stored.chain, stored.side) == (state.cid, *chain):
             known[name].add(head)  # type: ignore[index]
     return recovery.lacking(named, state.cid, known)
-
-
-def _confirm(group: Group, cid: str, side: Side) -> None:
-    before = group.states[cid]
-    state_event(group, recovery.confirmed(before, side, max(group.now, before.at + 1), group.log.place()))
-
-
-def _confirm_kept(group: Group, cid: str, by: Side | None) -> None:
-    """Confirm the sides whose keys are kept here once no other one is left to wait for; `by` is the side that has just
-    been in touch (REC-6)."""
-    state = group.states[cid]
-    kept = [side for side in state.recovering if group.grounds.kept.signer(state.door(side).kid) is not None]
-    if set(state.recovering) <= {*kept, by}:
-        for side in kept:
-            _confirm(group, cid, side)
-
-
-def state_event(group: Group, event: Restored | Confirmed) -> Answer:
-    """State an event that is about no act, and tell both sides of it."""
-    before = group.states[event.cid]
-    after = fold(before, Record(event))
-    group.change(before, after)
-    answer = group.state_event(event, None)
-    for side in SIDES:
-        group.tell(after.door(side), "event", event.cid, None, shown=False, at=event.at)
-    return answer

@@ -5,7 +5,8 @@ commit. Nothing of it is decided again, and nothing gets an entry in the log tha
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from comity import recovery
@@ -14,16 +15,21 @@ from comity.agreement import open_agreement
 from comity.connection import expire
 from comity.encoding import b64u_decode
 from comity.errors import Contradiction, Malformed, Refused
-from comity.events import Accepted, Confirmed, Delivered, Erased, Expired, Opened, Restored, open_event, read_event
+from comity.events import Accepted, Delivered, Erased, Expired, MuteOver, Opened, read_event
 from comity.fold import Record, opening
-from comity.jws import FindKey
 from comity.state import Connection
 from comity.words import SIDES, Side
+from comity_server.accept import Accept
 from comity_server.contest_rows import note_contest
+from comity_server.grounds import Grounds
 from comity_server.group import Group
+from comity_server.home import Home
 from comity_server.logs import logger
 from comity_server.opening import Crypto
 from comity_server.store.rows import Kept
+
+_TRIES = 3
+"""How often the history is read again where the connection changed meanwhile."""
 
 
 class Handed(NamedTuple):
@@ -39,6 +45,8 @@ class TakingStore(Protocol):
 
     async def agreement(self, cid: str) -> tuple[bytes, str] | None: ...
     async def history(self, cid: str) -> list[Kept]: ...
+    async def acceptances(self, ids: Iterable[str]) -> dict[str, str]: ...
+    async def events_at(self, cid: str, times: Iterable[int]) -> dict[int, str]: ...
 
 
 class _Stored(NamedTuple):
@@ -48,11 +56,26 @@ class _Stored(NamedTuple):
     records: list[Record]
     texts: set[str]
     """The texts of the events."""
+    empty: set[str]
+    """The messages whose text is lost."""
 
 
-async def open_handed(
-    lines: Sequence[tuple[str, str | None]], crypto: Crypto, find_key: FindKey, home: str
-) -> list[Handed | Refused]:
+class _Plan(NamedTuple):
+    """What is to be written, worked out from the state `before` and the events `known` among those handed in."""
+
+    before: Connection
+    known: set[str]
+    merged: recovery.Merged | None
+    texts: dict[int, str]
+    """The texts of the events, by the `id()` of the records."""
+    fills: list[Handed]
+    """Records that bring the text of a message whose acceptance was taken back alone."""
+    answers: list[Refused | None]
+    sides: dict[str, Side]
+    """Whose each accepted act is."""
+
+
+async def open_handed(lines: Sequence[tuple[str, str | None]], crypto: Crypto, home: Home) -> list[Handed | Refused]:
     """Each record, or why it is none, in order: the event is this server's own, and the act the one that it is about.
     Raises Malformed where they are of several connections."""
     raws = [act.encode("ascii") for _, act in lines if act is not None]
@@ -60,7 +83,7 @@ async def open_handed(
     pairs = [(event, None if act is None else next(acts)) for event, act in lines]
 
     def check() -> list[Handed | Refused]:
-        return [_opened(event, act, find_key, home) for event, act in pairs]
+        return [_opened(event, act, home) for event, act in pairs]
 
     opened = await asyncio.to_thread(check)
     if len({it.cid for it in opened if isinstance(it, Handed)}) > 1:
@@ -68,64 +91,119 @@ async def open_handed(
     return opened
 
 
-def _opened(raw: str, act: SignedAct | Refused | None, find_key: FindKey, home: str) -> Handed | Refused:
+def _opened(raw: str, act: SignedAct | Refused | None, home: Home) -> Handed | Refused:
     try:
-        event = open_event(raw, find_key).event
+        event = home.keys.open_own(raw).event
     except Refused as refused:
         return refused
-    if event.iss != home or isinstance(event, Erased):
+    if event.iss != home.did or isinstance(event, Erased):
         return Refused("bad_signature", "not this server's event about a connection")
     if isinstance(act, Refused):
         return act
     if not isinstance(event, Accepted):
         return Handed(event.cid, Record(event), raw)
-    if act is None and event.kind != "message":
+    if act is None and (event.kind != "message" or event.brings_the_act):
         return Malformed("the act is missing")
     if act is not None and act.id != event.act:
         return Malformed("the event is about another act")
     return Handed(event.cid, Record(event, act), raw)
 
 
-async def take_back(
-    store: TakingStore, crypto: Crypto, cid: str, handed: Sequence[Handed], group: Group
-) -> list[Refused | None]:
-    """Take back those records that find their places; why each of the others does not, in order."""
-    before = group.states.get(cid)
-    if before is None:
-        raise Refused("not_found")
-    if group.is_touched(cid):
-        # What this group changed is not stored yet, and would be missing from the history.
-        raise Refused("overloaded", retry_after=1)
-    stored = await _stored(store, crypto, cid)
-    refusals = [_refusal(it, before, stored, group) for it in handed]
-    good = [it for it, why in zip(handed, refusals, strict=True) if why is None]
-    if offered := {it.raw: it for it in good if it.raw not in stored.texts}:
-        merged = await _merged(stored, [it.record for it in offered.values()])
-        texts = {id(it.record): it.raw for it in offered.values()}
-        _write(group, before, merged, texts)
-        codes = {texts[id(record)]: code for record, code in merged.refused}
-        refusals = [
-            Refused(codes[it.raw]) if why is None and it.raw in codes else why
-            for it, why in zip(handed, refusals, strict=True)
-        ]
-    return refusals
+async def take_back(store: TakingStore, accept: Accept, cid: str, handed: Sequence[Handed]) -> list[Refused | None]:
+    """Take back those records that find their places; why each of the others does not, in order. The history is read
+    and checked outside the writer, which only makes sure that nothing changed meanwhile. Raises Refused("not_found"),
+    Refused("overloaded")."""
+    # Only a single "no" may use the room that is kept for one (HTTP-15).
+    narrows = (
+        len(handed) == 1 and isinstance(handed[0].record.event, Accepted) and handed[0].record.event.kind == "revoke"
+    )
+    for _ in range(_TRIES):
+        before = await accept.state(cid)
+        if before is None:
+            raise Refused("not_found")
+        known = await _known(store, cid, handed)
+        if not (before.recovering or (before.phase == "ended" and before.restored_at)):
+            why = Refused("prev_mismatch", "this connection does not recover")
+            return [None if it.raw in known else why for it in handed]
+        plan = await _plan(store, accept, before, known, handed)
+        if plan.merged is None and not plan.fills:
+            return plan.answers
+        if await accept.command(partial(_carry_out, store, plan, handed), (cid,), narrows=narrows):
+            return plan.answers
+    raise Refused("overloaded", "the connection changes all the time", retry_after=1)
 
 
-def _refusal(handed: Handed, before: Connection, stored: _Stored, group: Group) -> Refused | None:
-    """Why a record is not looked at at all; None for one that is, or that is there."""
+async def _known(store: TakingStore, cid: str, handed: Sequence[Handed]) -> set[str]:
+    """The texts of those events that are stored."""
+    events = [it.record.event for it in handed]
+    accepted = await store.acceptances({event.act for event in events if isinstance(event, Accepted)})
+    others = await store.events_at(cid, {event.at for event in events if not isinstance(event, Accepted)})
+    return {it.raw for it in handed} & {*accepted.values(), *others.values()}
+
+
+async def _plan(
+    store: TakingStore, accept: Accept, before: Connection, known: set[str], handed: Sequence[Handed]
+) -> _Plan:
+    stored = await _stored(store, accept.crypto, before.cid)
+    with_text = {it.record.act.id: it for it in handed if it.record.act is not None}
+    fills = [with_text[act] for act in sorted(stored.empty & with_text.keys()) if with_text[act].raw in stored.texts]
+    delivered = {it.record.event.act for it in handed if isinstance(it.record.event, Delivered)}
+    lost = stored.empty - with_text.keys()
+    answers = [
+        None if it.raw in stored.texts else _refusal(it, before, accept.grounds, accept.origin, delivered, lost)
+        for it in handed
+    ]
+    good = [it for it, why in zip(handed, answers, strict=True) if why is None]
+    offered = {it.raw: it for it in good if it.raw not in stored.texts}
+    records = [*stored.records, *(it.record for it in good)]
+    sides = {event.act: event.side for event, _ in records if isinstance(event, Accepted)}
+    if not offered:
+        return _Plan(before, known, None, {}, fills, answers, sides)
+    merged = await _merged(stored, [it.record for it in offered.values()])
+    texts = {id(it.record): it.raw for it in offered.values()}
+    codes = {texts[id(record)]: code for record, code in merged.refused}
+    answers = [
+        Refused(codes[it.raw]) if why is None and it.raw in codes else why
+        for it, why in zip(handed, answers, strict=True)
+    ]
+    return _Plan(before, known, merged if merged.taken else None, texts, fills, answers, sides)
+
+
+async def _carry_out(store: TakingStore, plan: _Plan, handed: Sequence[Handed], group: Group) -> bool:
+    """Write what was planned, if nothing changed since; whether it was so."""
+    cid = plan.before.cid
+    if group.is_touched(cid) or group.states.get(cid) != plan.before or plan.known != await _known(store, cid, handed):
+        return False
+    for it in plan.fills:
+        if it.record.act is not None:
+            group.batch.fill_act.append({"cid": cid, "id": it.record.act.id, "raw": it.record.act.raw})
+    if plan.merged is not None:
+        _write(group, plan, plan.merged)
+    return True
+
+
+def _refusal(
+    handed: Handed, before: Connection, grounds: Grounds, log: str, delivered: Collection[str], lost: Collection[str]
+) -> Refused | None:
+    """Why a record that is not stored is not looked at at all; None for one that is. `log` is the log that is written
+    now, `delivered` the messages whose delivery is handed in beside it, `lost` those whose text nobody handed in."""
     event, act = handed.record
-    if handed.raw in stored.texts:
-        return None
-    if before.phase == "open" and not before.recovering:
-        return Refused("prev_mismatch", "this connection does not recover")
-    if isinstance(event, Accepted) and act is None and not _is_kept(group, before, event.side):
-        # Its sender has the text (REC-8).
-        return Refused("recovering", "its sender hands it in")
+    if isinstance(event, Erased) or event.log == log:
+        # Whatever the server stated in the log that the restore began, it has.
+        return Refused("prev_mismatch", "the log that began with the restore has no such record")
+    if isinstance(event, Delivered) and event.act in lost:
+        return Malformed("the delivered act is missing")
+    if isinstance(event, Accepted) and act is None:
+        if event.act in delivered:
+            return Malformed("the delivered act is missing")
+        if not _is_kept(grounds, before, event.side):
+            # Its sender has the text (REC-8).
+            return Refused("recovering", "its sender hands it in")
     return None
 
 
-def _is_kept(group: Group, state: Connection, side: Side) -> bool:
-    return group.grounds.kept.signer(state.door(side).kid) is not None
+def _is_kept(grounds: Grounds, state: Connection, side: Side) -> bool:
+    return grounds.kept.signer(state.door(side).kid) is not None
 
 
 async def _stored(store: TakingStore, crypto: Crypto, cid: str) -> _Stored:
@@ -143,7 +221,8 @@ async def _stored(store: TakingStore, crypto: Crypto, cid: str) -> _Stored:
     if start is None or len(records) + 1 != len(rows):
         logger().error("history_unreadable", cid=cid)
         raise Refused("internal")
-    return _Stored(start, records, {row.event for row in rows})
+    empty = {row.act for row in rows if row.kind == "accepted" and row.act is not None and not row.raw}
+    return _Stored(start, records, {row.event for row in rows}, empty)
 
 
 async def _merged(stored: _Stored, offered: Sequence[Record]) -> recovery.Merged:
@@ -154,8 +233,9 @@ async def _merged(stored: _Stored, offered: Sequence[Record]) -> recovery.Merged
         raise Refused("internal") from None
 
 
-def _write(group: Group, before: Connection, merged: recovery.Merged, texts: dict[int, str]) -> None:
+def _write(group: Group, plan: _Plan, merged: recovery.Merged) -> None:
     """The rows of what was taken back, and who is told of it."""
+    before, texts = plan.before, plan.texts
     delivered = [event.act for event, _ in merged.taken if isinstance(event, Delivered)]
     replaced = [event.replaces for event, _ in merged.taken if isinstance(event, Accepted)]
     group.change(before, merged.state, [*delivered, *replaced])
@@ -171,7 +251,7 @@ def _write(group: Group, before: Connection, merged: recovery.Merged, texts: dic
             act = getattr(event, "act", None)
             row = {"cid": before.cid, "at": event.at, "kind": event.event, "act": act, "raw": raw}
             group.batch.put_event.append(row)  # type: ignore[arg-type]
-        _tell(group, merged.state, record)
+        _tell(group, merged.state, record, plan.sides)
     for side in SIDES:
         for held in merged.state.door(side).held:
             if held.id in lost:
@@ -192,14 +272,18 @@ def _keep_act(group: Group, event: Accepted, act: SignedAct | None, raw: str) ->
         group.batch.take_index.append({**place, **told})
 
 
-def _tell(group: Group, after: Connection, record: Record) -> None:
+def _tell(group: Group, after: Connection, record: Record, sides: dict[str, Side]) -> None:
     """Both sides learn of it as they did at first; what is said of settings stays with their owner."""
     event = record.event
     if isinstance(event, Accepted):
         group.tell_act(after, event)
     elif isinstance(event, Delivered | Expired):
         group.tell_release(after, event)
-    elif isinstance(event, Restored | Confirmed):
+    elif isinstance(event, MuteOver):
+        # Its owner's mute is over by now, and stands nowhere in the state.
+        if (owner := sides.get(event.act)) is not None:
+            group.tell(after.door(owner), "event", event.cid, event.act, shown=False, at=event.at)
+    else:
         for side in SIDES:
             group.tell(after.door(side), "event", event.cid, None, shown=False, at=event.at)
 

@@ -37,8 +37,7 @@ async def post_records(request: web.Request) -> web.Response:
     server.batches += 1
     try:
         lines = await read_lines(request)
-        crypto, home = server.accept.crypto, server.home.did
-        handed = await taking_back.open_handed(_records(lines), crypto, server.directory.find_key, home)
+        handed = await taking_back.open_handed(_records(lines), server.accept.crypto, server.home)
         results = await _taken(server, handed)
     finally:
         server.batches -= 1
@@ -55,9 +54,7 @@ async def _taken(server: Server, handed: list[Handed | Refused]) -> list[bytes]:
     good = [it for it in handed if isinstance(it, Handed)]
     why: list[Refused | None] = []
     if good:
-        cid = good[0].cid
-        decide = partial(taking_back.take_back, server.store, server.accept.crypto, cid, good)
-        why = await server.accept.command(decide, (cid,), narrows=True)
+        why = await taking_back.take_back(server.store, server.accept, good[0].cid, good)
     answers = iter(zip(good, why, strict=True))
     told = [it if isinstance(it, Refused) else _said(*next(answers)) for it in handed]
     return [encode_problem(it) if isinstance(it, Refused) else it for it in told]
@@ -74,6 +71,9 @@ async def post_heads(request: web.Request) -> web.Response:
     body = await read_body(request)
     reader = signed(request, body)
     known, cid = read_model(_HEADS, body), request.match_info["cid"]
+    if not recovering.is_side(await server.accept.state(cid), reader.did):
+        # The room that is kept for a "no" is for those who can say one here.
+        raise Refused("not_found")
     decide = partial(recovering.heads, server.store, cid, reader.did, Heads(known.first, known.second, known.settings))
     told = await server.accept.command(decide, (cid,), narrows=True)
     return json_answer(msgspec.json.encode(told._asdict()))

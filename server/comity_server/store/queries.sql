@@ -46,6 +46,10 @@ SELECT did FROM sides WHERE stream = :did AND did <> :did LIMIT 1;
 INSERT INTO acts (cid, id, side, chain, seq, raw, accepted_at, event)
 VALUES (:cid, :id, :side, :chain, :seq, :raw, :accepted_at, :event);
 
+-- name: fill_act(cid, id, raw)*!
+-- The text of a message whose acceptance was taken back alone.
+UPDATE acts SET raw = :raw WHERE cid = :cid AND id = :id AND raw = '';
+
 -- name: get_acceptance(id)$
 -- The first answer to an act.
 SELECT event FROM acts WHERE id = :id;
@@ -68,6 +72,10 @@ SELECT raw FROM acts WHERE cid = :cid AND id = :id;
 -- name: put_event(cid, at, kind, act, raw)*!
 -- What the server states about a connection, other than acceptances.
 INSERT INTO events (cid, at, kind, act, raw) VALUES (:cid, :at, :kind, :act, :raw);
+
+-- name: get_event(cid, at)$
+-- What was stated at a time, other than an acceptance.
+SELECT raw FROM events WHERE cid = :cid AND at = :at;
 
 
 -- ---- logs ----------------------------------------------------------------------------------------------------------

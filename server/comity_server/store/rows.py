@@ -144,6 +144,7 @@ class Batch:
     put_agreement: list[dict[str, Any]] = field(default_factory=list)
     put_side: list[SideRow] = field(default_factory=list)
     put_act: list[ActRow] = field(default_factory=list)
+    fill_act: list[dict[str, str]] = field(default_factory=list)
     put_entry: list[EntryRow] = field(default_factory=list)
     put_tile: list[TileRow] = field(default_factory=list)
     swap_head: list[HeadRow] = field(default_factory=list)

@@ -123,6 +123,11 @@ class SqliteStore:
         found = await self._writer.run(_each_row, SQL["get_acceptance"], [{"id": id_} for id_ in ids])
         return {row["id"]: value for row, (value,) in found}
 
+    async def events_at(self, cid: str, times: Iterable[int]) -> dict[int, str]:
+        """The events other than acceptances that were stated in a connection at those times (ms)."""
+        found = await self._writer.run(_each_row, SQL["get_event"], [{"cid": cid, "at": at} for at in times])
+        return {row["at"]: raw for row, (raw,) in found}
+
     async def reached(self, ids: Iterable[str]) -> dict[str, Reached]:
         """The messages that were delivered and the contacts outside among those acts, by id."""
         found = await self._writer.run(_each_row, SQL["get_act"], [{"id": id_} for id_ in ids])
