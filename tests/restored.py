@@ -1,12 +1,19 @@
 """A server whose data folder is put back from an older copy."""
 
+import json
 import shutil
+from pathlib import Path
+from typing import Any
 
+from comity.acts import SignedAct
 from comity.encoding import dump_json
 from comity.state import Connection, decode_state
-from comity.wire import CONNECTIONS, JSON
+from comity.wire import CONNECTIONS, JSON, JSON_LINES, RECORDS
 from comity.words import Side
-from world import Pair, Reply, World
+from world import DAY, HOUR, Pair, Reply, World
+
+Kept = tuple[str, SignedAct | None]
+"""An event, and the act that it is about."""
 
 
 class Backup:
@@ -24,6 +31,10 @@ class Backup:
         shutil.copytree(world.folder / "data", backup._copy, ignore=shutil.ignore_patterns("admin.sock"))
         await world.start()
         return backup
+
+    def keep(self, path: Path) -> None:
+        """A file of the folder that the operator keeps apart from the store: it is there after the restore as well."""
+        shutil.copy(path, self._copy)
 
     async def put_back(self, log: str | None = "again", *, said: bool = True) -> None:
         """Stop the server, put the copy in the place of its folder, and start it with a new log; `said`: the operator
@@ -50,3 +61,38 @@ async def confirm(pair: Pair, side: Side, **heads: str) -> Reply:
     body = dump_json({**{name: head or pair.cid for name, head in known.items()}, **heads})
     path = f"{CONNECTIONS}/{pair.cid}/heads"
     return await pair.world.read(pair.signers[side], path, "POST", body, JSON)
+
+
+async def hand_in(world: World, *records: Kept) -> list[dict[str, Any]]:
+    """Hand records in; the answers."""
+    lines = [dump_json({"event": event} | ({} if act is None else {"act": act.raw})) for event, act in records]
+    reply = await world.send("POST", RECORDS, b"\n".join(lines), JSON_LINES)
+    assert reply.status == 200, reply
+    return [json.loads(line) for line in reply.body.splitlines()]
+
+
+def codes(answers: list[dict[str, Any]]) -> list[str | None]:
+    """Why records were not taken back, None for those that were."""
+    return [answer.get("code") for answer in answers]
+
+
+async def said_and_lost(world: World, pair: Pair) -> list[Kept]:
+    """What Mia and the shop say after the copy was made, in the order of its times."""
+    kept: list[Kept] = []
+
+    async def go(side: str, kind: str, /, **fields: Any) -> SignedAct:
+        before = len(pair.events)
+        act = await pair.go(side, kind, **fields)  # type: ignore[arg-type]
+        kept.append((pair.events[before], act))
+        world.later(HOUR)
+        return act
+
+    await go("first", "message")
+    mute = await go("second", "mute", purposes=("sales",))
+    await go("second", "hours", zone="Europe/Berlin", windows=(), shown="not_now")
+    await go("second", "mute_end", mute=mute.id, until=(world.now() + 9 * DAY) // 1000)
+    before = len(pair.events)
+    act = await pair.grant("second", "favour")
+    kept.append((pair.events[before], act))
+    await go("second", "mute")
+    return kept

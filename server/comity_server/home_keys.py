@@ -196,14 +196,14 @@ class HomeKeyring:
         write_whole(files.statement, msgspec.json.encode({"statement": stated.raw, "signed": stated.signed}))
         return stated
 
-    def pending(self) -> Stated | None:
+    def pending(self, fresh: Iterable[Stated] = ()) -> Stated | None:
         """The statement of a key that follows the one in force and was prepared, but is not in the store: its commit
-        failed, or the store was put back from an older copy."""
+        failed, or the store was put back from an older copy. `fresh` are those that are about to be stated."""
         for path in sorted(self._data.glob("home-z*.statement")):
             listed = msgspec.json.decode(path.read_bytes(), type=dict[str, str | None])
             one = Listed.model_validate(listed)
             try:
-                behind = [Listed(statement=it.raw, signed=it.signed) for it in self.stated]
+                behind = [Listed(statement=it.raw, signed=it.signed) for it in (*self.stated, *fresh)]
                 stated = read_listed([*behind, one])[-1]
             except Refused:
                 continue

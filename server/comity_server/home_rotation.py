@@ -11,7 +11,7 @@ from comity_server.home_keys import HomeKeyring
 
 async def state_home_keys(accept: Accept, keys: HomeKeyring, log: str) -> None:
     """Before anything else is entered: state the first key of a new server, enter all statements into a log that has
-    just begun, and state the key that was made for one whose commit is lost. `log` is the vkey of the active log.
+    just begun, and state the keys whose commits are lost, one after the other. `log` is the vkey of the active log.
 
     Raises HomeKeyMissing, Refused("overloaded").
     """
@@ -24,11 +24,16 @@ async def state_home_keys(accept: Accept, keys: HomeKeyring, log: str) -> None:
         missing = keys.missing_in(origin)
         for n in missing:
             group.enter_home_statement(n, keys.stated[n])
-        if (pending := keys.pending()) is not None:
+        fresh: list[Stated] = []
+        while (pending := keys.pending(fresh)) is not None:
             _state(group, keys, pending)
-        elif missing and all(stated.statement.log != log for stated in keys.stated):
+            fresh.append(pending)
+        stated = [*keys.stated, *fresh]
+        if missing and all(it.statement.log != log for it in stated):
             # The key in force vouches for the key of the new log.
-            _state(group, keys, seal_statement(keys.signer, group.now, log, keys.signer))
+            last = stated[-1].statement
+            signer = keys.signer_of(last.party)
+            _state(group, keys, seal_statement(signer, max(group.now, last.at), log, signer))
 
     await accept.command(decide)
 

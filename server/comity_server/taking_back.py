@@ -285,7 +285,7 @@ def _tell(group: Group, after: Connection, record: Record, sides: dict[str, Side
             group.tell(after.door(owner), "event", event.cid, event.act, shown=False, at=event.at)
     else:
         for side in SIDES:
-            group.tell(after.door(side), "event", event.cid, None, shown=False, at=event.at)
+            group.tell(after.door(side), "event", after.cid, None, shown=False, at=event.at)
 
 
 def _expire(group: Group, cid: str, side: Side, act: str) -> None:

@@ -252,3 +252,21 @@ async def goes_on_without_signatures(world: World, monkeypatch: pytest.MonkeyPat
         return world.server.logs.active.published.size == before + 3
 
     await eventually(is_signed)
+
+
+async def test_an_entry_that_comes_marked_as_erased_is_never_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its text would not be hashed again: whoever writes the store could have anything signed."""
+    async with a_world(tmp_path) as world:
+        pair = await world.shop_and_customer()
+        write = sqlite._commit
+
+        def mark(*arguments: Any) -> None:
+            write(*arguments)
+            with closing(sqlite3.connect(world.folder / "data" / "comity.db")) as store, store:
+                store.execute("UPDATE entries SET erased = 1 WHERE idx = (SELECT MAX(idx) FROM entries)")
+
+        monkeypatch.setattr(sqlite, "_commit", mark)
+        reply = await world.act(pair.compose("second", "revoke"))
+        assert reply.status == 200 and "receipt" not in reply.json

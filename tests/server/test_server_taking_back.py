@@ -1,57 +1,17 @@
 """What was lost with a restore comes back from those who kept it (REC-7, REC-8)."""
 
-import json
 import sqlite3
 from contextlib import closing
-from typing import Any
 
 from click.testing import CliRunner
 
 from business_world import a_shop
-from comity.acts import SignedAct
 from comity.encoding import dump_json
 from comity.state import public
 from comity.wire import ACTS, JSON_LINES, RECORDS
 from comity_server.cli import main
-from restored import Backup, confirm, state_at_server
-from world import DAY, HOUR, Pair, World
-
-Kept = tuple[str, SignedAct | None]
-
-
-async def hand_in(world: World, *records: Kept) -> list[dict[str, Any]]:
-    """Hand records in; the answers."""
-    lines = [dump_json({"event": event} | ({} if act is None else {"act": act.raw})) for event, act in records]
-    reply = await world.send("POST", RECORDS, b"\n".join(lines), JSON_LINES)
-    assert reply.status == 200, reply
-    return [json.loads(line) for line in reply.body.splitlines()]
-
-
-def codes(answers: list[dict[str, Any]]) -> list[str | None]:
-    """Why records were not taken back, None for those that were."""
-    return [answer.get("code") for answer in answers]
-
-
-async def said_and_lost(world: World, pair: Pair) -> list[Kept]:
-    """What Mia and the shop say after the copy was made, in the order of its times."""
-    kept: list[Kept] = []
-
-    async def go(side: str, kind: str, /, **fields: Any) -> SignedAct:
-        before = len(pair.events)
-        act = await pair.go(side, kind, **fields)  # type: ignore[arg-type]
-        kept.append((pair.events[before], act))
-        world.later(HOUR)
-        return act
-
-    await go("first", "message")
-    mute = await go("second", "mute", purposes=("sales",))
-    await go("second", "hours", zone="Europe/Berlin", windows=(), shown="not_now")
-    await go("second", "mute_end", mute=mute.id, until=(world.now() + 9 * DAY) // 1000)
-    before = len(pair.events)
-    act = await pair.grant("second", "favour")
-    kept.append((pair.events[before], act))
-    await go("second", "mute")
-    return kept
+from restored import Backup, Kept, codes, confirm, hand_in, said_and_lost, state_at_server
+from world import HOUR, World
 
 
 async def test_all_of_it_comes_back_and_is_as_it_was(world: World) -> None:

@@ -65,7 +65,7 @@ async def test_a_key_whose_statement_was_lost_with_the_end_of_its_log_brings_its
     old = signer_of_home(world)
     await rotate(world, broken=False)
     for path in (world.folder / "data").glob("home-z*"):
-        (backup._copy / path.name).write_bytes(path.read_bytes())
+        backup.keep(path)
     world.later(HOUR)
     second = await pair.go("second", "mute", purposes=("care",))
     kept.append((pair.events[-1], second))
@@ -202,7 +202,7 @@ async def test_what_is_said_of_a_mute_goes_to_its_owner_and_of_a_disclosure_to_b
     over = next(it["event"] for it in items if isinstance(open_event(it["event"], find).event, MuteOver))
     event = open_event(pair.events[-1], find).event
     about = {"iss": event.iss, "cid": pair.cid, "event": "disclosed", "to": "court", "ground": "court"}
-    place = {"log": event.log, "index": event.index + 2, "at": event.at + 5}  # type: ignore[union-attr]
+    place = {"log": event.log, "index": event.index + 2, "at": event.at + 5}
     disclosed = seal_event(
         Disclosed.model_validate({**about, "settings": (), "bodies": False, **place}), signer_of_home(world)
     )

@@ -244,6 +244,8 @@ class Ledger:
         line, event = lines[at], lines[at].event
         try:
             _check_place(event, line, lines[:at])
+            if isinstance(event, Restored) and event.log in {it.event.log for it in (self.opened, *lines[:at])}:
+                raise Contradiction("the store was restored, and the log that begins so had begun before")
             if isinstance(event, Accepted):
                 self._check_once(event, lines[at], lines[:at])
                 _check_feedback(before, event, line, lines[:at])

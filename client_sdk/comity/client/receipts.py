@@ -240,13 +240,12 @@ async def collect(writing: Writing) -> None:
         place = place_of(line, writing.book)
         if place is None or place.key not in owed:
             continue
-        if place.table == "overs" and place.at < writing.book.restored_at:
-            # Of a log that a restore ended nothing is missed (REC-1).
-            await core.kept.keep(("owed", place.key, None))
-            continue
         try:
             # One that is hidden keeps no other from being fetched.
             with faults.told_later(Contradiction):
+                if place.table == "overs" and await _went_with_its_log(writing, place):
+                    await core.kept.keep(("owed", place.key, None))
+                    continue
                 text = owed[place.key].receipt or await fetched(writing, place)
                 if text is not None:
                     await _settle(writing, place, text)
@@ -256,6 +255,14 @@ async def collect(writing: Writing) -> None:
         except Unreachable:
             break
     faults.tell()
+
+
+async def _went_with_its_log(writing: Writing, place: Place) -> bool:
+    """Whether nothing of that place is missed, as a restore ended its log (REC-1): a server that says so and serves the
+    log all the same has to show the entry. Raises Unreachable, Contradiction."""
+    if place.at >= writing.book.restored_at:
+        return False
+    return not await writing.core.logs.names(writing.link.home, place.log, now=True)
 
 
 async def in_one_log(writing: Writing) -> None:

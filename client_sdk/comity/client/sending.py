@@ -54,6 +54,8 @@ class Writing:
         self.waiting: list[Line] = []
         """Own acts that were accepted, oldest first, until the inbox was read up to their times: each names what the
         other side did before it (EVENT-7)."""
+        self._entered_unkept: list[Line] = []
+        """Lines that are in the ledger and not on disk, as something behind them did not fit."""
         self._written: list[Line] = []
         self._came: dict[str, str] = {}
         self._catch_up = catch_up
@@ -195,19 +197,34 @@ class Writing:
     def enter(self, line: Line) -> list[Line]:
         """Enters a line of the inbox, and before it the own ones that wait and are older: by now everything that the
         other side did before them was read. Raises Contradiction."""
-        entered = []
-        while self.waiting and self.waiting[0].at < line.at:
-            entered += self.book.enter(self.waiting.pop(0))
-        return entered + self.book.enter(line)
+        entered: list[Line] = []
+        try:
+            while self.waiting and self.waiting[0].at < line.at:
+                entered += self.book.enter(self.waiting.pop(0))
+            entered += self.book.enter(line)
+        except BaseException:
+            self._entered_unkept += entered
+            raise
+        return entered
 
     async def enter_waiting(self) -> None:
         """Enters and keeps the own lines that wait, once the inbox was read to its end. Raises Contradiction."""
-        waiting, self.waiting = self.waiting, []
-        entered = [it for line in waiting for it in self.book.enter(line)]
-        await self.core.kept.keep(*(entry for line in entered for entry in self.kept(line)))
+        try:
+            while self.waiting:
+                self._entered_unkept += self.book.enter(self.waiting.pop(0))
+        finally:
+            await self.core.kept.keep(*self._kept_late())
 
     def kept(self, line: Line, receipt: str | None = None) -> list[Beside]:
-        """How a line is kept: itself, and for an own act its receipt or that it is owed."""
+        """How a line is kept: itself, and for an own act its receipt or that it is owed. With it comes what entered the
+        ledger before and is not on disk: a file with a gap could never be read again."""
+        return [*self._kept_late(), *self._kept_line(line, receipt)]
+
+    def _kept_late(self) -> list[Beside]:
+        late, self._entered_unkept = self._entered_unkept, []
+        return [entry for line in late for entry in self._kept_line(line)]
+
+    def _kept_line(self, line: Line, receipt: str | None = None) -> list[Beside]:
         if line.act is not None:
             receipt = receipt or self._came.pop(line.act.id, None)
         gone, self.book.left_out = self.book.left_out, []
@@ -321,7 +338,13 @@ class Writing:
                 continue
             if answer.receipt is not None:
                 self._came[act.id] = answer.receipt
-            lines.append(await self._entered(act, answer))
+            try:
+                lines.append(await self._entered(act, answer))
+            except BaseException:
+                # What fitted before it is in the ledger, so it must be on disk, too.
+                self._entered_unkept += lines
+                await self.core.kept.keep(*self._kept_late())
+                raise
             given.append(self._came.pop(act.id, answer.receipt))
         unknown = [act.raw for act, answer in zip(acts, answers, strict=True) if isinstance(answer, Unreachable)]
         kept = [entry for line, receipt in zip(lines, given, strict=True) for entry in self.kept(line, receipt)]

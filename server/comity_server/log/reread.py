@@ -61,6 +61,9 @@ class Rereading:
             reread(log, self._before, tail.size)(reading)
         for start in range(tail.size, head.size, MOST_ROWS):
             for row in _rows(reading, log, start, head.size):
+                if row.erased:
+                    # Nothing is erased in the commit that enters it, so its text must be there to be hashed again.
+                    raise StoreDamaged(f"entry {row.idx} is new, and said to be erased")
                 check_row(row)
                 tail.append(leaf_hash(row.entry))
         for tile, hashes in tail.partial(self._tail.size):

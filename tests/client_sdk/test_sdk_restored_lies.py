@@ -1,0 +1,88 @@
+"""What a wallet keeps of its own acts whatever comes between, and which restores it does not believe (REC-1,
+EVENT-7)."""
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from comity import recovery
+from comity.client import Party, receipts
+from comity.client.kept import Owed
+from comity.errors import ComityError
+from comity.events import Place
+from comity_server.group import Group
+from sdk_world import SdkWorld, sdk_world
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
+    """A running server with nobody in it."""
+    async with sdk_world(tmp_path) as made:
+        yield made
+
+
+async def test_own_acts_of_another_device_are_on_disk_before_what_follows_them(world: SdkWorld) -> None:
+    shop, mia = await world.business("shop"), await world.person("mia")
+    ours, hers = await world.connect(shop, mia, "care")
+    await mia.sync()
+    await mia.close()
+    shutil.copy(world.folder / "mia", world.folder / "phone")
+    mia, phone = await world.reopened("mia"), await world.reopened("phone")
+    hers, outside = mia.party(hers.cid), phone.party(hers.cid)
+
+    await outside.remember("first_thing")
+    # Her laptop fetches that, and before it reads on the phone writes more, and the shop behind it.
+    await hers.writing.fetch_own()
+    world.pass_time(seconds=2)
+    await outside.remember("second_thing")
+    world.pass_time(seconds=2)
+    await ours.sync()
+    await ours.message("care", "your windows are ready")
+    await mia.sync()
+    state = hers.state
+    mia = await world.again(mia, "mia")
+    assert mia.party(hers.cid).state == state
+
+
+async def restored(world: SdkWorld, party: Party, log: str | None) -> None:
+    """The server states that its store was restored, and that `log` began so; None: the log that it has."""
+    cid = party.cid
+
+    async def decide(group: Group) -> None:
+        before = group.states[cid]
+        place = group.log.place() if log is None else Place(log, 0)
+        group.state_recovery(recovery.restored(before, max(group.now, before.at + 1), place))
+
+    await world.host.server.accept.command(decide, (cid,))
+
+
+async def test_a_restore_into_a_log_that_had_begun_is_a_contradiction(world: SdkWorld) -> None:
+    shop, mia = await world.business("shop"), await world.person("mia")
+    _, hers = await world.connect(shop, mia, "care")
+    await restored(world, hers, None)
+    with pytest.raises(ComityError):
+        await mia.sync()
+    assert any("restored" in it.claim for it in mia.contradictions())
+
+
+async def test_a_restore_that_is_only_said_excuses_no_receipt(world: SdkWorld) -> None:
+    shop, mia = await world.business("shop"), await world.person("mia")
+    ours, hers = await world.connect(shop, mia, "care")
+    mute = await hers.mute(days=1)
+    world.pass_time(days=2)
+    await ours.sync()
+    await ours.message("care", "your windows are ready")
+    await mia.sync()
+    core = hers.writing.core
+    (ended,) = core.kept.file.table("overs")
+    assert ended and mute
+    await restored(world, hers, f"localhost:{world.host.port}/log/other")
+    with suppress(ComityError):
+        await mia.sync()
+    assert hers.writing.book.restored_at
+    await core.kept.keep(("overs", ended, None), ("owed", f"{ended}/over", Owed(hers.cid)))
+    await receipts.collect(hers.writing)
+    assert ended in core.kept.file.table("overs"), "the log that is served shows the entry all the same"
