@@ -1,7 +1,11 @@
 """`comity wallet`, as somebody types it: a customer and a business, over HTTP."""
 
 import asyncio
+import os
 import re
+import signal
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,6 +15,7 @@ import pytest
 import pytest_asyncio
 from click.testing import CliRunner
 
+from business_world import EXAMPLE_OFFER, Shop, a_shop
 from comity.client import Request, Response, Transport, log_keeping, new_identity, over_aiohttp
 from comity.keys import SigningKey
 from comity.note import COSIGNATURE, NoteSigner
@@ -81,7 +86,7 @@ async def test_a_customer_and_a_business_in_two_terminals(host: World, tmp_path:
     await mia("unmute", "blue")
     day = f"{datetime.now(UTC) + timedelta(days=14):%Y-%m-%d}"
     assert f"The Blue Shop reads that you are away until {day}." in await mia("away", "--until", day, "blue")
-    assert "muted for longer already" in await mia("away", "--until", day)
+    assert "muted until then, or for longer already" in await mia("away", "--until", day)
     told = await shop("send", cid[1][:8], "care", "Are you there?")
     assert "It waits: not now. It expires on " in told and f"is away until {day}\n" in told
     assert f"is away until {day}\n" in await shop("show", cid[1][:8])
@@ -219,6 +224,63 @@ async def test_a_no_whose_receipt_is_false_took_effect_and_that_is_told(
     assert "It took effect" in await mia("mute", "blue", code=1, told=True)
     monkeypatch.undo()
     assert "It waits" in await shop("send", "mia", "care", "Are you there?")
+
+
+async def customer_of_two(host: World, tmp_path: Path) -> tuple[Terminal, Shop]:
+    """Mia in two connections with a shop whose key the server keeps, and which lets her ask for favours."""
+    mia, shop = Terminal(tmp_path / "mia"), await a_shop(host)
+    await mia("create")
+    allow = {"purposes": ["favour"], "channels": ["app"], "days": 300}
+    ends = (datetime.now(UTC) + timedelta(days=9)).isoformat(timespec="seconds")
+    for name in ("Red", "Green"):
+        offer = {**EXAMPLE_OFFER, "name": name, "allow": allow, "expires_at": ends}
+        await mia("accept", (await shop.post("/offers", offer))["link"])
+    await mia("sync")
+    return mia, shop
+
+
+async def test_going_away_takes_minutes_unless_it_is_now_and_what_was_interrupted_goes_on(
+    host: World, tmp_path: Path
+) -> None:
+    """AWAY-5: equal times would tell which connections are one wallet's."""
+    mia, shop = await customer_of_two(host, tmp_path)
+    day = f"{datetime.now(UTC) + timedelta(days=14):%Y-%m-%d}"
+    comity = Path(sys.executable).with_name("comity")
+    for command, rest in (("away", ("--until", day)), ("back", ())):
+        child = await asyncio.create_subprocess_exec(
+            comity, "wallet", "-w", mia.file, command, *rest,
+            env={**os.environ, "COMITY_WALLET_IDENTITY": mia.identity}, stdout=PIPE, stderr=PIPE,
+        )  # fmt: skip
+        assert child.stdout is not None
+        async with asyncio.timeout(30):
+            told = [(await child.stdout.readline()).decode() for _ in range(2)]
+            child.send_signal(signal.SIGINT)
+            await child.wait()
+        assert "Telling 2 connections at random moments within 10 minutes" in told[0]
+        assert f"the next `{command}` tells" in told[1] and child.returncode
+        assert "random moments" not in await mia(command, *rest, "--now")
+        mutes = [it["mutes"] for it in (await shop.get("/connections"))["items"]]
+        assert [[it["why"] for it in of_one] for of_one in mutes] == [["away"] if command == "away" else []] * 2
+
+
+async def test_who_asks_somebody_who_is_away_for_longer_than_an_ask_lasts_is_warned(
+    host: World, tmp_path: Path
+) -> None:
+    mia, shop = await customer_of_two(host, tmp_path)
+
+    async def away(days: int) -> str:
+        now = datetime.now(UTC).replace(microsecond=0)
+        back = now + timedelta(days=days)
+        body = {"from": now.isoformat(), "until": back.isoformat(), "texts": {"en": "At the sea."}}
+        assert (await shop.ask("PUT", "/notices/away", body)).status == 200
+        return f"Red is away until {back:%Y-%m-%d}: At the sea."
+
+    told = await away(40)
+    asked = await mia("ask", "Red", "review", "Two lines?")
+    assert told in asked and "Mind: your ask ends on " in asked and asked.rstrip().endswith(", before that.")
+    told = (await away(20)).replace("Red", "Green")
+    asked = await mia("ask", "Green", "review", "Two lines?")
+    assert told in asked and "Mind" not in asked
 
 
 def test_a_witness_s_name_is_no_address() -> None:

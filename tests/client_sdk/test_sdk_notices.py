@@ -122,3 +122,23 @@ async def test_a_notice_that_the_shop_did_not_sign_is_a_contradiction(world: Sdk
 )
 def test_she_reads_it_in_her_own_language_where_there_is_one(languages: list[str], text: str) -> None:
     assert text_in(TEXTS, languages) == text and text_in({}, languages) is None
+
+
+async def test_an_ask_that_ends_before_the_shop_is_back_says_so(world: SdkWorld) -> None:
+    """The clock of a favour goes on while the other side is away."""
+    shop, _, theirs = await mia_and_shop(world)
+    await shop.post(f"/connections/{theirs.cid}/grants", {
+        "purposes": ["favour"], "channels": ["app"], "expires_at": due(world, days=300),
+    })  # fmt: skip
+    await away(shop, world, until=14)
+    await theirs.notices()
+    back = theirs.away_until()
+    assert back is not None
+    favour = await theirs.ask("review", "Two lines?", by=back)
+    assert favour.ends_at == back
+    warned = [favour.ends_before_return]
+    for until in (13, 31):
+        await away(shop, world, until=until)
+        await theirs.notices()
+        warned.append(favour.ends_before_return)
+    assert warned == [True, False, True]

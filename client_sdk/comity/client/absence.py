@@ -59,14 +59,18 @@ class Absence:
         """Takes back the mutes that `away` made, and no other (AWAY-6). Returns where."""
         records = self._core.kept.all("away", AwayMute)
         reached, faults = list[Party](), Faults()
-        absent = [it for it in self.connections() if it.cid in records]
-        async for party in self._one_by_one(absent, spread):
+        async for party in self._one_by_one(self.absent(), spread):
             with faults.told_later():
                 if await self._unmute(party, records[party.cid]):
                     reached.append(party)
                 await self._core.kept.keep(("away", party.cid, None))
         faults.tell()
         return reached
+
+    def absent(self) -> list[Party]:
+        """The connections in which `away` muted and `back` was not yet: which `back` will look at."""
+        records = self._core.kept.all("away", AwayMute)
+        return [it for it in self.connections() if it.cid in records]
 
     async def _one_by_one(self, parties: list[Party], spread: float) -> AsyncIterator[Party]:
         """The connections in an order that says nothing, each at its random moment."""

@@ -50,6 +50,19 @@ class Favour:
             return "none"
         return favours.status(ask, self._party.now())
 
+    @property
+    def ends_at(self) -> int:
+        """When (s) an ask that nobody answers has ended: at its `by`, and after 30 days at the latest (FAV-4)."""
+        last = (self.asked_at + favours.LONGEST_ASK) // 1000
+        return last if self.by is None else min(self.by, last)
+
+    @property
+    def ends_before_return(self) -> bool:
+        """Whether the other side says that it is away until after the end of this ask: the clock of a favour goes
+        on."""
+        away = self._party.away_until()
+        return self.mine and away is not None and self.ends_at <= away
+
     async def answer(self, answer: Literal["yes", "no", "not_now"], text: str | None = None) -> None:
         """Says yes, no or not now to what the other side asked. No reason is needed."""
         await self._party.answer(self, answer, text)

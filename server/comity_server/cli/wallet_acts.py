@@ -7,7 +7,7 @@ from typing import Any, Literal
 import click
 
 from comity.client import Party, Wallet
-from comity_server.cli.wallet_away import say_away
+from comity_server.cli.wallet_away import away_day, say_away
 from comity_server.cli.wallet_open import begins, connected, day, say, says_no, short, synced
 from comity_server.cli.wallet_rules import per
 
@@ -156,8 +156,11 @@ async def ask(
     in_return: str | None,
 ) -> None:
     """Ask CONNECTION a favour of some KIND (hold, review, lend …)."""
-    await party.ask(kind, text, effort=effort, in_return=in_return)
+    favour = await party.ask(kind, text, effort=effort, in_return=in_return)
     say(f"You asked {party.name}. It may say yes, no or not now, and needs no reason.")
+    say_away(party)
+    if favour.ends_before_return:
+        say(f"Mind: your ask ends on {away_day(favour.ends_at)}, before that.")
 
 
 @acts.command()

@@ -14,11 +14,23 @@ absence = click.Group()
 _SPREAD = click.option(
     "--spread",
     type=click.FloatRange(0, 120),
-    default=0.0,
+    default=10.0,
+    show_default=True,
     metavar="MINUTES",
     help="Take this long, and tell one after the other at random moments: so that nobody can join your connections by "
-    "the time. Without it, all are told at once.",
+    "the time.",
 )
+_NOW = click.option("--now", is_flag=True, help="Tell all at once.")
+
+
+def _spread_over(parties: list[Party], minutes: float, now: bool, again: str) -> float:
+    """Seconds over which these are told, said before they are: none for one alone, which nothing can be joined with.
+    `again` is the command that does the rest."""
+    if now or not minutes or len(parties) < 2:
+        return 0.0
+    say(f"Telling {len(parties)} connections at random moments within {minutes:g} minutes; --now tells at once.")
+    say(f"Ctrl-C stops it: whoever was not told by then, the next `{again}` tells.")
+    return minutes * 60
 
 
 def away_day(seconds: int) -> str:
@@ -41,28 +53,32 @@ def say_away(party: Party) -> None:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), required=True, help="The day on which you are back.")
 @_SPREAD
+@_NOW
 @opened
-async def away(opened: Wallet, names: tuple[str, ...], until: datetime, spread: float) -> None:
+async def away(opened: Wallet, names: tuple[str, ...], until: datetime, spread: float, now: bool) -> None:
     """Tell everybody, or these, that you are away: nothing reaches you until that day, and they read until when.
 
     Whom you have muted for longer already stays muted. `back` ends it before its time.
     """
-    parties = [find(opened, name) for name in names] or None
-    went = await opened.away(until.date(), parties=parties, spread=spread * 60)
+    chosen = [find(opened, name) for name in names] or opened.connections()
+    parties = [it for it in chosen if it.phase == "open"]
+    went = await opened.away(until.date(), parties=parties, spread=_spread_over(parties, spread, now, "away"))
     for party in went.told:
         say(f"{party.name} reads that you are away until {until:%Y-%m-%d}.")
     for party in went.left_out:
-        say(f"{party.name} is muted for longer already; left as it is.")
+        say(f"{party.name} is muted until then, or for longer already; left as it is.")
     if not went.told and not went.left_out:
         say("There is nobody to tell.")
 
 
 @absence.command()
 @_SPREAD
+@_NOW
 @opened
-async def back(opened: Wallet, spread: float) -> None:
+async def back(opened: Wallet, spread: float, now: bool) -> None:
     """Take back what `away` muted, and nothing else."""
-    for party in await opened.back(spread=spread * 60):
+    over = _spread_over(opened.absent(), spread, now, "back")
+    for party in await opened.back(spread=over):
         muted = any(not it.purposes and not it.channels for it in party.state.door(party.side).mutes)
         say(f"{party.name} is muted as before." if muted else f"{party.name} may reach you again.")
     say("You are back.")
