@@ -25,7 +25,7 @@ def standing() -> dict[str, Any]:
     """`promises`: how an offer's promise stands after so many records of a chain. `expiry`: when a message without an end
     of its own expires, and whether one does before the shown end of its hold. `taken_back`: which of the records
     `offered` a server that `kept` some of a chain's takes back (numbers of its records, in the order given)."""
-    told = [_kept(), _broken()]
+    told = [_kept(), _broken(), _given_again(DAY - 1), _given_again(DAY)]
     return {
         "keys": told[0][0].keys(),
         "grants": [{"allow": it, "opened_at": START + 999, "grant": _grant(it)} for it in (ALLOW, {**ALLOW, "budget": None})],
@@ -112,6 +112,20 @@ def _broken() -> tuple[Story, list[dict[str, Any]]]:
     promised.look(START + 7 * DAY)
     story.go("mute", "second", START + 7 * DAY + 1)
     promised.look(START + 8 * DAY)
+    return story, promised.checks
+
+
+def _given_again(after: int) -> tuple[Story, list[dict[str, Any]]]:
+    """Taken back within a second, and given again so many ms after that, and once more (ALLOW-4)."""
+    story = connected()
+    promised = Promised(story)
+    given = {"purposes": ("service",), "channels": ("app",), "exp": EXP}
+    story.go("grant", "second", START + 1, **given)
+    story.go("withdraw", "second", START + SECOND, grant=story.state.second.grants[-1].id)
+    promised.look(START + SECOND)
+    for at in (START + SECOND + after, START + 28 * DAY):
+        story.go("grant", "second", at, **given)
+        promised.look(at, START + 29 * DAY)
     return story, promised.checks
 
 
