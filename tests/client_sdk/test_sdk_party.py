@@ -260,19 +260,29 @@ async def test_hours_and_budgets_stay_between_a_side_and_the_server(world: SdkWo
     assert public(ours.state) == public(theirs.state)
 
 
-async def test_a_token_is_valid_then_muted_then_gone(world: SdkWorld) -> None:
+async def test_a_token_is_valid_then_to_be_asked_for_then_gone(world: SdkWorld) -> None:
     _, ours, _, theirs = await pair(world)
     (token,) = await ours.tokens()
     assert (token.by, token.purposes, token.status) == ("them", ("care", "favour"), "valid")
     await theirs.mute(purposes=["care"])
     world.pass_time(seconds=61)
-    assert [it.status for it in await theirs.tokens()] == ["muted"]
+    assert [it.status for it in await theirs.tokens()] == ["ask"]
     await theirs.unmute()
     await theirs.withdraw(token.id)
     await ours.sync()
     assert await ours.tokens() == []
     assert (await ours.status_list(token.uri)).at(token.idx) == 1
     await refused("no_grant", ours.message("care", "?"))
+
+
+async def test_a_new_key_is_taken_though_something_of_the_other_side_was_not_read(world: SdkWorld) -> None:
+    """What she has not read came before the acceptance of her new key: she reads it under that one."""
+    _, ours, _, theirs = await pair(world)
+    await ours.message("care", "before")
+    await theirs.rotate()
+    assert [it.text for it in await theirs.messages()] == ["before"]
+    await ours.sync()
+    assert ours.did == theirs.own_did
 
 
 async def test_a_new_key_keeps_the_connection_and_signs_the_grants_anew(world: SdkWorld) -> None:

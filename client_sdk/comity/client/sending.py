@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from comity import wire
-from comity.acts import SignedAct, open_act
+from comity.acts import Rotate, SignedAct, open_act
 from comity.agreement import open_agreement, open_half
 from comity.chain import next_act, next_mailbox
 from comity.client import receipts, recovering
@@ -51,6 +51,7 @@ class Writing:
         self.ledger: Ledger | None = None
         self.lock = asyncio.Lock()
         self.dropped: list[Dropped] = []
+        self._rotated_to: str | None = None
         self.waiting: list[Line] = []
         """Own acts that were accepted, oldest first, until the inbox was read up to their times: each names what the
         other side did before it (EVENT-7)."""
@@ -82,9 +83,10 @@ class Writing:
 
     @property
     def signer(self) -> Signer:
-        """The key that this side has now."""
+        """The key that this side has now; from the acceptance of a `rotate` on the new one, also while what came before
+        it is still to be read."""
         kid = self.link.kid if self.ledger is None else self.ledger.state.door(self.link.side).kid
-        return self.core.signer(kid)
+        return self.core.signer(self._rotated_to or kid)
 
     async def write(self, kind: str, /, **fields: Any) -> Line:
         """One act, accepted and entered."""
@@ -360,6 +362,8 @@ class Writing:
             raise Contradiction("the answer names another act", evidence)
         await self.expect(answer.event)
         line = self.book.read(answer.event, act)
+        # The server takes no request under the old key any more.
+        self._rotated_to = act.payload.kid if isinstance(act.payload, Rotate) else None
         try:
             self.book.enter(line)
         except Contradiction:
@@ -370,6 +374,8 @@ class Writing:
             await self._catch_up()
             await self.enter_waiting()
             self.book.enter(line)
+        finally:
+            self._rotated_to = None
         return line
 
     def _knows_own_head(self, line: Line) -> bool:
