@@ -113,13 +113,44 @@ def offers() -> dict[str, Any]:
             bad("another's key", "bad_signature", Signer(SHOP.kid, key("eve"))),
             case("an act", "malformed", jws=forge(members_of("revoke"), "comity-act+jwt", MIA)),
         ],
+        "good_links": [
+            {"link": it, "origin": origin, "short": hash_[:12], "hash": hash_}
+            for it, origin in _good_links(hash_)
+        ],
         "bad_links": [
+            *(case(name, "malformed", link=it) for name, it in _bad_links(hash_).items()),
             case("another hash", "malformed", link=link.split("#")[0] + "#" + words("else")),
             case("no hash", "malformed", link=link.split("#")[0]),
             case("another path", "malformed", link=link.replace("/i/", "/o/")),
             case("another scheme", "malformed", link=link.replace("https", "ftp")),
             case("a short id too long", "malformed", link=f"https://home.example/i/{hash_[:13]}#{hash_}"),
         ],
+    }
+
+
+def _good_links(hash_: str) -> list[tuple[str, str]]:
+    tail = f"/i/{hash_[:12]}#{hash_}"
+    long = ".".join(["a" * 63] * 3 + ["b" * 61]) + ":65535"
+    origins = ("https://a", "http://localhost:8470", "http://127.0.0.1", "https://UPPER.example", f"https://{long}")
+    return [*((origin + tail, origin) for origin in origins), (f"  https://a{tail}\n", "https://a")]
+
+
+def _bad_links(hash_: str) -> dict[str, str]:
+    tail = f"/i/{hash_[:12]}#{hash_}"
+    return {
+        "no host": f"https://{tail}",
+        "http beyond loopback": f"http://home.example{tail}",
+        "https on loopback": f"https://localhost{tail}",
+        "somebody before the host": f"https://me@home.example{tail}",
+        "a host of two dots": f"https://home..example{tail}",
+        "a port that is none": f"https://home.example:65536{tail}",
+        "a host of 261 characters": f"https://{'a.' * 130}a{tail}",
+        "another short id": f"https://home.example/i/{hash_[1:13]}#{hash_}",
+        "a hash of 44 characters": f"https://home.example{tail}A",
+        "a hash of 42 characters": f"https://home.example{tail[:-1]}",
+        "something behind it": f"https://home.example{tail}?x",
+        "a query before the hash": f"https://home.example/i/{hash_[:12]}?x#{hash_}",
+        "600 characters": f"https://home.example{tail}".ljust(600),
     }
 
 

@@ -59,6 +59,8 @@ def stories() -> dict[str, Story]:
         "whose act it is, and in which place": _places(),
         "room for words, favours and exempt notices": _spent(),
         "a delivery thirty days ago": _month(),
+        "what is owed after the end": _owed(),
+        "what was done for each other": _balance(),
     }
 
 
@@ -626,16 +628,18 @@ def _spent() -> Story:
     story.go("contacted", "second", after + 3, channel="phone", purpose="favour")
     ask = story.compose("ask", "second", after + 4, kind="hold")
     story.refuse(ask, after + 4, "a favour over the budget of its grant")
-    story.go("grant", "second", after + 5, purposes=("sales",), channels=APP, budget={"max": 1, "per": "day"})
-    story.go("message", "first", after + 6, purpose="sales", topic="doors")
+    story.go("budget", "first", after + 4, asks={"max": 0, "per": "day"})
+    story.refuse(ask, after + 5, "the same, and no ask is left besides")
+    story.go("grant", "second", after + 6, purposes=("sales",), channels=APP, budget={"max": 1, "per": "day"})
+    story.go("message", "first", after + 7, purpose="sales", topic="doors")
     for if_muted in ("fail", "drop", "hold"):
-        act = story.compose("message", "first", after + 7, purpose="sales", topic="doors", if_muted=if_muted)
+        act = story.compose("message", "first", after + 8, purpose="sales", topic="doors", if_muted=if_muted)
         if if_muted == "fail":
-            story.refuse(act, after + 7, "over the budget, or not at all")
+            story.refuse(act, after + 8, "over the budget, or not at all")
         else:
-            story.send(act, after + 7)
-    bare = story.compose("message", "first", after + 8, purpose="sales")
-    story.refuse(bare, after + 8, "a sale about nothing, to somebody who has something")
+            story.send(act, after + 8)
+    bare = story.compose("message", "first", after + 20, purpose="sales")
+    story.refuse(bare, after + 20, "a sale about nothing, to somebody who has something")
     return story
 
 
@@ -645,4 +649,37 @@ def _month() -> Story:
     sent = tuple(Delivery(at - 30 * DAY + number, "care", "post") for number in range(-1, 2))
     story = begun(connected(), first={"sent": sent})
     story.go("contacted", "first", at, channel="phone", purpose="care")
+    return story
+
+
+def _owed() -> Story:
+    """ERA-6: a public side states within thirty days of the end what became of the data; a person owes nothing."""
+    story = connected(SHOP, published("did:web:other.example"))
+    story.look(START + MINUTE)
+    story.go("revoke", "second", START + HOUR)
+    due = story.state.at + 30 * DAY
+    story.look(START + 2 * HOUR, due, due + 1)
+    story.go("erasure", "second", due, deleted=("contact",), kept=({"what": "payments", "ground": "legal_claims"},))
+    story.go("erasure", "first", due + 1, deleted=("contact",))
+    story.look(due + 2)
+    story.go("erasure", "second", due + DAY, deleted=())
+    story.look(due + 2 * DAY)
+    return story
+
+
+def _balance() -> Story:
+    """FAV-9: favours that each did for the other within a year, to the millisecond."""
+    story, at = _befriended(), START + MINUTE
+    for number, (asker, doer) in enumerate((("first", "second"), ("second", "first"), ("first", "second"))):
+        moment = at + number * HOUR
+        ask = story.go("ask", asker, moment, kind="hold")  # type: ignore[arg-type]
+        story.go("answer", doer, moment + 1, ask=ask.id, answer="yes")  # type: ignore[arg-type]
+        story.go("done", doer, moment + 2, ask=ask.id)  # type: ignore[arg-type]
+    year = at + 2 + 365 * DAY
+    story.look(at + DAY, year - 1, year, year + HOUR - 1, year + HOUR, year + 2 * HOUR)
+    later = year - HOUR
+    ask = story.go("ask", "first", later, kind="hold")
+    story.go("answer", "second", later + 1, ask=ask.id, answer="yes")
+    story.go("done", "second", later + 2, ask=ask.id)
+    story.look(later + 3)
     return story

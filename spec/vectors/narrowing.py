@@ -131,14 +131,16 @@ def _named() -> Story:
     mute = story.go("mute", "second", at + 4)
     held = story.go("message", "first", at + 5, purpose="care", exp=(at + DAY) // 1000)
     dropped = story.go("message", "first", at + 6, purpose="care", if_muted="drop")
-    now = at + MINUTE
+    lost = story.go("message", "first", at + 7, purpose="care", topic="lost", exp=at // 1000 + 60)
+    now = at + 2 * MINUTE
+    story.release(now - 1)
     rows: list[tuple[str, str, str, str | None]] = [
         ("as it was", sent.id, "care", "windows"), ("without a topic", bare.id, "care.tips", None),
         ("a call", called.id, "sales", None), ("another purpose", sent.id, "care.tips", "windows"),
         ("another topic", sent.id, "care", "doors"), ("no topic", sent.id, "care", None),
         ("a topic too many", bare.id, "care.tips", "windows"), ("one's own", mine.id, "complaint", None),
         ("one that waits", held.id, "care", None), ("one that was dropped", dropped.id, "care", None),
-        ("no message", mute.id, "care", None), ("nothing", words("m"), "care", None),
+        ("one that expired", lost.id, "care", "lost"), ("no message", mute.id, "care", None), ("nothing", words("m"), "care", None),
     ]  # fmt: skip
     for name, message, purpose, had in rows:
         story.name(name, _says(story, now, message, purpose, had=had, as_="news"), now)
@@ -151,6 +153,7 @@ def _named() -> Story:
     for moment in (late - 1, late):
         story.name(f"{late - moment} ms before ninety days", _says(story, moment, sent.id, "care", "useful", had="windows"), moment)
     story.send(_says(story, late - 2, sent.id, "care", had="windows"), late - 2)
+    story.name("a contest of another message", _says(story, late + DAY, bare.id, "care.tips", "useful"), late + DAY)
     taken_back = (late - 2) // 1000 * 1000 + 365 * DAY
     for moment in (late + 100 * DAY, taken_back - 1, taken_back):
         story.name(f"a contest taken back, {taken_back - moment} ms before it ends", _says(story, moment, sent.id, "care", "useful", had="windows"), moment)

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import msgspec
+from comity.chain import blind_revoke
 from comity.allowance import grant_of, promise
 from comity.away import is_muted, muted_away_until
 from comity.errors import Contradiction
@@ -15,7 +16,7 @@ from comity.message_life import default_expiry, expiry_warning
 from comity.offer import Allow
 from comity.recovery import Heads, lacking, take_back
 from comity.state import Connection, Door, Mute, public
-from story import DAY, HOME, HOME_DID, HOUR, LOG, MINUTE, NOW, SECOND, START, Story, connected, words
+from story import DAY, HOME, HOME_DID, HOUR, LOG, MIA, MINUTE, NOW, SECOND, SHOP, START, Story, connected, words
 
 ALLOW: dict[str, Any] = {"purposes": ["service"], "channels": ["app"], "days": 30, "budget": {"max": 2, "per": "week"}}
 EXP = NOW + 30 * 86_400
@@ -92,7 +93,16 @@ def _kept() -> tuple[Story, list[dict[str, Any]]]:
     promised.look(START + HOUR, purposes=["service.window"])
     promised.look(START + HOUR, purposes=["service", "care"])
     promised.look(START + HOUR, days=31)
+    kept = story.state.second.grants[-1].id
+    story.go("remember", "second", START + 12, key="paper")
+    promised.look(START + HOUR)
+    story.go("grant", "second", START + 13, **{**given, "purposes": ("care", "service")})
+    promised.look(START + HOUR)
+    story.go("withdraw", "second", START + 14, grant=story.state.second.grants[-1].id)
+    story.go("grant", "second", START + 15, **{**given, "purposes": ("care", "service")})
+    promised.look(START + HOUR)
     story.go("withdraw", "second", START + 7 * DAY, grant=story.state.second.grants[-1].id)
+    story.go("withdraw", "second", START + 7 * DAY + 1, grant=kept)
     promised.look(START + 8 * DAY)
     return story, promised.checks
 
@@ -205,12 +215,17 @@ def _taken_back() -> list[dict[str, Any]]:
     other.restore(START + HOUR)
     other.go("mute", "second", START + HOUR + 1)
     other.confirm("first", START + HOUR + 2)
+    other.restore(START + 2 * HOUR)
+    third = connected()
+    third.send(blind_revoke(third.state.cid, SHOP.did, NOW, MIA), START + 30 * MINUTE)
     begun = connected().state
-    records = [*whole.shown, *other.shown, Record(opened)]
+    records = [*whole.shown, *other.shown, *third.shown, Record(opened)]
     first = len(whole.shown)
     cases = [
         (range(first), []), (range(2), range(2, first)), (range(2), [5, 4, 3, 2]), (range(2), [3, 5]), (range(2), [4]),
-        (range(2), [7]), (range(first), [0, 1]), (range(2), [first + 5]), ([*range(first, first + 5)], range(2, first)),
+        (range(2), [7]), (range(first), [0, 1]), (range(2), [first + 7]), (range(2), [2, 2]), (range(1), [4]), (range(1), [6]),
+        ([*range(first, first + 5)], [first + 6]), ([*range(first, first + 6)], [first + 6]), ([*range(first, first + 6)], [2, 3]),
+        ([*range(first, first + 6)], [3, 4]), (range(2), [first + 6]), (range(2), [first + 2, first + 4]), ([*range(first, first + 5)], range(2, first)),
         ([*range(first, first + 5)], [2, 3]), ([*range(first, first + 5)], [3, 4]), ([0], [2]), ([0, 2], [1]), ([2], [0]), ([1, 2], []),
         ([*range(first, first + 4)], [7]),
     ]  # fmt: skip
@@ -227,7 +242,7 @@ def _taken_back() -> list[dict[str, Any]]:
         refused = [[number[id(it)], code] for it, code in found.refused]
         rows.append({**row, "taken": taken, "refused": refused, "state": _heads(found.state)})
     texts = _short(whole)
-    more = _short(other)["records"]
+    more = [*_short(other)["records"], *_short(third)["records"]]
     texts["records"] += [*more, {"event": seal_event(opened, HOME)}]
     return [{**texts, "cases": rows}]
 

@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from comity import connection, recovery
+from comity import connection, erasure, favours, recovery
 from comity.acts import SignedAct
 from comity.agreement import Agreement, SignedAgreement, countersign, half_sign
 from comity.chain import next_act, next_rotation
@@ -216,6 +216,7 @@ class Story:
     contradictions: list[dict[str, Any]] = field(default_factory=list)
     releases: list[dict[str, Any]] = field(default_factory=list)
     named: list[dict[str, Any]] = field(default_factory=list)
+    looks: list[dict[str, Any]] = field(default_factory=list)
     shown: list[Record] = field(default_factory=list)
     written: dict[str, Any] = field(init=False)
     index: int = 0
@@ -327,6 +328,14 @@ class Story:
             return
         raise AssertionError(f"{name}: this cannot follow")
 
+    def look(self, *moments: int) -> None:
+        """Note what follows from the state at some moments: duties, and the balance of favours."""
+        for now in moments:
+            duties = {side: duty_of(self.state, side, now) for side in SIDES}
+            balance = favours.balance(self.state, now)
+            row = {"after": len(self.records), "now": now, "duties": duties, "balance": list(balance)}
+            self.looks.append(row)
+
     def name(self, name: str, act: SignedAct, at: int) -> None:
         """Note whether feedback is about a message that reached its side in time (CONN-23)."""
         side = self.state.side_of(act.payload.iss) or "first"
@@ -362,6 +371,7 @@ class Story:
             "contradictions": self.contradictions,
             "releases": self.releases,
             "named": self.named,
+            "looks": self.looks,
         }
 
     def keys(self) -> dict[str, str]:
@@ -400,6 +410,14 @@ def begun(story: Story, **doors: Any) -> Story:
     story.begun = True
     story.__post_init__()
     return story
+
+
+def duty_of(state: Connection, side: Side, now: int) -> dict[str, Any] | None:
+    """What a side owes after the end, as JSON (ERA-6)."""
+    owed = erasure.duty(state, side)
+    if owed is None:
+        return None
+    return {**owed._asdict(), "status": owed.status(now), "was_late": owed.was_late}
 
 
 def changed(before: Any, after: Any) -> Any:

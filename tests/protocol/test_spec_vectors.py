@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from comity import connection, gate
+from comity import connection, erasure, favours, gate, recovery
 from comity.acts import MODELS, Feedback, SignedAct, open_act
 from comity.agreement import Agreement, SignedAgreement, fits_offer, is_alternative, open_agreement, open_half
 from comity.allowance import grant_of, promise
@@ -25,7 +25,7 @@ from comity.chain import compose
 from comity.checkpoint import Policy, is_witnessed, open_checkpoint, with_cosignatures
 from comity.encoding import b64u_decode, b64u_encode, hash_id, parse_json
 from comity.errors import Contradiction, Malformed, Refused
-from comity.events import Accepted, MuteOver, Opened, Place, open_event
+from comity.events import Accepted, Confirmed, MuteOver, Opened, Place, Restored, open_event
 from comity.feedback import check_message, reached_in
 from comity.fold import Record, fold, opening
 from comity.grant import check_token
@@ -94,7 +94,7 @@ from comity.tile import (
     tiles_of,
 )
 from comity.wire import decode_problem, encode_problem
-from comity.words import Side, other
+from comity.words import SIDES, Side, other
 from comity.zones import InstalledZones
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -331,6 +331,11 @@ def test_what_is_no_offer_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: open_offer(row["jws"], finder("offers")))
 
 
+@pytest.mark.parametrize("row", rows("offers", "good_links"))
+def test_a_link_names_where_the_offer_is_and_what_it_must_hash_to(row: dict[str, Any]) -> None:
+    assert read_link(row["link"]) == (row["origin"], row["short"], row["hash"])
+
+
 @pytest.mark.parametrize("row", rows("offers", "bad_links"))
 def test_a_link_to_another_offer_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: read_link(row["link"]))
@@ -491,6 +496,18 @@ def test_feedback_is_about_a_message_that_came_in_time(row: dict[str, Any]) -> N
             attempt()
 
 
+@pytest.mark.parametrize("row", rows("chains", "chains"))
+def test_duties_and_favours_follow_from_the_state(row: dict[str, Any]) -> None:
+    reader = whole_reader("chains", row["name"])
+    for given in row["looks"]:
+        state, now = reader.states[given["after"]], given["now"]
+        for side in SIDES:
+            owed = erasure.duty(state, side)
+            told = owed and {**owed._asdict(), "status": owed.status(now), "was_late": owed.was_late}
+            assert told == given["duties"][side]
+        assert list(favours.balance(state, now)) == given["balance"]
+
+
 @cache
 def whole_reader(file: str, name: str) -> Reader:
     """Somebody who was shown all records of a chain or story."""
@@ -540,6 +557,12 @@ def test_what_the_server_accepted_is_what_the_rules_accept(row: dict[str, Any]) 
     reader = whole_reader("chains", row["name"])
     for number, record in enumerate(row["records"]):
         stated = reader.records[number].event
+        if isinstance(stated, Restored):
+            place = Place(stated.log, stated.index)
+            assert recovery.restored(reader.states[number], stated.at, place) == stated
+        elif isinstance(stated, Confirmed):
+            place = Place(stated.log, stated.index)
+            assert recovery.confirmed(reader.states[number], stated.side, stated.at, place) == stated
         if not isinstance(stated, Accepted) or "by_other_rules" in record:
             continue
         act, after = open_act(record["act"], reader.keys.get), reader.states[number + 1]
