@@ -234,7 +234,7 @@ async def test_a_status_list_that_says_otherwise_than_the_acts_is_noticed(tmp_pa
         old = [response for request, response in world.wires["mia"].seen if "/status/" in request.url][-1]
         await theirs.mute()
         world.pass_time(seconds=5)
-        assert [it.status for it in await theirs.tokens()] == ["muted"]
+        assert [it.status for it in await theirs.tokens()] == ["ask"]
         muted = [response for request, response in world.wires["mia"].seen if "/status/" in request.url][-1]
         await theirs.unmute()
         world.pass_time(seconds=61)
