@@ -556,6 +556,12 @@ def _over() -> Story:
     story.go("unmute", "second", end + 4 * HOUR + 2)
     story.go("message", "first", end + 4 * HOUR + 3, purpose="care")
     story.go("message", "second", end + 5 * HOUR, purpose="complaint")
+    for number, scope in enumerate(({"purposes": ("sales",)}, {"channels": ("email",)})):
+        moment = end + (6 + 2 * number) * HOUR
+        story.go("mute", "second", moment, until=(moment + HOUR) // 1000)
+        part = story.go("mute", "second", moment + 1, **scope)
+        story.go("unmute", "second", moment + 2, mute=part.id)
+        story.go("message", "first", moment + HOUR, purpose="care")
     return story
 
 

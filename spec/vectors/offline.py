@@ -76,6 +76,9 @@ def status() -> dict[str, Any]:
     return {
         "keys": keys_of(HOME, SHOP),
         "uri": STATUS_URI,
+        "seed": HOME.key.seed.hex(),
+        "kid": HOME.kid,
+        "large": {"bits": 8, "zeros": 100_000, "claims": {name: it for name, it in claims({}).items() if name != "status_list"}},
         "packed": [{"bits": bits, "values": v, "packed": pack(bytes(v), bits).hex()} for bits, v in packings],
         "good": [
             {

@@ -709,6 +709,16 @@ def test_a_list_that_unpacks_to_more_than_is_read_is_refused() -> None:
             assert len(decode_list(packed)) == row["zeros"]
 
 
+def test_a_list_may_be_larger_than_other_texts() -> None:
+    """Stored, not compressed: it does not fit into 64 KiB."""
+    content = load("status")
+    row, signer = content["large"], Signer(content["kid"], SigningKey(bytes.fromhex(content["seed"])))
+    lst = b64u_encode(zlib.compress(bytes(row["zeros"]), 0))
+    claims = {**row["claims"], "status_list": {"bits": row["bits"], "lst": lst}}
+    raw = seal(json.dumps(claims).encode(), "statuslist+jwt", signer)
+    assert open_status_list(raw, content["uri"], finder("status")).packed == bytes(row["zeros"])
+
+
 @pytest.mark.parametrize("row", rows("status", "bad_packed"))
 def test_what_does_not_fit_into_its_bits_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: pack(bytes(row["values"]), row["bits"]))
