@@ -15,7 +15,8 @@ from comity.gate import AsOf, Verdict
 from comity.message_life import default_expiry, expiry_warning
 from comity.offer import Allow
 from comity.recovery import Heads, lacking, take_back
-from comity.state import Connection, Door, Mute, public
+from comity.renounced import Part, parts_left
+from comity.state import Connection, Door, Mute, Renounced, public
 from story import DAY, HOME, HOME_DID, HOUR, LOG, MIA, MINUTE, NOW, SECOND, SHOP, START, Story, connected, words
 
 ALLOW: dict[str, Any] = {"purposes": ["service"], "channels": ["app"], "days": 30, "budget": {"max": 2, "per": "week"}}
@@ -35,6 +36,7 @@ def standing() -> dict[str, Any]:
         "expiry": _expiry(),
         "lacking": _lacking(),
         "taken_back": _taken_back(),
+        "left": _left(),
     }
 
 
@@ -181,6 +183,37 @@ def _expiry() -> list[dict[str, Any]]:
                 row = {"decision": decision, "ends_at": ends, "end_shown": shown, "now": now}
                 warned = [it for it in expires if expiry_warning(verdict, it) is not None]
                 rows.append({**row, "expires": default_expiry(verdict, now), "asked": expires, "too_early": warned})
+    return rows
+
+
+def _left() -> list[dict[str, Any]]:
+    """GRANT-12: what whoever signs a grant anew still gives of it."""
+    app, both = ("app",), ("app", "email")
+    sets: dict[str, list[Renounced]] = {
+        "nothing given up": [],
+        "of another grant": [Renounced((words("x"),), (), ())],
+        "all of it": [Renounced((words("g"),), (), ())],
+        "one purpose": [Renounced((words("x"), words("g")), ("care",), ())],
+        "one channel": [Renounced((words("g"),), (), ("email",))],
+        "a purpose by one channel": [Renounced((words("g"),), ("sales",), app)],
+        "below a purpose": [Renounced((words("g"),), ("care.tips",), app)],
+        "above a purpose": [Renounced((words("g"),), ("car",), app), Renounced((words("g"),), ("news.july",), both)],
+        "twice": [Renounced((words("g"),), ("care",), app), Renounced((words("g"),), ("care", "sales"), ("email",))],
+    }
+    rows = []
+    for name, given_up in sets.items():
+        for is_one in (False, True):
+            purposes, channels = ("care", "sales", "news.july.late"), both
+            had = Part(("care", "sales", "news.july"), ("app", "email"))
+            channels = (*both, "post")
+            found = parts_left(words("g"), had, Part(purposes, channels), given_up, is_one=is_one)
+            given = [{"grants": it.grants, "purposes": it.purposes, "channels": it.channels} for it in given_up]
+            rows.append(
+                {
+                    "name": name, "grant": words("g"), "had": had._asdict(), "purposes": purposes, "channels": channels, "given_up": given,
+                    "is_one": is_one, "parts": [it._asdict() for it in found],
+                }
+            )  # fmt: skip
     return rows
 
 

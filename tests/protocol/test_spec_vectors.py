@@ -78,8 +78,9 @@ from comity.notice import open_notice
 from comity.offer import Allow, HomeParty, open_offer, read_link
 from comity.receipt import Opening, open_receipt, read_proof, seal_receipt
 from comity.recovery import Heads, lacking, take_back
+from comity.renounced import Part, parts_left
 from comity.signed_request import open_request
-from comity.state import Connection, Door, Mute, decode_state, public
+from comity.state import Connection, Door, Mute, Renounced, decode_state, public
 from comity.status import GrantStatus, StatusList, decode_list, open_status_list, pack, value_at
 from comity.tile import (
     Tile,
@@ -1237,6 +1238,15 @@ def test_who_is_away_and_how_long_a_message_waits() -> None:
         verdict = gate.Verdict(row["decision"], "muted", as_of, row["now"], row["ends_at"], row["end_shown"])
         assert default_expiry(verdict, row["now"]) == row["expires"]
         assert [it for it in row["asked"] if expiry_warning(verdict, it) is not None] == row["too_early"]
+
+
+def test_what_is_left_of_a_grant_is_written_down() -> None:
+    for row in load("standing")["left"]:
+        given_up = msgspec.convert(row["given_up"], list[Renounced])
+        purposes, channels = tuple(row["purposes"]), tuple(row["channels"])
+        had = Part(tuple(row["had"]["purposes"]), tuple(row["had"]["channels"]))
+        found = parts_left(row["grant"], had, Part(purposes, channels), given_up, is_one=row["is_one"])
+        assert json.loads(json.dumps([it._asdict() for it in found])) == row["parts"], row["name"]
 
 
 def test_what_a_restored_server_lacks_and_takes_back() -> None:
