@@ -332,6 +332,8 @@ def events() -> dict[str, Any]:
         "accepted": accepted.model_copy(update={"kind": "mute"}),
         "accepted, held": all_of_it,
         "accepted, contacted": outside,
+        "accepted, delivered": all_of_it.model_copy(update={"outcome": "delivered", "replaces": None}),
+        "accepted, dropped": all_of_it.model_copy(update={"outcome": "dropped", "replaces": None}),
         "delivered": Delivered(**place, event="delivered", log=LOG, index=23, at=START + DAY, as_of=as_of),
         "expired": Expired(**place, event="expired", log=LOG, index=23, at=START + DAY, as_of=as_of),
         "restored": Restored(

@@ -6,13 +6,17 @@ from typing import Any
 
 from comity.checkpoint import Checkpoint, Policy, is_witnessed, open_checkpoint, seal_checkpoint, with_cosignatures
 from comity.keys import SigningKey
-from comity.log_entry import entry_of_act, tag_key
+from acts import members_of
+from comity.acts import open_act, typ_of
+from comity.log_entry import entry_of_act, entry_of_notice, kind_of, named_mute, tag_key
 from comity.merkle import leaf_hash, prove_consistency, prove_inclusion, root_of_hashes
 from comity.note import COSIGNATURE, ED25519, NoteSigner, VerifierKey, seal_note, signature_line
 from comity.receipt import Opening, TlogProof, open_receipt, read_proof, seal_receipt
 from comity.tile import Tile, tiles_of
 from logs import HOME, KEYS, NOW, OTHER, SECRET, WITNESSES, _acts, _hashes, _node, _root
-from story import LOG, START, case, code_of, key
+from comity.state import Mute
+from notices import notices
+from story import LOG, MIA, SHOP, START, case, code_of, forge, key, keys_of, words
 
 SIZE = 600
 
@@ -45,6 +49,9 @@ def log_edges() -> dict[str, Any]:
         "cosigned": _cosigned(),
         "witnessed": _witnessed(),
         **_receipts(),
+        "keys": keys_of(SHOP),
+        "parts": _parts(),
+        "notices": _notice_entries(),
     }
 
 
@@ -384,3 +391,40 @@ def _bad_proofs(raw: str) -> list[dict[str, Any]]:
     rows.append(case("a byte more than 256 KiB", "too_large", times=["x", 262_145, ""]))
     rows.append(case("more than 256 KiB in fewer characters", "too_large", times=["é", 140_000, ""]))
     return rows
+
+
+# --- what an entry says of a part of a mute, and of a notice
+
+
+def _parts() -> list[dict[str, Any]]:
+    """`mutes` are those in force, `named` is the one that an unmute takes back; `kind`, `until` and `time` stand in the
+    entry."""
+    at = START + 59_999
+    hour = START // 3_600_000 * 3600
+    scopes: list[dict[str, Any]] = [
+        {}, {"purposes": ("care",)}, {"channels": ("app",)}, {"purposes": ("care",), "channels": ("app",)},
+        {"until": hour + 7199}, {"until": hour + 7200}, {"purposes": ("care",), "until": hour + 7200},
+    ]  # fmt: skip
+    mutes = [forge(members_of("mute", **scope), typ_of("mute"), MIA) for scope in scopes]
+    opened = [open_act(raw) for raw in mutes]
+    acts = [*opened, open_act(forge(members_of("unmute"), typ_of("unmute"), MIA))]
+    acts += [open_act(forge(members_of("unmute", mute=it.id), typ_of("unmute"), MIA)) for it in opened[:4]]
+    acts.append(open_act(forge(members_of("unmute", mute=words("m")), typ_of("unmute"), MIA)))
+    rows = []
+    for act in acts:
+        named = named_mute(act, [Mute(it.id, it.payload.purposes or (), it.payload.channels or ()) for it in opened])
+        entry = entry_of_act(act, "second", bytes(32), bytes(32), at, named)
+        rows.append(
+            {
+                "act": act.raw, "mutes": mutes if act.kind == "unmute" else [], "named": named and named.id,
+                "kind": int(kind_of(act, named)), "at": at, "until": entry.until, "time": entry.time,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _notice_entries() -> list[dict[str, Any]]:
+    raw = notices()["good"][0]["jws"]
+    tag_key_, salt, at = sha256(b"key").digest(), sha256(b"salt").digest(), START + 59_999
+    entry = entry_of_notice(raw, tag_key_, salt, at).to_bytes().hex()
+    return [{"notice": raw, "key": tag_key_.hex(), "salt": salt.hex(), "at": at, "entry": entry}]

@@ -38,6 +38,7 @@ def chains() -> dict[str, Story]:
         "which messages feedback is about": _named(),
         "more consents given up than are kept": _renounced(),
         "who heard last from whom": _last(),
+        "what waits, and was contested": _waits(),
     }
 
 
@@ -214,6 +215,23 @@ def _last() -> Story:
         story.go(kind, side, at + number * SECOND, **given)
     story.release(at + HOUR)
     story.go("revoke", "second", at + 2 * HOUR)
+    return story
+
+
+def _waits() -> Story:
+    """A waiting message is looked at again when a contest ends, or a grant for what it was contested as (CONN-12)."""
+    at, hour = START + MINUTE, HOUR // 1000
+    ends = [START // 1000 + it * hour for it in (3, 5, 6, 9)]
+    contests = (
+        Contest(words("a"), "care", "sales", ends[0]), Contest(words("b"), "care", "news", ends[3]),
+        Contest(words("c"), "gifts", "sales", START // 1000),
+    )  # fmt: skip
+    grants = tuple(Grant(words("grant", it), (it,), APP, end, 1, STATUS_URI) for it, end in (("care", ends[3] + 9), ("sales", ends[2]), ("news", ends[1])))
+    story = begun(connected(), second={"contests": contests, "grants": grants})
+    story.go("mute", "second", at)
+    story.go("message", "first", at + 1, purpose="care", exp=ends[3] + 99)
+    for moment in (at + 2, ends[0] * 1000, ends[1] * 1000 - 1, ends[1] * 1000):
+        story.release(moment)
     return story
 
 

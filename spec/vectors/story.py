@@ -296,8 +296,9 @@ class Story:
         self._state(recovery.confirmed(self.state, side, at, Place(NEXT_LOG, 1)))
 
     def state_event(self, event: Event) -> None:
-        """Keep an event of the server that is about no act."""
+        """Keep an event that the server stated by what it knew then."""
         self._state(event)
+        self.records[-1]["by_other_rules"] = True
 
     def keep_event(self, event: Event, act: SignedAct) -> None:
         """Keep the acceptance of an act that a restored server stated by what it knew then."""

@@ -25,7 +25,7 @@ from comity.chain import compose
 from comity.checkpoint import Policy, is_witnessed, open_checkpoint, with_cosignatures
 from comity.encoding import b64u_decode, b64u_encode, hash_id, parse_json
 from comity.errors import Contradiction, Malformed, Refused
-from comity.events import Accepted, Confirmed, MuteOver, Opened, Place, Restored, open_event
+from comity.events import Accepted, Confirmed, Expired, MuteOver, Opened, Place, Restored, open_event
 from comity.feedback import check_message, reached_in
 from comity.fold import Record, fold, opening
 from comity.grant import check_token
@@ -55,7 +55,10 @@ from comity.log_entry import (
     entry_of_delivery,
     entry_of_key,
     entry_of_mute_over,
+    entry_of_notice,
     key_statement,
+    kind_of,
+    named_mute,
     public_tag_key,
     read_entry,
     scope_of,
@@ -129,7 +132,7 @@ def refused(row: dict[str, Any], attempt: Callable[[], object]) -> None:
     with pytest.raises(Refused) as caught:
         attempt()
     assert caught.value.code == row["code"]
-    assert caught.value.until == row.get("until")
+    assert (caught.value.until, caught.value.retry_after) == (row.get("until"), row.get("retry_after"))
     assert isinstance(caught.value, Malformed) == (row["code"] == "malformed")
 
 
@@ -564,6 +567,10 @@ def test_what_the_server_accepted_is_what_the_rules_accept(row: dict[str, Any]) 
         elif isinstance(stated, Confirmed):
             place = Place(stated.log, stated.index)
             assert recovery.confirmed(reader.states[number], stated.side, stated.at, place) == stated
+        elif isinstance(stated, Expired) and "by_other_rules" not in record:
+            before, place = reader.states[number], Place(stated.log, stated.index)
+            expired = connection.expire(before, stated.side, stated.act, stated.at, place, VectorZones())
+            assert expired == (stated, reader.states[number + 1])
         if not isinstance(stated, Accepted) or "by_other_rules" in record:
             continue
         act, after = open_act(record["act"], reader.keys.get), reader.states[number + 1]
@@ -1328,3 +1335,20 @@ def test_anybody_computes_the_tag_key_of_a_public_name() -> None:
     assert made.to_bytes().hex() == entry["entry"]
     assert made[0] is Kind.KEY and made.tag == tag(public_tag_key(did), at)
     assert made.commitment == commitment(salt, at, statement)
+
+
+def test_the_log_says_of_parts_and_notices_what_is_written_down() -> None:
+    content = load("log_edges")
+    keys = {kid: PublicKey.of_multibase(text) for kid, text in content["keys"].items()}.get
+    for row in content["parts"]:
+        act = open_act(row["act"], keys)
+        mutes = [open_act(raw, keys) for raw in row["mutes"]]
+        scoped = [Mute(it.id, it.payload.purposes or (), it.payload.channels or ()) for it in mutes]  # type: ignore[union-attr]
+        named = named_mute(act, scoped)
+        assert (named and named.id, int(kind_of(act, named))) == (row["named"], row["kind"]), row
+        entry = entry_of_act(act, "second", bytes(32), bytes(32), row["at"], named)
+        assert (entry.until, entry.time) == (row["until"], row["time"])
+    for row in content["notices"]:
+        entry = entry_of_notice(row["notice"], bytes.fromhex(row["key"]), bytes.fromhex(row["salt"]), row["at"])
+        assert entry.to_bytes().hex() == row["entry"]
+        assert read_entry(bytes.fromhex(row["entry"])) == entry
