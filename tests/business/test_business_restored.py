@@ -63,11 +63,11 @@ async def test_two_sides_whose_keys_are_kept_wait_for_nobody(world: World) -> No
     assert state.restored_at > 0 and state.recovering == ()
 
 
-async def test_a_mute_of_hers_ends_her_waiting_and_her_word_the_other_sides(world: World) -> None:
+async def test_a_mute_of_hers_ends_her_waiting_and_that_of_a_shop_whose_key_is_kept(world: World) -> None:
     _, pair = await restored(world)
     pair.state = await state_at_server(world, pair.cid)
     await pair.go("second", "mute", purposes=("sales",))
-    assert (await state_at_server(world, pair.cid)).recovering == ("first",)
+    assert (await state_at_server(world, pair.cid)).recovering == ()
     assert (await confirm(pair, "second")).json == {"lacks": [], "recovering": []}
 
 

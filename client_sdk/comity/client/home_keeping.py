@@ -141,9 +141,10 @@ class HomeKeeping:
                 return
         raise _not_stated("an offer or agreement names a key that the server does not state", party, evidence)
 
-    async def expect(self, pinned: HomeParty, raw: str) -> None:
+    async def expect(self, pinned: HomeParty, raw: str, *, writes: bool = False) -> None:
         """Before an event is read: where it is by another key than this wallet expects at its place, or the list was
-        read too long ago to rely on it, the server is asked what it states now. Raises Unreachable, Contradiction,
+        read too long ago to rely on it, the server is asked what it states now. While an act is being written
+        (`writes`), perhaps a "no", the age of the list is left to the next reading. Raises Unreachable, Contradiction,
         HomeKeyBroken."""
         try:
             parts = split(raw, {EVENT_TYP})
@@ -155,7 +156,7 @@ class HomeKeeping:
             return
         since = asyncio.get_running_loop().time() - self._looked.get(pinned.did, float("-inf"))
         is_expected = keys.kid_at(Place(event.log, event.index)) == kid and keys.find_key(kid) is not None
-        if is_expected and since <= LOOK_AGAIN:
+        if is_expected and (writes or since <= LOOK_AGAIN):
             return
         await self.look(pinned.did, again=True)
         if (open_ := self.broken(pinned.did)) is not None and self.reader(pinned).find_key(kid) is None:
@@ -210,6 +211,9 @@ class HomeKeeping:
             if place.receipt is None:
                 latest = self._logs.latest(log)
                 if latest is None or latest.size <= place.index:
+                    return False
+                if not await self._logs.names(home, place.log, now=True):
+                    # The server cannot vouch for that log any more, so the receipt cannot be had (LOG-16).
                     return False
                 raise _hides("the log covers a statement, and the server hides its receipt", text, latest.raw)
             receipt = open_receipt(place.receipt, log.key)

@@ -76,10 +76,10 @@ class Writing:
         raw = self.link.agreement.encode()
         return (open_agreement(raw) if self.link.whole else open_half(raw)).agreement.home
 
-    async def expect(self, event: str) -> None:
+    async def expect(self, event: str, *, writes: bool = False) -> None:
         """Before an event is read: whether its key is the one that is expected, or the home server states a new one.
         Raises Unreachable, Contradiction, HomeKeyBroken."""
-        await self.core.homes.expect(self.pinned_home, event)
+        await self.core.homes.expect(self.pinned_home, event, writes=writes)
 
     @property
     def signer(self) -> Signer:
@@ -182,7 +182,7 @@ class Writing:
                     stated = await home.act_answer(head, signer)
                 except Refused as fault:
                     raise Contradiction(f"the server names an act that it does not show: {fault}", (head,)) from None
-                await self.expect(stated.event)
+                await self.expect(stated.event, writes=True)
                 line = self.book.read(stated.event, stated.act)
                 if line.act is None or line.act.id != head:
                     raise Contradiction("the server shows another act than was asked for", (stated.event, head))
@@ -360,7 +360,7 @@ class Writing:
         evidence = (act.raw, answer.event)
         if answer.act != act.id:
             raise Contradiction("the answer names another act", evidence)
-        await self.expect(answer.event)
+        await self.expect(answer.event, writes=True)
         line = self.book.read(answer.event, act)
         # The server takes no request under the old key any more.
         self._rotated_to = act.payload.kid if isinstance(act.payload, Rotate) else None

@@ -355,7 +355,8 @@ class Wallet(Absence, OwnRules):
         """Reads what is new for the key of one connection, and looks at its log; without `look`, for an act that is
         being written, the inbox to which somebody may be listening."""
         async with self._core.judging():
-            await self._core.homes.look(party.link.home)
+            if look:
+                await self._core.homes.look(party.link.home)
             await self._taking.hand_in_again(party)
         mailbox = None if look else self._taking.mailbox_of(party)
         inbox = self._inbox_of(party) if mailbox is None else self._inbox(party.link.home, mailbox)
