@@ -247,6 +247,12 @@ def agreements() -> dict[str, Any]:
         ("of a sandbox, on an offer that is not", agreement(signed_offer, test=True)),
     ]
     room = 65_536 - len(whole.raw)
+    to_eve = offer(to=EVE.did)
+    addressed = [
+        ("on an offer to its accepter", agreement(to_eve, accepter=EVE)),
+        ("on an offer to somebody else", agreement(to_eve)),
+        ("on an offer to somebody else, who offers", agreement(to_eve, offerer=EVE)),
+    ]
     return {
         "halves": [{"name": "the accepter's half", "raw": half.raw.decode(), "cid": half.cid}],
         "wholes": [
@@ -273,6 +279,16 @@ def agreements() -> dict[str, Any]:
                 "alternative": is_alternative(it, signed_offer),
             }
             for name, it in fits
+        ]
+        + [
+            {
+                "name": name,
+                "offer": to_eve.raw,
+                "payload": b64u_encode(it.to_json()),
+                "fits": fits_offer(it, to_eve),
+                "alternative": is_alternative(it, to_eve),
+            }
+            for name, it in addressed
         ],
     }
 

@@ -442,6 +442,7 @@ def _agreements() -> tuple[dict[str, Any], list[Row]]:
         ("/offerer", [], [{**first, "kid": f"{first['did']}"}, {**first, "key": second["key"]}]),
         ("/offerer/kid", [], [first["did"], first["kid"] + "#1", first["did"] + "#a/b", first["did"] + "#", first["did"] + "#ä", first["kid"] + "\n"]),
         ("/offerer/key", [], ["z6Mk" + "1" * 44, "z6Mk" + "A" * 43, first["key"] + "A", first["key"] + "\n", 1]),
+        ("/accepter", [], [{"did": other.did, "kid": other.kid, "key": other.key.public.multibase}]),
         ("/accepter", [], [{**second, "key": other.key.public.multibase}, {**second, "kid": first["kid"]}]),
         *_needed("/v", "/offer", "/offerer", "/accepter", "/terms", "/operator", "/home", "/nonce", "/iat"),
         *_needed("/countersign_by", "/offerer/did", "/offerer/kid", "/offerer/key"), _mark("/test"),

@@ -587,7 +587,7 @@ def _places() -> Story:
     mine = story.compose("remember", "first", at, key="paper")
     second = published(SHOP.did, "key-9")
     other_key = Signer(SHOP.kid, SigningKey(bytes(32)))
-    for name, signer in (("under another of its keys", second), ("under another key of the same name", other_key)):
+    for name, signer in (("under another name of its key", Signer(f"{SHOP.did}#key-8", SHOP.key)), ("under another of its keys", second), ("under another key of the same name", other_key)):
         act = compose("remember", signer, **_own(mine))
         story.refuse(act, at, name)
         story.refusals[-1]["keys"] = {signer.kid: signer.key.public.multibase}

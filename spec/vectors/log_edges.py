@@ -37,6 +37,20 @@ def log_edges() -> dict[str, Any]:
         "bad_tiles": [case(f"{size} bytes for 3 hashes", "malformed", width=3, bytes=size) for size in (0, 64, 95, 97, 128)],
         "bundles": [{"entries": ["", "00" * 300, "ff"], "bundle": "0000" + "012c" + "00" * 300 + "0001ff"}],
         "bad_bundles": [case(name, "malformed", width=width, bundle=it) for name, (width, it) in _bad_bundles().items()],
+        "inclusion": [
+            {"index": index, "size": size, "proof": _hex(prove_inclusion(index, size, _node))}
+            for size in (5, 6, 11, 13, 21)
+            for index in range(size)
+        ],
+        "consistency": [
+            {"old": old, "new": new, "proof": _hex(prove_consistency(old, new, _node))}
+            for new in (5, 6, 11, 12, 13, 21, 24)
+            for old in range(1, new)
+        ],
+        "bad_ranges": [
+            *({"index": index, "size": size} for index, size in ((-1, 7), (7, 7), (8, 7), (0, 0))),
+            *({"old": old, "size": size} for old, size in ((-1, 7), (8, 7))),
+        ],
         "bad_inclusion": _bad_inclusion(),
         "bad_consistency": _bad_consistency(),
         "vkeys": [_named("a" * 255, ED25519), _named("ä/~", COSIGNATURE)],
@@ -315,11 +329,11 @@ def _witnessed() -> list[dict[str, Any]]:
     """Whether enough of some witnesses cosigned: one key under two names is one, and one name with two keys."""
     head = _head()
     one, two, three, four = (SigningKey(sha256(f"witness {it}".encode()).digest()) for it in range(4))
-    signers = [NoteSigner(name, COSIGNATURE, it) for name, it in (("a", one), ("b", two), ("c", two), ("c", three), ("d", four))]
+    signers = [NoteSigner(name, COSIGNATURE, it) for name, it in (("a", one), ("b", two), ("c", two), ("c", three), ("d", four), ("e", one))]
     raw = head.raw + "".join(signature_line(head.text, it, NOW) for it in signers)
     keys = [it.verifier for it in signers]
     sets: list[tuple[str, list[VerifierKey]]] = [
-        ("none", []), ("one", keys[:1]), ("one key under two names", keys[1:3]), ("one name with two keys", keys[2:4]),
+        ("none", []), ("one key around another", [keys[0], keys[1], keys[5]]), ("one", keys[:1]), ("one key under two names", keys[1:3]), ("one name with two keys", keys[2:4]),
         ("a chain of both", keys[1:4]), ("two", [keys[0], keys[4]]), ("all", keys), ("a stranger", [KEYS[0]]),
         ("one and a stranger", [keys[0], KEYS[0]]), ("two and then what joins them", [keys[1], keys[3], keys[2]]),
     ]  # fmt: skip
@@ -365,10 +379,14 @@ def _proofs(raw: str) -> list[dict[str, Any]]:
         "without extra": TlogProof(b"", 0, (), "x\n"),
         "63 hashes": TlogProof(b"", 2**53 - 1, (bytes(32),) * 63, parts.checkpoint),
     }
-    return [
+    rows: list[dict[str, Any]] = [
         {"name": name, "proof": it.text, "extra": it.extra.hex(), "index": it.index, "hashes": len(it.hashes)}
         for name, it in made.items()
     ]
+    begin = TlogProof(b"", 0, (), "").text
+    full = 262_144 - len(begin)
+    rows.append({"name": "256 KiB", "begin": begin, "times": ["x", full, ""], "extra": "", "index": 0, "hashes": 0})
+    return rows
 
 
 def _bad_proofs(raw: str) -> list[dict[str, Any]]:

@@ -15,6 +15,14 @@ def names() -> dict[str, Any]:
     return {
         "kids": [{"kid": kid, "did": kid.partition("#")[0]} for kid in _good_kids()],
         "bad_kids": [case(kid[:40] or "empty", "malformed", kid=kid) for kid in _bad_kids()],
+        "no_fragments": [
+            case(kid[:30] or "empty", "malformed", kid=kid)
+            for kid in ("", SHOP.did, f"{SHOP.did}#", f"{SHOP.kid}#1", f"{LONG}#".ljust(401, "k"))
+        ],
+        "body_keys": [
+            {"kid": it.kid, "key": it.key.public.multibase, "body_kid": body_kid, "x25519": it.key.public.x25519().hex()}
+            for it, body_kid in ((MIA, MIA.kid), (SHOP, f"{SHOP.kid}-x"))
+        ],
         "bad_multibases": [case(text[:20] or "empty", "malformed", multibase=text) for text in _bad_multibases()],
         "bad_web": [case(did[:40], "malformed", did=did) for did in (MIA.did, "did:web:", LONG + ":" + "p" * 64)],
         "jwks": [{"jwk": MIA.key.public.jwk("a"), "kid": "a", "public": MIA.key.public.raw.hex()}],

@@ -275,9 +275,20 @@ def _bad_forms(good: str, cid: str) -> list[dict[str, Any]]:
         "an ephemeral key of another curve": headed(epk={**head["epk"], "crv": "P-256"}),
         "an ephemeral key with a private part": headed(epk={**head["epk"], "d": words("d")}),
         "an ephemeral key of 31 bytes": headed(epk={**head["epk"], "x": b64u_encode(bytes(31))}),
-        "49 153 characters": part(3, parts[3] + "A" * (49_153 - len(good))),
     }
-    return [case(name, "malformed", jwe=jwe) for name, jwe in made.items()]
+    rows = [case(name, "malformed", jwe=jwe) for name, jwe in made.items()]
+    return [*rows, case("49 153 characters", "malformed", jwe=good, longer=49_153 - len(good))]
+
+
+def _good_forms(good: str) -> list[dict[str, Any]]:
+    """`longer`: so many "A" more at the end of the ciphertext, the fourth part."""
+    head, rest = good.split(".", 1)
+    wide = b64u_encode(b64u_decode(head).ljust(2048))
+    spare = 49_152 - len(good)
+    return [
+        {"name": "a header of 2048 bytes", "jwe": f"{wide}.{rest}"},
+        {"name": "49 152 characters", "jwe": good, "longer": spare - spare % 4 if len(good.split(".")[3]) % 4 != 1 else spare},
+    ]
 
 
 def _of(length: int) -> bytes:
@@ -293,7 +304,7 @@ def bodies() -> dict[str, Any]:
     return {
         "seed": reader.seed.hex(),
         "cid": cid,
-        "good_forms": [{"name": "sealed to Mia", "jwe": good}, {"name": "that nobody opens", "jwe": body("any", cid)}],
+        "good_forms": [{"name": "sealed to Mia", "jwe": good}, {"name": "that nobody opens", "jwe": body("any", cid)}, *_good_forms(good)],
         "bad_forms": _bad_forms(good, cid),
         "good": [
             {"name": "a request", "jwe": good, "body": json.loads(text)},

@@ -13,6 +13,8 @@ from comity.events import Opened, seal_event
 from comity.fold import Record
 from comity.gate import AsOf, Verdict
 from comity.message_life import default_expiry, expiry_warning
+from comity.encoding import b64u_encode
+from comity.notice import StatedKey, believe_notice, is_in_force, key_for_entry, text_in
 from comity.offer import Allow
 from comity.recovery import Heads, lacking, take_back
 from comity.renounced import Part, parts_left
@@ -37,6 +39,7 @@ def standing() -> dict[str, Any]:
         "lacking": _lacking(),
         "taken_back": _taken_back(),
         "left": _left(),
+        "notices": _notices(),
     }
 
 
@@ -193,6 +196,7 @@ def _left() -> list[dict[str, Any]]:
         "nothing given up": [],
         "of another grant": [Renounced((words("x"),), (), ())],
         "all of it": [Renounced((words("g"),), (), ())],
+        "all of it, but nothing else is wanted": [Renounced((words("g"),), (), ())],
         "one purpose": [Renounced((words("x"), words("g")), ("care",), ())],
         "one channel": [Renounced((words("g"),), (), ("email",))],
         "a purpose by one channel": [Renounced((words("g"),), ("sales",), app)],
@@ -205,7 +209,8 @@ def _left() -> list[dict[str, Any]]:
         for is_one in (False, True):
             purposes, channels = ("care", "sales", "news.july.late"), both
             had = Part(("care", "sales", "news.july"), ("app", "email"))
-            channels = (*both, "post")
+            channels = both if "nothing else" in name else (*both, "post")
+            purposes = (*purposes, "gifts") if name == "twice" else purposes
             found = parts_left(words("g"), had, Part(purposes, channels), given_up, is_one=is_one)
             given = [{"grants": it.grants, "purposes": it.purposes, "channels": it.channels} for it in given_up]
             rows.append(
@@ -215,6 +220,34 @@ def _left() -> list[dict[str, Any]]:
                 }
             )  # fmt: skip
     return rows
+
+
+def _notices() -> dict[str, Any]:
+    """Whether a notice is in force (NOTICE-4), which key signs one (NOTICE-6), and which of its texts is shown."""
+    away = {"v": 2, "iss": SHOP.did, "iat": NOW, "kind": "away", "from": NOW, "until": NOW + 10, "texts": {}}
+    goal = {"id": "a", "measure": "kept", "target": 0.5, "by": NOW}
+    plan = {"v": 2, "iss": SHOP.did, "iat": NOW, "kind": "plan", "title": "Plan", "goals": [goal], "initiatives": []}
+    cases = [
+        (it, now) for it in (away, {**away, "iat": NOW + 9}, {**away, "iat": NOW + 10}, plan)
+        for now in (START, (NOW + 10) * 1000 - 1, (NOW + 10) * 1000)
+    ]  # fmt: skip
+    stated = [{"place": 3, "kid": "a"}, {"place": 9, "kid": "b"}, {"place": 5, "kid": "c"}]
+    texts = {"en": "one", "de": "two", "fr-CH": "three"}
+    asked = (["de"], ["DE-ch"], ["it", "de"], ["fr"], ["fr-ch"], ["it"], [], ["en-GB", "de"])
+    return {
+        "in_force": [{"notice": it, "now": now, "in_force": is_in_force(_read(it), now)} for it, now in cases],
+        "keys": [
+            {"stated": stated, "index": index, "kid": key_for_entry([StatedKey(**it) for it in stated], index)}  # type: ignore[arg-type]
+            for index in (0, 3, 4, 5, 6, 9, 10)
+        ],
+        "texts": [
+            {"texts": some, "languages": it, "text": text_in(some, it)} for some in (texts, {}) for it in asked
+        ],
+    }
+
+
+def _read(payload: dict[str, Any]) -> Any:
+    return believe_notice(f".{b64u_encode(json.dumps(payload).encode())}.")
 
 
 # --- after a restore

@@ -20,12 +20,12 @@ from comity.acts import MODELS, Feedback, SignedAct, open_act
 from comity.agreement import Agreement, SignedAgreement, fits_offer, is_alternative, open_agreement, open_half
 from comity.allowance import grant_of, promise
 from comity.away import is_muted, muted_away_until
-from comity.bodies import check_form, open_body
+from comity.bodies import body_key, check_form, open_body
 from comity.chain import compose
 from comity.checkpoint import Policy, is_witnessed, open_checkpoint, with_cosignatures
 from comity.encoding import b64u_decode, b64u_encode, hash_id, parse_json
 from comity.errors import Contradiction, Malformed, Refused
-from comity.events import Accepted, Confirmed, Expired, MuteOver, Opened, Place, Restored, open_event
+from comity.events import Accepted, Confirmed, Expired, MuteOver, Opened, Place, Restored, open_event, own_event
 from comity.feedback import check_message, reached_in
 from comity.fold import Record, fold, opening
 from comity.grant import check_token
@@ -73,11 +73,12 @@ from comity.merkle import (
     prove_consistency,
     prove_inclusion,
     root_of,
+    root_of_hashes,
 )
 from comity.message_life import default_expiry, expiry_warning
 from comity.note import VerifierKey, check_lines, open_note, read_vkey, split_lines
 from comity.note_values import FORMS, note_body, read_note
-from comity.notice import open_notice
+from comity.notice import StatedKey, believe_notice, is_in_force, key_for_entry, open_notice, text_in
 from comity.offer import Allow, HomeParty, open_offer, read_link
 from comity.receipt import Opening, open_receipt, read_proof, seal_receipt
 from comity.recovery import Heads, lacking, take_back
@@ -211,6 +212,17 @@ def test_a_document_of_somebody_else_gives_none(row: dict[str, Any]) -> None:
 @pytest.mark.parametrize("row", rows("names", "kids"))
 def test_a_kid_names_its_party(row: dict[str, Any]) -> None:
     assert (is_kid(row["kid"]), did_of_kid(row["kid"])) == (True, row["did"])
+
+
+def test_a_body_is_sealed_to_the_key_of_its_side() -> None:
+    for row in load("names")["body_keys"]:
+        found = body_key(row["kid"], PublicKey.of_multibase(row["key"]))
+        assert (found.kid, found.raw.hex()) == (row["body_kid"], row["x25519"])
+
+
+@pytest.mark.parametrize("row", rows("names", "no_fragments"))
+def test_a_kid_has_one_fragment(row: dict[str, Any]) -> None:
+    refused(row, lambda: did_of_kid(row["kid"]))
 
 
 @pytest.mark.parametrize("row", rows("names", "bad_kids"))
@@ -368,7 +380,7 @@ def test_what_both_did_not_sign_is_no_agreement(row: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("row", rows("agreements", "fits"))
 def test_an_agreement_fits_its_offer_or_not(row: dict[str, Any]) -> None:
-    signed = open_offer(load("agreements")["offer"], finder("agreements"))
+    signed = open_offer(row.get("offer", load("agreements")["offer"]), finder("agreements"))
     agreement = Agreement.model_validate_json(b64u_decode(row["payload"]))
     assert fits_offer(agreement, signed) == row["fits"]
     assert is_alternative(agreement, signed) == row["alternative"]
@@ -378,6 +390,7 @@ def test_an_agreement_fits_its_offer_or_not(row: dict[str, Any]) -> None:
 def test_an_event_of_every_kind_is_read(row: dict[str, Any]) -> None:
     event = open_event(row["jws"], finder("events")).event
     assert (json.loads(event.to_json()), event.places) == (row["payload"], row["places"])
+    assert own_event(row["jws"]) == event
     assert event.is_about(load("events")["cid"]) and not event.is_about(hash_id(b""))
     if isinstance(event, Accepted):
         assert event.brings_the_act == row["brings_the_act"]
@@ -753,16 +766,24 @@ def test_a_token_is_worth_what_is_written_down(row: dict[str, Any]) -> None:
 # --- bodies (BODY-1, BODY-2, BODY-5)
 
 
+def _longer(row: dict[str, Any]) -> str:
+    """The body, its ciphertext so many characters longer."""
+    parts = row["jwe"].split(".")
+    if "longer" in row:
+        parts[3] += "A" * row["longer"]
+    return ".".join(parts)
+
+
 @pytest.mark.parametrize("row", rows("bodies", "good_forms"))
 def test_what_has_the_form_of_a_body_is_accepted_unopened(row: dict[str, Any]) -> None:
-    check_form(row["jwe"], load("bodies")["cid"])
+    check_form(_longer(row), load("bodies")["cid"])
 
 
 @pytest.mark.parametrize("row", rows("bodies", "bad_forms"))
 def test_what_has_another_form_is_refused_and_opens_for_nobody(row: dict[str, Any]) -> None:
     content = load("bodies")
-    refused(row, lambda: check_form(row["jwe"], content["cid"]))
-    refused(row, lambda: open_body(row["jwe"], content["cid"], SigningKey(bytes.fromhex(content["seed"]))))
+    refused(row, lambda: check_form(_longer(row), content["cid"]))
+    refused(row, lambda: open_body(_longer(row), content["cid"], SigningKey(bytes.fromhex(content["seed"]))))
 
 
 @pytest.mark.parametrize("row", rows("bodies", "good"))
@@ -783,6 +804,7 @@ def test_a_body_for_something_else_does_not_open(row: dict[str, Any]) -> None:
 @pytest.mark.parametrize("row", rows("notices", "good"))
 def test_a_notice_says_what_its_business_signed(row: dict[str, Any]) -> None:
     signed = open_notice(row["jws"], finder("notices"))
+    assert believe_notice(row["jws"]) == signed.notice
     assert (signed.id, json.loads(signed.notice.to_json())) == (row["id"], row["payload"])
 
 
@@ -846,12 +868,21 @@ def test_entries_and_nodes_are_hashed_as_written_down() -> None:
         assert root_of(size, _node).hex() == _in_order(0, size).hex() == row["root"]
 
 
+def test_nothing_is_proved_of_what_is_not_in_a_tree() -> None:
+    for row in load("log_edges")["bad_ranges"]:
+        prove = prove_inclusion if "index" in row else prove_consistency
+        with pytest.raises(ValueError, match=r"no such leaf|a tree does not shrink"):
+            prove(row.get("index", row.get("old")), row["size"], _node)
+    for row in load("log")["roots"]:
+        assert root_of_hashes(NODES[0][: row["size"]]).hex() == row["root"]
+
+
 def test_what_is_in_a_tree_is_proved_as_written_down() -> None:
-    for row in load("log")["inclusion"]:
+    for row in [*load("log")["inclusion"], *load("log_edges")["inclusion"]]:
         index, size, proof = row["index"], row["size"], _unhex(row["proof"])
         assert prove_inclusion(index, size, _node) == proof
         assert check_inclusion(NODES[0][index], index, size, proof, root_of(size, _node))
-    for row in load("log")["consistency"]:
+    for row in [*load("log")["consistency"], *load("log_edges")["consistency"]]:
         old, new, proof = row["old"], row["new"], _unhex(row["proof"])
         assert prove_consistency(old, new, _node) == proof
         assert check_consistency(old, root_of(old, _node), new, root_of(new, _node), proof)
@@ -1083,7 +1114,7 @@ def _text(row: dict[str, Any], member: str) -> str:
     if member in row:
         return str(row[member])
     text, times, end = row["times"]
-    return f"{text * times}{end}"
+    return f"{row.get('begin', '')}{text * times}{end}"
 
 
 def test_numbers_paths_and_files_of_a_log_have_one_form() -> None:
@@ -1200,9 +1231,10 @@ def test_a_receipt_is_good_for_those_whose_witnesses_cosigned() -> None:
 
 def test_a_proof_has_one_form() -> None:
     for row in load("log_edges")["proofs"]:
-        for found in (read_proof(row["proof"]), read_proof(row["proof"].encode())):
+        raw = _text(row, "proof")
+        for found in (read_proof(raw), read_proof(raw.encode())):
             assert (found.extra.hex(), found.index, len(found.hashes)) == (row["extra"], row["index"], row["hashes"])
-            assert found.text == row["proof"]
+            assert found.text == raw
     for row in load("log_edges")["bad_proofs"]:
         refused(row, partial(read_proof, _text(row, "proof")))
         refused(row, partial(read_proof, _text(row, "proof").encode()))
@@ -1245,6 +1277,17 @@ def test_who_is_away_and_how_long_a_message_waits() -> None:
         verdict = gate.Verdict(row["decision"], "muted", as_of, row["now"], row["ends_at"], row["end_shown"])
         assert default_expiry(verdict, row["now"]) == row["expires"]
         assert [it for it in row["asked"] if expiry_warning(verdict, it) is not None] == row["too_early"]
+
+
+def test_which_notice_is_in_force_under_which_key_and_in_which_language() -> None:
+    content = load("standing")["notices"]
+    for row in content["in_force"]:
+        notice = believe_notice(f".{b64u_encode(json.dumps(row['notice']).encode())}.")
+        assert is_in_force(notice, row["now"]) == row["in_force"], row
+    for row in content["keys"]:
+        assert key_for_entry([StatedKey(**it) for it in row["stated"]], row["index"]) == row["kid"]
+    for row in content["texts"]:
+        assert text_in(row["texts"], row["languages"]) == row["text"]
 
 
 def test_what_is_left_of_a_grant_is_written_down() -> None:
