@@ -29,6 +29,7 @@ import notices  # noqa: E402
 import offline  # noqa: E402
 import plain  # noqa: E402
 import standing  # noqa: E402
+import tokens  # noqa: E402
 
 FILES: dict[str, Callable[[], dict[str, Any]]] = {
     "keys": plain.keys,
@@ -48,6 +49,7 @@ FILES: dict[str, Callable[[], dict[str, Any]]] = {
     "log_edges": log_edges.log_edges,
     "status": offline.status,
     "grants": offline.grants,
+    "tokens": tokens.tokens,
     "bodies": offline.bodies,
     "notes": notes.notes,
     "notices": notices.notices,

@@ -6,11 +6,24 @@ from typing import Any
 from comity.encoding import dump_json
 from comity.errors import Refused
 from comity.events import AsOf, Expired, Opened, Place, seal_event
-from comity.home_keys import HomeKeys, Listed, Placed, Stated, follow, open_home_event, read_listed, seal_statement
+from comity.checkpoint import Checkpoint, seal_checkpoint
+from comity.home_keys import (
+    HomeKeys,
+    Listed,
+    Placed,
+    Stated,
+    follow,
+    is_entered,
+    open_home_event,
+    read_listed,
+    seal_statement,
+)
 from comity.keys import Signer
 from comity.log_entry import entry_of_key, public_tag_key
+from comity.merkle import leaf_hash
 from comity.note import ED25519, NoteSigner
 from comity.offer import HomeParty
+from comity.receipt import Opening, open_receipt, seal_receipt
 from logs import salt_of
 from story import CID, DAY, HOME, HOME_DID, LOG, MIA, MINUTE, NEXT_LOG, SECOND, SHOP, START, case, forge, key, words
 
@@ -79,13 +92,19 @@ def _lists() -> list[dict[str, Any]]:
         ("the proof of another change", "wrong_proof", [one, signed_again(second, HOME, at=START + DAY + 1)]),
         ("a key that was stated before", "malformed", [*map(_listed, (first, second, again)), _listed(seal_statement(KEYS[0], START + 3 * DAY, _VKEY, KEYS[1]))]),
         ("a broken key that goes on", "malformed", [one, _listed(seal_statement(KEYS[0], START + DAY, _VKEY, KEYS[0].kid))]),
+        ("a name that was stated before, for another key", "malformed", [*map(_listed, (first, second)), _listed(seal_statement(Signer(KEYS[0].kid, KEYS[2].key), START + 3 * DAY, _VKEY, KEYS[1]))]),
+        ("a key that was stated before, under another name", "malformed", [*map(_listed, (first, second)), _listed(seal_statement(Signer(KEYS[2].kid, KEYS[0].key), START + 3 * DAY, _VKEY, KEYS[1]))]),
+        ("one name for two keys", "malformed", [*map(_listed, (first, second)), _listed(seal_statement(Signer(KEYS[1].kid, KEYS[2].key), START + 3 * DAY, _VKEY, KEYS[1]))]),
+        ("the first one, broken", "malformed", [changed(first, broken=True)]),
+        ("a proof that is none", "wrong_proof", [one, signed_again(second, HOME, proof="x")]),
         ("a blank", "malformed", [{"statement": first.raw.replace(",", ", ", 1)}]),
         ("members in another order", "malformed", [{"statement": dump_json(dict(reversed(json.loads(first.raw).items()))).decode()}]),
         ("a member too many", "malformed", [{"statement": first.raw[:-1] + ',"price":1}'}]),
         ("a mark that says no", "malformed", [one, signed_again(second, HOME, broken=False)]),
         ("a home that is a key", "malformed", [changed(first, did=MIA.did, kid=MIA.kid, key=MIA.key.public.multibase)]),
     ]
-    good = [("the first alone", [one]), ("all of them", [_listed(it) for it in _chain()])]
+    at_once = seal_statement(KEYS[1], START, _VKEY, KEYS[0])
+    good = [("the first alone", [one]), ("all of them", [_listed(it) for it in _chain()]), ("two at one time", [one, _listed(at_once)])]
     made = [{"name": name, "list": rows, "kids": [json.loads(row["statement"])["kid"] for row in rows]} for name, rows in good]
     for row in made:
         read_listed(Listed.model_validate(it) for it in row["list"])
@@ -129,6 +148,44 @@ def _status_times() -> list[dict[str, Any]]:
     ]
 
 
+def _list_keys() -> list[dict[str, Any]]:
+    """Which keys of status lists three readers take, around each change."""
+    moments = sorted({it.statement.at + off for it in _chain() for off in (0, SECOND, MINUTE)})
+    asked = sorted({moment // 1000 + off for moment in moments for off in (-1, 0)})
+    rows = []
+    for pin, accepted in ((0, ()), (1, ()), (1, (KEYS[3].kid,))):
+        reader = _keys(pin, *accepted)
+        for signer in KEYS:
+            taken = [iat for iat in asked if reader.find_list_key(signer.kid, iat) is not None]
+            rows.append({"pinned": KEYS[pin].kid, "accepted": list(accepted), "kid": signer.kid, "asked": asked, "taken": taken})
+    return rows
+
+
+def _entered() -> list[dict[str, Any]]:
+    """Receipts, and whether each is one of an entry of the second statement."""
+    chain, salt, rows = _chain(), salt_of("entered"), []
+    signer = NoteSigner(LOG, ED25519, key("log"))
+    raw, at = chain[1].raw.encode(), chain[1].statement.at
+    good = entry_of_key(raw, public_tag_key(HOME_DID), salt, at)
+    later = entry_of_key(raw, public_tag_key(HOME_DID), salt, at + DAY)
+    early = entry_of_key(raw, public_tag_key(HOME_DID), salt, at - 1)
+    made = {
+        "its own": (good, at),
+        "later, in a further log": (later, at + DAY),
+        "before it was stated": (early, at - 1),
+        "under another tag": (good._replace(tag=bytes(16)), at),
+        "in another minute": (good._replace(time=good.time + 1), at),
+        "of another statement": (entry_of_key(chain[0].raw.encode(), public_tag_key(HOME_DID), salt, at), at),
+    }
+    for name, (entry, moment) in made.items():
+        leaf = leaf_hash(entry.to_bytes())
+        head = seal_checkpoint(Checkpoint(LOG, 1, leaf), signer)
+        text = seal_receipt(Opening(entry.to_bytes(), salt, moment), 0, [], head)
+        entered = is_entered(chain[1], open_receipt(text, signer.verifier))
+        rows.append({"name": name, "statement": 1, "receipt": text, "entered": entered})
+    return rows
+
+
 def home() -> dict[str, Any]:
     """A home server's keys: lists of statements (a bad one has `code`), the entries of the good ones, and for readers
     who pinned a key which events they take. An event with `code` is refused."""
@@ -151,6 +208,9 @@ def home() -> dict[str, Any]:
         "chain": rows,
         "events": [*_events(), {"pinned": HOME.kid, "accepted": [], "jws": seal_event(expired, KEYS[1]), "log": LOG, "index": 41, "by": KEYS[1].kid}],
         "status_lists": _status_times(),
+        "list_keys": _list_keys(),
+        "log": _VKEY,
+        "entered": _entered(),
         "parties": {signer.kid: HomeParty.of(signer).model_dump() for signer in KEYS},
         "not_stated": stranger.model_dump(),
     }

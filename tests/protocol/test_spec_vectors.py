@@ -28,9 +28,9 @@ from comity.errors import Contradiction, Malformed, Refused
 from comity.events import Accepted, Confirmed, Expired, MuteOver, Opened, Place, Restored, open_event, own_event
 from comity.feedback import check_message, reached_in
 from comity.fold import Record, fold, opening
-from comity.grant import check_token
-from comity.home_keys import Listed, Placed, follow, open_home_event, read_listed
-from comity.jws import FindKey, protected, seal
+from comity.grant import TokenVerdict, check_token, is_log_of
+from comity.home_keys import Listed, Placed, follow, is_entered, open_home_event, read_listed
+from comity.jws import FindKey, no_other_keys, protected, seal
 from comity.keys import (
     PublicKey,
     Signer,
@@ -763,6 +763,45 @@ def test_a_token_is_worth_what_is_written_down(row: dict[str, Any]) -> None:
     assert (verdict.allowed, verdict.reason) == (row["allowed"], row["reason"])
 
 
+def test_a_log_is_a_home_server_s_by_its_name() -> None:
+    for row in load("tokens")["names"]:
+        assert is_log_of(row["log"], row["home"]) == row["is_its"], row
+
+
+@pytest.mark.parametrize("row", rows("tokens", "cases"))
+def test_a_token_with_its_receipt_is_worth_what_is_written_down(row: dict[str, Any]) -> None:
+    content, keys = load("tokens"), finder("tokens")
+    texts = {
+        name: content["texts"][row[name]]
+        for name in ("token", "list", "agreement", "acceptance", "receipt")
+        if name in row
+    }
+    receipt = None
+    if "receipt" in texts:
+        origin = texts["receipt"].split("\n\n", 1)[1].split("\n")[0]
+        receipt = open_receipt(texts["receipt"], read_vkey(content["logs"][origin]))
+
+    def weigh() -> TokenVerdict:
+        return check_token(
+            texts["token"],
+            audience=row["audience"],
+            purpose="care",
+            channel="app",
+            now=json.loads(b64u_decode(texts["token"].split(".")[1]))["iat"] + 30,
+            status_list=open_status_list(texts["list"], content["uri"], keys) if "list" in texts else None,
+            acceptance=open_event(texts["acceptance"], keys) if "acceptance" in texts else None,
+            agreement=open_agreement(texts["agreement"].encode()) if "agreement" in texts else None,
+            receipt=receipt,
+            find_key=keys if row.get("known", True) else no_other_keys,
+        )
+
+    if "code" in row:
+        refused(row, weigh)
+        return
+    verdict = weigh()
+    assert (verdict.allowed, verdict.reason) == (row["allowed"], row["reason"])
+
+
 # --- bodies (BODY-1, BODY-2, BODY-5)
 
 
@@ -1359,6 +1398,15 @@ def test_each_reader_takes_the_events_that_the_vectors_say() -> None:
     reader = follow(HomeParty.model_validate(home["parties"][first_kid(home)]), chain)
     for row in home["status_lists"]:
         assert (reader.find_list_key(row["kid"], row["iat"]) is not None) == row["taken"], row
+    for row in home["list_keys"]:
+        keys = follow(HomeParty.model_validate(home["parties"][row["pinned"]]), chain, row["accepted"])
+        taken = [iat for iat in row["asked"] if keys.find_list_key(row["kid"], iat) is not None]
+        assert taken == row["taken"], row
+    alone = follow(HomeParty.model_validate(home["parties"][first_kid(home)]))
+    assert alone.find_list_key(first_kid(home), 0) is not None
+    for row in home["entered"]:
+        receipt = open_receipt(row["receipt"], read_vkey(home["log"]))
+        assert is_entered(chain[row["statement"]].stated, receipt) == row["entered"], row
 
 
 def first_kid(home: dict[str, Any]) -> str:
