@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from comity.errors import Malformed
 from comity.keys import did_of_host, did_web_base
+from comity_server.client_address import read_networks
 from comity_server.log.witnesses import read_witnesses
 
 PREFIX = "COMITY_"
@@ -72,6 +73,9 @@ class Config(BaseSettings):
     webhooks_to_loopback: bool = False
     """Send webhooks to this machine as well, by http too: to try things out, never where others can reach it."""
 
+    trusted_proxies: str = ""
+    """The proxies before the server: addresses or networks, with commas between. Their `X-Forwarded-For` says whose a
+    request is. Without it, everybody who comes through a proxy shares the limits of one address."""
     max_requests: int = Field(default=1024, ge=8)
     """Requests in hand at once, without those that wait for news."""
     max_waiters: int = Field(default=4096, ge=1)
@@ -100,6 +104,15 @@ class Config(BaseSettings):
     def _are_witnesses(cls, value: str) -> str:
         try:
             read_witnesses(value)
+        except Malformed as fault:
+            raise ValueError(fault.detail) from None
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        try:
+            read_networks(value)
         except Malformed as fault:
             raise ValueError(fault.detail) from None
         return value

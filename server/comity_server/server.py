@@ -17,6 +17,7 @@ from comity_server.business.master import CannotUnseal, MasterKey, check_of, mas
 from comity_server.business.sealed import check_seals
 from comity_server.business.signing import KeptKeys
 from comity_server.businesses import Business, Directory
+from comity_server.client_address import ClientAddresses, read_networks
 from comity_server.clock import Clock, StoryClock, clock_of
 from comity_server.config import Config, home_did
 from comity_server.connecting import Connecting
@@ -91,6 +92,7 @@ class Server:
     cursors: Cursors
     readers: Readers
     limits: Limits
+    addresses: ClientAddresses
     ready: bool = False
     batches: int = 0
     """Batches of acts in hand."""
@@ -224,6 +226,7 @@ async def _assemble(
         cursors=cursors,
         readers=Readers(home.origin, clock, directory.find_key, started),
         limits=Limits(config.business_rate),
+        addresses=ClientAddresses(read_networks(config.trusted_proxies)),
     )
 
 

@@ -64,6 +64,11 @@ def signed(request: web.Request, body: bytes = b"") -> SignedRequest:
     return request.app[SERVER].readers.open(request.method, request.raw_path, request.headers, body)
 
 
+def address_of(request: web.Request) -> str:
+    """The address whose share the request takes of (HTTP-18)."""
+    return request.app[SERVER].addresses.of(request.remote, request.headers)
+
+
 def json_answer(body: bytes, status: int = 200) -> web.Response:
     """A JSON answer from bytes."""
     return web.Response(body=body, status=status, content_type=JSON)
