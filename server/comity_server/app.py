@@ -22,7 +22,7 @@ from comity_server.log.logs import OpenLogs, open_logs
 from comity_server.logs import logger
 from comity_server.metrics import Metrics
 from comity_server.routes import add_routes
-from comity_server.routes.parts import CLOSE, MEBIBYTE, NO_STORE, SERVER, problem
+from comity_server.routes.parts import ALSO, CLOSE, MEBIBYTE, NO_STORE, SERVER, problem
 from comity_server.server import Server, opened
 from comity_server.store.sqlite import Overtaken, StoreFailed
 
@@ -121,7 +121,7 @@ def _problem_of(error: Exception, server: Server, request: web.Request) -> web.R
     server.metrics.refused.labels(refused.code).inc()
     also = {"documentation": documentation(server.home, refused.code)} if is_business(request) else None
     response = problem(refused, also)
-    response.headers.update(headers)
+    response.headers.update({**headers, **request.get(ALSO, {})})
     return response
 
 

@@ -9,13 +9,14 @@ from business_things import ROOMY, Things, is_about_something, never, places, re
 from business_world import Shop, a_shop
 from comity.chain import compose
 from comity_server.business.roles import ROLES, SCOPES, Scope
-from comity_server.business.route import Route
+from comity_server.business.route import BUSINESS, Route
 from comity_server.business.table import ROUTES
 from comity_server.store.sqlite import SQL
 from world import Reply, World, a_world
 
 ABOUT_SOMETHING = [route for route in ROUTES if is_about_something(route)]
 _NAMES = {text: name for name, text in SQL.items()}
+NO_CONTENT: tuple[dict[str, Any] | None, ...] = (None, {})
 _BY_ITSELF = {"due_connections", "next_wake"}
 """What the server asks of its store whenever it likes."""
 
@@ -177,6 +178,43 @@ async def test_what_a_route_does_not_know_is_refused_with_a_pointer_to_it(tmp_pa
                 assert (odd.code, odd.json["errors"][0]["pointer"]) == ("malformed", "/surprise"), route.operation
                 bare = await ours.shop.ask(route.method, where, raw=b"{}", kind="text/plain")
                 assert bare.code == "unsupported_media_type", route.operation
+
+
+async def test_no_body_and_an_empty_object_say_the_same_on_every_route(tmp_path: Path) -> None:
+    async with a_business(tmp_path) as (_world, ours):
+        for route in ROUTES:
+            members = {} if route.body is None else route.body.model_fields
+            needed = {f"/{it.alias or name}" for name, it in members.items() if it.is_required()}
+            answers = []
+            for body in NO_CONTENT:
+                # What is done here is done to a thing that was made for it.
+                fresh = route.writes and not needed
+                things = await Things(ours.shop, ours.hook).ready(route.operation) if fresh else ours
+                reply = await ours.shop.ask(route.method, route.path.format(**await things.path(route)), body)
+                if reply.code in ("malformed", "unsupported_media_type"):
+                    missing = {it["pointer"] for it in reply.json["errors"]} if needed else set()
+                    assert missing == needed and (needed or route.signed_text), (route.operation, reply)
+                answers.append((reply.status, reply.code))
+            assert answers[0] == answers[1], (route.operation, answers)
+
+
+async def test_every_route_that_reads_can_be_asked_for_its_headers_alone(tmp_path: Path) -> None:
+    async with a_business(tmp_path) as (world, ours):
+        for route in ROUTES:
+            if route.method == "GET":
+                where = BUSINESS + route.path.format(**await ours.path(route))
+                headers = {"Authorization": f"Bearer {ours.shop.key}"}
+                read, head = (
+                    await world.send("GET", where, headers=headers),
+                    await world.send("HEAD", where, headers=headers),
+                )
+                assert (head.status, head.body) == (read.status, b""), route.operation
+                assert head.headers["Content-Type"] == read.headers["Content-Type"]
+                assert (await world.send("HEAD", where)).status == 401
+        # A stream has no end, but its headers have.
+        headers = {"Authorization": f"Bearer {ours.shop.key}", "Accept": "text/event-stream"}
+        head = await world.send("HEAD", f"{BUSINESS}/notifications", headers=headers)
+        assert (head.status, head.headers["Content-Type"]) == (200, "text/event-stream")
 
 
 async def test_what_is_sent_twice_under_one_key_is_done_once(tmp_path: Path) -> None:

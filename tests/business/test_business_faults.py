@@ -76,5 +76,10 @@ def test_null_is_pointed_to_together_with_all_other_faults() -> None:
 async def test_whoever_sends_a_body_where_none_is_wanted_is_told_to_leave_it_out(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
-        reply = await shop.ask("POST", f"/connections/{'A' * 43}/favours/{'A' * 43}/done", {})
-        assert (reply.code, reply.json["detail"]) == ("unsupported_media_type", "send no body, or application/jwt")
+        done = f"/connections/{'A' * 43}/favours/{'A' * 43}/done"
+        reply = await shop.ask("POST", done, {"text": "done"})
+        assert (reply.code, reply.json["detail"]) == ("malformed", "this route takes no body, or {}")
+        reply = await shop.ask("POST", done, raw=b"done", kind="text/plain")
+        assert (reply.code, reply.json["detail"]) == (
+            "unsupported_media_type", "send application/json or application/jwt"
+        )  # fmt: skip

@@ -1,9 +1,15 @@
 """What every route of the business side does before it looks at anything: keys, limits, scopes, shapes."""
 
+import gzip
+import json
 from pathlib import Path
+from typing import Any
 
-from business_world import a_shop
-from world import a_world
+from business_world import EXAMPLE_OFFER, a_shop
+from comity.bodies import open_body
+from comity.encoding import b64u_decode
+from comity.wire import JSON, JSON_LINES, JWT
+from world import Pair, a_world
 
 
 async def test_an_engineer_sees_who_the_key_speaks_for(tmp_path: Path) -> None:
@@ -42,3 +48,49 @@ async def test_keys_outlive_a_restart(tmp_path: Path) -> None:
         await world.stop()
         await world.start()
         assert (await shop.get("/self"))["signing"] == "kept"
+
+
+async def test_a_packed_body_is_refused_before_a_line_of_it_is_read(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer("care")
+        shop.headers["Content-Encoding"] = "gzip"
+        question = json.dumps({"connection": pair.cid, "purpose": "care"}).encode() + b"\n"
+        ways = (
+            ("POST", "/check", JSON_LINES), ("POST", "/check", JSON), ("POST", f"/connections/{pair.cid}/mute", JSON),
+            ("POST", f"/connections/{pair.cid}/mute", JWT), ("POST", f"/connections/{pair.cid}/revoke", JWT),
+            ("DELETE", "/keys/key_x", JSON),
+        )  # fmt: skip
+        for method, path, kind in ways:
+            reply = await shop.ask(method, path, raw=gzip.compress(question * 50), kind=kind)
+            assert reply.code == "unsupported_media_type", (path, kind, reply)
+            assert reply.headers["Accept-Encoding"] == "identity"
+        shop.headers["Content-Encoding"] = "identity"
+        assert (await shop.ask("POST", "/check", raw=question, kind=JSON)).json["decision"] == "allow"
+
+
+async def test_what_was_written_on_windows_is_sent_with_plain_line_ends(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        offer = {**EXAMPLE_OFFER, "agreements": [{**EXAMPLE_OFFER["agreements"][0], "text": "One.\r\nTwo.\r\n"}]}
+        made = await shop.post("/offers", offer)
+        shown = await shop.get(f"/offers/{made['id']}")
+        assert shown["agreements"][0]["text"] == "One.\nTwo.\n"
+        pair = await shop.customer("care", "favour")
+        words = {"text": "One.\r\nTwo.", "body": {"more": ["a\r\nb", {"n": 1, "c": "\r\n"}]}}
+        at = f"/connections/{pair.cid}"
+        sent = await shop.post(f"{at}/messages", {"purpose": "care", **words})
+        assert await read(pair, sent["message"]) == {"text": "One.\nTwo.", "more": ["a\nb", {"n": 1, "c": "\n"}]}
+        kept = await shop.post(f"{at}/remember", {"key": "colour", "value": "blue\r\ngreen", "text": "x\r\ny"})
+        assert await read(pair, kept["act"]) == {"value": "blue\ngreen", "text": "x\ny"}
+        # A carriage return by itself overwrites a line on a terminal; and a name has one line.
+        assert await shop.refused("POST", f"{at}/messages", {"purpose": "care", "text": "a\rb"}) == "malformed"
+        assert await shop.refused("POST", "/offers", {**offer, "name": "Clear\r\nView"}) == "malformed"
+
+
+async def read(pair: Pair, act: str) -> Any:
+    """The words of an act of the business, as its customer reads them."""
+    stored = await pair.world.server.store.act(act)
+    assert stored is not None
+    body = json.loads(b64u_decode(stored.raw.split(".")[1]))["body"]
+    return open_body(body, pair.cid, pair.signers["second"].key)

@@ -59,8 +59,17 @@ async def test_a_marketer_reads_how_the_messages_fared_day_by_day(tmp_path: Path
         assert reply.body.endswith(b"\r\n") and reply.body.count(b"\r\n") == reply.body.count(b"\n")
         rows = list(csv.DictReader(io.StringIO(reply.body.decode(), newline="")))
         assert {"day": "2024-06-19", "name": "messages.held", "number": "1", "meaning": COUNTS["messages.held"]} in rows
-        shop.headers["Accept"] = "application/json, text/csv;q=0.5"
-        assert (await shop.ask("GET", "/report")).headers["Content-Type"].startswith("application/json")
+        for accept in (
+            "application/json, text/csv;q=0.5",
+            "text/csv;q=0.1, application/json;q=0.9",
+            "text/csv;q=0",
+            "*/*",
+        ):
+            shop.headers["Accept"] = accept
+            assert (await shop.ask("GET", "/report")).headers["Content-Type"].startswith("application/json"), accept
+        for accept in ("TEXT/CSV", "application/json;q=0.2, text/csv;q=0.3", "text/*", "text/csv; charset=utf-8"):
+            shop.headers["Accept"] = accept
+            assert (await shop.ask("GET", "/report")).headers["Content-Type"].startswith("text/csv"), accept
 
 
 def test_no_cell_of_a_table_is_taken_for_a_formula() -> None:

@@ -13,7 +13,20 @@ from comity.chain import blind_revoke, compose
 from comity.encoding import b64u_encode, dump_json
 from comity.jws import seal
 from comity.state import encode_state
-from comity.wire import ACTS, AGREEMENTS, INBOX, JSON, JSON_LINES, JWT, OFFERS, PROBLEM, STATUS_INDEXES
+from comity.wire import (
+    ACTS,
+    AGREEMENTS,
+    CONNECTIONS,
+    EVENT_STREAM,
+    INBOX,
+    JSON,
+    JSON_LINES,
+    JWT,
+    OFFERS,
+    PROBLEM,
+    RECORDS,
+    STATUS_INDEXES,
+)
 from world import Pair, Reply, World, a_world
 
 
@@ -187,9 +200,60 @@ async def test_a_broken_chunk_is_the_clients_fault(tmp_path: Any) -> None:
                 assert answer.split()[1] in (b"400", b"408"), answer
 
 
-async def test_a_packed_body_is_not_unpacked(world: World) -> None:
-    reply = await world.send("POST", ACTS, gzip.compress(b"a" * 10_000_000), JWT, headers={"Content-Encoding": "gzip"})
-    assert reply.code == "malformed"
+async def test_a_packed_body_is_not_unpacked_and_its_sender_is_told_so(world: World) -> None:
+    packed = gzip.compress(b"a" * 10_000_000)
+    mia = world.person()
+    ways = [
+        ("POST", ACTS, JWT), ("POST", ACTS, JSON_LINES), ("POST", RECORDS, JSON_LINES), ("POST", OFFERS, JWT),
+        ("POST", f"{OFFERS}/{'A' * 12}/agreements", JSON), ("PUT", f"{AGREEMENTS}/{'A' * 43}", JSON),
+        ("DELETE", f"{AGREEMENTS}/{'A' * 43}", JSON), ("POST", STATUS_INDEXES, JSON),
+        ("POST", f"{CONNECTIONS}/{'A' * 43}/heads", JSON),
+    ]  # fmt: skip
+    for method, path, kind in ways:
+        for coding in ("gzip", "GZIP", "identity, br"):
+            reply = await world.send(method, path, packed, kind, headers={"Content-Encoding": coding})
+            assert reply.code == "unsupported_media_type", (method, path, coding, reply)
+            # So that a client library sends it once more, as it is.
+            assert reply.headers["Accept-Encoding"] == "identity"
+    other = await world.send("POST", ACTS, b"x", "text/plain")
+    assert other.code == "unsupported_media_type" and "Accept-Encoding" not in other.headers
+    plain = await world.send("POST", ACTS, b"", JSON_LINES, headers={"Content-Encoding": "identity"})
+    assert plain.status == 200
+    assert (await world.read(mia, INBOX)).status == 200
+
+
+async def test_a_head_gets_the_headers_of_the_page_and_nothing_else(world: World) -> None:
+    pair = await world.shop_and_customer("care")
+    mia = pair.signers["second"]
+    for path in (f"{CONNECTIONS}/{pair.cid}", INBOX, f"{INBOX}?stream=1"):
+        reply = await world.read(mia, path, method="HEAD")
+        assert (reply.status, reply.body) == (200, b""), path
+    stream = await world.read(mia, f"{INBOX}?stream=1", method="HEAD")
+    assert stream.headers["Content-Type"] == EVENT_STREAM
+    for path in ("/healthz", "/.well-known/comity", "/log/checkpoint", "/.well-known/did.json"):
+        asked, got = await world.send("HEAD", path), await world.send("GET", path)
+        assert (asked.status, asked.body, asked.headers["Content-Type"]) == (200, b"", got.headers["Content-Type"])
+
+
+async def test_a_wallet_gets_news_in_the_form_that_it_likes_best(world: World) -> None:
+    pair = await world.shop_and_customer("care")
+    mia = pair.signers["second"]
+    for accept in (
+        "text/event-stream;q=0",
+        "application/json, text/event-stream;q=0.5",
+        "text/*;q=0.1, */*",
+        "x-text/event-streams",
+    ):
+        reply = await world.send("GET", INBOX, headers={**world.signature(mia, INBOX), "Accept": accept})
+        assert reply.headers["Content-Type"].startswith(JSON), accept
+    for accept in (
+        "Text/Event-Stream",
+        "application/json;q=0.5, text/event-stream",
+        "text/event-stream; charset=utf-8",
+    ):
+        signed = world.signature(mia, INBOX, "HEAD")
+        reply = await world.send("HEAD", INBOX, headers={**signed, "Accept": accept})
+        assert reply.headers["Content-Type"] == EVENT_STREAM, accept
 
 
 async def test_places_in_the_chain_that_do_not_fit_are_refused(world: World) -> None:

@@ -24,8 +24,8 @@ ADVICE: dict[str, dict[str, Advice]] = {
         ),
         "too_slow": Advice("The body stopped coming.", "Send it again, on a new connection."),
         "unsupported_media_type": Advice(
-            "`Content-Type` is missing, or not one of those that the route takes.",
-            "Send `Content-Type: application/json`, or what the page of the route names.",
+            "`Content-Type` is missing, or not one of those that the route takes; or the body is compressed.",
+            "Send `Content-Type: application/json`, or what the page of the route names, without `Content-Encoding`.",
         ),
         "method_not_allowed": Advice(
             "The path is right, the method is not.", "The `Allow` header names those that are."

@@ -26,7 +26,7 @@ from comity_server.business import words
 from comity_server.business.doing import side_in
 from comity_server.business.lines import MOST_LINE, arriving, lines_in, slices
 from comity_server.business.models import Basis, Cid, Instant, Model, Query, instant
-from comity_server.business.route import Call, Reply, Route, documentation
+from comity_server.business.route import NOTHING, Call, Reply, Route, documentation
 from comity_server.business.sides import ContestInForce, contests_of
 from comity_server.business.verdicts import About, Reading
 from comity_server.routes.parts import MEBIBYTE, json_answer, read_body, refuse_unread
@@ -90,7 +90,7 @@ async def post_check(call: Call) -> Reply | web.StreamResponse:
             return await _stream(call, slices(lines, SLICE))
         # All is there, and answered at once: that costs half as much as a stream.
         return Reply(200, await _told(call.server, _Asking(call), lines), media=JSON_LINES)
-    asking, body = _Asking(call), await read_body(request)
+    asking, body = _Asking(call), await read_body(request) or NOTHING
     call.must_go_on()
     answer: str | Refused | None = asking.kept(body)
     if answer is None:

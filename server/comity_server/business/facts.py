@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from comity.acts import Contacted
 from comity.note_values import note_body
@@ -10,7 +10,7 @@ from comity.words import ReachPurpose, Token, Topic
 from comity_server.business import doing
 from comity_server.business.acting import ActTaken, ToldVerdict, at_hand, judged, place_of, take
 from comity_server.business.changing import change
-from comity_server.business.models import Due, Hash, Instant, Model, Text, instant, seconds
+from comity_server.business.models import Due, Hash, Instant, Model, Text, instant, seconds, with_line_feeds
 from comity_server.business.route import Call, Reply, Route
 from comity_server.group import Group
 
@@ -26,6 +26,7 @@ class LittleThing(Model):
     value: (
         Annotated[
             Any,
+            AfterValidator(with_line_feeds),
             Field(
                 description="What is to be remembered, in the form of its key; of a key of your own, a text. It is "
                 "encrypted for your customer.",

@@ -11,21 +11,21 @@ from random import getrandbits
 from typing import Any
 from urllib.parse import parse_qsl
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from pydantic import TypeAdapter
 
 from comity.acts import open_act
 from comity.errors import Malformed, Refused
-from comity.wire import JSON_LINES, JWT
+from comity.wire import JSON, JSON_LINES, JWT
 from comity.words import read_model
 from comity_server.accept import Accept
 from comity_server.business.api_keys import ApiKey
 from comity_server.business.models import read_query
-from comity_server.business.route import BUSINESS, Call, Reply, Route
+from comity_server.business.route import BUSINESS, NOTHING, Call, Reply, Route
 from comity_server.business.table import ROUTES
 from comity_server.group import Group
 from comity_server.logs import logger
-from comity_server.routes.parts import SERVER, must_be, read_body, refuse_unread
+from comity_server.routes.parts import SERVER, must_be, must_be_plain, read_body
 
 HEADERS = web.RequestKey("business_headers", dict)
 """What every answer to this request says, a refusal too."""
@@ -36,7 +36,9 @@ _IDEMPOTENCY_KEY = "Idempotency-Key"
 def add_business_routes(app: web.Application) -> None:
     """Every route of the table."""
     for route in ROUTES:
-        app.router.add_route(route.method, BUSINESS + route.path, _Front(route).answer)
+        front = _Front(route)
+        for method in (hdrs.METH_GET, hdrs.METH_HEAD) if route.method == hdrs.METH_GET else (route.method,):
+            app.router.add_route(method, BUSINESS + route.path, front.answer)
 
 
 def is_business(request: web.Request) -> bool:
@@ -98,8 +100,8 @@ class _Front:
 
     def _begin(self, call: Call) -> None:
         """Take the query in, and leave the body to the handler. Raises Refused."""
-        if self._body is not None:
-            must_be(call.request, self.route.takes, JSON_LINES)
+        if self._body is not None and call.request.body_exists:
+            must_be(call.request, JSON, JSON_LINES)
         self._read_query(call)
 
     async def _read(self, call: Call) -> None:
@@ -107,16 +109,7 @@ class _Front:
         request, route = call.request, self.route
         if (raw_key := request.headers.get(_IDEMPOTENCY_KEY)) is not None:
             call.idempotency_key = _idempotency_key(raw_key)
-        takes = [route.takes] if self._body is not None else []
-        takes += [JWT] if route.act is not None or route.signed_text else []
-        body, media = b"", ""
-        if takes and (request.body_exists or route.body is not None):
-            if self._body is None and request.content_type not in takes:
-                refuse_unread(request, Refused("unsupported_media_type", f"send no body, or {JWT}"))
-            media = must_be(request, *takes)
-            body = await read_body(request)
-        elif request.body_exists and await read_body(request):
-            raise Malformed("this route takes no body")
+        body, media = await self._content(request)
         call.must_go_on()
         self._read_query(call)
         if media == JWT and route.signed_text:
@@ -125,12 +118,28 @@ class _Front:
             call.signed = open_act(body, call.server.directory.find_key)
             if call.signed.kind != route.act:
                 raise Malformed(f"this route takes the act {route.act}")
-        elif self._body is not None and body:
+        elif self._body is not None:
             call.body = read_model(self._body, body)
+        elif body.strip(b" \t\r\n") != NOTHING:
+            raise Malformed("this route takes no body, or {}")
         if call.idempotency_key is not None:
             told = b"\x00".join((request.method.encode(), request.raw_path.encode(), media.encode(), body))
             # A plain hash would let whoever has the store alone try what was written.
             call.fingerprint = call.server.grounds.kept.master.mark("requests", told)
+
+    async def _content(self, request: web.Request) -> tuple[bytes, str]:
+        """(the body, its media type); what has none says as much as `{}` (BIZ-10). Raises Refused."""
+        takes = _takes(self.route)
+        if not request.body_exists:
+            return NOTHING, JSON
+        if not takes:
+            must_be_plain(request)
+        elif hdrs.CONTENT_TYPE in request.headers:
+            must_be(request, *takes)
+        body = await read_body(request)
+        if not body and request.content_type != JWT:
+            return NOTHING, JSON
+        return body, must_be(request, *takes) if takes else JSON
 
     def _read_query(self, call: Call) -> None:
         text = call.request.rel_url.raw_query_string
@@ -152,6 +161,12 @@ class _Front:
         if self._plain is None and self._query is not None:
             self._plain = read_query(self._query, [])
         return self._plain
+
+
+def _takes(route: Route) -> tuple[str, ...]:
+    """The media types of what a route may be sent; JSON also where all that it may say is `{}`."""
+    is_signed = route.act is not None or route.signed_text
+    return (JSON, JWT) if is_signed else (JSON,) if route.body is not None else ()
 
 
 def _idempotency_key(text: str) -> str:

@@ -19,7 +19,7 @@ from comity.keys import PublicKey
 from comity.message_life import LONGEST_LIFE, default_expiry
 from comity.state import Connection
 from comity.words import ReachPurpose, Side, Topic, other
-from comity_server.business.models import HARMFUL, Due, Hash, Model, Text, seconds
+from comity_server.business.models import HARMFUL, Due, Hash, Model, Text, seconds, with_line_feeds
 from comity_server.business.route import Call
 from comity_server.business.signing import KeptKeys
 
@@ -58,6 +58,7 @@ class NewMessage(Model):
         Annotated[
             dict[str, Any],
             AfterValidator(_without_text),
+            AfterValidator(with_line_feeds),
             AfterValidator(_harmless),
             Field(
                 min_length=1,

@@ -38,6 +38,7 @@ __all__ = [
     "milliseconds",
     "read_query",
     "seconds",
+    "with_line_feeds",
 ]
 
 Instant = Annotated[
@@ -55,9 +56,23 @@ Limit = Annotated[int, Field(ge=1, le=100)]
 HARMFUL = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069"
 """What no text for people has, as the inside of a character class: controls but tab and line feed, and bidirectional
 overrides (BIZ-15)."""
-HARMLESS = f"^[^{HARMFUL}]+$"
-"""The pattern of a text without them."""
-Text = Annotated[str, Field(min_length=1, max_length=10_000, pattern=HARMLESS)]
+HARMLESS = rf"^(?:[^{HARMFUL}]|\r\n)+$"
+"""The pattern of a text without them; a line may end as in HTTP and on Windows."""
+
+
+def with_line_feeds(value: Any) -> Any:
+    """The JSON value with each CRLF in a text of it as LF: what is signed, sealed and stored has one way to end a line
+    (BIZ-15)."""
+    if isinstance(value, str):
+        return value.replace("\r\n", "\n")
+    if isinstance(value, list):
+        return [with_line_feeds(item) for item in value]
+    if isinstance(value, dict):
+        return {name: with_line_feeds(item) for name, item in value.items()}
+    return value
+
+
+Text = Annotated[str, Field(min_length=1, max_length=10_000, pattern=HARMLESS), AfterValidator(with_line_feeds)]
 """A text for people, of several lines perhaps (BIZ-15)."""
 
 

@@ -4,15 +4,15 @@ import asyncio
 from typing import Annotated
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 from pydantic import AfterValidator, Field
 
 from comity.errors import Malformed, Refused
-from comity.wire import EVENT_STREAM, LONGEST_WAIT, PAGE
+from comity.wire import LONGEST_WAIT, PAGE
 from comity_server.business.happenings import CATALOGUE, Happening, Notification, happening
 from comity_server.business.models import Cursor, Due, Limit, Model, Query, milliseconds
 from comity_server.business.route import NOTIFICATIONS, Call, Reply, Route
-from comity_server.routes.parts import event_stream
+from comity_server.routes.parts import event_stream, stream_head, wants_stream
 
 MOST_PAGES = 5
 """Pages of rows that one look goes through for the types that are asked for; whoever gets a cursor goes on (NEWS-7)."""
@@ -95,9 +95,11 @@ class _Reader:
 
 async def get_notifications(call: Call) -> Reply | web.StreamResponse:
     """A page, at once or after a wait, or a stream, for whoever accepts one."""
-    wants_stream = EVENT_STREAM in call.request.headers.get("Accept", "")
-    reader = _Reader(call, await _place(call, call.request.headers.get("Last-Event-ID") if wants_stream else None))
-    if wants_stream:
+    as_stream = wants_stream(call.request)
+    reader = _Reader(call, await _place(call, call.request.headers.get("Last-Event-ID") if as_stream else None))
+    if as_stream and call.request.method == hdrs.METH_HEAD:
+        return stream_head()
+    if as_stream:
         return await _stream(call, reader)
     found, is_all = await reader.look(call.query.limit)
     if not found and is_all and call.query.wait:

@@ -3,7 +3,7 @@
 import secrets
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from comity.allowance import STANDS_FOR
 from comity.encoding import b64u_encode
@@ -12,7 +12,18 @@ from comity.offer import LONGEST_OFFER, Allow, Id, Offer, OfferedTerms, SignedOf
 from comity.words import Channels, Did, Language, ReachPurposes
 from comity_server.business.changing import change
 from comity_server.business.doing import newest_signer
-from comity_server.business.models import HARMLESS, Cursor, Due, Hash, Instant, Label, Model, instant, seconds
+from comity_server.business.models import (
+    HARMLESS,
+    Cursor,
+    Due,
+    Hash,
+    Instant,
+    Label,
+    Model,
+    instant,
+    seconds,
+    with_line_feeds,
+)
 from comity_server.business.pages import LAST, MOST_LOOKED_AT, Page, behind, cursor_of, sift
 from comity_server.business.route import BUSINESS, Call, Reply, Route
 from comity_server.group import Group
@@ -26,6 +37,7 @@ OfferId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{12}$", examples=["7JxQ2m
 TermsText = Annotated[
     str,
     Field(min_length=1, max_length=16_384, pattern=HARMLESS, examples=["We keep what you tell us to ourselves."]),
+    AfterValidator(with_line_feeds),
 ]
 
 

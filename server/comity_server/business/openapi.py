@@ -120,7 +120,7 @@ def refusals(route: Route) -> dict[int, list[str]]:
 
 def _takes(route: Route) -> list[str]:
     """The media types of a body."""
-    types = [route.takes] if route.body is not None else []
+    types = [JSON] if route.body is not None else []
     types += [JSON_LINES] if route.streams and route.method == "POST" else []
     return types + ([JWT] if route.act is not None or route.signed_text else [])
 
@@ -185,8 +185,13 @@ def _operation(route: Route, schemas: dict[Any, Any], responses: dict[str, Any])
     if parameters:
         made["parameters"] = parameters
     if content := dict(_body(route, schemas)):
-        made["requestBody"] = {"required": route.body is not None, "content": content}
+        made["requestBody"] = {"required": _is_needed(route.body), "content": content}
     return {**made, "responses": answers, "x-scope": route.scope}
+
+
+def _is_needed(body: type[BaseModel] | None) -> bool:
+    """Whether something must be sent, so that no body, which says as much as `{}`, is not enough (BIZ-10)."""
+    return body is not None and any(member.is_required() for member in body.model_fields.values())
 
 
 def _paragraphs(route: Route) -> Iterator[str]:

@@ -11,6 +11,7 @@ from comity.wire import JSON
 from comity_server.business.models import Model, Query
 from comity_server.business.route import Call, Reply, Route
 from comity_server.group import DAY
+from comity_server.routes.parts import preferred
 
 CSV = "text/csv"
 
@@ -87,7 +88,7 @@ async def get_report(call: Call) -> Reply:
     for row in await call.server.store.business.counts(call.business.name, first):
         by_day.setdefault(row.day, {})[row.what] = row.n
     days = [ReportDay(day=_date(day), counts=counts) for day, counts in sorted(by_day.items())]
-    if _wants_csv(call.request.headers.get("Accept", "")):
+    if preferred(call.request, JSON, CSV) == CSV:
         named = {"Content-Disposition": f'attachment; filename="report-{_date(today)}.csv"'}
         return Reply(200, to_csv(days), media=CSV, headers=named)
     total: dict[str, int] = {}
@@ -104,12 +105,6 @@ async def get_report(call: Call) -> Reply:
 
 def _date(day: int) -> str:
     return (datetime.fromtimestamp(0, UTC).date() + timedelta(days=day)).isoformat()
-
-
-def _wants_csv(accept: str) -> bool:
-    """Whether CSV is named among what is accepted, and JSON is not named before it."""
-    named = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
-    return CSV in named and (JSON not in named or named.index(CSV) < named.index(JSON))
 
 
 def to_csv(days: list[ReportDay]) -> bytes:

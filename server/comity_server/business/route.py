@@ -20,6 +20,8 @@ from comity_server.server import Server
 BUSINESS = "/v1/business"
 NOTIFICATIONS = "/notifications"
 """Where a business waits for news."""
+NOTHING = b"{}"
+"""What a request without content says (BIZ-10)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,6 @@ class Route:
     media: str = JSON
     also: tuple[str, ...] = ()
     """Other media types of a success, for whoever accepts one of them."""
-    takes: str = JSON
     act: str | None = None
     """The kind of act that this route does; its JWS may be the body."""
     signed_text: bool = False

@@ -10,12 +10,14 @@ from aiohttp_sse import EventSourceResponse
 from comity.encoding import MAX_BODY
 from comity.errors import Malformed, Refused
 from comity.signed_request import SignedRequest
-from comity.wire import JSON, PROBLEM, encode_problem
+from comity.wire import EVENT_STREAM, JSON, PROBLEM, encode_problem
 from comity_server.server import Server
 
 SERVER = web.AppKey("server", Server)
 CLOSE = web.RequestKey("close", bool)
 """Set where a request's connection cannot be used for another."""
+ALSO = web.RequestKey("also", dict)
+"""Headers that the refusal of this request has beside those of every refusal."""
 MEBIBYTE = 1024 * 1024
 NO_STORE = "no-store"
 """What answers tell caches that do not say otherwise (HTTP-14)."""
@@ -82,6 +84,11 @@ def event_stream() -> EventSourceResponse:
     return response
 
 
+def stream_head() -> web.Response:
+    """What a HEAD gets of an event stream: it has no end that could be waited for (RFC 9110, section 9.3.2)."""
+    return web.Response(content_type=EVENT_STREAM, headers={"Cache-Control": NO_STORE})
+
+
 def problem(refused: Refused, also: Mapping[str, Any] | None = None) -> web.Response:
     """The problem document of a refusal (RFC 9457), with extension members."""
     response = web.Response(body=encode_problem(refused, also), status=refused.status, content_type=PROBLEM)
@@ -91,7 +98,36 @@ def problem(refused: Refused, also: Mapping[str, Any] | None = None) -> web.Resp
 
 
 def must_be(request: web.Request, *types: str) -> str:
-    """The content type, if it is one of those. Raises Refused("unsupported_media_type")."""
+    """The content type, if it is one of those, and the body is not coded. Raises Refused("unsupported_media_type")."""
+    must_be_plain(request)
     if request.content_type not in types:
         refuse_unread(request, Refused("unsupported_media_type", f"send {' or '.join(types)}"))
     return request.content_type
+
+
+def must_be_plain(request: web.Request) -> None:
+    """Raises Refused("unsupported_media_type") for a body with a content coding, and says that none is taken (HTTP-1;
+    RFC 9110, sections 12.5.3 and 15.5.16): what is packed is another text than the one that is signed or asked."""
+    codings = ",".join(request.headers.getall("Content-Encoding", ())).split(",")
+    if {coding.strip().lower() for coding in codings} - {"", "identity"}:
+        request[ALSO] = {"Accept-Encoding": "identity"}
+        refuse_unread(request, Refused("unsupported_media_type", "send the body without a content coding"))
+
+
+def preferred(request: web.Request, *types: str) -> str:
+    """Which of these media types the client likes best (RFC 9110, section 12.5.1); the first of those that are liked
+    as much, or if none of them is accepted at all."""
+    accept = ",".join(request.headers.getall("Accept", ()))
+    if accept in ("", "*/*"):
+        return types[0]
+    # A tenth of a second, for the few who say what they accept.
+    from werkzeug.datastructures import MIMEAccept
+    from werkzeug.http import parse_accept_header
+
+    quality = parse_accept_header(accept, MIMEAccept).quality
+    return max(types, key=lambda it: max(quality(it), quality(f"{it}; charset=utf-8")))
+
+
+def wants_stream(request: web.Request) -> bool:
+    """Whether the answer is to be an event stream rather than JSON (HTTP-13)."""
+    return preferred(request, JSON, EVENT_STREAM) == EVENT_STREAM

@@ -2,18 +2,18 @@
 
 from contextlib import aclosing
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from comity.errors import Malformed
-from comity.wire import ACTS, CONNECTIONS, EVENT_STREAM, INBOX, LONGEST_WAIT
-from comity_server.routes.parts import SERVER, event_stream, json_answer, signed
+from comity.wire import ACTS, CONNECTIONS, INBOX, LONGEST_WAIT
+from comity_server.routes.parts import SERVER, event_stream, json_answer, signed, stream_head, wants_stream
 
 
 def add_routes(app: web.Application) -> None:
     """What the two sides read."""
-    app.router.add_get(CONNECTIONS + "/{cid}", get_connection, allow_head=False)
-    app.router.add_get(ACTS + "/{id}", get_act, allow_head=False)
-    app.router.add_get(INBOX, get_inbox, allow_head=False)
+    app.router.add_get(CONNECTIONS + "/{cid}", get_connection)
+    app.router.add_get(ACTS + "/{id}", get_act)
+    app.router.add_get(INBOX, get_inbox)
 
 
 async def get_connection(request: web.Request) -> web.Response:
@@ -33,7 +33,7 @@ async def get_inbox(request: web.Request) -> web.StreamResponse:
     reader = signed(request)
     inbox, wait = request.app[SERVER].inbox, _wait(request)
     cursor = request.query.get("cursor")
-    if EVENT_STREAM in request.headers.get("Accept", "") or request.query.get("stream") == "1":
+    if request.query.get("stream") == "1" or wants_stream(request):
         return await _stream(request, reader.did, request.headers.get("Last-Event-ID") or cursor)
     return json_answer(await inbox.page(reader.did, cursor, wait))
 
@@ -51,6 +51,8 @@ async def _stream(request: web.Request, did: str, cursor: str | None) -> web.Str
     async with aclosing(server.inbox.stream(did, cursor)) as items:
         # Before the answer begins, so that what is wrong can still be said.
         await anext(items)
+        if request.method == hdrs.METH_HEAD:
+            return stream_head()
         response = event_stream()
         await response.prepare(request)
         async with response:
