@@ -36,6 +36,7 @@ FAMILIES = (
     "SAY",
     "STATUS",
     "WALLET",
+    "WHO",
 )
 """What the numbers of rules begin with."""
 NUMBER = re.compile(rf"\b({'|'.join(FAMILIES)})-([0-9]+)\b")

@@ -16,44 +16,19 @@ import pytest_asyncio
 from click.testing import CliRunner
 
 from business_world import EXAMPLE_OFFER, Shop, a_shop
-from comity.client import Request, Response, Transport, log_keeping, new_identity, over_aiohttp
+from comity.client import Request, Response, Transport, log_keeping, over_aiohttp
 from comity.keys import SigningKey
 from comity.note import COSIGNATURE, NoteSigner
 from comity.wire import ACTS
 from comity_server.cli import main
-from comity_server.cli.wallet_open import begins, short
+from terminal_world import Terminal, a_host, connected
 from world import World
-
-
-class Terminal:
-    """Runs commands on one wallet's file."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self.identity = new_identity()
-
-    async def __call__(self, *words: str, code: int = 0, told: bool = False) -> str:
-        # In a thread with a loop of its own, so that the server of this process can answer.
-        return await asyncio.to_thread(self._run, words, code, told)
-
-    def _run(self, words: tuple[str, ...], code: int, told: bool) -> str:
-        environment = {"COMITY_WALLET_IDENTITY": self.identity}
-        result = CliRunner().invoke(main, ["wallet", "-w", str(self.file), *words], env=environment)
-        assert result.exit_code == code, (words, result.output, result.exception)
-        if code:
-            assert len(result.stderr.strip().splitlines()) == 1, result.stderr
-            return result.stdout if told else result.stderr
-        return result.stdout
 
 
 @pytest_asyncio.fixture
 async def host(tmp_path: Path) -> AsyncIterator[World]:
-    world = World(tmp_path, {"log_level": "error", "stop_timeout": 0.5})
-    # The commands have no other clock than the machine's.
-    (tmp_path / "clock").write_text("0")
-    await world.start()
-    yield world
-    await world.close()
+    async with a_host(tmp_path) as world:
+        yield world
 
 
 async def test_a_customer_and_a_business_in_two_terminals(host: World, tmp_path: Path) -> None:
@@ -71,77 +46,81 @@ async def test_a_customer_and_a_business_in_two_terminals(host: World, tmp_path:
     link = (await shop("offer", host.origin, "-p", "care", "--terms", str(tmp_path / "terms.txt"))).split()[0]
     assert "The Blue Shop" in await mia("look", link)
     assert "has signed, too" in await mia("accept", link)
-    assert "has not signed yet" in await mia("mute", "blue", code=1)
+    assert "has not signed yet" in await mia("mute", "The Blue Shop", code=1)
     proposal = (await shop("proposals")).split()[0]
     cid = re.search(r"The id is (\S+)\.", await shop("countersign", proposal))
     assert cid is not None
     assert "Nobody waits" in await shop("proposals")
     assert "1 new" in await mia("sync")
-    assert "may come for care, favour" in await mia("grant", "blue", "care", "favour")
-    assert "Delivered." in await shop("send", cid[1][:8], "care", "How are you?")
-    assert "How are you?" in await mia("messages", "blue")
-    assert "you may come to" in await shop("tokens", cid[1][:8])
-    await mia("mute", "blue", "--days", "3")
-    assert "It waits: not now. It expires on " in await shop("send", cid[1][:8], "care", "Still there?")
-    await mia("unmute", "blue")
+    assert "may come for care, favour" in await mia("grant", "The Blue Shop", "care", "favour")
+    assert "Delivered." in await shop("send", cid[1], "care", "How are you?")
+    assert "How are you?" in await mia("messages", "The Blue Shop")
+    assert "you may come to" in await shop("tokens", cid[1])
+    await mia("mute", "The Blue Shop", "--days", "3")
+    assert "It waits: not now. It expires on " in await shop("send", cid[1], "care", "Still there?")
+    await mia("unmute", "The Blue Shop")
     day = f"{datetime.now(UTC) + timedelta(days=14):%Y-%m-%d}"
-    assert f"The Blue Shop reads that you are away until {day}." in await mia("away", "--until", day, "blue")
+    assert f"The Blue Shop reads that you are away until {day}." in await mia("away", "--until", day, "The Blue Shop")
     assert "muted until then, or for longer already" in await mia("away", "--until", day)
-    told = await shop("send", cid[1][:8], "care", "Are you there?")
+    told = await shop("send", cid[1], "care", "Are you there?")
     assert "It waits: not now. It expires on " in told and f"is away until {day}\n" in told
-    assert f"is away until {day}\n" in await shop("show", cid[1][:8])
+    assert f"is away until {day}\n" in await shop("show", cid[1])
     told = await mia("back")
     assert "The Blue Shop may reach you again." in told and "You are back." in told
-    assert "is away" not in await shop("show", cid[1][:8])
+    assert "is away" not in await shop("show", cid[1])
     assert "(until_passed)" in await mia("away", "--until", "2020-01-01", code=1)
-    await mia("snooze", "blue")
-    assert "You asked" in await shop("ask", cid[1][:8], "review", "Two lines?", "--in-return", "tea")
-    assert "You said yes" in await mia("answer", "blue", "yes")
-    await mia("done", "blue")
-    assert "You thanked" in await shop("thank", cid[1][:8])
-    assert "favour  asked of you: Two lines? (thanked)" in await mia("show", "blue")
-    token = (await mia("tokens", "blue")).split()[0]
-    assert (await mia("receipt", "blue", token)).startswith("c2sp.org/tlog-proof@v1\n")
+    await mia("snooze", "The Blue Shop")
+    assert "You asked" in await shop("ask", cid[1], "review", "Two lines?", "--in-return", "tea")
+    assert "You said yes" in await mia("answer", "The Blue Shop", "yes")
+    await mia("done", "The Blue Shop")
+    assert "You thanked" in await shop("thank", cid[1])
+    assert "favour  asked of you: Two lines? (thanked)" in await mia("show", "The Blue Shop")
+    token = (await mia("tokens", "The Blue Shop")).split()[0]
+    assert (await mia("receipt", "The Blue Shop", token)).startswith("c2sp.org/tlog-proof@v1\n")
     out = tmp_path / "grant.tlog-proof"
-    assert "is in" in await mia("receipt", "blue", token, "--out", str(out))
-    assert "cannot write" in await mia("receipt", "blue", token, "--out", str(out), code=1)
-    assert "no act here" in await mia("receipt", "blue", "nothing", code=1)
-    assert "not been delivered" in await mia("receipt", "blue", token, "--delivery", code=1)
+    assert "is in" in await mia("receipt", "The Blue Shop", token, "--out", str(out))
+    assert "cannot write" in await mia("receipt", "The Blue Shop", token, "--out", str(out), code=1)
+    assert "is no id" in await mia("receipt", "The Blue Shop", "nothing", code=1)
+    assert "not been delivered" in await mia("receipt", "The Blue Shop", token, "--delivery", code=1)
     # The same entry, under a checkpoint of another moment.
-    theirs = await shop("receipt", cid[1][:8], token)
+    theirs = await shop("receipt", cid[1], token)
     assert theirs.splitlines()[:3] == out.read_text(encoding="utf-8").splitlines()[:3]
-    message = (await mia("messages", "blue")).split()[0]
-    told = await mia("feedback", "blue", message, "mislabelled", "--as", "sales")
+    message = (await mia("messages", "The Blue Shop")).split()[0]
+    told = await mia("feedback", "The Blue Shop", message, "mislabelled", "--as", "sales")
     assert told.startswith("From now on The Blue Shop may send you what it calls care only if it may also send you ad")
     assert "They will see this. Undo at any time." in told and told.rstrip().endswith("Said.")
-    assert "you: care is judged as sales, too, until " in await mia("contests", "blue")
-    assert "contest " in await mia("show", "blue") and "[mislabelled]" in await mia("messages", "blue")
-    assert "(no_grant)" in await shop("send", cid[1][:8], "care", "More doors", code=1)
-    assert "This takes back that it was advertising." in await mia("feedback", "blue", message, "too_often")
-    assert "At most 2 a month" in await mia("feedback", "blue", message, "too_often", "--limit", "2/month")
-    assert "Nothing is contested." in await mia("contests", "blue")
-    assert "no message is called" in await mia("feedback", "blue", "nothing", "thanks", code=1)
-    await mia("budget", "blue")
-    assert "You gave that up" in await shop("renounce", cid[1][:8], "-p", "favour", "--because", "told_us")
-    assert "The Blue Shop gave up your consent: favour" in await mia("show", "blue")
-    assert "Taken back" in await mia("withdraw", "blue", token)
-    assert "(no_grant)" in await shop("send", cid[1][:8], "care", "?", code=1)
-    assert "Delivered." in await shop("send", cid[1][:8], "safety", "Do not lean out.")
-    assert "notices safety: 1, the last on" in await mia("show", "blue")
-    told = await mia("timeline", "blue")
+    assert "you: care is judged as sales, too, until " in await mia("contests", "The Blue Shop")
+    assert "contest " in await mia("show", "The Blue Shop") and "[mislabelled]" in await mia(
+        "messages", "The Blue Shop"
+    )
+    assert "(no_grant)" in await shop("send", cid[1], "care", "More doors", code=1)
+    assert "This takes back that it was advertising." in await mia("feedback", "The Blue Shop", message, "too_often")
+    assert "At most 2 a month" in await mia("feedback", "The Blue Shop", message, "too_often", "--limit", "2/month")
+    assert "Nothing is contested." in await mia("contests", "The Blue Shop")
+    assert "is no id" in await mia("feedback", "The Blue Shop", "nothing", "thanks", code=1)
+    await mia("budget", "The Blue Shop")
+    assert "You gave that up" in await shop("renounce", cid[1], "-p", "favour", "--because", "told_us")
+    assert "The Blue Shop gave up your consent: favour" in await mia("show", "The Blue Shop")
+    assert "Taken back" in await mia("withdraw", "The Blue Shop", token)
+    assert "(no_grant)" in await shop("send", cid[1], "care", "?", code=1)
+    assert "Delivered." in await shop("send", cid[1], "safety", "Do not lean out.")
+    assert "notices safety: 1, the last on" in await mia("show", "The Blue Shop")
+    told = await mia("timeline", "The Blue Shop")
     assert "you muted The Blue Shop" in told
-    assert "has ended" in await mia("revoke", "blue", "--yes")
-    assert "(connection_ended)" in await mia("grant", cid[1][:8], "care", code=1)
+    assert "has ended" in await mia("revoke", "The Blue Shop", "--yes")
+    assert "(connection_ended)" in await mia("grant", cid[1], "care", code=1)
     assert '"phase": "ended"' in await mia("export")
-    assert "is to say by this time what became of your data" in await mia("timeline", "blue")
-    assert "write it as 2034-12-31" in await shop("erasure", cid[1][:8], "--keep", "payments=contract=soon", code=1)
-    assert "(malformed)" in await shop("erasure", cid[1][:8], "everything", code=1)
+    assert "is to say by this time what became of your data" in await mia("timeline", "The Blue Shop")
+    assert "write it as 2034-12-31" in await shop("erasure", cid[1], "--keep", "payments=contract=soon", code=1)
+    assert "(malformed)" in await shop("erasure", cid[1], "everything", code=1)
     kept = ("--keep", "payments=legal_obligation=2048-12-31", "--keep", "history=legal_claims")
-    assert "Signed" in await shop("erasure", cid[1][:8], "contact", "messages", *kept, "--told", "Zahlwerk 24")
+    assert "Signed" in await shop("erasure", cid[1], "contact", "messages", *kept, "--told", "Zahlwerk 24")
     told = "deleted contact, messages; kept payments (legal obligation, until 2048-12-31), history (legal claims)"
-    assert f"The Blue Shop said what became of your data: {told}; 1 other was told" in await mia("timeline", "blue")
-    assert "told: Zahlwerk 24" in await mia("statement", "blue")
-    assert "has said nothing" in await shop("statement", cid[1][:8])
+    assert f"The Blue Shop said what became of your data: {told}; 1 other was told" in await mia(
+        "timeline", "The Blue Shop"
+    )
+    assert "told: Zahlwerk 24" in await mia("statement", "The Blue Shop")
+    assert "has said nothing" in await shop("statement", cid[1])
     assert "not a link" in await mia("look", "http://nowhere", code=1)
     assert "no connection is called" in await mia("timeline", "green", code=1)
 
@@ -165,28 +144,13 @@ async def test_an_offer_that_allows_something_and_defaults_that_suggest_somethin
     assert "Your defaults would allow it care by app, 3 a month, for 30 days." in shown
     await mia("accept", link, "--only", "care", "--only", "sales")
     await shop("countersign")
-    assert "  promise you may write to them, as they promised" in await mia("show", "blue")
-    assert "Delivered." in await mia("send", "blue", "care", "Good morning!")
-    assert "you may come to The Blue Shop for care" in await mia("tokens", "blue")
+    assert "  promise you may write to them, as they promised" in await mia("show", "The Blue Shop")
+    assert "Delivered." in await mia("send", "The Blue Shop", "care", "Good morning!")
+    assert "you may come to The Blue Shop for care" in await mia("tokens", "The Blue Shop")
     (ours,) = [
         line for line in (await shop("tokens", (await shop("show")).split()[0])).splitlines() if "you may" in line
     ]
     assert "care" in ours and "sales" not in ours
-
-
-async def connected(host: World, tmp_path: Path) -> tuple[Terminal, Terminal]:
-    """Mia and a shop with an open connection, each calling the other by name."""
-    mia, shop = Terminal(tmp_path / "mia"), Terminal(tmp_path / "shop")
-    (tmp_path / "terms.txt").write_text("We write for what you allowed.")
-    did = f"did:web:localhost%3A{host.port}:b:shop"
-    await shop("create", "--business", did, "--name", "The Blue Shop")
-    await host.server.add_business_key("shop", (await shop("key")).strip())
-    await mia("create")
-    link = (await shop("offer", host.origin, "-p", "care", "--terms", str(tmp_path / "terms.txt"))).split()[0]
-    await mia("accept", link, "--grant", "care", "--grant", "sales")
-    await shop("countersign", "--call", "Mia")
-    await mia("sync")
-    return mia, shop
 
 
 async def test_a_no_in_a_terminal_comes_before_any_complaint(
@@ -196,13 +160,13 @@ async def test_a_no_in_a_terminal_comes_before_any_complaint(
     mia, shop = await connected(host, tmp_path)
     await shop("send", "mia", "care", "How are you?")
     witness = NoteSigner("w.example", COSIGNATURE, SigningKey(b"w" * 32)).verifier.text
-    assert "witnesses cosigned" in await mia("--witness", witness, "mute", "blue", code=1)
+    assert "witnesses cosigned" in await mia("--witness", witness, "mute", "The Blue Shop", code=1)
     assert "It waits" in await shop("send", "mia", "care", "Still there?")
-    await mia("unmute", "blue")
+    await mia("unmute", "The Blue Shop")
     # What came is told before the complaint, or it would be told to nobody.
     await shop("send", "mia", "care", "And now?")
     assert "message from The Blue Shop" in await mia("--witness", witness, "sync", code=1, told=True)
-    assert "say of which act" in await mia("receipt", "blue", "", code=1)
+    assert "is no id" in await mia("receipt", "The Blue Shop", "", code=1)
 
 
 async def test_a_no_whose_receipt_is_false_took_effect_and_that_is_told(
@@ -221,7 +185,7 @@ async def test_a_no_whose_receipt_is_false_took_effect_and_that_is_told(
         return replace(real, send=send)
 
     monkeypatch.setattr("comity.client.opening.over_aiohttp", wired)
-    assert "It took effect" in await mia("mute", "blue", code=1, told=True)
+    assert "It took effect" in await mia("mute", "The Blue Shop", code=1, told=True)
     monkeypatch.undo()
     assert "It waits" in await shop("send", "mia", "care", "Are you there?")
 
@@ -292,19 +256,19 @@ async def test_what_is_between_the_two_in_a_terminal(host: World, tmp_path: Path
     mia, shop = await connected(host, tmp_path)
     await shop("milestone", "mia", "installed", "windows", "--when", "2023-05-02", "--lasts", "2048-05-02")
     assert "(already_has)" in await shop("send", "mia", "sales", "New windows!", "--topic", "windows", code=1)
-    await mia("remember", "blue", "no_interest", "--topic", "shutters")
-    await mia("remember", "blue", "language", "--value", '["de", "en"]', "Grüß Gott")
-    await mia("remember", "blue", "receipt", "--value", "paper")
-    assert "Did you mean language?" in await mia("remember", "blue", "lang", "--value", "de", code=1)
-    assert "value" in await mia("remember", "blue", "receipt", "--value", "fax", code=1)
-    assert (await mia("notes", "blue")).splitlines() == [
+    await mia("remember", "The Blue Shop", "no_interest", "--topic", "shutters")
+    await mia("remember", "The Blue Shop", "language", "--value", '["de", "en"]', "Grüß Gott")
+    await mia("remember", "The Blue Shop", "receipt", "--value", "paper")
+    assert "Did you mean language?" in await mia("remember", "The Blue Shop", "lang", "--value", "de", code=1)
+    assert "value" in await mia("remember", "The Blue Shop", "receipt", "--value", "fax", code=1)
+    assert (await mia("notes", "The Blue Shop")).splitlines() == [
         "you: no_interest (shutters)", 'you: language: ["de", "en"] – Grüß Gott', "you: receipt: paper",
     ]  # fmt: skip
     assert "(no_interest)" in await shop("send", "mia", "sales", "Shutters!", "--topic", "shutters", code=1)
-    await mia("forget", "blue", "no_interest", "--topic", "shutters")
+    await mia("forget", "The Blue Shop", "no_interest", "--topic", "shutters")
     assert "Delivered." in await shop("send", "mia", "sales", "Shutters!", "--topic", "shutters")
     assert "would have said: no grant" in await shop("contacted", "mia", "phone", "care")
-    assert "the old key is good for nothing" in await mia("rotate", "blue")
+    assert "the old key is good for nothing" in await mia("rotate", "The Blue Shop")
     assert "Delivered." in await shop("send", "mia", "care", "Still there?")
 
 
@@ -312,15 +276,15 @@ async def test_hours_and_budgets_in_a_terminal(host: World, tmp_path: Path) -> N
     mia, shop = await connected(host, tmp_path)
     now = datetime.now(UTC)
     later, end = (f"{now + timedelta(hours=hours):%H:00}" for hours in (3, 4))
-    assert "is not told your hours" in await mia("hours", "blue", "UTC", f"mo,tu,we,th,fr,sa,su={later}-{end}")
+    assert "is not told your hours" in await mia("hours", "The Blue Shop", "UTC", f"mo,tu,we,th,fr,sa,su={later}-{end}")
     assert "It waits" in await shop("send", "mia", "care", "Are you there?")
-    await mia("hours", "blue", "UTC")
-    await mia("budget", "blue", "--messages", "1/week")
+    await mia("hours", "The Blue Shop", "UTC")
+    await mia("budget", "The Blue Shop", "--messages", "1/week")
     assert "It waits" in await shop("send", "mia", "care", "And now?")
-    assert "zone" in await mia("hours", "blue", "Mars/Olympus", "mo=09:00-10:00", code=1)
-    assert "wall time" in await mia("hours", "blue", "UTC", "mo=9-10", code=1)
-    assert "write it as" in await mia("hours", "blue", "UTC", "always", code=1)
-    assert "write it as 3/week" in await mia("budget", "blue", "--messages", "many", code=1)
+    assert "zone" in await mia("hours", "The Blue Shop", "Mars/Olympus", "mo=09:00-10:00", code=1)
+    assert "wall time" in await mia("hours", "The Blue Shop", "UTC", "mo=9-10", code=1)
+    assert "write it as" in await mia("hours", "The Blue Shop", "UTC", "always", code=1)
+    assert "write it as 3/week" in await mia("budget", "The Blue Shop", "--messages", "many", code=1)
 
 
 async def test_a_business_turns_its_key_in_a_terminal(host: World, tmp_path: Path) -> None:
@@ -331,13 +295,6 @@ async def test_a_business_turns_its_key_in_a_terminal(host: World, tmp_path: Pat
     assert "1 open connections" in await shop("key", "--turn")
     assert (await shop("key")).strip() == following
     assert "Delivered." in await shop("send", "mia", "care", "With a new key.")
-    assert "With a new key." in await mia("messages", "blue")
+    assert "With a new key." in await mia("messages", "The Blue Shop")
     assert "another key in every connection" in await mia("key", code=1)
     assert "turns its key everywhere" in await shop("rotate", "mia", code=1)
-
-
-def test_an_id_that_begins_with_a_dash_can_be_shown_and_typed() -> None:
-    assert short("--CvSJaEqHCFX4xyz") == "CvSJaEqHCFX4"
-    assert begins("--CvSJaEqHCFX4xyz", short("--CvSJaEqHCFX4xyz"))
-    assert begins("--CvSJaEqHCFX4xyz", "--CvS")
-    assert not begins("xCvSJaEqHCFX4xyz", "CvSJ")

@@ -3,13 +3,15 @@
     from comity.client import Wallet
 
 `Wallet` is one file with keys and connections, `Party` the other side of one connection; `Policy` says which witnesses
-of a log a wallet wants. Errors are those of `comity.errors`, and here `NotOpen`, `Blocked` and `WalletFileError`.
+of a log a wallet wants. Errors are those of `comity.errors`, and here `NotOpen`, `NotNamed`, `SeveralNamed`,
+`Blocked` and `WalletFileError`.
 """
 
 from comity.checkpoint import Policy
 from comity.client.connecting import own_terms
 from comity.client.core import Blocked, NotOpen
 from comity.client.favour import Favour
+from comity.client.naming import NotNamed, SeveralNamed
 from comity.client.opinion import ShownContest
 from comity.client.over_aiohttp import over_aiohttp
 from comity.client.party import Party
@@ -24,6 +26,7 @@ __all__ = [
     "Favour",
     "Message",
     "News",
+    "NotNamed",
     "NotOpen",
     "Party",
     "Policy",
@@ -31,6 +34,7 @@ __all__ = [
     "Request",
     "Response",
     "Send",
+    "SeveralNamed",
     "ShownContest",
     "ShownOffer",
     "Statement",

@@ -186,10 +186,14 @@ def chosen_terms(offer: Offer, terms: str | int | AnyTerms | None) -> Terms:
     if isinstance(terms, Terms):
         return terms.terms() if isinstance(terms, OfferedTerms) else terms
     if isinstance(terms, str):
-        found = next((it for it in offer.agreements if it.id == terms), None)
-        if found is None:
-            raise Malformed("the offer does not name those terms")
-        return found.terms()
+        found = [it for it in offer.agreements if it.id == terms]
+        if len(found) != 1:
+            raise Malformed(
+                "several of the offered terms have that id: name them by their place"
+                if found
+                else "the offer does not name those terms"
+            )
+        return found[0].terms()
     return offer.agreements[terms or 0].terms()
 
 

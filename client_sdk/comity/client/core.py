@@ -13,6 +13,7 @@ from comity.client.home import Clock, Home, Randomness
 from comity.client.home_keeping import HomeKeeping
 from comity.client.kept import Evidence, Kept, Me
 from comity.client.log_keeping import LogKeeping
+from comity.client.naming import checked_petname
 from comity.client.resolver import Resolver
 from comity.client.told import News
 from comity.client.transport import Transport
@@ -96,6 +97,14 @@ class Core:
         known = self.kept.get("checkpoints", found.checkpoints[0].partition("\n")[0], str)
         proved = len(record.texts) > len(found.checkpoints) or not found.proof
         return record.texts == found.evidence or (known in record.texts and proved)
+
+    def petname(self, cid: str) -> str | None:
+        """What the wallet's owner calls the other side."""
+        return self.kept.get("petnames", cid, str)
+
+    async def call(self, cid: str, name: str | None) -> None:
+        """Gives the other side a name, or takes it back. Raises Malformed for one that reads as an id (WHO-2)."""
+        await self.kept.keep(("petnames", cid, None if name is None else checked_petname(name)))
 
     def seconds(self) -> int:
         """The time in whole seconds."""

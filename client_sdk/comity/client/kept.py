@@ -1,15 +1,15 @@
 """What a wallet keeps, as types: the records of its file, and the one path on which they get there.
 
-Tables: `me` (who this wallet is), `keys` (kid → seed), `links` (cid → Link), `log/<cid>` (what was accepted in one
-connection), `unsent` (cid → acts that are sealed and not answered yet), `offers`, `received` (offers at a business's
-door), `proposals`, `pins` (keys of a did:web as first seen), `home_keys` (what a home server states of its own keys),
-`cursors` (how far an inbox was read), `bodies` (what
-was written, by act), `wishes` (grants to be given once a connection is open), `recovered` (cid → the `restored`,
-ms, after which this side has confirmed), `snoozes`, `away` (cid → the mute by
-which this wallet is away), `mailboxes`, `blocked`, `defaults` (class of purposes → what to grant to offers),
-`evidence`; and of the logs `logs` (origin → its home and key as first seen), `checkpoints` (origin → the last signed
-text), `tags` (cid → the tag keys), `receipts` and `deliveries` (act → the receipt of its entry, and of its
-delivery's), `owed` (own acts whose receipt has not come, or was not checked, yet).
+Tables: `me` (who this wallet is), `keys` (kid → seed), `links` (cid → Link), `petnames` (cid → what its owner calls the
+other side), `log/<cid>` (what was accepted in one connection), `unsent` (cid → acts that are sealed and not answered
+yet), `offers`, `received` (offers at a business's door), `proposals`, `pins` (keys of a did:web as first seen),
+`home_keys` (what a home server states of its own keys), `cursors` (how far an inbox was read), `bodies` (what was
+written, by act), `wishes` (grants to be given once a connection is open), `recovered` (cid → the `restored`, ms, after
+which this side has confirmed), `snoozes`, `away` (cid → the mute by which this wallet is away), `mailboxes`, `blocked`,
+`defaults` (class of purposes → what to grant to offers), `evidence`; and of the logs `logs` (origin → its home and key
+as first seen), `checkpoints` (origin → the last signed text), `tags` (cid → the tag keys), `receipts` and `deliveries`
+(act → the receipt of its entry, and of its delivery's), `owed` (own acts whose receipt has not come yet, or was not
+checked).
 """
 
 from __future__ import annotations

@@ -372,8 +372,9 @@ class Party(View):
     # --- the wallet's own quiet ---
 
     async def call(self, name: str | None) -> None:
-        """Gives the other side a name in this wallet, or takes it back. Nobody else learns it."""
-        await self._core.kept.keep(("petnames", self.cid, name))
+        """Gives the other side a name in this wallet, or takes it back. Nobody else learns it. Raises Malformed for
+        one that would be read as an id (WHO-2)."""
+        await self._core.call(self.cid, name)
 
     async def snooze(
         self, *, days: float | None = None, hours: float | None = None, until: Moment | None = None

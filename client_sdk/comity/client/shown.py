@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from comity.agreement import HalfSigned, is_alternative
 from comity.client.defaults import FIRST_DEFAULTS, Default, suggested_grants
@@ -70,12 +70,17 @@ class ShownOffer:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Somebody's half of an agreement on an own offer, to be countersigned or declined."""
+    """Somebody's half of an agreement on an own offer, to be countersigned or declined. `signed` is the offer; the half
+    came `at` (ms)."""
 
     half: HalfSigned
     signed: SignedOffer
     at: int
     answer: Callable[[Proposal, bool, str | None, bool], Awaitable[Party | None]]
+    give_name: Callable[[str, str | None], Awaitable[None]]
+    petname: str | None = None
+    phase: Literal["proposed"] = "proposed"
+    offered_name: None = None
 
     @property
     def cid(self) -> str:
@@ -86,6 +91,11 @@ class Proposal:
     def did(self) -> str:
         """Who accepts the offer."""
         return self.half.agreement.accepter.did
+
+    @property
+    def name(self) -> str:
+        """What to call who accepts: its petname, else its DID's end."""
+        return self.petname or self.did.rpartition(":")[2][:16]
 
     @property
     def terms(self) -> Terms:
@@ -107,6 +117,11 @@ class Proposal:
         party = await self.answer(self, True, None, False)
         assert party is not None
         return party
+
+    async def call(self, name: str | None) -> None:
+        """Gives who accepts a name in this wallet, before or instead of an answer; the connection keeps it. Raises
+        Malformed."""
+        await self.give_name(self.cid, name)
 
     async def decline(self, reason: str | None = None, *, silent: bool = False) -> None:
         """Declines, with a reason code or none; `silent` tells the other side nothing at all."""

@@ -138,7 +138,10 @@ class Taking:
             raise Contradiction("a decline with something else in it", (item.model_dump_json(),))
         kept = self._core.kept
         if item.cid in kept.file.table("proposals"):
-            return [News(item.cid, "declined", self._core.clock(), "them")], [("proposals", item.cid, None)]
+            return [News(item.cid, "declined", self._core.clock(), "them")], [
+                ("proposals", item.cid, None),
+                ("petnames", item.cid, None),
+            ]
         if item.cid not in kept.file.table("links"):
             return [], []
         party = self._wallet.known(item.cid)
@@ -212,7 +215,8 @@ class Taking:
         """The proposal as it is shown."""
         offered = self._core.kept.get("offers", kept.offer, Offered)
         assert offered is not None
-        return Proposal(open_half(kept.half.encode()), connecting.own_offer(self._core, offered), kept.at, answer)
+        half, signed = open_half(kept.half.encode()), connecting.own_offer(self._core, offered)
+        return Proposal(half, signed, kept.at, answer, self._core.call, self._core.petname(half.cid))
 
     def is_good(self, kept: Proposed) -> bool:
         """Whether a proposal can still be countersigned, and comes from nobody blocked."""

@@ -81,9 +81,19 @@ class View:
         return self.link.other if ledger is None else ledger.state.door(other(self.side)).did
 
     @property
+    def petname(self) -> str | None:
+        """The name that this wallet's owner gave the other side; nobody else knows it."""
+        return self._core.petname(self.cid)
+
+    @property
+    def offered_name(self) -> str | None:
+        """What the other side calls itself in its offer; nobody has checked it, and others may call themselves so."""
+        return self.link.name
+
+    @property
     def name(self) -> str:
-        """What to call the other side: the name given to it here, else the one in its offer, else its DID's end."""
-        return self._core.kept.get("petnames", self.cid, str) or self.link.name or self.did.rpartition(":")[2][:16]
+        """What to call the other side: its petname, else the name in its offer, else its DID's end."""
+        return self.petname or self.offered_name or self.did.rpartition(":")[2][:16]
 
     @property
     def phase(self) -> Literal["proposed", "closed", "open", "ended"]:

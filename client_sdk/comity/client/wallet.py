@@ -17,7 +17,7 @@ from contextlib import aclosing, suppress
 from typing import Any, Literal
 
 from comity.checkpoint import Policy
-from comity.client import connecting, receipts, recovering
+from comity.client import connecting, naming, receipts, recovering
 from comity.client.absence import Absence
 from comity.client.core import Core, Faults, NotOpen
 from comity.client.export import exported
@@ -34,7 +34,7 @@ from comity.client.told import News
 from comity.client.transport import Send, Transport
 from comity.client.view import View
 from comity.client.wallet_file import WalletFile
-from comity.errors import ComityError, Refused, Unreachable
+from comity.errors import Refused, Unreachable
 from comity.hours import ZoneRules
 from comity.keys import Signer, SigningKey, did_of_kid
 
@@ -177,9 +177,10 @@ class Wallet(Absence, OwnRules):
         return signed.link()
 
     async def proposals(self) -> list[Proposal]:
-        """Halves of agreements on this wallet's offers that can be countersigned now; reads what is new first."""
+        """Halves of agreements on this wallet's offers that can be countersigned now, the first that came first; reads
+        what is new first."""
         await self.sync()
-        waiting = self._core.kept.all("proposals", Proposed).values()
+        waiting = sorted(self._core.kept.all("proposals", Proposed).values(), key=lambda it: it.at)
         return [self._taking.proposal(it, self._answer) for it in waiting if self._taking.is_good(it)]
 
     async def _answer(self, proposal: Proposal, yes: bool, reason: str | None, silent: bool) -> Party | None:
@@ -188,7 +189,7 @@ class Wallet(Absence, OwnRules):
         offered = proposal.signed.offer
         signer = self._taking.offer_signer(proposal)
         await self._core.home(offered.home.did).decline(proposal.cid, signer, reason, silent)
-        await self._core.kept.keep(("proposals", proposal.cid, None))
+        await self._core.kept.keep(("proposals", proposal.cid, None), ("petnames", proposal.cid, None))
         return None
 
     async def _countersign(self, proposal: Proposal) -> Party:
@@ -258,11 +259,16 @@ class Wallet(Absence, OwnRules):
         return [self._party(link) for link in self._core.kept.all("links", Link).values()]
 
     def party(self, cid: str) -> Party:
-        """One connection, by its id or the beginning of it. Raises ComityError."""
-        found = [it for it in list(self._core.kept.file.table("links")) if it.startswith(cid)]
-        if len(found) != 1:
-            raise ComityError("no connection of that name" if not found else "several connections begin so")
-        return self.known(found[0])
+        """One connection by its whole id, as programs name it. Raises NotNamed."""
+        try:
+            return self.known(cid)
+        except KeyError:
+            raise naming.NotNamed("no connection has that id") from None
+
+    def find(self, typed: str) -> Party:
+        """The connection that a person means: by a name, the other side's DID, or `id:` and the beginning of its id
+        (WHO-1 to WHO-3). Raises NotNamed, SeveralNamed."""
+        return naming.party_named(self.connections(), typed)
 
     def known(self, cid: str) -> Party:
         """One connection by its whole id. Raises KeyError."""

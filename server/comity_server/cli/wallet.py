@@ -7,14 +7,15 @@ from typing import Any
 
 import click
 
-from comity.client import Party, ShownOffer, Wallet, own_terms
+from comity.client import NotNamed, Party, Proposal, ShownOffer, Wallet, own_terms
 from comity.client.core import Faults
+from comity.client.naming import id_named, party_named
 from comity.client.told import Message, News, Token
 from comity.note import VerifierKey
 from comity_server.cli import wallet_acts, wallet_away, wallet_feedback, wallet_rules
 from comity_server.cli.receipt import cosignatures_option, policy_of, witness_option
 from comity_server.cli.wallet_away import away_day, say_away
-from comity_server.cli.wallet_open import Where, begins, connected, day, find, opened, run, say, short
+from comity_server.cli.wallet_open import Where, connected, day, opened, run, say, short
 
 
 @click.group()
@@ -34,8 +35,9 @@ def wallet(context: click.Context, file: Path, witnesses: tuple[VerifierKey, ...
     """A wallet of your own: connections, messages, favours, and a way to say no.
 
     The passphrase comes from COMITY_PASSPHRASE or is asked for (COMITY_WALLET_IDENTITY: the file's age identity, which
-    opens it at once). A CONNECTION is named by the beginning of its id or by
-    a part of the other side's name; `show` lists them. With --witness, what a server's log shows must be cosigned.
+    opens it at once). A CONNECTION is named by what you call it (`call`) or
+    a part of that, by the whole name in its offer, or by `id:` and at least 8 characters of its id; `show` lists them.
+    With --witness, what a server's log shows must be cosigned.
     """
     context.obj = Where(file, policy_of(witnesses, cosignatures))
 
@@ -156,25 +158,42 @@ async def accept(
 @wallet.command()
 @opened
 async def proposals(opened: Wallet) -> None:
-    """List who has accepted your offers and waits for your signature."""
+    """List who has accepted your offers and waits for your signature: `call` gives one a name, `countersign` signs."""
     found = await opened.proposals()
     for it in found:
-        other = " with OTHER TERMS than you offered" if it.is_alternative else ""
-        say(f"{short(it.cid)}  {it.did} accepts{other}: {it.terms.id}, until {day(it.countersign_by)}")
+        _tell_proposal(it)
     if not found:
         say("Nobody waits for your signature.")
 
 
+def _tell_proposal(it: Proposal) -> None:
+    name = "" if it.petname is None else f"{it.petname}, "
+    offer, terms = it.signed.offer, it.terms
+    say(f"{short(it.cid)}  came on {day(it.at // 1000)}, can be signed until {day(it.countersign_by)}")
+    say(f"  who     {name}{it.did}")
+    say(f"  offer   {it.signed.short}, of {day(offer.iat)}, for {', '.join(offer.purposes)}")
+    text = f"{terms.id}, version {terms.version} ({terms.lang})"
+    say(f"  terms   {text}" + (f", OTHER TERMS than you offered: sha256 {terms.sha256}" if it.is_alternative else ""))
+
+
 @wallet.command()
-@click.argument("proposal", default="")
+@click.argument("proposal", required=False)
 @click.option("--call", "petname", help="What to call the other side in this wallet.")
 @opened
-async def countersign(opened: Wallet, proposal: str, petname: str | None) -> None:
-    """Sign the other half of PROPOSAL (the only one, where none is named): the connection is open."""
-    party = await (await _proposal(opened, proposal)).countersign()
+async def countersign(opened: Wallet, proposal: str | None, petname: str | None) -> None:
+    """Sign the other half of PROPOSAL, as `proposals` names it: the connection is open.
+
+    Where none is named, it is the only one that waits, if that took terms that you offered.
+    """
+    named = await _proposal(opened, proposal)
+    if proposal is None and named.is_alternative:
+        _tell_proposal(named)
+        raise click.ClickException("these are not the terms that you offered: sign them by naming the proposal")
     if petname is not None:
-        await party.call(petname)
-    say(f"You and {party.name} are connected. The id is {short(party.cid)}.")
+        await named.call(petname)
+    party = await named.countersign()
+    say(f"You and {party.name} are connected, under {named.terms.id}, version {named.terms.version}.")
+    say(f"The id is {short(party.cid)}.")
 
 
 @wallet.command()
@@ -184,15 +203,22 @@ async def countersign(opened: Wallet, proposal: str, petname: str | None) -> Non
 @opened
 async def decline(opened: Wallet, proposal: str, reason: str | None, silent: bool) -> None:
     """Decline PROPOSAL."""
-    await (await _proposal(opened, proposal)).decline(reason, silent=silent)
-    say("Declined.")
+    named = await _proposal(opened, proposal)
+    await named.decline(reason, silent=silent)
+    say(f"You declined {named.name}, {'and they are told nothing' if silent else 'and they are told'}.")
 
 
-async def _proposal(opened: Wallet, name: str) -> Any:
-    found = [it for it in await opened.proposals() if begins(it.cid, name)]
-    if len(found) != 1:
-        none = f"no proposal is called {name}" if name else "nobody waits for your signature"
-        raise click.ClickException(f"several begin with {name}" if found else none)
+async def _proposal(opened: Wallet, typed: str | None) -> Proposal:
+    """The proposal that was typed; the only one, where nothing was. Raises NotNamed, SeveralNamed, ClickException."""
+    found = await opened.proposals()
+    if typed is not None:
+        return party_named(found, typed, "proposal")
+    if len(found) > 1:
+        for it in found:
+            _tell_proposal(it)
+        raise click.ClickException("several wait for your signature: say which, as in `countersign id:… --call NAME`")
+    if not found:
+        raise click.ClickException("nobody waits for your signature")
     return found[0]
 
 
@@ -201,8 +227,9 @@ async def _proposal(opened: Wallet, name: str) -> Any:
 @opened
 async def take_back(opened: Wallet, connection: str) -> None:
     """Take your half back, as long as the other side has not signed."""
-    await opened.take_back(find(opened, connection))
-    say("Taken back.")
+    party = opened.find(connection)
+    await opened.take_back(party)
+    say(f"Taken back: {party.name} can no longer sign it.")
 
 
 @wallet.command()
@@ -210,9 +237,17 @@ async def take_back(opened: Wallet, connection: str) -> None:
 @click.argument("name")
 @opened
 async def call(opened: Wallet, connection: str, name: str) -> None:
-    """Call CONNECTION by a NAME of your own; nobody else learns it."""
-    await find(opened, connection).call(name)
-    say(f"It is called {name} from now on.")
+    """Call CONNECTION, or who waits for your signature, by a NAME of your own; nobody else learns it."""
+    named: Party | Proposal
+    try:
+        named = opened.find(connection)
+    except NotNamed:
+        named = party_named(await opened.proposals(), connection, "connection or proposal")
+    await named.call(name)
+    say(f"{named.did} is called {name} from now on.")
+    others = [it for it in opened.connections() if it.petname == name and it.cid != named.cid]
+    for it in others:
+        say(f"Mind: {short(it.cid)} ({it.phase}) is called so, too.")
 
 
 @wallet.command()
@@ -237,7 +272,7 @@ async def key(opened: Wallet, make_next: bool, turn: bool) -> None:
 @opened
 async def show(opened: Wallet, connection: str | None) -> None:
     """List the connections, or tell about one."""
-    parties = [find(opened, connection)] if connection else opened.connections()
+    parties = [opened.find(connection)] if connection else opened.connections()
     if connection and parties[0].phase in ("open", "proposed"):
         await parties[0].sync()
     for it in parties:
@@ -372,12 +407,8 @@ def _allowed(party: Party, token: Token) -> str:
 @connected
 async def receipt(opened: Wallet, party: Party, act: str, delivery: bool, out: Path | None) -> None:
     """Print the receipt of ACT, of either side: the proof that it stands in the log."""
-    known = [line.act.id for line in party.lines if act and line.act is not None and begins(line.act.id, act)]
-    if not act:
-        raise click.ClickException("say of which act: by its id, or the beginning of it")
-    if len(known) != 1:
-        raise click.ClickException(f"several acts begin with {act}" if known else f"no act here is called {act}")
-    text = await party.receipt(known[0], delivery=delivery)
+    known = id_named([line.act.id for line in party.lines if line.act is not None], act, "act")
+    text = await party.receipt(known, delivery=delivery)
     if out is None:
         click.echo(text, nl=False)
         return

@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 import click
 
-from comity.client import Party, Wallet
+from comity.client import NotNamed, Party, Wallet
+from comity.client.naming import id_named
 from comity_server.cli.wallet_away import away_day, say_away
-from comity_server.cli.wallet_open import begins, connected, day, say, says_no, short, synced
+from comity_server.cli.wallet_open import connected, day, say, says_no, short, synced
 from comity_server.cli.wallet_rules import per
 
 acts = click.Group()
@@ -40,17 +41,16 @@ async def grant(
 async def withdraw(opened: Wallet, party: Party, token: str) -> None:
     """Take TOKEN back from CONNECTION."""
 
-    def named() -> list[str]:
-        return [it.id for it in party.state.door(party.side).grants if begins(it.id, token)]
+    def named() -> str:
+        return id_named([it.id for it in party.state.door(party.side).grants], token, "token of yours")
 
-    mine = named()
-    if not mine:
+    try:
+        mine = named()
+    except NotNamed:
         # Another copy of this wallet may have given it.
         await synced(party)
         mine = named()
-    if len(mine) != 1:
-        raise click.ClickException(f"no token of yours is called {token}")
-    await party.withdraw(mine[0])
+    await party.withdraw(mine)
     say(f"Taken back: {party.name} may no longer come for that.")
 
 

@@ -6,7 +6,7 @@ import click
 
 from comity.client import Party, Wallet
 from comity.notice import AwayNotice, text_in
-from comity_server.cli.wallet_open import find, opened, say
+from comity_server.cli.wallet_open import opened, say
 
 absence = click.Group()
 """The commands, for the group `wallet` to take over."""
@@ -60,7 +60,7 @@ async def away(opened: Wallet, names: tuple[str, ...], until: datetime, spread: 
 
     Whom you have muted for longer already stays muted. `back` ends it before its time.
     """
-    chosen = [find(opened, name) for name in names] or opened.connections()
+    chosen = [opened.find(name) for name in names] or opened.connections()
     parties = [it for it in chosen if it.phase == "open"]
     went = await opened.away(until.date(), parties=parties, spread=_spread_over(parties, spread, now, "away"))
     for party in went.told:

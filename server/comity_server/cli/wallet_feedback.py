@@ -7,9 +7,10 @@ from typing import get_args
 import click
 
 from comity.client import Party, Wallet, opinion
+from comity.client.naming import id_named
 from comity.client.opinion import Because, Says, contest_line
 from comity.words import other
-from comity_server.cli.wallet_open import begins, connected, say
+from comity_server.cli.wallet_open import connected, say
 from comity_server.cli.wallet_rules import per
 
 feedback_commands = click.Group()
@@ -48,12 +49,9 @@ async def feedback(
 
 
 def _named(party: Party, typed: str) -> str:
-    """The message, or contact, of the other side that was typed. Raises ClickException."""
+    """The message, or contact, of the other side that was typed. Raises NotNamed, SeveralNamed."""
     ids = [line.act.id for line in party.lines if line.act is not None and line.act.kind in ("message", "contacted")]
-    found = [it for it in ids if begins(it, typed)]
-    if len(found) != 1 or not typed:
-        raise click.ClickException(f"several messages begin with {typed}" if found else f"no message is called {typed}")
-    return found[0]
+    return id_named(ids, typed, "message")
 
 
 async def _offer_more(party: Party, message: str, word: str, rate: tuple[int, str] | None, also: bool) -> None:
@@ -146,8 +144,6 @@ async def renounce(
 ) -> None:
     """Give up what CONNECTION allowed you: all of it, or these TOKENS; only a new permission opens that again."""
     theirs = [it.id for it in party.state.door(other(party.side)).grants]
-    named = [it for it in theirs if any(begins(it, typed) for typed in tokens)] if tokens else None
-    if named is not None and len(named) != len(tokens):
-        raise click.ClickException("one of these is no token of theirs, or stands for several")
+    named = [id_named(theirs, typed, "token of theirs") for typed in tokens] if tokens else None
     await party.renounce(because, named, purposes=purposes or None, channels=channels or None)
     say(f"You gave that up. {party.name} sees it, and can allow it again.")

@@ -16,6 +16,7 @@ import stamina
 from comity.checkpoint import NO_WITNESSES, Policy
 from comity.client import Party, Wallet
 from comity.client.ledger import Line
+from comity.client.naming import MARK
 from comity.errors import ComityError, Contradiction, Refused
 
 Work = Callable[..., Awaitable[None]]
@@ -96,7 +97,7 @@ def says_no(work: Work) -> Callable[..., None]:
 
 def _on_one(work: Work, *, says_no: bool) -> Callable[..., None]:
     async def with_party(opened: Wallet, connection: str, **given: Any) -> None:
-        party = find(opened, connection)
+        party = opened.find(connection)
         if says_no and party.phase == "proposed":
             # It may be open by now.
             await synced(party)
@@ -127,26 +128,8 @@ async def synced(party: Party) -> None:
 
 
 def short(id_: str) -> str:
-    """An id as it is shown and typed: its beginning, but never with a dash in front, which would be an option."""
-    return id_.lstrip("-")[:12]
-
-
-def begins(id_: str, typed: str) -> bool:
-    """Whether what was typed names this id."""
-    return id_.startswith(typed) or id_.lstrip("-").startswith(typed)
-
-
-def find(opened: Wallet, name: str) -> Party:
-    """The connection of that id or name; of several, the one that still stands."""
-    parties = opened.connections()
-    found = [it for it in parties if begins(it.cid, name)]
-    found = found or [it for it in parties if name.casefold() in it.name.casefold()]
-    open_ones = [it for it in found if it.phase in ("open", "proposed")] if len(found) > 1 else found
-    if len(open_ones) != 1:
-        raise click.ClickException(
-            f"no connection is called {name}" if not found else f"several connections are called {name}"
-        )
-    return open_ones[0]
+    """An id as it is shown and typed."""
+    return f"{MARK}{id_[:12]}"
 
 
 def say(text: str) -> None:

@@ -1,0 +1,127 @@
+"""Which connection or id a person means by what was typed (spec/wallet.md, WHO-1 to WHO-3)."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Protocol, TypeVar
+
+from comity.errors import ComityError, Malformed
+from comity.keys import is_did
+
+SHORTEST_ID = 8
+"""Characters of an id that name it at least: fewer are made to fit in no time (WHO-2)."""
+MARK = "id:"
+_NO_NAMES = (MARK, "did:")
+_MOST_CANDIDATES = 10
+
+
+class Named(Protocol):
+    """What a connection is named by."""
+
+    @property
+    def cid(self) -> str: ...
+    @property
+    def did(self) -> str: ...
+    @property
+    def petname(self) -> str | None: ...
+    @property
+    def offered_name(self) -> str | None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def phase(self) -> str: ...
+
+
+P = TypeVar("P", bound=Named)
+
+
+class NotNamed(ComityError):
+    """Nothing here is called so."""
+
+
+class SeveralNamed(ComityError):
+    """Several things are called so. `cids` are those of the connections, for who wants all of one party's."""
+
+    def __init__(self, told: str, cids: tuple[str, ...] = ()) -> None:
+        self.cids = cids
+        super().__init__(told)
+
+
+def party_named(parties: Sequence[P], typed: str, kind: str = "connection") -> P:
+    """The connection that was typed, or the proposal of one: by its id, the other side's DID, or a name. Raises
+    NotNamed, SeveralNamed."""
+    if typed.startswith(MARK):
+        cid = id_named([it.cid for it in parties], typed, kind)
+        return next(it for it in parties if it.cid == cid)
+    fitting = _fitting(parties, typed)
+    if not fitting:
+        raise NotNamed(f"no {kind} is called {typed}{_perhaps(parties, typed)}")
+    standing = [it for it in fitting if it.phase in ("open", "proposed")]
+    if len(fitting) > 1 and standing and _is_one_choice(fitting, typed):
+        fitting = standing
+    if len(fitting) > 1:
+        cids = tuple(it.cid for it in fitting)
+        raise SeveralNamed(f"several {kind}s are called {typed}: {_listed(fitting)}", cids)
+    return fitting[0]
+
+
+def _fitting(parties: Sequence[P], typed: str) -> list[P]:
+    if typed.startswith("did:"):
+        return [it for it in parties if it.did == typed]
+    by_id = [it for it in parties if it.cid == typed]
+    word = _plain(typed)
+    if by_id or not word:
+        return by_id
+    if own := [it for it in parties if _plain(it.petname) == word]:
+        return own
+    return [it for it in parties if _plain(it.offered_name) == word or word in _plain(it.petname)]
+
+
+def _is_one_choice(fitting: Sequence[Named], typed: str) -> bool:
+    """Whether one party, or the wallet's owner alone, has made these fit: then one that ended can give way."""
+    return len({it.did for it in fitting}) == 1 or all(_plain(it.petname) == _plain(typed) for it in fitting)
+
+
+def id_named(ids: Iterable[str], typed: str, kind: str) -> str:
+    """The id that was typed, whole or by `id:` and its beginning (WHO-2). Raises NotNamed, SeveralNamed."""
+    known = list(dict.fromkeys(ids))
+    if typed in known:
+        return typed
+    beginning = typed.removeprefix(MARK)
+    if beginning == typed or len(beginning) < SHORTEST_ID:
+        raise NotNamed(f"{typed} is no id: write {MARK} and at least {SHORTEST_ID} characters of one")
+    found = [it for it in known if it.startswith(beginning)]
+    if not found:
+        raise NotNamed(f"no {kind} has an id that begins with {beginning}")
+    if len(found) > 1:
+        shown = ", ".join(f"{MARK}{it}" for it in found[:_MOST_CANDIDATES])
+        raise SeveralNamed(f"the ids of several begin with {beginning}: {shown}")
+    return found[0]
+
+
+def checked_petname(name: str) -> str:
+    """A name that an owner can give. Raises Malformed for one that would be read as something else."""
+    if not _plain(name):
+        raise Malformed("a name needs a letter")
+    if is_did(name) or name.strip().casefold().startswith(_NO_NAMES):
+        raise Malformed("a name cannot begin as an id or a DID does")
+    return name.strip()
+
+
+def _plain(name: str | None) -> str:
+    """A name as names are compared; empty for none."""
+    return " ".join(unicodedata.normalize("NFC", name or "").casefold().split())
+
+
+def _perhaps(parties: Sequence[P], typed: str) -> str:
+    """What else may have been meant, as the end of a sentence."""
+    word, names = _plain(typed), {_plain(it.name): it for it in parties if it.petname or it.offered_name}
+    near = [name for name in names if word and word in name] or get_close_matches(word, names, n=3)
+    return f"; perhaps {_listed([names[it] for it in near])}" if near else ""
+
+
+def _listed(parties: Sequence[Named]) -> str:
+    listed = "; ".join(f"{it.name} ({MARK}{it.cid}, {it.phase})" for it in parties[:_MOST_CANDIDATES])
+    return listed + (" …" if len(parties) > _MOST_CANDIDATES else "")

@@ -1,0 +1,70 @@
+"""`comity wallet` as somebody types it, on a real server over HTTP."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from comity.client import new_identity
+from comity_server.cli import main
+from world import World
+
+
+class Terminal:
+    """Runs commands on one wallet's file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.identity = new_identity()
+
+    async def __call__(self, *words: str, code: int = 0, told: bool = False) -> str:
+        # In a thread with a loop of its own, so that the server of this process can answer.
+        return await asyncio.to_thread(self._run, words, code, told)
+
+    def _run(self, words: tuple[str, ...], code: int, told: bool) -> str:
+        environment = {"COMITY_WALLET_IDENTITY": self.identity}
+        result = CliRunner().invoke(main, ["wallet", "-w", str(self.file), *words], env=environment)
+        assert result.exit_code == code, (words, result.output, result.exception)
+        if code:
+            assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+            return result.stdout if told else result.stderr
+        return result.stdout
+
+
+@asynccontextmanager
+async def a_host(folder: Path) -> AsyncIterator[World]:
+    """A running server whose clock is the machine's: the commands have no other."""
+    world = World(folder, {"log_level": "error", "stop_timeout": 0.5})
+    (folder / "clock").write_text("0")
+    await world.start()
+    try:
+        yield world
+    finally:
+        await world.close()
+
+
+async def a_shop(host: World, folder: Path, name: str = "The Blue Shop", segment: str = "shop") -> Terminal:
+    """A business with a wallet, whose key the server publishes, and terms in `terms.txt`."""
+    (folder / "terms.txt").write_text("We write for what you allowed.")
+    shop = Terminal(folder / segment)
+    await shop("create", "--business", f"did:web:localhost%3A{host.port}:b:{segment}", "--name", name)
+    await host.server.add_business_key(segment, (await shop("key")).strip())
+    return shop
+
+
+async def an_offer(host: World, shop: Terminal, *more: str) -> str:
+    """The link of a new offer."""
+    terms = ("--terms", str(shop.file.parent / "terms.txt"))
+    return (await shop("offer", host.origin, "-p", "care", *terms, *more)).split()[0]
+
+
+async def connected(host: World, folder: Path) -> tuple[Terminal, Terminal]:
+    """Mia and a shop with an open connection, each calling the other by name."""
+    mia, shop = Terminal(folder / "mia"), await a_shop(host, folder)
+    await mia("create")
+    await mia("accept", await an_offer(host, shop), "--grant", "care", "--grant", "sales")
+    await shop("countersign", "--call", "Mia")
+    await mia("sync")
+    return mia, shop
