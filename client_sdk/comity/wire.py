@@ -109,6 +109,7 @@ class Problem(Model):
     detail: Annotated[str, Field(max_length=500)] | None = None
     errors: Annotated[tuple[dict[str, str], ...], Field(max_length=32)] | None = None
     until: int | None = None
+    request_id: Annotated[str, Field(max_length=64)] | None = None
 
 
 class HandedIn(Model):

@@ -29,7 +29,7 @@ from comity_server.grounds import Grounds, GroundsStore
 from comity_server.group import Answer, Group
 from comity_server.log.starting import CLOCK_TOLERANCE
 from comity_server.log.tail import Additions
-from comity_server.logs import logger
+from comity_server.logs import REQUEST_ID, logger
 from comity_server.metrics import Metrics
 from comity_server.opening import Crypto
 from comity_server.repeated import unplaced
@@ -213,7 +213,9 @@ class Accept:
             await work(commands)
         except Exception as error:
             self._metrics.failed.inc()
-            logger().error("group_failed", exc_info=error, count=len(commands))
+            REQUEST_ID.set(None)
+            ids = [command.request_id for command in commands if command.request_id is not None]
+            logger().error("group_failed", exc_info=error, count=len(commands), request_ids=ids)
             # Whatever was in hand is in doubt: the next group reads the store again.
             self._is_sure = False
             if isinstance(error, Overtaken):
@@ -236,6 +238,7 @@ class Accept:
         try:
             for command in commands:
                 await self._decide(command, group)
+            REQUEST_ID.set(None)
             await self._commit(group)
         except BaseException:
             for cid in group.states:
@@ -311,6 +314,7 @@ class Accept:
         return [(number, idx) for number, idx in numbered if number is not None]
 
     async def _decide(self, command: Command, group: Group) -> None:
+        REQUEST_ID.set(command.request_id)
         if command.decide is None:
             command.result = decide_batch(command.acts, group)
             return

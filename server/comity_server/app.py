@@ -19,7 +19,7 @@ from comity_server.business.route import BUSINESS, NOTIFICATIONS, documentation
 from comity_server.config import Config
 from comity_server.home import locked
 from comity_server.log.logs import OpenLogs, open_logs
-from comity_server.logs import logger
+from comity_server.logs import REQUEST_ID, begin_request, logger
 from comity_server.metrics import Metrics
 from comity_server.routes import add_routes
 from comity_server.routes.parts import ALSO, CLOSE, MEBIBYTE, NO_STORE, SERVER, problem
@@ -61,7 +61,12 @@ async def _dressed(request: web.Request, response: web.StreamResponse) -> None:
     """Give an answer the headers that each has. Before it is sent, for a stream has no other moment."""
     if is_business(request):
         dress(request, response)
+    _dress(response, REQUEST_ID.get() or begin_request())
+
+
+def _dress(response: web.StreamResponse, id_: str) -> None:
     response.headers.merge(SECURITY_HEADERS)
+    response.headers["X-Request-Id"] = id_
     response.headers["Server"] = "Comity"
 
 
@@ -74,6 +79,7 @@ def _guard(server: Server) -> Any:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         nonlocal in_hand
+        begin_request()
         # Those who wait for news are bounded by themselves; acts get an eighth more, for a "no" must get in.
         counted = request.path not in WAITING
         in_hand += counted
@@ -158,11 +164,14 @@ class _Protocol(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
+        # What is not HTTP never comes to the guard.
+        id_ = REQUEST_ID.get() or begin_request()
         if status >= 500 and not isinstance(exc, ConnectionError):
             logger().error("protocol_failed", exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("an answer was begun already")
         response = problem(Malformed("not HTTP") if status < 500 else Refused("internal"))
+        _dress(response, id_)
         response.force_close()
         return response
 

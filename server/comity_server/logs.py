@@ -6,15 +6,38 @@ every other key is dropped before it is written.
 
 import logging
 import sys
+from contextvars import ContextVar
+from random import getrandbits
 from typing import Any
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
-KEYS = frozenset(
-    {"event", "level", "timestamp", "code", "count", "seconds", "error", "where", "exc_info", "log", "reason"}
-)
+KEYS = frozenset({
+    *("event", "level", "timestamp", "code", "count", "seconds", "error", "where", "exc_info", "log", "reason"),
+    *("request_id", "request_ids"),
+})  # fmt: skip
 """The keys that a line may have; `log` is the origin of a log, `reason` a sentence of ours about one."""
+
+REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""The id of the request that is worked for (HTTP-19). What hands work to another task hands this on as well."""
+
+
+def begin_request() -> str:
+    """A new id, for the request that this task works for from now on (HTTP-19)."""
+    # It tells requests apart and keeps no secret.
+    id_ = f"{getrandbits(96):024x}"
+    REQUEST_ID.set(id_)
+    return id_
+
+
+def _with_request_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {**event, **_request_id()}
+
+
+def _request_id() -> dict[str, str]:
+    id_ = REQUEST_ID.get()
+    return {} if id_ is None else {"request_id": id_}
 
 
 def _only_known_keys(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -32,6 +55,7 @@ def configure(style: str = "auto", level: str = "info") -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
+            _with_request_id,
             _only_known_keys,
             _where_it_failed,
             renderer,
@@ -77,6 +101,7 @@ class _OwnWords(logging.Formatter):
                 "event": f"library:{record.name}",
                 "level": record.levelname.lower(),
                 "where": f"{record.filename}:{record.lineno}",
+                **_request_id(),
                 **({"error": type(error).__name__, "reason": _place(error)} if error else {}),
             },
         )  # type: ignore[return-value]

@@ -2,16 +2,22 @@
 for further proof."""
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from aiohttp import ClientConnectorError, ClientSession, UnixConnector, web
 
+from comity_server.logs import REQUEST_ID, begin_request
+
+_REQUEST_ID = "X-Request-Id"
+
 
 @asynccontextmanager
 async def answering(data: Path, name: str, app: web.Application) -> AsyncIterator[None]:
-    """Let the application answer at the socket for as long as the context lasts."""
+    """Let the application answer at the socket for as long as the context lasts. What it logs has the id of the request
+    that its caller works for (HTTP-19)."""
+    app.middlewares.append(_same_request)
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
     with short(data) as folder:
@@ -35,12 +41,28 @@ async def asked(data: Path, name: str, method: str, path: str, body: bytes | Non
         try:
             async with (
                 ClientSession(connector=UnixConnector(f"{folder}/{name}")) as session,
-                session.request(method, f"http://private{path}", data=body) as response,
+                session.request(method, f"http://private{path}", data=body, headers=_named()) as response,
             ):
                 return response.status, await response.read()
         except ClientConnectorError:
             # None there, or left behind by a process that was killed.
             return None
+
+
+def _named() -> dict[str, str]:
+    id_ = REQUEST_ID.get()
+    return {} if id_ is None else {_REQUEST_ID: id_}
+
+
+@web.middleware
+async def _same_request(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    if (id_ := request.headers.get(_REQUEST_ID)) is None:
+        begin_request()
+    else:
+        REQUEST_ID.set(id_)
+    return await handler(request)
 
 
 @contextmanager

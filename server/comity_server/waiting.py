@@ -9,6 +9,7 @@ from typing import Any
 from comity.acts import SignedAct
 from comity.errors import Refused
 from comity_server.group import Answer, Group
+from comity_server.logs import REQUEST_ID
 
 Decide = Callable[[Group], Awaitable[Any]]
 
@@ -23,6 +24,8 @@ class Command:
     cids: Sequence[str] = ()
     acts: list[SignedAct | Refused] = field(default_factory=list)
     result: Any = None
+    request_id: str | None = field(default_factory=REQUEST_ID.get)
+    """The request that it is decided for."""
 
     @property
     def was_accepted(self) -> bool:

@@ -183,7 +183,7 @@ def _wire(made: dict[str, dict[str, Any]]) -> dict[str, str]:
     json_, jwt = "application/json", "application/jwt"
     return {
         "http.request": _request("GET", "/v1/inbox?wait=10") + "\n" + fields,
-        "http.problem": pretty(problem),
+        "http.problem": pretty({**problem, "request_id": "5f0c2b7e9d1a4c3b8e6f7a90"}),
         "http.offers": _exchange(
             _request("POST", "/v1/offers", jwt, _short(offer["jws"])), _answer("201 Created", json_, published)
         ),

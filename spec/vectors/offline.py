@@ -464,9 +464,10 @@ def problems() -> dict[str, Any]:
     plain = [json.loads(encode_problem(Refused(code))) for code in CODES]
     full = Malformed("the members are not those of this text", errors=(("/seq", "Input should be a valid integer"),))
     late = Refused("not_now", until=NOW + 3600)
+    named = {"request_id": "5f0c2b7e9d1a4c3b8e6f7a90"}
     first = plain[0]
     return {
-        "good": [*plain, json.loads(encode_problem(full)), json.loads(encode_problem(late))],
+        "good": [*plain, *(json.loads(text) for text in (encode_problem(full), encode_problem(late, named)))],
         "bad": [
             case("a code that is none", "malformed", document={**first, "code": "no_such_code"}),
             case("another code's status", "malformed", document={**first, "status": 409}),

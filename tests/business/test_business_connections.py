@@ -209,7 +209,7 @@ async def test_an_act_comes_with_its_proof_and_what_the_customer_wrote(tmp_path:
             ),
         ]
         replies = [await shop.ask("GET", place) for place in places]
-        assert {(reply.status, reply.body) for reply in replies} == {(404, replies[0].body)}
+        assert {(reply.status, reply.plain) for reply in replies} == {(404, replies[0].plain)}
 
 
 async def shown(shop: Shop, cid: str) -> list[bytes]:

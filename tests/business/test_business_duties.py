@@ -63,7 +63,7 @@ async def test_nobody_else_can_see_or_say_anything_of_it(tmp_path: Path) -> None
         pair = await ended(shop)
         assert await rival.get("/duties") == {"items": []}
         replies = [await rival.ask("POST", f"/duties/{cid}", SAID) for cid in (pair.cid, "A" * 43)]
-        assert {reply.body for reply in replies} == {replies[0].body} and replies[0].code == "not_found"
+        assert {reply.plain for reply in replies} == {replies[0].plain} and replies[0].code == "not_found"
         reader = await shop.key_of("read_only")
         assert len((await shop.get("/duties", key=reader))["items"]) == 1
         assert await shop.refused("POST", f"/duties/{pair.cid}", SAID, key=reader) == "scope_missing"

@@ -231,7 +231,7 @@ async def test_over_rest_too_no_refusal_says_which_messages_there_are(tmp_path: 
             for id_ in (theirs.id, old.id, own["message"], waiting.id, hash_id(b"nothing"))
         ]
         assert {reply.code for reply in replies} == {"no_such_message"}
-        assert len({reply.body for reply in replies}) == 1
+        assert len({reply.plain for reply in replies}) == 1
 
 
 async def test_a_business_that_signs_itself_is_held_to_the_same(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ async def test_a_key_that_is_none_gets_one_answer_and_is_told_what_is_wanted(tmp
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
         replies = [await shop.ask("GET", "/self", key=key) for key in ("ck_live_" + "A" * 43, "x", shop.key[:-1])]
-        assert {reply.body for reply in replies} == {replies[0].body}
+        assert {reply.plain for reply in replies} == {replies[0].plain}
         assert replies[0].code == "api_key_required"
         assert replies[0].headers["WWW-Authenticate"].startswith("Bearer")
         assert replies[0].json["documentation"] == f"{world.origin}/docs/errors#api_key_required"

@@ -83,8 +83,8 @@ async def test_a_rotated_key_stays_good_for_the_overlap_and_its_successor_is_lik
         other = await a_shop(world, "other")
         (theirs,) = (await other.get("/keys"))["items"]
         paths = [f"/keys/{id_}" for id_ in (old["id"], theirs["id"], "key_nobody")]
-        bodies = {(await shop.ask("POST", f"{path}/rotate", {})).body for path in paths}
-        bodies |= {(await shop.ask("DELETE", path)).body for path in paths}
+        bodies = {(await shop.ask("POST", f"{path}/rotate", {})).plain for path in paths}
+        bodies |= {(await shop.ask("DELETE", path)).plain for path in paths}
         assert len(bodies) == 1
         assert await shop.refused("DELETE", paths[0]) == "not_found"
 

@@ -219,7 +219,7 @@ async def test_a_refused_message_is_a_draft_until_it_may_be_sent(tmp_path: Path)
         ):
             theirs = await other.ask(method, path, body)
             nowhere = await shop.ask(method, path.replace("draft_", "draft-"), body)
-            assert theirs.code == "not_found" and theirs.body == nowhere.body
+            assert theirs.code == "not_found" and theirs.plain == nowhere.plain
         world.later(HOUR + MINUTE)
         assert (await shop.post(f"/drafts/{id_}/send", again="send"))["outcome"] == "delivered"
         assert await shop.refused("GET", f"/drafts/{id_}") == "not_found"
@@ -451,7 +451,7 @@ async def test_a_message_sent_twice_under_one_key_arrives_once(tmp_path: Path) -
         )
         theirs = await other.ask("POST", messages(pair), HELLO)
         nowhere = await other.ask("POST", "/connections/" + "A" * 43 + "/messages", HELLO)
-        assert theirs.code == "not_found" and theirs.body == nowhere.body
+        assert theirs.code == "not_found" and theirs.plain == nowhere.plain
 
 
 async def test_words_are_sealed_to_the_key_that_the_customer_has_when_they_are_decided(tmp_path: Path) -> None:

@@ -113,14 +113,14 @@ async def test_an_offer_that_was_ended_looks_like_one_that_never_was(tmp_path: P
         signed, half = await half_on(shop, made["id"], world.person())
         for route in (f"/offers/{made['id']}", f"/offers/{made['id']}/qr.png", f"/offers/{made['id']}/poster"):
             theirs, none = [await other.ask("GET", path) for path in (route, route.replace(made["id"], FORGED))]
-            assert (theirs.status, theirs.body) == (404, none.body)
+            assert (theirs.status, theirs.plain) == (404, none.plain)
         assert await other.refused("DELETE", f"/offers/{made['id']}") == "not_found"
 
         ended = [await shop.ask("DELETE", f"/offers/{made['id']}") for _ in range(2)]
         assert [reply.status for reply in ended] == [204, 204]
         for path in (f"{OFFERS}/%s", "/i/%s"):
             gone, none = [await world.send("GET", path % name) for name in (made["id"], FORGED)]
-            assert (gone.status, gone.body) == (404, none.body)
+            assert (gone.status, gone.plain) == (404, none.plain)
         assert (await world.propose(signed, half)).code == "not_found"
         # Publishing the text again changes nothing (INV-6), and the store is as it must be.
         assert (await world.publish(signed)).status == 201

@@ -124,7 +124,7 @@ async def test_what_was_answered_taken_back_too_late_or_never_there_looks_the_sa
             reply for cid in (accepted, declined, silenced, taken_back, late) for reply in await answers(shop, cid)
         ]
         replies += [reply for cid in (theirs, silenced, "A" * 43) for reply in await answers(other, cid)]
-        assert {(reply.status, reply.body) for reply in replies} == {(404, replies[0].body)}
+        assert {(reply.status, reply.plain) for reply in replies} == {(404, replies[0].plain)}
         # Saying no again changes nothing, and each person heard what the shop meant to say.
         assert (await shop.ask("POST", f"/proposals/{declined}/decline", {})).status == 204
         assert [item.get("reason") for item in await inbox(world, people[1])] == ["full"]
@@ -183,7 +183,7 @@ async def test_a_shop_that_was_declined_and_comes_again_is_stopped_and_counted(t
         unknown = await shop.ask("POST", "/proposals", {"offer": "A" * 12})
         for _ in range(2):
             again = await shop.ask("POST", "/proposals", {"offer": offer.short})
-            assert (again.status, again.body) == (404, unknown.body)
+            assert (again.status, again.plain) == (404, unknown.plain)
         assert await counted(world, "shop", "offers.declined_used_again") == 2
         # What it took back itself it may try again.
         other = world.offer(world.person(), to=shop.did)

@@ -13,8 +13,14 @@ from comity_server.business.master import CannotUnseal, MasterKey
 from comity_server.demo.webhook_receiver import Received, WebhookReceiver
 from comity_server.webhooks.signing import OVERLAP, Secret, Secrets, Signers
 
-NOW = int(datetime.now(UTC).timestamp() * 1000)
+NOW = 0
 BODY = '{"id":"evt_1","type":"connection.muted","data":{"name":"Zoë"}}'.encode()
+
+
+@pytest.fixture(autouse=True)
+def _now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Now is when a test begins: receivers refuse what is more than five minutes old."""
+    monkeypatch.setitem(globals(), "NOW", int(datetime.now(UTC).timestamp() * 1000))
 
 
 def check_v1a(headers: dict[str, str], body: bytes, public_key: str) -> None:

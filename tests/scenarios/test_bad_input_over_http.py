@@ -362,7 +362,7 @@ async def test_reads_that_are_not_ones_own(tmp_path: Path) -> None:
         theirs, nobodys = f"{CONNECTIONS}/{pair.cid}", f"{CONNECTIONS}/{hash_id(b'nobody')}"
         replies = [await world.read(mine, path) for path in (theirs, nobodys)]
         replies += [await world.read(mine, f"{ACTS}/{id_}") for id_ in (message.id, hash_id(b"none"))]
-        assert {reply.body for reply in replies} == {replies[0].body} and replies[0].code == "not_found"
+        assert {reply.plain for reply in replies} == {replies[0].plain} and replies[0].code == "not_found"
         assert (await world.send("GET", theirs)).code == "signature_required"
         signed = world.signature(pair.signers["first"], theirs)
         assert (await world.send("GET", theirs, headers=signed)).status == 200

@@ -160,7 +160,7 @@ async def test_nobody_learns_from_a_refusal_which_messages_there_are(world: Worl
         replies.append(await feedback(pair, new.id, says, purpose="news"))
         replies.append(await feedback(pair, new.id, says, had="windows"))
         assert {reply.code for reply in replies} == {"no_such_message"}
-        assert len({reply.body for reply in replies}) == 1
+        assert len({reply.plain for reply in replies}) == 1
     assert (await feedback(pair, new.id)).status == 200
 
 

@@ -56,7 +56,7 @@ async def test_a_connection_that_is_not_mine_is_like_one_that_is_not(world: Worl
         await world.read(stranger, f"{ACTS}/{act.id}"),
         await world.read(stranger, f"{ACTS}/{'A' * 43}"),
     ]
-    assert {(reply.status, reply.body) for reply in replies} == {(404, replies[0].body)}
+    assert {(reply.status, reply.plain) for reply in replies} == {(404, replies[0].plain)}
     assert (await world.read(stranger, INBOX)).json["items"] == []
 
 

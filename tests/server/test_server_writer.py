@@ -127,7 +127,7 @@ async def test_acts_of_a_stranger_and_of_an_unknown_connection_look_alike(world:
     foreign = blind_revoke(pair.cid, pair.signers["first"].did, world.now() // 1000, stranger)
     nowhere = blind_revoke("A" * 43, pair.signers["first"].did, world.now() // 1000, stranger)
     one, two = await world.act(foreign), await world.act(nowhere)
-    assert (one.status, one.body) == (two.status, two.body)
+    assert (one.status, one.plain) == (two.status, two.plain)
     assert one.code == "not_found"
 
 

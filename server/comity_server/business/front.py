@@ -7,7 +7,6 @@ about what is there.
 """
 
 import asyncio
-from random import getrandbits
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -53,9 +52,7 @@ def narrows(request: web.Request) -> bool:
 
 
 def dress(request: web.Request, response: web.StreamResponse) -> None:
-    """Give an answer of the business side the headers that each has; before it is sent."""
-    # It tells requests apart and keeps no secret.
-    response.headers["X-Request-Id"] = f"{getrandbits(96):024x}"
+    """Give an answer of the business side the headers that only such have; before it is sent."""
     response.headers.update(request.get(HEADERS, {}))
     if response.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="comity"'

@@ -167,6 +167,8 @@ def _open_problem(schema: dict[str, Any]) -> None:
     schema["properties"]["errors"]["items"] = {"type": "object", "properties": pairs}
     schema["properties"]["errors"]["description"] = "Each fault, with a JSON Pointer (RFC 6901) to where it is."
     schema["properties"]["until"]["description"] = 'When a "not now" ends (seconds), where the other side shows it.'
+    named = "The `X-Request-Id` of the answer: tell the operator this when something is odd."
+    schema["properties"]["request_id"]["description"] = named
 
 
 def _operation(route: Route, schemas: dict[Any, Any], responses: dict[str, Any]) -> dict[str, Any]:
@@ -316,6 +318,7 @@ def _problem(code: str) -> dict[str, Any]:
         "title": title,
         "status": status,
         "code": code,
+        "request_id": _AN_ID,
         "documentation": about,
     }
 
@@ -329,8 +332,9 @@ def _header(description: str, schema: dict[str, Any], example: Any) -> dict[str,
 
 
 _TEXT: dict[str, Any] = {"type": "string"}
+_AN_ID = "5f0c2b7e9d1a4c3b8e6f7a90"
 _HEADERS = {
-    "X-Request-Id": _header("Names this answer: put it into your log.", _TEXT, "5f0c2b7e9d1a4c3b8e6f7a90"),
+    "X-Request-Id": _header("Names this request: put it into your log, as we put it into ours.", _TEXT, _AN_ID),
     "RateLimit-Policy": _header("How many requests (`q`) in how many seconds (`w`).", _TEXT, '"api-key";q=6000;w=60'),
     "RateLimit": _header("Requests that are left (`r`), and seconds until all are back.", _TEXT, '"api-key";r=59;t=4'),
     "Retry-After": _header("Seconds to wait before the next try.", {"type": "integer", "minimum": 0}, 1),

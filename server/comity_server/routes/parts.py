@@ -11,6 +11,7 @@ from comity.encoding import MAX_BODY
 from comity.errors import Malformed, Refused
 from comity.signed_request import SignedRequest
 from comity.wire import EVENT_STREAM, JSON, PROBLEM, encode_problem
+from comity_server.logs import REQUEST_ID
 from comity_server.server import Server
 
 SERVER = web.AppKey("server", Server)
@@ -90,8 +91,9 @@ def stream_head() -> web.Response:
 
 
 def problem(refused: Refused, also: Mapping[str, Any] | None = None) -> web.Response:
-    """The problem document of a refusal (RFC 9457), with extension members."""
-    response = web.Response(body=encode_problem(refused, also), status=refused.status, content_type=PROBLEM)
+    """The problem document that answers the request in hand (RFC 9457), with extension members."""
+    named = {**(also or {}), "request_id": REQUEST_ID.get()}
+    response = web.Response(body=encode_problem(refused, named), status=refused.status, content_type=PROBLEM)
     if refused.retry_after is not None:
         response.headers["Retry-After"] = str(refused.retry_after)
     return response

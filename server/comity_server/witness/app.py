@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import copy_context
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from aiohttp.web_protocol import RequestHandler
 from comity.note import VerifierKey
 from comity_server.clock import Clock, WallClock
 from comity_server.home import locked
-from comity_server.logs import logger
+from comity_server.logs import REQUEST_ID, begin_request, logger
 from comity_server.witness.cosign import Declined, Witness
 from comity_server.witness.folder import remembered
 from comity_server.witness.submission import MOST_BODY, PATH, SIZE_TYPE
@@ -90,7 +91,7 @@ def _application(witness: Witness, thread: ThreadPoolExecutor, patience: float) 
 
     async def add_checkpoint(request: web.Request) -> web.Response:
         body = await _read(request, patience)
-        return _text(HTTPStatus.OK, await loop.run_in_executor(thread, witness.cosign, body))
+        return _text(HTTPStatus.OK, await loop.run_in_executor(thread, copy_context().run, witness.cosign, body))
 
     async def checkpoint(request: web.Request) -> web.Response:
         note = await loop.run_in_executor(thread, witness.note, request.match_info["hash"])
@@ -134,6 +135,7 @@ def _guard() -> Any:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         nonlocal in_hand
+        id_ = begin_request()
         in_hand += 1
         try:
             if in_hand > MOST_REQUESTS:
@@ -146,7 +148,7 @@ def _guard() -> Any:
                 response.force_close()
         finally:
             in_hand -= 1
-        response.headers.update(HEADERS)
+        response.headers.update({**HEADERS, "X-Request-Id": id_})
         response.headers.setdefault("Cache-Control", "no-store")
         return response
 
@@ -189,12 +191,13 @@ class _Protocol(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
+        id_ = REQUEST_ID.get() or begin_request()
         if status >= 500:
             logger().error("protocol_failed", exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("an answer was begun already")
         response = _text(status, "not HTTP\n" if status < 500 else "this witness made a mistake\n")
-        response.headers.update(HEADERS)
+        response.headers.update({**HEADERS, "X-Request-Id": id_})
         response.force_close()
         return response
 
