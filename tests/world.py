@@ -109,6 +109,9 @@ class World:
             "port": self.port,
             "operator": "The Test Operator",
             "clock_offset_file": self._offset,
+            # Everybody here has one address.
+            "address_rate": 1_000_000_000,
+            "address_openings": 1_000_000_000,
             **self._settings,
         }
 

@@ -27,11 +27,13 @@ from comity_server.config import Config
 from comity_server.deliver.bell import Bell
 from comity_server.grounds import Grounds, GroundsStore
 from comity_server.group import Answer, Group
+from comity_server.lead import Leads
 from comity_server.log.starting import CLOCK_TOLERANCE
 from comity_server.log.tail import Additions
 from comity_server.logs import REQUEST_ID, logger
 from comity_server.metrics import Metrics
 from comity_server.opening import Crypto
+from comity_server.rate_limits import Over
 from comity_server.repeated import unplaced
 from comity_server.states import States
 from comity_server.store.rows import Batch, Known, Reservation
@@ -99,6 +101,7 @@ class Accept:
         self._opened = Queue()
         self._weight = 0
         self._states = States(config.cached_connections)
+        self._leads = Leads()
         self.verdicts = Verdicts(config.kept_verdicts)
         """What checks were told, as long as nothing that was committed changes it."""
         self._news: int | None = None
@@ -123,11 +126,12 @@ class Accept:
 
     # --- coming in --------------------------------------------------------------------------------------------------
 
-    async def acts(self, raws: Sequence[bytes]) -> list[Result]:
-        """Accept acts in order; each is answered by itself. Raises Refused("overloaded") for all of them."""
+    async def acts(self, raws: Sequence[bytes], over: Over | None = None) -> list[Result]:
+        """Accept acts in order; each is answered by itself. Of a sender who is `over` a rate, those that close
+        something (CONN-24). Raises Refused("overloaded") for all of them."""
         if not self._has_room(len(raws), self._most - self._most // 8):
             await self._must_narrow(raws)
-        answers: list[Result] = await self._put(Command(self._future(), raws=raws))
+        answers: list[Result] = await self._put(Command(self._future(), raws=raws, over=over))
         return answers
 
     async def command(
@@ -267,7 +271,7 @@ class Accept:
             await self._be_sure()
         if self._news is None:
             self._news = int((await self._store.meta()).get("last_news", "0"))
-        group = Group(self._grounds, self._time(), self._log.additions(), self._news)
+        group = Group(self._grounds, self._time(), self._log.additions(), self._news, self._leads)
         named = {cid for command in commands for cid in command.cids}
         await self._load(named | {act.payload.cid for act in acts}, group)
         if ids := unplaced(acts, group.states):
@@ -316,7 +320,7 @@ class Accept:
     async def _decide(self, command: Command, group: Group) -> None:
         REQUEST_ID.set(command.request_id)
         if command.decide is None:
-            command.result = decide_batch(command.acts, group)
+            command.result = decide_batch(command.acts, group, command.over)
             return
         try:
             command.result = await command.decide(group)
@@ -372,7 +376,7 @@ class Accept:
             command.done.set_result(command.result)
 
 
-def decide_batch(acts: Sequence[SignedAct | Refused], group: Group) -> list[Result]:
+def decide_batch(acts: Sequence[SignedAct | Refused], group: Group, over: Over | None = None) -> list[Result]:
     """Each act of one request in order; after a refused one, later acts of its chain are not tried (HTTP-12).
 
     A revoke is: it closes the chain, wherever that stands.
@@ -387,7 +391,7 @@ def decide_batch(acts: Sequence[SignedAct | Refused], group: Group) -> list[Resu
         try:
             if chain in broken and act.kind != "revoke" and not group.knows(act.id):
                 raise Refused("after_refused")
-            results.append(group.act(act))
+            results.append(group.act(act, over))
         except Refused as refused:
             broken.add(chain)
             results.append(refused)

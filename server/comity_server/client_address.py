@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from multidict import MultiMapping
 
 from comity.errors import Malformed
+from comity_server.logs import logger
 
 Network = IPv4Network | IPv6Network
 
@@ -41,6 +42,7 @@ class ClientAddresses:
     def __init__(self, trusted: Sequence[Network]) -> None:
         self._trusted = trusted
         self._look_up = lru_cache(_KNOWN)(self._looked_up)
+        self._has_warned = False
 
     def is_proxy(self, peer: str | None) -> bool:
         """True if the other end of a socket is a trusted proxy: then many people share that socket's address."""
@@ -52,6 +54,9 @@ class ClientAddresses:
         passed it on."""
         address, is_proxy = self._look_up(peer or "")
         if not is_proxy:
+            if not self._has_warned and _HEADER in headers and _is_near(address):
+                self._has_warned = True
+                logger().warning("forwarded_by_no_trusted_proxy", see="COMITY_TRUSTED_PROXIES")
             return address
         for text in reversed(",".join(headers.getall(_HEADER, ())).split(",")):
             before, is_proxy = self._look_up(text[:_LONGEST].strip())
@@ -69,6 +74,11 @@ class ClientAddresses:
             return UNKNOWN, False
         is_proxy = any(found in network for network in self._trusted)
         return (str(found) if found.version == 4 else str(IPv6Network((int(found), _PREFIX), strict=False))), is_proxy
+
+
+def _is_near(address: str) -> bool:
+    """True for an address of this machine or network: where a proxy is, and no stranger can make the log grow."""
+    return address != UNKNOWN and ip_network(address).is_private
 
 
 def _read(text: str) -> IPv4Address | IPv6Address | None:

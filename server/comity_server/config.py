@@ -73,6 +73,10 @@ class Config(BaseSettings):
     webhooks_to_loopback: bool = False
     """Send webhooks to this machine as well, by http too: to try things out, never where others can reach it."""
 
+    address_rate: int = Field(default=6000, ge=1)
+    """Requests from one address in a minute that need neither a key nor a signature; of a batch, each line is one."""
+    address_openings: int = Field(default=600, ge=1)
+    """Offers and half-signed agreements from one address in an hour."""
     trusted_proxies: str = ""
     """The proxies before the server: addresses or networks, with commas between. Their `X-Forwarded-For` says whose a
     request is. Without it, everybody who comes through a proxy shares the limits of one address."""

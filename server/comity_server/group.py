@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from comity import connection as rules
 from comity import recovery
-from comity.acts import Feedback, Grant, Rotate, SignedAct, is_narrowing
+from comity.acts import Feedback, Grant, Rotate, SignedAct
 from comity.agreement import SignedAgreement
 from comity.bodies import check_form
 from comity.errors import Refused
@@ -32,14 +32,12 @@ from comity_server.contest_rows import is_repeated, note_contest
 from comity_server.duties import changed_duties
 from comity_server.grounds import Grounds
 from comity_server.home_keys import EnteredHomeKey
+from comity_server.lead import Leads
 from comity_server.log.tail import Additions
+from comity_server.rate_limits import Over
 from comity_server.store.business import Idempotent
 from comity_server.store.rows import Batch, HostedKey, Reservation
 
-MOST_AHEAD = 5000
-"""ms by which a connection may be ahead of the clock: each of its acts takes at least one (LOG-14)."""
-MOST_AHEAD_NARROWING = 20_000
-"""The same for acts that say no: what the other side writes must not keep them out."""
 DAY = 86_400_000
 """ms."""
 RETRY_RELEASE = 1000
@@ -66,6 +64,8 @@ class Group:
     log: Additions
     news: int
     """The number of the last row of news."""
+    leads: Leads = field(default_factory=Leads)
+    """Whose acts have taken connections ahead of the clock; what a group that fails has added goes by itself."""
     states: dict[str, Connection] = field(default_factory=dict)
     """The connections that the group's commands may touch."""
     tag_secrets: dict[str, bytes] = field(default_factory=dict)
@@ -101,8 +101,9 @@ class Group:
 
     # --- acts -------------------------------------------------------------------------------------------------------
 
-    def act(self, signed: SignedAct) -> Answer:
-        """Accept an act, or give its first answer again. Raises Refused."""
+    def act(self, signed: SignedAct, over: Over | None = None) -> Answer:
+        """Accept an act, or give its first answer again. Of a sender who is `over` a rate, only what closes something
+        is accepted (CONN-24). Raises Refused."""
         if (earlier := self._answers.get(signed.id)) is not None:
             return earlier
         if (event := self.first_answers.get(signed.id)) is not None:
@@ -114,7 +115,7 @@ class Group:
         if before is None:
             raise Refused("not_found")
         before = self._released(before)
-        at = self._time_of(before, signed)
+        at = self._time_of(before, signed, over)
         try:
             events, after = rules.accept_next(before, signed, at, self.log.place(), self.grounds.zones)
             self._check_what_only_the_server_knows(signed, before, at)
@@ -124,6 +125,8 @@ class Group:
             raise
         event_ = self._after_mute(before, events)
         self.accepted += 1
+        if at > self.now:
+            self.leads.add(after.cid, event_.side, self.now)
         self._count_all(before, counting.accepted(event_, signed.payload, before))
         self.exempt_contests += counting.is_exempt_contest(signed.payload)
         if event_.contents is not None:
@@ -157,13 +160,13 @@ class Group:
         self.state_event(event, event.act)
         self.tell(before.door(owner), "event", event.cid, event.act, shown=False, at=event.at)
 
-    def _time_of(self, before: Connection, signed: SignedAct) -> int:
-        """When the act takes effect: strictly later than what came before in its connection. Raises Refused where that
-        is too far ahead of the clock: nobody may write faster than time goes on for long, and a revoke ends it."""
+    def _time_of(self, before: Connection, signed: SignedAct, over: Over | None) -> int:
+        """When the act takes effect: strictly later than what came before in its connection. Raises Refused where its
+        side may not write now."""
         at = max(self.now, before.at + 1)
-        most = MOST_AHEAD_NARROWING if is_narrowing(signed.payload) else MOST_AHEAD
-        if at - self.now > most and signed.kind != "revoke":
-            raise Refused("rate_limited", "too many acts in this connection", retry_after=1)
+        side = before.side_of(signed.payload.iss)
+        if side is not None and (at > self.now or over is not None):
+            self.leads.check(before, side, signed.payload, self.now, over)
         return at
 
     def knows(self, id_: str) -> bool:

@@ -40,6 +40,7 @@ from comity_server.logs import logger
 from comity_server.metrics import Metrics
 from comity_server.notices import Notices
 from comity_server.opening import Crypto
+from comity_server.rate_limits import AddressLimits
 from comity_server.readers import Readers
 from comity_server.recovering import restore_all
 from comity_server.releases import Releases
@@ -92,15 +93,18 @@ class Server:
     cursors: Cursors
     readers: Readers
     limits: Limits
-    addresses: ClientAddresses
     ready: bool = False
     batches: int = 0
     """Batches of acts in hand."""
     check_streams: int = 0
     """Streams of checks in hand."""
     webhooks: Webhooks = field(init=False)
+    addresses: ClientAddresses = field(init=False)
+    address_limits: AddressLimits = field(init=False)
 
     def __post_init__(self) -> None:
+        self.addresses = ClientAddresses(read_networks(self.config.trusted_proxies))
+        self.address_limits = AddressLimits.of(self.config.address_rate, self.config.address_openings)
         rows, kept = self.store.business, self.grounds.kept
         self.webhooks = Webhooks(self.config, rows, self.bell, lambda: kept.master, lambda: self.happening_ids)
 
@@ -226,7 +230,6 @@ async def _assemble(
         cursors=cursors,
         readers=Readers(home.origin, clock, directory.find_key, started),
         limits=Limits(config.business_rate),
-        addresses=ClientAddresses(read_networks(config.trusted_proxies)),
     )
 
 

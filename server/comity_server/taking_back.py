@@ -109,14 +109,20 @@ def _opened(raw: str, act: SignedAct | Refused | None, home: Home) -> Handed | R
     return Handed(event.cid, Record(event, act), raw)
 
 
+def is_one_revoke(handed: Sequence[Handed | Refused]) -> bool:
+    """True for a "no" alone, which no limit keeps out."""
+    if len(handed) != 1 or isinstance(handed[0], Refused):
+        return False
+    event = handed[0].record.event
+    return isinstance(event, Accepted) and event.kind == "revoke"
+
+
 async def take_back(store: TakingStore, accept: Accept, cid: str, handed: Sequence[Handed]) -> list[Refused | None]:
     """Take back those records that find their places; why each of the others does not, in order. The history is read
     and checked outside the writer, which only makes sure that nothing changed meanwhile. Raises Refused("not_found"),
     Refused("overloaded")."""
     # Only a single "no" may use the room that is kept for one (HTTP-15).
-    narrows = (
-        len(handed) == 1 and isinstance(handed[0].record.event, Accepted) and handed[0].record.event.kind == "revoke"
-    )
+    narrows = is_one_revoke(handed)
     for _ in range(_TRIES):
         before = await accept.state(cid)
         if before is None:

@@ -10,6 +10,7 @@ from comity.acts import SignedAct
 from comity.errors import Refused
 from comity_server.group import Answer, Group
 from comity_server.logs import REQUEST_ID
+from comity_server.rate_limits import Over
 
 Decide = Callable[[Group], Awaitable[Any]]
 
@@ -22,6 +23,8 @@ class Command:
     raws: Sequence[bytes] = ()
     decide: Decide | None = None
     cids: Sequence[str] = ()
+    over: Over | None = None
+    """Where the rate of the sender of the acts is used up."""
     acts: list[SignedAct | Refused] = field(default_factory=list)
     result: Any = None
     request_id: str | None = field(default_factory=REQUEST_ID.get)

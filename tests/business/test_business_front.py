@@ -9,6 +9,7 @@ from business_world import EXAMPLE_OFFER, a_shop
 from comity.bodies import open_body
 from comity.encoding import b64u_decode
 from comity.wire import JSON, JSON_LINES, JWT
+from comity_server.rate_limits import SPARE
 from world import Pair, a_world
 
 
@@ -39,6 +40,47 @@ async def test_every_answer_names_the_request_and_what_is_left_of_the_rate(tmp_p
         assert replies[0].headers["RateLimit-Policy"] == '"api-key";q=3;w=60'
         assert replies[0].headers["RateLimit"] == '"api-key";r=2;t=60'
         assert replies[3].code == "rate_limited" and 1 <= int(replies[3].headers["Retry-After"]) <= 61
+
+
+async def test_a_no_that_says_nothing_new_is_limited_and_one_that_closes_something_is_not(tmp_path: Path) -> None:
+    """A key that ran wild mutes the same customer over and over; whoever sees it can still stop all else (CONN-24)."""
+    async with a_world(tmp_path, business_rate=2) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer("care")
+        at = f"/connections/{pair.cid}"
+        replies = [await shop.ask("POST", f"{at}/mute", {"purposes": ["favour"]}) for _ in range(2 + SPARE + 3)]
+        assert [reply.status for reply in replies[: 2 + SPARE]] == [201] * (2 + SPARE)
+        assert {reply.code for reply in replies[2 + SPARE :]} == {"rate_limited"}
+        assert 1 <= int(replies[-1].headers["Retry-After"]) <= 60
+        narrower = {"purposes": ["favour.review"], "channels": ["app"]}
+        assert await shop.refused("POST", f"{at}/mute", narrower) == "rate_limited"
+        await shop.post(f"{at}/mute", {"purposes": ["complaint"]})
+        await shop.post(f"{at}/mute", {})
+        assert await shop.refused("POST", f"{at}/mute", {"purposes": ["renewal"]}) == "rate_limited"
+        assert await shop.refused("POST", f"{at}/unmute", {}) == "rate_limited"
+        await shop.post(f"{at}/revoke")
+
+
+async def test_a_business_whose_rate_is_used_up_takes_back_what_it_gave(tmp_path: Path) -> None:
+    async with a_world(tmp_path, business_rate=5) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer("care")
+        at = f"/connections/{pair.cid}"
+        given = {"purposes": ["favour"], "channels": ["app"], "expires_at": "2024-12-31T17:00:00Z"}
+        grant = (await shop.post(f"{at}/grants", given))["grant"]
+        await shop.post(f"{at}/remember", {"key": "paper_receipt"})
+        theirs = pair.state.second.grants[0].id
+        while (await shop.ask("GET", "/self")).status == 200:
+            pass
+        for _ in range(SPARE):
+            await shop.ask("POST", f"{at}/forget", {"key": "language"})
+        assert await shop.refused("POST", f"{at}/forget", {"key": "language"}) == "rate_limited"
+        await shop.post(f"{at}/withdraw", {"grant": grant})
+        await shop.post(f"{at}/forget", {"key": "paper_receipt"})
+        renounced = {"grants": [theirs], "because": "told_us", "channels": ["app"]}
+        await shop.post(f"{at}/renounce", renounced)
+        assert await shop.refused("POST", f"{at}/renounce", renounced) == "rate_limited"
+        assert await shop.refused("POST", f"{at}/withdraw", {"grant": grant}) == "rate_limited"
 
 
 async def test_keys_outlive_a_restart(tmp_path: Path) -> None:

@@ -1,11 +1,20 @@
 """Whose request it is: limits without a key hold an address, and nobody can take another one's (HTTP-18)."""
 
+import asyncio
+from pathlib import Path
+
 import pytest
 from multidict import CIMultiDict
 
+from comity.acts import SignedAct
+from comity.chain import compose
 from comity.errors import Malformed
+from comity.wire import ACTS, JSON_LINES, JWT, OFFERS, WELL_KNOWN
+from comity_server import rate_limits
 from comity_server.client_address import UNKNOWN, ClientAddresses, read_networks
 from comity_server.config import ConfigError, load
+from comity_server.rate_limits import SPARE, Windows
+from world import Pair, Reply, World, a_world
 
 PROXY, CARRIER = "10.0.0.5", "172.16.9.9"
 MIA, STRANGER = "203.0.113.7", "198.51.100.66"
@@ -58,9 +67,114 @@ def test_a_socket_without_an_address_is_nobodys_own() -> None:
     assert ClientAddresses(read_networks(PROXY)).is_proxy(PROXY)
 
 
+def test_an_operator_who_forgot_to_name_the_proxy_finds_it_in_the_log_once(capsys: pytest.CaptureFixture[str]) -> None:
+    addresses = ClientAddresses(read_networks(""))
+    for peer in (STRANGER, PROXY, PROXY, "2001:db8:1:2::1"):
+        addresses.of(peer, CIMultiDict([("X-Forwarded-For", MIA)]))
+    said = capsys.readouterr().out
+    assert said.count("COMITY_TRUSTED_PROXIES") == 1 and MIA not in said and PROXY not in said
+
+
 @pytest.mark.parametrize("wrong", ["proxy.example", "10.0.0.0/33", "10.0.0.5/8", "10.0.0.5;10.0.0.6", "*"])
 def test_an_operator_who_misspells_a_proxy_is_told_before_the_start(wrong: str) -> None:
     with pytest.raises(Malformed):
         read_networks(wrong)
     with pytest.raises(ConfigError, match="COMITY_TRUSTED_PROXIES"):
         load({"trusted_proxies": wrong}, environ={})
+
+
+# --- what an address may ask
+
+
+async def used_up(world: World, headers: dict[str, str] | None = None) -> None:
+    """Ask until the address of these headers may ask no more."""
+    while (reply := await world.send("GET", WELL_KNOWN, headers=headers)).status == 200:
+        pass
+    assert reply.code == "rate_limited" and 1 <= int(reply.headers["Retry-After"]) <= 60
+
+
+async def act(world: World, signed: SignedAct, **headers: str) -> Reply:
+    return await world.send("POST", ACTS, signed.raw.encode(), JWT, headers)
+
+
+def next_to(pair: Pair, last: SignedAct, kind: str, **fields: object) -> SignedAct:
+    """The act of Mia's behind that one."""
+    place = {"cid": pair.cid, "seq": last.payload.seq + 1, "prev": last.id}
+    head = {"iss": last.payload.iss, "aud": last.payload.aud, "iat": last.payload.iat}
+    return compose(kind, pair.signers["second"], **head, **place, **fields)
+
+
+async def test_a_stranger_uses_an_address_up_and_mia_s_no_gets_in_from_there(tmp_path: Path) -> None:
+    async with a_world(tmp_path, address_rate=20) as world:
+        pair = await world.shop_and_customer("care")
+        await used_up(world)
+        offer = world.offer(world.person())
+        assert (await world.publish(offer)).code == "rate_limited"
+        assert (await world.send("GET", f"{OFFERS}/{offer.short}")).code == "rate_limited"
+        assert (await world.act(pair.compose("second", "remember", key="tea"))).code == "rate_limited"
+        assert (await pair.seen("second")).status == 200, "who signs a request reads on"
+        assert (await world.send("GET", "/log/checkpoint")).status == 200, "and so does who reads what caches keep"
+        await pair.go("second", "mute", purposes=("sales",))
+        await pair.go("second", "withdraw", grant=pair.state.second.grants[0].id)
+        again = pair.compose("second", "mute", purposes=("sales.windows",))
+        for _ in range(SPARE):
+            assert (await world.act(again)).status == 200
+            again = next_to(pair, again, "mute", purposes=("sales.windows",))
+        assert (await world.act(again)).code == "rate_limited"
+        end = next_to(pair, again, "revoke")
+        assert (await world.act(end)).status == 200
+        assert (await pair.seen("second")).json["state"]["phase"] == "ended"
+
+
+async def test_each_line_of_a_batch_counts_and_its_no_is_done(tmp_path: Path) -> None:
+    async with a_world(tmp_path, address_rate=40) as world:
+        pair = await world.shop_and_customer("care")
+        await asyncio.gather(*(world.send("GET", WELL_KNOWN) for _ in range(20)))
+        row = pair.row_of("second", 30)
+        no = pair.compose("first", "mute")
+        codes = [line.get("code", "ok") for line in await world.batch(*row, no)]
+        assert codes == ["rate_limited", *["after_refused"] * 29, "ok"]
+
+
+async def test_mia_and_a_stranger_behind_a_named_proxy_each_have_their_own(tmp_path: Path) -> None:
+    async with a_world(tmp_path, address_rate=20, trusted_proxies="127.0.0.1") as world:
+        pair = await world.shop_and_customer("care")
+        await used_up(world, {"X-Forwarded-For": f"{MIA}, {STRANGER}"})
+        assert (
+            await act(world, pair.compose("second", "remember", key="tea"), **{"X-Forwarded-For": MIA})
+        ).status == 200
+        reply = await world.send("GET", WELL_KNOWN, headers={"X-Forwarded-For": STRANGER})
+        assert reply.code == "rate_limited"
+    (tmp_path / "unnamed").mkdir()
+    async with a_world(tmp_path / "unnamed", address_rate=20) as world:
+        await used_up(world, {"X-Forwarded-For": STRANGER})
+        assert (await world.send("GET", WELL_KNOWN, headers={"X-Forwarded-For": MIA})).code == "rate_limited"
+
+
+async def test_a_stranger_opens_no_more_than_an_hour_s_worth_and_everybody_else_goes_on(tmp_path: Path) -> None:
+    async with a_world(tmp_path, address_openings=6, trusted_proxies="127.0.0.1") as world:
+        pair = await world.shop_and_customer("care")
+        his, hers = {"X-Forwarded-For": STRANGER}, {"X-Forwarded-For": MIA}
+        replies = []
+        for _ in range(8):
+            offer = world.offer(world.person())
+            replies.append(await world.send("POST", OFFERS, offer.raw.encode(), JWT, his))
+        assert [reply.status for reply in replies] == [201] * 6 + [429] * 2
+        assert 3500 <= int(replies[-1].headers["Retry-After"]) <= 3600
+        offer = world.offer(world.person())
+        assert (await world.send("POST", OFFERS, offer.raw.encode(), JWT, hers)).status == 201
+        assert (await act(world, pair.compose("second", "remember", key="tea"), **his)).status == 200, "no opening"
+        lines = pair.compose("first", "mute").raw.encode()
+        assert (await world.send("POST", ACTS, lines, JSON_LINES, his)).status == 200
+
+
+def test_who_comes_from_ever_new_addresses_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate_limits, "MOST_WINDOWS", 100)
+    now = 0.0
+    windows = Windows(2, 60, lambda: now)
+    for number in range(1000):
+        assert windows.over(f"stranger {number}") is None
+    assert len(windows._windows) == 100
+    assert windows.over("stranger 999") is None and windows.over("stranger 999") is not None
+    now = 61.0
+    assert windows.over("mia") is None and len(windows._windows) == 1, "what has ended is forgotten"

@@ -117,6 +117,9 @@ def environment(folder: Path, port: int, settings: Mapping[str, str] | None = No
         "COMITY_HOST": "127.0.0.1",
         "COMITY_PORT": str(port),
         "COMITY_OPERATOR": "bench",
+        # All of its people have one address.
+        "COMITY_ADDRESS_RATE": "1000000000",
+        "COMITY_ADDRESS_OPENINGS": "1000000000",
         "COMITY_LOG_FORMAT": "json",
         "COMITY_LOG_LEVEL": "warning",
         **(settings or {}),

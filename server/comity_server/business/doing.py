@@ -71,7 +71,7 @@ async def act(call: Call, group: Group, cid: str, kind: str, /, **fields: Any) -
     else:
         signed = _sent(call, cid)
         await _at_hand(call, group, signed)
-    answer = group.act(signed)
+    answer = group.act(signed, call.over)
     doing = {"cid": cid, "act": signed.id, "key_id": call.key.id, "seat": call.key.seat}
     group.batch.put_doing.append(doing)
     return answer

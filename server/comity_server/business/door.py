@@ -166,7 +166,7 @@ ROUTES = (
         "Have a customer wait for a while",
         _TAG,
         description="Messages and asks of hers wait, or are refused as she chose; notices of safety, security and law "
-        "come through. It gets in when the server is busy, and when your rate is used up.",
+        "come through.",
         body=NewMute,
         answer=ActTaken,
         statuses=(201,),
@@ -197,8 +197,7 @@ ROUTES = (
         "endConnection",
         "End a connection for good",
         _TAG,
-        description="Both ways, at once, and for good: only a new agreement begins anew. It gets in when the server "
-        "is busy, and when your rate is used up.",
+        description="Both ways, at once, and for good: only a new agreement begins anew.",
         answer=ActTaken,
         statuses=(201,),
         act="revoke",

@@ -173,8 +173,7 @@ ROUTES = (
         "Give consents of a customer up",
         _TAG,
         description="She told you, or answered STOP, and does not use her wallet: you will not use these grants of "
-        "hers, for some purposes and channels or at all. Only a new grant of hers opens that again. It gets in when "
-        "the server is busy, and when your rate is used up.",
+        "hers, for some purposes and channels or at all. Only a new grant of hers opens that again.",
         body=NewRenouncement,
         answer=ActTaken,
         statuses=(201,),

@@ -74,14 +74,14 @@ class _Front:
         request[HEADERS] = headers
         now = server.clock.now()
         key = server.grounds.keyring.bearer(request.headers.get("Authorization"), now)
-        server.limits.take(key.id, headers, narrows=route.narrows)
+        over = server.limits.take(key.id, headers, narrows=route.narrows)
         if server.grounds.keyring.used(key, now):
             _note_use(server.accept, key, now)
         if route.scope is not None and route.scope not in key.scopes:
             raise Refused("scope_missing", f"this takes the scope {route.scope}")
         business = server.directory.get(key.name)
         assert business is not None, "a key belongs to a business that is hosted here"
-        call = Call(server, route, request, business, key, request.match_info)
+        call = Call(server, route, request, business, key, request.match_info, over=over)
         if route.streams:
             self._begin(call)
         else:

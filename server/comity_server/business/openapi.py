@@ -104,8 +104,7 @@ def document(routes: Sequence[Route] = ROUTES, server: str = "/") -> dict[str, A
 
 def refusals(route: Route) -> dict[int, list[str]]:
     """Status → codes: everything that the route can be refused with, in the order of CODES (BIZ-10)."""
-    codes = {"malformed", "api_key_required", "no_sandbox", "overloaded", "internal", *route.codes}
-    codes |= set() if route.narrows else {"rate_limited"}
+    codes = {"malformed", "api_key_required", "no_sandbox", "rate_limited", "overloaded", "internal", *route.codes}
     codes |= set() if route.scope is None else {"scope_missing"}
     codes |= {"not_found"} if "{" in route.path else set()
     codes |= {"idempotency_mismatch"} if route.writes else set()
@@ -210,7 +209,10 @@ def _paragraphs(route: Route) -> Iterator[str]:
             f" (`{JWT}`); the answer is the same."
         )
     if route.narrows:
-        yield 'This is a "no": it is counted, but neither the rate nor a full server keeps it out.'
+        yield (
+            'This is a "no": it is counted, but a full server does not keep it out, and the rate only where it closes'
+            " nothing that was open."
+        )
 
 
 def _path_parameters(route: Route) -> Iterator[dict[str, Any]]:

@@ -15,6 +15,7 @@ from comity_server.business.models import Model, Query
 from comity_server.business.roles import Scope
 from comity_server.businesses import Business
 from comity_server.home import Home
+from comity_server.rate_limits import Over
 from comity_server.server import Server
 
 BUSINESS = "/v1/business"
@@ -52,6 +53,8 @@ class Call:
     business: Business
     key: ApiKey
     path: Mapping[str, str]
+    over: Over | None = None
+    """Where the key's rate is used up: only what closes something is accepted (BIZ-14)."""
     query: Any = None
     body: Any = None
     signed: SignedAct | None = None
@@ -105,7 +108,7 @@ class Route:
     signed_text: bool = False
     """The body may be another signed text (`application/jwt`) that the handler opens."""
     narrows: bool = False
-    """A "no": neither the rate limit nor a full queue keeps it out (BIZ-14)."""
+    """A "no": a full queue does not keep it out, and the rate limit only where it closes nothing new (BIZ-14)."""
     streams: bool = False
     """The handler reads the body and writes the answer itself."""
 

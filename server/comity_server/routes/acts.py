@@ -9,7 +9,7 @@ from comity.wire import ACTS, JSON_LINES, JWT, MOST_BATCH, MOST_LINES, encode_pr
 from comity_server.accept import Result
 from comity_server.answer import accepted_in
 from comity_server.group import Answer
-from comity_server.routes.parts import SERVER, json_answer, must_be, read_body, refuse_unread
+from comity_server.routes.parts import SERVER, address_of, json_answer, must_be, read_body, refuse_unread
 from comity_server.server import Server
 
 MOST_BATCHES = 16
@@ -24,7 +24,8 @@ async def post_acts(request: web.Request) -> web.Response:
     """Accept one act (application/jwt) or a batch, one to a line, each answered by itself."""
     server = request.app[SERVER]
     if must_be(request, JWT, JSON_LINES) == JWT:
-        results = await server.accept.acts([await read_body(request)])
+        raw = await read_body(request)
+        results = await server.accept.acts([raw], server.address_limits.requests.over(address_of(request)))
         if isinstance(results[0], Refused):
             raise results[0]
         return json_answer((await _lines(server, results))[0])
@@ -49,7 +50,8 @@ async def read_lines(request: web.Request) -> list[bytes]:
 
 async def _batch(request: web.Request, server: Server) -> web.Response:
     lines = await read_lines(request)
-    results = await server.accept.acts(lines) if lines else []
+    over = server.address_limits.requests.over(address_of(request), len(lines))
+    results = await server.accept.acts(lines, over) if lines else []
     answer = b"".join(line + b"\n" for line in await _lines(server, results))
     return web.Response(body=answer, content_type=JSON_LINES)
 

@@ -11,7 +11,7 @@ from comity.errors import Refused
 from comity.offer import open_offer
 from comity.wire import AGREEMENTS, JSON, JWT, OFFERS, STATUS_INDEXES, Decline, ReserveIndex
 from comity.words import read_model
-from comity_server.routes.parts import SERVER, json_answer, must_be, read_body, signed
+from comity_server.routes.parts import SERVER, count_request, json_answer, must_be, read_body, signed
 
 _DECLINE = TypeAdapter(Decline)
 _RESERVE = TypeAdapter(ReserveIndex)
@@ -30,6 +30,7 @@ def add_routes(app: web.Application) -> None:
 async def post_offer(request: web.Request) -> web.Response:
     """Publish an offer."""
     server = request.app[SERVER]
+    count_request(request, opens=True)
     must_be(request, JWT)
     offer = open_offer(await read_body(request), server.directory.find_key)
     await server.accept.command(partial(server.connecting.publish, offer))
@@ -39,6 +40,7 @@ async def post_offer(request: web.Request) -> web.Response:
 
 async def get_offer(request: web.Request) -> web.Response:
     """The text of an offer."""
+    count_request(request)
     raw = await request.app[SERVER].answers.offer(request.match_info["id"])
     return web.Response(body=raw.encode("ascii"), content_type=JWT)
 
@@ -46,6 +48,7 @@ async def get_offer(request: web.Request) -> web.Response:
 async def post_half(request: web.Request) -> web.Response:
     """Take an accepter's half in."""
     server = request.app[SERVER]
+    count_request(request, opens=True)
     must_be(request, JSON)
     half = open_half(await read_body(request))
     await server.accept.command(partial(server.connecting.propose, request.match_info["id"], half))
@@ -55,6 +58,7 @@ async def post_half(request: web.Request) -> web.Response:
 async def put_agreement(request: web.Request) -> web.Response:
     """Take the whole agreement in: the connection opens."""
     server = request.app[SERVER]
+    count_request(request)
     must_be(request, JSON)
     agreement = open_agreement(await read_body(request))
     if agreement.cid != request.match_info["cid"]:

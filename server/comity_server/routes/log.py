@@ -9,7 +9,7 @@ from comity.tile import read_path
 from comity.wire import HOME_KEYS, LOG
 from comity_server.log.sequencer import Sequencer
 from comity_server.log.starting import origin_of
-from comity_server.routes.parts import SERVER, json_answer
+from comity_server.routes.parts import SERVER, count_request, json_answer
 from comity_server.server import Server
 
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -63,6 +63,7 @@ async def get_tile(request: web.Request) -> web.Response:
 async def get_home_keys(request: web.Request) -> web.Response:
     """The keys of this server: every statement from the first on, with its places in logs (HOME-2)."""
     server = request.app[SERVER]
+    count_request(request)
     keys = []
     for placed in server.home.keys.keys.chain:
         signed = {} if placed.stated.signed is None else {"signed": placed.stated.signed}
@@ -77,6 +78,7 @@ async def get_keys(request: web.Request) -> web.Response:
     """The keys that a business has published here, each with its statement, and its receipt where there is one
     (LOG-20)."""
     server = request.app[SERVER]
+    count_request(request)
     business = server.directory.get(request.match_info["name"])
     if business is None:
         raise Refused("not_found")
@@ -93,6 +95,7 @@ async def get_notices(request: web.Request) -> web.Response:
     """All notices that a business has published here, the oldest first, each with its receipt where there is one
     (NOTICE-7)."""
     server = request.app[SERVER]
+    count_request(request)
     business = server.directory.get(request.match_info["name"])
     if business is None:
         raise Refused("not_found")

@@ -72,6 +72,15 @@ def address_of(request: web.Request) -> str:
     return request.app[SERVER].addresses.of(request.remote, request.headers)
 
 
+def count_request(request: web.Request, *, opens: bool = False) -> None:
+    """Count a request that needs neither a key nor a signature; one that `opens` something also as that. Raises
+    Refused("rate_limited") where it is too much for its address (HTTP-20)."""
+    limits, address = request.app[SERVER].address_limits, address_of(request)
+    over = limits.requests.over(address) or (limits.openings.over(address) if opens else None)
+    if over is not None:
+        refuse_unread(request, Refused("rate_limited", "too many from this address", retry_after=over.retry_after))
+
+
 def json_answer(body: bytes, status: int = 200) -> web.Response:
     """A JSON answer from bytes."""
     return web.Response(body=body, status=status, content_type=JSON)

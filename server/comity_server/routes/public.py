@@ -11,7 +11,7 @@ from comity.status import STATUS_LIST_TYPE
 from comity.wire import LONGEST_WAIT, MOST_LINES, WELL_KNOWN
 from comity_server.log.logs import Logs
 from comity_server.log.sequencer import Sequencer
-from comity_server.routes.parts import SERVER, json_answer
+from comity_server.routes.parts import SERVER, count_request, json_answer
 
 MAX_AGE = 30
 """Seconds for which a cache may keep a status list: with its age at most the 60 s that it is good for."""
@@ -47,6 +47,7 @@ async def get_status_list(request: web.Request) -> web.Response:
 
 async def get_well_known(request: web.Request) -> web.Response:
     """What the server says of itself."""
+    count_request(request)
     server = request.app[SERVER]
     scheme = server.home.origin.partition("//")[0]
     return json_answer(
@@ -96,6 +97,7 @@ def _document(document: dict[str, object]) -> web.Response:
 
 async def get_page(request: web.Request) -> web.Response:
     """What a browser shows behind a link: the offer itself is for a wallet (HTTP-16)."""
+    count_request(request)
     server = request.app[SERVER]
     await server.answers.offer(request.match_info["id"])
     name = html.escape(server.config.name)

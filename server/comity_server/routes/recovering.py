@@ -13,7 +13,7 @@ from comity.wire import CONNECTIONS, JSON, JSON_LINES, RECORDS, HandedIn, HeadsK
 from comity.words import read_model
 from comity_server import recovering, taking_back
 from comity_server.routes.acts import MOST_BATCHES, read_lines
-from comity_server.routes.parts import SERVER, json_answer, must_be, read_body, refuse_unread, signed
+from comity_server.routes.parts import SERVER, address_of, json_answer, must_be, read_body, refuse_unread, signed
 from comity_server.server import Server
 from comity_server.taking_back import Handed
 
@@ -37,7 +37,10 @@ async def post_records(request: web.Request) -> web.Response:
     server.batches += 1
     try:
         lines = await read_lines(request)
+        over = server.address_limits.requests.over(address_of(request), len(lines))
         handed = await taking_back.open_handed(_records(lines), server.accept.crypto, server.home)
+        if over is not None and not taking_back.is_one_revoke(handed):
+            raise Refused("rate_limited", "too many from this address", retry_after=over.retry_after)
         results = await _taken(server, handed)
     finally:
         server.batches -= 1

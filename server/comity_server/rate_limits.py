@@ -1,0 +1,87 @@
+"""How often somebody may ask: windows that begin with a first request, counted in memory (HTTP-20, BIZ-14)."""
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+MOST_WINDOWS = 65_536
+"""Windows in memory. Beyond, the oldest go: who comes from so many addresses is not held by counting them."""
+SPARE = 60
+"""Acts in a window that say no and close nothing new, beyond what the window holds."""
+
+
+class Window:
+    """What one asker has asked since it began; `ends` in s of the clock."""
+
+    __slots__ = ("count", "ends", "spared")
+
+    def __init__(self, ends: float) -> None:
+        self.ends = ends
+        self.count = 0
+        self.spared = 0
+
+
+class Over:
+    """A window that is used up: from now on only what closes something is accepted (CONN-24), and a little more of
+    what says no. `retry_after` (s) is when it ends."""
+
+    __slots__ = ("_window", "retry_after")
+
+    def __init__(self, window: Window, retry_after: int) -> None:
+        self._window = window
+        self.retry_after = retry_after
+
+    def spares(self) -> bool:
+        """True for the first SPARE questions of a window."""
+        self._window.spared += 1
+        return self._window.spared <= SPARE
+
+
+@dataclass(frozen=True, slots=True)
+class AddressLimits:
+    """What one address may ask (HTTP-20)."""
+
+    requests: "Windows"
+    """Requests in a minute that need neither a key nor a signature."""
+    openings: "Windows"
+    """Offers and half-signed agreements in an hour."""
+
+    @staticmethod
+    def of(requests: int, openings: int) -> "AddressLimits":
+        """Limits of so many."""
+        return AddressLimits(Windows(requests, 60), Windows(openings, 3600))
+
+
+class Windows:
+    """The windows of all askers, of `seconds` each, in the order of their ends."""
+
+    def __init__(self, most: int, seconds: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.most = most
+        self.seconds = seconds
+        self._clock = clock
+        self._windows: OrderedDict[str, Window] = OrderedDict()
+
+    def count(self, asker: str, more: int = 1) -> tuple[Window, int]:
+        """(the asker's window with `more` counted in it, whole seconds until it ends)."""
+        now = self._clock()
+        window = self._windows.get(asker)
+        if window is None or now >= window.ends:
+            window = self._begin(asker, now)
+        window.count += more
+        # Rounded up: whoever waits so long finds room.
+        return window, min(math.ceil(window.ends - now), self.seconds)
+
+    def over(self, asker: str, more: int = 1) -> Over | None:
+        """Count, and tell if that is too much."""
+        window, left = self.count(asker, more)
+        return Over(window, left) if window.count > self.most else None
+
+    def _begin(self, asker: str, now: float) -> Window:
+        windows = self._windows
+        windows.pop(asker, None)
+        while windows and (len(windows) >= MOST_WINDOWS or next(iter(windows.values())).ends <= now):
+            windows.popitem(last=False)
+        window = windows[asker] = Window(now + self.seconds)
+        return window
