@@ -81,7 +81,7 @@ class Group:
     """Streams with news."""
     agreements: dict[str, Answer] = field(default_factory=dict)
     """Connections that this group opens."""
-    idempotent: dict[tuple[str, str], Idempotent] = field(default_factory=dict)
+    idempotent: dict[tuple[str, str, str], Idempotent] = field(default_factory=dict)
     """Answers that this group remembers, by business and key."""
     added_api_keys: list[ApiKey] = field(default_factory=list)
     entered_home_keys: list[EnteredHomeKey] = field(default_factory=list)

@@ -220,6 +220,35 @@ async def test_a_seat_stands_for_a_person_whose_name_is_nowhere(tmp_path: Path) 
         await world.start()
 
 
+async def test_two_systems_of_a_business_that_both_count_from_one_do_not_meet(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer("care")
+        till, crm = await shop.key_of("agent"), await shop.key_of("marketer")
+        at = f"/connections/{pair.cid}/messages"
+        bill = {"purpose": "care", "text": "Your bill is in the letter box."}
+        first = await shop.ask("POST", at, bill, key=till, again="1")
+        # Neither does the other system read the first one's answer, nor does its own message stay away.
+        second = await shop.ask("POST", at, {"purpose": "care", "text": "All well?"}, key=crm, again="1")
+        third = await shop.ask("POST", at, bill, key=crm, again="2")
+        assert [reply.status for reply in (first, second, third)] == [201, 201, 201]
+        assert len({reply.json["message"] for reply in (first, second, third)}) == 3
+        assert "Idempotency-Replayed" not in {**second.headers, **third.headers}
+        # Whoever takes a new key in the middle of a bad line sends nothing twice.
+        id_ = (await shop.get("/self", key=till))["key"]
+        later = (await shop.post(f"/keys/{id_}/rotate"))["key"]
+        for _ in range(2):
+            again = await shop.ask("POST", at, bill, key=later, again="1")
+            assert (again.body, again.headers["Idempotency-Replayed"]) == (first.body, "true")
+            await world.stop()
+            await world.start()
+            id_ = (await shop.get("/self", key=later))["key"]
+            later = (await shop.post(f"/keys/{id_}/rotate"))["key"]
+        assert await shop.refused("POST", at, {**bill, "text": "Another."}, key=later, again="1") == (
+            "idempotency_mismatch"
+        )
+
+
 async def test_what_was_done_with_a_key_is_noted_with_its_seat(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)

@@ -22,7 +22,7 @@ _MINUTE = 60_000
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """A key as it is kept; times in ms. `scopes` are what is left of its role's, `seat` the hashed id of the member of
-    staff whose it is."""
+    staff whose it is, `line` the id of the first of the keys that took each other's place (BIZ-11)."""
 
     name: str
     id: str
@@ -34,6 +34,7 @@ class ApiKey:
     created_at: int
     expires_at: int | None
     last_used_at: int | None
+    line: str
 
     def is_in_force(self, now: int) -> bool:
         """Whether it is good at `now` (ms)."""
@@ -59,8 +60,10 @@ def new_key(
     scopes: Iterable[Scope] | None = None,
     seat: str | None = None,
     expires_at: int | None = None,
+    line: str | None = None,
 ) -> tuple[str, ApiKey]:
-    """(the key as it is shown, once; what is kept of it). Scopes beyond the role's raise Malformed."""
+    """(the key as it is shown, once; what is kept of it), the first of its line unless one is given. Scopes beyond the
+    role's raise Malformed."""
     wanted = ROLES[role] if scopes is None else frozenset(scopes)
     if not wanted <= ROLES[role]:
         beyond = ", ".join(sorted(wanted - ROLES[role]))
@@ -69,7 +72,7 @@ def new_key(
         )
     token = LIVE + b64u_encode(secrets.token_bytes(_SECRET))
     id_ = "key_" + b64u_encode(secrets.token_bytes(12))
-    return token, ApiKey(name, id_, hash_of(token), role, wanted, seat, label, now, expires_at, None)
+    return token, ApiKey(name, id_, hash_of(token), role, wanted, seat, label, now, expires_at, None, line or id_)
 
 
 def hash_of(token: str) -> str:

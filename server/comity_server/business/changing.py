@@ -27,7 +27,7 @@ async def change(call: Call, decide: Decide, cids: Sequence[str] = ()) -> Reply:
         key = call.idempotency_key
         if key is None:
             return await decide(group)
-        place = (call.business.name, key)
+        place = (call.business.name, call.key.line, key)
         earlier = group.idempotent.get(place) or await call.server.store.business.idempotent(*place)
         if earlier is not None and group.now - earlier.at < REMEMBERED:
             return _again(call, earlier)
@@ -53,10 +53,10 @@ def _again(call: Call, earlier: Idempotent) -> Reply:
     return Reply(earlier.status, earlier.body, earlier.location, headers={"Idempotency-Replayed": "true"})
 
 
-def _remember(call: Call, group: Group, place: tuple[str, str], reply: Reply) -> None:
+def _remember(call: Call, group: Group, place: tuple[str, str, str], reply: Reply) -> None:
     body = reply.body if reply.instead is None else reply.instead
     kept = Idempotent(call.fingerprint, reply.status, reply.location, body, group.now)
     group.idempotent[place] = kept
     if not group.batch.forget_idempotent:
         group.batch.forget_idempotent.append({"before": group.now - REMEMBERED})
-    group.batch.put_idempotent.append({"name": place[0], "key": place[1], **kept._asdict()})
+    group.batch.put_idempotent.append({"name": place[0], "line": place[1], "key": place[2], **kept._asdict()})

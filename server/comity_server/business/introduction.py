@@ -17,7 +17,8 @@ where a customer said "no" or "not now", you get that as an answer, before anybo
 auditor, read_only); each route says which scope it takes.
 
 **Writing twice does no harm.** Every route that changes something takes an `Idempotency-Key`. The same request with the
-same key gets the first answer again, for 24 hours, with `Idempotency-Replayed: true`.
+same key gets the first answer again, for 24 hours, with `Idempotency-Replayed: true`. The keys of two of your systems
+never meet: each belongs to the API key that sent it, and to its successors by rotation.
 
 **Refusals** are problem documents (RFC 9457). Decide by `code`; [every code is explained](/docs/errors). On `429` and
 `503`, `Retry-After` says when to come back. Each answer has an `X-Request-Id`: tell us that one when something is odd.

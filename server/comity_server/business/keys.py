@@ -155,6 +155,7 @@ async def rotate_key(call: Call) -> Reply:
             scopes=old.scopes,
             seat=old.seat,
             expires_at=old.expires_at,
+            line=old.line,
         )
         ends = group.now + call.body.overlap_seconds * 1000
         ends = ends if old.expires_at is None else min(ends, old.expires_at)

@@ -60,7 +60,7 @@ async def _asked(call: Call, what: What, reply_of: Callable[[StoredWebhook, Answ
     killed in between asks again, and nobody waits in vain for what he was told is done."""
     stored = await endpoint(call)
     if (key := call.idempotency_key) is not None:
-        earlier = await call.server.store.business.idempotent(stored.name, key)
+        earlier = await call.server.store.business.idempotent(stored.name, call.key.line, key)
         if earlier is not None and call.server.clock.now() - earlier.at < REMEMBERED:
             return await change(call, _too_old_by_now)
     since = milliseconds(call.body.since) if what == "recover" else 0

@@ -29,6 +29,7 @@ class StoredApiKey(NamedTuple):
     created_at: int
     expires_at: int | None
     last_used_at: int | None
+    line: str
 
 
 class Idempotent(NamedTuple):
@@ -211,9 +212,9 @@ class BusinessRows:
         """Every API key, the oldest of each business first."""
         return [StoredApiKey(*row) for row in await self._decide("api_keys", {})]
 
-    async def idempotent(self, name: str, key: str) -> Idempotent | None:
+    async def idempotent(self, name: str, line: str, key: str) -> Idempotent | None:
         """The answer kept under a business's key, whatever its age."""
-        rows = await self._decide("get_idempotent", {"name": name, "key": key})
+        rows = await self._decide("get_idempotent", {"name": name, "line": line, "key": key})
         return Idempotent(*rows[0]) if rows else None
 
     async def seats(self, name: str, after: tuple[int, str], most: int) -> list[Seat]:

@@ -18,9 +18,9 @@ SELECT name, kid, sealed, added_at FROM kept_keys ORDER BY name, added_at, kid;
 
 -- ---- API keys and seats --------------------------------------------------------------------------------------------
 
--- name: put_api_key(name, id, hash, role, scopes, seat, label, created_at, expires_at)*!
-INSERT INTO api_keys (name, id, hash, role, scopes, seat, label, created_at, expires_at, last_used_at)
-VALUES (:name, :id, :hash, :role, :scopes, :seat, :label, :created_at, :expires_at, NULL);
+-- name: put_api_key(name, id, hash, role, scopes, seat, label, created_at, expires_at, line)*!
+INSERT INTO api_keys (name, id, hash, role, scopes, seat, label, created_at, expires_at, last_used_at, line)
+VALUES (:name, :id, :hash, :role, :scopes, :seat, :label, :created_at, :expires_at, NULL, :line);
 
 -- name: end_api_key(expires_at, name, id)*!
 UPDATE api_keys SET expires_at = :expires_at WHERE name = :name AND id = :id;
@@ -29,7 +29,7 @@ UPDATE api_keys SET expires_at = :expires_at WHERE name = :name AND id = :id;
 UPDATE api_keys SET last_used_at = :last_used_at WHERE name = :name AND id = :id;
 
 -- name: api_keys()
-SELECT name, id, hash, role, scopes, seat, label, created_at, expires_at, last_used_at
+SELECT name, id, hash, role, scopes, seat, label, created_at, expires_at, last_used_at, line
 FROM api_keys ORDER BY name, created_at, id;
 
 -- name: put_seat(name, seat, created_at)*!
@@ -109,18 +109,18 @@ ON CONFLICT (cid, act) DO NOTHING;
 -- name: doings_of(cid)
 SELECT act, key_id, seat FROM doings WHERE cid = :cid;
 
--- name: put_idempotent(name, key, request, status, location, body, at)*!
+-- name: put_idempotent(name, line, key, request, status, location, body, at)*!
 -- The answer to a request under its key; a new one takes the place of one that is too old to count.
-INSERT INTO idempotent (name, key, request, status, location, body, at)
-VALUES (:name, :key, :request, :status, :location, :body, :at)
-ON CONFLICT (name, key) DO UPDATE SET request = excluded.request, status = excluded.status,
+INSERT INTO idempotent (name, line, key, request, status, location, body, at)
+VALUES (:name, :line, :key, :request, :status, :location, :body, :at)
+ON CONFLICT (name, line, key) DO UPDATE SET request = excluded.request, status = excluded.status,
   location = excluded.location, body = excluded.body, at = excluded.at;
 
 -- name: forget_idempotent(before)*!
 DELETE FROM idempotent WHERE at < :before;
 
--- name: get_idempotent(name, key)^
-SELECT request, status, location, body, at FROM idempotent WHERE name = :name AND key = :key;
+-- name: get_idempotent(name, line, key)^
+SELECT request, status, location, body, at FROM idempotent WHERE name = :name AND line = :line AND key = :key;
 
 -- name: put_count(name, day, what, n)*!
 -- So many more of that on that day.

@@ -272,6 +272,7 @@ def _keys_and_seats() -> None:
         _number("created_at"),
         _number("expires_at", null=True),
         _number("last_used_at", null=True),
+        _text("line"),
     )
     op.create_index("api_keys_hash", "api_keys", ["hash"], unique=True)
     _table("seats", _text("name", key=True), _text("seat", key=True), _number("created_at"))
@@ -289,6 +290,7 @@ def _idempotency_and_counts() -> None:
     op.create_table(
         "idempotent",
         _text("name", key=True),
+        _text("line", key=True),
         _text("key", key=True),
         _text("request"),
         _number("status"),
