@@ -114,8 +114,8 @@ def check_token(
     Good for what is done at once (GRANT-10).
 
     `status_list` is the opened list that the token names; without it, or with one out of date, the answer is no.
-    Anyone can sign a grant under a key of his own, and an acceptance and a list under another: so whoever is outside
-    the business must have the opened `receipt`, under a log's key that he trusts, or, until there is one, both the
+    Anyone can sign a grant under a key of his own, and an acceptance and a list under another: so the answer is no
+    without the opened `receipt`, under a log's key that the caller trusts, or, until there is one, both the
     `acceptance` (the home server's event about this very act) and the `agreement`, which names the home server
     (GRANT-8, GRANT-11). `find_key` knows the keys of a did:web giver that came after the one in the agreement.
     Raises Malformed and Refused as `open_grant` does, and Malformed for an index outside the list.
@@ -128,11 +128,7 @@ def check_token(
 
     if grant.aud != audience:
         return no("wrong_audience")
-    if acceptance is not None and not _accepts(acceptance, opened.id, grant.cid):
-        return no("not_accepted")
-    if receipt is not None and not _is_logged(receipt, opened.raw, acceptance, _giver(grant, agreement)):
-        return no("not_accepted")
-    if agreement is not None and not _belongs(agreement, grant, acceptance, receipt):
+    if not _is_accepted(opened, grant, acceptance, agreement, receipt):
         return no("not_accepted")
     if now >= grant.exp:
         return no("expired")
@@ -164,17 +160,32 @@ def _agreed_key(agreement: SignedAgreement | None, find_key: FindKey) -> FindKey
     return lambda kid: agreed.get(kid) or find_key(kid)
 
 
-def _belongs(agreement: SignedAgreement, grant: Grant, acceptance: SignedEvent | None, receipt: Logged | None) -> bool:
-    """Whether the grant was given under this agreement: its home server or that one's log says so, or the giver is a
-    party by name."""
-    terms = agreement.agreement
-    if agreement.cid != grant.cid:
+def _is_accepted(
+    opened: OpenedJws,
+    grant: Grant,
+    acceptance: SignedEvent | None,
+    agreement: SignedAgreement | None,
+    receipt: Logged | None,
+) -> bool:
+    """Whether what is in hand shows that the grant was accepted (GRANT-8), and fits together (GRANT-11)."""
+    if receipt is None and (acceptance is None or agreement is None):
         return False
-    if receipt is not None and not is_log_of(receipt.checkpoint.origin, terms.home.did):
+    if acceptance is not None and not _accepts(acceptance, opened.id, grant.cid):
         return False
-    if acceptance is not None:
-        return acceptance.event.iss == terms.home.did
-    return receipt is not None or grant.iss in (terms.offerer.did, terms.accepter.did)
+    if receipt is not None and not _is_logged(receipt, opened.raw, acceptance, _giver(grant, agreement)):
+        return False
+    return agreement is None or _belongs(agreement, grant.cid, acceptance, receipt)
+
+
+def _belongs(agreement: SignedAgreement, cid: str, acceptance: SignedEvent | None, receipt: Logged | None) -> bool:
+    """Whether what was given in the connection `cid` was given under this agreement: its home server and that one's
+    log say so."""
+    home = agreement.agreement.home.did
+    if agreement.cid != cid:
+        return False
+    if receipt is not None and not is_log_of(receipt.checkpoint.origin, home):
+        return False
+    return acceptance is None or acceptance.event.iss == home
 
 
 def is_log_of(origin: str, home: str) -> bool:

@@ -10,12 +10,12 @@ from typing import Any
 from nacl.signing import VerifyKey
 
 from comity import connection as rules
-from comity import gate, jws, keys, words
+from comity import events, gate, jws, keys, words
 from comity.acts import Grant, SignedAct, seal_act
-from comity.agreement import Agreement, countersign, half_sign
+from comity.agreement import Agreement, SignedAgreement, countersign, half_sign
 from comity.chain import next_act
 from comity.encoding import b64u_decode, hash_id
-from comity.events import Opened, Place
+from comity.events import Accepted, Opened, Place, SignedEvent, open_event, seal_event
 from comity.fold import opening
 from comity.gate import AsOf, Verdict
 from comity.grant import check_token, open_grant
@@ -71,6 +71,13 @@ def a_connection(at: int, *, hours: bool) -> Connection:
 
 
 def _opened(person: Signer, at: int) -> Connection:
+    signed = _agreement(person, at // 1000)
+    return opening(
+        signed, Opened(iss=HOME.did, cid=signed.cid, event="opened", log="bench.example/log", index=0, at=at)
+    )
+
+
+def _agreement(person: Signer, now: int) -> SignedAgreement:
     agreement = Agreement(
         v=2,
         offer=hash_id(b"offer"),
@@ -80,13 +87,10 @@ def _opened(person: Signer, at: int) -> Connection:
         operator="bench",
         home=HomeParty.of(HOME),
         nonce="n" * 22,
-        iat=at // 1000,
-        countersign_by=at // 1000 + DAY,
+        iat=now,
+        countersign_by=now + DAY,
     )
-    signed = countersign(half_sign(agreement, person), SHOP)
-    return opening(
-        signed, Opened(iss=HOME.did, cid=signed.cid, event="opened", log="bench.example/log", index=0, at=at)
-    )
+    return countersign(half_sign(agreement, person), SHOP)
 
 
 def _grant(idx: int, at: int, purposes: tuple[str, ...], **more: Any) -> dict[str, Any]:
@@ -155,6 +159,8 @@ def _looking_up(now: int) -> Callable[[], int]:
 @dataclass(frozen=True, slots=True)
 class _Token:
     raw: str
+    acceptance: SignedEvent
+    agreement: SignedAgreement
     key: VerifyKey
     message: bytes
     signature: bytes
@@ -162,27 +168,45 @@ class _Token:
 
 def _token(number: int, now: int) -> _Token:
     giver = _person()
+    agreement = _agreement(giver, now)
     grant = Grant.model_validate(
         {
             "act": "grant",
             "iss": giver.did,
             "aud": SHOP.did,
             "iat": now,
-            "cid": hash_id(b"%d" % number),
+            "cid": agreement.cid,
             "seq": 0,
-            "prev": hash_id(b"%d" % number),
+            "prev": agreement.cid,
             "exp": now + 90 * DAY,
             "purposes": ("care", "sales.news"),
             "channels": ("app", "email"),
             "status": {"status_list": {"idx": number, "uri": LIST}},
         }
     )
-    return _taken_apart(seal_act(grant, giver))
-
-
-def _taken_apart(act: SignedAct) -> _Token:
+    act = seal_act(grant, giver)
     signing_input, _, signature = act.raw.rpartition(".")
-    return _Token(act.raw, VerifyKey(act.key.raw), signing_input.encode("ascii"), b64u_decode(signature))
+    key, message = VerifyKey(act.key.raw), signing_input.encode("ascii")
+    return _Token(act.raw, _acceptance(act, number, now), agreement, key, message, b64u_decode(signature))
+
+
+def _acceptance(act: SignedAct, number: int, now: int) -> SignedEvent:
+    grant = act.payload
+    event = Accepted(
+        iss=HOME.did,
+        cid=grant.cid,
+        event="accepted",
+        act=act.id,
+        side="second",
+        chain="acts",
+        seq=0,
+        kind="grant",
+        log="bench.example/log",
+        index=number,
+        accepted_at=now * 1000,
+        as_of=events.AsOf(first=grant.cid, second=act.id, zones=ZONES.version),
+    )
+    return open_event(seal_event(event, HOME), {HOME.kid: HOME.key.public}.get)
 
 
 def tokens_offline(size: Size) -> list[Row]:
@@ -202,7 +226,11 @@ def tokens_offline(size: Size) -> list[Row]:
     form = f"tokens of {GIVERS} people, each under a key of his own"
     return [
         _token_row(
-            "token_check", f"grant.check_token, status list at hand: {form} seen before", known[0], known, share
+            "token_check",
+            f"grant.check_token, status list, acceptance and agreement at hand: {form} seen before",
+            known[0],
+            known,
+            share,
         ),
         _token_row(
             "token_open", f"grant.open_grant, signature and form alone: {form} seen before", known[1], known, share
@@ -237,7 +265,14 @@ def _some(tokens: list[_Token], work: Callable[[_Token], object]) -> Callable[[]
 
 def _check(token: _Token, now: int, opened: SignedStatusList) -> None:
     verdict = check_token(
-        token.raw, audience=SHOP.did, purpose="care.checkin", channel="email", now=now, status_list=opened
+        token.raw,
+        audience=SHOP.did,
+        purpose="care.checkin",
+        channel="email",
+        now=now,
+        status_list=opened,
+        acceptance=token.acceptance,
+        agreement=token.agreement,
     )
     if not verdict.allowed:
         raise BenchFailed(f"a good token was refused: {verdict.reason}")
