@@ -49,7 +49,7 @@ class Grounds:
         for number in range(1, await store.last_list() + 1):
             self.lists.load(number, await store.entries(number))
         self.keyring.load(await store.business.api_keys())
-        self.kept.load(await store.business.kept_keys())
+        self.kept.load(await store.business.kept_keys(), self.directory)
         self.notices.load(raw for _, raw in await store.business.newest_notices())
 
     def take(self, group: "Group") -> None:

@@ -161,6 +161,37 @@ async def test_a_server_that_cannot_unseal_what_it_keeps_does_not_start_and_says
         await shop.get("/self")
 
 
+async def test_nobody_signs_with_a_key_that_was_put_in_the_place_of_another(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop, rival = await lived_in(world), await a_shop(world, "rival")
+        await rival.post("/seats", {"staff": "staff 4711"})
+        pair = await shop.customer("care")
+        await world.stop()
+        data = tmp_path / "data"
+        whole = {path.name: path.read_bytes() for path in data.iterdir() if path.is_file()}
+        master = MasterKey.read(master_file(world).read_text())
+        for wrong in ("SELECT sealed FROM kept_keys WHERE name = 'rival'", master.seal(b"s" * 32)):
+            with closing(store_of(world)) as store, store:
+                sealed = store.execute(wrong).fetchone()[0] if isinstance(wrong, str) else wrong
+                store.execute("UPDATE kept_keys SET sealed = ? WHERE name = 'shop'", (sealed,))
+            with pytest.raises(CannotUnseal, match="another signing key under the name did:web:"):
+                async with serving(load(world.settings(), {})):
+                    pass
+            said = (await comity(world, "keys", "status", code=1)).stderr
+            assert said.startswith("Error: the store has another signing key under the name did:web:"), said
+            assert said.count("\n") == 1
+            for name, content in whole.items():
+                (data / name).write_bytes(content)
+        # Nor are members of staff noted under seats that another business could work out.
+        with closing(store_of(world)) as store, store:
+            (sealed,) = store.execute("SELECT sealed FROM seat_secrets WHERE name = 'rival'").fetchone()
+            store.execute("UPDATE seat_secrets SET sealed = ? WHERE name = 'shop'", (sealed,))
+        await world.start()
+        assert await shop.refused("POST", "/seats", {"staff": "staff 4711"}) == "internal"
+        assert (await rival.post("/seats", {"staff": "staff 4711"}))["seat"]
+        await shop.post(f"/connections/{pair.cid}/messages", {"purpose": "care", "text": "Hello"})
+
+
 # --- another master key -----------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from pydantic import Field
 from comity.encoding import b64u_encode
 from comity_server.business.changing import change
 from comity_server.business.keys import is_seat
+from comity_server.business.master import CannotUnseal
 from comity_server.business.models import Cursor, Instant, Label, Model, instant
 from comity_server.business.pages import FIRST, Page, behind, cursor_of
 from comity_server.business.route import Call, Reply, Route
@@ -59,20 +60,23 @@ def seat_of(secret: bytes, staff: str) -> str:
 
 async def seat_secret(server: Server, name: str) -> bytes:
     """What a business's seats are made with, made before its first one. Raises Refused("overloaded"), CannotUnseal."""
-    sealed = await server.store.business.seat_secret(name)
+    sealed, place = await server.store.business.seat_secret(name), name.encode("ascii") + b"\x00"
 
     async def make(group: Group) -> bytes:
         fresh = next((row["sealed"] for row in group.batch.put_seat_secret if row["name"] == name), None)
         known: bytes | None = fresh or await server.store.business.seat_secret(name)
         if known is not None:
             return known
-        made = group.grounds.kept.master.seal(secrets.token_bytes(32))
+        made = group.grounds.kept.master.seal(place + secrets.token_bytes(32))
         group.batch.put_seat_secret.append({"name": name, "sealed": made})
         return made
 
     if sealed is None:
         sealed = await server.accept.command(make)
-    return server.grounds.kept.master.open(sealed)
+    plain = server.grounds.kept.master.open(sealed)
+    if not plain.startswith(place):
+        raise CannotUnseal("a secret of seats in the store stands in the place of another: restore it from a backup")
+    return plain.removeprefix(place)
 
 
 async def get_seats(call: Call) -> Reply:

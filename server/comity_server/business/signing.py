@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from comity.keys import Signer, SigningKey
-from comity_server.business.master import MasterKey
+from comity_server.business.master import CannotUnseal, MasterKey
+from comity_server.businesses import Directory
 from comity_server.store.business import KeptKey
 
 
@@ -15,13 +16,24 @@ class KeptKeys:
         self._signers: dict[str, Signer] = {}
         self._newest: dict[str, Signer] = {}
 
-    def load(self, rows: Iterable[KeptKey]) -> None:
-        """Exactly those that are stored, the oldest of each business first. Raises CannotUnseal."""
-        opened = [(row.name, Signer(row.kid, SigningKey(self.master.open(row.sealed)))) for row in rows]
+    def load(self, rows: Iterable[KeptKey], directory: Directory) -> None:
+        """Exactly those that are stored, the oldest of each business first. Raises CannotUnseal, also for one that is
+        not the key which its business publishes under its name: what it signed would be worth nothing, and for a
+        business in whose place another's was put, it would be signed in that one's name (BIZ-7)."""
+        opened = [(row.name, self._signer(row, directory)) for row in rows]
         self._signers.clear()
         self._newest.clear()
         for name, signer in opened:
             self.put(name, signer)
+
+    def _signer(self, row: KeptKey, directory: Directory) -> Signer:
+        key, business = SigningKey(self.master.open(row.sealed)), directory.get(row.name)
+        if business is None or business.keys.get(row.kid) != key.public:
+            raise CannotUnseal(
+                f"the store has another signing key under the name {row.kid} than {row.name} publishes: restore the"
+                " store from a backup"
+            )
+        return Signer(row.kid, key)
 
     def put(self, name: str, signer: Signer) -> None:
         """A key that was stored just now; it is the business's newest."""
