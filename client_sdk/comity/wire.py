@@ -1,6 +1,7 @@
 """What goes over HTTP: paths, media types (HTTP-1), bodies and problems (spec/http.md). Both ends read it from here."""
 
 from collections.abc import Mapping
+from datetime import UTC
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
@@ -264,6 +265,35 @@ class WellKnown(Model):
     logs: Annotated[tuple[LogKey, ...], Field(min_length=1)]
     witnesses: Annotated[tuple[Vkey, ...], Field(max_length=MOST_WITNESSES)]
     cosignatures: Annotated[int, Field(ge=0, le=MOST_WITNESSES)]
+
+
+LONGEST_ASKED = 10_000_000
+"""Seconds that a Retry-After can ask for, so that no number is too large to be one."""
+
+
+def seconds_asked(retry_after: str | None, date: str | None, now: int) -> int | None:
+    """How long (s) an answer asks to be left alone, in its Retry-After: a number of seconds, or a date, which counts
+    from the answer's own `date` where that is one, else from `now` (s) (RFC 9110, section 10.2.3). None where it asks
+    for nothing that is either."""
+    text = (retry_after or "").strip()
+    if text.isascii() and text.isdigit():
+        return min(int(text), LONGEST_ASKED) if len(text) < 4000 else LONGEST_ASKED
+    until = _http_date(text)
+    if until is None:
+        return None
+    sent = _http_date(date or "")
+    return min(max(until - (now if sent is None else sent), 0), LONGEST_ASKED)
+
+
+def _http_date(text: str) -> int | None:
+    """The time (s) that an HTTP date of any of the three forms spells (RFC 9110, section 5.6.7)."""
+    from email.utils import parsedate_to_datetime
+
+    try:
+        found = parsedate_to_datetime(text[:64])
+        return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
 
 
 _PROBLEM: TypeAdapter[Problem] = TypeAdapter(Problem)

@@ -5,6 +5,7 @@ The sender is the real one with real sockets; only its clock is moved by hand.
 
 import asyncio
 import json
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -321,8 +322,11 @@ def test_waits_vary_by_chance_and_grow_when_the_receiver_asks() -> None:
     assert next_at(10, 0, 0, lambda: 0.5) is None
 
 
-async def test_a_receiver_that_asks_for_time_gets_it(tmp_path: Path) -> None:
-    async with a_world(tmp_path) as world, Hook(429, headers={"Retry-After": "7200"}) as hook:
+@pytest.mark.parametrize("asked", ["7200", formatdate(1_900_007_200, usegmt=True)])
+async def test_a_receiver_that_asks_for_time_gets_it(tmp_path: Path, asked: str) -> None:
+    # A date counts from the receiver's own clock, which may be years off ours.
+    headers = {"Retry-After": asked, "Date": formatdate(1_900_000_000, usegmt=True)}
+    async with a_world(tmp_path) as world, Hook(429, headers=headers) as hook:
         shop, mia = await shop_and_customer(world)
         key = await set_up(shop, hook.url)
         await muted(mia)

@@ -2,13 +2,14 @@
 
 import shutil
 from collections.abc import AsyncIterator
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
 
-from comity.client import Request
-from comity.errors import Unreachable
-from comity.wire import ACTS
+from comity.client import Request, Response
+from comity.errors import Refused, Unreachable
+from comity.wire import ACTS, LONGEST_ASKED, PROBLEM, encode_problem, seconds_asked
 from sdk_world import TERMS, SdkWorld, sdk_world
 
 
@@ -89,3 +90,65 @@ async def test_grants_that_go_with_an_acceptance_are_kept_before_it_is_sent(worl
     (theirs,) = mia.connections()
     await theirs.opened(timeout=10)
     assert [grant.purposes for grant in theirs.state.door(theirs.side).grants] == [("care",)]
+
+
+def _at(second: int) -> str:
+    """1,900,000,000 s and so many, as HTTP says it."""
+    return formatdate(1_900_000_000 + second, usegmt=True)
+
+
+async def test_a_wallet_comes_back_when_the_server_says_the_hour_at_which_it_is_back(world: SdkWorld) -> None:
+    shop, mia = await world.business("shop"), await world.person("mia")
+    _, theirs = await world.connect(shop, mia)
+    wire = world.wires["mia"]
+    wire.patience = 20.0
+    # A proxy before the server says when the upgrade is done, by a clock of its own.
+    left = 2
+
+    def upgrading(request: Request, response: Response) -> Response:
+        nonlocal left
+        if not _acts(request) or left == 0:
+            return response
+        left -= 1
+        return Response(503, {"retry-after": _at(1), "date": _at(0)}, b"")
+
+    wire.after = upgrading
+    await theirs.mute(days=1)
+    assert left == 0
+
+    # What is free again in three days is an answer, and nobody waits for it.
+    full = Response(
+        429,
+        {"retry-after": _at(3 * 86_400), "date": _at(0), "content-type": PROBLEM},
+        encode_problem(Refused("exempt_limit")),
+    )
+    wire.after = lambda request, response: full if _acts(request) else response
+    with pytest.raises(Refused) as told:
+        await theirs.remember("small_talk")
+    assert (told.value.code, told.value.retry_after) == ("exempt_limit", 3 * 86_400)
+
+
+def test_whatever_a_server_asks_for_is_so_many_seconds_or_nothing() -> None:
+    now = 1_900_000_000
+    for asked, seconds in {
+        "0": 0,
+        "120": 120,
+        " 5 ": 5,
+        "9" * 8000: LONGEST_ASKED,
+        _at(90): 90,
+        "Sunday, 17-Mar-30 17:48:20 GMT": 100,
+        "Sun Mar 17 17:48:20 2030": 100,
+        _at(-90): 0,
+        "": None,
+        "soon": None,
+        "-1": None,
+        "1.5": None,
+        "²": None,
+        "Sun, 99 Mar 2030 99:99:99 GMT": None,
+        "Sun, 17 Mar 2030 17:48:20 +9999": None,
+    }.items():
+        assert seconds_asked(asked, None, now) == seconds, asked
+    # By the clock that wrote the date, where the answer shows it.
+    assert seconds_asked(_at(90), _at(30), now + 10**6) == 60
+    assert seconds_asked(_at(90), "a while ago", now) == 90
+    assert seconds_asked(None, None, now) is None

@@ -44,7 +44,7 @@ ALSO: dict[str, set[str]] = {
     "standing": {"msgspec"},
     "state": {"msgspec"},
     "status": {"pydantic"},
-    "wire": {"pydantic"},
+    "wire": {"email.utils", "pydantic"},
     "words": {"pydantic"},
     # The edge of the protocol: it reads the time zone database, and says so.
     "zones": {"importlib.metadata", "importlib.resources", "zoneinfo"},

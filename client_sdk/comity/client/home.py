@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from comity import wire
-from comity.client.transport import Request, Response, Streaming, Transport, send_again
+from comity.client.transport import Request, Response, Streaming, Transport, asked_by, send_again
 from comity.encoding import b64u_encode, parse_object
 from comity.errors import CODES, Contradiction, Malformed, Refused, Unreachable
 from comity.keys import Signer, did_web_base
@@ -216,7 +216,7 @@ def _checked(response: Response) -> Response:
         return response
     if not response.headers.get("content-type", "").startswith(wire.PROBLEM):
         raise Unreachable(f"the server answers {response.status}, and not in this protocol")
-    refused = _refusal(response.body, _retry_after(response))
+    refused = _refusal(response.body, asked_by(response))
     if isinstance(refused, Refused) and refused.status != response.status:
         raise _strange(response, "a refusal whose status is another one's")
     raise refused
@@ -235,11 +235,6 @@ def _refusal(data: bytes, retry_after: int | None = None) -> Refused | Unreachab
     if refused.code in _AWAY:
         return Unreachable(f"the server is busy: {refused}")
     return refused
-
-
-def _retry_after(response: Response) -> int | None:
-    text = response.headers.get("retry-after", "")
-    return int(text) if text.isdigit() and len(text) < 8 else None
 
 
 def _model(kind: type[M], response: Response, status: int) -> M:

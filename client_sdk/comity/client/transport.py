@@ -8,6 +8,7 @@ idempotent) is tried again here when the other end is away or says 503 with Retr
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 import stamina
 
 from comity.errors import Unreachable
+from comity.wire import seconds_asked
 
 MOST_LINE = 1024 * 1024
 """Bytes of a line of a stream that are waited for."""
@@ -95,17 +97,17 @@ class Transport:
 
 
 class _Busy(Exception):
-    """503 or 429: worth another try after a while."""
+    """503 or 429: worth another try after `asked` seconds."""
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: Response, asked: int) -> None:
         self.response = response
+        self.asked = asked
         super().__init__(response.status)
 
 
 def _wait(error: Exception) -> bool | float:
     if isinstance(error, _Busy):
-        asked = error.response.headers.get("retry-after", "")
-        return min(float(asked), _LONGEST_WAIT) if asked.isdigit() else True
+        return min(float(error.asked), _LONGEST_WAIT)
     return isinstance(error, Unreachable)
 
 
@@ -137,10 +139,16 @@ async def send_again(transport: Transport, make: Callable[[], Request]) -> Respo
 async def _once(transport: Transport, request: Request) -> Response:
     """One try. Raises Unreachable, _Busy."""
     response = await transport.send(request)
-    asked = response.headers.get("retry-after", "")
+    asked = asked_by(response)
     # A limit that frees itself in days is an answer: nobody waits for it here.
-    if response.status == 429 and asked.isdigit() and float(asked) > transport.patience:
+    if asked is None or (response.status == 429 and asked > transport.patience):
         return response
-    if response.status in _LATER and asked:
-        raise _Busy(response)
+    if response.status in _LATER:
+        raise _Busy(response, asked)
     return response
+
+
+def asked_by(response: Response) -> int | None:
+    """How long (s) an answer asks to be left alone; None where it asks for nothing."""
+    headers = response.headers
+    return seconds_asked(headers.get("retry-after"), headers.get("date"), int(time.time()))

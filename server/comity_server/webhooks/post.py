@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
+from comity.wire import seconds_asked
 from comity_server.webhooks.target import NotPublic, public_sockets
 
 TIMEOUT = 15.0
@@ -14,8 +15,6 @@ TIMEOUT = 15.0
 CONNECT_TIMEOUT = 5.0
 MOST_READ = 4096
 """Bytes of an answer that are read."""
-_LONGEST_WAIT = 10_000_000
-"""Seconds in a Retry-After, so that no number is too large to be one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +111,8 @@ async def _beginning_of(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _asked(response: aiohttp.ClientResponse) -> int:
-    text = response.headers.get("Retry-After", "")
-    return min(int(text), _LONGEST_WAIT) * 1000 if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    headers = response.headers
+    return (seconds_asked(headers.get("Retry-After"), headers.get("Date"), int(time.time())) or 0) * 1000
 
 
 def _complaint(status: int) -> str | None:
