@@ -100,7 +100,7 @@ class SdkWorld:
     async def connect(self, business: Wallet, person: Wallet, *purposes: str) -> tuple[Party, Party]:
         """(the business's view, the person's view) of a new connection in which the person granted `purposes`."""
         link = await business.offer(self.base, [TERMS, ELSE], ["care", "sales"])
-        theirs = await person.accept(link)
+        theirs = await person.accept(link, again=True)
         (proposal,) = [it for it in await business.proposals() if it.cid == theirs.cid]
         ours = await proposal.countersign()
         await theirs.opened(timeout=10)

@@ -284,7 +284,7 @@ async def test_an_altered_answer_to_a_half_or_to_a_countersignature_is_noticed(t
 
         async def countersign(wallet: Wallet, party: Party) -> None:
             (proposal,) = await wallet.proposals()
-            await proposal.countersign()
+            await proposal.countersign(again=True)
 
         missed, count = await Harness(world, "/v1/agreements/").unnoticed(mia, countersign)
         assert not missed

@@ -198,7 +198,7 @@ async def customer_of_two(host: World, tmp_path: Path) -> tuple[Terminal, Shop]:
     ends = (datetime.now(UTC) + timedelta(days=9)).isoformat(timespec="seconds")
     for name in ("Red", "Green"):
         offer = {**EXAMPLE_OFFER, "name": name, "allow": allow, "expires_at": ends}
-        await mia("accept", (await shop.post("/offers", offer))["link"])
+        await mia("accept", (await shop.post("/offers", offer))["link"], "--again")
     await mia("sync")
     return mia, shop
 

@@ -99,9 +99,8 @@ async def look(core: Core, link: str) -> ShownOffer:
 def shown(core: Core, signed: SignedOffer) -> ShownOffer:
     """The offer with what a person should know about it."""
     offer = signed.offer
-    blocked = offer.iss in core.kept.file.table("blocked")
     operator = operator_is(offer.operator, offer.iss, offer.name)
-    return ShownOffer(signed, operator, blocked, grant_defaults(core))
+    return ShownOffer(signed, operator, core.is_blocked(offer.iss), grant_defaults(core))
 
 
 def grant_defaults(core: Core) -> dict[str, Default]:
@@ -202,7 +201,7 @@ async def sign_half(
 ) -> Link:
     """Signs the accepter's half and hands it in; `wishes` are kept with it. Raises Blocked, Refused."""
     signed = shown_offer.signed
-    if shown_offer.blocked:
+    if core.is_blocked(shown_offer.did):
         raise Blocked(f"{shown_offer.did} is blocked in this wallet")
     home = await core.homes.party(signed.offer.home.did)
     signer, entries = core.own_signer()
@@ -292,7 +291,7 @@ def own_offer(core: Core, offered: Offered) -> SignedOffer:
 async def sign_whole(core: Core, proposed: Proposed) -> tuple[Link, str]:
     """Countersigns and hands in; the link and the `opened` event. Raises Refused."""
     half = open_half(proposed.half.encode())
-    if half.agreement.accepter.did in core.kept.file.table("blocked"):
+    if core.is_blocked(half.agreement.accepter.did):
         raise Blocked(f"{half.agreement.accepter.did} is blocked in this wallet")
     offered = core.kept.get("offers", proposed.offer, Offered)
     if offered is None:

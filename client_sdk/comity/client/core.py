@@ -31,6 +31,14 @@ class Blocked(ComityError):
     """The wallet's own rule: nothing more from this party."""
 
 
+class AlreadyConnected(ComityError):
+    """The wallet has a connection with this party, open or proposed: another one is made only on purpose (WHO-4)."""
+
+    def __init__(self, cids: tuple[str, ...], told: str) -> None:
+        self.cids = cids
+        super().__init__(told)
+
+
 class Faults:
     """What goes wrong on a way that is gone to its end; then the first of it is raised."""
 
@@ -98,6 +106,10 @@ class Core:
         proved = len(record.texts) > len(found.checkpoints) or not found.proof
         return record.texts == found.evidence or (known in record.texts and proved)
 
+    def is_blocked(self, did: str) -> bool:
+        """Whether this wallet refuses what that party offers and proposes."""
+        return host_folded(did) in self.kept.file.table("blocked")
+
     def petname(self, cid: str) -> str | None:
         """What the wallet's owner calls the other side."""
         return self.kept.get("petnames", cid, str)
@@ -146,6 +158,13 @@ class Core:
                 entry = Evidence(at, found.claim, found.evidence)
                 await self.kept.keep(("evidence", f"{at:015d}-{len(known)}", entry))
             raise
+
+
+def host_folded(did: str) -> str:
+    """A DID whose host is in small letters: hosts are the same in any case."""
+    method, web, rest = did.partition("did:web:")
+    host, mark, path = rest.partition(":")
+    return f"{method}{web}{host.lower().replace('%3a', '%3A')}{mark}{path}" if web else did
 
 
 def key_entry(signer: Signer) -> tuple[str, str, object]:

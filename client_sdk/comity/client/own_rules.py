@@ -3,11 +3,23 @@ or sent."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from comity.client.connecting import grant_defaults
-from comity.client.core import Core
+from comity.client.core import Core, host_folded
 from comity.client.defaults import FIRST_DEFAULTS, Default, checked_default
+from comity.client.party import Party
 from comity.errors import Malformed
+from comity.keys import is_did, is_pairwise
 from comity.words import AGREEMENT_PURPOSES
+
+
+class Block(NamedTuple):
+    """A party whose offers are refused since `at` (ms)."""
+
+    did: str
+    at: int
+    reason: str = ""
 
 
 class OwnRules:
@@ -15,17 +27,26 @@ class OwnRules:
 
     _core: Core
 
-    async def block(self, did: str, reason: str = "") -> None:
-        """Refuses further offers and proposals of this party. Nothing is signed or sent."""
+    async def block(self, who: Party | str, reason: str = "") -> None:
+        """Refuses further offers and proposals of a party, by its DID or a connection with it. Nothing is signed or
+        sent, and connections with it go on. Raises Malformed for what is no did:web: a person has another key in every
+        connection, so nothing would be refused (WHO-6)."""
+        did = _did_of(who)
+        if not is_did(did):
+            raise Malformed("that is no DID: name a connection, or a did:web")
+        if is_pairwise(did):
+            raise Malformed("a person has another key in every connection: a block would refuse nothing")
         await self._core.kept.keep(("blocked", did, {"at": self._core.clock(), "reason": reason}))
 
-    async def unblock(self, did: str) -> None:
-        """Lets this party's offers in again."""
+    async def unblock(self, who: Party | str) -> bool:
+        """Lets this party's offers in again. Returns whether they were refused."""
+        was_blocked = self._core.is_blocked(did := _did_of(who))
         await self._core.kept.keep(("blocked", did, None))
+        return was_blocked
 
-    def blocked(self) -> list[str]:
-        """The parties that this wallet refuses."""
-        return list(self._core.kept.file.table("blocked"))
+    def blocks(self) -> list[Block]:
+        """The parties that this wallet refuses, since when (ms) and why."""
+        return [Block(did, **record) for did, record in self._core.kept.all("blocked", dict).items()]
 
     def defaults(self) -> dict[str, Default]:
         """What this wallet suggests to grant to an offer, by class of purposes; None for nothing."""
@@ -42,3 +63,7 @@ class OwnRules:
             await self._core.kept.keep(("defaults", purpose, None))
         else:
             await self._core.kept.keep(("defaults", purpose, [checked_default(default)]))
+
+
+def _did_of(who: Party | str) -> str:
+    return host_folded(who if isinstance(who, str) else who.did)

@@ -383,6 +383,8 @@ class Party(View):
         messages arrive, marked `quiet`; and e-mail, phone and post go on, for only a `mute` stops those."""
         now = self._core.clock()
         end = self._end(days, hours, until) or now // 1000 + DAY
+        if end * 1000 <= now:
+            raise Malformed("a snooze ends in the time to come")
         spans: list[list[int]] = self._core.kept.get("snoozes", self.cid, list) or []
         await self._core.kept.keep(("snoozes", self.cid, [*spans, [now, end * 1000]]))
 

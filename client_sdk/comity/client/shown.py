@@ -8,23 +8,30 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from comity.agreement import HalfSigned, is_alternative
 from comity.client.defaults import FIRST_DEFAULTS, Default, suggested_grants
+from comity.client.naming import MARK
 from comity.offer import Allow, OfferedTerms, SignedOffer, Terms
 
 if TYPE_CHECKING:
     from comity.client.party import Party
 
 
+Sign = Callable[["Proposal", bool], Awaitable["Party"]]
+Refuse = Callable[["Proposal", "str | None", bool], Awaitable[None]]
+
+
 @dataclass(frozen=True, slots=True)
 class ShownOffer:
     """An offer whose hash and signature held: what an app shows before anybody accepts.
 
-    `warnings` are for people; `operator_is_other_party` says that whoever runs the server is the one who offers.
+    `warnings` are for people; `operator_is_other_party` says that whoever runs the server is the one who offers;
+    `connections` are those that this wallet has, or had, with that party.
     """
 
     signed: SignedOffer
     operator_is_other_party: bool
     blocked: bool = False
     defaults: Mapping[str, Default] = field(default_factory=lambda: FIRST_DEFAULTS)
+    connections: tuple[Party, ...] = ()
 
     @property
     def name(self) -> str | None:
@@ -65,6 +72,11 @@ class ShownOffer:
             found.append("The server is run by the other party: it can see when you write, and to whom.")
         if self.blocked:
             found.append("You have blocked this party.")
+        for it in self.connections:
+            if it.phase == "ended":
+                found.append(f"You had a connection with this party, {it.name}, which has ended.")
+            elif it.phase != "closed":
+                found.append(f"You have a connection with this party already, {it.name} ({MARK}{it.cid}, {it.phase}).")
         return tuple(found)
 
 
@@ -76,7 +88,8 @@ class Proposal:
     half: HalfSigned
     signed: SignedOffer
     at: int
-    answer: Callable[[Proposal, bool, str | None, bool], Awaitable[Party | None]]
+    sign: Sign
+    refuse: Refuse
     give_name: Callable[[str, str | None], Awaitable[None]]
     petname: str | None = None
     phase: Literal["proposed"] = "proposed"
@@ -112,11 +125,10 @@ class Proposal:
         """Until when (s) it can be countersigned."""
         return self.half.agreement.countersign_by
 
-    async def countersign(self) -> Party:
-        """Signs the same bytes: the connection is open."""
-        party = await self.answer(self, True, None, False)
-        assert party is not None
-        return party
+    async def countersign(self, *, again: bool = False) -> Party:
+        """Signs the same bytes: the connection is open. Raises AlreadyConnected where there is one with this party, and
+        not `again` (WHO-4); Blocked, Refused."""
+        return await self.sign(self, again)
 
     async def call(self, name: str | None) -> None:
         """Gives who accepts a name in this wallet, before or instead of an answer; the connection keeps it. Raises
@@ -125,4 +137,4 @@ class Proposal:
 
     async def decline(self, reason: str | None = None, *, silent: bool = False) -> None:
         """Declines, with a reason code or none; `silent` tells the other side nothing at all."""
-        await self.answer(self, False, reason, silent)
+        await self.refuse(self, reason, silent)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,7 +15,7 @@ from comity.client.kept import Entered, Link, Offered, Proposed
 from comity.client.ledger import Ledger
 from comity.client.receipts import take_tags
 from comity.client.sending import Beside
-from comity.client.shown import Proposal
+from comity.client.shown import Proposal, Refuse, Sign
 from comity.client.told import News
 from comity.encoding import dump_json
 from comity.errors import Contradiction, Refused
@@ -209,21 +208,17 @@ class Taking:
 
     # --- what to read ---
 
-    def proposal(
-        self, kept: Proposed, answer: Callable[[Proposal, bool, str | None, bool], Awaitable[Party | None]]
-    ) -> Proposal:
+    def proposal(self, kept: Proposed, sign: Sign, refuse: Refuse) -> Proposal:
         """The proposal as it is shown."""
         offered = self._core.kept.get("offers", kept.offer, Offered)
         assert offered is not None
         half, signed = open_half(kept.half.encode()), connecting.own_offer(self._core, offered)
-        return Proposal(half, signed, kept.at, answer, self._core.call, self._core.petname(half.cid))
+        return Proposal(half, signed, kept.at, sign, refuse, self._core.call, self._core.petname(half.cid))
 
     def is_good(self, kept: Proposed) -> bool:
         """Whether a proposal can still be countersigned, and comes from nobody blocked."""
         agreed = open_half(kept.half.encode()).agreement
-        return agreed.countersign_by > self._core.seconds() and agreed.accepter.did not in self._core.kept.file.table(
-            "blocked"
-        )
+        return agreed.countersign_by > self._core.seconds() and not self._core.is_blocked(agreed.accepter.did)
 
     def offer_signer(self, proposal: Proposal) -> Signer:
         """The key that signed the offer that a proposal is on."""

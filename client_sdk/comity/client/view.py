@@ -186,6 +186,12 @@ class View:
             return found
         return [it.model_copy(update={"texts": {}}) for it in found if isinstance(it, AwayNotice)]
 
+    def snoozed_until(self) -> int | None:
+        """Until when (s) this wallet keeps quiet about the connection; None where it does not."""
+        now = self._core.clock()
+        spans: list[list[int]] = self._core.kept.get("snoozes", self.cid, list) or []
+        return max((end // 1000 for start, end in spans if start <= now < end), default=None)
+
     def allowed(self) -> Allow | None:
         """What the offer of the first side lets the second come for; None where it promised nothing."""
         if self.link.offer is None:

@@ -14,12 +14,13 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Any, Literal
 
 from comity.checkpoint import Policy
 from comity.client import connecting, naming, receipts, recovering
 from comity.client.absence import Absence
-from comity.client.core import Core, Faults, NotOpen
+from comity.client.core import AlreadyConnected, Core, Faults, NotOpen, host_folded
 from comity.client.export import exported
 from comity.client.home import Clock, Randomness
 from comity.client.inbox import Inbox, merged
@@ -181,18 +182,19 @@ class Wallet(Absence, OwnRules):
         what is new first."""
         await self.sync()
         waiting = sorted(self._core.kept.all("proposals", Proposed).values(), key=lambda it: it.at)
-        return [self._taking.proposal(it, self._answer) for it in waiting if self._taking.is_good(it)]
+        return [
+            self._taking.proposal(it, self._countersign, self._decline) for it in waiting if self._taking.is_good(it)
+        ]
 
-    async def _answer(self, proposal: Proposal, yes: bool, reason: str | None, silent: bool) -> Party | None:
-        if yes:
-            return await self._countersign(proposal)
+    async def _decline(self, proposal: Proposal, reason: str | None, silent: bool) -> None:
         offered = proposal.signed.offer
         signer = self._taking.offer_signer(proposal)
         await self._core.home(offered.home.did).decline(proposal.cid, signer, reason, silent)
         await self._core.kept.keep(("proposals", proposal.cid, None), ("petnames", proposal.cid, None))
-        return None
 
-    async def _countersign(self, proposal: Proposal) -> Party:
+    async def _countersign(self, proposal: Proposal, again: bool) -> Party:
+        if not again:
+            self._must_be_new(proposal.did)
         kept = self._core.kept.get("proposals", proposal.cid, Proposed)
         if kept is None:
             raise NotOpen("this proposal is no longer there")
@@ -210,7 +212,7 @@ class Wallet(Absence, OwnRules):
     async def look(self, link: str) -> ShownOffer:
         """The offer behind a link, checked; nothing is signed. Raises Refused("not_found"), Contradiction."""
         async with self._core.judging():
-            return await connecting.look(self._core, link)
+            return self._with_connections(await connecting.look(self._core, link))
 
     async def received(self) -> list[ShownOffer]:
         """Offers that people put at this business's door; reads what is new first."""
@@ -220,7 +222,8 @@ class Wallet(Absence, OwnRules):
             return []
         raws = self._core.kept.all("received", str).values()
         opened = [await connecting.read_offer(self._core, raw, business) for raw in raws]
-        return [connecting.shown(self._core, it) for it in opened if it.offer.exp > self._core.seconds()]
+        current = [it for it in opened if it.offer.exp > self._core.seconds()]
+        return [self._with_connections(connecting.shown(self._core, it)) for it in current]
 
     async def accept(
         self,
@@ -229,14 +232,18 @@ class Wallet(Absence, OwnRules):
         terms: str | int | connecting.AnyTerms | None = None,
         grants: Iterable[Mapping[str, Any]] = (),
         days: float = 7,
+        again: bool = False,
     ) -> Party:
         """Signs this side's half. The connection is proposed until the other side has signed, too.
 
         `terms` picks one of the offered agreements, by place or id, or puts another one in their place, once.
         `grants` (arguments of `Party.grant`) are given as soon as the connection is open. Within `days` (at most
-        7) the other side must sign. Raises Blocked, Refused, Contradiction.
+        7) the other side must sign. Raises AlreadyConnected where there is a connection with this party, and not
+        `again` (WHO-4); Blocked, Refused, Contradiction.
         """
         shown = await self.look(offer) if isinstance(offer, str) else offer
+        if not again:
+            self._must_be_new(shown.did)
         chosen = connecting.chosen_terms(shown.signed.offer, terms)
         wishes = [dict(grant) for grant in grants]
         async with self._core.judging():
@@ -257,6 +264,26 @@ class Wallet(Absence, OwnRules):
     def connections(self) -> list[Party]:
         """Every connection of this wallet, oldest first, the proposed and the ended ones too."""
         return [self._party(link) for link in self._core.kept.all("links", Link).values()]
+
+    def connections_with(self, did: str) -> list[Party]:
+        """The connections with one party that are open or proposed. A person has another DID in each."""
+        return [it for it in self._all_with(did) if it.phase in ("open", "proposed")]
+
+    def _all_with(self, did: str) -> list[Party]:
+        same = host_folded(did)
+        return [it for it in self.connections() if same in (host_folded(it.did), host_folded(it.link.other))]
+
+    def _with_connections(self, shown: ShownOffer) -> ShownOffer:
+        return replace(shown, connections=tuple(self._all_with(shown.did)))
+
+    def _must_be_new(self, did: str) -> None:
+        """Raises AlreadyConnected."""
+        if found := self.connections_with(did):
+            listed = ", ".join(f"{it.name} ({naming.MARK}{it.cid}, {it.phase})" for it in found)
+            raise AlreadyConnected(
+                tuple(it.cid for it in found),
+                f"there is a connection with {did} already: {listed}; say `again` if another one is meant",
+            )
 
     def party(self, cid: str) -> Party:
         """One connection by its whole id, as programs name it. Raises NotNamed."""

@@ -131,15 +131,19 @@ def _grant_in_words(grant: dict[str, Any]) -> str:
     return f"{', '.join(grant['purposes'])} by {', '.join(grant['channels'])}{rate}, for {grant['days']} days"
 
 
+again_option = click.option("--again", is_flag=True, help="Though you have a connection with this party already.")
+
+
 @wallet.command()
 @click.argument("link")
 @click.option("--terms", default="0", help="Which of the offered agreements, by number or id.")
 @click.option("--grant", "grants", multiple=True, metavar="PURPOSE", help="Allow this as soon as it is open.")
 @click.option("--only", multiple=True, metavar="CLASS", help="Allow what your defaults say of this class (`defaults`).")
 @click.option("--wait", default=0.0, help="Seconds to wait for the other side's signature.")
+@again_option
 @opened
 async def accept(
-    opened: Wallet, link: str, terms: str, grants: tuple[str, ...], only: tuple[str, ...], wait: float
+    opened: Wallet, link: str, terms: str, grants: tuple[str, ...], only: tuple[str, ...], wait: float, again: bool
 ) -> None:
     """Accept the offer behind LINK. Nothing is allowed but what you name."""
     shown = await opened.look(link)
@@ -147,7 +151,8 @@ async def accept(
         say(f"Mind: {warning}")
     wishes = [{"purposes": list(grants)}] if grants else []
     wishes += [grant for grant in shown.suggested if grant["purposes"][0].partition(".")[0] in only]
-    party = await opened.accept(shown, terms=int(terms) if terms.isdigit() else terms, grants=wishes)
+    chosen = int(terms) if terms.isdigit() else terms
+    party = await opened.accept(shown, terms=chosen, grants=wishes, again=again)
     say(f"You signed. It is a connection when {party.name} has signed, too.")
     say(f"Its id is {short(party.cid)}.")
     if wait:
@@ -179,8 +184,9 @@ def _tell_proposal(it: Proposal) -> None:
 @wallet.command()
 @click.argument("proposal", required=False)
 @click.option("--call", "petname", help="What to call the other side in this wallet.")
+@again_option
 @opened
-async def countersign(opened: Wallet, proposal: str | None, petname: str | None) -> None:
+async def countersign(opened: Wallet, proposal: str | None, petname: str | None, again: bool) -> None:
     """Sign the other half of PROPOSAL, as `proposals` names it: the connection is open.
 
     Where none is named, it is the only one that waits, if that took terms that you offered.
@@ -191,7 +197,7 @@ async def countersign(opened: Wallet, proposal: str | None, petname: str | None)
         raise click.ClickException("these are not the terms that you offered: sign them by naming the proposal")
     if petname is not None:
         await named.call(petname)
-    party = await named.countersign()
+    party = await named.countersign(again=again)
     say(f"You and {party.name} are connected, under {named.terms.id}, version {named.terms.version}.")
     say(f"The id is {short(party.cid)}.")
 

@@ -9,7 +9,7 @@ import click
 from comity.client import NotNamed, Party, Wallet
 from comity.client.naming import id_named
 from comity_server.cli.wallet_away import away_day, say_away
-from comity_server.cli.wallet_open import connected, day, say, says_no, short, synced
+from comity_server.cli.wallet_open import all_option, connected, day, plain, say, says_no, short, synced
 from comity_server.cli.wallet_rules import per
 
 acts = click.Group()
@@ -61,6 +61,7 @@ async def withdraw(opened: Wallet, party: Party, token: str) -> None:
 @click.option("-p", "--purpose", "purposes", multiple=True, help="Only this purpose.")
 @click.option("--channel", "channels", multiple=True, help="Only this channel.")
 @click.option("--show-end", is_flag=True, help="Let the other side see when it ends.")
+@all_option
 @says_no
 async def mute(
     opened: Wallet,
@@ -88,23 +89,13 @@ async def unmute(opened: Wallet, party: Party) -> None:
 
 @acts.command()
 @click.argument("connection")
-@click.option("--days", type=float)
-@click.option("--hours", type=float)
-@connected
-async def snooze(opened: Wallet, party: Party, days: float | None, hours: float | None) -> None:
-    """Keep quiet about CONNECTION; nothing is signed or sent, messages arrive quietly."""
-    await party.snooze(days=days, hours=hours)
-    say(f"Your wallet keeps quiet about {party.name}. E-mail, phone and post go on: only a mute stops those.")
-
-
-@acts.command()
-@click.argument("connection")
 @click.option("--yes", is_flag=True, help="Do not ask again.")
+@all_option
 @says_no
 async def revoke(opened: Wallet, party: Party, yes: bool) -> None:
     """End CONNECTION, for good, both ways, at once."""
     if not yes:
-        click.confirm(f"End the connection with {party.name} for good?", abort=True, err=True)
+        click.confirm(f"End the connection with {plain(party.name)} for good?", abort=True, err=True)
     await party.revoke()
     say(f"The connection with {party.name} has ended.")
 

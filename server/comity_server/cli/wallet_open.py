@@ -14,13 +14,17 @@ import click
 import stamina
 
 from comity.checkpoint import NO_WITNESSES, Policy
-from comity.client import Party, Wallet
+from comity.client import Party, SeveralNamed, Wallet
+from comity.client.core import Faults
 from comity.client.ledger import Line
 from comity.client.naming import MARK
 from comity.errors import ComityError, Contradiction, Refused
 
 Work = Callable[..., Awaitable[None]]
 _NO = frozenset({"mute", "revoke", "withdraw"})
+
+
+all_option = click.option("--all", "every", is_flag=True, help="Every open connection with that party.")
 
 
 class Where:
@@ -96,25 +100,67 @@ def says_no(work: Work) -> Callable[..., None]:
 
 
 def _on_one(work: Work, *, says_no: bool) -> Callable[..., None]:
-    async def with_party(opened: Wallet, connection: str, **given: Any) -> None:
-        party = opened.find(connection)
-        if says_no and party.phase == "proposed":
-            # It may be open by now.
-            await synced(party)
-        elif not says_no and party.phase != "closed":
-            await party.sync()
-        before = len(party.lines) if party.phase in ("open", "ended") else 0
-        try:
-            await work(opened, party, **given)
-        except Contradiction:
-            if says_no and any(_is_no(party, line) for line in party.lines[before:]):
-                say(f"It took effect: {party.name} is told no. But what came with it does not hold.")
-            raise
-        if says_no and party.phase in ("open", "ended"):
-            await party.sync()
+    async def with_parties(opened: Wallet, connection: str, every: bool = False, **given: Any) -> None:
+        faults = Faults()
+        parties = _chosen(opened, connection, every)
+        for party in parties:
+            with faults.told_later():
+                await (_say_no if says_no else _with_news)(work, opened, party, given)
+        faults.tell()
+        if says_no and not every:
+            _tell_of_others(opened, parties[0])
 
-    functools.update_wrapper(with_party, work)
-    return opened(with_party)
+    functools.update_wrapper(with_parties, work)
+    return opened(with_parties)
+
+
+def _chosen(opened: Wallet, typed: str, every: bool) -> list[Party]:
+    """The connection that was typed; with `every`, all with that party that can still be closed. Raises NotNamed,
+    SeveralNamed."""
+    try:
+        found = [opened.find(typed)]
+    except SeveralNamed as several:
+        found = [opened.party(cid) for cid in several.cids]
+        if not found or len({it.did for it in found}) > 1:
+            raise
+        if not every:
+            hint = "; --all means every one of them" if _takes_all() else ""
+            raise SeveralNamed(f"{several}{hint}", several.cids) from None
+    return [it for it in opened.connections_with(found[0].did) if it.phase == "open"] or found[:1] if every else found
+
+
+def _takes_all() -> bool:
+    context = click.get_current_context()
+    return any(it.name == "every" for it in context.command.params)
+
+
+def _tell_of_others(opened: Wallet, party: Party) -> None:
+    """What a "no" to one connection leaves as it was (WHO-5)."""
+    for other in opened.connections_with(party.did):
+        if other.cid != party.cid:
+            more = f": `{click.get_current_context().info_name} --all` takes every one" if _takes_all() else ""
+            say(f"Mind: there is another connection with {party.name}, {short(other.cid)} ({other.phase}){more}.")
+
+
+async def _with_news(work: Work, opened: Wallet, party: Party, given: dict[str, Any]) -> None:
+    if party.phase != "closed":
+        await party.sync()
+    await work(opened, party, **given)
+
+
+async def _say_no(work: Work, opened: Wallet, party: Party, given: dict[str, Any]) -> None:
+    if party.phase == "proposed":
+        # It may be open by now.
+        await synced(party)
+    before = len(party.lines) if party.phase in ("open", "ended") else 0
+    try:
+        await work(opened, party, **given)
+    except Contradiction:
+        if any(_is_no(party, line) for line in party.lines[before:]):
+            say(f"It took effect: {party.name} is told no. But what came with it does not hold.")
+        raise
+    if party.phase in ("open", "ended"):
+        await party.sync()
 
 
 def _is_no(party: Party, line: Line) -> bool:

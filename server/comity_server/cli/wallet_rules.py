@@ -2,20 +2,102 @@
 
 import click
 
-from comity.client import Wallet
-from comity_server.cli.wallet_open import opened, say
+from comity.client import SeveralNamed, Wallet
+from comity.keys import is_did
+from comity_server.cli.wallet_open import day, opened, say, short
 
 rules = click.Group()
 """The commands, for the group `wallet` to take over."""
 
 
 @rules.command()
-@click.argument("did")
+@click.argument("business")
 @opened
-async def block(opened: Wallet, did: str) -> None:
-    """Refuse further offers of the business DID; nothing is signed or sent."""
+async def block(opened: Wallet, business: str) -> None:
+    """Refuse further offers of BUSINESS (a DID, or how a connection with it is named); nothing is signed or sent."""
+    did, name = _business(opened, business)
     await opened.block(did)
-    say(f"Offers of {did} are refused from now on.")
+    say(f"Offers of {name} are refused from now on.")
+    going_on = opened.connections_with(did)
+    for party in going_on:
+        say(f"Mind: your connection with it goes on: {party.name} ({short(party.cid)}, {party.phase}).")
+    if going_on:
+        say(f"`revoke --all {did}` ends {'it' if len(going_on) == 1 else 'all of them'}.")
+
+
+@rules.command()
+@click.argument("business")
+@opened
+async def unblock(opened: Wallet, business: str) -> None:
+    """Let offers of BUSINESS in again."""
+    did, name = _business(opened, business)
+    was_blocked = await opened.unblock(did)
+    say(f"Offers of {name} reach you again." if was_blocked else f"Offers of {name} were not refused.")
+
+
+def _business(opened: Wallet, typed: str) -> tuple[str, str]:
+    """(DID, what to call it) of a business. Raises NotNamed, SeveralNamed."""
+    if is_did(typed):
+        return typed, typed
+    try:
+        party = opened.find(typed)
+    except SeveralNamed as several:
+        found = [opened.party(cid) for cid in several.cids]
+        if not found or len({it.did for it in found}) > 1:
+            raise
+        party = found[0]
+    return party.did, f"{party.name} ({party.did})"
+
+
+@rules.command()
+@opened
+async def blocks(opened: Wallet) -> None:
+    """List the businesses whose offers are refused."""
+    found = opened.blocks()
+    for it in found:
+        names = sorted({party.name for party in opened.connections() if party.did == it.did})
+        say(f"{it.did}  since {day(it.at // 1000)}" + (f"  {', '.join(names)}" if names else ""))
+    if not found:
+        say("Nobody is blocked.")
+
+
+@rules.command()
+@click.argument("connection")
+@click.option("--days", type=float)
+@click.option("--hours", type=float)
+@opened
+async def snooze(opened: Wallet, connection: str, days: float | None, hours: float | None) -> None:
+    """Keep quiet about CONNECTION for a while, a day if you do not say: messages arrive quietly.
+
+    Nothing is signed or sent.
+    """
+    party = opened.find(connection)
+    await party.snooze(days=days, hours=hours)
+    if (until := party.snoozed_until()) is not None:
+        say(f"Your wallet keeps quiet about {party.name} until {day(until)}; `wake` ends it.")
+    say("E-mail, phone and post go on: only a mute stops those.")
+
+
+@rules.command()
+@click.argument("connection")
+@opened
+async def wake(opened: Wallet, connection: str) -> None:
+    """End a snooze of CONNECTION."""
+    party = opened.find(connection)
+    was_snoozed = party.snoozed_until() is not None
+    await party.wake()
+    say(f"Your wallet tells you of {party.name} again." if was_snoozed else f"{party.name} was not snoozed.")
+
+
+@rules.command()
+@opened
+async def snoozes(opened: Wallet) -> None:
+    """List the connections about which the wallet keeps quiet."""
+    found = [(it, until) for it in opened.connections() if (until := it.snoozed_until()) is not None]
+    for party, until in found:
+        say(f"{short(party.cid)}  until {day(until)}  {party.name}")
+    if not found:
+        say("Nothing is snoozed.")
 
 
 @rules.command(name="accept-home-key")

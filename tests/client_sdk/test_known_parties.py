@@ -1,0 +1,129 @@
+"""A party that the wallet knows already is not connected with twice by mistake, and a "no" tells what it leaves open
+(WHO-4 to WHO-6)."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from comity.client import AlreadyConnected, Blocked
+from comity.errors import Malformed
+from sdk_world import TERMS, SdkWorld, sdk_world
+from terminal_world import a_host, a_shop, an_offer, connected
+from world import World
+
+
+@pytest_asyncio.fixture
+async def host(tmp_path: Path) -> AsyncIterator[World]:
+    async with a_host(tmp_path) as world:
+        yield world
+
+
+@pytest_asyncio.fixture
+async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
+    async with sdk_world(tmp_path) as made:
+        yield made
+
+
+async def test_a_link_that_was_accepted_is_accepted_again_only_on_purpose(world: SdkWorld) -> None:
+    shop, mia = await world.business("shop"), await world.person("mia")
+    link = await shop.offer(world.base, [TERMS], ["care"])
+    first = await mia.accept(link)
+    with pytest.raises(AlreadyConnected) as proposed:
+        await mia.accept(link)
+    assert proposed.value.cids == (first.cid,)
+    await (await shop.proposals())[0].countersign()
+    await first.opened(timeout=10)
+    with pytest.raises(AlreadyConnected, match="open"):
+        await mia.accept(link)
+    shown = await mia.look(link)
+    assert shown.connections == (first,) and "already, Shop Ltd" in shown.warnings[-1]
+    second = await mia.accept(shown, again=True)
+    assert {it.cid for it in mia.connections_with(shown.did)} == {first.cid, second.cid}
+    await mia.take_back(second)
+    await first.revoke()
+    assert "which has ended" in " ".join((await mia.look(link)).warnings)
+    assert (await mia.accept(link)).phase == "proposed"
+
+
+async def test_a_business_that_accepts_again_is_known_to_the_one_that_countersigns(world: SdkWorld) -> None:
+    shop, maker = await world.business("shop"), await world.business("maker")
+    link = await shop.offer(world.base, [TERMS], ["care"])
+    await maker.accept(link)
+    await (await shop.proposals())[0].countersign()
+    await maker.sync()
+    await maker.accept(link, again=True)
+    (proposal,) = await shop.proposals()
+    with pytest.raises(AlreadyConnected):
+        await proposal.countersign()
+    await proposal.countersign(again=True)
+    assert len(shop.connections_with(proposal.did)) == 2
+
+
+async def test_a_no_in_a_terminal_tells_of_the_other_connection_and_takes_both(host: World, tmp_path: Path) -> None:
+    mia, shop = await connected(host, tmp_path)
+    link = await an_offer(host, shop)
+    assert "already" in await mia("accept", link, code=1)
+    assert "already, The Blue Shop" in await mia("look", link)
+    told = await mia("accept", link, "--again")
+    other = told.rpartition("Its id is ")[2].split()[0].rstrip(".")
+    await shop("countersign", "--call", "Mia too")
+    await mia("sync")
+    told = await mia("mute", "The Blue Shop", code=1)
+    assert told.count("The Blue Shop (id:") == 2 and "--all means every one" in told
+    told = await mia("mute", other, "-p", "care")
+    assert "there is another connection with The Blue Shop" in told and "`mute --all`" in told
+    assert (await mia("mute", "The Blue Shop", "--all")).count("is muted") == 2
+    for name in ("Mia", "Mia too"):
+        assert "It waits" in await shop("send", name, "complaint", "Hello?")
+    told = await mia("block", "The Blue Shop")
+    assert told.count("goes on") == 2 and "`revoke --all did:web:" in told
+    assert (await mia("revoke", "The Blue Shop", "--all", "--yes")).count("has ended") == 2
+    assert "(connection_ended)" in await shop("send", "Mia too", "complaint", "Hello?", code=1)
+
+
+async def test_a_block_is_of_somebody_or_it_is_refused(host: World, tmp_path: Path) -> None:
+    mia, shop = await connected(host, tmp_path)
+    did = f"did:web:localhost%3A{host.port}:b:shop"
+    assert "no connection is called" in await mia("block", "Example Salon", code=1)
+    assert "Nobody is blocked." in await mia("blocks")
+    assert "another key in every connection" in await shop("block", "Mia", code=1)
+    assert f"Offers of The Blue Shop ({did}) are refused" in await mia("block", "The Blue Shop")
+    assert f"{did}  since 20" in await mia("blocks") and "  The Blue Shop\n" in await mia("blocks")
+    link = await an_offer(host, shop)
+    assert "is blocked" in await mia("accept", link, "--again", code=1)
+    assert "reach you again" in await mia("unblock", did.replace("localhost", "LocalHost"))
+    assert "were not refused" in await mia("unblock", "The Blue Shop")
+    await mia("accept", link, "--again")
+
+
+async def test_a_block_is_of_a_host_however_it_is_written(world: SdkWorld) -> None:
+    shop, mia = await world.business("shop"), await world.person("mia")
+    assert shop.did is not None
+    for nobody in ("Example Salon", "did:web:", "did:key:z6MktW7pjD64gJesaxmsBdnxL73KHZTeVgUPsiXYBJGa4HHM"):
+        with pytest.raises(Malformed):
+            await mia.block(nobody)
+    shown = await mia.look(await shop.offer(world.base, [TERMS], ["care"]))
+    await mia.block(shop.did.replace("localhost", "LOCALHOST"), "spam")
+    assert [(it.did, it.reason) for it in mia.blocks()] == [(shop.did, "spam")]
+    with pytest.raises(Blocked):
+        await mia.accept(shown)
+
+
+async def test_a_snooze_is_listed_and_ended(host: World, tmp_path: Path) -> None:
+    mia, _ = await connected(host, tmp_path)
+    assert "Nothing is snoozed." in await mia("snoozes")
+    assert "(malformed)" in await mia("snooze", "The Blue Shop", "--days", "-1", code=1)
+    assert "keeps quiet about The Blue Shop until 20" in await mia("snooze", "The Blue Shop", "--days", "2")
+    assert "  The Blue Shop\n" in await mia("snoozes")
+    assert "tells you of The Blue Shop again" in await mia("wake", "The Blue Shop")
+    assert "was not snoozed" in await mia("wake", "The Blue Shop")
+    assert "Nothing is snoozed." in await mia("snoozes")
+
+
+async def test_a_no_with_all_of_one_reaches_that_one(host: World, tmp_path: Path) -> None:
+    mia, shop = await connected(host, tmp_path)
+    await a_shop(host, tmp_path, "The Red Shop", "red")
+    assert (await mia("mute", "The Blue Shop", "--all")).count("is muted") == 1
+    assert "It waits" in await shop("send", "Mia", "care", "Hello?")
