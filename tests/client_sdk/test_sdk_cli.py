@@ -287,6 +287,15 @@ async def test_hours_and_budgets_in_a_terminal(host: World, tmp_path: Path) -> N
     assert "write it as 3/week" in await mia("budget", "The Blue Shop", "--messages", "many", code=1)
 
 
+async def test_a_mailbox_brings_news_and_is_let_go_in_a_terminal(host: World, tmp_path: Path) -> None:
+    mia, shop = await connected(host, tmp_path)
+    for words, says in (((), "through your mailbox on its server"), (("--off",), "by themselves")):
+        assert says in await mia("mailbox", "The Blue Shop", *words)
+        assert "Delivered." in await shop("send", "mia", "care", f"News, {says}?")
+        assert "1 new" in await mia("sync")
+        assert f"News, {says}?" in await mia("messages", "The Blue Shop")
+
+
 async def test_a_business_turns_its_key_in_a_terminal(host: World, tmp_path: Path) -> None:
     mia, shop = await connected(host, tmp_path)
     following = (await shop("key", "--next")).strip()
