@@ -21,10 +21,11 @@ PAUSES = (1, SECOND, 7 * MINUTE, HOUR, 5 * HOUR, DAY, 4 * DAY, 9 * DAY)
 
 
 class Hand:
-    """Makes up steps, from one seed."""
+    """Makes up steps, from one seed; `restores`: the server is restored now and then."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, restores: bool = True) -> None:
         self.chance = Random(seed)
+        self.restores = restores
 
     def one(self, *things: Any) -> Any:
         """One of them."""
@@ -138,7 +139,7 @@ def tell_on(pair: Pair, hand: Hand) -> None:
     if pair.state.recovering and hand.one(True, False):
         pair.confirm(hand.one(*pair.state.recovering), at)
         return
-    if not pair.state.recovering and hand.chance.random() < 0.03:
+    if hand.restores and not pair.state.recovering and hand.chance.random() < 0.03:
         pair.restore(at)
         return
     kind = hand.one(*KINDS)

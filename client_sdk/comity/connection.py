@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, get_args
 
 from comity import facets, favours, gate
-from comity.acts import SignedAct, is_narrowing
+from comity.acts import Message, SignedAct, is_narrowing
 from comity.agreement import CLOCK_SKEW
 from comity.errors import Refused
 from comity.events import Accepted, Contents, Delivered, Expired, MuteOver, Place
@@ -195,8 +195,10 @@ def accept_next(
     """The events by which `act` is accepted at `at` (ms), or a millisecond later where the delivery relies on a mute
     being over, which is stated first (AUD-1); the acceptance is the last of them. And the state after. Raises
     Refused."""
-    over = relied_on(connection, connection.side_of(act.payload.iss), getattr(act.payload, "purpose", ""), at, place)
-    if over is None or act.kind != "message":
+    over = None
+    if isinstance(act.payload, Message):
+        over = relied_on(connection, connection.side_of(act.payload.iss), act.payload.purpose, at, place)
+    if over is None:
         event, after = accept(connection, act, at, place, zones)
         return (event,), after
     event, after = accept(fold(connection, Record(over)), act, at + 1, place.next(), zones)

@@ -118,6 +118,8 @@ def _check_as_of(connection: Connection, event: Accepted | Delivered | Expired) 
 
 def _confirmed(connection: Connection, side: Side) -> Connection:
     """The door of that side recovers no longer (REC-6)."""
+    if side not in connection.recovering:
+        return connection
     return replace(connection, recovering=tuple(it for it in connection.recovering if it != side))
 
 

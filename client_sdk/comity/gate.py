@@ -28,7 +28,7 @@ from comity.contests import Reach
 from comity.hours import ZoneRules
 from comity.standing import latest_end
 from comity.state import Connection, Contest, Delivery, Door, Grant, Mute
-from comity.topics import purchases, unwanted_topic
+from comity.topics import purchases, unclear_until, unwanted_topic
 from comity.words import AGREEMENT_PURPOSES, EXEMPT_PURPOSES, PERIODS, Side, covers, is_among, other
 
 Decision = Literal["allow", "hold", "refuse"]
@@ -275,15 +275,13 @@ def ask_until(connection: Connection, side: Side, grant: Grant) -> int:
     none, FOR_EVER for what has no end, as while a door is recovering (GRANT-7, STATUS-4, REC-4). Offline a doubt about
     a part means no for the whole."""
     door, across = connection.door(side), connection.door(other(side))
+    if connection.recovering or any(grant.id in renounced.grants for renounced in across.renounced):
+        return FOR_EVER
     ends = [mute_end(door, mute) for mute in door.mutes if _overlaps(mute, grant)]
-    ends += [None for _ in connection.recovering]
-    ends.append(contests.narrowed_until(door, grant.purposes) * 1000)
+    if door.contests:
+        ends.append(contests.narrowed_until(door, grant.purposes) * 1000)
     if any(covers(granted, "sales") or covers("sales", granted) for granted in grant.purposes):
-        # Offline nobody knows a topic.
-        ends += [None if it.lasts is None else it.lasts * 1000 for it in purchases(connection)]
-        ends += [None for thing in door.little if thing.key == "no_interest" and thing.topic is not None]
-    if any(grant.id in renounced.grants for renounced in across.renounced):
-        ends.append(None)
+        ends.append(unclear_until(connection, door))
     return max((FOR_EVER if end is None else end for end in ends), default=0)
 
 

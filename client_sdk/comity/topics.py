@@ -41,6 +41,20 @@ def _is_wanted_again(door: Door, topic: str | None, since: int) -> bool:
     return topic is not None and is_among((it for it in wanted if it is not None), topic)
 
 
+def unclear_until(connection: Connection, door: Door) -> int | None:
+    """When (ms) the last thing ends for which a sale to this side needs a topic: 0 where there is none, None where it
+    has no end (GATE-8). Offline nobody knows a topic."""
+    until = 0
+    for thing in door.little:
+        if thing.key == "no_interest" and thing.topic is not None:
+            return None
+    for milestone in purchases(connection):
+        if milestone.lasts is None:
+            return None
+        until = max(until, milestone.lasts * 1000)
+    return until
+
+
 def purchases(connection: Connection) -> Iterator[Milestone]:
     """The milestones of either side that say what somebody has."""
     for milestone in (*connection.first.milestones, *connection.second.milestones):

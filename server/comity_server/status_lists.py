@@ -14,6 +14,7 @@ from comity.encoding import hash_id
 from comity.gate import FOR_EVER
 from comity.state import Connection, Grant
 from comity.status import ENTRIES, GrantStatus, pack, seal_status_list
+from comity.topics import unclear_until
 from comity.words import SIDES, Side, other
 from comity_server.clock import Clock
 from comity_server.home import Home
@@ -198,9 +199,10 @@ def status_of(state: Connection, side: Side, grant: Grant) -> tuple[int, int]:
 
 
 def _basis(state: Connection, side: Side) -> tuple[object, ...]:
-    """All that the entries of a side's grants follow from."""
+    """All that the entries of a side's grants follow from. Most acts change a fact that none of them follows from, so
+    facts count by what comes of them."""
     door, across = state.door(side), state.door(other(side))
     return (
-        door.grants, door.mutes, door.settings.mute_ends, door.contests, door.little, door.milestones,
-        across.milestones, across.renounced, bool(state.recovering),
+        door.grants, door.mutes, door.settings.mute_ends, door.contests, unclear_until(state, door), across.renounced,
+        bool(state.recovering),
     )  # fmt: skip

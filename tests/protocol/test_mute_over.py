@@ -1,18 +1,16 @@
 """The end of a mute is entered when a delivery relies on it, once, and not before (AUD-1, AUD-2)."""
 
 from collections.abc import Callable
-from hashlib import sha256
 from typing import Any
 
 import pytest
 
 from comity.acts import Mute, MuteEnd
 from comity.errors import Contradiction
-from comity.events import Accepted, Delivered, Event, MuteOver, Place
+from comity.events import Accepted, Event, MuteOver, Place
 from comity.fold import Record, fold
-from comity.log_entry import Kind, LogEntry, entry_of_act, entry_of_delivery, entry_of_mute_over, kind_of
 from comity.state import public
-from comity.words import EXEMPT_PURPOSES, Side, other
+from comity.words import EXEMPT_PURPOSES, Side
 from parties import DAY, HOUR, LOG, MINUTE, SECOND, START, Pair, granted
 
 END = START + DAY
@@ -212,54 +210,3 @@ def test_a_mute_is_over_once() -> None:
     pair.go("message", "first", LATER, purpose="care")
     with pytest.raises(Contradiction, match="false_over"):
         fold(pair.state, Record(_over(pair, LATER + HOUR)))
-
-
-# --- what the log alone shows
-
-
-def entries(pair: Pair) -> list[LogEntry]:
-    """The entries of a connection under its key `both`, as its server makes them."""
-    key, salt, found = bytes(32), sha256(b"salt").digest(), list[LogEntry]()
-    raws = {act.id: act.raw for _, act in pair.records if act is not None}
-    purposes = {act.id: act.payload.purpose for _, act in pair.records if act is not None and act.kind == "message"}  # type: ignore[union-attr]
-    for event, act in pair.records[1:]:
-        if isinstance(event, Accepted) and act is not None and event.chain == "acts":
-            found.append(entry_of_act(act, event.side, key, salt, event.at))
-            if event.outcome == "delivered":
-                found.append(entry_of_delivery(act.raw, purposes[act.id], event.side, key, salt, event.at))
-        elif isinstance(event, Delivered):
-            found.append(entry_of_delivery(raws[event.act], purposes[event.act], event.side, key, salt, event.at))
-        elif isinstance(event, MuteOver):
-            found.append(entry_of_mute_over(raws[event.by], "second", key, salt, event.at))
-    return found
-
-
-def broken(found: list[LogEntry]) -> list[int]:
-    """Where a kind 6 comes behind the other side's mute of everything that nothing has ended."""
-    standing = set[Side]()
-    bad = []
-    for number, entry in enumerate(found):
-        if entry.side is None:
-            continue
-        if entry.kind is Kind.MUTE_ALL:
-            standing.add(entry.side)
-        elif entry.kind in (Kind.UNMUTE, Kind.MUTE_OVER):
-            standing.discard(entry.side)
-        elif entry.kind is Kind.DELIVERED and other(entry.side) in standing:
-            bad.append(number)
-    return bad
-
-
-def test_the_log_alone_shows_that_no_message_came_through_a_mute_of_everything() -> None:
-    pair = muted()
-    pair.go("message", "first", START + HOUR, purpose="care")
-    pair.go("message", "first", START + 2 * HOUR, purpose="safety")
-    pair.release(END)
-    pair.go("message", "first", LATER, purpose="care")
-    found = entries(pair)
-    assert broken(found) == []
-    kinds = [entry.kind for entry in found]
-    assert kinds.count(Kind.MUTE_OVER) == 1 and kinds.count(Kind.DELIVERED) == 2
-    # A server that leaves the entry out, or that let it through before the end, is seen by everybody.
-    assert len(broken([entry for entry in found if entry.kind is not Kind.MUTE_OVER])) == 2
-    assert kind_of(pair.compose("unmute", "second", LATER)) is Kind.UNMUTE

@@ -76,7 +76,7 @@ DEFECTS = {
     ),
     "a contest is not in the status list": (
         f"{HOLES}::test_a_mail_house_is_told_to_ask_about_what_was_contested_and_all_above_it", "gate.py",
-        "    ends.append(contests.narrowed_until(door, grant.purposes) * 1000)\n", "",
+        "        ends.append(contests.narrowed_until(door, grant.purposes) * 1000)\n", "        pass\n",
     ),
     "a contest does not count under the word that it names": (
         f"{CONTESTS}::test_the_contested_message_was_her_sales_message_of_this_month", "budgets.py",
