@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
-from comity import connection, gate, standing
+from comity import connection, fold, gate, standing
 from comity.client import Party, Request, Response
 from comity.encoding import b64u_decode
 from comity.errors import Contradiction, Refused
 from comity.events import MuteOver
-from comity.log_entry import Kind, read_entry
+from comity.log_entry import Kind, LogEntry, read_entry
 from comity.receipt import Receipt, open_receipt
 from comity.state import MuteEnd
 from comity.tile import bundles_of, open_bundle
 from comity_server.check_store.run import check_store
+from log_rules import Entered, findings, week_by_week
 from sdk_world import SdkWorld, sdk_world
 
 
@@ -37,13 +38,24 @@ async def pair(world: SdkWorld) -> tuple[Party, Party]:
 
 async def kinds(world: SdkWorld) -> list[Kind]:
     """The kinds of all entries of the log."""
+    return [it.kind for it in await entries(world)]
+
+
+async def entries(world: SdkWorld) -> list[LogEntry]:
+    """All entries of the log, as anybody reads it."""
     served = (await world.host.send("GET", "/log/checkpoint")).body.decode()
     size = int(served.split("\n")[1])
     found = []
     for bundle in bundles_of(size):
         data = (await world.host.send("GET", f"/log/{bundle.path}")).body
-        found += [read_entry(it).kind for it in open_bundle(bundle, data)]
+        found += [read_entry(it) for it in open_bundle(bundle, data)]
     return found
+
+
+async def named(world: SdkWorld) -> list[str]:
+    """What the log alone shows of its server."""
+    log = [Entered(it.time, "", it) for it in await entries(world)]
+    return [code for _, code in findings(log, week_by_week)]
 
 
 def over_of(party: Party) -> MuteOver:
@@ -174,6 +186,101 @@ async def test_a_server_that_ends_a_mute_before_its_time_is_found(
     await ours.message("care", "hello")
     with pytest.raises(Contradiction, match="false_over"):
         await theirs.sync()
+
+
+def _by_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes every mute for one that has ended by itself."""
+    real = standing.over_by
+
+    def over_by(door: Any, at: int) -> str | None:
+        found = door.settings.standing
+        return found.id if _by_the_server() and found is not None else real(door, at)
+
+    monkeypatch.setattr(standing, "over_by", over_by)
+    monkeypatch.setattr(connection, "over_by", over_by)
+    monkeypatch.setattr(gate, "_muted", lambda *given: None)
+
+
+def _by_an_older_end(monkeypatch: pytest.MonkeyPatch, first: MuteEnd) -> None:
+    """It holds on to the first end that was set for a mute."""
+    real = standing.latest_end
+
+    def latest_end(settings: Any, mute: str) -> Any:
+        found = real(settings, mute)
+        return first if found is not None and _by_the_server() else found
+
+    monkeypatch.setattr(standing, "latest_end", latest_end)
+    monkeypatch.setattr(gate, "latest_end", latest_end)
+
+
+def _goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a revoke in, and goes on as if there were none."""
+
+    def revoke(state: Any, side: Any, payload: Any, event: Any) -> Any:
+        return state if _by_the_server() else real(state, side, payload, event)
+
+    real = fold._FOLDS["revoke"]
+    monkeypatch.setitem(fold._FOLDS, "revoke", revoke)
+
+
+async def test_a_server_that_ends_a_mute_by_nothing_is_found_by_her_alone(
+    world: SdkWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = await pair(world)
+    await theirs.mute()
+    await ours.sync()
+    _by_nothing(monkeypatch)
+    await ours.message("care", "hello")
+    with pytest.raises(Contradiction, match="false_over"):
+        await theirs.sync()
+    # The label is the server's word, as that of an unmute is: nobody else can tell.
+    assert await named(world) == []
+
+
+async def test_a_server_that_ends_a_mute_by_an_end_that_she_has_put_off_is_found(
+    world: SdkWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = await pair(world)
+    mute = await theirs.mute(hours=1)
+    (first,) = theirs.state.second.settings.mute_ends
+    await theirs.writing.write("mute_end", mute=mute, until=world.host.now() // 1000 + 5 * 3600)
+    await ours.sync()
+    world.pass_time(hours=2)
+    _by_an_older_end(monkeypatch, first)
+    await ours.message("care", "hello")
+    with pytest.raises(Contradiction, match="false_over"):
+        await theirs.sync()
+    assert await named(world) == []
+
+
+@pytest.mark.parametrize("purpose", ["care", "safety"])
+async def test_a_server_that_delivers_after_her_no_is_found_by_her_and_by_whoever_reads_the_log(
+    world: SdkWorld, monkeypatch: pytest.MonkeyPatch, purpose: str
+) -> None:
+    ours, theirs = await pair(world)
+    _goes_on(monkeypatch)
+    await theirs.revoke()
+    for party in (ours, theirs):
+        # The shop's own wallet, which has not heard of her no before, holds the server to it as well.
+        with pytest.raises(Contradiction, match="connection_ended"):
+            await (ours.message(purpose, "One more thing.") if party is ours else party.sync())
+    assert await named(world) == ["delivered_after_revoke"]
+
+
+async def test_a_server_that_lets_a_waiting_message_go_after_her_no_is_found(
+    world: SdkWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = await pair(world)
+    await theirs.mute(hours=1, purposes=["care"])
+    await ours.message("care", "Are they tight?")
+    await theirs.sync()
+    _goes_on(monkeypatch)
+    await theirs.revoke()
+    world.pass_time(hours=2)
+    with pytest.raises(Contradiction, match="does not wait"):
+        for _ in range(100):
+            await theirs.sync(wait=1)
+    assert "delivered_after_revoke" in await named(world)
 
 
 async def test_a_server_that_gives_no_receipt_of_an_end_is_found(world: SdkWorld) -> None:
