@@ -23,9 +23,11 @@ _X25519_MULTICODEC = b"\xec\x01"
 _MULTIBASE_ED25519 = re.compile(r"z6Mk[1-9A-HJ-NP-Za-km-z]{44}\Z")
 # A host without empty labels, a port, and path segments of which none climbs.
 _DID_WEB = re.compile(
-    r"did:web:((?=[^:%]{1,253}[:%]|[^:%]{1,253}\Z)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?:%3A([0-9]{1,5}))?)"
+    r"did:web:((?=[^:%]{1,253}[:%]|[^:%]{1,253}\Z)[a-z0-9-]+(?:\.[a-z0-9-]+)*(?:%3A([1-9][0-9]{0,4}))?)"
     r"((?::(?!\.\.?(?::|\Z))[A-Za-z0-9._-]{1,64}){0,8})\Z"
 )
+_ORIGIN = re.compile(r"(https?)://([a-z0-9.-]{1,253})(?::0*([0-9]{0,5}))?(?=[/?#]|\Z)", re.IGNORECASE | re.ASCII)
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
 _FRAGMENT = re.compile(r"[A-Za-z0-9_-]+\Z")
 MAX_DID = 400
 """Characters of a DID, and of a kid."""
@@ -193,7 +195,10 @@ def is_kid(text: str) -> bool:
 
 def _did_web(text: str) -> re.Match[str] | None:
     found = _DID_WEB.match(text) if len(text) <= MAX_DID else None
-    return found if found and int(found[2] or 0) < 65_536 else None
+    if found is None or int(found[2] or 0) >= 65_536:
+        return None
+    # The scheme's own port is left out, or one party would have two names.
+    return None if found[2] == _DEFAULT_PORTS[_scheme_of(unquote(found[1]))] else found
 
 
 def is_pairwise(did: str) -> bool:
@@ -212,7 +217,26 @@ def did_web_base(did: str) -> str:
     if found is None:
         raise Malformed("not a did:web")
     host = unquote(found[1])
-    return f"{'http' if _is_loopback(host) else 'https'}://{host}"
+    return f"{_scheme_of(host)}://{host}"
+
+
+def split_origin(url: str) -> tuple[str, str]:
+    """(the origin of a URL in the one spelling that a did:web has for it, what follows it): scheme and host in lower
+    case, and no port where it is the scheme's own (RFC 3986, sections 6.2.2.1 and 6.2.3). Raises Malformed for one that
+    no home server can have: it is https, or http on loopback, and nothing stands before the host (KEY-5)."""
+    found = _ORIGIN.match(url)
+    if found is None:
+        raise Malformed("not the URL of a home server")
+    scheme, host, port = found[1].lower(), found[2].lower(), found[3]
+    named = f"{scheme}://{host}" + (f":{port}" if port not in (None, "", _DEFAULT_PORTS[scheme]) else "")
+    if did_web_base(did_of_host(named.partition("://")[2])) != named:
+        raise Malformed("the URL of a home server is https, and http on loopback only")
+    return named, url[found.end() :]
+
+
+def _scheme_of(host: str) -> str:
+    """With which scheme a host, with its port, is reached (KEY-5)."""
+    return "http" if _is_loopback(host) else "https"
 
 
 def did_web_url(did: str) -> str:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 from comity.encoding import hash_id
 from comity.errors import Malformed, Refused
 from comity.jws import FindKey, no_other_keys, open_jws, seal
-from comity.keys import PublicKey, Signer, did_of_host, did_of_kid, did_web_base, is_pairwise, key_of_kid
+from comity.keys import PublicKey, Signer, did_of_kid, did_web_base, is_pairwise, key_of_kid, split_origin
 from comity.words import (
     AGREEMENT_PURPOSES,
     DAY,
@@ -37,7 +37,11 @@ SHORT = 12
 LONGEST_OFFER = 366 * DAY
 """Seconds from `iat` to `exp` at most (OFFER-6)."""
 
-_LINK = re.compile(r"(https?://[A-Za-z0-9.:-]{1,260})/i/([A-Za-z0-9_-]{12})#([A-Za-z0-9_-]{43})\Z")
+_LINK = re.compile(r"/i/([A-Za-z0-9_-]{12})(?:\?[!\"$-~]*)?#([A-Za-z0-9_-]{43})\Z")
+_PLAIN = re.compile(r"%(2[dDeE]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[fF]|7[eE])")
+"""Unreserved characters that are written with a percent sign (RFC 3986, section 6.2.2.2)."""
+MOST_LINK = 2000
+"""Characters of a link, with what a mail sender added to it."""
 
 Id = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[!-~]+$")]
 Nonce = Annotated[str, Field(min_length=16, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
@@ -209,12 +213,20 @@ def open_offer(raw: str | bytes, find_key: FindKey = no_other_keys) -> SignedOff
 
 
 def read_link(link: str) -> tuple[str, str, str]:
-    """(origin, short id, hash) of a link. Raises Malformed, also when the short id is not the hash's own, or the origin
-    is none that a home server can have: https, or http on loopback, and nothing before the host (OFFER-8)."""
-    found = _LINK.match(link.strip()) if len(link) < 600 else None
-    if not found or not found[3].startswith(found[2]):
+    """(origin, short id, hash) of a link, as it may look when it arrives: in angle brackets, with a query, in another
+    of the spellings that are one URL (RFC 3986, sections 6.2.2 and 6.2.3, appendix C).
+
+    Raises Malformed, also when the short id is not the hash's own, or the origin is none that a home server can have
+    (OFFER-8).
+    """
+    if len(link) > MOST_LINK:
         raise Malformed("not a link to an offer")
-    origin = found[1]
-    if did_web_base(did_of_host(origin.partition("://")[2])) != origin:
-        raise Malformed("not a link to a home server")
-    return origin, found[2], found[3]
+    text = link.strip()
+    if text.startswith("<") and text.endswith(">"):
+        text = "".join(text[1:-1].split())
+        text = text[4:] if text[:4].upper() == "URL:" else text
+    origin, rest = split_origin(_PLAIN.sub(lambda it: chr(int(it[1], 16)), text))
+    found = _LINK.match(rest)
+    if not found or not found[2].startswith(found[1]):
+        raise Malformed("not a link to an offer")
+    return origin, found[1], found[2]

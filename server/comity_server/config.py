@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from comity.errors import Malformed
-from comity.keys import did_of_host, did_web_base
+from comity.keys import did_of_host, split_origin
 from comity_server.client_address import read_networks
 from comity_server.log.witnesses import read_witnesses
 
@@ -141,17 +141,15 @@ class Config(BaseSettings):
     def _is_origin(cls, value: str) -> str:
         if not value:
             return value
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or parts.query:
-            raise ValueError("must be http(s)://host[:port] without a path")
-        origin = value.rstrip("/")
         try:
-            named = did_web_base(home_did(origin))
-        except Malformed:
-            raise ValueError("its host is none that a did:web can name") from None
-        if named != origin:
             # Links and documents are looked for where the DID says; elsewhere nobody would find them (KEY-5).
-            raise ValueError(f"must be {named}: https, and http on loopback only")
+            origin, rest = split_origin(value)
+        except Malformed as fault:
+            raise ValueError(
+                f"must be https://host[:port] with a host that a did:web can name: {fault.detail}"
+            ) from None
+        if rest.strip("/"):
+            raise ValueError("must be https://host[:port] without a path")
         return origin
 
     def origin(self, port: int) -> str:

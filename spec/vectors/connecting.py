@@ -131,8 +131,25 @@ def offers() -> dict[str, Any]:
 def _good_links(hash_: str) -> list[tuple[str, str]]:
     tail = f"/i/{hash_[:12]}#{hash_}"
     long = ".".join(["a" * 63] * 3 + ["b" * 61]) + ":65535"
-    origins = ("https://a", "http://localhost:8470", "http://127.0.0.1", "https://UPPER.example", f"https://{long}")
-    return [*((origin + tail, origin) for origin in origins), (f"  https://a{tail}\n", "https://a")]
+    origins = ("https://a", "http://localhost:8470", "http://127.0.0.1", f"https://{long}")
+    home, short = "https://home.example", hash_[:12]
+    coded = "".join(f"%{ord(it):02X}" if it in "-._~aZ5" else it for it in short)
+    return [
+        *((origin + tail, origin) for origin in origins),
+        (f"  https://a{tail}\n", "https://a"),
+        (f"HTTPS://Home.EXAMPLE{tail}", home),
+        (f"https://home.example:443{tail}", home),
+        (f"https://home.example:0443{tail}", home),
+        (f"https://home.example:{tail}", home),
+        (f"HTTP://LocalHost:80{tail}", "http://localhost"),
+        (f"https://home.example:80{tail}", "https://home.example:80"),
+        (f"<{home}{tail}>", home),
+        (f" <URL:{home}/i/\n  {short}\r\n#{hash_}> ", home),
+        (f"{home}/i/{short}?utm_source=mail&utm_id=A%2f~!\"'*#{hash_}", home),
+        (f"{home}/i/{short}?#{hash_}", home),
+        (f"https://%68ome%2Eexample/%69/{coded}#{hash_}", home),
+        (f"{home}/i/{short}?{'x' * (2000 - len(home + tail) - 1)}#{hash_}", home),
+    ]
 
 
 def _bad_links(hash_: str) -> dict[str, str]:
@@ -149,8 +166,20 @@ def _bad_links(hash_: str) -> dict[str, str]:
         "a hash of 44 characters": f"https://home.example{tail}A",
         "a hash of 42 characters": f"https://home.example{tail[:-1]}",
         "something behind it": f"https://home.example{tail}?x",
-        "a query before the hash": f"https://home.example/i/{hash_[:12]}?x#{hash_}",
-        "600 characters": f"https://home.example{tail}".ljust(600),
+        "a query behind it": f"https://home.example{tail}?utm_source=mail",
+        "a query with a blank": f"https://home.example/i/{hash_[:12]}?a b#{hash_}",
+        "a query that is not ASCII": f"https://home.example/i/{hash_[:12]}?\u00e9#{hash_}",
+        "two fragments": f"https://home.example/i/{hash_[:12]}#x#{hash_}",
+        "half a pair of brackets": f"<https://home.example{tail}",
+        "a blank in it, without brackets": f"https://home.example/i/ {tail[3:]}",
+        "a word before the brackets": f"link: <https://home.example{tail}>",
+        "a path in another case": f"https://home.example/I/{tail[3:]}",
+        "a fragment behind a percent sign": f"https://home.example/i/{hash_[:12]}%23{hash_}",
+        "a slash behind a percent sign": f"https://home.example%2Fi/{hash_[:12]}#{hash_}",
+        "the port of http": f"http://home.example:80{tail}",
+        "a port of 6 digits": f"https://home.example:100443{tail}",
+        "a host in brackets": f"http://[::1]{tail}",
+        "2001 characters": f"https://home.example{tail}".ljust(2001),
     }
 
 

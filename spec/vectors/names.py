@@ -34,10 +34,10 @@ def names() -> dict[str, Any]:
             {"host": "home.example", "path": ["b", "windows"], "did": SHOP.did},
             {"host": "localhost:8470", "path": ["b", "x"], "did": "did:web:localhost%3A8470:b:x"},
             {"host": "a-b.example", "path": [], "did": "did:web:a-b.example"},
-            {"host": "UPPER.example", "path": [], "did": "did:web:UPPER.example"},
         ],
         "urls": [
-            {"did": "did:web:UPPER.example", "url": "https://UPPER.example/.well-known/did.json"},
+            {"did": "did:web:home.example%3A80", "url": "https://home.example:80/.well-known/did.json"},
+            {"did": "did:web:localhost%3A443:B:X", "url": "http://localhost:443/B/X/did.json"},
             {"did": "did:web:localhost", "url": "http://localhost/.well-known/did.json"},
             {"did": "did:web:localhost.example", "url": "https://localhost.example/.well-known/did.json"},
             {"did": "did:web:127.0.0.1.example", "url": "https://127.0.0.1.example/.well-known/did.json"},

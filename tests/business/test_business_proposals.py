@@ -160,7 +160,8 @@ async def test_a_person_offers_first_at_a_shops_door(tmp_path: Path) -> None:
         assert await shop.refused("POST", "/proposals", {"offer": "A" * 12}) == "not_found"
         assert await shop.refused("POST", "/proposals", {"offer": f"{link}x#"}) == "malformed"
 
-        reply = await shop.ask("POST", "/proposals", {"offer": link, "lang": "de"})
+        mailed = f"<{link.replace('http://localhost', 'HTTP://LocalHost').replace('#', '?utm_source=mail#')}>"
+        reply = await shop.ask("POST", "/proposals", {"offer": mailed, "lang": "de"})
         assert reply.status == 202
         (item,) = await inbox(world, mia)
         half = open_half(_dumped(item["agreement"]))

@@ -161,6 +161,12 @@ async def test_a_log_is_read_over_https_alone_but_on_loopback(url: str) -> None:
     assert said.code == 2 and "Usage" in said.err
 
 
+def test_a_log_has_one_prefix_however_its_url_is_written() -> None:
+    for url in ("HTTPS://Log.Example:443/log/", "https://log.example/log", "https://log.example:/log"):
+        assert log_prefix(url) == "https://log.example/log"
+    assert log_prefix("https://log.example/LOG") == "https://log.example/LOG"
+
+
 # --- whom he trusts
 
 

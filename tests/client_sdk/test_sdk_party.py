@@ -89,6 +89,19 @@ async def test_an_offer_says_who_runs_the_server_when_it_is_the_one_who_offers(w
     assert "run by the other party" in (await mia.look(link)).warnings[0]
 
 
+async def test_a_link_that_a_mail_sender_has_counted_and_broken_leads_to_the_same_offer(world: SdkWorld) -> None:
+    shop, mia = await world.business("shop"), await world.person("mia")
+    # The shop's own words for the server's address are as good as any.
+    link = await shop.offer(world.base.replace("http://localhost", "HTTP://LOCALHOST") + "/", [TERMS], ["care"])
+    before, _, hash_ = link.partition("#")
+    mailed = f" <URL:{before.replace('http://localhost', 'HTTP://LocalHost')}?utm_source=news\r\n &utm_id=7#{hash_}>\n"
+    assert (await mia.look(mailed)).signed.hash == hash_
+    theirs = await mia.accept(mailed)
+    (proposal,) = await shop.proposals()
+    await proposal.countersign()
+    await theirs.opened(timeout=10)
+
+
 async def test_other_terms_may_be_put_in_place_of_those_offered(world: SdkWorld) -> None:
     shop, mia = await world.business("shop"), await world.person("mia")
     link = await shop.offer(world.base, [TERMS, ELSE], ["care"])

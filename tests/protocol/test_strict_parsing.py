@@ -1030,7 +1030,7 @@ def test_a_did_web_is_fetched_over_https_and_over_http_on_this_machine_alone() -
     assert did_web_url("did:web:shop.example") == "https://shop.example/.well-known/did.json"
     assert did_web_url("did:web:shop.example%3A8443:b:salon") == "https://shop.example:8443/b/salon/did.json"
     assert did_web_url("did:web:localhost%3A8080") == "http://localhost:8080/.well-known/did.json"
-    assert did_web_url("did:web:127.0.0.1%3A80") == "http://127.0.0.1:80/.well-known/did.json"
+    assert did_web_url("did:web:127.0.0.1%3A81") == "http://127.0.0.1:81/.well-known/did.json"
     for name in ("localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", "0.0.0.0"):
         assert did_web_url(f"did:web:{name}").startswith("https://")
 

@@ -204,7 +204,20 @@ def test_a_misspelt_setting_stops_the_start(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://comity.example", "https://localhost:8470", "https://a@b.example", "https://[::1]"]
+    "url",
+    [
+        "http://comity.example",
+        "https://localhost:8470",
+        "https://a@b.example",
+        "https://[::1]",
+        "https://c.example/x",
+        "https://c.example?x",
+        "https://c.example#x",
+        "ftp://c.example",
+        "https://",
+        "https://c.example:70000",
+        "https://bücher.example",
+    ],
 )
 def test_a_public_url_that_no_wallet_would_look_at_stops_the_start(url: str) -> None:
     with pytest.raises(ConfigError, match="COMITY_BASE_URL"):
@@ -215,6 +228,21 @@ def test_a_public_url_that_no_wallet_would_look_at_stops_the_start(url: str) -> 
 def test_a_public_url_is_where_the_server_s_name_leads(url: str) -> None:
     config = load({"base_url": url}, {})
     assert did_web_base(home_did(config.origin(1))) == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("HTTPS://Comity.Example", "https://comity.example"),
+        ("https://comity.example:443/", "https://comity.example"),
+        ("https://comity.example:0443", "https://comity.example"),
+        ("https://comity.example:80", "https://comity.example:80"),
+        ("HTTP://LOCALHOST:80", "http://localhost"),
+    ],
+)
+def test_however_an_operator_writes_the_public_url_the_server_has_one_name(url: str, origin: str) -> None:
+    config = load({"base_url": url}, {})
+    assert config.origin(1) == origin == did_web_base(home_did(config.origin(1)))
 
 
 async def test_two_servers_never_share_a_folder_and_a_folder_keeps_its_name(world: World, tmp_path: Path) -> None:

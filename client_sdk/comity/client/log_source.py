@@ -22,7 +22,7 @@ from comity import wire
 from comity.client.transport import Request, Response, Transport, send_again
 from comity.encoding import parse_object
 from comity.errors import Contradiction, Malformed, Refused, Unreachable
-from comity.keys import did_of_host, did_web_base
+from comity.keys import split_origin
 from comity.merkle import Node, NodeReader
 from comity.note import MOST_NOTE, VerifierKey, read_vkey
 from comity.tile import (
@@ -79,14 +79,10 @@ class LogFinding(Contradiction):
 def log_prefix(url: str) -> str:
     """The prefix of a log in its one spelling, without a slash at the end. Raises Malformed unless it is https, or http
     on loopback, with nothing but a host and a plain path."""
-    try:
-        parts = urlsplit(url.removesuffix("/"))
-        base = did_web_base(did_of_host(parts.netloc))
-    except ValueError:
-        raise Malformed("not the URL of a log") from None
-    if f"{parts.scheme}://{parts.netloc}" != base or not _PATH.match(parts.path) or parts.query or parts.fragment:
+    base, path = split_origin(url.removesuffix("/"))
+    if not _PATH.match(path):
         raise Malformed("the URL of a log is https (http on loopback only) and has a host and a path")
-    return base + parts.path
+    return base + path
 
 
 async def announced_key(prefix: str, transport: Transport) -> VerifierKey:

@@ -15,7 +15,7 @@ from comity.client.transport import Send, Transport
 from comity.client.wallet_file import WalletFile
 from comity.errors import Malformed
 from comity.hours import ZoneRules
-from comity.keys import Signer, SigningKey, did_of_host
+from comity.keys import Signer, SigningKey, did_of_host, split_origin
 from comity.zones import InstalledZones
 
 
@@ -50,13 +50,13 @@ class Opening(Generic[W]):
 
 
 def home_did(url: str) -> str:
-    """The name of the home server at `https://host` (or a did:web as it is)."""
+    """The name of the home server at `https://host` (or a did:web as it is). Raises Malformed."""
     if url.startswith("did:web:"):
         return url
-    scheme, mark, rest = url.partition("://")
-    if not mark or scheme not in ("http", "https"):
+    origin, rest = split_origin(url)
+    if rest.strip("/"):
         raise Malformed("a home server is https://host")
-    return did_of_host(rest.strip("/"))
+    return did_of_host(origin.partition("://")[2])
 
 
 def core_of(

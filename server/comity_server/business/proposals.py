@@ -18,7 +18,7 @@ from comity.agreement import (
 from comity.encoding import b64u_encode
 from comity.errors import Refused
 from comity.keys import Signer
-from comity.offer import HomeParty, Id, OfferedTerms, PartyKey, SignedOffer, open_offer, read_link
+from comity.offer import MOST_LINK, HomeParty, Id, OfferedTerms, PartyKey, SignedOffer, open_offer, read_link
 from comity.words import Language, Token
 from comity_server.business.changing import change
 from comity_server.business.doing import kept_signer, newest_signer
@@ -75,7 +75,7 @@ class Declining(Model):
 class NewProposal(Model):
     """A customer's offer that you would like to accept."""
 
-    offer: Annotated[str, Field(min_length=12, max_length=600, pattern=r"^[!-~]+$")] = Field(
+    offer: Annotated[str, Field(min_length=12, max_length=MOST_LINK, pattern=r"^[!-~]+$")] = Field(
         description="The link of the offer, or its short id.",
         examples=["https://home.example/i/adRdcBR-A1qp#adRdcBR-A1qpmEseMjoNbsJ1RPk7ANPpIInyQYky05M"],
     )

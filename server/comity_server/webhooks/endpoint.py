@@ -51,7 +51,9 @@ class Endpoint:
     @property
     def host(self) -> Host:
         """Whose lanes it takes."""
-        return self.definition.name, urlsplit(self.definition.url).netloc.lower()
+        parts = urlsplit(self.definition.url)
+        # One host, however its URL is written (RFC 3986, section 6.2.3): else it would have lanes twice.
+        return self.definition.name, f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
     @property
     def is_active(self) -> bool:
