@@ -88,13 +88,25 @@ async def test_what_cannot_be_is_told_in_one_plain_line(tmp_path: Path) -> None:
             assert said.startswith("Error: ") and said.count("\n") == 1, words
 
 
-async def test_an_operator_who_misses_the_data_folder_is_told_that_there_was_no_server(tmp_path: Path) -> None:
+async def test_an_operator_who_misses_the_data_folder_makes_no_second_world(tmp_path: Path) -> None:
+    elsewhere, empty = tmp_path / "elsewhere", tmp_path / "empty"
+    empty.mkdir()
     async with a_world(tmp_path) as world:
-        there = await comity(world, "business", "create", "salon")
-        missed = await comity(world, "business", "create", "salon", data=str(tmp_path / "elsewhere"))
-        again = await comity(world, "business", "list", data=str(tmp_path / "elsewhere"))
-    told = f"No server has used {tmp_path / 'elsewhere'} before (COMITY_DATA, --data): a new store was made there."
-    assert told in missed.stderr and told not in there.stderr + again.stderr + missed.stdout
+        for words in (
+            ("business", "create", "salon"),
+            ("business", "list"),
+            ("business", "key", "create", "salon"),
+            ("business", "away", "salon", "--until", "2034-07-01"),
+            ("keys", "status"),
+            ("keys", "rotate", "salon"),
+            ("keys", "rotate-master"),
+            ("keys", "rotate-home", "--broken"),
+        ):
+            for folder in (elsewhere, empty):
+                missed = await comity(world, *words, code=1, data=str(folder))
+                assert f"no server has used {folder} (COMITY_DATA, --data), so nothing was done" in missed.stderr, words
+                assert missed.stdout == "" and missed.stderr.count("\n") == 1
+    assert not elsewhere.exists() and list(empty.iterdir()) == []
 
 
 async def test_an_operator_says_for_a_business_that_it_is_away_and_back(tmp_path: Path) -> None:

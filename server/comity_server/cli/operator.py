@@ -38,7 +38,12 @@ def operate(given: dict[str, object], work: Callable[[Ask], Awaitable[R]], *, ne
     Raises ClickException, with the reason in one line."""
     config = configured(given)
     logs.configure(config.log_format, "error")
-    config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not (config.data / STORE).exists():
+        # One that was made here would be another world: a key of it looks like any other, and opens nothing.
+        raise click.ClickException(
+            f"no server has used {config.data} (COMITY_DATA, --data), so nothing was done: "
+            "`comity serve` makes the store of a new one"
+        )
 
     async def run() -> R:
         async with _reached(config, needs_key) as ask:
@@ -67,12 +72,7 @@ async def _reached(config: Config, needs_key: bool) -> AsyncIterator[Ask]:
         yield over_socket
         return
     with locked(config.data):
-        is_new = not (config.data / STORE).exists()
         async with opened(config, config.port, needs_key=needs_key) as server:
-            if is_new:
-                # Else a key of a business that no server knows looks like any other.
-                told = f"No server has used {config.data} before (COMITY_DATA, --data): a new store was made there."
-                click.echo(told, err=True)
 
             async def here(duty: Duty[Q, A], question: Q) -> A:
                 return await duty.do(server, question)
