@@ -40,7 +40,7 @@ def default_expiry(verdict: Verdict, now: int) -> int:
     35 days from now, or a day after the shown end of the hold where that is later, but never more than 90 days.
     """
     sent = now // 1000
-    end = _shown_end(verdict)
+    end = shown_end(verdict)
     after_end = 0 if end is None else -(-end // 1000) + AFTER_END
     return min(max(sent + SHORTEST_LIFE, after_end), sent + LONGEST_LIFE)
 
@@ -48,11 +48,11 @@ def default_expiry(verdict: Verdict, now: int) -> int:
 def expiry_warning(verdict: Verdict, expires: int) -> ExpiryWarning | None:
     """`expires_before_end` where a message that expires at `expires` (s) cannot outlast the shown end of its hold
     (HOLD-3)."""
-    end = _shown_end(verdict)
+    end = shown_end(verdict)
     return "expires_before_end" if end is not None and expires * 1000 <= end else None
 
 
-def _shown_end(verdict: Verdict) -> int | None:
+def shown_end(verdict: Verdict) -> int | None:
     """When (ms) the hold ends, as far as the sender is shown it; None where nothing is held or no end is shown."""
     shown = verdict.outward()
     return shown.ends_at if shown.decision == "hold" else None

@@ -82,8 +82,8 @@ def _about(event: Accepted, payload: object) -> tuple[str | None, str | None]:
         return f"{event.contents.purpose}{topic}", event.outcome or event.verdict
     if isinstance(payload, Erasure):
         return _account(payload), None
-    if isinstance(payload, Mute) and payload.why is not None and payload.until is not None:
-        return f"until {_day(payload.until)}", payload.why
+    if isinstance(payload, Mute):
+        return _of_mute(payload), payload.why
     if isinstance(payload, Feedback):
         return _of_feedback(payload), payload.says
     if isinstance(payload, Renounce):
@@ -93,6 +93,13 @@ def _about(event: Accepted, payload: object) -> tuple[str | None, str | None]:
         words.append(", ".join(purposes))
     told = " ".join(str(word) for word in words if word and word != event.kind)
     return told or None, getattr(payload, "answer", None)
+
+
+def _of_mute(payload: Mute) -> str | None:
+    """What is muted, if not everything, and until when, if that is shown."""
+    parts = [", ".join(payload.purposes or ()), f"by {', '.join(payload.channels)}" if payload.channels else ""]
+    parts.append("" if payload.until is None else f"until {_day(payload.until)}")
+    return " ".join(part for part in parts if part) or None
 
 
 def _of_feedback(payload: Feedback) -> str:

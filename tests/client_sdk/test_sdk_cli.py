@@ -63,10 +63,10 @@ async def test_a_customer_and_a_business_in_two_terminals(host: World, tmp_path:
     assert f"The Blue Shop reads that you are away until {day}." in await mia("away", "--until", day, "The Blue Shop")
     assert "muted until then, or for longer already" in await mia("away", "--until", day)
     told = await shop("send", cid[1], "care", "Are you there?")
-    assert "It waits: not now. It expires on " in told and f"is away until {day}\n" in told
+    assert f"It waits: not now, until {day} 00:00 UTC. It expires on " in told and f"is away until {day}\n" in told
     assert f"is away until {day}\n" in await shop("show", cid[1])
     told = await mia("back")
-    assert "The Blue Shop may reach you again." in told and "You are back." in told
+    assert "The Blue Shop no longer reads that you are away." in told and "You are back." in told
     assert "is away" not in await shop("show", cid[1])
     assert "(until_passed)" in await mia("away", "--until", "2020-01-01", code=1)
     await mia("snooze", "The Blue Shop")
@@ -140,7 +140,7 @@ async def test_an_offer_that_allows_something_and_defaults_that_suggest_somethin
     terms = ("--terms", str(tmp_path / "terms.txt"))
     link = (await shop("offer", host.origin, "-p", "care", "-p", "sales", "--allow", "care", *terms)).split()[0]
     shown = await mia("look", link)
-    assert "You may write to The Blue Shop about care by app, for 365 days; complaints always." in shown
+    assert "If you accept, you may write to them about care by app, for 365 days; complaints always." in shown
     assert "Your defaults would allow it care by app, 3 a month, for 30 days." in shown
     await mia("accept", link, "--only", "care", "--only", "sales")
     await shop("countersign")
@@ -268,7 +268,7 @@ async def test_what_is_between_the_two_in_a_terminal(host: World, tmp_path: Path
     await mia("forget", "The Blue Shop", "no_interest", "--topic", "shutters")
     assert "Delivered." in await shop("send", "mia", "sales", "Shutters!", "--topic", "shutters")
     assert "would have said: no grant" in await shop("contacted", "mia", "phone", "care")
-    assert "the old key is good for nothing" in await mia("rotate", "The Blue Shop")
+    assert "the old key signs nothing" in await mia("rotate", "The Blue Shop")
     assert "Delivered." in await shop("send", "mia", "care", "Still there?")
 
 

@@ -43,7 +43,7 @@ def test_a_story_is_told_in_its_order_with_what_became_of_each_thing() -> None:
         ("second", "grant", "care, sales, favour", None),
         ("first", "message", "sales (windows)", "delivered"),
         ("first", "milestone", "bought windows", None),
-        ("second", "mute", None, None),
+        ("second", "mute", "until 2024-06-19", None),
         ("first", "message", "care", "held"),
         ("first", "contacted", "care", "no_grant"),
         ("first", "delivered", None, None),

@@ -25,7 +25,7 @@ from comity.client.view import View
 from comity.errors import Contradiction, Malformed
 from comity.gate import Verdict
 from comity.keys import PublicKey, is_pairwise
-from comity.message_life import default_expiry, expiry_warning, shown_verdict
+from comity.message_life import default_expiry, expiry_warning, shown_end, shown_verdict
 from comity.note_values import note_body
 from comity.renounced import Part, parts_left
 from comity.words import DAY, Category, Ground, other
@@ -220,7 +220,11 @@ class Party(View):
         message = replace(reading.message_of(self, line), away_until=self.away_until())
         if message.outcome != "held":
             return message
-        return replace(message, warning=expiry_warning(self._shown_hold(purpose, topic), expires))
+        hold = self._shown_hold(purpose, topic)
+        end = shown_end(hold)
+        return replace(
+            message, warning=expiry_warning(hold, expires), held_until=None if end is None else -(-end // 1000)
+        )
 
     def _shown_hold(self, purpose: str, topic: str | None) -> Verdict:
         return shown_verdict(self.state, self.side, purpose, topic, self.now(), self._core.zones)

@@ -21,7 +21,7 @@ class Message:
     `dropped` or `expired`. `text` is None where it cannot be read (`unreadable` says why). `quiet` says that it came
     during a snooze: to be shown, but not to ring. `expires_at` (s) is when a held message expires; `warning` says of
     one that was just written that this is before the end of the hold that the other side shows (HOLD-3),
-    and `away_until` (s) until when that side says that it is away. `feedback` is
+    `held_until` (s) is that end, and `away_until` (s) until when that side says that it is away. `feedback` is
     the last word of whoever it reached.
     """
 
@@ -40,6 +40,7 @@ class Message:
     expires_at: int | None = None
     warning: ExpiryWarning | None = None
     away_until: int | None = None
+    held_until: int | None = None
     feedback: str | None = None
 
 
@@ -174,6 +175,8 @@ def tell(moment: Moment, side: Side, name: str) -> Told:
         form = _MESSAGES.get(moment.outcome or "", "{you} wrote about {about}")
     elif moment.kind == "mute" and moment.outcome == "away":
         form = "you are away {about}" if mine else "{you} is away {about}"
+    elif moment.kind == "mute" and moment.about is not None:
+        form = "{you} muted {them}: {about}"
     elif moment.kind == "feedback":
         form = _FEEDBACK.get(moment.outcome or "", "{you} said something of a message: {about}")
     elif moment.kind == "renounce":

@@ -70,7 +70,8 @@ def away(name: str, until: datetime, starts: datetime | None, texts: tuple[str, 
     said = dict(text.partition("=")[::2] for text in texts)
     first = 0 if starts is None else int(starts.replace(tzinfo=UTC).timestamp())
     asked(given, AWAY, Absence(name, first, int(until.replace(tzinfo=UTC).timestamp()), said))
-    say(f"Every customer of {name} reads that it is away until {until:%Y-%m-%d}.")
+    since = "" if starts is None else f" from {starts:%Y-%m-%d}"
+    say(f"Every customer of {name} reads that it is away{since} until {until:%Y-%m-%d}.")
 
 
 @business.command()

@@ -12,7 +12,7 @@ from comity.client.core import Faults
 from comity.client.naming import id_named, party_named
 from comity.client.told import Message, News, Token
 from comity.note import VerifierKey
-from comity_server.cli import wallet_acts, wallet_away, wallet_feedback, wallet_rules
+from comity_server.cli import wallet_acts, wallet_away, wallet_feedback, wallet_rules, wallet_words
 from comity_server.cli.receipt import cosignatures_option, policy_of, witness_option
 from comity_server.cli.wallet_away import away_day, say_away
 from comity_server.cli.wallet_open import Where, connected, day, opened, run, say, short
@@ -123,7 +123,7 @@ def _say_what_it_allows(shown: ShownOffer) -> None:
         return
     rate = "" if allow.budget is None else f", {allow.budget.max} a {allow.budget.per}"
     ways = f"{', '.join(allow.purposes)} by {', '.join(allow.channels)}"
-    say(f"You may write to {shown.name or 'them'} about {ways}{rate}, for {allow.days} days; complaints always.")
+    say(f"If you accept, you may write to them about {ways}{rate}, for {allow.days} days; complaints always.")
 
 
 def _grant_in_words(grant: dict[str, Any]) -> str:
@@ -303,6 +303,8 @@ def _tell_doors(party: Party) -> None:
     if (promise := party.promise()) is not None:
         say(f"  promise {_PROMISES[promise]}")
     say_away(party)
+    for line in wallet_words.mutes_of_theirs(party):
+        say(f"  muted   {line}")
     for line in wallet_feedback.contest_lines(party):
         say(f"  contest {line}")
     for line in wallet_feedback.given_up_lines(party):
@@ -354,7 +356,10 @@ def _told_news(opened: Wallet, news: News) -> str:
     if news.kind in _RECOVERY:
         return _RECOVERY[news.kind].format(name="you" if news.by == "me" else party.name)
     away = party.away_until() if news.kind == "mute" else None
-    return f"{news.kind} from {party.name}" if away is None else f"{party.name} is away until {away_day(away)}"
+    if away is not None:
+        return f"{party.name} is away until {away_day(away)}"
+    muted = wallet_words.their_mute(party, news.act) if news.kind == "mute" else None
+    return muted or f"{news.kind} from {party.name}"
 
 
 @wallet.command()
@@ -402,7 +407,11 @@ async def tokens(opened: Wallet, party: Party, jwt: bool) -> None:
 def _allowed(party: Party, token: Token) -> str:
     who = f"{party.name} may come to you" if token.by == "me" else f"you may come to {party.name}"
     what = f"for {', '.join(token.purposes)} by {', '.join(token.channels)}"
-    return f"{short(token.id)}  {who} {what}, until {day(token.exp)} ({token.status})"
+    return f"{short(token.id)}  {who} {what}, until {day(token.exp)} ({_STATUS[token.status]})"
+
+
+_STATUS = {"valid": "in force", "ask": "not now", "invalid": "not in force", None: "not looked up"}
+"""What the status list says of a token, in words."""
 
 
 @wallet.command()

@@ -8,6 +8,7 @@ import click
 
 from comity.client import NotNamed, Party, Wallet
 from comity.client.naming import id_named
+from comity_server.cli import wallet_words
 from comity_server.cli.wallet_away import away_day, say_away
 from comity_server.cli.wallet_open import all_option, connected, day, plain, say, says_no, short, synced
 from comity_server.cli.wallet_rules import per
@@ -30,7 +31,8 @@ async def grant(
 ) -> None:
     """Allow CONNECTION to come for PURPOSES."""
     token = await party.grant(purposes, channels, days=days)
-    say(f"{party.name} may come for {', '.join(purposes)} by {', '.join(channels)}.")
+    for line in wallet_words.allowed(party, token):
+        say(line)
     say(f"The token is {short(token)}; `withdraw` takes it back.")
 
 
@@ -50,8 +52,10 @@ async def withdraw(opened: Wallet, party: Party, token: str) -> None:
         # Another copy of this wallet may have given it.
         await synced(party)
         mine = named()
+    grant = next(it for it in party.state.door(party.side).grants if it.id == mine)
     await party.withdraw(mine)
-    say(f"Taken back: {party.name} may no longer come for that.")
+    for line in wallet_words.taken_back(party, grant.purposes, grant.channels):
+        say(line)
 
 
 @acts.command()
@@ -72,19 +76,22 @@ async def mute(
     channels: tuple[str, ...],
     show_end: bool,
 ) -> None:
-    """Stop CONNECTION for a while, or, without an end, until `unmute`."""
+    """Stop CONNECTION for a while, or, without an end, until `unmute`. Notices of safety, security and law come all the
+    same."""
     shown: Literal["end", "not_now"] = "end" if show_end else "not_now"
-    await party.mute(days=days, hours=hours, purposes=purposes or None, channels=channels or None, shown=shown)
-    say(f"{party.name} is muted and told: not now.")
+    made = await party.mute(days=days, hours=hours, purposes=purposes or None, channels=channels or None, shown=shown)
+    say(wallet_words.muted(party, made))
 
 
 @acts.command()
 @click.argument("connection")
 @connected
 async def unmute(opened: Wallet, party: Party) -> None:
-    """Let CONNECTION reach you again."""
+    """Take back all mutes of CONNECTION."""
     await party.unmute()
-    say(f"{party.name} may reach you again.")
+    say(f"No mute of yours stops {party.name} any more.")
+    for line in wallet_words.muted_still(party):
+        say(line)
 
 
 @acts.command()
@@ -123,7 +130,8 @@ async def send(
     """Write TEXT to CONNECTION, for PURPOSE."""
     message = await party.message(purpose, text, topic=topic, if_muted=if_muted, days=days)
     if message.expires_at is not None:
-        say(f"It waits: not now. It expires on {day(message.expires_at)}.")
+        end = "" if message.held_until is None else f", until {day(message.held_until)}"
+        say(f"It waits: not now{end}. It expires on {day(message.expires_at)}.")
     else:
         say("Not now, so it was dropped." if message.outcome == "dropped" else "Delivered.")
     say_away(party)
@@ -163,7 +171,7 @@ async def answer(opened: Wallet, party: Party, word: Literal["yes", "no", "not_n
     """Answer what CONNECTION asked."""
     favour = _favour(party, mine=False, status="asked")
     await favour.answer(word, text)
-    say(f"You said {word.replace('_', ' ')}.")
+    say(f"You said {word.replace('_', ' ')} to: {favour.text or favour.kind}")
 
 
 @acts.command()
@@ -171,8 +179,9 @@ async def answer(opened: Wallet, party: Party, word: Literal["yes", "no", "not_n
 @connected
 async def done(opened: Wallet, party: Party) -> None:
     """Say that the favour CONNECTION asked for is done."""
-    await _favour(party, mine=False, status="promised").done()
-    say("Done: the other side knows.")
+    favour = _favour(party, mine=False, status="promised")
+    await favour.done()
+    say(f"{party.name} can read that you did it: {favour.text or favour.kind}")
 
 
 @acts.command()
@@ -181,8 +190,9 @@ async def done(opened: Wallet, party: Party) -> None:
 @connected
 async def thank(opened: Wallet, party: Party, text: str | None) -> None:
     """Thank CONNECTION for the favour it did."""
-    await _favour(party, mine=True, status="done").thank(text)
-    say(f"You thanked {party.name}.")
+    favour = _favour(party, mine=True, status="done")
+    await favour.thank(text)
+    say(f"You thanked {party.name} for: {favour.text or favour.kind}")
 
 
 def _favour(party: Party, *, mine: bool, status: str) -> Any:
@@ -207,7 +217,7 @@ async def remember(
 ) -> None:
     """Have CONNECTION remember a little thing: language, name, receipt, no_interest …"""
     await party.remember(key, value=None if value is None else _value(value), topic=topic, text=text)
-    say(f"{party.name} knows.")
+    say(f"{party.name} can read it, and is to remember it.")
 
 
 @acts.command()
@@ -243,7 +253,7 @@ def _shown(value: Any) -> str:
 async def forget(opened: Wallet, party: Party, key: str, topic: str | None) -> None:
     """Take back what CONNECTION was to remember under KEY."""
     await party.forget(key, topic=topic)
-    say("Taken back.")
+    say(f"Taken back: {party.name} is to forget it.")
 
 
 @acts.command()
@@ -337,16 +347,21 @@ async def mailbox(opened: Wallet, party: Party, off: bool) -> None:
 @click.argument("connection")
 @click.argument("zone")
 @click.argument("windows", nargs=-1, metavar="[DAYS=HH:MM-HH:MM]...")
-@click.option("--show-end", is_flag=True, help="Let the other side see when you can be reached again.")
+@click.option("--show-end", is_flag=True, help="Let the other side read when you can be reached again.")
 @connected
 async def hours(opened: Wallet, party: Party, zone: str, windows: tuple[str, ...], show_end: bool) -> None:
     """Say when CONNECTION may come, by the clock of ZONE: `mo,tu,we=09:00-17:30 sa=22:00-04:00`; none: at any time.
 
-    CONNECTION is told no more than "not now".
+    CONNECTION is told no more than "not now"; with --show-end, when it can reach you again.
     """
     shown: Literal["end", "not_now"] = "end" if show_end else "not_now"
     await party.hours(zone, [_window(it) for it in windows], shown=shown)
-    say(f"{party.name} may come {'then' if windows else 'at any time'}, and is not told your hours.")
+    if not windows:
+        say(f"No hours of yours stop {party.name} any more.")
+    elif show_end:
+        say(f"{party.name} may come then. At other times it reads when it can reach you again.")
+    else:
+        say(f"{party.name} may come then. At other times it reads: not now, and is not told your hours.")
 
 
 @acts.command()
@@ -357,7 +372,7 @@ async def hours(opened: Wallet, party: Party, zone: str, windows: tuple[str, ...
 async def budget(opened: Wallet, party: Party, messages: str | None, asks: str | None) -> None:
     """Say how often CONNECTION may come; nothing named means no limit of yours."""
     await party.budget(messages=per(messages), asks=per(asks))
-    say(f"Set. {party.name} is told no more than “not now”.")
+    say(wallet_words.limits(party))
 
 
 @acts.command()
@@ -369,7 +384,7 @@ async def rotate(opened: Wallet, party: Party, again: bool) -> None:
     if opened.did is not None:
         raise click.ClickException("a business turns its key everywhere at once: `comity wallet key --next`, `--turn`")
     await party.rotate(again=again)
-    say("Done: the old key is good for nothing any more.")
+    say("Done: the old key signs nothing any more. It is kept, to read what was written to it.")
 
 
 def _utc(day: datetime | None) -> datetime | None:

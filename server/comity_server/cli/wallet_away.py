@@ -7,6 +7,7 @@ import click
 from comity.client import Party, Wallet
 from comity.notice import AwayNotice, text_in
 from comity_server.cli.wallet_open import opened, say
+from comity_server.cli.wallet_words import muted_still
 
 absence = click.Group()
 """The commands, for the group `wallet` to take over."""
@@ -79,6 +80,8 @@ async def back(opened: Wallet, spread: float, now: bool) -> None:
     """Take back what `away` muted, and nothing else."""
     over = _spread_over(opened.absent(), spread, now, "back")
     for party in await opened.back(spread=over):
-        muted = any(not it.purposes and not it.channels for it in party.state.door(party.side).mutes)
-        say(f"{party.name} is muted as before." if muted else f"{party.name} may reach you again.")
+        still = muted_still(party)
+        say(f"{party.name} no longer reads that you are away.")
+        for line in still:
+            say(line)
     say("You are back.")

@@ -66,7 +66,7 @@ async def _offer_more(party: Party, message: str, word: str, rate: tuple[int, st
     elif word == "not_interested" and about is not None:
         if _says_yes(f"Have {party.name} remember that {about} is of no interest to you?", also):
             await party.remember("no_interest", topic=about)
-            say(f"{party.name} knows: no {about}.")
+            say(f"{party.name} can read it: no {about}.")
     elif word == "mislabelled" and (near := opinion.near_topic(party, message)) is not None:
         await _offer_note(party, near, also)
 

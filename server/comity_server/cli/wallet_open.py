@@ -52,7 +52,8 @@ def run(work: Callable[[], Awaitable[None]]) -> None:
     except Refused as refused:
         where = "; ".join(f"{pointer.strip('/')}: {what}" for pointer, what in refused.errors)
         told = where or refused.detail or refused.title.rstrip(".")
-        raise click.ClickException(_one_line(f"{told} ({refused.code})")) from None
+        until = "" if refused.until is None else f", until {day(refused.until)}"
+        raise click.ClickException(_one_line(f"{told}{until} ({refused.code})")) from None
     except ComityError as error:
         raise click.ClickException(_one_line(str(error))) from None
     except TimeoutError:
