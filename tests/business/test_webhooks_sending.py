@@ -5,6 +5,8 @@ The sender is the real one with real sockets; only its clock is moved by hand.
 
 import asyncio
 import json
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,22 @@ from aiohttp import web
 
 from business_world import Shop, a_shop
 from comity.errors import Refused
-from comity_server.demo.webhook_receiver import Received
 from comity_server.webhooks.endpoint import is_echo
-from comity_server.webhooks.hosts import FAILURES, FIRST_PAUSE, LONGEST_PAUSE, TO_ONE_HOST, Hosts
+from comity_server.webhooks.lanes import (
+    AT_ALL,
+    FAILURES,
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    OF_ONE_BUSINESS,
+    TO_ONE_ENDPOINT,
+    TO_ONE_HOST,
+    Goal,
+    Lanes,
+)
 from comity_server.webhooks.records import FILE, KEPT, MOST_ATTEMPTS, MOST_KEPT, New, Records, Row
 from comity_server.webhooks.saying import Attempt
 from comity_server.webhooks.schedule import DAY, JITTER, WAITS, next_at
-from webhook_world import HandClock, Hook, a_sender, set_up
+from webhook_world import HandClock, Hook, Mailroom, a_sender, set_up
 from world import Pair, World, a_world
 
 
@@ -232,36 +243,77 @@ async def test_where_the_records_are_lost_everything_comes_again_under_the_same_
         assert len(list(tmp_path.glob(FILE + ".unreadable-*"))) == 1
 
 
-async def test_one_slow_host_gets_so_many_at_a_time_and_keeps_nobody_else_waiting(tmp_path: Path) -> None:
-    release, under_way, most = asyncio.Event(), 0, 0
+class House(Hook):
+    """One host with several endpoints, by their queries: those at `?dead…` hang with every event until they are let
+    go."""
 
-    class Slow(Hook):
-        async def answer(self, got: Received) -> web.Response:
-            nonlocal under_way, most
-            if got.type == "webhook.challenge":
-                return await super().answer(got)
-            under_way += 1
-            most = max(most, under_way)
-            await release.wait()
-            under_way -= 1
-            return web.Response()
+    def __init__(self) -> None:
+        super().__init__()
+        self.release = asyncio.Event()
+        self.under_way, self.most, self.well = 0, 0, 0
+        self.tried: set[str] = set()
 
-    async with a_world(tmp_path) as world, Slow() as slow, Hook() as quick:
+    async def _take(self, request: web.Request) -> web.Response:
+        if b"webhook.challenge" in await request.read():
+            return await super()._take(request)
+        if request.query_string == "well":
+            self.well += 1
+            return await super()._take(request)
+        self.tried.add(request.query_string)
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            await self.release.wait()
+        finally:
+            self.under_way -= 1
+        return await super()._take(request)
+
+
+@asynccontextmanager
+async def a_house(folder: Path, dead: int, **how: Any) -> AsyncIterator[tuple[House, Pair, Mailroom]]:
+    """A shop with so many endpoints that hang, and one behind them that is well."""
+    async with a_world(folder) as world, House() as house:
         shop, mia = await shop_and_customer(world)
-        for number in range(2):
-            await set_up(shop, slow.url, f"wh_slow_{number}")
-        await set_up(shop, quick.url, "wh_quick")
-        await muted(mia, 6)
-        async with a_sender(shop, tmp_path):
-            await quick.gets(6)
-            await slow.gets(TO_ONE_HOST)
-            assert under_way == TO_ONE_HOST == 4
-            release.set()
-            await slow.gets(12)
-        assert most == TO_ONE_HOST
+        names = [*(f"dead{number}" for number in range(dead)), "well"]
+        keys = [await set_up(shop, f"{house.url}?{name}", name) for name in names]
+        async with a_sender(shop, folder, **how) as room:
+            for key in keys:
+                await room.active(key)
+            yield house, mia, room
+            house.release.set()
 
 
-async def test_a_host_in_trouble_is_left_alone_and_tried_once_when_the_pause_is_over(tmp_path: Path) -> None:
+async def told(mia: Pair, room: Mailroom, times: int) -> None:
+    """So many events more."""
+    await muted(mia, times)
+    room.sender.ring()
+
+
+async def test_an_endpoint_that_hangs_keeps_no_other_of_its_host_waiting(tmp_path: Path) -> None:
+    async with a_house(tmp_path, dead=3) as (house, mia, room):
+        await told(mia, room, 12)
+        await room.until(lambda: house.well == 12)
+        assert house.under_way == house.most == TO_ONE_HOST - 1
+        house.release.set()
+        await room.until(lambda: len(house.events) == 4 * 12)
+
+
+async def test_a_dozen_that_hang_are_soon_left_alone_and_tried_in_turn(tmp_path: Path) -> None:
+    async with a_house(tmp_path, dead=12, seconds=0.1) as (house, mia, room):
+        await told(mia, room, 12)
+        await room.until(lambda: house.well == 12)
+        await room.until(lambda: all(_is_left_alone(room, f"dead{number}") for number in range(12)))
+        house.tried.clear()
+        room.clock.at += FIRST_PAUSE
+        await told(mia, room, 3)
+        await room.until(lambda: len(house.tried) == 12 and house.well == 15)
+
+
+def _is_left_alone(room: Mailroom, id_: str) -> bool:
+    return room.sender._lanes.closed_until(("shop", id_)) > room.clock.now()
+
+
+async def test_an_endpoint_in_trouble_is_left_alone_and_tried_once_when_the_pause_is_over(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world, Hook(503) as hook:
         shop, mia = await shop_and_customer(world)
         key = await set_up(shop, hook.url)
@@ -271,7 +323,7 @@ async def test_a_host_in_trouble_is_left_alone_and_tried_once_when_the_pause_is_
             # Those that were under way when it was decided come in yet.
             await room.until(lambda: not room.sender.endpoint(*key).under_way)
             so_far = len(hook.events)
-            assert FAILURES <= so_far < FAILURES + TO_ONE_HOST
+            assert FAILURES <= so_far < FAILURES + TO_ONE_ENDPOINT
             room.clock.at += FIRST_PAUSE - 1
             await asyncio.sleep(0.05)
             assert len(hook.events) == so_far
@@ -284,33 +336,59 @@ async def test_a_host_in_trouble_is_left_alone_and_tried_once_when_the_pause_is_
             await room.until(lambda: sum(sent.state == "delivered" for sent in room.sent(key)) == 12)
 
 
-def test_the_pause_of_a_host_grows_and_is_its_business_alone() -> None:
-    hosts, host, now = Hosts(), ("shop", "hooks.shop.example"), 0
+def test_the_pause_of_an_endpoint_grows_and_is_its_own_alone() -> None:
+    lanes, now = Lanes(), 0
+    goal, beside = (Goal(("shop", id_), "hooks.shop.example") for id_ in ("wh_1", "wh_2"))
     for _ in range(FAILURES):
-        assert hosts.take(host, now)
-        hosts.give(host, now, is_well=False)
+        assert lanes.take(goal, now)
+        lanes.give(goal, now, is_well=False)
     pauses = []
     for _ in range(8):
-        until = hosts.closed_until(host)
+        until = lanes.closed_until(goal.endpoint)
         pauses.append(until - now)
-        assert not hosts.take(host, until - 1) and hosts.take(("other", host[1]), until - 1)
-        hosts.give(("other", host[1]), until - 1, is_well=True)
+        assert not lanes.take(goal, until - 1) and lanes.take(beside, until - 1)
+        lanes.give(beside, until - 1, is_well=True)
         now = until
-        assert hosts.take(host, now) and not hosts.take(host, now)
-        hosts.give(host, now, is_well=False)
+        assert lanes.take(goal, now) and not lanes.take(goal, now)
+        lanes.give(goal, now, is_well=False)
     assert pauses == [min(FIRST_PAUSE << step, LONGEST_PAUSE) for step in range(8)]
-    now = hosts.closed_until(host)
-    assert hosts.take(host, now)
-    hosts.give(host, now, is_well=True)
-    assert all(hosts.take(host, now) for _ in range(TO_ONE_HOST)) and not hosts.take(host, now)
+    now = lanes.closed_until(goal.endpoint)
+    assert lanes.take(goal, now)
+    lanes.give(goal, now, is_well=True)
+    assert all(lanes.take(goal, now) for _ in range(TO_ONE_ENDPOINT)) and not lanes.take(goal, now)
+    for _ in range(TO_ONE_ENDPOINT):
+        lanes.give(goal, now, is_well=None)
+    assert not lanes._pools and not lanes._trouble, "what is over leaves nothing behind"
 
 
-def test_one_business_cannot_take_all_lanes() -> None:
-    hosts = Hosts()
-    taken = sum(hosts.take(("greedy", f"h{number // 4}.example"), 0) for number in range(100))
-    assert taken == 16 and hosts.take(("modest", "h0.example"), 0)
-    others = sum(hosts.take((f"shop-{number}", "h.example"), 0) for number in range(100))
-    assert taken + 1 + others == 64
+def taken(lanes: Lanes, goals: Iterable[Goal]) -> int:
+    """How many lanes there are for these, asking again and again."""
+    return sum(lanes.take(goal, 0) for goal in goals for _ in range(100))
+
+
+def test_no_endpoint_host_or_business_can_take_all_lanes() -> None:
+    lanes = Lanes()
+    at_one_host = [Goal(("greedy", f"wh_{number}"), "h.example") for number in range(20)]
+    assert taken(lanes, at_one_host) == TO_ONE_HOST
+    apart = [Goal(("greedy", f"wh_{number}"), f"h{number}.example") for number in range(20)]
+    assert taken(lanes, apart) + TO_ONE_HOST == OF_ONE_BUSINESS
+    others = [Goal((f"shop-{number}", f"wh_{it}"), f"{it}.example") for number in range(6) for it in range(20)]
+    assert AT_ALL // 2 < taken(lanes, others) + OF_ONE_BUSINESS < AT_ALL
+    assert lanes.take(Goal(("modest", "wh_1"), "h.example"), 0)
+
+
+def test_endpoints_in_trouble_leave_half_of_the_lanes_to_those_that_are_well() -> None:
+    lanes = Lanes()
+    hanging = [Goal(("shop", f"wh_{number}"), "h.example") for number in range(19)]
+    assert taken(lanes, hanging) == TO_ONE_HOST
+    well = Goal(("shop", "wh_well"), "h.example")
+    assert not lanes.take(well, 0), "all hang at the same moment: one attempt's time"
+    for goal in hanging:
+        while goal in lanes._taken:
+            lanes.give(goal, 15_000, is_well=False)
+        lanes._fail(goal.endpoint, 15_000)
+    assert taken(lanes, hanging) == TO_ONE_HOST // 2
+    assert lanes.take(well, 15_000) and lanes.take(well, 15_000)
 
 
 def test_waits_vary_by_chance_and_grow_when_the_receiver_asks() -> None:

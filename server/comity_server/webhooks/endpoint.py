@@ -11,7 +11,7 @@ import msgspec
 from comity.encoding import b64u_encode, hash_id
 from comity_server.business.models import instant
 from comity_server.store.business import StoredWebhook
-from comity_server.webhooks.hosts import Host
+from comity_server.webhooks.lanes import Goal
 from comity_server.webhooks.post import Outcome
 from comity_server.webhooks.records import Key, Row
 from comity_server.webhooks.saying import Attempt
@@ -49,11 +49,11 @@ class Endpoint:
         return self.definition.name, self.definition.id
 
     @property
-    def host(self) -> Host:
-        """Whose lanes it takes."""
+    def goal(self) -> Goal:
+        """What it takes lanes for."""
         parts = urlsplit(self.definition.url)
         # One host, however its URL is written (RFC 3986, section 6.2.3): else it would have lanes twice.
-        return self.definition.name, f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+        return Goal(self.key, f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}")
 
     @property
     def is_active(self) -> bool:

@@ -31,7 +31,7 @@ class Outcome:
 
     @property
     def is_well(self) -> bool:
-        """Whether the host itself did its part, whatever it says about this webhook (HOOK-12)."""
+        """Whether the endpoint did its part, whatever it says about this webhook (HOOK-12)."""
         return self.status is not None and self.status != 429 and self.status < 500
 
 

@@ -1,7 +1,7 @@
 """Sends webhooks: takes what is told from the streams of businesses, attempts each delivery, and keeps the records.
 
     take       news behind an endpoint's cursor become deliveries, in one transaction with the cursor
-    attempt    what is due is signed and posted, as far as there are lanes (hosts.py)
+    attempt    what is due is signed and posted, as far as there are lanes (lanes.py)
     note       the attempt, what is next for the delivery, and how the endpoint stands, in one transaction
 
 Everything that it rests on is given to it, the clock and the way out too.
@@ -22,7 +22,7 @@ from comity_server.logs import logger
 from comity_server.store.business import StoredWebhook
 from comity_server.webhooks.endpoint import CHALLENGE, TEST, Endpoint, event_json, id_of, new_id
 from comity_server.webhooks.events import Events, wants
-from comity_server.webhooks.hosts import TO_ONE_HOST, Host, Hosts
+from comity_server.webhooks.lanes import TO_ONE_ENDPOINT, Goal, Lanes
 from comity_server.webhooks.post import Outcome
 from comity_server.webhooks.records import Due, Key, New, Records, Row
 from comity_server.webhooks.saying import Attempt, DeliveryState
@@ -63,8 +63,9 @@ class Sender:
         self._clock = clock
         self._master = master
         self._chance = chance
-        self._hosts = Hosts()
+        self._lanes = Lanes()
         self._endpoints: dict[Key, Endpoint] = {}
+        """In the order in which they took a lane last: they take turns."""
         self._blocked: set[Key] = set()
         """Endpoints that wait for a lane."""
         self._challenged: dict[str, deque[int]] = {}
@@ -91,6 +92,7 @@ class Sender:
             self.records.forget(key)
         for key in self._endpoints.keys() - keys:
             del self._endpoints[key]
+            self._lanes.forget(key)
         for definition in found:
             self._set_up(definition, rows.get((definition.name, definition.id)))
         self._woken.set()
@@ -109,6 +111,8 @@ class Sender:
         if endpoint is None:
             self._endpoints[key] = Endpoint(of, signers, row, self.records.waiting(key))
             return
+        if not is_known:
+            self._lanes.forget(key)
         # In place, for what is under way there.
         endpoint.definition, endpoint.signers, endpoint.row = of, signers, row
         endpoint.wake_at, endpoint.is_behind = 0, True
@@ -196,29 +200,30 @@ class Sender:
 
     def _begin(self, endpoint: Endpoint, now: int) -> None:
         """Begin what is due, as far as there are lanes."""
-        for due in self.records.due(endpoint.key, now, len(endpoint.under_way) + TO_ONE_HOST):
+        for due in self.records.due(endpoint.key, now, len(endpoint.under_way) + TO_ONE_ENDPOINT):
             if due.number in endpoint.under_way:
                 continue
             if not self._has_lane(endpoint, now):
                 return
             endpoint.under_way.add(due.number)
-            self._start(self._deliver(endpoint, due, endpoint.host, endpoint.definition.url))
+            self._start(self._deliver(endpoint, due, endpoint.goal, endpoint.definition.url))
         endpoint.wake_at = self.records.next_due(endpoint.key, endpoint.under_way)
 
     def _has_lane(self, endpoint: Endpoint, now: int) -> bool:
         """Take a lane; where there is none, the endpoint is looked at again when there may be one."""
-        if self._hosts.take(endpoint.host, now):
+        if self._lanes.take(endpoint.goal, now):
+            self._endpoints[endpoint.key] = self._endpoints.pop(endpoint.key)
             return True
-        closed = self._hosts.closed_until(endpoint.host)
+        closed = self._lanes.closed_until(endpoint.key)
         if closed > now:
             endpoint.wake_at = closed
         else:
             self._blocked.add(endpoint.key)
         return False
 
-    def _give_lane(self, endpoint: Endpoint, host: Host, well: bool | None) -> None:
+    def _give_lane(self, endpoint: Endpoint, goal: Goal, well: bool | None) -> None:
         now = self._clock.now()
-        self._hosts.give(host, now, is_well=well)
+        self._lanes.give(goal, now, is_well=well)
         for key in {*self._blocked, endpoint.key} & self._endpoints.keys():
             self._endpoints[key].wake_at = now
         self._blocked.clear()
@@ -237,7 +242,7 @@ class Sender:
 
     # --- one delivery -----------------------------------------------------------------------------------------------
 
-    async def _deliver(self, endpoint: Endpoint, due: Due, host: Host, url: str) -> None:
+    async def _deliver(self, endpoint: Endpoint, due: Due, goal: Goal, url: str) -> None:
         """Attempt a delivery, in the lane that was taken for it, at the URL that was proved then."""
         well = None
         try:
@@ -245,7 +250,7 @@ class Sender:
         finally:
             endpoint.under_way.discard(due.number)
             endpoint.waiting = self.records.waiting(endpoint.key)
-            self._give_lane(endpoint, host, well)
+            self._give_lane(endpoint, goal, well)
 
     def _body(self, endpoint: Endpoint, due: Due) -> bytes | None:
         if due.n is None:
@@ -254,7 +259,8 @@ class Sender:
         return None if told is None else told.json()
 
     async def _attempt(self, endpoint: Endpoint, due: Due, url: str) -> bool | None:
-        """Post it, and take note of what became of it. Whether the host did its part; None where it was not asked."""
+        """Post it, and take note of what became of it. Whether the endpoint did its part; None where it was not
+        asked, or is elsewhere by now."""
         at, body = self._clock.now(), self._body(endpoint, due)
         if body is None:
             gone = Attempt(at, 0, error="what it told about was erased")
@@ -262,7 +268,7 @@ class Sender:
             return None
         outcome = await self._post(url, endpoint.signers.headers(due.id, at, body), body)
         if not self._is_at(endpoint, url):
-            return outcome.is_well
+            return None
         attempt, was = Attempt(at, outcome.ms, outcome.status, outcome.error), endpoint.row.state
         endpoint.learn(attempt)
         if outcome.error is None:
@@ -296,15 +302,15 @@ class Sender:
             endpoint.wake_at = free_at
         elif self._has_lane(endpoint, now):
             endpoint.challenges += 1
-            self._start(self._challenge_in_lane(endpoint, endpoint.host))
+            self._start(self._challenge_in_lane(endpoint, endpoint.goal))
 
-    async def _challenge_in_lane(self, endpoint: Endpoint, host: Host) -> None:
+    async def _challenge_in_lane(self, endpoint: Endpoint, goal: Goal) -> None:
         well = None
         try:
             async with endpoint.challenging:
                 well = (await self._challenge(endpoint))[0].is_well
         finally:
-            self._give_lane(endpoint, host, well)
+            self._give_lane(endpoint, goal, well)
             if endpoint.row.state == "unproven" and endpoint.challenges:
                 endpoint.wake_at = self._clock.now() + CHALLENGED_AGAIN
 

@@ -1,0 +1,69 @@
+"""No one's use refuses another: what everybody finds of a pool, however much of it one wants (HTTP-22)."""
+
+import random
+
+from comity_server.shares import Pool, User
+
+MIA, NOOR, SALON = User("192.0.2.1"), User("192.0.2.2"), User("business salon", "key_1")
+
+
+def all_of(pool: Pool, user: User) -> int:
+    """How much somebody gets who takes whatever there is for him."""
+    count = 0
+    while pool.take(user):
+        count += 1
+    return count
+
+
+def test_one_who_takes_all_he_can_leaves_half_and_another_still_finds_room() -> None:
+    pool = Pool(1024)
+    assert all_of(pool, MIA) == 512
+    assert all_of(pool, NOOR) == 256 and not pool.take(MIA)
+    for _ in range(171):
+        pool.give(MIA)
+    assert pool.take(NOOR), "what is given back comes to others"
+
+
+def test_a_runaway_system_of_a_business_stops_neither_its_other_systems_nor_anybody_else() -> None:
+    pool = Pool(1024)
+    assert all_of(pool, SALON) == 256
+    assert all_of(pool, SALON._replace(hand="key_2")) > 80
+    assert pool.held_by("business salon") < 512 and all_of(pool, MIA) > 200
+
+
+def test_of_what_is_kept_for_long_forty_who_come_one_after_the_other_have_not_all() -> None:
+    pool = Pool(4096, for_long=True)
+    assert all_of(pool, MIA) == 819
+    for number in range(24):
+        assert all_of(pool, User(f"198.51.100.{number}")) >= 1
+    assert pool.take(NOOR)
+
+
+def test_the_last_place_is_for_who_has_none() -> None:
+    pool = Pool(2, for_long=True)
+    assert pool.take(MIA) and not pool.take(MIA) and pool.take(NOOR) and not pool.take(SALON)
+    pool.give(MIA)
+    assert pool.take(SALON)
+
+
+def test_what_is_larger_than_all_finds_room_once_nothing_else_is_there() -> None:
+    pool = Pool(16)
+    assert pool.take(MIA, 1000) and not pool.take(NOOR)
+    pool.give(MIA, 1000)
+    assert pool.take(NOOR) and not pool.take(MIA, 1000)
+
+
+def test_what_everybody_gave_back_leaves_nothing() -> None:
+    chance = random.Random(7)
+    pool, held = Pool(64), []
+    users = [*(User(f"192.0.2.{number}") for number in range(9)), *(User("business x", f"key_{it}") for it in range(9))]
+    for _ in range(5000):
+        user, count = chance.choice(users), chance.randint(1, 5)
+        if chance.random() < 0.5 and pool.take(user, count):
+            held.append((user, count))
+        elif held:
+            pool.give(*held.pop(chance.randrange(len(held))))
+        assert pool.taken == sum(count for _, count in held) <= 64
+    for user, count in held:
+        pool.give(user, count)
+    assert not pool.taken and not pool._owners and not pool._hands
