@@ -4,6 +4,7 @@ reservation of status indexes. Each function decides one command of a group; wha
 Unknown, expired, used, declined and not-yours are one answer: not_found (HTTP-9).
 """
 
+from collections import Counter, OrderedDict
 from typing import Protocol
 
 from comity.agreement import (
@@ -26,10 +27,14 @@ from comity_server.businesses import Business, Directory, new_key
 from comity_server.config import Config
 from comity_server.group import Answer, Group
 from comity_server.store.business import BusinessOffer, BusinessRows
-from comity_server.store.rows import Offer, Proposal, Reservation, Rival
+from comity_server.store.rows import Offer, Proposal, Reservation, Rival, WaitingHalf
 
 RESERVED_FOR = 24 * 3600 * 1000
 """ms for which an unused reservation counts against its side."""
+NO_ROOM = "no_room"
+"""The reason that is told of a half that gave way to newer ones."""
+MOST_ADDRESSES = 65_536
+"""Halves of which it is remembered from which address they came."""
 INVITES_IN = 24 * 3600 * 1000
 """ms in which a hosted business may publish so many offers for one use (INV-7)."""
 
@@ -42,9 +47,27 @@ class ConnectingStore(Protocol):
     async def offer(self, short: str) -> Offer | None: ...
     async def offers_open(self, iss: str, now: int) -> int: ...
     async def proposal(self, cid: str) -> Proposal | None: ...
-    async def rivals(self, offer: str, second_did: str, now: int, most: int) -> list[Rival]: ...
+    async def rivals(self, offer: str, second_did: str, now: int) -> list[Rival]: ...
+    async def halves_waiting(self, offer: str, now: int, most: int) -> list[WaitingHalf]: ...
     async def agreement(self, cid: str) -> tuple[bytes, str] | None: ...
     async def reserved_since(self, cid: str, side: str, since: int) -> int: ...
+
+
+class _Addresses:
+    """From which address halves came, in memory alone: the last ones."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, str] = OrderedDict()
+
+    def of(self, cid: str) -> str:
+        """The address, "" where it is not known."""
+        return self._known.get(cid, "")
+
+    def put(self, cid: str, address: str) -> None:
+        """Remember an address."""
+        self._known[cid] = address
+        if len(self._known) > MOST_ADDRESSES:
+            self._known.popitem(last=False)
 
 
 class Connecting:
@@ -56,6 +79,7 @@ class Connecting:
         self._most_invites = config.max_invites
         self._most_proposals = config.max_proposals
         self._most_reserved = config.max_reserved
+        self._addresses = _Addresses()
 
     # --- offers -----------------------------------------------------------------------------------------------------
 
@@ -146,12 +170,13 @@ class Connecting:
 
     # --- half-signed agreements -------------------------------------------------------------------------------------
 
-    async def propose(self, short: str, half: HalfSigned, group: Group) -> None:
+    async def propose(self, short: str, half: HalfSigned, group: Group, address: str = "") -> None:
         """Take an accepter's half in, and tell the offerer; the same half again changes nothing. Where the server is to
-        countersign for a business, the connection opens at once (INV-3)."""
+        countersign for a business, the connection opens at once (INV-3). Of what waits, the halves from one `address`
+        give way to each other first."""
         agreement = half.agreement
         known = await self._proposal(group, half.cid)
-        if known is not None and known.offer == short and (_seems_to_wait(known) or known.phase == "opened"):
+        if agreement.offer.startswith(short) and await self._is_there(known, half.cid, group):
             return
         signed = await self.offer_to_accept(group, short)
         if known is not None:
@@ -169,6 +194,19 @@ class Connecting:
             raise Refused("until_passed")
         await self._check_rivals(short, half, group)
         signer = await self._countersigner(signed, half, group)
+        if signer is not None and (offer := await self._offer(group, short)) is not None:
+            # Whatever waits for this offer, and however much: what can be signed at once never waits with it (INV-15).
+            await self._open(countersign(half, signer), offer, signer, group)
+            return
+        await self._let_wait(short, half, group, address, is_alternative=is_alternative(agreement, signed))
+
+    async def _let_wait(
+        self, short: str, half: HalfSigned, group: Group, address: str, *, is_alternative: bool
+    ) -> None:
+        """Keep a half until the offerer has looked at it. Raises Refused("rate_limited")."""
+        await self._make_room(short, group, address, is_alternative=is_alternative)
+        self._addresses.put(half.cid, address)
+        agreement = half.agreement
         group.batch.put_proposal.append(
             {
                 "cid": half.cid,
@@ -177,12 +215,18 @@ class Connecting:
                 "second_did": agreement.accepter.did,
                 "raw": half.raw,
                 "countersign_by": agreement.countersign_by * 1000,
+                "alternative": int(is_alternative),
+                "created_at": group.now,
             }
         )
-        if signer is None:
-            group.tell_stream(agreement.offerer.did, "proposal", half.cid)
-        elif (offer := await self._offer(group, short)) is not None:
-            await self._open(countersign(half, signer), offer, signer, group)
+        group.tell_stream(agreement.offerer.did, "proposal", half.cid)
+
+    async def _is_there(self, known: Proposal | None, cid: str, group: Group) -> bool:
+        """True if the half waits, as far as its accepter may know, or its connection is open."""
+        if known is not None:
+            return _seems_to_wait(known) or known.phase == "opened"
+        # What was countersigned at once never waited: there is no proposal, only the agreement.
+        return cid in group.agreements or await self._store.agreement(cid) is not None
 
     async def _countersigner(self, signed: SignedOffer, half: HalfSigned, group: Group) -> Signer | None:
         """Who countersigns at once: the offerer, where it is a business that left its key here, wants this offer
@@ -204,19 +248,43 @@ class Connecting:
         return await self._store.business.offer(business.name, short)
 
     async def _check_rivals(self, short: str, half: HalfSigned, group: Group) -> None:
-        """One half of an accepter at a time, and none after a "no" (AGR-6); not more of all than can be read."""
+        """One half of an accepter at a time, and none after a "no" (AGR-6). Raises Refused."""
         mine = half.agreement.accepter.did
-        rivals = await self._store.rivals(short, mine, group.now, self._most_proposals + 1)
-        opened = {row["cid"] for row in group.batch.end_proposal if row["phase"] == "opened"}
-        new = [row for row in group.batch.put_proposal if row["offer"] == short and row["cid"] not in opened]
-        if any(rival.second_did == mine and rival.phase == "declined" for rival in rivals):
+        rivals = await self._store.rivals(short, mine, group.now)
+        ended = {row["cid"]: row["phase"] for row in group.batch.end_proposal}
+        phases = [ended.get(rival.cid, rival.phase) for rival in rivals]
+        new = (row for row in group.batch.put_proposal if (row["offer"], row["second_did"]) == (short, mine))
+        phases += [ended.get(row["cid"], "waiting") for row in new]
+        if "declined" in phases:
             if (business := group.grounds.directory.hosted(mine)) is not None:
                 group.count(business.name, "offers.declined_used_again")
             raise Refused("not_found")
-        if any(rival.second_did == mine for rival in rivals) or any(row["second_did"] == mine for row in new):
+        if "waiting" in phases or "silenced" in phases:
             raise Refused("agreement_conflict", "a half of yours waits already")
-        if len(rivals) + len(new) >= self._most_proposals:
+
+    async def _make_room(self, short: str, group: Group, address: str, *, is_alternative: bool) -> None:
+        """Let a half go for a new one where too many wait for the offer, and tell its accepter (INV-15). Raises
+        Refused("rate_limited") where all that wait go before an alternative."""
+        ended = {row["cid"] for row in group.batch.end_proposal}
+        waiting = await self._store.halves_waiting(short, group.now, self._most_proposals + len(ended))
+        new = [row for row in group.batch.put_proposal if row["offer"] == short]
+        waiting += [WaitingHalf(row["cid"], row["second_did"], row["alternative"]) for row in new]
+        waiting = [half for half in waiting if half.cid not in ended]
+        if len(waiting) < self._most_proposals:
+            return
+        gives_way = [half for half in waiting if half.alternative] or ([] if is_alternative else waiting)
+        if not gives_way:
             raise Refused("rate_limited", "too many wait for this offer", retry_after=60)
+        # The oldest of those whose address has most of them here: nobody pushes others out with halves of his own.
+        addresses = [self._addresses.of(half.cid) for half in gives_way]
+        many = Counter([*(it for it in addresses if it), *([address] if address else [])])
+        chosen = max(zip(gives_way, addresses, strict=True), key=lambda it: many[it[1]])[0]
+        end = {"cid": chosen.cid, "phase": "replaced", "ended_at": group.now, "ended_by": None, "reason": NO_ROOM}
+        group.batch.end_proposal.append(end)
+        group.tell_stream(chosen.second_did, "declined", chosen.cid)
+        proposal = await self._proposal(group, chosen.cid)
+        if proposal is not None and (business := group.grounds.directory.hosted(proposal.first_did)) is not None:
+            group.count(business.name, "proposals.replaced")
 
     async def _proposal(self, group: Group, cid: str) -> Proposal | None:
         """The proposal, as it is with what the group did to it."""
@@ -268,7 +336,8 @@ class Connecting:
         opened = Opened.model_validate({**about, **group.log.place().members})
         if offer.uses == "one":
             group.batch.use_offer.append({"short": offer.short, "used_at": group.now})
-        group.batch.end_proposal.append({"cid": signed.cid, "phase": "opened", "ended_by": None, "reason": None})
+        end = {"cid": signed.cid, "phase": "opened", "ended_at": group.now, "ended_by": None, "reason": None}
+        group.batch.end_proposal.append(end)
         answer = group.open_connection(opening(signed, opened), opened, offer.short)
         group.keep_agreement(signed, answer)
         if signer is not None:
@@ -301,7 +370,8 @@ class Connecting:
             raise Refused("not_found")
         phase = ("silenced" if silent else "declined") if first else "taken_back"
         told = None if silent else reason
-        group.batch.end_proposal.append({"cid": cid, "phase": phase, "ended_by": did, "reason": told})
+        end = {"cid": cid, "phase": phase, "ended_at": group.now, "ended_by": did, "reason": told}
+        group.batch.end_proposal.append(end)
         if not silent and proposal.phase == "waiting":
             group.tell_stream(proposal.second_did if first else proposal.first_did, "declined", cid)
 

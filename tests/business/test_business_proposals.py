@@ -12,7 +12,7 @@ from comity.events import Opened, open_event
 from comity.fold import opening
 from comity.keys import Signer
 from comity.offer import OfferedTerms
-from comity.wire import AGREEMENTS, INBOX, JSON
+from comity.wire import AGREEMENTS, INBOX, JSON, OFFERS
 from world import DAY, MINUTE, TEXT, Pair, Reply, World, a_world, terms
 
 BY_HAND = {**EXAMPLE_OFFER, "countersign": "by_hand"}
@@ -203,3 +203,80 @@ def _shop_signer(shop: Shop) -> Signer:
 
 def _dumped(agreement: dict[str, Any]) -> bytes:
     return dump_json(agreement)
+
+
+OTHER = {"terms": terms("You keep nothing at all.")}
+"""What a stranger puts in the place of the terms that were offered."""
+
+
+async def sent_from(shop: Shop, short: str, person: Signer, address: str, **changes: Any) -> tuple[HalfSigned, Reply]:
+    """Somebody's half, handed in from an address."""
+    signed, half = await half_on(shop, short, person, **changes)
+    path, headers = f"{OFFERS}/{signed.short}/agreements", {"X-Forwarded-For": address}
+    return half, await shop.world.send("POST", path, half.raw, JSON, headers)
+
+
+async def test_no_stranger_switches_the_poster_at_the_counter_off(tmp_path: Path) -> None:
+    async with a_world(tmp_path, max_proposals=3) as world:
+        shop = await a_shop(world)
+        poster = await shop.post("/offers", EXAMPLE_OFFER)
+        strangers = [await proposed(shop, poster["id"], world.person(), **OTHER) for _ in range(5)]
+        for _ in range(2):
+            await proposed(shop, poster["id"], world.person())
+        told = await shop.get(f"/offers/{poster['id']}")
+        assert (told["opened"], told["waiting"], told["alternatives"], told["replaced"]) == (2, 3, 3, 2)
+        waiting = (await shop.get("/proposals"))["items"]
+        assert {it["connection"] for it in waiting} == {half.cid for half in strangers[2:]}, "the oldest gave way"
+        assert all(it["alternative"] for it in waiting)
+        assert (await shop.get("/report"))["total"]["proposals.replaced"] == 2
+        # Those that wait can still be accepted; what gave way is gone for both.
+        await shop.post(f"/proposals/{strangers[4].cid}/accept")
+        assert await shop.refused("POST", f"/proposals/{strangers[0].cid}/accept") == "not_found"
+
+
+async def test_a_customer_whose_proposal_gave_way_is_told_and_may_come_again(tmp_path: Path) -> None:
+    async with a_world(tmp_path, max_proposals=2) as world:
+        shop, mia = await a_shop(world), world.person()
+        made = await shop.post("/offers", BY_HAND)
+        first = await proposed(shop, made["id"], mia)
+        for _ in range(2):
+            await proposed(shop, made["id"], world.person())
+        (item,) = await inbox(world, mia)
+        assert (item["kind"], item["cid"], item["reason"]) == ("declined", first.cid, "no_room")
+        signed, again = await half_on(shop, made["id"], mia)
+        assert (await world.propose(signed, first)).code == "not_found", "the very half that gave way"
+        assert (await world.propose(signed, again)).status == 202
+        await shop.post(f"/proposals/{again.cid}/accept")
+        assert [item["kind"] for item in await inbox(world, mia)] == ["declined", "opened"]
+
+
+async def test_other_terms_never_push_out_what_was_offered_and_strangers_only_each_other(tmp_path: Path) -> None:
+    async with a_world(tmp_path, max_proposals=4, trusted_proxies="127.0.0.1") as world:
+        shop = await a_shop(world)
+        made = await shop.post("/offers", BY_HAND)
+        short, cafe, stranger = made["id"], "203.0.113.7", "198.51.100.66"
+        hers, reply = await sent_from(shop, short, world.person(), cafe)
+        assert reply.status == 202
+        for _ in range(9):
+            last, reply = await sent_from(shop, short, world.person(), stranger)
+            assert reply.status == 202
+        waiting = {it["connection"] for it in (await shop.get("/proposals"))["items"]}
+        assert hers.cid in waiting and last.cid in waiting and len(waiting) == 4
+        _, reply = await sent_from(shop, short, world.person(), stranger, **OTHER)
+        assert reply.code == "rate_limited", "all that wait have the terms that were offered"
+        fair, reply = await sent_from(shop, short, world.person(), cafe)
+        assert reply.status == 202
+        waiting = {it["connection"] for it in (await shop.get("/proposals"))["items"]}
+        assert {hers.cid, fair.cid, last.cid} < waiting
+
+
+async def test_a_crowd_of_strangers_in_one_moment_leaves_room_for_as_many_as_may_wait(tmp_path: Path) -> None:
+    async with a_world(tmp_path, max_proposals=3) as world:
+        shop = await a_shop(world)
+        made = await shop.post("/offers", EXAMPLE_OFFER)
+        halves = [await half_on(shop, made["id"], world.person(), **OTHER) for _ in range(12)]
+        halves += [await half_on(shop, made["id"], world.person()) for _ in range(4)]
+        replies = await asyncio.gather(*(world.propose(*half) for half in halves))
+        assert {reply.status for reply in replies} == {202}
+        told = await shop.get(f"/offers/{made['id']}")
+        assert (told["opened"], told["waiting"], told["replaced"]) == (4, 3, 9)

@@ -13,7 +13,9 @@ from comity_server.business.report import COUNTS, safe_cell
 from spec_pages import ROOT, table
 from world import DAY, a_world
 
-_NAME = re.compile(r'"((?:answers|asks|connections|contacts|contests|favours|feedback|messages|offers)\.[a-z_.]+)"')
+_NAME = re.compile(
+    r'"((?:answers|asks|connections|contacts|contests|favours|feedback|messages|offers|proposals)\.[a-z_.]+)"'
+)
 
 
 def test_everything_that_is_counted_is_explained_and_the_other_way_round() -> None:

@@ -140,6 +140,8 @@ class OfferInFull(ListedOffer):
     allow: Allow | None = None
     kept: KeptPromises | None = Field(default=None, description="Of an offer that allows something.")
     waiting: int = Field(description="Proposals that wait for your signature.")
+    alternatives: int = Field(description="How many of those bring other agreements than you offered.")
+    replaced: int = Field(description="Proposals that gave way to newer ones within a day: too many came.")
 
 
 class OffersPage(Page):
@@ -258,6 +260,7 @@ async def get_offer(call: Call) -> Reply:
     row, signed = await own_offer(call)
     store, now, offer = call.server.store.business, call.server.clock.now(), signed.offer
     opened, ended = await store.opened_by(call.business.name, row.short, MOST_COUNTED)
+    halves = await store.halves_of(row.short, call.business.did, now)
     shown = OfferInFull(
         **_members(call, row, now),
         name=offer.name,
@@ -269,7 +272,9 @@ async def get_offer(call: Call) -> Reply:
         ended=ended,
         allow=offer.allow,
         kept=None if offer.allow is None else KeptPromises(given=await _kept(call, row.short), opened=opened),
-        waiting=0 if row.used_at is not None else await store.waiting_for(row.short, call.business.did, now),
+        waiting=0 if row.used_at is not None else halves.waiting,
+        alternatives=0 if row.used_at is not None else halves.alternatives,
+        replaced=halves.replaced,
     )
     return Reply.of(shown)
 

@@ -39,6 +39,7 @@ COUNTS: dict[str, str] = {
     "offers.made": "Offers to connect that you made.",
     "offers.over_quota": "Offers refused: more than the limit of a day.",
     "offers.declined_used_again": "Offers on which you were declined, and which you tried to accept again.",
+    "proposals.replaced": "Proposals that gave way to newer ones: too many waited for one offer.",
     "asks.made": "Favours that you asked for.",
     "asks.received": "Favours that customers asked for.",
     "answers.given": "Answers of yours to what customers asked.",

@@ -11,7 +11,7 @@ from comity.errors import Refused
 from comity.offer import open_offer
 from comity.wire import AGREEMENTS, JSON, JWT, OFFERS, STATUS_INDEXES, Decline, ReserveIndex
 from comity.words import read_model
-from comity_server.routes.parts import SERVER, count_request, json_answer, must_be, read_body, signed
+from comity_server.routes.parts import SERVER, address_of, count_request, json_answer, must_be, read_body, signed
 
 _DECLINE = TypeAdapter(Decline)
 _RESERVE = TypeAdapter(ReserveIndex)
@@ -51,7 +51,9 @@ async def post_half(request: web.Request) -> web.Response:
     count_request(request, opens=True)
     must_be(request, JSON)
     half = open_half(await read_body(request))
-    await server.accept.command(partial(server.connecting.propose, request.match_info["id"], half))
+    await server.accept.command(
+        partial(server.connecting.propose, request.match_info["id"], half, address=address_of(request))
+    )
     return json_answer(msgspec.json.encode({"cid": half.cid}), 202)
 
 

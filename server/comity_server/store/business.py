@@ -136,6 +136,14 @@ class BusinessOffer(NamedTuple):
     used_at: int | None
 
 
+class HalvesOfOffer(NamedTuple):
+    """How many halves wait for an offer, how many of these have other terms than it has, and how many gave way."""
+
+    waiting: int
+    alternatives: int
+    replaced: int
+
+
 class Waiting(NamedTuple):
     """A half-signed agreement that waits for its offerer."""
 
@@ -304,10 +312,10 @@ class BusinessRows:
         ((count, first),) = await self._decide("invites_since", {"name": name, "since": since})
         return count, first
 
-    async def waiting_for(self, offer: str, did: str, now: int) -> int:
-        """How many halves wait for an offerer on one offer."""
-        ((count,),) = await self._ask("count_waiting", {"offer": offer, "first_did": did, "now": now})
-        return int(count)
+    async def halves_of(self, offer: str, did: str, now: int) -> HalvesOfOffer:
+        """How many halves wait for an offerer on one offer, and gave way there."""
+        (row,) = await self._ask("count_waiting", {"offer": offer, "first_did": did, "now": now})
+        return HalvesOfOffer(*row)
 
     async def waiting(self, did: str, now: int, place: tuple[int, str], most: int) -> list[Waiting]:
         """Halves that wait for an offerer, behind a place, those first whose time ends first."""

@@ -264,9 +264,14 @@ ORDER BY b.created_at DESC, b.short DESC LIMIT :most;
 -- How many offers for one use a business has published since, and when the first of them.
 SELECT COUNT(*), MIN(created_at) FROM business_offers WHERE name = :name AND uses = 'one' AND created_at > :since;
 
--- name: count_waiting(offer, first_did, now)$
-SELECT COUNT(*) FROM proposals
-WHERE offer = :offer AND first_did = :first_did AND phase = 'waiting' AND countersign_by > :now;
+-- name: count_waiting(offer, first_did, now)^
+-- How many halves wait for an offer, how many of those with other terms than it has, and how many gave way to them.
+SELECT COUNT(CASE WHEN phase = 'waiting' THEN 1 END),
+       COUNT(CASE WHEN phase = 'waiting' AND alternative = 1 THEN 1 END),
+       COUNT(CASE WHEN phase = 'replaced' THEN 1 END)
+FROM proposals
+WHERE offer = :offer AND first_did = :first_did
+  AND (phase = 'replaced' OR (phase = 'waiting' AND countersign_by > :now));
 
 -- name: proposals_waiting(first_did, now, at, cid, most)
 -- The halves that wait for an offerer and can still be made whole, those first whose time ends first.

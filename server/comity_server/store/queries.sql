@@ -151,25 +151,32 @@ SELECT short, hash, iss, raw, expires_at, uses, used_at FROM offers WHERE short 
 -- name: count_offers(iss, now)$
 SELECT COUNT(*) FROM offers WHERE iss = :iss AND expires_at > :now AND used_at IS NULL;
 
--- name: put_proposal(cid, offer, first_did, second_did, raw, countersign_by)*!
-INSERT INTO proposals (cid, offer, first_did, second_did, raw, countersign_by, phase, ended_by, reason)
-VALUES (:cid, :offer, :first_did, :second_did, :raw, :countersign_by, 'waiting', NULL, NULL);
+-- name: put_proposal(cid, offer, first_did, second_did, raw, countersign_by, alternative, created_at)*!
+-- `alternative` is 1 where the accepter put other terms in the place of those offered.
+INSERT INTO proposals (cid, offer, first_did, second_did, raw, countersign_by, phase, alternative, created_at,
+                       ended_at, ended_by, reason)
+VALUES (:cid, :offer, :first_did, :second_did, :raw, :countersign_by, 'waiting', :alternative, :created_at,
+        NULL, NULL, NULL);
 
--- name: end_proposal(phase, ended_by, reason, cid)*!
-UPDATE proposals SET phase = :phase, ended_by = :ended_by, reason = :reason WHERE cid = :cid;
+-- name: end_proposal(phase, ended_at, ended_by, reason, cid)*!
+UPDATE proposals SET phase = :phase, ended_at = :ended_at, ended_by = :ended_by, reason = :reason WHERE cid = :cid;
 
 -- name: get_proposal(cid)^
-SELECT cid, offer, first_did, second_did, raw, countersign_by, phase, ended_by
+SELECT cid, offer, first_did, second_did, raw, countersign_by, alternative, created_at, phase, ended_by
 FROM proposals WHERE cid = :cid;
 
--- name: proposals_of_offer(offer, now, second_did, most)
--- Those of one offer that still count at a time: waiting ones, and what this accepter proposed and was declined, or,
--- declined in silence, must seem to wait until its time is over.
+-- name: proposals_of_accepter(offer, second_did, now)
+-- Those of one accepter on an offer that still count at a time: what waits, what was declined, and what was declined in
+-- silence, which must seem to wait until its time is over.
 SELECT cid, second_did, phase FROM proposals
-WHERE offer = :offer
-  AND ((phase = 'waiting' AND countersign_by > :now)
-       OR (second_did = :second_did AND (phase = 'declined' OR (phase = 'silenced' AND countersign_by > :now))))
-LIMIT :most;
+WHERE offer = :offer AND second_did = :second_did
+  AND (phase = 'declined' OR (phase IN ('waiting', 'silenced') AND countersign_by > :now));
+
+-- name: halves_waiting(offer, now, most)
+-- What waits for an offer, those first that give way first: other terms than those offered, and of these the oldest.
+SELECT cid, second_did, alternative FROM proposals
+WHERE offer = :offer AND phase = 'waiting' AND countersign_by > :now
+ORDER BY alternative DESC, created_at, cid LIMIT :most;
 
 -- name: put_agreement(cid, raw, opened)*!
 INSERT INTO agreements (cid, raw, opened) VALUES (:cid, :raw, :opened);

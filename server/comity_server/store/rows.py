@@ -113,6 +113,8 @@ class ProposalRow(TypedDict):
     second_did: str
     raw: bytes
     countersign_by: int
+    alternative: int
+    created_at: int
 
 
 class StatusRow(TypedDict):
@@ -222,8 +224,8 @@ class Offer(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """A half-signed agreement; `phase` is waiting, declined, silenced (declined without a word), taken_back or
-    opened."""
+    """A half-signed agreement; `phase` is waiting, declined, silenced (declined without a word), taken_back, replaced
+    (it gave way to newer ones) or opened. `alternative` is 1 where it has other terms than those offered."""
 
     cid: str
     offer: str
@@ -231,16 +233,27 @@ class Proposal(NamedTuple):
     second_did: str
     raw: bytes
     countersign_by: int
+    alternative: int
+    created_at: int
     phase: str
     ended_by: str | None
 
 
 class Rival(NamedTuple):
-    """Another proposal on the same offer."""
+    """Another proposal of the same accepter on the same offer."""
 
     cid: str
     second_did: str
     phase: str
+
+
+class WaitingHalf(NamedTuple):
+    """A half-signed agreement that waits for an offer; `alternative` is 1 where it has other terms than those
+    offered."""
+
+    cid: str
+    second_did: str
+    alternative: int
 
 
 class StoredAct(NamedTuple):

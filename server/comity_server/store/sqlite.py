@@ -40,6 +40,7 @@ from comity_server.store.rows import (
     StoredAct,
     StoredPlace,
     StoredStatement,
+    WaitingHalf,
 )
 
 READERS = 3
@@ -149,10 +150,15 @@ class SqliteStore:
         count: int = await self._writer.run(_value, SQL["count_offers"], {"iss": iss, "now": now})
         return count
 
-    async def rivals(self, offer: str, second_did: str, now: int, most: int) -> list[Rival]:
-        """Proposals on the offer that still count, for a new one by `second_did`."""
-        given = {"offer": offer, "second_did": second_did, "now": now, "most": most}
-        return [Rival(*row) for row in await self._writer.run(_rows, SQL["proposals_of_offer"], given)]
+    async def rivals(self, offer: str, second_did: str, now: int) -> list[Rival]:
+        """Proposals of `second_did` on the offer that still count, for a new one."""
+        given = {"offer": offer, "second_did": second_did, "now": now}
+        return [Rival(*row) for row in await self._writer.run(_rows, SQL["proposals_of_accepter"], given)]
+
+    async def halves_waiting(self, offer: str, now: int, most: int) -> list[WaitingHalf]:
+        """What waits for an offer, those first that give way first."""
+        given = {"offer": offer, "now": now, "most": most}
+        return [WaitingHalf(*row) for row in await self._writer.run(_rows, SQL["halves_waiting"], given)]
 
     async def reserved_since(self, cid: str, side: str, since: int) -> int:
         """How many indexes a side reserved after `since` (ms) and has not used."""

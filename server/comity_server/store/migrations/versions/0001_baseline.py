@@ -191,10 +191,15 @@ def _offers_and_proposals() -> None:
         _bytes("raw"),
         _number("countersign_by"),
         _text("phase"),
+        _number("alternative"),
+        _number("created_at"),
+        _number("ended_at", null=True),
         _text("ended_by", null=True),
         _text("reason", null=True),
     )
-    op.create_index("proposals_offer", "proposals", ["offer"])
+    # What waits for one offer, those first that give way first; and what one accepter did there.
+    op.create_index("proposals_offer", "proposals", ["offer", "phase", "alternative", "created_at"])
+    op.create_index("proposals_accepter", "proposals", ["offer", "second_did"])
     op.create_index("proposals_waiting", "proposals", ["first_did", "phase", "countersign_by", "cid"])
 
 
