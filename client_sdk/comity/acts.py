@@ -13,7 +13,7 @@ from comity.encoding import MAX_BODY, hash_id
 from comity.errors import Malformed, Refused
 from comity.hours import Window, check_windows
 from comity.jws import FindKey, OpenedJws, no_other_keys, open_jws, seal
-from comity.keys import PublicKey, Signer, did_of_kid, is_pairwise, key_of_did, key_of_kid
+from comity.keys import PublicKey, Signer, did_of_kid, is_pairwise, key_of_did
 from comity.proofs import MAILBOX_TYP, ROTATE_TYP, Proof, check_proof
 from comity.words import (
     Budget,
@@ -287,9 +287,7 @@ class Mailbox(ChainLink):
     proof: Annotated[str, Field(max_length=2048)] | None = None
 
     @model_validator(mode="after")
-    def _is_a_key_that_signed(self) -> "Mailbox":
-        if self.did is not None and not is_pairwise(self.did):
-            raise ValueError("a mailbox is a did:key")
+    def _comes_with_its_proof(self) -> "Mailbox":
         if (self.did is None) != (self.proof is None):
             raise ValueError("a mailbox comes with its proof, and a proof with its mailbox")
         return self
@@ -421,7 +419,7 @@ def _check_rotation(rotate: Rotate) -> None:
     if is_pairwise(rotate.iss):
         if rotate.kid != key.kid:
             raise Malformed("the new kid of a pairwise side is its new key's")
-    elif did_of_kid(rotate.kid) != rotate.iss or key_of_kid(rotate.kid) is not None:
+    elif did_of_kid(rotate.kid) != rotate.iss:
         raise Malformed("the new kid is another party's")
     place = Proof(iss=did_of_kid(rotate.kid), cid=rotate.cid, seq=rotate.seq, prev=rotate.prev)
     check_proof(rotate.proof, ROTATE_TYP, rotate.kid, key, place)
@@ -431,6 +429,7 @@ def _check_mailbox(mailbox: Mailbox) -> None:
     """Raises Refused("wrong_proof") or Malformed unless the mailbox's key agreed to exactly this setting (ACT-15)."""
     if mailbox.did is None:
         return
+    assert mailbox.proof is not None
     key = key_of_did(mailbox.did)
     place = Proof(iss=mailbox.iss, cid=mailbox.cid, seq=mailbox.seq, prev=mailbox.prev)
-    check_proof(mailbox.proof or "", MAILBOX_TYP, key.kid, key, place)
+    check_proof(mailbox.proof, MAILBOX_TYP, key.kid, key, place)

@@ -54,13 +54,13 @@ class Agreement(Model):
 
 
 class _Signature(Model):
-    protected: Annotated[str, Field(max_length=1400)]
+    protected: str
     signature: Annotated[str, Field(max_length=86)]
 
 
 class _GeneralJws(Model):
     payload: Annotated[str, Field(max_length=16_384)]
-    signatures: Annotated[tuple[_Signature, ...], Field(min_length=1, max_length=2)]
+    signatures: Annotated[tuple[_Signature, ...], Field(max_length=2)]
 
 
 _AGREEMENT: TypeAdapter[Agreement] = TypeAdapter(Agreement)

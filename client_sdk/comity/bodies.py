@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from nacl import bindings
@@ -20,7 +19,6 @@ from comity.errors import Malformed
 from comity.keys import PublicKey, SigningKey, is_kid
 
 if TYPE_CHECKING:
-    from joserfc.jwe import JWERegistry
     from joserfc.jwk import OKPKey
 
 _ALG, _ENC = "ECDH-ES+A256KW", "A256GCM"
@@ -58,7 +56,7 @@ def seal_body(body: Mapping[str, Any], cid: str, to: BodyKey) -> str:
         raise Malformed(f"a body has at most {MAX_TEXT} bytes")
     header = {"alg": _ALG, "enc": _ENC, "kid": to.kid, "apv": cid}
     try:
-        return jwe.encrypt_compact(header, plain, _okp(to.raw), registry=_registry())
+        return jwe.encrypt_compact(header, plain, _okp(to.raw))
     except ValueError:
         raise Malformed("nothing can be sealed to this key") from None
 
@@ -67,23 +65,21 @@ def open_body(text: str, cid: str, key: SigningKey) -> dict[str, Any]:
     """What the other side wrote. Raises Malformed when it is not for this key or not for this connection."""
     from joserfc import errors, jwe
 
-    epk = check_form(text, cid)
+    check_form(text, cid)
+    private = key.x25519()
     try:
-        # The sender's key is a point that an attacker chooses: libsodium is asked whether it is one at all.
-        bindings.crypto_scalarmult(key.x25519(), epk)
-        opened = jwe.decrypt_compact(
-            text, _okp(bindings.crypto_scalarmult_base(key.x25519()), key.x25519()), registry=_registry()
-        )
-    except (errors.JoseError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        # The sender's key is a point that an attacker chooses. With one of low order nothing is shared: ValueError.
+        opened = jwe.decrypt_compact(text, _okp(bindings.crypto_scalarmult_base(private), private))
+    except (errors.JoseError, ValueError) as error:
         raise Malformed("a body that this key does not open") from error
-    return dict(parse_object(opened.plaintext or b"", MAX_TEXT))
+    assert opened.plaintext is not None
+    return dict(parse_object(opened.plaintext, MAX_TEXT))
 
 
-def check_form(text: str, cid: str) -> bytes:
-    """The sender's ephemeral key (32 bytes) in a body of the connection `cid`. Nothing is decrypted.
-
-    Raises Malformed unless the text is a compact JWE of the form of BODY-1: five parts of canonical base64url, of the
-    right lengths, behind a header of exactly these members. A server asks this before it accepts an act (BODY-5).
+def check_form(text: str, cid: str) -> None:
+    """Raises Malformed unless the text is a compact JWE of the form of BODY-1 in the connection `cid`: five parts of
+    canonical base64url, of the right lengths, behind a header of exactly these members. Nothing is decrypted: a server
+    asks this before it accepts an act (BODY-5).
     """
     parts = text.split(".") if len(text) <= MAX_JWE else []
     if len(parts) != 5 or (len(parts[1]), len(parts[2]), len(parts[4])) != (_KEY, _IV, _TAG) or not parts[3]:
@@ -93,10 +89,10 @@ def check_form(text: str, cid: str) -> bytes:
     head = b64u_decode(parts[0])
     if len(head) > _MAX_HEAD:
         raise Malformed("the header of a body is too long")
-    return _check_head(parse_object(head), cid)
+    _check_head(parse_object(head), cid)
 
 
-def _check_head(head: Mapping[str, Any], cid: str) -> bytes:
+def _check_head(head: Mapping[str, Any], cid: str) -> None:
     epk, kid = head.get("epk"), head.get("kid")
     if set(head) != _MEMBERS or head["alg"] != _ALG or head["enc"] != _ENC or head["apv"] != cid:
         raise Malformed("a body sealed for something else")
@@ -105,23 +101,15 @@ def _check_head(head: Mapping[str, Any], cid: str) -> bytes:
     if not isinstance(epk, dict) or set(epk) != {"kty", "crv", "x"} or (epk["kty"], epk["crv"]) != ("OKP", "X25519"):
         raise Malformed("a body without a sender's key")
     x = epk["x"]
-    if not isinstance(x, str) or len(raw := b64u_decode(x)) != 32:
+    if not isinstance(x, str) or len(b64u_decode(x)) != 32:
         raise Malformed("a body without a sender's key")
-    return raw
 
 
 def _okp(public: bytes, private: bytes | None = None) -> OKPKey:
+    # Imported at the first body: joserfc brings `cryptography`, which start-up does without.
     from joserfc.jwk import OKPKey
 
     members: dict[str, str | list[str]] = {"kty": "OKP", "crv": "X25519", "x": b64u_encode(public)}
     if private is not None:
         members["d"] = b64u_encode(private)
     return OKPKey.import_key(members)
-
-
-@cache
-def _registry() -> JWERegistry:
-    # Imported at the first body: joserfc brings `cryptography`, which start-up does without.
-    from joserfc.jwe import JWERegistry
-
-    return JWERegistry(algorithms=[_ALG, _ENC])

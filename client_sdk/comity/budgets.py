@@ -47,9 +47,7 @@ def frees_at(
 
 
 def _counts(granted: tuple[str, ...], purpose: str, found: tuple[Reach, ...]) -> bool:
-    if is_among(granted, purpose):
-        return True
-    return bool(found) and any(is_among(granted, as_) for as_ in contests.labels(found, purpose))
+    return is_among(granted, purpose) or any(is_among(granted, as_) for as_ in contests.labels(found, purpose))
 
 
 def is_grant_spent(grant: Grant, sent: tuple[Delivery, ...], now: int, found: tuple[Reach, ...]) -> bool:
@@ -59,7 +57,8 @@ def is_grant_spent(grant: Grant, sent: tuple[Delivery, ...], now: int, found: tu
 
 def grant_frees_at(grant: Grant, sent: tuple[Delivery, ...], now: int, found: tuple[Reach, ...]) -> int:
     """When (ms) a spent grant can be used again, or ends."""
-    end = frees_at(grant.budget, sent, grant.purposes, now, found) if grant.budget else 0
+    assert grant.budget is not None
+    end = frees_at(grant.budget, sent, grant.purposes, now, found)
     return min(end, grant.exp * 1000) if end else grant.exp * 1000
 
 
@@ -67,10 +66,7 @@ def exempt_frees_at(sent: tuple[Delivery, ...], purpose: str, now: int) -> int |
     """None while there is room for an exempt delivery of that purpose; else when (ms) there is again (GATE-6)."""
     if len(sent) < MOST_EXEMPT_BUT_SAFETY:
         return None
-    inside = [it for it in sent if it.purpose in EXEMPT_PURPOSES]
-    if len(inside) < MOST_EXEMPT_BUT_SAFETY:
-        return None
-    inside = [it for it in inside if it.at > now - KEPT_FOR]
+    inside = [it for it in sent if it.purpose in EXEMPT_PURPOSES and it.at > now - KEPT_FOR]
     ends = []
     if len(inside) >= MOST_EXEMPT:
         ends.append(inside[-MOST_EXEMPT].at + KEPT_FOR)

@@ -117,7 +117,7 @@ def open_checkpoint(raw: str | bytes, log: VerifierKey, witnesses: Collection[Ve
 
 
 def _times(signatures: Iterable[tuple[VerifierKey, int | None]]) -> dict[VerifierKey, int]:
-    return {key: time for key, time in signatures if key.kind == COSIGNATURE and time is not None}
+    return {key: time for key, time in signatures if time is not None}
 
 
 def with_cosignatures(signed: SignedCheckpoint, lines: str, witnesses: Collection[VerifierKey]) -> SignedCheckpoint:

@@ -42,26 +42,28 @@ class Outcome(NamedTuple):
 class Rule(NamedTuple):
     """The facet that an act depends on, and for each of its values the refusal code, or None: accepted."""
 
-    facet: str
     of: Callable[[Case], str]
     verdicts: Mapping[str, str | None]
 
+    @property
+    def facet(self) -> str:
+        """Its name in the table of the page."""
+        return self.of.__name__
+
 
 _NO_ASK: Mapping[str, str | None] = dict.fromkeys(get_args(favours.AskStatus), "no_such_ask")
-_ANY = Rule("any", facets.any_state, {"any": None})
+_ANY = Rule(facets.any_state, {"any": None})
 
 RULES: Mapping[str, Rule] = {
     "grant": Rule(
-        "own_grants",
         facets.own_grants,
         {"room": None, "full": "too_many_grants", "replaces_none": "no_such_grant"},
     ),
-    "withdraw": Rule("named_grant", facets.named_grant, {"in_force": None, "none": "no_such_grant"}),
-    "mute": Rule("own_mutes", facets.own_mutes, {"room": None, "full": "too_many_mutes"}),
-    "unmute": Rule("named_mute", facets.named_mute, {"in_force": None, "none": "no_such_mute"}),
+    "withdraw": Rule(facets.named_grant, {"in_force": None, "none": "no_such_grant"}),
+    "mute": Rule(facets.own_mutes, {"room": None, "full": "too_many_mutes"}),
+    "unmute": Rule(facets.named_mute, {"in_force": None, "none": "no_such_mute"}),
     "revoke": _ANY,
     "message": Rule(
-        "door",
         facets.door,
         {
             "allow": None,
@@ -80,7 +82,6 @@ RULES: Mapping[str, Rule] = {
     ),
     "contacted": _ANY,
     "ask": Rule(
-        "own_ask",
         facets.own_ask,
         {
             "free": None,
@@ -96,34 +97,30 @@ RULES: Mapping[str, Rule] = {
             "over_budget": "over_budget",
         },
     ),
-    "answer": Rule("their_ask", facets.their_ask, {**_NO_ASK, "asked": None}),
+    "answer": Rule(facets.their_ask, {**_NO_ASK, "asked": None}),
     # A favour done late is still a favour.
-    "done": Rule("their_ask", facets.their_ask, {**_NO_ASK, "promised": None, "broken": None}),
-    "thank": Rule("thanked_ask", facets.thanked_ask, {**_NO_ASK, "done": None}),
+    "done": Rule(facets.their_ask, {**_NO_ASK, "promised": None, "broken": None}),
+    "thank": Rule(facets.thanked_ask, {**_NO_ASK, "done": None}),
     "remember": Rule(
-        "own_little",
         facets.own_little,
         {"room": None, "full": "too_much_remembered", "words_wait": "not_now", "words_spent": "over_budget"},
     ),
-    "forget": Rule("named_little", facets.named_little, {"kept": None, "none": "nothing_remembered"}),
+    "forget": Rule(facets.named_little, {"kept": None, "none": "nothing_remembered"}),
     "milestone": Rule(
-        "own_milestones",
         facets.own_milestones,
         {"room": None, "full": "too_many_milestones", "words_wait": "not_now", "words_spent": "over_budget"},
     ),
     "feedback": Rule(
-        "own_feedback",
         facets.own_feedback,
         {"room": None, "full": "too_many_contests", "spent": "too_much_feedback"},
     ),
-    "renounce": Rule("their_grants", facets.their_grants, {"in_force": None, "none": "no_such_grant"}),
+    "renounce": Rule(facets.their_grants, {"in_force": None, "none": "no_such_grant"}),
     "rotate": _ANY,
     "erasure": Rule(
-        "own_statements",
         facets.own_statements,
         {"room": None, "open": "connection_open", "past": "until_passed", "full": "too_many_statements"},
     ),
-    "hours": Rule("zone", facets.zone, {"known": None, "unknown": "unknown_zone"}),
+    "hours": Rule(facets.zone, {"known": None, "unknown": "unknown_zone"}),
     "budget": _ANY,
     "mailbox": _ANY,
     "mute_end": _ANY,
@@ -215,8 +212,9 @@ def relied_on(connection: Connection, sender: Side | None, purpose: str, at: int
         return None
     door = connection.door(other(sender))
     by = over_by(door, at)
-    if by is None or door.settings.standing is None:
+    if by is None:
         return None
+    assert door.settings.standing is not None
     about = {"iss": connection.home, "cid": connection.cid, "act": door.settings.standing.id, "by": by, "at": at}
     return MuteOver.model_validate({"event": "mute_over", **about, **place.members})
 
@@ -236,7 +234,7 @@ def _check_party(connection: Connection, side: Side, act: SignedAct) -> None:
         addressed = act.payload.aud == across.did or earlier
     if not addressed:
         raise Refused("wrong_audience")
-    if act.payload.iss != door.did or act.kid != door.kid or act.key.multibase != door.key:
+    if act.kid != door.kid or act.key.multibase != door.key:
         raise Refused("key_replaced")
 
 
@@ -253,8 +251,11 @@ def _check_place(connection: Connection, side: Side, act: SignedAct) -> None:
 
 def _check_times(payload: Any, at: int) -> None:
     """The act's own times: an end in the past would make it say nothing (CONN-8)."""
-    member, code = _ENDS.get(payload.act, ("", ""))
-    end = getattr(payload, member) if member else None
+    named = _ENDS.get(payload.act)
+    if named is None:
+        return
+    member, code = named
+    end = getattr(payload, member)
     if end is not None and end * 1000 <= at:
         raise Refused(code)
 
@@ -361,7 +362,6 @@ def due(connection: Connection, now: int, zones: ZoneRules) -> int | None:
             moments.append(held.exp * 1000)
             if verdict.decision != "hold":
                 moments.append(now)
-                continue
             ends = [verdict.ends_at, gate.granted_until(connection, side, held.purpose, "app", now)]
             ends += [gate.granted_until(connection, side, contest.as_, "app", now) for contest in verdict.contest]
             # Contests of other purposes too, since deliveries count as what they were contested as.

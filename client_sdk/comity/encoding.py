@@ -122,18 +122,14 @@ def _parse_plain(data: bytes) -> Any:
     What is written back has no name twice, no NaN and one spelling for everything; `_READ` sees to the range of the
     integers and to the depth. Nothing is refused here: `_parse_any` decides about all other texts.
     """
-    if not data.isascii() or b"\\" in data:
-        return _OTHER
     try:
         value = _READ(data)
-    except (ValueError, RecursionError):
+    except ValueError:
         return _OTHER
     return value if _WRITE(value) == data else _OTHER
 
 
 def _parse_any(data: bytes) -> Any:
-    if data.startswith(b"\xef\xbb\xbf"):
-        raise Malformed("JSON begins with a byte order mark")
     try:
         text = data.decode("utf-8")
         value = _DECODER.decode(text)

@@ -26,10 +26,8 @@ FAVOUR_LASTS = 365 * DAY * 1000
 AskStatus = Literal["none", "asked", "promised", "refused", "not_now", "done", "thanked", "lapsed", "broken"]
 
 
-def status(ask: Ask | None, now: int) -> AskStatus:
+def status(ask: Ask, now: int) -> AskStatus:
     """Where an ask stands at `now` (ms): as stored, or ended by time (FAV-4)."""
-    if ask is None:
-        return "none"
     if ask.status == "asked" and now >= ask.ends_at:
         return "lapsed"
     if ask.status == "promised" and now >= ask.ends_at:
@@ -48,11 +46,11 @@ def own_ask(connection: Connection, side: Side, now: int) -> str:
     """What stands in the way of a new ask by `side`, the first of: `open`, `cooling`, `after_notice`, `spent`; else
     `free` (FAV-2, FAV-5 to FAV-7)."""
     door = connection.door(side)
-    if status(door.ask, now) in ("asked", "promised"):
+    if door.ask is not None and status(door.ask, now) in ("asked", "promised"):
         return "open"
     if now < cool_until(door, now):
         return "cooling"
-    if door.noticed and now < door.noticed + COOL_AFTER_NOTICE:
+    if now < door.noticed + COOL_AFTER_NOTICE:
         return "after_notice"
     recent = sum(1 for at in door.asked if at > now - ASK_BUDGET.seconds * 1000)
     return "spent" if recent >= ASK_BUDGET.max else "free"

@@ -187,20 +187,14 @@ def contents_of(payload: Any) -> Contents | None:
     return None
 
 
-def _contents(event: Accepted) -> Contents:
-    if event.contents is None:
-        raise Contradiction("the event does not say what it was for")
-    return event.contents
-
-
 def _message(connection: Connection, event: Accepted) -> Connection:
-    contents = _contents(event)
+    contents = event.contents
+    assert contents is not None
     if event.outcome == "delivered":
         return _sent(connection, event.side, contents, event.at)
     if event.outcome == "dropped":
         return connection
-    if event.outcome != "held" or contents.exp is None:
-        raise Contradiction("the event does not say what became of the message")
+    assert contents.exp is not None
     door = connection.door(event.side)
     waiting = tuple(held for held in door.held if held.id != event.replaces)
     if event.replaces is not None and len(waiting) == len(door.held):
@@ -248,12 +242,13 @@ def _let_go(connection: Connection, side: Side, act: str, delivered_at: int | No
     after = connection.with_door(side, replace(door, held=tuple(it for it in door.held if it.id != act)))
     if delivered_at is None:
         return after
-    contents = Contents(purpose=held.purpose, channel="app", topic=held.topic)
+    contents = Contents(purpose=held.purpose, channel="app")
     return _acted(_sent(after, side, contents, delivered_at), side, delivered_at)
 
 
 def _contacted(connection: Connection, side: Side, payload: Any, event: Accepted) -> Connection:
-    return _sent(connection, side, _contents(event), event.at)
+    assert event.contents is not None
+    return _sent(connection, side, event.contents, event.at)
 
 
 # --- the door ------------------------------------------------------------------------------------------------------
@@ -324,7 +319,7 @@ def _rotate(connection: Connection, side: Side, payload: Any, event: Accepted) -
     # The grants of a pairwise side were signed under a name it no longer has: they are replaced (ACT-14).
     grants = () if is_pairwise(door.did) else door.grants
     did = did_of_kid(payload.kid)
-    left = () if door.did in (did, door.origin) else (door.did,)
+    left = () if door.did == door.origin else (door.did,)
     former = (*door.former, *left)[-MOST_FORMER:]
     renamed = replace(door, did=did, kid=payload.kid, key=payload.key, grants=grants, former=former)
     return connection.with_door(side, renamed)

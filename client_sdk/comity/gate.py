@@ -225,14 +225,14 @@ def _strictest(verdicts: list[Verdict], now: int) -> Verdict:
     # Told by the public budget in place of a private reason, a sender would read a hidden end out of his own counts.
     ends = [hold.ends_at for hold in holds]
     end = None if None in ends else max(end for end in ends if end is not None)
-    shown = all(hold.end_shown for hold in private or holds)
+    shown = all(hold.end_shown for hold in holds)
     return replace((private or holds)[0], ends_at=end, end_shown=shown, valid_until=_fresh(now, end if shown else None))
 
 
 def _fresh(now: int, *ends: int | None) -> int:
     until = now + FRESH_FOR
     for end in ends:
-        if end is not None and now < end < until:
+        if end is not None and end < until:
             until = end
     return until
 
@@ -280,7 +280,7 @@ def ask_until(connection: Connection, side: Side, grant: Grant) -> int:
     ends = [mute_end(door, mute) for mute in door.mutes if _overlaps(mute, grant)]
     if door.contests:
         ends.append(contests.narrowed_until(door, grant.purposes) * 1000)
-    if any(covers(granted, "sales") or covers("sales", granted) for granted in grant.purposes):
+    if any(covers("sales", granted) for granted in grant.purposes):
         ends.append(unclear_until(connection, door))
     return max((FOR_EVER if end is None else end for end in ends), default=0)
 
@@ -319,7 +319,7 @@ def _muted(door: Door, purpose: str, channel: str, now: int) -> _Block | None:
 
 def _outside_hours(door: Door, now: int, zones: ZoneRules) -> _Block | None:
     settings = door.settings
-    if settings.zone is None or not settings.windows:
+    if settings.zone is None:
         return None
     zone = zones.zone(settings.zone)
     if zone is None:
@@ -334,7 +334,7 @@ def _hours_end(door: Door, now: int, zones: ZoneRules) -> int | None:
     """When the window that is open now closes, where the sender may know it and it shortens a verdict."""
     settings = door.settings
     zone = zones.zone(settings.zone) if settings.zone is not None and settings.hours_end_shown else None
-    if zone is None or not settings.windows or hours.is_open(settings.windows, zone, now + FRESH_FOR):
+    if zone is None or hours.is_open(settings.windows, zone, now + FRESH_FOR):
         return None
     return hours.next_change(settings.windows, zone, now)
 
@@ -385,7 +385,7 @@ def _turns(connection: Connection, sender: Side, now: int, zones: ZoneRules) -> 
     yield room_frees_at(door, across, now)
     for purpose in ("safety", "security"):
         yield exempt_frees_at(sent, purpose, now)
-    zone = zones.zone(settings.zone) if settings.zone is not None and settings.windows else None
+    zone = zones.zone(settings.zone) if settings.zone is not None else None
     if zone is not None:
         # Looked for over sixteen days: where nothing is found, there is time to look again.
         yield hours.next_change(settings.windows, zone, now) or now + PERIODS["day"] * 1000

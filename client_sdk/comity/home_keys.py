@@ -155,7 +155,8 @@ def _read(one: Listed, before: HomeStatement | None) -> Stated:
         if statement.kid == before.kid and (statement.broken or statement.key != before.key):
             raise Malformed("one name for two keys, or a broken key that goes on")
         _check_proof(statement)
-    if one.signed is not None and before is not None:
+    if one.signed is not None:
+        assert before is not None
         opened = open_jws(one.signed, {KEY_TYP}, {before.kid: PublicKey.of_multibase(before.key)}.get)
         if opened.payload != one.statement.encode("utf-8"):
             raise Refused("bad_signature", "the key before signed another statement")
@@ -164,12 +165,14 @@ def _read(one: Listed, before: HomeStatement | None) -> Stated:
 
 def _check_proof(statement: HomeStatement) -> None:
     key = PublicKey.of_multibase(statement.key)
+    assert statement.before is not None
+    assert statement.proof is not None
     try:
-        opened = open_jws(statement.proof or "", {PROOF_TYP}, {statement.kid: key}.get)
+        opened = open_jws(statement.proof, {PROOF_TYP}, {statement.kid: key}.get)
         change = read_model(_CHANGE, opened.payload)
     except Refused:
         raise Refused("wrong_proof") from None
-    stated = Change(iss=statement.did, kid=statement.kid, before=statement.before or "", at=statement.at)
+    stated = Change(iss=statement.did, kid=statement.kid, before=statement.before, at=statement.at)
     if change != stated or opened.header.kid != statement.kid:
         raise Refused("wrong_proof")
 
@@ -178,7 +181,7 @@ def is_entered(stated: Stated, receipt: Receipt) -> bool:
     """Whether the receipt is one of an entry of this statement: its kind, time and tag follow from it (LOG-8, HOME-2).
     An entry in a further log is later than the statement."""
     statement, opening = stated.statement, receipt.opening
-    if not receipt.is_of(stated.raw.encode("utf-8")) or opening.at < statement.at:
+    if opening.at < statement.at:
         return False
     key = public_tag_key(statement.did)
     return receipt.entry == entry_of_key(stated.raw.encode("utf-8"), key, opening.salt, opening.at)
@@ -210,11 +213,12 @@ class HomeKeys:
     def find_list_key(self, kid: str, iat: int) -> PublicKey | None:
         """The key of that name, if it may have signed a status list at `iat` (s): a list has no place in a log, so the
         times of the statements decide (HOME-4)."""
-        ends = [it.stated.statement.at for it in self.chain if it.stated.statement.before == kid]
-        starts = [it.stated.statement.at for it in self.chain if it.stated.statement.kid == kid]
-        ended = min((at for at in ends if at > max(starts, default=-1)), default=None)
-        begun = not starts or min(starts) // 1000 <= iat
-        return self.find_key(kid) if begun and (ended is None or iat * 1000 < ended + OLD_KEY_LISTS) else None
+        statements = [it.stated.statement for it in self.chain]
+        own = [number for number, statement in enumerate(statements) if statement.kid == kid]
+        if own and iat < statements[own[0]].at // 1000:
+            return None
+        after = statements[own[-1] + 1 :] if own else []
+        return None if after and iat * 1000 >= after[0].at + OLD_KEY_LISTS else self.find_key(kid)
 
 
 def follow(pinned: HomeParty, chain: Sequence[Placed] = (), accepted: Collection[str] = ()) -> HomeKeys:

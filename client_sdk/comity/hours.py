@@ -39,7 +39,7 @@ def _wall_time(text: str) -> str:
     return text
 
 
-WallTime = Annotated[str, Field(max_length=5), AfterValidator(_wall_time)]
+WallTime = Annotated[str, AfterValidator(_wall_time)]
 
 
 class Window(BaseModel):

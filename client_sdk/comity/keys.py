@@ -102,7 +102,7 @@ def _of_multibase(text: str) -> PublicKey:
     if not _MULTIBASE_ED25519.match(text):
         raise Malformed("not an Ed25519 multibase key")
     decoded = base58.b58decode(text[1:])
-    if len(decoded) != 34 or not decoded.startswith(_ED25519_MULTICODEC):
+    if not decoded.startswith(_ED25519_MULTICODEC):
         raise Malformed("not an Ed25519 multibase key")
     _check_point(decoded[2:])
     # 34 bytes that do not begin with zero have one spelling in base58, so the text is the one that would be made.
@@ -153,8 +153,8 @@ class Signer:
 
 def did_of_kid(kid: str) -> str:
     """The DID before the fragment of a key's name. Raises Malformed when there is no single fragment."""
-    did, mark, fragment = kid.partition("#")
-    if not mark or not fragment or "#" in fragment or len(kid) > MAX_DID:
+    did, _, fragment = kid.partition("#")
+    if not fragment or "#" in fragment or len(kid) > MAX_DID:
         raise Malformed("a kid is a DID and a fragment")
     return did
 

@@ -67,7 +67,7 @@ def prove_inclusion(index: int, size: int, node: NodeReader) -> list[bytes]:
     if not 0 <= index < size:
         raise ValueError("no such leaf")
     path: list[bytes] = []
-    for height in range((size - 1).bit_length()):
+    for height in range(size.bit_length()):
         beside = (index >> height) ^ 1
         low, high = beside << height, min((beside + 1) << height, size)
         if low < size:
@@ -85,7 +85,7 @@ def check_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], 
             return False
         if at & 1 or at == last:
             found = node_hash(beside, found)
-            while at and not at & 1:
+            while not at & 1:
                 at, last = at >> 1, last >> 1
         else:
             found = node_hash(found, beside)
@@ -98,7 +98,7 @@ def prove_consistency(old: int, new: int, node: NodeReader) -> list[bytes]:
     empty tree, and for one and the same. Raises ValueError unless 0 <= old <= new."""
     if not 0 <= old <= new:
         raise ValueError("a tree does not shrink")
-    return [] if old in (0, new) else _subproof(old, 0, new, True, node)
+    return [] if old == 0 else _subproof(old, 0, new, True, node)
 
 
 def _subproof(old: int, low: int, high: int, whole: bool, node: NodeReader) -> list[bytes]:
@@ -133,7 +133,7 @@ def check_consistency(old: int, old_root: bytes, new: int, new_root: bytes, proo
             return False
         if at & 1 or at == last:
             before, after = node_hash(beside, before), node_hash(beside, after)
-            while at and not at & 1:
+            while not at & 1:
                 at, last = at >> 1, last >> 1
         else:
             after = node_hash(after, beside)

@@ -63,7 +63,7 @@ Access = Literal[
 ]
 Diet = Literal["vegetarian", "vegan", "halal", "kosher", "gluten_free", "lactose_free", "nut_allergy"]
 _Languages = Annotated[tuple[Language, ...], Field(min_length=1, max_length=3), Distinct]
-_Text = Annotated[str, Field(min_length=1, max_length=MOST_SHOWN, pattern=_CONTROLS)]
+_Text = Annotated[str, Field(max_length=MOST_SHOWN, pattern=_CONTROLS)]
 
 FORMS: Mapping[str, Any] = {
     "language": _Languages,
@@ -72,9 +72,9 @@ FORMS: Mapping[str, Any] = {
     "contact_by": Channels,
     "contact_time": ContactTime,
     "pronouns": Annotated[Label, Field(max_length=40)],
-    "accessibility": Annotated[tuple[Access, ...], Field(min_length=1, max_length=10), Distinct],
+    "accessibility": Annotated[tuple[Access, ...], Field(min_length=1), Distinct],
     "no_interest_payments": Annotated[bool, BeforeValidator(_true)],
-    "diet": Annotated[tuple[Diet, ...], Field(min_length=1, max_length=7), Distinct],
+    "diet": Annotated[tuple[Diet, ...], Field(min_length=1), Distinct],
     "birthday": Annotated[str, AfterValidator(_day_of_a_year)],
 }
 """The known keys with the form of their values (NOTE-1). `no_interest` is known too: it has a topic, and no value."""
@@ -83,7 +83,7 @@ FILTERS = frozenset({"language", "receipt", "contact_by"})
 
 _READERS: Mapping[str, TypeAdapter[Any]] = {key: TypeAdapter(form) for key, form in FORMS.items()}
 _FREE: TypeAdapter[str] = TypeAdapter(_Text)
-_BESIDE: TypeAdapter[str] = TypeAdapter(Annotated[str, Field(min_length=1, max_length=MOST_TEXT, pattern=_CONTROLS)])
+_BESIDE: TypeAdapter[str] = TypeAdapter(Annotated[str, Field(max_length=MOST_TEXT, pattern=_CONTROLS)])
 _MEANT: Mapping[str, str] = {
     "lang": "language",
     "languages": "language",

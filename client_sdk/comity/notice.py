@@ -52,7 +52,7 @@ def _languages_once(texts: dict[str, str]) -> dict[str, str]:
     return texts
 
 
-NoticeText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_can_be_seen)]
+NoticeText = Annotated[str, Field(max_length=200), AfterValidator(_can_be_seen)]
 """A text for people: every character that can be seen, on one line, no directional overrides (NOTICE-3)."""
 NoticeTexts = Annotated[dict[Language, NoticeText], Field(max_length=MOST_LANGUAGES), AfterValidator(_languages_once)]
 """A text in each of some languages, by their tags."""
@@ -69,7 +69,7 @@ class _Notice(Model):
 
     def to_json(self) -> bytes:
         """The members as compact JSON, by the names that they have there."""
-        return self.model_dump_json(exclude_none=True, by_alias=True).encode("utf-8")
+        return self.model_dump_json(by_alias=True).encode("utf-8")
 
 
 def _in_order(starts: int, until: int) -> None:

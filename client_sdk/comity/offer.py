@@ -43,11 +43,11 @@ _PLAIN = re.compile(r"%(2[dDeE]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[fF]|7[eE])"
 MOST_LINK = 2000
 """Characters of a link, with what a mail sender added to it."""
 
-Id = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[!-~]+$")]
+Id = Annotated[str, Field(max_length=200, pattern=r"^[!-~]+$")]
 Nonce = Annotated[str, Field(min_length=16, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 Form = Annotated[Literal[2], Whole]
 """The version of the form of offers and agreements: no other is read."""
-Operator = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[ -~]+$")]
+Operator = Annotated[str, Field(max_length=200, pattern=r"^[ -~]+$")]
 
 
 class PartyKey(Model):
@@ -94,7 +94,7 @@ class Terms(Model):
     """An agreement's text, named so that it cannot be exchanged: id, version, language and SHA-256 of its UTF-8."""
 
     id: Id
-    version: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[!-~]+$")]
+    version: Annotated[str, Field(max_length=32, pattern=r"^[!-~]+$")]
     lang: Language
     sha256: Hash
 

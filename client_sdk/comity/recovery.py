@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from comity.errors import Contradiction
-from comity.events import Accepted, Confirmed, Opened, Place, Restored
+from comity.events import Accepted, Confirmed, Place, Restored
 from comity.fold import Record, fold
 from comity.state import Connection
 from comity.words import Side
@@ -86,7 +86,7 @@ def take_back(start: Connection, kept: Sequence[Record], offered: Iterable[Recor
 def _no_place(record: Record, places: Collection[tuple[str, str, int]], times: Collection[int]) -> str | None:
     """The code of a record whose place or time is another's, None where both are free."""
     event = record.event
-    if isinstance(event, Opened) or event.at in times:
+    if event.at in times:
         return "prev_mismatch"
     if isinstance(event, Accepted) and event.kind != "revoke" and (event.side, event.chain, event.seq) in places:
         return "seq_taken"

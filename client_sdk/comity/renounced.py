@@ -34,7 +34,7 @@ def parts_left(grant: str, had: Part, wanted: Part, given_up: Iterable[Renounced
         if kept:
             left.setdefault(kept, []).append(purpose)
     parts = tuple(Part(tuple(some), ways) for ways, some in left.items())
-    if is_one and len(parts) > 1:
+    if is_one and parts:
         return (max(parts, key=lambda it: len(it.purposes) * len(it.channels)),)
     return parts
 

@@ -46,7 +46,8 @@ class Ed25519ByLibsodium(HTTPSignatureAlgorithm):
 
     def verify(self, signature: bytes, message: bytes) -> None:
         """Raises InvalidSignature unless the signature holds."""
-        if self.public_key is None or not self.public_key.verify(message, signature):
+        assert self.public_key is not None
+        if not self.public_key.verify(message, signature):
             raise InvalidSignature("the signature does not hold")
 
 
@@ -66,16 +67,25 @@ class _OneSigner(HTTPSignatureKeyResolver):
 
 
 class _Keys(HTTPSignatureKeyResolver):
+    """The one key that is named, or why there is none: the library would tell only that it does not hold."""
+
+    key: PublicKey | None = None
+    refused: Refused | None = None
+
     def __init__(self, find_key: FindKey) -> None:
         self._find_key = find_key
 
     def resolve_public_key(self, key_id: str) -> Any:
-        if not is_kid(key_id):
-            raise Malformed("keyid is the name of a key")
-        key = key_of_kid(key_id) or self._find_key(key_id)
-        if key is None:
-            raise Refused("unknown_key")
-        return key
+        try:
+            if not is_kid(key_id):
+                raise Malformed("keyid is the name of a key")
+            self.key = key_of_kid(key_id) or self._find_key(key_id)
+            if self.key is None:
+                raise Refused("unknown_key")
+        except Refused as refused:
+            self.refused = refused
+            raise
+        return self.key
 
 
 class _Verifier(HTTPMessageVerifier):
@@ -129,34 +139,23 @@ def open_request(
         raise Refused("signature_required")
     if sum(len(value) for value in found.values()) > 4096:
         raise Malformed("the signature headers are too long")
-    message = _Message(method, url, found)
+    message, keys = _Message(method, url, found), _Keys(find_key)
     try:
-        results = _Verifier(signature_algorithm=Ed25519ByLibsodium, key_resolver=_Keys(find_key)).verify(
-            message, max_age=None, expect_tag=TAG, require_components=COVERED, body=body
+        results = _Verifier(signature_algorithm=Ed25519ByLibsodium, key_resolver=keys).verify(
+            message, expect_tag=TAG, require_components=COVERED, body=body
         )
-    except (HTTPMessageSignaturesException, ValueError, TypeError) as fault:
-        refused = _refused_within(fault)
-        raise refused or Refused("bad_signature") from None
+    except HTTPMessageSignaturesException:
+        raise keys.refused or Refused("bad_signature") from None
     if len(results) != 1 or results[0].label != TAG:
         raise Refused("bad_signature", f"one signature, under the label {TAG}, and no more")
     parameters = results[0].parameters
     kid, created, nonce = parameters.get("keyid"), parameters.get("created"), parameters.get("nonce")
-    if not isinstance(kid, str) or type(created) is not int or not isinstance(nonce, str) or not 16 <= len(nonce) <= 64:
+    if type(created) is not int or not isinstance(nonce, str) or not 16 <= len(nonce) <= 64:
         raise Refused("bad_signature", "keyid, created and a nonce of 16 to 64 characters are needed")
     expires = parameters.get("expires", now)
-    if abs(created - now) > WINDOW or not isinstance(expires, int) or expires < now:
+    assert isinstance(expires, int)
+    if abs(created - now) > WINDOW or expires < now:
         raise Refused("signature_stale")
-    key = key_of_kid(kid) or find_key(kid)
-    if key is None:
-        raise Refused("unknown_key")
-    return SignedRequest(kid, key, created, nonce)
-
-
-def _refused_within(fault: BaseException) -> Refused | None:
-    """What our own key finder raised, from under the library's wrapping."""
-    cause: object = fault
-    while isinstance(cause, BaseException):
-        if isinstance(cause, Refused):
-            return cause
-        cause = cause.args[0] if cause.args and isinstance(cause.args[0], BaseException) else cause.__cause__
-    return None
+    assert keys.key is not None
+    assert isinstance(kid, str)
+    return SignedRequest(kid, keys.key, created, nonce)

@@ -45,7 +45,7 @@ class StatusList(Model):
     """The `status_list` claim (section 4.2 of the draft)."""
 
     bits: Annotated[Bits, Whole]
-    lst: Annotated[str, Field(max_length=MOST_LIST_BYTES, pattern=r"^[A-Za-z0-9_-]*$")]
+    lst: str
 
 
 class StatusListClaims(Model):
@@ -93,8 +93,6 @@ def pack(values: bytes | bytearray, bits: Bits) -> bytes:
     value that `bits` cannot hold."""
     if values and max(values) >= 1 << bits:
         raise Malformed("a status does not fit into its bits")
-    if bits == 8:
-        return bytes(values)
     per_byte = 8 // bits
     padded = bytes(values) + bytes(-len(values) % per_byte)
     packed = int.from_bytes(padded[0::per_byte], "little")

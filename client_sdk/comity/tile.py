@@ -59,7 +59,7 @@ _PATH = re.compile(r"tile/(entries|0|[1-9][0-9]?)/((?:x[0-9]{3}/){0,5}[0-9]{3})(
 
 def read_path(path: str) -> Tile:
     """The tile that a path names. Raises Malformed for any other spelling, so each tile has one path."""
-    found = _PATH.match(path) if path.isascii() else None
+    found = _PATH.match(path)
     if found is None:
         raise Malformed("not the path of a tile")
     level = ENTRIES if found[1] == "entries" else int(found[1])
@@ -140,15 +140,13 @@ def open_bundle(tile: Tile, data: bytes) -> list[bytes]:
     """The entries in a bundle. Raises Malformed."""
     entries: list[bytes] = []
     at = 0
-    while at < len(data) and len(entries) < tile.width:
-        length = int.from_bytes(data[at : at + 2], "big")
-        entry = data[at + 2 : at + 2 + length]
-        if len(data) - at < 2 or len(entry) != length:
-            raise Malformed("an entry bundle ends in the middle of an entry")
-        entries.append(entry)
-        at += 2 + length
-    if at != len(data) or len(entries) != tile.width:
-        raise Malformed("an entry bundle has another number of entries than its path says")
+    for _ in range(tile.width):
+        end = at + 2 + int.from_bytes(data[at : at + 2], "big")
+        entries.append(data[at + 2 : end])
+        at = end
+    # Behind the end of the data where that ends too soon, in the middle of an entry or before the last.
+    if at != len(data):
+        raise Malformed("an entry bundle has not the entries that its path says")
     return entries
 
 

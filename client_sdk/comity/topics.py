@@ -16,8 +16,9 @@ def unwanted_topic(connection: Connection, door: Door, purpose: str, topic: str 
     for milestone in (*connection.first.milestones, *connection.second.milestones):
         if milestone.kind in _HAS and (milestone.lasts is None or now < milestone.lasts * 1000):
             on_record.append(milestone.topic)
-            has_it = topic is not None and covers(milestone.topic, topic)
-            if has_it and not _is_wanted_again(door, topic, max(milestone.when, milestone.since)):
+            if topic is None or not covers(milestone.topic, topic):
+                continue
+            if not _is_wanted_again(door, topic, max(milestone.when, milestone.since)):
                 return "already_has"
     for thing in door.little:
         if thing.key == "no_interest" and thing.topic is not None:
@@ -34,11 +35,11 @@ _HAS = ("bought", "installed")
 """Kinds of milestones that say what somebody has."""
 
 
-def _is_wanted_again(door: Door, topic: str | None, since: int) -> bool:
+def _is_wanted_again(door: Door, topic: str, since: int) -> bool:
     """Whether the side signed an interest in that topic at `since` (s) or later. Both times are in what was signed, so
     that the order between the two chains does not matter."""
     wanted = [thing.topic for thing in door.little if thing.key == "interested" and thing.since >= since]
-    return topic is not None and is_among((it for it in wanted if it is not None), topic)
+    return is_among((it for it in wanted if it is not None), topic)
 
 
 def unclear_until(connection: Connection, door: Door) -> int | None:
@@ -46,7 +47,7 @@ def unclear_until(connection: Connection, door: Door) -> int | None:
     has no end (GATE-8). Offline nobody knows a topic."""
     until = 0
     for thing in door.little:
-        if thing.key == "no_interest" and thing.topic is not None:
+        if thing.key == "no_interest":
             return None
     for milestone in purchases(connection):
         if milestone.lasts is None:

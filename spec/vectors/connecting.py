@@ -5,7 +5,7 @@ from typing import Any
 
 from acts import LATER, members_of
 from comity.agreement import AGREEMENT_TYP, countersign, fits_offer, half_sign, is_alternative
-from comity.encoding import b64u_encode, dump_json
+from comity.encoding import b64u_decode, b64u_encode, dump_json
 from comity.events import (
     Accepted,
     AsOf,
@@ -197,6 +197,22 @@ def _general(payload: bytes, *signers: Signer, typ: str = AGREEMENT_TYP, **membe
     return dump_json({"payload": encoded, "signatures": entries, **members}).decode()
 
 
+def _wide(entry: dict[str, str], length: int) -> str:
+    """The protected header of a signature, with blanks up to so many bytes."""
+    return b64u_encode(b64u_decode(entry["protected"]).ljust(length))
+
+
+def _payloads(payload: bytes) -> list[dict[str, Any]]:
+    """`payload` is the text of the payload, `blanks` are behind it; then it is encoded, and so the signatures hold."""
+    room = 16_384 // 4 * 3 - len(payload)
+    rows = []
+    for name, blanks in (("of 16 384 characters", room), ("of 16 386 characters", room + 1)):
+        general = json.loads(_general(payload + b" " * blanks, MIA, SHOP))
+        given = {"payload": payload.decode(), "blanks": blanks, "signatures": general["signatures"]}
+        rows.append({"name": name, **given} if blanks == room else case(name, "malformed", **given))
+    return rows
+
+
 def agreements() -> dict[str, Any]:
     """Halves, wholes, and what is neither. `raw` is the JSON text as it is sent."""
     signed_offer = offer()
@@ -221,7 +237,12 @@ def agreements() -> dict[str, Any]:
         case("two of one party", "malformed", raw=_general(payload, SHOP, SHOP)),
         case("three signatures", "malformed", raw=members(signatures=[first, second, second])),
         case("no signatures", "malformed", raw=members(signatures=[])),
+        case("three signatures, one a stranger's", "malformed", raw=_general(payload, MIA, SHOP, stranger)),
+        case("a signature of 65 bytes", "malformed", raw=members(signatures=[first, {**second, "signature": b64u_encode(bytes(65))}])),
+        case("a header of 1025 bytes", "too_large", raw=members(signatures=[first, {**second, "protected": _wide(second, 1025)}])),
         case("a stranger's signature", "bad_signature", raw=_general(payload, MIA, stranger)),
+        case("a party's key under a name that is no party's", "bad_signature", raw=_general(payload, Signer(f"{SHOP.did}#key-9", MIA.key), SHOP)),
+        case("a party's key under another name of its own", "bad_signature", raw=_general(payload, MIA, Signer(f"{SHOP.did}#key-9", SHOP.key))),
         case(
             "a stranger's key in a party's name",
             "bad_signature",
@@ -272,7 +293,7 @@ def agreements() -> dict[str, Any]:
         ("another operator", agreement(signed_offer, operator="Else")),
         ("another offerer", agreement(signed_offer, offerer=EVE)),
         ("a later key of the same home server", agreement(signed_offer, home=HomeParty.of(Signer(*_NEXT_HOME)))),
-        ("another home server", agreement(signed_offer, home=HomeParty.of(SHOP), offerer=EVE)),
+        ("another home server", agreement(signed_offer, home=HomeParty.of(published("did:web:elsewhere.example")))),
         ("of a sandbox, on an offer that is not", agreement(signed_offer, test=True)),
     ]
     room = 65_536 - len(whole.raw)
@@ -293,11 +314,13 @@ def agreements() -> dict[str, Any]:
             case("both signatures", "malformed", raw=whole.raw.decode()),
             case("the offerer's", "malformed", raw=_general(payload, SHOP)),
             case("a stranger's", "bad_signature", raw=_general(payload, stranger)),
+            case("the accepter's key under a name that is no party's", "bad_signature", raw=_general(payload, Signer(f"{SHOP.did}#key-9", MIA.key))),
         ],
         "bad_wholes": [
             *bad_wholes,
             case("with blanks beyond 64 KiB", "too_large", raw=whole.raw.decode(), blanks=room + 1),
         ],
+        "payloads": _payloads(payload),
         "offer": signed_offer.raw,
         "keys": keys_of(SHOP),
         "fits": [

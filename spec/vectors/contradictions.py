@@ -312,6 +312,9 @@ def _around_the_end() -> Story:
     said = story.compose("erasure", "second", now, deleted=("contact",))
     again = _again(said, MIA, prev=story.state.cid)
     story.contradict("an erasure that passes over the revoke", statement(story, again, now), again)
+    for side in ("first", "second"):
+        wrong = {**as_of(story), side: words("head")}
+        story.contradict(f"an erasure after another head of the {side} side", statement(story, said, now, as_of=wrong), said)
     gap = _again(said, MIA, seq=said.payload.seq + 1)
     story.contradict("an erasure behind a gap", statement(story, gap, now), gap)
     story.send(said, now)

@@ -8,6 +8,7 @@ import msgspec
 
 from comity import gate
 from comity.chain import blind_revoke, compose, next_mailbox
+from comity.message_life import shown_verdict
 from comity.state import Connection, Grant
 from comity.words import Side, other
 from story import (
@@ -89,6 +90,7 @@ def _windows() -> Story:
     )
     story.go("budget", "second", at + DAY + 7, messages={"max": 9, "per": "month"})
     story.send(next_mailbox(story.state, "second", (at + DAY + 8) // 1000, MIA, pairwise("mailbox")), at + DAY + 8)
+    story.look(at + DAY + 8)
     open_mute = story.compose("mute", "second", at + DAY + 9, channels=("email",))
     story.go("mute_end", "second", at + DAY + 9, mute=open_mute.id, until=(at + 3 * DAY) // 1000)
     story.send(open_mute, at + DAY + 10)
@@ -99,7 +101,10 @@ def _windows() -> Story:
     story.refuse(late, at + 2 * DAY + 2, "the clock two days off")
     revoke = blind_revoke(story.state.cid, SHOP.did, at // 1000, MIA)
     story.refuse(story.compose("unmute", "first", at + 2 * DAY + 2), at + 2 * DAY + 2, "no mute of one's own")
+    story.go("mailbox", "second", at + 2 * DAY + 3)
+    story.look(at + 2 * DAY + 3)
     story.send(revoke, at + 3 * DAY)
+    story.look(at + 4 * DAY)
     story.refuse(story.compose("message", "first", at + 3 * DAY, purpose="safety"), at + 3 * DAY + 1, "after the end")
     return story
 
@@ -246,12 +251,19 @@ class Checked:
         self.whole = whole
         self.checks: list[dict[str, Any]] = []
         self.offline: list[dict[str, Any]] = []
+        self.shown: list[dict[str, Any]] = []
 
     def note(self, now: int, purpose: str = "care", channel: str = "app", **given: Any) -> None:
         """A check that is written down as the rules decide it."""
         sender = given.get("sender", "first")
         verdict = gate.may(self.story.state, sender, purpose, channel, given.get("topic"), now, ZONES)
         self.ask(verdict.reason, now, purpose, channel, **{**given, "ends_at": verdict.ends_at})
+
+    def look(self, now: int, purpose: str = "care", sender: Side = "first", topic: str | None = None) -> None:
+        """What the verdict would be without the other side's settings: on it rests how long a message waits (HOLD-2)."""
+        verdict = shown_verdict(self.story.state, sender, purpose, topic, now, ZONES)
+        row = {"after": len(self.story.records), "sender": sender, "purpose": purpose, "topic": topic, "now": now}
+        self.shown.append({**row, "verdict": told(verdict)})
 
     def statuses(self, *moments: int) -> None:
         """What a status list says of the second side's grants at some moments (STATUS-4)."""
@@ -295,6 +307,7 @@ class Checked:
             "records": records,
             "checks": self.checks if self.whole else _without_repeats(self.checks),
             "offline": self.offline,
+            "shown": self.shown,
         }
 
 

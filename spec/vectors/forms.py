@@ -329,7 +329,7 @@ def _notices() -> dict[str, tuple[dict[str, Any], list[Row]]]:
             *first[:1], *first[2:], ("/until", [NOW, NOW + long], [NOW - 1, NOW + long + 1]), ("/from", [NOW + 10, NOW + 10 - long], [NOW + 11]),
             ("/iat", [NOW + 10, 0], [NOW + 11, -1]), ("/texts", [{}, dict(list(some.items())[:8])], [some, {"english": "x"}, [], {"en": 1}]),
             ("/texts", [{"de": "x", "de-CH": "x"}], [{"de": "x", "DE": "x"}, {"de-CH": "x", "de-ch": "x"}]),
-            ("/texts/en", ["\u2600\ufe0f \U0001f468\u200d\U0001f373", "\u0645\u06cc\u200c\u0631\u0648\u0645"], _UNSEEN_TEXTS),
+            ("/texts/en", ["\u2600\ufe0f \U0001f468\u200d\U0001f373", "\u0645\u06cc\u200c\u0631\u0648\u0645", "a_b_\ufe0f"], _UNSEEN_TEXTS),
             ("/texts/en", ["ü" * 200, "https://x"], ["", "x" * 201, *(it for it in label[2] if isinstance(it, str) and len(it) < 50)]),
             *_needed("/from", "/until", "/texts"), ("/starts", [], [NOW]),
         ]),
@@ -368,7 +368,7 @@ def _terms(at: str) -> list[Row]:
 
 
 def _nonce(path: str) -> Row:
-    return path, ("A" * 16, "-_" * 32), ("A" * 15, "A" * 65, "A" * 15 + "+", "A" * 16 + "\n", 1)
+    return path, ("A" * 16, "-_" * 32), ("A" * 15, "A" * 65, "A" * 15 + "+", "+" + "A" * 16, "A" * 16 + "\n", 1)
 
 
 def _operator(path: str) -> Row:

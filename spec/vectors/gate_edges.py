@@ -1,9 +1,10 @@
 """Verdicts at every border: of mutes, budgets, hours and of how long an answer is good (GATE-9 to GATE-15, HOURS-1 to
 HOURS-5, STATUS-4)."""
 
+from comity import hours
 from comity.state import Delivery
 from decided import ALL_WEEK, Checked, window
-from story import DAY, HOUR, MINUTE, SECOND, START, Story, begun, connected, instant, words
+from story import DAY, HOUR, MINUTE, SECOND, START, ZONES, Story, begun, connected, instant, words
 
 APP, BOTH = ("app",), ("app", "email")
 LATER = (START + 300 * DAY) // 1000
@@ -57,6 +58,16 @@ def _mutes() -> Checked:
     checked.ask("muted", now, "sales.windows")
     checked.ask("muted", now, "care.checkin", ends_at=(day + 20) * 1000)
     checked.statuses(now, (day + 5) * 1000, (day + 10) * 1000, (day + 20) * 1000)
+    story.go("unmute", "second", START + 10)
+    # A hidden end may come before the shown one, and must not be read from it.
+    first = story.go("mute", "second", START + 11, purposes=("care",))
+    story.go("mute_end", "second", START + 12, mute=first.id, until=day)
+    story.go("mute", "second", START + 13, channels=APP, until=day + 10)
+    for moment in (now, day * 1000):
+        checked.note(moment)
+        checked.look(moment)
+    checked.look(now, "sales")
+    checked.look(now, "complaint", "second")
     return checked
 
 
@@ -133,7 +144,15 @@ def _closing() -> Checked:
     midnight = instant("2026-03-02T23:00:00")
     for now in (midnight - 1, midnight, opens - 1, opens):
         checked.note(now)
-    story.go("mute", "second", START + 11, until=closes // 1000)
+    # Of a hidden end nothing shows, in a zone that a machine may have for its own either.
+    _hours(story, START + 11, "not_now", window("08:00", "18:00"), zone="Etc/UTC")
+    for now in (closes + HOUR - 4000, closes + HOUR):
+        checked.note(now)
+        checked.look(now)
+    _hours(story, START + 12, "end", window("08:00", "24:00", "mo"), window("00:00", "08:00", "tu"))
+    checked.look(midnight - 1)
+    checked.look(opens)
+    story.go("mute", "second", START + 13, until=closes // 1000)
     checked.note(closes - 2000)
     checked.note(closes - 6000)
     return checked
@@ -155,7 +174,12 @@ def _night_hours() -> Checked:
     _hours(story, START + 3, "end", window("01:30", "02:30", "su"), zone="Europe/Lisbon")
     for text in ("2026-03-29T00:29:00", "2026-03-29T00:59:00", "2026-03-29T01:00:00", "2026-03-29T01:29:59", "2026-03-29T01:30:00", "2026-10-25T00:30:00", "2026-10-25T01:00:00", "2026-10-25T01:30:00", "2026-10-25T02:30:00"):
         checked.note(instant(text))
-    _hours(story, START + 4, "end", window("02:00", "03:00", "su"), zone="Australia/Lord_Howe")
+    _hours(story, START + 4, "end", window("01:45", "02:30", "su"), zone="Australia/Lord_Howe")
+    fallen = instant("2026-04-04T15:00:00")
+    for now, end in ((fallen - 16 * MINUTE, fallen - 15 * MINUTE), (fallen - MINUTE, fallen), (fallen, fallen + 15 * MINUTE), (fallen + 59 * MINUTE, fallen + HOUR)):
+        checked.note(now)
+        assert hours.next_change(story.state.second.settings.windows, ZONES.zone("Australia/Lord_Howe"), now) == end  # type: ignore[arg-type]
+    _hours(story, START + 5, "end", window("02:00", "03:00", "su"), zone="Australia/Lord_Howe")
     for text in ("2026-04-04T14:59:00", "2026-04-04T15:00:00", "2026-04-04T15:29:59", "2026-04-04T15:30:00", "2026-10-03T15:29:00", "2026-10-03T15:30:00", "2026-10-03T16:00:00"):
         checked.note(instant(text))
     return checked
@@ -277,6 +301,8 @@ def _own_limit() -> Checked:
     checked.note(at + HOUR, "complaint")
     checked.note(at + HOUR, "legal_notice")
     checked.note(at + HOUR, "complaint", sender="second")
+    checked.look(at + HOUR)
+    checked.look(at + HOUR, "complaint")
     story.go("budget", "second", at + 11, asks={"max": 1, "per": "day"})
     checked.note(at + HOUR, "complaint")
     return checked

@@ -8,6 +8,8 @@ from comity.errors import Refused
 from comity.events import AsOf, Expired, Opened, Place, seal_event
 from comity.checkpoint import Checkpoint, seal_checkpoint
 from comity.home_keys import (
+    MOST_STATEMENTS,
+    PROOF_TYP,
     HomeKeys,
     Listed,
     Placed,
@@ -25,7 +27,7 @@ from comity.note import ED25519, NoteSigner
 from comity.offer import HomeParty
 from comity.receipt import Opening, open_receipt, seal_receipt
 from logs import salt_of
-from story import CID, DAY, HOME, HOME_DID, LOG, MIA, MINUTE, NEXT_LOG, SECOND, SHOP, START, case, forge, key, words
+from story import CID, DAY, HOME, HOME_DID, LOG, MIA, MINUTE, NEXT_LOG, SECOND, SHOP, START, case, forge, key, payload_of, words
 
 _VKEY = NoteSigner(LOG, ED25519, key("log")).verifier.text
 _NEXT_VKEY = NoteSigner(NEXT_LOG, ED25519, key("next log")).verifier.text
@@ -35,17 +37,19 @@ def _named(number: int) -> Signer:
     return Signer(f"{HOME_DID}#home-{number}", key(f"{HOME_DID} home-{number}"))
 
 
-KEYS = (HOME, *(_named(number) for number in (2, 3, 4)))
-"""The server's keys: the second follows the first, the third the second, the fourth is stated as the third is broken."""
+KEYS = (HOME, *(_named(number) for number in (2, 3, 4, 5)))
+"""The server's keys: the second follows the first, the third the second; the fourth is stated as the third is broken, and
+the fifth follows the fourth."""
 
 
 def _chain() -> tuple[Stated, ...]:
     first = seal_statement(KEYS[0], START, _VKEY)
     second = seal_statement(KEYS[1], START + DAY, _VKEY, KEYS[0])
     again = seal_statement(KEYS[1], START + 2 * DAY, _NEXT_VKEY, KEYS[1])
-    third = seal_statement(KEYS[2], START + 3 * DAY, _NEXT_VKEY, KEYS[1])
+    third = seal_statement(KEYS[2], START + 3 * DAY + 1, _NEXT_VKEY, KEYS[1])
     broken = seal_statement(KEYS[3], START + 4 * DAY, _NEXT_VKEY, KEYS[2].kid)
-    return first, second, again, third, broken
+    last = seal_statement(KEYS[4], START + 5 * DAY, _NEXT_VKEY, KEYS[3])
+    return first, second, again, third, broken, last
 
 
 PLACES = (
@@ -54,6 +58,7 @@ PLACES = (
     (Place(NEXT_LOG, 2),),
     (Place(NEXT_LOG, 60),),
     (Place(NEXT_LOG, 90),),
+    (Place(NEXT_LOG, 120),),
 )
 """Where each statement was entered."""
 
@@ -63,7 +68,7 @@ def _listed(stated: Stated) -> dict[str, Any]:
 
 
 def _lists() -> list[dict[str, Any]]:
-    first, second, again, third, broken = _chain()
+    first, second, again, third, broken, _ = _chain()
     eve = Signer(HOME.kid, key("eve"))
     forged = seal_statement(KEYS[1], START + DAY, _VKEY, eve)
     others = seal_statement(KEYS[2], START + DAY, _VKEY, KEYS[0])
@@ -97,6 +102,7 @@ def _lists() -> list[dict[str, Any]]:
         ("one name for two keys", "malformed", [*map(_listed, (first, second)), _listed(seal_statement(Signer(KEYS[1].kid, KEYS[2].key), START + 3 * DAY, _VKEY, KEYS[1]))]),
         ("the first one, broken", "malformed", [changed(first, broken=True)]),
         ("a proof that is none", "wrong_proof", [one, signed_again(second, HOME, proof="x")]),
+        ("a proof by a key alone", "wrong_proof", [one, signed_again(second, HOME, proof=forge(payload_of(json.loads(second.raw)["proof"]), PROOF_TYP, MIA))]),
         ("a blank", "malformed", [{"statement": first.raw.replace(",", ", ", 1)}]),
         ("members in another order", "malformed", [{"statement": dump_json(dict(reversed(json.loads(first.raw).items()))).decode()}]),
         ("a member too many", "malformed", [{"statement": first.raw[:-1] + ',"price":1}'}]),
@@ -104,7 +110,9 @@ def _lists() -> list[dict[str, Any]]:
         ("a home that is a key", "malformed", [changed(first, did=MIA.did, kid=MIA.kid, key=MIA.key.public.multibase)]),
     ]
     at_once = seal_statement(KEYS[1], START, _VKEY, KEYS[0])
-    good = [("the first alone", [one]), ("all of them", [_listed(it) for it in _chain()]), ("two at one time", [one, _listed(at_once)])]
+    long = Signer(f"{HOME_DID}#".ljust(400, "a"), key("long")), Signer(f"{HOME_DID}#".ljust(400, "b"), key("longer"))
+    names = [seal_statement(long[0], START, _VKEY), seal_statement(long[1], START + DAY, "~" * 400, long[0])]
+    good = [("the first alone", [one]), ("all of them", [_listed(it) for it in _chain()]), ("two at one time", [one, _listed(at_once)]), ("names as long as can be", [_listed(it) for it in names])]
     made = [{"name": name, "list": rows, "kids": [json.loads(row["statement"])["kid"] for row in rows]} for name, rows in good]
     for row in made:
         read_listed(Listed.model_validate(it) for it in row["list"])
@@ -124,7 +132,7 @@ def _events() -> list[dict[str, Any]]:
     """Events without an entry, by each key around each change, for three readers."""
     made = []
     readers = ((0, ()), (1, ()), (1, (KEYS[3].kid,)))
-    spots = [(LOG, index) for index in (0, 1, 40, 41)] + [(NEXT_LOG, index) for index in (1, 2, 3, 60, 61, 90, 91)]
+    spots = [(LOG, index) for index in (0, 1, 40, 41)] + [(NEXT_LOG, index) for index in (1, 2, 3, 60, 61, 90, 91, 121)]
     for pin, accepted in readers:
         for log, index in [*spots, ("home.example/log/other", 5)]:
             for signer in KEYS:
@@ -161,6 +169,18 @@ def _list_keys() -> list[dict[str, Any]]:
     return rows
 
 
+def _at_once() -> dict[str, Any]:
+    """Two keys that were stated at one time: the first ends when it began."""
+    chain = [seal_statement(KEYS[0], START, _VKEY), seal_statement(KEYS[1], START, _VKEY, KEYS[0])]
+    reader = follow(HomeParty.of(KEYS[0]), [Placed(it, (Place(LOG, number),)) for number, it in enumerate(chain)])
+    asked = [START // 1000 + off for off in (-1, 0, 59, 60, 61)]
+    rows = [
+        {"kid": signer.kid, "asked": asked, "taken": [iat for iat in asked if reader.find_list_key(signer.kid, iat) is not None]}
+        for signer in KEYS[:2]
+    ]
+    return {"chain": [_listed(it) for it in chain], "keys": rows}
+
+
 def _entered() -> list[dict[str, Any]]:
     """Receipts, and whether each is one of an entry of the second statement."""
     chain, salt, rows = _chain(), salt_of("entered"), []
@@ -188,7 +208,8 @@ def _entered() -> list[dict[str, Any]]:
 
 def home() -> dict[str, Any]:
     """A home server's keys: lists of statements (a bad one has `code`), the entries of the good ones, and for readers
-    who pinned a key which events they take. An event with `code` is refused."""
+    who pinned a key which events they take. An event with `code` is refused. `restated`: a key that states itself so
+    often, a millisecond after each time, for a log of that name; once more is refused."""
     rows = [
         {"list": _listed(stated), "places": [place.members for place in places]}
         for stated, places in zip(_chain(), PLACES, strict=True)
@@ -209,6 +230,10 @@ def home() -> dict[str, Any]:
         "events": [*_events(), {"pinned": HOME.kid, "accepted": [], "jws": seal_event(expired, KEYS[1]), "log": LOG, "index": 41, "by": KEYS[1].kid}],
         "status_lists": _status_times(),
         "list_keys": _list_keys(),
+        "at_once": _at_once(),
+        "restated": {
+            "kid": HOME.kid, "seed": HOME.key.seed.hex(), "at": START, "log": _VKEY, "most": MOST_STATEMENTS,
+        },
         "log": _VKEY,
         "entered": _entered(),
         "parties": {signer.kid: HomeParty.of(signer).model_dump() for signer in KEYS},

@@ -44,6 +44,7 @@ def stories() -> dict[str, Story]:
         "as many deliveries as count": _deliveries(),
         "as many exempt deliveries as are kept": _exempt(),
         "more names than are kept": _names(),
+        "two people with new names": _renamed(),
         "ten minutes": _clocks(),
         "ends that are now": _ends(),
         "words at the door": _words(),
@@ -56,6 +57,7 @@ def stories() -> dict[str, Story]:
         "what waits for more than one end": _due(),
         "a mute that is over before a delivery": _over(),
         "a mute that is over before what waits": _over_first(),
+        "a mute that is over, and what is no delivery": _over_for_others(),
         "whose act it is, and in which place": _places(),
         "room for words, favours and exempt notices": _spent(),
         "a delivery thirty days ago": _month(),
@@ -146,7 +148,7 @@ def _held() -> Story:
     at, exp = START + SECOND, (START + 3 * DAY) // 1000
     each = [Held(words("held", str(it)), "care", exp, f"t{it}") for it in range(19)]
     grant = Grant(words("grant"), ("care", "sales"), APP, LATER, 7, STATUS_URI)
-    shut = {"grants": (grant,), "mutes": (Mute(words("mute")),)}
+    shut = {"grants": (grant,), "mutes": (Mute(words("mute"), until=LATER),)}
     story, now = begun(connected(), first={"held": tuple(each)}, second=shut), at + MINUTE
     story.go("message", "first", now - 1, purpose="care")
     for name, given in {
@@ -162,6 +164,8 @@ def _held() -> Story:
     story.release(now + HOUR)
     story.go("unmute", "second", now + HOUR + 1)
     story.release(now + HOUR + 2)
+    about = {"message": words("held", "0"), "purpose": "care", "had": "t0", "says": "useful"}
+    story.name("of which nobody here saw the acceptance", story.compose("feedback", "second", now + HOUR, **about), now + HOUR + 999)
     return story
 
 
@@ -251,6 +255,22 @@ def _names() -> Story:
         story.send(compose(kind, SHOP, **{**_own(last), "aud": MIA.did}), now + 4)
     last = story.compose("revoke", "first", now + 5)
     story.send(compose("revoke", SHOP, **{**_own(last), "aud": MIA.did}), now + 5)
+    return story
+
+
+def _renamed() -> Story:
+    """A person who offered, and one who accepted, under new names: each side is known by either, and by no other."""
+    story, at = connected(EVE, MIA), START + MINUTE
+    story.rotate("first", pairwise("eve 2"), at)
+    story.go("message", "first", at + 1, purpose="complaint")
+    story.rotate("second", pairwise("mia 2"), at + 2)
+    story.go("message", "second", at + 3, purpose="complaint")
+    story.rotate("first", pairwise("eve 3"), at + 4)
+    story.go("message", "first", at + 5, purpose="complaint")
+    for signer in (EVE, pairwise("eve 2"), MIA):
+        story.refuse(_revoke(story, signer), at + 6, "under a key that was replaced")
+    story.refuse(_revoke(story, pairwise("stranger")), at + 6, "under a stranger's key")
+    story.go("revoke", "first", at + 7)
     return story
 
 
@@ -516,9 +536,16 @@ def _due() -> Story:
     ends = [(START + hours * HOUR) // 1000 for hours in (2, 3, 5, 8)]
     for number, (purposes, channels) in enumerate(((("care",), APP), (("care.tips",), APP), (("care",), ("email",)), (("sales",), APP))):
         story.go("grant", "second", START + 1 + number, purposes=purposes, channels=channels, exp=ends[number])
+    # What rests on the agreement rests on no grant, though there is one.
+    story.go("grant", "second", START + 9, purposes=("complaint",), channels=APP, exp=ends[0] - 3600)
+    story.release(at - 1, even_if_nothing_waits=True)
     hidden = story.go("mute", "second", at)
     story.go("message", "first", at + 1, purpose="care.tips")
+    now = story.compose("message", "first", at + 2, purpose="care.tips", if_muted="fail")
+    story.refuse(now, at + 2, "not now, for who knows how long")
     story.release(at + 2)
+    story.go("renounce", "first", at + 2, grants=(story.state.second.grants[1].id,), because="not_needed")
+    story.release(at + 3)
     story.go("message", "second", at + 3, purpose="complaint")
     story.go("mute", "first", at + 4, until=ends[3])
     story.go("message", "second", at + 5, purpose="complaint", exp=ends[3] + 60)
@@ -527,8 +554,6 @@ def _due() -> Story:
     story.release(at + 8)
     story.go("mute_end", "second", at + 9, mute=hidden.id, until=(START + 90 * MINUTE) // 1000)
     story.release(at + 10)
-    story.go("renounce", "first", at + 11, grants=(story.state.second.grants[1].id,), because="not_needed")
-    story.release(at + 12)
     for moment in (START + 90 * MINUTE - 1, START + 90 * MINUTE, START + 4 * HOUR, START + 9 * HOUR):
         story.release(moment)
     return story
@@ -556,12 +581,30 @@ def _over() -> Story:
     story.go("unmute", "second", end + 4 * HOUR + 2)
     story.go("message", "first", end + 4 * HOUR + 3, purpose="care")
     story.go("message", "second", end + 5 * HOUR, purpose="complaint")
+    whole = story.go("mute", "second", end + 5 * HOUR + MINUTE, until=(end + 5 * HOUR + 30 * MINUTE) // 1000)
+    story.go("unmute", "second", end + 5 * HOUR + 2 * MINUTE, mute=whole.id)
+    story.go("message", "first", end + 5 * HOUR + 40 * MINUTE, purpose="care")
     for number, scope in enumerate(({"purposes": ("sales",)}, {"channels": ("email",)})):
         moment = end + (6 + 2 * number) * HOUR
         story.go("mute", "second", moment, until=(moment + HOUR) // 1000)
         part = story.go("mute", "second", moment + 1, **scope)
         story.go("unmute", "second", moment + 2, mute=part.id)
         story.go("message", "first", moment + HOUR, purpose="care")
+    return story
+
+
+def _over_for_others() -> Story:
+    """Only a delivery relies on a mute being over: what is no message is accepted without that being stated."""
+    story, end = connected(), START + HOUR
+    for side in ("first", "second"):
+        story.go("grant", side, START + 1 + (side == "second"), purposes=("favour", "care"), channels=APP)  # type: ignore[arg-type]
+    story.go("mute", "second", START + MINUTE, until=end // 1000)
+    for number, (kind, given) in enumerate((
+        ("contacted", {"channel": "phone", "purpose": "care"}), ("remember", {"key": "name", "body": body("name", story.state.cid)}),
+        ("ask", {"kind": "hold"}), ("mute", {"purposes": ("sales",)}), ("budget", {}),
+    )):  # fmt: skip
+        story.go(kind, "first", end + number, **given)
+    story.go("message", "first", end + MINUTE, purpose="care")
     return story
 
 

@@ -9,10 +9,10 @@ from comity.keys import SigningKey
 from acts import members_of
 from comity.acts import open_act, typ_of
 from comity.log_entry import entry_of_act, entry_of_notice, kind_of, named_mute, tag_key
-from comity.merkle import leaf_hash, prove_consistency, prove_inclusion, root_of_hashes
+from comity.merkle import leaf_hash, node_hash, prove_consistency, prove_inclusion, root_of_hashes
 from comity.note import COSIGNATURE, ED25519, NoteSigner, VerifierKey, seal_note, signature_line
 from comity.receipt import Opening, TlogProof, open_receipt, read_proof, seal_receipt
-from comity.tile import Tile, tiles_of
+from comity.tile import Tile, tiles_of, width_at
 from logs import HOME, KEYS, NOW, OTHER, SECRET, WITNESSES, _acts, _hashes, _node, _root
 from comity.state import Mute
 from notices import notices
@@ -34,6 +34,10 @@ def log_edges() -> dict[str, Any]:
             {**tile._asdict(), "bytes": len(data := _tile(tile)), "sha256": sha256(data).hexdigest()}
             for tile in tiles_of(SIZE)
         ],
+        "widths": [
+            {"level": level, "number": number, "size": size, "width": width_at(level, number, size)}
+            for level, number, size in ((-1, 2, 600), (-1, 3, 600), (0, 1, 600), (0, 2, 600), (0, 9, 600), (1, 0, 600), (1, 1, 600), (1, 0, 2**16), (2, 0, 2**16), (0, 0, 0))
+        ],
         "bad_tiles": [case(f"{size} bytes for 3 hashes", "malformed", width=3, bytes=size) for size in (0, 64, 95, 97, 128)],
         "bundles": [{"entries": ["", "00" * 300, "ff"], "bundle": "0000" + "012c" + "00" * 300 + "0001ff"}],
         "bad_bundles": [case(name, "malformed", width=width, bundle=it) for name, (width, it) in _bad_bundles().items()],
@@ -44,7 +48,7 @@ def log_edges() -> dict[str, Any]:
         ],
         "consistency": [
             {"old": old, "new": new, "proof": _hex(prove_consistency(old, new, _node))}
-            for new in (5, 6, 11, 12, 13, 21, 24)
+            for new in (5, 6, 11, 12, 13, 14, 22, 24)
             for old in range(1, new)
         ],
         "bad_ranges": [
@@ -74,7 +78,7 @@ def log_edges() -> dict[str, Any]:
 
 def _bad_decimals() -> list[str]:
     long = "1" * 17
-    return ["", "00", "01", "-1", "+1", "1 ", " 1", "1\n", "0x1", "1.0", "1e3", "\u0661", "\u00b2", long, str(2**53), "1_0"]
+    return ["1" * 5000, "", "00", "01", "-1", "+1", "1 ", " 1", "1\n", "0x1", "1.0", "1e3", "\u0661", "\u00b2", long, str(2**53), "1_0"]
 
 
 def _paths() -> list[Tile]:
@@ -127,6 +131,8 @@ def _bad_inclusion() -> list[dict[str, Any]]:
         ("the first hash twice", 5, 5, 7, [proof[0], *proof], 7),
         ("in another order", 5, 5, 7, proof[::-1], 7),
         ("an index below 0", 5, -1, 7, proof, 7),
+        ("the second of one", 0, 1, 1, [], 1),
+        ("the fourth of one", 0, 3, 1, [], 1),
         ("an index of the size", 6, 7, 7, last, 7),
         ("an index beyond the size", 6, 8, 7, last, 7),
         ("the last of seven as of eight", 6, 6, 8, last, 7),
@@ -135,10 +141,13 @@ def _bad_inclusion() -> list[dict[str, Any]]:
         ("no proof where one is needed", 0, 0, 2, [], 2),
         ("64 hashes", 5, 5, 7, [proof[0]] * 64, 7),
     ]
-    return [
+    rows = [
         {"name": name, "entry": entry, "index": index, "size": size, "proof": _hex(it), "root": _root(root).hex()}
         for name, entry, index, size, it, root in given
     ]
+    above = node_hash(_hashes()[1], _hashes()[0]).hex()
+    rows.append({"name": "a hash above the root", "entry": 0, "index": 0, "size": 1, "proof": _hex([_hashes()[1]]), "root": above})
+    return rows
 
 
 def _bad_consistency() -> list[dict[str, Any]]:
@@ -158,6 +167,7 @@ def _bad_consistency() -> list[dict[str, Any]]:
         ("a whole subtree: another new root", 4, 7, power, 4, 6),
         ("a whole subtree: one hash more", 4, 7, [*power, power[0]], 4, 7),
         ("a tree that shrinks", 7, 3, proof, 7, 3),
+        ("a tree that shrinks, of one root", 2, 1, [], 2, 2),
         ("a size below 0", -1, 7, proof, 3, 7),
         ("of nothing: a proof", 0, 7, [proof[0]], 0, 7),
         ("of nothing: another old root", 0, 7, [], 1, 7),
@@ -166,10 +176,14 @@ def _bad_consistency() -> list[dict[str, Any]]:
         ("the same size: another root", 7, 7, [], 7, 8),
         ("64 hashes", 3, 7, [proof[0]] * 64, 3, 7),
     ]
-    return [
+    rows = [
         {"name": name, "old": old, "new": new, "proof": _hex(it), "old_root": _root(a).hex(), "new_root": _root(b).hex()}
         for name, old, new, it, a, b in given
     ]
+    short, above = prove_consistency(3, 4, _node), _hashes()[9]
+    roots = {"old_root": node_hash(above, _root(3)).hex(), "new_root": node_hash(above, _root(4)).hex()}
+    rows.append({"name": "a hash above both roots", "old": 3, "new": 4, "proof": _hex([*short, above]), **roots})
+    return rows
 
 
 # --- notes
@@ -253,12 +267,17 @@ def _bad_notes() -> list[dict[str, Any]]:
         "something behind a signature": (f"{text}\n{mine[:-1]} x\n", "malformed"),
         "an empty line among signatures": (f"{text}\n{mine}\n{mine}", "bad_signature"),
         "no text": (f"\n{signature_line(chr(10), HOME)}", "malformed"),
+        "a signature alone": (signature_line("\n", HOME), "malformed"),
+        "base64 with a blank in it": (f"{text}\n{mine[:20]} {mine[20:]}", "malformed"),
+        "base64 that is no ASCII": (f"{text}\n— s ÄÄÄÄ\n{mine}", "malformed"),
+        "base64 with three signs at its end": (f"{text}\n— s AAAAA===\n{mine}", "malformed"),
         "a carriage return in the text": (seal_note("A\rnote\n", HOME), "malformed"),
         "a null in the text": (seal_note("A\0note\n", HOME), "malformed"),
         "nothing": ("", "malformed"),
     }
     rows = [case(name, code, note=raw) for name, (raw, code) in given.items()]
     long = "x" * (large + 1) + text
+    rows.append(case("not UTF-8", "malformed", bytes=(f"{text}\n{mine}".encode() + b"\xff").hex()))
     rows.append(case("a byte more than 128 KiB", "too_large", times=["x", large + 1, f"{text}\n{signature_line(long, HOME)}"]))
     rows.append(case("more than 128 KiB in fewer characters", "too_large", times=["é", 70_000, f"{text}\n{mine}"]))
     return rows
@@ -286,6 +305,8 @@ def _bad_checkpoints() -> list[dict[str, Any]]:
         "4097 characters": f"{text}{'x' * fill}\n",
         "an empty line": f"{origin}\n{size}\n{root}\n\nx\n",
         "two lines": f"{origin}\n{size}\n",
+        "one line": f"{origin}\n",
+        "an empty line at the end": f"{text}\n",
         "a root of 33 bytes": f"{origin}\n{size}\n{b64encode(_root(SIZE) + b'x').decode()}\n",
         "a root in base64url": f"{origin}\n{size}\n{'_' * 43}=\n",
         "an empty size": f"{origin}\n\n{root}\n",
@@ -403,9 +424,14 @@ def _bad_proofs(raw: str) -> list[dict[str, Any]]:
         "an index beyond all": (raw.replace("index 4\n", f"index {2**53}\n"), "malformed"),
         "another spelling of index": (raw.replace("index 4\n", "Index 4\n"), "malformed"),
         "extra that is no base64": (raw.replace(lines[1], "extra !"), "malformed"),
+        "extra that says nothing": (raw.replace(lines[1], "extra "), "malformed"),
+        "extra alone": (f"{lines[0]}\n{lines[1]}\n\nx\n", "malformed"),
+        "an index without its word": (raw.replace("index 4\n", "4\n"), "malformed"),
+        "no checkpoint": (f"{lines[0]}\nindex 0", "malformed"),
         "nothing": ("", "malformed"),
     }
     rows = [case(name, code, proof=it) for name, (it, code) in made.items()]
+    rows.append(case("not UTF-8", "malformed", bytes=(raw.encode() + b"\xff").hex()))
     rows.append(case("a byte more than 256 KiB", "too_large", times=["x", 262_145, ""]))
     rows.append(case("more than 256 KiB in fewer characters", "too_large", times=["é", 140_000, ""]))
     return rows

@@ -24,6 +24,9 @@ def names() -> dict[str, Any]:
             for it, body_kid in ((MIA, MIA.kid), (SHOP, f"{SHOP.kid}-x"))
         ],
         "bad_multibases": [case(text[:20] or "empty", "malformed", multibase=text) for text in _bad_multibases()],
+        "webs": [{"did": did} for did in _good_webs()],
+        "bad_webs": [case(did[:40], "malformed", did=did) for did in _bad_webs()],
+        "no_keys": [case(did[:30], "malformed", did=did) for did in (SHOP.did, f"did:web:{MIA.did[8:]}", MIA.did[8:])],
         "bad_web": [case(did[:40], "malformed", did=did) for did in (MIA.did, "did:web:", LONG + ":" + "p" * 64)],
         "jwks": [{"jwk": MIA.key.public.jwk("a"), "kid": "a", "public": MIA.key.public.raw.hex()}],
         "bad_jwks": [case(name, "malformed", jwk=jwk) for name, jwk in _bad_jwks().items()],
@@ -49,6 +52,26 @@ def names() -> dict[str, Any]:
         "base64url": [{"bytes": raw.hex(), "text": b64u_encode(raw)} for raw in _octets()],
         "bad_base64url": [case(ascii(text), "malformed", text=text) for text in _bad_base64url()],
     }
+
+
+_HOST = ".".join(["a" * 63] * 3 + ["b" * 61])
+"""Of 253 characters."""
+
+
+def _good_webs() -> list[str]:
+    return [
+        "did:web:a", "did:web:a:b", "did:web:a%3A1", "did:web:a%3A1:b", "did:web:0-a.b-0", f"did:web:{_HOST}", f"did:web:{_HOST}:b",
+        f"did:web:{_HOST}%3A65535", "did:web:a:" + "p" * 64, "did:web:a:-._Z9:..b:...", "did:web:a:1:2:3:4:5:6:7:8", "did:web:a%3A80", "did:web:localhost%3A443", "did:web:127.0.0.1%3A8080:b",
+    ]  # fmt: skip
+
+
+def _bad_webs() -> list[str]:
+    return [
+        f"did:web:{_HOST}c", f"did:web:{_HOST}c:b", f"did:web:{_HOST}c%3A1", "did:web:a%3A065535", "did:web:a:" + "p" * 65, "did:web:a%3A:b",
+        "did:web:a:1:2:3:4:5:6:7:8:9", "did:web::b", "did:web:a::b", "did:web:a:.", "did:web:a:..", "did:web:a:..:b", "did:web:a:b%20c", "did:web:a:b\n",
+        "did:web:a.:b", "did:web:.a", "did:web:a%3a80", "did:web:a%3A6553x",
+        "did:web:a%3A00001", "did:web:a%3A0", "did:web:a%3A443", "did:web:localhost%3A80", "did:web:127.0.0.1%3A80:b", "did:web:A", "did:web:a.B:c",
+    ]  # fmt: skip
 
 
 def _good_kids() -> list[str]:

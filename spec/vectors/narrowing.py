@@ -39,6 +39,7 @@ def chains() -> dict[str, Story]:
         "more consents given up than are kept": _renounced(),
         "who heard last from whom": _last(),
         "what waits, and was contested": _waits(),
+        "a favour that is a sale": _asked(),
     }
 
 
@@ -59,6 +60,7 @@ def verdicts() -> list[Checked]:
         _room("forty of a person to a shop", MIA, SHOP, 40),
         _room("five between two shops", SHOP, published("did:web:other.example"), 5),
         _room("five between two people", EVE, MIA, 5),
+        _answered(),
         _exempt(),
         _offline(),
         _holds(),
@@ -230,8 +232,25 @@ def _waits() -> Story:
     story = begun(connected(), second={"contests": contests, "grants": grants})
     story.go("mute", "second", at)
     story.go("message", "first", at + 1, purpose="care", exp=ends[3] + 99)
-    for moment in (at + 2, ends[0] * 1000, ends[1] * 1000 - 1, ends[1] * 1000):
+    story.release(at + 2)
+    story.go("remember", "second", ends[0] * 1000, key="paper")
+    for moment in (ends[0] * 1000 + 1, ends[1] * 1000 - 1, ends[1] * 1000):
         story.release(moment)
+    return story
+
+
+def _asked() -> Story:
+    """GATE-21 holds for asks too: a favour that was contested as a sale is refused as one would be."""
+    story, at = connected(), START + MINUTE
+    story.go("grant", "second", START + 1, purposes=("favour", "sales"), channels=APP, exp=LATER)
+    story.go("milestone", "first", START + 2, kind="bought", topic="windows", when=0)
+    story.go("remember", "second", START + 3, key="no_interest", topic="blinds")
+    for number, as_ in enumerate(({"topic": "windows.roof"}, {"topic": "blinds"}, {}, {"as_": "news"})):
+        now = at + number * SECOND
+        story.send(_says(story, now, words("m"), "favour", **as_), now)
+        story.refuse(story.compose("ask", "first", now, kind="hold"), now + 1, f"contested as a favour of {as_.get('topic', as_.get('as_', 'any sale'))}")
+    story.send(_says(story, at + MINUTE, words("m"), "favour", "useful"), at + MINUTE)
+    story.go("ask", "first", at + 2 * MINUTE, kind="hold")
     return story
 
 
@@ -399,7 +418,18 @@ def _topics() -> Checked:
     look()
     story.go("milestone", "first", START + 16, kind="bought", topic="windows", when=since + 1)
     look()
-    story.go("forget", "second", START + 17, key="no_interest", topic="blinds")
+    # Neither another thing that is remembered, nor an interest in nothing, says that it is wanted again.
+    story.go("remember", "second", START + 17, key="paper", topic="windows", iat=since + 2)
+    story.go("remember", "second", START + 18, key="interested", iat=since + 2)
+    look()
+    for number, iat in enumerate((since, since + 1)):
+        story.go("remember", "second", START + 19 + number, key="interested", topic="windows", iat=iat)
+        look()
+    story.go("milestone", "second", START + 21, kind="bought", topic="windows", when=since, iat=since + 3)
+    for number, iat in enumerate((since + 2, since + 3)):
+        story.go("remember", "second", START + 22 + number, key="interested", topic="windows", iat=iat)
+        look()
+    story.go("forget", "second", START + 24, key="no_interest", topic="blinds")
     look()
     return checked
 
@@ -433,6 +463,30 @@ def _room(name: str, offerer: Signer, accepter: Signer, most: int) -> Checked:
         story.go("message", "first", at + 4 * MINUTE, purpose="complaint")
         for now in (at + 5 * MINUTE, at + 4 * MINUTE + DAY - 1, at + 4 * MINUTE + DAY):
             checked.note(now, "complaint")
+    return checked
+
+
+def _answered() -> Checked:
+    """GATE-22: room is given anew by a message of the other side in the app that is no exempt notice, and by nothing
+    else. What needs a grant has nothing to do with it."""
+    checked = _shop("what gives room anew")
+    story, at = checked.story, START + HOUR
+    story.go("grant", "second", START + 1, purposes=("care",), channels=APP, budget={"max": 1, "per": "month"}, exp=LATER)
+    for number in range(5):
+        story.go("contacted", "first", at + number, channel="phone", purpose=("complaint", "renewal")[number % 2])
+    story.go("contacted", "first", at + 5, channel="phone", purpose="care")
+    end = at + MONTH
+    checked.ask("over_budget", at + 6, "complaint", ends_at=end)
+    checked.ask("over_budget", at + 6, "care", ends_at=end + 5)
+    for number, (kind, given) in enumerate((
+        ("contacted", {"channel": "phone", "purpose": "complaint"}), ("message", {"purpose": "safety"}),
+        ("remember", {"key": "name", "body": body("note", story.state.cid)}), ("milestone", {"kind": "serviced", "topic": "doors", "when": 0}),
+    )):  # fmt: skip
+        story.go(kind, "second", at + SECOND + number, **given)
+        checked.ask("over_budget", at + MINUTE, "complaint", ends_at=end)
+    story.go("message", "second", at + 2 * SECOND, purpose="renewal")
+    checked.ask("by_agreement", at + MINUTE, "complaint")
+    checked.ask("over_budget", at + MINUTE, "care", ends_at=end + 5)
     return checked
 
 
@@ -472,6 +526,8 @@ def _offline() -> Checked:
     checked.statuses(end + 6000, end + HOUR - 1, end + HOUR)
     story.go("milestone", "second", START + 2, kind="installed", topic="doors", when=0)
     checked.statuses(end + 2 * HOUR)
+    story.go("grant", "second", START + 3, purposes=("gifts", "care.offer"), channels=APP, exp=LATER)
+    checked.statuses(START + HOUR, end)
     return checked
 
 

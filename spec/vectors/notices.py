@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from comity.encoding import hash_id
-from comity.notice import NOTICE_TYP
+from comity.notice import MOST_NOTICES, NOTICE_TYP, NOTICES_IN
 from story import EVE, MIA, NOW, SHOP, case, forge, keys_of, payload_of, published
 
 DAY = 86_400
@@ -32,7 +32,7 @@ PLAN: dict[str, Any] = {
 
 
 def notices() -> dict[str, Any]:
-    """Notices, and what is none. `keys` are those of did:web parties."""
+    """Notices, and what is none. `keys` are those of did:web parties; `limit` is how many of one business count (NOTICE-5)."""
     good = []
     for name, members in {
         "away": AWAY,
@@ -52,6 +52,7 @@ def notices() -> dict[str, Any]:
 
     return {
         "keys": keys_of(SHOP),
+        "limit": {"notices": MOST_NOTICES, "seconds": NOTICES_IN},
         "good": good,
         "bad": [
             bad("a version that is none", v=1),

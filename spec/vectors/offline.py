@@ -13,7 +13,7 @@ from comity.events import open_event
 from comity.grant import check_token
 from comity.keys import Signer, SigningKey
 from comity.signed_request import sign_request
-from comity.status import SignedStatusList, open_status_list, pack
+from comity.status import ENTRIES, MOST_LIST_BYTES, STATUS_LIST_TYPE, TTL, SignedStatusList, open_status_list, pack
 from comity.wire import encode_problem
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
@@ -55,7 +55,8 @@ def claims(values: dict[int, int], entries: int = 128, **changes: Any) -> dict[s
 
 
 def status() -> dict[str, Any]:
-    """Packing, tokens, and when a list is current."""
+    """Packing, tokens, and when a list is current. `made` is what a server makes (STATUS-2, STATUS-7), `longest` a token
+    that may be so long: its payload ends in blanks."""
     packings: list[tuple[Any, list[int]]] = [
         (1, []),
         (8, []),
@@ -78,6 +79,8 @@ def status() -> dict[str, Any]:
         "uri": STATUS_URI,
         "seed": HOME.key.seed.hex(),
         "kid": HOME.kid,
+        "made": {"entries": ENTRIES, "ttl": TTL, "media_type": STATUS_LIST_TYPE},
+        "longest": {"characters": MOST_LIST_BYTES, "claims": claims({})},
         "large": {"bits": 8, "zeros": 100_000, "claims": {name: it for name, it in claims({}).items() if name != "status_list"}},
         "packed": [{"bits": bits, "values": v, "packed": pack(bytes(v), bits).hex()} for bits, v in packings],
         "good": [
@@ -272,6 +275,14 @@ def _bad_forms(good: str, cid: str) -> list[dict[str, Any]]:
         "no connection": headed(apv=None),
         "no kid": headed(kid=None),
         "a kid that names no key": headed(kid="key-1"),
+        "a kid that is no text": headed(kid=1),
+        "a kid that is a list": headed(kid=[MIA.kid]),
+        "an ephemeral key that is a text": headed(epk="x"),
+        "an ephemeral key that is a list": headed(epk=["kty", "crv", "x"]),
+        "an ephemeral key whose point is no text": headed(epk={**head["epk"], "x": 1}),
+        "an ephemeral key without a point": headed(epk={"kty": "OKP", "crv": "X25519"}),
+        "an ephemeral key of another type": headed(epk={**head["epk"], "kty": "EC"}),
+        "an ephemeral key of 33 bytes": headed(epk={**head["epk"], "x": b64u_encode(bytes(33))}),
         "a member more: apu": headed(apu="QQ"),
         "a member more: zip": headed(zip="DEF"),
         "no ephemeral key": headed(epk=None),
@@ -280,23 +291,47 @@ def _bad_forms(good: str, cid: str) -> list[dict[str, Any]]:
         "an ephemeral key of 31 bytes": headed(epk={**head["epk"], "x": b64u_encode(bytes(31))}),
     }
     rows = [case(name, "malformed", jwe=jwe) for name, jwe in made.items()]
-    return [*rows, case("49 153 characters", "malformed", jwe=good, longer=49_153 - len(good))]
+    return [*rows, case("49 153 characters", "malformed", **_as_long_as(good, 49_153))]
 
 
 def _good_forms(good: str) -> list[dict[str, Any]]:
     """`longer`: so many "A" more at the end of the ciphertext, the fourth part."""
     head, rest = good.split(".", 1)
     wide = b64u_encode(b64u_decode(head).ljust(2048))
-    spare = 49_152 - len(good)
     return [
         {"name": "a header of 2048 bytes", "jwe": f"{wide}.{rest}"},
-        {"name": "49 152 characters", "jwe": good, "longer": spare - spare % 4 if len(good.split(".")[3]) % 4 != 1 else spare},
+        {"name": "49 152 characters", **_as_long_as(good, 49_152)},
     ]
+
+
+def _as_long_as(good: str, length: int) -> dict[str, Any]:
+    """A body of that length: its header is widened until a ciphertext of base64url can fill the rest."""
+    head, rest = good.split(".", 1)
+    for blanks in range(4):
+        jwe = f"{b64u_encode(b64u_decode(head) + b' ' * blanks)}.{rest}"
+        if (len(rest.split(".")[2]) + length - len(jwe)) % 4 != 1:
+            return {"jwe": jwe, "longer": length - len(jwe)}
+    raise AssertionError("no ciphertext fits")
 
 
 def _of(length: int) -> bytes:
     """A body of so many bytes."""
     return dump_json({"text": "x" * (length - len('{"text":""}'))})
+
+
+_LOW_ORDER = (
+    "00" * 32,
+    "01" + "00" * 31,
+    "ec" + "ff" * 30 + "7f",
+    "ee" + "ff" * 31,
+    "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+    "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+)
+"""Points of X25519 with which nothing is shared."""
+
+
+def _epk(point: str) -> dict[str, str]:
+    return {"kty": "OKP", "crv": "X25519", "x": b64u_encode(bytes.fromhex(point))}
 
 
 def bodies() -> dict[str, Any]:
@@ -325,17 +360,9 @@ def bodies() -> dict[str, Any]:
             case("a name twice", "malformed", jwe=sealed(b'{"a":1,"a":1}', cid, reader, MIA.kid, "twice")),
             case("a changed tag", "malformed", jwe=good[:-2] + ("AA" if good[-2:] != "AA" else "AQ")),
             case("not an object", "malformed", jwe=sealed(b"[]", cid, reader, MIA.kid, "six")),
-            case(
-                "an ephemeral key of low order",
-                "malformed",
-                jwe=sealed(
-                    text,
-                    cid,
-                    reader,
-                    MIA.kid,
-                    "seven",
-                    epk={"kty": "OKP", "crv": "X25519", "x": b64u_encode(bytes(32))},
-                ),
+            *(
+                case(f"an ephemeral key of low order: {point}", "malformed", jwe=sealed(text, cid, reader, MIA.kid, "seven", epk=_epk(point)))
+                for point in _LOW_ORDER
             ),
         ],
     }
@@ -419,7 +446,17 @@ def _good_requests(read: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "a nonce of 16 characters": _short(read, nonce, f';nonce="{"n" * 16}"'),
         "a nonce of 64 characters": _short(read, nonce, f';nonce="{"n" * 64}"'),
         "that expires now": _short(read, ";tag=", f";expires={NOW};tag="),
+        "4096 characters of headers, with a proxy's signature": _beside_a_proxy(read, 4096),
     }
+
+
+def _beside_a_proxy(request: dict[str, Any], length: int) -> dict[str, Any]:
+    """The request with so many characters of signature headers: a proxy on the way signed it as well, with a tag of its own."""
+    bare = request["headers"]
+    given, signature = ', proxy=("@method");created=1;keyid="p";tag="proxy";nonce="', ", proxy=:AAAA:"
+    pad = length - sum(len(value) for value in bare.values()) - len(given) - len(signature) - 1
+    headers = {"Signature-Input": f'{bare["Signature-Input"]}{given}{"n" * pad}"', "Signature": bare["Signature"] + signature}
+    return {**request, "headers": headers}
 
 
 def _bad_requests(read: dict[str, Any]) -> dict[str, tuple[dict[str, Any], str]]:
@@ -439,6 +476,16 @@ def _bad_requests(read: dict[str, Any]) -> dict[str, tuple[dict[str, Any], str]]
         "the target not covered": (_short(read, ' "@target-uri"', ""), "bad_signature"),
         "a keyid with two fragments": (_short(read, f'keyid="{MIA.kid}"', f'keyid="{MIA.kid}#x"'), "malformed"),
         "4097 characters of headers": ({**read, "headers": {**bare, "Content-Digest": digest.ljust(pad, "x")}}, "malformed"),
+        "4097 characters of headers, with a proxy's signature": (_beside_a_proxy(read, 4097), "malformed"),
+        "a keyid that is a number": (_short(read, f'keyid="{MIA.kid}"', "keyid=5"), "bad_signature"),
+        "without a keyid": (_short(read, f';keyid="{MIA.kid}"', ""), "bad_signature"),
+        "a did:key under another's fragment": (_short(read, f'keyid="{MIA.kid}"', f'keyid="{MIA.did}#{EVE.did[8:]}"'), "malformed"),
+        "that expires at a fraction": (_short(read, ";tag=", f";expires={NOW + 1}.5;tag="), "bad_signature"),
+        "no list of components": ({**read, "headers": {**bare, "Signature-Input": "comity=1"}}, "bad_signature"),
+        "a component that wants a name": (
+            _short(read, '"@target-uri"', '"@target-uri" "@query-param"'), "bad_signature",
+        ),
+        "a signature that is no bytes": ({**read, "headers": {**bare, "Signature": "comity=1"}}, "bad_signature"),
         "what is signed, and no signature": (
             {**read, "headers": {"Signature-Input": bare["Signature-Input"]}}, "signature_required",
         ),

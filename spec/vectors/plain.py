@@ -129,6 +129,7 @@ def json_texts() -> dict[str, Any]:
         "the smallest integer, with blanks": "[ -9007199254740991 ]",
         "32 levels of objects": '{"a":' * 31 + "{}" + "}" * 31,
         "32 levels, and something beside them": f"[1,{'[' * 31 + ']' * 31},1]",
+        "32 levels, and an empty list beside them": f"[[],{'[' * 31}0{']' * 31}]",
         "33 brackets on few levels": "[" + ",".join(["[]"] * 33) + "]",
         "one name in two objects": '[{"a":1},{"a":1}]',
         "as large as can be": "repeat",

@@ -127,6 +127,12 @@ def _broken() -> tuple[Story, list[dict[str, Any]]]:
     promised.look(START + 7 * DAY)
     story.go("mute", "second", START + 7 * DAY + 1)
     promised.look(START + 8 * DAY)
+    # A message that nobody shows, and an event of no side.
+    story.go("message", "second", START + 8 * DAY, purpose="complaint")
+    del story.records[-1]["act"]
+    story.shown[-1] = Record(story.shown[-1].event)
+    story.restore(START + 8 * DAY + 1)
+    promised.look(START + 9 * DAY)
     return story, promised.checks
 
 
@@ -134,7 +140,7 @@ def _given_again(after: int) -> tuple[Story, list[dict[str, Any]]]:
     """Taken back within a second, and given again so many ms after that, and once more (ALLOW-4)."""
     story = connected()
     promised = Promised(story)
-    given = {"purposes": ("service",), "channels": ("app",), "exp": EXP}
+    given = {"purposes": ("care", "service"), "channels": ("app",), "exp": EXP}
     story.go("grant", "second", START + 1, **given)
     story.go("withdraw", "second", START + SECOND, grant=story.state.second.grants[-1].id)
     promised.look(START + SECOND)
@@ -197,6 +203,7 @@ def _left() -> list[dict[str, Any]]:
         "of another grant": [Renounced((words("x"),), (), ())],
         "all of it": [Renounced((words("g"),), (), ())],
         "all of it, but nothing else is wanted": [Renounced((words("g"),), (), ())],
+        "all of it, and something new is wanted": [Renounced((words("g"),), (), ())],
         "one purpose": [Renounced((words("x"), words("g")), ("care",), ())],
         "one channel": [Renounced((words("g"),), (), ("email",))],
         "a purpose by one channel": [Renounced((words("g"),), ("sales",), app)],
@@ -210,7 +217,7 @@ def _left() -> list[dict[str, Any]]:
             purposes, channels = ("care", "sales", "news.july.late"), both
             had = Part(("care", "sales", "news.july"), ("app", "email"))
             channels = both if "nothing else" in name else (*both, "post")
-            purposes = (*purposes, "gifts") if name == "twice" else purposes
+            purposes = (*purposes, "gifts") if name == "twice" or "something new" in name else purposes
             found = parts_left(words("g"), had, Part(purposes, channels), given_up, is_one=is_one)
             given = [{"grants": it.grants, "purposes": it.purposes, "channels": it.channels} for it in given_up]
             rows.append(
@@ -281,19 +288,39 @@ def _taken_back() -> list[dict[str, Any]]:
     other.restore(START + HOUR)
     other.go("mute", "second", START + HOUR + 1)
     other.confirm("first", START + HOUR + 2)
+    other.go("remember", "second", START + HOUR + SECOND, key="d")
     other.restore(START + 2 * HOUR)
+    # Of the first side, after an act that nobody else has.
+    alone = connected()
+    alone.go("remember", "second", START + MINUTE, key="z")
+    alone.go("remember", "first", START + HOUR + 100, key="z")
+    # Another chain of the second side, and one whose second act comes later; a message that waited.
+    forks = [connected(), connected()]
+    for at in (30, 45, 60):
+        forks[0].go("remember", "second", START + at * SECOND, key="f")
+    for at in (31, 90):
+        forks[1].go("remember", "second", START + at * SECOND, key="g")
+    waited = connected()
+    waited.go("mute", "second", START + MINUTE)
+    waited.go("message", "first", START + MINUTE + 1, purpose="complaint")
+    waited.go("unmute", "second", START + MINUTE + 2)
+    waited.release(START + MINUTE + 3)
     third = connected()
     third.send(blind_revoke(third.state.cid, SHOP.did, NOW, MIA), START + 30 * MINUTE)
     begun = connected().state
-    records = [*whole.shown, *other.shown, *third.shown, Record(opened)]
+    made = (whole, other, third, alone, *forks, waited)
+    records = [*(it for story in made for it in story.shown), Record(opened)]
     first = len(whole.shown)
+    of_third, of_alone, of_fork, of_late, of_waited = (sum(len(it.shown) for it in made[:place]) for place in range(2, 7))
+    last = len(records) - 1
     cases = [
         (range(first), []), (range(2), range(2, first)), (range(2), [5, 4, 3, 2]), (range(2), [3, 5]), (range(2), [4]),
-        (range(2), [7]), (range(first), [0, 1]), (range(2), [first + 7]), (range(2), [2, 2]), (range(1), [4]), (range(1), [6]),
-        ([*range(first, first + 5)], [first + 6]), ([*range(first, first + 6)], [first + 6]), ([*range(first, first + 6)], [2, 3]),
-        ([*range(first, first + 6)], [3, 4]), (range(2), [first + 6]), (range(2), [first + 2, first + 4]), ([*range(first, first + 5)], range(2, first)),
+        (range(2), [7]), (range(first), [0, 1]), (range(2), [last]), (range(2), [2, 2]), (range(1), [4]), (range(1), [6]),
+        ([*range(first, first + 6)], [of_third]), ([*range(first, first + 7)], [of_third]), ([*range(first, first + 7)], [2, 3]),
+        ([*range(first, first + 7)], [3, 4]), (range(2), [of_third]), (range(2), [first + 2, first + 4]), ([*range(first, first + 5)], range(2, first)),
         ([*range(first, first + 5)], [2, 3]), ([*range(first, first + 5)], [3, 4]), ([0], [2]), ([0, 2], [1]), ([2], [0]), ([1, 2], []),
-        ([*range(first, first + 4)], [7]),
+        ([*range(first, first + 4)], [7]), (range(first, first + 7), [of_alone + 1]), (range(first, first + 6), [of_alone + 1]),
+        ([], [0, of_fork + 2]), ([0], [of_late + 1]), ([0], [of_waited + 3]), ([0], range(of_waited, of_waited + 4)), ([], range(of_waited, of_waited + 4)),
     ]  # fmt: skip
     rows = []
     for kept, offered in cases:
@@ -308,8 +335,8 @@ def _taken_back() -> list[dict[str, Any]]:
         refused = [[number[id(it)], code] for it, code in found.refused]
         rows.append({**row, "taken": taken, "refused": refused, "state": _heads(found.state)})
     texts = _short(whole)
-    more = [*_short(other)["records"], *_short(third)["records"]]
-    texts["records"] += [*more, {"event": seal_event(opened, HOME)}]
+    texts["records"] += [it for story in made[1:] for it in _short(story)["records"]]
+    texts["records"].append({"event": seal_event(opened, HOME)})
     return [{**texts, "cases": rows}]
 
 

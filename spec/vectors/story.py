@@ -274,10 +274,10 @@ class Story:
         self.signers = {**self.signers, side: new}
         return act
 
-    def release(self, at: int) -> None:
+    def release(self, at: int, *, even_if_nothing_waits: bool = False) -> None:
         """Let go what may go."""
         events, _ = connection.release(self.state, at, self._place, ZONES)
-        if any(self.state.door(side).held for side in SIDES):
+        if even_if_nothing_waits or any(self.state.door(side).held for side in SIDES):
             due = connection.due(self.state, self.state.at, ZONES)
             let_go = [json.loads(event.to_json()) for event in events]
             row = {"after": len(self.records), "at": at, "due": due, "log": LOG, "index": self.index, "events": let_go}
@@ -330,11 +330,12 @@ class Story:
         raise AssertionError(f"{name}: this cannot follow")
 
     def look(self, *moments: int) -> None:
-        """Note what follows from the state at some moments: duties, and the balance of favours."""
+        """Note what follows from the state at some moments: duties, the balance of favours, and mailboxes."""
         for now in moments:
             duties = {side: duty_of(self.state, side, now) for side in SIDES}
             balance = favours.balance(self.state, now)
             row = {"after": len(self.records), "now": now, "duties": duties, "balance": list(balance)}
+            row["mailboxes"] = {side: self.state.door(side).settings.mailbox for side in SIDES}
             self.looks.append(row)
 
     def name(self, name: str, act: SignedAct, at: int) -> None:

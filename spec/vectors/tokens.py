@@ -48,8 +48,9 @@ INDEX = 2
 def tokens() -> dict[str, Any]:
     """`texts` are what may be in hand; each case names those that are. Without `allowed` the token itself is refused with
     `code`."""
-    given = _mias() | _shops() | _strangers()
-    rows = [_weighed(given, **row) for row in _rows()]
+    given = _mias() | _shops() | _strangers() | _renamed() | _accepted_by_a_shop()
+    rows = [_weighed(given, **row) for row in _rows(given)]
+    given = {name: it for name, it in given.items() if not name.endswith(": audience")}
     return {
         "keys": keys_of(HOME, SHOP, published(SHOP.did, "key-2")),
         "uri": STATUS_URI,
@@ -114,6 +115,9 @@ def _mias() -> dict[str, str]:
         "agreement": story.agreement.raw.decode(),
         "list": _list(idx),
         "list of another server": forge(claims({idx: 0}, 256, iss=EVE.did), LIST_TYP, EVE),
+        "list by somebody on the same host": forge(claims({idx: 0}, 256, iss=SHOP.did), LIST_TYP, SHOP),
+        "list that says withdrawn": _list(idx + 1),
+        "list that says ask": forge(claims({idx: 2}, 256), LIST_TYP, HOME),
         "acceptance": acceptance,
         "acceptance of the mute": of_mute,
         "acceptance elsewhere": other(cid=connected(accepter=EVE).state.cid),
@@ -176,7 +180,38 @@ def _strangers() -> dict[str, str]:
     }
 
 
-def _rows() -> list[dict[str, Any]]:
+def _renamed() -> dict[str, str]:
+    """Grants between two people of whom one, or both, changed names: whose grant it is follows from what names are left."""
+    made: dict[str, str] = {}
+    for giver, changed in itertools.product(("first", "second"), ("first", "second", "both")):
+        story, name = connected(EVE, MIA), f"{giver} gives, {changed} renamed"
+        for side in ("first", "second"):
+            if changed in (side, "both"):
+                story.rotate(side, pairwise(f"{side} renamed"), story.state.at + 1)  # type: ignore[arg-type]
+        at, exp = story.state.at + 1, (START + DAY) // 1000
+        grant = story.go("grant", giver, at, purposes=("care",), channels=("app",), exp=exp)  # type: ignore[arg-type]
+        made |= {
+            f"{name}: token": grant.raw,
+            f"{name}: agreement": story.agreement.raw.decode(),
+            f"{name}: list": _list(grant.payload.status.status_list.idx),  # type: ignore[union-attr]
+            f"{name}: receipt": _receipt(grant.raw, giver, at=at),
+            f"{name}: receipt of the other side": _receipt(grant.raw, "second" if giver == "first" else "first", at=at),
+            f"{name}: audience": grant.payload.aud,
+        }
+    return made
+
+
+def _accepted_by_a_shop() -> dict[str, str]:
+    story = connected(EVE, SHOP)
+    grant, _ = _granted(story, "second")
+    return {
+        "an accepting shop's token": grant.raw,
+        "an accepting shop's agreement": story.agreement.raw.decode(),
+        "an accepting shop's list": _list(grant.payload.status.status_list.idx),  # type: ignore[union-attr]
+    }
+
+
+def _rows(given: dict[str, str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     full = {"token": "token", "list": "list"}
     names = _mias()
@@ -187,7 +222,17 @@ def _rows() -> list[dict[str, Any]]:
             rows.append({**full, "agreement": agreement, "acceptance": acceptance, "receipt": receipt})
     for lists, agreement, acceptance in itertools.product(("list of another server", None), (None, "agreement"), (None, "acceptance")):
         rows.append({**full, "list": lists, "agreement": agreement, "acceptance": acceptance, "receipt": "receipt"})
+    for lists in ("list by somebody on the same host", "list of another server", "list that says withdrawn", "list that says ask"):
+        for agreement, receipt in (("agreement", None), ("agreement", "receipt"), (None, "receipt")):
+            if lists != "list by somebody on the same host" or agreement:
+                rows.append({**full, "list": lists, "agreement": agreement, "receipt": receipt})
     rows.append({**full, "agreement": "another agreement", "receipt": "receipt"})
+    for giver, changed in itertools.product(("first", "second"), ("first", "second", "both")):
+        name = f"{giver} gives, {changed} renamed"
+        for receipt in ("receipt", "receipt of the other side"):
+            rows.append({"token": f"{name}: token", "list": f"{name}: list", "agreement": f"{name}: agreement", "receipt": f"{name}: {receipt}", "audience": given[f"{name}: audience"]})
+    for known in (True, False):
+        rows.append({"token": "an accepting shop's token", "list": "an accepting shop's list", "agreement": "an accepting shop's agreement", "known": known, "audience": EVE.did})
     for token, known, agreement in itertools.product(
         ("the shop's token", "the shop's token under a later key"), (True, False), (None, "agreement")
     ):

@@ -27,6 +27,12 @@ def asked(pair: Pair, at: int = FIRST_TIME, **fields: Any) -> SignedAct:
     return pair.go("ask", "first", at, **fields)
 
 
+def status(pair: Pair, now: int) -> str:
+    """Where the first side's last ask stands."""
+    assert pair.state.first.ask is not None
+    return favours.status(pair.state.first.ask, now)
+
+
 def test_a_favour_is_asked_promised_done_and_thanked_for() -> None:
     pair = friends()
     ask = asked(pair)
@@ -38,7 +44,7 @@ def test_a_favour_is_asked_promised_done_and_thanked_for() -> None:
     ):
         now += HOUR
         pair.go(kind, side, now, ask=ask.id, **fields)  # type: ignore[arg-type]
-    assert favours.status(pair.state.first.ask, now) == "thanked"
+    assert status(pair, now) == "thanked"
     assert favours.balance(pair.state, now) == (0, 1)
 
 
@@ -76,8 +82,8 @@ def test_an_ask_that_nobody_answers_ends_as_not_now_after_thirty_days() -> None:
     pair = friends()
     ask = asked(pair)
     assert pair.refused("ask", "first", FIRST_TIME + MONTH - 1).code == "ask_open"
-    assert favours.status(pair.state.first.ask, FIRST_TIME + MONTH - 1) == "asked"
-    assert favours.status(pair.state.first.ask, FIRST_TIME + MONTH) == "lapsed"
+    assert status(pair, FIRST_TIME + MONTH - 1) == "asked"
+    assert status(pair, FIRST_TIME + MONTH) == "lapsed"
     assert pair.refused("answer", "second", FIRST_TIME + MONTH, ask=ask.id, answer="yes").code == "no_such_ask"
     assert pair.refused("ask", "first", FIRST_TIME + MONTH + 7 * DAY - 1).code == "cooling_down"
     asked(pair, FIRST_TIME + MONTH + 7 * DAY)
@@ -87,15 +93,15 @@ def test_an_ask_for_friday_ends_on_friday() -> None:
     pair = friends()
     friday = FIRST_TIME + 3 * DAY
     ask = asked(pair, by=friday // 1000)
-    assert favours.status(pair.state.first.ask, friday - 1) == "asked"
-    assert favours.status(pair.state.first.ask, friday) == "lapsed"
+    assert status(pair, friday - 1) == "asked"
+    assert status(pair, friday) == "lapsed"
     assert pair.refused("answer", "second", friday, ask=ask.id, answer="yes").code == "no_such_ask"
 
 
 def test_an_ask_for_next_year_still_ends_after_thirty_days() -> None:
     pair = friends()
     asked(pair, by=(FIRST_TIME + 300 * DAY) // 1000)
-    assert favours.status(pair.state.first.ask, FIRST_TIME + MONTH) == "lapsed"
+    assert status(pair, FIRST_TIME + MONTH) == "lapsed"
 
 
 def test_what_was_promised_for_friday_is_broken_on_saturday_and_may_be_done_on_sunday() -> None:
@@ -103,10 +109,10 @@ def test_what_was_promised_for_friday_is_broken_on_saturday_and_may_be_done_on_s
     friday = FIRST_TIME + 3 * DAY
     ask = asked(pair, by=friday // 1000)
     pair.go("answer", "second", FIRST_TIME + HOUR, ask=ask.id, answer="yes")
-    assert favours.status(pair.state.first.ask, friday - 1) == "promised"
-    assert favours.status(pair.state.first.ask, friday) == "broken"
+    assert status(pair, friday - 1) == "promised"
+    assert status(pair, friday) == "broken"
     pair.go("done", "second", friday + 2 * DAY, ask=ask.id)
-    assert favours.status(pair.state.first.ask, friday + 2 * DAY) == "done"
+    assert status(pair, friday + 2 * DAY) == "done"
 
 
 def test_a_promise_without_a_date_lasts_thirty_days_from_the_yes() -> None:
@@ -114,8 +120,8 @@ def test_a_promise_without_a_date_lasts_thirty_days_from_the_yes() -> None:
     ask = asked(pair)
     yes = FIRST_TIME + 29 * DAY
     pair.go("answer", "second", yes, ask=ask.id, answer="yes")
-    assert favours.status(pair.state.first.ask, yes + MONTH - 1) == "promised"
-    assert favours.status(pair.state.first.ask, yes + MONTH) == "broken"
+    assert status(pair, yes + MONTH - 1) == "promised"
+    assert status(pair, yes + MONTH) == "broken"
     # Whoever was let down may ask again at once.
     asked(pair, yes + MONTH)
 

@@ -282,7 +282,7 @@ def _first_sight(work: Callable[[], int]) -> Callable[[], int]:
     """The work by somebody who remembers no key and no name."""
 
     def forgetful() -> int:
-        for cache in (jws.read_protected, keys._admit, keys._of_multibase, keys._key_of_did_key_kid, words._did):
+        for cache in (jws._read_protected, keys._admit, keys._of_multibase, keys._key_of_did_key_kid, words._did):
             cache.cache_clear()
         return work()
 
