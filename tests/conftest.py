@@ -11,6 +11,9 @@ settings.register_profile("explore", derandomize=False, deadline=None, print_blo
 settings.register_profile("planted", settings.get_profile("ci"), phases=(Phase.explicit, Phase.generate))
 settings.load_profile("ci")
 
+LONGEST = 4 * 3600
+"""Seconds for a test that takes long."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--long` runs the tests that take many minutes as well."""
@@ -26,7 +29,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests that share something costly, or must not meet, name a group; were the groups not kept, nobody would notice
-    but the clock."""
+    but the clock. A test that takes long has hours, unless it names another time."""
+    for item in items:
+        if item.get_closest_marker("long") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(LONGEST))
     if getattr(config.option, "loadgroup", False):
         lost = [item.nodeid for item in items if item.get_closest_marker("xdist_group") and "@" not in item.nodeid]
         assert not lost, f"pytest-xdist does not keep the group of {lost[0]}"
