@@ -77,6 +77,21 @@ def spans(windows: tuple[Window, ...]) -> tuple[Span, ...]:
     return tuple(sorted(found))
 
 
+def windows_of(found: tuple[Span, ...]) -> tuple[Window, ...]:
+    """The windows that have these minutes of weekdays: days with equal times in one, and nothing twice."""
+    days: dict[tuple[int, int], list[Weekday]] = {}
+    for weekday, start, end in dict.fromkeys(found):
+        days.setdefault((start, end), []).append(WEEKDAYS[weekday])
+    return tuple(
+        Window(days=tuple(named), start=_wall(start), end=_wall(end if end <= 1440 else end - 1440))
+        for (start, end), named in days.items()
+    )
+
+
+def _wall(minutes: int) -> str:
+    return f"{minutes // 60:02}:{minutes % 60:02}"
+
+
 def _minutes(text: str) -> int:
     return int(text[:2]) * 60 + int(text[3:])
 

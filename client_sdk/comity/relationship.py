@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from comity import favours
-from comity.acts import Answer, Done, Erasure, Feedback, Mute, Renounce
+from comity.acts import Answer, Ask, Contacted, Done, Erasure, Feedback, Grant, Milestone, Mute, Renounce
 from comity.events import (
     Accepted,
     Confirmed,
@@ -79,7 +79,8 @@ def _about(event: Accepted, payload: object) -> tuple[str | None, str | None]:
     """What a thing was about (purpose, topic, kind of favour …), and what became of it."""
     if event.contents is not None:
         topic = f" ({event.contents.topic})" if event.contents.topic else ""
-        return f"{event.contents.purpose}{topic}", event.outcome or event.verdict
+        way = f" by {payload.channel}" if isinstance(payload, Contacted) else ""
+        return f"{event.contents.purpose}{topic}{way}", event.outcome or event.verdict
     if isinstance(payload, Erasure):
         return _account(payload), None
     if isinstance(payload, Mute):
@@ -88,11 +89,26 @@ def _about(event: Accepted, payload: object) -> tuple[str | None, str | None]:
         return _of_feedback(payload), payload.says
     if isinstance(payload, Renounce):
         return ", ".join((*(payload.purposes or ()), *(payload.channels or ()))) or "everything", payload.because
+    if isinstance(payload, Grant):
+        return _of_grant(payload), None
     words = [getattr(payload, name, None) for name in ("kind", "key", "topic")]
-    if purposes := getattr(payload, "purposes", None):
-        words.append(", ".join(purposes))
-    told = " ".join(str(word) for word in words if word and word != event.kind)
+    told = " ".join(str(word) for word in words if word and word != event.kind) + _of_time(payload)
     return told or None, getattr(payload, "answer", None)
+
+
+def _of_grant(payload: Grant) -> str:
+    """What is allowed, by which channels, until when, and how often."""
+    often = "" if payload.budget is None else f", at most {payload.budget.max} a {payload.budget.per}"
+    return f"{', '.join(payload.purposes)} by {', '.join(payload.channels)} until {_day(payload.exp)}{often}"
+
+
+def _of_time(payload: object) -> str:
+    """When something happened and until when it lasts; what a favour takes, and by when it is wanted."""
+    if isinstance(payload, Milestone):
+        return f" on {_day(payload.when)}" + ("" if payload.lasts is None else f", lasts until {_day(payload.lasts)}")
+    if isinstance(payload, Ask):
+        return f" ({payload.effort})" + ("" if payload.by is None else f" by {_day(payload.by)}")
+    return ""
 
 
 def _of_mute(payload: Mute) -> str | None:

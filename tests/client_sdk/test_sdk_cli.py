@@ -121,7 +121,7 @@ async def test_a_customer_and_a_business_in_two_terminals(host: World, tmp_path:
     )
     assert "told: Zahlwerk 24" in await mia("statement", "The Blue Shop")
     assert "has said nothing" in await shop("statement", cid[1])
-    assert "not a link" in await mia("look", "http://nowhere", code=1)
+    assert "is https, and http on loopback only" in await mia("look", "http://nowhere", code=1)
     assert "no connection is called" in await mia("timeline", "green", code=1)
 
 
@@ -262,7 +262,7 @@ async def test_what_is_between_the_two_in_a_terminal(host: World, tmp_path: Path
     assert "Did you mean language?" in await mia("remember", "The Blue Shop", "lang", "--value", "de", code=1)
     assert "value" in await mia("remember", "The Blue Shop", "receipt", "--value", "fax", code=1)
     assert (await mia("notes", "The Blue Shop")).splitlines() == [
-        "you: no_interest (shutters)", 'you: language: ["de", "en"] – Grüß Gott', "you: receipt: paper",
+        "you: no_interest (shutters)", "you: language: de, en – Grüß Gott", "you: receipt: paper",
     ]  # fmt: skip
     assert "(no_interest)" in await shop("send", "mia", "sales", "Shutters!", "--topic", "shutters", code=1)
     await mia("forget", "The Blue Shop", "no_interest", "--topic", "shutters")

@@ -40,14 +40,14 @@ def test_a_story_is_told_in_its_order_with_what_became_of_each_thing() -> None:
     told = [(moment.side, moment.kind, moment.about, moment.outcome) for moment in timeline(a_story().records)]
     assert told == [
         (None, "opened", None, None),
-        ("second", "grant", "care, sales, favour", None),
+        ("second", "grant", "care, sales, favour by app until 2025-06-18", None),
         ("first", "message", "sales (windows)", "delivered"),
-        ("first", "milestone", "bought windows", None),
+        ("first", "milestone", "bought windows on 2024-06-18", None),
         ("second", "mute", "until 2024-06-19", None),
         ("first", "message", "care", "held"),
-        ("first", "contacted", "care", "no_grant"),
+        ("first", "contacted", "care by phone", "no_grant"),
         ("first", "delivered", None, None),
-        ("first", "ask", "hold", None),
+        ("first", "ask", "hold (minute)", None),
         ("second", "answer", None, "no"),
     ]
 

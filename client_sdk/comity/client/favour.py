@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from comity import favours
-from comity.acts import Ask
+from comity.acts import Answer, Ask, SignedAct, Thank
 from comity.client.ledger import Line
 from comity.errors import ComityError
 from comity.words import other
 
 if TYPE_CHECKING:
     from comity.client.party import Party
+
+
+class Reply(NamedTuple):
+    """The answer to an ask, and what was written with it, as far as it can be read here."""
+
+    answer: Literal["yes", "no", "not_now"]
+    text: str | None
 
 
 class Favour:
@@ -33,12 +41,34 @@ class Favour:
     @property
     def text(self) -> str | None:
         """What was asked for, in words; None where it cannot be read."""
-        return None if self.body is None else self.body.get("text")
+        return text_in(self.body, "text")
 
     @property
     def in_return(self) -> str | None:
         """What is offered in return, in words."""
-        return None if self.body is None else self.body.get("in_return")
+        return text_in(self.body, "in_return")
+
+    @property
+    def reply(self) -> Reply | None:
+        """How it was answered; None where it was not."""
+        for act in self._acts():
+            if isinstance(act.payload, Answer) and act.payload.ask == self.id:
+                return Reply(act.payload.answer, self._text_of(act))
+        return None
+
+    @property
+    def thanks(self) -> str | None:
+        """The words of the thanks for it; None where there are none."""
+        for act in self._acts():
+            if isinstance(act.payload, Thank) and act.payload.ask == self.id:
+                return self._text_of(act)
+        return None
+
+    def _acts(self) -> list[SignedAct]:
+        return [line.act for line in self._party.lines if line.act is not None]
+
+    def _text_of(self, act: SignedAct) -> str | None:
+        return text_in(self._party.body_of(act), "text")
 
     @property
     def status(self) -> favours.AskStatus:
@@ -84,6 +114,12 @@ class Favour:
 
     def __repr__(self) -> str:
         return f"Favour({self.kind}, {self.status}, {'mine' if self.mine else 'theirs'})"
+
+
+def text_in(body: Mapping[str, Any] | None, member: str) -> str | None:
+    """The text of that name in a body, which the other side may have made; None where it is no text."""
+    found = None if body is None else body.get(member)
+    return found if isinstance(found, str) else None
 
 
 def body(text: str | None, **more: Any) -> dict[str, Any] | None:

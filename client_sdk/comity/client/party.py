@@ -17,9 +17,11 @@ from comity.allowance import grant_of
 from comity.bodies import body_key, seal_body
 from comity.chain import next_rotation
 from comity.client import opinion, reading
+from comity.client.core import host_folded
 from comity.client.favour import Favour, body
 from comity.client.ledger import Line
 from comity.client.opinion import Because, Says
+from comity.client.overview import Overview, overview_of
 from comity.client.told import Message, News
 from comity.client.view import View
 from comity.errors import Contradiction, Malformed
@@ -300,6 +302,11 @@ class Party(View):
         return [Favour(self, line) for line in self.lines if line.act is not None and line.act.kind == "ask"]
 
     # --- what is between the two ---
+
+    def overview(self) -> Overview:
+        """All that is in force between the two and in this wallet, with words and ends (WHO-8). Raises NotOpen."""
+        blocked = self._core.kept.get("blocked", host_folded(self.did), dict)
+        return overview_of(self, None if blocked is None else blocked["at"])
 
     async def remember(self, key: str, *, value: Any = None, topic: str | None = None, text: str | None = None) -> None:
         """One of the little things: `language` with `value=["de", "en"]`, `receipt` with `"paper"`, `no_interest` in a

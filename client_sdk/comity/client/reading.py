@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from comity import gate, wire
-from comity.acts import Erasure, Grant, SignedAct
+from comity.acts import Erasure, Grant, Remember, SignedAct
 from comity.agreement import Agreement, open_agreement, open_half
 from comity.bodies import open_body
 from comity.client import connecting
@@ -27,6 +28,7 @@ from comity.errors import ComityError, Contradiction, Malformed, Refused
 from comity.events import Accepted, Delivered, Expired
 from comity.fold import Record
 from comity.jws import read_protected
+from comity.note_values import read_note
 from comity.notice import Notice, open_notice
 from comity.offer import HomeParty
 from comity.relationship import timeline
@@ -206,11 +208,45 @@ def history(party: View) -> Timeline:
     """The timeline in words."""
     book = party.writing.book
     records = [Record(book.opened.event), *(Record(line.event, line.act) for line in book.lines)]
-    told = [tell(moment, party.side, party.name) for moment in timeline(records)]
+    acts = {line.act.id: line.act for line in book.lines if line.act is not None and isinstance(line.event, Accepted)}
+    told = []
+    for moment in timeline(records):
+        act = acts.get(moment.act or "") if moment.kind not in ("delivered", "expired") else None
+        told.append(replace(tell(moment, party.side, party.name), words=None if act is None else words_of(party, act)))
     whose: tuple[Who, Who] = ("me", "them")
     owed = [(who, duty) for who in whose if (duty := party.duty(who)) is not None and duty.done_at is None]
     told += [tell_duty(duty.due_at, who, party.name, party.now()) for who, duty in owed]
     return Timeline(sorted(told, key=lambda it: it.at))
+
+
+def words_of(party: View, act: SignedAct) -> str | None:
+    """What was written in an act that is no message, as far as it can be read here."""
+    if act.kind == "message" or (found := party.body_of(act)) is None:
+        return None
+    if isinstance(act.payload, Remember):
+        note = read_note(act.payload.key, found)
+        parts = [None if note.value is None else value_in_words(note.value), note.text]
+    else:
+        back = found.get("in_return")
+        parts = [found.get("text"), f"in return: {back}" if isinstance(back, str) else None]
+    return "; ".join(part for part in parts if isinstance(part, str)) or None
+
+
+def value_in_words(value: Any) -> str:
+    """A little thing's value as people read it: `de, en`; `mo, tu 09:00-17:30 (Europe/Vienna)`."""
+    if value is True:
+        return "yes"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(value_in_words, value))
+    if isinstance(value, dict):
+        windows = ((it["days"], it["start"], it["end"]) for it in value["windows"])
+        return f"{windows_in_words(windows)} ({value['zone']})"
+    return str(value)
+
+
+def windows_in_words(windows: Iterable[tuple[Iterable[str], str, str]]) -> str:
+    """Windows in a line: `mo, tu 09:00-17:30; sa 22:00-04:00`."""
+    return "; ".join(f"{', '.join(days)} {start}-{end}" for days, start, end in windows)
 
 
 def statement(party: View, by: Who) -> Statement | None:

@@ -83,16 +83,20 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One line of the timeline: when (ms), who, what kind of thing, and the sentence that tells it."""
+    """One line of the timeline: when (ms), who, what kind of thing, and the sentence that tells it. `words` is what was
+    written in it, as far as it can be read here; a message has its words elsewhere."""
 
     at: int
     who: Who | None
     kind: str
     sentence: str
     act: str | None = None
+    words: str | None = None
 
     def __str__(self) -> str:
-        return f"{datetime.fromtimestamp(self.at / 1000, UTC):%Y-%m-%d %H:%M} {self.sentence}"
+        # In one line: else words of the other side could pass for a line of their own.
+        words = "" if self.words is None else f" – “{' '.join(self.words.split())}”"
+        return f"{datetime.fromtimestamp(self.at / 1000, UTC):%Y-%m-%d %H:%M} {self.sentence}{words}"
 
 
 class Timeline(tuple[Told, ...]):
@@ -122,7 +126,7 @@ _SENTENCES = {
     "mute": "{you} muted {them}",
     "unmute": "{you} may be reached again",
     "revoke": "{you} ended the connection",
-    "contacted": "{you} reached {them} outside: {about}",
+    "contacted": "{you} reached {them} outside: {about}; the gate would have said: {outcome}",
     "ask": "{you} asked a favour: {about}",
     "done": "{you} did the favour",
     "thank": "{you} said thank you",
@@ -191,6 +195,7 @@ def tell(moment: Moment, side: Side, name: str) -> Told:
         them=name if mine else "you",
         their="their" if mine else "your",
         about=moment.about or "something",
+        outcome=(moment.outcome or "nothing").replace("_", " "),
     )
     return Told(moment.at, "me" if mine else "them", moment.kind, sentence, moment.act)
 

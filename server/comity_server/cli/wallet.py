@@ -12,9 +12,9 @@ from comity.client.core import Faults
 from comity.client.naming import id_named, party_named
 from comity.client.told import Message, News, Token
 from comity.note import VerifierKey
-from comity_server.cli import wallet_acts, wallet_away, wallet_feedback, wallet_rules, wallet_words
+from comity_server.cli import wallet_acts, wallet_away, wallet_feedback, wallet_rules, wallet_show, wallet_words
 from comity_server.cli.receipt import cosignatures_option, policy_of, witness_option
-from comity_server.cli.wallet_away import away_day, say_away
+from comity_server.cli.wallet_away import away_day
 from comity_server.cli.wallet_open import Where, connected, day, opened, run, say, short
 
 
@@ -274,46 +274,6 @@ async def key(opened: Wallet, make_next: bool, turn: bool) -> None:
 
 
 @wallet.command()
-@click.argument("connection", required=False)
-@opened
-async def show(opened: Wallet, connection: str | None) -> None:
-    """List the connections, or tell about one."""
-    parties = [opened.find(connection)] if connection else opened.connections()
-    if connection and parties[0].phase in ("open", "proposed"):
-        await parties[0].sync()
-    for it in parties:
-        say(f"{short(it.cid)}  {it.phase:9} {it.name}")
-    if not parties:
-        say("There are no connections yet.")
-    if connection and parties[0].phase in ("open", "ended"):
-        _tell_doors(parties[0])
-        for purpose, times in sorted((await parties[0].exempt_notices()).items()):
-            say(f"  notices {purpose}: {len(times)}, the last on {day(times[-1] // 1000)}; no mute stops these")
-
-
-_PROMISES = {
-    "waiting": "they promised that you may write to them; not given yet",
-    "kept": "you may write to them, as they promised",
-    "broken": "BROKEN: they promised that you may write to them, and did not give it, or took it back within a week",
-}
-
-
-def _tell_doors(party: Party) -> None:
-    say(f"  id      {party.cid}\n  you     {party.own_did}\n  other   {party.did}")
-    if (promise := party.promise()) is not None:
-        say(f"  promise {_PROMISES[promise]}")
-    say_away(party)
-    for line in wallet_words.mutes_of_theirs(party):
-        say(f"  muted   {line}")
-    for line in wallet_feedback.contest_lines(party):
-        say(f"  contest {line}")
-    for line in wallet_feedback.given_up_lines(party):
-        say(f"  given up {line}")
-    for favour in party.favours():
-        say(f"  favour  {'you asked' if favour.mine else 'asked of you'}: {favour.text} ({favour.status})")
-
-
-@wallet.command()
 @opened
 async def sync(opened: Wallet) -> None:
     """Read what is new, and check that the server says what was signed."""
@@ -384,11 +344,18 @@ async def messages(opened: Wallet, party: Party) -> None:
 
 def _told(party: Party, message: Message) -> str:
     who = "you" if message.by == "me" else party.name
-    text = message.text if message.text is not None else f"({message.unreadable})"
-    state = "" if message.outcome == "delivered" else f" [{message.outcome}]"
+    text = message.text if message.text is not None else f"({message.unreadable or 'no text'})"
+    # Further lines stand apart: else words of the other side could pass for another message.
+    text = text.replace("\n", "\n    ")
+    more = {name: value for name, value in (message.body or {}).items() if name != "text"}
+    beside = f" {json.dumps(more, ensure_ascii=False)}" if more else ""
+    about = message.purpose + (f", {message.topic}" if message.topic else "")
+    expires = "" if message.expires_at is None else f" until {day(message.expires_at)}"
+    state = "" if message.outcome == "delivered" else f" [{message.outcome}{expires}]"
+    state += "" if message.reply_to is None else f" [answers {short(message.reply_to)}]"
     word = "" if message.feedback is None else f" [{message.feedback.replace('_', ' ')}]"
     when = day((message.delivered_at or message.at) // 1000)
-    return f"{short(message.id)}  {when}  {who} ({message.purpose}){state}{word}: {text}"
+    return f"{short(message.id)}  {when}  {who} ({about}){state}{word}: {text}{beside}"
 
 
 @wallet.command()
@@ -442,6 +409,7 @@ async def export(opened: Wallet) -> None:
     say(json.dumps(opened.export(), indent=2, ensure_ascii=False))
 
 
+wallet.commands.update(wallet_show.looking.commands)
 wallet.commands.update(wallet_acts.acts.commands)
 wallet.commands.update(wallet_feedback.feedback_commands.commands)
 wallet.commands.update(wallet_away.absence.commands)

@@ -220,29 +220,12 @@ async def remember(
     say(f"{party.name} can read it, and is to remember it.")
 
 
-@acts.command()
-@click.argument("connection")
-@connected
-async def notes(opened: Wallet, party: Party) -> None:
-    """Show the little things that you and CONNECTION want remembered."""
-    found: tuple[tuple[Literal["them", "me"], str], ...] = (("them", party.name), ("me", "you"))
-    for by, name in found:
-        for note in party.notes(by):
-            about = "" if note.topic is None else f" ({note.topic})"
-            value = "" if note.value is None else f": {_shown(note.value)}"
-            say(f"{name}: {note.key}{about}{value}" + ("" if note.text is None else f" – {note.text}"))
-
-
 def _value(typed: str) -> Any:
     """JSON where it is some, else the text itself."""
     try:
         return json.loads(typed)
     except ValueError:
         return typed
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 @acts.command()

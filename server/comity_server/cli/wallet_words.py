@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from comity.client import Party
+from comity.client.overview import Muted
 from comity.gate import mute_end
 from comity.state import Budget, Door, Mute
 from comity.words import is_among, other
@@ -45,21 +46,16 @@ def muted_still(party: Party) -> list[str]:
     return found
 
 
-def mutes_of_theirs(party: Party) -> list[str]:
-    """What the other side's mutes stop, with the ends that this side may know."""
-    door = party.state.door(other(party.side))
-    return [_their_mute(party, it) for it in _in_force(door, party.now())]
-
-
-def _their_mute(party: Party, mute: Mute) -> str:
+def muted_you(name: str, mute: Mute | Muted) -> str:
+    """What a mute of the other side stops, with the end that this side may know."""
     until = "" if mute.until is None else f" until {day(mute.until)}"
-    return f"{party.name} has muted you{scope(mute.purposes, mute.channels)}{until}"
+    return f"{name} has muted you{scope(mute.purposes, mute.channels)}{until}"
 
 
 def their_mute(party: Party, mute_id: str | None) -> str | None:
     """The sentence for one mute of the other side; None where it is not in force."""
     door = party.state.door(other(party.side))
-    return next((_their_mute(party, it) for it in door.mutes if it.id == mute_id), None)
+    return next((muted_you(party.name, it) for it in door.mutes if it.id == mute_id), None)
 
 
 def _in_force(door: Door, now: int) -> list[Mute]:
