@@ -1,9 +1,13 @@
 """`comity wallet` as somebody types it, on a real server over HTTP."""
 
 import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import IO
 
 from click.testing import CliRunner
 
@@ -22,6 +26,21 @@ class Terminal:
     async def __call__(self, *words: str, code: int = 0, told: bool = False) -> str:
         # In a thread with a loop of its own, so that the server of this process can answer.
         return await asyncio.to_thread(self._run, words, code, told)
+
+    async def outside(
+        self, *words: str, most: int | None = None, out: int | IO[bytes] = PIPE, encoding: str = "utf-8"
+    ) -> tuple[int, str, str]:
+        """The same as a process of its own: (exit code, stdout, stderr). `most`: bytes that a file may have."""
+        limited = "" if most is None else f"import resource as of; of.setrlimit(of.RLIMIT_FSIZE, ({most}, {most})); "
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", f"{limited}from comity_server.cli import main; main(prog_name='comity')",
+            "wallet", "-w", self.file, *words, stdout=out, stderr=PIPE,
+            env={**os.environ, "COMITY_WALLET_IDENTITY": self.identity, "PYTHONIOENCODING": encoding},
+        )  # fmt: skip
+        async with asyncio.timeout(60):
+            printed, failed = await child.communicate()
+        assert child.returncode is not None
+        return child.returncode, (printed or b"").decode(encoding), failed.decode(encoding)
 
     def _run(self, words: tuple[str, ...], code: int, told: bool) -> str:
         environment = {"COMITY_WALLET_IDENTITY": self.identity}

@@ -237,7 +237,7 @@ def test_after_a_rewrite_that_may_not_last_nothing_more_is_answered_for(
         file.compact()
     monkeypatch.undo()
     # The name leads to the new file by now: a write into the old one would be lost.
-    with pytest.raises(WalletFileError, match="closed"):
+    with pytest.raises(WalletFileError, match="open it again"):
         file.write([("acts", "b", b"2")])
     with pytest.raises(WalletFileError, match="open in another process"):
         opened(tmp_path / "w")

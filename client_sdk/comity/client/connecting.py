@@ -148,7 +148,7 @@ async def make_offer(
         "allow": None if allow is None else _allowed(allow),
     }
     signed = seal_offer(_valid(Offer, members), signer)
-    await core.kept.keep(*entries, ("offers", signed.hash, Offered(signed.raw, signer.kid)))
+    await core.kept.keep_first(*entries, ("offers", signed.hash, Offered(signed.raw, signer.kid)))
     answer = await core.home(home_did).publish(signed.raw)
     if (answer.offer, answer.id, answer.link) != (signed.hash, signed.short, signed.link()):
         raise Contradiction("the server names another offer", (signed.raw, answer.model_dump_json()))
@@ -215,7 +215,7 @@ async def sign_half(
         offer=signed.raw,
         name=signed.offer.name,
     )
-    await core.kept.keep(*entries, ("links", link.cid, link), ("wishes", link.cid, list(wishes) or None))
+    await core.kept.keep_first(*entries, ("links", link.cid, link), ("wishes", link.cid, list(wishes) or None))
     try:
         return await hand_in_half(core, link)
     except Refused:
@@ -249,7 +249,9 @@ async def hand_in_half(core: Core, link: Link) -> Link:
     if answer.cid != link.cid:
         raise Contradiction("the server names another agreement", (link.agreement, answer.cid))
     handed = msgspec.structs.replace(link, handed=True)
-    await core.kept.keep(("links", link.cid, handed))
+    core.taken.append("agreement")
+    with core.keeping_after():
+        await core.kept.keep(("links", link.cid, handed))
     return handed
 
 
@@ -310,7 +312,7 @@ async def sign_whole(core: Core, proposed: Proposed) -> tuple[Link, str]:
     )
     # What the offer allows is given once the connection is open; kept first, so that a kill in between keeps it.
     promised = [] if signed.offer.allow is None else [{"promised": True}]
-    await core.kept.keep(("links", link.cid, link), ("wishes", link.cid, promised or None))
+    await core.kept.keep_first(("links", link.cid, link), ("wishes", link.cid, promised or None))
     return link, await hand_in(core, link)
 
 
@@ -324,4 +326,5 @@ async def hand_in(core: Core, link: Link) -> str:
         raise
     if answer.cid != link.cid:
         raise Contradiction("the server names another agreement", (link.agreement, answer.event))
+    core.taken.append("agreement")
     return answer.event

@@ -17,6 +17,7 @@ from comity.client.naming import checked_petname
 from comity.client.resolver import Resolver
 from comity.client.told import News
 from comity.client.transport import Transport
+from comity.client.wallet_file import WalletFileError
 from comity.encoding import b64u_decode, b64u_encode
 from comity.errors import ComityError, Contradiction, Fork
 from comity.hours import ZoneRules
@@ -78,6 +79,8 @@ class Core:
         self.randomness: Callable[[int], bytes] = randomness or os.urandom
         self.resolver = Resolver(transport, kept)
         self.me = kept.get("me", "me", Me) or Me()
+        self.taken: list[str] = []
+        """The kinds of acts that servers have accepted since this wallet was opened, in order."""
         self.untold: list[News] = []
         """News that was taken in and kept, and that nobody was told yet: something was raised first."""
         self._homes: dict[str, Home] = {}
@@ -116,7 +119,7 @@ class Core:
 
     async def call(self, cid: str, name: str | None) -> None:
         """Gives the other side a name, or takes it back. Raises Malformed for one that reads as an id (WHO-2)."""
-        await self.kept.keep(("petnames", cid, None if name is None else checked_petname(name)))
+        await self.kept.keep_first(("petnames", cid, None if name is None else checked_petname(name)))
 
     def seconds(self) -> int:
         """The time in whole seconds."""
@@ -144,6 +147,15 @@ class Core:
             return self.signer(self.me.kid), ()
         signer, entry = self.fresh_key()
         return signer, (entry,)
+
+    @contextmanager
+    def keeping_after(self) -> Iterator[None]:
+        """For what is to be kept of something that was accepted already: a file that cannot be written undoes nothing,
+        and `Kept.unkept` says so (WHO-9)."""
+        try:
+            yield
+        except WalletFileError as fault:
+            self.kept.unkept = self.kept.unkept or fault
 
     @asynccontextmanager
     async def judging(self) -> AsyncIterator[None]:

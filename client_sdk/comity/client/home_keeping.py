@@ -242,7 +242,7 @@ class HomeKeeping:
         statement = next(it for it in known.statements if msgspec.json.decode(it.statement)["kid"] == kid)
         if not any(place.proved and self._covers(home, place) for place in statement.places):
             raise ComityError("the log does not cover the statement about that key yet: try again in a moment")
-        await self._kept.keep(("home_keys", home, KeptKeys(known.statements, (*known.accepted, kid))))
+        await self._kept.keep_first(("home_keys", home, KeptKeys(known.statements, (*known.accepted, kid))))
         self.on_change(home)
 
     def _covers(self, home: str, place: KeptPlace) -> bool:

@@ -19,7 +19,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from comity.client.wallet_file import Entry, WalletFile
+from comity.client.wallet_file import Entry, WalletFile, WalletFileError
 
 T = TypeVar("T")
 
@@ -130,6 +130,9 @@ class Kept:
         self.file = file
         self._waiting: list[tuple[list[Entry], asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
+        self.unkept: WalletFileError | None = None
+        """Why the file lacks something of what was accepted. From then on what servers say is known in memory alone,
+        until the file is opened again: so a "no" still finds its place (WHO-9)."""
 
     def get(self, table: str, key: str, kind: type[T]) -> T | None:
         """One record, or None."""
@@ -141,8 +144,18 @@ class Kept:
         # Copied at once: the writer's thread may put something in while these are decoded.
         return {key: msgspec.json.decode(data, type=kind) for key, data in list(self.file.table(table).items())}
 
+    async def keep_first(self, *entries: tuple[str, str, object]) -> None:
+        """Like `keep`, for what must be on disk before anything rests on it. Raises WalletFileError."""
+        if self.unkept is not None:
+            raise self.unkept
+        await self.keep(*entries)
+
     async def keep(self, *entries: tuple[str, str, object]) -> None:
-        """Returns when all of these are on disk; None removes. What waits together is written together."""
+        """Returns when all of these are on disk, or in memory where the file lacks something already (`unkept`); None
+        removes. What waits together is written together. Raises WalletFileError."""
+        if self.unkept is not None:
+            self.file.remember(_entry(*entry) for entry in entries)
+            return
         done = asyncio.get_running_loop().create_future()
         self._waiting.append(([_entry(*entry) for entry in entries], done))
         if self._writer is None:

@@ -39,7 +39,7 @@ class NextKey:
             key = SigningKey(self.core.randomness(32))
             signer = Signer(f"{did}#{key.public.multibase}", key)
             kid = signer.kid
-            await self.core.kept.keep(key_entry(signer), ("next", "kid", kid))
+            await self.core.kept.keep_first(key_entry(signer), ("next", "kid", kid))
         return self.core.signer(kid).key.public.did
 
     async def turn(self, parties: Iterable[Party]) -> int:
@@ -55,7 +55,7 @@ class NextKey:
             raise ComityError(f"the document of {did} does not publish the next key yet")
         if kid != self.core.me.kid:
             me = msgspec.structs.replace(self.core.me, kid=kid)
-            await self.core.kept.keep(("me", "me", me), ("next", "kid", None))
+            await self.core.kept.keep_first(("me", "me", me), ("next", "kid", None))
             self.core.me = me
         turned = 0
         for party in parties:

@@ -36,12 +36,12 @@ class OwnRules:
             raise Malformed("that is no DID: name a connection, or a did:web")
         if is_pairwise(did):
             raise Malformed("a person has another key in every connection: a block would refuse nothing")
-        await self._core.kept.keep(("blocked", did, {"at": self._core.clock(), "reason": reason}))
+        await self._core.kept.keep_first(("blocked", did, {"at": self._core.clock(), "reason": reason}))
 
     async def unblock(self, who: Party | str) -> bool:
         """Lets this party's offers in again. Returns whether they were refused."""
         was_blocked = self._core.is_blocked(did := _did_of(who))
-        await self._core.kept.keep(("blocked", did, None))
+        await self._core.kept.keep_first(("blocked", did, None))
         return was_blocked
 
     def blocks(self) -> list[Block]:
@@ -60,9 +60,9 @@ class OwnRules:
         if purpose in AGREEMENT_PURPOSES:
             raise Malformed(f"{purpose} needs no grant: it rests on the agreement")
         if default is None and purpose not in FIRST_DEFAULTS:
-            await self._core.kept.keep(("defaults", purpose, None))
+            await self._core.kept.keep_first(("defaults", purpose, None))
         else:
-            await self._core.kept.keep(("defaults", purpose, [checked_default(default)]))
+            await self._core.kept.keep_first(("defaults", purpose, [checked_default(default)]))
 
 
 def _did_of(who: Party | str) -> str:

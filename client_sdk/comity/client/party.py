@@ -338,7 +338,7 @@ class Party(View):
         before, renounced = self._own_grants(), self.state.door(other(self.side)).renounced
         if kid is None:
             new, entry = self._core.fresh_key()
-            await self._core.kept.keep(entry)
+            await self._core.kept.keep_first(entry)
         else:
             new = self._core.signer(kid)
         old = self._writing.signer
@@ -397,14 +397,14 @@ class Party(View):
         if end * 1000 <= now:
             raise Malformed("a snooze ends in the time to come")
         spans: list[list[int]] = self._core.kept.get("snoozes", self.cid, list) or []
-        await self._core.kept.keep(("snoozes", self.cid, [*spans, [now, end * 1000]]))
+        await self._core.kept.keep_first(("snoozes", self.cid, [*spans, [now, end * 1000]]))
 
     async def wake(self) -> None:
         """Ends a snooze now."""
         now = self._core.clock()
         spans: list[list[int]] = self._core.kept.get("snoozes", self.cid, list) or []
         ended = [[start, min(end, now)] for start, end in spans if start < now]
-        await self._core.kept.keep(("snoozes", self.cid, ended or None))
+        await self._core.kept.keep_first(("snoozes", self.cid, ended or None))
 
     # --- writing with a body ---
 

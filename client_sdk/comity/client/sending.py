@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from comity import wire
-from comity.acts import Rotate, SignedAct, open_act
+from comity.acts import Rotate, SignedAct, is_narrowing, open_act
 from comity.agreement import open_agreement, open_half
 from comity.chain import next_act, next_mailbox
 from comity.client import receipts, recovering
@@ -110,7 +110,8 @@ class Writing:
         sealed acts. Raises Refused, Unreachable, Contradiction, NotOpen."""
         _ = self.book
         async with self._pen():
-            await self._settle()
+            with self.core.keeping_after():
+                await self._settle()
             for _ in range(_TRIES):
                 try:
                     return await self._send(make(), about)
@@ -120,16 +121,18 @@ class Writing:
                     if not await self._brought_back() and recovering.waits(refused):
                         raise
                 # Another device of this wallet wrote meanwhile: once more, behind what it wrote.
-                await self.recover()
+                with self.core.keeping_after():
+                    await self.recover()
             return await self._send(make(), about)
 
     async def write_last(self, act: SignedAct) -> Line:
         """A revoke: ahead of everything that waits, since nothing may stand between a side and its "no"."""
         async with self._pen():
             waiting = self._waiting()
-            await self._keep_unsent([act.raw, *(it.raw for it in waiting)])
+            await self._keep_first([act], [act.raw, *(it.raw for it in waiting)])
             (line,) = await self._deliver([act])
-            await self._resend(waiting)
+            with self.core.keeping_after():
+                await self._resend(waiting)
             return line
 
     async def settle(self) -> None:
@@ -149,9 +152,15 @@ class Writing:
                     finally:
                         written, self._written = self._written, []
             except (Refused, Unreachable):
-                await receipts.settle(self, written)
+                await self._settle_receipts(written)
                 raise
-            await receipts.settle(self, written)
+            await self._settle_receipts(written)
+
+    async def _settle_receipts(self, written: list[Line]) -> None:
+        # Receipts that cannot be kept are fetched another time.
+        if self.core.kept.unkept is None:
+            with self.core.keeping_after():
+                await receipts.settle(self, written)
 
     # --- what another copy of this wallet wrote ---
 
@@ -264,8 +273,19 @@ class Writing:
         return self.core.signer(kid).key.public if kid in self.core.kept.file.table("keys") else None
 
     async def _keep_unsent(self, raws: list[str], *beside: Beside) -> None:
-        value = Unsent(tuple(raws)) if raws else None
-        await self.core.kept.keep(("unsent", self.link.cid, value), *beside)
+        await self.core.kept.keep(*self._unsent(raws), *beside)
+
+    def _unsent(self, raws: list[str]) -> list[Beside]:
+        return [("unsent", self.link.cid, Unsent(tuple(raws)) if raws else None)]
+
+    async def _keep_first(self, acts: Sequence[SignedAct], raws: list[str], *beside: Beside) -> None:
+        """Keeps what is about to be sent. A "no" is sent even so where it cannot be kept: the server shows it again to
+        whoever has the key (WHO-9). Raises WalletFileError for every other act."""
+        if not all(is_narrowing(act.payload) for act in acts):
+            await self.core.kept.keep_first(*self._unsent(raws), *beside)
+            return
+        with self.core.keeping_after():
+            await self.core.kept.keep(*self._unsent(raws), *beside)
 
     async def _settle(self) -> None:
         if self.core.kept.file.table("unsent").get(self.link.cid) is not None:
@@ -318,7 +338,7 @@ class Writing:
 
     async def _send(self, acts: list[SignedAct], about: Callable[[SignedAct], Sequence[Beside]] | None) -> list[Line]:
         more = [entry for act in acts for entry in (about(act) if about else ())]
-        await self._keep_unsent([act.raw for act in acts], *more)
+        await self._keep_first(acts, [act.raw for act in acts], *more)
         return await self._deliver(acts)
 
     async def _answered(self, acts: list[SignedAct], unknown: list[str], lines: list[Beside]) -> None:
@@ -350,7 +370,8 @@ class Writing:
             given.append(self._came.pop(act.id, answer.receipt))
         unknown = [act.raw for act, answer in zip(acts, answers, strict=True) if isinstance(answer, Unreachable)]
         kept = [entry for line, receipt in zip(lines, given, strict=True) for entry in self.kept(line, receipt)]
-        await self._answered(acts, unknown, kept)
+        with self.core.keeping_after():
+            await self._answered(acts, unknown, kept)
         self._written += lines
         if refused is not None:
             raise refused
@@ -362,6 +383,7 @@ class Writing:
             raise Contradiction("the answer names another act", evidence)
         await self.expect(answer.event, writes=True)
         line = self.book.read(answer.event, act)
+        self.core.taken.append(act.kind)
         # The server takes no request under the old key any more.
         self._rotated_to = act.payload.kid if isinstance(act.payload, Rotate) else None
         try:
@@ -371,9 +393,10 @@ class Writing:
             if not self._knows_own_head(line):
                 await self.fetch_own()
             self._let_wait([line])
-            await self._catch_up()
-            await self.enter_waiting()
-            self.book.enter(line)
+            with self.core.keeping_after():
+                await self._catch_up()
+                await self.enter_waiting()
+                self.book.enter(line)
         finally:
             self._rotated_to = None
         return line

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import AbstractContextManager, aclosing, suppress
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -34,7 +34,7 @@ from comity.client.taking import Taking
 from comity.client.told import News
 from comity.client.transport import Send, Transport
 from comity.client.view import View
-from comity.client.wallet_file import WalletFile
+from comity.client.wallet_file import WalletFile, WalletFileError
 from comity.errors import Refused, Unreachable
 from comity.hours import ZoneRules
 from comity.keys import Signer, SigningKey, did_of_kid
@@ -143,6 +143,24 @@ class Wallet(Absence, OwnRules):
         how many. Raises ComityError; may be called again."""
         return await NextKey(self._core).turn(self.connections())
 
+    # --- what was accepted, and what of it could not be kept ---
+
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """The kinds of acts (and `agreement`, `decline`) that servers have accepted since this wallet was opened, in
+        order: they are in force, whatever was raised after them."""
+        return tuple(self._core.taken)
+
+    @property
+    def unkept(self) -> WalletFileError | None:
+        """Why the file lacks something that was accepted: a full disk, perhaps. It is read back from the server by a
+        `sync` of the wallet once it can be written."""
+        return self._core.kept.unkept
+
+    def keeping_after(self) -> AbstractContextManager[None]:
+        """Puts aside, for `unkept`, that the file cannot be written: for what follows an act that was accepted."""
+        return self._core.keeping_after()
+
     # --- offering ---
 
     async def offer(
@@ -190,7 +208,9 @@ class Wallet(Absence, OwnRules):
         offered = proposal.signed.offer
         signer = self._taking.offer_signer(proposal)
         await self._core.home(offered.home.did).decline(proposal.cid, signer, reason, silent)
-        await self._core.kept.keep(("proposals", proposal.cid, None), ("petnames", proposal.cid, None))
+        self._core.taken.append("decline")
+        with self._core.keeping_after():
+            await self._core.kept.keep(("proposals", proposal.cid, None), ("petnames", proposal.cid, None))
 
     async def _countersign(self, proposal: Proposal, again: bool) -> Party:
         if not again:
@@ -202,8 +222,9 @@ class Wallet(Absence, OwnRules):
             link, event = await connecting.sign_whole(self._core, kept)
             party = self._party(link)
             await party.writing.expect(event)
-            await self._core.kept.keep(*self._taking.opened(party, event), ("proposals", link.cid, None))
-        with suppress(Unreachable):  # it is kept, and given at the next `sync`
+            with self._core.keeping_after():
+                await self._core.kept.keep(*self._taking.opened(party, event), ("proposals", link.cid, None))
+        with suppress(Unreachable), self._core.keeping_after():  # it is kept, and given at the next `sync`
             await party.give_what_was_wished()
         return party
 
@@ -248,7 +269,8 @@ class Wallet(Absence, OwnRules):
         wishes = [dict(grant) for grant in grants]
         async with self._core.judging():
             link = await connecting.sign_half(self._core, shown, chosen, days, wishes)
-        await self._core.kept.keep(("received", shown.signed.hash, None))
+        with self._core.keeping_after():
+            await self._core.kept.keep(("received", shown.signed.hash, None))
         return self._party(link)
 
     async def take_back(self, party: Party) -> None:
@@ -257,7 +279,9 @@ class Wallet(Absence, OwnRules):
             raise NotOpen("only an own half that is not countersigned can be taken back")
         signer = self._core.signer(party.link.kid)
         await self._core.home(party.link.home).decline(party.cid, signer, None, False)
-        await self._core.kept.keep(self._taking.closed(party, "taken back"))
+        self._core.taken.append("decline")
+        with self._core.keeping_after():
+            await self._core.kept.keep(self._taking.closed(party, "taken back"))
 
     # --- connections ---
 
@@ -322,7 +346,7 @@ class Wallet(Absence, OwnRules):
         if kid is None:
             signer, entry = self._core.fresh_key()
             kid = signer.kid
-            await self._core.kept.keep(entry, ("mailboxes", home, kid))
+            await self._core.kept.keep_first(entry, ("mailboxes", home, kid))
         await party.mailbox(did_of_kid(kid) if on else None)
 
     # --- news ---

@@ -149,8 +149,7 @@ class WalletFile:
         if not batch:
             return
         with self._writing:
-            if self._fd < 0 or self._broken:
-                raise WalletFileError(f"{self.path} is closed")
+            self._must_be_open()
             frame = self._seal(self._number, batch)
             try:
                 _write_all(self._fd, frame, at=self._size)
@@ -163,6 +162,12 @@ class WalletFile:
             if self._size > self._compact_at + 3 * self._live:
                 self._compact_if_there_is_room()
 
+    def remember(self, entries: Iterable[Entry]) -> None:
+        """Shows entries in the tables, and writes nothing."""
+        with self._writing:
+            for entry in entries:
+                self._apply(entry)
+
     def compact(self) -> None:
         """Rewrites the file with only what still counts. Raises `WalletFileError`; the file is as it was then."""
         with self._writing:
@@ -174,6 +179,12 @@ class WalletFile:
         head = MAGIC + _block(str(self._identity), passphrase)
         with self._writing:
             self._compact(head)
+
+    def _must_be_open(self) -> None:
+        if self._broken:
+            raise WalletFileError(f"cannot write {self.path}: it could not be written before; open it again")
+        if self._fd < 0:
+            raise WalletFileError(f"{self.path} is closed")
 
     def _load(self, data: memoryview) -> None:
         at = len(self._head)
@@ -227,8 +238,7 @@ class WalletFile:
             self._compact_at += self._size
 
     def _compact(self, head: bytes) -> None:
-        if self._fd < 0 or self._broken:
-            raise WalletFileError(f"{self.path} is closed")
+        self._must_be_open()
         try:
             fd, size, number = self._rewritten(head)
         except OSError as error:

@@ -1,8 +1,11 @@
 """The command `comity`. Subcommands live in modules of their own and are imported when they are used."""
 
 from importlib import import_module
+from typing import Any
 
 import click
+
+from comity_server.cli.terminal import printable
 
 _COMMANDS = {
     "serve": ("comity_server.cli.serve", "Serve connections."),
@@ -22,6 +25,10 @@ _COMMANDS = {
 
 
 class _Lazy(click.Group):
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        with printable():
+            return super().main(*args, **kwargs)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 

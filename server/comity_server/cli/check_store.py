@@ -38,7 +38,7 @@ def check_store(data: Path | None, as_json: bool) -> None:
         click.echo(json.dumps({"ok": False, "error": told}) if as_json else f"Error: {told}", err=not as_json)
         sys.exit(NOT_READ)
     if as_json:
-        click.echo(json.dumps(_as_json(folder, seen), ensure_ascii=False))
+        click.echo(json.dumps(_as_json(folder, seen)))
     else:
         _tell(folder, seen)
     sys.exit(FOUND if seen.findings.total else 0)

@@ -114,7 +114,7 @@ def follow_(
         # Not click's own 1, which would say that the log was found out.
         sys.exit(INTERRUPTED)
     if as_json:
-        click.echo(json.dumps(_as_json(wish, outcome), ensure_ascii=False))
+        click.echo(json.dumps(_as_json(wish, outcome)))
     else:
         _tell(wish, outcome)
     sys.exit(outcome.code)

@@ -14,6 +14,7 @@ from comity.client.told import Message, News, Token
 from comity.note import VerifierKey
 from comity_server.cli import wallet_acts, wallet_away, wallet_feedback, wallet_rules, wallet_show, wallet_words
 from comity_server.cli.receipt import cosignatures_option, policy_of, witness_option
+from comity_server.cli.terminal import shows_all_signs
 from comity_server.cli.wallet_away import away_day
 from comity_server.cli.wallet_open import Where, connected, day, opened, run, say, short
 
@@ -96,7 +97,7 @@ async def offer(
     if qr:
         import segno
 
-        segno.make(link).terminal(compact=True)
+        segno.make(link).terminal(compact=shows_all_signs())
 
 
 @wallet.command()
@@ -406,7 +407,7 @@ async def receipt(opened: Wallet, party: Party, act: str, delivery: bool, out: P
 @opened
 async def export(opened: Wallet) -> None:
     """Print everything that the wallet holds, but no private key, as JSON."""
-    say(json.dumps(opened.export(), indent=2, ensure_ascii=False))
+    say(json.dumps(opened.export(), indent=2, ensure_ascii=not shows_all_signs()))
 
 
 wallet.commands.update(wallet_show.looking.commands)

@@ -16,12 +16,10 @@ import stamina
 from comity.checkpoint import NO_WITNESSES, Policy
 from comity.client import Party, SeveralNamed, Wallet
 from comity.client.core import Faults
-from comity.client.ledger import Line
 from comity.client.naming import MARK
-from comity.errors import ComityError, Contradiction, Refused
+from comity.errors import ComityError, Refused
 
 Work = Callable[..., Awaitable[None]]
-_NO = frozenset({"mute", "revoke", "withdraw"})
 
 
 all_option = click.option("--all", "every", is_flag=True, help="Every open connection with that party.")
@@ -81,7 +79,14 @@ def opened(work: Work) -> Callable[..., None]:
     def command(where: Where, /, **given: Any) -> None:
         async def with_wallet() -> None:
             async with Wallet.open(where.file, witnesses=where.witnesses, **where.secret()) as opened:
-                await work(opened, **given)
+                try:
+                    await work(opened, **given)
+                except ComityError:
+                    if opened.taken:
+                        say(f"It took effect: {', '.join(opened.taken)}. But what came after it did not go well.")
+                    raise
+                if opened.unkept is not None:
+                    say(f"Mind: {opened.unkept}. It is in force, but not in this file: `sync` reads it back.")
 
         run(with_wallet)
 
@@ -153,19 +158,10 @@ async def _say_no(work: Work, opened: Wallet, party: Party, given: dict[str, Any
     if party.phase == "proposed":
         # It may be open by now.
         await synced(party)
-    before = len(party.lines) if party.phase in ("open", "ended") else 0
-    try:
-        await work(opened, party, **given)
-    except Contradiction:
-        if any(_is_no(party, line) for line in party.lines[before:]):
-            say(f"It took effect: {party.name} is told no. But what came with it does not hold.")
-        raise
-    if party.phase in ("open", "ended"):
-        await party.sync()
-
-
-def _is_no(party: Party, line: Line) -> bool:
-    return line.act is not None and line.act.kind in _NO and getattr(line.event, "side", None) == party.side
+    await work(opened, party, **given)
+    if party.phase in ("open", "ended") and opened.unkept is None:
+        with opened.keeping_after():
+            await party.sync()
 
 
 async def synced(party: Party) -> None:
