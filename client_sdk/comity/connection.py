@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, get_args
 from comity import facets, favours, gate
 from comity.acts import Message, SignedAct, is_narrowing
 from comity.agreement import CLOCK_SKEW
-from comity.errors import Refused
+from comity.errors import Malformed, Refused
 from comity.events import Accepted, Contents, Delivered, Expired, MuteOver, Place
 from comity.facets import Case, replaced, verdict_on
 from comity.fold import Record, contents_of, fold
@@ -24,7 +24,7 @@ from comity.hours import ZoneRules
 from comity.recovery import LET_IN
 from comity.standing import over_by
 from comity.state import Connection, Held, earlier_names
-from comity.words import EXEMPT_PURPOSES, SIDES, Side, other
+from comity.words import DAY, EXEMPT_PURPOSES, SIDES, Side, other
 
 
 class Outcome(NamedTuple):
@@ -250,16 +250,26 @@ def _check_place(connection: Connection, side: Side, act: SignedAct) -> None:
 
 
 def _check_times(payload: Any, at: int) -> None:
-    """The act's own times: an end in the past would make it say nothing (CONN-8)."""
-    named = _ENDS.get(payload.act)
-    if named is None:
-        return
-    member, code = named
-    end = getattr(payload, member)
+    """The act's own times: an end in the past would make it say nothing, one far ahead is a slip, and what happened has
+    happened (CONN-8)."""
+    member, code = _ENDS.get(payload.act, ("", ""))
+    end = getattr(payload, member) if member else None
     if end is not None and end * 1000 <= at:
         raise Refused(code)
+    if payload.act == "grant" and payload.exp * 1000 > at + LONGEST_GRANT * 1000:
+        raise Refused("grant_expired", "a grant ends within ten years")
+    if payload.act != "milestone":
+        return
+    if payload.when * 1000 > at + MOST_AHEAD * 1000:
+        raise Malformed("what is to come is no milestone yet", errors=(("/when", "must not be in the future"),))
+    if payload.lasts is not None and payload.lasts < payload.when:
+        raise Malformed("it ends before it happened", errors=(("/lasts", "must not be before `when`"),))
 
 
+LONGEST_GRANT = 3653 * DAY
+"""Seconds from now within which a grant ends: ten years (CONN-8)."""
+MOST_AHEAD = DAY
+"""Seconds by which a milestone may lie ahead: a day is named without a zone, and begins in the east first (CONN-8)."""
 _ENDS: Mapping[str, tuple[str, str]] = {
     "grant": ("exp", "grant_expired"),
     "mute": ("until", "until_passed"),

@@ -15,14 +15,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, Valida
 from comity.encoding import dump_json
 from comity.errors import Malformed
 from comity.hours import Window, check_windows
-from comity.words import Channels, Distinct, Label, Language, Model, ZoneName, faults
+from comity.words import TEXT, Channels, Distinct, Label, Language, Model, ZoneName, faults
 
 MOST_TEXT = 10_000
 """Characters of the text beside a value."""
 MOST_SHOWN = 200
 """Characters of a value that is shown as text (NOTE-4)."""
 
-_CONTROLS = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+$"
 _MONTH_AND_DAY = re.compile(r"(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])\Z")
 
 
@@ -63,7 +62,7 @@ Access = Literal[
 ]
 Diet = Literal["vegetarian", "vegan", "halal", "kosher", "gluten_free", "lactose_free", "nut_allergy"]
 _Languages = Annotated[tuple[Language, ...], Field(min_length=1, max_length=3), Distinct]
-_Text = Annotated[str, Field(max_length=MOST_SHOWN, pattern=_CONTROLS)]
+_Text = Annotated[str, Field(max_length=MOST_SHOWN, pattern=TEXT)]
 
 FORMS: Mapping[str, Any] = {
     "language": _Languages,
@@ -83,7 +82,7 @@ FILTERS = frozenset({"language", "receipt", "contact_by"})
 
 _READERS: Mapping[str, TypeAdapter[Any]] = {key: TypeAdapter(form) for key, form in FORMS.items()}
 _FREE: TypeAdapter[str] = TypeAdapter(_Text)
-_BESIDE: TypeAdapter[str] = TypeAdapter(Annotated[str, Field(max_length=MOST_TEXT, pattern=_CONTROLS)])
+_BESIDE: TypeAdapter[str] = TypeAdapter(Annotated[str, Field(max_length=MOST_TEXT, pattern=TEXT)])
 _MEANT: Mapping[str, str] = {
     "lang": "language",
     "languages": "language",

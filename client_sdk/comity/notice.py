@@ -3,8 +3,6 @@
 A signed text and no act: it is in no chain, is folded by nobody, and opens and closes no door. Pure.
 """
 
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
@@ -16,7 +14,7 @@ from comity.errors import Refused
 from comity.jws import FindKey, open_jws, seal
 from comity.keys import PublicKey, Signer, did_of_kid
 from comity.offer import Form
-from comity.words import DAY, Did, Label, Language, Model, Seconds, Token, read_model
+from comity.words import DAY, Did, Label, Language, Model, Seconds, Token, one_line, read_model
 
 NOTICE_TYP = "comity-notice+jwt"
 LONGEST_AWAY = 92 * DAY
@@ -28,22 +26,6 @@ NOTICES_IN = 365 * DAY
 MOST_LANGUAGES = 8
 
 Kind = Literal["away", "plan"]
-_SPACES = r"\x20\xa0\u1680\u2000-\u200a\u202f\u205f\u3000"
-_UNSEEN = (
-    r"\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-    r"\u2800\u3164\ud800-\udfff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
-    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
-) + "".join(chr(plane * 0x10000 + last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
-_LINE = re.compile(f"(?:[{_SPACES}]|[^{_SPACES}{_UNSEEN}][\ufe0e\ufe0f]?[\u200c\u200d]?)+")
-"""Persian and emoji need joiners and selectors of a form: one of each may follow a character that is seen."""
-
-
-def _can_be_seen(text: str) -> str:
-    if not _LINE.fullmatch(text):
-        raise ValueError("a text has a character that nobody sees, or that no text has")
-    if all(unicodedata.category(character)[0] not in "LNPS" for character in text):
-        raise ValueError("a text needs something to be seen")
-    return text
 
 
 def _languages_once(texts: dict[str, str]) -> dict[str, str]:
@@ -52,7 +34,7 @@ def _languages_once(texts: dict[str, str]) -> dict[str, str]:
     return texts
 
 
-NoticeText = Annotated[str, Field(max_length=200), AfterValidator(_can_be_seen)]
+NoticeText = Annotated[str, Field(max_length=200), AfterValidator(one_line)]
 """A text for people: every character that can be seen, on one line, no directional overrides (NOTICE-3)."""
 NoticeTexts = Annotated[dict[Language, NoticeText], Field(max_length=MOST_LANGUAGES), AfterValidator(_languages_once)]
 """A text in each of some languages, by their tags."""

@@ -16,6 +16,7 @@ from comity.keys import PublicKey, Signer, did_of_kid, did_web_base, is_pairwise
 from comity.words import (
     AGREEMENT_PURPOSES,
     DAY,
+    TEXT,
     Budget,
     Channels,
     Did,
@@ -28,6 +29,7 @@ from comity.words import (
     ReachPurposes,
     Seconds,
     Whole,
+    can_be_seen,
     read_model,
 )
 
@@ -99,10 +101,14 @@ class Terms(Model):
     sha256: Hash
 
 
+TermsText = Annotated[str, Field(min_length=1, max_length=16_384, pattern=TEXT), AfterValidator(can_be_seen)]
+"""An agreement's text: several lines, with something to be read."""
+
+
 class OfferedTerms(Terms):
     """Terms with their text, where the offer brings it along."""
 
-    text: Annotated[str, Field(max_length=16_384)] | None = None
+    text: TermsText | None = None
 
     @model_validator(mode="after")
     def _text_is_the_one_named(self) -> "OfferedTerms":

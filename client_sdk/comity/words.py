@@ -3,6 +3,8 @@
 Kept apart from the acts because offers, agreements, events and the HTTP shapes use the same words.
 """
 
+import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
@@ -152,6 +154,35 @@ Channels = Annotated[tuple[Channel, ...], Field(min_length=1, max_length=6), Aft
 Sides = Annotated[tuple[Side, ...], Field(max_length=2), AfterValidator(_distinct)]
 Language = Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")]
 ZoneName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$", max_length=64)]
+_SPACES = r"\x20\xa0\u1680\u2000-\u200a\u202f\u205f\u3000"
+_UNSEEN = (
+    r"\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    r"\u2800\u3164\ud800-\udfff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+) + "".join(chr(plane * 0x10000 + last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
+_LINE = re.compile(f"(?:[{_SPACES}]|[^{_SPACES}{_UNSEEN}][\ufe0e\ufe0f]?[\u200c\u200d]?)+")
+"""Persian and emoji need joiners and selectors of a form: one of each may follow a character that is seen."""
+
+
+def can_be_seen(text: str) -> str:
+    """The text, if something in it can be seen. Raises ValueError."""
+    if all(unicodedata.category(it)[0] not in "LNPS" or it in "\u115f\u1160\u2800\u3164\uffa0" for it in text):
+        raise ValueError("a text needs something to be seen")
+    return text
+
+
+def one_line(text: str) -> str:
+    """The text, if it is on one line, and every character of it can be seen (NOTICE-3). Raises ValueError."""
+    if not _LINE.fullmatch(text):
+        raise ValueError("a text has a character that nobody sees, or that no text has")
+    return can_be_seen(text)
+
+
+HARMFUL = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069"
+"""What no text for people has, as the inside of a character class: controls but tab and line feed, and bidirectional
+overrides (ACT-16)."""
+TEXT = f"^[^{HARMFUL}]+$"
+"""The pattern of a text of several lines."""
 Label = Annotated[
     str,
     Field(

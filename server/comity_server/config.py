@@ -86,11 +86,11 @@ class Config(BaseSettings):
     """Long polls and streams that wait for news at once."""
     max_queue: int = Field(default=4096, ge=16)
     """Commands that wait for the writer; an eighth of it is kept for acts that narrow."""
-    body_timeout: float = Field(default=5.0, gt=0)
+    body_timeout: float = Field(default=5.0, gt=0, allow_inf_nan=False)
     """Seconds in which a request's body must have come."""
-    idle_timeout: float = Field(default=75.0, gt=0)
+    idle_timeout: float = Field(default=75.0, gt=0, allow_inf_nan=False)
     """Seconds after which a silent connection is closed."""
-    stop_timeout: float = Field(default=10.0, gt=0)
+    stop_timeout: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     """Seconds that requests in hand get at a stop."""
     cached_connections: int = Field(default=20_000, ge=16)
     """States kept in memory."""

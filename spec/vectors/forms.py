@@ -424,8 +424,14 @@ def _offers_with_text() -> tuple[dict[str, Any], list[Row]]:
     long, longer = "x" * 16_384, "x" * 16_385
     base = offer_members()
     terms = base["agreements"][0]
-    fitting = [{**terms, "text": text, "sha256": text_hash(text)} for text in ("", long)]
-    return base, [("/agreements/0", fitting, [{**terms, "text": longer, "sha256": text_hash(longer)}])]
+    good = ("x", long, "One.\n\tTwo, three.\n", "\u00a7", "\u263a\ufe0f", "\u05d0\u200f\n", "\ufeffx", " x")
+    bad = ("", longer, *(f"a{sign}b" for sign in "\0\x0b\r\x1f\x7f\x85\x9f\u202a\u202e\u2066\u2069"), "One.\r\nTwo.")
+    blank = (" ", "\n\t\n", "\xa0\u3000", "\u2800", "\u3164\uffa0\u115f\u1160", "\u200b\u00ad", "\ufe0f", "\u0301")
+
+    def rows(*texts: str) -> list[dict[str, Any]]:
+        return [{**terms, "text": text, "sha256": text_hash(text)} for text in texts]
+
+    return base, [("/agreements/0", rows(*good), rows(*bad, *blank))]
 
 
 def _agreements() -> tuple[dict[str, Any], list[Row]]:

@@ -47,6 +47,7 @@ def stories() -> dict[str, Story]:
         "two people with new names": _renamed(),
         "ten minutes": _clocks(),
         "ends that are now": _ends(),
+        "ends that are far, and milestones to come": _slips(),
         "words at the door": _words(),
         "asks to the day": _asks(),
         "promises": _promises(),
@@ -340,6 +341,25 @@ def _ends() -> Story:
         story.refuse(act, end, f"{kind}: its end is now")
         story.refuse(act, end + 1, f"{kind}: its end is over")
         story.send(act, max(end - 10, story.state.at + 1))
+    return story
+
+
+def _slips() -> Story:
+    """CONN-8: a grant of ten years and no longer; a milestone at most a day ahead, that does not end before it began."""
+    story, at = connected(), START + HOUR
+    second, years, day = at // 1000, 3653 * DAY // 1000, DAY // 1000
+    grant = story.compose("grant", "second", at, purposes=("care",), exp=second + years)
+    story.refuse(grant, at - 1, "grant: a millisecond more than ten years")
+    story.send(grant, at)
+    far = story.compose("grant", "second", at + SECOND, purposes=("care",), exp=second + years + 2)
+    story.refuse(far, at + SECOND, "grant: a second more than ten years")
+    stone = {"kind": "installed", "topic": "windows"}
+    ahead = story.compose("milestone", "first", at + SECOND, when=second + day + 1, **stone)
+    story.refuse(ahead, at + SECOND - 1, "milestone: more than a day ahead")
+    story.send(ahead, at + SECOND)
+    bent = story.compose("milestone", "first", at + MINUTE, when=second, lasts=second - 1, **stone)
+    story.refuse(bent, at + MINUTE, "milestone: over before it happened")
+    story.go("milestone", "first", at + MINUTE, when=second, lasts=second, **stone)
     return story
 
 

@@ -178,6 +178,24 @@ async def test_a_no_gets_in_when_the_queue_is_full_and_the_rate_is_used_up(tmp_p
         assert await shop.refused("GET", "/self") == "rate_limited"
 
 
+async def test_dates_that_are_a_slip_are_pointed_to(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer("sales")
+        at = f"/connections/{pair.cid}"
+        grant = {"purposes": ["care"], "channels": ["app"], "expires_at": "3108-01-01T00:00:00Z"}
+        reply = await shop.ask("POST", f"{at}/grants", grant)
+        assert (reply.code, reply.json["detail"]) == ("grant_expired", "a grant ends within ten years")
+        stone = {"kind": "installed", "topic": "windows", "when": due(world, -DAY)}
+        for changes, pointer in (
+            ({"when": due(world, 2 * DAY)}, "/when"),
+            ({"lasts": due(world, -2 * DAY)}, "/lasts"),
+        ):
+            reply = await shop.ask("POST", f"{at}/milestones", {**stone, **changes})
+            assert (reply.code, reply.json["errors"][0]["pointer"]) == ("malformed", pointer)
+        await shop.post(f"{at}/milestones", {**stone, "lasts": due(world, -DAY)})
+
+
 async def test_nobody_is_sold_the_window_she_already_has(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)

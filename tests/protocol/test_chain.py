@@ -295,6 +295,24 @@ def test_the_name_of_the_key_does_not_make_the_key() -> None:
 # --- ends in the past, limits
 
 
+def test_a_grant_until_the_year_3108_is_a_slip_and_one_of_ten_years_is_none() -> None:
+    pair = granted("care")
+    told = pair.refused("grant", "second", NOW, purposes=("sales",), exp=35_912_592_000)
+    assert (told.code, told.detail) == ("grant_expired", "a grant ends within ten years")
+    pair.go("grant", "second", NOW, purposes=("sales",), exp=NOW // 1000 + 3653 * 86_400)
+
+
+def test_windows_that_come_next_year_or_were_worn_out_before_they_came_are_no_milestone() -> None:
+    pair = granted("care")
+    now = NOW // 1000
+    for when, lasts, pointer in ((now + 86_401, None, "/when"), (now, now - 1, "/lasts"), (now - 9, 0, "/lasts")):
+        told = pair.refused("milestone", "first", NOW, kind="installed", topic="windows", when=when, lasts=lasts)
+        assert (told.code, told.errors[0][0]) == ("malformed", pointer)
+    # Who is in Auckland says tomorrow's date.
+    pair.go("milestone", "first", NOW, kind="installed", topic="windows", when=now + 86_400)
+    pair.go("milestone", "first", NOW + 1, kind="bought", topic="doors", when=now, lasts=now)
+
+
 @pytest.mark.parametrize(
     ("kind", "side", "fields", "wanted"),
     [

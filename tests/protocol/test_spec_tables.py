@@ -198,6 +198,7 @@ def test_the_forms_of_words_are_those_of_the_models() -> None:
     for name, word in (("URL", words.Url), ("language", words.Language)):
         (limits,) = get_args(word)[1:]
         assert told[name].partition(", ")[0] in [getattr(limit, "pattern", None) for limit in limits.metadata]
+    assert told["text"].partition(", ")[0] == words.TEXT
     assert (MAX_JWE, keys.MAX_DID) == (49_152, 400)
 
 
@@ -338,6 +339,8 @@ NUMBERS_IN_WORDS = [
     ("offer", "OFFER-2", "first 12 characters", offer.SHORT, 12),
     ("gate", "GATE-14", "5000 ms", gate.FRESH_FOR, 5000),
     ("status", "STATUS-2", "131 072", status.ENTRIES, 131_072),
+    ("connection", "CONN-8", "315 619 200 seconds", connection.LONGEST_GRANT, 315_619_200),
+    ("connection", "CONN-8", "86 400 seconds", connection.MOST_AHEAD, 86_400),
     ("status", "STATUS-6", "16 777 216", status.MOST_ENTRIES, 16_777_216),
     ("status", "STATUS-6", "8 388 608", status.MOST_LIST_BYTES, 8_388_608),
     ("status", "STATUS-5", "30 s", status.SKEW, 30),

@@ -6,7 +6,7 @@ Keys and texts are on disk before they are sent, so a kill in between leaves not
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 from pydantic import ValidationError
@@ -22,6 +22,7 @@ from comity.agreement import (
 from comity.client.core import Blocked, Core, NotOpen
 from comity.client.defaults import FIRST_DEFAULTS, Default
 from comity.client.kept import Link, Offered, Proposed
+from comity.client.moments import span
 from comity.client.shown import ShownOffer
 from comity.encoding import hash_id
 from comity.errors import Contradiction, Malformed, Refused
@@ -40,7 +41,7 @@ from comity.offer import (
     seal_offer,
     text_hash,
 )
-from comity.words import DAY, faults
+from comity.words import faults
 
 MOST_HEADER = 1400
 """Characters of an encoded header that are looked at."""
@@ -49,8 +50,10 @@ AnyTerms = OfferedTerms | Terms
 
 
 def own_terms(id: str, version: str, lang: str, text: str) -> OfferedTerms:
-    """An agreement by its text, as a business writes it itself."""
-    return OfferedTerms(id=id, version=version, lang=lang, sha256=text_hash(text), text=text)
+    """An agreement by its text, as a business writes it itself; each line ends in LF. Raises Malformed."""
+    text = text.replace("\r\n", "\n")
+    members = {"id": id, "version": version, "lang": lang, "sha256": text_hash(text), "text": text}
+    return cast(OfferedTerms, _valid(OfferedTerms, members))
 
 
 # --- offers ---
@@ -135,7 +138,7 @@ async def make_offer(
         "v": 2,
         "iss": signer.did,
         "iat": now,
-        "exp": now + int(days * DAY),
+        "exp": now + span(days),
         "nonce": core.nonce(),
         "home": home,
         "operator": about.operator,
@@ -236,7 +239,7 @@ def _agreed(core: Core, signed: SignedOffer, home: HomeParty, terms: Terms, sign
         "home": home,
         "nonce": core.nonce(),
         "iat": now,
-        "countersign_by": now + min(int(days * DAY), COUNTERSIGN_WITHIN),
+        "countersign_by": now + min(span(days), COUNTERSIGN_WITHIN),
     }
     agreement: Agreement = _valid(Agreement, members)
     return agreement

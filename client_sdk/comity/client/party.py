@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, Literal, Self
 
 from comity.acts import Grant, SignedAct
@@ -20,6 +19,7 @@ from comity.client import opinion, reading
 from comity.client.core import host_folded
 from comity.client.favour import Favour, body
 from comity.client.ledger import Line
+from comity.client.moments import Moment, seconds_of, span
 from comity.client.opinion import Because, Says
 from comity.client.overview import Overview, overview_of
 from comity.client.told import Message, News
@@ -27,13 +27,10 @@ from comity.client.view import View
 from comity.errors import Contradiction, Malformed
 from comity.gate import Verdict
 from comity.keys import PublicKey, is_pairwise
-from comity.message_life import default_expiry, expiry_warning, shown_end, shown_verdict
+from comity.message_life import LONGEST_LIFE, default_expiry, expiry_warning, shown_end, shown_verdict
 from comity.note_values import note_body
 from comity.renounced import Part, parts_left
 from comity.words import DAY, Category, Ground, other
-
-Moment = datetime | int
-"""A datetime with a zone, or seconds since the epoch."""
 
 
 class Party(View):
@@ -209,6 +206,10 @@ class Party(View):
         A held message waits `days`, or until `until`; where neither is given, as long as HOLD-1 says.
         """
         expires = self._end(days, None, until)
+        if expires is not None and expires > self._core.seconds() + LONGEST_LIFE:
+            raise Malformed(
+                "the message would wait too long: at most 90 days", errors=(("/exp", "at most 90 days ahead"),)
+            )
         if expires is None:
             expires = default_expiry(self._shown_hold(purpose, topic), self.now())
         fields = {
@@ -428,16 +429,7 @@ class Party(View):
             return seconds_of(until)
         if days is None and hours is None:
             return None
-        return self._core.seconds() + int((days or 0) * DAY + (hours or 0) * 3600)
-
-
-def seconds_of(moment: Moment) -> int:
-    """A time in whole seconds since the epoch. Raises Malformed for a datetime without a zone."""
-    if isinstance(moment, int):
-        return moment
-    if moment.tzinfo is None:
-        raise Malformed("a time needs its zone")
-    return int(moment.timestamp())
+        return self._core.seconds() + span(days, hours)
 
 
 def _some(items: Iterable[str] | None) -> tuple[str, ...] | None:

@@ -132,7 +132,9 @@ ADVICE: dict[str, dict[str, Advice]] = {
             "The place in the status list was not reserved for this side, or was used.", "Reserve one for each grant."
         ),
         "too_many_indexes": Advice("Many places in the status list are reserved and unused.", "Use those first."),
-        "grant_expired": Advice("The grant would end before it begins.", "Give it an end in the future."),
+        "grant_expired": Advice(
+            "The grant would end before it begins, or too late.", "Give it an end within ten years."
+        ),
         "too_many_grants": Advice(
             "You have given as many grants as can be in force.", "Withdraw one that is not needed."
         ),

@@ -18,8 +18,8 @@ from comity.gate import Verdict
 from comity.keys import PublicKey
 from comity.message_life import LONGEST_LIFE, default_expiry
 from comity.state import Connection
-from comity.words import ReachPurpose, Side, Topic, other
-from comity_server.business.models import HARMFUL, Due, Hash, Model, Text, seconds, with_line_feeds
+from comity.words import HARMFUL, ReachPurpose, Side, Topic, other
+from comity_server.business.models import Due, Hash, Model, Text, seconds, with_line_feeds
 from comity_server.business.route import Call
 from comity_server.business.signing import KeptKeys
 

@@ -17,10 +17,9 @@ from pydantic import (
 )
 
 from comity.errors import Malformed
-from comity.words import Hash, Label, Model, faults
+from comity.words import HARMFUL, Hash, Label, Model, faults
 
 __all__ = [
-    "HARMFUL",
     "HARMLESS",
     "Basis",
     "Cid",
@@ -53,9 +52,6 @@ Cursor = Annotated[str, Field(max_length=400, pattern=r"^[A-Za-z0-9_-]+$")]
 """Where a list goes on; says nothing to its bearer."""
 Limit = Annotated[int, Field(ge=1, le=100)]
 """Items of a page at most."""
-HARMFUL = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069"
-"""What no text for people has, as the inside of a character class: controls but tab and line feed, and bidirectional
-overrides (BIZ-15)."""
 HARMLESS = rf"^(?:[^{HARMFUL}]|\r\n)+$"
 """The pattern of a text without them; a line may end as in HTTP and on Windows."""
 

@@ -9,7 +9,7 @@ from comity.allowance import STANDS_FOR
 from comity.encoding import b64u_encode
 from comity.errors import Malformed, Refused
 from comity.offer import LONGEST_OFFER, Allow, Id, Offer, OfferedTerms, SignedOffer, open_offer, seal_offer, text_hash
-from comity.words import Channels, Did, Language, ReachPurposes
+from comity.words import Channels, Did, Language, ReachPurposes, can_be_seen
 from comity_server.business.changing import change
 from comity_server.business.doing import newest_signer
 from comity_server.business.models import (
@@ -38,6 +38,7 @@ TermsText = Annotated[
     str,
     Field(min_length=1, max_length=16_384, pattern=HARMLESS, examples=["We keep what you tell us to ourselves."]),
     AfterValidator(with_line_feeds),
+    AfterValidator(can_be_seen),
 ]
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from comity.client.over_aiohttp import over_aiohttp
 from comity.client.transport import Transport
 from comity.errors import ComityError, Malformed, Refused
 from comity.note import ED25519, VerifierKey
+from comity_server.cli.parameters import Finite
 from comity_server.cli.receipt import cosignatures_option, key_option, policy_of, witness_option
 from comity_server.cli.wallet_open import day, plain, say
 
@@ -32,14 +32,6 @@ FOUND, NOT_READ, INTERRUPTED = 1, 2, 130
 @click.group()
 def log() -> None:
     """A consent log, looked at from outside: by anybody who knows its URL."""
-
-
-class _Seconds(click.FloatRange):
-    """A time to wait; "nan" is none."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        found = super().convert(value, param, ctx)
-        return found if math.isfinite(found) else self.fail(f"{value} is not a number of seconds", param, ctx)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +72,7 @@ class _Outcome:
 @click.option("--state", type=click.Path(dir_okay=False, path_type=Path), help="Where to keep what was seen.")
 @click.option(
     "--timeout",
-    type=_Seconds(0.1, 3600),
+    type=Finite(0.1, 3600),
     default=30.0,
     show_default=True,
     help="Seconds until a silent log counts as away.",

@@ -13,6 +13,7 @@ from comity.client.naming import id_named, party_named
 from comity.client.told import Message, News, Token
 from comity.note import VerifierKey
 from comity_server.cli import wallet_acts, wallet_away, wallet_feedback, wallet_rules, wallet_show, wallet_words
+from comity_server.cli.parameters import Finite, TextFile
 from comity_server.cli.receipt import cosignatures_option, policy_of, witness_option
 from comity_server.cli.terminal import shows_all_signs
 from comity_server.cli.wallet_away import away_day
@@ -67,7 +68,7 @@ def create(where: Where, business: str | None, name: str | None) -> None:
 @wallet.command()
 @click.argument("home")
 @click.option("-p", "--purpose", "purposes", multiple=True, required=True, help="What you would like to come for.")
-@click.option("--terms", type=click.File(encoding="utf-8"), required=True, help="The agreement's text.")
+@click.option("--terms", type=TextFile(), required=True, help="The agreement's text (UTF-8).")
 @click.option("--terms-id", default="own:terms", show_default=True, help="The name of the agreement.")
 @click.option("--terms-version", default="1", show_default=True)
 @click.option("--lang", default="en", show_default=True, help="The language of the text.")
@@ -80,7 +81,7 @@ async def offer(
     opened: Wallet,
     home: str,
     purposes: tuple[str, ...],
-    terms: Any,
+    terms: str,
     terms_id: str,
     terms_version: str,
     lang: str,
@@ -90,7 +91,7 @@ async def offer(
     qr: bool,
 ) -> None:
     """Offer a connection at the server HOME (https://host); prints the link to pass on."""
-    text = own_terms(terms_id, terms_version, lang, terms.read())
+    text = own_terms(terms_id, terms_version, lang, terms)
     allow = {"purposes": allowed} if allowed else None
     link = await opened.offer(home, [text], purposes, days=days, to=to, allow=allow)
     say(link)
@@ -140,7 +141,7 @@ again_option = click.option("--again", is_flag=True, help="Though you have a con
 @click.option("--terms", default="0", help="Which of the offered agreements, by number or id.")
 @click.option("--grant", "grants", multiple=True, metavar="PURPOSE", help="Allow this as soon as it is open.")
 @click.option("--only", multiple=True, metavar="CLASS", help="Allow what your defaults say of this class (`defaults`).")
-@click.option("--wait", default=0.0, help="Seconds to wait for the other side's signature.")
+@click.option("--wait", type=Finite(0, 86_400), default=0.0, help="Seconds to wait for the other side's signature.")
 @again_option
 @opened
 async def accept(
@@ -152,7 +153,7 @@ async def accept(
         say(f"Mind: {warning}")
     wishes = [{"purposes": list(grants)}] if grants else []
     wishes += [grant for grant in shown.suggested if grant["purposes"][0].partition(".")[0] in only]
-    chosen = int(terms) if terms.isdigit() else terms
+    chosen = int(terms) if terms.isascii() and terms.isdigit() and len(terms) < 4 else terms
     party = await opened.accept(shown, terms=chosen, grants=wishes, again=again)
     say(f"You signed. It is a connection when {party.name} has signed, too.")
     say(f"Its id is {short(party.cid)}.")

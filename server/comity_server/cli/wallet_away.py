@@ -6,6 +6,7 @@ import click
 
 from comity.client import Party, Wallet
 from comity.notice import AwayNotice, text_in
+from comity_server.cli.parameters import Finite
 from comity_server.cli.wallet_open import opened, say
 from comity_server.cli.wallet_words import muted_still
 
@@ -14,7 +15,7 @@ absence = click.Group()
 
 _SPREAD = click.option(
     "--spread",
-    type=click.FloatRange(0, 120),
+    type=Finite(0, 120),
     default=10.0,
     show_default=True,
     metavar="MINUTES",

@@ -141,6 +141,6 @@ def per(text: str | None) -> tuple[int, str] | None:
     number, mark, period = (text or "").partition("/")
     if text is None:
         return None
-    if not mark or not number.isascii() or not number.isdigit():
+    if not mark or not number.isascii() or not number.isdigit() or len(number) > 9:
         raise click.ClickException(f"{text} is not a budget: write it as 3/week")
     return int(number), period

@@ -1,0 +1,60 @@
+"""What several commands take: numbers that are some, and texts in files."""
+
+import codecs
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from comity.encoding import MAX_BODY
+
+_OTHERS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+
+
+class Finite(click.FloatRange):
+    """A number within bounds; "nan" and "inf" are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        return found if math.isfinite(found) else self.fail(f"{value} is not a number", param, ctx)
+
+
+class TextFile(click.ParamType[str]):
+    """The text in a file (`-`: what comes in), which is signed as it is: UTF-8 and nothing else, with LF at the end of
+    each line."""
+
+    name = "FILE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text. Fails, in words, for bytes that are none."""
+        try:
+            data = sys.stdin.buffer.read(MAX_BODY + 1) if value == "-" else _beginning(Path(value))
+        except OSError as error:
+            self.fail(f"{value}: {error.strerror}", param, ctx)
+        if (fault := _fault(data)) is not None:
+            self.fail(f"{value} {fault}", param, ctx)
+        return data.decode("utf-8").replace("\r\n", "\n")
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_BODY + 1)
+
+
+def _fault(data: bytes) -> str | None:
+    """Why the bytes are no text that could be signed, to be said behind the file's name; None where they are."""
+    if len(data) > MAX_BODY:
+        return f"is longer than {MAX_BODY} bytes"
+    if data.startswith(codecs.BOM_UTF8):
+        return "begins with a byte order mark: save it as UTF-8 without one"
+    if data.startswith(_OTHERS):
+        return "is UTF-16 or UTF-32: save it as UTF-8"
+    if b"\0" in data:
+        return "has a NUL in it: it is no text, or in another encoding; save it as UTF-8"
+    try:
+        return None if data.decode("utf-8").strip() else "is empty"
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        return f"is not UTF-8, in line {line}: save it as UTF-8"

@@ -1,0 +1,110 @@
+"""What somebody types or hands in by a slip: `comity wallet` refuses it in a line, and nothing is signed."""
+
+import codecs
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from click.testing import CliRunner
+
+from comity.client import new_identity
+from comity_server.cli import main
+from comity_server.home import STORE
+from terminal_world import a_host, connected
+from world import World
+
+
+@pytest_asyncio.fixture
+async def host(tmp_path: Path) -> AsyncIterator[World]:
+    async with a_host(tmp_path) as world:
+        yield world
+
+
+def signed(host: World) -> tuple[int, int]:
+    """How many acts and offers the server has."""
+    with closing(sqlite3.connect(f"file:{host.folder / 'data' / STORE}?mode=ro", uri=True)) as store:
+        acts, offers = (store.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("acts", "offers"))
+        return acts, offers
+
+
+async def test_a_number_that_is_none_is_told_and_signs_nothing(host: World, tmp_path: Path) -> None:
+    mia, shop = await connected(host, tmp_path)
+    acts = signed(host)
+    for number in ("nan", "inf", "-inf", "-1", "0", "1e400", "1e-9", "36526"):
+        for words in (
+            ("grant", "The Blue Shop", "service"),
+            ("mute", "The Blue Shop"),
+            ("snooze", "The Blue Shop"),
+        ):
+            assert "a number of days or hours is wanted" in await mia(*words, f"--days={number}", code=1), words
+        assert "a number of days or hours is wanted" in await shop(
+            "send", "Mia", "care", "Hello", f"--days={number}", code=1
+        )
+        terms = ("--terms", str(tmp_path / "terms.txt"))
+        told = await shop("offer", host.origin, "-p", "care", *terms, f"--days={number}", code=1)
+        assert "a number of days or hours is wanted" in told
+    for number in ("nan", "inf", "-1", "876601"):
+        told = await mia("mute", "The Blue Shop", f"--hours={number}", code=1)
+        assert "a number of days or hours is wanted" in told
+    # What is a number, and far too much of it.
+    assert "a grant ends within ten years (grant_expired)" in await mia(
+        "grant", "The Blue Shop", "service", "--days", "3654", code=1
+    )
+    assert "exp: at most 90 days ahead" in await shop("send", "Mia", "care", "Hello", "--days", "91", code=1)
+    assert "is not a budget" in await mia("budget", "The Blue Shop", "--messages", "9" * 5000 + "/day", code=1)
+    # A milestone that has not happened yet, or was worn out before it did.
+    stone = ("milestone", "Mia", "installed", "windows")
+    assert "when: must not be in the future" in await shop(*stone, "--when", "2199-01-01", code=1)
+    told = await shop(*stone, "--when", "2024-05-02", "--lasts", "2024-05-01", code=1)
+    assert "lasts: must not be before `when`" in told
+    assert "when: " in await shop(*stone, "--when", "1066-10-14", code=1)
+    assert signed(host) == acts
+    await shop(*stone, "--when", "2024-05-02", "--lasts", "2034-05-02")
+
+
+@pytest.mark.parametrize("words", [("accept", "LINK", "--wait"), ("away", "--until", "2030-01-01", "--spread")])
+@pytest.mark.parametrize("number", ["nan", "inf", "-1"])
+def test_nobody_waits_for_a_time_that_is_none(tmp_path: Path, words: tuple[str, ...], number: str) -> None:
+    environment = {"COMITY_WALLET_IDENTITY": new_identity()}
+    result = CliRunner().invoke(main, ["wallet", "-w", str(tmp_path / "mia"), *words, number], env=environment)
+    assert result.exit_code == 2 and result.stderr.startswith("Usage: ")
+
+
+async def test_terms_that_are_no_text_are_told_of_in_words(host: World, tmp_path: Path) -> None:
+    _, shop = await connected(host, tmp_path)
+    words, file = "Wir schreiben für das, was Sie erlaubt haben.\n", tmp_path / "terms.txt"
+    offer = ("offer", host.origin, "-p", "care", "--terms", str(file))
+    rows = signed(host)
+
+    async def said(data: bytes, code: int) -> str:
+        file.write_bytes(data)
+        return await shop(*offer, code=code)
+
+    for data, why in {
+        words.encode("latin-1"): "is not UTF-8, in line 1: save it as UTF-8",
+        b"One.\n" + words.encode("cp1252"): "is not UTF-8, in line 2: save it as UTF-8",
+        words.encode("utf-16"): "is UTF-16 or UTF-32: save it as UTF-8",
+        words.encode("utf-16-le"): "has a NUL in it",
+        words.encode("utf-32"): "is UTF-16 or UTF-32: save it as UTF-8",
+        codecs.BOM_UTF8 + words.encode(): "begins with a byte order mark: save it as UTF-8 without one",
+        b"One.\0Two.": "has a NUL in it",
+        b"": "is empty",
+        b" \r\n\t\n": "is empty",
+        b"x" * 65_537: "is longer than 65536 bytes",
+    }.items():
+        assert why in await said(data, 2), data[:20]
+    for text, why in {
+        "\u2800\u3164": "text: a text needs something to be seen",
+        "One.\x07Two.": "text: must have no control characters",
+        "We \u202eyas": "text: must have no control characters and no bidirectional overrides",
+        "x" * 16_385: "text: must have at most 16384 characters",
+    }.items():
+        assert why in await said(text.encode(), 1), text[:20]
+    assert signed(host) == rows
+    file.write_bytes(words.replace("\n", "\r\n").encode())
+    link = (await shop(*offer)).split()[0]
+    assert "für das" in await shop("look", link)
+    assert signed(host) != rows
