@@ -37,6 +37,7 @@ CODES: dict[str, Code] = {
     # What is not there, or not yours: one answer for all of it (HTTP-9, OFFER-9).
     "not_found": Code(404, "There is nothing here for you."),
     # The chain.
+    "cursor_expired": Code(410, "What comes behind this cursor is not kept any more."),
     "wrong_audience": Code(403, "The act is addressed to another party."),
     "key_replaced": Code(403, "The key was replaced by a newer one."),
     "seq_taken": Code(409, "Another act was accepted at this place of the chain."),

@@ -114,7 +114,8 @@ class Problem(Model):
 
 
 class HandedIn(Model):
-    """A record of the server's own that comes back after a restore: the event, and the act that it is about (REC-7)."""
+    """A record: the event, and the act that it is about. It comes back to its server after a restore (REC-7), or to a
+    side whose copy lacks it."""
 
     event: Jws
     act: Jws | None = None
@@ -217,6 +218,13 @@ class Page(Model):
     """A page of an inbox; `cursor` is where the next one begins."""
 
     items: Annotated[tuple[Item, ...], Field(max_length=PAGE)]
+    cursor: Cursor
+
+
+class RecordsPage(Model):
+    """A page of the records of a connection; `cursor` is where the next one begins."""
+
+    items: Annotated[tuple[HandedIn, ...], Field(max_length=PAGE)]
     cursor: Cursor
 
 

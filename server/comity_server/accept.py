@@ -36,8 +36,8 @@ from comity_server.opening import Crypto
 from comity_server.rate_limits import Over
 from comity_server.repeated import unplaced
 from comity_server.states import States
+from comity_server.store.errors import Overtaken
 from comity_server.store.rows import Batch, Known, Reservation
-from comity_server.store.sqlite import Overtaken
 from comity_server.waiting import Command, Queue
 
 GROUP = 256

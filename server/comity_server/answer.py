@@ -45,7 +45,7 @@ class Answers:
 
     async def connection(self, cid: str, did: str) -> bytes:
         """The connection as JSON, for the side that is `did` now. Raises Refused("not_found")."""
-        state, side, tag_secret = await self._mine(cid, did)
+        state, side, tag_secret = await self.mine(cid, did)
         agreement = await self._store.agreement(cid)
         if agreement is None:
             raise Refused("not_found")
@@ -72,7 +72,7 @@ class Answers:
         stored = await self._store.act(id_)
         if stored is None:
             raise Refused("not_found")
-        _, side, _ = await self._mine(stored.cid, did)
+        _, side, _ = await self.mine(stored.cid, did)
         own = side == stored.side
         event = accepted_in(stored.event)
         if stored.chain == "settings" and not own:
@@ -102,7 +102,8 @@ class Answers:
         over = None if raw is None else MuteOver.model_validate_json(_payload(raw))
         return None if over is None or over.by != id_ else await self._receipts.of(Place(over.log, over.index))
 
-    async def _mine(self, cid: str, did: str) -> tuple[Connection, Side, bytes]:
+    async def mine(self, cid: str, did: str) -> tuple[Connection, Side, bytes]:
+        """(state, side, tag secret) of the connection, for the side that is `did` now. Raises Refused("not_found")."""
         known = await self._store.state(cid)
         if known is None:
             raise Refused("not_found")

@@ -24,7 +24,7 @@ from comity_server.metrics import Metrics
 from comity_server.routes import add_routes
 from comity_server.routes.parts import ALSO, CLOSE, MEBIBYTE, NO_STORE, SERVER, problem
 from comity_server.server import Server, opened
-from comity_server.store.sqlite import Overtaken, StoreFailed
+from comity_server.store.errors import Overtaken, StoreFailed
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

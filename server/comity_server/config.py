@@ -77,6 +77,8 @@ class Config(BaseSettings):
     """Requests from one address in a minute that need neither a key nor a signature; of a batch, each line is one."""
     address_openings: int = Field(default=600, ge=1)
     """Offers and half-signed agreements from one address in an hour."""
+    inbox_days: int = Field(default=400, ge=1)
+    """Days for which news are kept in an inbox."""
     trusted_proxies: str = ""
     """The proxies before the server: addresses or networks, with commas between. Their `X-Forwarded-For` says whose a
     request is. Without it, everybody who comes through a proxy shares the limits of one address."""

@@ -111,6 +111,7 @@ class Connecting:
                 "iss": offer.iss,
                 "raw": signed.raw,
                 "expires_at": offer.exp * 1000,
+                "good_until": offer.exp * 1000,
                 "uses": offer.use,
             }
         )

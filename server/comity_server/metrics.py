@@ -21,6 +21,9 @@ class Metrics:
         self.groups = Counter("comity_groups", "Committed groups.", registry=self.registry)
         self.failed = Counter("comity_commits_failed", "Groups whose commit failed.", registry=self.registry)
         self.released = Counter("comity_released", "Events that time alone brought.", registry=self.registry)
+        self.pruned = Counter(
+            "comity_pruned", "Rows that were deleted in their time.", ["table"], registry=self.registry
+        )
         self.commit_seconds = Histogram(
             "comity_commit_seconds",
             "Time of one commit.",

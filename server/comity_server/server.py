@@ -24,6 +24,7 @@ from comity_server.connecting import Connecting
 from comity_server.cursors import Cursors
 from comity_server.deliver.bell import Bell
 from comity_server.deliver.inbox import Inbox
+from comity_server.deliver.records import Records
 from comity_server.grounds import Grounds
 from comity_server.home import STORE, AnotherHome, Home
 from comity_server.home_keys import HomeKeyMissing, HomeKeyring
@@ -40,14 +41,16 @@ from comity_server.logs import logger
 from comity_server.metrics import Metrics
 from comity_server.notices import Notices
 from comity_server.opening import Crypto
+from comity_server.pruner import Pruner
 from comity_server.rate_limits import AddressLimits
 from comity_server.readers import Readers
 from comity_server.recovering import restore_all
 from comity_server.releases import Releases
 from comity_server.status_lists import StatusLists
+from comity_server.store.errors import StoreFailed
 from comity_server.store.migrations import SchemaTooNew, SchemaTooOld
 from comity_server.store.rows import Batch
-from comity_server.store.sqlite import SqliteStore, StoreFailed
+from comity_server.store.sqlite import SqliteStore
 from comity_server.webhooks.watch import Webhooks
 
 CANNOT_OPEN = (
@@ -99,10 +102,15 @@ class Server:
     check_streams: int = 0
     """Streams of checks in hand."""
     webhooks: Webhooks = field(init=False)
+    records: Records = field(init=False)
+    pruner: Pruner = field(init=False)
     addresses: ClientAddresses = field(init=False)
     address_limits: AddressLimits = field(init=False)
 
     def __post_init__(self) -> None:
+        self.records = Records(self.answers, self.store, self.cursors)
+        keyring, days = self.grounds.keyring, self.config.inbox_days
+        self.pruner = Pruner(self.store.prunes, keyring, self.clock, self.metrics, days)
         self.addresses = ClientAddresses(read_networks(self.config.trusted_proxies))
         self.address_limits = AddressLimits.of(self.config.address_rate, self.config.address_openings)
         rows, kept = self.store.business, self.grounds.kept
@@ -179,6 +187,7 @@ async def _start(server: Server) -> None:
         state_keys = partial(state_home_keys, server.accept, server.home.keys, server.logs.active.key.text)
         await restore_all(server.store, server.accept, server.lists, server.logs.restores, state_keys)
         server.releases.start()
+        server.pruner.start()
 
 
 async def _stop(server: Server) -> None:
@@ -186,6 +195,7 @@ async def _stop(server: Server) -> None:
     server.ready = False
     server.bell.close()
     await server.releases.stop()
+    await server.pruner.stop()
     await server.accept.stop()
     await server.cosigning.stop()
     for log in server.logs:

@@ -826,13 +826,13 @@ def _nothing_in_it(folder: Path) -> str:
 
 
 def _of_a_later_version(folder: Path) -> str:
-    _set_revision(folder, "v2_9999")
-    return f"{folder}/comity.db has schema v2_9999, and this version knows {migrations.HEAD}: a later version wrote it"
+    _set_revision(folder, "v3_9999")
+    return f"{folder}/comity.db has schema v3_9999, and this version knows {migrations.HEAD}: a later version wrote it"
 
 
 def _of_an_earlier_version(folder: Path) -> str:
-    _set_revision(folder, "v2_0000")
-    return f"{folder}/comity.db has schema v2_0000, and this version knows {migrations.HEAD}: start the server once"
+    _set_revision(folder, "v3_0000")
+    return f"{folder}/comity.db has schema v3_0000, and this version knows {migrations.HEAD}: start the server once"
 
 
 def _of_before_the_first_release(folder: Path) -> str:

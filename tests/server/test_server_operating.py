@@ -306,8 +306,8 @@ def test_the_schema_goes_up_and_down(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("revision", "refusal"),
     [
-        *((old, migrations.SchemaTooOld) for old in ("0001", "0002", "0003", "9999", "v1_0001", "v2_1")),
-        ("v2_9999", migrations.SchemaTooNew),
+        *((old, migrations.SchemaTooOld) for old in ("0001", "0002", "0003", "9999", "v1_0001", "v2_0001", "v3_1")),
+        ("v3_9999", migrations.SchemaTooNew),
     ],
 )
 def test_a_store_of_before_the_first_release_is_refused_in_one_sentence(

@@ -52,6 +52,10 @@ ADVICE: dict[str, dict[str, Advice]] = {
             " what others have.",
             "Look for a slip in the id, and whether the API key is that of the right business.",
         ),
+        "cursor_expired": Advice(
+            "You come with a cursor from so long ago that the notifications behind it are not kept any more.",
+            "Begin again without a cursor, and read the timelines of your connections for what you missed.",
+        ),
     },
     "Acts that you sign yourself": {
         "wrong_audience": Advice(

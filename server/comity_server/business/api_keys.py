@@ -115,6 +115,21 @@ class Keyring:
         mine = (self._keys[hash_] for hash_ in self._by_id.get(name, {}).values())
         return sorted(mine, key=lambda it: (it.created_at, it.id))
 
+    def long_ended(self, now: int, kept: int, most: int) -> list[ApiKey]:
+        """Keys that ended `kept` ms before `now`, and of each business those beyond its `most` that ended last."""
+        found: list[ApiKey] = []
+        for name in self._by_id:
+            ended = [(key.expires_at, key) for key in self.of(name) if key.expires_at is not None]
+            ended = sorted((it for it in ended if it[0] <= now), key=lambda it: it[0], reverse=True)
+            found += [key for place, (at, key) in enumerate(ended) if at <= now - kept or place >= most]
+        return found
+
+    def drop(self, keys: Iterable[ApiKey]) -> None:
+        """Keys that are stored no more."""
+        for key in keys:
+            self._keys.pop(key.hash, None)
+            self._by_id.get(key.name, {}).pop(key.id, None)
+
     def bearer(self, authorization: str | None, now: int) -> ApiKey:
         """The key in an Authorization header (RFC 6750), if it is in force. One answer for all that are not, so that
         nobody learns whether a key was ever good. Raises Refused("api_key_required" | "no_sandbox")."""

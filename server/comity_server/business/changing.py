@@ -57,6 +57,4 @@ def _remember(call: Call, group: Group, place: tuple[str, str, str], reply: Repl
     body = reply.body if reply.instead is None else reply.instead
     kept = Idempotent(call.fingerprint, reply.status, reply.location, body, group.now)
     group.idempotent[place] = kept
-    if not group.batch.forget_idempotent:
-        group.batch.forget_idempotent.append({"before": group.now - REMEMBERED})
     group.batch.put_idempotent.append({"name": place[0], "line": place[1], "key": place[2], **kept._asdict()})

@@ -138,8 +138,6 @@ def put(group: Group, name: str, id_: str, cid: str, message: NewMessage, *, wai
     """Write a draft, its first text or another; one that `waits` is none before its message has ended (SAY-6)."""
     _forget(group, name, id_)
     batch = group.batch
-    if not batch.forget_drafts:
-        batch.forget_drafts.append({"before": group.now - KEPT_FOR})
     secret = sealed(group.grounds.kept.master, name, id_, cid, message)
     row = {"name": name, "id": id_, "cid": cid, "sealed": secret, "waits": int(waits)}
     batch.put_draft.append({**row, "created_at": group.now, "updated_at": group.now})

@@ -12,6 +12,7 @@ from comity.wire import LONGEST_WAIT, PAGE
 from comity_server.business.happenings import CATALOGUE, Happening, Notification, happening
 from comity_server.business.models import Cursor, Due, Limit, Model, Query, milliseconds
 from comity_server.business.route import NOTIFICATIONS, Call, Reply, Route
+from comity_server.deliver.inbox import must_be_kept
 from comity_server.routes.parts import event_stream, stream_head, wants_stream
 
 MOST_PAGES = 5
@@ -113,12 +114,15 @@ def _list(call: Call) -> str:
 
 
 async def _place(call: Call, last_event_id: str | None) -> int:
-    """The row to begin behind. Raises Malformed, also for a cursor of another business."""
+    """The row to begin behind. Raises Malformed, also for a cursor of another business; Refused("cursor_expired")."""
     cursor = last_event_id or call.query.cursor
     if cursor is not None:
         if call.query.since is not None and not last_event_id:
             raise Malformed("begin at a cursor or at a time", errors=(("/since", "there is a cursor as well"),))
-        return int.from_bytes(call.server.cursors.open(_list(call), cursor), "big")
+        place = int.from_bytes(call.server.cursors.open(_list(call), cursor), "big")
+        for row in await call.server.store.news(call.business.did, place, 1):
+            must_be_kept(row)
+        return place
     if call.query.since is None:
         return 0
     return await call.server.store.business.news_place(call.business.did, milliseconds(call.query.since))
@@ -174,7 +178,7 @@ ROUTES = (
         ),
         query=NotificationsQuery,
         answer=Notifications,
-        codes=("overloaded",),
+        codes=("overloaded", "cursor_expired"),
         streams=True,
     ),
 )

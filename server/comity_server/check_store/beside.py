@@ -116,7 +116,7 @@ def _opened_offer(place: str, raw: str, find_key: FindKey, ground: Ground) -> St
     if signed is None:
         return None
     offer = signed.offer
-    return StoredOffer(signed.short, signed.hash, offer.iss, raw, offer.exp * 1000, offer.use)
+    return StoredOffer(signed.short, signed.hash, offer.iss, raw, offer.exp * 1000, offer.exp * 1000, offer.use)
 
 
 def check_halves(ground: Ground) -> int:

@@ -143,6 +143,7 @@ class StoredOffer(NamedTuple):
     iss: str
     raw: str
     expires_at: int
+    good_until: int
     uses: str
 
 

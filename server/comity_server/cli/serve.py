@@ -11,7 +11,7 @@ from comity_server.app import serve as run
 from comity_server.config import Config, ConfigError, load
 from comity_server.home import FolderInUse
 from comity_server.server import CANNOT_OPEN, Server
-from comity_server.store.sqlite import StoreFailed
+from comity_server.store.errors import StoreFailed
 
 
 @click.command()

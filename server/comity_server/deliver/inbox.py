@@ -14,6 +14,8 @@ from comity_server.store.rows import News
 
 MOST_BYTES = 1024 * 1024
 """Bytes of texts in one page, about."""
+PRUNED = "pruned"
+"""The kind of the row that stays of those that were pruned, the first in its stream."""
 LOOK_UP = 15
 """Seconds after which a silent stream looks whether anybody still listens."""
 
@@ -44,6 +46,9 @@ class Inbox:
         """What came after the cursor, waiting up to `wait` s for something. Raises Refused."""
         stream, after = await self._place(did, cursor)
         news = await self._store.news(stream, after, PAGE)
+        if news and news[0].kind == PRUNED:
+            after = _begin(news[0], cursor)
+            news = await self._store.news(stream, after, PAGE)
         if not news and wait > 0:
             with self._bell.listen(stream) as listening:
                 news = await self._store.news(stream, after, PAGE)
@@ -59,6 +64,8 @@ class Inbox:
         from time to time, so that the caller can see whether anybody still listens. Raises Refused."""
         stream, after = await self._place(did, cursor)
         with self._bell.listen(stream) as listening:
+            for row in await self._store.news(stream, after, 1):
+                after = _begin(row, cursor) if row.kind == PRUNED else after
             yield None
             while not self._bell.closed:
                 news = await self._store.news(stream, after, PAGE)
@@ -97,6 +104,20 @@ class Inbox:
             if row.shown:
                 members["act"] = row.act
         return Item(cursor, msgspec.json.encode(members))
+
+
+def must_be_kept(row: News) -> None:
+    """Raises Refused("cursor_expired") where the first row behind a cursor is the mark of those that are gone: whoever
+    has it missed them (HTTP-23)."""
+    if row.kind == PRUNED:
+        raise Refused("cursor_expired")
+
+
+def _begin(pruned: News, cursor: str | None) -> int:
+    """The row behind which whoever has no cursor begins. Raises Refused("cursor_expired") for others."""
+    if cursor is not None:
+        must_be_kept(pruned)
+    return pruned.n
 
 
 def _row(n: int) -> bytes:

@@ -35,8 +35,9 @@ from comity_server.log.head_file import HeadFile, WillNotLast
 from comity_server.log.reread import Rereading, StoreDamaged, StoredTiles
 from comity_server.log.tail import Entered, LogAdditions, Tail, tail_of
 from comity_server.logs import logger
+from comity_server.store.errors import Overtaken, StoreFailed
 from comity_server.store.rows import Head
-from comity_server.store.sqlite import Overtaken, Reading, StoreFailed
+from comity_server.store.sqlite import Reading
 
 RECEIPT_WITHIN = 2.0
 """Seconds for which an answer waits for its receipt (LOG-13)."""

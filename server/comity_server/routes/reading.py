@@ -12,6 +12,7 @@ from comity_server.routes.parts import SERVER, event_stream, json_answer, signed
 def add_routes(app: web.Application) -> None:
     """What the two sides read."""
     app.router.add_get(CONNECTIONS + "/{cid}", get_connection)
+    app.router.add_get(CONNECTIONS + "/{cid}/records", get_records)
     app.router.add_get(ACTS + "/{id}", get_act)
     app.router.add_get(INBOX, get_inbox)
 
@@ -20,6 +21,13 @@ async def get_connection(request: web.Request) -> web.Response:
     """A connection as one of its sides may see it."""
     reader = signed(request)
     return json_answer(await request.app[SERVER].answers.connection(request.match_info["cid"], reader.did))
+
+
+async def get_records(request: web.Request) -> web.Response:
+    """All of a connection that its side may have, a page of it."""
+    reader = signed(request)
+    cursor = request.query.get("cursor")
+    return json_answer(await request.app[SERVER].records.page(request.match_info["cid"], reader.did, cursor))
 
 
 async def get_act(request: web.Request) -> web.Response:

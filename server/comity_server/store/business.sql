@@ -116,9 +116,6 @@ VALUES (:name, :line, :key, :request, :status, :location, :body, :at)
 ON CONFLICT (name, line, key) DO UPDATE SET request = excluded.request, status = excluded.status,
   location = excluded.location, body = excluded.body, at = excluded.at;
 
--- name: forget_idempotent(before)*!
-DELETE FROM idempotent WHERE at < :before;
-
 -- name: get_idempotent(name, line, key)^
 SELECT request, status, location, body, at FROM idempotent WHERE name = :name AND line = :line AND key = :key;
 
@@ -318,9 +315,6 @@ ON CONFLICT (name, id) DO UPDATE SET sealed = excluded.sealed, updated_at = excl
 
 -- name: drop_draft(name, id)*!
 DELETE FROM drafts WHERE name = :name AND id = :id;
-
--- name: forget_drafts(before)*!
-DELETE FROM drafts WHERE updated_at <= :before AND waits = 0;
 
 -- name: drop_waiting_text(name, id)*!
 -- Its message was delivered, or replaced.

@@ -137,16 +137,17 @@ SELECT s.statement FROM home_places p JOIN home_statements s ON s.n = p.n WHERE 
 
 -- ---- offers and agreements -----------------------------------------------------------------------------------------
 
--- name: put_offer(short, hash, iss, raw, expires_at, uses)*!
-INSERT INTO offers (short, hash, iss, raw, expires_at, uses, used_at)
-VALUES (:short, :hash, :iss, :raw, :expires_at, :uses, NULL)
+-- name: put_offer(short, hash, iss, raw, expires_at, good_until, uses)*!
+-- `good_until` is the end that its text names; `expires_at` comes earlier where the offerer ends it.
+INSERT INTO offers (short, hash, iss, raw, expires_at, good_until, uses, used_at)
+VALUES (:short, :hash, :iss, :raw, :expires_at, :good_until, :uses, NULL)
 ON CONFLICT (short) DO NOTHING;
 
 -- name: use_offer(used_at, short)*!
 UPDATE offers SET used_at = :used_at WHERE short = :short;
 
 -- name: get_offer(short)^
-SELECT short, hash, iss, raw, expires_at, uses, used_at FROM offers WHERE short = :short;
+SELECT short, hash, iss, raw, expires_at, good_until, uses, used_at FROM offers WHERE short = :short;
 
 -- name: count_offers(iss, now)$
 SELECT COUNT(*) FROM offers WHERE iss = :iss AND expires_at > :now AND used_at IS NULL;
@@ -326,6 +327,16 @@ UNION ALL
 SELECT at, kind, act, NULL, NULL, NULL, NULL, raw FROM events WHERE cid = :cid
 ORDER BY 1;
 
+-- name: records_after(cid, side, after, most)
+-- What one side may have of a connection, in the order of its times: no settings of the other side, nor what became of
+-- its mutes.
+SELECT accepted_at, 'accepted', side, raw, event FROM acts
+WHERE cid = :cid AND accepted_at > :after AND (chain = 'acts' OR side = :side)
+UNION ALL
+SELECT e.at, e.kind, a.side, a.raw, e.raw FROM events e LEFT JOIN acts a ON a.cid = e.cid AND a.id = e.act
+WHERE e.cid = :cid AND e.at > :after AND (e.kind <> 'mute_over' OR a.side = :side)
+ORDER BY 1 LIMIT :most;
+
 -- name: opened_event(cid, at)$
 SELECT raw FROM events WHERE cid = :cid AND at = :at AND kind = 'opened';
 
@@ -345,7 +356,7 @@ FROM business_keys k LEFT JOIN businesses b ON b.name = k.name
 ORDER BY k.name, k.kid;
 
 -- name: all_offers()
-SELECT short, hash, iss, raw, expires_at, uses FROM offers ORDER BY short;
+SELECT short, hash, iss, raw, expires_at, good_until, uses FROM offers ORDER BY short;
 
 -- name: all_proposals()
 SELECT p.cid, p.offer, p.first_did, p.second_did, p.raw, p.countersign_by, p.phase, c.cid
@@ -358,7 +369,7 @@ SELECT MAX(n) FROM inbox;
 -- name: news_of_nothing()
 -- News about what is not there.
 SELECT i.stream, i.n, i.kind, i.cid FROM inbox i
-WHERE i.kind NOT IN ('offer', 'proposal', 'declined', 'opened', 'act', 'event')
+WHERE i.kind NOT IN ('offer', 'proposal', 'declined', 'opened', 'act', 'event', 'pruned')
    OR (i.kind = 'offer' AND NOT EXISTS (SELECT 1 FROM offers o WHERE o.hash = i.act))
    OR (i.kind IN ('proposal', 'declined') AND NOT EXISTS (SELECT 1 FROM proposals p WHERE p.cid = i.cid))
    OR (i.kind = 'opened' AND NOT EXISTS (SELECT 1 FROM agreements g WHERE g.cid = i.cid))

@@ -101,6 +101,7 @@ class OfferRow(TypedDict):
     iss: str
     raw: str
     expires_at: int
+    good_until: int
     uses: str
 
 
@@ -180,14 +181,12 @@ class Batch:
     put_duty: list[dict[str, Any]] = field(default_factory=list)
     put_business_offer: list[dict[str, Any]] = field(default_factory=list)
     put_doing: list[dict[str, Any]] = field(default_factory=list)
-    forget_drafts: list[dict[str, Any]] = field(default_factory=list)
     put_draft: list[dict[str, Any]] = field(default_factory=list)
     drop_draft: list[dict[str, Any]] = field(default_factory=list)
     # Behind what may have begun to wait in the same group.
     drop_waiting_text: list[dict[str, Any]] = field(default_factory=list)
     hand_text_back: list[dict[str, Any]] = field(default_factory=list)
     put_idempotent: list[dict[str, Any]] = field(default_factory=list)
-    forget_idempotent: list[dict[str, Any]] = field(default_factory=list)
     put_count: list[dict[str, Any]] = field(default_factory=list)
     put_webhook: list[dict[str, Any]] = field(default_factory=list)
     end_webhook: list[dict[str, Any]] = field(default_factory=list)
@@ -219,6 +218,7 @@ class Offer(NamedTuple):
     iss: str
     raw: str
     expires_at: int
+    good_until: int
     uses: str
     used_at: int | None
 
@@ -278,6 +278,17 @@ class Kept(NamedTuple):
     chain: str | None
     seq: int | None
     raw: str | None
+    event: str
+
+
+class StoredRecord(NamedTuple):
+    """One record of a connection: the event at `at` (ms), and the act that it is about with the side whose it is, where
+    there is one (`act` is empty where its text is lost)."""
+
+    at: int
+    kind: str
+    side: str | None
+    act: str | None
     event: str
 
 

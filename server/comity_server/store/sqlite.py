@@ -23,6 +23,8 @@ from comity.feedback import Reached, reached_in
 from comity.fold import Record
 from comity_server.store import migrations
 from comity_server.store.business import BusinessRows
+from comity_server.store.errors import Overtaken, StoreFailed
+from comity_server.store.prunes import Prunes
 from comity_server.store.rows import (
     Batch,
     Entry,
@@ -39,6 +41,7 @@ from comity_server.store.rows import (
     Rival,
     StoredAct,
     StoredPlace,
+    StoredRecord,
     StoredStatement,
     WaitingHalf,
 )
@@ -52,14 +55,6 @@ T = TypeVar("T")
 N = TypeVar("N", bound=NamedTuple)
 
 
-class StoreFailed(Exception):
-    """The store did not do what was asked, or it is unknown whether it did."""
-
-
-class Overtaken(StoreFailed):
-    """Another server writes this store: it moved a log's head, or took the term. Nothing was written."""
-
-
 class _Connection(aiosqlite.Connection):
     """An aiosqlite connection that can run several statements in one hop to its thread."""
 
@@ -71,7 +66,9 @@ class _Connection(aiosqlite.Connection):
 
 def _queries() -> dict[str, str]:
     folder = files("comity_server.store")
-    texts = [folder.joinpath(name).read_text(encoding="utf-8") for name in ("queries.sql", "business.sql")]
+    texts = [
+        folder.joinpath(name).read_text(encoding="utf-8") for name in ("queries.sql", "business.sql", "prunes.sql")
+    ]
     loaded = aiosql.from_str("\n".join(texts), "sqlite3")
     return {name: getattr(loaded, name).sql for name in loaded.available_queries if not name.endswith("_cursor")}
 
@@ -87,6 +84,7 @@ class SqliteStore:
         self._readers = readers
         self._turn = itertools.cycle(readers)
         self.business = BusinessRows(self._read_all, self._decide_all)
+        self.prunes = Prunes(SQL, self._look, self._writer.run)
 
     @classmethod
     async def open(cls, path: Path) -> "SqliteStore":
@@ -255,6 +253,11 @@ class SqliteStore:
         """All that happened in a connection, settings too, in the order of its times."""
         return [Kept(*row) for row in await self._read(_rows, "history_of", cid=cid)]
 
+    async def records(self, cid: str, side: str, after: int, most: int) -> list[StoredRecord]:
+        """What one side may have of a connection behind a time (ms), in the order of its times."""
+        rows = await self._read(_rows, "records_after", cid=cid, side=side, after=after, most=most)
+        return [StoredRecord(*row) for row in rows]
+
     async def state(self, cid: str) -> Known | None:
         """The stored state of a connection."""
         row = await self._read(_row, "get_state", cid=cid)
@@ -304,6 +307,9 @@ class SqliteStore:
         """What came into a stream after the row `after`, oldest first."""
         rows = await self._read(_rows, "news_after", stream=stream, after=after, most=most)
         return [News(*row) for row in rows]
+
+    async def _look(self, duty: Callable[..., T], *arguments: object) -> T:
+        return await next(self._turn).run(duty, *arguments)
 
     async def _read_all(self, query: str, given: dict[str, object]) -> list[Any]:
         found: list[Any] = await self._read(_rows, query, **given)

@@ -4,10 +4,10 @@ import re
 import sqlite3
 from pathlib import Path
 
-HEAD = "v2_0001"
-"""The revision that this code works with. Revisions of the stores of before the first release had no `v2_` in front."""
+HEAD = "v3_0001"
+"""The revision that this code works with. Those of stores of before the first release had nothing or `v2_` in front."""
 
-_REVISION = re.compile(r"v2_[0-9]{4}\Z")
+_REVISION = re.compile(r"v3_[0-9]{4}\Z")
 
 
 class SchemaTooNew(Exception):

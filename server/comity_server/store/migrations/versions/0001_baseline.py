@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "v2_0001"
+revision = "v3_0001"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -89,6 +89,10 @@ def _bytes(name: str) -> sa.Column[bytes]:
 
 def _table(name: str, *columns: sa.Column[Any]) -> None:
     op.create_table(name, *columns, sqlite_with_rowid=False)
+
+
+def _some(name: str, table: str, columns: list[str], where: str) -> None:
+    op.create_index(name, table, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
 
 
 def _connections() -> None:
@@ -175,9 +179,11 @@ def _offers_and_proposals() -> None:
         _text("iss"),
         _text("raw"),
         _number("expires_at"),
+        _number("good_until"),
         _text("uses"),
         _number("used_at", null=True),
     )
+    op.create_index("offers_good_until", "offers", ["good_until"])
     op.create_index("offers_iss", "offers", ["iss"])
     op.create_index("offers_hash", "offers", ["hash"])
     # A business publishes offers every day: open offers and waiting halves are searched by the time they end.
@@ -201,6 +207,8 @@ def _offers_and_proposals() -> None:
     op.create_index("proposals_offer", "proposals", ["offer", "phase", "alternative", "created_at"])
     op.create_index("proposals_accepter", "proposals", ["offer", "second_did"])
     op.create_index("proposals_waiting", "proposals", ["first_did", "phase", "countersign_by", "cid"])
+    op.create_index("proposals_countersign_by", "proposals", ["countersign_by"])
+    _some("proposals_replaced", "proposals", ["ended_at"], "phase = 'replaced'")
 
 
 def _inbox_and_status() -> None:
@@ -217,6 +225,9 @@ def _inbox_and_status() -> None:
         _number("told_at"),
         _number("quiet"),
     )
+    # What goes with its offer or half; the rows of acts, which are many, are in none of these.
+    _some("inbox_offers", "inbox", ["act"], "kind = 'offer'")
+    _some("inbox_halves", "inbox", ["cid"], "kind IN ('proposal', 'declined')")
     _table(
         "status_entries",
         _number("list_no", key=True),
