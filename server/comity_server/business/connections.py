@@ -1,6 +1,7 @@
 """Connections of a business: which there are, and what each allows now (spec/business-offers.md).
 
-What is shown is the public state alone (CONN-20): no setting of the customer's, and nothing that follows from one.
+What is shown is the public state (CONN-20) and the business's own settings: no setting of the customer's, and nothing
+that follows from one.
 The state's own time is not shown, since settings move it too (INV-12).
 """
 
@@ -21,8 +22,19 @@ from comity_server.business.favours import FavourBalance
 from comity_server.business.models import Cid, Cursor, Due, Hash, Instant, Model, Who, instant, milliseconds
 from comity_server.business.offers import OfferId, ShownTerms
 from comity_server.business.pages import FIRST, LAST, MOST_LOOKED_AT, Page, behind, cursor_of, sift
+from comity_server.business.received import words_by_id
 from comity_server.business.route import Call, Reply, Route
-from comity_server.business.sides import GrantInForce, MuteInForce, ShownDoor, door_of, grants_of, mutes_of
+from comity_server.business.sides import (
+    GrantInForce,
+    MuteInForce,
+    OwnSettings,
+    ShownDoor,
+    door_of,
+    grants_of,
+    mutes_of,
+    own_door_of,
+    settings_of,
+)
 from comity_server.store.business import ListedConnection
 
 Phase = Literal["open", "ended"]
@@ -79,6 +91,7 @@ class ConnectionInFull(Model):
     agreement: SignedTerms
     them: ShownDoor = Field(description="The customer's side.")
     us: ShownDoor
+    settings: OwnSettings
     balance: FavourBalance
     reached_at: Instant | None = None
 
@@ -184,6 +197,8 @@ async def get_connection(call: Call) -> Reply:
     if relation is None or agreed is None:
         raise Refused("not_found")
     ended_at, ended_by = await _ended(call, state, side)
+    theirs = state.door(other(side))
+    words = await words_by_id(call, [*(it.id for it in theirs.little), *(it.id for it in theirs.milestones)])
     return Reply.of(
         ConnectionInFull(
             connection=state.cid,
@@ -195,8 +210,9 @@ async def get_connection(call: Call) -> Reply:
             ended_by=ended_by,
             recovering=tuple("us" if it == side else "them" for it in state.recovering) or None,
             agreement=_agreement(open_agreement(agreed[0])),
-            them=door_of(state.door(other(side)), now),
-            us=door_of(state.door(side), now),
+            them=door_of(theirs, now, words),
+            us=own_door_of(state.door(side), now),
+            settings=settings_of(state.door(side)),
             balance=FavourBalance.of(state, side, now),
             reached_at=_reached(state, side),
         )

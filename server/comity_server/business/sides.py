@@ -1,15 +1,19 @@
-"""One side of a connection as the business side tells it: what it allows the other, remembers and asked. All of it is
-public state (CONN-20)."""
+"""One side of a connection as the business side tells it: what it allows the other, remembers and asked. All of the
+customer's is public state (CONN-20), with her words where they can be opened (INV-14)."""
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from comity import favours
 from comity.contests import LASTS
-from comity.state import Ask, Contest, Door
+from comity.gate import mute_end
+from comity.hours import Window, windows_of
+from comity.note_values import read_note
+from comity.state import Ask, Budget, Contest, Door, LittleThing, Mute
 from comity_server.business.models import Hash, Instant, Model, instant
+from comity_server.business.received import Words
 
 
 class AllowedRate(Model):
@@ -30,13 +34,17 @@ class GrantInForce(Model):
 
 
 class MuteInForce(Model):
-    """A mute; without purposes and channels it is of everything. `until` where its end is shown; `why`: `away`."""
+    """A mute; without purposes and channels it is of everything. `until` where its end is shown, or the mute is yours;
+    `why`: `away`."""
 
     id: Hash
     purposes: tuple[str, ...] | None = None
     channels: tuple[str, ...] | None = None
     until: Instant | None = None
     why: Literal["away"] | None = None
+    hidden: Annotated[
+        bool | None, Field(description="Of a mute of yours with an end: whether your customer is not shown it.")
+    ] = None
 
 
 class ContestInForce(Model):
@@ -67,6 +75,10 @@ class ShownLittleThing(Model):
     key: str
     topic: str | None = None
     act: Hash
+    value: Annotated[Any, Field(description="What is to be remembered. A customer's, where your key is kept here.")] = (
+        None
+    )
+    text: Annotated[str, Field(description="More of it, as your customer wrote it.")] | None = None
 
 
 class ShownMilestone(Model):
@@ -77,6 +89,9 @@ class ShownMilestone(Model):
     when: Instant
     lasts: Instant | None = None
     act: Hash
+    text: Annotated[str, Field(description="More of it, as your customer wrote it; where your key is kept here.")] | (
+        None
+    ) = None
 
 
 class ShownAsk(Model):
@@ -94,6 +109,22 @@ class ChainHead(Model):
 
     seq: int
     head: Hash
+
+
+class OwnHours(Model):
+    """When your customer may come; `shown`: she reads when that is next, and else no more than "not now"."""
+
+    zone: str
+    windows: tuple[Window, ...]
+    shown: bool
+
+
+class OwnSettings(Model):
+    """What you set in a connection for yourself: your customer gets none of it."""
+
+    hours: OwnHours | None = None
+    messages: Annotated[AllowedRate, Field(description="How often she may write.")] | None = None
+    asks: Annotated[AllowedRate, Field(description="How often she may ask a favour.")] | None = None
 
 
 class ShownDoor(Model):
@@ -122,26 +153,48 @@ def grants_of(door: Door, now: int) -> tuple[GrantInForce, ...]:
             purposes=it.purposes,
             channels=it.channels,
             expires_at=instant(it.exp * 1000),
-            budget=None if it.budget is None else AllowedRate(max=it.budget.max, seconds=it.budget.seconds),
+            budget=_rate(it.budget),
         )
         for it in door.grants
         if now < it.exp * 1000
     )
 
 
+def _rate(budget: Budget | None) -> AllowedRate | None:
+    return None if budget is None else AllowedRate(max=budget.max, seconds=budget.seconds)
+
+
 def mutes_of(door: Door, now: int) -> tuple[MuteInForce, ...]:
     """The side's mutes as both sides know them: an end that is not shown counts for nothing here (GATE-15)."""
+    return tuple(_mute(it, it.until) for it in door.mutes if it.until is None or now < it.until * 1000)
+
+
+def own_mutes_of(door: Door, now: int) -> tuple[MuteInForce, ...]:
+    """The same of the business's own side, with the ends that only it knows."""
+    ends = [(it, mute_end(door, it)) for it in door.mutes]
     return tuple(
-        MuteInForce(
-            id=it.id,
-            purposes=it.purposes or None,
-            channels=it.channels or None,
-            until=None if it.until is None else instant(it.until * 1000),
-            why=it.why,
-        )
-        for it in door.mutes
-        if it.until is None or now < it.until * 1000
+        _mute(it, None if end is None else end // 1000, own=True) for it, end in ends if end is None or now < end
     )
+
+
+def _mute(mute: Mute, until: int | None, *, own: bool = False) -> MuteInForce:
+    return MuteInForce(
+        id=mute.id,
+        purposes=mute.purposes or None,
+        channels=mute.channels or None,
+        until=None if until is None else instant(until * 1000),
+        why=mute.why,
+        hidden=mute.until is None if own and until is not None else None,
+    )
+
+
+def settings_of(door: Door) -> OwnSettings:
+    """What the business set for itself."""
+    own = door.settings
+    hours = None
+    if own.zone is not None and own.windows:
+        hours = OwnHours(zone=own.zone, windows=windows_of(own.windows), shown=own.hours_end_shown)
+    return OwnSettings(hours=hours, messages=_rate(own.messages), asks=_rate(own.asks))
 
 
 def contests_of(contests: Iterable[Contest]) -> tuple[ContestInForce, ...]:
@@ -160,13 +213,22 @@ def contests_of(contests: Iterable[Contest]) -> tuple[ContestInForce, ...]:
     )
 
 
-def door_of(door: Door, now: int) -> ShownDoor:
-    """The whole side at `now` (ms)."""
+def door_of(door: Door, now: int, words: Words) -> ShownDoor:
+    """The customer's side at `now` (ms), with what was written in these acts of hers."""
+    return _door_of(door, now, mutes_of(door, now), words)
+
+
+def own_door_of(door: Door, now: int) -> ShownDoor:
+    """The business's own side at `now` (ms)."""
+    return _door_of(door, now, own_mutes_of(door, now), {})
+
+
+def _door_of(door: Door, now: int, mutes: tuple[MuteInForce, ...], words: Words) -> ShownDoor:
     return ShownDoor(
         did=door.did,
         grants=grants_of(door, now),
-        mutes=mutes_of(door, now),
-        little_things=tuple(ShownLittleThing(key=it.key, topic=it.topic, act=it.id) for it in door.little),
+        mutes=mutes,
+        little_things=tuple(_little_thing(it, words.get(it.id)) for it in door.little),
         milestones=tuple(
             ShownMilestone(
                 kind=it.kind,
@@ -174,6 +236,7 @@ def door_of(door: Door, now: int) -> ShownDoor:
                 when=instant(it.when * 1000),
                 lasts=None if it.lasts is None else instant(it.lasts * 1000),
                 act=it.id,
+                text=_text(words.get(it.id)),
             )
             for it in door.milestones
         ),
@@ -186,6 +249,17 @@ def door_of(door: Door, now: int) -> ShownDoor:
         waiting=len(door.held),
         chain=ChainHead(seq=door.seq, head=door.head),
     )
+
+
+def _little_thing(thing: LittleThing, body: dict[str, Any] | None) -> ShownLittleThing:
+    """As a wallet shows it: a value without the form of its key is a text (NOTE-4)."""
+    note = read_note(thing.key, body)
+    return ShownLittleThing(key=thing.key, topic=thing.topic, act=thing.id, value=note.value, text=note.text)
+
+
+def _text(body: dict[str, Any] | None) -> str | None:
+    found = (body or {}).get("text")
+    return found if isinstance(found, str) else None
 
 
 def ask_of(ask: Ask, now: int) -> ShownAsk:

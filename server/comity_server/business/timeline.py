@@ -4,7 +4,6 @@ The facts are those of `comity.relationship`, the same for both sides (CONN-21);
 business's own is added for the business alone (INV-13).
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,9 +20,9 @@ from comity.words import Side
 from comity_server.answer import accepted_in
 from comity_server.business.connections import Order
 from comity_server.business.doing import own_connection
-from comity_server.business.letters import opened
 from comity_server.business.models import Cid, Cursor, Hash, Instant, Model, Who, instant
 from comity_server.business.pages import FIRST, LAST, Page, behind, cursor_of
+from comity_server.business.received import Words, words_in
 from comity_server.business.route import Call, Reply, Route
 from comity_server.store.business import Doing, Happened
 
@@ -46,9 +45,16 @@ class TimelineItem(Model):
     at: Instant
     by: Who | None = Field(default=None, description="Whose it was; the opening is nobody's.")
     kind: str = Field(examples=["message"])
-    about: str | None = Field(default=None, description="A purpose, a topic, a kind of favour.", examples=["care"])
+    about: str | None = Field(
+        default=None, description="A purpose, a topic, a kind of favour, a channel, a day.", examples=["care"]
+    )
     outcome: str | None = Field(default=None, description="What became of it.", examples=["delivered"])
     act: Hash | None = None
+    body: dict[str, Any] | None = Field(
+        default=None,
+        description="What your customer wrote in an ask, an answer, thanks, a milestone or a little thing; where your "
+        "key is kept here.",
+    )
     done_by: DoneBy | None = None
 
 
@@ -97,9 +103,10 @@ async def get_timeline(call: Call) -> Reply:
     store = call.server.store.business
     rows = await store.history(state.cid, at, query.limit + 1, newest=newest)
     page = rows[: query.limit]
-    moments = timeline(_record(call, row) for row in page)
+    records = [_record(call, row) for row in page]
+    words = await words_in(call, (it.act for it in records if it.act is not None and _is_theirs(it, side)))
     doings = await store.doings(state.cid)
-    items = [_shown(moment, side, doings) for moment in moments]
+    items = [_shown(moment, side, doings, words) for moment in timeline(records)]
     cursor = cursor_of(call, what, page[-1].at, "") if len(rows) > len(page) else None
     return Reply.of(Timeline(items=_ordered(items, newest), cursor=cursor))
 
@@ -115,11 +122,15 @@ def _record(call: Call, row: Happened) -> Record:
     return Record(event, _opened(call, str(row.raw)) if is_act else None)
 
 
+def _is_theirs(record: Record, side: Side) -> bool:
+    return isinstance(record.event, Accepted) and record.event.side != side
+
+
 def _opened(call: Call, raw: str) -> SignedAct:
     return open_act(raw, call.server.directory.find_key)
 
 
-def _shown(moment: Moment, side: Side, doings: dict[str, Doing]) -> TimelineItem:
+def _shown(moment: Moment, side: Side, doings: dict[str, Doing], words: Words) -> TimelineItem:
     return TimelineItem(
         at=instant(moment.at),
         by=None if moment.side is None else _who(moment.side, side),
@@ -127,6 +138,7 @@ def _shown(moment: Moment, side: Side, doings: dict[str, Doing]) -> TimelineItem
         about=moment.about,
         outcome=moment.outcome,
         act=moment.act,
+        body=words.get(moment.act or ""),
         done_by=None if moment.kind in _LET_GO or moment.act is None else _done_by(doings.get(moment.act)),
     )
 
@@ -158,7 +170,7 @@ async def get_act(call: Call) -> Reply:
             at=instant(event.at),
             outcome=event.outcome,
             members=None if act is None else act.payload.model_dump(mode="json", exclude=_LINK, exclude_none=True),
-            body=None if act is None or event.side == side else await _words(call, act),
+            body=None if act is None or event.side == side else (await words_in(call, [act])).get(act.id),
             event=found["event"],
             jws=found.get("act"),
             receipt=found.get("receipt"),
@@ -166,14 +178,6 @@ async def get_act(call: Call) -> Reply:
             done_by=_done_by(doings.get(event.act)),
         )
     )
-
-
-async def _words(call: Call, act: SignedAct) -> dict[str, Any] | None:
-    """The body of an act of the other side, where it is sealed to a key of the business that is kept here."""
-    text: str | None = getattr(act.payload, "body", None)
-    if text is None:
-        return None
-    return await asyncio.to_thread(opened, call.server.grounds.kept, call.business.did, text, act.payload.cid)
 
 
 _TAG = "connections"
@@ -187,8 +191,8 @@ ROUTES = (
         "What happened in a connection",
         _TAG,
         description=(
-            "The same facts that the customer sees, and for your own acts also who did them. Settings of the customer's"
-            " are no part of it."
+            "The same facts that the customer sees, and for your own acts also who did them. The words of a message are"
+            " in its act. Settings of the customer's are no part of it."
         ),
         query=TimelinePage,
         answer=Timeline,
