@@ -8,6 +8,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def main(target: Path) -> None:
     folder = target / "vectors"
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in made.items():
-        text = laid_out({"about": FILES[name].__doc__, **content})
+        text = laid_out({"about": cleandoc(FILES[name].__doc__ or ""), **content})
         (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     shown = examples.examples(made)
     used: set[str] = set()

@@ -19,7 +19,7 @@ from comity_server.deliver.bell import Bell
 from comity_server.logs import logger
 from comity_server.private_socket import asked
 from comity_server.store.business import BusinessRows
-from comity_server.webhooks.saying import ANOTHER_KEY, LOOK, RELOAD, SOCKET, Answer, Ask, Start
+from comity_server.webhooks.saying import ANOTHER_KEY, LOOK, RELOAD, SOCKET, Answer, Ask, Start, What
 from comity_server.webhooks.signing import PURPOSE
 
 PAUSE, LONGEST_PAUSE = 1.0, 30.0
@@ -31,6 +31,8 @@ STOPS_WITHIN = 5.0
 ANSWERS_WITHIN = 30.0
 """Seconds for an answer; an attempt that is waited for may take half of that."""
 _LOOK_AGAIN = 0.05
+_READS: frozenset[What] = frozenset({"states", "deliveries", "delivery"})
+"""What is asked without changing anything."""
 
 
 class Webhooks:
@@ -108,17 +110,23 @@ class Webhooks:
         """What the sender answers. Raises what it refuses, and Refused("overloaded") where it does not answer."""
         try:
             async with asyncio.timeout(ANSWERS_WITHIN):
-                answered = await self._asked(msgspec.json.encode(ask))
+                answered = await self._asked(msgspec.json.encode(ask), again=ask.what in _READS)
         except (TimeoutError, ClientError):
             raise Refused("overloaded", retry_after=1) from None
         if answered.refused is not None:
             raise Refused(answered.refused, answered.detail, retry_after=answered.retry_after)
         return answered
 
-    async def _asked(self, body: bytes) -> Answer:
-        # It may be on its way up: then nothing was asked yet, and it is safe to ask again.
+    async def _asked(self, body: bytes, *, again: bool) -> Answer:
+        """What is answered, by a sender that is on its way up, too: nothing was asked yet. One that ends in the middle
+        is asked `again` where that changes nothing. Raises ClientError, Refused."""
         while True:
-            found = await asked(self._config.data, SOCKET, "POST", "/", body)
+            try:
+                found = await asked(self._config.data, SOCKET, "POST", "/", body)
+            except ClientError:
+                if not again:
+                    raise
+                found = None
             if found is not None and found[0] == 200:
                 return msgspec.json.decode(found[1], type=Answer)
             if found is not None and found[0] != 503:
