@@ -54,10 +54,10 @@ class Terminal:
 
 
 @asynccontextmanager
-async def a_host(folder: Path) -> AsyncIterator[World]:
-    """A running server whose clock is the machine's: the commands have no other."""
+async def a_host(folder: Path, behind: int = 0) -> AsyncIterator[World]:
+    """A running server whose clock is the machine's, which the commands have, or so many ms behind it."""
     world = World(folder, {"log_level": "error", "stop_timeout": 0.5})
-    (folder / "clock").write_text("0")
+    (folder / "clock").write_text(str(-behind))
     await world.start()
     try:
         yield world

@@ -286,14 +286,14 @@ def seconds_asked(retry_after: str | None, date: str | None, now: int) -> int | 
     text = (retry_after or "").strip()
     if text.isascii() and text.isdigit():
         return min(int(text), LONGEST_ASKED) if len(text) < 4000 else LONGEST_ASKED
-    until = _http_date(text)
+    until = http_date(text)
     if until is None:
         return None
-    sent = _http_date(date or "")
+    sent = http_date(date or "")
     return min(max(until - (now if sent is None else sent), 0), LONGEST_ASKED)
 
 
-def _http_date(text: str) -> int | None:
+def http_date(text: str) -> int | None:
     """The time (s) that an HTTP date of any of the three forms spells (RFC 9110, section 5.6.7)."""
     from email.utils import parsedate_to_datetime
 

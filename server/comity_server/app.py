@@ -5,6 +5,7 @@ import gc
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from email.utils import formatdate
 from typing import Any
 
 from aiohttp import http_parser, web
@@ -62,6 +63,8 @@ async def _dressed(request: web.Request, response: web.StreamResponse) -> None:
     if is_business(request):
         dress(request, response)
     _dress(response, REQUEST_ID.get() or begin_request())
+    # By the clock that judges signed requests, for a client whose own is another (HTTP-24).
+    response.headers["Date"] = formatdate(request.app[SERVER].clock.now() / 1000, usegmt=True)
 
 
 def _dress(response: web.StreamResponse, id_: str) -> None:

@@ -94,6 +94,14 @@ class Core:
             self._homes[did] = Home(did, self.transport, self.clock, self.randomness)
         return self._homes[did]
 
+    def clocks_off(self) -> dict[str, int]:
+        """The home servers whose clock refused this device's: seconds by which theirs is ahead (HTTP-24)."""
+        return {did: round(home.ahead / 1000) for did, home in self._homes.items() if home.ahead}
+
+    def seconds_at(self, did: str) -> int:
+        """The time in whole seconds by the clock of that home server, as far as it is known to be another."""
+        return (self.clock() + self.home(did).ahead) // 1000
+
     def tell(self, cid: str | None = None) -> list[News]:
         """What nobody was told yet, of one connection or of all; it counts as told from now on."""
         told = [it for it in self.untold if cid in (None, it.cid)]

@@ -8,7 +8,7 @@ that belong to it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
@@ -19,6 +19,7 @@ from comity.encoding import b64u_encode, parse_object
 from comity.errors import CODES, Contradiction, Malformed, Refused, Unreachable
 from comity.keys import Signer, did_web_base
 from comity.status import STATUS_LIST_TYPE
+from comity.wire import http_date
 from comity.words import Model, read_model
 
 M = TypeVar("M", bound=Model)
@@ -27,10 +28,16 @@ Clock = Callable[[], int]
 """The time in ms since the epoch."""
 Randomness = Callable[[int], bytes]
 
+_SAME_CLOCK = 5000
+"""ms by which two readings of one clock may differ."""
 _MOST = 8 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 _AWAY = frozenset({"overloaded", "rate_limited", "internal", "too_slow"})
 """Refusals that say nothing about what was sent: it may be sent again as it is."""
+
+
+class _WrongTime(Exception):
+    """A request was signed by a clock that is not the server's; the next one is signed by that."""
 
 
 class Home:
@@ -42,6 +49,8 @@ class Home:
         self._transport = transport
         self._clock = clock
         self._randomness = randomness
+        self.ahead = 0
+        """ms by which the server's clock is ahead of this device's, where that kept a signed request out (HTTP-24)."""
 
     # --- connecting ---
 
@@ -130,6 +139,15 @@ class Home:
 
     async def stream(self, signer: Signer, cursor: str | None) -> AsyncGenerator[wire.Item, None]:
         """`GET /v1/inbox` as an event stream: items as they come, until the server or the caller hangs up."""
+        try:
+            async for item in self._stream(signer, cursor):
+                yield item
+        except _WrongTime:
+            async for item in self._stream(signer, cursor):
+                yield item
+
+    async def _stream(self, signer: Signer, cursor: str | None) -> AsyncGenerator[wire.Item, None]:
+        """One stream. Raises _WrongTime where another request may begin it."""
         request = self._request("GET", wire.INBOX, signer=signer, timeout=120.0)
         headers = {**request.headers, "accept": wire.EVENT_STREAM}
         if cursor:
@@ -138,7 +156,7 @@ class Home:
             raise Unreachable("this transport has no streams")
         async with self._transport.stream(Request("GET", request.url, headers, timeout=120.0)) as answer:
             if answer.status != 200 or not answer.headers.get("content-type", "").startswith(wire.EVENT_STREAM):
-                raise await _not_a_stream(answer)
+                raise self._in_time(await _not_a_stream(answer), answer.headers)
             async for data, cursor_of_it in _server_sent(answer.lines):
                 item = read_answer(wire.Item, data)
                 if item.cursor != cursor_of_it:
@@ -186,15 +204,40 @@ class Home:
             # Imported at the first signed read: the RFC 9421 library takes a while to load.
             from comity.signed_request import sign_request
 
-            created, nonce = self._clock() // 1000, b64u_encode(self._randomness(18))
+            created, nonce = (self._clock() + self.ahead) // 1000, b64u_encode(self._randomness(18))
             headers |= sign_request(method, url, signer, created, nonce, body)
         return Request(method, url, headers, body, timeout)
 
     async def _once(self, method: str, path: str, **rest: Any) -> Response:
-        return _checked(await self._transport.send(self._request(method, path, **rest)))
+        return await self._by_its_clock(lambda: self._transport.send(self._request(method, path, **rest)))
 
     async def _again(self, method: str, path: str, **rest: Any) -> Response:
-        return _checked(await send_again(self._transport, lambda: self._request(method, path, **rest)))
+        return await self._by_its_clock(
+            lambda: send_again(self._transport, lambda: self._request(method, path, **rest))
+        )
+
+    async def _by_its_clock(self, send: Callable[[], Awaitable[Response]]) -> Response:
+        """The answer; where the server refuses the time by which the request was signed, that to one more by its own
+        clock (HTTP-24)."""
+        response = await send()
+        try:
+            return _checked(response)
+        except Refused as refused:
+            if not isinstance(self._in_time(refused, response.headers), _WrongTime):
+                raise
+        return _checked(await send())
+
+    def _in_time(self, fault: Exception, headers: Mapping[str, str]) -> Exception:
+        """The fault, or _WrongTime where the server's `Date` tells that its clock is another than was known."""
+        date = http_date(headers.get("date", ""))
+        if not isinstance(fault, Refused) or fault.code != "signature_stale" or date is None:
+            return fault
+        # A date is cut to the second: its middle is off by half of one at most.
+        ahead = date * 1000 + 500 - self._clock()
+        if abs(ahead - self.ahead) < _SAME_CLOCK:
+            return fault
+        self.ahead = ahead
+        return _WrongTime()
 
 
 def read_answer(kind: type[M], data: bytes) -> M:

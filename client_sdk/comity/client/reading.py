@@ -296,7 +296,7 @@ async def status_list(core: Core, pinned: HomeParty, uri: str) -> SignedStatusLi
         raise Contradiction(f"a status list that is none: {fault}", (raw,)) from None
     if opened.claims.iss != home:
         raise Contradiction("a status list of another server", (raw,))
-    if not opened.is_current(core.seconds()):
+    if not opened.is_current(core.seconds_at(home)):
         raise Contradiction("a status list that is out of date", (raw,))
     return opened
 

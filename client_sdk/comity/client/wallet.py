@@ -157,6 +157,12 @@ class Wallet(Absence, OwnRules):
         `sync` of the wallet once it can be written."""
         return self._core.kept.unkept
 
+    @property
+    def clocks_off(self) -> dict[str, int]:
+        """Home servers (DID) whose clock differs from this device's by more than they take: the seconds by which it is
+        ahead. To be told to the owner: reads are signed by that clock, acts by this device's (HTTP-24)."""
+        return self._core.clocks_off()
+
     def keeping_after(self) -> AbstractContextManager[None]:
         """Puts aside, for `unkept`, that the file cannot be written: for what follows an act that was accepted."""
         return self._core.keeping_after()

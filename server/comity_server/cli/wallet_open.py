@@ -85,6 +85,8 @@ def opened(work: Work) -> Callable[..., None]:
                     if opened.taken:
                         say(f"It took effect: {', '.join(opened.taken)}. But what came after it did not go well.")
                     raise
+                finally:
+                    _tell_of_clocks(opened)
                 if opened.unkept is not None:
                     say(f"Mind: {opened.unkept}. It is in force, but not in this file: `sync` reads it back.")
 
@@ -92,6 +94,14 @@ def opened(work: Work) -> Callable[..., None]:
 
     functools.update_wrapper(command, work)
     return click.pass_obj(command)
+
+
+def _tell_of_clocks(opened: Wallet) -> None:
+    """Beside what is printed, which may go into a file: that this device's clock is not that of a server (HTTP-24)."""
+    for home, ahead in opened.clocks_off.items():
+        apart = f"{abs(ahead)} seconds {'behind' if ahead > 0 else 'ahead of'}"
+        say(f"Mind: this device's clock is {apart} that of {home}, by which requests were signed now.", err=True)
+        say("Set the right one: acts are signed by this device's, and refused from ten minutes on.", err=True)
 
 
 def connected(work: Work) -> Callable[..., None]:
@@ -175,9 +185,9 @@ def short(id_: str) -> str:
     return f"{MARK}{id_[:12]}"
 
 
-def say(text: str) -> None:
-    """Prints a line."""
-    click.echo(plain(text))
+def say(text: str, *, err: bool = False) -> None:
+    """Prints a line, or with `err` one beside what is printed."""
+    click.echo(plain(text), err=err)
 
 
 def plain(text: str) -> str:
