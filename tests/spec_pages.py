@@ -20,6 +20,7 @@ FAMILIES = (
     "FAV",
     "GATE",
     "GRANT",
+    "GROW",
     "HOLD",
     "HOME",
     "HOOK",

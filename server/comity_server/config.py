@@ -75,8 +75,8 @@ class Config(BaseSettings):
 
     address_rate: int = Field(default=6000, ge=1)
     """Requests from one address in a minute that need neither a key nor a signature; of a batch, each line is one."""
-    address_openings: int = Field(default=600, ge=1)
-    """Offers and half-signed agreements from one address in an hour."""
+    address_openings: int = Field(default=300, ge=1)
+    """Offers and half-signed agreements from one address in an hour; one of 4 KiB or more counts as several."""
     inbox_days: int = Field(default=400, ge=1)
     """Days for which news are kept in an inbox."""
     trusted_proxies: str = ""

@@ -1,4 +1,4 @@
-"""Deletes what has had its time, in small steps (spec/growth.md).
+"""Deletes what has had its time, in small steps (GROW-2).
 
 Each step looks for what is old on a connection that only reads, and deletes a few rows in a transaction of its own,
 between two groups of the writer. Then it waits for many times as long as that took: so nothing that is written, a "no"

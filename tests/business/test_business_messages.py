@@ -253,7 +253,7 @@ async def test_drafts_are_listed_the_newest_first_thrown_away_and_end_after_nine
         world.later(90 * DAY - 2 * MINUTE)
         assert (await shop.ask("PUT", f"/drafts/{ids[2]}", HELLO)).status == 200
         assert [it["id"] for it in (await shop.get("/drafts"))["items"]] == [ids[2]]
-        # One that is too old is gone from the store with the next one that is kept.
+        # One that is too old is gone from the store once it was pruned.
         await world.server.pruner.round()
         with sqlite3.connect(f"file:{tmp_path}/data/{STORE}?mode=ro", uri=True) as raw:
             assert raw.execute("SELECT COUNT(*) FROM drafts").fetchone() == (1,)

@@ -9,12 +9,14 @@ from multidict import CIMultiDict
 from comity.acts import SignedAct
 from comity.chain import compose
 from comity.errors import Malformed
+from comity.offer import OfferedTerms
 from comity.wire import ACTS, JSON_LINES, JWT, OFFERS, WELL_KNOWN
 from comity_server import rate_limits
 from comity_server.client_address import UNKNOWN, ClientAddresses, read_networks
 from comity_server.config import ConfigError, load
 from comity_server.rate_limits import SPARE, Windows
-from world import Pair, Reply, World, a_world
+from comity_server.routes.parts import ONE_OPENING
+from world import TEXT, Pair, Reply, World, a_world, terms
 
 PROXY, CARRIER = "10.0.0.5", "172.16.9.9"
 MIA, STRANGER = "203.0.113.7", "198.51.100.66"
@@ -163,6 +165,10 @@ async def test_a_stranger_opens_no_more_than_an_hour_s_worth_and_everybody_else_
         assert 3500 <= int(replies[-1].headers["Retry-After"]) <= 3600
         offer = world.offer(world.person())
         assert (await world.send("POST", OFFERS, offer.raw.encode(), JWT, hers)).status == 201
+        long = tuple(OfferedTerms(**terms(TEXT * n).model_dump(), text=TEXT * n) for n in (300, 301))
+        offer = world.offer(world.person(), agreements=long)
+        assert len(offer.raw) > 5 * ONE_OPENING, "it takes the room of several"
+        assert (await world.send("POST", OFFERS, offer.raw.encode(), JWT, hers)).code == "rate_limited"
         assert (await act(world, pair.compose("second", "remember", key="tea"), **his)).status == 200, "no opening"
         lines = pair.compose("first", "mute").raw.encode()
         assert (await world.send("POST", ACTS, lines, JSON_LINES, his)).status == 200

@@ -1,4 +1,4 @@
-"""What has had its time goes, in small steps, and nobody's word or "no" with it (spec/growth.md, HTTP-23)."""
+"""What has had its time goes, in small steps, and nobody's word or "no" with it (GROW-1, GROW-2, GROW-3, HTTP-23)."""
 
 import asyncio
 import sqlite3
@@ -16,6 +16,7 @@ from comity.keys import Signer, key_of_kid
 from comity.state import public
 from comity.wire import CONNECTIONS, INBOX, JWT, OFFERS
 from comity_server import pruner
+from comity_server.business import founding
 from world import DAY, HOUR, MINUTE, Pair, Reply, World, a_world
 
 KEPT = {"inbox_days": 400}
@@ -233,6 +234,17 @@ async def test_a_business_with_an_old_cursor_is_told_to_begin_again(tmp_path: Pa
         for query in (f"?cursor={read}", "", "?since=2024-06-01T00:00:00Z"):
             (item,) = (await shop.get(f"/notifications{query}"))["items"]
             assert item["type"] == "connection.muted"
+
+
+async def test_who_makes_and_ends_keys_without_end_is_stopped(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(founding, "MOST_LISTED", 5)
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        made = await shop.post("/keys", {"role": "agent", "label": "a"})
+        for _ in range(3):
+            made = await shop.post(f"/keys/{made['id']}/rotate", {"overlap_seconds": 0})
+        assert await shop.refused("POST", "/keys", {"role": "agent", "label": "b"}) == "too_many_keys"
+        assert (await shop.ask("DELETE", f"/keys/{made['id']}")).status == 204
 
 
 async def test_a_no_waits_for_one_small_step_at_most_while_thousands_of_rows_go(

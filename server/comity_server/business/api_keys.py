@@ -13,6 +13,8 @@ LIVE = "ck_live_"
 SANDBOX = "ck_test_"
 MOST_KEYS = 100
 """Keys of one business that are in force."""
+MOST_LISTED = 1000
+"""Keys of one business that are in force, or ended and not pruned yet."""
 USE_NOTED = 60_000
 """ms between two notes of a key's last use."""
 _SECRET = 32

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from comity.errors import Refused
 from comity.keys import Signer, SigningKey
-from comity_server.business.api_keys import MOST_KEYS, ApiKey, new_key
+from comity_server.business.api_keys import MOST_KEYS, MOST_LISTED, ApiKey, new_key
 from comity_server.businesses import Business, NotPossible
 from comity_server.connecting import Connecting
 from comity_server.group import Group
@@ -54,6 +54,8 @@ def admit(group: Group, shown: str, key: ApiKey, instead_of: str | None = None) 
     others = [it for it in keys_of(group, key.name).values() if it.id != instead_of]
     if sum(it.is_in_force(group.now) for it in others) >= MOST_KEYS:
         raise Refused("too_many_keys", f"at most {MOST_KEYS} at a time")
+    if len(others) >= MOST_LISTED:
+        raise Refused("too_many_keys", "too many were made and ended within an hour", retry_after=3600)
     group.batch.put_api_key.append(key.row())
     group.added_api_keys.append(key)
     return shown, key

@@ -11,7 +11,16 @@ from comity.errors import Refused
 from comity.offer import open_offer
 from comity.wire import AGREEMENTS, JSON, JWT, OFFERS, STATUS_INDEXES, Decline, ReserveIndex
 from comity.words import read_model
-from comity_server.routes.parts import SERVER, address_of, count_request, json_answer, must_be, read_body, signed
+from comity_server.routes.parts import (
+    SERVER,
+    address_of,
+    count_opening,
+    count_request,
+    json_answer,
+    must_be,
+    read_body,
+    signed,
+)
 
 _DECLINE = TypeAdapter(Decline)
 _RESERVE = TypeAdapter(ReserveIndex)
@@ -30,9 +39,11 @@ def add_routes(app: web.Application) -> None:
 async def post_offer(request: web.Request) -> web.Response:
     """Publish an offer."""
     server = request.app[SERVER]
-    count_request(request, opens=True)
+    count_request(request)
     must_be(request, JWT)
-    offer = open_offer(await read_body(request), server.directory.find_key)
+    body = await read_body(request)
+    count_opening(request, body)
+    offer = open_offer(body, server.directory.find_key)
     await server.accept.command(partial(server.connecting.publish, offer))
     link = f"{server.home.origin}/i/{offer.short}#{offer.hash}"
     return json_answer(msgspec.json.encode({"offer": offer.hash, "id": offer.short, "link": link}), 201)
@@ -48,9 +59,11 @@ async def get_offer(request: web.Request) -> web.Response:
 async def post_half(request: web.Request) -> web.Response:
     """Take an accepter's half in."""
     server = request.app[SERVER]
-    count_request(request, opens=True)
+    count_request(request)
     must_be(request, JSON)
-    half = open_half(await read_body(request))
+    body = await read_body(request)
+    count_opening(request, body)
+    half = open_half(body)
     await server.accept.command(
         partial(server.connecting.propose, request.match_info["id"], half, address=address_of(request))
     )

@@ -12,6 +12,7 @@ from comity.errors import Malformed, Refused
 from comity.signed_request import SignedRequest
 from comity.wire import EVENT_STREAM, JSON, PROBLEM, encode_problem
 from comity_server.logs import REQUEST_ID
+from comity_server.rate_limits import Over
 from comity_server.server import Server
 
 SERVER = web.AppKey("server", Server)
@@ -20,6 +21,8 @@ CLOSE = web.RequestKey("close", bool)
 ALSO = web.RequestKey("also", dict)
 """Headers that the refusal of this request has beside those of every refusal."""
 MEBIBYTE = 1024 * 1024
+ONE_OPENING = 4096
+"""Bytes of an offer or half that count as one."""
 NO_STORE = "no-store"
 """What answers tell caches that do not say otherwise (HTTP-14)."""
 
@@ -72,11 +75,20 @@ def address_of(request: web.Request) -> str:
     return request.app[SERVER].addresses.of(request.remote, request.headers)
 
 
-def count_request(request: web.Request, *, opens: bool = False) -> None:
-    """Count a request that needs neither a key nor a signature; one that `opens` something also as that. Raises
-    Refused("rate_limited") where it is too much for its address (HTTP-20)."""
-    limits, address = request.app[SERVER].address_limits, address_of(request)
-    over = limits.requests.over(address) or (limits.openings.over(address) if opens else None)
+def count_request(request: web.Request) -> None:
+    """Count a request that needs neither a key nor a signature. Raises Refused("rate_limited") where it is too much for
+    its address (HTTP-20)."""
+    _refuse_over(request, request.app[SERVER].address_limits.requests.over(address_of(request)))
+
+
+def count_opening(request: web.Request, body: bytes) -> None:
+    """Count an offer or half by its size. Raises Refused("rate_limited") where it is too much for its address
+    (HTTP-20)."""
+    openings = request.app[SERVER].address_limits.openings
+    _refuse_over(request, openings.over(address_of(request), 1 + len(body) // ONE_OPENING))
+
+
+def _refuse_over(request: web.Request, over: Over | None) -> None:
     if over is not None:
         refuse_unread(request, Refused("rate_limited", "too many from this address", retry_after=over.retry_after))
 

@@ -1,4 +1,4 @@
-"""What deletes rows that had their time (prunes.sql). What is old is looked for by a connection that only reads."""
+"""What deletes rows that had their time (GROW-3, prunes.sql). A connection that only reads looks for what is old."""
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
