@@ -173,8 +173,8 @@ class Party(View):
         *,
         shown: Literal["not_now", "end"] = "not_now",
     ) -> None:
-        """When the other side may come: `(["mo", "tu"], "09:00", "17:30")` …, in an IANA zone. The other side never
-        sees this; no windows means at any time."""
+        """When the other side may come: `(["mo", "tu"], "09:00", "17:30")` …, in an IANA zone; no windows means at any
+        time. The other side never sees this; `shown="end"`: what it may not do now it is told until when."""
         listed = tuple({"days": tuple(days), "start": start, "end": end} for days, start, end in windows)
         await self._writing.write("hours", zone=zone, windows=listed, shown=shown)
 

@@ -1,10 +1,12 @@
 """The command `comity`. Subcommands live in modules of their own and are imported when they are used."""
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
 import click
 
+from comity_server.cli.groups import Sections
 from comity_server.cli.terminal import printable
 
 _COMMANDS = {
@@ -24,7 +26,14 @@ _COMMANDS = {
 """Name → (module, what it does). The module has a click command of the same name, with _ for -."""
 
 
-class _Lazy(click.Group):
+_SECTIONS = {
+    "For everybody": "wallet demo",
+    "Proofs": "log receipt token witness",
+    "Running a server": "serve business keys check-store openapi bench",
+}
+
+
+class _Lazy(Sections):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         with printable():
             return super().main(*args, **kwargs)
@@ -38,13 +47,20 @@ class _Lazy(click.Group):
         command: click.Command = getattr(import_module(_COMMANDS[cmd_name][0]), cmd_name.replace("-", "_"))
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        # click suggests from the commands that it holds, and here it holds none.
+        if args and args[0] not in _COMMANDS and (near := get_close_matches(args[0], _COMMANDS)):
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {' or '.join(near)}?")
+        return super().resolve_command(ctx, args)
+
+    def about(self, ctx: click.Context, name: str) -> str:
         # From the table: help must not import everything that it lists.
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+        return _COMMANDS[name][1]
 
 
-@click.group(cls=_Lazy, name="comity")
+@click.group(cls=_Lazy, name="comity", sections=_SECTIONS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="comity")
 def main() -> None:
     """Mutual connections between people and businesses."""

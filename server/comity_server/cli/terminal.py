@@ -10,7 +10,7 @@ from typing import TextIO, cast
 
 import click
 
-_ACTING = ("wallet", "business", "keys")
+_ACTING = ("wallet", "business", "keys", "serve", "witness")
 LOOKS = frozenset(
     {
         "blocks",
@@ -30,7 +30,7 @@ LOOKS = frozenset(
         "tokens",
     }
 )
-"""The commands of those groups that do nothing but print: not to be able to is their failure."""
+"""The commands of those that do nothing but print: not to be able to is their failure."""
 
 
 @contextmanager

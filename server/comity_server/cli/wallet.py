@@ -13,14 +13,25 @@ from comity.client.naming import id_named, party_named
 from comity.client.told import Message, News, Token
 from comity.note import VerifierKey
 from comity_server.cli import wallet_acts, wallet_away, wallet_feedback, wallet_rules, wallet_show, wallet_words
+from comity_server.cli.groups import Sections
 from comity_server.cli.parameters import Finite, TextFile
 from comity_server.cli.receipt import cosignatures_option, policy_of, witness_option
 from comity_server.cli.terminal import shows_all_signs
 from comity_server.cli.wallet_away import away_day
 from comity_server.cli.wallet_open import Where, connected, day, opened, run, say, short
 
+_SECTIONS = {
+    "Connecting": "create offer look accept proposals countersign decline take-back call",
+    "Looking": "show sync messages timeline tokens notes contests statement",
+    "Who may come, and when": "grant withdraw mute unmute hours budget away back revoke",
+    "Words and favours": "send feedback ask answer done thank",
+    "Between the two of you": "remember forget milestone contacted renounce erasure",
+    "In this wallet alone": "block unblock blocks snooze wake snoozes defaults",
+    "Keys and proofs": "receipt export key rotate mailbox accept-home-key unlock lock",
+}
 
-@click.group()
+
+@click.group(cls=Sections, sections=_SECTIONS)
 @click.option(
     "-w",
     "--wallet",

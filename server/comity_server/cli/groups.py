@@ -1,0 +1,38 @@
+"""Groups of commands whose help is in sections."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+
+class Sections(click.Group):
+    """A group that lists its commands by what they are about; whatever is in no section stands under "More"."""
+
+    def __init__(self, *args: Any, sections: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sections = {title: names.split() for title, names in (sections or {}).items()}
+
+    def about(self, ctx: click.Context, name: str) -> str:
+        """What a command does, in a sentence."""
+        command = self.get_command(ctx, name)
+        return "" if command is None else command.get_short_help_str(limit=400)
+
+    def in_sections(self, ctx: click.Context) -> Iterator[tuple[str, list[str]]]:
+        """(title, names) of each section that has commands."""
+        left = self.list_commands(ctx)
+        for title, names in self.sections.items():
+            found = [name for name in names if name in left]
+            left = [name for name in left if name not in found]
+            if found:
+                yield title, found
+        if left:
+            yield "More" if self.sections else "Commands", left
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the sections."""
+        longest = max(map(len, self.list_commands(ctx)))
+        for title, names in self.in_sections(ctx):
+            with formatter.section(title):
+                # One column for all sections: the names are filled up to the longest.
+                formatter.write_dl([(name.ljust(longest), self.about(ctx, name)) for name in names])
