@@ -35,6 +35,7 @@ from comity_server.metrics import Metrics
 from comity_server.opening import Crypto
 from comity_server.rate_limits import Over
 from comity_server.repeated import unplaced
+from comity_server.shares import Pool, User
 from comity_server.states import States
 from comity_server.store.errors import Overtaken
 from comity_server.store.rows import Batch, Known, Reservation
@@ -96,10 +97,11 @@ class Accept:
         self.crypto = crypto
         self._bell = bell
         self._metrics = metrics
-        self._most = config.max_queue
+        self._room = Pool(config.max_queue - config.max_queue // 8)
+        self._kept = Pool(config.max_queue // 8)
+        """For what narrows, where there is no room (HTTP-15)."""
         self._waiting = Queue()
         self._opened = Queue()
-        self._weight = 0
         self._states = States(config.cached_connections)
         self._leads = Leads()
         self.verdicts = Verdicts(config.kept_verdicts)
@@ -124,14 +126,20 @@ class Accept:
         """The log that is written."""
         return self._log.origin
 
+    @property
+    def weight(self) -> int:
+        """What waits to be decided."""
+        return self._room.taken + self._kept.taken
+
     # --- coming in --------------------------------------------------------------------------------------------------
 
     async def acts(self, raws: Sequence[bytes], over: Over | None = None) -> list[Result]:
         """Accept acts in order; each is answered by itself. Of a sender who is `over` a rate, those that close
         something (CONN-24). Raises Refused("overloaded") for all of them."""
-        if not self._has_room(len(raws), self._most - self._most // 8):
-            await self._must_narrow(raws)
-        answers: list[Result] = await self._put(Command(self._future(), raws=raws, over=over))
+        command = Command(self._future(), raws=raws, over=over)
+        if not self._is_let_in(command):
+            await self._must_narrow(command)
+        answers: list[Result] = await self._put(command)
         return answers
 
     async def command(
@@ -142,23 +150,30 @@ class Accept:
 
         Raises what `decide` raises, or Refused("overloaded").
         """
-        if not narrows and not self._has_room(1, self._most - self._most // 8):
+        command = Command(self._future(), decide=decide, cids=cids)
+        if not (self._is_let_in(command) or (narrows and self._is_let_in(command, self._kept))):
             raise _overloaded()
-        return cast(R, await self._put(Command(self._future(), decide=decide, cids=cids)))
+        return cast(R, await self._put(command))
 
     def _future(self) -> asyncio.Future[Any]:
         return asyncio.get_running_loop().create_future()
 
-    def _has_room(self, more: int, most: int) -> bool:
-        # A batch that is larger than the whole queue gets in when nothing waits, or it never would.
-        return not self._stopping and (self._weight == 0 or self._weight + more <= most)
+    def _is_let_in(self, command: Command, room: Pool | None = None) -> bool:
+        """True, and its weight is taken, if the command finds room. A batch that is larger than the whole queue gets
+        in when nothing waits, or it never would."""
+        room = room or self._room
+        if self._stopping or not room.take(command.user, command.weight):
+            return False
+        command.room = room
+        return True
 
-    async def _must_narrow(self, raws: Sequence[bytes]) -> None:
+    async def _must_narrow(self, command: Command) -> None:
         """Raises Refused("overloaded") unless what is left of the queue is kept for this: a single act by which a
-        known side says no. The check costs a signature, so the reserve cannot be filled with noise."""
-        if len(raws) != 1 or not self._has_room(1, self._most):
+        known side says no. The check costs a signature, so the reserve cannot be filled with noise; it is shared by
+        those who sign, so that a "no" waits for nobody who happens to have the same address."""
+        if len(command.raws) != 1 or self._stopping or self._kept.taken >= self._kept.size:
             raise _overloaded()
-        (act,) = await self.crypto.open_acts(raws)
+        (act,) = await self.crypto.open_acts(command.raws)
         if isinstance(act, Refused):
             raise act
         if not is_narrowing(act.payload):
@@ -166,6 +181,9 @@ class Accept:
         state = await self.state(act.payload.cid)
         if state is None or state.side_of(act.payload.iss) is None:
             raise Refused("not_found")
+        command.user = User(act.payload.iss)
+        if not self._is_let_in(command, self._kept):
+            raise _overloaded()
 
     async def state(self, cid: str) -> Connection | None:
         """The connection as it was committed last."""
@@ -176,9 +194,6 @@ class Accept:
         return None if stored is None else decode_state(stored.state)
 
     async def _put(self, command: Command) -> Any:
-        if not self._has_room(command.weight, self._most):
-            raise _overloaded()
-        self._weight += command.weight
         self._waiting.put([command])
         return await command.done
 
@@ -232,8 +247,10 @@ class Accept:
         return True
 
     def _let_go(self, commands: list[Command]) -> None:
-        self._weight -= sum(command.weight for command in commands)
-        self._metrics.queued.set(self._weight)
+        for command in commands:
+            if command.room is not None:
+                command.room.give(command.user, command.weight)
+        self._metrics.queued.set(self.weight)
 
     # --- one group --------------------------------------------------------------------------------------------------
 

@@ -12,16 +12,17 @@ from aiohttp import http_parser, web
 from aiohttp.web_protocol import RequestHandler
 
 from comity.errors import Malformed, Refused
-from comity.wire import ACTS, INBOX
+from comity.wire import ACTS
 from comity_server import admin
 from comity_server.business.docs import add_docs_routes
-from comity_server.business.front import add_business_routes, dress, is_business, narrows
-from comity_server.business.route import BUSINESS, NOTIFICATIONS, documentation
+from comity_server.business.front import add_business_routes, dress, is_business, narrows, user_of
+from comity_server.business.route import documentation
 from comity_server.config import Config
 from comity_server.home import locked
 from comity_server.log.logs import OpenLogs, open_logs
 from comity_server.logs import REQUEST_ID, begin_request, logger
 from comity_server.metrics import Metrics
+from comity_server.rooms import PLACE, Place
 from comity_server.routes import add_routes
 from comity_server.routes.parts import ALSO, CLOSE, MEBIBYTE, NO_STORE, SERVER, problem
 from comity_server.server import Server, opened
@@ -36,8 +37,6 @@ SECURITY_HEADERS = {
     "Cache-Control": NO_STORE,
 }
 """What every answer says that does not say otherwise; of caches, see HTTP-14."""
-WAITING = frozenset({INBOX, BUSINESS + NOTIFICATIONS})
-"""Where one can wait for news."""
 
 
 def application(server: Server) -> web.Application:
@@ -75,39 +74,29 @@ def _dress(response: web.StreamResponse, id_: str) -> None:
 
 def _guard(server: Server) -> Any:
     """The one middleware: limits, problems, headers and counts."""
-    most = server.config.max_requests
     count = _Count(server.metrics)
-    in_hand = 0
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        nonlocal in_hand
         begin_request()
-        # Those who wait for news are bounded by themselves; acts get an eighth more, for a "no" must get in.
-        counted = request.path not in WAITING
-        in_hand += counted
+        place = Place(server.rooms, user_of(request), lambda: request.path == ACTS or narrows(request))
+        PLACE.set(place)
         try:
-            if counted and in_hand > most and (in_hand > most + most // 8 or not _has_its_own_room(request)):
-                request[CLOSE] = True
-                raise Refused("overloaded", retry_after=1)
+            place.enter()
             response = await handler(request)
         except Exception as error:
             response = _problem_of(error, server, request)
             if request.writer.output_size > 0:
                 # In the middle of a stream there is no way to say it but to hang up.
                 raise ConnectionError("an answer was begun already") from None
-            if request.get(CLOSE):
+            if request.get(CLOSE) or not request.content.is_eof():
                 response.force_close()
         finally:
-            in_hand -= counted
+            place.leave()
         count(request, response.status)
         return response
 
     return guard
-
-
-def _has_its_own_room(request: web.Request) -> bool:
-    return request.path == ACTS or narrows(request)
 
 
 def _problem_of(error: Exception, server: Server, request: web.Request) -> web.Response:

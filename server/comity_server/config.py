@@ -83,7 +83,8 @@ class Config(BaseSettings):
     """The proxies before the server: addresses or networks, with commas between. Their `X-Forwarded-For` says whose a
     request is. Without it, everybody who comes through a proxy shares the limits of one address."""
     max_requests: int = Field(default=1024, ge=8)
-    """Requests in hand at once, without those that wait for news."""
+    """Requests in hand at once, without those whose bodies arrive and those that wait. Of this and of the next two,
+    everybody has a share (HTTP-22); an eighth more is kept for what says no."""
     max_waiters: int = Field(default=4096, ge=1)
     """Long polls and streams that wait for news at once."""
     max_queue: int = Field(default=4096, ge=16)

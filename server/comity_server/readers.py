@@ -7,8 +7,11 @@ from comity.errors import Refused
 from comity.jws import FindKey
 from comity.signed_request import SIGNATURE_HEADERS, WINDOW, SignedRequest, open_request
 from comity_server.clock import Clock
+from comity_server.rooms import user
+from comity_server.shares import Pool, User
 
 MOST_SEEN = 200_000
+"""Signed requests that are remembered."""
 
 
 class Seen:
@@ -17,8 +20,9 @@ class Seen:
 
     def __init__(self, started: int) -> None:
         self._started = started
+        self._room = Pool(MOST_SEEN)
         self._seen: set[tuple[str, str]] = set()
-        self._order: deque[tuple[int, tuple[str, str]]] = deque()
+        self._order: deque[tuple[int, tuple[str, str], User]] = deque()
 
     def admit(self, kid: str, nonce: str, created: int, now: int) -> None:
         """Let a request (times in s) pass once. Raises Refused."""
@@ -29,14 +33,16 @@ class Seen:
             raise Refused("overloaded", "just started", retry_after=1)
         # Kept for as long as `created` can still be within the window, counted from when it came.
         while self._order and self._order[0][0] < now - 2 * WINDOW:
-            self._seen.discard(self._order.popleft()[1])
-        key = (kid, nonce)
+            _, old, whose = self._order.popleft()
+            self._seen.discard(old)
+            self._room.give(whose)
+        key, asks = (kid, nonce), user()
         if key in self._seen:
             raise Refused("signature_replayed")
-        if len(self._seen) >= MOST_SEEN:
+        if not self._room.take(asks):
             raise Refused("overloaded", retry_after=5)
         self._seen.add(key)
-        self._order.append((now, key))
+        self._order.append((now, key, asks))
 
 
 class Readers:

@@ -46,6 +46,7 @@ from comity_server.rate_limits import AddressLimits
 from comity_server.readers import Readers
 from comity_server.recovering import restore_all
 from comity_server.releases import Releases
+from comity_server.rooms import Rooms
 from comity_server.status_lists import StatusLists
 from comity_server.store.errors import StoreFailed
 from comity_server.store.migrations import SchemaTooNew, SchemaTooOld
@@ -96,11 +97,8 @@ class Server:
     cursors: Cursors
     readers: Readers
     limits: Limits
+    rooms: Rooms
     ready: bool = False
-    batches: int = 0
-    """Batches of acts in hand."""
-    check_streams: int = 0
-    """Streams of checks in hand."""
     webhooks: Webhooks = field(init=False)
     records: Records = field(init=False)
     pruner: Pruner = field(init=False)
@@ -114,7 +112,9 @@ class Server:
         self.addresses = ClientAddresses(read_networks(self.config.trusted_proxies))
         self.address_limits = AddressLimits.of(self.config.address_rate, self.config.address_openings)
         rows, kept = self.store.business, self.grounds.kept
-        self.webhooks = Webhooks(self.config, rows, self.bell, lambda: kept.master, lambda: self.happening_ids)
+        self.webhooks = Webhooks(
+            self.config, rows, self.bell, self.rooms.asked, lambda: kept.master, lambda: self.happening_ids
+        )
 
     @property
     def directory(self) -> Directory:
@@ -240,6 +240,7 @@ async def _assemble(
         cursors=cursors,
         readers=Readers(home.origin, clock, directory.find_key, started),
         limits=Limits(config.business_rate),
+        rooms=Rooms(config.max_requests),
     )
 
 

@@ -8,14 +8,13 @@ It rests on holders that soon give back. Of what is held for long, those who com
 a quarter, an eighth …, and ten of them everything: there, somebody gets a quarter of what is left, and one at least.
 """
 
-from typing import NamedTuple, TypeVar
-
-K = TypeVar("K")
+from typing import NamedTuple
 
 
 class User(NamedTuple):
-    """Who takes of a pool: somebody, and where he has several hands (a business its API keys), which of them. One hand
-    has the same share of what its owner can have, so that a system of a business that runs wild stops no other."""
+    """Who takes of a pool: somebody, and where he has several hands (a business its API keys), which of them; no two
+    owners have one hand. It has the same share of what its owner can have, so that a system of a business that runs
+    wild stops no other."""
 
     owner: str
     hand: str | None = None
@@ -29,7 +28,7 @@ class Pool:
         self._divisor = 4 if for_long else 1
         self.taken = 0
         self._owners: dict[str, int] = {}
-        self._hands: dict[User, int] = {}
+        self._hands: dict[str, int] = {}
 
     def has_room(self, user: User, count: int = 1) -> bool:
         """True if `user` may take `count` more. What is larger than the whole pool may be taken while all of it is
@@ -40,7 +39,7 @@ class Pool:
         most, owned = max(left // self._divisor, 1), self._owners.get(user.owner, 0)
         if user.hand is None:
             return owned + count <= most and count <= left
-        return 2 * self._hands.get(user, 0) + count <= most - owned and count <= left
+        return 2 * self._hands.get(user.hand, 0) + count <= most - owned and count <= left
 
     def take(self, user: User, count: int = 1) -> bool:
         """Take `count`, to be given back. False, and nothing is taken, where that is more than the share."""
@@ -49,7 +48,7 @@ class Pool:
         self.taken += count
         self._owners[user.owner] = self._owners.get(user.owner, 0) + count
         if user.hand is not None:
-            self._hands[user] = self._hands.get(user, 0) + count
+            self._hands[user.hand] = self._hands.get(user.hand, 0) + count
         return True
 
     def give(self, user: User, count: int = 1) -> None:
@@ -57,14 +56,14 @@ class Pool:
         self.taken -= count
         _less(self._owners, user.owner, count)
         if user.hand is not None:
-            _less(self._hands, user, count)
+            _less(self._hands, user.hand, count)
 
     def held_by(self, owner: str) -> int:
         """How much somebody holds."""
         return self._owners.get(owner, 0)
 
 
-def _less(held: dict[K, int], key: K, count: int) -> None:
+def _less(held: dict[str, int], key: str, count: int) -> None:
     left = held[key] - count
     if left:
         held[key] = left

@@ -11,6 +11,8 @@ from comity.errors import Refused
 from comity_server.group import Answer, Group
 from comity_server.logs import REQUEST_ID
 from comity_server.rate_limits import Over
+from comity_server.rooms import user
+from comity_server.shares import Pool, User
 
 Decide = Callable[[Group], Awaitable[Any]]
 
@@ -27,6 +29,10 @@ class Command:
     """Where the rate of the sender of the acts is used up."""
     acts: list[SignedAct | Refused] = field(default_factory=list)
     result: Any = None
+    user: User = field(default_factory=user)
+    """For whom it is decided."""
+    room: Pool | None = None
+    """Where it takes its weight of."""
     request_id: str | None = field(default_factory=REQUEST_ID.get)
     """The request that it is decided for."""
 

@@ -118,7 +118,7 @@ async def test_a_key_that_ends_in_the_same_moment_changes_nothing_behind_its_end
             waiting.append(asyncio.ensure_future(request))
 
             async def all_wait() -> bool:
-                return world.server.accept._weight == len(waiting)
+                return world.server.accept.weight == len(waiting)
 
             await eventually(all_wait)
         go_on.set()

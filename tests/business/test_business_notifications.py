@@ -351,18 +351,19 @@ async def test_a_key_that_ends_hears_no_more(tmp_path: Path, monkeypatch: pytest
 
 async def test_those_who_wait_are_bounded_and_are_in_nobodys_way(tmp_path: Path) -> None:
     """NEWS-10."""
-    async with a_world(tmp_path, max_waiters=9, max_requests=8) as world:
-        shop = await a_shop(world)
-        waiting = [asyncio.create_task(shop.ask("GET", "/notifications?wait=30")) for _ in range(9)]
-        await eventually(lambda: _are_waiting(world, 9))
+    async with a_world(tmp_path, max_waiters=100, max_requests=40) as world:
+        shop, other = await a_shop(world), await a_shop(world, "other")
+        waiting = [asyncio.create_task(shop.ask("GET", "/notifications?wait=30")) for _ in range(8)]
+        await eventually(lambda: _are_waiting(world, 8))
         assert (await shop.ask("GET", "/self")).status == 200
         assert (await shop.get("/notifications"))["items"] == []
         full = await shop.ask("GET", "/notifications?wait=1")
         assert full.code == "overloaded" and full.headers["Retry-After"]
         headers = {"Accept": EVENT_STREAM, "Authorization": f"Bearer {shop.key}"}
         assert (await world.send("GET", BUSINESS + "/notifications", headers=headers)).code == "overloaded"
+        assert (await other.get("/notifications?wait=1"))["items"] == [], "one's waiting refuses another"
         await world.stop()
-        assert [(reply.status, reply.json["items"]) for reply in await asyncio.gather(*waiting)] == [(200, [])] * 9
+        assert [(reply.status, reply.json["items"]) for reply in await asyncio.gather(*waiting)] == [(200, [])] * 8
         await world.start()
 
 

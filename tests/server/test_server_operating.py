@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from comity.chain import next_rotation
-from comity.encoding import b64u_decode, dump_json
+from comity.encoding import b64u_decode
 from comity.keys import Signer, SigningKey, did_web_base, keys_of_document
 from comity.offer import HomeParty
 from comity.wire import ACTS, JWT
@@ -394,23 +394,6 @@ async def test_an_act_in_hand_is_answered_before_the_server_stops(world: World) 
     assert len(accepted) == 1
     await world.start()
     assert (await pair.seen("second")).json["heads"]["second"]["seq"] == 1
-
-
-async def test_too_many_requests_at_once_are_asked_to_come_again(tmp_path: Path) -> None:
-    async with a_world(tmp_path, max_requests=8, body_timeout=1) as world:
-        head = b"POST /v1/offers HTTP/1.1\r\nHost: x\r\nContent-Type: application/jwt\r\nContent-Length: 9\r\n\r\n"
-        slow = [await asyncio.open_connection("127.0.0.1", world.port) for _ in range(8)]
-        for _, writer in slow:
-            writer.write(head + b"abc")
-        await asyncio.sleep(0.2)
-        reply = await world.send("GET", "/healthz")
-        assert reply.code == "overloaded"
-        assert reply.headers["Retry-After"]
-        assert (await world.send("POST", ACTS, dump_json("x"), JWT)).code == "malformed"
-        for reader, writer in slow:
-            assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
-            writer.close()
-        assert (await world.send("GET", "/healthz")).status == 200
 
 
 async def test_two_who_make_one_business_at_the_same_time_both_do_and_nobody_else_is_disturbed(tmp_path: Path) -> None:

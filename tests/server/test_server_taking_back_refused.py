@@ -87,14 +87,16 @@ async def test_what_names_the_log_that_the_restore_began_does_not_come_back(worl
 
 @contextmanager
 def a_full_queue(world: World, room: int) -> Iterator[None]:
-    """As many commands wait as leave `room` more."""
+    """As many commands wait as leave nothing but `room` of what is kept for a "no"."""
     accept = world.server.accept
-    weight = accept._most - room
-    accept._weight += weight
+    full, kept = accept._room.size, accept._kept.size - room
+    accept._room.taken += full
+    accept._kept.taken += kept
     try:
         yield
     finally:
-        accept._weight -= weight
+        accept._room.taken -= full
+        accept._kept.taken -= kept
 
 
 async def test_records_that_are_not_looked_at_never_reach_the_writer(world: World) -> None:

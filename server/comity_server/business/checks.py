@@ -29,12 +29,11 @@ from comity_server.business.models import Basis, Cid, Instant, Model, Query, ins
 from comity_server.business.route import NOTHING, Call, Reply, Route, documentation
 from comity_server.business.sides import ContestInForce, contests_of
 from comity_server.business.verdicts import About, Reading
+from comity_server.rooms import counted_in
 from comity_server.routes.parts import MEBIBYTE, json_answer, read_body, refuse_unread
 from comity_server.server import Server
 from comity_server.store.rows import Known
 
-MOST_STREAMS = 8
-"""Streams of checks at once."""
 SLICE = 256
 """Lines that are taken up together."""
 AT_A_STRETCH = 0.01
@@ -129,10 +128,7 @@ ROUTES = (
 async def _stream(call: Call, incoming: AsyncIterator[list[bytes]]) -> web.StreamResponse:
     """Answer slice by slice, as they come (CHECK-5)."""
     server, request = call.server, call.request
-    if server.check_streams >= MOST_STREAMS:
-        refuse_unread(request, Refused("overloaded", "too many streams of checks at once", retry_after=1))
-    server.check_streams += 1
-    try:
+    with counted_in(server.rooms.checks, "too many streams of checks at once"):
         response = web.StreamResponse(headers={"Content-Type": JSON_LINES})
         asking = _Asking(call)
         if request.transport is not None:
@@ -147,8 +143,6 @@ async def _stream(call: Call, incoming: AsyncIterator[list[bytes]]) -> web.Strea
         if not response.prepared:
             await response.prepare(request)
         return response
-    finally:
-        server.check_streams -= 1
 
 
 def _must_go_on(call: Call) -> None:

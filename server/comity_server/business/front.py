@@ -7,6 +7,7 @@ about what is there.
 """
 
 import asyncio
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -24,10 +25,13 @@ from comity_server.business.route import BUSINESS, NOTHING, Call, Reply, Route
 from comity_server.business.table import ROUTES
 from comity_server.group import Group
 from comity_server.logs import logger
-from comity_server.routes.parts import SERVER, must_be, must_be_plain, read_body
+from comity_server.routes.parts import SERVER, address_of, must_be, must_be_plain, read_body
+from comity_server.shares import User
 
 HEADERS = web.RequestKey("business_headers", dict)
 """What every answer to this request says, a refusal too."""
+_KEY = web.RequestKey("api_key", ApiKey)
+"""The key in force that the request came with."""
 _MOST_QUERY = 2000
 _IDEMPOTENCY_KEY = "Idempotency-Key"
 
@@ -58,6 +62,26 @@ def dress(request: web.Request, response: web.StreamResponse) -> None:
         response.headers["WWW-Authenticate"] = 'Bearer realm="comity"'
 
 
+def user_of(request: web.Request) -> User:
+    """Whose share a request takes of: its business's, and in that its key's, where it has an API key in force; else its
+    address's (HTTP-22)."""
+    authorization = request.headers.get("Authorization") if is_business(request) else None
+    if authorization is not None:
+        server = request.app[SERVER]
+        try:
+            key = request[_KEY] = server.grounds.keyring.bearer(authorization, server.clock.now())
+        except Refused:
+            return User(address_of(request))
+        return _user(key.name, key.id)
+    return User(address_of(request))
+
+
+@lru_cache(4096)
+def _user(business: str, key: str) -> User:
+    """Made once: a check is so quick that it would tell."""
+    return User(f"business {business}", key)
+
+
 class _Front:
     """The handler of one route."""
 
@@ -73,7 +97,7 @@ class _Front:
         headers: dict[str, str] = {}
         request[HEADERS] = headers
         now = server.clock.now()
-        key = server.grounds.keyring.bearer(request.headers.get("Authorization"), now)
+        key = request.get(_KEY) or server.grounds.keyring.bearer(request.headers.get("Authorization"), now)
         over = server.limits.take(key.id, headers, narrows=route.narrows)
         if server.grounds.keyring.used(key, now):
             _note_use(server.accept, key, now)

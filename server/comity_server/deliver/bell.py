@@ -1,24 +1,25 @@
 """Who waits for news, and the commits that wake them."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
-from comity.errors import Refused
+from comity_server.rooms import counted_in
+from comity_server.shares import Pool
 
 
 class Bell:
     """Wakes those who wait for a stream. Holds nothing that is not in the store: a missed ring costs one look."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self._room = Pool(most, for_long=True)
         self._waiting: dict[str, set[asyncio.Event]] = {}
-        self._count = 0
         self._watched: frozenset[str] = frozenset()
         self._also: Callable[[], None] = _nobody
         self.closed = False
 
     def __len__(self) -> int:
-        return self._count
+        return self._room.taken
 
     def ring(self, streams: Iterable[str]) -> None:
         """Wake those who wait for any of the streams."""
@@ -42,38 +43,28 @@ class Bell:
         self.closed = True
         self.ring_all()
 
-    def listen(self, stream: str) -> "Listening":
-        """Listen to a stream (`with`). Raises Refused("overloaded") when too many do."""
-        if self._count >= self._most:
-            raise Refused("overloaded", "too many wait for news", retry_after=5)
-        return Listening(self, stream)
-
-    def _join(self, stream: str, event: asyncio.Event) -> None:
-        self._count += 1
-        self._waiting.setdefault(stream, set()).add(event)
-
-    def _leave(self, stream: str, event: asyncio.Event) -> None:
-        self._count -= 1
-        others = self._waiting[stream]
-        others.discard(event)
-        if not others:
-            del self._waiting[stream]
+    @contextmanager
+    def listen(self, stream: str) -> Iterator["Listening"]:
+        """Listen to a stream; the request in hand is counted among those that wait from then on. Listen first, look
+        into the store after: then nothing falls between. Raises Refused("overloaded") when too many wait."""
+        with counted_in(self._room, "too many wait for news", retry_after=5):
+            event = asyncio.Event()
+            self._waiting.setdefault(stream, set()).add(event)
+            try:
+                yield Listening(self, event)
+            finally:
+                others = self._waiting[stream]
+                others.discard(event)
+                if not others:
+                    del self._waiting[stream]
 
 
 class Listening:
-    """One listener. Listen first, look into the store after: then nothing falls between."""
+    """One listener."""
 
-    def __init__(self, bell: Bell, stream: str) -> None:
+    def __init__(self, bell: Bell, event: asyncio.Event) -> None:
         self._bell = bell
-        self._stream = stream
-        self._event = asyncio.Event()
-
-    def __enter__(self) -> "Listening":
-        self._bell._join(self._stream, self._event)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bell._leave(self._stream, self._event)
+        self._event = event
 
     async def rung(self, seconds: float) -> bool:
         """Whether the bell rang within `seconds`. At a stop it has rung."""

@@ -9,10 +9,11 @@ from comity.wire import ACTS, JSON_LINES, JWT, MOST_BATCH, MOST_LINES, encode_pr
 from comity_server.accept import Result
 from comity_server.answer import accepted_in
 from comity_server.group import Answer
-from comity_server.routes.parts import SERVER, address_of, json_answer, must_be, read_body, refuse_unread
+from comity_server.rooms import counted_in
+from comity_server.routes.parts import SERVER, address_of, json_answer, must_be, read_body
 from comity_server.server import Server
 
-MOST_BATCHES = 16
+TOO_MANY_BATCHES = "too many batches at once"
 
 
 def add_routes(app: web.Application) -> None:
@@ -29,14 +30,10 @@ async def post_acts(request: web.Request) -> web.Response:
         if isinstance(results[0], Refused):
             raise results[0]
         return json_answer((await _lines(server, results))[0])
-    # Batches are large: few of them may be in memory at a time.
-    if server.batches >= MOST_BATCHES:
-        refuse_unread(request, Refused("overloaded", "too many batches at once", retry_after=1))
-    server.batches += 1
-    try:
-        return await _batch(request, server)
-    finally:
-        server.batches -= 1
+    lines = await read_lines(request)
+    # Batches are large: few of them may be worked for at a time.
+    with counted_in(server.rooms.batches, TOO_MANY_BATCHES):
+        return await _batch(request, server, lines)
 
 
 async def read_lines(request: web.Request) -> list[bytes]:
@@ -48,8 +45,7 @@ async def read_lines(request: web.Request) -> list[bytes]:
     return lines
 
 
-async def _batch(request: web.Request, server: Server) -> web.Response:
-    lines = await read_lines(request)
+async def _batch(request: web.Request, server: Server, lines: list[bytes]) -> web.Response:
     over = server.address_limits.requests.over(address_of(request), len(lines))
     results = await server.accept.acts(lines, over) if lines else []
     answer = b"".join(line + b"\n" for line in await _lines(server, results))

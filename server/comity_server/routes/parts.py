@@ -13,6 +13,7 @@ from comity.signed_request import SignedRequest
 from comity.wire import EVENT_STREAM, JSON, PROBLEM, encode_problem
 from comity_server.logs import REQUEST_ID
 from comity_server.rate_limits import Over
+from comity_server.rooms import PLACE
 from comity_server.server import Server
 
 SERVER = web.AppKey("server", Server)
@@ -46,16 +47,25 @@ async def read_body(request: web.Request, limit: int = MAX_BODY) -> bytes:
 
 
 async def _arriving(request: web.Request, limit: int) -> bytes:
-    """A body that is still on its way, up to what is just too much of it."""
+    """A body that is still on its way, up to what is just too much of it. Meanwhile the request is not in hand, and
+    what came of it is counted byte by byte: who sends half of it holds little (HTTP-22)."""
+    server, place = request.app[SERVER], PLACE.get()
+    assert place is not None, "a request without a place"
+    place.leave()
     chunks: list[bytes] = []
-    left = limit + 1
+    came = 0
     try:
-        async with asyncio.timeout(request.app[SERVER].config.body_timeout + limit // MEBIBYTE):
-            while left > 0 and (chunk := await request.content.readany()):
+        async with asyncio.timeout(server.config.body_timeout + limit // MEBIBYTE):
+            while came <= limit and (chunk := await request.content.readany()):
+                if not server.rooms.arriving.take(place.user, len(chunk)):
+                    refuse_unread(request, Refused("overloaded", "too much arrives at once", retry_after=1))
+                came += len(chunk)
                 chunks.append(chunk)
-                left -= len(chunk)
     except TimeoutError:
         refuse_unread(request, Refused("too_slow"))
+    finally:
+        server.rooms.arriving.give(place.user, came)
+    place.enter()
     return b"".join(chunks)
 
 

@@ -12,8 +12,9 @@ from comity.recovery import Heads
 from comity.wire import CONNECTIONS, JSON, JSON_LINES, RECORDS, HandedIn, HeadsKnown, encode_problem
 from comity.words import read_model
 from comity_server import recovering, taking_back
-from comity_server.routes.acts import MOST_BATCHES, read_lines
-from comity_server.routes.parts import SERVER, address_of, json_answer, must_be, read_body, refuse_unread, signed
+from comity_server.rooms import counted_in
+from comity_server.routes.acts import TOO_MANY_BATCHES, read_lines
+from comity_server.routes.parts import SERVER, address_of, json_answer, must_be, read_body, signed
 from comity_server.server import Server
 from comity_server.taking_back import Handed
 
@@ -31,19 +32,14 @@ async def post_records(request: web.Request) -> web.Response:
     """Take back records of this server's own, one to a line, each answered by itself (REC-7)."""
     server = request.app[SERVER]
     must_be(request, JSON_LINES)
+    lines = await read_lines(request)
     # As large as batches of acts, and as few at a time.
-    if server.batches >= MOST_BATCHES:
-        refuse_unread(request, Refused("overloaded", "too many batches at once", retry_after=1))
-    server.batches += 1
-    try:
-        lines = await read_lines(request)
+    with counted_in(server.rooms.batches, TOO_MANY_BATCHES):
         over = server.address_limits.requests.over(address_of(request), len(lines))
         handed = await taking_back.open_handed(_records(lines), server.accept.crypto, server.home)
         if over is not None and not taking_back.is_one_revoke(handed):
             raise Refused("rate_limited", "too many from this address", retry_after=over.retry_after)
         results = await _taken(server, handed)
-    finally:
-        server.batches -= 1
     return web.Response(body=b"".join(line + b"\n" for line in results), content_type=JSON_LINES)
 
 

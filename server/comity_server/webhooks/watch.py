@@ -18,6 +18,8 @@ from comity_server.config import PREFIX, Config
 from comity_server.deliver.bell import Bell
 from comity_server.logs import logger
 from comity_server.private_socket import asked
+from comity_server.rooms import counted_in
+from comity_server.shares import Pool
 from comity_server.store.business import BusinessRows
 from comity_server.webhooks.saying import ANOTHER_KEY, LOOK, RELOAD, SOCKET, Answer, Ask, Start, What
 from comity_server.webhooks.signing import PURPOSE
@@ -36,19 +38,22 @@ _READS: frozenset[What] = frozenset({"states", "deliveries", "delivery"})
 
 
 class Webhooks:
-    """See the module. `master` and `ids` are asked for when a sender is started."""
+    """See the module. `room` is for requests that wait for the sender. `master` and `ids` are asked for when a sender
+    is started."""
 
     def __init__(
         self,
         config: Config,
         rows: BusinessRows,
         bell: Bell,
+        room: Pool,
         master: Callable[[], MasterKey],
         ids: Callable[[], bytes],
     ) -> None:
         self._config = config
         self._rows = rows
         self._bell = bell
+        self._room = room
         self._master = master
         self._ids = ids
         self._wanted = asyncio.Event()
@@ -107,10 +112,12 @@ class Webhooks:
             pipe.write(what)
 
     async def ask(self, ask: Ask) -> Answer:
-        """What the sender answers. Raises what it refuses, and Refused("overloaded") where it does not answer."""
+        """What the sender answers. Raises what it refuses, and Refused("overloaded") where it does not answer, or too
+        many ask."""
         try:
-            async with asyncio.timeout(ANSWERS_WITHIN):
-                answered = await self._asked(msgspec.json.encode(ask), again=ask.what in _READS)
+            with counted_in(self._room, "too many wait for the sender of webhooks"):
+                async with asyncio.timeout(ANSWERS_WITHIN):
+                    answered = await self._asked(msgspec.json.encode(ask), again=ask.what in _READS)
         except (TimeoutError, ClientError):
             raise Refused("overloaded", retry_after=1) from None
         if answered.refused is not None:

@@ -15,9 +15,11 @@ from aiohttp import http_parser, web
 from aiohttp.web_protocol import RequestHandler
 
 from comity.note import VerifierKey
+from comity_server.client_address import ClientAddresses
 from comity_server.clock import Clock, WallClock
 from comity_server.home import locked
 from comity_server.logs import REQUEST_ID, begin_request, logger
+from comity_server.shares import Pool, User
 from comity_server.witness.cosign import Declined, Witness
 from comity_server.witness.folder import remembered
 from comity_server.witness.submission import MOST_BODY, PATH, SIZE_TYPE
@@ -25,7 +27,7 @@ from comity_server.witness.submission import MOST_BODY, PATH, SIZE_TYPE
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 MOST_REQUESTS = 256
-"""Requests in hand at once."""
+"""Requests in hand at once, shared by addresses."""
 IDLE = 75.0
 """Seconds after which a silent connection is closed."""
 STOP = 5.0
@@ -130,15 +132,14 @@ def _text(status: int, text: str) -> web.Response:
 
 def _guard() -> Any:
     """The one middleware: the limit, refusals and headers."""
-    in_hand = 0
+    room, addresses = Pool(MOST_REQUESTS), ClientAddresses(())
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        nonlocal in_hand
-        id_ = begin_request()
-        in_hand += 1
+        id_, user = begin_request(), User(addresses.of(request.remote, request.headers))
+        is_in_hand = room.take(user)
         try:
-            if in_hand > MOST_REQUESTS:
+            if not is_in_hand:
                 raise Declined(HTTPStatus.SERVICE_UNAVAILABLE, "more to do than it can hold")
             response = await handler(request)
         except Exception as error:
@@ -147,7 +148,8 @@ def _guard() -> Any:
                 # What is left of the body would be read as the next request.
                 response.force_close()
         finally:
-            in_hand -= 1
+            if is_in_hand:
+                room.give(user)
         response.headers.update({**HEADERS, "X-Request-Id": id_})
         response.headers.setdefault("Cache-Control", "no-store")
         return response
