@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, Valida
 from comity.encoding import dump_json
 from comity.errors import Malformed
 from comity.hours import Window, check_windows
+from comity.names import nickname
 from comity.words import TEXT, Channels, Distinct, Label, Language, Model, ZoneName, faults
 
 MOST_TEXT = 10_000
@@ -77,6 +78,7 @@ FORMS: Mapping[str, Any] = {
     "birthday": Annotated[str, AfterValidator(_day_of_a_year)],
 }
 """The known keys with the form of their values (NOTE-1). `no_interest` is known too: it has a topic, and no value."""
+_NAMES = frozenset({"name", "pronouns"})
 FILTERS = frozenset({"language", "receipt", "contact_by"})
 """The keys by which customers may be chosen for a message to many; by all others never (NOTE-5)."""
 
@@ -151,12 +153,21 @@ def note_body(key: str, topic: str | None, value: Any = None, text: str | None =
         raise _fault("/topic", "no_interest needs a topic")
     if key == "no_interest" and value is not None:
         raise _fault("/value", "no_interest has a topic and no value")
+    if key in _NAMES and isinstance(value, str):
+        value = _spelled(value)
     if key in FORMS or value is not None:
         _read(_READERS.get(key, _FREE), value, "/value")
     if text is not None:
         _read(_BESIDE, text, "/text")
     members = {"value": value, "text": text}
     return {name: member for name, member in members.items() if member is not None} or None
+
+
+def _spelled(name: str) -> str:
+    try:
+        return nickname(name)
+    except Malformed as fault:
+        raise _fault("/value", fault.detail or fault.title) from None
 
 
 def read_note(key: str, body: Mapping[str, Any] | None) -> Note:

@@ -164,6 +164,10 @@ _LINE = re.compile(f"(?:[{_SPACES}]|[^{_SPACES}{_UNSEEN}][\ufe0e\ufe0f]?[\u200c\
 """Persian and emoji need joiners and selectors of a form: one of each may follow a character that is seen."""
 
 
+_SEEN = f"[^{_SPACES}{_UNSEEN}][\ufe0e\ufe0f]?"
+_NAME = re.compile(f"{_SEEN}(?:[ \u200c\u200d]?{_SEEN})*")
+
+
 def can_be_seen(text: str) -> str:
     """The text, if something in it can be seen. Raises ValueError."""
     if all(unicodedata.category(it)[0] not in "LNPS" or it in "\u115f\u1160\u2800\u3164\uffa0" for it in text):
@@ -178,20 +182,21 @@ def one_line(text: str) -> str:
     return can_be_seen(text)
 
 
+def is_name(text: str) -> str:
+    """The text, if it is a name: characters that can be seen, and between two of them one space or one joiner at most
+    (ACT-17). Raises ValueError."""
+    if not _NAME.fullmatch(text):
+        raise ValueError("a name has characters that can be seen, and single spaces between them")
+    return can_be_seen(text)
+
+
 HARMFUL = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069"
 """What no text for people has, as the inside of a character class: controls but tab and line feed, and bidirectional
 overrides (ACT-16)."""
 TEXT = f"^[^{HARMFUL}]+$"
 """The pattern of a text of several lines."""
-Label = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=100,
-        pattern=r"^[^\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029]+$",
-    ),
-]
-"""A short text for people: no control characters, no bidirectional overrides."""
+Label = Annotated[str, Field(max_length=100), AfterValidator(is_name)]
+"""A name or title for people (ACT-17). Whoever composes one spells it by `names.nickname` first."""
 
 
 Category = Literal[
@@ -228,6 +233,7 @@ Recipient = Annotated[
     Field(
         pattern=r"^[^\x00-%*/:-@\[-\x60{-\x9f\u2028-\u202e\u2066-\u2069][^\x00-\x1f!-%*/:-@\[-\x60{-\x9f\u2028-\u202e\u2066-\u2069]{0,59}$"
     ),
+    AfterValidator(is_name),
 ]
 """The name of whom data was passed on to: no control characters, and none of the signs of an address (ERA-5)."""
 Recipients = Annotated[tuple[Recipient, ...], Field(min_length=1, max_length=16), AfterValidator(_distinct)]

@@ -21,6 +21,7 @@ from comity.errors import Refused
 from comity.events import Opened
 from comity.fold import opening
 from comity.keys import Signer, key_of_kid
+from comity.names import check_names
 from comity.offer import Allow, PartyKey, SignedOffer, open_offer
 from comity.words import Side
 from comity_server.businesses import Business, Directory, new_key
@@ -93,6 +94,7 @@ class Connecting:
             raise Refused("test_only")
         if offer.exp * 1000 <= group.now:
             raise Refused("offer_expired")
+        check_names({"/name": offer.name})
         known = await self._offer(group, signed.short)
         if known is not None and known.hash == signed.hash:
             return

@@ -117,8 +117,8 @@ def _body(path: str) -> Row:
 
 def _label(path: str) -> Row:
     signs = "\0 \x1f \x7f \x80 \x9f \u202a \u202e \u2066 \u2069 \u2028 \u2029 \n".split(" ")
-    good = ("a", "ü" * 100, " ~\xa0\u202f\u2027\u2065\u206a\U0001f600", "日本")
-    return path, good, ("", "a" * 101, *(f"a{sign}b" for sign in signs), "\na", "a\n", 1)
+    good = ("a", "ü" * 100, "~ \u2027 \U0001f600", "日本", "א ב", "\u0645\u06cc\u200c\u0631\u0648\u0645", "e\u0301", "\u2600\ufe0f a")
+    return path, good, ("", "a" * 101, *(f"a{sign}b" for sign in signs), "\na", "a\n", 1, *_UNSEEN_NAMES)
 
 
 def _words(path: str, good: Iterable[str], *bad: Any) -> Row:
@@ -309,6 +309,11 @@ _UNSEEN_TEXTS = [
     f"a{it}b" for it in "\u00ad\u034f\u061c\u200b\u200e\u2060\u3164\ufdd0\ufeff\ufffe\U0001ffff\U0010ffff\U000e0041\U000e0100"
 ] + [" ", "\u00a0\u3000", "\u0301", "\u2800", "\u200d", "a \u200d", "a\u200d\u200d", "a\u200d\ufe0f", "a\ufe0f\ufe0f"]
 """What nobody sees, or sees nothing in."""
+_UNSEEN_NAMES = [
+    *_UNSEEN_TEXTS, " a", "a ", "a  b", "a\u00a0b", "a\u202fb", "a\u3000b", "a\u200d", "\u200ca", "a\u200d b", "a \u200cb", "\u2800\u2800",
+    "\ufe0fa", "a\u2800", "\u115f", "\u1160a", "\uffa0", "\u180eb", "a\u2028", "\U000e0001",
+]  # fmt: skip
+"""What is no name besides: spaces at its ends, in a row, of another kind, and joiners that join nothing."""
 
 
 def _notices() -> dict[str, tuple[dict[str, Any], list[Row]]]:
@@ -330,7 +335,7 @@ def _notices() -> dict[str, tuple[dict[str, Any], list[Row]]]:
             ("/iat", [NOW + 10, 0], [NOW + 11, -1]), ("/texts", [{}, dict(list(some.items())[:8])], [some, {"english": "x"}, [], {"en": 1}]),
             ("/texts", [{"de": "x", "de-CH": "x"}], [{"de": "x", "DE": "x"}, {"de-CH": "x", "de-ch": "x"}]),
             ("/texts/en", ["\u2600\ufe0f \U0001f468\u200d\U0001f373", "\u0645\u06cc\u200c\u0631\u0648\u0645", "a_b_\ufe0f"], _UNSEEN_TEXTS),
-            ("/texts/en", ["ü" * 200, "https://x"], ["", "x" * 201, *(it for it in label[2] if isinstance(it, str) and len(it) < 50)]),
+            ("/texts/en", ["ü" * 200, "https://x"], ["", "x" * 201, *(it for it in label[2] if isinstance(it, str) and len(it) < 50 and it not in _UNSEEN_NAMES)]),
             *_needed("/from", "/until", "/texts"), ("/starts", [], [NOW]),
         ]),
         "notice: a plan": (plan, [

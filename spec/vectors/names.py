@@ -5,6 +5,7 @@ from typing import Any
 import base58
 from comity.encoding import b64u_encode
 from comity.keys import did_document
+from comity.names import folded, nickname
 from story import HOME_DID, MIA, SHOP, case, published
 
 LONG = "did:web:a.example" + (":" + "p" * 63) * 5
@@ -49,6 +50,15 @@ def names() -> dict[str, Any]:
         ],
         "signatures": _signatures(),
         "bad_seeds": [case(f"{length} bytes", "malformed", seed="11" * length) for length in (0, 31, 33, 64)],
+        "labels": [{"typed": typed, "label": nickname(typed)} for typed in _typed_labels()],
+        "bad_labels": [case(ascii(text)[:60], "malformed", typed=text) for text in _bad_labels()],
+        "compared": [
+            {"one": one, "two": two, "same": folded(one) == folded(two)}
+            for one, two in (
+                ("Clear View", "CLEAR  view "), ("Cafe\u0301", "caf\u00c9"), ("Stra\u00dfe", "STRASSE"), ("\uff21nna", "anna"),
+                ("Anna", "\u0410nna"), ("Clear View", "ClearView"),
+            )
+        ],
         "base64url": [{"bytes": raw.hex(), "text": b64u_encode(raw)} for raw in _octets()],
         "bad_base64url": [case(ascii(text), "malformed", text=text) for text in _bad_base64url()],
     }
@@ -71,6 +81,24 @@ def _bad_webs() -> list[str]:
         "did:web:a:1:2:3:4:5:6:7:8:9", "did:web::b", "did:web:a::b", "did:web:a:.", "did:web:a:..", "did:web:a:..:b", "did:web:a:b%20c", "did:web:a:b\n",
         "did:web:a.:b", "did:web:.a", "did:web:a%3a80", "did:web:a%3A6553x",
         "did:web:a%3A00001", "did:web:a%3A0", "did:web:a%3A443", "did:web:localhost%3A80", "did:web:127.0.0.1%3A80:b", "did:web:A", "did:web:a.B:c",
+    ]  # fmt: skip
+
+
+def _typed_labels() -> list[str]:
+    """Names as people type them: other spaces, too many of them, signs that are the same one written otherwise."""
+    return [
+        "Clear View Windows", "  Clear \u00a0 View\u3000Windows ", "\uff23\uff4c\uff45\uff41\uff52", "Cafe\u0301 Mu\u0308ller", "\u05d0 \u05d1",
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0915\u094d\u200d\u0937", "Bar \u2764", "Sm\u00f8rrebr\u00f8d & S\u00f8n ApS", "\u2167. B", "l\u00b7l",
+        "\u65e5\u672c\u306e\u30d0\u30fc", "x" * 100,
+    ]  # fmt: skip
+
+
+def _bad_labels() -> list[str]:
+    """What is no name for whoever composes one, though a reader takes some of it (ACT-17)."""
+    return [
+        "", " ", "\u00a0\u3000", "\u200b", "a\u200bb", "a\u00adb", "\u2800", "a\u2800b", "\u3164", "a\u202eb", "a\u2066b", "a\ufeff", "a\U000e0041",
+        "a\u2028b", "a\nb", "a\tb", "a\0", "a\x7f", "a\ue000", "a\U000f0000", "a\uffff", "\u2764\ufe0f", "\U0001f469\u200d\U0001f3a8", "Mia\u200d",
+        "\u200cMia", "M\u200dia", "a\u0378", "\u1160a",
     ]  # fmt: skip
 
 

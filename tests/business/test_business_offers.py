@@ -6,6 +6,7 @@ import base64
 import hashlib
 import html.parser
 import io
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,22 @@ import pytest
 import zxingcpp
 from PIL import Image
 
+from business_things import Things
 from business_world import EXAMPLE_OFFER, Shop, a_shop, half_on
 from comity.acts import open_act
 from comity.agreement import countersign
+from comity.encoding import b64u_decode
 from comity.events import Opened, open_event
 from comity.fold import opening
-from comity.offer import open_offer
+from comity.notice import NOTICE_TYP
+from comity.offer import OFFER_TYP, open_offer
 from comity.state import Budget
-from comity.wire import INBOX, OFFERS
+from comity.wire import INBOX, JWT, OFFERS
 from comity_server.business.models import instant
 from comity_server.check_store.run import check_store
 from comity_server.store.rows import Batch
 from comity_server.store.sqlite import SqliteStore
+from parties import forge
 from world import DAY, HOUR, Pair, World, a_world
 
 FORGED = "AAAAAAAAAAAA"
@@ -155,6 +160,56 @@ async def test_nobody_invites_a_whole_town_in_a_day(tmp_path: Path) -> None:
 
 HARMLESS = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "=HYPERLINK(1)", "{name}%s", "א ב ג"]
 REFUSED = ["a\u202eb", "a\u2066b", "a\x00b", "a\nb", "a\x9bb", "", "x" * 101]
+
+
+UNSEEN = [
+    " ", "\u200b", "Clear\u200bView", "\u2800", "a\u00ad", "\u3164", "a\ufe0f", "Vi\U000e0065ew", "a\u200db", "\ue000",
+]  # fmt: skip
+NAMED = {
+    " Clear\u00a0\u3000View ": "Clear View",
+    "\uff23afe\u0301": "Caf\u00e9",
+    "\u0645\u06cc\u200c\u062e": "\u0645\u06cc\u200c\u062e",
+}
+
+
+async def test_nobody_gets_an_offer_from_a_shop_without_a_name_to_be_seen(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        seats = set()
+        for typed, name in NAMED.items():
+            made = await shop.post("/offers", {**EXAMPLE_OFFER, "name": typed, "label": typed})
+            told = await shop.get(f"/offers/{made['id']}")
+            assert (told["name"], told["label"]) == (name, name)
+            assert (await shop.post("/keys", {"label": typed, "role": "agent"}))["label"] == name
+            seats |= {(await shop.post("/seats", {"staff": it}))["seat"] for it in (typed, name)}
+        # A member of staff has one seat, however somebody typed the name.
+        assert len(seats) == len(NAMED)
+        ways: tuple[tuple[str, str, dict[str, Any]], ...] = (
+            ("/offers", "name", EXAMPLE_OFFER), ("/offers", "label", EXAMPLE_OFFER),
+            ("/keys", "label", {"role": "agent"}), ("/seats", "staff", {}),
+        )  # fmt: skip
+        for text in UNSEEN:
+            for path, member, body in ways:
+                reply = await shop.ask("POST", path, {**body, member: text})
+                (fault,) = reply.json["errors"]
+                assert (reply.code, fault["pointer"]) == ("malformed", f"/{member}"), (path, ascii(text))
+                assert fault["detail"].startswith("a name "), fault
+        # Nor does the server publish what the shop signed itself: a wallet would show it, or refuse it.
+        signer = world.server.grounds.kept.newest(shop.name)
+        assert signer is not None
+        for name in ("Clear  View", "\uff23lear View", "a\u2764\ufe0f", "M\u200dia"):
+            offer = json.loads(world.offer(signer).offer.to_json()) | {"name": name}
+            raw = forge(offer, OFFER_TYP, signer)
+            for reply in (
+                await shop.ask("POST", "/offers", jws=raw),
+                await world.send("POST", OFFERS, raw.encode(), JWT),
+            ):
+                assert (reply.code, reply.json["errors"][0]["pointer"]) == ("malformed", "/name"), ascii(name)
+        plan = json.loads(b64u_decode(Things(shop, "").plan().split(".")[1]))
+        later = {"label": "a\u2764\ufe0f", "from": plan["iat"], "until": plan["iat"] + 9}
+        for changes, pointer in (({"title": "\uff34wo"}, "/title"), ({"initiatives": [later]}, "/initiatives/0/label")):
+            reply = await shop.ask("PUT", "/notices/plan", jws=forge({**plan, **changes}, NOTICE_TYP, signer))
+            assert (reply.code, reply.json["errors"][0]["pointer"]) == ("malformed", pointer)
 
 
 async def test_whatever_a_shop_calls_itself_does_nothing_on_a_page(tmp_path: Path) -> None:

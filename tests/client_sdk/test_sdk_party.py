@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from comity.client import Blocked, NotOpen, Party, Response, Wallet, own_terms
-from comity.errors import Contradiction, Refused, Unreachable
+from comity.errors import Contradiction, Malformed, Refused, Unreachable
 from comity.state import public
 from sdk_world import ELSE, IDENTITY, TERMS, Bent, SdkWorld, sdk_world
 
@@ -100,6 +100,35 @@ async def test_a_link_that_a_mail_sender_has_counted_and_broken_leads_to_the_sam
     (proposal,) = await shop.proposals()
     await proposal.countersign()
     await theirs.opened(timeout=10)
+
+
+async def test_whatever_somebody_is_called_can_be_seen(world: SdkWorld, tmp_path: Path) -> None:
+    shop, mia = await world.business("shop"), await world.person("mia")
+    for name in ("\u2800", "\u200b", " ", "Sho\u00adp"):
+        with pytest.raises(Malformed, match="a name "):
+            await shop.offer(world.base, [TERMS], ["care"], name=name)
+        with pytest.raises(Malformed, match="a name "):
+            async with Wallet.create(tmp_path / "other", identity=IDENTITY, name=name):
+                pass
+        assert not (tmp_path / "other").exists()
+    link = await shop.offer(world.base, [TERMS], ["care"], name="  The\u00a0 Cafe\u0301 ")
+    assert (await mia.look(link)).name == "The Caf\u00e9"
+    theirs = await mia.accept(link)
+    (proposal,) = await shop.proposals()
+    for name in ("\u2800", "Mi\u200ba"):
+        with pytest.raises(Malformed, match="a name "):
+            await proposal.call(name)
+    await proposal.call("\uff2dia  K\u00f6hler")
+    ours = await proposal.countersign()
+    await theirs.opened(timeout=10)
+    assert ours.name == "Mia K\u00f6hler"
+    # However it is typed the next time.
+    assert shop.find("MIA ko\u0308hler").cid == ours.cid and mia.find("the cafe\u0301").cid == ours.cid
+    await theirs.remember("name", value=" Mia\u3000K. ")
+    await ours.sync()
+    assert [it.value for it in ours.notes("them")] == ["Mia K."]
+    with pytest.raises(Malformed, match="a name "):
+        await theirs.remember("pronouns", value="\u3164")
 
 
 async def test_other_terms_may_be_put_in_place_of_those_offered(world: SdkWorld) -> None:

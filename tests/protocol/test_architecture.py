@@ -36,6 +36,7 @@ ALSO: dict[str, set[str]] = {
     "home_keys": {"pydantic"},
     "hours": {"pydantic"},
     "keys": {"base58", "nacl"},
+    "names": {"precis_i18n"},
     "note_values": {"pydantic"},
     "notice": {"pydantic"},
     "offer": {"pydantic"},

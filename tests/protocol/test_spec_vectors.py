@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from pydantic import TypeAdapter
 
 from comity import connection, erasure, favours, gate, recovery
 from comity.acts import MODELS, Feedback, SignedAct, open_act
@@ -76,6 +77,7 @@ from comity.merkle import (
     root_of_hashes,
 )
 from comity.message_life import default_expiry, expiry_warning, shown_verdict
+from comity.names import check_names, folded, nickname
 from comity.note import VerifierKey, check_lines, open_note, read_vkey, split_lines
 from comity.note_values import FILTERS, FORMS, note_body, read_note
 from comity.notice import (
@@ -119,7 +121,7 @@ from comity.tile import (
     width_at,
 )
 from comity.wire import decode_problem, encode_problem
-from comity.words import SIDES, Side, other
+from comity.words import SIDES, Label, Side, other
 from comity.zones import InstalledZones
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -304,6 +306,20 @@ def test_hosts_have_their_names_and_addresses() -> None:
         assert did_of_host(row["host"], *row["path"]) == row["did"]
     for row in content["urls"]:
         assert did_web_url(row["did"]) == row["url"]
+
+
+def test_a_name_is_spelled_in_one_way_by_whoever_composes_it() -> None:
+    label = TypeAdapter(Label).validate_python
+    for row in load("names")["labels"]:
+        assert label(nickname(row["typed"])) == row["label"] == nickname(row["label"])
+    for row in load("names")["compared"]:
+        assert (folded(row["one"]) == folded(row["two"])) == row["same"], row
+
+
+@pytest.mark.parametrize("row", rows("names", "bad_labels"))
+def test_what_is_no_name_is_composed_by_nobody(row: dict[str, Any]) -> None:
+    refused(row, lambda: nickname(row["typed"]))
+    refused(row, lambda: check_names({"/name": row["typed"]}))
 
 
 @pytest.mark.parametrize("row", rows("names", "signatures"))

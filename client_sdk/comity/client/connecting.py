@@ -28,6 +28,7 @@ from comity.encoding import hash_id
 from comity.errors import Contradiction, Malformed, Refused
 from comity.jws import read_protected
 from comity.keys import PublicKey, Signer, did_of_host, did_of_kid, did_web_base, is_pairwise, key_of_kid
+from comity.names import folded, nickname
 from comity.offer import (
     SHORT,
     HomeParty,
@@ -113,7 +114,7 @@ def grant_defaults(core: Core) -> dict[str, Default]:
 
 def operator_is(operator: str, did: str, name: str | None) -> bool:
     """Whether an operator, named by its DID or by its name, is this party."""
-    return operator == did or (name is not None and operator.casefold() == name.casefold())
+    return operator == did or (name is not None and folded(operator) == folded(name))
 
 
 async def make_offer(
@@ -146,7 +147,7 @@ async def make_offer(
         "purposes": tuple(purposes),
         "use": use or ("one" if is_pairwise(signer.did) else "many"),
         "channels": None if channels is None else tuple(channels),
-        "name": name or core.me.name,
+        "name": core.me.name if name is None else nickname(name),
         "to": to,
         "allow": None if allow is None else _allowed(allow),
     }

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Protocol, TypeVar
 
 from comity.errors import ComityError, Malformed
 from comity.keys import is_did
+from comity.names import folded, nickname
 
 SHORTEST_ID = 8
 """Characters of an id that name it at least: fewer are made to fit in no time (WHO-2)."""
@@ -102,17 +102,17 @@ def id_named(ids: Iterable[str], typed: str, kind: str) -> str:
 
 
 def checked_petname(name: str) -> str:
-    """A name that an owner can give. Raises Malformed for one that would be read as something else."""
-    if not _plain(name):
-        raise Malformed("a name needs a letter")
-    if is_did(name) or name.strip().casefold().startswith(_NO_NAMES):
+    """A name that an owner can give, in its one spelling (ACT-17). Raises Malformed, too for one that would be read as
+    something else."""
+    spelled = nickname(name)
+    if is_did(spelled) or folded(spelled).startswith(_NO_NAMES):
         raise Malformed("a name cannot begin as an id or a DID does")
-    return name.strip()
+    return spelled
 
 
 def _plain(name: str | None) -> str:
     """A name as names are compared; empty for none."""
-    return " ".join(unicodedata.normalize("NFC", name or "").casefold().split())
+    return folded(name or "")
 
 
 def _perhaps(parties: Sequence[P], typed: str) -> str:

@@ -28,6 +28,7 @@ from comity.errors import Contradiction, Malformed
 from comity.gate import Verdict
 from comity.keys import PublicKey, is_pairwise
 from comity.message_life import LONGEST_LIFE, default_expiry, expiry_warning, shown_end, shown_verdict
+from comity.names import nickname
 from comity.note_values import note_body
 from comity.renounced import Part, parts_left
 from comity.words import DAY, Category, Ground, other
@@ -376,7 +377,7 @@ class Party(View):
         Returns its id. Raises Refused("connection_open" | "until_passed" | "too_many_statements") and as others do."""
         still = [{"what": it[0], "ground": it[1], "until": seconds_of(it[2]) if len(it) == 3 else None} for it in kept]
         listed = tuple({name: value for name, value in it.items() if value is not None} for it in still)
-        told = tuple(passed_on)
+        told = tuple(nickname(name) for name in passed_on)
         return _id(
             await self._writing.write("erasure", deleted=tuple(deleted), kept=listed or None, passed_on=told or None)
         )

@@ -38,6 +38,7 @@ from comity.client.wallet_file import WalletFile, WalletFileError
 from comity.errors import Refused, Unreachable
 from comity.hours import ZoneRules
 from comity.keys import Signer, SigningKey, did_of_kid
+from comity.names import nickname
 
 Path = str | os.PathLike[str]
 _AT_ONCE = 8
@@ -99,13 +100,15 @@ class Wallet(Absence, OwnRules):
         witnesses: Policy | None = None,
     ) -> Opening[Wallet]:
         """Makes a new wallet: a person's, or with `business="did:web:…"` a business's under its own `key` (made
-        here where none is given; `public_key` is what the host must publish). `name` goes into its offers."""
+        here where none is given; `public_key` is what the host must publish). `name` goes into its offers; raises
+        Malformed for one that is none (ACT-17)."""
 
         async def make() -> Wallet:
+            spelled = None if name is None else nickname(name)
             secret = None if identity is None else str(identity)
             file = await asyncio.to_thread(WalletFile.create, path, passphrase=passphrase, identity=secret)
             core = core_of(file, send, clock, randomness, zones, witnesses)
-            me, entries = identity_of(core, business, key, kid, name)
+            me, entries = identity_of(core, business, key, kid, spelled)
             await core.kept.keep(("me", "me", me), *entries)
             core.me = me
             return cls(core)

@@ -17,7 +17,9 @@ from pydantic import (
 )
 
 from comity.errors import Malformed
-from comity.words import HARMFUL, Hash, Label, Model, faults
+from comity.names import nickname
+from comity.words import HARMFUL, Hash, Model, faults
+from comity.words import Label as Spelled
 
 __all__ = [
     "HARMLESS",
@@ -71,6 +73,19 @@ def with_line_feeds(value: Any) -> Any:
 Text = Annotated[str, Field(min_length=1, max_length=10_000, pattern=HARMLESS), AfterValidator(with_line_feeds)]
 """A text for people, of several lines perhaps (BIZ-15)."""
 
+
+def _name(value: object) -> object:
+    # What is far too long is told so by its length.
+    if not isinstance(value, str) or len(value) > 1000:
+        return value
+    try:
+        return nickname(value)
+    except Malformed as fault:
+        raise ValueError(fault.detail) from None
+
+
+Label = Annotated[Spelled, BeforeValidator(_name)]
+"""A name or title for people, brought into its one spelling (ACT-17, BIZ-15)."""
 
 _RFC_3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9:]{8}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})")
 

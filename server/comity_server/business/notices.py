@@ -9,12 +9,14 @@ from comity.agreement import CLOCK_SKEW
 from comity.errors import Malformed, Refused
 from comity.keys import Signer
 from comity.log_entry import public_tag_key
+from comity.names import check_names
 from comity.notice import (
     LONGEST_AWAY,
     MOST_NOTICES,
     NOTICES_IN,
     AwayNotice,
     NoticeTexts,
+    PlanNotice,
     SignedNotice,
     away_notice,
     believe_notice,
@@ -80,6 +82,9 @@ async def _put(call: Call, kind: Kind) -> Reply:
         raise Malformed("this route takes the signed notice")
     if sent is not None and sent.notice.kind != kind:
         raise Malformed(f"this route takes a notice of the kind {kind}", errors=(("/kind", f"must be {kind}"),))
+    if sent is not None and isinstance(sent.notice, PlanNotice):
+        labels = {f"/initiatives/{place}/label": it.label for place, it in enumerate(sent.notice.initiatives)}
+        check_names({"/title": sent.notice.title, **labels})
     if sent is None:
         newest_signer(call)
 

@@ -13,6 +13,7 @@ import msgspec
 from pydantic import TypeAdapter, ValidationError
 
 from comity.errors import Malformed
+from comity.words import faults
 from comity_server.business.api_keys import ApiKey, new_key
 from comity_server.business.founding import admit, begin, keys_of
 from comity_server.business.models import Label, instant
@@ -285,8 +286,8 @@ def _word(words: Any, what: str, word: str) -> Any:
 def _text(what: str, text: str) -> str:
     try:
         return _LABEL.validate_python(text)
-    except ValidationError:
-        raise NotPossible(f"a {what} has 1 to 100 characters, and no control characters") from None
+    except ValidationError as fault:
+        raise NotPossible(f"that {what} cannot be taken: {faults(fault)[0][1]}") from None
 
 
 def _line(key: ApiKey, now: int, shown: str | None = None) -> ApiKeyLine:
