@@ -81,6 +81,9 @@ class _Output(io.TextIOBase):
             except OSError as fault:
                 self._lose(fault)
 
+    def close(self) -> None:
+        """Nothing: the stream below is not this one's to close, and may have ended before this one is collected."""
+
     def isatty(self) -> bool:
         """Whether a person looks on."""
         return self._real.isatty()
