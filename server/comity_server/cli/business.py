@@ -20,6 +20,7 @@ from comity_server.business.operating import (
     WantedKey,
 )
 from comity_server.business.roles import ROLES, SCOPES
+from comity_server.cli.as_json import json_option, plain_value, say_json
 from comity_server.cli.operator import asked, data_option, port_option
 from comity_server.cli.wallet_open import say
 
@@ -48,11 +49,16 @@ def create(name: str, did_key: str | None, **given: object) -> None:
 
 
 @business.command(name="list")
+@json_option
 @data_option
 @port_option
-def list_(**given: object) -> None:
+def list_(as_json: bool, **given: object) -> None:
     """List the businesses and their keys."""
-    for told in asked(given, LIST, Nothing()):
+    found = asked(given, LIST, Nothing())
+    if as_json:
+        say_json([{"name": it.name, "did": it.did, "kids": it.kids} for it in found])
+        return
+    for told in found:
         click.echo(f"{told.name}\t{told.did}")
         for kid in told.kids:
             click.echo(f"\t{kid}")
@@ -105,11 +111,17 @@ def create_key(name: str, role: str, scopes: tuple[str, ...], label: str, staff:
 
 @key.command(name="list")
 @click.argument("name")
+@json_option
 @data_option
 @port_option
-def list_keys(name: str, **given: object) -> None:
+def list_keys(name: str, as_json: bool, **given: object) -> None:
     """List the API keys of a business, those that ended too. The keys themselves are not kept."""
-    for line in asked(given, LIST_KEYS, OfBusiness(name)):
+    found = asked(given, LIST_KEYS, OfBusiness(name))
+    if as_json:
+        kept = [plain_value(line) for line in found]
+        say_json([{name: value for name, value in line.items() if name != "key"} for line in kept])
+        return
+    for line in found:
         _tell(line)
 
 

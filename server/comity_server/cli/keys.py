@@ -14,6 +14,7 @@ from comity_server.business.operating import (
     Place,
 )
 from comity_server.business.turning import Turned
+from comity_server.cli.as_json import json_option, say_json
 from comity_server.cli.operator import Ask, asked, data_option, operate, port_option
 
 
@@ -23,11 +24,15 @@ def keys() -> None:
 
 
 @keys.command()
+@json_option
 @data_option
 @port_option
-def status(**given: object) -> None:
+def status(as_json: bool, **given: object) -> None:
     """Tell which master key is in use, what it seals, and whose signing keys are kept. Never a key itself."""
     told = asked(given, STATUS, Nothing())
+    if as_json:
+        say_json(told)
+        return
     click.echo(f"master key\t{told.masters[0]}\tin {told.source}")
     for name in told.masters[1:]:
         click.echo(f"older key\t{name}\topens what it sealed")

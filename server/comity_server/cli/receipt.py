@@ -16,6 +16,7 @@ from comity.keys import key_of_kid
 from comity.log_entry import MINUTE, Kind, entry_of_act, entry_of_delivery, tag
 from comity.note import COSIGNATURE, ED25519, VerifierKey, read_vkey
 from comity.receipt import MOST_RECEIPT, Receipt, open_receipt
+from comity_server.cli.as_json import failure_as_json, json_option, say_json
 from comity_server.cli.wallet_open import day, plain, say
 
 KINDS: dict[Kind, str] = {
@@ -128,6 +129,7 @@ def receipt() -> None:
 @click.option("--tag-key", metavar="KEY", help="The tag key (base64url) of the connection that it should belong to.")
 @witness_option
 @cosignatures_option
+@json_option
 def verify(
     file: Path,
     vkey: VerifierKey | None,
@@ -135,24 +137,51 @@ def verify(
     tag_key: str | None,
     witnesses: tuple[VerifierKey, ...],
     cosignatures: int | None,
+    as_json: bool,
 ) -> None:
     """Check the receipt in FILE (.tlog-proof) offline, and say what it proves and what it does not.
 
     Exits with 0 if it holds, with 1 if it does not, with 2 if it cannot be read or was not asked rightly.
     """
-    policy = policy_of(witnesses, cosignatures)
-    found = opened_receipt(file, vkey, policy)
-    if found.opening.at // MINUTE != found.entry.time:
-        does_not_hold("the log says another minute than was committed to")
-    signed = None if act is None else _held_against(found, act)
-    if tag_key is not None and tag(_tag_key(tag_key), found.entry.time * MINUTE) != found.entry.tag:
-        does_not_hold("the receipt does not belong to the connection with that tag key")
+    with failure_as_json(as_json):
+        policy = policy_of(witnesses, cosignatures)
+        found = opened_receipt(file, vkey, policy)
+        if found.opening.at // MINUTE != found.entry.time:
+            does_not_hold("the log says another minute than was committed to")
+        signed = None if act is None else _held_against(found, act)
+        if tag_key is not None and tag(_tag_key(tag_key), found.entry.time * MINUTE) != found.entry.tag:
+            does_not_hold("the receipt does not belong to the connection with that tag key")
+    if as_json:
+        say_json(_as_json(found, act, signed, tag_key is not None, policy))
+        return
     say("The receipt holds. It proves:")
     for line in _proved(found, act, signed, tag_key is not None):
         say(f"  {line}")
     say("It does not prove:")
     for line in _unproved(found, act, signed, tag_key is not None, policy):
         say(f"  {line}")
+
+
+def _as_json(
+    found: Receipt, act: Path | None, signed: SignedAct | None, tagged: bool, policy: Policy
+) -> dict[str, Any]:
+    """What the receipt proves, and in words what it does not."""
+    entry, tree = found.entry, found.checkpoint
+    return {
+        "ok": True,
+        "log": tree.origin,
+        "size": tree.size,
+        "index": found.index,
+        "kind": entry.kind.name.lower(),
+        "side": entry.side,
+        "minute": entry.time * 60,
+        "until": entry.until * 3600 if entry.until else None,
+        "at": None if act is None else found.opening.at,
+        "signed_by": None if signed is None else signed.payload.iss,
+        "tagged": tagged,
+        "witnesses": {key.name: time for key, time in tree.cosigned.items()},
+        "not_proved": _unproved(found, act, signed, tagged, policy),
+    }
 
 
 def opened_receipt(file: Path, vkey: VerifierKey | None, policy: Policy) -> Receipt:

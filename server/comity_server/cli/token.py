@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
@@ -20,6 +20,7 @@ from comity.offer import HomeParty
 from comity.receipt import Receipt
 from comity.status import MOST_LIST_BYTES, SignedStatusList, open_home_list
 from comity.words import Channel
+from comity_server.cli.as_json import failure_as_json, json_option, say_json
 from comity_server.cli.home_keys import keys_in
 from comity_server.cli.receipt import Unusable, content, does_not_hold, held, opened_receipt, vkey_option
 from comity_server.cli.wallet_open import day, say
@@ -77,6 +78,7 @@ def token() -> None:
 @click.option("--acceptance", type=_file, metavar="FILE", help="Until there is a receipt: the signed acceptance.")
 @click.option("--agreement", type=_file, metavar="FILE", help="And the agreement (JSON).")
 @click.option("--at", "moment", type=click.DateTime(), help="Check for this time (UTC) instead of now.")
+@json_option
 def verify(
     file: Path,
     audience: str,
@@ -91,6 +93,7 @@ def verify(
     acceptance: Path | None,
     agreement: Path | None,
     moment: datetime | None,
+    as_json: bool,
 ) -> None:
     """Check the consent token in FILE offline: may AUDIENCE come for PURPOSE by CHANNEL?
 
@@ -98,23 +101,29 @@ def verify(
     The home server's key is the one that the agreement pins, or the one that --home-key names.
     Exits with 0 for yes, with 1 for no, with 2 if something cannot be read or is missing.
     """
-    _must_suffice(receipt, vkey, acceptance, agreement, home_key)
-    find_key = _keys(documents)
-    proof = None if receipt is None else opened_receipt(receipt, vkey, NO_WITNESSES)
-    agreed = None if agreement is None else _agreement(agreement)
-    pinned = _named_key(home_key) if agreed is None else agreed.agreement.home
-    keys = keys_in(home_keys, pinned, vkey)
-    stated = None if acceptance is None else _event(acceptance, keys)
-    now = int((moment.replace(tzinfo=UTC) if moment else datetime.now(UTC)).timestamp())
-    raw = content(file, MAX_BODY + 2).strip()
-    with held(f"the token in {file}"):
-        listed = _list(status_list, raw, find_key, keys, agreed)
-        about = {"audience": audience, "purpose": purpose, "channel": channel, "now": now, "status_list": listed}
-        shown = {"acceptance": stated, "agreement": agreed, "receipt": proof, "find_key": find_key}
-        verdict = check_token(raw, **about, **shown)  # type: ignore[arg-type]
+    with failure_as_json(as_json):
+        _must_suffice(receipt, vkey, acceptance, agreement, home_key)
+        find_key = _keys(documents)
+        proof = None if receipt is None else opened_receipt(receipt, vkey, NO_WITNESSES)
+        agreed = None if agreement is None else _agreement(agreement)
+        pinned = _named_key(home_key) if agreed is None else agreed.agreement.home
+        keys = keys_in(home_keys, pinned, vkey)
+        stated = None if acceptance is None else _event(acceptance, keys)
+        now = int((moment.replace(tzinfo=UTC) if moment else datetime.now(UTC)).timestamp())
+        raw = content(file, MAX_BODY + 2).strip()
+        with held(f"the token in {file}"):
+            listed = _list(status_list, raw, find_key, keys, agreed)
+            about = {"audience": audience, "purpose": purpose, "channel": channel, "now": now, "status_list": listed}
+            shown = {"acceptance": stated, "agreement": agreed, "receipt": proof, "find_key": find_key}
+            verdict = _must_allow(check_token(raw, **about, **shown))  # type: ignore[arg-type]
+    told = _as_json(verdict, proof, listed)
+    say_json(told) if as_json else _tell(verdict, audience, purpose, channel, proof, listed)
+
+
+def _must_allow(verdict: TokenVerdict) -> TokenVerdict:
     if not verdict.allowed:
         does_not_hold(f"no: {REASONS[verdict.reason]} ({verdict.reason})")
-    _tell(verdict, audience, purpose, channel, proof, listed)
+    return verdict
 
 
 def _must_suffice(
@@ -131,6 +140,12 @@ def _must_suffice(
         raise Unusable("a log's key is for a receipt: give --receipt too, or no --vkey")
     if agreement is None and home_key is None:
         raise Unusable("whose status list is it: give --agreement, or the home server's key with --home-key")
+
+
+def _as_json(verdict: TokenVerdict, proof: Receipt | None, listed: SignedStatusList) -> dict[str, Any]:
+    entry = None if proof is None else {"log": proof.checkpoint.origin, "index": proof.index}
+    grant = verdict.grant
+    return {"ok": True, "giver": grant.iss, "until": grant.exp, "entry": entry, "as_of": listed.claims.iat}
 
 
 def _tell(

@@ -13,11 +13,13 @@ from comity.client.naming import id_named, party_named
 from comity.client.told import Message, News, Token
 from comity.note import VerifierKey
 from comity_server.cli import wallet_acts, wallet_away, wallet_feedback, wallet_rules, wallet_show, wallet_words
+from comity_server.cli.as_json import json_option, say_json
 from comity_server.cli.groups import Sections
 from comity_server.cli.parameters import Finite, TextFile
 from comity_server.cli.receipt import cosignatures_option, policy_of, witness_option
 from comity_server.cli.terminal import shows_all_signs
 from comity_server.cli.wallet_away import away_day
+from comity_server.cli.wallet_json import offer_value, proposal_value
 from comity_server.cli.wallet_open import Where, connected, day, opened, run, say, short
 
 _SECTIONS = {
@@ -114,10 +116,14 @@ async def offer(
 
 @wallet.command()
 @click.argument("link")
+@json_option
 @opened
-async def look(opened: Wallet, link: str) -> None:
+async def look(opened: Wallet, link: str, as_json: bool) -> None:
     """Show the offer behind LINK; signs nothing."""
     shown = await opened.look(link)
+    if as_json:
+        say_json(offer_value(shown))
+        return
     say(f"{shown.name or 'Somebody'} ({shown.did}) would like to connect, for {', '.join(shown.purposes)}.")
     say(f"The server is run by {shown.signed.offer.operator}. The offer stands until {day(shown.signed.offer.exp)}.")
     for number, it in enumerate(shown.terms):
@@ -174,10 +180,14 @@ async def accept(
 
 
 @wallet.command()
+@json_option
 @opened
-async def proposals(opened: Wallet) -> None:
+async def proposals(opened: Wallet, as_json: bool) -> None:
     """List who has accepted your offers and waits for your signature: `call` gives one a name, `countersign` signs."""
     found = await opened.proposals()
+    if as_json:
+        say_json([proposal_value(it) for it in found])
+        return
     for it in found:
         _tell_proposal(it)
     if not found:
@@ -287,8 +297,9 @@ async def key(opened: Wallet, make_next: bool, turn: bool) -> None:
 
 
 @wallet.command()
+@json_option
 @opened
-async def sync(opened: Wallet) -> None:
+async def sync(opened: Wallet, as_json: bool) -> None:
     """Read what is new, and check that the server says what was signed."""
     faults = Faults()
     news: list[News] = []
@@ -298,7 +309,11 @@ async def sync(opened: Wallet) -> None:
         if party.phase in ("open", "proposed"):
             with faults.told_later():
                 news += await party.sync()
-    _tell_news(opened, news + opened.untold())
+    news += opened.untold()
+    if as_json:
+        say_json({"news": news, "receipts_owed": opened.receipts_owed})
+    else:
+        _tell_news(opened, news)
     faults.tell()
 
 
@@ -337,18 +352,27 @@ def _told_news(opened: Wallet, news: News) -> str:
 
 @wallet.command()
 @click.argument("connection")
+@json_option
 @connected
-async def timeline(opened: Wallet, party: Party) -> None:
+async def timeline(opened: Wallet, party: Party, as_json: bool) -> None:
     """Tell what happened with CONNECTION."""
-    say(str(await party.timeline()))
+    found = await party.timeline()
+    if as_json:
+        say_json(list(found))
+        return
+    say(str(found))
 
 
 @wallet.command()
 @click.argument("connection")
+@json_option
 @connected
-async def messages(opened: Wallet, party: Party) -> None:
+async def messages(opened: Wallet, party: Party, as_json: bool) -> None:
     """Show the messages of CONNECTION."""
     found = await party.messages()
+    if as_json:
+        say_json(found)
+        return
     for message in found:
         say(_told(party, message))
     if not found:
@@ -374,10 +398,14 @@ def _told(party: Party, message: Message) -> str:
 @wallet.command()
 @click.argument("connection")
 @click.option("--jwt", is_flag=True, help="Print the tokens themselves.")
+@json_option
 @connected
-async def tokens(opened: Wallet, party: Party, jwt: bool) -> None:
+async def tokens(opened: Wallet, party: Party, jwt: bool, as_json: bool) -> None:
     """Show who may do what with CONNECTION, held against the server's status list."""
     found = await party.tokens()
+    if as_json:
+        say_json(found)
+        return
     for it in found:
         say(it.jwt if jwt else _allowed(party, it))
     if not found:
@@ -419,7 +447,7 @@ async def receipt(opened: Wallet, party: Party, act: str, delivery: bool, out: P
 @opened
 async def export(opened: Wallet) -> None:
     """Print everything that the wallet holds, but no private key, as JSON."""
-    say(json.dumps(opened.export(), indent=2, ensure_ascii=not shows_all_signs()))
+    say_json(opened.export())
 
 
 wallet.commands.update(wallet_show.looking.commands)

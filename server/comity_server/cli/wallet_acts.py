@@ -9,6 +9,7 @@ import click
 from comity.client import NotNamed, Party, Wallet
 from comity.client.naming import id_named
 from comity_server.cli import wallet_words
+from comity_server.cli.as_json import json_option, say_json
 from comity_server.cli.wallet_away import away_day, say_away
 from comity_server.cli.wallet_open import all_option, connected, day, plain, say, says_no, short, synced
 from comity_server.cli.wallet_rules import per
@@ -297,10 +298,14 @@ async def erasure(
 
 @acts.command()
 @click.argument("connection")
+@json_option
 @connected
-async def statement(opened: Wallet, party: Party) -> None:
+async def statement(opened: Wallet, party: Party, as_json: bool) -> None:
     """Show what CONNECTION said became of your data, and who else had it and was told."""
     said = party.statement()
+    if as_json:
+        say_json(said)
+        return
     if said is None:
         say(f"{party.name} has said nothing of it yet.")
         return

@@ -10,6 +10,7 @@ from comity.client import Party, Wallet, opinion
 from comity.client.naming import id_named
 from comity.client.opinion import Because, Says, contest_line
 from comity.words import other
+from comity_server.cli.as_json import json_option, say_json
 from comity_server.cli.wallet_open import connected, say
 from comity_server.cli.wallet_rules import per
 
@@ -96,9 +97,13 @@ def _says_yes(question: str, also: bool) -> bool:
 
 @feedback_commands.command()
 @click.argument("connection")
+@json_option
 @connected
-async def contests(opened: Wallet, party: Party) -> None:
+async def contests(opened: Wallet, party: Party, as_json: bool) -> None:
     """Show which messages between you and CONNECTION were something else than they said."""
+    if as_json:
+        say_json(party.contests())
+        return
     found = contest_lines(party)
     for line in found:
         say(line)

@@ -118,7 +118,7 @@ def says_no(work: Work) -> Callable[..., None]:
 def _on_one(work: Work, *, says_no: bool) -> Callable[..., None]:
     async def with_parties(opened: Wallet, connection: str, every: bool = False, **given: Any) -> None:
         faults = Faults()
-        parties = _chosen(opened, connection, every)
+        parties = _chosen(opened, connection, every, says_no)
         for party in parties:
             with faults.told_later():
                 await (_say_no if says_no else _with_news)(work, opened, party, given)
@@ -130,16 +130,19 @@ def _on_one(work: Work, *, says_no: bool) -> Callable[..., None]:
     return opened(with_parties)
 
 
-def _chosen(opened: Wallet, typed: str, every: bool) -> list[Party]:
-    """The connection that was typed; with `every`, all with that party that can still be closed. Raises NotNamed,
-    SeveralNamed."""
+def _chosen(opened: Wallet, typed: str, every: bool, says_no: bool) -> list[Party]:
+    """The connection that was typed; with `every`, all with that party that can still be closed. A "no" is for one that
+    is open before one that is not yet (WHO-3). Raises NotNamed, SeveralNamed."""
     try:
         found = [opened.find(typed)]
     except SeveralNamed as several:
         found = [opened.party(cid) for cid in several.cids]
         if not found or len({it.did for it in found}) > 1:
             raise
-        if not every:
+        are_open = [it for it in found if it.phase == "open"]
+        if says_no and len(are_open) == 1:
+            found = are_open
+        elif not every:
             hint = "; --all means every one of them" if _takes_all() else ""
             raise SeveralNamed(f"{several}{hint}", several.cids) from None
     return [it for it in opened.connections_with(found[0].did) if it.phase == "open"] or found[:1] if every else found

@@ -3,7 +3,10 @@
 import click
 
 from comity.client import SeveralNamed, Wallet
+from comity.client.core import host_folded
 from comity.keys import is_did
+from comity_server.cli.as_json import json_option, say_json
+from comity_server.cli.wallet_json import party_value
 from comity_server.cli.wallet_open import day, opened, say, short
 
 rules = click.Group()
@@ -37,8 +40,8 @@ async def unblock(opened: Wallet, business: str) -> None:
 
 def _business(opened: Wallet, typed: str) -> tuple[str, str]:
     """(DID, what to call it) of a business. Raises NotNamed, SeveralNamed."""
-    if is_did(typed):
-        return typed, typed
+    if is_did(did := host_folded(typed)):
+        return did, did
     try:
         party = opened.find(typed)
     except SeveralNamed as several:
@@ -50,10 +53,14 @@ def _business(opened: Wallet, typed: str) -> tuple[str, str]:
 
 
 @rules.command()
+@json_option
 @opened
-async def blocks(opened: Wallet) -> None:
+async def blocks(opened: Wallet, as_json: bool) -> None:
     """List the businesses whose offers are refused."""
     found = opened.blocks()
+    if as_json:
+        say_json(found)
+        return
     for it in found:
         names = sorted({party.name for party in opened.connections() if party.did == it.did})
         say(f"{it.did}  since {day(it.at // 1000)}" + (f"  {', '.join(names)}" if names else ""))
@@ -90,9 +97,13 @@ async def wake(opened: Wallet, connection: str) -> None:
 
 
 @rules.command()
+@json_option
 @opened
-async def snoozes(opened: Wallet) -> None:
+async def snoozes(opened: Wallet, as_json: bool) -> None:
     """List the connections about which the wallet keeps quiet."""
+    if as_json:
+        say_json([party_value(it) for it in opened.connections() if it.snoozed_until() is not None])
+        return
     found = [(it, until) for it in opened.connections() if (until := it.snoozed_until()) is not None]
     for party, until in found:
         say(f"{short(party.cid)}  until {day(until)}  {party.name}")
@@ -119,15 +130,25 @@ async def accept_home_key(opened: Wallet, home: str, kid: str) -> None:
 @click.option("--days", default=365, show_default=True)
 @click.option("--budget", "rate", metavar="N/PERIOD", help="How often, as in 2/month.")
 @click.option("--none", "nothing", is_flag=True, help="Suggest nothing for it.")
+@json_option
 @opened
 async def defaults(
-    opened: Wallet, purpose: str | None, channels: tuple[str, ...], days: int, rate: str | None, nothing: bool
+    opened: Wallet,
+    purpose: str | None,
+    channels: tuple[str, ...],
+    days: int,
+    rate: str | None,
+    nothing: bool,
+    as_json: bool,
 ) -> None:
     """Show what is suggested when you accept an offer, or change it for one class: PURPOSE (care, sales, favour …)."""
     if purpose is not None:
         limits = {"channels": list(channels), "days": days, "budget": per(rate)}
         chosen = {name: value for name, value in limits.items() if value is not None}
         await opened.set_default(purpose, None if nothing else chosen)
+    if as_json:
+        say_json(opened.defaults())
+        return
     for root, default in opened.defaults().items():
         if default is None:
             say(f"{root}: nothing")

@@ -11,7 +11,9 @@ from comity.client.overview import Allowed, Contact, FavourShown, Muted, Overvie
 from comity.client.reading import value_in_words, windows_in_words
 from comity.client.told import Statement
 from comity_server.cli import wallet_feedback
+from comity_server.cli.as_json import json_option, say_json
 from comity_server.cli.wallet_away import away_day, say_away
+from comity_server.cli.wallet_json import overview_value, party_value
 from comity_server.cli.wallet_open import connected, day, opened, say, short
 from comity_server.cli.wallet_words import muted_you, scope
 
@@ -21,8 +23,9 @@ looking = click.Group()
 
 @looking.command()
 @click.argument("connection", required=False)
+@json_option
 @opened
-async def show(opened: Wallet, connection: str | None) -> None:
+async def show(opened: Wallet, connection: str | None, as_json: bool) -> None:
     """List the connections, or tell all that stands in one: what each of you allowed, stopped, noted and asked."""
     parties = [opened.find(connection)] if connection else opened.connections()
     faults = Faults()
@@ -30,20 +33,32 @@ async def show(opened: Wallet, connection: str | None) -> None:
         # What is known here is shown all the same.
         with faults.told_later():
             await parties[0].sync()
+    if as_json:
+        say_json(await overview_value(parties[0]) if connection else [party_value(it) for it in parties])
+    else:
+        await _tell_all(parties, connection is not None)
+    faults.tell()
+
+
+async def _tell_all(parties: list[Party], is_one: bool) -> None:
     for it in parties:
         say(f"{short(it.cid)}  {it.phase:9} {it.name}")
     if not parties:
         say("There are no connections yet.")
-    if connection and parties[0].phase in ("open", "ended"):
+    if is_one and parties[0].phase in ("open", "ended"):
         await _tell(parties[0])
-    faults.tell()
 
 
 @looking.command()
 @click.argument("connection")
+@json_option
 @connected
-async def notes(opened: Wallet, party: Party) -> None:
+async def notes(opened: Wallet, party: Party, as_json: bool) -> None:
     """Show the little things that you and CONNECTION want remembered."""
+    if as_json:
+        shown = party.overview()
+        say_json({"me": shown.me.remembered, "them": shown.them.remembered})
+        return
     for line in _notes(party, party.overview()):
         say(line)
 
