@@ -215,10 +215,12 @@ class Item(Model):
 
 
 class Page(Model):
-    """A page of an inbox; `cursor` is where the next one begins."""
+    """A page of an inbox; `cursor` is where the next one begins. `pruned` where it begins at the beginning, and news
+    from before are kept no more (HTTP-23)."""
 
     items: Annotated[tuple[Item, ...], Field(max_length=PAGE)]
     cursor: Cursor
+    pruned: Literal[True] | None = None
 
 
 class RecordsPage(Model):

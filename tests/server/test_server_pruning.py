@@ -167,7 +167,9 @@ async def test_whoever_comes_after_a_year_and_more_is_sent_to_the_records_and_mi
         assert reply.code == "cursor_expired"
         # Who had read all of it misses nothing, and who has no cursor begins with what is kept.
         assert (await inbox(world, mia, late)).json["items"] == []
-        assert (await inbox(world, mia)).json["items"] == []
+        page = (await inbox(world, mia)).json
+        assert page["items"] == [] and page["pruned"] is True
+        assert "pruned" not in (await inbox(world, mia, page["cursor"])).json
         await pair.go("first", "remember", key="tea")
         assert [len((await inbox(world, mia, cursor)).json["items"]) for cursor in (late, None)] == [1, 1]
         assert (await inbox(world, mia, early)).code == "cursor_expired"

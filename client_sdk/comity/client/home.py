@@ -127,6 +127,12 @@ class Home:
         response = await self._again("GET", f"{wire.CONNECTIONS}/{cid}", signer=signer)
         return _model(wire.ConnectionAnswer, response, 200), _shown(response)
 
+    async def records_of(self, cid: str, signer: Signer, cursor: str | None) -> wire.RecordsPage:
+        """`GET /v1/connections/{cid}/records`: the next page of what this side may have of the connection."""
+        query = f"?cursor={cursor}" if cursor else ""
+        response = await self._again("GET", f"{wire.CONNECTIONS}/{cid}/records{query}", signer=signer)
+        return _model(wire.RecordsPage, response, 200)
+
     async def act_answer(self, act: str, signer: Signer) -> wire.ActAnswer:
         """`GET /v1/acts/{hash}`: the acceptance of an act, and the act where the reader may have it."""
         return _model(wire.ActAnswer, await self._again("GET", f"{wire.ACTS}/{act}", signer=signer), 200)

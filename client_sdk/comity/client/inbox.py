@@ -32,18 +32,24 @@ if TYPE_CHECKING:
 Take = Callable[[wire.Item, Signer], Awaitable[tuple[list[News], list[Beside]]]]
 """What the wallet makes of an item that this key read: news for people, and entries to be kept with the cursor."""
 
+Records = Callable[[str], AsyncGenerator[list[wire.Item], None]]
+"""The records of the wallet's connections at that home server, as the items that once brought them."""
+
 _AWAY_SECONDS = 1.0
 
 
 class Inbox:
     """One inbox of one home server, read by one key."""
 
-    def __init__(self, core: Core, home: str, name: str, signer: Callable[[], Signer], take: Take) -> None:
+    def __init__(
+        self, core: Core, home: str, name: str, signer: Callable[[], Signer], take: Take, records: Records
+    ) -> None:
         self.home = home
         self.name = name
         self._core = core
         self._signer = signer
         self._take = take
+        self._records = records
         self._lock = asyncio.Lock()
         """Held while items are taken in."""
         self._listening = asyncio.Lock()
@@ -87,22 +93,44 @@ class Inbox:
         home = self._core.home(self.home)
         while True:
             asked_from = self.cursor
-            page = await home.inbox(self._signer(), asked_from, wait)
+            try:
+                page = await home.inbox(self._signer(), asked_from, wait)
+            except Refused as refused:
+                if refused.code != "cursor_expired" or asked_from is None:
+                    raise
+                await self.read_again()
+                continue
             news: list[News] = []
-            # The lock is never held while somebody waits for the server or for whoever reads the news: an act that is
-            # written meanwhile, there perhaps, may have to read on first.
+            # The lock is never held while somebody waits for news or for whoever reads them: an act that is written
+            # meanwhile, there perhaps, may have to read on first.
             async with self._lock:
                 if self.cursor == asked_from:
-                    if not page.items:
+                    if not page.items and not page.pruned:
                         return
-                    _in_order(page)
-                    taken = await self._taken(page.items, page.cursor)
-                    if self._ahead is not None:
-                        self._ahead |= taken if aside else {key: [] for key in taken}
-                    if self._ahead is None or not aside:
-                        news = [it for some in taken.values() for it in some]
+                    news = await self._taken_page(page, aside=aside)
             yield news
             wait = 0
+
+    async def _taken_page(self, page: wire.Page, *, aside: bool) -> list[News]:
+        """Takes a page in, with the lock held; the news in it that the caller is to tell."""
+        missed = await self._missed() if page.pruned else []
+        if page.items:
+            _in_order(page)
+        taken = await self._taken(page.items, page.cursor)
+        if self._ahead is not None:
+            self._ahead |= taken if aside else {key: [] for key in taken}
+        if self._ahead is not None and aside:
+            return missed
+        return missed + [it for some in taken.values() for it in some]
+
+    async def _missed(self) -> list[News]:
+        """Takes in what the server keeps no news of any more, from the records of each connection (HTTP-23). What is
+        known already changes nothing, so where this is cut off it is done once more."""
+        news: list[News] = []
+        async for items in self._records(self.home):
+            taken = await self._taken(items, None)
+            news += [it for some in taken.values() for it in some]
+        return news
 
     async def listen(self) -> AsyncGenerator[News, None]:
         """News as it comes, over one open stream, or by asking again where there are no streams; ends when the
@@ -147,7 +175,7 @@ class Inbox:
                     raise
                 await asyncio.sleep(_AWAY_SECONDS)
 
-    async def _taken(self, items: Sequence[wire.Item], cursor: str) -> dict[str, list[News]]:
+    async def _taken(self, items: Sequence[wire.Item], cursor: str | None) -> dict[str, list[News]]:
         """Takes some items in, and returns the news in each by what it says; the cursor is kept with the last of them,
         and not if one does not fit."""
         news: dict[str, list[News]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,7 +20,7 @@ from comity.client.shown import Proposal, Refuse, Sign
 from comity.client.told import News
 from comity.encoding import dump_json
 from comity.errors import Contradiction, Refused
-from comity.events import open_event
+from comity.events import Accepted, Opened, open_event
 from comity.keys import Signer, did_of_kid
 from comity.words import Side
 
@@ -64,6 +65,40 @@ class Taking:
         if item.cid != party.cid:
             raise Contradiction("an item of another connection", (item.model_dump_json(),))
         return await take_line(party, item)
+
+    async def records(self, home: str) -> AsyncGenerator[list[wire.Item], None]:
+        """What that home server keeps of each connection of this wallet, a page at a time, as the items that once
+        brought it ("An old copy" in spec/http.md). Raises Contradiction, Refused, Unreachable."""
+        at_home = self._core.home(home)
+        for party in self._wallet.connections():
+            if party.link.home != home or party.phase == "closed":
+                continue
+            signer = party.writing.signer
+            try:
+                answer, _ = await at_home.connection(party.cid, signer)
+            except Refused as refused:
+                if refused.code != "not_found":
+                    raise
+                # It never opened, or another copy of this wallet took another key since.
+                continue
+            cursor = None
+            while (page := await at_home.records_of(party.cid, signer, cursor)).items:
+                cursor = page.cursor
+                for record in page.items:
+                    await party.writing.expect(record.event)
+                yield [self._item(party.cid, record, answer, cursor) for record in page.items]
+
+    def _item(self, cid: str, record: wire.HandedIn, of: wire.ConnectionAnswer, cursor: str) -> wire.Item:
+        """The item that a record came as, or, of an own act, would have."""
+        try:
+            event = open_event(record.event, self._core.homes.find_key).event
+        except Refused as fault:
+            raise Contradiction(f"not a statement of the home server: {fault}", (record.event,)) from None
+        item = wire.Item(cursor=cursor, kind="event", cid=cid, event=record.event, act=record.act)
+        if isinstance(event, Opened):
+            return item.model_copy(update={"kind": "opened", "agreement": of.agreement, "tags": of.tags})
+        is_whole = isinstance(event, Accepted) and event.brings_the_act
+        return item.model_copy(update={"kind": "act"}) if is_whole else item
 
     async def _is_of_others(self, item: wire.Item, reader: Signer) -> bool:
         """Whether a home server states this about a connection of which the reader is no side: another copy of this

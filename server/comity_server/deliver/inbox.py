@@ -46,7 +46,8 @@ class Inbox:
         """What came after the cursor, waiting up to `wait` s for something. Raises Refused."""
         stream, after = await self._place(did, cursor)
         news = await self._store.news(stream, after, PAGE)
-        if news and news[0].kind == PRUNED:
+        begins_later = bool(news) and news[0].kind == PRUNED
+        if begins_later:
             after = _begin(news[0], cursor)
             news = await self._store.news(stream, after, PAGE)
         if not news and wait > 0:
@@ -57,7 +58,8 @@ class Inbox:
         rows = _bounded(news)
         items = [self._item(stream, row) for row in rows]
         last = items[-1].cursor if items else self._cursors.seal(stream, _row(after))
-        return msgspec.json.encode({"items": [msgspec.Raw(item.json) for item in items], "cursor": last})
+        page: dict[str, Any] = {"items": [msgspec.Raw(item.json) for item in items], "cursor": last}
+        return msgspec.json.encode({**page, "pruned": True} if begins_later else page)
 
     async def stream(self, did: str, cursor: str | None) -> AsyncGenerator[Item | None, None]:
         """Items as they come, without end but the server's. None means nothing: first when the place is found, then
