@@ -1,24 +1,23 @@
-"""The HTTP side of a server: one guard around every handler, and the listening itself."""
+"""The HTTP side of a server: one guard around every handler, and serving from start to stop."""
 
 import asyncio
 import gc
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from email.utils import formatdate
 from typing import Any
 
-from aiohttp import http_parser, web
-from aiohttp.web_protocol import RequestHandler
+from aiohttp import web
 
 from comity.errors import Malformed, Refused
 from comity.wire import ACTS
-from comity_server import admin
+from comity_server import admin, descriptors
 from comity_server.business.docs import add_docs_routes
 from comity_server.business.front import add_business_routes, dress, is_business, narrows, user_of
 from comity_server.business.route import documentation
 from comity_server.config import Config
 from comity_server.home import locked
+from comity_server.http_server import bind, listening
 from comity_server.log.logs import OpenLogs, open_logs
 from comity_server.logs import REQUEST_ID, begin_request, logger
 from comity_server.metrics import Metrics
@@ -146,85 +145,26 @@ class _Count:
         child.inc()
 
 
-class _Protocol(RequestHandler):
-    """aiohttp's protocol, which would log a traceback and answer plain text for bytes that are not HTTP."""
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        # What is not HTTP never comes to the guard.
-        id_ = REQUEST_ID.get() or begin_request()
-        if status >= 500 and not isinstance(exc, ConnectionError):
-            logger().error("protocol_failed", exc_info=exc)
-        if request.writer.output_size > 0:
-            raise ConnectionError("an answer was begun already")
-        response = problem(Malformed("not HTTP") if status < 500 else Refused("internal"))
-        _dress(response, id_)
-        response.force_close()
-        return response
-
-
-class _HttpServer(web.Server):
-    def __call__(self) -> RequestHandler:
-        return _Protocol(self, loop=self._loop, **self._kwargs)
-
-
-class _Runner(web.AppRunner):
-    """aiohttp's runner, with the protocol above and handlers that end when their client goes away."""
-
-    async def _make_server(self) -> web.Server:
-        plain = await super()._make_server()
-        return _HttpServer(
-            plain.request_handler,
-            request_factory=plain.request_factory,
-            handler_cancellation=True,
-            **plain._kwargs,
-        )
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """The socket to listen on, not listening yet; port 0 lets the system choose. Raises OSError."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, kind, number, _, address = found[0]
-    bound = socket.socket(family, kind, number)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind(address)
-    except OSError:
-        bound.close()
-        raise
-    return bound
+def _not_http(status: int, id_: str) -> web.Response:
+    response = problem(Malformed("not HTTP") if status < 500 else Refused("internal"))
+    _dress(response, id_)
+    return response
 
 
 @asynccontextmanager
 async def serving(config: Config, open_logs: OpenLogs = open_logs) -> AsyncIterator[Server]:
     """A server that answers on its port. On the way out: waits end, requests in hand finish, the store is closed.
 
-    Raises what `opened` does, FolderInUse, AnotherHome, SchemaTooNew, OSError (the port is taken).
+    Raises what `opened` does, FolderInUse, TooFewDescriptors, AnotherHome, SchemaTooNew, OSError (the port is taken).
     """
-    # Pure Python parsing is some ten times slower and differs in what it lets through.
-    assert http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy, "aiohttp lacks its C parser"
+    descriptors.allow(config.max_connections, "COMITY_MAX_CONNECTIONS")
     async with AsyncExitStack() as stack:
         stack.enter_context(locked(config.data))
         bound = stack.enter_context(bind(config.host, config.port))
         server = await stack.enter_async_context(opened(config, bound.getsockname()[1], open_logs))
         await stack.enter_async_context(server.webhooks.running())
-        runner = _Runner(
-            application(server),
-            access_log=None,
-            keepalive_timeout=config.idle_timeout,
-            shutdown_timeout=config.stop_timeout,
-            lingering_time=1.0,
-            auto_decompress=False,
-            handle_signals=False,
-        )
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.SockSite(runner, bound, backlog=1024).start()
+        how = {"idle": config.idle_timeout, "stop": config.stop_timeout}
+        await stack.enter_async_context(listening(bound, application(server), server.sockets, _not_http, **how))
         await stack.enter_async_context(admin.listening(server))
         server.ready = True
         yield server

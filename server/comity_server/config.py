@@ -82,6 +82,8 @@ class Config(BaseSettings):
     trusted_proxies: str = ""
     """The proxies before the server: addresses or networks, with commas between. Their `X-Forwarded-For` says whose a
     request is. Without it, everybody who comes through a proxy shares the limits of one address."""
+    max_connections: int = Field(default=6144, ge=64)
+    """Connections of clients at once, of which each address has a share; each takes a file descriptor."""
     max_requests: int = Field(default=1024, ge=8)
     """Requests in hand at once, without those whose bodies arrive and those that wait. Of this and of the next two,
     everybody has a share (HTTP-22); an eighth more is kept for what says no."""

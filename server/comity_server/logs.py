@@ -5,7 +5,10 @@ every other key is dropped before it is written.
 """
 
 import logging
+import math
 import sys
+import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from random import getrandbits
 from typing import Any
@@ -18,6 +21,9 @@ KEYS = frozenset({
     *("request_id", "request_ids"),
 })  # fmt: skip
 """The keys that a line may have; `log` is the origin of a log, `reason` a sentence of ours about one."""
+
+MINUTE = 60.0
+"""Seconds between two lines about what happens again and again."""
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the request that is worked for (HTTP-19). What hands work to another task hands this on as well."""
@@ -46,6 +52,51 @@ def _only_known_keys(_logger: WrappedLogger, _method: str, event: EventDict) -> 
     return event
 
 
+class Repeated:
+    """What can happen again and again: it is logged at once, and from then on once a minute, with how often since."""
+
+    def __init__(self, event: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._event = event
+        self._often = _Often(clock)
+
+    def note(self, count: int = 1) -> None:
+        """It happened, so many times."""
+        if (so_far := self._often.due(count)) is not None:
+            logger().warning(self._event, count=so_far)
+
+
+class _Often:
+    """How often something happened since it was logged."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._count = 0
+        self._again_at = -math.inf
+
+    def due(self, count: int = 1) -> int | None:
+        """How often it happened, these included, if it is to be logged now."""
+        self._count += count
+        now = self._clock()
+        if now < self._again_at:
+            return None
+        so_far, self._count, self._again_at = self._count, 0, now + MINUTE
+        return so_far
+
+
+class _OnceAMinute(logging.Filter):
+    """Lets each place in a library say the same once a minute: asyncio tells a thousand times a second that no socket
+    can be opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._places: dict[tuple[str, int], _Often] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        count = self._places.setdefault((record.pathname, record.lineno), _Often()).due()
+        record.so_far = count
+        return count is not None
+
+
 def configure(style: str = "auto", level: str = "info") -> None:
     """Set up logging for the process: JSON, or coloured lines where a person looks."""
     pretty = style == "pretty" or (style == "auto" and sys.stderr.isatty())
@@ -67,6 +118,7 @@ def configure(style: str = "auto", level: str = "info") -> None:
     # Libraries write through the standard module: warnings and worse only, and never with their arguments.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OwnWords())
+    handler.addFilter(_OnceAMinute())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
 
 
@@ -101,6 +153,7 @@ class _OwnWords(logging.Formatter):
                 "event": f"library:{record.name}",
                 "level": record.levelname.lower(),
                 "where": f"{record.filename}:{record.lineno}",
+                "count": getattr(record, "so_far", 1),
                 **_request_id(),
                 **({"error": type(error).__name__, "reason": _place(error)} if error else {}),
             },

@@ -39,6 +39,7 @@ class Metrics:
         self.signing = Gauge(
             "comity_log_signing", "1 while checkpoints are signed, 0 once that stopped.", registry=self.registry
         )
+        self.connections = Gauge("comity_connections", "Connections of clients.", registry=self.registry)
         self.waiters = Gauge("comity_waiters", "Requests that wait for news.", registry=self.registry)
 
     def text(self) -> bytes:

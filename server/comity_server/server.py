@@ -47,6 +47,7 @@ from comity_server.readers import Readers
 from comity_server.recovering import restore_all
 from comity_server.releases import Releases
 from comity_server.rooms import Rooms
+from comity_server.sockets import Sockets
 from comity_server.status_lists import StatusLists
 from comity_server.store.errors import StoreFailed
 from comity_server.store.migrations import SchemaTooNew, SchemaTooOld
@@ -103,6 +104,7 @@ class Server:
     records: Records = field(init=False)
     pruner: Pruner = field(init=False)
     addresses: ClientAddresses = field(init=False)
+    sockets: Sockets = field(init=False)
     address_limits: AddressLimits = field(init=False)
 
     def __post_init__(self) -> None:
@@ -110,6 +112,7 @@ class Server:
         keyring, days = self.grounds.keyring, self.config.inbox_days
         self.pruner = Pruner(self.store.prunes, keyring, self.clock, self.metrics, days)
         self.addresses = ClientAddresses(read_networks(self.config.trusted_proxies))
+        self.sockets = Sockets(self.config.max_connections, self.addresses)
         self.address_limits = AddressLimits.of(self.config.address_rate, self.config.address_openings)
         rows, kept = self.store.business, self.grounds.kept
         self.webhooks = Webhooks(

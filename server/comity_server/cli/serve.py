@@ -9,6 +9,7 @@ import click
 from comity_server import logs
 from comity_server.app import serve as run
 from comity_server.config import Config, ConfigError, load
+from comity_server.descriptors import TooFewDescriptors
 from comity_server.home import FolderInUse
 from comity_server.server import CANNOT_OPEN, Server
 from comity_server.store.errors import StoreFailed
@@ -24,7 +25,7 @@ def serve(**given: object) -> None:
     logs.configure(config.log_format, config.log_level)
     try:
         asyncio.run(_serve(config))
-    except (FolderInUse, *CANNOT_OPEN) as fault:
+    except (FolderInUse, TooFewDescriptors, *CANNOT_OPEN) as fault:
         raise click.ClickException(why(fault)) from None
     except OSError as fault:
         raise click.ClickException(f"cannot serve: {fault.strerror or fault}") from None

@@ -12,6 +12,7 @@ from comity.errors import Malformed
 from comity.note import ED25519, VerifierKey, read_vkey
 from comity_server import logs
 from comity_server.clock import StoryClock, clock_of
+from comity_server.descriptors import TooFewDescriptors
 from comity_server.home import FolderInUse
 from comity_server.witness.app import witnessing
 from comity_server.witness.folder import CannotWitness
@@ -86,7 +87,7 @@ def witness(
         asyncio.run(_run(data, host, port, name, taken, clock_offset_file))
     except FolderInUse:
         raise click.ClickException(f"another witness uses {data}") from None
-    except CannotWitness as fault:
+    except (CannotWitness, TooFewDescriptors) as fault:
         raise click.ClickException(str(fault)) from None
     except OSError as fault:
         raise click.ClickException(f"cannot listen or use {data}: {fault.strerror or fault}") from None

@@ -129,6 +129,7 @@ async def get_metrics(request: web.Request) -> web.Response:
     """Counters for the operator."""
     server = request.app[SERVER]
     metrics, log = server.metrics, server.logs.active
+    metrics.connections.set(len(server.sockets))
     metrics.waiters.set(len(server.bell))
     metrics.entries.set(log.tail.size)
     metrics.signed.set(log.published.size)

@@ -1,7 +1,6 @@
 """The HTTP side of a witness: two paths, bounded bodies, bounded waits."""
 
 import asyncio
-import socket
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,15 +10,17 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aiohttp import http_parser, web
-from aiohttp.web_protocol import RequestHandler
+from aiohttp import web
 
 from comity.note import VerifierKey
+from comity_server import descriptors
 from comity_server.client_address import ClientAddresses
 from comity_server.clock import Clock, WallClock
 from comity_server.home import locked
-from comity_server.logs import REQUEST_ID, begin_request, logger
+from comity_server.http_server import bind, listening
+from comity_server.logs import begin_request, logger
 from comity_server.shares import Pool, User
+from comity_server.sockets import Sockets
 from comity_server.witness.cosign import Declined, Witness
 from comity_server.witness.folder import remembered
 from comity_server.witness.submission import MOST_BODY, PATH, SIZE_TYPE
@@ -28,6 +29,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 MOST_REQUESTS = 256
 """Requests in hand at once, shared by addresses."""
+MOST_CONNECTIONS = 1024
+"""Of clients at once; each address has a share."""
 IDLE = 75.0
 """Seconds after which a silent connection is closed."""
 STOP = 5.0
@@ -61,34 +64,26 @@ async def witnessing(
     """A witness that answers on its port; `patience` is in seconds, for a body to arrive. On the way out requests in
     hand finish.
 
-    Raises FolderInUse, CannotWitness, OSError (the port is taken).
+    Raises FolderInUse, TooFewDescriptors, CannotWitness, OSError (the port is taken).
     """
-    # Pure Python parsing is some ten times slower and differs in what it lets through.
-    assert http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy, "aiohttp lacks its C parser"
+    descriptors.allow(MOST_CONNECTIONS)
     async with AsyncExitStack() as stack:
         stack.enter_context(locked(data))
-        bound = stack.enter_context(_bind(host, port))
+        bound = stack.enter_context(bind(host, port))
         address, number = bound.getsockname()[:2]
         usual = f"witness.localhost:{number}"
         witness = stack.enter_context(remembered(data, name, usual, logs, clock or WallClock()))
         # One thread: its file has one connection, and the loop never waits for a disk.
         thread = stack.enter_context(ThreadPoolExecutor(1, "witness"))
-        runner = _Runner(
-            _application(witness, thread, patience),
-            access_log=None,
-            keepalive_timeout=IDLE,
-            shutdown_timeout=STOP,
-            lingering_time=1.0,
-            auto_decompress=False,
-            handle_signals=False,
-        )
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.SockSite(runner, bound, backlog=256).start()
+        addresses = ClientAddresses(())
+        app, sockets = _application(witness, thread, patience, addresses), Sockets(MOST_CONNECTIONS, addresses)
+        await stack.enter_async_context(listening(bound, app, sockets, _not_http, idle=IDLE, stop=STOP))
         yield Listening(witness.key, f"http://{f'[{address}]' if ':' in address else address}:{number}")
 
 
-def _application(witness: Witness, thread: ThreadPoolExecutor, patience: float) -> web.Application:
+def _application(
+    witness: Witness, thread: ThreadPoolExecutor, patience: float, addresses: ClientAddresses
+) -> web.Application:
     loop = asyncio.get_running_loop()
 
     async def add_checkpoint(request: web.Request) -> web.Response:
@@ -104,7 +99,7 @@ def _application(witness: Witness, thread: ThreadPoolExecutor, patience: float) 
         response.headers["Access-Control-Allow-Origin"] = "*"
         return response
 
-    app = web.Application(middlewares=[_guard()])
+    app = web.Application(middlewares=[_guard(addresses)])
     app.router.add_post(PATH, add_checkpoint)
     app.router.add_get("/{hash:[0-9a-f]{64}}/checkpoint", checkpoint)
     return app
@@ -130,9 +125,9 @@ def _text(status: int, text: str) -> web.Response:
     return web.Response(status=status, body=text.encode("utf-8"), headers={"Content-Type": "text/plain; charset=utf-8"})
 
 
-def _guard() -> Any:
+def _guard(addresses: ClientAddresses) -> Any:
     """The one middleware: the limit, refusals and headers."""
-    room, addresses = Pool(MOST_REQUESTS), ClientAddresses(())
+    room = Pool(MOST_REQUESTS)
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -157,6 +152,12 @@ def _guard() -> Any:
     return guard
 
 
+def _not_http(status: int, id_: str) -> web.Response:
+    response = _text(status, "not HTTP\n" if status < 500 else "this witness made a mistake\n")
+    response.headers.update({**HEADERS, "X-Request-Id": id_})
+    return response
+
+
 def _refusal(error: Exception) -> web.Response:
     """Every failure as a status and a line of text; only our own mistakes reach the log."""
     if isinstance(error, Declined):
@@ -178,60 +179,3 @@ def _refusal(error: Exception) -> web.Response:
         return _text(HTTPStatus.BAD_REQUEST, "the connection was lost\n")
     logger().error("handler_failed", exc_info=error)
     return _text(HTTPStatus.INTERNAL_SERVER_ERROR, "this witness made a mistake\n")
-
-
-# --- listening --------------------------------------------------------------------------------------------------------
-
-
-class _Protocol(RequestHandler):
-    """aiohttp's protocol, which would log a traceback for bytes that are not HTTP."""
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        id_ = REQUEST_ID.get() or begin_request()
-        if status >= 500:
-            logger().error("protocol_failed", exc_info=exc)
-        if request.writer.output_size > 0:
-            raise ConnectionError("an answer was begun already")
-        response = _text(status, "not HTTP\n" if status < 500 else "this witness made a mistake\n")
-        response.headers.update({**HEADERS, "X-Request-Id": id_})
-        response.force_close()
-        return response
-
-
-class _HttpServer(web.Server):
-    def __call__(self) -> RequestHandler:
-        return _Protocol(self, loop=self._loop, **self._kwargs)
-
-
-class _Runner(web.AppRunner):
-    """aiohttp's runner, with the protocol above."""
-
-    async def _make_server(self) -> web.Server:
-        plain = await super()._make_server()
-        return _HttpServer(
-            plain.request_handler,
-            request_factory=plain.request_factory,
-            handler_cancellation=True,
-            **plain._kwargs,
-        )
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    """The socket to listen on, not listening yet; port 0 lets the system choose. Raises OSError."""
-    # Not that of `app`: it would bring the whole server with it.
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, kind, number, _, address = found[0]
-    bound = socket.socket(family, kind, number)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind(address)
-    except OSError:
-        bound.close()
-        raise
-    return bound
