@@ -231,7 +231,10 @@ def read_link(link: str) -> tuple[str, str, str]:
     if text.startswith("<") and text.endswith(">"):
         text = "".join(text[1:-1].split())
         text = text[4:] if text[:4].upper() == "URL:" else text
-    origin, rest = split_origin(_PLAIN.sub(lambda it: chr(int(it[1], 16)), text))
+    try:
+        origin, rest = split_origin(_PLAIN.sub(lambda it: chr(int(it[1], 16)), text))
+    except Malformed as fault:
+        raise Malformed(f"not a link to an offer: {fault.detail}") from None
     found = _LINK.match(rest)
     if not found or not found[2].startswith(found[1]):
         raise Malformed("not a link to an offer")

@@ -60,6 +60,11 @@ async def test_a_number_that_is_none_is_told_and_signs_nothing(host: World, tmp_
     assert "when: must not be in the future" in await shop(*stone, "--when", "2199-01-01", code=1)
     told = await shop(*stone, "--when", "2024-05-02", "--lasts", "2024-05-01", code=1)
     assert "lasts: must not be before `when`" in told
+    nested = ("remember", "The Blue Shop", "nickname_of_the_dog", "--value", "[" * 5000)
+    assert "value: must have at most 200 characters" in await mia(*nested, code=1)
+    told = await shop("offer", host.origin, "-p", "care", "--terms", str(tmp_path / "terms.txt"), "--days=367", code=1)
+    assert told.startswith("Error: the offer ends before it begins, or too late")
+    assert "not a link to an offer" in await mia("look", "", code=1)
     assert "when: " in await shop(*stone, "--when", "1066-10-14", code=1)
     assert signed(host) == acts
     await shop(*stone, "--when", "2024-05-02", "--lasts", "2034-05-02")

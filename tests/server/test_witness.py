@@ -375,6 +375,9 @@ async def test_wrong_turns_and_bytes_that_are_not_http(tmp_path: Path, capfd: py
     async with a_witness(tmp_path, Log()) as (talk, listening):
         async with talk.http.get(f"{talk.url}/add-checkpoint") as answer:
             assert (answer.status, answer.headers["Allow"], answer.headers["Server"]) == (405, "POST", "Comity")
+        coding = {"Content-Encoding": "gzip"}
+        async with talk.http.post(f"{talk.url}/add-checkpoint", data=b"x", headers=coding) as answer:
+            assert (answer.status, answer.headers["Accept-Encoding"]) == (415, "identity")
         for path in ("/", "/log.example/checkpoint", f"/{'A' * 64}/checkpoint", f"/{'a' * 64}/checkpoint"):
             async with talk.http.get(talk.url + path) as answer:
                 assert answer.status == 404

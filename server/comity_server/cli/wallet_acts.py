@@ -225,7 +225,7 @@ def _value(typed: str) -> Any:
     """JSON where it is some, else the text itself."""
     try:
         return json.loads(typed)
-    except ValueError:
+    except (ValueError, RecursionError):
         return typed
 
 

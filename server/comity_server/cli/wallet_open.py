@@ -48,7 +48,7 @@ def run(work: Callable[[], Awaitable[None]]) -> None:
     try:
         asyncio.run(_plainly(work))
     except Refused as refused:
-        where = "; ".join(f"{pointer.strip('/')}: {what}" for pointer, what in refused.errors)
+        where = "; ".join(f"{pointer[1:]}: {what}" if pointer else what for pointer, what in refused.errors)
         told = where or refused.detail or refused.title.rstrip(".")
         until = "" if refused.until is None else f", until {day(refused.until)}"
         raise click.ClickException(_one_line(f"{told}{until} ({refused.code})")) from None

@@ -107,6 +107,8 @@ def _application(
 
 async def _read(request: web.Request, patience: float) -> bytes:
     """The body, if it is small enough and comes in time. Raises Declined."""
+    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise Declined(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body without a content coding")
     body = bytearray()
     try:
         async with asyncio.timeout(patience):
@@ -166,6 +168,8 @@ def _refusal(error: Exception) -> web.Response:
         response = _text(error.status, f"{error.why}\n")
         if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
             response.headers["Retry-After"] = "1"
+        if error.status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
+            response.headers["Accept-Encoding"] = "identity"
         return response
     if isinstance(error, web.HTTPException):
         response = _text(error.status, f"{error.reason}\n")
