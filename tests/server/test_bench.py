@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from comity_server.bench.child import environment
 from comity_server.bench.load import percentile
 from comity_server.bench.row import QUICK, Rate, Row
 from comity_server.bench.run import NAMES
+from comity_server.bench.webhook_cost import webhook_cost
 
 FLOORS = {
     "acts_http": 0.075,
@@ -74,6 +76,23 @@ def test_no_figure_is_below_half_of_what_is_asked_for(told: tuple[dict[str, Any]
     assert {name: found[name]["ratio"] for name, top in CEILINGS.items() if found[name]["ratio"] > top} == {}
     assert found["idle_memory"]["unit"] == "MB"
     assert found["idle_memory"]["figure"] < MOST_MEMORY
+
+
+def test_webhooks_are_measured_however_quick_the_rounds_are(tmp_path: Path) -> None:
+    """A machine that makes eighteen rounds within a minute is over no rate of the business's."""
+    row = webhook_cost(tmp_path / "webhooks", replace(QUICK, rounds=6, acts=1))
+    assert row.ratio > 0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_a_full_run_gives_every_row() -> None:
+    """Before a release: what a quick run is too short to meet (a rate, a full chain) must not end a full one."""
+    command = [sys.executable, "-m", "comity_server", "bench", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = {row["name"].partition("_")[0] for row in json.loads(done.stdout)["rows"]}
+    assert found >= {name.partition("_")[0] for name in NAMES}
 
 
 def test_nothing_is_left_behind(told: tuple[dict[str, Any], Path]) -> None:

@@ -45,13 +45,13 @@ class Opened:
 
 
 class Shop:
-    """The business at one server."""
+    """A business at one server."""
 
-    def __init__(self, port: int, home: HomeParty) -> None:
+    def __init__(self, port: int, home: HomeParty, name: str = BUSINESS) -> None:
         self.port = port
         self.home = home
         self.key = SigningKey(os.urandom(32))
-        self.did = did_of_host(f"localhost:{port}", "b", BUSINESS)
+        self.did = did_of_host(f"localhost:{port}", "b", name)
         self.signer = Signer(f"{self.did}#{self.key.public.multibase}", self.key)
 
     def offer(self) -> SignedOffer:
