@@ -89,3 +89,11 @@ async def test_what_cannot_be_printed_was_done_all_the_same(host: World, tmp_pat
 def test_the_commands_that_only_print_are_commands() -> None:
     assert isinstance(wallet, Group)
     assert {"list", "status"} == LOOKS - set(wallet.commands)
+
+
+async def test_a_receipt_that_finds_no_room_leaves_no_half_of_it(host: World, tmp_path: Path) -> None:
+    mia, _ = await connected(host, tmp_path)
+    token = (await mia("tokens", SHOP)).split()[0]
+    out = tmp_path / "grant.tlog-proof"
+    code, _, failed = await mia.outside("receipt", SHOP, token, "--out", str(out), most=100)
+    assert code == 1 and f"cannot write {out}" in failed and not out.exists()

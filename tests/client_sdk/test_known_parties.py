@@ -83,6 +83,18 @@ async def test_a_no_in_a_terminal_tells_of_the_other_connection_and_takes_both(h
     assert "(connection_ended)" in await shop("send", "Mia too", "complaint", "Hello?", code=1)
 
 
+async def test_a_half_that_waits_is_no_hindrance_to_a_no_and_is_told_of(host: World, tmp_path: Path) -> None:
+    mia, shop = await connected(host, tmp_path)
+    await mia("accept", await an_offer(host, shop), "--again")
+    told = await mia("mute", "The Blue Shop")
+    assert "is muted" in told and "(proposed): `take-back` ends it before it begins." in told
+    told = await mia("block", f"did:web:localhost%3A{host.port}:b:shop")
+    assert "`take-back id:" in told and "`revoke --all did:web:" in told
+    told = await mia("revoke", "The Blue Shop", "--all", "--yes")
+    assert told.count("has ended") == 1 and "(proposed): `take-back`" in told
+    assert "can no longer sign it" in await mia("take-back", "The Blue Shop")
+
+
 async def test_a_block_is_of_somebody_or_it_is_refused(host: World, tmp_path: Path) -> None:
     mia, shop = await connected(host, tmp_path)
     did = f"did:web:localhost%3A{host.port}:b:shop"

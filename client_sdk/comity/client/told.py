@@ -124,7 +124,7 @@ _SENTENCES = {
     "grant": "{you} allowed {them} {about}",
     "withdraw": "{you} took a permission back",
     "mute": "{you} muted {them}",
-    "unmute": "{you} may be reached again",
+    "unmute": "{you} took back what was muted",
     "revoke": "{you} ended the connection",
     "contacted": "{you} reached {them} outside: {about}; the gate would have said: {outcome}",
     "ask": "{you} asked a favour: {about}",

@@ -435,12 +435,21 @@ async def receipt(opened: Wallet, party: Party, act: str, delivery: bool, out: P
     if out is None:
         click.echo(text, nl=False)
         return
+    _write(out, text)
+    say(f"The receipt is in {out}.")
+
+
+def _write(out: Path, text: str) -> None:
+    """Writes a new file, whole or not at all: half of a receipt proves nothing. Raises ClickException."""
+    is_ours = False
     try:
         with out.open("x", encoding="utf-8", newline="") as file:
+            is_ours = True
             file.write(text)
     except OSError as fault:
+        if is_ours:
+            out.unlink(missing_ok=True)
         raise click.ClickException(f"cannot write {out}: {fault.strerror}") from None
-    say(f"The receipt is in {out}.")
 
 
 @wallet.command()

@@ -123,8 +123,8 @@ def _on_one(work: Work, *, says_no: bool) -> Callable[..., None]:
             with faults.told_later():
                 await (_say_no if says_no else _with_news)(work, opened, party, given)
         faults.tell()
-        if says_no and not every:
-            _tell_of_others(opened, parties[0])
+        if says_no:
+            _tell_of_others(opened, parties)
 
     functools.update_wrapper(with_parties, work)
     return opened(with_parties)
@@ -153,12 +153,17 @@ def _takes_all() -> bool:
     return any(it.name == "every" for it in context.command.params)
 
 
-def _tell_of_others(opened: Wallet, party: Party) -> None:
-    """What a "no" to one connection leaves as it was (WHO-5)."""
-    for other in opened.connections_with(party.did):
-        if other.cid != party.cid:
-            more = f": `{click.get_current_context().info_name} --all` takes every one" if _takes_all() else ""
-            say(f"Mind: there is another connection with {party.name}, {short(other.cid)} ({other.phase}){more}.")
+def _tell_of_others(opened: Wallet, parties: list[Party]) -> None:
+    """What a "no" to some connections with a party leaves as it was (WHO-5)."""
+    for other in opened.connections_with(parties[0].did):
+        if other in parties:
+            continue
+        more = ""
+        if other.phase == "proposed":
+            more = ": `take-back` ends it before it begins"
+        elif _takes_all():
+            more = f": `{click.get_current_context().info_name} --all` takes every one"
+        say(f"Mind: there is another connection with {other.name}, {short(other.cid)} ({other.phase}){more}.")
 
 
 async def _with_news(work: Work, opened: Wallet, party: Party, given: dict[str, Any]) -> None:

@@ -23,9 +23,9 @@ async def block(opened: Wallet, business: str) -> None:
     say(f"Offers of {name} are refused from now on.")
     going_on = opened.connections_with(did)
     for party in going_on:
-        say(f"Mind: your connection with it goes on: {party.name} ({short(party.cid)}, {party.phase}).")
-    if going_on:
-        say(f"`revoke --all {did}` ends {'it' if len(going_on) == 1 else 'all of them'}.")
+        which = short(party.cid)
+        ends = f"take-back {which}" if party.phase == "proposed" else f"revoke --all {did}"
+        say(f"Mind: your connection with it goes on: {party.name} ({which}, {party.phase}). `{ends}` ends it.")
 
 
 @rules.command()
