@@ -117,7 +117,7 @@ def _plain(name: str | None) -> str:
 
 def _perhaps(parties: Sequence[P], typed: str) -> str:
     """What else may have been meant, as the end of a sentence."""
-    word, names = _plain(typed), {_plain(it.name): it for it in parties if it.petname or it.offered_name}
+    word, names = _plain(typed), {_plain(it.name): it for it in parties}
     near = [name for name in names if word and word in name] or get_close_matches(word, names, n=3)
     return f"; perhaps {_listed([names[it] for it in near])}" if near else ""
 

@@ -117,7 +117,7 @@ def verify(
             shown = {"acceptance": stated, "agreement": agreed, "receipt": proof, "find_key": find_key}
             verdict = _must_allow(check_token(raw, **about, **shown))  # type: ignore[arg-type]
     told = _as_json(verdict, proof, listed)
-    say_json(told) if as_json else _tell(verdict, audience, purpose, channel, proof, listed)
+    say_json(told) if as_json else _tell(verdict, audience, purpose, channel, proof, listed, now if moment else None)
 
 
 def _must_allow(verdict: TokenVerdict) -> TokenVerdict:
@@ -149,9 +149,17 @@ def _as_json(verdict: TokenVerdict, proof: Receipt | None, listed: SignedStatusL
 
 
 def _tell(
-    verdict: TokenVerdict, audience: str, purpose: str, channel: str, proof: Receipt | None, listed: SignedStatusList
+    verdict: TokenVerdict,
+    audience: str,
+    purpose: str,
+    channel: str,
+    proof: Receipt | None,
+    listed: SignedStatusList,
+    at: int | None,
 ) -> None:
     say(f"Yes: {audience} may come for {purpose} by {channel}, until {day(verdict.grant.exp)}.")
+    if at is not None:
+        say(f"  at        {day(at)}, as --at says, and not now")
     say(f"  giver     {verdict.grant.iss}")
     if proof is not None:
         say(f"  receipt   entry {proof.index} of {proof.checkpoint.origin}: its server accepted this very token")

@@ -168,11 +168,13 @@ async def accept(
     shown = await opened.look(link)
     for warning in shown.warnings:
         say(f"Mind: {warning}")
-    wishes = [{"purposes": list(grants)}] if grants else []
+    wishes = [{"purposes": list(grants), "channels": ["app"], "days": 365}] if grants else []
     wishes += [grant for grant in shown.suggested if grant["purposes"][0].partition(".")[0] in only]
     chosen = int(terms) if terms.isascii() and terms.isdigit() and len(terms) < 4 else terms
     party = await opened.accept(shown, terms=chosen, grants=wishes, again=again)
     say(f"You signed. It is a connection when {party.name} has signed, too.")
+    for wish in wishes:
+        say(f"Then you allow it {_grant_in_words(wish)}.")
     say(f"Its id is {short(party.cid)}.")
     if wait:
         await party.opened(timeout=wait)
@@ -222,6 +224,7 @@ async def countersign(opened: Wallet, proposal: str | None, petname: str | None,
         await named.call(petname)
     party = await named.countersign(again=again)
     say(f"You and {party.name} are connected, under {named.terms.id}, version {named.terms.version}.")
+    say(f"That is who accepted your offer {named.signed.short}, as it came on {day(named.at // 1000)}.")
     say(f"The id is {short(party.cid)}.")
 
 

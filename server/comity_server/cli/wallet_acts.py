@@ -373,6 +373,8 @@ async def rotate(opened: Wallet, party: Party, again: bool) -> None:
         raise click.ClickException("a business turns its key everywhere at once: `comity wallet key --next`, `--turn`")
     await party.rotate(again=again)
     say("Done: the old key signs nothing any more. It is kept, to read what was written to it.")
+    if party.state.door(party.side).grants:
+        say(f"What you granted is signed anew{'' if again else ', without what they gave up of it'}.")
 
 
 def _utc(day: datetime | None) -> datetime | None:
