@@ -1,5 +1,6 @@
 """Listening for HTTP: aiohttp's server, with a bound on connections, and answers of our own to what is not HTTP."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,6 +12,8 @@ from aiohttp.web_protocol import RequestHandler
 from comity_server.logs import REQUEST_ID, begin_request, logger
 from comity_server.sockets import Sockets
 
+READ_WITHIN = 60.0
+"""Seconds in which a client must read what fills the buffers on the way to it."""
 NotHttp = Callable[[int, str], web.Response]
 """The answer to what is not HTTP, or to a mistake of ours while it was read: from its status and the request's id."""
 
@@ -23,9 +26,12 @@ class _Protocol(RequestHandler):
         super().__init__(manager, **how)
         self._sockets = manager.sockets
         self._not_http = manager.not_http
+        self._wire: Any = None
+        self._too_slow: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Take the connection, or hang up where there is no room for it."""
+        self._wire = transport
         peer = transport.get_extra_info("peername")
         if self._sockets.admit(self, peer[0] if peer else None):
             super().connection_made(transport)
@@ -35,7 +41,28 @@ class _Protocol(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget it."""
         self._sockets.leave(self)
+        self._is_read()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client reads slower than is written; one that goes on so for READ_WITHIN is hung up on."""
+        super().pause_writing()
+        self._too_slow = self._loop.call_later(READ_WITHIN, self.hang_up)
+
+    def resume_writing(self) -> None:
+        """It has read most of it."""
+        self._is_read()
+        super().resume_writing()
+
+    def _is_read(self) -> None:
+        if self._too_slow is not None:
+            self._too_slow.cancel()
+            self._too_slow = None
+
+    def hang_up(self) -> None:
+        """Close the connection at once. What is left to be sent is dropped: a client that reads nothing would keep the
+        socket open for as long as it likes."""
+        self._wire.abort()
 
     def is_silent(self) -> bool:
         """True if no request is in hand, and none has come."""

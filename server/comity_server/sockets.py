@@ -21,8 +21,8 @@ class Socket(Protocol):
         """True if no request is in hand, and none has come."""
         ...
 
-    def force_close(self) -> None:
-        """Hang up."""
+    def hang_up(self) -> None:
+        """Close it, and its descriptor, at once."""
         ...
 
 
@@ -80,7 +80,7 @@ class Sockets:
         for socket in list(islice(sockets, LOOKED_AT)):
             if socket.is_silent():
                 self.leave(socket)
-                socket.force_close()
+                socket.hang_up()
                 closed += 1
                 if closed == most:
                     break

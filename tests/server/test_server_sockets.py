@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import aiohttp
 import pytest
 
 from comity.wire import INBOX
-from comity_server import logs
+from comity_server import http_server, logs
 from comity_server.descriptors import OWN
 from comity_server.logs import Repeated
 from world import World, a_world, eventually, free_port
@@ -92,13 +93,41 @@ async def test_who_holds_its_share_busy_is_refused_alone(tmp_path: Path, capsys:
         await world.start()
 
 
+async def test_one_who_asks_for_much_and_reads_nothing_is_hung_up_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "READ_WITHIN", 0.2)
+    async with a_world(tmp_path) as world:
+        pages = [path for path in await docs(world) if path.endswith(".js")]
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.port, limit=1024)
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        for path in pages * 20:
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+
+        async def is_gone() -> bool:
+            return len(world.server.sockets) <= 1
+
+        async def is_there() -> bool:
+            return len(world.server.sockets) == 2
+
+        await eventually(is_there)
+        await eventually(is_gone)
+        writer.close()
+
+
+async def docs(world: World) -> list[str]:
+    """The files of the pages for engineers."""
+    page = (await world.send("GET", "/docs")).body.decode()
+    return re.findall(r'(?:src|href)="(/docs/[^"]+)"', page)
+
+
 class _Other:
     """A connection from elsewhere, which this machine cannot make."""
 
     def is_silent(self) -> bool:
         return False
 
-    def force_close(self) -> None:
+    def hang_up(self) -> None:
         raise AssertionError("it was used")
 
 

@@ -6,15 +6,16 @@ import importlib.util
 import json
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from aiohttp import web
 
 from comity.errors import CODES, Refused
+from comity.wire import JSON
 from comity_server.business.advice import ADVICE
 from comity_server.business.openapi import document
-from comity_server.routes.parts import SERVER, json_answer
+from comity_server.routes.parts import SERVER, in_pieces
 
 CSP = "Content-Security-Policy"
 POLICY = (
@@ -42,12 +43,10 @@ async def get_docs(request: web.Request) -> web.Response:
     return _page(_read("index.html"))
 
 
-async def get_openapi(request: web.Request) -> web.Response:
+async def get_openapi(request: web.Request) -> web.StreamResponse:
     """The OpenAPI document, with this server's own address."""
-    response = json_answer(_document(request.app[SERVER].home.origin))
-    response.headers["Cache-Control"] = CACHED
-    response.headers["Access-Control-Allow-Origin"] = "*"
-    return response
+    headers = {"Content-Type": JSON, "Cache-Control": CACHED, "Access-Control-Allow-Origin": "*"}
+    return await in_pieces(request, _document(request.app[SERVER].home.origin), headers)
 
 
 async def get_errors(request: web.Request) -> web.Response:
@@ -55,13 +54,14 @@ async def get_errors(request: web.Request) -> web.Response:
     return _page(_errors())
 
 
-async def get_asset(request: web.Request) -> web.FileResponse:
+async def get_asset(request: web.Request) -> web.StreamResponse:
     """A script or a style of these pages."""
     name = request.match_info["asset"]
     folder, kind = (_OWN, _OURS.get(name)) if name in _OURS else (_swagger(), _SWAGGER.get(name))
     if kind is None:
         raise Refused("not_found")
-    return web.FileResponse(folder / name, headers={"Content-Type": f"{kind}; charset=utf-8", "Cache-Control": CACHED})
+    headers = {"Content-Type": f"{kind}; charset=utf-8", "Cache-Control": CACHED}
+    return await in_pieces(request, _bytes_of(folder / name), headers)
 
 
 def _page(text: str) -> web.Response:
@@ -72,6 +72,12 @@ def _page(text: str) -> web.Response:
 @cache
 def _document(origin: str) -> bytes:
     return json.dumps(document(server=origin), ensure_ascii=False).encode()
+
+
+@lru_cache(len(_OURS) + len(_SWAGGER))
+def _bytes_of(path: Path) -> bytes:
+    """Read once: each file that is open while it is sent would take a descriptor more."""
+    return path.read_bytes()
 
 
 @cache

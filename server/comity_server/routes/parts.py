@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp_sse import EventSourceResponse
 
 from comity.encoding import MAX_BODY
@@ -22,6 +22,7 @@ CLOSE = web.RequestKey("close", bool)
 ALSO = web.RequestKey("also", dict)
 """Headers that the refusal of this request has beside those of every refusal."""
 MEBIBYTE = 1024 * 1024
+_PIECE = 64 * 1024
 ONE_OPENING = 4096
 """Bytes of an offer or half that count as one."""
 NO_STORE = "no-store"
@@ -106,6 +107,21 @@ def _refuse_over(request: web.Request, over: Over | None) -> None:
 def json_answer(body: bytes, status: int = 200) -> web.Response:
     """A JSON answer from bytes."""
     return web.Response(body=body, status=status, content_type=JSON)
+
+
+async def in_pieces(request: web.Request, body: bytes, headers: Mapping[str, str]) -> web.StreamResponse:
+    """Answer with a large body that is in memory once for all, at the reader's pace: what is on its way to somebody who
+    reads slowly is a piece of it, and he is not in hand."""
+    if (place := PLACE.get()) is not None:
+        place.leave()
+    response = web.StreamResponse(headers=headers)
+    response.content_length = len(body)
+    await response.prepare(request)
+    if request.method != hdrs.METH_HEAD:
+        for start in range(0, len(body), _PIECE):
+            await response.write(body[start : start + _PIECE])
+    await response.write_eof()
+    return response
 
 
 def event_stream() -> EventSourceResponse:

@@ -36,6 +36,8 @@ class Endpoint:
     """Held while one is under way."""
     testing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """The same for a test."""
+    asked: int = 0
+    """Tests and challenges that somebody waits for."""
     wake_at: int | None = 0
     """When (ms) to look at it again."""
     is_behind: bool = True

@@ -11,7 +11,8 @@ import asyncio
 import random
 import secrets
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from comity.encoding import b64u_encode
@@ -23,7 +24,7 @@ from comity_server.store.business import StoredWebhook
 from comity_server.webhooks.endpoint import CHALLENGE, TEST, Endpoint, event_json, id_of, new_id
 from comity_server.webhooks.events import Events, wants
 from comity_server.webhooks.lanes import TO_ONE_ENDPOINT, Goal, Lanes
-from comity_server.webhooks.post import Outcome
+from comity_server.webhooks.post import TIMEOUT, Outcome
 from comity_server.webhooks.records import Due, Key, New, Records, Row
 from comity_server.webhooks.saying import Attempt, DeliveryState
 from comity_server.webhooks.schedule import CHALLENGED_AGAIN, HOUR, MINUTE, next_at
@@ -35,6 +36,8 @@ MOST_WAITING = 1000
 """Deliveries of one endpoint that are on their way; what is told beyond waits in the store."""
 MOST_CHALLENGES = 30
 """Challenges of one business in a minute: they go where nobody has agreed to anything yet."""
+MOST_ASKED = 4
+"""Tests and challenges of one endpoint that somebody waits for."""
 GRACE = 2.0
 """Seconds that attempts under way get at a stop; those that are cut off are made again."""
 
@@ -339,7 +342,7 @@ class Sender:
     async def verify(self, endpoint: Endpoint) -> None:
         """Challenge an endpoint now. Raises Refused("not_public" | "not_owned" | "rate_limited")."""
         is_under_way = endpoint.challenging.locked()
-        async with endpoint.challenging:
+        async with _in_turn(endpoint, endpoint.challenging):
             if is_under_way and endpoint.row.state == "active":
                 return  # by the one that was under way
             now = self._clock.now()
@@ -353,8 +356,9 @@ class Sender:
 
     async def test(self, endpoint: Endpoint) -> str:
         """Send a test, once; the id of its delivery (HOOK-14). It waits for no lane and no pause: somebody looks on
-        who wants to know how things are now. One goes after the other. Raises Refused("not_found" | "not_owned")."""
-        async with endpoint.testing:
+        who wants to know how things are now. One goes after the other. Raises Refused("not_found" | "not_owned" |
+        "rate_limited")."""
+        async with _in_turn(endpoint, endpoint.testing):
             if self.endpoint(*endpoint.key).row.state != "active":
                 raise Refused("not_owned", "verify the endpoint first")
             event = new_id("evt")
@@ -378,3 +382,17 @@ class Sender:
         endpoint.row, endpoint.is_behind = row._replace(cursor=cursor), True
         self.records.put_endpoint(endpoint.key, endpoint.row)
         self._woken.set()
+
+
+@asynccontextmanager
+async def _in_turn(endpoint: Endpoint, lock: asyncio.Lock) -> AsyncIterator[None]:
+    """Hold the lock, behind those who asked before. Raises Refused("rate_limited") where too many wait: each may take
+    as long as an attempt."""
+    if endpoint.asked >= MOST_ASKED:
+        raise Refused("rate_limited", "it is being tried already", retry_after=int(TIMEOUT))
+    endpoint.asked += 1
+    try:
+        async with lock:
+            yield
+    finally:
+        endpoint.asked -= 1
