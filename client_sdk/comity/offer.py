@@ -30,6 +30,7 @@ from comity.words import (
     Seconds,
     Whole,
     can_be_seen,
+    is_name,
     read_model,
 )
 
@@ -49,7 +50,7 @@ Id = Annotated[str, Field(max_length=200, pattern=r"^[!-~]+$")]
 Nonce = Annotated[str, Field(min_length=16, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 Form = Annotated[Literal[2], Whole]
 """The version of the form of offers and agreements: no other is read."""
-Operator = Annotated[str, Field(max_length=200, pattern=r"^[ -~]+$")]
+Operator = Annotated[str, Field(max_length=200, pattern=r"^[ -~]+$"), AfterValidator(is_name)]
 
 
 class PartyKey(Model):

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from comity.errors import Malformed
 from comity.keys import did_of_host, split_origin
+from comity.names import nickname
 from comity_server.client_address import read_networks
 from comity_server.log.witnesses import read_witnesses
 
@@ -140,6 +141,15 @@ class Config(BaseSettings):
         if value in ("tile", "checkpoint"):
             raise ValueError("a log cannot have this name")
         return value
+
+    @field_validator("operator", "name")
+    @classmethod
+    def _can_be_seen(cls, value: str) -> str:
+        # Wallets show them, and refuse what is no name (ACT-17).
+        try:
+            return nickname(value)
+        except Malformed as fault:
+            raise ValueError(fault.detail) from None
 
     @field_validator("base_url")
     @classmethod

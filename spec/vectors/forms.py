@@ -377,7 +377,7 @@ def _nonce(path: str) -> Row:
 
 
 def _operator(path: str) -> Row:
-    return path, ("a", "~ " * 100), ("", "a" * 201, "ä", "a\tb", "a\n", "\na", 1)
+    return path, ("a", "~ " * 99 + "~~"), ("", "a" * 201, "ä", "a\tb", "a\n", "\na", " ", " a", "a ", "a  b", 1)
 
 
 def _mark(path: str) -> Row:

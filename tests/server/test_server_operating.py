@@ -224,6 +224,14 @@ def test_a_public_url_that_no_wallet_would_look_at_stops_the_start(url: str) -> 
         load({"base_url": url}, {})
 
 
+def test_whoever_runs_a_server_has_a_name_that_can_be_seen() -> None:
+    config = load({"operator": " Example  Home Ltd ", "name": "Example Home "}, {})
+    assert (config.operator, config.name) == ("Example Home Ltd", "Example Home")
+    for setting in ("operator", "name"):
+        with pytest.raises(ConfigError, match=f"COMITY_{setting.upper()}.*something to be seen"):
+            load({setting: "   "}, {})
+
+
 @pytest.mark.parametrize("url", ["https://comity.example", "https://comity.example:8443/", "http://127.0.0.1:8470"])
 def test_a_public_url_is_where_the_server_s_name_leads(url: str) -> None:
     config = load({"base_url": url}, {})
