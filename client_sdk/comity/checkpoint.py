@@ -86,7 +86,8 @@ NO_WITNESSES = Policy()
 def read_checkpoint(text: str) -> Checkpoint:
     """The checkpoint in a note's text; extension lines are allowed and passed over. Raises Malformed."""
     lines = text.split("\n")
-    if len(text) > MOST_TEXT or len(lines) < 4 or lines[-1] or not all(lines[:-1]):
+    # Each line has its end, so that nothing is behind the last one.
+    if len(text) > MOST_TEXT or lines.pop() or len(lines) < 3 or not all(lines):
         raise Malformed("not a checkpoint")
     root = decode_base64(lines[2])
     found = Checkpoint(lines[0], check_size(lines[1]), root)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import base58
 from nacl import bindings, exceptions
@@ -23,7 +23,7 @@ _X25519_MULTICODEC = b"\xec\x01"
 _MULTIBASE_ED25519 = re.compile(r"z6Mk[1-9A-HJ-NP-Za-km-z]{44}\Z")
 # A host without empty labels, a port, and path segments of which none climbs.
 _DID_WEB = re.compile(
-    r"did:web:((?=[^:%]{1,253}[:%]|[^:%]{1,253}\Z)[a-z0-9-]+(?:\.[a-z0-9-]+)*(?:%3A([1-9][0-9]{0,4}))?)"
+    r"did:web:((?![^:%]{254})[a-z0-9-]+(?:\.[a-z0-9-]+)*(?:%3A([1-9][0-9]*))?)"
     r"((?::(?!\.\.?(?::|\Z))[A-Za-z0-9._-]{1,64}){0,8})\Z"
 )
 _ORIGIN = re.compile(r"(https?)://([a-z0-9.-]{1,253})(?::0*([0-9]{0,5}))?(?=[/?#]|\Z)", re.IGNORECASE | re.ASCII)
@@ -208,7 +208,7 @@ def is_pairwise(did: str) -> bool:
 
 def did_of_host(host: str, *path: str) -> str:
     """The did:web of a host (with its port, if any) and path segments."""
-    return ":".join(["did:web", quote(host, safe=".-"), *path])
+    return ":".join(["did:web", host.replace(":", "%3A"), *path])
 
 
 def did_web_base(did: str) -> str:

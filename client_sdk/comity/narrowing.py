@@ -28,7 +28,7 @@ def _stops_as_much(door: Door, mute: MuteInForce, payload: Mute, at: int) -> boo
     end = mute_end(door, mute)
     if end is not None and end <= at:
         return False
-    purposes, channels = payload.purposes or (), payload.channels or ()
+    purposes, channels = payload.purposes, payload.channels
     as_to_purposes = not mute.purposes or (purposes and all(is_among(mute.purposes, it) for it in purposes))
     return bool(as_to_purposes and (not mute.channels or (channels and set(channels) <= set(mute.channels))))
 

@@ -156,6 +156,14 @@ def _bad_links(hash_: str) -> dict[str, str]:
     tail = f"/i/{hash_[:12]}#{hash_}"
     return {
         "no host": f"https://{tail}",
+        "a scheme with a long s": f"http\u017f://home.example{tail}",
+        "an angle bracket before it": f"<https://home.example{tail}",
+        "an angle bracket behind it": f"https://home.example{tail}>",
+        "blanks within it, and no angle brackets": f"https://home.example/i/ {hash_[:12]}#{hash_}",
+        "another letter than an angle bracket on both sides": f"xhttps://home.example{tail}x",
+        "a first letter that is an angle bracket, a last that is none": f"<https://home.example{tail}x",
+        "a first letter that is none, a last that is an angle bracket": f"xhttps://home.example{tail}>",
+        "a host with the sign of Kelvin": f"https://\u212aelvin.example{tail}",
         "http beyond loopback": f"http://home.example{tail}",
         "https on loopback": f"https://localhost{tail}",
         "somebody before the host": f"https://me@home.example{tail}",

@@ -194,6 +194,8 @@ def _after_the_end() -> Story:
     story, at, wholly = connected(), START, ("contact", "messages")
     early = story.compose("erasure", "first", at + 1, deleted=wholly)
     story.refuse(early, at + 1, "a statement before the end")
+    gone = {"what": "payments", "ground": "contract", "until": at // 1000 - 1}
+    story.refuse(story.compose("erasure", "first", at + 1, deleted=wholly, kept=(gone,)), at + 1, "before the end, and kept until a time that is over")
     story.go("grant", "second", at + 1, purposes=("care",))
     story.go("message", "first", at + 2, purpose="care")
     story.send(blind_revoke(story.state.cid, SHOP.did, at // 1000, MIA), at + HOUR)

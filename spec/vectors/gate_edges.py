@@ -324,6 +324,10 @@ def _thousand() -> Checked:
     checked.note(at + 2, "security")
     story.go("budget", "second", at + 3, messages={"max": 100, "per": "day"})
     checked.note(at + 4, "sales")
+    # Both are used up: a side's own limit is told first, and that is "not now".
+    story.go("budget", "second", at + 5, messages={"max": 100, "per": "month"})
+    checked.note(at + 6, "sales")
+    checked.note(at + 6, "complaint")
     return checked
 
 

@@ -26,8 +26,10 @@ from comity.merkle import leaf_hash
 from comity.note import ED25519, NoteSigner
 from comity.offer import HomeParty
 from comity.receipt import Opening, open_receipt, seal_receipt
+from comity.status import open_home_list
 from logs import salt_of
-from story import CID, DAY, HOME, HOME_DID, LOG, MIA, MINUTE, NEXT_LOG, SECOND, SHOP, START, case, forge, key, payload_of, words
+from offline import LIST_TYP, claims
+from story import CID, DAY, HOME, HOME_DID, LOG, MIA, MINUTE, NEXT_LOG, SECOND, SHOP, START, STATUS_URI, case, forge, key, payload_of, words
 
 _VKEY = NoteSigner(LOG, ED25519, key("log")).verifier.text
 _NEXT_VKEY = NoteSigner(NEXT_LOG, ED25519, key("next log")).verifier.text
@@ -169,6 +171,20 @@ def _list_keys() -> list[dict[str, Any]]:
     return rows
 
 
+def _signed_lists() -> list[dict[str, Any]]:
+    """Status lists by the first key, before and after it gave way, as the first reader opens them."""
+    rows = []
+    for iat, by in (((START + DAY) // 1000 + 59, HOME), ((START + DAY) // 1000 + 60, HOME), ((START + DAY) // 1000, KEYS[1])):
+        raw = forge(claims({3: 0}, iat=iat), LIST_TYP, by)
+        row = {"uri": STATUS_URI, "jws": raw, "iat": iat, "by": by.kid}
+        try:
+            open_home_list(raw, STATUS_URI, _keys(0))
+        except Refused as refused:
+            row["code"] = refused.code
+        rows.append(row)
+    return rows
+
+
 def _at_once() -> dict[str, Any]:
     """Two keys that were stated at one time: the first ends when it began."""
     chain = [seal_statement(KEYS[0], START, _VKEY), seal_statement(KEYS[1], START, _VKEY, KEYS[0])]
@@ -231,6 +247,7 @@ def home() -> dict[str, Any]:
         "status_lists": _status_times(),
         "list_keys": _list_keys(),
         "at_once": _at_once(),
+        "signed_lists": _signed_lists(),
         "restated": {
             "kid": HOME.kid, "seed": HOME.key.seed.hex(), "at": START, "log": _VKEY, "most": MOST_STATEMENTS,
         },

@@ -64,6 +64,7 @@ def log_edges() -> dict[str, Any]:
         "bad_notes": _bad_notes(),
         "checkpoints": _checkpoints(),
         "bad_checkpoints": _bad_checkpoints(),
+        "bad_texts": [case(name, "malformed", text=text) for name, text in _bad_texts().items()],
         "cosigned": _cosigned(),
         "witnessed": _witnessed(),
         **_receipts(),
@@ -318,6 +319,17 @@ def _bad_checkpoints() -> list[dict[str, Any]]:
     raw = seal_note(text, wide, NOW)
     rows.append(case("signed as a witness would", "malformed", checkpoint=raw, log=wide.verifier.text))
     return rows
+
+
+def _bad_texts() -> dict[str, str]:
+    """Texts of no checkpoint, whoever signed them."""
+    text = _head().text
+    origin, size, root, _ = text.split("\n")
+    return {
+        "nothing": "", "no line end behind it": text[:-1], "an extension without its line end": f"{text}x", "a line end alone": "\n",
+        "two lines": f"{origin}\n{size}\n", "two lines, the second without its end": f"{origin}\n{size}", "an empty line at the end": f"{text}\n",
+        "an empty line at the beginning": f"\n{text}", "an empty origin": f"\n{size}\n{root}\n",
+    }  # fmt: skip
 
 
 def _cosigned() -> list[dict[str, Any]]:

@@ -40,6 +40,7 @@ def chains() -> dict[str, Story]:
         "who heard last from whom": _last(),
         "what waits, and was contested": _waits(),
         "a favour that is a sale": _asked(),
+        "what closes something": _closings(),
     }
 
 
@@ -251,6 +252,88 @@ def _asked() -> Story:
         story.refuse(story.compose("ask", "first", now, kind="hold"), now + 1, f"contested as a favour of {as_.get('topic', as_.get('as_', 'any sale'))}")
     story.send(_says(story, at + MINUTE, words("m"), "favour", "useful"), at + MINUTE)
     story.go("ask", "first", at + 2 * MINUTE, kind="hold")
+    return story
+
+
+def _closings() -> Story:
+    """CONN-24: a "no" that no limit keeps out, and one that only says again what is closed already."""
+    story, at, both = connected(), START + HOUR, ("app", "email")
+    grants = [
+        story.go("grant", "second", START + 1 + it, purposes=purposes, channels=channels, exp=exp).id
+        for it, (purposes, channels, exp) in enumerate((
+            (("care", "sales"), both, LATER), (("news",), APP, (START + 2 * HOUR) // 1000), (("gifts.july",), APP, LATER),
+        ))  # fmt: skip
+    ]
+
+    def mutes(closes: bool, now: int, *scopes: dict[str, Any]) -> None:
+        for scope in scopes:
+            story.close(f"a mute of {scope or 'everything'}", "mute", "second", now, closes=closes, **scope)
+
+    part = {"purposes": ("sales", "care"), "channels": both}
+    inside = (part, {"purposes": ("sales",), "channels": APP}, {"purposes": ("care.tips", "sales.july"), "channels": ("email",)})
+    beyond = ({"purposes": ("sales",)}, {"channels": APP}, {**part, "purposes": ("sales", "news")}, {**part, "channels": (*both, "post")}, {"purposes": ("sale",), "channels": APP}, {})
+    mutes(True, at, *inside, *beyond)
+    story.go("mute", "second", at, **part, until=(at + DAY) // 1000)
+    mutes(False, at + 1, *inside)
+    mutes(True, at + 1, *beyond)
+    story.close("the other side's own door", "mute", "first", at + 1, closes=True, purposes=("sales",), channels=APP)
+    mutes(False, at + DAY - 1, *inside)
+    mutes(True, at + DAY, *inside)
+    hidden = story.go("mute", "second", at + 2, purposes=("sales",))
+    mutes(False, at + 3, {"purposes": ("sales.july",)}, {"purposes": ("sales",), "channels": APP})
+    mutes(True, at + 3, {"channels": APP}, {})
+    story.go("mute_end", "second", at + 4, mute=hidden.id, until=(at + HOUR) // 1000)
+    mutes(False, at + HOUR - 1, {"purposes": ("sales.july",)})
+    mutes(True, at + HOUR, {"purposes": ("sales.july",)})
+    story.go("mute", "second", at + 5, channels=("post",))
+    mutes(False, at + 6, {"channels": ("post",)}, {"purposes": ("care",), "channels": ("post",)})
+    mutes(True, at + 6, {"channels": ("post", "sms")}, {"purposes": ("gifts",)})
+    story.go("remember", "second", at + 7, key="paper", topic="windows")
+    for key, topic, closes in (("paper", "windows", True), ("paper", "doors", False), ("paper", None, False), ("name", "windows", False)):
+        story.close(f"forget {key} of {topic}", "forget", "second", at + 8, closes=closes, key=key, topic=topic)
+    story.close("forget what the other side remembers", "forget", "first", at + 8, closes=False, key="paper", topic="windows")
+    over = START + 2 * HOUR
+    for name, side, grant, now, closes in (
+        ("a grant", "second", grants[0], at + 9, True), ("the other side's", "first", grants[0], at + 9, False), ("none", "second", words("g"), at + 9, False),
+        ("one that ends now", "second", grants[1], over, False), ("one that ends in a millisecond", "second", grants[1], over - 1, True),
+    ):  # fmt: skip
+        story.close(f"withdraw {name}", "withdraw", side, now, closes=closes, grant=grant)  # type: ignore[arg-type]
+
+    def renounces(closes: bool, now: int, *parts: dict[str, Any], named: tuple[str, ...] = (words("x"), grants[0])) -> None:
+        for it in parts:
+            story.close(f"give up {it or 'all'}", "renounce", "first", now, closes=closes, grants=named, because="told_us", **it)
+
+    had = ({}, {"purposes": ("sales.july",)}, {"purposes": ("complaint", "care")}, {"channels": APP}, {"channels": ("post", "email")})
+    renounces(True, at + 10, *had, {"purposes": ("sal", "sales"), "channels": APP})
+    renounces(False, at + 10, {"purposes": ("complaint",)}, {"channels": ("post",)}, {"purposes": ("sales",), "channels": ("sms",)}, {"purposes": ("sal",)})
+    renounces(False, at + 10, {}, named=(words("x"),))
+    renounces(True, at + 10, {"purposes": ("gifts",)}, {"purposes": ("gifts.july.late",)}, named=(grants[2],))
+    renounces(False, at + 10, {"purposes": ("gift",)}, {"purposes": ("gifts.june",)}, named=(grants[2],))
+    renounces(True, over - 1, {}, named=(grants[1],))
+    renounces(False, over, {}, named=(grants[1],))
+    story.close("give up one's own", "renounce", "second", at + 10, closes=False, grants=(grants[0],), because="told_us")
+    story.go("renounce", "first", at + 11, grants=(grants[0],), because="told_us", purposes=("sales", "care.tips"), channels=APP)
+    renounces(False, at + 12, {"purposes": ("sales",), "channels": APP}, {"purposes": ("sales.july", "care.tips"), "channels": ("app", "post")})
+    renounces(True, at + 12, *had[:2], {"purposes": ("sales", "care"), "channels": APP}, {"purposes": ("sales",), "channels": ("email",)}, {"purposes": ("sales",), "channels": both})
+    story.go("renounce", "first", at + 13, grants=(grants[0],), because="told_us", purposes=("sales",))
+    renounces(False, at + 14, {"purposes": ("sales.july",)}, {"purposes": ("sales",), "channels": ("email",)}, {"purposes": ("sales", "complaint")})
+    renounces(True, at + 14, {}, {"purposes": ("care",)}, {"purposes": ("sales", "care")}, {"channels": APP})
+    story.go("renounce", "first", at + 15, grants=(grants[0], grants[1]), because="told_us", channels=("email",))
+    renounces(False, at + 16, {"channels": ("email",)}, {"purposes": ("care",), "channels": ("email",)})
+    renounces(True, at + 16, {"channels": both}, {"purposes": ("care",), "channels": APP}, {})
+    story.go("renounce", "first", at + 17, grants=(grants[0],), because="told_us")
+    renounces(False, at + 18, *had)
+    renounces(True, at + 18, {}, named=(grants[0], grants[1]))
+    for kind, given in (
+        ("unmute", {}), ("remember", {"key": "name"}), ("mute_end", {"mute": hidden.id, "until": LATER}), ("grant", {"purposes": ("care",)}),
+        ("feedback", {"message": words("m"), "purpose": "care", "says": "mislabelled", "as_": "sales"}),
+    ):  # fmt: skip
+        story.close(f"{kind} closes nothing", kind, "second", at + 19, closes=False, **given)
+    for side in ("first", "second"):
+        story.close("the end", "revoke", side, at + 20, closes=True)  # type: ignore[arg-type]
+    story.go("revoke", "first", at + 20)
+    for side in ("first", "second"):
+        story.close("the end, after it", "revoke", side, at + 21, closes=False)  # type: ignore[arg-type]
     return story
 
 

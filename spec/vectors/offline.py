@@ -177,6 +177,13 @@ def grants() -> dict[str, Any]:
         ("list_missing", "a list of another server", {"status_list": "of another server"}),
         ("list_out_of_date", "a second too late", {"now": NOW + 91}),
         ("list_out_of_date", "from the future", {"now": NOW - 31}),
+        ("wrong_audience", "shown by another, and not accepted", {"audience": HOME_DID, "acceptance": None}),
+        ("not_accepted", "not accepted, and expired", {"acceptance": None, "now": (START + DAY) // 1000}),
+        ("expired", "expired, and another purpose", {"now": (START + DAY) // 1000, "purpose": "news"}),
+        ("no_grant", "another purpose, and no list", {"purpose": "news", "status_list": None}),
+        ("list_missing", "a list of another address, a second too late", {"status_list": "of another address", "now": NOW + 91}),
+        ("list_missing", "a list of another server, a second too late", {"status_list": "of another server", "now": NOW + 91}),
+        ("list_out_of_date", "withdrawn, a second too late", {"status_list": "withdrawn", "now": NOW + 91}),
         ("invalid", "withdrawn", {"status_list": "withdrawn"}),
         ("ask", "ask", {"status_list": "ask"}),
     ]

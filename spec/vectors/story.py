@@ -18,6 +18,7 @@ from comity.events import Accepted, Delivered, Event, Opened, Place, seal_event
 from comity.feedback import check_message, reached_in
 from comity.fold import Record, fold, opening
 from comity.keys import PublicKey, Signer, SigningKey, is_pairwise
+from comity.narrowing import closes_something
 from comity.offer import HomeParty, Offer, OfferedTerms, PartyKey, SignedOffer, Terms, seal_offer, text_hash
 from comity.state import Connection, public
 from comity.words import SIDES, Side
@@ -217,6 +218,7 @@ class Story:
     releases: list[dict[str, Any]] = field(default_factory=list)
     named: list[dict[str, Any]] = field(default_factory=list)
     looks: list[dict[str, Any]] = field(default_factory=list)
+    closings: list[dict[str, Any]] = field(default_factory=list)
     shown: list[Record] = field(default_factory=list)
     written: dict[str, Any] = field(init=False)
     index: int = 0
@@ -349,6 +351,13 @@ class Story:
             row["code"] = refused.code
         self.named.append(row)
 
+    def close(self, name: str, kind: str, side: Side, at: int, /, *, closes: bool, **fields: Any) -> None:
+        """Note whether the next act of a side would close something (CONN-24)."""
+        act = self.compose(kind, side, at, **fields)
+        if closes_something(self.state, side, act.payload, at) != closes:
+            raise AssertionError(f"{name}: {kind} {fields}")
+        self.closings.append({"name": name, "after": len(self.records), "act": act.raw, "at": at, "closes": closes})
+
     @property
     def _place(self) -> Place:
         return Place(LOG, self.index)
@@ -374,6 +383,7 @@ class Story:
             "releases": self.releases,
             "named": self.named,
             "looks": self.looks,
+            "closings": self.closings,
         }
 
     def keys(self) -> dict[str, str]:

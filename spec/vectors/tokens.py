@@ -117,6 +117,7 @@ def _mias() -> dict[str, str]:
         "list of another server": forge(claims({idx: 0}, 256, iss=EVE.did), LIST_TYP, EVE),
         "list by somebody on the same host": forge(claims({idx: 0}, 256, iss=SHOP.did), LIST_TYP, SHOP),
         "list that says withdrawn": _list(idx + 1),
+        "list that is old": _list(idx, iat=NOW - 200),
         "list that says ask": forge(claims({idx: 2}, 256), LIST_TYP, HOME),
         "acceptance": acceptance,
         "acceptance of the mute": of_mute,
@@ -226,6 +227,8 @@ def _rows(given: dict[str, str]) -> list[dict[str, Any]]:
         for agreement, receipt in (("agreement", None), ("agreement", "receipt"), (None, "receipt")):
             if lists != "list by somebody on the same host" or agreement:
                 rows.append({**full, "list": lists, "agreement": agreement, "receipt": receipt})
+    rows.append({**full, "list": "list that is old", "receipt": "receipt of another server's log"})
+    rows.append({**full, "list": "list that is old", "receipt": "receipt"})
     rows.append({**full, "agreement": "another agreement", "receipt": "receipt"})
     for giver, changed in itertools.product(("first", "second"), ("first", "second", "both")):
         name = f"{giver} gives, {changed} renamed"

@@ -23,13 +23,13 @@ from comity.allowance import grant_of, promise
 from comity.away import is_muted, muted_away_until
 from comity.bodies import body_key, check_form, open_body
 from comity.chain import compose
-from comity.checkpoint import Policy, is_witnessed, open_checkpoint, with_cosignatures
+from comity.checkpoint import Policy, is_witnessed, open_checkpoint, read_checkpoint, with_cosignatures
 from comity.encoding import b64u_decode, b64u_encode, hash_id, parse_json
 from comity.errors import Contradiction, Malformed, Refused
 from comity.events import Accepted, Confirmed, Expired, MuteOver, Opened, Place, Restored, open_event, own_event
 from comity.feedback import check_message, reached_in
 from comity.fold import Record, fold, opening
-from comity.grant import TokenVerdict, check_token, is_log_of
+from comity.grant import TokenVerdict, check_token, is_log_of, open_grant
 from comity.home_keys import Listed, Placed, follow, is_entered, open_home_event, read_listed, seal_statement
 from comity.jws import FindKey, no_other_keys, protected, seal
 from comity.keys import (
@@ -78,6 +78,7 @@ from comity.merkle import (
 )
 from comity.message_life import default_expiry, expiry_warning, shown_verdict
 from comity.names import check_names, folded, nickname
+from comity.narrowing import closes_something
 from comity.note import VerifierKey, check_lines, open_note, read_vkey, split_lines
 from comity.note_values import FILTERS, FORMS, note_body, read_note
 from comity.notice import (
@@ -103,6 +104,7 @@ from comity.status import (
     GrantStatus,
     StatusList,
     decode_list,
+    open_home_list,
     open_status_list,
     pack,
     value_at,
@@ -178,6 +180,7 @@ def test_a_seed_has_its_name_and_its_forms(row: dict[str, Any]) -> None:
     key = SigningKey(bytes.fromhex(row["seed"]))
     found = key.public
     assert (found.raw.hex(), found.multibase, found.did) == (row["public"], row["multibase"], row["did"])
+    assert Signer.of_did_key(key).did == row["did"]
     assert (found.kid, found.x25519().hex(), key.seed.hex()) == (row["kid"], row["x25519"], row["seed"])
     assert key_of_did(row["did"]) == found
     message, signature = bytes.fromhex(row["message"]), bytes.fromhex(row["signature"])
@@ -524,7 +527,7 @@ def test_a_member_may_be_nothing_else(row: dict[str, Any]) -> None:
             assert f"{change['path']}/".startswith(f"{pointer}/") or pointer.startswith(f"{change['path']}/"), pointer
 
 
-# --- chains (CONN-2, CONN-15, CONN-16, CONN-20, FAV-10, EVENT-6)
+# --- chains (CONN-2, CONN-15, CONN-16, CONN-20, CONN-24, FAV-10, EVENT-6)
 
 
 class VectorZones:
@@ -706,6 +709,16 @@ def test_what_waits_is_let_go_when_it_is_written_down(row: dict[str, Any]) -> No
         assert [json.loads(event.to_json()) for event in events] == given["events"]
 
 
+@pytest.mark.parametrize("row", rows("chains", "chains"))
+def test_a_no_closes_something_or_says_it_again(row: dict[str, Any]) -> None:
+    reader = whole_reader("chains", row["name"])
+    for given in row["closings"]:
+        state, act = reader.states[given["after"]], open_act(given["act"], reader.keys.get)
+        side = state.side_of(act.payload.iss)
+        assert side is not None
+        assert closes_something(state, side, act.payload, given["at"]) == given["closes"], given["name"]
+
+
 # --- the gate (GATE-2 to GATE-15, HOURS-1 to HOURS-5)
 
 
@@ -836,6 +849,8 @@ def test_what_does_not_fit_into_its_bits_is_refused(row: dict[str, Any]) -> None
 @pytest.mark.parametrize("row", rows("grants", "cases"))
 def test_a_token_is_worth_what_is_written_down(row: dict[str, Any]) -> None:
     keys, lists = finder("grants"), load("grants")["lists"]
+    grant = open_grant(row["token"], keys)
+    assert (grant.id, grant.raw, grant.kind) == (hash_id(row["token"].encode()), row["token"], "grant")
     raw = lists[row["status_list"]] if "status_list" in row else None
     uri = json.loads(b64u_decode(raw.split(".")[1]))["sub"] if raw else ""
     verdict = check_token(
@@ -1364,6 +1379,11 @@ def test_a_checkpoint_beyond_its_borders_is_refused(row: dict[str, Any]) -> None
     refused(row, lambda: open_checkpoint(row["checkpoint"], log, _witnesses()))
 
 
+@pytest.mark.parametrize("row", rows("log_edges", "bad_texts"))
+def test_what_is_no_text_of_a_checkpoint_is_refused(row: dict[str, Any]) -> None:
+    refused(row, lambda: read_checkpoint(row["text"]))
+
+
 @pytest.mark.parametrize("row", rows("log_edges", "cosigned"))
 def test_what_witnesses_answer_is_added_or_refused(row: dict[str, Any]) -> None:
     signed = open_checkpoint(row["checkpoint"], _log())
@@ -1529,6 +1549,12 @@ def test_each_reader_takes_the_events_that_the_vectors_say() -> None:
         keys = follow(HomeParty.model_validate(home["parties"][row["pinned"]]), chain, row["accepted"])
         taken = [iat for iat in row["asked"] if keys.find_list_key(row["kid"], iat) is not None]
         assert taken == row["taken"], row
+    for row in home["signed_lists"]:
+        opened = partial(open_home_list, row["jws"], row["uri"], reader)
+        if "code" in row:
+            refused(row, opened)
+        else:
+            assert (opened().claims.iat, opened().at(3)) == (row["iat"], 0)
     at_once = [Placed(it, ()) for it in read_listed(map(Listed.model_validate, home["at_once"]["chain"]))]
     keys = follow(HomeParty.model_validate(home["parties"][first_kid(home)]), at_once)
     for row in home["at_once"]["keys"]:

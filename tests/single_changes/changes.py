@@ -5,11 +5,12 @@ that its name stays the same while other lines change.
 """
 
 import ast
-import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+
+from single_changes.parts import FAULTS, SWAPPED_NAMES, alternatives, other_texts, outcome
 
 _SWAPPED_OPERATORS: dict[type[ast.AST], str] = {
     ast.Lt: "<=",
@@ -30,20 +31,11 @@ _SWAPPED_OPERATORS: dict[type[ast.AST], str] = {
     ast.LShift: ">>",
     ast.RShift: "<<",
 }
-_SWAPPED_NAMES = {
-    "first": "second",
-    "second": "first",
-    "offerer": "accepter",
-    "accepter": "offerer",
-    "min": "max",
-    "max": "min",
-    "any": "all",
-    "all": "any",
-}
-_FAULTS = frozenset({"Malformed", "Contradiction", "ValueError", "InvalidSignature", "HTTPMessageSignaturesException"})
-"""What is raised with words for people, which no rule fixes."""
 _NOT_RULES = frozenset({"lru_cache", "dataclass", "TypeVar", "field", "ConfigDict"})
 """Calls in which nothing is a rule: how long something is kept in memory, how a class prints itself."""
+
+_OF_THE_LANGUAGE = frozenset({"isinstance", "getattr", "zip", "min", "max", "map", "sorted", "replace", "Annotated"})
+"""Functions whose arguments are of two kinds, or whose order says nothing."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +104,7 @@ class _Finder(ast.NodeVisitor):
         self._function: tuple[str, int] | None = None
         self._statement = (0, 0)
         self._depth = 0
+        self._has_value: set[str] = set()
 
     def visit(self, node: ast.AST) -> None:
         """Any node; of a statement the lines are noted that belong to itself, not to what it holds."""
@@ -205,7 +198,7 @@ class _Finder(ast.NodeVisitor):
                 self.visit(argument)
             for keyword in call.keywords:
                 self.visit(keyword.value)
-        elif isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id not in _FAULTS:
+        elif isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id not in FAULTS:
             self.generic_visit(node)
 
     # --- places
@@ -235,8 +228,10 @@ class _Finder(ast.NodeVisitor):
             first = min([node.lineno, *(it.lineno for it in node.decorator_list)])
             self._function = ".".join(self._names), first
         self._depth += 1
-        for statement in node.body:
-            self.visit(statement)
+        before, arguments = self._has_value, (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+        self._has_value = {it.arg for it in arguments}
+        self._visit_all(node.body)
+        self._has_value = before
         self._depth -= 1
         self._function = outer
         self._names.pop()
@@ -276,8 +271,10 @@ class _Finder(ast.NodeVisitor):
             self.visit(node.value)
             self._names.pop()
             return
-        if self._depth and not isinstance(node.targets[0], ast.Name | ast.Tuple):
+        names = {it.id for target in node.targets for it in ast.walk(target) if isinstance(it, ast.Name)}
+        if self._depth and (names <= self._has_value or not isinstance(node.targets[0], ast.Name | ast.Tuple)):
             self._replace(node, "pass")
+        self._has_value |= names
         self.visit(node.value)
 
     def visit_AugAssign(self, node: ast.AugAssign) -> None:
@@ -301,6 +298,7 @@ class _Finder(ast.NodeVisitor):
         if not isinstance(node.body[0], ast.Raise) or node.orelse:
             self._replace(node.test, "(True)")
         self.visit(node.test)
+        self._swap_checks(node.body)
         for statement in node.body:
             # A branch that only raises is left out with its condition.
             if isinstance(statement, ast.Raise) and not node.orelse:
@@ -309,8 +307,26 @@ class _Finder(ast.NodeVisitor):
                 self._found[start:] = [it for it in self._found[start:] if it.text != b"pass"]
             else:
                 self.visit(statement)
-        for statement in node.orelse:
+        self._visit_all(node.orelse)
+
+    def visit_For(self, node: ast.For) -> None:
+        """What it goes through, and what it does."""
+        self._has_value |= {it.id for it in ast.walk(node.target) if isinstance(it, ast.Name)}
+        self.visit(node.iter)
+        self._visit_all(node.body)
+        self._visit_all(node.orelse)
+
+    def _visit_all(self, statements: list[ast.stmt]) -> None:
+        self._swap_checks(statements)
+        for statement in statements:
             self.visit(statement)
+
+    def _swap_checks(self, statements: list[ast.stmt]) -> None:
+        """Two checks in each other's place, where they end otherwise: which fault of two is told."""
+        for first, second in pairwise(statements):
+            if None not in (words := {outcome(first), outcome(second)}) and len(words) == 2:
+                (start, middle), (again, end) = self._span(first), self._span(second)
+                self._note(start, end, self._text(second) + self._source[middle:again] + self._text(first))
 
     # --- expressions
 
@@ -343,7 +359,7 @@ class _Finder(ast.NodeVisitor):
     def visit_BinOp(self, node: ast.BinOp) -> None:
         """The other operator; one alternative less."""
         if isinstance(node.op, ast.BitOr):
-            self._without_one(node, _alternatives(node))
+            self._without_one(node, alternatives(node))
             return
         if type(node.op) in _SWAPPED_OPERATORS:
             self._between(node.left, node.right, _SWAPPED_OPERATORS[type(node.op)])
@@ -361,12 +377,14 @@ class _Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
-        """Without one of its named arguments; `other(side)` becomes `side`."""
+        """Without one of its named arguments; the first two arguments in each other's place; `other(side)` becomes
+        `side`."""
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         if name in _NOT_RULES:
             return
         if name == "other":
             self._in_place_of(node, node.args[0])
+        self._swap(name, node.args)
         for keyword in node.keywords:
             start, end = self._span(keyword)
             before = self._source[:start].rstrip()
@@ -377,7 +395,7 @@ class _Finder(ast.NodeVisitor):
                 after = len(rest) - len(rest.lstrip(b" \n"))
                 comma = rest[after : after + 1] == b","
                 self._note(start, end + (after + 1 if comma else 0), b"")
-        if name in _FAULTS:
+        if name in FAULTS:
             return
         if isinstance(node.func, ast.Attribute) and node.func.attr in ("encode", "decode"):
             # The name of an encoding has other spellings that mean the same.
@@ -385,16 +403,25 @@ class _Finder(ast.NodeVisitor):
             return
         self.generic_visit(node)
 
+    def _swap(self, name: str, arguments: list[ast.expr]) -> None:
+        """The first two arguments of a function, each in the other's place; a method's seldom are of one kind."""
+        if len(arguments) < 2 or not name or name in _OF_THE_LANGUAGE:
+            return
+        first, second = arguments[:2]
+        (start, first_end), (second_start, end) = self._span(first), self._span(second)
+        between = self._source[first_end:second_start]
+        self._note(start, end, self._text(second) + between + self._text(first))
+
     def visit_Name(self, node: ast.Name) -> None:
         """The least for the greatest, any for all."""
         if isinstance(node.ctx, ast.Load) and node.id in ("min", "max", "any", "all"):
-            self._replace(node, _SWAPPED_NAMES[node.id])
+            self._replace(node, SWAPPED_NAMES[node.id])
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         """The other side."""
         if node.attr in ("first", "second", "offerer", "accepter"):
             _, end = self._span(node)
-            self._note(end - len(node.attr), end, _SWAPPED_NAMES[node.attr].encode())
+            self._note(end - len(node.attr), end, SWAPPED_NAMES[node.attr].encode())
         self.visit(node.value)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
@@ -451,34 +478,7 @@ class _Finder(ast.NodeVisitor):
             if value:
                 self._replace(node, str(value - 1))
         elif isinstance(value, str):
-            for other in _other_texts(value):
+            for other in other_texts(value):
                 self._replace(node, repr(other))
         elif isinstance(value, bytes):
             self._replace(node, repr(value + b"_"))
-
-
-def _alternatives(node: ast.expr) -> list[ast.expr]:
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return [*_alternatives(node.left), *_alternatives(node.right)]
-    return [node]
-
-
-_BOUND = re.compile(r"(?<=[{,])[0-9]+(?=[,}])")
-
-
-def _other_texts(text: str) -> Iterator[str]:
-    if text in _SWAPPED_NAMES:
-        yield _SWAPPED_NAMES[text]
-        return
-    if not re.search(r"^\^|\\Z$|\$$", text):
-        yield text + "_"
-        return
-    for bound in _BOUND.finditer(text):
-        for number in (int(bound[0]) + 1, int(bound[0]) - 1):
-            if number >= 0:
-                yield text[: bound.start()] + str(number) + text[bound.end() :]
-    for mark in ("$", r"\Z"):
-        if text.endswith(mark):
-            yield text.removesuffix(mark)
-    if text.startswith("^"):
-        yield text[1:]
