@@ -17,8 +17,9 @@ from comity.errors import Refused
 from comity_server.business.master import CannotUnseal
 from comity_server.business.operating import DUTIES, Duty
 from comity_server.businesses import NotPossible
-from comity_server.private_socket import answering, asked, short
+from comity_server.private_socket import answering, asked
 from comity_server.server import Server
+from comity_server.short_path import short
 
 Q = TypeVar("Q")
 A = TypeVar("A")

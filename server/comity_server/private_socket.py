@@ -2,13 +2,14 @@
 for further proof."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from aiohttp import ClientConnectorError, ClientSession, UnixConnector, web
 
 from comity_server.logs import REQUEST_ID, begin_request
+from comity_server.short_path import short
 
 _REQUEST_ID = "X-Request-Id"
 
@@ -63,17 +64,6 @@ async def _same_request(
     else:
         REQUEST_ID.set(id_)
     return await handler(request)
-
-
-@contextmanager
-def short(data: Path) -> Iterator[str]:
-    """The data folder under a short name: a socket's path is at most about a hundred bytes long."""
-    opened = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        short = f"/proc/self/fd/{opened}"
-        yield short if os.path.isdir(short) else str(data)
-    finally:
-        os.close(opened)
 
 
 def _remove(path: str) -> None:

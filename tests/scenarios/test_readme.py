@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from comity.client import new_identity
 from debian import need
 
 ROOT = Path(__file__).parents[2]
@@ -83,8 +82,6 @@ def newcomer(tmp_path: Path) -> dict[str, str]:
         "TMPDIR": str(tmp_path),
         "COMITY_DATA": str(tmp_path / "data"),
         "COMITY_PORT": str(free_port()),
-        # A passphrase costs two seconds each time, on purpose; the walk opens its wallets some thirty times.
-        "COMITY_WALLET_IDENTITY": new_identity(),
     }
 
 

@@ -11,6 +11,7 @@ the file was never answered for and is dropped; one in the middle is damage, and
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import struct
 import tempfile
@@ -33,6 +34,7 @@ _FORMER_MAGIC = b"comity-wallet 1\n"
 MAX_FRAME = 64 * 1024 * 1024
 _PACKED_FRAME = 256 * 1024  # compaction packs entries: one X25519 for many of them makes opening fast
 _WORTH_COMPACTING = 1024 * 1024
+_LONGEST_HEAD = 16 * 1024  # a sealed identity is some 300 bytes long
 
 _LENGTH = struct.Struct(">I")
 _FRAME = struct.Struct(">II")
@@ -46,6 +48,10 @@ _entries_decoder = msgspec.msgpack.Decoder(list[Entry])
 
 class WalletFileError(ComityError):
     """The file cannot be used: missing, locked by another process, wrong passphrase, or damaged."""
+
+
+class WrongIdentity(WalletFileError):
+    """The identity does not open the file, or the file is damaged from its first frame on."""
 
 
 def new_identity() -> str:
@@ -194,7 +200,8 @@ class WalletFile:
             except pyrage.DecryptError:
                 if at + _FRAME.size + len(frame) == len(data) and self._number > 0:
                     break  # the last one, of full length but with pages missing: torn by a power cut
-                raise WalletFileError(f"{self.path} is damaged, or this is not its identity") from None
+                kind = WrongIdentity if self._number == 0 else WalletFileError
+                raise kind(f"{self.path} is damaged, or this is not its identity") from None
             number, entries = _open_frame(self.path, plain)
             if number != self._number:
                 raise WalletFileError(f"{self.path} is damaged: frame {number} where {self._number} belongs")
@@ -278,6 +285,22 @@ class WalletFile:
                 os.unlink(temp)
             raise
         return fd, size, number
+
+
+def name_of_seal(path: str | os.PathLike[str]) -> str | None:
+    """A name for the file under its passphrase of now: of the sealed identity, which is another with each passphrase
+    (WALLET-9). None where there is no such file, or none in it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        head, sealed = _split_head(Path(path), os.read(fd, _LONGEST_HEAD))
+    except (OSError, WalletFileError):
+        return None
+    finally:
+        os.close(fd)
+    return hashlib.sha256(head).hexdigest()[:32] if sealed else None
 
 
 def _identity(text: str) -> x25519.Identity:

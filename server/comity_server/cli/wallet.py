@@ -12,7 +12,15 @@ from comity.client.core import Faults
 from comity.client.naming import id_named, party_named
 from comity.client.told import Message, News, Token
 from comity.note import VerifierKey
-from comity_server.cli import wallet_acts, wallet_away, wallet_feedback, wallet_rules, wallet_show, wallet_words
+from comity_server.cli import (
+    wallet_acts,
+    wallet_away,
+    wallet_feedback,
+    wallet_rules,
+    wallet_show,
+    wallet_unlock,
+    wallet_words,
+)
 from comity_server.cli.as_json import json_option, say_json
 from comity_server.cli.groups import Sections
 from comity_server.cli.parameters import Finite, TextFile
@@ -29,7 +37,7 @@ _SECTIONS = {
     "Words and favours": "send feedback ask answer done thank",
     "Between the two of you": "remember forget milestone contacted renounce erasure",
     "In this wallet alone": "block unblock blocks snooze wake snoozes defaults",
-    "Keys and proofs": "receipt export key rotate mailbox accept-home-key unlock lock",
+    "Keys and proofs": "receipt export key rotate mailbox accept-home-key unlock lock passphrase",
 }
 
 
@@ -49,9 +57,10 @@ _SECTIONS = {
 def wallet(context: click.Context, file: Path, witnesses: tuple[VerifierKey, ...], cosignatures: int | None) -> None:
     """A wallet of your own: connections, messages, favours, and a way to say no.
 
-    The passphrase comes from COMITY_PASSPHRASE or is asked for (COMITY_WALLET_IDENTITY: the file's age identity, which
-    opens it at once). A CONNECTION is named by what you call it (`call`) or
-    a part of that, by the whole name in its offer, or by `id:` and at least 8 characters of its id; `show` lists them.
+    The passphrase comes from COMITY_PASSPHRASE or is asked for, unless you `unlock` the wallet for a while
+    (COMITY_WALLET_IDENTITY: the file's age identity, which opens it at once). A CONNECTION is named by what you call it
+    (`call`) or a part of that, by the whole name in its offer, or by `id:` and at least 8 characters of its id; `show`
+    lists them.
     With --witness, what a server's log shows must be cosigned.
     """
     context.obj = Where(file, policy_of(witnesses, cosignatures))
@@ -463,6 +472,7 @@ async def export(opened: Wallet) -> None:
 
 
 wallet.commands.update(wallet_show.looking.commands)
+wallet.commands.update(wallet_unlock.unlocking.commands)
 wallet.commands.update(wallet_acts.acts.commands)
 wallet.commands.update(wallet_feedback.feedback_commands.commands)
 wallet.commands.update(wallet_away.absence.commands)

@@ -4,8 +4,8 @@ wrong in one line."""
 import asyncio
 import functools
 import os
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from comity.checkpoint import NO_WITNESSES, Policy
 from comity.client import Party, SeveralNamed, Wallet
 from comity.client.core import Faults
 from comity.client.naming import MARK
+from comity.client.wallet_file import WrongIdentity
 from comity.errors import ComityError, Refused
+from comity_server.cli import unlocked
 
 Work = Callable[..., Awaitable[None]]
 
@@ -39,6 +41,19 @@ class Where:
         found = os.environ.get("COMITY_PASSPHRASE")
         asked = found or click.prompt("Passphrase", hide_input=True, confirmation_prompt=new, err=True)
         return {"passphrase": str(asked)}
+
+    def new_passphrase(self) -> str:
+        """The passphrase that is to take the place of the one before; asked for twice."""
+        found = os.environ.get("COMITY_NEW_PASSPHRASE")
+        return found or str(click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True))
+
+    async def wallet(self) -> Wallet:
+        """The open wallet: by what `unlock` kept, else by the passphrase. Raises WalletFileError."""
+        if not os.environ.get("COMITY_WALLET_IDENTITY") and (identity := unlocked.identity_of(self.file)) is not None:
+            # What somebody else put in its place opens nothing, and is passed over.
+            with suppress(WrongIdentity):
+                return await Wallet.open(self.file, witnesses=self.witnesses, identity=identity)
+        return await Wallet.open(self.file, witnesses=self.witnesses, **self.secret())
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
@@ -73,12 +88,20 @@ async def _plainly(work: Callable[[], Awaitable[None]]) -> None:
         raise first from None
 
 
+@asynccontextmanager
+async def _closing(wallet: Wallet) -> AsyncIterator[Wallet]:
+    try:
+        yield wallet
+    finally:
+        await wallet.close()
+
+
 def opened(work: Work) -> Callable[..., None]:
     """A command that works on the open wallet."""
 
     def command(where: Where, /, **given: Any) -> None:
         async def with_wallet() -> None:
-            async with Wallet.open(where.file, witnesses=where.witnesses, **where.secret()) as opened:
+            async with _closing(await where.wallet()) as opened:
                 try:
                     await work(opened, **given)
                 except ComityError:
