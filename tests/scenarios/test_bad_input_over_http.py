@@ -337,7 +337,7 @@ async def test_offers_that_cannot_be_told_apart(tmp_path: Path) -> None:
         unknown = world.offer(shop)
 
         def bare(reply: Reply) -> tuple[int, bytes, list[str], str | None]:
-            return reply.status, reply.body, sorted(reply.headers), reply.headers.get("Content-Length")
+            return reply.status, reply.plain, sorted(reply.headers), reply.headers.get("Content-Length")
 
         for path in (f"{OFFERS}/{{}}", "/i/{}"):
             shown = [bare(await world.send("GET", path.format(it.short))) for it in (unknown, expired, used)]

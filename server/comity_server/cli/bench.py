@@ -27,7 +27,7 @@ def bench(as_json: bool, quick: bool, names: tuple[str, ...]) -> None:
     except BenchFailed as fault:
         raise click.ClickException(str(fault)) from None
     if as_json:
-        click.echo(dump_json(report(rows, "quick" if quick else "full")))
+        click.echo(dump_json(report(rows, "quick" if quick else "full")).decode("utf-8"))
     else:
         _show(rows)
 
