@@ -52,7 +52,17 @@ async def test_a_marketer_reads_how_the_messages_fared_day_by_day(tmp_path: Path
         assert set(report["total"]) == set(report["meanings"])
         assert (await other.get("/report"))["total"] == {}
         assert len((await shop.get("/report?days=90"))["days"]) == 90
-        for query in ("days=0", "days=91", "days=x", "days=1&days=2", "since=1"):
+        for query in (
+            "days=0",
+            "days=91",
+            "days=x",
+            "days=1&days=2",
+            "since=1",
+            "days=1_0",
+            "days=5.0",
+            "days=%2B5",
+            "days=%205",
+        ):
             assert await shop.refused("GET", f"/report?{query}") == "malformed"
         shop.headers["Accept"] = "text/csv"
         reply = await shop.ask("GET", "/report?days=3")

@@ -26,6 +26,7 @@ __all__ = [
     "Basis",
     "Cid",
     "Cursor",
+    "Digits",
     "Due",
     "Hash",
     "Instant",
@@ -52,7 +53,19 @@ Who = Literal["us", "them"]
 """Of the two in a connection: the business, or the other side."""
 Cursor = Annotated[str, Field(max_length=400, pattern=r"^[A-Za-z0-9_-]+$")]
 """Where a list goes on; says nothing to its bearer."""
-Limit = Annotated[int, Field(ge=1, le=100)]
+
+
+def _digits(value: object) -> object:
+    # pydantic also reads 1_0, 5.0 and blanks around a number.
+    if isinstance(value, str) and not _NUMBER.fullmatch(value):
+        raise ValueError("must be a whole number")
+    return value
+
+
+_NUMBER = re.compile(r"-?[0-9]{1,16}")
+Digits = BeforeValidator(_digits)
+"""A number in a query: digits, as HTTP-17 has them, and nothing else."""
+Limit = Annotated[int, Field(ge=1, le=100), Digits]
 """Items of a page at most."""
 HARMLESS = rf"^(?:[^{HARMFUL}]|\r\n)+$"
 """The pattern of a text without them; a line may end as in HTTP and on Windows."""
@@ -91,7 +104,7 @@ _RFC_3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9:]{8}(\.[0-9]{1,9})?(
 
 
 def _not_before_1970(value: datetime) -> datetime:
-    if not 1970 <= value.year <= 9998:
+    if not 1970 <= value.year <= 9998 or value.timestamp() < 0:
         raise ValueError("a year between 1970 and 9998 is wanted")
     return value
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from comity.errors import Malformed, Refused
 from comity.wire import LONGEST_WAIT, PAGE
 from comity_server.business.happenings import CATALOGUE, Happening, Notification, happening
-from comity_server.business.models import Cursor, Due, Limit, Model, Query, milliseconds
+from comity_server.business.models import Cursor, Digits, Due, Limit, Model, Query, milliseconds
 from comity_server.business.route import NOTIFICATIONS, Call, Reply, Route
 from comity_server.deliver.inbox import must_be_kept
 from comity_server.routes.parts import event_stream, stream_head, wants_stream
@@ -39,7 +39,7 @@ class NotificationsQuery(Query):
         examples=["2026-11-21T10:00:00Z"],
     )
     limit: Limit = PAGE
-    wait: Annotated[int, Field(ge=0, le=LONGEST_WAIT)] = Field(
+    wait: Annotated[int, Field(ge=0, le=LONGEST_WAIT), Digits] = Field(
         default=0, description="Seconds to wait where nothing is new; the answer comes as soon as something is."
     )
     types: Annotated[str, Field(max_length=1000), AfterValidator(_types)] | None = Field(

@@ -9,13 +9,14 @@ import hashlib
 import html
 import io
 from datetime import UTC, datetime
+from typing import Annotated
 
 import segno
 from pydantic import Field
 
 from comity.errors import Refused
 from comity.offer import Offer, SignedOffer
-from comity_server.business.models import Query
+from comity_server.business.models import Digits, Query
 from comity_server.business.offers import own_offer
 from comity_server.business.route import Call, Reply, Route
 
@@ -101,7 +102,7 @@ _MONTHS = (
 class QrSize(Query):
     """How large the picture is."""
 
-    scale: int = Field(default=8, ge=1, le=MOST_SCALE, description="Pixels of one module of the code.")
+    scale: Annotated[int, Field(ge=1, le=MOST_SCALE, description="Pixels of one module of the code."), Digits] = 8
 
 
 def qr(link: str) -> segno.QRCode:

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from comity.wire import JSON
-from comity_server.business.models import Model, Query
+from comity_server.business.models import Digits, Model, Query
 from comity_server.business.route import Call, Reply, Route
 from comity_server.group import DAY
 from comity_server.routes.parts import preferred
@@ -61,7 +61,7 @@ COUNTS: dict[str, str] = {
 class ReportQuery(Query):
     """How far back."""
 
-    days: Annotated[int, Field(ge=1, le=90, description="Days, today among them.")] = 30
+    days: Annotated[int, Field(ge=1, le=90, description="Days, today among them."), Digits] = 30
 
 
 class ReportDay(Model):
