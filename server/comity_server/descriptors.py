@@ -3,7 +3,8 @@
 import resource
 
 OWN = 256
-"""File descriptors of a server beside those of its clients' connections."""
+"""File descriptors of a server beside those of its clients' connections: its files, two for each question to the sender
+of webhooks, one for each witness."""
 
 
 class TooFewDescriptors(Exception):

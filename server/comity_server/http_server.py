@@ -65,8 +65,9 @@ class _Protocol(RequestHandler):
         self._wire.abort()
 
     def is_silent(self) -> bool:
-        """True if no request is in hand, and none has come."""
-        return not self._request_in_progress and not self._messages
+        """True if the server waits for the client: no request is in hand or has come, or what was answered is not
+        read."""
+        return self.writing_paused or not (self._request_in_progress or self._messages)
 
     def handle_error(
         self,

@@ -18,7 +18,7 @@ class Socket(Protocol):
     """A connection as this module needs it."""
 
     def is_silent(self) -> bool:
-        """True if no request is in hand, and none has come."""
+        """True if the server waits for the client."""
         ...
 
     def hang_up(self) -> None:
