@@ -8,8 +8,8 @@ import pytest
 import pytest_asyncio
 
 from comity.client import AlreadyConnected, Blocked
-from comity.errors import Malformed
-from sdk_world import TERMS, SdkWorld, sdk_world
+from comity.errors import Malformed, Unreachable
+from sdk_world import ELSE, TERMS, SdkWorld, sdk_world
 from terminal_world import a_host, a_shop, an_offer, connected
 from world import World
 
@@ -45,6 +45,31 @@ async def test_a_link_that_was_accepted_is_accepted_again_only_on_purpose(world:
     await first.revoke()
     assert "which has ended" in " ".join((await mia.look(link)).warnings)
     assert (await mia.accept(link)).phase == "proposed"
+
+
+async def test_who_tries_again_after_a_lost_answer_goes_on_with_what_was_signed(world: SdkWorld) -> None:
+    shop, mia = await world.business("shop"), await world.person("mia")
+    link = await shop.offer(world.base, [TERMS, ELSE], ["care"])
+    wire = world.wires["mia"]
+    wire.lose = lambda request: request.url.endswith("/agreements")
+    with pytest.raises(Unreachable):
+        await mia.accept(link)
+    (begun,) = mia.connections()
+    wire.lose = None
+    with pytest.raises(AlreadyConnected):
+        await mia.accept(link, terms=ELSE.id)
+    assert await mia.accept(link, grants=[{"purposes": ["care"]}]) is begun and mia.connections() == [begun]
+    with pytest.raises(AlreadyConnected):
+        await mia.accept(link)
+    (proposal,) = await shop.proposals()
+    world.wires["shop"].lose = lambda request: request.method == "PUT"
+    with pytest.raises(Unreachable):
+        await proposal.countersign()
+    world.wires["shop"].lose = None
+    await proposal.countersign()
+    assert len(shop.connections()) == 1
+    await begun.opened(timeout=10)
+    assert [it.purposes for it in begun.state.door("second").grants] == [("care",)]
 
 
 async def test_a_business_that_accepts_again_is_known_to_the_one_that_countersigns(world: SdkWorld) -> None:

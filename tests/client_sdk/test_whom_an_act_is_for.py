@@ -158,6 +158,11 @@ async def test_a_word_by_name_reaches_whom_its_writer_named_so(host: World, tmp_
     assert "no connection is called" in await shop("send", cid, "care", "For Mia alone", code=1)
     await shop("send", "Mia", "care", "For Mia alone")
     assert "There are no messages." in await stranger("messages", "The Blue Shop")
+    # As if the stranger had tried ids until one began with what the shop calls her.
+    await shop("call", "Mia", cid[:3])
+    await shop("send", cid[:3], "care", "For Mia alone, again")
+    assert "There are no messages." in await stranger("messages", "The Blue Shop")
+    await shop("call", cid[:3], "Mia")
     await shop("call", f"id:{cid}", "Mia")
     told = await shop("revoke", "Mia", "--yes", code=1)
     assert told.count("Mia (id:") == 2

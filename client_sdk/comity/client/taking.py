@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from comity import wire
 from comity.agreement import COUNTERSIGN_WITHIN, SignedAgreement, open_agreement, open_half
 from comity.client import connecting
-from comity.client.core import Core
+from comity.client.core import Blocked, Core
 from comity.client.inbox import read_agreement, take_line
 from comity.client.kept import Entered, Link, Offered, Proposed
 from comity.client.ledger import Ledger
 from comity.client.receipts import take_tags
 from comity.client.sending import Beside
-from comity.client.shown import Proposal, Refuse, Sign
+from comity.client.shown import Proposal, Refuse, ShownOffer, Sign
 from comity.client.told import News
 from comity.encoding import dump_json
 from comity.errors import Contradiction, Refused
 from comity.events import Accepted, Opened, open_event
 from comity.keys import Signer, did_of_kid
+from comity.offer import Terms
 from comity.words import Side
 
 if TYPE_CHECKING:
@@ -224,6 +225,27 @@ class Taking:
                 party.writing.link = await connecting.hand_in_half(self._core, link)
             except Refused as refused:
                 await kept.keep(self.closed(party, f"refused: {refused.code}"))
+
+    def begun(self, parties: list[Party], shown: ShownOffer, terms: Terms) -> Party | None:
+        """Of these connections, the one whose half on this very offer was signed, and of which nobody knows whether it
+        arrived."""
+        for party in parties:
+            link = party.link
+            if link.side == "second" and not link.whole and not link.handed and link.offer == shown.signed.raw:
+                return party if open_half(link.agreement.encode()).agreement.terms == terms else None
+        return None
+
+    async def go_on(self, party: Party, wishes: list[dict[str, Any]]) -> Party:
+        """Hands in a half once more, the same bytes: nobody knows whether it arrived. Raises Blocked, Refused."""
+        if self._core.is_blocked(party.did):
+            raise Blocked(f"{party.did} is blocked in this wallet")
+        await self._core.kept.keep_first(("wishes", party.cid, wishes or None))
+        try:
+            party.writing.link = await connecting.hand_in_half(self._core, party.link)
+        except Refused as refused:
+            await self._core.kept.keep(self.closed(party, f"refused: {refused.code}"))
+            raise
+        return party
 
     def load(self, party: View) -> None:
         """Takes up the ledger of a connection that was open when the wallet was closed."""

@@ -223,7 +223,7 @@ class Wallet(Absence, OwnRules):
 
     async def _countersign(self, proposal: Proposal, again: bool) -> Party:
         if not again:
-            self._must_be_new(proposal.did)
+            self._must_be_new(proposal.did, proposal.cid)
         kept = self._core.kept.get("proposals", proposal.cid, Proposed)
         if kept is None:
             raise NotOpen("this proposal is no longer there")
@@ -272,15 +272,19 @@ class Wallet(Absence, OwnRules):
         `again` (WHO-4); Blocked, Refused, Contradiction.
         """
         shown = await self.look(offer) if isinstance(offer, str) else offer
-        if not again:
-            self._must_be_new(shown.did)
         chosen = connecting.chosen_terms(shown.signed.offer, terms)
         wishes = [dict(grant) for grant in grants]
         async with self._core.judging():
-            link = await connecting.sign_half(self._core, shown, chosen, days, wishes)
+            begun = None if again else self._taking.begun(self.connections_with(shown.did), shown, chosen)
+            if begun is not None:
+                party = await self._taking.go_on(begun, wishes)
+            else:
+                if not again:
+                    self._must_be_new(shown.did)
+                party = self._party(await connecting.sign_half(self._core, shown, chosen, days, wishes))
         with self._core.keeping_after():
             await self._core.kept.keep(("received", shown.signed.hash, None))
-        return self._party(link)
+        return party
 
     async def take_back(self, party: Party) -> None:
         """Takes an own half back, as long as the other side has not signed."""
@@ -309,9 +313,9 @@ class Wallet(Absence, OwnRules):
     def _with_connections(self, shown: ShownOffer) -> ShownOffer:
         return replace(shown, connections=tuple(self._all_with(shown.did)))
 
-    def _must_be_new(self, did: str) -> None:
-        """Raises AlreadyConnected."""
-        if found := self.connections_with(did):
+    def _must_be_new(self, did: str, cid: str | None = None) -> None:
+        """Whether there is no other connection with this party than that. Raises AlreadyConnected."""
+        if found := [it for it in self.connections_with(did) if it.cid != cid]:
             listed = ", ".join(f"{it.name} ({naming.MARK}{it.cid}, {it.phase})" for it in found)
             raise AlreadyConnected(
                 tuple(it.cid for it in found),
