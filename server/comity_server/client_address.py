@@ -54,9 +54,8 @@ class ClientAddresses:
         passed it on."""
         address, is_proxy = self._look_up(peer or "")
         if not is_proxy:
-            if not self._has_warned and _HEADER in headers and _is_near(address):
-                self._has_warned = True
-                logger().warning("forwarded_by_no_trusted_proxy", see="COMITY_TRUSTED_PROXIES")
+            if _HEADER in headers:
+                self.warn_of(address)
             return address
         for text in reversed(",".join(headers.getall(_HEADER, ())).split(",")):
             before, is_proxy = self._look_up(text[:_LONGEST].strip())
@@ -67,6 +66,13 @@ class ClientAddresses:
                 break
         return address
 
+    def warn_of(self, address: str) -> None:
+        """Tell the operator, once, that this may be the address of a proxy that is not named: all of its clients share
+        it. Only of one of this machine or network, where a proxy is: no stranger makes the log grow."""
+        if not self._has_warned and address != UNKNOWN and ip_network(address).is_private:
+            self._has_warned = True
+            logger().warning("clients_may_share_an_address", see="COMITY_TRUSTED_PROXIES")
+
     def _looked_up(self, text: str) -> tuple[str, bool]:
         """(the address in `text`, whether a trusted proxy has it)."""
         found = _read(text)
@@ -74,11 +80,6 @@ class ClientAddresses:
             return UNKNOWN, False
         is_proxy = any(found in network for network in self._trusted)
         return (str(found) if found.version == 4 else str(IPv6Network((int(found), _PREFIX), strict=False))), is_proxy
-
-
-def _is_near(address: str) -> bool:
-    """True for an address of this machine or network: where a proxy is, and no stranger can make the log grow."""
-    return address != UNKNOWN and ip_network(address).is_private
 
 
 def _read(text: str) -> IPv4Address | IPv6Address | None:

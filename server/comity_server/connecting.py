@@ -266,7 +266,7 @@ class Connecting:
             raise Refused("agreement_conflict", "a half of yours waits already")
 
     async def _make_room(self, short: str, group: Group, address: str, *, is_alternative: bool) -> None:
-        """Let a half go for a new one where too many wait for the offer, and tell its accepter (INV-15). Raises
+        """Let a half go for a new one where too many wait for the offer, and tell both sides (INV-15). Raises
         Refused("rate_limited") where all that wait go before an alternative."""
         ended = {row["cid"] for row in group.batch.end_proposal}
         waiting = await self._store.halves_waiting(short, group.now, self._most_proposals + len(ended))
@@ -284,9 +284,11 @@ class Connecting:
         chosen = max(zip(gives_way, addresses, strict=True), key=lambda it: many[it[1]])[0]
         end = {"cid": chosen.cid, "phase": "replaced", "ended_at": group.now, "ended_by": None, "reason": NO_ROOM}
         group.batch.end_proposal.append(end)
-        group.tell_stream(chosen.second_did, "declined", chosen.cid)
         proposal = await self._proposal(group, chosen.cid)
-        if proposal is not None and (business := group.grounds.directory.hosted(proposal.first_did)) is not None:
+        assert proposal is not None, "it waits"
+        for did in (proposal.first_did, proposal.second_did):
+            group.tell_stream(did, "declined", chosen.cid)
+        if (business := group.grounds.directory.hosted(proposal.first_did)) is not None:
             group.count(business.name, "proposals.replaced")
 
     async def _proposal(self, group: Group, cid: str) -> Proposal | None:

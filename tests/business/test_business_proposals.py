@@ -229,6 +229,10 @@ async def test_no_stranger_switches_the_poster_at_the_counter_off(tmp_path: Path
         assert {it["connection"] for it in waiting} == {half.cid for half in strangers[2:]}, "the oldest gave way"
         assert all(it["alternative"] for it in waiting)
         assert (await shop.get("/report"))["total"]["proposals.replaced"] == 2
+        told = (await shop.get("/notifications?types=proposal.taken_back"))["items"]
+        assert [(it["data"]["connection"], it["data"]["reason"]) for it in told] == [
+            (half.cid, "no_room") for half in strangers[:2]
+        ]
         # Those that wait can still be accepted; what gave way is gone for both.
         await shop.post(f"/proposals/{strangers[4].cid}/accept")
         assert await shop.refused("POST", f"/proposals/{strangers[0].cid}/accept") == "not_found"

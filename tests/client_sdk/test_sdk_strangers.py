@@ -153,3 +153,20 @@ def test_nothing_is_sealed_to_a_key_that_shares_no_secret() -> None:
     for low in (bytes(32), bytes([1, *bytes(31)]), b"short"):
         with pytest.raises(Malformed):
             seal_body({"text": "Hello."}, hash_id(b"a connection"), BodyKey("did:key:x#x", low))
+
+
+async def test_a_crowd_of_strangers_on_a_shop_s_offer_leaves_its_wallet_what_still_waits(world: SdkWorld) -> None:
+    """What gave way at the server is no proposal in the wallet any more; whoever made it may come again (INV-15)."""
+    await world.host.stop()
+    world.host.change(max_proposals=2)
+    await world.host.start()
+    shop, people = await world.business("shop"), [await world.person(f"person-{n}") for n in range(4)]
+    link = await shop.offer(world.base, [TERMS], ["care"])
+    halves = [await person.accept(link) for person in people]
+    assert {it.cid for it in await shop.proposals()} == {it.cid for it in halves[2:]}
+    await halves[0].sync()
+    assert halves[0].phase == "closed"
+    again = await people[0].accept(link, again=True)
+    (proposal,) = [it for it in await shop.proposals() if it.cid == again.cid]
+    await proposal.countersign()
+    await again.opened(timeout=10)

@@ -7,6 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
+
 from business_world import EXAMPLE_OFFER, Shop, a_shop, half_on
 from comity.acts import open_act
 from comity.agreement import HalfSigned
@@ -17,6 +19,7 @@ from comity.state import public
 from comity.wire import CONNECTIONS, INBOX, JWT, OFFERS
 from comity_server import pruner
 from comity_server.business import founding
+from comity_server.cli import main
 from world import DAY, HOUR, MINUTE, Pair, Reply, World, a_world
 
 KEPT = {"inbox_days": 400}
@@ -67,6 +70,10 @@ async def test_offers_and_halves_of_strangers_go_when_their_time_is_long_over(tm
         assert [rows(world, table) for table in ("offers", "business_offers", "proposals")] == [0, 0, 0]
         assert (await shop.get("/offers"))["items"] == []
         assert rows(world, "inbox", "kind IN ('proposal', 'declined', 'offer')") == 0
+        await world.stop()
+        checked = CliRunner().invoke(main, ["check-store"], env={"COMITY_DATA": str(world.folder / "data")})
+        assert checked.exit_code == 0, checked.output
+        await world.start()
 
 
 async def test_an_offer_that_was_ended_or_used_is_not_open_again_once_its_text_comes_back(tmp_path: Path) -> None:
@@ -102,6 +109,10 @@ async def test_a_connection_outlives_the_offer_and_the_half_that_it_came_from(tm
         again = await world.countersign(pair.agreement)
         opened = open_event(again.json["event"], world.server.directory.find_key).event
         assert (again.status, opened.event) == (200, "opened")
+        await world.stop()
+        checked = CliRunner().invoke(main, ["check-store"], env={"COMITY_DATA": str(world.folder / "data")})
+        assert checked.exit_code == 0, checked.output
+        await world.start()
 
 
 async def test_answers_under_idempotency_keys_are_kept_for_a_day(tmp_path: Path) -> None:

@@ -178,7 +178,8 @@ class Taking:
                 ("petnames", item.cid, None),
             ]
         if item.cid not in kept.file.table("links"):
-            return [], []
+            # It may have come just before, and be kept with this.
+            return [], [("proposals", item.cid, None)]
         party = self._wallet.known(item.cid)
         if party.phase in ("open", "ended"):
             raise Contradiction("a connection that both signed is declined", (item.model_dump_json(),))

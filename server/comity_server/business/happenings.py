@@ -78,7 +78,10 @@ CATALOGUE: dict[Type, Told] = {
         "connection offer expires_at",
     ),
     "proposal.declined": _told("The offerer declined what the business had accepted.", "connection offer reason?"),
-    "proposal.taken_back": _told("Whoever had accepted took it back, before it was countersigned.", "connection offer"),
+    "proposal.taken_back": _told(
+        "Whoever had accepted took it back, before it was countersigned, or it gave way to newer ones (`no_room`).",
+        "connection offer reason?",
+    ),
     "connection.opened": _told("A connection is open; `side` is the business's own.", "connection offer side"),
     "connection.muted": _told(
         "The other side stops the business for a while: all, or some purposes or channels; `until` where it shows the"
@@ -309,7 +312,7 @@ def _proposed(row: News, business: Business) -> _Found | None:
     if row.kind == "proposal":
         return "proposal.received", at, {**members, "expires_at": instant(agreement.countersign_by * 1000)}
     if agreement.offerer.did == business.did:
-        return "proposal.taken_back", at, members
+        return "proposal.taken_back", at, {**members, "reason": row.reason}
     return "proposal.declined", at, {**members, "reason": row.reason}
 
 

@@ -10,7 +10,7 @@ from comity_server.accept import Result
 from comity_server.answer import accepted_in
 from comity_server.group import Answer
 from comity_server.rooms import counted_in
-from comity_server.routes.parts import SERVER, address_of, json_answer, must_be, read_body
+from comity_server.routes.parts import SERVER, json_answer, must_be, over_requests, read_body
 from comity_server.server import Server
 
 TOO_MANY_BATCHES = "too many batches at once"
@@ -26,7 +26,7 @@ async def post_acts(request: web.Request) -> web.Response:
     server = request.app[SERVER]
     if must_be(request, JWT, JSON_LINES) == JWT:
         raw = await read_body(request)
-        results = await server.accept.acts([raw], server.address_limits.requests.over(address_of(request)))
+        results = await server.accept.acts([raw], over_requests(request))
         if isinstance(results[0], Refused):
             raise results[0]
         return json_answer((await _lines(server, results))[0])
@@ -46,7 +46,7 @@ async def read_lines(request: web.Request) -> list[bytes]:
 
 
 async def _batch(request: web.Request, server: Server, lines: list[bytes]) -> web.Response:
-    over = server.address_limits.requests.over(address_of(request), len(lines))
+    over = over_requests(request, len(lines))
     results = await server.accept.acts(lines, over) if lines else []
     answer = b"".join(line + b"\n" for line in await _lines(server, results))
     return web.Response(body=answer, content_type=JSON_LINES)

@@ -12,7 +12,7 @@ from comity.errors import Malformed, Refused
 from comity.signed_request import SignedRequest
 from comity.wire import EVENT_STREAM, JSON, PROBLEM, encode_problem
 from comity_server.logs import REQUEST_ID
-from comity_server.rate_limits import Over
+from comity_server.rate_limits import Over, Windows
 from comity_server.rooms import PLACE
 from comity_server.server import Server
 
@@ -86,17 +86,29 @@ def address_of(request: web.Request) -> str:
     return request.app[SERVER].addresses.of(request.remote, request.headers)
 
 
+def over_requests(request: web.Request, count: int = 1) -> Over | None:
+    """Count requests that need neither a key nor a signature, and tell if they are too many for their address
+    (HTTP-20)."""
+    return _over(request, request.app[SERVER].address_limits.requests, count)
+
+
 def count_request(request: web.Request) -> None:
-    """Count a request that needs neither a key nor a signature. Raises Refused("rate_limited") where it is too much for
-    its address (HTTP-20)."""
-    _refuse_over(request, request.app[SERVER].address_limits.requests.over(address_of(request)))
+    """The same for one request, where nothing in it could say no. Raises Refused("rate_limited")."""
+    _refuse_over(request, over_requests(request))
 
 
 def count_opening(request: web.Request, body: bytes) -> None:
     """Count an offer or half by its size. Raises Refused("rate_limited") where it is too much for its address
     (HTTP-20)."""
-    openings = request.app[SERVER].address_limits.openings
-    _refuse_over(request, openings.over(address_of(request), 1 + len(body) // ONE_OPENING))
+    _refuse_over(request, _over(request, request.app[SERVER].address_limits.openings, 1 + len(body) // ONE_OPENING))
+
+
+def _over(request: web.Request, windows: Windows, count: int) -> Over | None:
+    address = address_of(request)
+    over = windows.over(address, count)
+    if over is not None:
+        request.app[SERVER].addresses.warn_of(address)
+    return over
 
 
 def _refuse_over(request: web.Request, over: Over | None) -> None:

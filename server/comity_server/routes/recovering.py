@@ -14,7 +14,7 @@ from comity.words import read_model
 from comity_server import recovering, taking_back
 from comity_server.rooms import counted_in
 from comity_server.routes.acts import TOO_MANY_BATCHES, read_lines
-from comity_server.routes.parts import SERVER, address_of, json_answer, must_be, read_body, signed
+from comity_server.routes.parts import SERVER, json_answer, must_be, over_requests, read_body, signed
 from comity_server.server import Server
 from comity_server.taking_back import Handed
 
@@ -35,7 +35,7 @@ async def post_records(request: web.Request) -> web.Response:
     lines = await read_lines(request)
     # As large as batches of acts, and as few at a time.
     with counted_in(server.rooms.batches, TOO_MANY_BATCHES):
-        over = server.address_limits.requests.over(address_of(request), len(lines))
+        over = over_requests(request, len(lines))
         handed = await taking_back.open_handed(_records(lines), server.accept.crypto, server.home)
         if over is not None and not taking_back.is_one_revoke(handed):
             raise Refused("rate_limited", "too many from this address", retry_after=over.retry_after)
