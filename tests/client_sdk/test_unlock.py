@@ -107,6 +107,14 @@ def test_mia_types_her_passphrase_once_and_locks_when_she_leaves(sealed: Path) -
     assert wallet(sealed, "lock").output == "It was locked already.\n"
 
 
+def test_a_new_wallet_may_be_unlocked_at_once(tmp_path: Path, sealed: Path) -> None:
+    file = tmp_path / "new.wallet"
+    assert "Unlocked for 15 minutes" in wallet(file, "create", "--unlock", secret=_SECRET).output
+    assert not is_locked(file) and is_locked(sealed)
+    assert unlocked.forget(file) and is_locked(file)
+    assert wallet(tmp_path / "other", "create", "--unlock", "0", secret=_SECRET).exit_code == 2
+
+
 def test_the_process_holds_the_identity_in_its_memory_and_nowhere_else(sealed: Path, identity: str) -> None:
     told = wallet(sealed, "unlock", by=identity)
     assert identity not in told.output

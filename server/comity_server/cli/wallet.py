@@ -72,8 +72,17 @@ def wallet(context: click.Context, file: Path, witnesses: tuple[VerifierKey, ...
 @wallet.command()
 @click.option("--business", metavar="DID", help="The did:web of the business that this wallet acts for.")
 @click.option("--name", help="What offers are signed with, for people to read.")
+@click.option(
+    "--unlock",
+    "minutes",
+    is_flag=False,
+    flag_value=15,
+    type=wallet_unlock.MINUTES,
+    metavar="[MINUTES]",
+    help="Unlock it, as `unlock` does; for 15 minutes where you do not say.",
+)
 @click.pass_obj
-def create(where: Where, business: str | None, name: str | None) -> None:
+def create(where: Where, business: str | None, name: str | None, minutes: int | None) -> None:
     """Make a new wallet."""
     secret = where.secret(new=True)
 
@@ -83,6 +92,8 @@ def create(where: Where, business: str | None, name: str | None) -> None:
             if made.public_key is not None:
                 say(f"Its public key, for whoever publishes {made.did}:")
                 say(made.public_key)
+            if minutes is not None:
+                wallet_unlock.keep(where.file, made.identity, minutes)
 
     run(work)
 

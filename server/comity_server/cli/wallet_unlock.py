@@ -1,5 +1,6 @@
 """`comity wallet unlock`, `lock` and `passphrase`."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,15 +12,15 @@ from comity_server.cli.wallet_open import Where, run, say
 unlocking = click.Group()
 """The commands, for the group `wallet` to take over."""
 
-_LONGEST = 24 * 60
-"""min for which a wallet may stay unlocked."""
+MINUTES = click.IntRange(1, 24 * 60)
+"""For how long a wallet may stay unlocked."""
 _PLACES = {"keyring": "your system's keyring", "agent": "the memory of a process of yours"}
 
 
 @unlocking.command()
 @click.option(
     "--minutes",
-    type=click.IntRange(1, _LONGEST),
+    type=MINUTES,
     default=15,
     show_default=True,
     help="How long; at most a day.",
@@ -33,10 +34,15 @@ def unlock(where: Where, minutes: int) -> None:
     secret = where.secret()
 
     async def work() -> None:
-        place = unlocked.keep(where.file, _identity(where, secret), minutes * 60)
-        say(f"Unlocked for {minutes} minutes, in {_PLACES[place]}; `lock` ends it.")
+        keep(where.file, _identity(where, secret), minutes)
 
     run(work)
+
+
+def keep(file: Path, identity: str, minutes: int) -> None:
+    """Keeps what opens the wallet, and says where. Raises CannotUnlock."""
+    place = unlocked.keep(file, identity, minutes * 60)
+    say(f"Unlocked for {minutes} minutes, in {_PLACES[place]}; `lock` ends it.")
 
 
 @unlocking.command()
