@@ -22,7 +22,7 @@ from comity.client.log_keeping import PATIENCE, Entry, Log, LogGone, beginning
 from comity.client.told import News
 from comity.encoding import b64u_decode
 from comity.errors import ComityError, Contradiction, Refused, Unreachable
-from comity.events import Accepted, Delivered, MuteOver
+from comity.events import Accepted, Delivered, Erased, MuteOver
 from comity.jws import read_protected
 from comity.log_entry import LogEntry, entry_of_act, entry_of_delivery, entry_of_mute_over, scope_of
 from comity.receipt import Receipt, open_receipt
@@ -255,6 +255,37 @@ async def collect(writing: Writing) -> None:
         except Unreachable:
             break
     faults.tell()
+
+
+async def complete(writing: Writing) -> int:
+    """Fetches and checks every receipt of a connection that is not kept: of both sides' acts, of deliveries, and of
+    mutes that were over (WHO-10). Returns of how many there is none: no checkpoint covers them yet, or their log has
+    gone. Raises Contradiction, the first, once all others were fetched; Unreachable at once."""
+    lines, missing, faults = writing.book.lines, 0, Faults()
+    if any(isinstance(line.event, Erased) for line in lines):
+        # Its home server has nothing of it any more, and said so.
+        return 0
+    later = [line for line in lines if isinstance(line.event, Delivered)]
+    for line in lines:
+        for place in (place_of(line, writing.book), delivery_of(line, later)):
+            if place is not None and place.act.id not in writing.core.kept.file.table(place.table):
+                with faults.told_later(Contradiction):
+                    missing += not await _is_had(writing, place)
+    faults.tell()
+    return missing
+
+
+async def _is_had(writing: Writing, place: Place) -> bool:
+    """Whether the receipt of that place is kept now, or none is wanted. Raises Contradiction, Unreachable."""
+    try:
+        if place.table == "overs" and await _went_with_its_log(writing, place):
+            return True
+        text = await fetched(writing, place)
+        if text is not None:
+            await _settle(writing, place, text)
+        return text is not None
+    except LogGone:
+        return False
 
 
 async def _went_with_its_log(writing: Writing, place: Place) -> bool:

@@ -468,6 +468,20 @@ class Wallet(Absence, OwnRules):
 
     # --- everything ---
 
+    async def fetch_receipts(self) -> int:
+        """Fetches the receipts that an export would lack: of the other sides' acts, and of deliveries (WHO-10). Returns
+        of how many acts and deliveries there is none (yet, or any more). Raises Contradiction, Unreachable: the first,
+        once every connection was looked at."""
+        missing, faults = 0, Faults()
+        for party in self.connections():
+            if party.phase in ("open", "ended"):
+                with faults.told_later():
+                    async with self._core.judging():
+                        missing += await receipts.complete(party.writing)
+        faults.tell()
+        return missing
+
     def export(self) -> dict[str, Any]:
-        """Everything that this wallet can prove and show, as JSON values, bodies in clear. No private keys."""
+        """Everything that this wallet can prove and show, as JSON values, bodies in clear. No private keys. Receipts
+        are in it as far as they were fetched."""
         return exported(self.connections(), self._core)

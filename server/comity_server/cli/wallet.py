@@ -478,8 +478,17 @@ def _write(out: Path, text: str) -> None:
 @wallet.command()
 @opened
 async def export(opened: Wallet) -> None:
-    """Print everything that the wallet holds, but no private key, as JSON."""
+    """Print everything that the wallet holds, but no private key, as JSON, with the receipts of all acts."""
+    faults, missing = Faults(), 0
+    with faults.told_later():
+        missing = await opened.fetch_receipts()
     say_json(opened.export())
+    if missing:
+        say(
+            f"Mind: {missing} acts or deliveries have no receipt: the log does not cover them yet, or is gone.",
+            err=True,
+        )
+    faults.tell()
 
 
 wallet.commands.update(wallet_show.looking.commands)
