@@ -16,6 +16,8 @@ MOST_AHEAD = 3000
 """ms by which the acts of one side may take their connection ahead of the clock."""
 MOST_AHEAD_NARROWING = 6000
 """The same for acts that say no and close nothing new (CONN-24)."""
+MOST_OF_BOTH = 30_000
+"""The same for both sides together: a server that has just started does not know whose acts they were."""
 _EARNED_IN = 2
 """ms in which a side gets one back."""
 _FEW = 4096
@@ -39,6 +41,7 @@ class Leads:
         nothing (CONN-24)."""
         narrows = is_narrowing(payload)
         is_too_fast = self.of(before.cid, side, now) >= (MOST_AHEAD_NARROWING if narrows else MOST_AHEAD)
+        is_too_fast = is_too_fast or before.at - now >= MOST_OF_BOTH
         if (not is_too_fast and over is None) or (narrows and closes_something(before, side, payload, now)):
             return
         if is_too_fast:

@@ -8,14 +8,16 @@ from multidict import CIMultiDict
 
 from comity.acts import SignedAct
 from comity.chain import compose
+from comity.encoding import dump_json
 from comity.errors import Malformed
 from comity.offer import OfferedTerms
-from comity.wire import ACTS, JSON_LINES, JWT, OFFERS, WELL_KNOWN
+from comity.wire import ACTS, JSON_LINES, JWT, OFFERS, RECORDS, WELL_KNOWN
 from comity_server import rate_limits
 from comity_server.client_address import UNKNOWN, ClientAddresses, read_networks
 from comity_server.config import ConfigError, load
 from comity_server.rate_limits import SPARE, Windows
 from comity_server.routes.parts import ONE_OPENING
+from restored import Backup
 from world import TEXT, Pair, Reply, World, a_world, terms
 
 PROXY, CARRIER = "10.0.0.5", "172.16.9.9"
@@ -136,6 +138,24 @@ async def test_each_line_of_a_batch_counts_and_its_no_is_done(tmp_path: Path) ->
         no = pair.compose("first", "mute")
         codes = [line.get("code", "ok") for line in await world.batch(*row, no)]
         assert codes == ["rate_limited", *["after_refused"] * 29, "ok"]
+
+
+async def test_a_revoke_that_comes_back_alone_after_a_restore_gets_in_from_an_address_that_is_used_up(
+    tmp_path: Path,
+) -> None:
+    async with a_world(tmp_path) as world:
+        pair = await world.shop_and_customer("care")
+        backup = await Backup.of(world)
+        fact, end = await pair.go("second", "remember", key="tea"), await pair.go("second", "revoke")
+        kept = dict(zip((fact, end), pair.events[-2:], strict=True))
+        world.change(address_rate=20)
+        await backup.put_back()
+        await used_up(world)
+        lines = [dump_json({"event": kept[it], "act": it.raw}) + b"\n" for it in (fact, end)]
+        for refused in (lines[0], b"".join(lines)):
+            assert (await world.send("POST", RECORDS, refused, JSON_LINES)).code == "rate_limited"
+        assert (await world.send("POST", RECORDS, lines[1], JSON_LINES)).status == 200
+        assert (await pair.seen("second")).json["state"]["phase"] == "ended"
 
 
 async def test_mia_and_a_stranger_behind_a_named_proxy_each_have_their_own(tmp_path: Path) -> None:

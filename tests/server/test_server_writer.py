@@ -259,3 +259,17 @@ async def test_a_customer_s_flood_of_mutes_keeps_nobody_s_message_and_no_new_no_
     assert codes[42:62] == ["ok"] * 20, "all that the shop may write by itself"
     assert codes[62:] == ["ok", "rate_limited", "ok"], "a grant taken back, a mute within a mute, the end"
     assert (await pair.seen("second")).json["state"]["phase"] == "ended"
+
+
+async def test_a_server_that_has_just_started_lets_no_connection_run_away_from_the_clock(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lead, "MOST_OF_BOTH", 30)
+    pair = await world.shop_and_customer("care")
+    acts = [pair.compose("second", "remember", key="a")]
+    for turn in range(49):
+        acts.append(_after(pair, acts[-1], key=f"k{turn % 9}"))
+    no = pair.compose("first", "mute")
+    codes = [answer.get("code", "ok") for answer in await world.batch(*acts, no, _after(pair, no, key="tea"))]
+    assert codes[:30] == ["ok"] * 30 and "rate_limited" in codes[30:33]
+    assert codes[50:] == ["ok", "rate_limited"], "a no of the other side, and a word"
