@@ -81,9 +81,13 @@ async def test_mia_sees_her_own_no_with_its_end_and_the_shop_only_what_she_shows
     assert f"  muted   Mia has muted you by phone until {in_days(3)}" in told
     for hers in (in_days(14), "Vienna", "at most", "refused since", "keeps quiet", "comes through"):
         assert hers not in told
+    (line,) = (await mia("show")).splitlines()
+    assert f"{SHOP}  (muted by you for sales until {in_days(14)}" in line and "; snoozed until 20" in line
+    assert line.endswith("; blocked)")
     await mia("away", "--until", in_days(20))
     assert f"  muted   you are away until {in_days(20)}, and {SHOP} reads that\n" in await mia("show", SHOP)
     assert f"  away    Mia is away until {in_days(20)}\n" in await shop("show", "Mia")
+    assert f"Mia  (away until {in_days(20)})\n" in await shop("show")
 
 
 async def test_a_favour_is_shown_from_the_ask_to_the_thanks_with_all_words(host: World, tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def _side(party: Party, who: Who) -> SideShown:
         did=door.did,
         away_until=muted_away_until(door, now) if who == "me" else party.away_until(),
         allowed=tuple(_allowed(door, acts, now)),
-        muted=tuple(_muted(door, now)),
+        muted=tuple(muted_by(door, now)),
         remembered=tuple(_remembered(it) for it in party.notes(who)),
         happened=tuple(
             Happened(it.id, it.kind, it.topic, it.when, it.lasts, _text(party, acts.get(it.id)))
@@ -229,7 +229,7 @@ def _allowed(door: Door, acts: dict[str, SignedAct], now: int) -> Iterable[Allow
             yield Allowed(it.id, it.purposes, it.channels, it.exp, rate_of(it.budget), data or (), value)
 
 
-def _muted(door: Door, now: int) -> Iterable[Muted]:
+def muted_by(door: Door, now: int) -> Iterable[Muted]:
     """The mutes in force; of the other side's, whose settings this side does not have, hidden ends are not known."""
     for it in door.mutes:
         end = mute_end(door, it)

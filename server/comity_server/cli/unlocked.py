@@ -183,5 +183,5 @@ def _start(folder: Path, name: str, identity: str, seconds: float) -> None:
         timeout=10,
         check=False,
     )
-    if process.stdout != b"ready\n":
-        raise CannotUnlock("the process that was to keep the unlocked wallet did not start")
+    if process.stdout != b"ready\n" or _ask(folder, name, ASK) != identity:
+        raise CannotUnlock("the process that was to keep the unlocked wallet does not answer")

@@ -7,7 +7,7 @@ import click
 
 from comity.client import Party, Wallet
 from comity.client.core import Faults
-from comity.client.overview import Allowed, Contact, FavourShown, Muted, Overview, Rate, Remembered, SideShown
+from comity.client.overview import Allowed, Contact, FavourShown, Muted, Overview, Rate, Remembered, SideShown, muted_by
 from comity.client.reading import value_in_words, windows_in_words
 from comity.client.told import Statement
 from comity_server.cli import wallet_feedback
@@ -36,17 +36,33 @@ async def show(opened: Wallet, connection: str | None, as_json: bool) -> None:
     if as_json:
         say_json(await overview_value(parties[0]) if connection else [party_value(it) for it in parties])
     else:
-        await _tell_all(parties, connection is not None)
+        await _tell_all(parties, connection is not None, {it.did for it in opened.blocks()})
     faults.tell()
 
 
-async def _tell_all(parties: list[Party], is_one: bool) -> None:
+async def _tell_all(parties: list[Party], is_one: bool, blocked: set[str]) -> None:
     for it in parties:
-        say(f"{short(it.cid)}  {it.phase:9} {it.name}")
+        say(f"{short(it.cid)}  {it.phase:9} {it.name}{_in_short(it, it.did in blocked)}")
     if not parties:
         say("There are no connections yet.")
     if is_one and parties[0].phase in ("open", "ended"):
         await _tell(parties[0])
+
+
+def _in_short(party: Party, is_blocked: bool) -> str:
+    """What stands in the way of either just now, and until when. From the state alone: there may be many."""
+    if party.phase != "open":
+        return ""
+    away, snoozed = party.away_until(), party.snoozed_until()
+    found = [] if away is None else [f"away until {away_day(away)}"]
+    for mute in muted_by(party.state.door(party.side), party.now()):
+        until = "" if mute.until is None else f" until {day(mute.until)}"
+        found.append(("you are away" if mute.why else f"muted by you{scope(mute.purposes, mute.channels)}") + until)
+    if snoozed is not None:
+        found.append(f"snoozed until {day(snoozed)}")
+    if is_blocked:
+        found.append("blocked")
+    return f"  ({'; '.join(found)})" if found else ""
 
 
 @looking.command()
