@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from comity.fold import MOST_RENOUNCED
 from comity.narrowing import closes_something
 from parties import DAY, HOUR, SECOND, START, Pair, connected, granted
@@ -91,3 +94,54 @@ def test_to_say_more_is_no_closing() -> None:
     assert not closes(pair, "unmute") and not closes(pair, "remember", key="a")
     mute = pair.go("mute", "second", NOON)
     assert not closes(pair, "mute_end", NOON + 1, mute=mute.id, until=(NOON + DAY) // 1000)
+
+
+# --- held against the gate
+
+SAYS = ("care", "care.checkin", "sales", "sales.windows", "sale")
+WAYS = ("app", "email", "phone")
+some_purposes = st.one_of(st.none(), st.lists(st.sampled_from(SAYS), min_size=1, max_size=2, unique=True).map(tuple))
+some_channels = st.one_of(st.none(), st.lists(st.sampled_from(WAYS), min_size=1, max_size=2, unique=True).map(tuple))
+parts = st.tuples(some_purposes, some_channels)
+
+
+def reached(pair: Pair, at: int) -> set[tuple[str, str]]:
+    """For what, and by which way, the shop reaches Mia."""
+    asked = [(purpose, way) for purpose in SAYS for way in WAYS]
+    return {(purpose, way) for purpose, way in asked if pair.may("first", purpose, at, way).decision == "allow"}
+
+
+def fields_of(part: tuple[Any, Any]) -> dict[str, Any]:
+    return {name: value for name, value in zip(("purposes", "channels"), part, strict=True) if value is not None}
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.tuples(parts, st.sampled_from((None, 1, 30)), st.sampled_from((None, 2))), max_size=4), parts)
+def test_whatever_a_mute_stops_that_came_through_before_it_closes_something(earlier: list[Any], last: Any) -> None:
+    pair = granted(*SAYS, channels=WAYS)
+    at = NOON
+    for part, days, hidden in earlier:
+        at += SECOND
+        pair.go(
+            "mute", "second", at, **fields_of(part), **({} if days is None else {"until": (at + days * DAY) // 1000})
+        )
+        if days is None and hidden is not None:
+            mute = pair.state.second.mutes[-1].id
+            pair.go("mute_end", "second", at + 1, mute=mute, until=(at + hidden * DAY) // 1000)
+    at += 5 * DAY
+    before, closing = reached(pair, at), closes(pair, "mute", at, **fields_of(last))
+    pair.go("mute", "second", at, **fields_of(last))
+    assert closing or before <= reached(pair, at + 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(parts, max_size=4), parts)
+def test_whatever_is_given_up_that_was_allowed_before_closes_something(earlier: list[Any], last: Any) -> None:
+    pair = granted(*SAYS, channels=WAYS)
+    named = {"grants": tuple(it.id for it in pair.state.second.grants), "because": "told_us"}
+    for place, part in enumerate(earlier):
+        pair.go("renounce", "first", NOON + place, **named, **fields_of(part))
+    at = NOON + HOUR
+    before, closing = reached(pair, at), closes(pair, "renounce", at, "first", **named, **fields_of(last))
+    pair.go("renounce", "first", at, **named, **fields_of(last))
+    assert closing or before <= reached(pair, at + 1)
