@@ -24,6 +24,7 @@ from comity_server.cli import main
 from comity_server.cli.receipt import KINDS
 from comity_server.cli.token import REASONS
 from sdk_world import sdk_world
+from world import eventually
 
 WITNESS = NoteSigner("w.example", COSIGNATURE, SigningKey(b"w" * 32))
 
@@ -106,6 +107,12 @@ async def handed(folder: Path) -> Hand:
         # The same after the server took another key.
         await ROTATE_HOME.do(world.host.server, HomeRotation())
         world.pass_time(seconds=3)
+
+        async def is_covered() -> bool:
+            listed = (await world.host.send("GET", HOME_KEYS)).json["keys"]
+            return all("receipt" in place for key in listed for place in key["places"])
+
+        await eventually(is_covered)
         made.put("later.json", (await world.host.send("GET", HOME_KEYS)).body)
         made.put("later.jwt", (await ours.status_list(token.uri)).raw)
         return made
