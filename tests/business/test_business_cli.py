@@ -127,6 +127,9 @@ async def test_an_operator_says_for_a_business_that_it_is_away_and_back(tmp_path
             "de=Am Meer.",
         )
         assert "away until 2024-07-01" in (await lines(world, *away))[0]
+        shown = await lines(world, "business", "list")
+        assert shown[-3:] == ["\taway from 2024-06-18 until 2024-07-01", "\ten\tAt the sea.", "\tde\tAm Meer."]
+        assert '"starts": 17187' in "\n".join(await lines(world, "business", "list", "--json"))
         (raw,) = (await pair.seen("second")).json["notices"]
         notice = open_notice(raw, world.server.directory.find_key).notice
         assert isinstance(notice, AwayNotice) and notice.texts == {"en": "At the sea.", "de": "Am Meer."}
@@ -135,6 +138,7 @@ async def test_an_operator_says_for_a_business_that_it_is_away_and_back(tmp_path
         assert await lines(world, "business", "back", "shop") == ["shop is back."]
         await world.start()
         assert (await pair.seen("second")).json["notices"] == []
+        assert "away" not in "\n".join(await lines(world, "business", "list"))
         world.later(1000)
         assert "no notice is in force" in (await comity(world, "business", "back", "shop", code=1)).output
         too_long = ("business", "away", "shop", "--until", "2024-12-01")

@@ -55,6 +55,14 @@ class KeyToPublish(msgspec.Struct):
     did_key: str | None = None
 
 
+class Away(msgspec.Struct):
+    """What a business says of being away (s), and its text in each language."""
+
+    starts: int
+    until: int
+    texts: dict[str, str]
+
+
 class Told(msgspec.Struct):
     """A business; a new one with the API key of its owner, shown this once."""
 
@@ -62,6 +70,7 @@ class Told(msgspec.Struct):
     did: str
     kids: list[str]
     api_key: str | None = None
+    away: Away | None = None
 
 
 class WantedKey(msgspec.Struct):
@@ -173,7 +182,11 @@ async def _create(server: Server, wanted: KeyToPublish) -> Told:
 
 
 async def _list(server: Server, _: Nothing) -> list[Told]:
-    return [told(business) for business in server.directory.names()]
+    found, now = [told(business) for business in server.directory.names()], server.clock.now()
+    for it in found:
+        notice = server.grounds.notices.away_notice(it.did, now)
+        it.away = None if notice is None else Away(notice.starts, notice.until, dict(notice.texts))
+    return found
 
 
 async def _create_key(server: Server, wanted: WantedKey) -> ApiKeyLine:

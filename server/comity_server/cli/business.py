@@ -53,15 +53,22 @@ def create(name: str, did_key: str | None, **given: object) -> None:
 @data_option
 @port_option
 def list_(as_json: bool, **given: object) -> None:
-    """List the businesses and their keys."""
+    """List the businesses, their keys, and what they say of being away."""
     found = asked(given, LIST, Nothing())
     if as_json:
-        say_json([{"name": it.name, "did": it.did, "kids": it.kids} for it in found])
+        say_json([{"name": it.name, "did": it.did, "kids": it.kids, "away": it.away} for it in found])
         return
     for told in found:
         click.echo(f"{told.name}\t{told.did}")
         for kid in told.kids:
             click.echo(f"\t{kid}")
+        if told.away is not None:
+            starts, until = (
+                f"{datetime.fromtimestamp(it, UTC):%Y-%m-%d}" for it in (told.away.starts, told.away.until)
+            )
+            say(f"\taway from {starts} until {until}")
+            for language, text in told.away.texts.items():
+                say(f"\t{language}\t{text}")
 
 
 @business.command()
