@@ -80,7 +80,7 @@ DEFECTS = {
     ),
     "a contest does not count under the word that it names": (
         f"{CONTESTS}::test_the_contested_message_was_her_sales_message_of_this_month", "budgets.py",
-        "    return bool(found) and any(", "    return not found and any(",
+        " or any(is_among(granted, as_) for as_ in contests.labels(found, purpose))", "",
     ),
     "a public side silences complaints by contests": (
         f"{CONTESTS}::test_a_business_cannot_contest_its_customers_complaints_into_silence", "contests.py",
@@ -88,7 +88,7 @@ DEFECTS = {
     ),
     "a hidden end is told in place of a budget's": (
         f"{CONTESTS}::test_a_hidden_end_is_not_read_out_of_the_shown_end_of_a_budget", "gate.py",
-        "for hold in private or holds)\n", "for hold in holds if hold.end_shown)\n",
+        "for hold in holds)\n", "for hold in holds if hold.end_shown)\n",
     ),
     "one contest covers a whole root": (
         f"{STATES}::test_a_gate_written_from_the_rules_words_says_the_same[short]", "contests.py",
