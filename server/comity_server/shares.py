@@ -52,7 +52,9 @@ class Pool:
         return True
 
     def give(self, user: User, count: int = 1) -> None:
-        """Give back what was taken."""
+        """Give back what was taken, perhaps nothing."""
+        if count == 0:
+            return
         self.taken -= count
         _less(self._owners, user.owner, count)
         if user.hand is not None:
