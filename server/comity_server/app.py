@@ -5,9 +5,11 @@ import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from multidict import istr
 
 from comity.errors import Malformed, Refused
 from comity.wire import ACTS
@@ -30,12 +32,14 @@ from comity_server.store.errors import Overtaken, StoreFailed
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": NO_STORE,
+    istr("X-Content-Type-Options"): "nosniff",
+    istr("Content-Security-Policy"): "default-src 'none'; frame-ancestors 'none'",
+    istr("Referrer-Policy"): "no-referrer",
+    hdrs.CACHE_CONTROL: NO_STORE,
 }
-"""What every answer says that does not say otherwise; of caches, see HTTP-14."""
+"""What every answer says that does not say otherwise; of caches, see HTTP-14. A check is so quick that names which have
+to be folded each time would tell."""
+_X_REQUEST_ID = istr("X-Request-Id")
 
 
 def application(server: Server) -> web.Application:
@@ -60,15 +64,22 @@ async def _dressed(request: web.Request, response: web.StreamResponse) -> None:
     """Give an answer the headers that each has. Before it is sent, for a stream has no other moment."""
     if is_business(request):
         dress(request, response)
-    _dress(response, REQUEST_ID.get() or begin_request())
     # By the clock that judges signed requests, for a client whose own is another (HTTP-24).
-    response.headers["Date"] = formatdate(request.app[SERVER].clock.now() / 1000, usegmt=True)
+    response.headers[hdrs.DATE] = _date(request.app[SERVER].clock.now() // 1000)
+    _dress(response, REQUEST_ID.get() or begin_request())
 
 
 def _dress(response: web.StreamResponse, id_: str) -> None:
-    response.headers.merge(SECURITY_HEADERS)
-    response.headers["X-Request-Id"] = id_
-    response.headers["Server"] = "Comity"
+    headers = response.headers
+    headers.merge(SECURITY_HEADERS)
+    headers[_X_REQUEST_ID] = id_
+    headers[hdrs.SERVER] = "Comity"
+
+
+@lru_cache(2)
+def _date(seconds: int) -> str:
+    """A moment as HTTP writes it; made once in a second."""
+    return formatdate(seconds, usegmt=True)
 
 
 def _guard(server: Server) -> Any:

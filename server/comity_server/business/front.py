@@ -65,7 +65,7 @@ def dress(request: web.Request, response: web.StreamResponse) -> None:
 def user_of(request: web.Request) -> User:
     """Whose share a request takes of: its business's, and in that its key's, where it has an API key in force; else its
     address's (HTTP-22)."""
-    authorization = request.headers.get("Authorization") if is_business(request) else None
+    authorization = request.headers.get(hdrs.AUTHORIZATION) if is_business(request) else None
     if authorization is not None:
         server = request.app[SERVER]
         try:
@@ -97,7 +97,7 @@ class _Front:
         headers: dict[str, str] = {}
         request[HEADERS] = headers
         now = server.clock.now()
-        key = request.get(_KEY) or server.grounds.keyring.bearer(request.headers.get("Authorization"), now)
+        key = request.get(_KEY) or server.grounds.keyring.bearer(request.headers.get(hdrs.AUTHORIZATION), now)
         over = server.limits.take(key.id, headers, narrows=route.narrows)
         if server.grounds.keyring.used(key, now):
             _note_use(server.accept, key, now)

@@ -169,6 +169,8 @@ def must_be(request: web.Request, *types: str) -> str:
 def must_be_plain(request: web.Request) -> None:
     """Raises Refused("unsupported_media_type") for a body with a content coding, and says that none is taken (HTTP-1;
     RFC 9110, sections 12.5.3 and 15.5.16): what is packed is another text than the one that is signed or asked."""
+    if hdrs.CONTENT_ENCODING not in request.headers:
+        return
     codings = ",".join(request.headers.getall("Content-Encoding", ())).split(",")
     if {coding.strip().lower() for coding in codings} - {"", "identity"}:
         request[ALSO] = {"Accept-Encoding": "identity"}
