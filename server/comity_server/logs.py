@@ -32,7 +32,7 @@ REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 def begin_request() -> str:
     """A new id, for the request that this task works for from now on (HTTP-19)."""
     # It tells requests apart and keeps no secret.
-    id_ = f"{getrandbits(96):024x}"
+    id_ = getrandbits(96).to_bytes(12, "big").hex()
     REQUEST_ID.set(id_)
     return id_
 

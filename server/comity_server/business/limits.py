@@ -3,12 +3,15 @@
 import time
 from collections.abc import Callable
 
+from multidict import istr
+
 from comity.errors import Refused
 from comity_server.rate_limits import Over, Windows
 
 WINDOW = 60
 """Seconds."""
 _NAME = "api-key"
+_POLICY, _LEFT = istr("RateLimit-Policy"), istr("RateLimit")
 
 
 class Limits:
@@ -24,8 +27,8 @@ class Limits:
         and may be a "no" is for its act to decide. Raises Refused("rate_limited") for everything else."""
         window, reset = self._windows.count(key_id)
         left = self._windows.most - window.count
-        headers["RateLimit-Policy"] = self.policy
-        headers["RateLimit"] = f'"{_NAME}";r={left if left > 0 else 0};t={reset}'
+        headers[_POLICY] = self.policy
+        headers[_LEFT] = f'"{_NAME}";r={left if left > 0 else 0};t={reset}'
         if left >= 0:
             return None
         if not narrows:
