@@ -59,8 +59,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, str]:
 
 
 @pytest.fixture
-def sealed(whole: tuple[bytes, str], tmp_path: Path) -> Iterator[Path]:
-    """Mia's wallet, under her passphrase, on a machine without a keyring."""
+def sealed(whole: tuple[bytes, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Mia's wallet, under her passphrase, on a machine without a keyring and without a folder of the session's."""
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     _keyring.set_keyring(import_module("keyring.backends.fail").Keyring())
     file = tmp_path / "mia.wallet"
     file.write_bytes(whole[0])
@@ -77,7 +78,7 @@ def identity(whole: tuple[bytes, str]) -> str:
 def wallet(file: Path, *words: str, secret: str | None = None, by: str | None = None, **environment: str) -> Result:
     """A command as she types it; without `secret` the passphrase is asked for, and nobody answers. `by` is the identity
     itself, in the place of the passphrase."""
-    told = {"COMITY_PASSPHRASE": secret, "COMITY_WALLET_IDENTITY": by, **environment}
+    told = {"COMITY_PASSPHRASE": secret, "COMITY_WALLET_IDENTITY": by, "XDG_RUNTIME_DIR": None, **environment}
     return CliRunner().invoke(main, ["wallet", "-w", str(file), *words], env=told)
 
 

@@ -2,10 +2,12 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -70,19 +72,24 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def newcomer(tmp_path: Path) -> dict[str, str]:
+def newcomer(tmp_path: Path) -> Iterator[dict[str, str]]:
     """The environment of somebody who has only Python. Only what would clash with others on this machine is changed:
-    the ports, and where the data lies."""
+    the ports, where the data lies, and where what is unlocked is kept."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COMITY_")}
+    environment.pop("XDG_RUNTIME_DIR", None)
     # The test's own interpreter stands where `python3` is found first; it sets nothing up that is there already.
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python3").symlink_to(Path(sys.executable).resolve())
-    return environment | {
+    yield environment | {
         "PATH": f"{tmp_path / 'bin'}:{environment['PATH']}",
         "TMPDIR": str(tmp_path),
         "COMITY_DATA": str(tmp_path / "data"),
         "COMITY_PORT": str(free_port()),
+        "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
     }
+    for kept in tmp_path.rglob(".comity-unlocked"):
+        # What keeps a wallet unlocked ends with its socket.
+        shutil.rmtree(kept)
 
 
 def run(command: str, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
