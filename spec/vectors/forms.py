@@ -117,7 +117,7 @@ def _body(path: str) -> Row:
 
 def _label(path: str) -> Row:
     signs = "\0 \x1f \x7f \x80 \x9f \u202a \u202e \u2066 \u2069 \u2028 \u2029 \n".split(" ")
-    good = ("a", "ü" * 100, "~ \u2027 \U0001f600", "日本", "א ב", "\u0645\u06cc\u200c\u0631\u0648\u0645", "e\u0301", "\u2600\ufe0f a")
+    good = ("a", "_", "a_b", "ü" * 100, "~ \u2027 \U0001f600", "日本", "א ב", "\u0645\u06cc\u200c\u0631\u0648\u0645", "e\u0301", "\u2600\ufe0f a")
     return path, good, ("", "a" * 101, *(f"a{sign}b" for sign in signs), "\na", "a\n", 1, *_UNSEEN_NAMES)
 
 
@@ -377,7 +377,7 @@ def _nonce(path: str) -> Row:
 
 
 def _operator(path: str) -> Row:
-    return path, ("a", "~ " * 99 + "~~"), ("", "a" * 201, "ä", "a\tb", "a\n", "\na", " ", " a", "a ", "a  b", 1)
+    return path, ("a", "~ " * 99 + "~~"), ("", "a" * 201, "ä", "äa", "aä", "a\tb", "a\n", "\na", " ", " a", "a ", "a  b", 1)
 
 
 def _mark(path: str) -> Row:

@@ -179,7 +179,10 @@ def _night_hours() -> Checked:
     for now, end in ((fallen - 16 * MINUTE, fallen - 15 * MINUTE), (fallen - MINUTE, fallen), (fallen, fallen + 15 * MINUTE), (fallen + 59 * MINUTE, fallen + HOUR)):
         checked.note(now)
         assert hours.next_change(story.state.second.settings.windows, ZONES.zone("Australia/Lord_Howe"), now) == end  # type: ignore[arg-type]
-    _hours(story, START + 5, "end", window("02:00", "03:00", "su"), zone="Australia/Lord_Howe")
+    # And one that a spring night opens, half an hour early by the wall clock.
+    _hours(story, START + 5, "end", window("02:15", "03:00", "su"), zone="Australia/Lord_Howe")
+    checked.ask("outside_hours", instant("2026-10-03T15:00:00"), ends_at=instant("2026-10-03T15:30:00"))
+    _hours(story, START + 6, "end", window("02:00", "03:00", "su"), zone="Australia/Lord_Howe")
     for text in ("2026-04-04T14:59:00", "2026-04-04T15:00:00", "2026-04-04T15:29:59", "2026-04-04T15:30:00", "2026-10-03T15:29:00", "2026-10-03T15:30:00", "2026-10-03T16:00:00"):
         checked.note(instant(text))
     return checked

@@ -394,6 +394,9 @@ def _receipts() -> dict[str, Any]:
     both = with_cosignatures(head, "".join(signature_line(head.text, it, NOW) for it in WITNESSES), KEYS)
     raw = seal_receipt(Opening(entry, salt, at), 4, prove_inclusion(4, 7, node), both)
     policies = []
+    beyond = seal_receipt(Opening(entry, salt, at), 4, prove_inclusion(3, 7, node), both)
+    lost = {"name": "a proof of something else, and too few witnesses", "receipt": beyond, "witnesses": [it.text for it in KEYS], "least": 3}
+    lost["code"] = code_of(lambda: open_receipt(beyond, HOME.verifier, Policy(3, tuple(KEYS))))
     for witnesses, least in ((KEYS, 2), (KEYS, 3), (KEYS[:1], 1), (KEYS[:1], 2), ((), 0), ((OTHER.verifier,), 1)):
         row = {"receipt": raw, "witnesses": [it.text for it in witnesses], "least": least}
         policy = Policy(least, tuple(witnesses))
@@ -402,6 +405,7 @@ def _receipts() -> dict[str, Any]:
         except Exception:
             row["code"] = code_of(lambda policy=policy: open_receipt(raw, HOME.verifier, policy))
         policies.append(row)
+    policies.append(lost)
     return {"policies": policies, "bad_proofs": _bad_proofs(raw), "proofs": _proofs(raw)}
 
 

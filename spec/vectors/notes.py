@@ -83,7 +83,7 @@ BAD: dict[str, tuple[str, Any]] = {
 def notes() -> dict[str, Any]:
     """`body` is what a note's body holds in clear. A bad one is refused by whoever would compose it (`pointer`); whoever
     reads it shows `shown` as its value. `shown` is how notes look to whoever reads them, `filters` the keys by which
-    customers may be chosen (NOTE-5)."""
+    customers may be chosen (NOTE-5), `spelled` how whoever composes a note spells what was typed (ACT-17)."""
     good = []
     for name, (key, value, text) in GOOD.items():
         members = {"value": value, "text": text}
@@ -93,7 +93,10 @@ def notes() -> dict[str, Any]:
         "nearly a known key": ("lang", None, ["de"], None, "/key"),
         "a slip in a known key": ("languge", None, ["de"], None, "/key"),
         "no interest in nothing": ("no_interest", None, None, None, "/topic"),
-        "no interest, with a value": ("no_interest", "blinds", True, None, "/value"),
+        "no interest, with a value": ("no_interest", "blinds", "Never", None, "/value"),
+        "no interest in nothing, with a value": ("no_interest", None, "Never", None, "/topic"),
+        "a name with a character that nobody sees": ("name", None, "a\u200bb", None, "/value"),
+        "pronouns with a character that nobody sees": ("pronouns", None, "a\u00adb", None, "/value"),
         "an empty text": ("hair", None, None, "", "/text"),
         "a text of 10 001 characters": ("hair", None, None, "x" * 10_001, "/text"),
         "a text with a control character": ("hair", None, "red", "a\x00b", "/text"),
@@ -122,4 +125,9 @@ def notes() -> dict[str, Any]:
     for name, (key, value) in BAD.items():
         body = {} if value is None else {"value": value}
         bad.append({"name": name, "key": key, "body": body, "pointer": "/value", "shown": read_note(key, body).value})
-    return {"filters": sorted(FILTERS), "good": good, "bad": bad, "refused": refused, "shown": looks}
+    spelled = [
+        {"key": key, "typed": "  Mia \u00a0 B.\u3000", "value": value}
+        for key, value in (("name", "Mia B."), ("pronouns", "Mia B."), ("hair", "  Mia \u00a0 B.\u3000"))
+    ]
+    spelled += [{"key": "hair", "typed": "a_b", "value": "a_b"}, {"key": "no_interest", "topic": "blinds", "typed": None, "value": None}]
+    return {"filters": sorted(FILTERS), "spelled": spelled, "good": good, "bad": bad, "refused": refused, "shown": looks}

@@ -120,6 +120,7 @@ def status() -> dict[str, Any]:
         "bad": [
             bad("of another address", sub=STATUS_URI + "0"),
             bad("another's", "bad_signature", SHOP),
+            bad("another's, of another address", "bad_signature", SHOP, sub=STATUS_URI + "0"),
             bad("in the server's name", "bad_signature", Signer(HOME.kid, key("eve"))),
             bad("three bits", status_list={**inner, "bits": 3}),
             bad("not zlib", status_list={**inner, "lst": "AAAA"}),
@@ -496,6 +497,7 @@ def _bad_requests(read: dict[str, Any]) -> dict[str, tuple[dict[str, Any], str]]
         "what is signed, and no signature": (
             {**read, "headers": {"Signature-Input": bare["Signature-Input"]}}, "signature_required",
         ),
+        "headers too long, and no signature": ({**read, "headers": {"Signature-Input": "x" * 4097}}, "signature_required"),
         "a signature of nothing": ({**read, "headers": {"Signature": bare["Signature"]}}, "bad_signature"),
         "a signature of 63 bytes": (
             {**read, "headers": {**bare, "Signature": f"comity=:{b64encode(bytes(63)).decode()}:"}}, "bad_signature",

@@ -315,6 +315,9 @@ def test_a_name_is_spelled_in_one_way_by_whoever_composes_it() -> None:
     label = TypeAdapter(Label).validate_python
     for row in load("names")["labels"]:
         assert label(nickname(row["typed"])) == row["label"] == nickname(row["label"])
+        check_names({"/name": row["label"], "/other": None})
+        if row["typed"] != row["label"]:
+            refused({"code": "malformed"}, partial(check_names, {"/other": row["label"], "/name": row["typed"]}))
     for row in load("names")["compared"]:
         assert (folded(row["one"]) == folded(row["two"])) == row["same"], row
 
@@ -975,7 +978,7 @@ def test_a_note_with_another_form_is_refused_and_shown_as_text(row: dict[str, An
     with pytest.raises(Malformed) as fault:
         note_body(row["key"], None, row["body"].get("value"))
     pointers = [pointer for pointer, _ in fault.value.errors]
-    assert pointers and all(pointer.startswith(row["pointer"]) for pointer in pointers)
+    assert pointers and all(f"{pointer}/".startswith(f"{row['pointer']}/") for pointer in pointers)
     note = read_note(row["key"], row["body"])
     assert not note.known and note.value == row["shown"] and len(note.value or "") <= 200
 
@@ -991,6 +994,12 @@ def test_a_note_that_no_wallet_would_understand_is_not_composed(row: dict[str, A
 def test_a_note_is_shown_as_is_written_down(row: dict[str, Any]) -> None:
     note = read_note(row["key"], row["body"])
     assert (note.value, note.text, note.known) == (row["value"], row["text"], row["known"])
+
+
+def test_a_name_in_a_note_is_spelled_in_one_way() -> None:
+    for row in load("notes")["spelled"]:
+        body = None if row["value"] is None else {"value": row["value"]}
+        assert note_body(row["key"], row.get("topic"), row["typed"]) == body
 
 
 def test_nobody_is_chosen_by_anything_but_these_notes() -> None:
