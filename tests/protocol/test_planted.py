@@ -107,7 +107,7 @@ DEFECTS = {
         "covers(milestone.topic, topic)", "milestone.topic == topic",
     ),
     "a contested message is told a budget where another waits at a mute": (
-        f"{STATES}::test_an_end_that_is_told_of_a_contested_message_is_that_of_a_question_of_its_own[short]", "gate.py",
+        f"{STATES}::test_a_gate_written_from_the_rules_words_says_the_same[short]", "gate.py",
         "[hold for hold in holds if hold.reason in PRIVATE_REASONS]",
         '[it for it in holds if it.reason == "over_budget"]',
     ),
