@@ -569,7 +569,12 @@ async def test_a_log_that_ended_is_served_on_and_its_receipts_hold(tmp_path: Pat
         ]
         new = await Reader.of(world, "/log/2027")
         assert new.key.key != old.key.key
-        assert (await new.checkpoint()).size == 2, "the server's key, and again with that of the new log"
+
+        async def covered() -> bool:
+            """The server's key, and again with that of the new log."""
+            return (await new.checkpoint()).size == 2
+
+        await eventually(covered)
         acts = [await pair.go("second", "unmute"), await pair.go("first", "message")]
         assert [(accepted(pair, event).log, accepted(pair, event).index) for event in pair.events[-2:]] == [
             (f"{host}/log/2027", 2),

@@ -242,6 +242,8 @@ def _functions() -> dict[tuple[str, str, int], list[types.FunctionType]]:
     """Every function of the rules by module, qualified name and first line."""
     found: dict[tuple[str, str, int], list[types.FunctionType]] = defaultdict(list)
     files = {str(RULES / f"{name}.py"): name for name in rule_modules()}
+    # A server that ran in this process has put all that was there out of sight of the next line.
+    gc.unfreeze()
     for it in gc.get_objects():
         if isinstance(it, types.FunctionType) and (name := files.get(it.__code__.co_filename)):
             found[name, it.__code__.co_qualname, it.__code__.co_firstlineno].append(it)
@@ -263,6 +265,8 @@ def notice_all(
     vectors: Vectors, changes: Sequence[Change], workers: int, told: Callable[[int], None] = lambda done: None
 ) -> list[bool]:
     """Which of the changes some row notices. `workers` processes share them."""
+    lost = [it.name for it in changes if it.function is not None and not vectors.functions[it.module, *it.function]]
+    assert not lost, f"the function to change is not there: {lost[0]}"
     gc.collect()
     gc.freeze()
     pipes = []
