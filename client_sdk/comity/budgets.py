@@ -47,7 +47,9 @@ def frees_at(
 
 
 def _counts(granted: tuple[str, ...], purpose: str, found: tuple[Reach, ...]) -> bool:
-    return is_among(granted, purpose) or any(is_among(granted, as_) for as_ in contests.labels(found, purpose))
+    if is_among(granted, purpose):
+        return True
+    return bool(found) and any(is_among(granted, as_) for as_ in contests.labels(found, purpose))
 
 
 def is_grant_spent(grant: Grant, sent: tuple[Delivery, ...], now: int, found: tuple[Reach, ...]) -> bool:
