@@ -176,9 +176,13 @@ class StatusLists:
             # Most acts change no consent: those of a side that has given none are not looked at.
             if not (old.grants or new.grants) or _basis(before, side) == _basis(after, side):
                 continue
+            given = {grant.id for grant in old.grants}
             kept = {grant.id for grant in new.grants}
             rows += [self._row(grant, 1, 0) for grant in old.grants if grant.id not in kept]
-            rows += [self._row(grant, *status_of(after, side, grant)) for grant in new.grants]
+            for grant in new.grants:
+                said = status_of(after, side, grant)
+                if grant.id not in given or said != status_of(before, side, grant):
+                    rows.append(self._row(grant, *said))
         return rows
 
     def _row(self, grant: Grant, ended: int, ask_until: int) -> StatusRow:
@@ -194,8 +198,10 @@ class StatusLists:
 
 def status_of(state: Connection, side: Side, grant: Grant) -> tuple[int, int]:
     """(1 for a grant of `side` that was given up whole, until when (ms) it says "ask")."""
-    ended = gate.is_given_up(state.door(other(side)), grant)
-    return int(ended), 0 if ended else gate.ask_until(state, side, grant)
+    across = state.door(other(side))
+    if across.renounced and gate.is_given_up(across, grant):
+        return 1, 0
+    return 0, gate.ask_until(state, side, grant)
 
 
 def _basis(state: Connection, side: Side) -> tuple[object, ...]:
