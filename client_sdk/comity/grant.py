@@ -10,10 +10,9 @@ from typing import Literal, Protocol
 from comity.acts import GRANT_TYP, Grant, SignedAct, believe_payload
 from comity.agreement import SignedAgreement
 from comity.checkpoint import SignedCheckpoint
-from comity.errors import Malformed
 from comity.events import Accepted, SignedEvent
 from comity.jws import FindKey, OpenedJws, no_other_keys, open_jws
-from comity.keys import PublicKey, did_web_base
+from comity.keys import PublicKey, did_of_host
 from comity.log_entry import MINUTE, Kind, LogEntry
 from comity.status import GrantStatus, SignedStatusList
 from comity.words import Side, covers
@@ -138,7 +137,7 @@ def check_token(
         return no("list_missing")
     # A list is the home server's or nobody's: any did:key could have signed another one for that address.
     issuer = status_list.claims.iss
-    if issuer != (agreement.agreement.home.did if agreement else acceptance.event.iss if acceptance else issuer):
+    if acceptance is not None and issuer != acceptance.event.iss:
         return no("list_missing")
     if receipt is not None and not is_log_of(receipt.checkpoint.origin, issuer):
         return no("list_missing")
@@ -188,12 +187,10 @@ def _belongs(agreement: SignedAgreement, cid: str, acceptance: SignedEvent | Non
 
 
 def is_log_of(origin: str, home: str) -> bool:
-    """Whether the log of that name is one of this home server's, by its host (LOG-19)."""
-    try:
-        host = did_web_base(home).partition("://")[2]
-    except Malformed:
-        return False
-    return origin == f"{host}/log" or origin.startswith(f"{host}/log/")
+    """Whether the log of that name is this home server's, whose name is that of the log's host: a business that the
+    server hosts has a longer one (LOG-19)."""
+    host, _, path = origin.partition("/")
+    return home == did_of_host(host) and (path == "log" or path.startswith("log/"))
 
 
 def _giver(grant: Grant, agreement: SignedAgreement | None) -> Side | None:

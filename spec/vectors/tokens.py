@@ -225,8 +225,7 @@ def _rows(given: dict[str, str]) -> list[dict[str, Any]]:
         rows.append({**full, "list": lists, "agreement": agreement, "acceptance": acceptance, "receipt": "receipt"})
     for lists in ("list by somebody on the same host", "list of another server", "list that says withdrawn", "list that says ask"):
         for agreement, receipt in (("agreement", None), ("agreement", "receipt"), (None, "receipt")):
-            if lists != "list by somebody on the same host" or agreement:
-                rows.append({**full, "list": lists, "agreement": agreement, "receipt": receipt})
+            rows.append({**full, "list": lists, "agreement": agreement, "receipt": receipt})
     rows.append({**full, "list": "list that is old", "receipt": "receipt of another server's log"})
     rows.append({**full, "list": "list that is old", "receipt": "receipt"})
     rows.append({**full, "agreement": "another agreement", "receipt": "receipt"})

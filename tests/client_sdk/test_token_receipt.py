@@ -104,6 +104,12 @@ def test_the_log_is_that_of_the_home_server_whose_status_list_it_is(hand: Hand) 
     assert hand.check(receipt(hand.act, hand.event), status_list=status_list(stranger)).reason == "list_missing"
 
 
+def test_a_shop_calls_no_consent_valid_that_she_took_back_from_it(hand: Hand) -> None:
+    """Its did:web has the host of the server that hosts it, and it signs with a key of its own."""
+    shop = public(f"{HOME.did}:b:shop", "key-1")
+    assert hand.check(receipt(hand.act, hand.event), status_list=status_list(shop)).reason == "list_missing"
+
+
 def test_an_acceptance_beside_a_receipt_names_its_place(hand: Hand) -> None:
     true = receipt(hand.act, hand.event)
     for changes in ({"index": 7}, {"log": f"{LOG}/second"}):
@@ -119,5 +125,12 @@ def test_an_agreement_beside_a_receipt_is_that_of_the_connection(hand: Hand) -> 
 def test_a_log_belongs_to_the_host_in_its_name() -> None:
     assert is_log_of("localhost:8470/log", "did:web:localhost%3A8470")
     assert is_log_of("localhost:8470/log/second", "did:web:localhost%3A8470")
-    for home in ("did:web:localhost", "did:web:localhost%3A84700", SHOP.did, "did:key:z6Mk", ""):
+    for home in (
+        "did:web:localhost",
+        "did:web:localhost%3A84700",
+        "did:web:localhost%3A8470:b:shop",
+        SHOP.did,
+        "did:key:z6Mk",
+        "",
+    ):
         assert not is_log_of("localhost:8470/log", home)
