@@ -80,7 +80,7 @@ DEFECTS = {
     ),
     "a contest does not count under the word that it names": (
         f"{CONTESTS}::test_the_contested_message_was_her_sales_message_of_this_month", "budgets.py",
-        " or any(is_among(granted, as_) for as_ in contests.labels(found, purpose))", "",
+        "    return bool(found) and any(", "    return not found and any(",
     ),
     "a public side silences complaints by contests": (
         f"{CONTESTS}::test_a_business_cannot_contest_its_customers_complaints_into_silence", "contests.py",
