@@ -367,7 +367,7 @@ def gates() -> dict[str, Any]:
     """Verdicts, and what status lists say. `zones` in `as_of` is a name of these vectors: compare it only if you take it over."""
     made = [_by_grants(), _muted(), _budgets(), _topics(), _night(), _spring_in_berlin(), _autumn_in_berlin()]
     made += [_spring_in_new_york(), _autumn_in_new_york(), _ended(), _recovering(), _contests(), _taken_back()]
-    made += [_holds_of_a_contest(), _room(), _exempt(), _renounced(), _wanted_again()]
+    made += [_holds_of_a_contest(), _counted_under_a_contest(), _room(), _exempt(), _renounced(), _wanted_again()]
     import gate_edges  # both are made of what stands here
     import narrowing
 
@@ -536,6 +536,18 @@ def _holds_of_a_contest() -> Checked:
     checked.ask("muted", START + 6 * HOUR, "care.offer", ends_at=spent)
     story.go("mute", "second", START + 7 * HOUR, purposes=("care",), until=(START + 9 * DAY) // 1000)
     checked.ask("muted", START + 8 * HOUR, "care.offer", ends_at=START + 9 * DAY)
+    return checked
+
+
+def _counted_under_a_contest() -> Checked:
+    """What is contested counts as a sale with all below it, and what is above it does not."""
+    story = connected()
+    checked = Checked("what counts under a contest", story)
+    story.go("grant", "second", START + 1, purposes=("care",))
+    story.go("grant", "second", START + 2, purposes=("sales",), budget={"max": 2, "per": "week"})
+    story.go("message", "first", START + MINUTE, purpose="care")
+    _named(story, START + HOUR, "care.offer", as_="sales")
+    checked.ask("granted", START + 2 * HOUR, "sales")
     return checked
 
 
