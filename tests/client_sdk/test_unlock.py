@@ -307,7 +307,7 @@ def test_a_wallet_without_a_passphrase_has_nothing_to_unlock(tmp_path: Path) -> 
     assert told.exit_code == 1 and "has no passphrase: it opens with its identity" in told.output
     for words in (("unlock", "--minutes", "0"), ("unlock", "--minutes", "1441"), ("unlock", "--minutes", "nan")):
         assert wallet(tmp_path / "w", *words, secret="x").exit_code == 2
-    assert "cannot open" in wallet(tmp_path / "nowhere", "unlock", secret="x").output
+    assert "there is no wallet in" in wallet(tmp_path / "nowhere", "unlock", secret="x").output
     assert wallet(tmp_path / "nowhere", "lock").output == "It was locked already.\n"
 
 

@@ -38,6 +38,9 @@ class Where:
         """The passphrase, asked for where the environment has none. Never an option: others can read a command line."""
         if identity := os.environ.get("COMITY_WALLET_IDENTITY"):
             return {"identity": identity}
+        if not new and not self.file.exists():
+            # Before anybody is asked for the passphrase of what is not there.
+            raise click.ClickException(f"there is no wallet in {self.file}: `comity wallet create` makes one")
         found = os.environ.get("COMITY_PASSPHRASE")
         asked = found or click.prompt("Passphrase", hide_input=True, confirmation_prompt=new, err=True)
         return {"passphrase": str(asked)}
