@@ -109,20 +109,11 @@ class Config(BaseSettings):
     max_reserved: int = Field(default=64, ge=1)
     """Status indexes that one side may hold reserved and unused."""
 
-    @field_validator("witnesses")
+    @field_validator("witnesses", "trusted_proxies")
     @classmethod
-    def _are_witnesses(cls, value: str) -> str:
+    def _can_be_read(cls, value: str, info: ValidationInfo) -> str:
         try:
-            read_witnesses(value)
-        except Malformed as fault:
-            raise ValueError(fault.detail) from None
-        return value
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _are_networks(cls, value: str) -> str:
-        try:
-            read_networks(value)
+            (read_witnesses if info.field_name == "witnesses" else read_networks)(value)
         except Malformed as fault:
             raise ValueError(fault.detail) from None
         return value
