@@ -1,12 +1,10 @@
 """Whatever a command lists or shows, a program reads as JSON."""
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from click import Command, Group
 from click.testing import CliRunner
 
@@ -17,16 +15,10 @@ from comity_server.cli.keys import keys
 from comity_server.cli.terminal import LOOKS
 from comity_server.cli.wallet import wallet
 from operator_world import comity
-from terminal_world import Terminal, a_host, a_shop, an_offer, connected
+from terminal_world import Terminal, a_shop, an_offer, connected
 from world import World
 
 SHOP = "The Blue Shop"
-
-
-@pytest_asyncio.fixture
-async def host(tmp_path: Path) -> AsyncIterator[World]:
-    async with a_host(tmp_path) as world:
-        yield world
 
 
 async def read(who: Terminal, *words: str) -> Any:

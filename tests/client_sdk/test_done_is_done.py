@@ -1,24 +1,16 @@
 """What was accepted is told as done, though a terminal lacks a sign or a disk is full (WHO-9)."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from click import Group
 
 from comity_server.cli.terminal import LOOKS
 from comity_server.cli.wallet import wallet
-from terminal_world import Terminal, a_host, a_shop, an_offer, connected
+from terminal_world import Terminal, a_shop, an_offer, connected
 from world import World
 
 SHOP = "The Blue Shop"
-
-
-@pytest_asyncio.fixture
-async def host(tmp_path: Path) -> AsyncIterator[World]:
-    async with a_host(tmp_path) as world:
-        yield world
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])

@@ -10,14 +10,8 @@ import pytest_asyncio
 from comity.client import AlreadyConnected, Blocked
 from comity.errors import Malformed, Unreachable
 from sdk_world import ELSE, TERMS, SdkWorld, sdk_world
-from terminal_world import a_host, a_shop, an_offer, connected
+from terminal_world import a_shop, an_offer, connected
 from world import World
-
-
-@pytest_asyncio.fixture
-async def host(tmp_path: Path) -> AsyncIterator[World]:
-    async with a_host(tmp_path) as world:
-        yield world
 
 
 @pytest_asyncio.fixture

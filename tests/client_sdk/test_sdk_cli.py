@@ -6,13 +6,11 @@ import re
 import signal
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from click.testing import CliRunner
 
 from business_world import EXAMPLE_OFFER, Shop, a_shop
@@ -21,14 +19,8 @@ from comity.keys import SigningKey
 from comity.note import COSIGNATURE, NoteSigner
 from comity.wire import ACTS
 from comity_server.cli import main
-from terminal_world import Terminal, a_host, connected
+from terminal_world import Terminal, connected
 from world import World
-
-
-@pytest_asyncio.fixture
-async def host(tmp_path: Path) -> AsyncIterator[World]:
-    async with a_host(tmp_path) as world:
-        yield world
 
 
 async def test_a_customer_and_a_business_in_two_terminals(host: World, tmp_path: Path) -> None:

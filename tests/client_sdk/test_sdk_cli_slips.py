@@ -2,25 +2,17 @@
 
 import codecs
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from click.testing import CliRunner
 
 from comity.client import new_identity
 from comity_server.cli import main
 from comity_server.home import STORE
-from terminal_world import a_host, connected
+from terminal_world import connected
 from world import World
-
-
-@pytest_asyncio.fixture
-async def host(tmp_path: Path) -> AsyncIterator[World]:
-    async with a_host(tmp_path) as world:
-        yield world
 
 
 def signed(host: World) -> tuple[int, int]:
@@ -76,6 +68,13 @@ def test_nobody_waits_for_a_time_that_is_none(tmp_path: Path, words: tuple[str, 
     environment = {"COMITY_WALLET_IDENTITY": new_identity()}
     result = CliRunner().invoke(main, ["wallet", "-w", str(tmp_path / "mia"), *words, number], env=environment)
     assert result.exit_code == 2 and result.stderr.startswith("Usage: ")
+
+
+def test_nobody_is_asked_for_the_passphrase_of_a_wallet_that_is_not_there(tmp_path: Path) -> None:
+    for words in (("show",), ("unlock",), ("sync",)):
+        result = CliRunner().invoke(main, ["wallet", "-w", str(tmp_path / "mia"), *words])
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr == f"Error: there is no wallet in {tmp_path / 'mia'}: `comity wallet create` makes one\n"
 
 
 async def test_terms_that_are_no_text_are_told_of_in_words(host: World, tmp_path: Path) -> None:

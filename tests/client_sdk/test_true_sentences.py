@@ -1,21 +1,12 @@
 """What a terminal says of an act is what is in force then, for the one who acts and for the other side (WHO-7)."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest_asyncio
-
-from terminal_world import Terminal, a_host, connected
+from terminal_world import Terminal, connected
 from world import World
 
 SHOP = "The Blue Shop"
-
-
-@pytest_asyncio.fixture
-async def host(tmp_path: Path) -> AsyncIterator[World]:
-    async with a_host(tmp_path) as world:
-        yield world
 
 
 async def refused(who: Terminal, purpose: str = "care") -> str:

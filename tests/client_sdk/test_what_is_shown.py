@@ -16,16 +16,10 @@ from comity.acts import MODELS, ChainLink
 from comity.hours import WEEKDAYS, Window, spans, windows_of
 from comity.words import DAY
 from sdk_world import SdkWorld, sdk_world
-from terminal_world import a_host, connected
+from terminal_world import connected
 from world import World
 
 SHOP = "The Blue Shop"
-
-
-@pytest_asyncio.fixture
-async def host(tmp_path: Path) -> AsyncIterator[World]:
-    async with a_host(tmp_path) as world:
-        yield world
 
 
 @pytest_asyncio.fixture

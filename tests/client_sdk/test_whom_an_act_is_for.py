@@ -12,16 +12,10 @@ from comity.client import NotNamed, SeveralNamed, own_terms
 from comity.client.naming import id_named, party_named
 from comity.errors import Malformed
 from sdk_world import SdkWorld, sdk_world
-from terminal_world import Terminal, a_host, a_shop, an_offer, connected
+from terminal_world import Terminal, a_shop, an_offer, connected
 from world import World
 
 SALON = "did:web:salon.example"
-
-
-@pytest_asyncio.fixture
-async def host(tmp_path: Path) -> AsyncIterator[World]:
-    async with a_host(tmp_path) as world:
-        yield world
 
 
 @pytest_asyncio.fixture
