@@ -59,7 +59,6 @@ CODES: dict[str, Code] = {
     "recovering": Code(409, "The server was restored, and not both sides have confirmed what they hold."),
     # Grants and mutes.
     "index_not_reserved": Code(409, "The status index was not reserved for this side, or was used."),
-    "too_many_indexes": Code(409, "Too many status indexes are reserved and not used."),
     "grant_expired": Code(409, "The grant ends before it begins, or too late."),
     "too_many_grants": Code(409, "Too many grants are in force."),
     "no_such_grant": Code(409, "No grant of this side with that id is in force."),

@@ -107,7 +107,7 @@ class Config(BaseSettings):
     max_offers: int = Field(default=1000, ge=1)
     """Open offers of one party."""
     max_reserved: int = Field(default=64, ge=1)
-    """Status indexes that one side may hold reserved and unused."""
+    """Status indexes that one side holds unused; where it has so many, it gets an earlier one again."""
 
     @field_validator("witnesses", "trusted_proxies")
     @classmethod

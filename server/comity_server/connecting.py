@@ -24,14 +24,13 @@ from comity.keys import Signer, key_of_kid
 from comity.names import check_names
 from comity.offer import Allow, PartyKey, SignedOffer, open_offer
 from comity.words import Side
+from comity_server import status_indexes
 from comity_server.businesses import Business, Directory, new_key
 from comity_server.config import Config
 from comity_server.group import Answer, Group
 from comity_server.store.business import BusinessOffer, BusinessRows
-from comity_server.store.rows import Offer, Proposal, Reservation, Rival, WaitingHalf
+from comity_server.store.rows import Offer, Proposal, Rival, WaitingHalf
 
-RESERVED_FOR = 24 * 3600 * 1000
-"""ms for which an unused reservation counts against its side."""
 NO_ROOM = "no_room"
 """The reason that is told of a half that gave way to newer ones."""
 MOST_ADDRESSES = 65_536
@@ -51,7 +50,7 @@ class ConnectingStore(Protocol):
     async def rivals(self, offer: str, second_did: str, now: int) -> list[Rival]: ...
     async def halves_waiting(self, offer: str, now: int, most: int) -> list[WaitingHalf]: ...
     async def agreement(self, cid: str) -> tuple[bytes, str] | None: ...
-    async def reserved_since(self, cid: str, side: str, since: int) -> int: ...
+    async def unused_indexes(self, cid: str, side: str, first: int) -> dict[tuple[int, int], int]: ...
 
 
 class _Addresses:
@@ -356,9 +355,8 @@ class Connecting:
         if allow is None:
             return
         state = group.states[cid]
-        idx, uri = await self.reserve(cid, state.first.did, group)
-        group.reservations[group.grounds.lists.number_of(uri) or 0, idx] = Reservation(cid, "first", None)
-        status = {"status_list": {"idx": idx, "uri": uri}}
+        place = await self.reserve(cid, state.first.did, group)
+        status = {"status_list": group.grounds.lists.reference(place)}
         members = grant_of(allow, state.at)
         group.act(next_act(state, "first", "grant", group.now // 1000, signer, status=status, **members))
 
@@ -382,8 +380,8 @@ class Connecting:
 
     # --- status indexes ---------------------------------------------------------------------------------------------
 
-    async def reserve(self, cid: str, did: str, group: Group) -> tuple[int, str]:
-        """(index, list URI) reserved for the side that is `did` now."""
+    async def reserve(self, cid: str, did: str, group: Group) -> tuple[int, int]:
+        """The place (list, index) that is reserved for the side that is `did` now (STATUS-3)."""
         state = group.states.get(cid)
         side: Side | None = None if state is None else state.side_of(did)
         if state is None or side is None or state.door(side).did != did:
@@ -392,15 +390,8 @@ class Connecting:
             raise Refused("connection_ended")
         if state.recovering:
             raise Refused("recovering")
-        waiting = await self._store.reserved_since(cid, side, group.now - RESERVED_FOR)
-        waiting += sum((row["cid"], row["side"]) == (cid, side) for row in group.batch.reserve_index)
-        if waiting >= self._most_reserved:
-            raise Refused("too_many_indexes")
-        number, idx, uri = group.grounds.lists.reserve()
-        group.batch.reserve_index.append(
-            {"list_no": number, "idx": idx, "cid": cid, "side": side, "reserved_at": group.now}
-        )
-        return idx, uri
+        unused = await self._store.unused_indexes(cid, side, group.grounds.lists.first)
+        return status_indexes.reserve(group, cid, side, unused, self._most_reserved)
 
     # --- businesses -------------------------------------------------------------------------------------------------
 

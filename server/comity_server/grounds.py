@@ -58,7 +58,8 @@ class Grounds:
         places = (StoredPlace(row["n"], row["log"], row["index"]) for row in batch.put_home_place)
         self.home.keys.take((StoredStatement(**row) for row in batch.put_home_statement), places)
         self.directory.load(group.added_keys())
-        self.lists.put(group.batch.put_status)
+        self.lists.reserved(batch.reserve_index)
+        self.lists.put(batch.put_status)
         self.notices.load(row["raw"] for row in group.batch.put_notice)
         for key in group.added_api_keys:
             self.keyring.put(key)

@@ -24,7 +24,7 @@ from comity.log_entry import SALT, key_statement, named_mute, public_tag_key
 from comity.standing import owner_of
 from comity.state import Connection, Door, Mute, encode_state
 from comity.words import SIDES, Side, other
-from comity_server import allowances
+from comity_server import allowances, status_indexes
 from comity_server.business import counting, waiting_texts
 from comity_server.business.api_keys import ApiKey
 from comity_server.businesses import Business
@@ -174,33 +174,13 @@ class Group:
     def _check_what_only_the_server_knows(self, signed: SignedAct, before: Connection, at: int) -> None:
         payload = signed.payload
         if isinstance(payload, Grant):
-            self._take_index(payload, before.side_of(payload.iss), signed.id)
+            status_indexes.take(self, payload, before.side_of(payload.iss), signed.id)
         elif isinstance(payload, Feedback) and (side := before.side_of(payload.iss)) is not None:
             check_message(before, side, payload, self.reached.get(payload.message), at)
         elif isinstance(payload, Rotate) and not is_pairwise(payload.iss):
             key = self.grounds.directory.find_key(payload.kid)
             if key is None or key.multibase != payload.key:
                 raise Refused("unknown_key", "a did:web publishes its new key first")
-
-    def _take_index(self, grant: Grant, side: Side | None, id_: str) -> None:
-        """Raises Refused unless the grant's status index was reserved for this side and is unused (STATUS-3)."""
-        reference = grant.status.status_list
-        number = self.grounds.lists.number_of(reference.uri)
-        place = (number or 0, reference.idx)
-        if self.reservations.get(place) != (grant.cid, side, None):
-            raise Refused("index_not_reserved")
-        self.reservations[place] = Reservation(grant.cid, str(side), id_)
-        # Written down at once: a grant that is gone again by the end of the group would leave its index free.
-        self.batch.put_status.append(
-            {
-                "list_no": place[0],
-                "idx": place[1],
-                "grant_id": id_,
-                "ended": 1,
-                "ask_until": 0,
-                "expires_at": grant.exp * 1000,
-            }
-        )
 
     def _keep(self, signed: SignedAct, event: Accepted, answer: Answer, muted: Mute | None) -> None:
         secret = self.tag_secrets[event.cid]

@@ -7,7 +7,7 @@ worked out when the list is served. What a commit changed is in the list before 
 import heapq
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from comity import gate
 from comity.encoding import hash_id
@@ -18,7 +18,7 @@ from comity.topics import unclear_until
 from comity.words import SIDES, Side, other
 from comity_server.clock import Clock
 from comity_server.home import Home
-from comity_server.store.rows import Entry, StatusRow
+from comity_server.store.rows import Entry, ReservedRow, StatusRow
 
 FRESH_FOR = 2.0
 """Seconds for which a signed token is served again while nothing changed."""
@@ -45,9 +45,9 @@ class StatusList:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def free_index(self) -> int:
-        """A random index that was never given. Random, so that neighbours say nothing about each other."""
-        while (idx := secrets.randbelow(ENTRIES)) in self._entries:
+    def free_index(self, taken: Collection[int]) -> int:
+        """A random index that was never given and not `taken`. Random, so that neighbours say nothing of each other."""
+        while (idx := secrets.randbelow(ENTRIES)) in self._entries or idx in taken:
             pass
         return idx
 
@@ -108,8 +108,13 @@ class StatusLists:
         self._lists: dict[int, StatusList] = {}
         self._first = 1
 
+    @property
+    def first(self) -> int:
+        """The first list from which indexes are given out: after a restore nobody knows which of earlier ones were."""
+        return self._first
+
     def begin_at(self, first: int) -> None:
-        """Give out no index of a list before that one: after a restore nobody knows which of theirs were given."""
+        """Give out no index of a list before that one."""
         self._first = first
 
     def begin_behind(self, apart: int) -> int:
@@ -142,17 +147,25 @@ class StatusLists:
         number = int(name)
         return number if str(number) == name and number in self._lists else None
 
-    def reserve(self) -> tuple[int, int, str]:
-        """(list, index, uri) of an entry that nobody had, given out at once so that nobody else gets it."""
+    def draw(self, drawn: Collection[tuple[int, int]]) -> tuple[int, int]:
+        """A place (list, index) that nobody had. `drawn` are those that the same group reserves already: none is given
+        out before that is committed."""
         number = max(self._first, max(self._lists, default=1))
         if number in self._lists and len(self._lists[number]) >= FULL_AT:
             number += 1
         if number not in self._lists:
             self.load(number, ())
-        chosen = self._lists[number]
-        idx = chosen.free_index()
-        chosen.put(Entry(idx, 1, 0, 0))
-        return number, idx, chosen.uri
+        return number, self._lists[number].free_index({idx for list_no, idx in drawn if list_no == number})
+
+    def reserved(self, rows: Iterable[ReservedRow]) -> None:
+        """Take in the places that a commit reserved."""
+        for row in rows:
+            self._lists[row["list_no"]].put(Entry(row["idx"], 1, 0, 0))
+
+    def reference(self, place: tuple[int, int]) -> dict[str, object]:
+        """How a grant names a place."""
+        number, idx = place
+        return {"idx": idx, "uri": self._lists[number].uri}
 
     def put(self, rows: Iterable[StatusRow]) -> None:
         """Take in what a commit changed."""

@@ -15,6 +15,7 @@ import pytest
 from business_world import Shop, a_shop
 from comity.acts import NARROWING, Remember, open_act
 from comity.bodies import open_body
+from comity.chain import compose
 from comity_server.business.table import ROUTES
 from comity_server.group import Group
 from world import DAY, HOUR, Pair, World, a_world, body_of, eventually
@@ -125,6 +126,32 @@ async def test_a_grant_that_is_refused_leaves_no_index_behind(tmp_path: Path) ->
             "no_such_grant"
         )
         await shop.post(f"/connections/{pair.cid}/withdraw", {"grant": second["grant"]})
+
+
+async def test_two_signed_grants_of_one_group_do_not_share_an_index(tmp_path: Path) -> None:
+    """STATUS-3: sharing it, the withdrawal of one would end both, and hide that the other goes on."""
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer()
+        place = {"status_list": await pair.index("first")}
+        given = {"exp": (world.now() + DAY) // 1000, "channels": ("app",), "status": place}
+        care = pair.compose("first", "grant", purposes=("care",), **given)
+        base = {name: getattr(care.payload, name) for name in ("iss", "aud", "iat", "cid")}
+        place_in_chain = {"seq": care.payload.seq + 1, "prev": care.id}
+        sales = compose("grant", pair.signers["first"], **base, **place_in_chain, purposes=("sales",), **given)
+        path = f"/connections/{pair.cid}/grants"
+        accept, goes_on = world.server.accept, asyncio.Event()
+        holding = asyncio.create_task(accept.command(lambda _group: goes_on.wait()))
+        waiting = []
+        for number, act in enumerate((care, sales), 1):
+            waiting.append(asyncio.create_task(shop.ask("POST", path, jws=act.raw)))
+            while accept.weight <= number:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)  # what was let in is opened before it can be in a group
+        goes_on.set()
+        await holding
+        first, second = await asyncio.gather(*waiting)
+        assert first.status == 201 and second.code == "index_not_reserved"
 
 
 def test_every_no_has_a_route_that_gets_in() -> None:

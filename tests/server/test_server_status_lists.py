@@ -4,6 +4,7 @@ from comity.chain import compose
 from comity.status import GrantStatus, open_status_list, value_at
 from comity.wire import ACTS
 from comity_server.status_lists import MOST_STALE, StatusList
+from comity_server.store.errors import StoreFailed
 from comity_server.store.rows import Entry
 from world import DAY, HOUR, World
 
@@ -74,18 +75,63 @@ async def test_a_consent_needs_an_index_of_its_own(world: World) -> None:
     assert await refusal(mine) == "index_not_reserved"
 
 
-async def test_only_a_side_of_an_open_connection_gets_an_index_and_not_without_end(world: World) -> None:
+async def test_only_a_side_of_an_open_connection_gets_an_index(world: World) -> None:
     pair = await world.shop_and_customer()
     body = f'{{"cid":"{pair.cid}"}}'.encode()
     stranger = await world.read(world.person(), "/v1/status/indexes", "POST", body, "application/json")
     assert stranger.code == "not_found"
-    for _ in range(64):
-        await pair.index("second")
-    many = await world.read(pair.signers["second"], "/v1/status/indexes", "POST", body, "application/json")
-    assert many.code == "too_many_indexes"
     await pair.go("first", "revoke")
     ended = await world.read(pair.signers["first"], "/v1/status/indexes", "POST", body, "application/json")
     assert ended.code == "connection_ended"
+
+
+async def test_refused_grants_use_nothing_up(world: World) -> None:
+    """STATUS-3: she is refused, or her phone loses the way, more often than there are indexes for her; what is reserved
+    does not grow, and the grant that is right is given."""
+    pair = await world.shop_and_customer()
+    kept = await pair.grant("second", "care")
+    over = (world.now() - DAY) // 1000
+    drawn = []
+    for number in range(70):
+        drawn.append(place := await pair.index("second"))
+        if number % 2:
+            wrong = {"purposes": ("sales",), "channels": ("app",), "exp": over, "status": {"status_list": place}}
+            assert await pair.refused("second", "grant", **wrong) == "grant_expired"
+    of_all = [place["idx"] for place in drawn]
+    assert len(set(of_all[:64])) == 64 and of_all[64:] == of_all[:6]
+    assert kept.payload.status.status_list.idx not in of_all  # type: ignore[union-attr]
+    # Two at a time, as from two devices, have one each.
+    places = [await pair.index("second"), await pair.index("second")]
+    assert [place["idx"] for place in places] == of_all[6:8]
+    given = {"purposes": ("sales",), "channels": ("app",), "exp": (world.now() + DAY) // 1000}
+    grants = [await pair.go("second", "grant", **given, status={"status_list": place}) for place in places]
+    assert [await pair.status(grant) for grant in (kept, *grants)] == [0, 0, 0]
+    await world.stop()
+    await world.start()
+    fresh = [(await pair.index("second"))["idx"] for _ in range(3)]
+    assert len({*fresh[:2], *of_all}) == 66 and fresh[2] == of_all[8]
+
+
+async def test_a_request_that_fails_leaves_its_index_to_others(world: World) -> None:
+    pair = await world.shop_and_customer()
+    body = f'{{"cid":"{pair.cid}"}}'.encode()
+    store = world.server.store
+    commit, store.commit = store.commit, _fails  # type: ignore[assignment]
+    try:
+        for _ in range(3):
+            headers = world.signature(pair.signers["second"], "/v1/status/indexes", "POST", body)
+            reply = await world.send("POST", "/v1/status/indexes", body, "application/json", headers)
+            assert reply.code == "overloaded"
+    finally:
+        store.commit = commit  # type: ignore[method-assign]
+    listed = world.server.lists.get(1)
+    assert listed is not None and len(listed) == 0
+    await pair.grant("second", "care")
+    assert len(listed) == 1
+
+
+async def _fails(*_: object) -> None:
+    raise StoreFailed("full")
 
 
 async def test_a_grant_that_is_taken_back_in_the_same_batch_has_used_its_index(world: World) -> None:

@@ -135,7 +135,6 @@ ADVICE: dict[str, dict[str, Advice]] = {
         "index_not_reserved": Advice(
             "The place in the status list was not reserved for this side, or was used.", "Reserve one for each grant."
         ),
-        "too_many_indexes": Advice("Many places in the status list are reserved and unused.", "Use those first."),
         "grant_expired": Advice(
             "The grant would end before it begins, or too late.", "Give it an end within ten years."
         ),

@@ -104,4 +104,5 @@ async def _at_hand(call: Call, group: Group, signed: SignedAct) -> None:
     if isinstance(signed.payload, Feedback):
         await look_up(call, group, signed.payload.message)
     if places := call.server.accept.places([signed]):
-        group.reservations.update(await call.server.store.reservations(places))
+        # What the group has done to a place by now is newer than what is stored.
+        group.reservations = await call.server.store.reservations(places) | group.reservations

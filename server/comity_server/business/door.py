@@ -9,13 +9,13 @@ from comity.errors import Malformed, Refused
 from comity.renounced import Part, parts_left
 from comity.state import Connection
 from comity.words import Budget, Channels, Purposes, ReachPurposes, Side, Token, needs, other
+from comity_server import status_indexes
 from comity_server.business import doing
 from comity_server.business.acting import ActTaken, at_hand, place_of, take
 from comity_server.business.changing import change
 from comity_server.business.models import Due, Hash, Instant, Model, instant, seconds
 from comity_server.business.route import Call, Reply, Route
 from comity_server.group import Group
-from comity_server.store.rows import Reservation
 
 
 class NewMute(Model):
@@ -120,20 +120,17 @@ async def _give(call: Call, cid: str, wanted: NewGrant, group: Group) -> Reply:
     state, side = at_hand(call, group, cid)
     doing.signer_of(call, state, side)
     part = _what_is_left(state, side, wanted)
-    idx, uri = await call.server.connecting.reserve(cid, state.door(side).did, group)
-    place = (group.grounds.lists.number_of(uri) or 0, idx)
-    group.reservations[place] = Reservation(cid, side, None)
+    place = await call.server.connecting.reserve(cid, state.door(side).did, group)
     expires = seconds(wanted.expires_at)
     fields = wanted.model_dump(exclude_none=True, exclude={"expires_at", "budget", "again"}) | part._asdict()
     if wanted.budget is not None:
         fields["budget"] = wanted.budget
-    status = {"status_list": {"idx": idx, "uri": uri}}
+    status = {"status_list": group.grounds.lists.reference(place)}
     try:
         answer = await doing.act(call, group, cid, "grant", exp=expires, status=status, **fields)
     except Refused:
         # What is refused leaves nothing behind.
-        del group.reservations[place]
-        group.batch.reserve_index.pop()
+        status_indexes.give_back(group, place)
         raise
     event = doing.accepted(answer)
     given = GivenGrant(grant=event.act, **part._asdict(), expires_at=instant(expires * 1000))
@@ -217,7 +214,7 @@ ROUTES = (
         body=NewGrant,
         answer=GivenGrant,
         statuses=(201,),
-        codes=("too_many_grants", "no_such_grant", "grant_expired", "too_many_indexes", "index_not_reserved"),
+        codes=("too_many_grants", "no_such_grant", "grant_expired", "index_not_reserved"),
         act="grant",
     ),
     Route(

@@ -102,7 +102,5 @@ async def post_index(request: web.Request) -> web.Response:
     body = await read_body(request)
     reader = signed(request, body)
     wanted = read_model(_RESERVE, body)
-    idx, uri = await server.accept.command(
-        partial(server.connecting.reserve, wanted.cid, reader.did), cids=(wanted.cid,)
-    )
-    return json_answer(msgspec.json.encode({"status_list": {"idx": idx, "uri": uri}}), 201)
+    place = await server.accept.command(partial(server.connecting.reserve, wanted.cid, reader.did), cids=(wanted.cid,))
+    return json_answer(msgspec.json.encode({"status_list": server.grounds.lists.reference(place)}), 201)

@@ -213,8 +213,10 @@ ORDER BY i.n LIMIT :most;
 -- ---- status lists --------------------------------------------------------------------------------------------------
 
 -- name: reserve_index(list_no, idx, cid, side, reserved_at)*!
+-- One that its side did not use may be given to it again.
 INSERT INTO status_entries (list_no, idx, cid, side, reserved_at, grant_id, ended, ask_until, expires_at)
-VALUES (:list_no, :idx, :cid, :side, :reserved_at, NULL, 1, 0, 0);
+VALUES (:list_no, :idx, :cid, :side, :reserved_at, NULL, 1, 0, 0)
+ON CONFLICT (list_no, idx) DO UPDATE SET reserved_at = excluded.reserved_at;
 
 -- name: take_index(list_no, idx, cid, side, reserved_at, grant_id, expires_at)*!
 -- The index of a grant that was taken back; it was reserved before what is stored, or since.
@@ -231,9 +233,10 @@ WHERE list_no = :list_no AND idx = :idx;
 -- name: get_reservation(list_no, idx)^
 SELECT cid, side, grant_id FROM status_entries WHERE list_no = :list_no AND idx = :idx;
 
--- name: count_reserved(cid, side, since)$
-SELECT COUNT(*) FROM status_entries
-WHERE cid = :cid AND side = :side AND grant_id IS NULL AND reserved_at > :since;
+-- name: unused_indexes(cid, side, first)
+SELECT list_no, idx, reserved_at FROM status_entries
+WHERE cid = :cid AND side = :side AND grant_id IS NULL AND list_no >= :first
+ORDER BY reserved_at, list_no, idx;
 
 -- name: entries_of_list(list_no)
 SELECT idx, ended, ask_until, expires_at FROM status_entries WHERE list_no = :list_no;

@@ -158,11 +158,12 @@ class SqliteStore:
         given = {"offer": offer, "now": now, "most": most}
         return [WaitingHalf(*row) for row in await self._writer.run(_rows, SQL["halves_waiting"], given)]
 
-    async def reserved_since(self, cid: str, side: str, since: int) -> int:
-        """How many indexes a side reserved after `since` (ms) and has not used."""
-        given = {"cid": cid, "side": side, "since": since}
-        count: int = await self._writer.run(_value, SQL["count_reserved"], given)
-        return count
+    async def unused_indexes(self, cid: str, side: str, first: int) -> dict[tuple[int, int], int]:
+        """The (list, idx) places that a side reserved and has not used, in lists from `first` on, with when (ms) it was
+        given each, the earliest first."""
+        given = {"cid": cid, "side": side, "first": first}
+        found = await self._writer.run(_rows, SQL["unused_indexes"], given)
+        return {(list_no, idx): at for list_no, idx, at in found}
 
     async def meta(self) -> dict[str, str]:
         """What the server remembers of itself."""
