@@ -8,16 +8,20 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
 from comity.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint, seal_checkpoint
 from comity.keys import SigningKey
 from comity.note import ED25519, NoteSigner
+from comity_server.cli import main
 from comity_server.config import ConfigError, load
 from comity_server.log import cosigning, sequencer
+from comity_server.log.cosigned_file import CosignedFile
+from comity_server.log.cosigning import Cosigning
 from comity_server.log.head_file import HeadFile
 from comity_server.log.starting import RolledBack
 from comity_server.witness.app import witnessing
-from witnessed import Puppet
+from witnessed import Puppet, plant
 from world import Pair, World, eventually
 
 SEED = b"the log's key, known to the test"
@@ -31,9 +35,9 @@ def signer_of(world: World) -> NoteSigner:
 @asynccontextmanager
 async def watched(folder: Path, least: int, *witnesses: Puppet, and_a_real_one: bool = False) -> AsyncIterator[World]:
     """A world whose log these witnesses look at; `least` of them must have cosigned what is preferred."""
+    (folder / "data").mkdir(mode=0o700, parents=True)
     world = World(folder, {"cosignatures": least})
     world.at(time.time_ns() // 1_000_000)
-    (folder / "data").mkdir(mode=0o700)
     (folder / "data/log.key").write_bytes(SEED)
     async with AsyncExitStack() as stack:
         told = [await stack.enter_async_context(it.listening()) for it in witnesses]
@@ -271,6 +275,75 @@ async def test_who_hands_a_checkpoint_to_a_witness_before_the_server_does_stops_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await handed_over_by_somebody_else(tmp_path, monkeypatch)
+
+
+# --- a restart while the witness is away
+
+
+async def follow(world: World, state: Path, *witnesses: Puppet) -> Result:
+    """What somebody who relies on these witnesses is told of the log."""
+    given = [f"{world.origin}/log", "--state", str(state), "--cosignatures", str(len(witnesses))]
+    for at, witness in enumerate(witnesses):
+        key = state.with_name(f"{state.name}-{at}.vkey")
+        key.write_text(witness.signer.verifier.text)
+        given += ["--witness", str(key)]
+    return await asyncio.to_thread(CliRunner().invoke, main, ["log", "follow", *given])
+
+
+async def starts_again_without_it(folder: Path) -> None:
+    witness = Puppet("w.example")
+    async with watched(folder, 1, witness) as world:
+        pair = await world.connect(world.person(), world.person())
+        await grow(pair, 2)
+        await becomes(world, 3, "w.example")
+        assert (await follow(world, folder / "seen", witness)).exit_code == 0
+        before, file = await shown(world), folder / "data/log.cosigned"
+        older = file.read_bytes()
+        await world.stop()
+        witness.answers = witness.fails
+        await world.start()
+        assert (await shown(world)).raw == before.raw, "the cosignature that was given is forgotten"
+        told = await follow(world, folder / "seen", witness)
+        assert told.exit_code == 0, told.output
+        # It grows meanwhile; what the witness saw last is older than what was shown, and not shown again.
+        await grow(pair, 2)
+        await world.stop()
+        await world.start()
+        assert ((await shown(world)).size, (await shown(world)).cosignatures) == (5, {})
+        # The witness is back; then an older copy of the file is put back.
+        witness.answers = witness.signs
+        await becomes(world, 5, "w.example")
+        await world.stop()
+        witness.answers = witness.fails
+        for content in (older, older[:-9], b"", b"\xff" * 9000, before.raw.replace("3", "4", 1).encode()):
+            file.write_bytes(content)
+            await world.start()
+            assert ((await shown(world)).size, (await shown(world)).cosignatures) == (5, {}), content
+            await world.stop()
+        await world.start()
+
+
+async def test_after_a_restart_without_the_witness_nobody_is_told_that_too_few_have_signed(tmp_path: Path) -> None:
+    await starts_again_without_it(tmp_path)
+
+
+async def test_a_cosignature_that_is_not_kept_or_shown_with_another_tree_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as changed:
+        plant(changed, Cosigning, "_gather", ("await self._keep(got)", "pass"))
+        with pytest.raises((AssertionError, OSError)):
+            await starts_again_without_it(tmp_path / "one")
+    plant(monkeypatch, CosignedFile, "read", (" and found.checkpoint == log.published.checkpoint", ""))
+    plant(
+        monkeypatch,
+        Cosigning,
+        "served",
+        ("and newest.size == log.published.size ", ""),
+        ("log.overtaken_for(best.size) <= LAG", "True"),
+    )
+    with pytest.raises(AssertionError):
+        await starts_again_without_it(tmp_path / "two")
 
 
 # --- what is configured

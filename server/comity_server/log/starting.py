@@ -39,6 +39,7 @@ class LogFiles(NamedTuple):
 
     key: Path
     head: Path
+    cosigned: Path
 
 
 def origin_of(host: str, name: str) -> str:
@@ -47,9 +48,9 @@ def origin_of(host: str, name: str) -> str:
 
 
 def files_of(data: Path, name: str) -> LogFiles:
-    """Where that log's key and head are."""
+    """Where that log's key, head, and last cosigned checkpoint are."""
     stem = f"log-{name}" if name else "log"
-    return LogFiles(data / f"{stem}.key", data / f"{stem}.head")
+    return LogFiles(data / f"{stem}.key", data / f"{stem}.head", data / f"{stem}.cosigned")
 
 
 def name_in(host: str, origin: str) -> str:
