@@ -29,14 +29,13 @@ from comity_server.grounds import Grounds
 from comity_server.home import STORE, AnotherHome, Home
 from comity_server.home_keys import HomeKeyMissing, HomeKeyring
 from comity_server.home_rotation import state_home_keys
-from comity_server.log.cosigned_file import CosignedFile
 from comity_server.log.cosigning import Cosigning
 from comity_server.log.logs import Logs, NoSuchLog, OpenLogs, open_logs
 from comity_server.log.receipts import Receipts
 from comity_server.log.reread import StoreDamaged
 from comity_server.log.restores import CannotRestore, note_restore
 from comity_server.log.served import Served
-from comity_server.log.starting import ClockWentBack, RolledBack, files_of, name_in
+from comity_server.log.starting import ClockWentBack, RolledBack
 from comity_server.log.witnesses import Witnesses, read_witnesses
 from comity_server.logs import logger
 from comity_server.metrics import Metrics
@@ -221,7 +220,6 @@ async def _assemble(
     await grounds.read(store)
     metrics, bell, served = Metrics(), Bell(config.max_waiters), Served(store, config.log_cache)
     witnesses = Witnesses(logs.active.key, read_witnesses(config.witnesses), now=lambda: clock.now() / 1000)
-    cosigned = files_of(config.data, name_in(home.host, logs.active.origin)).cosigned
     receipts = Receipts(store, logs, served)
     crypto = Crypto(directory.find_key)
     accept = Accept(store, grounds, logs.active, clock, crypto, bell, metrics, config, since=logs.time)
@@ -233,7 +231,7 @@ async def _assemble(
         grounds=grounds,
         logs=logs,
         served=served,
-        cosigning=Cosigning(logs.active, served, witnesses, config.cosignatures, CosignedFile(cosigned)),
+        cosigning=Cosigning(logs.active, served, witnesses, config),
         receipts=receipts,
         metrics=metrics,
         bell=bell,

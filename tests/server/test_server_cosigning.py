@@ -290,7 +290,8 @@ async def follow(world: World, state: Path, *witnesses: Puppet) -> Result:
     return await asyncio.to_thread(CliRunner().invoke, main, ["log", "follow", *given])
 
 
-async def starts_again_without_it(folder: Path) -> None:
+async def starts_again_without_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cosigning, "AGAIN", 0.5)
     witness = Puppet("w.example")
     async with watched(folder, 1, witness) as world:
         pair = await world.connect(world.person(), world.person())
@@ -298,8 +299,8 @@ async def starts_again_without_it(folder: Path) -> None:
         await becomes(world, 3, "w.example")
         assert (await follow(world, folder / "seen", witness)).exit_code == 0
         before, file = await shown(world), folder / "data/log.cosigned"
-        older = file.read_bytes()
         await world.stop()
+        older = file.read_bytes()
         witness.answers = witness.fails
         await world.start()
         assert (await shown(world)).raw == before.raw, "the cosignature that was given is forgotten"
@@ -315,25 +316,30 @@ async def starts_again_without_it(folder: Path) -> None:
         await becomes(world, 5, "w.example")
         await world.stop()
         witness.answers = witness.fails
-        for content in (older, older[:-9], b"", b"\xff" * 9000, before.raw.replace("3", "4", 1).encode()):
-            file.write_bytes(content)
-            await world.start()
-            assert ((await shown(world)).size, (await shown(world)).cosignatures) == (5, {}), content
-            await world.stop()
+        whole = file.read_bytes()
+        file.write_bytes(older)
         await world.start()
+        assert ((await shown(world)).size, (await shown(world)).cosignatures) == (5, {})
+        for content in (whole, older, whole[:-9], b"", b"\xff" * 200_000, whole.replace(b"5", b"6", 1)):
+            file.write_bytes(content)
+            found = CosignedFile(file).read(world.server.logs.active, world.server.cosigning.witnesses)
+            assert (found is not None) == (content is whole)
 
 
-async def test_after_a_restart_without_the_witness_nobody_is_told_that_too_few_have_signed(tmp_path: Path) -> None:
-    await starts_again_without_it(tmp_path)
+async def test_after_a_restart_without_the_witness_nobody_is_told_that_too_few_have_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await starts_again_without_it(tmp_path, monkeypatch)
 
 
 async def test_a_cosignature_that_is_not_kept_or_shown_with_another_tree_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as changed:
-        plant(changed, Cosigning, "_gather", ("await self._keep(got)", "pass"))
+        plant(changed, Cosigning, "_gather", ("await self._keep()", "pass"))
+        plant(changed, Cosigning, "stop", ("await self._keep()", "pass"))
         with pytest.raises((AssertionError, OSError)):
-            await starts_again_without_it(tmp_path / "one")
+            await starts_again_without_it(tmp_path / "one", changed)
     plant(monkeypatch, CosignedFile, "read", (" and found.checkpoint == log.published.checkpoint", ""))
     plant(
         monkeypatch,
@@ -343,7 +349,7 @@ async def test_a_cosignature_that_is_not_kept_or_shown_with_another_tree_is_noti
         ("log.overtaken_for(best.size) <= LAG", "True"),
     )
     with pytest.raises(AssertionError):
-        await starts_again_without_it(tmp_path / "two")
+        await starts_again_without_it(tmp_path / "two", monkeypatch)
 
 
 # --- what is configured

@@ -6,6 +6,7 @@ it is replaced whole, and not synced.
 """
 
 import os
+import threading
 from pathlib import Path
 
 from comity.checkpoint import SignedCheckpoint, open_checkpoint
@@ -20,6 +21,8 @@ class CosignedFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = threading.Lock()
+        self._last: SignedCheckpoint | None = None
 
     def read(self, log: Sequencer, witnesses: Witnesses) -> SignedCheckpoint | None:
         """The checkpoint in it with the cosignatures of today's witnesses that hold. None unless it is the very one
@@ -32,9 +35,21 @@ class CosignedFile:
         return found if found.cosigned and found.checkpoint == log.published.checkpoint else None
 
     def write(self, signed: SignedCheckpoint) -> None:
-        """Put the checkpoint in the place of the one before. Raises OSError."""
+        """Put the checkpoint in the place of the one before, unless that is newer or has more cosignatures; from any
+        thread. Raises OSError."""
         draft = self._path.with_name(f"{self._path.name}.new")
-        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(file, "wb") as written:
-            written.write(signed.raw.encode("utf-8"))
-        os.replace(draft, self._path)
+        with self._lock:
+            if self._last is not None and _worth(self._last) >= _worth(signed):
+                return
+            with open(draft, "wb", opener=_private) as file:
+                file.write(signed.raw.encode("utf-8"))
+            os.replace(draft, self._path)
+            self._last = signed
+
+
+def _worth(signed: SignedCheckpoint) -> tuple[int, int]:
+    return signed.size, len(signed.cosigned)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)

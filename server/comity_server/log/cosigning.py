@@ -10,9 +10,11 @@ import time
 from contextlib import aclosing
 
 from comity.checkpoint import SignedCheckpoint
+from comity_server.config import Config
 from comity_server.log.cosigned_file import CosignedFile
 from comity_server.log.sequencer import Sequencer
 from comity_server.log.served import Served
+from comity_server.log.starting import files_of, name_in
 from comity_server.log.witnesses import WitnessAhead, Witnesses
 from comity_server.logs import logger
 
@@ -28,21 +30,21 @@ AGAIN = 5.0
 class Cosigning:
     """Gathers cosignatures for the active log, and knows which checkpoint is served."""
 
-    def __init__(self, log: Sequencer, served: Served, witnesses: Witnesses, least: int, file: CosignedFile) -> None:
+    def __init__(self, log: Sequencer, served: Served, witnesses: Witnesses, config: Config) -> None:
         self.witnesses = witnesses
-        self.least = least
+        self.least = config.cosignatures
         self._log = log
         self._served = served
-        self._file = file
+        host = log.origin.partition("/")[0]
+        self._file = CosignedFile(files_of(config.data, name_in(host, log.origin)).cosigned)
         self._newest: SignedCheckpoint | None = None
         """The last one that was submitted, with the cosignatures that came."""
         self._best: SignedCheckpoint | None = None
         """The last one that enough witnesses cosigned."""
-        if (kept := file.read(log, witnesses)) is not None:
+        if (kept := self._file.read(log, witnesses)) is not None:
             self._take(kept)
         self._task: asyncio.Task[None] | None = None
         self._gathering: set[asyncio.Task[None]] = set()
-        self._keeping = asyncio.Lock()
 
     def served(self, log: Sequencer) -> SignedCheckpoint:
         """The checkpoint of a log to serve now."""
@@ -66,6 +68,7 @@ class Cosigning:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._keep()
         await self.witnesses.close()
 
     async def _run(self) -> None:
@@ -109,7 +112,7 @@ class Cosigning:
             async with aclosing(self.witnesses.gather(known, prove)) as gathered:
                 async for got in gathered:
                     self._take(got)
-                    await self._keep(got)
+                    await self._keep()
         except WitnessAhead as ahead:
             # Its bare word would let one witness stop a log; a checkpoint under our own signature settles it, unless
             # it is one that was published: anybody may have handed it to the witness before we did.
@@ -120,16 +123,14 @@ class Cosigning:
         except Exception as error:  # what witnesses do must never end the gathering
             logger().error("cosigning_failed", exc_info=error)
 
-    async def _keep(self, got: SignedCheckpoint) -> None:
+    async def _keep(self) -> None:
         """Let the next start know the cosignatures of what is newest."""
-        if got is not self._newest:
+        if self._newest is None or not self._newest.cosigned:
             return
-        async with self._keeping:
-            # What came while another one was written takes its place.
-            try:
-                await asyncio.to_thread(self._file.write, self._newest)
-            except OSError as fault:
-                logger().warning("cosigned_not_kept", log=self._log.origin, reason=fault.strerror)
+        try:
+            await asyncio.to_thread(self._file.write, self._newest)
+        except OSError as fault:
+            logger().warning("cosigned_not_kept", log=self._log.origin, reason=fault.strerror)
 
     def _take(self, got: SignedCheckpoint) -> None:
         if self._newest is None or got.size >= self._newest.size:
