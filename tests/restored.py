@@ -1,15 +1,19 @@
 """A server whose data folder is put back from an older copy."""
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
 from typing import Any
+
+from click.testing import CliRunner, Result
 
 from comity.acts import SignedAct
 from comity.encoding import dump_json
 from comity.state import Connection, decode_state
 from comity.wire import CONNECTIONS, JSON, JSON_LINES, RECORDS
 from comity.words import Side
+from comity_server.cli import main
 from world import DAY, HOUR, Pair, Reply, World
 
 Kept = tuple[str, SignedAct | None]
@@ -45,6 +49,21 @@ class Backup:
         shutil.copytree(self._copy, data)
         self._world.change(consent_log=log, restored=said)
         await self._world.start()
+
+
+async def command(world: World, *words: str) -> Result:
+    """A command of the operator on the world's data folder."""
+    env = {"COMITY_DATA": str(world.folder / "data"), "COMITY_PORT": str(world.port)}
+    return await asyncio.to_thread(CliRunner().invoke, main, words, env=env)
+
+
+async def put_back(world: World, backup: Path, *words: str) -> None:
+    """Stop the server, lose its data folder, put a backup of `comity backup` into a new one, and start the server."""
+    await world.stop()
+    shutil.rmtree(world.folder / "data", ignore_errors=True)
+    done = await command(world, "restore", str(backup), *words)
+    assert done.exit_code == 0, done.output
+    await world.start()
 
 
 async def state_at_server(world: World, cid: str) -> Connection:

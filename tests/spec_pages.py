@@ -10,6 +10,7 @@ FAMILIES = (
     "AGR",
     "ALLOW",
     "AWAY",
+    "BACKUP",
     "BIZ",
     "BODY",
     "CHECK",

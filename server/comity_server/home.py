@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 STORE = "comity.db"
 SEED = "home.key"
 LOCK = "lock"
+RESTORING = "restoring"
+"""The folder in a data folder into which a backup is being put back (BACKUP-5)."""
 
 
 class FolderInUse(Exception):
@@ -27,6 +29,16 @@ class FolderInUse(Exception):
 
 class AnotherHome(Exception):
     """The data folder belongs to a server of another name."""
+
+
+class CutOff(Exception):
+    """A backup was to be put into the data folder, and only a part of it is there."""
+
+
+def check_whole(data: Path) -> None:
+    """Raises CutOff where a backup was not put back to its end (BACKUP-5)."""
+    if (data / RESTORING).exists():
+        raise CutOff(f"a `comity restore` into {data} was cut off: empty the folder, and put the backup back again")
 
 
 @dataclass(frozen=True, slots=True)

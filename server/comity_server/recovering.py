@@ -25,6 +25,9 @@ LISTS_APART = 16
 """Status lists that are passed over: their indexes may have been given out since the copy was made."""
 
 
+_REASON = "this store was put back from an older copy: each connection waits until both sides have confirmed"
+
+
 class RestoringStore(Protocol):
     """What is asked of a store."""
 
@@ -51,7 +54,7 @@ async def restore_all(
     if not (log := meta.get(PENDING)):
         await state_keys()
         return
-    logger().warning("restored", log=log)
+    logger().warning("restored", log=log, reason=_REASON)
     # What was given out since the copy was made must not be given out again.
     news, first = int(meta.get("last_news", "0")) + NEWS_APART, lists.begin_behind(LISTS_APART)
     await store.commit(_meta({"last_news": str(news), FIRST_LIST: str(first)}))
@@ -61,7 +64,7 @@ async def restore_all(
         told += await accept.command(partial(_state_restored, cids, restores[log].at), cids)
         after = cids[-1]
     await store.commit(_meta({PENDING: ""}))
-    logger().info("restore_stated", connections=told)
+    logger().info("restore_stated", log=log, count=told)
 
 
 def _meta(values: dict[str, str]) -> Batch:

@@ -26,14 +26,14 @@ from comity_server.deliver.bell import Bell
 from comity_server.deliver.inbox import Inbox
 from comity_server.deliver.records import Records
 from comity_server.grounds import Grounds
-from comity_server.home import STORE, AnotherHome, Home
+from comity_server.home import STORE, AnotherHome, CutOff, Home, check_whole
 from comity_server.home_keys import HomeKeyMissing, HomeKeyring
 from comity_server.home_rotation import state_home_keys
 from comity_server.log.cosigning import Cosigning
 from comity_server.log.logs import Logs, NoSuchLog, OpenLogs, open_logs
 from comity_server.log.receipts import Receipts
 from comity_server.log.reread import StoreDamaged
-from comity_server.log.restores import CannotRestore, note_restore
+from comity_server.log.restores import CannotRestore, MovedAway, check_not_moved, note_restore
 from comity_server.log.served import Served
 from comity_server.log.starting import ClockWentBack, RolledBack
 from comity_server.log.witnesses import Witnesses, read_witnesses
@@ -57,6 +57,8 @@ from comity_server.webhooks.watch import Webhooks
 
 CANNOT_OPEN = (
     AnotherHome,
+    CutOff,
+    MovedAway,
     SchemaTooNew,
     SchemaTooOld,
     RolledBack,
@@ -160,6 +162,7 @@ async def opened(
     origin = config.origin(port)
     did = home_did(origin)
     home = Home(did, origin, config.operator, HomeKeyring(config.data, did))
+    check_whole(config.data)
     is_new = not (config.data / STORE).exists()
     store = await SqliteStore.open(config.data / STORE)
     try:
@@ -167,8 +170,8 @@ async def opened(
         cursor_key, master = await _remembered(store, home, config)
         await check_seals(store.business, master)
         name, stated = config.consent_log, config.restored
-        await note_restore(store, config.data, home.host, name, stated=stated, now=clock.now())
-        logs = await open_logs(store, config.data, home.host, config.consent_log, clock.now())
+        name = await note_restore(store, config.data, home.host, name, stated=stated, now=clock.now())
+        logs = await open_logs(store, config.data, home.host, name, clock.now())
         parts = (config, clock, home, store, logs)
         server = await _assemble(*parts, Cursors(cursor_key), master, -1 if is_new else started)
         if needs_key:
@@ -249,8 +252,9 @@ async def _assemble(
 
 async def _remembered(store: SqliteStore, home: Home, config: Config) -> tuple[bytes, MasterKey]:
     """The key of cursors, and the master key, both made at the first start. Raises AnotherHome: every connection names
-    its home server, so a folder cannot change its name; CannotUnseal."""
+    its home server, so a folder cannot change its name; MovedAway; CannotUnseal."""
     meta = await store.meta()
+    check_not_moved(meta)
     if meta.get("home", home.did) != home.did:
         raise AnotherHome(f"this folder belongs to {meta['home']}; set COMITY_BASE_URL (or the port) to match")
     given = config.master_key.get_secret_value()

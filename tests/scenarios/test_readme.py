@@ -54,6 +54,8 @@ def script(text: str, port: str) -> str:
             lines += [line.replace("witness ", "witness --port 0 ", 1), until("grep -qs http:// witness.txt")]
         elif line.endswith(" comity serve &"):
             lines += ["kill $first", "wait $first", line, until(ready)]
+        elif line == "comity serve &":
+            lines += [line, until(ready)]
         else:
             lines.append(line)
     return "\n".join(["set -euo pipefail", "trap 'kill $(jobs -p)' EXIT", *lines])
@@ -119,7 +121,8 @@ def test_a_newcomer_can_follow_the_readme_to_its_end(newcomer: dict[str, str]) -
     assert "The receipt holds." in walked.stdout
     assert "may come for care by app" in walked.stdout
     assert "refused, as it should be" in walked.stdout
-    assert walked.stdout.count("All of it holds.") == 3  # by two followers, and of the store
+    assert walked.stdout.count("All of it holds.") == 4  # by two followers, of the store, and of its backup
+    assert "begins another log and waits in each connection" in walked.stdout
     assert "Traceback" not in walked.stderr
 
 

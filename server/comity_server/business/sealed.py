@@ -21,9 +21,14 @@ async def check_seals(rows: BusinessRows, master: MasterKey) -> None:
     """Raises CannotUnseal if anything is sealed under a key that is not there: found at the start, the key can be put
     back; found later, somebody waits for what cannot be opened."""
     for kind, found in (await seals(rows)).items():
-        known = key_of(kind, master).names
-        if strange := sum(n for name, n in found.items() if name not in known):
-            raise CannotUnseal(
-                f"the store has {strange} {kind.what} that another master key sealed: set COMITY_MASTER_KEY or"
-                " COMITY_MASTER_KEY_FILE to the one that belongs to this store"
-            )
+        check_kind(kind, found, master)
+
+
+def check_kind(kind: Kind, found: Mapping[bytes, int], master: MasterKey) -> None:
+    """The same for how much of one kind is sealed under which key. Raises CannotUnseal."""
+    known = key_of(kind, master).names
+    if strange := sum(n for name, n in found.items() if name not in known):
+        raise CannotUnseal(
+            f"the store has {strange} {kind.what} that another master key sealed: set COMITY_MASTER_KEY or"
+            " COMITY_MASTER_KEY_FILE to the one that belongs to this store"
+        )

@@ -22,14 +22,15 @@ MOST_GAP = 1_000_000
 """Missing entries in a row beyond which a log's tree is not hashed."""
 
 
-def read_head_file(data: Path, host: str, log: str, findings: Findings) -> Signed:
-    """The head file of a log. It is read before the store is: it may be behind the store, never ahead of it."""
+def read_head_file(data: Path, keys: Path, host: str, log: str, findings: Findings) -> Signed:
+    """The head file of a log, whose key lies in the folder `keys`. It is read before the store is: it may be behind the
+    store, never ahead of it."""
     own = origin_of(host, "")
     name = log.removeprefix(own).removeprefix("/")
     if "/" in name or log != origin_of(host, name):
         findings.add(log, f"it is no log of {host}")
         return ()
-    files = files_of(data, name)
+    files = files_of(data, name)._replace(key=files_of(keys, name).key)
     try:
         key = VerifierKey(log, ED25519, SigningKey(files.key.read_bytes()).public)
         slots = _slots(files.head, key)

@@ -97,6 +97,13 @@ class StoredHead(NamedTuple):
     at: int
 
 
+class LogEnded(NamedTuple):
+    """A log, and whether it has ended."""
+
+    log: str
+    ended: int
+
+
 class StoredStatus(NamedTuple):
     """A row of `status_entries`."""
 

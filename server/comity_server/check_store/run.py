@@ -14,10 +14,10 @@ from comity_server.check_store.connections import Counted, check_connections
 from comity_server.check_store.findings import MOST, Findings
 from comity_server.check_store.log import Signed, check_log, read_head_file
 from comity_server.check_store.places import Places
-from comity_server.check_store.reading import UNREADABLE, CannotRead, Named, Snapshot, StoredHead, looked_at
+from comity_server.check_store.reading import UNREADABLE, CannotRead, LogEnded, Named, Snapshot, StoredHead, looked_at
 from comity_server.check_store.replay import Ground
 from comity_server.check_store.texts import Opener
-from comity_server.log.restores import Restore, restores_in
+from comity_server.log.restores import COPIED, Restore, restores_in
 
 Progress = Callable[[str, int, int], None]
 """What is looked at, how much of it is done, and how much there is."""
@@ -39,29 +39,44 @@ class Seen:
     """Entries that a server added while this was looked at."""
 
 
-def check_store(data: Path, progress: Progress = lambda _what, _done, _all: None) -> Seen:
-    """Everything in a data folder, derived once more, whether or not a server uses it. Raises CannotRead."""
-    seen = Seen()
-    signed = _signed_before(data, seen.findings)
+def check_store(
+    data: Path,
+    progress: Progress = lambda _what, _done, _all: None,
+    *,
+    keys: Path | None = None,
+    whole: bool = True,
+    copied: bool = False,
+) -> Seen:
+    """Everything in a data folder, derived once more, whether or not a server uses it; the `keys` may lie in another
+    one, and of one that was `copied` the head files of its active logs are not there. Where not the `whole` is wanted:
+    the file, the logs, and the server's own key. Raises CannotRead."""
+    seen, keys = Seen(), keys or data
+    signed = _signed_before(data, keys, seen.findings, copied=copied)
     with looked_at(data, seen.findings) as snapshot:
-        _Look(data, snapshot, seen, progress).all(signed)
+        look = _Look(keys, snapshot, seen, progress)
+        if whole:
+            look.all(signed)
+        else:
+            look.base(signed)
     if seen.logs:
         seen.meanwhile = _entries_now(data) - sum(seen.logs.values())
     return seen
 
 
-def _signed_before(data: Path, findings: Findings) -> dict[str, Signed]:
+def _signed_before(data: Path, keys: Path, findings: Findings, *, copied: bool) -> dict[str, Signed]:
     """The head files of all logs. They are read before the store is, which can only be ahead of them."""
     with looked_at(data, Findings()) as snapshot:
         try:
             meta, logs = _meta(snapshot), _logs(snapshot)
             host, restores = _base(meta.get("home", "")).partition("://")[2], _restores(meta, Findings())
+            running = {log for log, has_ended in snapshot.rows(LogEnded, "all_logs") if not has_ended}
         except UNREADABLE:
             # The look itself will tell that, and what else there is to tell.
             return {}
-    # Of a log that a restore ended more was signed than there is, and everybody was told so (REC-1).
-    lost = {log for restore in restores for log in restore.ended}
-    return {log: read_head_file(data, host, log, findings) for log in logs if log not in lost}
+    # Of a log that a restore ended more was signed than there is, and everybody was told so (REC-1). A copy ends those
+    # that its original goes on with (BACKUP-3).
+    lost = {log for restore in restores for log in restore.ended} | (running if copied or meta.get(COPIED) else set())
+    return {log: read_head_file(data, keys, host, log, findings) for log in logs if log not in lost}
 
 
 def _entries_now(data: Path) -> int:
@@ -108,8 +123,8 @@ def _logs(snapshot: Snapshot) -> list[str]:
 class _Look:
     """See `check_store`."""
 
-    def __init__(self, data: Path, snapshot: Snapshot, seen: Seen, progress: Progress) -> None:
-        self._data = data
+    def __init__(self, keys: Path, snapshot: Snapshot, seen: Seen, progress: Progress) -> None:
+        self._keys = keys
         self._snapshot = snapshot
         self._seen = seen
         self._findings = seen.findings
@@ -118,6 +133,19 @@ class _Look:
 
     def all(self, signed: dict[str, Signed]) -> None:
         """Every part. What SQLite cannot read ends its part, and is told."""
+        meta = self._base_parts(signed)
+        self._part("connections", lambda: self._connections(meta.get("home", "")))
+        self._part("businesses", self._businesses)
+        self._part("inbox", lambda: beside.check_news(self._snapshot, self._findings, meta.get("last_news")))
+        self._part("strays", lambda: beside.check_strays(self._snapshot, self._findings))
+        self._part("entries", self._places.tell_unclaimed)
+
+    def base(self, signed: dict[str, Signed]) -> None:
+        """What everything else stands on: the file, the logs, and the key that signs."""
+        home = self._base_parts(signed).get("home", "")
+        self._part("home keys", lambda: self._home_key(home))
+
+    def _base_parts(self, signed: dict[str, Signed]) -> dict[str, str]:
         meta: dict[str, str] = {}
         logs: list[str] = []
         self._part("the file", self._file)
@@ -127,11 +155,7 @@ class _Look:
         self._places.restores = _restores(meta, self._findings)
         for log in logs:
             self._part(log, partial(self._log, log, signed.get(log, ())))
-        self._part("connections", lambda: self._connections(meta.get("home", "")))
-        self._part("businesses", self._businesses)
-        self._part("inbox", lambda: beside.check_news(self._snapshot, self._findings, meta.get("last_news")))
-        self._part("strays", lambda: beside.check_strays(self._snapshot, self._findings))
-        self._part("entries", self._places.tell_unclaimed)
+        return meta
 
     def _part(self, name: str, look: Callable[[], None]) -> None:
         try:
@@ -163,8 +187,11 @@ class _Look:
         self._seen.offers = beside.check_offers(ground)
         self._seen.halves = beside.check_halves(ground)
 
+    def _home_key(self, home: str) -> None:
+        home_keys.home_keys_of(self._keys, home, self._snapshot, self._findings)
+
     def _ground(self, home: str) -> Ground:
-        keys = home_keys.home_keys_of(self._data, home, self._snapshot, self._findings)
+        keys = home_keys.home_keys_of(self._keys, home, self._snapshot, self._findings)
         hosted = beside.hosted_keys(self._snapshot, self._findings)
         return Ground(self._snapshot, self._findings, self._places, Opener(home, keys, self._findings), hosted.get)
 

@@ -22,6 +22,8 @@ _COMMANDS = {
     "receipt": ("comity_server.cli.receipt", "What a receipt proves, offline."),
     "token": ("comity_server.cli.token", "Whether a consent token counts, offline."),
     "check-store": ("comity_server.cli.check_store", "Derive a data folder once more, and tell what does not fit."),
+    "backup": ("comity_server.cli.backup", "Copy a data folder, while the server runs."),
+    "restore": ("comity_server.cli.restore", "Look through a backup, and put it into a data folder."),
     "bench": ("comity_server.cli.bench", "Measure, each figure beside its baseline."),
 }
 """Name → (module, what it does). The module has a click command of the same name, with _ for -."""
@@ -30,7 +32,7 @@ _COMMANDS = {
 _SECTIONS = {
     "For everybody": "wallet demo",
     "Proofs": "log receipt token witness",
-    "Running a server": "serve business keys check-store openapi bench",
+    "Running a server": "serve business keys backup restore check-store openapi bench",
 }
 
 

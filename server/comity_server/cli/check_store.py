@@ -31,21 +31,21 @@ def check_store(data: Path | None, as_json: bool) -> None:
     """
     try:
         folder = configured({"data": data}).data
-        with _bar(as_json) as progress:
+        with bar(as_json) as progress:
             seen = check(folder, progress)
     except (click.ClickException, CannotRead) as fault:
         told = fault.message if isinstance(fault, click.ClickException) else str(fault)
         click.echo(json.dumps({"ok": False, "error": told}) if as_json else f"Error: {told}", err=not as_json)
         sys.exit(NOT_READ)
     if as_json:
-        click.echo(json.dumps(_as_json(folder, seen)))
+        click.echo(json.dumps({**seen_as_json(seen), "data": str(folder)}))
     else:
         _tell(folder, seen)
     sys.exit(FOUND if seen.findings.total else 0)
 
 
 @contextmanager
-def _bar(quiet: bool) -> Iterator[Progress]:
+def bar(quiet: bool) -> Iterator[Progress]:
     """Shows how far it is, where somebody looks on."""
     if quiet or not sys.stderr.isatty():
         yield lambda _what, _done, _all: None
@@ -68,8 +68,13 @@ def _bar(quiet: bool) -> Iterator[Progress]:
 def _tell(folder: Path, seen: Seen) -> None:
     known = 0 < seen.at <= LATEST
     say(f"Looked through {folder}" + (f", as it was after the commit of {day(seen.at // 1000)}" if known else ""))
-    for name, text in _lines(seen):
+    for name, text in lines_of(seen):
         say(f"  {name:11} {text}")
+    tell_findings(seen)
+
+
+def tell_findings(seen: Seen) -> None:
+    """Says what does not hold, or that all of it does."""
     for place, fault in seen.findings.first:
         say(f"{place}: {fault}")
     if seen.findings.more:
@@ -78,7 +83,8 @@ def _tell(folder: Path, seen: Seen) -> None:
     say("All of it holds." if not total else f"{total:,} {'fault' if total == 1 else 'faults'}.")
 
 
-def _lines(seen: Seen) -> Iterator[tuple[str, str]]:
+def lines_of(seen: Seen) -> Iterator[tuple[str, str]]:
+    """(what, how much) of all that was looked at."""
     for log, size in seen.logs.items():
         yield "log", f"{log}, {size:,} entries"
     counted = seen.connections
@@ -88,10 +94,10 @@ def _lines(seen: Seen) -> Iterator[tuple[str, str]]:
         yield "meanwhile", f"{seen.meanwhile:,} more entries were written, which were not looked at"
 
 
-def _as_json(folder: Path, seen: Seen) -> dict[str, Any]:
+def seen_as_json(seen: Seen) -> dict[str, Any]:
+    """What was looked at and found, as JSON values."""
     return {
         "ok": not seen.findings.total,
-        "data": str(folder),
         "at": seen.at,
         "logs": seen.logs,
         "connections": seen.connections.connections,

@@ -320,6 +320,9 @@ SELECT level, number FROM tiles WHERE log = :log ORDER BY level, number;
 -- name: count_acts()$
 SELECT COUNT(*) FROM acts;
 
+-- name: count_connections()$
+SELECT COUNT(*) FROM connections;
+
 -- name: all_connections()
 SELECT cid, state, at, phase, wake_at, tag_secret FROM connections ORDER BY cid;
 

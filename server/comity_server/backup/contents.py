@@ -1,0 +1,121 @@
+"""What a backup is made of: which files of a data folder, and the list that makes it whole (BACKUP-1, BACKUP-2).
+
+comity.db, webhooks.db            the store, and how far webhooks were sent; copied by SQLite
+log.head, log-NAME.head           of logs that ended; of the others only in a move
+home.key, log.key, master.key …   the keys, here or in a folder of their own
+backup.json                       every file with its length and sum; written last
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from comity.errors import ComityError
+from comity_server.business.master import FILE as MASTER
+from comity_server.home import SEED, STORE, sync_folder, write_whole
+from comity_server.webhooks.records import FILE as WEBHOOKS
+
+LIST = "backup.json"
+FORM = "comity-backup/1"
+DATABASES = (WEBHOOKS, STORE)
+"""In the order in which they are copied: a webhook may be sent twice, and none may be missed."""
+KEYS = (SEED, "home-*.key", "home-*.statement", "log.key", "log-*.key", MASTER)
+HEADS = ("log.head", "log-*.head")
+LEFT_OUT = ("lock", "webhooks.lock", "*.sock", "*.new", "*-wal", "*-shm", f"{WEBHOOKS}.unreadable-*")
+"""What a data folder has beside: of a running process, half written, or lost already."""
+_CHUNK = 1 << 20
+_LONGEST_LIST = 1 << 20
+"""Bytes."""
+
+
+class NoBackup(ComityError):
+    """There is no backup that could be put back, or it cannot be made; the text says why."""
+
+
+class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of a backup: its length in bytes, and its SHA-256 in hex."""
+
+    bytes: int
+    sha256: str
+
+
+class Contents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The list in a backup, or in the folder of its keys. `id` is one for both; `made_at` in seconds; `move`: the log
+    goes on from here, once (BACKUP-4); `keys` says where they are; `logs` has the entries of each log."""
+
+    form: str
+    id: str
+    made_at: int
+    home: str
+    keys: Literal["here", "apart"]
+    files: dict[str, File]
+    move: bool = False
+    logs: dict[str, int] = {}
+    connections: int = 0
+
+
+def files_like(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
+    """The files of a folder with such names."""
+    found = {path for pattern in patterns for path in folder.glob(pattern)}
+    return sorted(path for path in found if path.is_file())
+
+
+def read_contents(folder: Path, what: str = "backup") -> Contents:
+    """The list in a folder. Raises NoBackup."""
+    path = folder / LIST
+    try:
+        with path.open("rb") as file:
+            contents = msgspec.json.decode(file.read(_LONGEST_LIST), type=Contents)
+    except FileNotFoundError:
+        raise NoBackup(f"{folder} is no whole {what}: there is no {LIST} in it") from None
+    except (msgspec.MsgspecError, NotADirectoryError):
+        raise NoBackup(
+            f"{folder} is no {what} that this version can read: {LIST} is damaged, or a later one's"
+        ) from None
+    if contents.form != FORM or any(name != Path(name).name or name == LIST for name in contents.files):
+        raise NoBackup(f"{folder} is no {what} for this version: its form is {contents.form[:40]!r}")
+    return contents
+
+
+def write_contents(folder: Path, contents: Contents) -> None:
+    """Put the list into a folder, whole or not at all. Raises OSError."""
+    write_whole(folder / LIST, msgspec.json.format(msgspec.json.encode(contents)))
+
+
+def listed(folder: Path) -> dict[str, File]:
+    """All that lies in a folder that is being written, synced to the disk."""
+    found = {path.name: File(path.stat().st_size, _sum_of(path)) for path in sorted(folder.iterdir())}
+    for path in (*folder.iterdir(), folder):
+        # A folder and a file are synced alike.
+        sync_folder(path)
+    return found
+
+
+def damaged(folder: Path, contents: Contents) -> Iterator[str]:
+    """What is wrong with the files of a backup: missing, or not as they were written."""
+    for name, file in contents.files.items():
+        path = folder / name
+        if not path.is_file():
+            yield f"{name} is missing"
+        elif path.stat().st_size != file.bytes or _sum_of(path) != file.sha256:
+            yield f"{name} is not what was written: it is damaged, or was changed"
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file; its owner alone may read the copy. Raises OSError."""
+    with source.open("rb") as file:
+        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as copy:
+            while chunk := file.read(_CHUNK):
+                copy.write(chunk)
+            copy.flush()
+            os.fsync(copy.fileno())
+
+
+def _sum_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
