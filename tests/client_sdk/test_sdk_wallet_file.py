@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from comity.client.wallet_file import MAGIC, WalletFile, WalletFileError, new_identity
+from comity.client.wallet_file import WalletFile, new_identity
+from comity.client.wallet_frames import MAGIC, MARK, WalletFileError
 
 IDENTITY = new_identity()
 
@@ -66,7 +67,7 @@ def test_killed_at_any_byte_of_the_last_record_it_opens_as_it_was_before_it(tmp_
     before = (tmp_path / "w").stat().st_size
     file.write([("acts", "second", b"torn"), ("acts", "third", b"torn too")])
     file.close()
-    whole = (tmp_path / "w").read_bytes()
+    whole = (tmp_path / "w").read_bytes().removesuffix(MARK)
     for cut in range(before, len(whole)):
         for tail in (b"", bytes(len(whole) - cut)):
             if whole[:cut] + tail == whole:
@@ -100,6 +101,52 @@ def test_damage_before_the_last_record_is_an_error_and_not_a_loss(tmp_path: Path
         (tmp_path / "w").write_bytes(frames)
         with pytest.raises(WalletFileError, match="damaged"):
             opened(tmp_path / "w")
+
+
+def test_of_a_damaged_end_the_owner_is_told_for_as_long_as_the_copy_is_there(
+    tmp_path: Path,
+) -> None:
+    """WALLET-10."""
+    file = made(tmp_path / "w")
+    file.write([("acts", "a", b"1")])
+    before = (tmp_path / "w").stat().st_size
+    file.write([("acts", "b", b"2")])
+    file.close()
+    for copies in (1, 2):
+        data = bytearray((tmp_path / "w").read_bytes())
+        data[(before + len(data)) // 2] ^= 4
+        (tmp_path / "w").write_bytes(data)
+        bent = opened(tmp_path / "w")
+        assert dict(bent.table("acts")) == {"a": b"1"}
+        assert [copy.name for copy in bent.damaged] == [f"w.damaged-{n + 1}" for n in range(copies)]
+        assert bent.damaged[-1].read_bytes() == bytes(data)
+        bent.write([("acts", "b", b"3")])
+        bent.close()
+    again = opened(tmp_path / "w")
+    assert len(list(again.damaged)) == 2 and dict(again.table("acts")) == {"a": b"1", "b": b"3"}
+    for copy in again.damaged:
+        copy.unlink()
+    assert not list(again.damaged)
+    again.close()
+
+
+def test_a_damaged_end_is_cut_off_only_once_its_copy_is_on_the_disk(tmp_path: Path) -> None:
+    file = made(tmp_path / "w")
+    file.write([("acts", "a", b"1")])
+    file.close()
+    data = bytearray((tmp_path / "w").read_bytes())
+    data[-40] ^= 4
+    (tmp_path / "w").write_bytes(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", _full)
+        with pytest.raises(WalletFileError, match="No space left"):
+            opened(tmp_path / "w")
+    assert (tmp_path / "w").read_bytes() == bytes(data)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["w"]
+
+
+def _full(_: int) -> None:
+    raise OSError(28, "No space left on device")
 
 
 def test_another_identity_and_other_files_are_told_apart(tmp_path: Path) -> None:

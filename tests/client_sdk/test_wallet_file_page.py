@@ -2,10 +2,12 @@
 
 import itertools
 import json
+import stat
 import struct
 import zlib
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,14 @@ import msgspec
 import pyrage  # type: ignore[import-untyped]
 import pytest
 
-from comity.client.wallet_file import WalletFile, WalletFileError, new_identity
+from comity.client.wallet_file import WalletFile, new_identity
+from comity.client.wallet_frames import WalletFileError
 from comity.keys import SigningKey
 from sdk_world import IDENTITY, sdk_world
 from spec_pages import table
 
 HEAD = b"comity-wallet 2\n"
+MARK = bytes.fromhex("000000002144df1c")
 Tables = dict[str, dict[str, bytes]]
 
 
@@ -35,8 +39,9 @@ def identity_in(data: bytes, passphrase: str) -> str:
     return str(pyrage.passphrase.decrypt(data[20 : 20 + length], passphrase).decode())
 
 
-def frames(data: bytes, identity: str) -> Iterator[tuple[int, bytes]]:
-    """(end, what is in it) of each whole frame (WALLET-3, WALLET-6). Raises Damaged."""
+def frames(data: bytes, identity: str) -> Iterator[tuple[int, bytes | None]]:
+    """(end, what is in it) of each whole frame, None in a mark, and (start, b"") of a damaged end (WALLET-3, WALLET-6,
+    WALLET-10). Raises Damaged."""
     opener = pyrage.x25519.Identity.from_str(identity)
     if data[:16] != HEAD or len(data) < 20:
         raise Damaged("the head")
@@ -48,46 +53,68 @@ def frames(data: bytes, identity: str) -> Iterator[tuple[int, bytes]]:
         length, check = struct.unpack(">II", data[at : at + 8])
         if zlib.crc32(data[at : at + 4]) != check:
             if data[at + 8 :].strip(b"\0"):
-                raise Damaged("a length")
+                yield damaged_end(data, at, start, opener)
             return
         end = at + 8 + length
         if end > len(data):
             return
+        if length == 0:
+            yield end, None
+            at = end
+            continue
         try:
             plain = pyrage.decrypt(data[at + 8 : end], [opener])
         except pyrage.DecryptError:
-            if end == len(data) and at > start:
-                return
-            raise Damaged("a frame") from None
+            if end != len(data) or at == start:
+                yield damaged_end(data, at, start, opener)
+            return
         yield end, plain
         at = end
 
 
-def read(data: bytes, identity: str) -> tuple[Tables, int]:
-    """The tables, and where what is whole ends (WALLET-4, WALLET-5). Raises Damaged."""
+def damaged_end(data: bytes, at: int, start: int, opener: Any) -> tuple[int, bytes]:
+    """WALLET-10: nothing behind can be opened, wherever it is looked for, and something before could."""
+    for other in range(at + 1, len(data) - 8):
+        length, check = struct.unpack(">II", data[other : other + 8])
+        if length and zlib.crc32(data[other : other + 4]) == check:
+            with suppress(pyrage.DecryptError):
+                pyrage.decrypt(data[other + 8 : other + 8 + length], [opener])
+                raise Damaged("in the middle")
+    if at == start:
+        raise Damaged("from the first frame on")
+    return at, b""
+
+
+def read(data: bytes, identity: str) -> tuple[Tables, int, bool]:
+    """The tables, where what is whole ends, and whether that end is damaged (WALLET-4, WALLET-5). Raises Damaged."""
     tables: Tables = {}
-    whole = 0
-    for number, (end, plain) in enumerate(frames(data, identity)):
+    whole = number = 0
+    for end, plain in frames(data, identity):
+        whole = end
+        if plain is None:
+            continue
+        if not plain:
+            return tables, end, True
         if int.from_bytes(plain[:8], "big") != number:
             raise Damaged("a number")
+        number += 1
         for name, key, value in msgspec.msgpack.decode(plain[8:]):
             rows = tables.setdefault(name, {})
             if value is None:
                 rows.pop(key, None)
             else:
                 rows[key] = value
-        whole = end
-    if not whole:
+    if not number:
         raise Damaged("no frame")
-    return tables, whole
+    return tables, whole, False
 
 
-def written(identity: str, *batches: list[tuple[str, str, bytes | None]]) -> bytes:
-    """A file without an identity block."""
+def written(identity: str, *batches: list[tuple[str, str, bytes | None]], mark: bytes = b"") -> bytes:
+    """A file without an identity block; `mark` stands behind each frame."""
     to = pyrage.x25519.Identity.from_str(identity).to_public()
     made = HEAD + bytes(4)
     for number, batch in enumerate([[("wallet", "format", b"1")], *batches]):
-        made += frame(number, batch, to)
+        made += frame(number, batch, to) + mark
     return made
 
 
@@ -120,13 +147,22 @@ def by_the_page(data: bytes, identity: str) -> Tables | None:
 
 
 def both(tmp_path: Path, data: bytes, identity: str) -> Tables | None:
-    """What either finds, which must be the same; and the torn end is cut off (WALLET-7)."""
-    path = tmp_path / "both"
+    """What either finds, which must be the same; what is torn or damaged is cut off, and a mark comes behind what is
+    whole (WALLET-7). Of a damaged end, and of nothing else, a copy is kept (WALLET-10)."""
+    path, copy = tmp_path / "both", tmp_path / "both.damaged-1"
     path.write_bytes(data)
     told = by_the_page(data, identity)
     assert shown(path, identity) == told
-    if told is not None:
-        assert path.read_bytes() == data[: read(data, identity)[1]]
+    kept = path.read_bytes()
+    if told is None:
+        assert kept == data and not copy.exists()
+        return None
+    _, end, is_damaged = read(data, identity)
+    assert kept == data[:end] + (b"" if data[:end].endswith(MARK) else MARK)
+    assert copy.exists() == is_damaged
+    if is_damaged:
+        assert copy.read_bytes() == data and stat.S_IMODE(copy.stat().st_mode) == 0o600
+        copy.unlink()
     return told
 
 
@@ -149,13 +185,13 @@ async def test_a_wallet_that_has_lived_is_read_by_the_page_alone(tmp_path: Path)
         acts = [line.act.raw for line in theirs.lines if line.act is not None]
     named = {name.replace("{cid}", theirs.cid) for name, _key, _value in table("wallet-file", "table", "key", "value")}
     for name, data in files.items():
-        tables, end = read(data, IDENTITY)
-        assert end == len(data) and tables["wallet"] == {"format": b"1"}
+        tables, end, _ = read(data, IDENTITY)
+        assert data.endswith(MARK) and end == len(data) and tables["wallet"] == {"format": b"1"}
         assert set(tables) <= named, name
         for kid, seed in tables["keys"].items():
             key = SigningKey(urlsafe_b64decode(json.loads(seed) + "="))
             assert kid.endswith(f"#{key.public.multibase}") or kid.startswith("did:web:")
-    tables, _ = read(files["mia"], IDENTITY)
+    tables, _, _ = read(files["mia"], IDENTITY)
     log = [json.loads(value) for _, value in sorted(tables[f"log/{theirs.cid}"].items())]
     assert [line["act"] for line in log if "act" in line] == acts
     assert "did:web:elsewhere.example" in tables["blocked"] and len(tables["mailboxes"]) == 1
@@ -201,9 +237,31 @@ def test_a_torn_end_is_passed_over_and_damage_is_refused(tmp_path: Path) -> None
     for at in range(last):
         bent = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
         assert both(tmp_path, bent, identity) is None, at
-    assert both(tmp_path, data[:last] + b"\1" * 30, identity) is None
+    assert both(tmp_path, data[:last] + b"\1" * 30, identity) == both(tmp_path, before, identity)
     for short in (0, 10, 16, 19, 20, 24):
         assert both(tmp_path, before[:short], identity) is None, short
+
+
+def test_a_damaged_end_is_kept_and_told_and_never_passes_for_a_torn_one(tmp_path: Path) -> None:
+    """WALLET-10: any bit of what was answered for."""
+    identity = new_identity()
+    whole: list[list[tuple[str, str, bytes | None]]] = [[("t", "first", b"kept")], [("t", "last", b"said")]]
+    data = written(identity, *whole, mark=MARK)
+    ends = read_ends(data, identity)
+    last, behind = ends[-3], ends[-2]
+    assert both(tmp_path, data, identity) == {"wallet": {"format": b"1"}, "t": {"first": b"kept", "last": b"said"}}
+    for at in range(last, behind, 3):
+        bent = data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :]
+        assert read(bent, identity)[1:] == (last, True)
+        assert both(tmp_path, bent, identity) == {"wallet": {"format": b"1"}, "t": {"first": b"kept"}}, at
+    for at in range(behind, len(data)):
+        bent = data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :]
+        assert both(tmp_path, bent, identity) == both(tmp_path, data, identity), at
+    # A bad page takes several frames with it.
+    first = ends[0]
+    assert both(tmp_path, data[: first + 30] + bytes(len(data) - first - 60) + data[-30:], identity) == {
+        "wallet": {"format": b"1"}
+    }
 
 
 def read_ends(data: bytes, identity: str) -> list[int]:

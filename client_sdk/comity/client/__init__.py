@@ -20,7 +20,8 @@ from comity.client.shown import Proposal, ShownOffer
 from comity.client.told import Message, News, Statement, Timeline, Token, Told
 from comity.client.transport import Request, Response, Send, Stream, Streaming, Transport
 from comity.client.wallet import Wallet
-from comity.client.wallet_file import WalletFileError, new_identity
+from comity.client.wallet_file import new_identity
+from comity.client.wallet_frames import WalletFileError
 
 __all__ = [
     "AlreadyConnected",

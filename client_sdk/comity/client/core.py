@@ -17,7 +17,7 @@ from comity.client.naming import checked_petname
 from comity.client.resolver import Resolver
 from comity.client.told import News
 from comity.client.transport import Transport
-from comity.client.wallet_file import WalletFileError
+from comity.client.wallet_frames import WalletFileError
 from comity.encoding import b64u_decode, b64u_encode
 from comity.errors import ComityError, Contradiction, Fork
 from comity.hours import ZoneRules

@@ -19,7 +19,8 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from comity.client.wallet_file import Entry, WalletFile, WalletFileError
+from comity.client.wallet_file import WalletFile
+from comity.client.wallet_frames import Entry, WalletFileError
 
 T = TypeVar("T")
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pathlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing, suppress
 from dataclasses import replace
@@ -34,7 +35,8 @@ from comity.client.taking import Taking
 from comity.client.told import News
 from comity.client.transport import Send, Transport
 from comity.client.view import View
-from comity.client.wallet_file import WalletFile, WalletFileError
+from comity.client.wallet_file import WalletFile
+from comity.client.wallet_frames import WalletFileError
 from comity.errors import Refused, Unreachable
 from comity.hours import ZoneRules
 from comity.keys import Signer, SigningKey, did_of_kid
@@ -159,6 +161,12 @@ class Wallet(Absence, OwnRules):
         """Why the file lacks something that was accepted: a full disk, perhaps. It is read back from the server by a
         `sync` of the wallet once it can be written."""
         return self._core.kept.unkept
+
+    @property
+    def damaged(self) -> tuple[pathlib.Path, ...]:
+        """Copies of the file that lie beside it, each with an end that could not be read any more: to be told to the
+        owner (WALLET-10). A `sync` reads back what servers accepted meanwhile."""
+        return self._core.kept.file.damaged
 
     @property
     def clocks_off(self) -> dict[str, int]:

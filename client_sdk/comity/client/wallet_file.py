@@ -4,54 +4,44 @@ The file is a head, which may hold its identity under a passphrase, and frames b
 is the unit that is there wholly or not at all; its entries set or remove one key of one table each, so the newest entry
 of a key counts (WALLET-5), and compaction is a rewrite of what still counts (WALLET-8).
 
-What a crash means: a frame is on disk before `write` returns (WALLET-7), so a frame that cannot be read at the end of
-the file was never answered for and is dropped; one in the middle is damage, and that is an error (WALLET-6).
+What a crash means: a frame is on disk before `write` returns, and a mark stands behind it soon after (WALLET-7). So a
+frame without a mark that cannot be read at the end of the file was never answered for and is dropped (WALLET-6). One
+with a mark is damaged: of an end that is, the bytes are kept and the owner is told; in the middle it is an error
+(WALLET-10).
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import os
-import struct
 import tempfile
 import threading
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 
-import msgspec
 import pyrage  # type: ignore[import-untyped]
 from pyrage import passphrase as _by_passphrase
 from pyrage import x25519
 
-from comity.errors import ComityError
+from comity.client.wallet_frames import (
+    LENGTH,
+    MAGIC,
+    MARK,
+    Entry,
+    WalletFileError,
+    read_frames,
+    seal_frame,
+    split_head,
+)
 
-MAGIC = b"comity-wallet 2\n"
-_FORMER_MAGIC = b"comity-wallet 1\n"
-MAX_FRAME = 64 * 1024 * 1024
 _PACKED_FRAME = 256 * 1024  # compaction packs entries: one X25519 for many of them makes opening fast
 _WORTH_COMPACTING = 1024 * 1024
+_DAMAGED = ".damaged-"
 _LONGEST_HEAD = 16 * 1024  # a sealed identity is some 300 bytes long
-
-_LENGTH = struct.Struct(">I")
-_FRAME = struct.Struct(">II")
-_NUMBER = struct.Struct(">Q")
-
-Entry = tuple[str, str, bytes | None]
-"""Table, key, value; a value of None removes the key."""
-
-_entries_decoder = msgspec.msgpack.Decoder(list[Entry])
-
-
-class WalletFileError(ComityError):
-    """The file cannot be used: missing, locked by another process, wrong passphrase, or damaged."""
-
-
-class WrongIdentity(WalletFileError):
-    """The identity does not open the file, or the file is damaged from its first frame on."""
 
 
 def new_identity() -> str:
@@ -75,6 +65,7 @@ class WalletFile:
         self._number = 0
         self._size = len(head)
         self._live = 0
+        self._is_marked = False
         self._compact_at = _WORTH_COMPACTING
         self._writing = threading.Lock()
         self._broken = False
@@ -94,9 +85,11 @@ class WalletFile:
         try:
             # With a first frame in it, a wrong identity is noticed at opening and not at the first loss.
             first: list[Entry] = [("wallet", "format", b"1")]
-            _write_all(handle, head + (frame := made._seal(0, first)))
-            made._took(frame, first)
+            frame = seal_frame(0, first, made._recipient)
+            _write_all(handle, head + frame)
+            made._took(len(frame), first)
             os.fsync(handle)
+            made._mark()
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # link, unlike rename, refuses to replace: a wallet is never overwritten by a new one.
             os.link(temp, where)
@@ -115,19 +108,17 @@ class WalletFile:
     def open(
         cls, path: str | os.PathLike[str], *, passphrase: str | None = None, identity: str | None = None
     ) -> WalletFile:
-        """Opens, locks and reads the file; drops a torn last frame. Raises `WalletFileError`."""
+        """Opens, locks and reads the file. What is torn at its end is dropped; of a damaged end a copy is kept first
+        (`damaged`). Raises `WalletFileError`."""
         # Resolved once: a rewrite must replace the file and not a link to it, wherever the process has gone since.
         where = Path(os.path.realpath(path))
         fd = _open_locked(where)
         try:
             data = _read_all(fd)
-            head, sealed = _split_head(where, data)
+            head, sealed = split_head(where, data)
             key = _identity(identity) if identity is not None else _unseal(sealed, passphrase)
             opened = cls(where, fd, head, key)
-            opened._load(memoryview(data))
-            if opened._size != len(data):
-                os.ftruncate(fd, opened._size)
-                os.fsync(fd)
+            opened._load(data)
             return opened
         except BaseException:
             os.close(fd)
@@ -145,6 +136,12 @@ class WalletFile:
         """The age identity: with it the file opens at once, without the passphrase's 2 s."""
         return str(self._identity)
 
+    @property
+    def damaged(self) -> tuple[Path, ...]:
+        """Copies of the file that lie beside it, each with an end that could not be read any more (WALLET-10)."""
+        named = f"{self.path.name}{_DAMAGED}"
+        return tuple(sorted(it for it in self.path.parent.iterdir() if it.name.startswith(named)))
+
     def table(self, name: str) -> Mapping[str, bytes]:
         """What one table holds now, in the order in which its keys were first set; a live, read-only view."""
         return MappingProxyType(self._tables.setdefault(name, {}))
@@ -156,7 +153,9 @@ class WalletFile:
             return
         with self._writing:
             self._must_be_open()
-            frame = self._seal(self._number, batch)
+            frame = seal_frame(self._number, batch, self._recipient)
+            if not self._is_marked:
+                frame = MARK + frame
             try:
                 _write_all(self._fd, frame, at=self._size)
                 os.fdatasync(self._fd)
@@ -164,7 +163,8 @@ class WalletFile:
                 # After a failed sync nobody knows what is on disk; going on would risk a frame behind a hole.
                 self._broken = True
                 raise WalletFileError(f"cannot write {self.path}: {error.strerror}") from error
-            self._took(frame, batch)
+            self._took(len(frame), batch)
+            self._mark()
             if self._size > self._compact_at + 3 * self._live:
                 self._compact_if_there_is_room()
 
@@ -192,30 +192,41 @@ class WalletFile:
         if self._fd < 0:
             raise WalletFileError(f"{self.path} is closed")
 
-    def _load(self, data: memoryview) -> None:
-        at = len(self._head)
-        while (frame := _frame_at(self.path, data, at)) is not None:
-            try:
-                plain = pyrage.decrypt(bytes(frame), [self._identity])
-            except pyrage.DecryptError:
-                if at + _FRAME.size + len(frame) == len(data) and self._number > 0:
-                    break  # the last one, of full length but with pages missing: torn by a power cut
-                kind = WrongIdentity if self._number == 0 else WalletFileError
-                raise kind(f"{self.path} is damaged, or this is not its identity") from None
-            number, entries = _open_frame(self.path, plain)
-            if number != self._number:
-                raise WalletFileError(f"{self.path} is damaged: frame {number} where {self._number} belongs")
+    def _load(self, data: bytes) -> None:
+        """Takes in what is whole, and cuts off what is not. Raises WalletFileError."""
+
+        def take(entries: list[Entry]) -> None:
             for entry in entries:
                 self._apply(entry)
-            self._number += 1
-            at += _FRAME.size + len(frame)
-        if self._number == 0:
-            raise WalletFileError(f"{self.path} is damaged: nothing but its head is left")
-        self._size = at
 
-    def _took(self, frame: bytes, entries: list[Entry]) -> None:
+        whole = read_frames(self.path, data, len(self._head), self._identity, take)
+        self._number, self._size, self._is_marked = whole.frames, whole.end, whole.is_marked
+        try:
+            if whole.is_damaged:
+                _keep_copy(self.path, data)
+            if whole.end != len(data):
+                os.ftruncate(self._fd, whole.end)
+            if whole.end != len(data) or not whole.is_marked:
+                # A process that was killed may have left what no sync has reached yet.
+                os.fsync(self._fd)
+        except OSError as error:
+            raise WalletFileError(f"cannot write {self.path}: {error.strerror}") from error
+        if not whole.is_marked:
+            self._mark()
+
+    def _mark(self) -> None:
+        """Marks that all that was written is on the disk. Where there is no room for that, the next frame brings it."""
+        try:
+            _write_all(self._fd, MARK, at=self._size)
+        except OSError:
+            self._is_marked = False
+            return
+        self._is_marked = True
+        self._size += len(MARK)
+
+    def _took(self, size: int, entries: list[Entry]) -> None:
         self._number += 1
-        self._size += len(frame)
+        self._size += size
         for entry in entries:
             self._apply(entry)
 
@@ -228,14 +239,6 @@ class WalletFile:
         if value is not None:
             table[key] = value
             self._live += len(value) + len(key)
-
-    def _seal(self, number: int, entries: list[Entry]) -> bytes:
-        plain = _NUMBER.pack(number) + msgspec.msgpack.encode(entries)
-        sealed: bytes = pyrage.encrypt(plain, [self._recipient])
-        if len(sealed) > MAX_FRAME:
-            raise WalletFileError("too much at once for one frame")
-        length = _LENGTH.pack(len(sealed))
-        return length + _LENGTH.pack(zlib.crc32(length)) + sealed
 
     def _compact_if_there_is_room(self) -> None:
         """After a write, which is durable already: a disk too full for a second file must not make it fail."""
@@ -253,6 +256,7 @@ class WalletFile:
         # From the rename on the new file has the name, so what is written next must go there and nowhere else.
         os.close(self._fd)
         self._fd, self._size, self._number, self._head = fd, size, number, head
+        self._is_marked = True
         self._compact_at = _WORTH_COMPACTING
         try:
             _sync_folder(self.path.parent)
@@ -273,9 +277,11 @@ class WalletFile:
             size, number = len(head), 0
             _write_all(fd, head)
             for batch in _packed(self._tables):
-                frame = self._seal(number, batch)
+                frame = seal_frame(number, batch, self._recipient)
                 _write_all(fd, frame, at=size)
                 size, number = size + len(frame), number + 1
+            # It takes the name only once all of it is on the disk.
+            _write_all(fd, MARK, at=size)
             os.fsync(fd)
             os.rename(temp, self.path)
         except BaseException:
@@ -284,7 +290,7 @@ class WalletFile:
             with suppress(OSError):
                 os.unlink(temp)
             raise
-        return fd, size, number
+        return fd, size + len(MARK), number
 
 
 def name_of_seal(path: str | os.PathLike[str]) -> str | None:
@@ -295,7 +301,7 @@ def name_of_seal(path: str | os.PathLike[str]) -> str | None:
     except OSError:
         return None
     try:
-        head, sealed = _split_head(Path(path), os.read(fd, _LONGEST_HEAD))
+        head, sealed = split_head(Path(path), os.read(fd, _LONGEST_HEAD))
     except (OSError, WalletFileError):
         return None
     finally:
@@ -312,7 +318,7 @@ def _identity(text: str) -> x25519.Identity:
 
 def _block(identity: str, passphrase: str | None) -> bytes:
     sealed = _by_passphrase.encrypt(identity.encode(), passphrase) if passphrase else b""
-    return _LENGTH.pack(len(sealed)) + sealed
+    return LENGTH.pack(len(sealed)) + sealed
 
 
 def _unseal(sealed: bytes, passphrase: str | None) -> x25519.Identity:
@@ -347,44 +353,6 @@ def _open_locked(path: Path) -> int:
     raise WalletFileError(f"{path} keeps changing")
 
 
-def _split_head(path: Path, data: bytes) -> tuple[bytes, bytes]:
-    start = len(MAGIC) + _LENGTH.size
-    if data.startswith(_FORMER_MAGIC):
-        raise WalletFileError(
-            f"{path} was written before the first release of Comity, and there is no upgrade from there: "
-            "make a new wallet"
-        )
-    if not data.startswith(MAGIC) or len(data) < start:
-        raise WalletFileError(f"{path} is not a wallet")
-    (length,) = _LENGTH.unpack_from(data, len(MAGIC))
-    if len(data) < start + length:
-        raise WalletFileError(f"{path} is damaged: its identity block is cut off")
-    return data[: start + length], data[start : start + length]
-
-
-def _frame_at(path: Path, data: memoryview, at: int) -> memoryview | None:
-    """The sealed bytes of the frame there; None where the file ends, or where its last frame is torn."""
-    if at + _FRAME.size > len(data):
-        return None
-    length, check = _FRAME.unpack_from(data, at)
-    if zlib.crc32(data[at : at + _LENGTH.size]) != check:
-        # A length that cannot be trusted must not make later frames look like a torn end. A file that was
-        # made longer but not filled before a power cut reads as zeros from there.
-        if not any(data[at + _FRAME.size :]):
-            return None
-        raise WalletFileError(f"{path} is damaged at byte {at}")
-    start = at + _FRAME.size
-    return data[start : start + length] if start + length <= len(data) else None
-
-
-def _open_frame(path: Path, plain: bytes) -> tuple[int, list[Entry]]:
-    try:
-        (number,) = _NUMBER.unpack_from(plain)
-        return number, _entries_decoder.decode(plain[_NUMBER.size :])
-    except (struct.error, msgspec.MsgspecError):
-        raise WalletFileError(f"{path} holds a frame of another kind") from None
-
-
 def _packed(tables: Mapping[str, Mapping[str, bytes]]) -> Iterator[list[Entry]]:
     batch: list[Entry] = []
     size = 0
@@ -411,6 +379,26 @@ def _write_all(fd: int, data: bytes, at: int = 0) -> None:
     while view:
         done = os.pwrite(fd, view, at)
         view, at = view[done:], at + done
+
+
+def _keep_copy(path: Path, data: bytes) -> None:
+    """Keeps these bytes beside the file that has them, on the disk. Raises OSError."""
+    for number in itertools.count(1):
+        copy = path.with_name(f"{path.name}{_DAMAGED}{number}")
+        try:
+            fd = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            continue
+        break
+    try:
+        _write_all(fd, data)
+        os.fsync(fd)
+    except BaseException:
+        os.unlink(copy)
+        raise
+    finally:
+        os.close(fd)
+    _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:

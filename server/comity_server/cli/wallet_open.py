@@ -4,7 +4,7 @@ wrong in one line."""
 import asyncio
 import functools
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from comity.checkpoint import NO_WITNESSES, Policy
 from comity.client import Party, SeveralNamed, Wallet
 from comity.client.core import Faults
 from comity.client.naming import MARK
-from comity.client.wallet_file import WrongIdentity
+from comity.client.wallet_frames import WrongIdentity
 from comity.errors import ComityError, Refused
 from comity_server.cli import unlocked
 
@@ -113,6 +113,7 @@ def opened(work: Work) -> Callable[..., None]:
                     raise
                 finally:
                     _tell_of_clocks(opened)
+                    tell_of_damage(opened.damaged)
                 if opened.unkept is not None:
                     say(f"Mind: {opened.unkept}. It is in force, but not in this file: `sync` reads it back.")
 
@@ -120,6 +121,13 @@ def opened(work: Work) -> Callable[..., None]:
 
     functools.update_wrapper(command, work)
     return click.pass_obj(command)
+
+
+def tell_of_damage(copies: Sequence[Path]) -> None:
+    """Beside what is printed: that the end of the wallet's file was damaged (WALLET-10)."""
+    for copy in copies:
+        say(f"Mind: the end of this wallet's file could not be read. {copy} is a copy of it as it was found.", err=True)
+        say("`sync` reads back what servers accepted. Once you need that copy no more, take it away.", err=True)
 
 
 def _tell_of_clocks(opened: Wallet) -> None:

@@ -7,7 +7,7 @@ import click
 
 from comity.client.wallet_file import WalletFile
 from comity_server.cli import unlocked
-from comity_server.cli.wallet_open import Where, run, say
+from comity_server.cli.wallet_open import Where, run, say, tell_of_damage
 
 unlocking = click.Group()
 """The commands, for the group `wallet` to take over."""
@@ -80,6 +80,7 @@ def passphrase(where: Where) -> None:
 def _identity(where: Where, secret: dict[str, Any]) -> str:
     file = WalletFile.open(where.file, **secret)
     try:
+        tell_of_damage(file.damaged)
         return file.identity
     finally:
         file.close()
