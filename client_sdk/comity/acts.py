@@ -4,9 +4,9 @@
 held, and that the key belongs to the issuer. Whether the act is allowed *now* is decided in `connection`.
 """
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import msgspec
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, model_validator
 
 from comity.encoding import MAX_BODY, hash_id
@@ -347,8 +347,7 @@ def typ_of(kind: str) -> str:
     return SETTING_TYP if kind in SETTINGS else ACT_TYP
 
 
-@dataclass(frozen=True, slots=True)
-class SignedAct:
+class SignedAct(msgspec.Struct, frozen=True):
     """An act or setting whose signature held. Only `open_act` and `seal_act` make one."""
 
     raw: str

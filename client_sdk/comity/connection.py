@@ -35,6 +35,11 @@ class Outcome(NamedTuple):
     replaces: str | None = None
     verdict: str | None = None
 
+    @property
+    def members(self) -> dict[str, Any]:
+        """As it stands in an event; nothing of it is there without `contents`."""
+        return {} if self.contents is None else self._asdict()
+
 
 # --- the table -----------------------------------------------------------------------------------------------------
 
@@ -180,7 +185,7 @@ def accept(
             "accepted_at": at,
             "as_of": _as_of(connection, zones),
             **place.members,
-            **outcome._asdict(),
+            **outcome.members,
         }
     )
     return event, fold(connection, Record(event, act))

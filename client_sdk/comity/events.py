@@ -8,6 +8,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import msgspec
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from comity.encoding import b64u_decode, b64u_encode
@@ -38,8 +39,7 @@ Origin = Annotated[str, Field(pattern=r"^[!-*,-~]{1,255}$")]
 """The name of a log: a key name of a note, in ASCII."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """A place in a log."""
 
     log: str

@@ -75,6 +75,9 @@ def opening(agreement: SignedAgreement, opened: Opened) -> Connection:
     return Connection(agreement.cid, home, "open", opened.at, doors["first"], doors["second"])
 
 
+_ABOUT_ACTS = (Accepted, Delivered, Expired)
+
+
 def fold(connection: Connection, record: Record, restored_at: int = 0) -> Connection:
     """The state after `record`, whose time is later than all before it (CONN-10). Raises Contradiction for a record
     that cannot follow (CONN-18).
@@ -90,7 +93,7 @@ def fold(connection: Connection, record: Record, restored_at: int = 0) -> Connec
     if isinstance(event, Opened):
         raise Contradiction("the connection is open already")
     after = connection
-    if isinstance(event, Accepted | Delivered | Expired):
+    if isinstance(event, _ABOUT_ACTS):
         if event.at > restored_at:
             _check_as_of(connection, event)
         if isinstance(event, Accepted):

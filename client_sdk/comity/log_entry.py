@@ -174,7 +174,9 @@ def _is_of_part(mute: Scoped) -> bool:
 
 def named_mute(act: SignedAct, mutes: Iterable[_M]) -> _M | None:
     """The mute among `mutes` that an `unmute` names; None for one of all, and for every other act."""
-    named = act.payload.mute if isinstance(act.payload, Unmute) else None
+    if not isinstance(act.payload, Unmute):
+        return None
+    named = act.payload.mute
     return next((mute for mute in mutes if mute.id == named), None)
 
 

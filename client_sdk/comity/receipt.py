@@ -3,6 +3,7 @@ section "Receipts")."""
 
 import struct
 from binascii import b2a_base64
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -38,9 +39,12 @@ class TlogProof:
     @property
     def text(self) -> str:
         """The proof as it is kept in a file (`.tlog-proof`)."""
-        extra = f"extra {b2a_base64(self.extra).decode()}" if self.extra else ""
-        hashes = "".join(map(_base64, self.hashes))
-        return f"{FIRST_LINE}\n{extra}index {self.index}\n{hashes}\n{self.checkpoint}"
+        return _text(self.extra, self.index, self.hashes, self.checkpoint)
+
+
+def _text(extra: bytes, index: int, hashes: Iterable[bytes], checkpoint: str) -> str:
+    opening = f"extra {b2a_base64(extra).decode('ascii')}" if extra else ""
+    return f"{FIRST_LINE}\n{opening}index {index}\n{''.join(map(_base64, hashes))}\n{checkpoint}"
 
 
 def read_proof(raw: str | bytes) -> TlogProof:
@@ -107,7 +111,7 @@ class Receipt:
 
 def seal_receipt(opening: Opening, index: int, hashes: list[bytes], checkpoint: SignedCheckpoint) -> str:
     """The text of a receipt."""
-    return TlogProof(opening.to_bytes(), index, tuple(hashes), checkpoint.raw).text
+    return _text(opening.to_bytes(), index, hashes, checkpoint.raw)
 
 
 def open_receipt(raw: str | bytes, log: VerifierKey, policy: Policy = NO_WITNESSES) -> Receipt:

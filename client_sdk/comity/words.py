@@ -260,7 +260,8 @@ class Model(BaseModel):
 
     def to_json(self) -> bytes:
         """The members as compact JSON, those that are absent left out. Called once, by whoever composes the text."""
-        return self.model_dump_json(exclude_none=True).encode("utf-8")
+        # What `model_dump_json` asks, which would make text of the bytes.
+        return self.__pydantic_serializer__.to_json(self, exclude_none=True)
 
 
 class Budget(Model):

@@ -14,7 +14,7 @@ def note_grant(
 ) -> None:
     """Note a grant that a hosted business gave or took back, in the row of its connection."""
     payload = signed.payload
-    if not isinstance(payload, Grant | Withdraw) or (business := hosted(before.door(event.side).origin)) is None:
+    if not isinstance(payload, (Grant, Withdraw)) or (business := hosted(before.door(event.side).origin)) is None:
         return
     row = {"cid": event.cid, "name": business.name}
     if isinstance(payload, Grant):

@@ -56,20 +56,21 @@ def application(server: Server) -> web.Application:
         server.bell.close()
 
     app.on_shutdown.append(wake_waiters)
-    app.on_response_prepare.append(_dressed)
+
+    async def dressed(request: web.Request, response: web.StreamResponse) -> None:
+        # Before it is sent, for a stream has no other moment.
+        if is_business(request):
+            dress(request, response)
+        # By the clock that judges signed requests, for a client whose own is another (HTTP-24).
+        response.headers[hdrs.DATE] = _date(server.clock.now() // 1000)
+        _dress(response, REQUEST_ID.get() or begin_request())
+
+    app.on_response_prepare.append(dressed)
     return app
 
 
-async def _dressed(request: web.Request, response: web.StreamResponse) -> None:
-    """Give an answer the headers that each has. Before it is sent, for a stream has no other moment."""
-    if is_business(request):
-        dress(request, response)
-    # By the clock that judges signed requests, for a client whose own is another (HTTP-24).
-    response.headers[hdrs.DATE] = _date(request.app[SERVER].clock.now() // 1000)
-    _dress(response, REQUEST_ID.get() or begin_request())
-
-
 def _dress(response: web.StreamResponse, id_: str) -> None:
+    """Give an answer the headers that each has."""
     headers = response.headers
     headers.merge(SECURITY_HEADERS)
     headers[_X_REQUEST_ID] = id_

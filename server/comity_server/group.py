@@ -452,9 +452,10 @@ class Group:
         )
         self.batch.put_status.extend(self.grounds.lists.changes(before, after))
         self.batch.put_duty.extend(changed_duties(before, after, self.grounds.directory.hosted))
-        for side in SIDES:
-            if before.door(side).did != after.door(side).did:
-                self._name(after, side)
+        if before.first.did != after.first.did:
+            self._name(after, "first")
+        if before.second.did != after.second.did:
+            self._name(after, "second")
 
     def _due(self, cid: str) -> int | None:
         state = self.states[cid]

@@ -65,18 +65,24 @@ class Windows:
 
     def count(self, asker: str, more: int = 1) -> tuple[Window, int]:
         """(the asker's window with `more` counted in it, whole seconds until it ends)."""
-        now = self._clock()
-        window = self._windows.get(asker)
-        if window is None or now >= window.ends:
-            window = self._begin(asker, now)
+        window = self._window(asker)
         window.count += more
-        # Rounded up: whoever waits so long finds room.
-        return window, min(math.ceil(window.ends - now), self.seconds)
+        return window, self._left(window)
 
     def over(self, asker: str, more: int = 1) -> Over | None:
         """Count, and tell if that is too much."""
-        window, left = self.count(asker, more)
-        return Over(window, left) if window.count > self.most else None
+        window = self._window(asker)
+        window.count += more
+        return Over(window, self._left(window)) if window.count > self.most else None
+
+    def _window(self, asker: str) -> Window:
+        now = self._clock()
+        window = self._windows.get(asker)
+        return self._begin(asker, now) if window is None or now >= window.ends else window
+
+    def _left(self, window: Window) -> int:
+        # Rounded up: whoever waits so long finds room.
+        return min(max(math.ceil(window.ends - self._clock()), 1), self.seconds)
 
     def _begin(self, asker: str, now: float) -> Window:
         windows = self._windows

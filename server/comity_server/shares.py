@@ -36,19 +36,21 @@ class Pool:
         left = self.size - self.taken
         if left == self.size:
             return True
-        most, owned = max(left // self._divisor, 1), self._owners.get(user.owner, 0)
-        if user.hand is None:
+        owner, hand = user
+        most, owned = left // self._divisor or 1, self._owners.get(owner, 0)
+        if hand is None:
             return owned + count <= most and count <= left
-        return 2 * self._hands.get(user.hand, 0) + count <= most - owned and count <= left
+        return 2 * self._hands.get(hand, 0) + count <= most - owned and count <= left
 
     def take(self, user: User, count: int = 1) -> bool:
         """Take `count`, to be given back. False, and nothing is taken, where that is more than the share."""
         if not self.has_room(user, count):
             return False
+        owner, hand = user
         self.taken += count
-        self._owners[user.owner] = self._owners.get(user.owner, 0) + count
-        if user.hand is not None:
-            self._hands[user.hand] = self._hands.get(user.hand, 0) + count
+        self._owners[owner] = self._owners.get(owner, 0) + count
+        if hand is not None:
+            self._hands[hand] = self._hands.get(hand, 0) + count
         return True
 
     def give(self, user: User, count: int = 1) -> None:

@@ -185,16 +185,15 @@ class StatusLists:
         """The entries that say something else after a change of a connection."""
         rows: list[StatusRow] = []
         for side in SIDES:
-            old, new = before.door(side), after.door(side)
-            # Most acts change no consent: those of a side that has given none are not looked at.
-            if not (old.grants or new.grants) or _basis(before, side) == _basis(after, side):
+            old, new = before.door(side).grants, after.door(side).grants
+            if not _may_say_else(before, after, side):
                 continue
-            given = {grant.id for grant in old.grants}
-            kept = {grant.id for grant in new.grants}
-            rows += [self._row(grant, 1, 0) for grant in old.grants if grant.id not in kept]
-            for grant in new.grants:
+            if old != new:
+                kept = {grant.id for grant in new}
+                rows += [self._row(grant, 1, 0) for grant in old if grant.id not in kept]
+            for grant in new:
                 said = status_of(after, side, grant)
-                if grant.id not in given or said != status_of(before, side, grant):
+                if grant not in old or said != status_of(before, side, grant):
                     rows.append(self._row(grant, *said))
         return rows
 
@@ -217,11 +216,19 @@ def status_of(state: Connection, side: Side, grant: Grant) -> tuple[int, int]:
     return 0, gate.ask_until(state, side, grant)
 
 
-def _basis(state: Connection, side: Side) -> tuple[object, ...]:
-    """All that the entries of a side's grants follow from. Most acts change a fact that none of them follows from, so
-    facts count by what comes of them."""
-    door, across = state.door(side), state.door(other(side))
+def _may_say_else(before: Connection, after: Connection, side: Side) -> bool:
+    """Whether something changed from which the entries of a side's grants follow. Most acts change a fact that none of
+    them follows from, so facts count by what comes of them."""
+    old, new = before.door(side), after.door(side)
+    if not (old.grants or new.grants):
+        return False
+    # Compared one by one: what an act leaves alone is the very same object, and costs nothing.
     return (
-        door.grants, door.mutes, door.settings.mute_ends, door.contests, unclear_until(state, door), across.renounced,
-        bool(state.recovering),
-    )  # fmt: skip
+        old.grants != new.grants
+        or old.mutes != new.mutes
+        or old.settings.mute_ends != new.settings.mute_ends
+        or old.contests != new.contests
+        or before.door(other(side)).renounced != after.door(other(side)).renounced
+        or bool(before.recovering) != bool(after.recovering)
+        or unclear_until(before, old) != unclear_until(after, new)
+    )

@@ -35,15 +35,16 @@ class Command:
     """Where it takes its weight of."""
     request_id: str | None = field(default_factory=REQUEST_ID.get)
     """The request that it is decided for."""
+    weight: int = field(init=False)
+    """What it takes of a room."""
+
+    def __post_init__(self) -> None:
+        self.weight = len(self.raws) or 1
 
     @property
     def was_accepted(self) -> bool:
         """Whether an act of it was accepted just now."""
         return bool(self.raws) and any(isinstance(it, Answer) and it.place is not None for it in self.result)
-
-    @property
-    def weight(self) -> int:
-        return max(1, len(self.raws))
 
 
 class Queue:

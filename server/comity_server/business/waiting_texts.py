@@ -28,6 +28,8 @@ def settle(
     """What becomes of the texts of all messages that wait in `before` and no longer in `after`: those `spent`
     (delivered, or replaced by a newer one) are gone, the others are drafts from `now` (ms) on. Where no text was kept,
     the rows find nothing."""
+    if not (before.first.held or before.second.held):
+        return
     for side in SIDES:
         door, waiting = before.door(side), {held.id for held in after.door(side).held}
         gone = [held.id for held in door.held if held.id not in waiting]

@@ -21,6 +21,7 @@ CLOSE = web.RequestKey("close", bool)
 """Set where a request's connection cannot be used for another."""
 ALSO = web.RequestKey("also", dict)
 """Headers that the refusal of this request has beside those of every refusal."""
+_ADDRESS = web.RequestKey("address", str)
 MEBIBYTE = 1024 * 1024
 _PIECE = 64 * 1024
 ONE_OPENING = 4096
@@ -83,7 +84,10 @@ def signed(request: web.Request, body: bytes = b"") -> SignedRequest:
 
 def address_of(request: web.Request) -> str:
     """The address whose share the request takes of (HTTP-18)."""
-    return request.app[SERVER].addresses.of(request.remote, request.headers)
+    address = request.get(_ADDRESS)
+    if address is None:
+        address = request[_ADDRESS] = request.app[SERVER].addresses.of(request.remote, request.headers)
+    return address
 
 
 def over_requests(request: web.Request, count: int = 1) -> Over | None:
