@@ -22,14 +22,14 @@ PURE = {
 }  # fmt: skip
 """Of the standard library: no disk, no network, no chance, and no clock but the one that a later test looks for."""
 ALSO: dict[str, set[str]] = {
-    "acts": {"pydantic"},
+    "acts": {"msgspec", "pydantic"},
     "agreement": {"pydantic"},
     # The one-time keys of each body are drawn by the library.
     "bodies": {"joserfc", "nacl"},
     "chain": {"pydantic"},
     "encoding": {"msgspec"},
     "erasure": {"msgspec"},
-    "events": {"pydantic"},
+    "events": {"msgspec", "pydantic"},
     "fold": {"msgspec"},
     "gate": {"msgspec"},
     "message_life": {"msgspec"},
