@@ -1,6 +1,9 @@
 """A business as its engineers see it: an API key and plain HTTP, against the server of a world."""
 
+import asyncio
 import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +15,7 @@ from comity.wire import JSON, JWT, OFFERS
 from comity_server.business.api_keys import new_key
 from comity_server.business.founding import admit
 from comity_server.business.roles import Role, Scope
-from world import TEXT, Pair, Reply, World
+from world import TEXT, Pair, Reply, World, eventually
 
 BUSINESS = "/v1/business"
 
@@ -103,6 +106,34 @@ EXAMPLE_OFFER: dict[str, Any] = {
     "expires_at": "2024-12-31T17:00:00Z",
 }
 """An offer as an engineer writes it; its terms are those that people here agree to."""
+
+
+@asynccontextmanager
+async def at_once(world: World) -> AsyncIterator[Callable[[Awaitable[Any]], Awaitable["asyncio.Future[Any]"]]]:
+    """Whatever is asked in here, by what this gives, waits for the writer and is decided in one group, in its order."""
+    go_on, waiting = asyncio.Event(), 1
+
+    async def nothing_yet(_group: Any) -> None:
+        await go_on.wait()
+
+    async def ask(request: Awaitable[Any]) -> "asyncio.Future[Any]":
+        nonlocal waiting
+        waiting += 1
+        asked = asyncio.ensure_future(request)
+
+        async def all_wait() -> bool:
+            assert not asked.done(), asked.result()
+            return world.server.accept.weight >= waiting
+
+        await eventually(all_wait)
+        return asked
+
+    first = asyncio.ensure_future(world.server.accept.command(nothing_yet))
+    try:
+        yield ask
+    finally:
+        go_on.set()
+        await first
 
 
 async def half_on(shop: Shop, short: str, person: Signer, **changes: Any) -> tuple[SignedOffer, HalfSigned]:

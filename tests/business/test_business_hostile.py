@@ -12,11 +12,11 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
-from business_world import BUSINESS, a_shop
+from business_world import BUSINESS, a_shop, at_once
 from comity.encoding import b64u_encode
 from comity.wire import JSON, JSON_LINES
 from comity_server.home import STORE
-from world import World, a_world, eventually
+from world import World, a_world
 
 SAID = "Your kitchen window is still leaking, is it not?"
 
@@ -108,19 +108,7 @@ async def test_a_key_that_ends_in_the_same_moment_changes_nothing_behind_its_end
         stolen = await shop.post("/keys", {"label": "stolen", "role": "owner"})
         seats = [shop.ask("POST", "/seats", {"staff": "x"}, key=stolen["key"], again="one") for _ in range(2)]
         await seats[0]
-        go_on = asyncio.Event()
-
-        async def nothing_yet(_group: Any) -> None:
-            await go_on.wait()
-
-        waiting: list[asyncio.Future[Any]] = [asyncio.ensure_future(world.server.accept.command(nothing_yet))]
-        for request in (shop.ask("DELETE", f"/keys/{stolen['id']}"), seats[1]):
-            waiting.append(asyncio.ensure_future(request))
-
-            async def all_wait() -> bool:
-                return world.server.accept.weight == len(waiting)
-
-            await eventually(all_wait)
-        go_on.set()
-        _, ended, late = await asyncio.gather(*waiting)
+        async with at_once(world) as ask:
+            waiting = [await ask(request) for request in (shop.ask("DELETE", f"/keys/{stolen['id']}"), seats[1])]
+        ended, late = await asyncio.gather(*waiting)
         assert (ended.status, late.code) == (204, "api_key_required")

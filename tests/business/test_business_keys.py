@@ -1,5 +1,6 @@
 """API keys and seats, as the engineers of a business live with them (BIZ-2 to BIZ-6)."""
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from business_world import Shop, a_shop
+from business_world import Shop, a_shop, at_once
 from comity.errors import Refused
 from comity_server.business.api_keys import MOST_KEYS
 from comity_server.business.keys import ROUTES, NewKey, post_keys
@@ -247,6 +248,25 @@ async def test_two_systems_of_a_business_that_both_count_from_one_do_not_meet(tm
         assert await shop.refused("POST", at, {**bill, "text": "Another."}, key=later, again="1") == (
             "idempotency_mismatch"
         )
+
+
+async def test_a_bill_that_is_sent_twice_at_once_reaches_the_customer_once(tmp_path: Path) -> None:
+    """BIZ-11: the first of the two is not in the store yet when the second is decided."""
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer("care")
+        at, bill = f"/connections/{pair.cid}/messages", {"purpose": "care", "text": "Your bill is in the letter box."}
+        async with at_once(world) as ask:
+            waiting = [await ask(shop.ask("POST", at, bill, again="bill-7")) for _ in range(2)]
+            other = await ask(shop.ask("POST", at, {**bill, "text": "Another."}, again="bill-7"))
+        first, second = await asyncio.gather(*waiting)
+        assert (first.status, second.status, second.body) == (201, 201, first.body)
+        assert [it.headers.get("Idempotency-Replayed") for it in (first, second)] == [None, "true"]
+        assert (await other).code == "idempotency_mismatch"
+        await world.stop()
+        await world.start()
+        assert (await shop.ask("POST", at, bill, again="bill-7")).body == first.body
+        assert (await pair.kinds("second")).count("message") == 1
 
 
 async def test_what_was_done_with_a_key_is_noted_with_its_seat(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from business_world import Shop, a_shop
+from business_world import Shop, a_shop, at_once
 from comity.acts import open_act
 from comity.encoding import b64u_encode
 from comity.state import decode_state
@@ -241,6 +241,22 @@ async def test_a_master_key_in_the_folder_is_replaced_while_the_server_goes_on(t
         assert (await late.get("/self"))["signing"] == "kept"
         assert await draft_of(shop) == words == "Not yet."
         assert (await shop.post("/seats", {"staff": "staff 4711"}))["seat"] == seat["seat"]
+
+
+async def test_a_draft_that_is_changed_while_all_is_sealed_anew_keeps_its_new_text(tmp_path: Path) -> None:
+    """BIZ-7: what the resealing read is older than what is in its own commit."""
+    async with a_world(tmp_path) as world:
+        shop = await lived_in(world)
+        (draft,) = (await shop.get("/drafts"))["items"]
+        changed = {"purpose": "care", "text": "Yes, now."}
+        async with at_once(world) as ask:
+            written = await ask(shop.ask("PUT", f"/drafts/{draft['id']}", changed))
+            resealed = await ask(resealing.rotate_master(world.server))
+        assert (await written).status == 200 and await resealed == 3
+        assert await draft_of(shop) == "Yes, now."
+        await world.stop()
+        await world.start()
+        assert await draft_of(shop) == "Yes, now."
 
 
 async def test_a_master_key_in_the_environment_is_replaced_by_the_operator(tmp_path: Path) -> None:

@@ -63,6 +63,23 @@ async def test_a_message_signed_anew_survives_a_lost_answer_too(world: SdkWorld,
     assert [message.text for message in await ours.messages()] == ["Are you open on Friday?"]
 
 
+@pytest.mark.parametrize("how", ["cut", "lose"])
+async def test_a_message_of_a_broken_connection_goes_out_before_the_next_one(world: SdkWorld, how: str) -> None:
+    """Mia does not look what became of it, and just writes on."""
+    shop, mia = await world.business("shop"), await world.person("mia")
+    ours, theirs = await world.connect(shop, mia)
+    await ours.grant(["service"])
+    await theirs.sync()
+    setattr(world.wires["mia"], how, _acts)
+    with pytest.raises(Unreachable):
+        await theirs.message("service", "Are you open on Friday?")
+    world.wires["mia"].cut = world.wires["mia"].lose = None
+    await theirs.message("service", "Or on Saturday?")
+    await ours.sync()
+    assert [it.text for it in await ours.messages()] == ["Are you open on Friday?", "Or on Saturday?"]
+    assert [it.text for it in await theirs.messages()] == ["Are you open on Friday?", "Or on Saturday?"]
+
+
 async def test_what_waits_under_the_key_before_does_not_stop_a_business_that_took_the_next(world: SdkWorld) -> None:
     shop, mia = await world.business("shop"), await world.person("mia")
     ours, theirs = await world.connect(shop, mia, "care")

@@ -267,6 +267,56 @@ def test_what_is_durable_is_not_refused_because_the_file_cannot_be_rewritten(tmp
     again.close()
 
 
+def test_after_a_write_that_may_not_last_nothing_more_is_answered_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """WALLET-7: nobody knows what of the frame is on the disk, and one behind it would stand behind a hole."""
+    file = made(tmp_path / "w")
+    file.write([("acts", "a", b"1")])
+
+    def failing(_fd: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", failing)
+    with pytest.raises(WalletFileError, match="Input/output"):
+        file.write([("acts", "b", b"2")])
+    assert dict(file.table("acts")) == {"a": b"1"}
+    monkeypatch.undo()
+    for again in (lambda: file.write([("acts", "c", b"3")]), file.compact):
+        with pytest.raises(WalletFileError, match="open it again"):
+            again()
+    file.close()
+    anew = opened(tmp_path / "w")
+    assert dict(anew.table("acts")) in ({"a": b"1"}, {"a": b"1", "b": b"2"})
+    anew.write([("acts", "c", b"3")])
+    anew.close()
+
+
+def test_a_rewritten_wallet_lasts_before_it_takes_the_place_of_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """WALLET-8: a power cut behind the rename would else leave an empty file under the wallet's name."""
+    file = made(tmp_path / "w")
+    file.write([("acts", "a", b"1")])
+    before, fsync = (tmp_path / "w").read_bytes(), os.fsync
+
+    def failing(fd: int) -> None:
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(5, "Input/output error")
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(WalletFileError, match="cannot rewrite"):
+        file.compact()
+    monkeypatch.undo()
+    assert (tmp_path / "w").read_bytes() == before and [it.name for it in tmp_path.iterdir()] == ["w"]
+    file.write([("acts", "b", b"2")])
+    file.close()
+    again = opened(tmp_path / "w")
+    assert dict(again.table("acts")) == {"a": b"1", "b": b"2"}
+    again.close()
+
+
 def test_after_a_rewrite_that_may_not_last_nothing_more_is_answered_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

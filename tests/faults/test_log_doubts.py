@@ -21,6 +21,7 @@ from comity_server.log import sequencer
 from comity_server.log.head_file import SLOT
 from comity_server.log.reread import Rereading
 from comity_server.store import sqlite
+from comity_server.store.errors import Overtaken
 from comity_server.store.rows import Head
 from log_over_http import Reader
 from world import World, a_world, eventually, head_file_not_to_be_written
@@ -254,19 +255,77 @@ async def goes_on_without_signatures(world: World, monkeypatch: pytest.MonkeyPat
     await eventually(is_signed)
 
 
+def somebody_else_writes(monkeypatch: pytest.MonkeyPatch, world: World, sql: str) -> None:
+    """Right behind each commit another process does this to the store."""
+    write = sqlite._commit
+
+    def and_then(*arguments: Any) -> None:
+        write(*arguments)
+        with closing(sqlite3.connect(world.folder / "data" / "comity.db")) as store, store:
+            store.execute(sql)
+
+    monkeypatch.setattr(sqlite, "_commit", and_then)
+
+
+@pytest.mark.parametrize(
+    ("done", "why"),
+    [
+        ("UPDATE heads SET root = zeroblob(32)", "another root"),
+        ("UPDATE heads SET term = term + 1", "another server's"),
+    ],
+)
+async def test_a_head_that_is_not_of_this_server_s_own_entries_is_never_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: str, why: str
+) -> None:
+    """LOG-12: neither a root that the entries do not make, nor a tree that another server has taken over."""
+    async with a_world(tmp_path) as world:
+        pair = await world.shop_and_customer()
+        before = await (await Reader.of(world)).checkpoint()
+        somebody_else_writes(monkeypatch, world, done)
+        reply = await world.act(pair.compose("second", "revoke"))
+        assert reply.status == 200 and "receipt" not in reply.json, "the no counts, and nothing is signed for it"
+        assert (await (await Reader.of(world)).checkpoint()).raw == before.raw
+        assert why in (world.server.logs.active.halted or "")
+        monkeypatch.undo()
+
+
+async def test_a_server_whose_log_was_moved_on_by_another_writes_nothing(tmp_path: Path) -> None:
+    """LOG-11: under its own term too, as where the store was put back under it."""
+    async with a_world(tmp_path) as world:
+        pair = await world.shop_and_customer()
+        with closing(sqlite3.connect(world.folder / "data" / "comity.db")) as store, store:
+            store.execute("UPDATE heads SET size = size - 1")
+        assert (await world.act(pair.compose("second", "mute"))).code == "overloaded"
+        with closing(sqlite3.connect(world.folder / "data" / "comity.db")) as store, store:
+            assert store.execute("SELECT COUNT(*) FROM acts").fetchone() == (0,)
+
+
+async def test_of_two_servers_that_begin_at_one_moment_one_leaves(tmp_path: Path) -> None:
+    """LOG-11: each has read that the term is free."""
+    store = await sqlite.SqliteStore.open(tmp_path / "comity.db")
+    await store.begin_term("example.org/log", b"r" * 32)
+
+    def begins_too(statement: str) -> None:
+        if statement.startswith("UPDATE heads SET term"):
+            with closing(sqlite3.connect(tmp_path / "comity.db", isolation_level=None)) as other:
+                other.execute("UPDATE heads SET term = term + 1")
+
+    await store._writer.run(lambda raw: raw.set_trace_callback(begins_too))
+    with pytest.raises(Overtaken):
+        await store.begin_term("example.org/log", b"r" * 32)
+    await store._writer.run(lambda raw: raw.set_trace_callback(None))
+    head = await store.head("example.org/log")
+    assert head is not None and head.term == 2, "the other one has it"
+    await store.close()
+
+
 async def test_an_entry_that_comes_marked_as_erased_is_never_signed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its text would not be hashed again: whoever writes the store could have anything signed."""
     async with a_world(tmp_path) as world:
         pair = await world.shop_and_customer()
-        write = sqlite._commit
-
-        def mark(*arguments: Any) -> None:
-            write(*arguments)
-            with closing(sqlite3.connect(world.folder / "data" / "comity.db")) as store, store:
-                store.execute("UPDATE entries SET erased = 1 WHERE idx = (SELECT MAX(idx) FROM entries)")
-
-        monkeypatch.setattr(sqlite, "_commit", mark)
+        last = "UPDATE entries SET erased = 1 WHERE idx = (SELECT MAX(idx) FROM entries)"
+        somebody_else_writes(monkeypatch, world, last)
         reply = await world.act(pair.compose("second", "revoke"))
         assert reply.status == 200 and "receipt" not in reply.json

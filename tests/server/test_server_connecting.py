@@ -1,6 +1,7 @@
 """How people come together, and how they do not."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from comity.encoding import b64u_encode, dump_json
 from comity.keys import Signer, SigningKey
 from comity.offer import HomeParty
 from comity.wire import AGREEMENTS, JSON, OFFERS
-from world import DAY, Reply, World
+from world import DAY, Reply, World, a_world
 
 
 def alike(*replies: Reply) -> bool:
@@ -44,6 +45,26 @@ async def test_unknown_expired_used_and_declined_offers_cannot_be_told_apart(wor
         await world.propose(world.offer(shop), world.half(world.offer(shop), shop, world.person())),
     ]
     assert alike(*late)
+
+
+async def test_only_open_offers_of_one_s_own_count_against_the_limit(tmp_path: Path) -> None:
+    """INV: a shop with as many open offers as there may be ends one, or waits until one is used or over."""
+    async with a_world(tmp_path, max_offers=2) as world:
+        shop = await world.business("shop")
+        used, short = world.offer(shop), world.offer(shop, exp=world.now() // 1000 + 60)
+        for offer in (used, short):
+            assert (await world.publish(offer)).status == 201
+        assert (await world.publish(world.offer(shop))).code == "too_many_offers"
+        assert (await world.publish(used)).status == 201, "published again, it is the same one"
+        assert (await world.publish(world.offer(world.person()))).status == 201, "another's offers are his own"
+        half = world.half(used, shop, world.person())
+        await world.propose(used, half)
+        assert (await world.countersign(countersign(half, shop))).status == 200
+        assert (await world.publish(world.offer(shop))).status == 201, "the used one is not open any more"
+        assert (await world.publish(world.offer(shop))).code == "too_many_offers"
+        world.later(61_000)
+        assert (await world.publish(world.offer(shop))).status == 201, "nor is the one whose time is over"
+        assert (await world.publish(world.offer(shop))).code == "too_many_offers"
 
 
 async def test_a_declined_half_is_like_one_that_never_was(world: World) -> None:

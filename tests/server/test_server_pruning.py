@@ -9,7 +9,7 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from business_world import EXAMPLE_OFFER, Shop, a_shop, half_on
+from business_world import EXAMPLE_OFFER, Shop, a_shop, again, half_on
 from comity.acts import open_act
 from comity.agreement import HalfSigned
 from comity.events import open_event
@@ -19,6 +19,7 @@ from comity.state import public
 from comity.wire import CONNECTIONS, INBOX, JWT, OFFERS
 from comity_server import pruner
 from comity_server.business import founding
+from comity_server.business.models import instant
 from comity_server.cli import main
 from world import DAY, HOUR, MINUTE, Pair, Reply, World, a_world
 
@@ -126,6 +127,34 @@ async def test_answers_under_idempotency_keys_are_kept_for_a_day(tmp_path: Path)
         world.later(2 * HOUR)
         await world.server.pruner.round()
         assert rows(world, "idempotent") == 0
+
+
+async def test_the_text_of_a_message_that_waits_outlasts_an_old_draft_and_is_handed_back(tmp_path: Path) -> None:
+    """SAY-6, GROW-3: what waits is no draft yet, and the shop gets it back whole, for ninety days more."""
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pairs = [await shop.customer("care") for _ in range(3)]
+        at = [f"/connections/{pair.cid}/messages" for pair in pairs]
+        draft = (await shop.ask("POST", at[2], {"purpose": "sales", "text": "Buy."})).json["draft"]
+        world.later(2 * HOUR)
+        for number in (0, 1):
+            await pairs[number].go("second", "mute", until=world.now() // 1000 + 200 * DAY // 1000)
+            last = instant(world.now() + 90 * DAY - MINUTE)
+            said = {"purpose": "care", "text": f"How are you, {number}?", "expires_at": last}
+            assert (await shop.post(at[number], said))["outcome"] == "held"
+        world.later(90 * DAY - HOUR)
+        await world.server.pruner.round()
+        assert rows(world, "drafts", "waits = 1") == 2 and rows(world, "drafts", f"id = '{draft}'") == 0
+        await again(pairs[0])
+        await pairs[0].go("second", "unmute")
+        assert rows(world, "drafts", "waits = 1") == 1, "what was delivered is gone, and nothing else"
+        await again(pairs[1])
+        await pairs[1].go("second", "revoke")
+        for _ in range(2):
+            (handed_back,) = (await shop.get("/drafts"))["items"]
+            assert handed_back["message"]["text"] == "How are you, 1?"
+            world.later(89 * DAY)
+            await world.server.pruner.round()
 
 
 async def test_an_api_key_that_ended_long_ago_is_listed_no_more(tmp_path: Path, monkeypatch: Any) -> None:

@@ -25,6 +25,44 @@ async def test_a_read_signed_before_a_restart_is_refused_after_it(world: World) 
     assert (await world.send("GET", path, headers=headers)).code == "signature_stale"
 
 
+async def test_a_read_that_somebody_kept_is_refused_for_as_long_as_its_signature_is_good(world: World) -> None:
+    """HTTP-8: whoever stands between keeps what Mia signed, and sends it again a second, nearly a minute, and for one
+    that her clock dated ahead, nearly two minutes later."""
+    pair = await world.shop_and_customer()
+    mia, path = pair.signers["second"], f"{CONNECTIONS}/{pair.cid}"
+    now = world.now() // 1000
+    kept, ahead = world.signature(mia, path), sign_request("GET", world.origin + path, mia, now + 58, "n" * 20)
+    for headers in (kept, ahead):
+        assert (await world.send("GET", path, headers=headers)).status == 200
+    world.at(now * 1000)
+    for seconds, signed in ((1, (kept, ahead)), (57, (kept, ahead)), (115, (ahead,))):
+        world.at((now + seconds) * 1000)
+        for headers in signed:
+            assert (await world.send("GET", path, headers=headers)).code == "signature_replayed", seconds
+
+
+async def test_a_read_of_the_very_second_of_a_restart_is_not_taken_twice(world: World) -> None:
+    """HTTP-8: what the process before saw in that second, this one does not know."""
+    pair = await world.shop_and_customer()
+    path = f"{CONNECTIONS}/{pair.cid}"
+    for _ in range(10):
+        # Both processes in one second: with a slow start it takes another try.
+        world.at((world.now() // 1000 + 2) * 1000)
+        second, headers = world.now() // 1000, world.signature(pair.signers["second"], path)
+        assert (await world.send("GET", path, headers=headers)).status == 200
+        await world.stop()
+        world.at(second * 1000)
+        await world.start()
+        reply = await world.send("GET", path, headers=headers)
+        if reply.code == "overloaded":
+            break
+        assert reply.code == "signature_stale"
+    else:
+        raise AssertionError("no start fell into the second of the signature")
+    assert reply.headers["Retry-After"] == "1"
+    assert (await pair.seen("second")).status == 200, "signed anew, it is answered"
+
+
 async def test_a_read_of_another_minute_path_or_body_is_refused(world: World) -> None:
     pair = await world.shop_and_customer()
     path = f"{CONNECTIONS}/{pair.cid}"
