@@ -1,4 +1,5 @@
-"""`python3 tests ARGS` sets the project up where needed and runs every check; ARGS go to pytest."""
+"""`python3 tests ARGS` sets the project up where needed and runs every check; ARGS go to pytest.
+`python3 tests --mutants ARGS` looks for faults that no test would notice."""
 
 import sys
 from pathlib import Path

@@ -1,6 +1,7 @@
 """Run every check of the project: style, types, import rules, then the tests.
 
-Started by `python3 tests` with the Python of `.venv`. Arguments go to pytest. The linters run first, and
+Started by `python3 tests` with the Python of `.venv`. Arguments go to pytest; behind `--mutants` they go to the single
+changes of single_changes/mutants.py, and nothing else runs. The linters run first, and
 side by side, so that pytest's own closing line is the last thing printed; a linter that fails does not keep
 the tests from running, but the exit code says so.
 """
@@ -11,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
+
+from single_changes import mutants
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -28,6 +31,8 @@ MOST_WORKERS = 4
 def main(arguments: list[str]) -> int:
     """Run all checks and return the exit code: pytest's own, or 1 if only a linter failed."""
     os.chdir(ROOT)
+    if arguments[:1] == ["--mutants"]:
+        return mutants.main(arguments[1:])
     linters_passed = run_linters()
     tests = run_pytest(arguments)
     return tests or int(not linters_passed)

@@ -57,10 +57,10 @@ class Change:
         return source[: self.start] + self.text + source[self.end :]
 
 
-def changes_of(module: str, path: Path) -> list[Change]:
+def changes_of(module: str, path: Path, finder: type["Finder"] | None = None) -> list[Change]:
     """All single changes of a module, in the order of its text; no two are the same."""
     source = path.read_bytes()
-    found = sorted(set(_Finder(source).found()), key=lambda it: (it.start, it.end, it.text))
+    found = sorted(set((finder or Finder)(source).found()), key=lambda it: (it.start, it.end, it.text))
     names: Counter[str] = Counter()
     changes = []
     for it in found:
@@ -89,7 +89,7 @@ class _Found:
     function: tuple[str, int] | None
 
 
-class _Finder(ast.NodeVisitor):
+class Finder(ast.NodeVisitor):
     """Walks a module and notes down its changes."""
 
     def __init__(self, source: bytes) -> None:
@@ -214,7 +214,7 @@ class _Finder(ast.NodeVisitor):
         self._names.pop()
         self._is_model = outer
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         """A function: its defaults belong to what is around it."""
         self._names.append(node.name)
         for default in (*node.args.defaults, *node.args.kw_defaults):
