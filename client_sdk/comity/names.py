@@ -15,6 +15,8 @@ _WHY = {
     "empty": "a name needs something to be seen",
     "controls": "a name has no control characters",
     "precis_ignorable_properties": "a name has a character that nobody sees",
+    "zero_width_joiner": "a name has a character that nobody sees",
+    "zero_width_nonjoiner": "a name has a character that nobody sees",
     "unassigned": "a name has a character that is not known here",
 }
 

@@ -177,9 +177,10 @@ def can_be_seen(text: str) -> str:
 
 def one_line(text: str) -> str:
     """The text, if it is on one line, and every character of it can be seen (NOTICE-3). Raises ValueError."""
+    can_be_seen(text)
     if not _LINE.fullmatch(text):
         raise ValueError("a text has a character that nobody sees, or that no text has")
-    return can_be_seen(text)
+    return text
 
 
 def is_name(text: str) -> str:
@@ -352,6 +353,10 @@ _SIGNS = {
     r"^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$": "must be an id: 43 characters of base64url",
     r"^[!-~]+$": "must have visible ASCII characters only",
     r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$": "must be a language as in BCP 47, such as en or de-CH",
+    r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$": "must be a time zone of the IANA, such as Europe/Berlin",
+    r"^https?://[!-~]+$": "must be a URL, as https://host/path",
+    r"^[A-Za-z0-9_-]+$": "must be base64url, without blanks",
+    r"^[ -~]+$": "must have ASCII characters only, on one line",
 }
 """What a text must look like, for those who do not read patterns."""
 

@@ -19,7 +19,7 @@ from comity_server.client_address import read_networks
 from comity_server.log.witnesses import read_witnesses
 
 PREFIX = "COMITY_"
-NOT_OURS = frozenset({"COMITY_PASSPHRASE", "COMITY_WALLET_IDENTITY"})
+NOT_OURS = frozenset({"COMITY_PASSPHRASE", "COMITY_NEW_PASSPHRASE", "COMITY_WALLET_IDENTITY"})
 """What `comity wallet` reads: often set in the same shell, and never looked at here."""
 
 

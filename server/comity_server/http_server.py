@@ -116,16 +116,20 @@ class _Runner(web.AppRunner):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """The socket to listen on, not listening yet; port 0 lets the system choose. Raises OSError."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, kind, number, _, address = found[0]
-    bound = socket.socket(family, kind, number)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    """The socket to listen on, not listening yet; port 0 lets the system choose. Raises OSError, whose `filename` is
+    the address."""
     try:
-        bound.bind(address)
-    except OSError:
-        bound.close()
-        raise
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, number, _, address = found[0]
+        bound = socket.socket(family, kind, number)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind(address)
+        except OSError:
+            bound.close()
+            raise
+    except OSError as fault:
+        raise OSError(fault.errno, fault.strerror, f"{host}:{port}") from fault
     return bound
 
 

@@ -1,11 +1,19 @@
 """The operator's command line for businesses and their API keys, beside a running server and without one (BIZ-2,
 BIZ-3, BIZ-6, BIZ-8)."""
 
+import re
+import socket
 from pathlib import Path
+
+import pytest
+import structlog
+from click.testing import CliRunner
 
 from business_world import Shop, a_shop
 from comity.keys import SigningKey
 from comity.notice import AwayNotice, open_notice
+from comity_server.cli import main, wallet_open
+from comity_server.config import load
 from operator_world import comity, stored
 from world import World, a_world
 
@@ -146,3 +154,51 @@ async def test_an_operator_says_for_a_business_that_it_is_away_and_back(tmp_path
         await lines(world, "business", "create", "windows", "--did-key", KEY)
         windows = ("business", "away", "windows", "--until", "2024-07-01")
         assert "keeps its signing key itself" in (await comity(world, *windows, code=1)).output
+
+
+async def test_a_business_is_away_until_a_day_that_is_yet_to_come(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        await a_shop(world)
+        away = ("business", "away", "shop", "--until")
+        assert "yet to come" in (await comity(world, *away, "2020-01-01", code=1)).stderr
+        for texts in (("--text", "nonsense"), ("--text", "en= "), ("--text", "en=one", "--text", "en=two")):
+            assert (
+                "one LANG=TEXT for each language" in (await comity(world, *away, "2034-07-01", *texts, code=2)).stderr
+            )
+
+
+def test_what_the_system_refuses_is_told_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, folder = tmp_path / "file", tmp_path / "folder"
+    file.touch()
+    folder.mkdir()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        for words, told in (
+            (("serve", "--data", str(file)), f"cannot serve: File exists: {file}"),
+            (("serve", "--data", f"{file}/x"), f"cannot serve: Not a directory: {file}/x"),
+            (
+                ("serve", "--data", str(folder), "--port", port),
+                f"cannot serve: Address already in use: 127.0.0.1:{port}",
+            ),
+            (("serve", "--data", str(folder), "--host", "no.invalid"), "no.invalid:8470"),
+            (("witness", "--data", str(folder / "w"), "--port", port), f"Address already in use: 127.0.0.1:{port}"),
+            (("witness", "--data", f"{file}/x"), f"cannot witness: Not a directory: {file}/x"),
+            (("demo", "--out", f"{file}/x"), f"Not a directory: {file}/x"),
+        ):
+            result = CliRunner().invoke(main, words)
+            structlog.reset_defaults()
+            assert (result.exit_code, result.stdout) == (1, ""), words
+            assert told in result.stderr and result.stderr.count("\n") == 1, (words, result.stderr)
+    monkeypatch.setenv("COMITY_MASTER_KEY_FILE", str(folder))
+    result = CliRunner().invoke(main, ("serve", "--data", str(tmp_path / "new"), "--port", "0"))
+    structlog.reset_defaults()
+    assert result.stderr == f"Error: cannot serve: Is a directory: {folder}\n"
+
+
+def test_what_the_wallet_reads_from_the_environment_does_not_stop_the_operator() -> None:
+    cli = Path(wallet_open.__file__).parent
+    read = {name for file in cli.glob("*.py") for name in re.findall(r'environ\.get\("(COMITY_\w+)"', file.read_text())}
+    assert "COMITY_NEW_PASSPHRASE" in read
+    load({}, dict.fromkeys(read, "x"))

@@ -1,6 +1,7 @@
 """What somebody types or hands in by a slip: `comity wallet` refuses it in a line, and nothing is signed."""
 
 import codecs
+import socket
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -8,10 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from comity.client import new_identity
+from comity.client import Wallet, new_identity
 from comity_server.cli import main
 from comity_server.home import STORE
-from terminal_world import connected
+from terminal_world import Terminal, a_shop, an_offer, connected
 from world import World
 
 
@@ -112,3 +113,67 @@ async def test_terms_that_are_no_text_are_told_of_in_words(host: World, tmp_path
     link = (await shop(*offer)).split()[0]
     assert "für das" in await shop("look", link)
     assert signed(host) != rows
+
+
+async def test_an_offer_is_not_accepted_with_what_it_does_not_name(host: World, tmp_path: Path) -> None:
+    mia, shop = Terminal(tmp_path / "mia"), await a_shop(host, tmp_path)
+    await mia("create")
+    link = await an_offer(host, shop)
+    assert "has no terms in that place" in await mia("accept", link, "--terms", "7", code=1)
+    assert "does not name those terms" in await mia("accept", link, "--terms", "-1", code=1)
+    # What could never be granted is refused before anything is signed for it.
+    assert "lower-case words" in await mia("accept", link, "--grant", "Care", code=1)
+    assert "There are no connections" in await mia("show")
+    assert await shop("proposals") == "Nobody waits for your signature.\n"
+
+
+async def test_a_grant_that_can_never_be_given_is_told_of_once_and_stops_nothing(host: World, tmp_path: Path) -> None:
+    mia, _ = await connected(host, tmp_path)
+    async with Wallet.open(mia.file, identity=mia.identity) as hers:
+        (party,) = hers.connections()
+        # As an earlier version kept it.
+        await hers._core.kept.keep(("wishes", party.cid, [{"purposes": ["Care"]}, {"purposes": ["news"]}]))
+    assert "lower-case words" in await mia("messages", "The Blue Shop", code=1)
+    assert "There are no messages" in await mia("messages", "The Blue Shop")
+    assert "may come to you for news" in await mia("tokens", "The Blue Shop")
+
+
+async def test_a_slip_in_a_day_a_zone_or_a_word_is_told_in_words(host: World, tmp_path: Path) -> None:
+    mia, shop = await connected(host, tmp_path)
+    before = signed(host)
+    told = await mia("away", "--until", "2020-01-01", code=1)
+    assert told == "Error: who is away comes back on a day that is yet to come (until_passed)\n"
+    assert "'soon' is no day: write it as 2027-06-14" in await mia("away", "--until", "soon", code=2)
+    assert "such as Europe/Berlin" in await mia("hours", "The Blue Shop", "Mitten im Wald", code=1)
+    assert "asks nothing that waits for an answer" in await mia("answer", "The Blue Shop", "yes", code=1)
+    assert "nothing that you promised" in await mia("done", "The Blue Shop", code=1)
+    assert "comes after `--`" in await mia("mute", "-kT0uQw7eRt9yUiOpAsDfGhJkLzXcVbNm0123456789", code=2)
+    assert "; --again makes another one" in await mia("accept", await an_offer(host, shop), code=1)
+    assert signed(host) == (before[0], before[1] + 1)
+
+
+async def test_what_a_word_would_do_is_told_only_where_it_can_be_said(host: World, tmp_path: Path) -> None:
+    mia, shop = await connected(host, tmp_path)
+    await shop("send", "Mia", "care", "How are you?")
+    id_ = (await mia("messages", "The Blue Shop")).split()[0]
+    for words in ((), ("--as", "care"), ("--as", "Sales")):
+        told = await mia("feedback", "The Blue Shop", id_, "mislabelled", *words, code=1, told=True)
+        assert told == "", "a sentence about what is not done"
+
+
+def test_a_server_that_is_not_there_is_told_of_in_words(tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        there = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        result = CliRunner().invoke(main, ["log", "follow", f"{there}/log"])
+    assert result.stderr == f"Error: GET {there}/.well-known/comity: Connection refused\n"
+
+
+def test_a_wallet_in_a_folder_that_is_not_there_is_refused_in_a_line(tmp_path: Path) -> None:
+    environment = {"COMITY_WALLET_IDENTITY": new_identity()}
+    for words in (("create",), ("show",)):
+        for file in (tmp_path / "no" / "mia", tmp_path / ("x" * 300)):
+            result = CliRunner().invoke(main, ["wallet", "-w", str(file), *words], env=environment)
+            assert (result.exit_code, result.stdout) == (1, "")
+            assert result.stderr.startswith("Error: ") and str(file) in result.stderr, result.stderr
+            assert result.stderr.count("\n") == 1

@@ -67,7 +67,20 @@ def test_a_stranger_who_calls_himself_mia_is_not_mia_either() -> None:
 def test_a_part_of_what_others_call_themselves_is_a_hint_and_no_name() -> None:
     with pytest.raises(NotNamed, match=f"perhaps The Blue Shop \\(id:{BLUE.cid}, open\\)"):
         party_named([BLUE, MIA], "blue")
+    # Of two with one name, no hint names one alone.
+    other = Somebody("o" * 43, "did:web:other.example", offered_name="THE BLUE SHOP")
+    with pytest.raises(NotNamed, match=f"perhaps The Blue Shop \\(id:{BLUE.cid}, open\\); THE BLUE SHOP "):
+        party_named([BLUE, other], "blue")
     assert party_named([BLUE, MIA], "the  blue\N{NO-BREAK SPACE}shop") is BLUE
+
+
+def test_a_refusal_shows_as_much_of_what_was_typed_as_a_line_has_room_for() -> None:
+    for typed in ("x" * 5000, "id:" + "x" * 5000):
+        with pytest.raises(NotNamed) as refused:
+            party_named([BLUE], typed)
+        assert len(str(refused.value)) < 250
+    with pytest.raises(NotNamed, match='is called ""'):
+        party_named([BLUE], "")
 
 
 def test_who_ended_a_connection_does_not_hand_its_name_to_another_party() -> None:
@@ -99,7 +112,7 @@ def test_an_id_is_named_by_eight_characters_of_it_and_by_no_fewer() -> None:
 async def test_nobody_can_be_called_by_what_reads_as_an_id(world: SdkWorld) -> None:
     shop, mia = await world.business("shop"), await world.person("mia")
     ours, _ = await world.connect(shop, mia)
-    for name in ("id:abcdefgh", " ID:abc", "did:web:salon.example", " "):
+    for name in ("id:abcdefgh", " ID:abc", "did:web:salon.example", " ", "x" * 101):
         with pytest.raises(Malformed):
             await ours.call(name)
     await ours.call(" Mia ")
@@ -149,14 +162,14 @@ async def test_a_word_by_name_reaches_whom_its_writer_named_so(host: World, tmp_
     await stranger("accept", await an_offer(host, shop), "--grant", "care")
     cid = (await shop("countersign")).rpartition("The id is id:")[2][:12]
     await stranger("sync")
-    assert "no connection is called" in await shop("send", cid, "care", "For Mia alone", code=1)
+    assert "no connection is called" in await shop("send", "--", cid, "care", "For Mia alone", code=1)
     await shop("send", "Mia", "care", "For Mia alone")
     assert "There are no messages." in await stranger("messages", "The Blue Shop")
     # As if the stranger had tried ids until one began with what the shop calls her.
-    await shop("call", "Mia", cid[:3])
-    await shop("send", cid[:3], "care", "For Mia alone, again")
+    await shop("call", "--", "Mia", cid[:3])
+    await shop("send", "--", cid[:3], "care", "For Mia alone, again")
     assert "There are no messages." in await stranger("messages", "The Blue Shop")
-    await shop("call", cid[:3], "Mia")
+    await shop("call", "--", cid[:3], "Mia")
     await shop("call", f"id:{cid}", "Mia")
     told = await shop("revoke", "Mia", "--yes", code=1)
     assert told.count("Mia (id:") == 2

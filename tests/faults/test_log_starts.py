@@ -285,7 +285,7 @@ def test_a_damaged_key_stops_the_start_in_words(prepared: Prepared, tmp_path: Pa
     if damage is None:
         key.unlink()
         key.mkdir()
-        assert refusal(world) == "Error: cannot serve: Is a directory"
+        assert refusal(world) == f"Error: cannot serve: Is a directory: {key}"
     else:
         key.write_bytes(damage)
         assert "log.key is damaged: put back the one that belongs to this log" in refusal(world)

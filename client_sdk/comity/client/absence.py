@@ -12,6 +12,7 @@ from comity.client.core import Core, Faults
 from comity.client.kept import AwayMute
 from comity.client.party import Party
 from comity.client.sending import Beside
+from comity.errors import Refused
 from comity.state import Mute
 
 
@@ -40,9 +41,10 @@ class Absence:
         (UTC); the other sides read "away until …".
 
         `spread` (s): the acts are sent at random moments within this time, so that equal times do not tell anybody
-        which connections are one wallet's (AWAY-5). Raises the first fault, once all the others are told.
+        which connections are one wallet's (AWAY-5). Raises Refused("until_passed") for a day that has begun; and the
+        first fault, once all the others are told.
         """
-        end = int(datetime(until.year, until.month, until.day, tzinfo=UTC).timestamp())
+        end = self.end_of_absence(until)
         told, left_out, faults = list[Party](), list[Party](), Faults()
         chosen = self.connections() if parties is None else list(parties)
         async for party in self._one_by_one([it for it in chosen if it.phase == "open"], spread):
@@ -54,6 +56,13 @@ class Absence:
                     left_out.append(party)
         faults.tell()
         return WentAway(told, left_out)
+
+    def end_of_absence(self, until: date) -> int:
+        """When (s) that day begins. Raises Refused("until_passed") where it has begun."""
+        end = int(datetime(until.year, until.month, until.day, tzinfo=UTC).timestamp())
+        if end <= self._now():
+            raise Refused("until_passed", "who is away comes back on a day that is yet to come")
+        return end
 
     async def back(self, *, spread: float = 0) -> list[Party]:
         """Takes back the mutes that `away` made, and no other (AWAY-6). Returns where."""

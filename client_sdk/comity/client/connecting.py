@@ -195,7 +195,9 @@ def chosen_terms(offer: Offer, terms: str | int | AnyTerms | None) -> Terms:
                 else "the offer does not name those terms"
             )
         return found[0].terms()
-    return offer.agreements[terms or 0].terms()
+    if not 0 <= (place := terms or 0) < len(offer.agreements):
+        raise Malformed("the offer has no terms in that place")
+    return offer.agreements[place].terms()
 
 
 async def sign_half(

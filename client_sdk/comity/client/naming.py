@@ -15,6 +15,9 @@ SHORTEST_ID = 8
 MARK = "id:"
 _NO_NAMES = (MARK, "did:")
 _MOST_CANDIDATES = 10
+_LONGEST_NAME = 100
+_MOST_SHOWN = 100
+"""Characters of what was typed that a refusal shows."""
 
 
 class Named(Protocol):
@@ -57,13 +60,13 @@ def party_named(parties: Sequence[P], typed: str, kind: str = "connection") -> P
         return next(it for it in parties if it.cid == cid)
     fitting = _fitting(parties, typed)
     if not fitting:
-        raise NotNamed(f"no {kind} is called {typed}{_perhaps(parties, typed)}")
+        raise NotNamed(f"no {kind} is called {_as_typed(typed)}{_perhaps(parties, typed)}")
     standing = [it for it in fitting if it.phase in ("open", "proposed")]
     if len(fitting) > 1 and standing and _is_one_choice(fitting, typed):
         fitting = standing
     if len(fitting) > 1:
         cids = tuple(it.cid for it in fitting)
-        raise SeveralNamed(f"several {kind}s are called {typed}: {_listed(fitting)}", cids)
+        raise SeveralNamed(f"several {kind}s are called {_as_typed(typed)}: {_listed(fitting)}", cids)
     return fitting[0]
 
 
@@ -91,10 +94,10 @@ def id_named(ids: Iterable[str], typed: str, kind: str) -> str:
         return typed
     beginning = typed.removeprefix(MARK)
     if beginning == typed or len(beginning) < SHORTEST_ID:
-        raise NotNamed(f"{typed} is no id: write {MARK} and at least {SHORTEST_ID} characters of one")
+        raise NotNamed(f"{_as_typed(typed)} is no id: write {MARK} and at least {SHORTEST_ID} characters of one")
     found = [it for it in known if it.startswith(beginning)]
     if not found:
-        raise NotNamed(f"no {kind} has an id that begins with {beginning}")
+        raise NotNamed(f"no {kind} has an id that begins with {_as_typed(beginning)}")
     if len(found) > 1:
         shown = ", ".join(f"{MARK}{it}" for it in found[:_MOST_CANDIDATES])
         raise SeveralNamed(f"the ids of several begin with {beginning}: {shown}")
@@ -107,6 +110,8 @@ def checked_petname(name: str) -> str:
     spelled = nickname(name)
     if is_did(spelled) or folded(spelled).startswith(_NO_NAMES):
         raise Malformed("a name cannot begin as an id or a DID does")
+    if len(spelled) > _LONGEST_NAME:
+        raise Malformed(f"a name has at most {_LONGEST_NAME} characters")
     return spelled
 
 
@@ -117,9 +122,18 @@ def _plain(name: str | None) -> str:
 
 def _perhaps(parties: Sequence[P], typed: str) -> str:
     """What else may have been meant, as the end of a sentence."""
-    word, names = _plain(typed), {_plain(it.name): it for it in parties}
-    near = [name for name in names if word and word in name] or get_close_matches(word, names, n=3)
-    return f"; perhaps {_listed([names[it] for it in near])}" if near else ""
+    word, names = _plain(typed), {_plain(it.name) for it in parties}
+    near = {name for name in names if word and word in name} or set(get_close_matches(word, names, n=3))
+    # All who have such a name: to leave one of two out would choose between them.
+    found = [it for it in parties if _plain(it.name) in near]
+    return f"; perhaps {_listed(found)}" if found else ""
+
+
+def _as_typed(typed: str) -> str:
+    """What was typed, as far as a sentence has room for it."""
+    if not typed.strip():
+        return f'"{typed[:_MOST_SHOWN]}"'
+    return typed if len(typed) <= _MOST_SHOWN else f"{typed[:_MOST_SHOWN]}…"
 
 
 def _listed(parties: Sequence[Named]) -> str:

@@ -72,8 +72,11 @@ def said_of(party: View, message: str) -> str | None:
 
 def what_it_does(party: View, message: str, says: Says, as_: str | None = None, topic: str | None = None) -> list[str]:
     """What this feedback would do, in sentences for the person who is about to give it. Raises
-    Refused("no_such_message")."""
+    Refused("no_such_message"), Malformed where it is no feedback."""
     named = reached(party, message)
+    # Composed as it would be sent, and let go: a sentence about what cannot be given would be false.
+    about = {"purpose": named.purpose, "had": named.topic, "as_": as_, "topic": topic}
+    party.writing.seal("feedback", message=message, says=says, **about)
     if says != "mislabelled":
         door = party.state.door(party.side)
         back = [it for it in door.contests if it.message == message and it.until * 1000 > party.now()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -39,7 +41,7 @@ def over_aiohttp(session: aiohttp.ClientSession | None = None) -> Transport:
             ) as answer:
                 yield answer
         except _BROKEN as error:
-            raise Unreachable(f"{request.method} {request.url}: {str(error) or type(error).__name__}") from error
+            raise Unreachable(f"{request.method} {request.url}: {_why(error)}") from error
 
     async def send(request: Request) -> Response:
         async with call(request, request.timeout) as answer:
@@ -60,6 +62,15 @@ def over_aiohttp(session: aiohttp.ClientSession | None = None) -> Transport:
             await own.close()
 
     return Transport(send, stream, close)
+
+
+def _why(error: Exception) -> str:
+    """Why no whole answer came, for people."""
+    found = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if not isinstance(found, OSError) or isinstance(found, ssl.SSLError) or not found.errno:
+        return str(error) or type(error).__name__
+    # A name that is not found has a number below 0, and words of its own.
+    return os.strerror(found.errno) if found.errno > 0 else str(found.strerror)
 
 
 def _lower(answer: aiohttp.ClientResponse) -> dict[str, str]:

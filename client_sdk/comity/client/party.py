@@ -7,9 +7,13 @@ The same for people and businesses. Before the other side has signed, every act 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Literal, Self
+
+from pydantic import TypeAdapter
 
 from comity.acts import Grant, SignedAct
 from comity.allowance import grant_of
@@ -24,14 +28,14 @@ from comity.client.opinion import Because, Says
 from comity.client.overview import Overview, overview_of
 from comity.client.told import Message, News
 from comity.client.view import View
-from comity.errors import Contradiction, Malformed
+from comity.errors import Contradiction, Malformed, Refused
 from comity.gate import Verdict
 from comity.keys import PublicKey, is_pairwise
 from comity.message_life import LONGEST_LIFE, default_expiry, expiry_warning, shown_end, shown_verdict
 from comity.names import nickname
 from comity.note_values import note_body
 from comity.renounced import Part, parts_left
-from comity.words import DAY, Category, Ground, other
+from comity.words import DAY, Budget, Category, Channels, Ground, Model, ReachPurposes, other, read_model
 
 
 class Party(View):
@@ -63,8 +67,19 @@ class Party(View):
             if (allow := self.allowed()) is not None and "promised" in wish:
                 await self._grant(grant_of(allow, self.writing.book.opened.event.at))
             else:
-                await self.grant(**wish)
+                async with self._told_once(wishes):
+                    await self.grant(**wish)
             await self._core.kept.keep(("wishes", self.cid, wishes or None))
+
+    @asynccontextmanager
+    async def _told_once(self, left: list[dict[str, Any]]) -> AsyncIterator[None]:
+        """A grant that can never be given is given up with its fault: it must not stop all that comes after it."""
+        try:
+            yield
+        except Refused as fault:
+            if fault.code == "malformed":
+                await self._core.kept.keep(("wishes", self.cid, left or None))
+            raise
 
     # --- the door ---
 
@@ -431,6 +446,27 @@ class Party(View):
         if days is None and hours is None:
             return None
         return self._core.seconds() + span(days, hours)
+
+
+class _Wish(Model):
+    """The members of a grant that can be wrong before there is a connection."""
+
+    purposes: ReachPurposes
+    channels: Channels
+    budget: Budget | None = None
+
+
+_WISH: TypeAdapter[_Wish] = TypeAdapter(_Wish)
+
+
+def check_wish(wish: Mapping[str, Any]) -> None:
+    """Raises Malformed for arguments of `Party.grant` of which no grant can be made, so that nothing is signed before
+    that is known."""
+    budget = {"budget": _budget(wish["budget"])} if wish.get("budget") is not None else {}
+    channels = _some(wish.get("channels", ("app",)))
+    read_model(_WISH, json.dumps({"purposes": _some(wish["purposes"]), "channels": channels, **budget}).encode())
+    if "days" in wish:
+        span(wish["days"])
 
 
 def _some(items: Iterable[str] | None) -> tuple[str, ...] | None:

@@ -29,7 +29,7 @@ from comity.client.kept import Evidence, Link, Proposed
 from comity.client.next_key import NextKey
 from comity.client.opening import Opening, core_of, home_did, identity_of
 from comity.client.own_rules import OwnRules
-from comity.client.party import Party
+from comity.client.party import Party, check_wish
 from comity.client.shown import Proposal, ShownOffer
 from comity.client.taking import Taking
 from comity.client.told import News
@@ -282,6 +282,8 @@ class Wallet(Absence, OwnRules):
         shown = await self.look(offer) if isinstance(offer, str) else offer
         chosen = connecting.chosen_terms(shown.signed.offer, terms)
         wishes = [dict(grant) for grant in grants]
+        for wish in wishes:
+            check_wish(wish)
         async with self._core.judging():
             begun = None if again else self._taking.begun(self.connections_with(shown.did), shown, chosen)
             if begun is not None:
@@ -327,7 +329,7 @@ class Wallet(Absence, OwnRules):
             listed = ", ".join(f"{it.name} ({naming.MARK}{it.cid}, {it.phase})" for it in found)
             raise AlreadyConnected(
                 tuple(it.cid for it in found),
-                f"there is a connection with {did} already: {listed}; say `again` if another one is meant",
+                f"there is a connection with {did} already: {listed}",
             )
 
     def party(self, cid: str) -> Party:

@@ -80,7 +80,10 @@ class WalletFile:
         where = Path(path).absolute()
         key = _identity(identity) if identity is not None else x25519.Identity.generate()
         head = MAGIC + _block(str(key), passphrase)
-        handle, temp = tempfile.mkstemp(prefix=f".{where.name}.", dir=where.parent)
+        try:
+            handle, temp = tempfile.mkstemp(prefix=f".{where.name}.", dir=where.parent)
+        except OSError as error:
+            raise WalletFileError(f"cannot make {where}: {error.strerror}") from None
         made = cls(where, handle, head, key)
         try:
             # With a first frame in it, a wrong identity is noticed at opening and not at the first loss.

@@ -265,6 +265,8 @@ async def _away(server: Server, wanted: Absence) -> Nothing:
 
     async def decide(group: Group) -> Nothing:
         now = group.now // 1000
+        if 0 < wanted.until <= now:
+            raise NotPossible("who is away comes back on a day that is yet to come; `back` ends it before")
         signed = compose_away(signer, wanted.starts or now, wanted.until, wanted.texts, now)
         await publish(server.store.business, business, signed, group)
         return Nothing()

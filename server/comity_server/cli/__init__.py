@@ -1,5 +1,6 @@
 """The command `comity`. Subcommands live in modules of their own and are imported when they are used."""
 
+import errno
 import gc
 from difflib import get_close_matches
 from importlib import import_module
@@ -7,7 +8,7 @@ from typing import Any
 
 import click
 
-from comity_server.cli.groups import Sections
+from comity_server.cli.groups import Sections, system_fault
 from comity_server.cli.terminal import printable
 
 _COMMANDS = {
@@ -40,6 +41,20 @@ class _Lazy(Sections):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         with printable():
             return super().main(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.NoSuchOption as fault:
+            if not fault.option_name.startswith("--"):
+                # One id in 64 begins so, and a name or a text may.
+                fault.message += " An id, a name or a text that begins with a hyphen comes after `--`."
+            raise
+        except OSError as fault:
+            # Of a reader that has left, click knows what to do.
+            if fault.errno == errno.EPIPE:
+                raise
+            raise click.ClickException(system_fault(fault)) from fault
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)

@@ -22,6 +22,7 @@ from comity_server.business.operating import (
 from comity_server.business.roles import ROLES, SCOPES
 from comity_server.cli.as_json import json_option, plain_value, say_json
 from comity_server.cli.operator import asked, data_option, port_option
+from comity_server.cli.parameters import Day
 from comity_server.cli.wallet_open import say
 
 
@@ -73,18 +74,29 @@ def list_(as_json: bool, **given: object) -> None:
 
 @business.command()
 @click.argument("name")
-@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), required=True, help="The day on which you are back.")
-@click.option("--from", "starts", type=click.DateTime(["%Y-%m-%d"]), help="The first day; now where none is given.")
+@click.option("--until", type=Day(), required=True, help="The day on which you are back.")
+@click.option("--from", "starts", type=Day(), help="The first day; now where none is given.")
 @click.option("--text", "texts", multiple=True, metavar="LANG=TEXT", help="A sentence in a language, as en=At the sea.")
 @data_option
 @port_option
 def away(name: str, until: datetime, starts: datetime | None, texts: tuple[str, ...], **given: object) -> None:
     """Tell all customers of NAME that it is away; their messages arrive all the same. `back` ends it."""
-    said = dict(text.partition("=")[::2] for text in texts)
+    said = _by_language(texts)
     first = 0 if starts is None else int(starts.replace(tzinfo=UTC).timestamp())
     asked(given, AWAY, Absence(name, first, int(until.replace(tzinfo=UTC).timestamp()), said))
     since = "" if starts is None else f" from {starts:%Y-%m-%d}"
     say(f"Every customer of {name} reads that it is away{since} until {until:%Y-%m-%d}.")
+
+
+def _by_language(texts: tuple[str, ...]) -> dict[str, str]:
+    """Language → text. Raises UsageError for what is not one text for each language."""
+    found: dict[str, str] = {}
+    for text in texts:
+        language, _, said = text.partition("=")
+        if not language or not said.strip() or language in found:
+            raise click.UsageError(f"--text {text!r}: one LANG=TEXT for each language is wanted, as en=At the sea")
+        found[language] = said
+    return found
 
 
 @business.command()

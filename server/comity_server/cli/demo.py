@@ -26,6 +26,9 @@ def demo(out: Path | None) -> None:
     """Tells the story; ends the process."""
     if out is not None and out.exists() and any(out.iterdir()):
         raise click.ClickException(f"{out} is not empty")
+    if out is not None:
+        # Who cannot be left anything is told so before the story, not after it.
+        out.mkdir(parents=True, exist_ok=True)
     # The story kills its server on purpose; that the wallets try again is not news.
     stamina.instrumentation.set_on_retry_hooks([])
     sys.exit(0 if asyncio.run(play(Narrator(), out)) else 1)

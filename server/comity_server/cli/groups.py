@@ -1,9 +1,16 @@
 """Groups of commands whose help is in sections."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
+
+
+def system_fault(fault: OSError, otherwise: Path | None = None) -> str:
+    """Why the system refused, and of which file or address: the fault's own, or `otherwise`."""
+    named = otherwise if fault.filename is None else fault.filename
+    return f"{fault.strerror or fault}" + ("" if named is None else f": {named}")
 
 
 class Sections(click.Group):

@@ -12,6 +12,7 @@ from comity.errors import Refused
 from comity_server import admin, logs
 from comity_server.business.operating import Duty
 from comity_server.businesses import NotPossible
+from comity_server.cli.groups import system_fault
 from comity_server.cli.serve import configured, why
 from comity_server.config import Config
 from comity_server.home import STORE, FolderInUse, locked
@@ -54,7 +55,7 @@ def operate(given: dict[str, object], work: Callable[[Ask], Awaitable[R]], *, ne
     except (NotPossible, Refused, FolderInUse, *CANNOT_OPEN) as fault:
         raise click.ClickException(why(fault)) from None
     except OSError as fault:
-        raise click.ClickException(f"cannot use {config.data}: {fault.strerror or fault}") from None
+        raise click.ClickException(f"it cannot be done: {system_fault(fault, config.data)}") from None
 
 
 def asked(given: dict[str, object], duty: Duty[Q, A], question: Q) -> A:

@@ -21,6 +21,24 @@ class Finite(click.FloatRange):
         return found if math.isfinite(found) else self.fail(f"{value} is not a number", param, ctx)
 
 
+class Day(click.DateTime):
+    """A day, whose help does not show how programs spell its form."""
+
+    def __init__(self) -> None:
+        super().__init__(["%Y-%m-%d"])
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """The form, as people read it."""
+        return "YYYY-MM-DD"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The day. Fails, in words, for what is none."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} is no day: write it as 2027-06-14", param, ctx)
+
+
 class TextFile(click.ParamType[str]):
     """The text in a file (`-`: what comes in), which is signed as it is: UTF-8 and nothing else, with LF at the end of
     each line."""

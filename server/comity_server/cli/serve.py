@@ -8,6 +8,7 @@ import click
 
 from comity_server import logs
 from comity_server.app import serve as run
+from comity_server.cli.groups import system_fault
 from comity_server.config import Config, ConfigError, load
 from comity_server.descriptors import TooFewDescriptors
 from comity_server.home import FolderInUse
@@ -28,7 +29,7 @@ def serve(**given: object) -> None:
     except (FolderInUse, TooFewDescriptors, *CANNOT_OPEN) as fault:
         raise click.ClickException(why(fault)) from None
     except OSError as fault:
-        raise click.ClickException(f"cannot serve: {fault.strerror or fault}") from None
+        raise click.ClickException(f"cannot serve: {system_fault(fault, config.data)}") from None
 
 
 def why(fault: Exception) -> str:

@@ -10,6 +10,7 @@ from comity.client import NotNamed, Party, Wallet
 from comity.client.naming import id_named
 from comity_server.cli import wallet_words
 from comity_server.cli.as_json import json_option, say_json
+from comity_server.cli.parameters import Day
 from comity_server.cli.wallet_away import away_day, say_away
 from comity_server.cli.wallet_open import all_option, connected, day, plain, say, says_no, short, synced
 from comity_server.cli.wallet_rules import per
@@ -196,10 +197,18 @@ async def thank(opened: Wallet, party: Party, text: str | None) -> None:
     say(f"You thanked {party.name} for: {favour.text or favour.kind}")
 
 
+_NO_FAVOUR = {
+    "asked": "{} asks nothing that waits for an answer",
+    "promised": "{} waits for nothing that you promised",
+    "done": "{} has done nothing for which it was not thanked",
+}
+"""Of each state, that no favour is in it."""
+
+
 def _favour(party: Party, *, mine: bool, status: str) -> Any:
     found = [it for it in party.favours() if it.mine == mine and it.status == status]
     if not found:
-        raise click.ClickException(f"no favour of {party.name} is in that state")
+        raise click.ClickException(_NO_FAVOUR[status].format(party.name))
     return found[-1]
 
 
@@ -244,8 +253,8 @@ async def forget(opened: Wallet, party: Party, key: str, topic: str | None) -> N
 @click.argument("connection")
 @click.argument("kind", type=click.Choice(["bought", "installed", "serviced", "complained", "put_right"]))
 @click.argument("topic")
-@click.option("--when", type=click.DateTime(["%Y-%m-%d"]), help="The day it happened; today where none is given.")
-@click.option("--lasts", type=click.DateTime(["%Y-%m-%d"]), help="Until when nobody needs another one.")
+@click.option("--when", type=Day(), help="The day it happened; today where none is given.")
+@click.option("--lasts", type=Day(), help="Until when nobody needs another one.")
 @click.option("--text", help="More about it, for the two of you.")
 @connected
 async def milestone(

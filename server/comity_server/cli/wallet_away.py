@@ -6,7 +6,7 @@ import click
 
 from comity.client import Party, Wallet
 from comity.notice import AwayNotice, text_in
-from comity_server.cli.parameters import Finite
+from comity_server.cli.parameters import Day, Finite
 from comity_server.cli.wallet_open import opened, say
 from comity_server.cli.wallet_words import muted_still
 
@@ -53,7 +53,7 @@ def say_away(party: Party) -> None:
 
 @absence.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), required=True, help="The day on which you are back.")
+@click.option("--until", type=Day(), required=True, help="The day on which you are back.")
 @_SPREAD
 @_NOW
 @opened
@@ -64,6 +64,7 @@ async def away(opened: Wallet, names: tuple[str, ...], until: datetime, spread: 
     """
     chosen = [opened.find(name) for name in names] or opened.connections()
     parties = [it for it in chosen if it.phase == "open"]
+    opened.end_of_absence(until.date())
     went = await opened.away(until.date(), parties=parties, spread=_spread_over(parties, spread, now, "away"))
     for party in went.told:
         say(f"{party.name} reads that you are away until {until:%Y-%m-%d}.")

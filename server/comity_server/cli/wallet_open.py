@@ -14,7 +14,7 @@ import click
 import stamina
 
 from comity.checkpoint import NO_WITNESSES, Policy
-from comity.client import Party, SeveralNamed, Wallet
+from comity.client import AlreadyConnected, Party, SeveralNamed, Wallet
 from comity.client.core import Faults
 from comity.client.naming import MARK
 from comity.client.wallet_frames import WrongIdentity
@@ -70,6 +70,8 @@ def run(work: Callable[[], Awaitable[None]]) -> None:
         told = where or refused.detail or refused.title.rstrip(".")
         until = "" if refused.until is None else f", until {day(refused.until)}"
         raise click.ClickException(_one_line(f"{told}{until} ({refused.code})")) from None
+    except AlreadyConnected as known:
+        raise click.ClickException(_one_line(f"{known}; --again makes another one")) from None
     except ComityError as error:
         raise click.ClickException(_one_line(str(error))) from None
     except TimeoutError:

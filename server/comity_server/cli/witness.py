@@ -11,6 +11,7 @@ import click
 from comity.errors import Malformed
 from comity.note import ED25519, VerifierKey, read_vkey
 from comity_server import logs
+from comity_server.cli.groups import system_fault
 from comity_server.clock import StoryClock, clock_of
 from comity_server.descriptors import TooFewDescriptors
 from comity_server.home import FolderInUse
@@ -90,7 +91,7 @@ def witness(
     except (CannotWitness, TooFewDescriptors) as fault:
         raise click.ClickException(str(fault)) from None
     except OSError as fault:
-        raise click.ClickException(f"cannot listen or use {data}: {fault.strerror or fault}") from None
+        raise click.ClickException(f"cannot witness: {system_fault(fault, data)}") from None
 
 
 async def _run(
