@@ -46,10 +46,11 @@ class _Lazy(Sections):
         try:
             return super().invoke(ctx)
         except click.NoSuchOption as fault:
-            if not fault.option_name.startswith("--"):
-                # One id in 64 begins so, and a name or a text may.
-                fault.message += " An id, a name or a text that begins with a hyphen comes after `--`."
-            raise
+            if fault.option_name.startswith("--"):
+                raise
+            # One id in 64 begins so, and a name or a text may.
+            hint = "An id, a name or a text that begins with a hyphen comes after `--`."
+            raise click.UsageError(f"{fault.format_message()} {hint}", fault.ctx) from None
         except OSError as fault:
             # Of a reader that has left, click knows what to do.
             if fault.errno == errno.EPIPE:
