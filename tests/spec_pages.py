@@ -34,6 +34,7 @@ FAMILIES = (
     "NOTE",
     "NOTICE",
     "OFFER",
+    "OPS",
     "REC",
     "SAY",
     "STATUS",

@@ -111,6 +111,8 @@ CODES: dict[str, Code] = {
     # Load.
     "rate_limited": Code(429, "Too many requests."),
     "overloaded": Code(503, "The server has more to do than it can hold."),
+    "disk_full": Code(503, "The server has no room to write."),
+    "store_failing": Code(503, "The server cannot write at the moment."),
     "internal": Code(500, "The server made a mistake."),
 }
 

@@ -23,6 +23,7 @@ from comity.state import Connection, decode_state
 from comity_server.business.verdicts import Verdicts
 from comity_server.businesses import NotPossible
 from comity_server.clock import Clock
+from comity_server.conditions import refusal_of
 from comity_server.config import Config
 from comity_server.deliver.bell import Bell
 from comity_server.grounds import Grounds, GroundsStore
@@ -37,7 +38,7 @@ from comity_server.rate_limits import Over
 from comity_server.repeated import unplaced
 from comity_server.shares import Pool, User
 from comity_server.states import States
-from comity_server.store.errors import Overtaken
+from comity_server.store.errors import Overtaken, StoreFailed
 from comity_server.store.rows import Batch, Known, Reservation
 from comity_server.waiting import Command, Queue
 
@@ -108,6 +109,7 @@ class Accept:
         """What checks were told, as long as nothing that was committed changes it."""
         self._news: int | None = None
         self._is_sure = True
+        self._is_failing = False
         self._time_stood = since
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -232,19 +234,27 @@ class Accept:
             await work(commands)
         except Exception as error:
             self._metrics.failed.inc()
-            REQUEST_ID.set(None)
-            ids = [command.request_id for command in commands if command.request_id is not None]
-            logger().error("group_failed", exc_info=error, count=len(commands), request_ids=ids)
+            self._log_failure(error, commands)
             # Whatever was in hand is in doubt: the next group reads the store again.
             self._is_sure = False
             if isinstance(error, Overtaken):
                 self.overtaken.set()
             for command in commands:
                 if not command.done.done():
-                    command.done.set_exception(_overloaded())
+                    command.done.set_exception(refusal_of(error))
             self._let_go(commands)
             return False
         return True
+
+    def _log_failure(self, error: Exception, commands: list[Command]) -> None:
+        """Log a group that failed. While the store does, the first one alone: a condition says the rest (OPS-2)."""
+        REQUEST_ID.set(None)
+        if isinstance(error, StoreFailed) and self._is_failing:
+            return
+        self._is_failing = isinstance(error, StoreFailed)
+        ids = [command.request_id for command in commands if command.request_id is not None]
+        why = {"reason": str(error)} if self._is_failing else {}
+        logger().error("group_failed", exc_info=error, count=len(commands), request_ids=ids, **why)
 
     def _let_go(self, commands: list[Command]) -> None:
         for command in commands:
@@ -355,6 +365,7 @@ class Accept:
         await self._store.commit(batch, lambda: self._seal(group))
         self._metrics.commit_seconds.observe(time.perf_counter() - began)
         self._metrics.groups.inc()
+        self._is_failing = False
 
     def _seal(self, group: Group) -> None:
         for event, answer in group.to_seal:

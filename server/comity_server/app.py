@@ -17,6 +17,7 @@ from comity_server import admin, descriptors
 from comity_server.business.docs import add_docs_routes
 from comity_server.business.front import add_business_routes, dress, is_business, narrows, user_of
 from comity_server.business.route import documentation
+from comity_server.conditions import refusal_of
 from comity_server.config import Config
 from comity_server.home import locked
 from comity_server.http_server import bind, listening
@@ -119,8 +120,8 @@ def _problem_of(error: Exception, server: Server, request: web.Request) -> web.R
         refused = _refusal_of(error)
         headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
     elif isinstance(error, StoreFailed):
-        logger().error("store_failed", exc_info=error)
-        refused = Refused("overloaded", retry_after=1)
+        server.store_failed.note(exc_info=error, reason=str(error))
+        refused = refusal_of(error)
     elif isinstance(error, ConnectionError):
         # The client went away while its request was read or answered; nobody will see this.
         refused = Malformed("the connection was lost")

@@ -18,7 +18,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 KEYS = frozenset({
     *("event", "level", "timestamp", "code", "count", "seconds", "error", "where", "exc_info", "log", "reason"),
-    *("request_id", "request_ids"),
+    *("request_id", "request_ids", "condition", "cure"),
 })  # fmt: skip
 """The keys that a line may have; `log` is the origin of a log, `reason` a sentence of ours about one."""
 
@@ -59,10 +59,10 @@ class Repeated:
         self._event = event
         self._often = _Often(clock)
 
-    def note(self, count: int = 1) -> None:
-        """It happened, so many times."""
+    def note(self, count: int = 1, **why: object) -> None:
+        """It happened, so many times; of the last time it is logged `why`."""
         if (so_far := self._often.due(count)) is not None:
-            logger().warning(self._event, count=so_far)
+            logger().warning(self._event, count=so_far, **why)
 
 
 class _Often:

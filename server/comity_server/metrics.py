@@ -39,6 +39,8 @@ class Metrics:
         self.signing = Gauge(
             "comity_log_signing", "1 while checkpoints are signed, 0 once that stopped.", registry=self.registry
         )
+        about = "1 while it is there; /readyz says more."
+        self.condition = Gauge("comity_condition", about, ["condition"], registry=self.registry)
         self.connections = Gauge("comity_connections", "Connections of clients.", registry=self.registry)
         self.waiters = Gauge("comity_waiters", "Requests that wait for news.", registry=self.registry)
 

@@ -12,6 +12,7 @@ from comity_server.business.api_keys import Keyring
 from comity_server.clock import Clock
 from comity_server.logs import logger
 from comity_server.metrics import Metrics
+from comity_server.store.errors import StoreFailed
 from comity_server.store.prunes import DAY, PRUNES, Prune, Prunes
 
 MOST = 50
@@ -53,7 +54,9 @@ class Pruner:
         while True:
             try:
                 await self.round()
-            except Exception as error:  # a store that stands still: the next round goes on
+            except StoreFailed:  # a condition says it (OPS-2), and the next round goes on
+                pass
+            except Exception as error:
                 logger().warning("prune_failed", exc_info=error)
             await asyncio.sleep(EVERY)
 

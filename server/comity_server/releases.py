@@ -4,10 +4,12 @@ import asyncio
 from functools import partial
 from typing import Protocol
 
+from comity.errors import Refused
 from comity_server.accept import Accept
 from comity_server.clock import Clock, sleep_until
 from comity_server.group import Group
 from comity_server.logs import logger
+from comity_server.store.errors import StoreFailed
 
 MOST = 100
 """Connections in one group."""
@@ -52,7 +54,8 @@ class Releases:
                 else:
                     await sleep_until(self._clock, await self._store.next_wake(), woken)
             except Exception as error:  # a full queue, a store that stands still: the timer goes on
-                logger().warning("release_failed", exc_info=error)
+                if not isinstance(error, (Refused, StoreFailed)):
+                    logger().warning("release_failed", exc_info=error)
                 await asyncio.sleep(PAUSE)
 
 

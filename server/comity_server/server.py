@@ -19,6 +19,7 @@ from comity_server.business.signing import KeptKeys
 from comity_server.businesses import Business, Directory
 from comity_server.client_address import ClientAddresses, read_networks
 from comity_server.clock import Clock, StoryClock, clock_of
+from comity_server.conditions import Conditions
 from comity_server.config import Config, home_did
 from comity_server.connecting import Connecting
 from comity_server.cursors import Cursors
@@ -37,7 +38,7 @@ from comity_server.log.restores import CannotRestore, MovedAway, check_not_moved
 from comity_server.log.served import Served
 from comity_server.log.starting import ClockWentBack, RolledBack
 from comity_server.log.witnesses import Witnesses, read_witnesses
-from comity_server.logs import logger
+from comity_server.logs import Repeated, logger
 from comity_server.metrics import Metrics
 from comity_server.notices import Notices
 from comity_server.opening import Crypto
@@ -107,6 +108,8 @@ class Server:
     pruner: Pruner = field(init=False)
     addresses: ClientAddresses = field(init=False)
     sockets: Sockets = field(init=False)
+    conditions: Conditions = field(init=False)
+    store_failed: Repeated = field(init=False)
     address_limits: AddressLimits = field(init=False)
 
     def __post_init__(self) -> None:
@@ -120,6 +123,9 @@ class Server:
         self.webhooks = Webhooks(
             self.config, rows, self.bell, self.rooms.asked, lambda: kept.master, lambda: self.happening_ids
         )
+
+        self.conditions = Conditions(self.store, self.logs.active, self.cosigning, self.sockets, self.webhooks)
+        self.store_failed = Repeated("store_failed")
 
     @property
     def directory(self) -> Directory:
@@ -189,6 +195,7 @@ async def _start(server: Server) -> None:
     server.logs.active.start()
     server.cosigning.start()
     server.accept.start()
+    server.conditions.start()
     if server.home.keys.can_sign():
         state_keys = partial(state_home_keys, server.accept, server.home.keys, server.logs.active.key.text)
         await restore_all(server.store, server.accept, server.lists, server.logs.restores, state_keys)
@@ -200,6 +207,7 @@ async def _stop(server: Server) -> None:
     """The group in hand is finished first."""
     server.ready = False
     server.bell.close()
+    await server.conditions.stop()
     await server.releases.stop()
     await server.pruner.stop()
     await server.accept.stop()

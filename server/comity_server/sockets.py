@@ -1,5 +1,7 @@
 """The connections of clients: at most so many, with a share for each address, and those that are silent go first."""
 
+import math
+import time
 from collections import OrderedDict
 from itertools import count, islice
 from typing import Any, Protocol
@@ -7,7 +9,7 @@ from typing import Any, Protocol
 from multidict import MultiDict
 
 from comity_server.client_address import ClientAddresses
-from comity_server.logs import Repeated
+from comity_server.logs import MINUTE, Repeated
 from comity_server.shares import Pool, User
 
 LOOKED_AT = 64
@@ -37,10 +39,16 @@ class Sockets:
         self._of: dict[str, OrderedDict[Socket, None]] = {}
         self._numbers = count()
         self._refused = Repeated("connections_refused")
+        self._refused_at = -math.inf
         self._closed = Repeated("connections_closed_early")
 
     def __len__(self) -> int:
         return len(self._all)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one was refused within the last minute."""
+        return time.monotonic() - self._refused_at < MINUTE
 
     def admit(self, socket: Socket, peer: str | None) -> bool:
         """True, and the connection is counted until `leave`, if there is room for it. Near the limit those that are
@@ -52,6 +60,7 @@ class Sockets:
             self._close_silent(self._of.get(user.owner, OrderedDict()), 1)
             if not self._room.take(user):
                 self._refused.note()
+                self._refused_at = time.monotonic()
                 return False
         self._all[socket] = user
         self._of.setdefault(user.owner, OrderedDict())[socket] = None

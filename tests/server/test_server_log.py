@@ -538,7 +538,7 @@ async def test_an_act_of_which_nobody_knows_whether_it_was_written_is_accepted_o
         raise sqlite3.OperationalError("disk I/O error")
 
     monkeypatch.setattr(sqlite, "_commit", write_and_fail)
-    assert (await world.act(message)).code == "overloaded"
+    assert (await world.act(message)).code == "store_failing"
     replies = await asyncio.gather(world.act(message), world.act(pair.compose("second", "mute")))
     assert [reply.status for reply in replies] == [200, 200]
     assert [accepted(pair, reply.json["event"]).index for reply in replies] == [3, 5]

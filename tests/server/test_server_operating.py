@@ -385,7 +385,7 @@ async def test_a_story_s_clock_is_moved_by_its_file_and_never_past_the_wall(tmp_
 
 async def test_the_server_says_how_it_is(world: World) -> None:
     assert (await world.send("GET", "/healthz")).json == {"status": "ok"}
-    assert (await world.send("GET", "/readyz")).json == {"status": "ready"}
+    assert (await world.send("GET", "/readyz")).json == {"status": "ready", "conditions": []}
     about = (await world.send("GET", "/.well-known/comity")).json
     assert (about["home"], about["operator"]) == (world.home, "The Test Operator")
 

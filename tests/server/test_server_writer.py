@@ -191,7 +191,7 @@ async def test_when_the_store_does_not_take_it_nothing_has_happened(world: World
         other.execute("BEGIN IMMEDIATE")
         reply = await world.act(act)
         other.execute("ROLLBACK")
-    assert reply.code == "overloaded"
+    assert reply.code == "store_failing"
     assert reply.headers["Retry-After"]
     assert (await pair.kinds("first"))[-1] == "grant"
     await pair.go("first", "message")

@@ -32,7 +32,7 @@ _SAME_CLOCK = 5000
 """ms by which two readings of one clock may differ."""
 _MOST = 8 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
-_AWAY = frozenset({"overloaded", "rate_limited", "internal", "too_slow"})
+_AWAY = frozenset({"overloaded", "disk_full", "store_failing", "rate_limited", "internal", "too_slow"})
 """Refusals that say nothing about what was sent: it may be sent again as it is."""
 
 
@@ -282,7 +282,7 @@ def _refusal(data: bytes, retry_after: int | None = None) -> Refused | Unreachab
     if problem["title"] != code.title or problem["type"] != f"urn:comity:problem:{refused.code}":
         return Contradiction("a refusal with another code's title", (text,))
     if refused.code in _AWAY:
-        return Unreachable(f"the server is busy: {refused}")
+        return Unreachable(f"the server cannot take it now: {refused}")
     return refused
 
 

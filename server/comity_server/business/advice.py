@@ -250,6 +250,14 @@ ADVICE: dict[str, dict[str, Advice]] = {
             "The server has its hands full. Nothing was changed.",
             "Try again after `Retry-After`, a little later each time.",
         ),
+        "disk_full": Advice(
+            "The server has no room to write. Nothing was changed; what can be read is answered.",
+            "Try again after `Retry-After`, and tell the operator if it stays.",
+        ),
+        "store_failing": Advice(
+            "The server cannot write, or does not know whether it did.",
+            "Try again after `Retry-After`, with the same `Idempotency-Key`.",
+        ),
         "internal": Advice(
             "A mistake of the server. It may or may not have changed something.",
             "Try again with the same `Idempotency-Key`. If it stays, tell the operator the `X-Request-Id`.",

@@ -102,9 +102,13 @@ def document(routes: Sequence[Route] = ROUTES, server: str = "/") -> dict[str, A
     }
 
 
+UNAVAILABLE = tuple(code for code, it in CODES.items() if it.status == HTTPStatus.SERVICE_UNAVAILABLE)
+"""Codes of a server that cannot do now what it is asked for (OPS-3)."""
+
+
 def refusals(route: Route) -> dict[int, list[str]]:
     """Status → codes: everything that the route can be refused with, in the order of CODES (BIZ-10)."""
-    codes = {"malformed", "api_key_required", "no_sandbox", "rate_limited", "overloaded", "internal", *route.codes}
+    codes = {"malformed", "api_key_required", "no_sandbox", "rate_limited", "internal", *UNAVAILABLE, *route.codes}
     codes |= set() if route.scope is None else {"scope_missing"}
     codes |= {"not_found"} if "{" in route.path else set()
     codes |= {"idempotency_mismatch"} if route.writes else set()

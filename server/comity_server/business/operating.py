@@ -159,6 +159,15 @@ class Absence(msgspec.Struct):
     texts: dict[str, str]
 
 
+class ConditionLine(msgspec.Struct):
+    """A condition of the server (OPS-1); `stops`: it does not do all of its work in it."""
+
+    condition: str
+    cause: str
+    cure: str
+    stops: bool
+
+
 class HomeRotation(msgspec.Struct):
     """A new key of the home server; `broken`: the key before is lost, or others may have it."""
 
@@ -175,6 +184,10 @@ class Place(msgspec.Struct):
 def told(business: Business, api_key: str | None = None) -> Told:
     """A business in words that can be sent."""
     return Told(business.name, business.did, list(business.keys), api_key)
+
+
+async def _conditions(server: Server, _: Nothing) -> list[ConditionLine]:
+    return [ConditionLine(it.name, it.cause, it.cure, it.stops) for it in server.conditions.look()]
 
 
 async def _create(server: Server, wanted: KeyToPublish) -> Told:
@@ -324,6 +337,7 @@ NEXT_KEY: Duty[OfBusiness, Kid] = Duty("next-key", OfBusiness, Kid, _next_key)
 TURN: Duty[Place, Turned] = Duty("turn", Place, Turned, _turn)
 AWAY: Duty[Absence, Nothing] = Duty("away", Absence, Nothing, _away)
 ROTATE_HOME: Duty[HomeRotation, Kid] = Duty("rotate-home", HomeRotation, Kid, _rotate_home)
+CONDITIONS: Duty[Nothing, list[ConditionLine]] = Duty("conditions", Nothing, list[ConditionLine], _conditions)
 
 DUTIES: tuple[Duty[Any, Any], ...] = (
     CREATE,
@@ -337,4 +351,5 @@ DUTIES: tuple[Duty[Any, Any], ...] = (
     TURN,
     AWAY,
     ROTATE_HOME,
+    CONDITIONS,
 )

@@ -13,6 +13,7 @@ from comity_server.cli.terminal import printable
 
 _COMMANDS = {
     "serve": ("comity_server.cli.serve", "Serve connections."),
+    "status": ("comity_server.cli.status", "Tell how the running server is."),
     "business": ("comity_server.cli.business", "The businesses whose did:web this host serves."),
     "keys": ("comity_server.cli.keys", "The keys that the server keeps, and the master key."),
     "openapi": ("comity_server.cli.openapi", "Print the OpenAPI document of the business side."),
@@ -33,7 +34,7 @@ _COMMANDS = {
 _SECTIONS = {
     "For everybody": "wallet demo",
     "Proofs": "log receipt token witness",
-    "Running a server": "serve business keys backup restore check-store openapi bench",
+    "Running a server": "serve status business keys backup restore check-store openapi bench",
 }
 
 

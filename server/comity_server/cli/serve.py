@@ -1,6 +1,7 @@
 """`comity serve`."""
 
 import asyncio
+import errno
 import signal
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from comity_server.config import Config, ConfigError, load
 from comity_server.descriptors import TooFewDescriptors
 from comity_server.home import FolderInUse
 from comity_server.server import CANNOT_OPEN, Server
-from comity_server.store.errors import StoreFailed
+from comity_server.store.errors import StoreFailed, StoreFull
 
 
 @click.command()
@@ -29,11 +30,14 @@ def serve(**given: object) -> None:
     except (FolderInUse, TooFewDescriptors, *CANNOT_OPEN) as fault:
         raise click.ClickException(why(fault)) from None
     except OSError as fault:
-        raise click.ClickException(f"cannot serve: {system_fault(fault, config.data)}") from None
+        more = ": make room where the data folder is. Nothing is lost" if fault.errno == errno.ENOSPC else ""
+        raise click.ClickException(f"cannot serve: {system_fault(fault, config.data)}{more}") from None
 
 
 def why(fault: Exception) -> str:
     """Why a server cannot be started, in words."""
+    if isinstance(fault, StoreFull):
+        return f"the disk is full ({fault}): make room where the data folder is, and start again. Nothing is lost"
     if type(fault) is StoreFailed:
         return f"the store cannot be read or written ({fault}): `comity check-store` says where"
     return str(fault)

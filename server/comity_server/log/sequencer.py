@@ -88,6 +88,8 @@ class Sequencer:
         """Set when `published` changes."""
         self.halted: str | None = None
         """Why nothing is signed any more, if so."""
+        self.failing: str | None = None
+        """Why nothing could be signed the last time, or could not be made to last, if so."""
         self._fails = False
         self._tried: LogAdditions | None = None
         self._published = deque([(first.size, time.monotonic())])
@@ -148,8 +150,6 @@ class Sequencer:
 
     def halt(self, reason: str) -> None:
         """Sign nothing more; acts go on, without receipts."""
-        if self.halted is None:
-            logger().error("signing_stopped", log=self.origin, reason=reason)
         self.halted = self.halted or reason
         self._let_go(self.tail.size)
 
@@ -240,7 +240,7 @@ class Sequencer:
             except WillNotLast as fault:
                 self.halt(f"the head file cannot be made to last: {fault.strerror}")
             except (StoreFailed, OSError) as fault:
-                logger().error("signing_failed", log=self.origin, exc_info=fault)
+                self.failing = _why(fault)
                 # Whoever waits would wait in vain, and take the room that others need (LOG-13).
                 self._fails = True
                 self._let_go(self.tail.size)
@@ -274,7 +274,7 @@ class Sequencer:
 
     def _publish(self, signed: SignedCheckpoint) -> None:
         self.published = signed
-        self._fails = False
+        self._fails, self.failing = False, None
         self._published.append((signed.size, time.monotonic()))
         # The oldest one stays for as long as it was not overtaken long ago.
         while self._published[1][1] < time.monotonic() - REMEMBERED:
@@ -297,14 +297,21 @@ class Sequencer:
                 continue
             try:
                 await asyncio.to_thread(self._file.sync)
-                seen = last
+                seen, self.failing = last, None
             except WillNotLast as fault:
                 # What was signed may be forgotten with the next power cut, and nobody would notice.
                 self.halt(f"the head file cannot be made to last: {fault.strerror}")
                 return
             except OSError as fault:
                 # Nothing more is signed before it is done.
-                logger().error("signing_failed", log=self.origin, exc_info=fault)
+                self.failing = _why(fault)
+
+
+def _why(fault: StoreFailed | OSError) -> str:
+    """What went wrong, without the place of a file."""
+    if isinstance(fault, OSError):
+        return f"the head file cannot be written: {fault.strerror}"
+    return f"the store cannot be read: {fault}"
 
 
 def _remember(kept: OrderedDict[K, T], more: Mapping[K, T]) -> None:

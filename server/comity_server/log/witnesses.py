@@ -171,6 +171,10 @@ class Witnesses:
         self._ahead: WitnessAhead | None = None
         self._session: aiohttp.ClientSession | None = None
 
+    def away(self) -> str:
+        """Which of them did not cosign what they were asked last, each with the code that says why; empty: none."""
+        return ", ".join(f"{it.name}: {it.condition}" for it in self._asked if it.condition not in (None, COSIGNS))
+
     async def gather(self, signed: SignedCheckpoint, prove: Prove) -> AsyncGenerator[SignedCheckpoint, None]:
         """The checkpoint again with each cosignature that comes in, until all witnesses that were free have answered.
 

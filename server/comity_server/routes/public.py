@@ -3,12 +3,13 @@
 import html
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from comity.encoding import dump_json
 from comity.errors import Refused
 from comity.status import STATUS_LIST_TYPE
 from comity.wire import LONGEST_WAIT, MOST_LINES, WELL_KNOWN
+from comity_server.conditions import AGAIN_IN, CONDITIONS
 from comity_server.log.logs import Logs
 from comity_server.log.sequencer import Sequencer
 from comity_server.routes.parts import SERVER, count_request, json_answer
@@ -119,10 +120,18 @@ async def get_health(request: web.Request) -> web.Response:
 
 
 async def get_ready(request: web.Request) -> web.Response:
-    """The server takes requests."""
-    if not request.app[SERVER].ready:
+    """Whether the server does all of its work, and what it lacks for that (OPS-1)."""
+    server = request.app[SERVER]
+    if not server.ready:
         raise Refused("overloaded", "not ready", retry_after=1)
-    return json_answer(b'{"status":"ready"}')
+    standing = server.conditions.look()
+    stops = any(it.stops for it in standing)
+    told = [{"condition": it.name, "cause": it.cause, "cure": it.cure} for it in standing]
+    body = {"status": "not ready" if stops else "ready", "conditions": told}
+    response = json_answer(msgspec.json.encode(body), 503 if stops else 200)
+    if stops:
+        response.headers[hdrs.RETRY_AFTER] = str(AGAIN_IN)
+    return response
 
 
 async def get_metrics(request: web.Request) -> web.Response:
@@ -135,4 +144,7 @@ async def get_metrics(request: web.Request) -> web.Response:
     metrics.signed.set(log.published.size)
     metrics.cosigned.set(len(server.cosigning.served(log).cosignatures))
     metrics.signing.set(log.halted is None)
+    standing = {it.name for it in server.conditions.look()}
+    for name in CONDITIONS:
+        metrics.condition.labels(name).set(name in standing)
     return web.Response(body=metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"})

@@ -2,7 +2,11 @@
 
 
 class StoreFailed(Exception):
-    """The store did not do what was asked, or it is unknown whether it did."""
+    """The store did not do what was asked, or it is unknown whether it did; the text is the engine's name for it."""
+
+
+class StoreFull(StoreFailed):
+    """There is no room for what was to be written. Nothing was."""
 
 
 class Overtaken(StoreFailed):

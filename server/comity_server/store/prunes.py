@@ -4,8 +4,6 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from comity_server.store.errors import StoreFailed
-
 Run = Callable[..., Awaitable[Any]]
 """Runs a function of the raw connection, and more arguments, in the connection's thread."""
 
@@ -55,14 +53,14 @@ class Prunes:
         """Delete up to `most` of the rows that are older than `before` (ms): those that the query `find` answers, each
         by the statements `drop`. How many were found. Raises StoreFailed."""
         given = {"before": before, "most": most}
-        rows = await self._run(self._look, _named_rows, self._sql[find], given)
+        rows = await self._look(_named_rows, self._sql[find], given)
         if rows:
             await self.drop(drop, [{**row, "before": before} for row in rows])
         return len(rows)
 
     async def drop(self, statements: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
         """Delete those rows, each by these statements. Raises StoreFailed."""
-        await self._run(self._write, _each_dropped, [self._sql[name] for name in statements], rows)
+        await self._write(_each_dropped, [self._sql[name] for name in statements], rows)
 
     async def drop_api_keys(self, keys: Iterable[tuple[str, str]]) -> None:
         """Delete the API keys of these (business, id). Raises StoreFailed."""
@@ -71,18 +69,12 @@ class Prunes:
     async def old_news(self, behind: str, before: int, streams: int, most: int) -> OldNews:
         """What was told before `before` (ms) in the next streams behind that one: about `most` rows. Raises
         StoreFailed."""
-        found: OldNews = await self._run(self._look, _old_news, self._sql, behind, before, streams, most)
+        found: OldNews = await self._look(_old_news, self._sql, behind, before, streams, most)
         return found
 
     async def prune_news(self, ends: Sequence[tuple[str, int]]) -> None:
         """Delete the news of each stream up to that row, which stays to say so. Raises StoreFailed."""
         await self.drop(("drop_news", "mark_pruned"), [{"stream": stream, "n": n} for stream, n in ends])
-
-    async def _run(self, run: Run, duty: Callable[..., Any], *arguments: object) -> Any:
-        try:
-            return await run(duty, *arguments)
-        except sqlite3.Error as error:
-            raise StoreFailed(type(error).__name__) from error
 
 
 def _named_rows(raw: sqlite3.Connection, sql: str, given: Mapping[str, object]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ Each duty is one hop to the connection's thread, however many statements it take
 
 import asyncio
 import itertools
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
@@ -23,7 +24,7 @@ from comity.feedback import Reached, reached_in
 from comity.fold import Record
 from comity_server.store import migrations
 from comity_server.store.business import BusinessRows
-from comity_server.store.errors import Overtaken, StoreFailed
+from comity_server.store.errors import Overtaken, StoreFailed, StoreFull
 from comity_server.store.prunes import Prunes
 from comity_server.store.rows import (
     Batch,
@@ -50,6 +51,11 @@ READERS = 3
 CHECKPOINT_PAGES = 4000
 """Pages of 4 KiB in the log before the writer copies them into the file."""
 
+PROBED = "probed"
+"""The name of what a probe writes, and takes away again."""
+PROBE = 128 * 1024
+"""Bytes of it: in a log that is written anew from its beginning there is room for less on a full disk."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 N = TypeVar("N", bound=NamedTuple)
@@ -58,10 +64,34 @@ N = TypeVar("N", bound=NamedTuple)
 class _Connection(aiosqlite.Connection):
     """An aiosqlite connection that can run several statements in one hop to its thread."""
 
+    folder: Path
+    """Where the file is."""
+    failed: StoreFailed | None = None
+    """What went wrong last, until `SqliteStore.probe` finds that it does not any more."""
+
     async def run(self, duty: Callable[..., T], *arguments: object) -> T:
-        """`duty(raw connection, *arguments)`, in the connection's thread."""
-        result: T = await self._execute(duty, self._conn, *arguments)  # type: ignore[no-untyped-call]
+        """`duty(raw connection, *arguments)`, in the connection's thread. Raises StoreFailed."""
+        try:
+            result: T = await self._execute(duty, self._conn, *arguments)  # type: ignore[no-untyped-call]
+        except sqlite3.Error as error:
+            self.failed = failure(error, self.folder)
+            raise self.failed from error
         return result
+
+
+def failure(error: sqlite3.Error, folder: Path) -> StoreFailed:
+    """What is raised of an engine's failure over a file in `folder`. Its own name for it says more than its text, and
+    quotes nothing."""
+    name = getattr(error, "sqlite_errorname", None) or type(error).__name__
+    # What cannot be mapped or made for want of room is told as an I/O error.
+    is_full = name == "SQLITE_FULL" or (name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")) and not _room(folder))
+    return StoreFull(name) if is_full else StoreFailed(name)
+
+
+def _room(folder: Path) -> bool:
+    """Whether there is room for more than nothing on the disk of a folder."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize >= PROBE
 
 
 def _queries() -> dict[str, str]:
@@ -74,6 +104,10 @@ def _queries() -> dict[str, str]:
 
 
 SQL = _queries()
+
+
+def _nothing() -> None:
+    """Before a commit whose rows are complete."""
 
 
 class SqliteStore:
@@ -89,10 +123,31 @@ class SqliteStore:
     @classmethod
     async def open(cls, path: Path) -> "SqliteStore":
         """Open the file, made or brought to the current schema first. The caller holds the folder's lock."""
-        await asyncio.to_thread(_prepare, path)
-        writer = await _connect(path, "rw")
-        readers = [await _connect(path, "ro") for _ in range(READERS)]
+        try:
+            await asyncio.to_thread(_prepare, path)
+            writer = await _connect(path, "rw")
+            readers = [await _connect(path, "ro") for _ in range(READERS)]
+        except Exception as error:
+            # What migrates has a wrapping of its own.
+            engine = getattr(error, "orig", error)
+            if isinstance(engine, sqlite3.Error):
+                raise failure(engine, path.parent) from error
+            raise
         return cls(writer, readers)
+
+    @property
+    def failed(self) -> StoreFailed | None:
+        """What went wrong last, and was not found to be over since."""
+        return next((it.failed for it in (self._writer, *self._readers) if it.failed is not None), None)
+
+    async def probe(self) -> None:
+        """Read, and write as much as many acts take: whether what failed is over. Raises StoreFailed."""
+        for connection in (self._writer, *self._readers):
+            await connection.run(_rows, SQL["all_meta"], {})
+        await self._writer.run(_commit, Batch(put_meta=[{"name": PROBED, "value": " " * PROBE}]), _nothing)
+        await self._writer.run(_commit, Batch(put_meta=[{"name": PROBED, "value": ""}]), _nothing)
+        for connection in (self._writer, *self._readers):
+            connection.failed = None
 
     async def close(self) -> None:
         """Close every connection, the writer last: it leaves a file without a log behind."""
@@ -102,13 +157,10 @@ class SqliteStore:
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
-    async def commit(self, batch: Batch, before: Callable[[], None] = lambda: None) -> None:
+    async def commit(self, batch: Batch, before: Callable[[], None] = _nothing) -> None:
         """Write all of the batch in one durable transaction, once `before` has completed its rows in the store's
         thread. Raises StoreFailed, and then nothing is to be assumed; Overtaken, and then nothing was written."""
-        try:
-            await self._writer.run(_commit, batch, before)
-        except sqlite3.Error as error:
-            raise StoreFailed(type(error).__name__) from error
+        await self._writer.run(_commit, batch, before)
 
     # --- reading for a decision: by the writer's own connection, so nothing committed can be missed -----------------
 
@@ -191,10 +243,7 @@ class SqliteStore:
     async def begin_term(self, log: str, empty_root: bytes) -> Head:
         """Become the one who moves this log's head (begun if there is none): from now on whoever held the term before
         writes nothing more. Raises StoreFailed, Overtaken where another does the same at this moment."""
-        try:
-            return await self._writer.run(_begin_term, log, empty_root)
-        except sqlite3.Error as error:
-            raise StoreFailed(type(error).__name__) from error
+        return await self._writer.run(_begin_term, log, empty_root)
 
     async def logs(self) -> dict[str, bool]:
         """Whether it has ended, of each log in this store, by origin."""
@@ -230,10 +279,7 @@ class SqliteStore:
 
     async def reread(self, judge: Callable[["Reading"], T]) -> T:
         """What `judge` makes of the committed rows, in a thread that never writes. Raises StoreFailed, what it does."""
-        try:
-            return await next(self._turn).run(_judged, judge)
-        except sqlite3.Error as error:
-            raise StoreFailed(type(error).__name__) from error
+        return await next(self._turn).run(_judged, judge)
 
     # --- reading for an answer --------------------------------------------------------------------------------------
 
@@ -266,10 +312,7 @@ class SqliteStore:
 
     async def known(self, cids: Iterable[str]) -> dict[str, Known]:
         """The stored states of those connections that exist: what was committed before the call, at least."""
-        try:
-            found = await next(self._turn).run(_each_row, SQL["get_state"], [{"cid": cid} for cid in cids])
-        except sqlite3.Error as error:
-            raise StoreFailed(type(error).__name__) from error
+        found = await next(self._turn).run(_each_row, SQL["get_state"], [{"cid": cid} for cid in cids])
         return {row["cid"]: Known(*value) for row, value in found}
 
     async def agreement(self, cid: str) -> tuple[bytes, str] | None:
@@ -321,10 +364,7 @@ class SqliteStore:
         return found
 
     async def _read(self, duty: Callable[..., Any], query: str, **given: object) -> Any:
-        try:
-            return await next(self._turn).run(duty, SQL[query], given)
-        except sqlite3.Error as error:
-            raise StoreFailed(type(error).__name__) from error
+        return await next(self._turn).run(duty, SQL[query], given)
 
 
 class Reading:
@@ -398,6 +438,7 @@ async def _connect(path: Path, mode: str) -> _Connection:
         return raw
 
     opened = _Connection(connector, 64)
+    opened.folder = path.parent
     await opened
     return opened
 

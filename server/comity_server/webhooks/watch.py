@@ -27,6 +27,8 @@ from comity_server.webhooks.signing import PURPOSE
 PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds before a sender that ended is started again; twice as long each time, until one lasts."""
 LASTED = 60.0
+RUNS_AFTER = 3.0
+"""Seconds after which a sender is said to run again: one that cannot start has ended by then."""
 RING_AGAIN = 0.02
 """Seconds between two rings."""
 STOPS_WITHIN = 5.0
@@ -60,6 +62,8 @@ class Webhooks:
         self._process: asyncio.subprocess.Process | None = None
         self._is_ringing = False
         self._is_stopping = False
+        self.ended: int | None = None
+        """The exit status of the last sender, until the next one has run for a while."""
 
     @property
     def pid(self) -> int | None:
@@ -149,7 +153,7 @@ class Webhooks:
             began = time.monotonic()
             status = await self._live()
             if status not in (0, ANOTHER_KEY):
-                logger().warning("webhook_sender_ended", code=status)
+                self.ended = status
             pause = PAUSE if time.monotonic() - began > LASTED else min(pause * 2, LONGEST_PAUSE)
             await asyncio.sleep(pause)
 
@@ -168,10 +172,15 @@ class Webhooks:
         assert process.stdin is not None
         process.stdin.write(msgspec.json.encode(self._start()) + b"\n")
         self._process = process
+        runs = asyncio.get_running_loop().call_later(RUNS_AFTER, self._runs)
         try:
             return await process.wait()
         finally:
+            runs.cancel()
             self._process = None
+
+    def _runs(self) -> None:
+        self.ended = None
 
     def _start(self) -> Start:
         config = self._config

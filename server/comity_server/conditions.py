@@ -1,0 +1,157 @@
+"""How the server is: each condition that an operator should know of, what it stops, its cause, and its cure (OPS-1).
+
+This module alone decides it, from what the parts say of themselves. `/readyz`, `/metrics`, the log and `comity status`
+read it here, and a client is refused by it (OPS-3).
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from comity.errors import Refused
+from comity_server.log.cosigning import Cosigning
+from comity_server.log.sequencer import Sequencer
+from comity_server.logs import logger
+from comity_server.sockets import Sockets
+from comity_server.store.errors import Overtaken, StoreFailed, StoreFull
+from comity_server.store.sqlite import SqliteStore
+from comity_server.webhooks.watch import Webhooks
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks, and between two attempts to write where the store failed."""
+AGAIN_IN = 5
+"""Seconds after which who is refused for a condition should come again."""
+
+
+class Condition(NamedTuple):
+    """What is known of a condition before it is there. `stops`: the server does not do all of its work in it."""
+
+    stops: bool
+    cure: str
+
+
+CONDITIONS = {
+    "disk_full": Condition(True, "make room on the disk of the data folder: the server goes on by itself"),
+    "store_failing": Condition(
+        True,
+        "look at the disk of the data folder, its limits and its rights; `comity check-store` says whether the store "
+        "is whole. The server tries once a second, and goes on by itself",
+    ),
+    "signing_stopped": Condition(
+        True,
+        "acts are accepted without receipts. Look at the cause, then start again: the start goes on, or says what "
+        "to do",
+    ),
+    "signing_failing": Condition(
+        True,
+        "acts are accepted without receipts until the head file can be written: look at the disk of the data folder. "
+        "The server goes on by itself",
+    ),
+    "witness_away": Condition(
+        False, "nothing waits for it. Tell who runs it, or take it out of COMITY_WITNESSES if it does not come back"
+    ),
+    "webhooks_stopped": Condition(
+        False, "news wait, and are sent when the process runs again: it is started again by itself. The log says why"
+    ),
+    "connections_full": Condition(
+        False,
+        "raise COMITY_MAX_CONNECTIONS, or name the proxy that everybody comes through in COMITY_TRUSTED_PROXIES",
+    ),
+}
+"""By name, the worst first."""
+
+
+class Standing(NamedTuple):
+    """A condition that is there, and since when (s, monotonic)."""
+
+    name: str
+    cause: str
+    since: float
+
+    @property
+    def stops(self) -> bool:
+        """Whether the server does not do all of its work in it."""
+        return CONDITIONS[self.name].stops
+
+    @property
+    def cure(self) -> str:
+        """What ends it."""
+        return CONDITIONS[self.name].cure
+
+
+def refusal_of(error: Exception) -> Refused:
+    """What a client is told whose request failed for that: why, without anything of the cause (OPS-3)."""
+    if isinstance(error, StoreFull):
+        return Refused("disk_full", retry_after=AGAIN_IN)
+    if isinstance(error, StoreFailed) and not isinstance(error, Overtaken):
+        return Refused("store_failing", retry_after=1)
+    return Refused("overloaded", retry_after=1)
+
+
+class Conditions:
+    """The conditions of one server. `start` begins to look."""
+
+    def __init__(
+        self, store: SqliteStore, log: Sequencer, cosigning: Cosigning, sockets: Sockets, webhooks: Webhooks
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._cosigning = cosigning
+        self._sockets = sockets
+        self._webhooks = webhooks
+        self._standing: dict[str, Standing] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Look from now on."""
+        self._task = asyncio.create_task(self._run(), name="conditions")
+
+    async def stop(self) -> None:
+        """Look no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def look(self) -> tuple[Standing, ...]:
+        """Those that are there now, the worst first. What began or ended since the last look is logged (OPS-2)."""
+        causes = dict(self._causes())
+        for name in [name for name in self._standing if name not in causes]:
+            began = self._standing.pop(name).since
+            logger().info("condition_ended", condition=name, seconds=round(time.monotonic() - began))
+        for name, cause in causes.items():
+            if name not in self._standing:
+                self._standing[name] = Standing(name, cause, time.monotonic())
+                log = logger().error if CONDITIONS[name].stops else logger().warning
+                log("condition_began", condition=name, reason=cause, cure=CONDITIONS[name].cure)
+        return tuple(self._standing[name] for name in CONDITIONS if name in self._standing)
+
+    def _causes(self) -> Iterator[tuple[str, str]]:
+        """(name, cause) of each that is there, of the cause no more than anybody may read (OPS-1)."""
+        if (failed := self._store.failed) is not None:
+            yield ("disk_full" if isinstance(failed, StoreFull) else "store_failing"), f"the store says {failed}"
+        if self._log.halted is not None:
+            yield "signing_stopped", self._log.halted
+        elif self._log.failing is not None:
+            yield "signing_failing", self._log.failing
+        if away := self._cosigning.witnesses.away():
+            yield "witness_away", away
+        if (status := self._webhooks.ended) is not None:
+            yield "webhooks_stopped", f"the process that sends webhooks ended with {status}"
+        if self._sockets.is_full:
+            yield "connections_full", "connections were refused within the last minute"
+
+    async def _run(self) -> None:
+        while True:
+            if self._store.failed is not None:
+                await self._try_again()
+            self.look()
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _try_again(self) -> None:
+        """Where nobody writes since nothing can be written, nobody would ever find that it can be again."""
+        self.look()
+        try:
+            await self._store.probe()
+        except StoreFailed:
+            return
