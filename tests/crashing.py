@@ -4,20 +4,25 @@ What is wrapped here, nothing in the server knows of. The processes are forked f
 already, since importing takes longer than a crash.
 """
 
+import asyncio
 import multiprocessing
 import os
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from comity_server.accept import Accept
 from comity_server.cli.serve import serve
+from comity_server.group import Group
 from comity_server.log import sequencer
 from comity_server.log.head_file import HeadFile
 from comity_server.log.sequencer import Sequencer
 from comity_server.store import sqlite
 from comity_server.store.rows import Batch
+from comity_server.waiting import Command
 
 DIED = 42
 """The exit code of a server that died where it was told to."""
@@ -30,7 +35,7 @@ _fork.set_forkserver_preload(["comity_server.cli.serve"])
 
 
 def begin(point: str, settings: dict[str, Any], armed: Path, log: Path) -> BaseProcess:
-    """Start `comity serve`, which dies at `point` once the file `armed` is there; "" is no point at all."""
+    """Start `comity serve`, which dies at `point`, or has that defect, once `armed` is there; "" is neither."""
     process = _fork.Process(target=_serve, args=(point, settings, armed, log), daemon=True)
     process.start()
     return process
@@ -44,7 +49,7 @@ def _serve(point: str, settings: dict[str, Any], armed: Path, log: Path) -> None
         del os.environ[name]
     os.environ.update({f"COMITY_{name.upper()}": str(value) for name, value in settings.items()})
     if point:
-        POINTS[point](armed)
+        (POINTS | DEFECTS)[point](armed)
     serve([])
 
 
@@ -120,6 +125,52 @@ def _die_in_the_slot(armed: Path) -> None:
 
     os.pwrite = dying  # type: ignore[assignment]
 
+
+def _answer_first(armed: Path) -> None:
+    """Answers are given before what they are about is written."""
+    process, commit = Accept._process, Accept._commit
+
+    async def processing(self: Accept, commands: list[Command]) -> None:
+        in_hand[:] = commands
+        await process(self, commands)
+
+    async def answering(self: Accept, group: Group) -> None:
+        if not armed.exists():
+            return await commit(self, group)
+        batch = group.finish()
+        if not batch.is_empty():
+            missing = group.log.missing()
+            group.log.write(batch, group.now, await self._store.raws(missing) if missing else {})
+            self._seal(group)
+            for command in in_hand:
+                self._answer(command)
+            await asyncio.sleep(0.1)
+            await self._store.commit(batch, lambda: None)
+
+    in_hand: list[Command] = []
+    Accept._process, Accept._commit = processing, answering  # type: ignore[method-assign]
+
+
+def _synchronous(mode: str) -> Callable[[Path], None]:
+    """The store is told to sync less than an answer promises."""
+
+    def wrap(_armed: Path) -> None:
+        class Lax(sqlite3.Connection):
+            def execute(self, sql: str, *parameters: Any) -> Any:
+                return super().execute(sql.replace("synchronous = FULL", f"synchronous = {mode}"), *parameters)
+
+        connect = sqlite3.connect
+        sqlite3.connect = partial(connect, factory=Lax)  # type: ignore[assignment]
+
+    return wrap
+
+
+DEFECTS: dict[str, Callable[[Path], None]] = {
+    "it answers before it commits": _answer_first,
+    "synchronous = OFF": _synchronous("OFF"),
+    "synchronous = NORMAL": _synchronous("NORMAL"),
+}
+"""What a harness must notice before its silence counts."""
 
 POINTS: dict[str, Callable[[Path], None]] = {
     "before the commit": _die_before(sqlite, "_commit"),

@@ -1,5 +1,6 @@
 """The processes that are measured. Each is started here, on loopback and in a folder of its own, and ended here."""
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -8,8 +9,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Protocol
 
+from comity_server import admin
 from comity_server.bench.row import BenchFailed
+from comity_server.business.operating import CREATE, KeyToPublish
+from comity_server.businesses import NotPossible
 
 READY_WITHIN = 30.0
 """Seconds that a child may take until it answers."""
@@ -19,10 +24,22 @@ SERVE = ("comity_server", "serve")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
+class Process(Protocol):
+    """A process that was started here, as `subprocess.Popen` has it."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int) -> None: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
 class Child:
     """A process of ours that listens on a port of 127.0.0.1."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", port: int) -> None:
+    def __init__(self, process: Process, port: int) -> None:
         self._process = process
         self.port = port
 
@@ -149,17 +166,12 @@ def comity_server(
         child.end()
 
 
-def create_business(folder: Path, port: int, name: str, did_key: str) -> None:
-    """`comity business create`. Raises BenchFailed."""
-    made = subprocess.run(
-        [sys.executable, "-m", "comity_server", "business", "create", name, "--did-key", did_key],
-        env=environment(folder, port),
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
-    if made.returncode != 0:
-        raise BenchFailed(f"no business could be made: {made.stderr.decode(errors='replace')[-500:]}")
+def create_business(folder: Path, name: str, did_key: str) -> None:
+    """Let the server of that folder publish a business's key. Raises BenchFailed."""
+    try:
+        asyncio.run(admin.ask(folder, CREATE, KeyToPublish(name, did_key)))
+    except (NotPossible, OSError) as fault:
+        raise BenchFailed(f"no business could be made: {fault}") from None
 
 
 def create_api_key(folder: Path, port: int, name: str) -> str:

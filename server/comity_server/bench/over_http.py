@@ -53,7 +53,7 @@ class Town:
     def beside(self, name: str) -> "Town":
         """Another business at the same server, with people of its own."""
         shop = Shop(self.child.port, self.shop.home, name)
-        create_business(self.folder, self.child.port, name, shop.key.public.did)
+        create_business(self.folder, name, shop.key.public.did)
         return Town(self.folder, self.child, shop, self.size)
 
     def connects(self) -> Load:
@@ -79,13 +79,17 @@ def town(
 ) -> Iterator[Town]:
     """A town of its own, whose server (`comity serve`, or another module) runs while the context does. `settings`: more
     of its environment."""
-    port = free_port()
-    with comity_server(folder, port, module, settings) as child:
-        shop = Shop(port, _home_of(child))
-        create_business(folder, port, BUSINESS, shop.key.public.did)
-        # A server refuses requests signed in the second of its start, since it cannot know those seen before it.
-        time.sleep(1.1)
-        yield Town(folder, child, shop, size)
+    with comity_server(folder, free_port(), module, settings) as child:
+        yield found_town(folder, child, size)
+
+
+def found_town(folder: Path, child: Child, size: Size) -> Town:
+    """A town at a server that has just been started, and has no business yet."""
+    shop = Shop(child.port, _home_of(child))
+    create_business(folder, BUSINESS, shop.key.public.did)
+    # A server refuses requests signed in the second of its start, since it cannot know those seen before it.
+    time.sleep(1.1)
+    return Town(folder, child, shop, size)
 
 
 def _home_of(child: Child) -> HomeParty:

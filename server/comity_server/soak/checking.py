@@ -1,0 +1,106 @@
+"""Reads a server as anybody may, and holds what it shows against a ledger: records, log, receipts."""
+
+import os
+import time
+from collections.abc import Iterable
+from contextlib import aclosing
+from typing import NamedTuple
+
+from comity.client.follow import follow
+from comity.client.followed import Followed
+from comity.client.home import Home
+from comity.client.log_source import LogFinding, LogSource, announced_key
+from comity.client.log_tree import open_tree
+from comity.client.transport import Request, Transport, send_again
+from comity.encoding import parse_object
+from comity.errors import ComityError, Refused, Unreachable
+from comity.keys import Signer, did_of_host, keys_of_document
+from comity.wire import HandedIn
+from comity_server.soak.ledger import Ledger
+
+
+def now() -> int:
+    """The time in ms."""
+    return time.time_ns() // 1_000_000
+
+
+class Side(NamedTuple):
+    """Who may read the records of a connection."""
+
+    cid: str
+    signer: Signer
+
+
+class Check:
+    """Holds one server against a ledger of its own, again and again. Only `begin` makes one."""
+
+    def __init__(self, home: Home, source: LogSource, ledger: Ledger) -> None:
+        self.home = home
+        self.ledger = ledger
+        self._source = source
+        self._followed = Followed(ledger.key)
+
+    @classmethod
+    async def begin(cls, origin: str, transport: Transport) -> "Check":
+        """One for the server at `origin`, with an empty ledger. Raises Unreachable."""
+        did = did_of_host(origin.partition("://")[2])
+        document = await send_again(transport, lambda: Request("GET", f"{origin}/.well-known/did.json"))
+        keys = keys_of_document(did, parse_object(document.body))
+        prefix = f"{origin}/log"
+        ledger = Ledger(await announced_key(prefix, transport), keys.get)
+        home = Home(did, transport, now, os.urandom)
+        return cls(home, LogSource(prefix, transport), ledger)
+
+    async def look(self, sides: Iterable[Side]) -> None:
+        """Read the records of these sides and all that is new in the log, and note in the ledger what does not fit.
+        Raises Unreachable."""
+        for side in sides:
+            try:
+                self.ledger.compare_records(side.cid, await self._records(side))
+            except Unreachable:
+                raise
+            except ComityError as fault:
+                self.ledger.wrong.append(f"{side.cid}: its records: {fault}")
+        try:
+            await self._read_log()
+        except LogFinding as finding:
+            self.ledger.wrong.append(f"the log: {finding}")
+
+    async def _records(self, side: Side) -> list[HandedIn]:
+        found: list[HandedIn] = []
+        cursor: str | None = None
+        while True:
+            page = await self.home.records_of(side.cid, side.signer, cursor)
+            if not page.items:
+                return found
+            found += page.items
+            cursor = page.cursor
+
+    async def _read_log(self) -> None:
+        """Every new entry, under a checkpoint that continues all that were read before."""
+        report = await follow(self._source, self._followed)
+        self._followed = report.followed
+        assert self._followed.seen is not None
+        known = self.ledger.read_up_to
+        tree = await open_tree(self._source, self._followed.seen)
+        if known < tree.size:
+            async with aclosing(tree.bundles(known)) as bundles:
+                async for bundle in bundles:
+                    self.ledger.take_entries(bundle.entries()[max(0, known - bundle.first) :])
+        self.ledger.compare_log()
+
+
+async def send(home: Home, ledger: Ledger, cid: str, act: str) -> bool:
+    """Send one act once, and note the answer. False where it is not known what became of it: the same act is to be sent
+    again."""
+    try:
+        answer = await home.act(act)
+    except Unreachable:
+        return False
+    except Refused as refused:
+        if refused.code in ("overloaded", "rate_limited", "internal", "too_slow"):
+            return False
+        ledger.refused(act, refused.code)
+        return True
+    ledger.acknowledge(cid, act, answer)
+    return True

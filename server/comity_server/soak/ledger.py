@@ -1,0 +1,159 @@
+"""What clients were told, held against what the server says later: of that nothing is lost, changed or forked.
+
+Pure: the ledger is kept in the clients' process, and outlives every fault of the server.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from comity.encoding import b64u_decode, hash_id, parse_object
+from comity.errors import ComityError
+from comity.events import Accepted, open_event
+from comity.jws import FindKey
+from comity.merkle import Edge, leaf_hash
+from comity.note import VerifierKey
+from comity.receipt import Receipt, open_receipt
+from comity.wire import Acceptance, HandedIn
+
+MOST_NAMED = 20
+"""Losses and wrongs that are told in words; the rest is only counted."""
+
+
+class Acknowledged(NamedTuple):
+    """An act as it was sent, and what was answered."""
+
+    cid: str
+    act: str
+    event: str
+    receipt: str | None
+
+
+class Entered(NamedTuple):
+    """What a receipt says of the log: the entry's number and leaf, and the tree that covered it."""
+
+    number: int
+    leaf: bytes
+    size: int
+    root: bytes
+
+
+@dataclass(slots=True)
+class Ledger:
+    """See the module. `key` is that of the log, `find_key` finds those of the server."""
+
+    key: VerifierKey
+    find_key: FindKey
+    said: dict[str, Acknowledged] = field(default_factory=dict)
+    """What was acknowledged, by the act's id."""
+    lost: dict[str, str] = field(default_factory=dict)
+    """Acts that were acknowledged and are not there, with what was looked at."""
+    wrong: list[str] = field(default_factory=list)
+    """Everything else that cannot be."""
+    _by_cid: dict[str, list[str]] = field(default_factory=dict)
+    _indexes: dict[int, str] = field(default_factory=dict)
+    _entered: list[Entered] = field(default_factory=list)
+    _roots: list[bytes] = field(default_factory=list)
+    _leaves: list[bytes] = field(default_factory=list)
+    _edge: Edge = field(default_factory=Edge)
+
+    @property
+    def acknowledged(self) -> int:
+        """How many acts were acknowledged."""
+        return len(self.said)
+
+    @property
+    def read_up_to(self) -> int:
+        """How many entries of the log were taken in."""
+        return len(self._leaves)
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing is lost, and nothing wrong."""
+        return not self.lost and not self.wrong
+
+    def acknowledge(self, cid: str, act: str, answer: Acceptance) -> None:
+        """Note an answer to an act. The same act may be answered again, in the same words."""
+        id_ = hash_id(act.encode("ascii"))
+        known = self.said.get(id_)
+        if known is not None and known.event != answer.event:
+            self.wrong.append(f"{id_}: another answer than the first")
+        if known is None:
+            self._take_event(id_, answer)
+            self._by_cid.setdefault(cid, []).append(id_)
+        if known is None or known.receipt is None:
+            self.said[id_] = Acknowledged(cid, act, answer.event, answer.receipt)
+            if answer.receipt is not None:
+                self._take_receipt(id_, act, answer.receipt)
+
+    def refused(self, act: str, code: str) -> None:
+        """Note that an act was refused that follows what was acknowledged, and breaks no rule."""
+        self.wrong.append(f"{hash_id(act.encode('ascii'))}: refused ({code}), though nothing stands against it")
+
+    def _take_event(self, id_: str, answer: Acceptance) -> None:
+        try:
+            event = open_event(answer.event, self.find_key).event
+        except ComityError as fault:
+            self.wrong.append(f"{id_}: its acceptance does not hold: {fault}")
+            return
+        if not isinstance(event, Accepted) or {event.act, answer.act} != {id_}:
+            self.wrong.append(f"{id_}: answered as another act")
+        elif self._indexes.setdefault(event.index, id_) != id_:
+            self.wrong.append(f"entry {event.index} was given to two acts")
+
+    def _take_receipt(self, id_: str, act: str, raw: str) -> None:
+        try:
+            receipt: Receipt = open_receipt(raw, self.key)
+        except ComityError as fault:
+            self.wrong.append(f"{id_}: its receipt does not hold: {fault}")
+            return
+        if not receipt.is_of(act.encode("ascii")):
+            self.wrong.append(f"{id_}: its receipt is another act's")
+        signed = receipt.checkpoint
+        self._entered.append(Entered(receipt.index, leaf_hash(receipt.opening.entry), signed.size, signed.root))
+
+    # --- against the server -----------------------------------------------------------------------------------------
+
+    def compare_records(self, cid: str, records: Iterable[HandedIn]) -> None:
+        """Hold all records of a connection, as one side has them, against what that side was told."""
+        events: dict[str, str] = {}
+        latest, places = 0, set()
+        for record in records:
+            about = parse_object(b64u_decode(record.event.split(".")[1]))
+            if about["event"] != "accepted":
+                continue
+            events[about["act"]] = record.event
+            place = (about["side"], about["chain"], about["seq"])
+            if place in places:
+                self.wrong.append(f"{about['act']}: two acts at one place of a chain")
+            places.add(place)
+            if about["accepted_at"] <= latest:
+                self.wrong.append(f"{about['act']}: not later than the event before it")
+            latest = about["accepted_at"]
+        for id_ in self._by_cid.get(cid, ()):
+            event = events.get(id_)
+            if event is None:
+                self.lost[id_] = "it is not among the records of its connection"
+            elif event != self.said[id_].event:
+                self.wrong.append(f"{id_}: the server has another acceptance by now")
+
+    def take_entries(self, entries: Iterable[bytes]) -> None:
+        """Take in the next entries of the log, in order."""
+        for entry in entries:
+            leaf = leaf_hash(entry)
+            self._leaves.append(leaf)
+            self._edge.append(leaf)
+            self._roots.append(self._edge.root())
+
+    def compare_log(self) -> None:
+        """Hold every receipt against the entries that were taken in: its own entry, and its tree."""
+        for entered in self._entered:
+            if entered.size > len(self._leaves):
+                self.wrong.append(
+                    f"entry {entered.number}: its receipt's tree has {entered.size} entries, the log fewer"
+                )
+            elif self._leaves[entered.number] != entered.leaf:
+                self.wrong.append(f"entry {entered.number} is another one than in its receipt")
+            elif self._roots[entered.size - 1] != entered.root:
+                self.wrong.append(f"two trees of {entered.size} entries were signed")
+        self._entered.clear()

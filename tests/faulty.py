@@ -1,0 +1,249 @@
+"""What the fault programme is made of: forked servers with a crowd and a ledger, disks whose power can be cut, and a
+tracer that lets the system fail."""
+
+import fcntl
+import functools
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from copy import deepcopy
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+
+import crashing
+from comity.client import over_aiohttp
+from comity_server.bench.child import Process, environment
+from comity_server.bench.people import Opened
+from comity_server.soak.checking import Check
+from comity_server.soak.crowd import Crowd
+from comity_server.soak.ledger import Ledger
+from comity_server.soak.serving import Serving
+
+EXT4_SHUTDOWN = 0x8004587D
+"""The ioctl EXT4_IOC_SHUTDOWN."""
+WITHOUT_LOG = struct.pack("I", 2)
+"""Its flag by which not even the file system's own log is written: as if the power had gone."""
+DISK = 48
+"""MiB of a disk for a test."""
+
+
+class Forked:
+    """A forked process, with the methods of `subprocess.Popen`."""
+
+    def __init__(self, process: BaseProcess) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("a forked server", timeout or 0)
+        return self._process.exitcode
+
+    def send_signal(self, sig: int) -> None:
+        os.kill(self.pid, sig)
+
+    def terminate(self) -> None:
+        self._process.terminate()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+
+class ForkedServing(Serving):
+    """The same server, forked from a process that has imported everything; perhaps with a planted defect."""
+
+    def __init__(self, folder: Path, port: int | None = None, defect: str = "", **settings: str) -> None:
+        super().__init__(folder, {f"COMITY_{name.upper()}": value for name, value in settings.items()}, port)
+        self.defect = defect
+        self.armed = folder.parent / "armed"
+
+    def launch(self) -> Process:
+        known = environment(self.folder, self.port, self.settings)
+        settings = {name.removeprefix("COMITY_"): value for name, value in known.items() if name.startswith("COMITY_")}
+        return Forked(crashing.begin(self.defect, settings, self.armed, self.log))
+
+
+@dataclass
+class Prepared:
+    """A stopped server's folder, and people who are connected there."""
+
+    folder: Path
+    port: int
+    people: list[Opened]
+
+
+@dataclass
+class Scene:
+    """A running server, its people, and what they were told."""
+
+    serving: ForkedServing
+    crowd: Crowd
+    check: Check
+
+    @property
+    def ledger(self) -> Ledger:
+        """What they were told."""
+        return self.check.ledger
+
+    async def comes_back(self) -> None:
+        """The server is started where it is not running, and everything in doubt is answered and looked at."""
+        await self.crowd.pause()
+        if not self.serving.is_running:
+            self.serving.start()
+        await self.crowd.settle()
+        await self.check.look(self.crowd.sides)
+
+    async def holds(self, least: int = 1) -> None:
+        """Nothing of what was acknowledged, which is at least so much, is lost, changed or forked."""
+        await self.comes_back()
+        assert self.ledger.holds, (self.ledger.lost, self.ledger.wrong)
+        assert self.ledger.acknowledged >= least
+
+
+@asynccontextmanager
+async def scene(prepared: Prepared, folder: Path, defect: str = "", **settings: str) -> AsyncIterator[Scene]:
+    """A server in `folder` that goes on from the prepared one. It is killed at the end."""
+    shutil.copytree(prepared.folder, folder / "data", ignore=shutil.ignore_patterns("*.sock"))
+    _run("sync", "-f", folder)  # What the copy wrote is no part of the test.
+    serving = ForkedServing(folder / "data", prepared.port, defect, **settings)
+    serving.start()
+    wire = over_aiohttp()
+    try:
+        check = await Check.begin(serving.origin, wire)
+        async with Crowd(check, deepcopy(prepared.people)) as crowd:
+            yield Scene(serving, crowd, check)
+    finally:
+        serving.kill()
+        assert wire.close is not None
+        await wire.close()
+
+
+# --- disks
+
+
+class Disk:
+    """A file system of its own in a file, mounted at `at`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.at = folder / "disk"
+        self._image = folder / "disk.img"
+
+    def make(self) -> None:
+        """Make and mount it."""
+        with self._image.open("wb") as image:
+            image.truncate(DISK << 20)
+        _run("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=0,nodiscard", self._image)
+        self.at.mkdir()
+        self.mount()
+
+    def mount(self) -> None:
+        """Mount it; what its own log has of a power cut is repaired."""
+        _run("mount", "-o", "loop", self._image, self.at)
+
+    def cut_power(self) -> None:
+        """From now on nothing more reaches the disk, and what was not synced is lost with the next mount."""
+        fd = os.open(self.at, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.ioctl(fd, EXT4_SHUTDOWN, WITHOUT_LOG)
+        finally:
+            os.close(fd)
+
+    def unmount(self) -> None:
+        """Let go of it; whoever has a file open must be gone."""
+        for _ in range(100):
+            if subprocess.run(["umount", self.at], capture_output=True, check=False).returncode == 0:
+                return
+            time.sleep(0.05)
+        _run("umount", self.at)
+
+    def power_on(self) -> None:
+        """Mount it after a power cut."""
+        self.unmount()
+        self.mount()
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """Nothing more can be written for as long as the context lasts, but into room that files have already."""
+        filler = self.at / "filler"
+        with filler.open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(1 << 20))
+        with filler.open("ab", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(512))
+        try:
+            yield
+        finally:
+            filler.unlink()
+
+
+def _run(*command: str | Path) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise OSError(f"{command[0]}: {done.stderr.strip()}")
+
+
+@contextmanager
+def a_disk(folder: Path) -> Iterator[Disk]:
+    """A disk of one's own. Skips the test, with the reason, where there can be none."""
+    if (reason := _no_disk()) is not None:
+        pytest.skip(reason)
+    disk = Disk(folder)
+    disk.make()
+    try:
+        yield disk
+    finally:
+        disk.unmount()
+
+
+@functools.cache
+def _no_disk() -> str | None:
+    if os.geteuid() != 0:
+        return "to mount a file system of its own, this test needs root"
+    for program in ("mkfs.ext4", "losetup", "mount"):
+        if shutil.which(program) is None:
+            return f"{program} is not installed (apt-get install e2fsprogs mount)"
+    done = subprocess.run(["losetup", "-f"], capture_output=True, text=True, check=False)
+    return None if done.returncode == 0 else f"no loop device: {done.stderr.strip()}"
+
+
+# --- the system fails
+
+
+@contextmanager
+def failing(pid: int, calls: str, how: str, *paths: Path) -> Iterator[None]:
+    """Some system calls of a process, on these files, end as `how` says (`error=EIO:when=7`), for as long as the
+    context lasts. Skips the test, with the reason, where there is no strace, or it may not trace."""
+    if (strace := shutil.which("strace")) is None:
+        pytest.skip("strace is not installed (apt-get install strace)")
+    only = [it for path in paths for it in ("-P", os.fspath(path))]
+    command = [strace, "-f", "-e", f"trace={calls}", "-e", f"inject={calls}:{how}", *only, "-p", str(pid)]
+    tracer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert tracer.stderr is not None
+    try:
+        told = tracer.stderr.readline()
+        if "attached" not in told:
+            pytest.skip(f"strace may not trace here: {told.strip()}")
+        # Its further lines are many, and of no use.
+        os.set_blocking(tracer.stderr.fileno(), False)
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            tracer.send_signal(signal.SIGINT)
+        tracer.communicate(timeout=20)
