@@ -29,14 +29,14 @@ DIED = 42
 UNFINISHED = 120
 """Bytes of a slot that are written when the server dies in the middle of it: less than there is in it."""
 
-_fork = multiprocessing.get_context("forkserver")
+FORK = multiprocessing.get_context("forkserver")
 # By names that are found without the tests' own folder.
-_fork.set_forkserver_preload(["comity_server.cli.serve"])
+FORK.set_forkserver_preload(["comity_server.cli.serve", "comity.client"])
 
 
 def begin(point: str, settings: dict[str, Any], armed: Path, log: Path) -> BaseProcess:
     """Start `comity serve`, which dies at `point`, or has that defect, once `armed` is there; "" is neither."""
-    process = _fork.Process(target=_serve, args=(point, settings, armed, log), daemon=True)
+    process = FORK.Process(target=_serve, args=(point, settings, armed, log), daemon=True)
     process.start()
     return process
 

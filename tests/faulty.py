@@ -1,6 +1,7 @@
 """What the fault programme is made of: forked servers with a crowd and a ledger, disks whose power can be cut, and a
 tracer that lets the system fail."""
 
+import asyncio
 import fcntl
 import functools
 import os
@@ -226,23 +227,44 @@ def _no_disk() -> str | None:
 # --- the system fails
 
 
+@dataclass
+class Failures:
+    """What a tracer saw."""
+
+    traced: Path
+
+    @property
+    def count(self) -> int:
+        """How often it failed the process by now."""
+        seen = self.traced.read_text(errors="replace") if self.traced.exists() else ""
+        return seen.count("(INJECTED)") + ("killed by SIGKILL" in seen)
+
+    async def come(self, seconds: float = 20.0) -> None:
+        """Return once there is one. Raises TimeoutError."""
+        async with asyncio.timeout(seconds):
+            while not self.count:
+                await asyncio.sleep(0.02)
+
+
 @contextmanager
-def failing(pid: int, calls: str, how: str, *paths: Path) -> Iterator[None]:
+def failing(pid: int, calls: str, how: str, traced: Path, *files: Path) -> Iterator[Failures]:
     """Some system calls of a process, on these files, end as `how` says (`error=EIO:when=7`), for as long as the
-    context lasts. Skips the test, with the reason, where there is no strace, or it may not trace."""
+    context lasts; `traced` is a file for what the tracer saw. Skips the test, with the reason, where there is no
+    strace, or it may not trace."""
     if (strace := shutil.which("strace")) is None:
         pytest.skip("strace is not installed (apt-get install strace)")
-    only = [it for path in paths for it in ("-P", os.fspath(path))]
-    command = [strace, "-f", "-e", f"trace={calls}", "-e", f"inject={calls}:{how}", *only, "-p", str(pid)]
+    only = [it for file in files for it in ("-P", os.fspath(file))]
+    traced.unlink(missing_ok=True)
+    inject = ("-e", f"trace={calls}", "-e", f"inject={calls}:{how}")
+    command = [strace, "-f", "-o", os.fspath(traced), *inject, *only, "-p", str(pid)]
     tracer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert tracer.stderr is not None
+    failures = Failures(traced)
     try:
         told = tracer.stderr.readline()
         if "attached" not in told:
             pytest.skip(f"strace may not trace here: {told.strip()}")
-        # Its further lines are many, and of no use.
-        os.set_blocking(tracer.stderr.fileno(), False)
-        yield
+        yield failures
     finally:
         with suppress(ProcessLookupError):
             tracer.send_signal(signal.SIGINT)
