@@ -114,11 +114,12 @@ class Problem(Model):
 
 
 class HandedIn(Model):
-    """A record: the event, and the act that it is about. It comes back to its server after a restore (REC-7), or to a
-    side whose copy lacks it."""
+    """A record: the event, and the act that it is about, or the agreement that it opened. It comes back to its server
+    after a restore (REC-7, REC-10), or to a side whose copy lacks it."""
 
     event: Jws
     act: Jws | None = None
+    agreement: dict[str, Any] | None = None
 
 
 class TakenBack(Model):

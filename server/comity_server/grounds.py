@@ -1,5 +1,6 @@
 """What a decision rests on beside the state: kept in memory, read anew whenever it is not known what a commit did."""
 
+import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -40,6 +41,12 @@ class Grounds:
     keyring: Keyring
     kept: KeptKeys
     notices: Notices
+    tag_seed: bytes
+    """What the tag secrets of connections are made of; it never changes."""
+
+    def tag_secret(self, cid: str) -> bytes:
+        """The tag secret of a connection that opens; the same where it opens again after a restore (LOG-9)."""
+        return hmac.digest(self.tag_seed, b"comity.tag-secret.v1\x00" + cid.encode("ascii"), "sha256")
 
     async def read(self, store: GroundsStore) -> None:
         """Take in what is stored: at the start, and after a commit whose outcome is unknown. Raises CannotUnseal."""

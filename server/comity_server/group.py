@@ -5,7 +5,6 @@ Nothing of it is true until it is committed, and all of it is dropped if the com
 only after it was decided as a whole, so one that is refused leaves nothing behind.
 """
 
-import secrets
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -20,7 +19,8 @@ from comity.feedback import Reached, check_message, reached_in
 from comity.fold import Record, fold
 from comity.home_keys import Stated
 from comity.keys import Signer, is_pairwise
-from comity.log_entry import SALT, key_statement, named_mute, public_tag_key
+from comity.log_entry import key_statement, named_mute, public_tag_key
+from comity.offer import SHORT
 from comity.standing import owner_of
 from comity.state import Connection, Door, Mute, encode_state
 from comity.words import SIDES, Side, other
@@ -259,18 +259,32 @@ class Group:
 
     def open_connection(self, state: Connection, opened: Opened, offer: str) -> Answer:
         """Take a new connection in, made on the offer of that short name; the caller writes its agreement."""
-        self.states[state.cid] = state
-        self.tag_secrets[state.cid] = secrets.token_bytes(SALT)
-        self.change(state, state)
         answer = self.state_event(opened, None)
+        self._begin(state, opened, offer)
+        for side in SIDES:
+            if (business := self.grounds.directory.hosted(state.door(side).origin)) is not None:
+                self.count(business.name, "connections.opened")
+        return answer
+
+    def open_again(self, state: Connection, opened: Opened, raw: str, signed: SignedAgreement) -> None:
+        """Take a connection in that opened before the server was restored, and is not in its store; it recovers like
+        all others (REC-10). `raw` is the text of the event."""
+        self.batch.put_event.append({"cid": state.cid, "at": opened.at, "kind": "opened", "act": None, "raw": raw})
+        self.batch.put_agreement.append({"cid": state.cid, "raw": signed.raw, "opened": raw})
+        self._begin(state, opened, signed.agreement.offer[:SHORT])
+        self.state_recovery(recovery.restored(state, max(self.now, state.at + 1), self.log.place()))
+        self.confirm_kept(state.cid, None)
+
+    def _begin(self, state: Connection, opened: Opened, offer: str) -> None:
+        self.states[state.cid] = state
+        self.tag_secrets[state.cid] = self.grounds.tag_secret(state.cid)
+        self.change(state, state)
         for side in SIDES:
             self._name(state, side)
             self.tell(state.door(side), "opened", state.cid, None, shown=False, at=opened.at)
             if (business := self.grounds.directory.hosted(state.door(side).origin)) is not None:
                 row = {"cid": state.cid, "name": business.name, "side": side, "offer": offer, "opened_at": opened.at}
                 self.batch.put_relation.append(row)
-                self.count(business.name, "connections.opened")
-        return answer
 
     def keep_agreement(self, signed: SignedAgreement, answer: Answer) -> None:
         """Keep both signatures of a connection that the group opens."""

@@ -21,6 +21,8 @@ AT_ONCE = 200
 """Connections that are told in one commit."""
 NEWS_APART = 2**32
 """Numbers of news that are passed over: those behind the copy were given out once, and are in readers' cursors."""
+RESTORED = "restored"
+"""The reason that is told of a half that waited when the server was restored."""
 LISTS_APART = 16
 """Status lists that are passed over: their indexes may have been given out since the copy was made."""
 
@@ -33,6 +35,7 @@ class RestoringStore(Protocol):
 
     async def meta(self) -> dict[str, str]: ...
     async def commit(self, batch: Batch) -> None: ...
+    async def waiting_proposals(self, most: int) -> list[tuple[str, str, str]]: ...
     async def open_connections(self, after: str, most: int) -> list[str]: ...
     async def act(self, id_: str) -> StoredAct | None: ...
 
@@ -59,6 +62,8 @@ async def restore_all(
     news, first = int(meta.get("last_news", "0")) + NEWS_APART, lists.begin_behind(LISTS_APART)
     await store.commit(_meta({"last_news": str(news), FIRST_LIST: str(first)}))
     await state_keys()
+    while halves := await store.waiting_proposals(AT_ONCE):
+        await accept.command(partial(_end_halves, halves))
     after, told = "", 0
     while cids := await store.open_connections(after, AT_ONCE):
         told += await accept.command(partial(_state_restored, cids, restores[log].at), cids)
@@ -69,6 +74,15 @@ async def restore_all(
 
 def _meta(values: dict[str, str]) -> Batch:
     return Batch(put_meta=[{"name": name, "value": value} for name, value in values.items()])
+
+
+async def _end_halves(halves: list[tuple[str, str, str]], group: Group) -> None:
+    """Let no half be countersigned that its accepter may have taken back since (REC-11), and tell both."""
+    for cid, *dids in halves:
+        end = {"cid": cid, "phase": "replaced", "ended_at": group.now, "ended_by": None, "reason": RESTORED}
+        group.batch.end_proposal.append(end)
+        for did in dids:
+            group.tell_stream(did, "declined", cid)
 
 
 async def _state_restored(cids: list[str], at: int, group: Group) -> int:

@@ -227,12 +227,12 @@ async def _assemble(
     started: int,
 ) -> Server:
     directory, lists = Directory(home), StatusLists(home, clock)
-    grounds = Grounds(home, directory, lists, InstalledZones(), Keyring(), KeptKeys(master), Notices())
+    held = (Keyring(), KeptKeys(master), Notices(), cursors.secret("tags"))
+    grounds = Grounds(home, directory, lists, InstalledZones(), *held)
     await grounds.read(store)
     metrics, bell, served = Metrics(), Bell(config.max_waiters), Served(store, config.log_cache)
     witnesses = Witnesses(logs.active.key, read_witnesses(config.witnesses), now=lambda: clock.now() / 1000)
-    receipts = Receipts(store, logs, served)
-    crypto = Crypto(directory.find_key)
+    receipts, crypto = Receipts(store, logs, served), Crypto(directory.find_key)
     accept = Accept(store, grounds, logs.active, clock, crypto, bell, metrics, config, since=logs.time)
     return Server(
         config=config,

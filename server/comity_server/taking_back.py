@@ -1,22 +1,24 @@
 """The server's own records come back after a restore, from those who kept them (spec/connection.md, REC-7, REC-8).
 
 What was handed in is checked outside the writer; the writer folds it among what is stored, and writes all of it in one
-commit. Nothing of it is decided again, and nothing gets an entry in the log that was begun.
+commit. Nothing of it is decided again, and nothing gets an entry in the log that was begun. A connection that opened
+after the copy was made is begun again first, from what opened it (REC-10).
 """
 
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from comity import recovery
 from comity.acts import Grant, SignedAct
-from comity.agreement import open_agreement
+from comity.agreement import SignedAgreement, open_agreement
 from comity.connection import expire
-from comity.encoding import b64u_decode
+from comity.encoding import b64u_decode, dump_json
 from comity.errors import Contradiction, Malformed, Refused
 from comity.events import Accepted, Delivered, Erased, Expired, MuteOver, Opened, read_event
 from comity.fold import Record, opening
+from comity.offer import SHORT
 from comity.state import Connection
 from comity.words import SIDES, Side
 from comity_server.accept import Accept
@@ -24,26 +26,37 @@ from comity_server.contest_rows import note_contest
 from comity_server.grounds import Grounds
 from comity_server.group import Group
 from comity_server.home import Home
+from comity_server.log.logs import Logs
 from comity_server.logs import logger
 from comity_server.opening import Crypto
-from comity_server.store.rows import Kept
+from comity_server.store.rows import Kept, Offer
 
 _TRIES = 3
 """How often the history is read again where the connection changed meanwhile."""
 
 
+class Line(NamedTuple):
+    """A record as it is handed in: an event, and the act that it is about, or the agreement that it opened."""
+
+    event: str
+    act: str | None = None
+    agreement: dict[str, Any] | None = None
+
+
 class Handed(NamedTuple):
-    """A record that was handed in, with the text of its event."""
+    """A record that was handed in, with the text of its event, and for `opened` both signatures."""
 
     cid: str
     record: Record
     raw: str
+    agreement: SignedAgreement | None = None
 
 
 class TakingStore(Protocol):
     """What is asked of a store."""
 
     async def agreement(self, cid: str) -> tuple[bytes, str] | None: ...
+    async def offer(self, short: str) -> Offer | None: ...
     async def history(self, cid: str) -> list[Kept]: ...
     async def acceptances(self, ids: Iterable[str]) -> dict[str, str]: ...
     async def events_at(self, cid: str, times: Iterable[int]) -> dict[int, str]: ...
@@ -75,15 +88,14 @@ class _Plan(NamedTuple):
     """Whose each accepted act is."""
 
 
-async def open_handed(lines: Sequence[tuple[str, str | None]], crypto: Crypto, home: Home) -> list[Handed | Refused]:
+async def open_handed(lines: Sequence[Line], crypto: Crypto, home: Home) -> list[Handed | Refused]:
     """Each record, or why it is none, in order: the event is this server's own, and the act the one that it is about.
     Raises Malformed where they are of several connections."""
-    raws = [act.encode("ascii") for _, act in lines if act is not None]
-    acts = iter(await crypto.open_acts(raws))
-    pairs = [(event, None if act is None else next(acts)) for event, act in lines]
+    acts = iter(await crypto.open_acts([line.act.encode("ascii") for line in lines if line.act is not None]))
+    pairs = [(line, None if line.act is None else next(acts)) for line in lines]
 
     def check() -> list[Handed | Refused]:
-        return [_opened(event, act, home) for event, act in pairs]
+        return [_opened(line, act, home) for line, act in pairs]
 
     opened = await asyncio.to_thread(check)
     if len({it.cid for it in opened if isinstance(it, Handed)}) > 1:
@@ -91,17 +103,21 @@ async def open_handed(lines: Sequence[tuple[str, str | None]], crypto: Crypto, h
     return opened
 
 
-def _opened(raw: str, act: SignedAct | Refused | None, home: Home) -> Handed | Refused:
+def _opened(line: Line, act: SignedAct | Refused | None, home: Home) -> Handed | Refused:
+    raw = line.event
     try:
         event = home.keys.open_own(raw).event
+        agreement = None if line.agreement is None else open_agreement(dump_json(line.agreement))
     except Refused as refused:
         return refused
     if event.iss != home.did or isinstance(event, Erased):
         return Refused("bad_signature", "not this server's event about a connection")
     if isinstance(act, Refused):
         return act
+    if agreement is not None and not (isinstance(event, Opened) and agreement.cid == event.cid):
+        return Malformed("the event opened another agreement")
     if not isinstance(event, Accepted):
-        return Handed(event.cid, Record(event), raw)
+        return Handed(event.cid, Record(event), raw, agreement)
     if act is None and (event.kind != "message" or event.brings_the_act):
         return Malformed("the act is missing")
     if act is not None and act.id != event.act:
@@ -117,12 +133,16 @@ def is_one_revoke(handed: Sequence[Handed | Refused]) -> bool:
     return isinstance(event, Accepted) and event.kind == "revoke"
 
 
-async def take_back(store: TakingStore, accept: Accept, cid: str, handed: Sequence[Handed]) -> list[Refused | None]:
+async def take_back(
+    store: TakingStore, accept: Accept, logs: Logs, cid: str, handed: Sequence[Handed]
+) -> list[Refused | None]:
     """Take back those records that find their places; why each of the others does not, in order. The history is read
     and checked outside the writer, which only makes sure that nothing changed meanwhile. Raises Refused("not_found"),
     Refused("overloaded")."""
     # Only a single "no" may use the room that is kept for one (HTTP-15).
     narrows = is_one_revoke(handed)
+    if await accept.state(cid) is None:
+        await _open_again(store, accept, logs, cid, handed)
     for _ in range(_TRIES):
         before = await accept.state(cid)
         if before is None:
@@ -137,6 +157,33 @@ async def take_back(store: TakingStore, accept: Accept, cid: str, handed: Sequen
         if await accept.command(partial(_carry_out, store, plan, handed), (cid,), narrows=narrows):
             return plan.answers
     raise Refused("overloaded", "the connection changes all the time", retry_after=1)
+
+
+async def _open_again(store: TakingStore, accept: Accept, logs: Logs, cid: str, handed: Sequence[Handed]) -> None:
+    """Let a connection that opened after the copy was made begin once more (REC-10). Raises Refused("not_found") where
+    nothing handed in shows that it did."""
+    for it in handed:
+        event, signed = it.record.event, it.agreement
+        if isinstance(event, Opened) and signed is not None and logs.is_lost(event.log):
+            break
+    else:
+        raise Refused("not_found")
+    opened, whole, raw = event, signed, it.raw
+    if not accept.grounds.home.keys.is_stated(whole.agreement.home):
+        raise Refused("unknown_key", "the agreement pins a key that is broken, or none of this server's")
+    state, offer = opening(whole, opened), await store.offer(whole.agreement.offer[:SHORT])
+
+    async def decide(group: Group) -> None:
+        if cid in group.states:
+            return
+        # The half and an offer for one use have made this connection, and make no other.
+        end = {"cid": cid, "phase": "opened", "ended_at": opened.at, "ended_by": None, "reason": None}
+        group.batch.end_proposal.append(end)
+        if offer is not None and offer.hash == whole.agreement.offer and offer.uses == "one":
+            group.batch.use_offer.append({"short": offer.short, "used_at": opened.at})
+        group.open_again(state, opened, raw, whole)
+
+    await accept.command(decide, (cid,))
 
 
 async def _known(store: TakingStore, cid: str, handed: Sequence[Handed]) -> set[str]:

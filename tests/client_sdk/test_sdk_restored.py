@@ -1,6 +1,7 @@
 """A server was put back from an old backup: nobody who said no is reached, the wallets bring everything back, and no
 wallet accuses the honest server (REC-1 to REC-9)."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from business_world import EXAMPLE_OFFER, a_shop
 from comity.client import Party, Wallet
 from comity.errors import Refused, Unreachable
 from comity.state import public
+from comity.wire import HandedIn
 from restored import Backup, state_at_server
-from sdk_world import SdkWorld, sdk_world
+from sdk_world import TERMS, SdkWorld, sdk_world
 
 
 @pytest.fixture
@@ -260,3 +262,123 @@ async def test_an_act_that_is_accepted_anew_after_the_restore_is_no_contradictio
     assert shop.contradictions() == mia.contradictions() == []
     again = await world.again(shop, "shop")
     assert again.party(ours.cid).state == ours.state
+
+
+# --- connections that opened after the copy was made
+
+
+async def test_a_no_in_a_connection_that_opened_after_the_backup_comes_back(world: SdkWorld) -> None:
+    shop, mia = await world.business("shop"), await world.person("mia")
+    backup = await Backup.of(world.host)
+    ours, hers = await world.connect(shop, mia, "care", "sales")
+    await hers.mute(days=14, purposes=["sales"])
+    await shop.sync()
+    was = public(hers.state)
+    await backup.put_back()
+    world.pass_time(seconds=2)
+    await mia.sync()
+    state = await state_at_server(world.host, hers.cid)
+    assert state.recovering == ("first",) and len(state.second.mutes) == 1
+    for wallet in (shop, mia):
+        await wallet.sync()
+    assert (await state_at_server(world.host, hers.cid)).recovering == ()
+    for party in (ours, hers):
+        await party.sync()
+        again = public(party.state)
+        assert again.pop("restored_at") and again == was
+    assert await refused(ours, "sales") == "not_now"
+    assert shop.contradictions() == mia.contradictions() == []
+    await ours.message("care", "your windows are ready")
+    assert [it.text for it in await hers.messages()] == [] and await mia.sync()
+    assert [it.text for it in await hers.messages()] == ["your windows are ready"]
+    await mia.fetch_receipts()
+    assert mia.contradictions() == [], "the tags of its entries are those of before"
+
+
+@pytest.mark.parametrize("first", ["mia", "shop"])
+async def test_a_connection_that_she_ended_after_the_backup_opens_no_more(world: SdkWorld, first: str) -> None:
+    shop, mia = await world.business("shop"), await world.person("mia")
+    backup = await Backup.of(world.host)
+    ours, hers = await world.connect(shop, mia, "care")
+    await hers.revoke()
+    await backup.put_back()
+    world.pass_time(seconds=2)
+    wallets = [mia, shop] if first == "mia" else [shop, mia]
+    for wallet in wallets:
+        await wallet.sync()
+        state = await state_at_server(world.host, hers.cid)
+        assert state.phase == "ended" or state.recovering
+    assert (await state_at_server(world.host, hers.cid)).phase == "ended"
+    await shop.sync()
+    for party in (ours, hers):
+        await party.sync()
+    assert ours.phase == hers.phase == "ended"
+    assert shop.contradictions() == mia.contradictions() == []
+
+
+@pytest.mark.parametrize("act", ["revoke", "mute"])
+async def test_a_no_to_a_restored_server_that_does_not_know_her_yet_gets_in(world: SdkWorld, act: str) -> None:
+    shop, mia = await world.business("shop"), await world.person("mia")
+    backup = await Backup.of(world.host)
+    _, hers = await world.connect(shop, mia, "care")
+    await backup.put_back()
+    world.pass_time(seconds=2)
+    if act == "revoke":
+        await hers.revoke()
+    else:
+        await hers.mute()
+    state = await state_at_server(world.host, hers.cid)
+    assert state.phase == "ended" or len(state.second.mutes) == 1
+    for wallet in (mia, shop, mia):
+        await wallet.sync()
+    assert shop.contradictions() == mia.contradictions() == []
+
+
+async def test_the_name_that_she_took_after_the_backup_is_hers_again(world: SdkWorld) -> None:
+    shop, mia, ours, hers = await both(world, "care")
+    backup = await Backup.of(world.host)
+    world.pass_time(seconds=2)
+    await hers.rotate()
+    await hers.mute()
+    await shop.sync()
+    await backup.put_back()
+    world.pass_time(seconds=2)
+    for wallet in (mia, shop, mia):
+        await wallet.sync()
+    state = await state_at_server(world.host, hers.cid)
+    assert state.recovering == () and len(state.second.mutes) == 1
+    assert state.second.did == hers.state.second.did
+    for party in (ours, hers):
+        await party.sync()
+    assert shop.contradictions() == mia.contradictions() == []
+
+
+async def test_an_offer_for_one_use_that_was_used_after_the_backup_makes_no_second_connection(world: SdkWorld) -> None:
+    shop, mia, anna = await world.business("shop"), await world.person("mia"), await world.person("anna")
+    link = await shop.offer(world.base, [TERMS], ["care"], use="one")
+    backup = await Backup.of(world.host)
+    hers = await mia.accept(link)
+    (proposal,) = await shop.proposals()
+    await proposal.countersign()
+    await mia.sync()
+    await backup.put_back()
+    world.pass_time(seconds=2)
+    await mia.sync()
+    with pytest.raises(Refused) as caught:
+        await anna.accept(link)
+    assert caught.value.code == "not_found" and hers.phase == "open"
+
+
+async def test_a_server_that_was_never_restored_takes_no_connection_back(world: SdkWorld) -> None:
+    _, _, _, hers = await both(world, "care")
+    event, agreement = hers.link.opened, json.loads(hers.agreement_raw)
+    assert event is not None
+    other = await world.person("other")
+    await world.host.stop()
+    (world.host.folder / "data" / "comity.db").unlink()
+    for name in ("log.head", "comity.db-wal", "comity.db-shm"):
+        (world.host.folder / "data" / name).unlink(missing_ok=True)
+    await world.host.start()
+    with pytest.raises(Refused) as caught:
+        await other._core.home(hers.link.home).records([HandedIn(event=event, agreement=agreement)])
+    assert caught.value.code == "not_found"

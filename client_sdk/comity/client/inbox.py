@@ -22,7 +22,7 @@ from comity.client.receipts import must_be_entered
 from comity.client.sending import Beside
 from comity.client.told import News
 from comity.encoding import dump_json
-from comity.errors import Contradiction, Refused, Unreachable
+from comity.errors import Contradiction, Malformed, Refused, Unreachable
 from comity.events import Accepted, MuteOver
 from comity.keys import Signer
 
@@ -82,11 +82,20 @@ class Inbox:
                     news += some
                 if look:
                     await self._core.logs.meet(self.home)
+            except Malformed:
+                if not await self._is_forgotten():
+                    raise
             except BaseException:
                 # It is kept, and will not come again.
                 self._core.untold.extend(news)
                 raise
         return news
+
+    async def _is_forgotten(self) -> bool:
+        """Whether the server was restored, and may not know the name any more under which it gave out the cursor: it
+        has no news for that until the connection was handed in (REC-10)."""
+        await self._core.logs.ask(self.home)
+        return self.cursor is not None and self._core.logs.restored_at(self.home) > 0
 
     async def _pages(self, wait: int, *, aside: bool = False) -> AsyncGenerator[list[News], None]:
         """Everything new, a page at a time; waits so long (s) for the first. `aside`: an open stream tells it."""

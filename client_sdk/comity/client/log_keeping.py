@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -305,8 +305,10 @@ class LogKeeping:
             try:
                 await self._look(home)
             except (Unreachable, Refused, LogGone):
-                # Its server may have begun another one meanwhile: it is asked again.
+                # Its server may have begun another one meanwhile, after a restore perhaps: it is asked again.
                 self._told.pop(home, None)
+                with suppress(Unreachable, Refused):
+                    await self._ask(home)
                 self._looked[home] = loop.time()
 
     async def _look(self, home: str) -> None:

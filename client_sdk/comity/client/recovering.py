@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from comity.client.sending import Writing
     from comity.client.view import View
 
+UNKNOWN = frozenset({"not_found", "unknown_key", "key_replaced"})
+"""What a server says of a connection that it does not know, or not by that key."""
 _AT_ONCE = 60
 """Records in one request: a record has at most twice the bytes of a signed text, and a batch 8 MiB."""
 
@@ -25,6 +28,44 @@ def is_owed(writing: Writing) -> bool:
     book = writing.ledger
     done = writing.core.kept.get("recovered", writing.link.cid, int) or 0
     return book is not None and book.state.restored_at > done
+
+
+def may_be_unknown(writing: Writing) -> bool:
+    """Whether the home server says that it was restored, and this connection has nothing of that yet: it may be one
+    that opened after the copy was made (REC-10)."""
+    return writing.ledger is not None and _restored_without(writing) is not None
+
+
+def _restored_without(writing: Writing) -> int | None:
+    """When (ms) the home server was restored, where nothing of that was stated here, and it was not asked since."""
+    at = writing.core.logs.restored_at(writing.link.home)
+    done = writing.core.kept.get("recovered", writing.link.cid, int) or 0
+    return at if at > max(writing.book.state.restored_at, done) else None
+
+
+async def bring_back_unknown(writing: Writing) -> bool:
+    """Hands in the whole connection where a restored server does not know it, or not by the name that this side has by
+    now: what opened it, a revoke, the rest. Whether that was so. Raises Refused, Unreachable."""
+    core, book, cid = writing.core, writing.book, writing.link.cid
+    at, home = _restored_without(writing), core.home(writing.link.home)
+    if at is None:
+        return False
+    try:
+        answer, _ = await home.connection(cid, writing.signer)
+    except Refused as refused:
+        if refused.code not in UNKNOWN:
+            raise
+    else:
+        # It is there; of an open one the inbox of its own key brings what was stated.
+        stated = answer.state.get("restored_at")
+        if not isinstance(stated, int) or stated <= book.state.restored_at:
+            await core.kept.keep(("recovered", cid, at))
+        return False
+    agreement = json.loads(writing.link.agreement)
+    await home.records([wire.HandedIn(event=book.opened.raw, agreement=agreement)])
+    for records in _in_order(list(book.lines)):
+        await home.records(records)
+    return True
 
 
 async def bring_back(writing: Writing) -> bool:

@@ -116,9 +116,9 @@ class Writing:
                 try:
                     return await self._send(make(), about)
                 except Refused as refused:
-                    if refused.code not in _PLACE and not recovering.waits(refused):
+                    if refused.code not in _PLACE and not recovering.waits(refused) and not _is_unknown(refused):
                         raise
-                    if not await self._brought_back() and recovering.waits(refused):
+                    if not await self._brought_back(refused) and refused.code not in _PLACE:
                         raise
                 # Another device of this wallet wrote meanwhile: once more, behind what it wrote.
                 with self.core.keeping_after():
@@ -130,7 +130,12 @@ class Writing:
         async with self._pen():
             waiting = self._waiting()
             await self._keep_first([act], [act.raw, *(it.raw for it in waiting)])
-            (line,) = await self._deliver([act])
+            try:
+                (line,) = await self._deliver([act])
+            except Refused as refused:
+                if not _is_unknown(refused) or not await self._brought_back(refused):
+                    raise
+                (line,) = await self._deliver([act])
             with self.core.keeping_after():
                 await self._resend(waiting)
             return line
@@ -246,13 +251,22 @@ class Writing:
 
     async def bring_back(self) -> None:
         """Where the server was restored, hands in what it lacks and confirms; reads what came of it."""
+        if recovering.may_be_unknown(self):
+            async with self.core.judging(), self.lock:
+                was_unknown = await recovering.bring_back_unknown(self)
+            if was_unknown:
+                await self._catch_up()
         if recovering.is_owed(self):
             async with self.core.judging(), self.lock:
                 await recovering.bring_back(self)
             await self._catch_up()
 
-    async def _brought_back(self) -> bool:
+    async def _brought_back(self, refused: Refused) -> bool:
         """The same inside the lock, where an act was refused that this may explain. Whether it was so."""
+        if _is_unknown(refused):
+            await self.core.logs.ask(self.link.home)
+            if not recovering.may_be_unknown(self) or not await recovering.bring_back_unknown(self):
+                return False
         await self._catch_up()
         if not recovering.is_owed(self):
             return False
@@ -301,7 +315,8 @@ class Writing:
     async def _again_or_drop(self, act: SignedAct, refused: Refused) -> None:
         """The server has never taken it, or it would have repeated its first answer: so it may be signed anew. Where
         the server was restored, the same act may find its place once it has what came before."""
-        if (refused.code in _PLACE or recovering.waits(refused)) and await self._brought_back():
+        is_explained = refused.code in _PLACE or recovering.waits(refused) or _is_unknown(refused)
+        if is_explained and await self._brought_back(refused):
             try:
                 await self._deliver([act])
                 return
@@ -404,6 +419,10 @@ class Writing:
     def _knows_own_head(self, line: Line) -> bool:
         head = _before(line, self.link.side)
         return head == self.link.cid or any(it.act is not None and it.act.id == head for it in self.book.lines)
+
+
+def _is_unknown(refused: Refused) -> bool:
+    return refused.code in recovering.UNKNOWN
 
 
 async def _one(call: Awaitable[wire.Acceptance]) -> wire.Acceptance | Refused | Unreachable:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from comity.client.view import View
     from comity.client.wallet import Wallet
 
+RESTORED = "restored"
+"""Why a half is void that waited when its server was restored (REC-11)."""
+
 Taken = tuple[list[News], list[Beside]]
 
 
@@ -182,6 +185,9 @@ class Taking:
             return [], [("proposals", item.cid, None)]
         party = self._wallet.known(item.cid)
         if party.phase in ("open", "ended"):
+            if item.reason == RESTORED:
+                # It opened after the copy was made that was put back, and is handed in (REC-10).
+                return [], []
             raise Contradiction("a connection that both signed is declined", (item.model_dump_json(),))
         reason = f"declined: {item.reason}" if item.reason else "declined"
         return [News(item.cid, "declined", self._core.clock(), "them")], [self.closed(party, reason)]

@@ -227,6 +227,14 @@ class View:
             for it in door.little
         ]
 
+    def unconfirmed(self) -> tuple[Who, ...]:
+        """Whose confirmation is waited for since the home server was put back from a backup, "me" before "them":
+        nobody is reached in this connection before. Empty where nothing is waited for."""
+        if self._writing.ledger is None:
+            return ()
+        waited: list[Who] = ["me" if it == self.side else "them" for it in self.state.recovering]
+        return tuple(sorted(waited))
+
     async def sync(self, wait: float = 0) -> list[News]:
         """Sends again what was not answered, reads what is new, compares this wallet's state with the server's, and
         fetches the receipts that have not come yet.

@@ -79,7 +79,8 @@ CATALOGUE: dict[Type, Told] = {
     ),
     "proposal.declined": _told("The offerer declined what the business had accepted.", "connection offer reason?"),
     "proposal.taken_back": _told(
-        "Whoever had accepted took it back, before it was countersigned, or it gave way to newer ones (`no_room`).",
+        "Whoever had accepted took it back, before it was countersigned, or it gave way to newer ones (`no_room`), or"
+        " the server was restored (`restored`).",
         "connection offer reason?",
     ),
     "connection.opened": _told("A connection is open; `side` is the business's own.", "connection offer side"),

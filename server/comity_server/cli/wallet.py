@@ -353,19 +353,12 @@ def _tell_news(opened: Wallet, news: list[News]) -> None:
         say(f"  {day(it.at // 1000)}  {_told_news(opened, it)}")
 
 
-_RECOVERY = {
-    "restored": "the server of {name} was put back from a backup; nobody is reached until both of you have confirmed",
-    "confirmed": "{name} confirmed: the server has everything again",
-}
-"""What is told after a server was restored (REC-9)."""
-
-
 def _told_news(opened: Wallet, news: News) -> str:
     if news.cid not in {party.cid for party in opened.connections()}:
         return f"{news.kind} from ?"
     party = opened.party(news.cid)
-    if news.kind in _RECOVERY:
-        return _RECOVERY[news.kind].format(name="you" if news.by == "me" else party.name)
+    if (told := wallet_words.of_restore(party, news)) is not None:
+        return told
     away = party.away_until() if news.kind == "mute" else None
     if away is not None:
         return f"{party.name} is away until {away_day(away)}"

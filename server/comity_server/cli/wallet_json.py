@@ -19,6 +19,7 @@ def party_value(party: Party) -> dict[str, Any]:
         "side": party.side,
         "home": party.link.home,
         "snoozed_until": party.snoozed_until(),
+        "recovering": list(party.unconfirmed()),
     }
 
 

@@ -54,7 +54,8 @@ def _in_short(party: Party, is_blocked: bool) -> str:
     if party.phase != "open":
         return ""
     away, snoozed = party.away_until(), party.snoozed_until()
-    found = [] if away is None else [f"away until {away_day(away)}"]
+    found = ["its server was restored; nobody is reached yet"] if party.unconfirmed() else []
+    found += [] if away is None else [f"away until {away_day(away)}"]
     for mute in muted_by(party.state.door(party.side), party.now()):
         until = "" if mute.until is None else f" until {day(mute.until)}"
         found.append(("you are away" if mute.why else f"muted by you{scope(mute.purposes, mute.channels)}") + until)
@@ -90,6 +91,9 @@ async def _tell(party: Party) -> None:
     say(f"  id      {party.cid}\n  you     {party.own_did}\n  other   {party.did}")
     if (promise := party.promise()) is not None:
         say(f"  promise {_PROMISES[promise]}")
+    if waited := party.unconfirmed():
+        who = " and ".join("you" if it == "me" else party.name for it in waited)
+        say(f"  server  put back from a backup: nobody is reached before it has heard from {who}")
     say_away(party)
     for label, line in _lines(party, party.overview()):
         say(f"  {label:7} {' '.join(line.split())}")

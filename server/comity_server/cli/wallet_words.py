@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 from comity.client import Party
 from comity.client.overview import Muted
+from comity.client.taking import RESTORED
+from comity.client.told import News
 from comity.gate import mute_end
 from comity.state import Budget, Door, Mute
 from comity.words import is_among, other
@@ -101,3 +103,19 @@ def _limit(budget: Budget | None, what: str) -> str:
     if budget is None:
         return f"no limit of yours on {what}"
     return f"at most {budget.max} {what} a {_PERIODS[budget.seconds]}"
+
+
+_RECOVERY = {
+    "restored": "the server of {name} was put back from a backup; nobody is reached until both of you have confirmed",
+    "confirmed": "{name} confirmed what the server that was put back has",
+    "declined": "the server was put back from a backup before {name} signed; accept once more if you want it still",
+}
+"""What is told after a server was restored (REC-9)."""
+
+
+def of_restore(party: Party, news: News) -> str | None:
+    """What news say about a restore of the server, None for others."""
+    is_void = party.link.closed is not None and party.link.closed.endswith(RESTORED)
+    if news.kind not in _RECOVERY or (news.kind == "declined" and not is_void):
+        return None
+    return _RECOVERY[news.kind].format(name="you" if news.by == "me" else party.name)

@@ -50,6 +50,10 @@ class Logs:
         """The log of that origin."""
         return self._all.get(origin)
 
+    def is_lost(self, origin: str) -> bool:
+        """Whether a restore may have ended that log: the server was restored, and does not serve it (REC-1)."""
+        return bool(self.restores) and origin not in self._all
+
 
 async def open_logs(store: LogsStore, data: Path, host: str, name: str | None, now: int) -> Logs:
     """The logs of a data folder: the one called `name` is active from now on (None: the one that is), and all others

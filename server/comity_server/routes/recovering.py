@@ -16,7 +16,7 @@ from comity_server.rooms import counted_in
 from comity_server.routes.acts import TOO_MANY_BATCHES, read_lines
 from comity_server.routes.parts import SERVER, json_answer, must_be, over_requests, read_body, signed
 from comity_server.server import Server
-from comity_server.taking_back import Handed
+from comity_server.taking_back import Handed, Line
 
 _HEADS = TypeAdapter(HeadsKnown)
 _RECORD = TypeAdapter(HandedIn)
@@ -43,17 +43,17 @@ async def post_records(request: web.Request) -> web.Response:
     return web.Response(body=b"".join(line + b"\n" for line in results), content_type=JSON_LINES)
 
 
-def _records(lines: list[bytes]) -> list[tuple[str, str | None]]:
-    """(event, act) of each line. Raises Malformed, Refused("too_large")."""
+def _records(lines: list[bytes]) -> list[Line]:
+    """What is on each line. Raises Malformed, Refused("too_large")."""
     read = [read_model(_RECORD, line, 3 * MAX_BODY) for line in lines]
-    return [(it.event, it.act) for it in read]
+    return [Line(it.event, it.act, it.agreement) for it in read]
 
 
 async def _taken(server: Server, handed: list[Handed | Refused]) -> list[bytes]:
     good = [it for it in handed if isinstance(it, Handed)]
     why: list[Refused | None] = []
     if good:
-        why = await taking_back.take_back(server.store, server.accept, good[0].cid, good)
+        why = await taking_back.take_back(server.store, server.accept, server.logs, good[0].cid, good)
     answers = iter(zip(good, why, strict=True))
     told = [it if isinstance(it, Refused) else _said(*next(answers)) for it in handed]
     return [encode_problem(it) if isinstance(it, Refused) else it for it in told]

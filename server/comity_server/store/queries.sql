@@ -162,6 +162,9 @@ VALUES (:cid, :offer, :first_did, :second_did, :raw, :countersign_by, 'waiting',
 -- name: end_proposal(phase, ended_at, ended_by, reason, cid)*!
 UPDATE proposals SET phase = :phase, ended_at = :ended_at, ended_by = :ended_by, reason = :reason WHERE cid = :cid;
 
+-- name: waiting_proposals(most)
+SELECT cid, first_did, second_did FROM proposals WHERE phase = 'waiting' ORDER BY cid LIMIT :most;
+
 -- name: get_proposal(cid)^
 SELECT cid, offer, first_did, second_did, raw, countersign_by, alternative, created_at, phase, ended_by
 FROM proposals WHERE cid = :cid;

@@ -225,7 +225,8 @@ class Offer(NamedTuple):
 
 class Proposal(NamedTuple):
     """A half-signed agreement; `phase` is waiting, declined, silenced (declined without a word), taken_back, replaced
-    (it gave way to newer ones) or opened. `alternative` is 1 where it has other terms than those offered."""
+    (it gave way to newer ones, or the server was restored) or opened. `alternative` is 1 where it has other terms than
+    those offered."""
 
     cid: str
     offer: str

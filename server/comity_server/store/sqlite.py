@@ -292,6 +292,10 @@ class SqliteStore:
         at: int | None = await self._read(_value, "next_wake")
         return at
 
+    async def waiting_proposals(self, most: int) -> list[tuple[str, str, str]]:
+        """(cid, offerer, accepter) of halves that wait for their other half."""
+        return [tuple(row) for row in await self._read(_rows, "waiting_proposals", most=most)]
+
     async def open_connections(self, after: str, most: int) -> list[str]:
         """The next connections behind `after` that have not ended."""
         return [row[0] for row in await self._read(_rows, "open_connections", after=after, most=most)]
