@@ -19,7 +19,9 @@ from typing import Any, Protocol, TypeVar, cast
 from comity.acts import Feedback, Grant, SignedAct, is_narrowing
 from comity.errors import Refused
 from comity.feedback import Reached
+from comity.narrowing import closes_something
 from comity.state import Connection, decode_state
+from comity_server.backlog import rooms_of
 from comity_server.business.verdicts import Verdicts
 from comity_server.businesses import NotPossible
 from comity_server.clock import Clock
@@ -36,11 +38,12 @@ from comity_server.metrics import Metrics
 from comity_server.opening import Crypto
 from comity_server.rate_limits import Over
 from comity_server.repeated import unplaced
+from comity_server.rooms import PLACE, user
 from comity_server.shares import Pool, User
 from comity_server.states import States
 from comity_server.store.errors import Overtaken, StoreFailed
 from comity_server.store.rows import Batch, Known, Reservation
-from comity_server.waiting import Command, Queue
+from comity_server.waiting import PIECE, Command, Queue
 
 GROUP = 256
 """Acts in one transaction, about."""
@@ -98,9 +101,7 @@ class Accept:
         self.crypto = crypto
         self._bell = bell
         self._metrics = metrics
-        self._room = Pool(config.max_queue - config.max_queue // 8)
-        self._kept = Pool(config.max_queue // 8)
-        """For what narrows, where there is no room (HTTP-15)."""
+        self.room, self._lines, self._kept = rooms_of(config.max_queue)
         self._waiting = Queue()
         self._opened = Queue()
         self._states = States(config.cached_connections)
@@ -131,18 +132,40 @@ class Accept:
     @property
     def weight(self) -> int:
         """What waits to be decided."""
-        return self._room.taken + self._kept.taken
+        return self.room.taken + self._lines.taken + self._kept.taken
 
     # --- coming in --------------------------------------------------------------------------------------------------
 
     async def acts(self, raws: Sequence[bytes], over: Over | None = None) -> list[Result]:
         """Accept acts in order; each is answered by itself. Of a sender who is `over` a rate, those that close
         something (CONN-24). Raises Refused("overloaded") for all of them."""
+        if len(raws) > 1:
+            return await self._batch(raws, over)
         command = Command(self._future(), raws=raws, over=over)
-        if not self._is_let_in(command):
+        place = PLACE.get()
+        ticket = None if place is None else place.ticket
+        if ticket is not None and place is not None and not ticket.says_no:
+            place.ticket, command.user, command.room = None, ticket.user, ticket.room
+        elif ticket is not None or not self._is_let_in(command, self.room):
+            # What was let pass because it says no has to be one, also where there is room by now: else everybody's acts
+            # would say so.
             await self._must_narrow(command)
         answers: list[Result] = await self._put(command)
         return answers
+
+    async def _batch(self, raws: Sequence[bytes], over: Over | None) -> list[Result]:
+        """The same for many, in pieces, each of which is decided by itself. A batch that is larger than the whole room
+        gets in when no other is there, or it never would."""
+        if self._stopping or not self._lines.take(user(), len(raws)):
+            raise _overloaded()
+        broken: set[tuple[str, str, str]] = set()
+        pieces = [
+            Command(self._future(), raws=raws[at : at + PIECE], over=over, room=self._lines, broken=broken)
+            for at in range(0, len(raws), PIECE)
+        ]
+        self._waiting.put(pieces)
+        answers: list[list[Result]] = await asyncio.gather(*(piece.done for piece in pieces))
+        return [answer for piece in answers for answer in piece]
 
     async def command(
         self, decide: Callable[[Group], Awaitable[R]], cids: Sequence[str] = (), *, narrows: bool = False
@@ -153,17 +176,15 @@ class Accept:
         Raises what `decide` raises, or Refused("overloaded").
         """
         command = Command(self._future(), decide=decide, cids=cids)
-        if not (self._is_let_in(command) or (narrows and self._is_let_in(command, self._kept))):
+        if not (self._is_let_in(command, self.room) or (narrows and self._is_let_in(command, self._kept))):
             raise _overloaded()
         return cast(R, await self._put(command))
 
     def _future(self) -> asyncio.Future[Any]:
         return asyncio.get_running_loop().create_future()
 
-    def _is_let_in(self, command: Command, room: Pool | None = None) -> bool:
-        """True, and its weight is taken, if the command finds room. A batch that is larger than the whole queue gets
-        in when nothing waits, or it never would."""
-        room = room or self._room
+    def _is_let_in(self, command: Command, room: Pool) -> bool:
+        """True, and its weight is taken, if the command finds room."""
         if self._stopping or not room.take(command.user, command.weight):
             return False
         command.room = room
@@ -171,18 +192,24 @@ class Accept:
 
     async def _must_narrow(self, command: Command) -> None:
         """Raises Refused("overloaded") unless what is left of the queue is kept for this: a single act by which a
-        known side says no. The check costs a signature, so the reserve cannot be filled with noise; it is shared by
-        those who sign, so that a "no" waits for nobody who happens to have the same address."""
-        if len(command.raws) != 1 or self._stopping or self._kept.taken >= self._kept.size:
+        known side closes something (CONN-24), contests, or says once more what it said. The check costs a signature,
+        so the reserve cannot be filled with noise; it is shared by those who sign, so that a "no" waits for nobody who
+        happens to have the same address."""
+        if self._stopping or self._kept.taken >= self._kept.size:
             raise _overloaded()
         (act,) = await self.crypto.open_acts(command.raws)
         if isinstance(act, Refused):
             raise act
-        if not is_narrowing(act.payload):
+        payload = act.payload
+        if not is_narrowing(payload):
             raise _overloaded()
-        state = await self.state(act.payload.cid)
-        if state is None or state.side_of(act.payload.iss) is None:
+        state = await self.state(payload.cid)
+        side = None if state is None else state.side_of(payload.iss)
+        if state is None or side is None:
             raise Refused("not_found")
+        is_new = act.chain == "settings" or payload.seq >= state.door(side).seq
+        if is_new and payload.act != "feedback" and not closes_something(state, side, payload, self._clock.now()):
+            raise _overloaded()
         command.user = User(act.payload.iss)
         if not self._is_let_in(command, self._kept):
             raise _overloaded()
@@ -224,9 +251,11 @@ class Accept:
     async def _write_all(self) -> None:
         while commands := await self._opened.take(GROUP):
             if await self._went_well(commands, self._process):
+                self._note_time(commands)
                 self._let_go(commands)
                 # What comes while a checkpoint is signed makes the next group larger, and a larger one costs less.
-                await self._log.settled()
+                if sum(command.weight for command in commands) < GROUP:
+                    await self._log.settled()
 
     async def _went_well(self, commands: list[Command], work: Callable[[list[Command]], Awaitable[None]]) -> bool:
         """Do the work; the loops must outlive any mistake in one group."""
@@ -255,6 +284,10 @@ class Accept:
         ids = [command.request_id for command in commands if command.request_id is not None]
         why = {"reason": str(error)} if self._is_failing else {}
         logger().error("group_failed", exc_info=error, count=len(commands), request_ids=ids, **why)
+
+    def _note_time(self, commands: list[Command]) -> None:
+        if came_at := [command.came_at for command in commands if command.room is self.room]:
+            self.room.waited(time.perf_counter() - min(came_at))
 
     def _let_go(self, commands: list[Command]) -> None:
         for command in commands:
@@ -347,7 +380,7 @@ class Accept:
     async def _decide(self, command: Command, group: Group) -> None:
         REQUEST_ID.set(command.request_id)
         if command.decide is None:
-            command.result = decide_batch(command.acts, group, command.over)
+            command.result = decide_batch(command.acts, group, command.over, command.broken)
             return
         try:
             command.result = await command.decide(group)
@@ -363,7 +396,8 @@ class Accept:
         began = time.perf_counter()
         # Signing lets go of the interpreter's lock, so it is done where the writing is: in the store's thread.
         await self._store.commit(batch, lambda: self._seal(group))
-        self._metrics.commit_seconds.observe(time.perf_counter() - began)
+        self.room.commit = time.perf_counter() - began
+        self._metrics.commit_seconds.observe(self.room.commit)
         self._metrics.groups.inc()
         self._is_failing = False
 
@@ -404,13 +438,19 @@ class Accept:
             command.done.set_result(command.result)
 
 
-def decide_batch(acts: Sequence[SignedAct | Refused], group: Group, over: Over | None = None) -> list[Result]:
-    """Each act of one request in order; after a refused one, later acts of its chain are not tried (HTTP-12).
+def decide_batch(
+    acts: Sequence[SignedAct | Refused],
+    group: Group,
+    over: Over | None = None,
+    broken: set[tuple[str, str, str]] | None = None,
+) -> list[Result]:
+    """Each act of one request in order; after a refused one, later acts of its chain are not tried (HTTP-12). `broken`
+    are the chains of those that were refused in earlier pieces of the request; it is added to.
 
     A revoke is: it closes the chain, wherever that stands.
     """
     results: list[Result] = []
-    broken: set[tuple[str, str, str]] = set()
+    broken = set() if broken is None else broken
     for act in acts:
         if isinstance(act, Refused):
             results.append(act)

@@ -5,8 +5,8 @@ import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from email.utils import formatdate
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 from aiohttp import hdrs, web
 from multidict import istr
@@ -14,19 +14,21 @@ from multidict import istr
 from comity.errors import Malformed, Refused
 from comity.wire import ACTS
 from comity_server import admin, descriptors
+from comity_server.admission import Admission, Refusal
 from comity_server.business.docs import add_docs_routes
 from comity_server.business.front import add_business_routes, dress, is_business, narrows, user_of
 from comity_server.business.route import documentation
 from comity_server.conditions import refusal_of
 from comity_server.config import Config
 from comity_server.home import locked
-from comity_server.http_server import bind, listening
+from comity_server.http_server import bind, listening, ticket_of, wire_bytes
 from comity_server.log.logs import OpenLogs, open_logs
-from comity_server.logs import REQUEST_ID, begin_request, logger
+from comity_server.logs import REQUEST_ID, begin_request, logger, new_request_id
 from comity_server.metrics import Metrics
 from comity_server.rooms import PLACE, Place
 from comity_server.routes import add_routes
 from comity_server.routes.parts import ALSO, CLOSE, MEBIBYTE, NO_STORE, SERVER, problem
+from comity_server.routes.public import LOOKS
 from comity_server.server import Server, opened
 from comity_server.store.errors import Overtaken, StoreFailed
 
@@ -91,7 +93,7 @@ def _guard(server: Server) -> Any:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         begin_request()
-        place = Place(server.rooms, user_of(request), lambda: request.path == ACTS or narrows(request))
+        place = Place(server.rooms, user_of(request), partial(_is_kept_room_for, request), ticket_of(request))
         PLACE.set(place)
         try:
             place.enter()
@@ -104,11 +106,16 @@ def _guard(server: Server) -> Any:
             if request.get(CLOSE) or not request.content.is_eof():
                 response.force_close()
         finally:
-            place.leave()
+            place.end()
         count(request, response.status)
         return response
 
     return guard
+
+
+def _is_kept_room_for(request: web.Request) -> bool:
+    """Whether it may be a "no", or looks at how the server is."""
+    return request.path in (ACTS, *LOOKS) or narrows(request)
 
 
 def _problem_of(error: Exception, server: Server, request: web.Request) -> web.Response:
@@ -159,9 +166,46 @@ class _Count:
 
 
 def _not_http(status: int, id_: str) -> web.Response:
-    response = problem(Malformed("not HTTP") if status < 500 else Refused("internal"))
+    refused = Refused("too_slow") if status == 408 else Malformed("not HTTP") if status < 500 else Refused("internal")
+    response = problem(refused)
     _dress(response, id_)
     return response
+
+
+class _Refusals:
+    """Refusals as they go over the wire, of requests that no handler sees: the same as any other (HTTP-2, HTTP-14,
+    HTTP-19, HTTP-24)."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._around = lru_cache(64)(self._made_around)
+
+    def __call__(self, refusal: Refusal) -> bytes:
+        now, refused = self._server.clock.now() // 1000, refusal.refused
+        around = self._around(refused.code, refused.detail, refused.retry_after, refusal.close, now)
+        around.requests.inc()
+        around.refused.inc()
+        return new_request_id().encode().join(around.parts)
+
+    def _made_around(self, code: str, detail: str | None, retry_after: int | None, close: bool, now: int) -> "_Around":
+        """What is the same in all such refusals of a second (`now`)."""
+        response = problem(Refused(code, detail, retry_after=retry_after), id_=_NO_ID)
+        response.headers[hdrs.DATE] = _date(now)
+        _dress(response, _NO_ID)
+        parts = wire_bytes(response, close=close).split(_NO_ID.encode())
+        metrics = self._server.metrics
+        return _Around(parts, metrics.requests.labels(ACTS, str(response.status)), metrics.refused.labels(code))
+
+
+_NO_ID = "0" * 24
+
+
+class _Around(NamedTuple):
+    """The bytes of a refusal between which its id goes, and what counts it."""
+
+    parts: list[bytes]
+    requests: Any
+    refused: Any
 
 
 @asynccontextmanager
@@ -176,8 +220,10 @@ async def serving(config: Config, open_logs: OpenLogs = open_logs) -> AsyncItera
         bound = stack.enter_context(bind(config.host, config.port))
         server = await stack.enter_async_context(opened(config, bound.getsockname()[1], open_logs))
         await stack.enter_async_context(server.webhooks.running())
-        how = {"idle": config.idle_timeout, "stop": config.stop_timeout}
-        await stack.enter_async_context(listening(bound, application(server), server.sockets, _not_http, **how))
+        rates, addresses = server.address_limits.requests, server.addresses
+        admission = Admission(server.accept.room, rates, addresses, _Refusals(server))
+        parts = (application(server), server.sockets, _not_http, admission)
+        await stack.enter_async_context(listening(bound, *parts, idle=config.idle_timeout, stop=config.stop_timeout))
         await stack.enter_async_context(admin.listening(server))
         server.ready = True
         yield server

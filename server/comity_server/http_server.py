@@ -7,13 +7,17 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import http_parser, web
+from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
+from comity_server.admission import OVERLOADED, Admission, More, Refusal, Ticket
 from comity_server.logs import REQUEST_ID, begin_request, logger
 from comity_server.sockets import Sockets
 
 READ_WITHIN = 60.0
 """Seconds in which a client must read what fills the buffers on the way to it."""
+HEAD_WITHIN = 10.0
+"""Seconds in which the head of a request must have come, from its first byte on (HTTP-26)."""
 NotHttp = Callable[[int, str], web.Response]
 """The answer to what is not HTTP, or to a mistake of ours while it was read: from its status and the request's id."""
 
@@ -26,14 +30,25 @@ class _Protocol(RequestHandler):
         super().__init__(manager, **how)
         self._sockets = manager.sockets
         self._not_http = manager.not_http
+        self._admission = manager.admission
         self._wire: Any = None
+        self._peer: str | None = None
         self._too_slow: asyncio.TimerHandle | None = None
+        self._head_due: asyncio.TimerHandle | None = None
+        self._body: Any = EMPTY_PAYLOAD
+        """Of the last request whose head has come."""
+        self._held = b""
+        """Of a request that is looked at before it is parsed, what came."""
+        self._refuses = False
+        """True while a refusal waits for its turn."""
+        self._ticket: Ticket | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Take the connection, or hang up where there is no room for it."""
         self._wire = transport
         peer = transport.get_extra_info("peername")
-        if self._sockets.admit(self, peer[0] if peer else None):
+        self._peer = peer[0] if peer else None
+        if self._sockets.admit(self, self._peer):
             super().connection_made(transport)
         else:
             transport.abort()
@@ -42,7 +57,88 @@ class _Protocol(RequestHandler):
         """Forget it."""
         self._sockets.leave(self)
         self._is_read()
+        self._head_came()
+        self._refuses = False
+        if (ticket := self.take_ticket()) is not None:
+            ticket.room.give(ticket.user)
         super().connection_lost(exc)
+
+    # --- what comes -------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on what came, unless it is a request that is refused before it is parsed (HTTP-25)."""
+        if self._refuses:
+            # Whoever sends more before he has his answer does not wait for it.
+            self.refuse(Refusal(OVERLOADED, close=True))
+        elif self._admission is not None and (self._held or (self._admission.looks() and self._is_between())):
+            self._look(self._admission, self._held + data)
+        else:
+            self._parse(data)
+
+    def _look(self, admission: Admission, data: bytes) -> None:
+        found = admission.look(data, self._peer)
+        self._held = data if isinstance(found, More) else b""
+        if isinstance(found, More):
+            self._head_begins()
+            return
+        self._head_came()
+        if isinstance(found, Refusal):
+            self._refuses = True
+            admission.wait_turn(self, found)
+            return
+        self._ticket = found
+        self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
+        count = self._request_count
+        super().data_received(data)
+        if self._request_count != count:
+            self._head_came()
+            self._body = self._messages[-1][1]
+        elif self._body.is_eof() and data.strip(b"\r\n"):
+            self._head_begins()
+
+    def _is_between(self) -> bool:
+        """True if the next byte begins a request, and no other one is in hand: else an answer could overtake another,
+        or what is part of a body could be answered."""
+        waiter = self._waiter
+        return waiter is not None and not waiter.done() and self._head_due is None and self._body.is_eof()
+
+    def take_ticket(self) -> Ticket | None:
+        """The place that the request in hand has from before it was parsed; the caller gives it back."""
+        ticket, self._ticket = self._ticket, None
+        return ticket
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Refuse the request that waits for it."""
+        if not self._refuses or self.transport is None or self._admission is None:
+            return
+        self._refuses = False
+        # It is not idle, though aiohttp has seen nothing of it.
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        self.transport.write(self._admission.bytes_of(refusal))
+        if refusal.close:
+            self.force_close()
+
+    def _head_begins(self) -> None:
+        if self._head_due is None:
+            self._head_due = self._loop.call_later(HEAD_WITHIN, self._head_too_slow)
+
+    def _head_came(self) -> None:
+        if self._head_due is not None:
+            self._head_due.cancel()
+            self._head_due = None
+
+    def _head_too_slow(self) -> None:
+        self._head_due = None
+        if self._waiter is None or self._waiter.done():
+            # It came behind a request that is still in hand, whose answer nothing may cut in two.
+            self._head_begins()
+        elif self.transport is not None:
+            self.transport.write(wire_bytes(self._not_http(408, begin_request()), close=True))
+            self.force_close()
+
+    # --- what is written --------------------------------------------------------------------------------------------
 
     def pause_writing(self) -> None:
         """The client reads slower than is written; one that goes on so for READ_WITHIN is hung up on."""
@@ -67,7 +163,7 @@ class _Protocol(RequestHandler):
     def is_silent(self) -> bool:
         """True if the server waits for the client: no request is in hand or has come, or what was answered is not
         read."""
-        return self.writing_paused or not (self._request_in_progress or self._messages)
+        return self.writing_paused or not (self._request_in_progress or self._messages or self._refuses)
 
     def handle_error(
         self,
@@ -90,6 +186,7 @@ class _Protocol(RequestHandler):
 class _HttpServer(web.Server):
     sockets: Sockets
     not_http: NotHttp
+    admission: Admission | None
 
     def __call__(self) -> RequestHandler:
         return _Protocol(self, loop=self._loop, **self._kwargs)
@@ -98,9 +195,12 @@ class _HttpServer(web.Server):
 class _Runner(web.AppRunner):
     """aiohttp's runner, with the protocol above and handlers that end when their client goes away."""
 
-    def __init__(self, app: web.Application, sockets: Sockets, not_http: NotHttp, **how: Any) -> None:
+    def __init__(
+        self, app: web.Application, sockets: Sockets, not_http: NotHttp, admission: Admission | None, **how: Any
+    ) -> None:
         super().__init__(app, **how)
         self._sockets = sockets
+        self._admission = admission
         self._not_http = not_http
 
     async def _make_server(self) -> web.Server:
@@ -112,7 +212,23 @@ class _Runner(web.AppRunner):
             **plain._kwargs,
         )
         made.sockets, made.not_http = self._sockets, self._not_http
+        made.admission = self._admission
         return made
+
+
+def ticket_of(request: web.Request) -> Ticket | None:
+    """The place that was taken for a request before it was parsed; the caller gives it back."""
+    protocol = request.protocol
+    return protocol.take_ticket() if isinstance(protocol, _Protocol) else None
+
+
+def wire_bytes(response: web.Response, *, close: bool) -> bytes:
+    """An answer as it goes over the wire, for a request that no handler sees."""
+    body = response.body
+    assert isinstance(body, bytes)
+    fields = {**response.headers, "Content-Length": len(body), **({"Connection": "close"} if close else {})}
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"HTTP/1.1 {response.status} {response.reason}\r\n{head}\r\n".encode() + body
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -135,7 +251,14 @@ def bind(host: str, port: int) -> socket.socket:
 
 @asynccontextmanager
 async def listening(
-    bound: socket.socket, app: web.Application, sockets: Sockets, not_http: NotHttp, *, idle: float, stop: float
+    bound: socket.socket,
+    app: web.Application,
+    sockets: Sockets,
+    not_http: NotHttp,
+    admission: Admission | None = None,
+    *,
+    idle: float,
+    stop: float,
 ) -> AsyncIterator[None]:
     """Answer at the socket for as long as the context lasts. `idle` (s) is when a silent connection is closed; on the
     way out requests in hand get `stop` s to finish."""
@@ -145,6 +268,7 @@ async def listening(
         app,
         sockets,
         not_http,
+        admission,
         access_log=None,
         keepalive_timeout=idle,
         shutdown_timeout=stop,

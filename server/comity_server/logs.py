@@ -31,10 +31,15 @@ REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 def begin_request() -> str:
     """A new id, for the request that this task works for from now on (HTTP-19)."""
-    # It tells requests apart and keeps no secret.
-    id_ = getrandbits(96).to_bytes(12, "big").hex()
+    id_ = new_request_id()
     REQUEST_ID.set(id_)
     return id_
+
+
+def new_request_id() -> str:
+    """An id for one request."""
+    # It tells requests apart and keeps no secret.
+    return getrandbits(96).to_bytes(12, "big").hex()
 
 
 def _with_request_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

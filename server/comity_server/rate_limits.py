@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 MOST_WINDOWS = 65_536
 """Windows in memory. Beyond, the oldest go: who comes from so many addresses is not held by counting them."""
+OVER_FOR = 1.0
+"""Seconds for which somebody counts as over the rate after a question too many."""
 SPARE = 60
 """Acts in a window that say no and close nothing new, beyond what the window holds."""
 
@@ -61,6 +63,8 @@ class Windows:
         self.most = most
         self.seconds = seconds
         self._clock = clock
+        self.over_until = 0.0
+        """Until when it counts as if somebody is over the rate."""
         self._windows: OrderedDict[str, Window] = OrderedDict()
 
     def count(self, asker: str, more: int = 1) -> tuple[Window, int]:
@@ -73,7 +77,20 @@ class Windows:
         """Count, and tell if that is too much."""
         window = self._window(asker)
         window.count += more
-        return Over(window, self._left(window)) if window.count > self.most else None
+        if window.count <= self.most:
+            return None
+        self.over_until = time.monotonic() + OVER_FOR
+        return Over(window, self._left(window))
+
+    def left_if_over(self, asker: str) -> int | None:
+        """Count a question of one whose window is used up, and tell in how many seconds it ends. None, and nothing is
+        counted, for anybody else."""
+        window = self._windows.get(asker)
+        if window is None or window.count < self.most or self._clock() >= window.ends:
+            return None
+        window.count += 1
+        self.over_until = time.monotonic() + OVER_FOR
+        return self._left(window)
 
     def _window(self, asker: str) -> Window:
         now = self._clock()

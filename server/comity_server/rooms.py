@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from comity.errors import Refused
+from comity_server.admission import Ticket
 from comity_server.shares import Pool, User
 
 ARRIVING = 128 * 1024 * 1024
@@ -25,7 +26,8 @@ ITSELF = User("")
 
 
 class Rooms:
-    """See the module. `requests` is how many may be in hand; an eighth more are kept for a "no"."""
+    """See the module. `requests` is how many may be in hand; an eighth more are kept for a "no", and for looks at how
+    the server is."""
 
     def __init__(self, requests: int) -> None:
         self.requests = Pool(requests)
@@ -37,14 +39,16 @@ class Rooms:
 
 
 class Place:
-    """Where one request is counted, and for whom; `narrows` tells whether it may be a "no"."""
+    """Where one request is counted, and for whom; `is_kept_for` tells whether the kept room is for it."""
 
-    __slots__ = ("_narrows", "_rooms", "_taken", "user")
+    __slots__ = ("_is_kept_for", "_rooms", "_taken", "ticket", "user")
 
-    def __init__(self, rooms: Rooms, user: User, narrows: Callable[[], bool]) -> None:
+    def __init__(self, rooms: Rooms, user: User, is_kept_for: Callable[[], bool], ticket: Ticket | None) -> None:
         self.user = user
+        self.ticket = ticket
+        """The place that was taken for it before it was parsed; whoever takes it over sets None."""
         self._rooms = rooms
-        self._narrows = narrows
+        self._is_kept_for = is_kept_for
         self._taken: Pool | None = None
 
     def enter(self) -> None:
@@ -52,7 +56,7 @@ class Place:
         rooms = self._rooms
         if rooms.requests.take(self.user):
             self._taken = rooms.requests
-        elif self._narrows() and rooms.kept.take(self.user):
+        elif self._is_kept_for() and rooms.kept.take(self.user):
             self._taken = rooms.kept
         else:
             raise Refused("overloaded", retry_after=1)
@@ -62,6 +66,13 @@ class Place:
         if self._taken is not None:
             self._taken.give(self.user)
             self._taken = None
+
+    def end(self) -> None:
+        """The request is done."""
+        self.leave()
+        if self.ticket is not None:
+            self.ticket.room.give(self.ticket.user)
+            self.ticket = None
 
 
 PLACE: ContextVar[Place | None] = ContextVar("place", default=None)

@@ -1,6 +1,7 @@
 """Commands on their way to the writer."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ from comity_server.logs import REQUEST_ID
 from comity_server.rate_limits import Over
 from comity_server.rooms import user
 from comity_server.shares import Pool, User
+
+PIECE = 32
+"""Acts of a batch that are decided at a time."""
 
 Decide = Callable[[Group], Awaitable[Any]]
 
@@ -35,6 +39,9 @@ class Command:
     """Where it takes its weight of."""
     request_id: str | None = field(default_factory=REQUEST_ID.get)
     """The request that it is decided for."""
+    broken: set[tuple[str, str, str]] | None = None
+    """Of a piece of a batch: the chains in which an act of the batch was refused (HTTP-12)."""
+    came_at: float = field(default_factory=time.perf_counter)
     weight: int = field(init=False)
     """What it takes of a room."""
 
@@ -48,15 +55,18 @@ class Command:
 
 
 class Queue:
-    """Commands in order, taken as many at a time as wait."""
+    """Commands in order, taken as many at a time as wait; pieces of batches in an order of their own, so that nobody
+    waits for the whole of a batch."""
 
     def __init__(self) -> None:
         self._commands: deque[Command] = deque()
+        self._pieces: deque[Command] = deque()
         self._changed = asyncio.Event()
         self._closed = False
 
     def put(self, commands: Sequence[Command]) -> None:
-        self._commands.extend(commands)
+        for command in commands:
+            (self._commands if command.broken is None else self._pieces).append(command)
         self._changed.set()
 
     def close(self) -> None:
@@ -64,14 +74,16 @@ class Queue:
         self._changed.set()
 
     async def take(self, most: int) -> list[Command]:
-        """What waits, up to about `most` acts; nothing once it is closed and empty."""
-        while not self._commands and not self._closed:
+        """What waits, up to about `most` acts, and where anything else waits one piece of a batch at a time; nothing
+        once it is closed and empty."""
+        while not self._commands and not self._pieces and not self._closed:
             self._changed.clear()
             await self._changed.wait()
         taken: list[Command] = []
-        weight = 0
-        while self._commands and (not taken or weight + self._commands[0].weight <= most):
-            command = self._commands.popleft()
-            weight += command.weight
-            taken.append(command)
+        while self._commands and len(taken) < most:
+            taken.append(self._commands.popleft())
+        room = 1 if taken else most // PIECE
+        while self._pieces and room > 0:
+            taken.append(self._pieces.popleft())
+            room -= 1
         return taken

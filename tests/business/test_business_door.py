@@ -174,12 +174,12 @@ async def full(world: World) -> AsyncIterator[None]:
     accept = world.server.accept
     waiting = asyncio.ensure_future(accept.command(wait))
     await asyncio.sleep(0)
-    others = accept._room.size - accept._room.taken
-    accept._room.taken += others
+    others = accept.room.size - accept.room.taken
+    accept.room.taken += others
     try:
         yield
     finally:
-        accept._room.taken -= others
+        accept.room.taken -= others
         go_on.set()
         await waiting
 

@@ -11,35 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from business_world import Shop, a_shop
-from comity.keys import Signer
 from comity.wire import ACTS, INBOX, JSON_LINES, JWT
 from comity_server.webhooks.sender import MOST_ASKED
+from proxied import GREEDY, OTHER, act, behind_a_proxy, read, send
 from webhook_world import Hook
-from world import HOUR, MINUTE, Pair, Reply, World, a_world, eventually
-
-GREEDY, OTHER = "192.0.2.1", "192.0.2.2"
-
-
-@asynccontextmanager
-async def behind_a_proxy(folder: Path, **settings: Any) -> AsyncIterator[World]:
-    """A world whose clients come from the addresses that they name."""
-    async with a_world(folder, trusted_proxies="127.0.0.1", **settings) as world:
-        yield world
-
-
-async def send(world: World, address: str, method: str, path: str, body: bytes = b"", kind: str | None = None) -> Reply:
-    """A request from an address."""
-    return await world.send(method, path, body, kind, {"X-Forwarded-For": address})
-
-
-async def act(world: World, address: str, pair: Pair, kind: str, **fields: Any) -> Reply:
-    """An act of a customer who is at that address."""
-    return await send(world, address, "POST", ACTS, pair.compose("second", kind, **fields).raw.encode(), JWT)
-
-
-async def read(world: World, address: str, signer: Signer, path: str = INBOX) -> Reply:
-    """A signed read from an address."""
-    return await world.send("GET", path, headers={**world.signature(signer, path), "X-Forwarded-For": address})
+from world import HOUR, MINUTE, Reply, World, a_world, eventually
 
 
 @asynccontextmanager
@@ -106,8 +82,8 @@ async def test_an_address_that_fills_its_share_of_the_work_keeps_out_itself_alon
                 return world.server.accept.weight == 8
 
             await eventually(all_wait)
-            assert (await send(world, GREEDY, "GET", "/healthz")).code == "overloaded"
-            assert (await send(world, OTHER, "GET", "/healthz")).status == 200
+            assert (await send(world, GREEDY, "GET", "/.well-known/comity")).code == "overloaded"
+            assert (await send(world, OTHER, "GET", "/.well-known/comity")).status == 200
             no = asyncio.create_task(act(world, GREEDY, pairs[9], "revoke"))
 
             async def the_no_waits() -> bool:

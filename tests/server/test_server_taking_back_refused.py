@@ -89,13 +89,13 @@ async def test_what_names_the_log_that_the_restore_began_does_not_come_back(worl
 def a_full_queue(world: World, room: int) -> Iterator[None]:
     """As many commands wait as leave nothing but `room` of what is kept for a "no"."""
     accept = world.server.accept
-    full, kept = accept._room.size, accept._kept.size - room
-    accept._room.taken += full
+    full, kept = accept.room.size, accept._kept.size - room
+    accept.room.taken += full
     accept._kept.taken += kept
     try:
         yield
     finally:
-        accept._room.taken -= full
+        accept.room.taken -= full
         accept._kept.taken -= kept
 
 

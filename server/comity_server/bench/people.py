@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from comity.acts import MODELS, typ_of
@@ -85,18 +85,23 @@ def connect(shop: Shop, offer: SignedOffer, made: list[Opened], most: int) -> Fl
         person = Signer.of_did_key(SigningKey(os.urandom(32)))
         port = shop.port
         _expect((yield request("GET", port, f"{OFFERS}/{offer.short}", JWT, b"")), 200)
-        half = half_sign(_agreement(shop, offer, person), person)
-        _expect((yield post(port, f"{OFFERS}/{offer.short}/agreements", JSON, half.raw)), 202)
-        whole = countersign(half, shop.signer)
-        _expect((yield request("PUT", port, f"{AGREEMENTS}/{whole.cid}", JSON, whole.raw)), 200)
-        opened = Opened(whole.cid, person, shop.did, 0, whole.cid)
+        opened = yield from agree(shop, offer, person)
         for purpose in ("care", "sales"):
-            reserved = yield _signed_post(port, STATUS_INDEXES, dump_json({"cid": whole.cid}), person)
+            reserved = yield _signed_post(port, STATUS_INDEXES, dump_json({"cid": opened.cid}), person)
             status = parse_object(_expect(reserved, 201))
             fields = {"exp": now() + 30 * DAY, "purposes": (purpose,), "channels": ("app", "email")}
             grant = opened.next_act("grant", **fields, status=status)
             _expect((yield post(port, ACTS, JWT, grant.encode("ascii"))), 200)
         made.append(opened)
+
+
+def agree(shop: Shop, offer: SignedOffer, person: Signer) -> Generator[bytes, Answer, Opened]:
+    """One person accepts the offer, and the business countersigns."""
+    half = half_sign(_agreement(shop, offer, person), person)
+    _expect((yield post(shop.port, f"{OFFERS}/{offer.short}/agreements", JSON, half.raw)), 202)
+    whole = countersign(half, shop.signer)
+    _expect((yield request("PUT", shop.port, f"{AGREEMENTS}/{whole.cid}", JSON, whole.raw)), 200)
+    return Opened(whole.cid, person, shop.did, 0, whole.cid)
 
 
 def _agreement(shop: Shop, offer: SignedOffer, person: Signer) -> Agreement:

@@ -153,9 +153,10 @@ def stream_head() -> web.Response:
     return web.Response(content_type=EVENT_STREAM, headers={"Cache-Control": NO_STORE})
 
 
-def problem(refused: Refused, also: Mapping[str, Any] | None = None) -> web.Response:
-    """The problem document that answers the request in hand (RFC 9457), with extension members."""
-    named = {**(also or {}), "request_id": REQUEST_ID.get()}
+def problem(refused: Refused, also: Mapping[str, Any] | None = None, id_: str | None = None) -> web.Response:
+    """The problem document that answers the request in hand, or that with this id (RFC 9457), with extension
+    members."""
+    named = {**(also or {}), "request_id": id_ or REQUEST_ID.get()}
     response = web.Response(body=encode_problem(refused, named), status=refused.status, content_type=PROBLEM)
     if refused.retry_after is not None:
         response.headers["Retry-After"] = str(refused.retry_after)

@@ -19,6 +19,10 @@ MAX_AGE = 30
 PUBLIC = f"public, max-age={MAX_AGE}"
 
 
+LOOKS = ("/healthz", "/readyz", "/metrics")
+"""Where an operator's tools look at how the server is: there is room for them while there is none for others."""
+
+
 def add_routes(app: web.Application) -> None:
     """What anybody may read."""
     app.router.add_get("/status/{list}", get_status_list)
@@ -26,9 +30,8 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/.well-known/did.json", get_home_document)
     app.router.add_get("/b/{name}/did.json", get_business_document)
     app.router.add_get("/i/{id}", get_page)
-    app.router.add_get("/healthz", get_health)
-    app.router.add_get("/readyz", get_ready)
-    app.router.add_get("/metrics", get_metrics)
+    for path, look in zip(LOOKS, (get_health, get_ready, get_metrics), strict=True):
+        app.router.add_get(path, look)
 
 
 async def get_status_list(request: web.Request) -> web.Response:
