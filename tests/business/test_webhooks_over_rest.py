@@ -13,6 +13,7 @@ from standardwebhooks import Webhook
 
 from business_world import Shop, a_shop
 from comity_server.business.resealing import rotate_master
+from comity_server.business.table import ROUTES
 from comity_server.demo.webhook_receiver import Received
 from webhook_world import Hook
 from world import World, a_world, eventually
@@ -234,3 +235,17 @@ async def test_a_sender_that_is_killed_loses_no_event_and_is_started_again(tmp_p
         tested = await shop.post(f"/webhooks/{made['id']}/test")
         (got,) = [got for got in hook.events if got.id == tested["id"]]
         Webhook(rotated["secret"]).verify(got.body, dict(got.headers))
+
+
+async def test_a_webhook_that_is_not_there_is_told_at_once_though_nothing_sends(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop = await a_shop_today(world)
+        bodies = {"PATCH /webhooks/{id}": {"enabled": False}, "POST /webhooks/{id}/recover": {"since": "2026-01-01"}}
+        of_one = [it for it in ROUTES if it.path.startswith("/webhooks/{id}")]
+        assert len(of_one) > 6
+        async with asyncio.timeout(20):
+            for route in of_one:
+                path = route.path.replace("{id}", "wh_none").replace("{delivery}", "none")
+                body = bodies.get(f"{route.method} {route.path}")
+                assert await shop.refused(route.method, path, body) in ("not_found", "malformed"), route
+        assert sender(world) is None
