@@ -338,3 +338,15 @@ if sys.platform == "linux":
         one, two = socket.socketpair()
         with one, two:
             assert identity_agent.peer_uid(one) == os.geteuid()
+
+
+def test_a_process_that_does_not_come_up_in_time_is_told_of_in_a_line(
+    sealed: Path, identity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unlocked, "_STARTS_WITHIN", 0.0)
+    told = wallet(sealed, "unlock", secret=_SECRET)
+    assert (
+        told.exit_code == 1
+        and told.stderr == "Error: the process that was to keep the unlocked wallet does not answer\n"
+    )
+    assert is_locked(sealed)

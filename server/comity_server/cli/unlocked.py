@@ -29,6 +29,7 @@ _IDENTITY = re.compile(r"AGE-SECRET-KEY-1[A-Z0-9]{58}\Z")
 _SERVICE = "comity wallet"
 _PATIENCE = 2.0
 """s to wait for the process that keeps an identity."""
+_STARTS_WITHIN = 30.0
 _LONGEST_ANSWER = 256
 
 Place = Literal["keyring", "agent"]
@@ -173,15 +174,20 @@ def _start(folder: Path, name: str, identity: str, seconds: float) -> None:
     """Starts the process and waits until it answers. Raises CannotUnlock. The identity goes through a pipe: arguments
     and environment can be read by others."""
     wanted = {"folder": str(folder), "name": name, "identity": identity, "seconds": seconds}
-    process = subprocess.run(
-        [sys.executable, "-I", identity_agent.__file__],
-        input=json.dumps(wanted).encode() + b"\n",
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={name: value for name, value in os.environ.items() if name in ("PATH", "LD_LIBRARY_PATH")},
-        start_new_session=True,
-        timeout=10,
-        check=False,
-    )
-    if process.stdout != b"ready\n" or _ask(folder, name, ASK) != identity:
+    said = b""
+    # Where it cannot be started, or takes too long for that, it answers nobody.
+    with suppress(OSError, subprocess.TimeoutExpired):
+        said = subprocess.run(
+            [sys.executable, "-I", identity_agent.__file__],
+            input=json.dumps(wanted).encode() + b"\n",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={name: value for name, value in os.environ.items() if name in ("PATH", "LD_LIBRARY_PATH")},
+            start_new_session=True,
+            timeout=_STARTS_WITHIN,
+            check=False,
+        ).stdout
+    if said != b"ready\n" or _ask(folder, name, ASK) != identity:
+        # It may have got so far as to keep it.
+        _ask(folder, name, LOCK)
         raise CannotUnlock("the process that was to keep the unlocked wallet does not answer")
