@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +31,7 @@ class ChildWorld(World):
     """`World` with `comity serve` as a child. Only the operator's way in and HTTP lead there."""
 
     child: subprocess.Popen[bytes]
+    command: Sequence[str] = (sys.executable, "-m", "comity_server", "serve")
 
     async def start(self) -> None:
         """Start the process, and wait until it is ready."""
@@ -39,7 +40,7 @@ class ChildWorld(World):
         environment = {**kept, **{f"COMITY_{name.upper()}": str(value) for name, value in settings.items()}}
         with self.log_file.open("ab") as log:
             self.child = subprocess.Popen(
-                [sys.executable, "-m", "comity_server", "serve"],
+                self.command,
                 env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         if self._http is None:

@@ -14,6 +14,7 @@ FAMILIES = (
     "BIZ",
     "BODY",
     "CHECK",
+    "CLOCK",
     "AUD",
     "CONN",
     "ERA",

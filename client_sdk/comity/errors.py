@@ -113,6 +113,7 @@ CODES: dict[str, Code] = {
     "overloaded": Code(503, "The server has more to do than it can hold."),
     "disk_full": Code(503, "The server has no room to write."),
     "store_failing": Code(503, "The server cannot write at the moment."),
+    "clock_doubtful": Code(503, "The server is in doubt about its clock: it takes what says no, and nothing else."),
     "internal": Code(500, "The server made a mistake."),
 }
 

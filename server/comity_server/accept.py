@@ -24,14 +24,13 @@ from comity.state import Connection, decode_state
 from comity_server.backlog import rooms_of
 from comity_server.business.verdicts import Verdicts
 from comity_server.businesses import NotPossible
-from comity_server.clock import Clock
-from comity_server.conditions import refusal_of
+from comity_server.clock import ServerClock
+from comity_server.conditions import clock_doubtful, refusal_of
 from comity_server.config import Config
 from comity_server.deliver.bell import Bell
 from comity_server.grounds import Grounds, GroundsStore
 from comity_server.group import Answer, Group
 from comity_server.lead import Leads
-from comity_server.log.starting import CLOCK_TOLERANCE
 from comity_server.log.tail import Additions
 from comity_server.logs import REQUEST_ID, logger
 from comity_server.metrics import Metrics
@@ -47,6 +46,8 @@ from comity_server.waiting import PIECE, Command, Queue
 
 GROUP = 256
 """Acts in one transaction, about."""
+CLOCK_TOLERANCE = 10_000
+"""ms by which a clock may be behind the last commit: time then stands still until it has caught up."""
 
 Result = Answer | Refused
 R = TypeVar("R")
@@ -73,7 +74,6 @@ class WriterLog(Protocol[A]):
     def additions(self) -> A: ...
     def committed(self, added: A) -> None: ...
     async def in_doubt(self) -> None: ...
-    def halt(self, reason: str) -> None: ...
     def when_covered(self, size: int, go_on: Callable[[], None]) -> None: ...
     async def settled(self) -> None: ...
 
@@ -86,7 +86,7 @@ class Accept:
         store: WriterStore,
         grounds: Grounds,
         log: WriterLog[Any],
-        clock: Clock,
+        clock: ServerClock,
         crypto: Crypto,
         bell: Bell,
         metrics: Metrics,
@@ -171,11 +171,11 @@ class Accept:
         self, decide: Callable[[Group], Awaitable[R]], cids: Sequence[str] = (), *, narrows: bool = False
     ) -> R:
         """Decide something else than acts as part of a group, with the connections `cids` at hand. What `narrows` may
-        use the part of the queue that is kept for a "no".
+        use the part of the queue that is kept for a "no", and is decided where the clock is in doubt.
 
         Raises what `decide` raises, or Refused("overloaded").
         """
-        command = Command(self._future(), decide=decide, cids=cids)
+        command = Command(self._future(), decide=decide, cids=cids, narrows=narrows)
         if not (self._is_let_in(command, self.room) or (narrows and self._is_let_in(command, self._kept))):
             raise _overloaded()
         return cast(R, await self._put(command))
@@ -331,7 +331,8 @@ class Accept:
             await self._be_sure()
         if self._news is None:
             self._news = int((await self._store.meta()).get("last_news", "0"))
-        group = Group(self._grounds, self._time(), self._log.additions(), self._news, self._leads)
+        now, stands = self._time(), self.is_clock_doubtful()
+        group = Group(self._grounds, now, self._log.additions(), self._news, self._leads, stands)
         named = {cid for command in commands for cid in command.cids}
         await self._load(named | {act.payload.cid for act in acts}, group)
         if ids := unplaced(acts, group.states):
@@ -352,13 +353,19 @@ class Accept:
         self.wake_releases.set()
 
     def _time(self) -> int:
-        """The clock's time, which stands still where the clock goes back; far back, and signing stops as well
-        (LOG-14)."""
-        now = self._clock.now()
-        if now < self._time_stood - CLOCK_TOLERANCE:
-            self._log.halt("the clock went back; set it right and start again")
-        self._time_stood = max(now, self._time_stood)
+        """The clock's time, which stands still where the clock goes back, and where it is in doubt (CLOCK-2)."""
+        if not self.is_clock_doubtful():
+            self._time_stood = max(self._clock.now(), self._time_stood)
         return self._time_stood
+
+    def clock_behind(self) -> int:
+        """ms by which the clock is behind the last commit, 0 where that is so little that it is waited for."""
+        behind = self._time_stood - self._clock.now()
+        return behind if behind > CLOCK_TOLERANCE else 0
+
+    def is_clock_doubtful(self) -> bool:
+        """Whether only what says no is committed."""
+        return self._clock.ahead() > 0 or self.clock_behind() > 0
 
     async def _load(self, cids: set[str], group: Group) -> None:
         missing = []
@@ -383,6 +390,8 @@ class Accept:
             command.result = decide_batch(command.acts, group, command.over, command.broken)
             return
         try:
+            if group.time_stands and not command.narrows:
+                raise clock_doubtful()
             command.result = await command.decide(group)
         except (Refused, NotPossible) as refused:
             command.result = refused

@@ -28,6 +28,26 @@ class Clock(Protocol):
         ...
 
 
+class ServerClock(Clock, Protocol):
+    """The clock of a server, which can be in doubt (CLOCK-1)."""
+
+    def ahead(self) -> int:
+        """ms by which the wall is ahead of what `now` says, 0 as long as it is believed."""
+        ...
+
+    def believe(self) -> None:
+        """The wall is right."""
+        ...
+
+    def vouched(self, at: int) -> bool:
+        """A witness says that it is `at` (ms): whether the wall is borne out by that, and believed from now on."""
+        ...
+
+    def remember(self) -> None:
+        """Let the next start know that the clock was believed until now."""
+        ...
+
+
 class WallClock:
     """The time of the operating system."""
 
@@ -37,7 +57,25 @@ class WallClock:
         return time.time_ns() // 1_000_000
 
 
-class StoryClock:
+class Undoubted:
+    """What a clock says of itself that goes as somebody likes."""
+
+    def ahead(self) -> int:
+        """It never jumps."""
+        return 0
+
+    def believe(self) -> None:
+        """It always is."""
+
+    def vouched(self, at: int) -> bool:
+        """No witness knows what time it is in a story."""
+        return False
+
+    def remember(self) -> None:
+        """There is nothing to remember."""
+
+
+class StoryClock(Undoubted):
     """The wall clock minus what a file says (integer milliseconds, never positive).
 
     The file is read anew each time: whoever writes it moves the running server's time. It can be moved towards

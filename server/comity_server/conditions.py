@@ -6,10 +6,11 @@ read it here, and a client is refused by it (OPS-3).
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from comity.errors import Refused
+from comity_server.clock import ServerClock
 from comity_server.log.cosigning import Cosigning
 from comity_server.log.sequencer import Sequencer
 from comity_server.logs import logger
@@ -20,6 +21,8 @@ from comity_server.webhooks.watch import Webhooks
 
 LOOK_EVERY = 1.0
 """Seconds between two looks, and between two attempts to write where the store failed."""
+REMEMBER_EVERY = 60.0
+"""Seconds after which the time is kept for the next start."""
 AGAIN_IN = 5
 """Seconds after which who is refused for a condition should come again."""
 
@@ -37,6 +40,16 @@ CONDITIONS = {
         True,
         "look at the disk of the data folder, its limits and its rights; `comity check-store` says whether the store "
         "is whole. The server tries once a second, and goes on by itself",
+    ),
+    "clock_ahead": Condition(
+        True,
+        "only what says no is taken. Set the clock right, or if it is right, call `comity clock accept`. A witness "
+        "that says the same time ends it as well",
+    ),
+    "clock_behind": Condition(
+        True,
+        "only what says no is taken until the clock has caught up. Set it right; if it is right, it was ahead when the "
+        "store was written",
     ),
     "signing_stopped": Condition(
         True,
@@ -89,12 +102,27 @@ def refusal_of(error: Exception) -> Refused:
     return Refused("overloaded", retry_after=1)
 
 
+def clock_doubtful() -> Refused:
+    """What a client is told where only what says no is taken (CLOCK-2)."""
+    return Refused("clock_doubtful", retry_after=AGAIN_IN)
+
+
 class Conditions:
     """The conditions of one server. `start` begins to look."""
 
     def __init__(
-        self, store: SqliteStore, log: Sequencer, cosigning: Cosigning, sockets: Sockets, webhooks: Webhooks
+        self,
+        store: SqliteStore,
+        clock: ServerClock,
+        behind: Callable[[], int],
+        log: Sequencer,
+        cosigning: Cosigning,
+        sockets: Sockets,
+        webhooks: Webhooks,
     ) -> None:
+        """`behind`: ms by which the clock is behind the last commit."""
+        self._clock = clock
+        self._behind = behind
         self._store = store
         self._log = log
         self._cosigning = cosigning
@@ -112,6 +140,7 @@ class Conditions:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            self._clock.remember()
 
     def look(self) -> tuple[Standing, ...]:
         """Those that are there now, the worst first. What began or ended since the last look is logged (OPS-2)."""
@@ -130,6 +159,10 @@ class Conditions:
         """(name, cause) of each that is there, of the cause no more than anybody may read (OPS-1)."""
         if (failed := self._store.failed) is not None:
             yield ("disk_full" if isinstance(failed, StoreFull) else "store_failing"), f"the store says {failed}"
+        if (jump := self._clock.ahead()) > 0:
+            yield "clock_ahead", f"the clock is {_long(jump)} ahead of what the server counts"
+        elif (behind := self._behind()) > 0:
+            yield "clock_behind", f"the clock is {_long(behind)} behind what was written last"
         if self._log.halted is not None:
             yield "signing_stopped", self._log.halted
         elif self._log.failing is not None:
@@ -142,7 +175,11 @@ class Conditions:
             yield "connections_full", "connections were refused within the last minute"
 
     async def _run(self) -> None:
+        remember_at = 0.0
         while True:
+            if time.monotonic() >= remember_at:
+                self._clock.remember()
+                remember_at = time.monotonic() + REMEMBER_EVERY
             if self._store.failed is not None:
                 await self._try_again()
             self.look()
@@ -155,3 +192,11 @@ class Conditions:
             await self._store.probe()
         except StoreFailed:
             return
+
+
+def _long(milliseconds: int) -> str:
+    """How long that is, in the largest unit of which there are two."""
+    for name, unit in (("days", 86_400_000), ("hours", 3_600_000), ("minutes", 60_000)):
+        if milliseconds >= 2 * unit:
+            return f"{milliseconds // unit} {name}"
+    return f"{milliseconds // 1000} seconds"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from comity import connection as rules
 from comity import recovery
-from comity.acts import Feedback, Grant, Rotate, SignedAct
+from comity.acts import Feedback, Grant, Rotate, SignedAct, is_narrowing
 from comity.agreement import SignedAgreement
 from comity.bodies import check_form
 from comity.errors import Refused
@@ -28,6 +28,7 @@ from comity_server import allowances, status_indexes
 from comity_server.business import counting, waiting_texts
 from comity_server.business.api_keys import ApiKey
 from comity_server.businesses import Business
+from comity_server.conditions import clock_doubtful
 from comity_server.contest_rows import is_repeated, note_contest
 from comity_server.duties import changed_duties
 from comity_server.grounds import Grounds
@@ -66,6 +67,8 @@ class Group:
     """The number of the last row of news."""
     leads: Leads = field(default_factory=Leads)
     """Whose acts have taken connections ahead of the clock; what a group that fails has added goes by itself."""
+    time_stands: bool = False
+    """Whether the clock is in doubt: then what says no is accepted, and nothing else happens (CLOCK-2)."""
     states: dict[str, Connection] = field(default_factory=dict)
     """The connections that the group's commands may touch."""
     tag_secrets: dict[str, bytes] = field(default_factory=dict)
@@ -112,6 +115,8 @@ class Group:
         before = self.states.get(signed.payload.cid)
         if before is None:
             raise Refused("not_found")
+        if self.time_stands and not is_narrowing(signed.payload):
+            raise clock_doubtful()
         before = self._released(before)
         at = self._time_of(before, signed, over)
         try:
@@ -222,7 +227,7 @@ class Group:
     def _released(self, before: Connection) -> Connection:
         """The connection after what was due by now: a newer message must not overtake one that waited (CONN-12)."""
         due = self._due(before.cid)
-        if due is None or due > self.now:
+        if due is None or due > self.now or self.time_stands:
             return before
         self.release(before.cid)
         return self.states[before.cid]
@@ -441,7 +446,7 @@ class Group:
     def finish(self) -> Batch:
         """The whole batch but for what the log adds; called once, after the last command and before sealing."""
         for cid in list(self._touched):
-            if (due := self._due(cid)) is not None and due <= self.now:
+            if (due := self._due(cid)) is not None and due <= self.now and not self.time_stands:
                 # What this group itself set free (an unmute, say) goes out with it.
                 self.release(cid)
         for cid, before in self._touched.items():

@@ -35,7 +35,8 @@ async def state_home_keys(accept: Accept, keys: HomeKeyring, log: str) -> None:
             signer = keys.signer_of(last.party)
             _state(group, keys, seal_statement(signer, max(group.now, last.at), log, signer))
 
-    await accept.command(decide)
+    # Nobody says anything before this is there, "no" neither.
+    await accept.command(decide, narrows=True)
 
 
 async def rotate_home(accept: Accept, keys: HomeKeyring, log: str, *, broken: bool) -> str:

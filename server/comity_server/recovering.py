@@ -66,7 +66,7 @@ async def restore_all(
         await accept.command(partial(_end_halves, halves))
     after, told = "", 0
     while cids := await store.open_connections(after, AT_ONCE):
-        told += await accept.command(partial(_state_restored, cids, restores[log].at), cids)
+        told += await accept.command(partial(_state_restored, cids, restores[log].at), cids, narrows=True)
         after = cids[-1]
     await store.commit(_meta({PENDING: ""}))
     logger().info("restore_stated", log=log, count=told)

@@ -18,7 +18,7 @@ from comity_server.business.sealed import check_seals
 from comity_server.business.signing import KeptKeys
 from comity_server.businesses import Business, Directory
 from comity_server.client_address import ClientAddresses, read_networks
-from comity_server.clock import Clock, StoryClock, clock_of
+from comity_server.clock import ServerClock, StoryClock
 from comity_server.conditions import Conditions
 from comity_server.config import Config, home_did
 from comity_server.connecting import Connecting
@@ -36,7 +36,7 @@ from comity_server.log.receipts import Receipts
 from comity_server.log.reread import StoreDamaged
 from comity_server.log.restores import CannotRestore, MovedAway, check_not_moved, note_restore
 from comity_server.log.served import Served
-from comity_server.log.starting import ClockWentBack, RolledBack
+from comity_server.log.starting import RolledBack
 from comity_server.log.witnesses import Witnesses, read_witnesses
 from comity_server.logs import Repeated, logger
 from comity_server.metrics import Metrics
@@ -54,6 +54,7 @@ from comity_server.store.errors import StoreFailed
 from comity_server.store.migrations import SchemaTooNew, SchemaTooOld
 from comity_server.store.rows import Batch
 from comity_server.store.sqlite import SqliteStore
+from comity_server.watched_clock import WatchedClock
 from comity_server.webhooks.watch import Webhooks
 
 CANNOT_OPEN = (
@@ -63,7 +64,6 @@ CANNOT_OPEN = (
     SchemaTooNew,
     SchemaTooOld,
     RolledBack,
-    ClockWentBack,
     StoreDamaged,
     StoreFailed,
     NoSuchLog,
@@ -83,7 +83,7 @@ class Server:
     """The parts of a running server."""
 
     config: Config
-    clock: Clock
+    clock: ServerClock
     home: Home
     store: SqliteStore
     grounds: Grounds
@@ -124,7 +124,8 @@ class Server:
             self.config, rows, self.bell, self.rooms.asked, lambda: kept.master, lambda: self.happening_ids
         )
 
-        self.conditions = Conditions(self.store, self.logs.active, self.cosigning, self.sockets, self.webhooks)
+        parts = (self.logs.active, self.cosigning, self.sockets, self.webhooks)
+        self.conditions = Conditions(self.store, self.clock, self.accept.clock_behind, *parts)
         self.store_failed = Repeated("store_failed")
 
     @property
@@ -161,10 +162,6 @@ async def opened(
 
     On the way out the group in hand is finished and the store closed. Raises one of CANNOT_OPEN.
     """
-    clock = clock_of(config.clock_offset_file)
-    if isinstance(clock, StoryClock):
-        logger().warning("THE CLOCK IS NOT THE WALL CLOCK: times in what this server signs are a story's")
-    started = clock.now() // 1000
     origin = config.origin(port)
     did = home_did(origin)
     home = Home(did, origin, config.operator, HomeKeyring(config.data, did))
@@ -175,9 +172,11 @@ async def opened(
         # Before anything is begun in the store: one of another name, or with another master key, is left as it is.
         cursor_key, master = await _remembered(store, home, config)
         await check_seals(store.business, master)
+        clock = await _clock_of(config, store)
+        started = clock.now() // 1000
         name, stated = config.consent_log, config.restored
         name = await note_restore(store, config.data, home.host, name, stated=stated, now=clock.now())
-        logs = await open_logs(store, config.data, home.host, name, clock.now())
+        logs = await open_logs(store, config.data, home.host, name)
         parts = (config, clock, home, store, logs)
         server = await _assemble(*parts, Cursors(cursor_key), master, -1 if is_new else started)
         if needs_key:
@@ -189,6 +188,15 @@ async def opened(
             await _stop(server)
     finally:
         await store.close()
+
+
+async def _clock_of(config: Config, store: SqliteStore) -> ServerClock:
+    """The clock of a server: one that is watched, or a story's."""
+    if config.clock_offset_file is not None:
+        logger().warning("THE CLOCK IS NOT THE WALL CLOCK: times in what this server signs are a story's")
+        return StoryClock(config.clock_offset_file)
+    heads = [await store.head(log) for log in await store.logs()]
+    return WatchedClock(config.data, max((head.at for head in heads if head is not None), default=0))
 
 
 async def _start(server: Server) -> None:
@@ -218,7 +226,7 @@ async def _stop(server: Server) -> None:
 
 async def _assemble(
     config: Config,
-    clock: Clock,
+    clock: ServerClock,
     home: Home,
     store: SqliteStore,
     logs: Logs,
@@ -231,7 +239,7 @@ async def _assemble(
     grounds = Grounds(home, directory, lists, InstalledZones(), *held)
     await grounds.read(store)
     metrics, bell, served = Metrics(), Bell(config.max_waiters), Served(store, config.log_cache)
-    witnesses = Witnesses(logs.active.key, read_witnesses(config.witnesses), now=lambda: clock.now() / 1000)
+    witnesses = Witnesses(logs.active.key, read_witnesses(config.witnesses), clock=clock)
     receipts, crypto = Receipts(store, logs, served), Crypto(directory.find_key)
     accept = Accept(store, grounds, logs.active, clock, crypto, bell, metrics, config, since=logs.time)
     return Server(

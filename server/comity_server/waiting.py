@@ -29,6 +29,8 @@ class Command:
     raws: Sequence[bytes] = ()
     decide: Decide | None = None
     cids: Sequence[str] = ()
+    narrows: bool = False
+    """Of a function: whether it is decided where the clock is in doubt (CLOCK-2)."""
     over: Over | None = None
     """Where the rate of the sender of the acts is used up."""
     acts: list[SignedAct | Refused] = field(default_factory=list)

@@ -28,6 +28,7 @@ from comity_server.business.checks import Check
 from comity_server.business.lines import MOST_LINE
 from comity_server.business.models import instant
 from comity_server.business.verdicts import MOST_OF_ONE, About, Verdicts
+from comity_server.clock import Undoubted
 from comity_server.store.rows import Batch, Known
 from random_states import Scene, moments, state_of
 from random_stories import KINDS, Hand
@@ -90,7 +91,7 @@ async def stored(world: World, cid: str) -> Connection:
 
 
 @dataclass
-class Still:
+class Still(Undoubted):
     """A clock that stands where it was put."""
 
     at: int

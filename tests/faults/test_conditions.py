@@ -1,7 +1,6 @@
 """What an operator is told of a server that cannot do all of its work, and that it goes on by itself (operator.md)."""
 
 import asyncio
-import json
 import os
 import re
 import signal
@@ -25,6 +24,7 @@ from comity_server.cli import main
 from comity_server.conditions import CONDITIONS, Conditions
 from comity_server.log.sequencer import Sequencer
 from comity_server.store import sqlite
+from conditions_seen import becomes, said, standing
 from spec_pages import table
 from witnessed import Puppet, plant
 from world import World, a_world, eventually, head_file_not_to_be_written
@@ -32,35 +32,6 @@ from world import World, a_world, eventually, head_file_not_to_be_written
 COMITY = [sys.executable, "-m", "comity_server"]
 ROOM = 6 * 1024 * 1024
 """Bytes of the small disk."""
-WITHIN = 20.0
-"""Seconds in which a condition comes or goes."""
-
-
-def said(log: str, event: str, condition: str) -> list[dict[str, Any]]:
-    """The lines of a log about a condition."""
-    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-    return [line for line in lines if (line["event"], line.get("condition")) == (event, condition)]
-
-
-async def standing(world: World) -> tuple[int, dict[str, str]]:
-    """The status of /readyz, and the cause of each condition that it names."""
-    reply = await world.send("GET", "/readyz")
-    assert (reply.status == 503) == ("Retry-After" in reply.headers)
-    assert all(it["cure"] == CONDITIONS[it["condition"]].cure for it in reply.json["conditions"])
-    return reply.status, {it["condition"]: it["cause"] for it in reply.json["conditions"]}
-
-
-async def becomes(world: World, status: int, *names: str) -> dict[str, str]:
-    """Wait until just these conditions are there; their causes."""
-    found: tuple[int, dict[str, str]] = (0, {})
-
-    async def is_so() -> bool:
-        nonlocal found
-        found = await standing(world)
-        return found[0] == status and set(found[1]) == set(names)
-
-    await eventually(is_so, WITHIN)
-    return found[1]
 
 
 async def gauge(world: World, condition: str) -> float:
@@ -290,7 +261,7 @@ async def test_a_server_that_waits_for_somebody_to_write_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plant(monkeypatch, Conditions, "_run", ("await self._try_again()", "pass"))
-    monkeypatch.setattr(sys.modules[__name__], "WITHIN", 3.0)
+    monkeypatch.setattr("conditions_seen.WITHIN", 3.0)
     async with a_world(tmp_path) as world:
         with pytest.raises((AssertionError, TimeoutError)), monkeypatch.context() as patch:
             await test_a_store_that_cannot_be_written_says_so_and_is_tried_until_it_can(world, patch, capsys)
@@ -309,6 +280,6 @@ async def test_a_failure_of_signing_that_is_forgotten_is_noticed(
 ) -> None:
     for name in ("_run", "_sync"):
         plant(monkeypatch, Sequencer, name, ("self.failing = _why(fault)", "pass"))
-    monkeypatch.setattr(sys.modules[__name__], "WITHIN", 3.0)
+    monkeypatch.setattr("conditions_seen.WITHIN", 3.0)
     with pytest.raises((AssertionError, TimeoutError)):
         await test_a_head_file_that_cannot_be_written_is_told_and_ends_by_itself(tmp_path)

@@ -382,15 +382,6 @@ def last_commit(world: World) -> int:
     return at
 
 
-def test_a_clock_that_went_far_back_stops_the_start(prepared: Prepared, tmp_path: Path) -> None:
-    world = prepared.world(tmp_path)
-    world.at(last_commit(world) - 20_000)
-    assert "the clock says 20" in refusal(world)
-    # Another log is no way around it.
-    world._settings["consent_log"] = "2027"
-    assert "set the clock right" in refusal(world)
-
-
 async def test_a_clock_that_is_a_little_behind_stands_still_until_it_has_caught_up(
     prepared: Prepared, tmp_path: Path
 ) -> None:

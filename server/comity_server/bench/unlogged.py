@@ -66,7 +66,7 @@ class Unlogged:
 
     origin = ORIGIN
     halted = None
-    time = 0
+    failing = None
 
     def __init__(self) -> None:
         signer = NoteSigner(ORIGIN, ED25519, SigningKey(bytes(32)))
@@ -86,9 +86,6 @@ class Unlogged:
     async def in_doubt(self) -> None:
         """Nothing is ever in doubt."""
 
-    def halt(self, reason: str) -> None:
-        """There is nothing to stop."""
-
     def when_covered(self, size: int, go_on: Callable[[], None]) -> None:
         """At once."""
         go_on()
@@ -103,7 +100,7 @@ class Unlogged:
         """Nothing to do."""
 
 
-async def _no_logs(_store: object, _data: Path, _host: str, _name: str | None, _now: int) -> Logs:
+async def _no_logs(_store: object, _data: Path, _host: str, _name: str | None) -> Logs:
     return Logs(cast(Any, Unlogged()))
 
 

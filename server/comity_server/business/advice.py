@@ -258,6 +258,10 @@ ADVICE: dict[str, dict[str, Advice]] = {
             "The server cannot write, or does not know whether it did.",
             "Try again after `Retry-After`, with the same `Idempotency-Key`.",
         ),
+        "clock_doubtful": Advice(
+            "The server is in doubt about its clock. What says no is taken, and nothing else.",
+            "Write to nobody, and try again after `Retry-After`; tell the operator if it stays.",
+        ),
         "internal": Advice(
             "A mistake of the server. It may or may not have changed something.",
             "Try again with the same `Idempotency-Key`. If it stays, tell the operator the `X-Request-Id`.",

@@ -29,6 +29,7 @@ from comity_server.business.models import Basis, Cid, Instant, Model, Query, ins
 from comity_server.business.route import NOTHING, Call, Reply, Route, documentation
 from comity_server.business.sides import ContestInForce, contests_of
 from comity_server.business.verdicts import About, Reading
+from comity_server.conditions import clock_doubtful
 from comity_server.rooms import counted_in
 from comity_server.routes.parts import MEBIBYTE, json_answer, read_body, refuse_unread
 from comity_server.server import Server
@@ -226,6 +227,8 @@ class _Asking:
     async def answer(self, questions: list[bytes]) -> list[str | Refused]:
         """The answer to each, as JSON. What is kept is told of at once: nothing is waited for between looking at the
         clock and the last of these answers (CHECK-6)."""
+        if self._server.accept.is_clock_doubtful():
+            return [clock_doubtful()] * len(questions)
         now = self._server.clock.now()
         # Of a verdict that is kept: it has no end sooner than this.
         end = _end(now + FRESH_FOR, self._mode)
@@ -246,6 +249,8 @@ class _Asking:
 
     def kept(self, question: bytes) -> str | None:
         """The answer to a question, if it can be given at once."""
+        if self._server.accept.is_clock_doubtful():
+            return None
         now = self._server.clock.now()
         return self._kept(question, now, _end(now + FRESH_FOR, self._mode))
 

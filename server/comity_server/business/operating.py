@@ -24,6 +24,7 @@ from comity_server.business.sealed import key_of, seals
 from comity_server.business.seats import seat_of, seat_secret
 from comity_server.business.turning import Turned, next_key, turn
 from comity_server.businesses import Business, NotPossible
+from comity_server.conditions import CONDITIONS as CURES
 from comity_server.group import Group
 from comity_server.home_rotation import rotate_home
 from comity_server.server import Server
@@ -168,6 +169,12 @@ class ConditionLine(msgspec.Struct):
     stops: bool
 
 
+class Moment(msgspec.Struct):
+    """What time it is."""
+
+    at: str
+
+
 class HomeRotation(msgspec.Struct):
     """A new key of the home server; `broken`: the key before is lost, or others may have it."""
 
@@ -188,6 +195,13 @@ def told(business: Business, api_key: str | None = None) -> Told:
 
 async def _conditions(server: Server, _: Nothing) -> list[ConditionLine]:
     return [ConditionLine(it.name, it.cause, it.cure, it.stops) for it in server.conditions.look()]
+
+
+async def _believe(server: Server, _: Nothing) -> Moment:
+    if server.accept.clock_behind():
+        raise NotPossible(f"the store was written later than it is now: {CURES['clock_behind'].cure}")
+    server.clock.believe()
+    return Moment(instant(server.clock.now()))
 
 
 async def _create(server: Server, wanted: KeyToPublish) -> Told:
@@ -241,7 +255,7 @@ async def _end_key(server: Server, wanted: OneKey) -> ApiKeyLine:
         group.batch.end_api_key.append({"expires_at": group.now, "name": key.name, "id": key.id})
         return _line(keys_of(group, wanted.name)[key.id], group.now)
 
-    return await server.accept.command(decide)
+    return await server.accept.command(decide, narrows=True)
 
 
 async def _status(server: Server, _: Nothing) -> MasterStatus:
@@ -338,6 +352,7 @@ TURN: Duty[Place, Turned] = Duty("turn", Place, Turned, _turn)
 AWAY: Duty[Absence, Nothing] = Duty("away", Absence, Nothing, _away)
 ROTATE_HOME: Duty[HomeRotation, Kid] = Duty("rotate-home", HomeRotation, Kid, _rotate_home)
 CONDITIONS: Duty[Nothing, list[ConditionLine]] = Duty("conditions", Nothing, list[ConditionLine], _conditions)
+BELIEVE: Duty[Nothing, Moment] = Duty("believe-clock", Nothing, Moment, _believe)
 
 DUTIES: tuple[Duty[Any, Any], ...] = (
     CREATE,
@@ -352,4 +367,5 @@ DUTIES: tuple[Duty[Any, Any], ...] = (
     AWAY,
     ROTATE_HOME,
     CONDITIONS,
+    BELIEVE,
 )

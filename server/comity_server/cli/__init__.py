@@ -14,6 +14,7 @@ from comity_server.cli.terminal import printable
 _COMMANDS = {
     "serve": ("comity_server.cli.serve", "Serve connections."),
     "status": ("comity_server.cli.status", "Tell how the running server is."),
+    "clock": ("comity_server.cli.clock", "The clock of the server, when it is in doubt."),
     "business": ("comity_server.cli.business", "The businesses whose did:web this host serves."),
     "keys": ("comity_server.cli.keys", "The keys that the server keeps, and the master key."),
     "openapi": ("comity_server.cli.openapi", "Print the OpenAPI document of the business side."),
@@ -34,7 +35,7 @@ _COMMANDS = {
 _SECTIONS = {
     "For everybody": "wallet demo",
     "Proofs": "log receipt token witness",
-    "Running a server": "serve status business keys backup restore check-store openapi bench",
+    "Running a server": "serve status clock business keys backup restore check-store openapi bench",
 }
 
 

@@ -24,7 +24,8 @@ BETWEEN = 0.5
 """Seconds between two checkpoints that are submitted: cosignatures cost a log that grows all the time next to nothing
 then."""
 AGAIN = 5.0
-"""Seconds after which those that did not cosign a checkpoint are asked again for the same one."""
+"""Seconds after which those that did not cosign a checkpoint are asked again for the same one, and where the clock is
+in doubt all are."""
 
 
 class Cosigning:
@@ -90,20 +91,16 @@ class Cosigning:
             # Whoever was busy with an earlier one can be asked for this one as soon as it has answered.
             first = () if changed.done() else tuple(self._gathering - {gathering})
             until = asyncio.FIRST_COMPLETED
-            await asyncio.wait((changed, *first), timeout=AGAIN if self._lacks() else None, return_when=until)
+            await asyncio.wait((changed, *first), timeout=AGAIN, return_when=until)
         finally:
             changed.cancel()
-
-    def _lacks(self) -> bool:
-        """Whether a witness has not cosigned what is published."""
-        newest = self._newest
-        if newest is None or newest.size < self._log.published.size:
-            return True
-        return len(newest.cosignatures) < len(self.witnesses.keys)
 
     async def _gather(self, published: SignedCheckpoint) -> None:
         """Ask for the cosignatures that a checkpoint lacks."""
         known = self._newest if self._newest is not None and self._newest.size == published.size else published
+        if self.witnesses.are_needed():
+            # Who has cosigned it says once more what time it is.
+            known = published
 
         async def prove(old: int, new: int) -> list[bytes]:
             return await self._served.prove_consistency(self._log, old, new)
@@ -133,7 +130,11 @@ class Cosigning:
             logger().warning("cosigned_not_kept", log=self._log.origin, reason=fault.strerror)
 
     def _take(self, got: SignedCheckpoint) -> None:
-        if self._newest is None or got.size >= self._newest.size:
+        if self._newest is None or _worth(got) >= _worth(self._newest):
             self._newest = got
-        if len(got.cosignatures) >= self.least > 0 and (self._best is None or got.size >= self._best.size):
+        if len(got.cosignatures) >= self.least > 0 and (self._best is None or _worth(got) >= _worth(self._best)):
             self._best = got
+
+
+def _worth(signed: SignedCheckpoint) -> tuple[int, int]:
+    return signed.size, len(signed.cosigned)

@@ -8,10 +8,10 @@ from comity.errors import ComityError
 from comity_server.log.reread import StoreDamaged
 from comity_server.log.restores import Restore, restores_in
 from comity_server.log.sequencer import LogStore, Sequencer
-from comity_server.log.starting import NOTHING, begin, check_clock, files_of, name_in, origin_of
+from comity_server.log.starting import NOTHING, begin, files_of, name_in, origin_of
 from comity_server.logs import logger
 
-OpenLogs = Callable[["LogsStore", Path, str, str | None, int], Awaitable["Logs"]]
+OpenLogs = Callable[["LogsStore", Path, str, str | None], Awaitable["Logs"]]
 """`open_logs`, or what is measured in its place."""
 
 
@@ -31,17 +31,18 @@ class Logs:
     """Logs by their origin, the active one first."""
 
     def __init__(
-        self, active: Sequencer, ended: Iterable[Sequencer] = (), restores: Mapping[str, Restore] | None = None
+        self,
+        active: Sequencer,
+        ended: Iterable[Sequencer] = (),
+        restores: Mapping[str, Restore] | None = None,
+        time: int = 0,
     ) -> None:
         self.active = active
+        self.time = time
+        """When the store was written last (ms)."""
         self.restores = restores or {}
         """The restores of this store, by the log that began with each."""
         self._all = {log.origin: log for log in (active, *ended)}
-
-    @property
-    def time(self) -> int:
-        """When the last of them was written to (ms)."""
-        return max(log.time for log in self)
 
     def __iter__(self) -> Iterator[Sequencer]:
         return iter(self._all.values())
@@ -55,17 +56,14 @@ class Logs:
         return bool(self.restores) and origin not in self._all
 
 
-async def open_logs(store: LogsStore, data: Path, host: str, name: str | None, now: int) -> Logs:
+async def open_logs(store: LogsStore, data: Path, host: str, name: str | None) -> Logs:
     """The logs of a data folder: the one called `name` is active from now on (None: the one that is), and all others
     have ended. An ended log that cannot be vouched for is not served.
 
-    Raises NoSuchLog, ClockWentBack (`now` is in ms), and what `begin` raises about the active one.
+    Raises NoSuchLog, and what `begin` raises about the active one.
     """
     known = await store.logs()
     origin = _active(known, host, name)
-    for any_ in known:
-        # Another log is no way around a clock that went back.
-        check_clock(await store.head(any_) or NOTHING, now)
     active = await begin(store, files_of(data, name_in(host, origin)), origin)
     await store.end_logs(origin)
     ended: list[Sequencer] = []
@@ -79,7 +77,8 @@ async def open_logs(store: LogsStore, data: Path, host: str, name: str | None, n
             ended.append(await begin(store, files_of(data, name_in(host, other)), other))
         except (ComityError, OSError, StoreDamaged) as fault:
             logger().error("log_not_served", log=other, reason=str(fault))
-    return Logs(active, ended, restores)
+    heads = [await store.head(log) or NOTHING for log in known]
+    return Logs(active, ended, restores, max((head.at for head in heads), default=0))
 
 
 def _active(known: dict[str, bool], host: str, name: str | None) -> str:

@@ -107,11 +107,6 @@ class Sequencer:
         return self._signer.name
 
     @property
-    def time(self) -> int:
-        """When it was last written to (ms)."""
-        return self.tail.at
-
-    @property
     def key(self) -> VerifierKey:
         """What its signatures are checked with."""
         return self._signer.verifier

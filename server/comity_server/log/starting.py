@@ -1,6 +1,5 @@
 """What a log goes through before anything new is signed in it (LOG-14)."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +17,6 @@ from comity_server.store.sqlite import Reading
 
 RIGHT_EDGE = 512
 """Entries before the last signed one that are read again at each start."""
-CLOCK_TOLERANCE = 10_000
-"""ms by which a clock may be behind the last commit: it then stands still until it has caught up."""
 
 
 NOTHING = Head(0, EMPTY_ROOT, 0, 0)
@@ -28,10 +25,6 @@ NOTHING = Head(0, EMPTY_ROOT, 0, 0)
 
 class RolledBack(ComityError):
     """The store is older than what was signed; the text says how far, and what can be done."""
-
-
-class ClockWentBack(ComityError):
-    """The clock is behind what is stored."""
 
 
 class LogFiles(NamedTuple):
@@ -96,13 +89,6 @@ def _key_in(path: Path) -> SigningKey:
         return SigningKey(seed_in(path))
     except Malformed:
         raise RolledBack(f"{path.name} is damaged: put back the one that belongs to this log") from None
-
-
-def check_clock(head: Head, now: int) -> None:
-    """Raises ClockWentBack where the clock (`now`, ms) is behind the last commit."""
-    if now < head.at - CLOCK_TOLERANCE:
-        then, here = (datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="seconds") for at in (head.at, now))
-        raise ClockWentBack(f"the clock says {here}, and the store was last written at {then}: set the clock right")
 
 
 def _check_head_file(file: HeadFile, path: Path, signer: NoteSigner, head: Head) -> None:

@@ -20,6 +20,7 @@ from comity.errors import Malformed, Refused
 from comity.note import COSIGNATURE, MOST_NOTE, VerifierKey, read_vkey
 from comity.tile import check_size
 from comity.wire import MOST_WITNESSES
+from comity_server.clock import ServerClock
 from comity_server.logs import logger
 from comity_server.witness.memory import origin_hash
 from comity_server.witness.submission import PATH, seal_submission
@@ -148,8 +149,7 @@ class _Asked:
 class Witnesses:
     """The witnesses of one log, asked by the one process that signs it.
 
-    `timeout` (s) bounds each request, and one that failed is left alone for `rest` (s); `now` gives the time in s
-    since the epoch.
+    `timeout` (s) bounds each request, and one that failed is left alone for `rest` (s).
     """
 
     def __init__(
@@ -159,17 +159,25 @@ class Witnesses:
         *,
         timeout: float = 5.0,
         rest: float = 1.0,
-        now: Callable[[], float] = time.time,
+        clock: ServerClock | None = None,
     ) -> None:
         self.keys = tuple(it.key for it in witnesses)
         self._log = log
         self._asked = [_Asked(it) for it in witnesses]
         self._timeout = timeout
         self._rest = rest
-        self._now = now
+        self._clock = clock
         self._newest = 0
         self._ahead: WitnessAhead | None = None
         self._session: aiohttp.ClientSession | None = None
+
+    def are_needed(self) -> bool:
+        """Whether the clock is in doubt, and the time in a new cosignature may end that (CLOCK-3)."""
+        return self._clock is not None and self._clock.ahead() > 0
+
+    def _now(self) -> float:
+        """s since the epoch."""
+        return time.time() if self._clock is None else self._clock.now() / 1000
 
     def away(self) -> str:
         """Which of them did not cosign what they were asked last, each with the code that says why; empty: none."""
@@ -269,6 +277,8 @@ class Witnesses:
             raise _Failed("bad_signature") from None
         if time_ is None:
             raise _Failed("no_cosignature")
+        if self.are_needed() and self._clock is not None and self._clock.vouched(time_ * 1000):
+            return
         if not before - MOST_SKEW <= time_ <= self._now() + MOST_SKEW:
             raise _Failed("clock")
 

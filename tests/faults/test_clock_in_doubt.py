@@ -1,0 +1,388 @@
+"""A clock that jumped ahead, or lies behind what was written: nobody is reached too early, a "no" gets in at once, and
+the server goes on when somebody bears the clock out (spec/operator.md, CLOCK-1 to CLOCK-3)."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from click.testing import CliRunner
+
+from ahead import AheadWorld
+from business_world import a_shop
+from comity.errors import Refused
+from comity.events import Accepted, open_event
+from comity.status import open_status_list
+from comity_server import accept, watched_clock
+from comity_server.cli import main
+from comity_server.group import Group
+from comity_server.log.witnesses import Witnesses
+from comity_server.watched_clock import WatchedClock
+from conditions_seen import becomes, said
+from sdk_world import SdkWorld
+from witnessed import Puppet, plant
+from world import DAY, HOUR, MINUTE, SECOND, Pair, World, eventually
+
+
+class Hands:
+    """The hands of the machine's clocks, for a server in this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.wall = self.since_start = 0
+        self.boot = "the first"
+        wall, since_start = watched_clock.wall, watched_clock.since_start
+        monkeypatch.setattr(watched_clock, "wall", lambda: wall() + self.wall)
+        monkeypatch.setattr(watched_clock, "since_start", lambda: since_start() + self.since_start)
+        monkeypatch.setattr(watched_clock, "boot", lambda: self.boot)
+
+    def starts_again(self) -> None:
+        """The machine was started again just now."""
+        self.since_start = -watched_clock.since_start() + self.since_start + SECOND
+        self.boot += " and another"
+
+
+@pytest.fixture
+def hands(monkeypatch: pytest.MonkeyPatch) -> Hands:
+    return Hands(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+@asynccontextmanager
+async def on_the_wall(folder: Path, **settings: Any) -> AsyncIterator[World]:
+    """A world whose server goes by the wall clock, as the people in it do."""
+    world = World(folder, {"clock_offset_file": None, **settings})
+    world.at(time.time_ns() // 1_000_000)
+    await world.start()
+    try:
+        yield world
+    finally:
+        await world.close()
+
+
+def time_of(pair: Pair) -> int:
+    """When (ms) the last act was accepted."""
+    event = open_event(pair.events[-1], pair.world.server.directory.find_key).event
+    assert isinstance(event, Accepted)
+    return event.accepted_at
+
+
+def comity(world: World, *arguments: str) -> str:
+    """What the operator's command prints."""
+    environment = {
+        f"COMITY_{name.upper()}": str(value) for name, value in world.settings().items() if value is not None
+    }
+    done = CliRunner().invoke(main, arguments, env=environment)
+    structlog.reset_defaults()
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+async def waiting_message(world: World, days: int) -> Pair:
+    """Mia has muted the shop for some days, and a message waits for her."""
+    pair = await world.shop_and_customer("care")
+    await pair.go("second", "mute", until=world.now() // 1000 + days * DAY // 1000)
+    await pair.go("first", "message", exp=world.now() // 1000 + 60 * DAY // 1000)
+    return pair
+
+
+async def was_delivered(pair: Pair) -> bool:
+    return "delivered" in await pair.kinds("second")
+
+
+# --- it jumps while the server runs
+
+
+async def jumps_for_a_second(world: World, set_wall: Callable[[int], object]) -> None:
+    pair, other = await waiting_message(world, 1), await world.shop_and_customer("care")
+    before = pair.state.at
+    set_wall(30 * DAY + HOUR)
+    causes = await becomes(world, 503, "clock_ahead")
+    assert causes == {"clock_ahead": "the clock is 30 days ahead of what the server counts"}
+    assert await other.refused("first", "message") == "clock_doubtful"
+    assert await other.refused("second", "remember", key="name") == "clock_doubtful"
+    # Long enough for whoever is due to be let go.
+    await asyncio.sleep(1.5)
+    assert not await was_delivered(pair), "a message was let go a month early"
+    mute = await pair.go("second", "mute")
+    assert mute.id in pair.receipts, "a no got in without a receipt"
+    assert before < time_of(pair) <= world.now(), "a no was dated into the future"
+    await other.go("second", "revoke")
+    set_wall(0)
+    await becomes(world, 200)
+    await pair.go("second", "unmute")
+    assert await was_delivered(pair)
+
+
+async def test_a_clock_that_jumps_a_month_for_a_second_reaches_nobody_early(tmp_path: Path, hands: Hands) -> None:
+    """CLOCK-1, CLOCK-2."""
+    async with on_the_wall(tmp_path) as world:
+        await jumps_for_a_second(world, lambda wall: setattr(hands, "wall", wall))
+
+
+async def test_a_server_of_its_own_stands_a_jump_and_the_next_start_and_says_so_once(tmp_path: Path) -> None:
+    """The same with a process, which is started again at +30 days with a message that would be due by then."""
+    world = AheadWorld(tmp_path, {})
+    await world.start()
+    try:
+        await jumps_for_a_second(world, lambda wall: world.set(wall=wall))
+        assert len(said(world.log(), "condition_began", "clock_ahead")) == 1
+        assert len(said(world.log(), "condition_ended", "clock_ahead")) == 1
+        pair = await waiting_message(world, 10)
+        await world.stop()
+        world.set(wall=30 * DAY)
+        await world.start()
+        assert not await was_delivered(pair)
+        await pair.go("second", "revoke")
+        await world.stop()
+        world.set(wall=0)
+        await world.start()
+    finally:
+        await world.close()
+    assert "Traceback" not in world.log()
+
+
+@pytest.mark.parametrize("step", [30 * SECOND, -30 * SECOND, -9 * SECOND])
+async def test_a_clock_that_is_set_right_by_seconds_is_followed(tmp_path: Path, hands: Hands, step: int) -> None:
+    async with on_the_wall(tmp_path) as world:
+        await world.shop_and_customer("care")
+        world.server.clock.now()
+        await asyncio.sleep(0.01)
+        hands.wall = step
+        assert not world.server.clock.ahead()
+        assert abs(world.server.clock.now() - world.now() - step) < SECOND
+
+
+async def test_a_machine_that_slept_has_not_jumped(tmp_path: Path, hands: Hands) -> None:
+    async with on_the_wall(tmp_path) as world:
+        pair = await waiting_message(world, 1)
+        hands.wall = hands.since_start = 2 * DAY
+        world.later(2 * DAY)
+        await eventually(lambda: was_delivered(pair))
+        assert not world.server.clock.ahead()
+
+
+def test_a_clock_that_wanders_off_in_small_steps_is_noticed(tmp_path: Path, hands: Hands) -> None:
+    clock = WatchedClock(tmp_path, 0)
+    for _ in range(10):
+        hands.wall += 30 * SECOND
+        hands.since_start += MINUTE
+        hands.wall += MINUTE
+        clock.now()
+    assert clock.ahead() >= 4 * MINUTE
+
+
+# --- it is off at the start
+
+
+async def test_a_machine_that_starts_a_month_ahead_waits_for_the_operator_s_word(tmp_path: Path, hands: Hands) -> None:
+    """CLOCK-1, CLOCK-3."""
+    async with on_the_wall(tmp_path) as world:
+        pair = await waiting_message(world, 10)
+        before = pair.state.at
+        await world.stop()
+        hands.wall = 30 * DAY
+        hands.starts_again()
+        await world.start()
+        await becomes(world, 503, "clock_ahead")
+        assert not await was_delivered(pair)
+        mute = await pair.go("second", "mute", until=world.now() // 1000 + 5 * DAY // 1000)
+        assert mute.id in pair.receipts and before < time_of(pair) <= world.now()
+        # The month went by indeed: the machine was off.
+        world.later(30 * DAY)
+        told = await asyncio.to_thread(comity, world, "clock", "accept")
+        assert told.startswith("The clock is believed: 2")
+        await becomes(world, 200)
+        await eventually(lambda: was_delivered(pair))
+        await world.stop()
+        await world.start()
+        assert not world.server.clock.ahead(), "the word is forgotten with the next start"
+
+
+async def test_a_machine_that_was_off_for_some_days_is_believed(tmp_path: Path, hands: Hands) -> None:
+    async with on_the_wall(tmp_path) as world:
+        await world.shop_and_customer("care")
+        await world.stop()
+        hands.wall = 6 * DAY
+        hands.starts_again()
+        await world.start()
+        assert not world.server.clock.ahead()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'["","x",[]]', b"\xff" * 99, None])
+async def test_a_torn_memory_of_the_clock_is_as_good_as_none(
+    tmp_path: Path, hands: Hands, content: bytes | None
+) -> None:
+    WatchedClock(tmp_path, 0).remember()
+    file = tmp_path / watched_clock.SEEN
+    if content is None:
+        file.unlink()
+    else:
+        file.write_bytes(content)
+    now = watched_clock.wall()
+    assert not WatchedClock(tmp_path, now - DAY).ahead()
+    assert WatchedClock(tmp_path, now - 8 * DAY).ahead() >= 8 * DAY
+
+
+# --- a witness
+
+
+async def a_witness_says_the_same(folder: Path, hands: Hands, off: int) -> None:
+    witness = Puppet("w.example")
+    async with AsyncExitStack() as stack:
+        told = await stack.enter_async_context(witness.listening())
+        world = await stack.enter_async_context(on_the_wall(folder, witnesses=told))
+        pair = await world.shop_and_customer("care")
+        log = world.server.logs.active
+
+        async def is_cosigned() -> bool:
+            return len(world.server.cosigning.served(log).cosignatures) == 1
+
+        await eventually(is_cosigned)
+        # The machine stood still, and does not know for how long.
+        hands.since_start -= 10 * MINUTE
+        hands.wall = off
+        assert await pair.refused("first", "message") == "clock_doubtful"
+        await becomes(world, 200)
+        await pair.go("first", "message")
+
+
+async def test_a_witness_that_says_the_same_time_ends_the_doubt(tmp_path: Path, hands: Hands) -> None:
+    """CLOCK-3."""
+    await a_witness_says_the_same(tmp_path, hands, 0)
+
+
+async def test_a_witness_that_says_another_time_bears_nothing_out(
+    tmp_path: Path, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conditions_seen.WITHIN", 7.0)
+    with pytest.raises(TimeoutError):
+        await a_witness_says_the_same(tmp_path, hands, 5 * MINUTE)
+
+
+# --- behind what was written
+
+
+async def test_a_clock_behind_the_last_commit_takes_a_no_and_the_next_start(tmp_path: Path, hands: Hands) -> None:
+    """CLOCK-2."""
+    async with on_the_wall(tmp_path) as world:
+        pair, other = await waiting_message(world, 1), await world.shop_and_customer("care")
+        last = other.state.at
+        hands.wall = -2 * HOUR - MINUTE
+        assert await becomes(world, 503, "clock_behind") == {
+            "clock_behind": "the clock is 2 hours behind what was written last"
+        }
+        revoke = await pair.go("second", "revoke")
+        assert revoke.id in pair.receipts and time_of(pair) >= last
+        assert await other.refused("first", "message") == "clock_doubtful"
+        await world.stop()
+        await world.start()
+        mute = await other.go("second", "mute")
+        assert mute.id in other.receipts
+        hands.wall = 0
+        await becomes(world, 200)
+
+
+# --- what others see of it
+
+
+async def test_what_can_be_checked_offline_is_never_signed_into_the_future(tmp_path: Path, hands: Hands) -> None:
+    async with on_the_wall(tmp_path) as world:
+        pair = await world.connect(world.person(), world.person())
+        grant = await pair.grant("second", "care")
+        uri = grant.payload.status.status_list.uri  # type: ignore[union-attr]
+        for wall in (30 * DAY, -2 * HOUR):
+            hands.wall = wall
+            reply = await world.send("GET", uri.removeprefix(world.origin))
+            signed = open_status_list(reply.body, uri, world.server.directory.find_key)
+            assert signed.claims.iat * 1000 <= world.now() + 2 * SECOND, "it comes true in a month"
+
+
+async def test_a_business_is_told_that_nobody_can_say_whether_it_may(tmp_path: Path, hands: Hands) -> None:
+    async with on_the_wall(tmp_path) as world:
+        shop = await a_shop(world)
+        question = {"connection": "A" * 43, "purpose": "care"}
+        assert (await shop.ask("POST", "/check", question)).code == "not_found"
+        hands.wall = 30 * DAY
+        reply = await shop.ask("POST", "/check", question)
+        assert reply.code == "clock_doubtful" and reply.headers["Retry-After"]
+
+
+async def test_mia_s_wallet_says_no_reads_on_and_accuses_nobody(tmp_path: Path, hands: Hands) -> None:
+    async with AsyncExitStack() as stack:
+        world = SdkWorld(tmp_path, stack)
+        world.host.change(clock_offset_file=None)
+        world.host.at(time.time_ns() // 1_000_000)
+        await world.host.start()
+        stack.push_async_callback(world.host.close)
+        salon, mia = await world.business("salon"), await world.person("mia")
+        to_mia, to_salon = await world.connect(salon, mia, "care")
+        hands.wall = 30 * DAY
+        await to_salon.mute()
+        for sent in (to_mia, to_salon):
+            with pytest.raises(Refused, match="clock_doubtful"):
+                await sent.remember("name", value="Mia")
+        with pytest.raises(Refused, match="clock_doubtful"):
+            await to_mia.message("care.checkin", "How is the colour?")
+        await to_salon.mute(purposes=["care"], days=3)
+        await mia.sync()
+        await salon.sync()
+        assert mia.clocks_off == {}, "the server says that it is Mia's clock that is off"
+        hands.wall = 0
+        await to_salon.unmute()
+        await mia.sync()
+
+
+# --- defects that must be noticed
+
+
+DEFECTS: dict[str, tuple[Any, str, tuple[str, str]]] = {
+    "the jump is followed": (WatchedClock, "now", ("if says - counted > MOST_JUMP:", "if False:")),
+    "nothing is refused": (
+        accept.Accept,
+        "is_clock_doubtful",
+        ("return self._clock.ahead() > 0 or", "return False and"),
+    ),
+    "a no waits too": (Group, "act", ("and not is_narrowing(signed.payload)", "")),
+}
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+async def test_a_server_that_goes_on_after_a_jump_is_noticed(
+    tmp_path: Path, hands: Hands, monkeypatch: pytest.MonkeyPatch, defect: str
+) -> None:
+    owner, name, edit = DEFECTS[defect]
+    plant(monkeypatch, owner, name, edit)
+    with pytest.raises(AssertionError):
+        await test_a_clock_that_jumps_a_month_for_a_second_reaches_nobody_early(tmp_path, hands)
+
+
+async def test_a_start_that_believes_whatever_it_finds_is_noticed(
+    tmp_path: Path, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch, WatchedClock, "_first_line", ("if last and wall() - last > MOST_AWAY", "if False"))
+    monkeypatch.setattr("conditions_seen.WITHIN", 2.0)
+    with pytest.raises(TimeoutError):
+        await test_a_machine_that_starts_a_month_ahead_waits_for_the_operator_s_word(tmp_path, hands)
+
+
+async def test_a_witness_that_is_not_asked_again_is_noticed(
+    tmp_path: Path, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(
+        monkeypatch,
+        Witnesses,
+        "are_needed",
+        ("return self._clock is not None and self._clock.ahead() > 0", "return False"),
+    )
+    monkeypatch.setattr("conditions_seen.WITHIN", 7.0)
+    with pytest.raises(TimeoutError):
+        await a_witness_says_the_same(tmp_path, hands, 0)
