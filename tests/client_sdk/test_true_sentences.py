@@ -76,3 +76,26 @@ async def test_what_is_taken_back_or_limited_says_what_is_left(host: World, tmp_
     assert "no limit of yours on messages, at most 0 asks a month" in told and "reads no more than" in told
     told = await mia("budget", SHOP)
     assert told == "From now on: no limit of yours on messages, no limit of yours on asks.\n"
+
+
+async def test_a_token_that_a_topic_may_stand_in_the_way_of_is_in_force(host: World, tmp_path: Path) -> None:
+    mia, shop = await connected(host, tmp_path)
+    await mia("milestone", SHOP, "bought", "windows")
+    told = await mia("tokens", SHOP)
+    assert "(in force, if no mute, topic or contest stands in its way)" in told and "not now" not in told
+    assert "Delivered." in await shop("send", "Mia", "care", "How are the windows?")
+
+
+async def test_who_looks_at_what_her_wallet_suggests_changes_nothing(host: World, tmp_path: Path) -> None:
+    mia = Terminal(tmp_path / "mia")
+    await mia("create")
+    before = await mia("defaults")
+    assert await mia("defaults", "sales") == "sales: nothing\n" and await mia("defaults", "news") == "news: nothing\n"
+    assert "for one PURPOSE" in await mia("defaults", "--days", "30", code=2)
+    assert await mia("defaults") == before
+    assert "sales: by app, as often as they like, for 30 days" in await mia("defaults", "sales", "--days", "30")
+
+
+async def test_who_was_allowed_nothing_has_nothing_to_give_up(host: World, tmp_path: Path) -> None:
+    mia, _ = await connected(host, tmp_path)
+    assert "allows nothing now that could be given up" in await mia("renounce", SHOP, code=1)

@@ -282,6 +282,8 @@ class Party(View):
         live = [it.id for it in self.state.door(other(self.side)).grants if it.exp > self._core.seconds()]
         fields = {"purposes": _some(purposes), "channels": _some(channels)}
         named = tuple(live if grants is None else grants)
+        if not named:
+            raise Malformed("the other side allows nothing now that could be given up")
         return _id(await self._writing.write("renounce", grants=named, because=because, **fields))
 
     # --- favours ---

@@ -434,7 +434,12 @@ def _allowed(party: Party, token: Token) -> str:
     return f"{short(token.id)}  {who} {what}, until {day(token.exp)} ({_STATUS[token.status]})"
 
 
-_STATUS = {"valid": "in force", "ask": "not now", "invalid": "not in force", None: "not looked up"}
+_STATUS = {
+    "valid": "in force",
+    "ask": "in force, if no mute, topic or contest stands in its way",
+    "invalid": "not in force",
+    None: "not looked up",
+}
 """What the status list says of a token, in words."""
 
 

@@ -126,8 +126,8 @@ async def accept_home_key(opened: Wallet, home: str, kid: str) -> None:
 
 @rules.command()
 @click.argument("purpose", required=False)
-@click.option("--channel", "channels", multiple=True, default=("app",), show_default=True)
-@click.option("--days", default=365, show_default=True)
+@click.option("--channel", "channels", multiple=True, show_default="app")
+@click.option("--days", type=int, show_default="365")
 @click.option("--budget", "rate", metavar="N/PERIOD", help="How often, as in 2/month.")
 @click.option("--none", "nothing", is_flag=True, help="Suggest nothing for it.")
 @json_option
@@ -136,20 +136,30 @@ async def defaults(
     opened: Wallet,
     purpose: str | None,
     channels: tuple[str, ...],
-    days: int,
+    days: int | None,
     rate: str | None,
     nothing: bool,
     as_json: bool,
 ) -> None:
-    """Show what is suggested when you accept an offer, or change it for one class: PURPOSE (care, sales, favour …)."""
-    if purpose is not None:
-        limits = {"channels": list(channels), "days": days, "budget": per(rate)}
+    """Show what is suggested when you accept an offer, all of it or for one class: PURPOSE (care, sales, favour …).
+
+    With another option than --json, change it for that class.
+    """
+    changes = bool(channels or days is not None or rate is not None or nothing)
+    if changes and purpose is None:
+        raise click.UsageError("what is to be suggested is said for one PURPOSE")
+    if changes and purpose is not None:
+        limits = {"channels": list(channels or ("app",)), "days": 365 if days is None else days, "budget": per(rate)}
         chosen = {name: value for name, value in limits.items() if value is not None}
         await opened.set_default(purpose, None if nothing else chosen)
+    found = opened.defaults()
+    if purpose is not None and not changes:
+        # A class that nobody has named: nothing is suggested for it.
+        found = {purpose: found.get(purpose)}
     if as_json:
-        say_json(opened.defaults())
+        say_json(found)
         return
-    for root, default in opened.defaults().items():
+    for root, default in found.items():
         if default is None:
             say(f"{root}: nothing")
             continue
