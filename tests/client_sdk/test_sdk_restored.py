@@ -1,6 +1,7 @@
 """A server was put back from an old backup: nobody who said no is reached, the wallets bring everything back, and no
 wallet accuses the honest server (REC-1 to REC-9)."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,10 +11,11 @@ import pytest
 from business_world import EXAMPLE_OFFER, a_shop
 from comity.client import Party, Wallet
 from comity.errors import Refused, Unreachable
-from comity.state import public
+from comity.state import decode_state, public
 from comity.wire import HandedIn
 from restored import Backup, state_at_server
 from sdk_world import TERMS, SdkWorld, sdk_world
+from world import eventually
 
 
 @pytest.fixture
@@ -382,3 +384,33 @@ async def test_a_server_that_was_never_restored_takes_no_connection_back(world: 
     with pytest.raises(Refused) as caught:
         await other._core.home(hers.link.home).records([HandedIn(event=event, agreement=agreement)])
     assert caught.value.code == "not_found"
+
+
+async def test_who_only_listens_hands_in_what_a_restored_server_lacks(world: SdkWorld) -> None:
+    shop, mia, _, hers = await both(world, "care", "sales")
+    backup = await Backup.of(world.host)
+    world.pass_time(seconds=2)
+    _, late = await world.connect(shop, mia, "care")
+    for party in (hers, late):
+        await party.mute()
+    heard: list[str] = []
+
+    async def listen() -> None:
+        async for news in mia.listen():
+            heard.append(news.kind)
+
+    listening = asyncio.create_task(listen())
+    await asyncio.sleep(0.5)
+    await backup.put_back()
+    world.pass_time(seconds=2)
+
+    async def is_there() -> bool:
+        states = [await world.host.server.store.state(it.cid) for it in (hers, late)]
+        return all(it is not None and len(decode_state(it.state).second.mutes) == 1 for it in states)
+
+    try:
+        await eventually(is_there, 20)
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+    assert "restored" in heard and mia.contradictions() == []

@@ -35,6 +35,9 @@ Take = Callable[[wire.Item, Signer], Awaitable[tuple[list[News], list[Beside]]]]
 Records = Callable[[str], AsyncGenerator[list[wire.Item], None]]
 """The records of the wallet's connections at that home server, as the items that once brought them."""
 
+BringBack = Callable[[str], Awaitable[None]]
+"""Hands in what that home server lacks since it was restored, where it was (REC-9)."""
+
 _AWAY_SECONDS = 1.0
 
 
@@ -42,7 +45,14 @@ class Inbox:
     """One inbox of one home server, read by one key."""
 
     def __init__(
-        self, core: Core, home: str, name: str, signer: Callable[[], Signer], take: Take, records: Records
+        self,
+        core: Core,
+        home: str,
+        name: str,
+        signer: Callable[[], Signer],
+        take: Take,
+        records: Records,
+        bring_back: BringBack,
     ) -> None:
         self.home = home
         self.name = name
@@ -50,6 +60,7 @@ class Inbox:
         self._signer = signer
         self._take = take
         self._records = records
+        self._bring_back = bring_back
         self._lock = asyncio.Lock()
         """Held while items are taken in."""
         self._listening = asyncio.Lock()
@@ -147,16 +158,26 @@ class Inbox:
         has_streams = self._core.transport.stream is not None
         async with self._listening, self._core.judging():
             # First what is new: a log that stands still or lies keeps no news from anybody.
-            async for some in self._pages(0 if has_streams else wire.LONGEST_WAIT):
-                for news in some:
-                    yield news
+            try:
+                async for some in self._pages(0 if has_streams else wire.LONGEST_WAIT):
+                    for news in some:
+                        yield news
+            except Malformed:
+                if not await self._is_forgotten():
+                    raise
+                await self._bring_back(self.home)
+                await asyncio.sleep(_AWAY_SECONDS)
+                return
             await self._core.logs.meet(self.home)
+            await self._bring_back(self.home)
             if not has_streams:
                 return
             ahead = self._ahead = {}
             try:
                 async for item in self._core.home(self.home).stream(self._signer(), self.cursor):
                     for news in await self._streamed(item):
+                        if news.kind == "restored":
+                            await self._bring_back(self.home)
                         yield news
                     await self._core.logs.meet(self.home, at_most_every=CHECKPOINT_AGE)
             finally:

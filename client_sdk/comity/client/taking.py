@@ -9,8 +9,8 @@ import msgspec
 
 from comity import wire
 from comity.agreement import COUNTERSIGN_WITHIN, SignedAgreement, open_agreement, open_half
-from comity.client import connecting
-from comity.client.core import Blocked, Core
+from comity.client import connecting, recovering
+from comity.client.core import Blocked, Core, Faults
 from comity.client.inbox import read_agreement, take_line
 from comity.client.kept import Entered, Link, Offered, Proposed
 from comity.client.ledger import Ledger
@@ -91,6 +91,11 @@ class Taking:
                 for record in page.items:
                     await party.writing.expect(record.event)
                 yield [self._item(party.cid, record, answer, cursor) for record in page.items]
+
+    async def bring_back(self, home: str) -> None:
+        """Hands in what that home server lacks since it was restored; what fails now is done by the next `sync`."""
+        parties = [it for it in self._wallet.connections() if it.link.home == home]
+        await recovering.bring_all_back(parties, Faults())
 
     def _item(self, cid: str, record: wire.HandedIn, of: wire.ConnectionAnswer, cursor: str) -> wire.Item:
         """The item that a record came as, or, of an own act, would have."""

@@ -473,7 +473,8 @@ class Wallet(Absence, OwnRules):
         key = (home, name)
         if key not in self._inboxes:
             mine = signer or (lambda: self._core.signer(name))
-            self._inboxes[key] = Inbox(self._core, home, name, mine, self._taking.take, self._taking.records)
+            it = self._taking
+            self._inboxes[key] = Inbox(self._core, home, name, mine, it.take, it.records, it.bring_back)
         return self._inboxes[key]
 
     # --- everything ---
