@@ -1,5 +1,6 @@
 """Who reads: signed requests, each good once (HTTP-5 to HTTP-8)."""
 
+import time
 from collections import deque
 from collections.abc import Mapping
 
@@ -20,17 +21,19 @@ class Seen:
 
     def __init__(self, started: int) -> None:
         self._started = started
+        self._began = time.monotonic()
         self._room = Pool(MOST_SEEN)
         self._seen: set[tuple[str, str]] = set()
         self._order: deque[tuple[int, tuple[str, str], User]] = deque()
 
     def admit(self, kid: str, nonce: str, created: int, now: int) -> None:
         """Let a request (times in s) pass once. Raises Refused."""
-        if created < self._started:
-            raise Refused("signature_stale", "signed before the server started")
-        if created == self._started:
-            # Nobody can say whether it was seen; signed anew a second later it is good.
-            raise Refused("overloaded", "just started", retry_after=1)
+        if not self._started_long_ago(now):
+            if created < self._started:
+                raise Refused("signature_stale", "signed before the server started")
+            if created == self._started:
+                # Nobody can say whether it was seen; signed anew a second later it is good.
+                raise Refused("overloaded", "just started", retry_after=1)
         # Kept for as long as `created` can still be within the window, counted from when it came.
         while self._order and self._order[0][0] < now - 2 * WINDOW:
             _, old, whose = self._order.popleft()
@@ -43,6 +46,11 @@ class Seen:
             raise Refused("overloaded", retry_after=5)
         self._seen.add(key)
         self._order.append((now, key, asks))
+
+    def _started_long_ago(self, now: int) -> bool:
+        """True where the clock went back behind the start, and what was seen before that start is not fresh any more:
+        else nobody could read until it has caught up (CLOCK-2)."""
+        return now + WINDOW < self._started and time.monotonic() - self._began > 2 * WINDOW
 
 
 class Readers:

@@ -24,7 +24,7 @@ FOLLOWED_EVERY = 3_600_000
 VOUCHES = 10_000
 """ms by which the time of a witness may differ from the clock that it bears out (LOG-15)."""
 SEEN = "clock.seen"
-"""The file in the data folder that remembers when the clock was believed last."""
+"""The file in the data folder that remembers what the server counts."""
 
 _SINCE_START = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """Goes on while the machine sleeps, so that sleep is no jump."""
@@ -49,7 +49,7 @@ def boot() -> str:
 
 
 class Seen(NamedTuple):
-    """When the clock was believed: the start of the machine, the time since then, and what it is by that (ms)."""
+    """What a server counts: the start of the machine, the time since then, and what time it is by that (ms)."""
 
     boot: str
     since_start: int
@@ -108,9 +108,7 @@ class WatchedClock:
         return True
 
     def remember(self) -> None:
-        """Let the next start know that the clock was believed until now; nothing while it is not."""
-        if self.ahead():
-            return
+        """Let the next start know what the server counts, and its process that sends webhooks."""
         draft = self._path.with_name(f"{SEEN}.new")
         try:
             # Not what the wall says: it may be behind for a while.
@@ -120,6 +118,31 @@ class WatchedClock:
         except OSError:
             # On a full disk. The next start has less to go by, and the one before stays good.
             return
+
+
+class SharedClock:
+    """The clock of another process of a server, which goes by what the server counts."""
+
+    step = LONGEST_SLEEP
+
+    def __init__(self, data: Path) -> None:
+        self._path = data / SEEN
+        self._boot = boot()
+        self._line = wall() - since_start()
+        self._look()
+
+    def now(self) -> int:
+        """Milliseconds since the epoch."""
+        says, since = wall(), since_start()
+        if says - (self._line + since) > MOST_JUMP:
+            self._look()
+        counted = self._line + since
+        return counted if says - counted > MOST_JUMP else says
+
+    def _look(self) -> None:
+        seen = _read(self._path)
+        if seen is not None and seen.boot and seen.boot == self._boot:
+            self._line = seen.wall - seen.since_start
 
 
 def _read(path: Path) -> Seen | None:

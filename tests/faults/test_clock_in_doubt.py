@@ -21,7 +21,7 @@ from comity_server import accept, watched_clock
 from comity_server.cli import main
 from comity_server.group import Group
 from comity_server.log.witnesses import Witnesses
-from comity_server.watched_clock import WatchedClock
+from comity_server.watched_clock import SharedClock, WatchedClock
 from conditions_seen import becomes, said
 from sdk_world import SdkWorld
 from witnessed import Puppet, plant
@@ -229,7 +229,19 @@ async def test_a_torn_memory_of_the_clock_is_as_good_as_none(
         file.write_bytes(content)
     now = watched_clock.wall()
     assert not WatchedClock(tmp_path, now - DAY).ahead()
-    assert WatchedClock(tmp_path, now - 8 * DAY).ahead() >= 8 * DAY
+    assert WatchedClock(tmp_path, now - 8 * DAY).ahead() > 7 * DAY
+
+
+async def test_webhooks_are_not_given_up_since_the_clock_was_ahead_for_a_moment(tmp_path: Path, hands: Hands) -> None:
+    server = WatchedClock(tmp_path, 0)
+    server.remember()
+    sender = SharedClock(tmp_path)
+    before = sender.now()
+    hands.wall = 30 * DAY
+    assert sender.now() - before < MINUTE and server.ahead()
+    assert SharedClock(tmp_path).now() - before < MINUTE, "one that is started meanwhile goes by the wall"
+    server.believe()
+    assert sender.now() - before > 29 * DAY
 
 
 # --- a witness
@@ -289,6 +301,24 @@ async def test_a_clock_behind_the_last_commit_takes_a_no_and_the_next_start(tmp_
         assert mute.id in other.receipts
         hands.wall = 0
         await becomes(world, 200)
+
+
+async def test_who_reads_is_let_in_though_the_server_started_by_a_clock_that_was_ahead(
+    tmp_path: Path, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with on_the_wall(tmp_path) as world:
+        pair = await world.shop_and_customer("care")
+        await world.stop()
+        hands.wall = 2 * HOUR
+        hands.starts_again()
+        await world.start()
+        hands.wall = 0
+        path = f"/v1/connections/{pair.cid}"
+        assert (await world.read(pair.signers["second"], path)).code == "signature_stale"
+        monkeypatch.setattr(world.server.readers._seen, "_began", time.monotonic() - 121)
+        headers = world.signature(pair.signers["second"], path)
+        assert (await world.send("GET", path, headers=headers)).status == 200
+        assert (await world.send("GET", path, headers=headers)).code == "signature_replayed"
 
 
 # --- what others see of it

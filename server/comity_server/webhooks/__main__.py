@@ -15,9 +15,10 @@ import msgspec
 
 from comity_server import logs
 from comity_server.business.master import CannotUnseal, MasterKey
-from comity_server.clock import clock_of
+from comity_server.clock import StoryClock
 from comity_server.home import STORE
 from comity_server.store.read_only import ReadOnlyStore
+from comity_server.watched_clock import SharedClock
 from comity_server.webhooks.asked import answering_for
 from comity_server.webhooks.events import Events
 from comity_server.webhooks.post import Post
@@ -53,7 +54,8 @@ async def _run() -> None:
     async with _alone(data):
         if reader.at_eof():
             return
-        clock = clock_of(None if start.clock_offset_file is None else Path(start.clock_offset_file))
+        story = start.clock_offset_file
+        clock = SharedClock(data) if story is None else StoryClock(Path(story))
         post = Post(to_loopback=start.to_loopback)
         with closing(ReadOnlyStore(data / STORE)) as store, closing(Records(data / FILE)) as records:
             sender = Sender(Events(store, start.ids), records, post, clock, MasterKey.read(start.master))
