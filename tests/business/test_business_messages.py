@@ -3,13 +3,14 @@
 Rules of spec/business-messages.md: SAY-1 to SAY-7, SAY-12, SAY-13, SAY-17.
 """
 
+import asyncio
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from business_world import Shop, a_shop, again
+from business_world import Shop, a_shop, again, at_once
 from comity.acts import Message, open_act
 from comity.bodies import open_body
 from comity.client import Wallet
@@ -248,7 +249,14 @@ async def test_drafts_are_listed_the_newest_first_thrown_away_and_end_after_nine
         assert [it["id"] for it in page["items"] + rest["items"]] == ids[::-1] and "cursor" not in rest
         other = await a_shop(world, "other")
         assert await other.refused("GET", f"/drafts?cursor={page['cursor']}") == "malformed"
-        assert (await shop.ask("DELETE", f"/drafts/{ids[0]}")).status == 204
+        # What is thrown away makes room in the very same moment, for one.
+        async with at_once(world) as ask:
+            deleted = await ask(shop.ask("DELETE", f"/drafts/{ids[0]}"))
+            more = [await ask(shop.ask("POST", messages(pair), {**HELLO, "text": f"More {n}"})) for n in range(2)]
+        kept, full = await asyncio.gather(*more)
+        assert (await deleted).status == 204 and "too_many_drafts" not in kept.json.values()
+        assert full.json["no_draft"] == "too_many_drafts"
+        assert (await shop.ask("DELETE", f"/drafts/{kept.json['draft']}")).status == 204
         assert await shop.refused("DELETE", f"/drafts/{ids[0]}") == "not_found"
         world.later(90 * DAY - 2 * MINUTE)
         assert (await shop.ask("PUT", f"/drafts/{ids[2]}", HELLO)).status == 200

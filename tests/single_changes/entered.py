@@ -8,7 +8,7 @@ import hashlib
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,14 +54,35 @@ class Entered:
                 for file, function in entered:
                     self._tests[file, function].append(Test(name, seconds[name]))
 
-    def of(self, places: Sequence[Place]) -> list[Test]:
-        """The tests that enter any of some functions: of each file the quickest first, the files in turn."""
+    def of(self, places: Sequence[Place], about: Collection[str] = ()) -> list[Test]:
+        """The tests that enter any of some functions: those in the files `about` them first; of each file the quickest
+        first, the files in turn."""
         by_file: dict[str, list[Test]] = defaultdict(list)
         for test in {test for place in places for test in self._tests.get(place, ())}:
             by_file[test.file].append(test)
-        rows = sorted((sorted(tests, key=_quickest) for tests in by_file.values()), key=lambda row: _quickest(row[0]))
-        longest = max(map(len, rows), default=0)
-        return [row[number] for number in range(longest) for row in rows if number < len(row)]
+        near = [tests for file, tests in by_file.items() if file in about]
+        return [*_in_turn(near), *_in_turn([tests for file, tests in by_file.items() if file not in about])]
+
+
+def _in_turn(files: Iterable[list[Test]]) -> list[Test]:
+    rows = sorted((sorted(tests, key=_quickest) for tests in files), key=lambda row: _quickest(row[0]))
+    longest = max(map(len, rows), default=0)
+    return [row[number] for number in range(longest) for row in rows if number < len(row)]
+
+
+def files_about(source: str) -> set[str]:
+    """The test files that are named after a file of the project, or import it."""
+    stem = Path(source).stem
+    module = ".".join(Path(source).with_suffix("").parts[1:])
+    one = stem.removesuffix("s")
+    names = (f"_{stem}_", f"_{one}_", f"_{one.removesuffix('er').removesuffix('e')}ing_")
+    imports = (f"{module} import ", f"{module.rpartition('.')[0]} import {stem}")
+    return {
+        file
+        for file in files_of_tests()
+        if any(name in f"{Path(file).stem}_" for name in names)
+        or any(it in (ROOT / file).read_text(encoding="utf-8") for it in imports)
+    }
 
 
 def _quickest(test: Test) -> tuple[float, str]:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from single_changes.changes import Change
 from single_changes.copies import ROOT, Copy
-from single_changes.entered import Entered, Test, read_entered
+from single_changes.entered import Entered, Test, files_about, read_entered
 from single_changes.places import Places
 from single_changes.report import Listed, is_outside, read_list
 from single_changes.shells import can_be_read, changes_in_file, modules
@@ -126,7 +126,7 @@ class Trial:
 
     def _make(self, copy: Copy, change: Change) -> Outcome:
         file = self._files[change.module]
-        tests = self._entered.of(self._places.of(change))
+        tests = self._entered.of(self._places.of(change), files_about(file))
         spent = accumulate(test.seconds for test in tests)
         asked = [test for test, so_far in zip(tests, spent, strict=True) if so_far - test.seconds < BUDGET]
         source = (ROOT / file).read_bytes()

@@ -13,9 +13,10 @@ from single_changes.sql import changes_of_sql
 
 _PACKAGES = ("server/comity_server", "client_sdk/comity/client")
 _WITHOUT = (
-    "comity_server.bench", "comity_server.demo", "comity_server.cli", "comity_server.logs", "comity_server.metrics",
-    "comity_server.business.docs", "comity_server.business.examples", "comity_server.business.introduction",
-    "comity_server.business.openapi", "comity_server.business.pages", "comity_server.store.migrations",
+    "comity_server.bench", "comity_server.cli", "comity_server.demo", "comity_server.logs", "comity_server.metrics",
+    "comity_server.business.advice", "comity_server.business.docs", "comity_server.business.examples",
+    "comity_server.business.introduction", "comity_server.business.openapi", "comity_server.business.pages",
+    "comity_server.business.words", "comity_server.store.migrations",
 )  # fmt: skip
 """What is for people's eyes, and what is run once."""
 _DESCRIBED = frozenset({"Field", "Route"})
@@ -114,8 +115,14 @@ class ShellFinder(Finder):
         """Annotations are for the type checker."""
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        """Only its value."""
-        if node.value is not None:
+        """Only its value; that of a class's member, or of a constant, is known by its name."""
+        if node.value is None:
+            return
+        if not self._depth and isinstance(node.target, ast.Name):
+            self._names.append(node.target.id)
+            self.visit(node.value)
+            self._names.pop()
+        else:
             self.visit(node.value)
 
 
