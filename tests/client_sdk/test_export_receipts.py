@@ -55,6 +55,9 @@ async def test_every_act_of_either_side_goes_out_with_its_receipt(world: SdkWorl
             assert open_receipt(record["receipt"], key).is_of(line.act.raw.encode()), line
             if line.act.kind == "message":
                 assert open_receipt(record["delivery"], key).is_of(line.act.raw.encode())
+    # With the keys by which each finds its entries in the log: one that both have, and one of its own.
+    hers, its = (wallet.export()["connections"][0]["tags"] for wallet in (mia, shop))
+    assert hers["both"] == its["both"] and len({hers["both"], hers["own"], its["own"]}) == 3
     # What is there is not asked for again.
     sent = len(world.wires["mia"].seen)
     assert await mia.fetch_receipts() == 0 and len(world.wires["mia"].seen) == sent

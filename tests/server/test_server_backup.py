@@ -19,6 +19,7 @@ from business_world import a_shop
 from comity.encoding import b64u_encode
 from comity_server.backup import making, putting_back
 from comity_server.backup.contents import DATABASES, HEADS, KEYS, LEFT_OUT
+from comity_server.business.resealing import rotate_master
 from comity_server.home import CutOff
 from comity_server.home_rotation import rotate_home
 from comity_server.log.restores import CannotRestore, MovedAway
@@ -243,6 +244,45 @@ async def test_what_was_damaged_since_is_not_put_back(
     for words in (("--verify",), ("--data", str(new))):
         assert told in await badly(world, "restore", str(backup), *words)
     assert not new.exists()
+
+
+async def test_damaged_records_of_webhooks_are_not_put_back(world: World) -> None:
+    await world.shop_and_customer("care")
+    backup = world.folder / "backup"
+    with closing(sqlite3.connect(world.folder / "data" / "webhooks.db", isolation_level=None)) as raw:
+        raw.execute("CREATE TABLE told (n INTEGER PRIMARY KEY, what TEXT)")
+        raw.execute("CREATE INDEX by_what ON told (what)")
+        raw.execute("INSERT INTO told (what) VALUES ('a'), ('b')")
+        # An index without a row of its table: the file can be read, and what it says is wrong.
+        raw.execute("PRAGMA writable_schema = ON")
+        raw.execute("UPDATE sqlite_master SET sql = 'CREATE INDEX by_what ON told (n)' WHERE name = 'by_what'")
+    assert "webhooks.db" in await badly(world, "backup", str(backup))
+
+
+async def test_a_backup_during_which_the_master_key_was_replaced_has_the_new_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await a_shop(world)
+    backup, copy, loop = world.folder / "backup", making.copy_database, asyncio.get_running_loop()
+
+    def replaced_meanwhile(source: Path, target: Path) -> None:
+        monkeypatch.setattr(making, "copy_database", copy)
+        asyncio.run_coroutine_threadsafe(rotate_master(world.server), loop).result(20)
+        copy(source, target)
+
+    monkeypatch.setattr(making, "copy_database", replaced_meanwhile)
+    await well(world, "backup", str(backup))
+    await well(world, "restore", str(backup), "--verify")
+    await put_back(world, backup)
+
+
+async def test_a_backup_is_put_on_a_new_disk_and_over_nothing_else(world: World) -> None:
+    backup, disk = world.folder / "backup", world.folder / "disk"
+    await well(world, "backup", str(backup))
+    (disk / "lost+found").mkdir(parents=True)
+    await well(world, "restore", str(backup), "--data", str(disk))
+    assert {"comity.db", "lost+found"} <= {path.name for path in disk.iterdir()}
+    assert "is not empty" in await badly(world, "restore", str(backup), "--data", str(disk))
 
 
 async def test_a_store_that_does_not_hold_is_no_backup(world: World) -> None:

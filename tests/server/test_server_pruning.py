@@ -231,6 +231,18 @@ async def test_whoever_comes_after_a_year_and_more_is_sent_to_the_records_and_mi
         )
 
 
+async def test_old_news_goes_however_many_people_there_are(tmp_path: Path, monkeypatch: Any) -> None:
+    """GROW-3: more of them than are looked at in one step."""
+    monkeypatch.setattr(pruner, "STREAMS", 2)
+    async with a_world(tmp_path, inbox_days=30) as world:
+        for _ in range(3):
+            await world.shop_and_customer("care")
+        assert rows(world, "inbox") > 6
+        world.later(31 * DAY)
+        await world.server.pruner.round()
+        assert rows(world, "inbox") == rows(world, "inbox", "kind = 'pruned'") == 6, "a mark in each stream"
+
+
 async def records(pair: Pair, side: Any) -> list[dict[str, str]]:
     """All records that a side may have, page by page."""
     found: list[dict[str, str]] = []
