@@ -111,9 +111,10 @@ EXAMPLE_OFFER: dict[str, Any] = {
 @asynccontextmanager
 async def at_once(world: World) -> AsyncIterator[Callable[[Awaitable[Any]], Awaitable["asyncio.Future[Any]"]]]:
     """Whatever is asked in here, by what this gives, waits for the writer and is decided in one group, in its order."""
-    go_on, waiting = asyncio.Event(), 1
+    begun, go_on, waiting = asyncio.Event(), asyncio.Event(), 1
 
     async def nothing_yet(_group: Any) -> None:
+        begun.set()
         await go_on.wait()
 
     async def ask(request: Awaitable[Any]) -> "asyncio.Future[Any]":
@@ -129,6 +130,7 @@ async def at_once(world: World) -> AsyncIterator[Callable[[Awaitable[Any]], Awai
         return asked
 
     first = asyncio.ensure_future(world.server.accept.command(nothing_yet))
+    await begun.wait()
     try:
         yield ask
     finally:

@@ -89,6 +89,14 @@ async def test_an_offer_says_who_runs_the_server_when_it_is_the_one_who_offers(w
     assert "run by the other party" in (await mia.look(link)).warnings[0]
 
 
+async def test_terms_from_a_windows_machine_are_shown_with_the_lines_that_were_signed(world: SdkWorld) -> None:
+    shop, mia = await world.business("shop"), await world.person("mia")
+    written = own_terms("example:house-terms", "1", "en", "We write seldom.\r\nWe never call.\r\n")
+    assert written.text == "We write seldom.\nWe never call.\n"
+    shown = await mia.look(await shop.offer(world.base, [written], ["care"]))
+    assert [it.text for it in shown.terms] == [written.text]
+
+
 async def test_a_link_that_a_mail_sender_has_counted_and_broken_leads_to_the_same_offer(world: SdkWorld) -> None:
     shop, mia = await world.business("shop"), await world.person("mia")
     # The shop's own words for the server's address are as good as any.

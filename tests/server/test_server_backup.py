@@ -1,6 +1,7 @@
 """An operator makes backups while people go on, and puts them back (BACKUP-1 to BACKUP-5)."""
 
 import asyncio
+import errno
 import json
 import os
 import shutil
@@ -283,6 +284,20 @@ async def test_a_backup_is_put_on_a_new_disk_and_over_nothing_else(world: World)
     await well(world, "restore", str(backup), "--data", str(disk))
     assert {"comity.db", "lost+found"} <= {path.name for path in disk.iterdir()}
     assert "is not empty" in await badly(world, "restore", str(backup), "--data", str(disk))
+
+
+async def test_a_backup_on_what_cannot_be_written_is_put_back_as_often_as_needed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = world.folder / "backup"
+    await well(world, "backup", str(backup))
+
+    def read_only(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(putting_back, "write_contents", read_only)
+    for _ in range(2):
+        await put_back(world, backup)
 
 
 async def test_a_store_that_does_not_hold_is_no_backup(world: World) -> None:
