@@ -20,6 +20,7 @@ from business_world import a_shop
 from comity.encoding import b64u_encode
 from comity_server.backup import making, putting_back
 from comity_server.backup.contents import DATABASES, HEADS, KEYS, LEFT_OUT
+from comity_server.backup.copy import copy_database
 from comity_server.business.resealing import rotate_master
 from comity_server.home import CutOff
 from comity_server.home_rotation import rotate_home
@@ -264,7 +265,7 @@ async def test_a_backup_during_which_the_master_key_was_replaced_has_the_new_one
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await a_shop(world)
-    backup, copy, loop = world.folder / "backup", making.copy_database, asyncio.get_running_loop()
+    backup, copy, loop = world.folder / "backup", copy_database, asyncio.get_running_loop()
 
     def replaced_meanwhile(source: Path, target: Path) -> None:
         monkeypatch.setattr(making, "copy_database", copy)

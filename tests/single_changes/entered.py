@@ -98,7 +98,8 @@ def files_of_tests() -> list[str]:
 def read_entered(copies: Sequence[Copy], tell: Callable[[str], None]) -> Entered:
     """What each test enters; what is not known by now is measured first, in all copies at once."""
     files = files_of_tests()
-    missing = [file for file in files if not _kept_as(file).exists()]
+    tree = copies[0].tree
+    missing = [file for file in files if not _kept_as(tree / file).exists()]
     if missing:
         tell(f"measuring which functions the tests of {len(missing)} files enter")
         free: SimpleQueue[Copy] = SimpleQueue()
@@ -117,14 +118,14 @@ def read_entered(copies: Sequence[Copy], tell: Callable[[str], None]) -> Entered
             list(pool.map(measure, missing))
     entered = Entered()
     for file in files:
-        kept = json.loads(_kept_as(file).read_text(encoding="utf-8"))
+        kept = json.loads(_kept_as(tree / file).read_text(encoding="utf-8"))
         entered.add(kept["seconds"], {name: [tuple(it) for it in places] for name, places in kept["entered"].items()})
     return entered
 
 
-def _kept_as(file: str) -> Path:
-    content = hashlib.sha256((ROOT / file).read_bytes()).hexdigest()[:16]
-    return KEPT / f"{Path(file).stem}-{content}.json"
+def _kept_as(file: Path) -> Path:
+    content = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    return KEPT / f"{file.stem}-{content}.json"
 
 
 def _measure(copy: Copy, file: str) -> None:
@@ -148,7 +149,7 @@ def _measure(copy: Copy, file: str) -> None:
     KEPT.mkdir(parents=True, exist_ok=True)
     part = KEPT / f"{Path(file).stem}.part"
     part.write_text(json.dumps(kept), encoding="utf-8")
-    shutil.move(part, _kept_as(file))
+    shutil.move(part, _kept_as(copy.tree / file))
 
 
 def _rows(file: Path) -> Iterator[list[str]]:

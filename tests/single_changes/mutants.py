@@ -19,7 +19,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from single_changes.changes import Change
-from single_changes.copies import ROOT, Copy
+from single_changes.copies import Copy
 from single_changes.entered import Entered, Test, files_about, read_entered
 from single_changes.places import Places
 from single_changes.report import Listed, is_outside, read_list
@@ -129,7 +129,7 @@ class Trial:
         tests = self._entered.of(self._places.of(change), files_about(file))
         spent = accumulate(test.seconds for test in tests)
         asked = [test for test, so_far in zip(tests, spent, strict=True) if so_far - test.seconds < BUDGET]
-        source = (ROOT / file).read_bytes()
+        source = (copy.tree / file).read_bytes()
         copy.write(file, change.made_in(source))
         try:
             for some in (asked[:FEW], asked[FEW:]):
