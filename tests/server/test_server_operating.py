@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sqlite3
 import stat
@@ -26,7 +27,7 @@ from comity.wire import ACTS, JWT
 from comity_server import clock as clocks
 from comity_server.app import serving
 from comity_server.cli import main
-from comity_server.config import ConfigError, home_did, load
+from comity_server.config import Config, ConfigError, home_did, load
 from comity_server.home import AnotherHome, FolderInUse
 from comity_server.store import migrations
 from comity_server.store.migrations.run import downgrade, scripts, upgrade
@@ -201,6 +202,15 @@ def test_a_misspelt_setting_stops_the_start(tmp_path: Path) -> None:
         load({"port": 70000}, {})
     with pytest.raises(ConfigError, match="COMITY_BASE_URL"):
         load({"base_url": "localhost"}, {})
+
+
+def test_a_server_that_nobody_set_up_otherwise_keeps_to_the_numbers_of_the_pages() -> None:
+    """What the spec names as a setting's default is what an operator has who sets nothing."""
+    root = Path(__file__).parents[2]
+    pages = " ".join(page.read_text(encoding="utf-8") for page in (root / "README.md", *(root / "spec").glob("*.md")))
+    named = re.findall(r"`COMITY_([A-Z_]+)`,?\s+\(?(\d+)", pages)
+    assert {"ADDRESS_RATE", "BUSINESS_RATE", "INBOX_DAYS", "MAX_CONNECTIONS"} <= {name for name, _ in named}
+    assert {(name, Config.model_fields[name.lower()].default) for name, _ in named} == {(n, int(it)) for n, it in named}
 
 
 @pytest.mark.parametrize(
