@@ -10,15 +10,16 @@ import pytest
 
 def need(program: str, why: str, *packages: str) -> str:
     """Where the program is; the test fails where there is none, and says what is to be done."""
-    place = _install(program, *packages)
+    place = find(program, *packages)
     if place is None:
         pytest.fail(f"{why}. Install it: apt-get install {' '.join(packages)}", pytrace=False)
     return place
 
 
 @functools.cache
-def _install(program: str, *packages: str) -> str | None:
-    """Asked once in a process, since apt-get may need long to say no."""
+def find(program: str, *packages: str) -> str | None:
+    """Where the program is, None where there is none. Asked once in a process, since apt-get may need long to say
+    no."""
     apt_get = shutil.which("apt-get")
     if (place := shutil.which(program)) is not None or apt_get is None or os.geteuid() != 0:
         return place

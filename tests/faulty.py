@@ -9,6 +9,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -20,6 +21,7 @@ from pathlib import Path
 import pytest
 
 import crashing
+import debian
 from comity.client import over_aiohttp
 from comity_server.bench.child import Process, environment
 from comity_server.bench.people import Opened
@@ -103,16 +105,17 @@ class Scene:
         return self.check.ledger
 
     async def comes_back(self) -> None:
-        """The server is started where it is not running, and everything in doubt is answered and looked at."""
+        """The server is started where it is not running, what is in doubt is answered, and what is new looked at."""
         await self.crowd.pause()
         if not self.serving.is_running:
             self.serving.start()
         await self.crowd.settle()
-        await self.check.look(self.crowd.sides)
+        await self.check.look(self.crowd.sides, goes_on=True)
 
     async def holds(self, least: int = 1) -> None:
         """Nothing of what was acknowledged, which is at least so much, is lost, changed or forked."""
         await self.comes_back()
+        await self.check.look(self.crowd.sides)
         assert self.ledger.holds, (self.ledger.lost, self.ledger.wrong)
         assert self.ledger.acknowledged >= least
 
@@ -217,11 +220,22 @@ def a_disk(folder: Path) -> Iterator[Disk]:
 def _no_disk() -> str | None:
     if os.geteuid() != 0:
         return "to mount a file system of its own, this test needs root"
-    for program in ("mkfs.ext4", "losetup", "mount"):
-        if shutil.which(program) is None:
-            return f"{program} is not installed (apt-get install e2fsprogs mount)"
-    done = subprocess.run(["losetup", "-f"], capture_output=True, text=True, check=False)
-    return None if done.returncode == 0 else f"no loop device: {done.stderr.strip()}"
+    for program, package in (("mkfs.ext4", "e2fsprogs"), ("losetup", "mount"), ("mount", "mount")):
+        if debian.find(program, package) is None:
+            return f"{program} is not installed (apt-get install {package})"
+    with tempfile.TemporaryDirectory() as folder:
+        disk = Disk(Path(folder))
+        try:
+            disk.make()
+        except OSError as fault:
+            return f"no file system of its own can be mounted here: {fault}"
+        try:
+            disk.cut_power()
+        except OSError as fault:
+            return f"the power of a file system cannot be cut here: {fault}"
+        finally:
+            disk.unmount()
+    return None
 
 
 # --- the system fails
@@ -251,7 +265,7 @@ def failing(pid: int, calls: str, how: str, traced: Path, *files: Path) -> Itera
     """Some system calls of a process, on these files, end as `how` says (`error=EIO:when=7`), for as long as the
     context lasts; `traced` is a file for what the tracer saw. Skips the test, with the reason, where there is no
     strace, or it may not trace."""
-    if (strace := shutil.which("strace")) is None:
+    if (strace := debian.find("strace", "strace")) is None:
         pytest.skip("strace is not installed (apt-get install strace)")
     only = [it for file in files for it in ("-P", os.fspath(file))]
     traced.unlink(missing_ok=True)

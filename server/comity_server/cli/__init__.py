@@ -27,6 +27,7 @@ _COMMANDS = {
     "check-store": ("comity_server.cli.check_store", "Derive a data folder once more, and tell what does not fit."),
     "backup": ("comity_server.cli.backup", "Copy a data folder, while the server runs."),
     "restore": ("comity_server.cli.restore", "Look through a backup, and put it into a data folder."),
+    "soak": ("comity_server.cli.soak", "Let a server live under load and faults."),
     "bench": ("comity_server.cli.bench", "Measure, each figure beside its baseline."),
 }
 """Name → (module, what it does). The module has a click command of the same name, with _ for -."""
@@ -35,7 +36,7 @@ _COMMANDS = {
 _SECTIONS = {
     "For everybody": "wallet demo",
     "Proofs": "log receipt token witness",
-    "Running a server": "serve status clock business keys backup restore check-store openapi bench",
+    "Running a server": "serve status clock business keys backup restore check-store openapi soak bench",
 }
 
 

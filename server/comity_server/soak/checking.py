@@ -18,6 +18,9 @@ from comity.keys import Signer, did_of_host, keys_of_document
 from comity.wire import HandedIn
 from comity_server.soak.ledger import Ledger
 
+TRY_AGAIN = frozenset({"overloaded", "rate_limited", "internal", "too_slow"})
+"""Refusals after which nobody knows what became of an act."""
+
 
 def now() -> int:
     """The time in ms."""
@@ -39,6 +42,7 @@ class Check:
         self.ledger = ledger
         self._source = source
         self._followed = Followed(ledger.key)
+        self._cursors: dict[str, str] = {}
 
     @classmethod
     async def begin(cls, origin: str, transport: Transport) -> "Check":
@@ -51,12 +55,13 @@ class Check:
         home = Home(did, transport, now, os.urandom)
         return cls(home, LogSource(prefix, transport), ledger)
 
-    async def look(self, sides: Iterable[Side]) -> None:
-        """Read the records of these sides and all that is new in the log, and note in the ledger what does not fit.
-        Raises Unreachable."""
+    async def look(self, sides: Iterable[Side], *, goes_on: bool = False) -> None:
+        """Read the records of these sides, all of them or those since the last look, and all that is new in the log,
+        and note in the ledger what does not fit. Raises Unreachable."""
         for side in sides:
             try:
-                self.ledger.compare_records(side.cid, await self._records(side))
+                records = await self._records(side, goes_on=goes_on)
+                self.ledger.compare_records(side.cid, records, goes_on=goes_on)
             except Unreachable:
                 raise
             except ComityError as fault:
@@ -66,15 +71,15 @@ class Check:
         except LogFinding as finding:
             self.ledger.wrong.append(f"the log: {finding}")
 
-    async def _records(self, side: Side) -> list[HandedIn]:
+    async def _records(self, side: Side, *, goes_on: bool) -> list[HandedIn]:
         found: list[HandedIn] = []
-        cursor: str | None = None
+        cursor = self._cursors.get(side.cid) if goes_on else None
         while True:
             page = await self.home.records_of(side.cid, side.signer, cursor)
+            self._cursors[side.cid] = cursor = page.cursor
             if not page.items:
                 return found
             found += page.items
-            cursor = page.cursor
 
     async def _read_log(self) -> None:
         """Every new entry, under a checkpoint that continues all that were read before."""
@@ -98,7 +103,7 @@ async def send(home: Home, ledger: Ledger, cid: str, act: str) -> bool:
     except Unreachable:
         return False
     except Refused as refused:
-        if refused.code in ("overloaded", "rate_limited", "internal", "too_slow"):
+        if refused.code in TRY_AGAIN:
             return False
         ledger.refused(act, refused.code)
         return True

@@ -39,6 +39,19 @@ class Entered(NamedTuple):
 
 
 @dataclass(slots=True)
+class Known:
+    """What was read of a connection's records."""
+
+    events: dict[str, str] = field(default_factory=dict)
+    """Acceptances, by the act's id."""
+    places: set[tuple[str, str, int]] = field(default_factory=set)
+    """Side, chain and number of each act."""
+    latest: int = 0
+    compared: int = 0
+    """How many of the acts that were acknowledged were found."""
+
+
+@dataclass(slots=True)
 class Ledger:
     """See the module. `key` is that of the log, `find_key` finds those of the server."""
 
@@ -50,6 +63,8 @@ class Ledger:
     """Acts that were acknowledged and are not there, with what was looked at."""
     wrong: list[str] = field(default_factory=list)
     """Everything else that cannot be."""
+    _known: dict[str, Known] = field(default_factory=dict)
+    _by_id_alone: set[str] = field(default_factory=set)
     _by_cid: dict[str, list[str]] = field(default_factory=dict)
     _indexes: dict[int, str] = field(default_factory=dict)
     _entered: list[Entered] = field(default_factory=list)
@@ -60,7 +75,7 @@ class Ledger:
     @property
     def acknowledged(self) -> int:
         """How many acts were acknowledged."""
-        return len(self.said)
+        return len(self.said) + len(self._by_id_alone)
 
     @property
     def read_up_to(self) -> int:
@@ -85,6 +100,12 @@ class Ledger:
             self.said[id_] = Acknowledged(cid, act, answer.event, answer.receipt)
             if answer.receipt is not None:
                 self._take_receipt(id_, act, answer.receipt)
+
+    def note(self, cid: str, id_: str) -> None:
+        """Note an act that was acknowledged by its id alone, as over REST."""
+        if id_ not in self._by_id_alone and id_ not in self.said:
+            self._by_id_alone.add(id_)
+            self._by_cid.setdefault(cid, []).append(id_)
 
     def refused(self, act: str, code: str) -> None:
         """Note that an act was refused that follows what was acknowledged, and breaks no rule."""
@@ -114,28 +135,30 @@ class Ledger:
 
     # --- against the server -----------------------------------------------------------------------------------------
 
-    def compare_records(self, cid: str, records: Iterable[HandedIn]) -> None:
-        """Hold all records of a connection, as one side has them, against what that side was told."""
-        events: dict[str, str] = {}
-        latest, places = 0, set()
+    def compare_records(self, cid: str, records: Iterable[HandedIn], *, goes_on: bool = False) -> None:
+        """Hold all records of a connection, as one side has them, against what that side was told; or, where it
+        `goes_on`, those that came since, against what it was told since."""
+        known = self._known[cid] = self._known.get(cid, Known()) if goes_on else Known()
         for record in records:
             about = parse_object(b64u_decode(record.event.split(".")[1]))
             if about["event"] != "accepted":
                 continue
-            events[about["act"]] = record.event
+            known.events[about["act"]] = record.event
             place = (about["side"], about["chain"], about["seq"])
-            if place in places:
+            if place in known.places:
                 self.wrong.append(f"{about['act']}: two acts at one place of a chain")
-            places.add(place)
-            if about["accepted_at"] <= latest:
+            known.places.add(place)
+            if about["accepted_at"] <= known.latest:
                 self.wrong.append(f"{about['act']}: not later than the event before it")
-            latest = about["accepted_at"]
-        for id_ in self._by_cid.get(cid, ()):
-            event = events.get(id_)
+            known.latest = about["accepted_at"]
+        told = self._by_cid.get(cid, [])
+        for id_ in told[known.compared :]:
+            event = known.events.get(id_)
             if event is None:
                 self.lost[id_] = "it is not among the records of its connection"
-            elif event != self.said[id_].event:
+            elif id_ in self.said and event != self.said[id_].event:
                 self.wrong.append(f"{id_}: the server has another acceptance by now")
+        known.compared = len(told)
 
     def take_entries(self, entries: Iterable[bytes]) -> None:
         """Take in the next entries of the log, in order."""

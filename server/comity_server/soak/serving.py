@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from comity.note import VerifierKey
 from comity_server.bench.child import SERVE, Child, Process, environment, free_port
+from comity_server.bench.row import BenchFailed
 
 GONE_WITHIN = 30.0
 """Seconds within which a process that was killed or told to end must be gone."""
@@ -70,6 +72,11 @@ class Serving:
             self.process.kill()
         self.process.wait(GONE_WITHIN)
 
+    def kill_if_running(self) -> None:
+        """The same for one that may be gone."""
+        if self.is_running:
+            self.kill()
+
     def end(self) -> int:
         """Tell it to end, as an operator does; the exit code. Raises TimeoutExpired."""
         if self.is_running:
@@ -79,6 +86,40 @@ class Serving:
     def children(self) -> list[int]:
         """The processes that it started: that of the webhooks."""
         return children_of(self.process.pid)
+
+
+class Witnessing:
+    """`comity witness` for one log, which can be killed and started again in its folder."""
+
+    def __init__(self, folder: Path, log: VerifierKey) -> None:
+        self._folder = folder
+        self._log = log
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.as_setting = ""
+        """What `COMITY_WITNESSES` says of it."""
+
+    def start(self) -> None:
+        """Start it, and return once it answers. Raises BenchFailed."""
+        place = ("--data", str(self._folder), "--port", str(self._port), "--log", self._log.text)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "comity_server", "witness", *place],
+            env=environment(self._folder, self._port),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert self._process.stdout is not None
+        told = [self._process.stdout.readline().decode().strip() for _ in range(2)]
+        if not told[1]:
+            raise BenchFailed("the witness did not start")
+        self.as_setting = " ".join(told)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(GONE_WITHIN)
+            assert self._process.stdout is not None
+            self._process.stdout.close()
 
 
 def children_of(pid: int) -> list[int]:

@@ -1,0 +1,79 @@
+"""The soak in small: a mixed load, faults of every kind, and a ledger, as `comity soak` has them."""
+
+import json
+import random
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from comity_server.bench.child import Process
+from comity_server.soak import run
+from comity_server.soak.faults import Faults
+from comity_server.soak.growth import RESOURCES, Growth
+from comity_server.soak.serving import Serving
+from faulty import ForkedServing
+
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("forked servers")]
+
+
+def forked(monkeypatch: pytest.MonkeyPatch, folder: Path, defect: str = "") -> Path:
+    """Servers of a soak are forked, which takes a tenth of the time; the file that lets their defect act."""
+
+    def launch(self: Serving) -> Process:
+        serving = ForkedServing(self.folder, self.port, defect)
+        serving.settings = self.settings
+        return serving.launch()
+
+    monkeypatch.setattr(Serving, "launch", launch)
+    return folder / "armed"
+
+
+async def test_a_server_lives_through_a_mixed_load_and_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forked(monkeypatch, tmp_path)
+    monkeypatch.setattr(run, "EVERY", (0.2, 1.0))
+    monkeypatch.setattr("comity_server.soak.faults.LONGEST_STOP", 1.0)
+    report = await run.soak(tmp_path, 0.2, random.Random(5))
+    told = report.as_json()
+    assert report.is_good and told["good"], told
+    assert (told["lost"], told["wrong"], told["webhooks"]["missing"]) == (0, 0, 0)
+    assert sum(told["faults"].values()) >= 1 and told["acknowledged"] > 20 and told["webhooks"]["awaited"] > 0
+    assert [it["name"] for it in told["growth"]] == ["memory", "descriptors", "store", "wal"]
+
+
+async def test_the_soak_notices_a_server_that_answers_before_it_commits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And ends at once, since it has seen enough."""
+    armed = forked(monkeypatch, tmp_path, "it answers before it commits")
+    monkeypatch.setattr(run, "EVERY", (0.5, 1.0))
+    monkeypatch.setattr("comity_server.soak.faults._FAULTS", {"kill -9 of the server": Faults._kill})
+    report = await run.soak(tmp_path, 1.0, random.Random(5), tell=lambda _: armed.touch())
+    assert not report.ledger.holds and not report.is_good and not report.as_json()["good"]
+    assert report.seconds < 60
+
+
+@pytest.mark.long
+def test_the_command_soaks_for_minutes_and_ends_with_what_it_found() -> None:
+    command = [sys.executable, "-m", "comity_server", "soak", "--minutes", "10", "--seed", "3", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1800)
+    print(done.stdout)
+    told = json.loads(done.stdout)
+    assert done.returncode == 0 and told["good"] and sum(told["faults"].values()) > 20, told
+
+
+def test_what_grows_without_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Descriptors that are never closed, once the process has settled; a start alone is none."""
+    growth, now = Growth(), 0.0
+    monkeypatch.setattr("comity_server.soak.growth.time.monotonic", lambda: now)
+    used = {"memory": 90.0, "descriptors": 20.0, "store": 1.0, "wal": 1.0}
+    resources = [replace(it, measure=lambda *_, name=it.name: used[name]) for it in RESOURCES]
+    monkeypatch.setattr("comity_server.soak.growth.RESOURCES", resources)
+    for second in range(200):
+        now = float(second)
+        used["descriptors"] += 0.5
+        growth.measure(Path(), 0)
+    bounded = {it.resource.name: it.is_bounded for it in growth.told()}
+    assert bounded == {"memory": True, "descriptors": False, "store": True, "wal": True}
