@@ -11,7 +11,7 @@ from contextvars import ContextVar
 
 from comity.errors import Refused
 from comity_server.admission import Ticket
-from comity_server.shares import Pool, User
+from comity_server.shares import Pool, Share, SplitPool, User
 
 ARRIVING = 128 * 1024 * 1024
 """Bytes of bodies that are not there as a whole."""
@@ -86,15 +86,21 @@ def user() -> User:
 
 
 @contextmanager
-def counted_in(pool: Pool, detail: str, retry_after: int = 1) -> Iterator[None]:
-    """Count the request in hand in that pool, from now on and to the end of the block, and among those in hand no more.
-    Raises Refused("overloaded")."""
+def counted_in(
+    pool: Pool | SplitPool, detail: str, retry_after: int = 1, *, party: str | None = None
+) -> Iterator[None]:
+    """Count the request in hand in that pool, for `party` where who asks is known to be one, from now on and to the end
+    of the block, and among those in hand no more. Raises Refused("overloaded")."""
     place, asks = PLACE.get(), user()
-    if not pool.take(asks):
+    if isinstance(pool, SplitPool):
+        share = pool.take(asks, party)
+    else:
+        share = Share(pool, asks) if pool.take(asks) else None
+    if share is None:
         raise Refused("overloaded", detail, retry_after=retry_after)
     try:
         if place is not None:
             place.leave()
         yield
     finally:
-        pool.give(asks)
+        share.give()

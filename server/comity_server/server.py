@@ -260,7 +260,7 @@ async def _assemble(
         answers=Answers(store, receipts, clock, grounds.notices),
         inbox=Inbox(store, bell, cursors),
         cursors=cursors,
-        readers=Readers(home.origin, clock, directory.find_key, started),
+        readers=Readers(home.origin, clock, directory.find_key, started, store.is_party),
         limits=Limits(config.business_rate),
         rooms=Rooms(config.max_requests),
     )

@@ -35,7 +35,7 @@ class Pool:
         free: it would never find room."""
         left = self.size - self.taken
         if left == self.size:
-            return True
+            return self.size > 0
         owner, hand = user
         most, owned = left // self._divisor or 1, self._owners.get(owner, 0)
         if hand is None:
@@ -65,6 +65,44 @@ class Pool:
     def held_by(self, owner: str) -> int:
         """How much somebody holds."""
         return self._owners.get(owner, 0)
+
+
+class Share(NamedTuple):
+    """What was taken of a pool."""
+
+    pool: Pool
+    user: User
+
+    def give(self) -> None:
+        """Give it back."""
+        self.pool.give(self.user)
+
+
+class SplitPool:
+    """A pool for what is held for long and needs no more than a key of one's own. Keys are made at will, and whoever
+    has a network has thousands of addresses: however many of both fill the part that is for anybody, the other part is
+    for parties, who are a side of something here, with a share for each."""
+
+    def __init__(self, anybody: int, parties: int) -> None:
+        self.anybody = Pool(anybody, for_long=True)
+        self.parties = Pool(parties, for_long=True)
+
+    @property
+    def taken(self) -> int:
+        """How much all hold."""
+        return self.anybody.taken + self.parties.taken
+
+    def is_full(self, user: User) -> bool:
+        """True if there is room for `user` only as a party."""
+        return not self.anybody.has_room(user)
+
+    def take(self, user: User, party: str | None) -> Share | None:
+        """Take one for `user`, who is that party where `party` is not None; None where that is more than the share."""
+        if self.anybody.take(user):
+            return Share(self.anybody, user)
+        if party is not None and self.parties.take(mine := User(party, user.hand)):
+            return Share(self.parties, mine)
+        return None
 
 
 def _less(held: dict[str, int], key: str, count: int) -> None:

@@ -116,7 +116,7 @@ async def test_batches_of_one_address_leave_room_in_the_queue_for_the_acts_of_an
 
 
 async def test_a_customer_waits_for_news_however_many_waits_another_address_began(tmp_path: Path) -> None:
-    async with behind_a_proxy(tmp_path, max_waiters=20) as world:
+    async with behind_a_proxy(tmp_path, max_waiters=80) as world:
         mia, noor = world.person(), world.person()
         await world.read(mia, INBOX)
         waiting: list[asyncio.Task[Reply]] = []
@@ -138,14 +138,64 @@ async def test_a_customer_waits_for_news_however_many_waits_another_address_bega
 async def test_signed_reads_of_one_address_do_not_use_up_what_is_remembered_of_them(tmp_path: Path) -> None:
     async with behind_a_proxy(tmp_path) as world:
         mia, noor = world.person(), world.person()
-        await world.read(mia, INBOX)
-        room = world.server.readers._seen._room
-        room.size = 20
-        codes = [(await read(world, GREEDY, mia)).code for _ in range(12)]
-        assert codes == [""] * 10 + ["overloaded"] * 2 and room.taken == 11
+        room = world.server.readers.seen.room
+        room.anybody.size = 20
+        codes = [(await read(world, GREEDY, mia)).code for _ in range(6)]
+        assert codes == [""] * 4 + ["overloaded"] * 2 and room.taken == 4
         assert (await read(world, OTHER, noor)).status == 200
         world.later(3 * MINUTE)
         assert (await read(world, GREEDY, mia)).status == 200 and room.taken == 1
+
+
+def many_addresses() -> Iterator[str]:
+    """Those of one who has a network."""
+    return (f"2001:db8:{number:x}::1" for number in range(1 << 16))
+
+
+async def test_made_up_keys_from_many_addresses_keep_nobody_from_reading_who_has_a_connection(tmp_path: Path) -> None:
+    """HTTP-22: keys are made at will, and so are the addresses of a network."""
+    async with behind_a_proxy(tmp_path) as world:
+        pair, other = await world.shop_and_customer(), await world.shop_and_customer()
+        addresses, room = many_addresses(), world.server.readers.seen.room
+        room.anybody.size, room.parties.size = 12, 12
+        while room.anybody.taken < 12:
+            await read(world, next(addresses), world.person())
+        assert (await read(world, next(addresses), world.person())).code == "overloaded"
+        mia = pair.signers["second"]
+        codes = [(await read(world, next(addresses), mia)).code for _ in range(4)]
+        assert codes == [""] * 2 + ["overloaded"] * 2, "and nobody who has one keeps out another"
+        assert (await read(world, next(addresses), other.signers["second"])).status == 200
+        replayed = {**world.signature(other.signers["first"], INBOX), "X-Forwarded-For": next(addresses)}
+        answers = [(await world.send("GET", INBOX, headers=replayed)).code for _ in range(2)]
+        assert answers == ["", "signature_replayed"]
+
+
+async def test_made_up_keys_that_wait_for_news_keep_nobody_waiting_who_has_a_connection(tmp_path: Path) -> None:
+    async with behind_a_proxy(tmp_path, max_waiters=16) as world:
+        pair, addresses, bell = await world.shop_and_customer(), many_addresses(), world.server.bell
+        cursor = (await pair.news("second"))["cursor"]
+        waiting: list[asyncio.Task[Reply]] = []
+        while not (waiting and waiting[-1].done()):
+            task = asyncio.create_task(read(world, next(addresses), world.person(), f"{INBOX}?wait=20"))
+            waiting.append(task)
+
+            async def waits_or_not(task: asyncio.Task[Reply] = task) -> bool:
+                return task.done() or len(bell) == len(waiting)
+
+            await eventually(waits_or_not)
+        assert waiting.pop().result().code == "overloaded" and len(bell) == len(waiting) == 4
+        path = f"{INBOX}?wait=20&cursor={cursor}"
+        mine = asyncio.create_task(read(world, next(addresses), pair.signers["second"], path))
+
+        async def mia_waits() -> bool:
+            return len(bell) == 5
+
+        await eventually(mia_waits)
+        await pair.go("first", "revoke")
+        assert (await mine).status == 200 and len((await mine).json["items"]) == 1
+        await world.stop()
+        await asyncio.gather(*waiting)
+        await world.start()
 
 
 async def test_an_engineer_who_tests_a_hanging_webhook_again_and_again_keeps_others_from_nothing(

@@ -2,7 +2,7 @@
 
 import random
 
-from comity_server.shares import Pool, User
+from comity_server.shares import Pool, SplitPool, User
 
 MIA, NOOR, SALON = User("192.0.2.1"), User("192.0.2.2"), User("business salon", "key_1")
 
@@ -51,6 +51,23 @@ def test_what_is_larger_than_all_finds_room_once_nothing_else_is_there() -> None
     assert pool.take(MIA, 1000) and not pool.take(NOOR)
     pool.give(MIA, 1000)
     assert pool.take(NOOR) and not pool.take(MIA, 1000)
+
+
+def test_a_pool_of_nothing_has_room_for_nobody() -> None:
+    assert not Pool(0).take(MIA)
+
+
+def test_however_many_strangers_there_are_a_party_finds_room_and_leaves_some_to_others() -> None:
+    pool = SplitPool(100, 300)
+    strangers = [User(f"2001:db8:{number}::") for number in range(400)]
+    held = [share for stranger in strangers for _ in range(9) if (share := pool.take(stranger, None))]
+    assert len(held) == 100 and pool.is_full(NOOR) and pool.take(NOOR, None) is None
+    mine = [share for _ in range(300) if (share := pool.take(NOOR, "did:key:noor"))]
+    assert len(mine) == 60 and pool.taken == 160
+    assert pool.take(NOOR, "did:key:mia") is not None, "also from the same address"
+    for share in (*held, *mine):
+        share.give()
+    assert pool.taken == 1 and not pool.is_full(NOOR)
 
 
 def test_what_everybody_gave_back_leaves_nothing() -> None:

@@ -131,7 +131,7 @@ async def _place(call: Call, last_event_id: str | None) -> int:
 async def _waited(call: Call, reader: _Reader) -> list[tuple[int, Happening]]:
     """What comes within the time that the caller waits. Raises Refused."""
     until = asyncio.get_running_loop().time() + call.query.wait
-    with call.server.bell.listen(call.business.did) as listening:
+    with call.server.bell.listen(call.business.did, call.business.did) as listening:
         while True:
             found, is_all = await reader.look(call.query.limit)
             left = until - asyncio.get_running_loop().time()
@@ -146,7 +146,7 @@ async def _stream(call: Call, reader: _Reader) -> web.StreamResponse:
     """Everything as it comes, until the server stops, the key ends, or nobody listens (NEWS-8, NEWS-9). Raises
     Refused."""
     server = call.server
-    with server.bell.listen(call.business.did) as listening:
+    with server.bell.listen(call.business.did, call.business.did) as listening:
         response = event_stream()
         await response.prepare(call.request)
         async with response:

@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from comity_server.rooms import counted_in
-from comity_server.shares import Pool
+from comity_server.rooms import counted_in, user
+from comity_server.shares import SplitPool
 
 
 class Bell:
     """Wakes those who wait for a stream. Holds nothing that is not in the store: a missed ring costs one look."""
 
     def __init__(self, most: int) -> None:
-        self._room = Pool(most, for_long=True)
+        self._room = SplitPool(most // 4, most - most // 4)
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._watched: frozenset[str] = frozenset()
         self._also: Callable[[], None] = _nobody
@@ -43,11 +43,16 @@ class Bell:
         self.closed = True
         self.ring_all()
 
+    def is_full(self) -> bool:
+        """True if there is room for the request in hand only as one of a party here."""
+        return self._room.is_full(user())
+
     @contextmanager
-    def listen(self, stream: str) -> Iterator["Listening"]:
-        """Listen to a stream; the request in hand is counted among those that wait from then on. Listen first, look
-        into the store after: then nothing falls between. Raises Refused("overloaded") when too many wait."""
-        with counted_in(self._room, "too many wait for news", retry_after=5):
+    def listen(self, stream: str, party: str | None) -> Iterator["Listening"]:
+        """Listen to a stream; the request in hand is counted among those that wait from then on, as one of `party`
+        where who listens is known to be a party here. Listen first, look into the store after: then nothing falls
+        between. Raises Refused("overloaded") when too many wait."""
+        with counted_in(self._room, "too many wait for news", retry_after=5, party=party):
             event = asyncio.Event()
             self._waiting.setdefault(stream, set()).add(event)
             try:

@@ -23,6 +23,7 @@ LOOK_UP = 15
 class InboxStore(Protocol):
     """What the inbox asks of a store."""
 
+    async def is_party(self, did: str) -> bool: ...
     async def stream_of(self, did: str) -> str | None: ...
     async def news(self, stream: str, after: int, most: int) -> list[News]: ...
 
@@ -51,7 +52,7 @@ class Inbox:
             after = _begin(news[0], cursor)
             news = await self._store.news(stream, after, PAGE)
         if not news and wait > 0:
-            with self._bell.listen(stream) as listening:
+            with self._bell.listen(stream, await self._party(did)) as listening:
                 news = await self._store.news(stream, after, PAGE)
                 if not news and await listening.rung(wait):
                     news = await self._store.news(stream, after, PAGE)
@@ -65,7 +66,7 @@ class Inbox:
         """Items as they come, without end but the server's. None means nothing: first when the place is found, then
         from time to time, so that the caller can see whether anybody still listens. Raises Refused."""
         stream, after = await self._place(did, cursor)
-        with self._bell.listen(stream) as listening:
+        with self._bell.listen(stream, await self._party(did)) as listening:
             for row in await self._store.news(stream, after, 1):
                 after = _begin(row, cursor) if row.kind == PRUNED else after
             yield None
@@ -76,6 +77,10 @@ class Inbox:
                     after = row.n
                 if not news and not await listening.rung(LOOK_UP):
                     yield None
+
+    async def _party(self, did: str) -> str | None:
+        """The party, where it matters whether it is one."""
+        return did if self._bell.is_full() and await self._store.is_party(did) else None
 
     async def _place(self, did: str, cursor: str | None) -> tuple[str, int]:
         stream = await self._store.stream_of(did)

@@ -77,9 +77,9 @@ def refuse_unread(request: web.Request, refused: Refused) -> NoReturn:
     raise refused
 
 
-def signed(request: web.Request, body: bytes = b"") -> SignedRequest:
+async def signed(request: web.Request, body: bytes = b"") -> SignedRequest:
     """Who signed the request. Raises Refused."""
-    return request.app[SERVER].readers.open(request.method, request.raw_path, request.headers, body)
+    return await request.app[SERVER].readers.open(request.method, request.raw_path, request.headers, body)
 
 
 def address_of(request: web.Request) -> str:

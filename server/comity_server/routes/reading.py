@@ -19,26 +19,26 @@ def add_routes(app: web.Application) -> None:
 
 async def get_connection(request: web.Request) -> web.Response:
     """A connection as one of its sides may see it."""
-    reader = signed(request)
+    reader = await signed(request)
     return json_answer(await request.app[SERVER].answers.connection(request.match_info["cid"], reader.did))
 
 
 async def get_records(request: web.Request) -> web.Response:
     """All of a connection that its side may have, a page of it."""
-    reader = signed(request)
+    reader = await signed(request)
     cursor = request.query.get("cursor")
     return json_answer(await request.app[SERVER].records.page(request.match_info["cid"], reader.did, cursor))
 
 
 async def get_act(request: web.Request) -> web.Response:
     """An act's acceptance."""
-    reader = signed(request)
+    reader = await signed(request)
     return json_answer(await request.app[SERVER].answers.act(request.match_info["id"], reader.did))
 
 
 async def get_inbox(request: web.Request) -> web.StreamResponse:
     """News, at once, after a wait, or as they come."""
-    reader = signed(request)
+    reader = await signed(request)
     inbox, wait = request.app[SERVER].inbox, _wait(request)
     cursor = request.query.get("cursor")
     if request.query.get("stream") == "1" or wants_stream(request):

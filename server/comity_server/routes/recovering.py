@@ -68,7 +68,7 @@ async def post_heads(request: web.Request) -> web.Response:
     server = request.app[SERVER]
     must_be(request, JSON)
     body = await read_body(request)
-    reader = signed(request, body)
+    reader = await signed(request, body)
     known, cid = read_model(_HEADS, body), request.match_info["cid"]
     if not recovering.is_side(await server.accept.state(cid), reader.did):
         # The room that is kept for a "no" is for those who can say one here.

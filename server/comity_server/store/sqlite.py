@@ -344,6 +344,10 @@ class SqliteStore:
         raw: str | None = await self._read(_value, "get_mute_over", cid=cid, act=act)
         return raw
 
+    async def is_party(self, did: str) -> bool:
+        """Whether the party is, or was, a side of a connection."""
+        return await self._read(_value, "stream_of", did=did) is not None
+
     async def stream_of(self, did: str) -> str | None:
         """The stream that the party `did` reads; None for a name that was replaced by a later one."""
         known: str | None = await self._read(_value, "stream_of", did=did)
