@@ -111,6 +111,7 @@ class Accept:
         self._news: int | None = None
         self._is_sure = True
         self._is_failing = False
+        self.decided = 0
         self._time_stood = since
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -253,6 +254,7 @@ class Accept:
             if await self._went_well(commands, self._process):
                 self._note_time(commands)
                 self._let_go(commands)
+                self.decided += len(commands)
                 # What comes while a checkpoint is signed makes the next group larger, and a larger one costs less.
                 if sum(command.weight for command in commands) < GROUP:
                     await self._log.settled()

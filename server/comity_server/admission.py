@@ -6,17 +6,14 @@ framed, its sender's room asked for, and refused in a few microseconds. Everythi
 
 A "no" must not be refused, and only its body says that it is one. What its text says of itself is believed as far as to
 let it pass by here, to where its signature is checked; there, what is no "no" is refused (see `Writer.acts`).
-
-A refusal waits for its turn: who asks again as soon as he is refused, asks no more often than is answered.
 """
 
-import asyncio
+import binascii
 import re
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 from multidict import CIMultiDict
@@ -29,16 +26,12 @@ from comity_server.backlog import Backlog
 from comity_server.client_address import ClientAddresses
 from comity_server.rate_limits import Windows
 from comity_server.shares import Pool, User
+from comity_server.turns import Turns
 
 NOES = 128
 """Requests in hand that were let pass because they say that they are a "no"."""
 LARGEST = 16_384
 """Bytes of a request that is looked at. What is larger is no "no", and seldom."""
-TURNS = 2500
-"""Refusals in a second, of those that wait for their turn."""
-LATEST = 1.0
-"""Seconds for which a refusal waits at most."""
-_TICK = 0.005
 _LINE = f"POST {ACTS} HTTP/1.1\r\n".encode()
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n]*)\r\n")
 
@@ -61,14 +54,6 @@ class Refusal(NamedTuple):
     close: bool
 
 
-class Refusable(Protocol):
-    """A connection with a refusal that waits for its turn."""
-
-    def refuse(self, refusal: Refusal) -> None:
-        """Answer now."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class More:
     """The request has not come as a whole."""
@@ -86,17 +71,20 @@ class Admission:
     """Looks at what comes on a connection while acts are refused."""
 
     def __init__(
-        self, room: Backlog, rates: Windows, addresses: ClientAddresses, bytes_of: Callable[[Refusal], bytes]
+        self,
+        room: Backlog,
+        rates: Windows,
+        addresses: ClientAddresses,
+        turns: Turns,
+        bytes_of: Callable[[Refusal], bytes],
     ) -> None:
         self._room = room
         self._rates = rates
         self._addresses = addresses
         self._noes = Pool(NOES)
+        self.turns = turns
         self.bytes_of = bytes_of
         """A refusal as it goes over the wire."""
-        self._waiting: deque[tuple[float, Refusable, Refusal]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
-        self._turned = 0.0
 
     def looks(self) -> bool:
         """True while what comes is to be looked at."""
@@ -123,27 +111,6 @@ class Admission:
         before = fields.get(b"x-forwarded-for")
         named = () if before is None else (("X-Forwarded-For", before.decode("latin-1")),)
         return self._addresses.of(peer, CIMultiDict(named))
-
-    # --- refusals that wait -----------------------------------------------------------------------------------------
-
-    def wait_turn(self, connection: Refusable, refusal: Refusal) -> None:
-        """Have the connection refuse when it is its turn."""
-        self._waiting.append((time.monotonic() + LATEST, connection, refusal))
-        if self._timer is None:
-            self._turned = time.monotonic()
-            self._timer = asyncio.get_running_loop().call_later(_TICK, self._take_turns)
-
-    def _take_turns(self) -> None:
-        self._timer = None
-        now = time.monotonic()
-        turns = int(TURNS * min(now - self._turned, LATEST))
-        self._turned = now
-        while self._waiting and (turns > 0 or self._waiting[0][0] <= now):
-            turns -= 1
-            _, connection, refusal = self._waiting.popleft()
-            connection.refuse(refusal)
-        if self._waiting:
-            self._timer = asyncio.get_running_loop().call_later(_TICK, self._take_turns)
 
 
 def _framed(data: bytes) -> tuple[dict[bytes, bytes], bytes] | More | None:
@@ -177,8 +144,23 @@ _JWT = JWT.encode()
 def _says_no(body: bytes) -> bool:
     """Whether an act says of itself that it is a "no"; nothing of it was checked."""
     payload = body.split(b".", 2)[1:2]
+    if not payload:
+        return False
+    if (begins := _KIND.match(payload[0])) is not None and (kind := _kind_in(begins[0])) != "feedback":
+        return kind in NARROWING
     try:
-        label = _read_label(b64u_decode(payload[0])) if payload else _Label()
+        label = _read_label(b64u_decode(payload[0]))
     except (Malformed, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return label.act in NARROWING or (label.act == "feedback" and label.says == "mislabelled")
+
+
+_KIND = re.compile(rb"eyJhY3QiOi[A-Za-z0-9_-]{18}")
+"""How an act begins whose first member is its kind, and enough of it for the longest one."""
+
+
+def _kind_in(begins: bytes) -> str:
+    return binascii.a2b_base64(begins.translate(_TO_STANDARD))[8:].partition(b'"')[0].decode("latin-1")
+
+
+_TO_STANDARD = bytes.maketrans(b"-_", b"+/")

@@ -32,6 +32,8 @@ from comity_server.routes.public import LOOKS
 from comity_server.server import Server, opened
 from comity_server.store.errors import Overtaken, StoreFailed
 
+WAIT_FOR_THEIR_TURN = frozenset({401, 429, 503})
+"""Statuses of refusals with which whoever comes again at once is not answered at once (HTTP-25)."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SECURITY_HEADERS = {
@@ -105,6 +107,9 @@ def _guard(server: Server) -> Any:
                 raise ConnectionError("an answer was begun already") from None
             if request.get(CLOSE) or not request.content.is_eof():
                 response.force_close()
+            if response.status in WAIT_FOR_THEIR_TURN and request.path not in LOOKS:
+                place.end()
+                await server.turns.come()
         finally:
             place.end()
         count(request, response.status)
@@ -221,7 +226,7 @@ async def serving(config: Config, open_logs: OpenLogs = open_logs) -> AsyncItera
         server = await stack.enter_async_context(opened(config, bound.getsockname()[1], open_logs))
         await stack.enter_async_context(server.webhooks.running())
         rates, addresses = server.address_limits.requests, server.addresses
-        admission = Admission(server.accept.room, rates, addresses, _Refusals(server))
+        admission = Admission(server.accept.room, rates, addresses, server.turns, _Refusals(server))
         parts = (application(server), server.sockets, _not_http, admission)
         await stack.enter_async_context(listening(bound, *parts, idle=config.idle_timeout, stop=config.stop_timeout))
         await stack.enter_async_context(admin.listening(server))

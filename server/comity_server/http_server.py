@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from aiohttp import http_parser, web
@@ -84,7 +85,7 @@ class _Protocol(RequestHandler):
         self._head_came()
         if isinstance(found, Refusal):
             self._refuses = True
-            admission.wait_turn(self, found)
+            admission.turns.call(partial(self.refuse, found))
             return
         self._ticket = found
         self._parse(data)

@@ -54,6 +54,7 @@ from comity_server.store.errors import StoreFailed
 from comity_server.store.migrations import SchemaTooNew, SchemaTooOld
 from comity_server.store.rows import Batch
 from comity_server.store.sqlite import SqliteStore
+from comity_server.turns import Turns
 from comity_server.watched_clock import WatchedClock
 from comity_server.webhooks.watch import Webhooks
 
@@ -105,6 +106,7 @@ class Server:
     ready: bool = False
     webhooks: Webhooks = field(init=False)
     records: Records = field(init=False)
+    turns: Turns = field(init=False)
     pruner: Pruner = field(init=False)
     addresses: ClientAddresses = field(init=False)
     sockets: Sockets = field(init=False)
@@ -113,6 +115,7 @@ class Server:
     address_limits: AddressLimits = field(init=False)
 
     def __post_init__(self) -> None:
+        self.turns = Turns(lambda: self.accept.decided)
         self.records = Records(self.answers, self.store, self.cursors)
         keyring, days = self.grounds.keyring, self.config.inbox_days
         self.pruner = Pruner(self.store.prunes, keyring, self.clock, self.metrics, days)

@@ -315,7 +315,7 @@ async def test_who_reads_is_let_in_though_the_server_started_by_a_clock_that_was
         hands.wall = 0
         path = f"/v1/connections/{pair.cid}"
         assert (await world.read(pair.signers["second"], path)).code == "signature_stale"
-        monkeypatch.setattr(world.server.readers._seen, "_began", time.monotonic() - 121)
+        monkeypatch.setattr(world.server.readers.seen, "_began", time.monotonic() - 121)
         headers = world.signature(pair.signers["second"], path)
         assert (await world.send("GET", path, headers=headers)).status == 200
         assert (await world.send("GET", path, headers=headers)).code == "signature_replayed"

@@ -176,7 +176,7 @@ def faults_of(seen: Seen, capacity: Seen, normal: Seen) -> list[str]:
     slower = max(1.0, percentile(normal.noes.accepted, 0.99) / 0.05)
     holds = {
         # In a second, or for the server's own work.
-        "goodput": max(seen.rate / capacity.rate, seen.for_cpu / capacity.for_cpu) > 0.65,
+        "goodput": max(seen.rate / capacity.rate, seen.for_cpu / capacity.for_cpu) > 0.5,
         "p99": percentile(acts.accepted, 0.99) < 8 * percentile(normal.acts.accepted, 0.99),
         "no": percentile(noes.accepted, 1) < slower and len(noes.accepted) > 0.8 * noes.due,
         "looks": percentile(seen.looks, 1) < 0.3 * slower and len(seen.looks) > 0.5 * LOOKS * acts.seconds,

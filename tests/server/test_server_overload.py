@@ -14,7 +14,7 @@ from comity.acts import SignedAct
 from comity.encoding import dump_json
 from comity.jws import seal
 from comity.wire import ACTS, JWT
-from comity_server import admission, http_server
+from comity_server import admission, http_server, turns
 from comity_server.admission import NOES
 from comity_server.backlog import FIRST, LEAST, LONGEST, Backlog
 from comity_server.shares import User
@@ -133,7 +133,7 @@ async def test_who_writes_no_on_what_he_did_not_sign_gains_nothing(world: World)
     with acts_are_refused(world):
         for raw in (forged, doubled):
             reply = await world.send("POST", ACTS, raw, JWT)
-            assert reply.code in ("bad_signature", "malformed", "unknown_key"), reply
+            assert reply.code in ("bad_signature", "malformed", "unknown_key", "overloaded"), reply
         assert (await pair.seen("second")).json["state"]["phase"] == "open"
 
 
@@ -236,8 +236,8 @@ async def test_a_proxy_that_is_refused_for_one_client_is_not_for_another(tmp_pat
 async def test_a_refusal_waits_for_its_turn_and_who_does_not_wait_for_it_is_hung_up_on(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admission, "TURNS", 0)
-    monkeypatch.setattr(admission, "LATEST", 0.4)
+    monkeypatch.setattr(turns, "IN_A_SECOND", 0)
+    monkeypatch.setattr(turns, "LATEST", 0.4)
     pair = await world.shop_and_customer()
     request = request_of(pair.compose("second", "remember", key="a"))
     patient, hasty, gone = [await Talk.to(world) for _ in range(3)]
@@ -252,7 +252,7 @@ async def test_a_refusal_waits_for_its_turn_and_who_does_not_wait_for_it_is_hung
         assert (await patient.ask(request))[0] == 503 and time.monotonic() - began > 0.4
         closing = request_of(pair.compose("second", "remember", key="a"), "Connection: close")
         assert (await patient.ask(closing))[0] == 503 and await patient.is_closed()
-        assert not admission_of(world)._waiting
+        assert not world.server.turns
 
 
 async def test_looks_at_how_the_server_is_are_answered_while_nothing_else_is(tmp_path: Path) -> None:
@@ -382,3 +382,44 @@ async def test_half_a_head_behind_a_request_that_waits_cuts_no_answer_in_two(
     talk.writer.write(b"GET /hea")
     assert (await talk.answer())[0] == 200
     assert (await talk.answer())[0] == 408 and await talk.is_closed()
+
+
+# --- turns ------------------------------------------------------------------------------------------------------------
+
+
+async def test_few_refusals_wait_for_nothing_and_many_for_each_other_but_not_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turns, "IN_A_SECOND", 100)
+    monkeypatch.setattr(turns, "SAVED", 0.1)
+    monkeypatch.setattr(turns, "LATEST", 0.3)
+    decided: list[None] = []
+    one, at, began = turns.Turns(lambda: len(decided)), list[float](), time.monotonic()
+    for _ in range(60):
+        one.call(lambda: at.append(time.monotonic() - began))
+    assert 10 <= len(at) <= 12 and len(one) == 60 - len(at)
+    await one.come()
+    assert len(at) == 60 and 0.25 < at[-1] < 2
+    assert 10 < sum(it < 0.2 for it in at) < 40, "one after the other"
+    for _ in range(20):
+        one.call(lambda: at.append(time.monotonic() - began))
+    assert len(one) > 5
+    decided += [None] * 13
+    await asyncio.sleep(0.02)
+    assert len(at) >= 60 + 8, "as many more as were decided"
+
+
+async def test_whoever_guesses_keys_is_answered_no_faster_than_the_server_likes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "IN_A_SECOND", 0)
+    monkeypatch.setattr(turns, "LATEST", 0.3)
+    began = time.monotonic()
+    guessed = {"Authorization": "Bearer comity_guess"}
+    replies = await asyncio.gather(*(world.send("GET", "/v1/business/self", headers=guessed) for _ in range(5)))
+    assert {reply.code for reply in replies} == {"api_key_required"} and time.monotonic() - began > 0.3
+    assert world.server.rooms.requests.taken == 0
+    looked = time.monotonic()
+    world.server.ready = False
+    assert (await world.send("GET", "/readyz")).status == 503 and time.monotonic() - looked < 0.3
+    world.server.ready = True
