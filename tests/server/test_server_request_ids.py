@@ -55,6 +55,19 @@ async def test_what_is_not_http_has_an_id_as_well(world: World) -> None:
     assert found is not None and json.loads(body)["request_id"] == found[1].decode()
 
 
+async def test_a_refusal_that_says_more_than_its_code_has_the_id_as_well(world: World) -> None:
+    shop = await a_shop(world)
+    mia = await shop.customer("care")
+    place = f"/connections/{mia.cid}"
+    for path, body in (
+        (f"{place}/messages", {"purpose": "sales", "topic": "windows", "text": "New ones, half the price!"}),
+        (f"{place}/favours", {"kind": "review", "effort": "minute", "text": "Two lines about us?"}),
+    ):
+        reply = await shop.ask("POST", path, body)
+        assert reply.code and {"verdict", "may_ask"} & reply.json.keys(), reply
+        id_of(reply)
+
+
 async def test_a_problem_inside_of_an_answer_has_no_id_of_its_own(world: World) -> None:
     reply = await world.send("POST", ACTS, b"junk\njunk", JSON_LINES)
     id_of(reply)

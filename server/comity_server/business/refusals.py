@@ -7,12 +7,14 @@ from typing import Any
 from comity.errors import Refused
 from comity.wire import PROBLEM, encode_problem
 from comity_server.business.route import Call, Reply, documentation
+from comity_server.logs import REQUEST_ID
 
 
 def refusal(call: Call, refused: Refused, also: Mapping[str, Any]) -> Reply:
     """The answer that raising `refused` would give, with the members `also` (BIZ-10)."""
     server = call.server
     server.metrics.refused.labels(refused.code).inc()
-    members = {**also, "documentation": documentation(server.home, refused.code)}
+    # Decided for the request, and by another task than the one that answers it (HTTP-19).
+    members = {**also, "documentation": documentation(server.home, refused.code), "request_id": REQUEST_ID.get()}
     headers = {} if refused.retry_after is None else {"Retry-After": str(refused.retry_after)}
     return Reply(refused.status, encode_problem(refused, members), media=PROBLEM, headers=headers)
