@@ -392,6 +392,7 @@ async def test_each_reason_is_told_with_its_own_code_and_nothing_private(tmp_pat
             await pair.go("second", kind, **fields)
             reply = await shop.ask("POST", messages(pair), {**HELLO, "if_muted": "fail"})
             problem = reply.json
+            del problem["request_id"]
             for member in ("as_of", "valid_until"):
                 del problem["verdict"][member]
             seen.append(problem)
@@ -530,3 +531,16 @@ async def made_anew(world: World) -> Shop:
     """A business that keeps its signing key itself."""
     signer = await world.business("own")
     return Shop(world, "own", signer.did, await world.server.add_owner_key("own"))
+
+
+async def test_nobody_is_reached_by_words_in_which_nothing_can_be_seen(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        mia = await shop.customer("care", "favour")
+        for nothing in (" ", "\r\n", "\u200b", "\u2800"):
+            for path, body in (
+                ("messages", {"purpose": "care", "text": nothing}),
+                ("favours", {"kind": "review", "effort": "minute", "text": nothing}),
+            ):
+                reply = await shop.ask("POST", f"/connections/{mia.cid}/{path}", body)
+                assert reply.json["errors"] == [{"pointer": "/text", "detail": "a text needs something to be seen"}]

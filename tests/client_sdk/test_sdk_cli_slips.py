@@ -177,3 +177,12 @@ def test_a_wallet_in_a_folder_that_is_not_there_is_refused_in_a_line(tmp_path: P
             assert (result.exit_code, result.stdout) == (1, "")
             assert result.stderr.startswith("Error: ") and str(file) in result.stderr, result.stderr
             assert result.stderr.count("\n") == 1
+
+
+async def test_words_in_which_nothing_can_be_seen_are_not_sent(host: World, tmp_path: Path) -> None:
+    _, shop = await connected(host, tmp_path)
+    before = signed(host)
+    for nothing in ("", " ", "\u200b", "\u2800"):
+        assert "needs something to be seen" in await shop("send", "Mia", "care", nothing, code=1)
+        assert "needs something to be seen" in await shop("ask", "Mia", "review", nothing, code=1)
+    assert signed(host) == before

@@ -35,7 +35,7 @@ from comity.message_life import LONGEST_LIFE, default_expiry, expiry_warning, sh
 from comity.names import nickname
 from comity.note_values import note_body
 from comity.renounced import Part, parts_left
-from comity.words import DAY, Budget, Category, Channels, Ground, Model, ReachPurposes, other, read_model
+from comity.words import DAY, Budget, Category, Channels, Ground, Model, ReachPurposes, can_be_seen, other, read_model
 
 
 class Party(View):
@@ -430,6 +430,11 @@ class Party(View):
     async def _write_body(self, act: str, content: Mapping[str, Any] | None, /, **fields: Any) -> Line:
         if content is None:
             return await self._writing.write(act, **fields)
+        if isinstance(text := content.get("text"), str):
+            try:
+                can_be_seen(text)
+            except ValueError as fault:
+                raise Malformed(str(fault)) from None
 
         def one() -> list[SignedAct]:
             door = self.state.door(other(self.side))

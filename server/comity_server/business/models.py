@@ -18,7 +18,7 @@ from pydantic import (
 
 from comity.errors import Malformed
 from comity.names import nickname
-from comity.words import HARMFUL, Hash, Model, faults
+from comity.words import HARMFUL, Hash, Model, can_be_seen, faults
 from comity.words import Label as Spelled
 
 __all__ = [
@@ -83,7 +83,12 @@ def with_line_feeds(value: Any) -> Any:
     return value
 
 
-Text = Annotated[str, Field(min_length=1, max_length=10_000, pattern=HARMLESS), AfterValidator(with_line_feeds)]
+Text = Annotated[
+    str,
+    Field(min_length=1, max_length=10_000, pattern=HARMLESS),
+    AfterValidator(with_line_feeds),
+    AfterValidator(can_be_seen),
+]
 """A text for people, of several lines perhaps (BIZ-15)."""
 
 
