@@ -249,8 +249,9 @@ async def take_line(party: View, item: wire.Item) -> tuple[list[News], list[Besi
         entered = party.writing.enter(line)
     except Contradiction:
         # Own acts may be missing here: one whose answer is still on its way, or those of another copy of this wallet.
-        # They are fetched, and then it is judged (EVENT-7).
-        if not await party.writing.fetch_own():
+        # They are fetched, and then it is judged (EVENT-7). What a restore lost is left out first (REC-9).
+        went_on = await party.writing.went_on_without()
+        if not await party.writing.fetch_own() and not went_on:
             raise
         entered = party.writing.enter(line)
     news = [_news(party, line)] if line in entered and not _is_own(party, line) else []

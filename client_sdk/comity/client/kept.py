@@ -5,11 +5,11 @@ other side), `log/<cid>` (what was accepted in one connection), `unsent` (cid �
 yet), `offers`, `received` (offers at a business's door), `proposals`, `pins` (keys of a did:web as first seen),
 `home_keys` (what a home server states of its own keys), `cursors` (how far an inbox was read), `bodies` (what was
 written, by act), `wishes` (grants to be given once a connection is open), `recovered` (cid → the `restored`, ms, after
-which this side has confirmed), `snoozes`, `away` (cid → the mute by which this wallet is away), `mailboxes`, `blocked`,
-`defaults` (class of purposes → what to grant to offers), `evidence`; and of the logs `logs` (origin → its home and key
-as first seen), `checkpoints` (origin → the last signed text), `tags` (cid → the tag keys), `receipts` and `deliveries`
-(act → the receipt of its entry, and of its delivery's), `owed` (own acts whose receipt has not come yet, or was not
-checked).
+which this side has confirmed), `lost/<cid>` (what a server acknowledged and lost for good with a restore), `snoozes`,
+`away` (cid → the mute by which this wallet is away), `mailboxes`, `blocked`, `defaults` (class of purposes → what to
+grant to offers), `evidence`; and of the logs `logs` (origin → its home and key as first seen), `checkpoints` (origin →
+the last signed text), `tags` (cid → the tag keys), `receipts` and `deliveries` (act → the receipt of its entry, and of
+its delivery's), `owed` (own acts whose receipt has not come yet, or was not checked).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ the signed texts in it.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from comity import connection, gate
@@ -143,6 +143,13 @@ class Ledger:
         self._adopt(lines, first)
         self.left_out += gone
         return [full for _, full in fuller] + ([line] if known is None else [])
+
+    def leave_out(self, lost: Collection[int]) -> None:
+        """Goes on without the lines of those times, which the server lost with a restore and cannot take back any more
+        (REC-9). Raises Contradiction where the rest does not hold together without them."""
+        first = next((at for at, line in enumerate(self.lines) if line.at in lost), len(self.lines))
+        self._adopt([line for line in self.lines if line.at not in lost], first)
+        self.left_out += lost
 
     def _accepted_anew(self, line: Line) -> int | None:
         """The place of an earlier acceptance of the same act, where a server that was restored since has accepted it

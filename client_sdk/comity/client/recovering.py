@@ -8,9 +8,13 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from comity import wire
+from comity.acts import SignedAct, is_narrowing
+from comity.client.kept import Entered, Unsent
 from comity.client.ledger import Ledger, Line
+from comity.client.told import News
 from comity.errors import Refused
 from comity.events import Accepted, Restored
+from comity.words import Side
 
 if TYPE_CHECKING:
     from comity.client.core import Faults
@@ -70,7 +74,7 @@ async def bring_back_unknown(writing: Writing) -> bool:
 
 async def bring_back(writing: Writing) -> bool:
     """Hands in what this wallet holds and a restored server may lack, and says which heads it knows. Whether the server
-    has all of it now: what only the other side can hand in is waited for. Raises Refused, Unreachable."""
+    has all of it now: what only the other side has is waited for. Raises Refused, Unreachable, Contradiction."""
     core, book, cid = writing.core, writing.book, writing.link.cid
     home, restored_at = core.home(writing.link.home), book.state.restored_at
     for records in _in_order(list(_lost(book))):
@@ -79,9 +83,52 @@ async def bring_back(writing: Writing) -> bool:
     settings = state.door(writing.link.side).settings.head or cid
     known = wire.HeadsKnown(first=state.first.head, second=state.second.head, settings=settings)
     answer = await home.heads(cid, known, writing.signer)
-    if not answer.lacks:
-        await core.kept.keep(("recovered", cid, restored_at))
-    return not answer.lacks
+    side = writing.link.side
+    # What is behind an end is taken back at any time.
+    is_over = side not in answer.recovering and (state.phase == "open" or side in answer.lacks)
+    if answer.lacks and is_over:
+        # Another device of this side confirmed without what this one knows, or an act of this side did.
+        await _go_on_without(writing)
+    elif answer.lacks:
+        return False
+    await core.kept.keep(("recovered", cid, restored_at))
+    return True
+
+
+async def _go_on_without(writing: Writing) -> None:
+    """Leaves out what the server lost and takes back no more; what of it said no, is to be said again (REC-9)."""
+    core, book, cid = writing.core, writing.book, writing.link.cid
+    there, cursor = set[str](), None
+    home = core.home(writing.link.home)
+    while (page := await home.records_of(cid, writing.signer, cursor)).items:
+        there |= {it.event for it in page.items}
+        cursor = page.cursor
+    gone = [it for it in _lost(book) if it.raw not in there]
+    if not gone:
+        return
+    latest = max((it.at for it in book.lines if _is_own_setting(it, writing.link.side)), default=0)
+    book.leave_out([it.at for it in gone])
+    kept = core.kept.get("unsent", cid, Unsent)
+    again = [act.raw for it in gone if (act := _to_say_again(it, writing.link.side, latest)) is not None]
+    owed = [("owed", it.act.id, None) for it in gone if it.act is not None]
+    # They stay in the file as evidence: the server did acknowledge them.
+    lost = [(f"lost/{cid}", f"{it.at:015d}", Entered(it.raw, None if it.act is None else it.act.raw)) for it in gone]
+    unsent = Unsent((*again, *(kept.acts if kept else ())))
+    await core.kept.keep(*owed, *lost, *writing.left_out(), ("unsent", cid, unsent if unsent.acts else None))
+    core.untold.append(News(cid, "said_again" if again else "lost", core.clock(), "me"))
+
+
+def _is_own_setting(line: Line, side: Side) -> bool:
+    return isinstance(line.event, Accepted) and (line.event.side, line.event.chain) == (side, "settings")
+
+
+def _to_say_again(line: Line, side: Side, latest: int) -> SignedAct | None:
+    """The own act of a lost line, if it said no, or set what nobody set anew since (`latest`: the last setting, ms)."""
+    act = line.act
+    if not isinstance(line.event, Accepted) or act is None or line.event.side != side:
+        return None
+    sets = act.kind in ("hours", "budget") and line.at == latest
+    return act if sets or (is_narrowing(act.payload) and act.kind != "mute_end") else None
 
 
 async def bring_all_back(parties: Iterable[View], faults: Faults) -> None:

@@ -243,9 +243,12 @@ class Writing:
     def _kept_line(self, line: Line, receipt: str | None = None) -> list[Beside]:
         if line.act is not None:
             receipt = receipt or self._came.pop(line.act.id, None)
+        return [*self.left_out(), kept_line(self.link.cid, line), *receipts.entered(self, line, receipt)]
+
+    def left_out(self) -> list[Beside]:
+        """How it is kept that lines count no more."""
         gone, self.book.left_out = self.book.left_out, []
-        left_out: list[Beside] = [(f"log/{self.link.cid}", f"{at:015d}", None) for at in gone]
-        return [*left_out, kept_line(self.link.cid, line), *receipts.entered(self, line, receipt)]
+        return [(f"log/{self.link.cid}", f"{at:015d}", None) for at in gone]
 
     # --- after a restore of the server ---
 
@@ -260,6 +263,14 @@ class Writing:
             async with self.core.judging(), self.lock:
                 await recovering.bring_back(self)
             await self._catch_up()
+            await self.settle()
+
+    async def went_on_without(self) -> bool:
+        """Whether this side's recovery was over before this wallet came to it, which explains lines that do not fit."""
+        before = len(self.book.lines)
+        if recovering.is_owed(self):
+            await recovering.bring_back(self)
+        return len(self.book.lines) < before
 
     async def _brought_back(self, refused: Refused) -> bool:
         """The same inside the lock, where an act was refused that this may explain. Whether it was so."""

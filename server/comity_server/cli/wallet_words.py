@@ -108,6 +108,8 @@ def _limit(budget: Budget | None, what: str) -> str:
 _RECOVERY = {
     "restored": "the server of {name} was put back from a backup; nobody is reached until both of you have confirmed",
     "confirmed": "{name} confirmed what the server that was put back has",
+    "said_again": "the server lost for good what you had said to {name} before it was put back; each no is said again",
+    "lost": "the server lost for good some of what was said with {name} before it was put back",
     "declined": "the server was put back from a backup before {name} signed; accept once more if you want it still",
 }
 """What is told after a server was restored (REC-9)."""
@@ -118,4 +120,5 @@ def of_restore(party: Party, news: News) -> str | None:
     is_void = party.link.closed is not None and party.link.closed.endswith(RESTORED)
     if news.kind not in _RECOVERY or (news.kind == "declined" and not is_void):
         return None
-    return _RECOVERY[news.kind].format(name="you" if news.by == "me" else party.name)
+    who = "you" if news.by == "me" and news.kind == "confirmed" else party.name
+    return _RECOVERY[news.kind].format(name=who)
