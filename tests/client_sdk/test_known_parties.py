@@ -158,3 +158,17 @@ async def test_a_no_with_all_of_one_reaches_that_one(host: World, tmp_path: Path
     await a_shop(host, tmp_path, "The Red Shop", "red")
     assert (await mia("mute", "The Blue Shop", "--all")).count("is muted") == 1
     assert "It waits" in await shop("send", "Mia", "care", "Hello?")
+
+
+async def test_who_is_offered_a_connection_under_a_name_she_knows_is_told_that_it_is_somebody_else(
+    host: World, tmp_path: Path
+) -> None:
+    mia, shop = await connected(host, tmp_path)
+    assert "Somebody else" not in await mia("look", await an_offer(host, shop)), "it is the one she knows"
+    other = await a_shop(host, tmp_path, name="THE  BLUE shop", segment="other")
+    link = await an_offer(host, other)
+    for told in (await mia("look", link), await mia("accept", link)):
+        assert "Mind: Somebody else has this name: The Blue Shop (id:" in told and "This is another party." in told
+    await other("countersign")
+    await mia("sync")
+    await mia("revoke", "The Blue Shop", "--yes", code=1)

@@ -104,6 +104,16 @@ def id_named(ids: Iterable[str], typed: str, kind: str) -> str:
     return found[0]
 
 
+def namesakes(parties: Iterable[P], name: str | None) -> list[P]:
+    """The connections that are open, or may be, in which the other side has that name (WHO-4)."""
+    word = _plain(name)
+    return [
+        it
+        for it in parties
+        if word and word in (_plain(it.petname), _plain(it.offered_name)) and it.phase in ("open", "proposed")
+    ]
+
+
 def checked_petname(name: str) -> str:
     """A name that an owner can give, in its one spelling (ACT-17). Raises Malformed, too for one that would be read as
     something else."""

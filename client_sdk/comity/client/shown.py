@@ -24,7 +24,8 @@ class ShownOffer:
     """An offer whose hash and signature held: what an app shows before anybody accepts.
 
     `warnings` are for people; `operator_is_other_party` says that whoever runs the server is the one who offers;
-    `connections` are those that this wallet has, or had, with that party.
+    `connections` are those that this wallet has, or had, with that party; `namesakes` those with others of its name
+    that are open.
     """
 
     signed: SignedOffer
@@ -32,6 +33,7 @@ class ShownOffer:
     blocked: bool = False
     defaults: Mapping[str, Default] = field(default_factory=lambda: FIRST_DEFAULTS)
     connections: tuple[Party, ...] = ()
+    namesakes: tuple[Party, ...] = ()
 
     @property
     def name(self) -> str | None:
@@ -77,6 +79,8 @@ class ShownOffer:
                 found.append(f"You had a connection with this party, {it.name}, which has ended.")
             elif it.phase != "closed":
                 found.append(f"You have a connection with this party already, {it.name} ({MARK}{it.cid}, {it.phase}).")
+        for it in self.namesakes:
+            found.append(f"Somebody else has this name: {it.name} ({MARK}{it.cid}, {it.phase}). This is another party.")
         return tuple(found)
 
 

@@ -321,7 +321,9 @@ class Wallet(Absence, OwnRules):
         return [it for it in self.connections() if same in (host_folded(it.did), host_folded(it.link.other))]
 
     def _with_connections(self, shown: ShownOffer) -> ShownOffer:
-        return replace(shown, connections=tuple(self._all_with(shown.did)))
+        same = tuple(self._all_with(shown.did))
+        others = [it for it in self.connections() if it.cid not in {ours.cid for ours in same}]
+        return replace(shown, connections=same, namesakes=tuple(naming.namesakes(others, shown.name)))
 
     def _must_be_new(self, did: str, cid: str | None = None) -> None:
         """Whether there is no other connection with this party than that. Raises AlreadyConnected."""
