@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from comity import wire
 from comity.client.transport import Request, Response, Transport, send_again
 from comity.encoding import parse_object
-from comity.errors import Contradiction, Malformed, Refused, Unreachable
+from comity.errors import ComityError, Contradiction, Malformed, Refused, Unreachable
 from comity.keys import split_origin
 from comity.merkle import Node, NodeReader
 from comity.note import MOST_NOTE, VerifierKey, read_vkey
@@ -90,16 +90,32 @@ async def announced_key(prefix: str, transport: Transport) -> VerifierKey:
 
     Raises Unreachable, and Malformed where it announces none.
     """
+    for it in await _announced_logs(prefix, transport):
+        if str(it.get("url")).removesuffix("/") == prefix:
+            return _announced(it, prefix)
+    raise Malformed("the server announces no log with that URL")
+
+
+async def log_after_restore(prefix: str, transport: Transport) -> str | None:
+    """The prefix of the log that the home server of that host says it began after a restore: its word alone (REC-1).
+    None where it says nothing of that, or does not answer."""
+    try:
+        found = await _announced_logs(prefix, transport)
+    except ComityError:
+        return None
+    urls = [str(it.get("url")).removesuffix("/") for it in found if it.get("restored_at") and not it.get("ended")]
+    host = prefix.partition("/log")[0]
+    return next((url for url in urls if url.startswith(f"{host}/log/")), None)
+
+
+async def _announced_logs(prefix: str, transport: Transport) -> list[dict[str, Any]]:
     parts = urlsplit(prefix)
     url = f"{parts.scheme}://{parts.netloc}{wire.WELL_KNOWN}"
     response = await send_again(transport, lambda: Request("GET", url))
     if response.status != 200:
         raise Unreachable(f"{url}: the server answers {response.status}")
     logs = parse_object(response.body).get("logs")
-    for it in logs if isinstance(logs, list) else []:
-        if isinstance(it, dict) and str(it.get("url")).removesuffix("/") == prefix:
-            return _announced(it, prefix)
-    raise Malformed("the server announces no log with that URL")
+    return [it for it in logs if isinstance(it, dict)] if isinstance(logs, list) else []
 
 
 def _announced(log: dict[str, Any], prefix: str) -> VerifierKey:

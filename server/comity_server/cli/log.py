@@ -16,7 +16,7 @@ import stamina
 from comity.checkpoint import Policy
 from comity.client.follow import Report, follow
 from comity.client.followed import Followed, FollowedFile, NotKept, usual_file
-from comity.client.log_source import LogFinding, LogSource, announced_key, log_prefix
+from comity.client.log_source import LogFinding, LogSource, announced_key, log_after_restore, log_prefix
 from comity.client.over_aiohttp import over_aiohttp
 from comity.client.transport import Transport
 from comity.errors import ComityError, Malformed, Refused
@@ -55,6 +55,8 @@ class _Outcome:
     report: Report | None = None
     fault: ComityError | None = None
     evidence: Path | None = None
+    instead: str | None = None
+    """The log that its server says it began after a restore."""
 
     @property
     def code(self) -> int:
@@ -141,7 +143,7 @@ async def _followed(wish: _Wish, progress: Callable[[int, int], None]) -> _Outco
             except LogFinding as finding:
                 return replace(outcome, fault=finding, evidence=_written(file, finding, kept.key.name))
             except ComityError as fault:
-                return replace(outcome, fault=fault)
+                return replace(outcome, fault=fault, instead=await log_after_restore(wish.prefix, transport))
     except ComityError as fault:
         return _Outcome(fault=fault)
     finally:
@@ -193,6 +195,9 @@ def _tell(wish: _Wish, outcome: _Outcome) -> None:
         say(f"  {outcome.kept.key.text}")
     if outcome.fault is not None:
         click.echo(f"Error: {_sentence(outcome.fault)}", err=True)
+        if outcome.instead is not None:
+            now = plain(outcome.instead)
+            click.echo(f"Its server says that it was put back from a backup, and has the log {now} since.", err=True)
         if outcome.evidence is not None:
             click.echo(f"The evidence is in {outcome.evidence}", err=True)
         elif isinstance(outcome.fault, LogFinding) and outcome.fault.evidence:
@@ -235,6 +240,8 @@ def _as_json(wish: _Wish, outcome: _Outcome) -> dict[str, Any]:
     if outcome.fault is not None:
         code = outcome.fault.code if isinstance(outcome.fault, LogFinding) else "not_read"
         told |= {"code": code, "error": _sentence(outcome.fault)}
+        if outcome.instead is not None:
+            told["log_after_restore"] = outcome.instead
         if outcome.evidence is not None:
             told["evidence"] = str(outcome.evidence)
         elif isinstance(outcome.fault, LogFinding) and outcome.fault.evidence:
