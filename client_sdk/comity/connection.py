@@ -37,8 +37,8 @@ class Outcome(NamedTuple):
 
     @property
     def members(self) -> dict[str, Any]:
-        """As it stands in an event; nothing of it is there without `contents`."""
-        return {} if self.contents is None else self._asdict()
+        """As it stands in an event; where nothing of it is set, there is nothing to check."""
+        return self._asdict() if any(self) else {}
 
 
 # --- the table -----------------------------------------------------------------------------------------------------
