@@ -98,6 +98,10 @@ async def _act(mia: Wallet, note: Callable[[str], None]) -> None:
         except ComityError as fault:
             note(f"! {fault}")
             return
+        if mia.unkept is not None:
+            # A "no" is sent even where it cannot be kept, and the wallet says so.
+            note(f"! {mia.unkept}")
+            return
         note(party.state.second.head)
 
 

@@ -8,11 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from comity.keys import SigningKey
+from comity.note import ED25519, NoteSigner
 from comity_server.bench.child import Process
+from comity_server.cli import main
 from comity_server.soak import run
 from comity_server.soak.faults import Faults
 from comity_server.soak.growth import RESOURCES, Growth
+from comity_server.soak.ledger import Ledger
 from comity_server.soak.serving import Serving
 from faulty import ForkedServing
 
@@ -77,3 +82,21 @@ def test_what_grows_without_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None
         growth.measure(Path(), 0)
     bounded = {it.resource.name: it.is_bounded for it in growth.told()}
     assert bounded == {"memory": True, "descriptors": False, "store": True, "wal": True}
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_the_command_tells_what_it_found_and_ends_with_it(monkeypatch: pytest.MonkeyPatch, *, is_whole: bool) -> None:
+    ledger = Ledger(NoteSigner("home.example/log", ED25519, SigningKey(bytes(32))).verifier, lambda _: None)
+    if not is_whole:
+        ledger.lost["some act"] = "it is not among the records of its connection"
+
+    async def lived(_folder: Path, minutes: float, *_: object) -> run.Report:
+        return run.Report(60 * minutes, {"kill -9 of the server": 3}, ledger, Growth().told(), 2.5, 7, 0)
+
+    monkeypatch.setattr("comity_server.cli.soak.live", lived)
+    words = CliRunner().invoke(main, ["soak", "--minutes", "2", "--seed", "1"])
+    assert "2.0 minutes (seed 1). Faults: 3 times kill -9 of the server." in words.output
+    assert ("some act: it is not among the records" in words.output) != is_whole
+    told = CliRunner().invoke(main, ["soak", "--seed", "1", "--json"])
+    assert json.loads(told.output)["good"] == is_whole
+    assert words.exit_code == told.exit_code == (0 if is_whole else 1)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -37,7 +38,7 @@ def soak(minutes: float, seed: int | None, as_json: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="comity-soak-") as folder:
         try:
             report = asyncio.run(live(Path(folder), minutes, chance, tell))
-        except (BenchFailed, ComityError, TimeoutError) as fault:
+        except (BenchFailed, ComityError, TimeoutError, subprocess.TimeoutExpired) as fault:
             raise click.ClickException(f"it came to no end (seed {seed}): {fault or 'nothing came in time'}") from None
     click.echo(dump_json({"seed": seed, **report.as_json()}).decode() if as_json else _in_words(report, seed))
     if not report.is_good:
