@@ -179,5 +179,8 @@ def load(settings: Mapping[str, Any], environ: Mapping[str, str] | None = None) 
         return Config(**settings)
     except ValidationError as error:
         # The values stay out of the message: one day one of them will be a secret.
-        found = "; ".join(f"{PREFIX}{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
-        raise ConfigError(found) from None
+        found = [
+            f"{PREFIX}{'.'.join(map(str, it['loc'])).upper()}: {it['msg'].removeprefix('Value error, ')}"
+            for it in error.errors()
+        ]
+        raise ConfigError("; ".join(found)) from None

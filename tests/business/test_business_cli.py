@@ -13,7 +13,7 @@ from business_world import Shop, a_shop
 from comity.keys import SigningKey
 from comity.notice import AwayNotice, open_notice
 from comity_server.cli import main, wallet_open
-from comity_server.config import load
+from comity_server.config import ConfigError, load
 from operator_world import comity, stored
 from world import World, a_world
 
@@ -202,3 +202,9 @@ def test_what_the_wallet_reads_from_the_environment_does_not_stop_the_operator()
     read = {name for file in cli.glob("*.py") for name in re.findall(r'environ\.get\("(COMITY_\w+)"', file.read_text())}
     assert "COMITY_NEW_PASSPHRASE" in read
     load({}, dict.fromkeys(read, "x"))
+
+
+def test_a_setting_that_cannot_be_is_told_in_words() -> None:
+    with pytest.raises(ConfigError) as told:
+        load({"base_url": "ftp://x"}, {})
+    assert str(told.value).startswith("COMITY_BASE_URL: must be https://host[:port] ")

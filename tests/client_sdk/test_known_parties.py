@@ -171,4 +171,8 @@ async def test_who_is_offered_a_connection_under_a_name_she_knows_is_told_that_i
         assert "Mind: Somebody else has this name: The Blue Shop (id:" in told and "This is another party." in told
     await other("countersign")
     await mia("sync")
+    # Whoever she gives that name now is reached by it, and the others are told of.
+    named = told.rpartition("Its id is ")[2].strip().rstrip(".")
+    assert "(open) is called so, too" in await mia("call", named, "the blue SHOP")
+    await mia("call", named, "Another")
     await mia("revoke", "The Blue Shop", "--yes", code=1)

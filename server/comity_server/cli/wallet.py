@@ -9,7 +9,7 @@ import click
 
 from comity.client import NotNamed, Party, Proposal, ShownOffer, Wallet, own_terms
 from comity.client.core import Faults
-from comity.client.naming import id_named, party_named
+from comity.client.naming import id_named, namesakes, party_named
 from comity.client.told import Message, News, Token
 from comity.note import VerifierKey
 from comity_server.cli import (
@@ -297,8 +297,8 @@ async def call(opened: Wallet, connection: str, name: str) -> None:
         named = party_named(await opened.proposals(), connection, "connection or proposal")
     await named.call(name)
     say(f"{named.did} is called {name} from now on.")
-    others = [it for it in opened.connections() if it.petname == name and it.cid != named.cid]
-    for it in others:
+    others = [it for it in opened.connections() if it.cid != named.cid]
+    for it in namesakes(others, name):
         say(f"Mind: {short(it.cid)} ({it.phase}) is called so, too.")
 
 
