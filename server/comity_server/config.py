@@ -91,7 +91,8 @@ class Config(BaseSettings):
     max_waiters: int = Field(default=4096, ge=1)
     """Long polls and streams that wait for news at once."""
     max_queue: int = Field(default=4096, ge=16)
-    """Commands that wait for the writer; an eighth of it is kept for acts that narrow."""
+    """Commands that wait for the writer at most; fewer where they are not decided in time. An eighth of it is kept for
+    acts that narrow."""
     body_timeout: float = Field(default=5.0, gt=0, allow_inf_nan=False)
     """Seconds in which a request's body must have come."""
     idle_timeout: float = Field(default=75.0, gt=0, allow_inf_nan=False)

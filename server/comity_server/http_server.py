@@ -5,7 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import http_parser, web
 from aiohttp.streams import EMPTY_PAYLOAD
@@ -71,33 +71,35 @@ class _Protocol(RequestHandler):
         if self._refuses:
             # Whoever sends more before he has his answer does not wait for it.
             self.refuse(Refusal(OVERLOADED, close=True))
-        elif self._admission is not None and (self._held or (self._admission.looks() and self._is_between())):
-            self._look(self._admission, self._held + data)
-        else:
-            self._parse(data)
-
-    def _look(self, admission: Admission, data: bytes) -> None:
-        found = admission.look(data, self._peer)
-        self._held = data if isinstance(found, More) else b""
-        if isinstance(found, More):
-            self._head_begins()
             return
+        admission = self._admission
+        if admission is not None and (self._held or (admission.looks() and self._is_between())):
+            data = self._held + data
+            if not self._is_to_be_parsed(data, admission):
+                return
+        count = self._request_count
+        RequestHandler.data_received(self, data)
+        if self._request_count != count:
+            self._body = self._messages[-1][1]
+            if self._head_due is not None:
+                self._head_came()
+        elif self._body.is_eof() and data.strip(b"\r\n"):
+            self._head_begins()
+
+    def _is_to_be_parsed(self, data: bytes, admission: Admission) -> bool:
+        found = admission.look(data, self._peer)
+        if isinstance(found, More):
+            self._held = data
+            self._head_begins()
+            return False
+        self._held = b""
         self._head_came()
         if isinstance(found, Refusal):
             self._refuses = True
             admission.turns.call(partial(self.refuse, found))
-            return
+            return False
         self._ticket = found
-        self._parse(data)
-
-    def _parse(self, data: bytes) -> None:
-        count = self._request_count
-        super().data_received(data)
-        if self._request_count != count:
-            self._head_came()
-            self._body = self._messages[-1][1]
-        elif self._body.is_eof() and data.strip(b"\r\n"):
-            self._head_begins()
+        return True
 
     def _is_between(self) -> bool:
         """True if the next byte begins a request, and no other one is in hand: else an answer could overtake another,
@@ -219,8 +221,7 @@ class _Runner(web.AppRunner):
 
 def ticket_of(request: web.Request) -> Ticket | None:
     """The place that was taken for a request before it was parsed; the caller gives it back."""
-    protocol = request.protocol
-    return protocol.take_ticket() if isinstance(protocol, _Protocol) else None
+    return cast(_Protocol, request.protocol).take_ticket()
 
 
 def wire_bytes(response: web.Response, *, close: bool) -> bytes:

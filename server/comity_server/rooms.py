@@ -69,7 +69,9 @@ class Place:
 
     def end(self) -> None:
         """The request is done."""
-        self.leave()
+        if self._taken is not None:
+            self._taken.give(self.user)
+            self._taken = None
         if self.ticket is not None:
             self.ticket.room.give(self.ticket.user)
             self.ticket = None
