@@ -126,7 +126,8 @@ class Trial:
 
     def _make(self, copy: Copy, change: Change) -> Outcome:
         file = self._files[change.module]
-        tests = self._entered.of(self._places.of(change), files_about(file))
+        places, about = self._places.of(change), files_about(file)
+        tests = self._entered.of(places, about) or self._entered.of(self._places.callers(places), about)
         spent = accumulate(test.seconds for test in tests)
         asked = [test for test, so_far in zip(tests, spent, strict=True) if so_far - test.seconds < BUDGET]
         source = (copy.tree / file).read_bytes()

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,14 @@ class Places:
         # A member is reached through an object, wherever that came from; so is an SQL statement by its name.
         found = self._users(file, word, anywhere=bool(outer) or file.endswith(".sql"))
         return sorted(found) or sorted(place for place in self._functions if place[0] == file)
+
+    def callers(self, places: Iterable[Place]) -> list[Place]:
+        """The functions that name some functions: where one is newer than what was measured, its callers are known."""
+        found: set[Place] = set()
+        for file, name in places:
+            outer, _, word = name.rpartition(".")
+            found |= self._users(file, word, anywhere=bool(outer))
+        return sorted(found)
 
     def _users(self, file: str, name: str, *, anywhere: bool) -> set[Place]:
         """The functions that name it, or name what rests on it; in other files only where these import it, unless it is
