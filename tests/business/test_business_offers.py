@@ -108,6 +108,9 @@ async def test_a_list_goes_on_where_it_stopped_and_only_for_its_business(tmp_pat
         assert found == ids[::-1]
         assert [item["id"] for item in (await shop.get("/offers?open=false"))["items"]] == [ids[1]]
         assert len((await shop.get("/offers?open=true"))["items"]) == 4
+        # Those that are asked for are found behind more than a page of others.
+        page = await shop.get("/offers?open=false&limit=1")
+        assert [item["id"] for item in page["items"]] == [ids[1]]
         assert (await other.get("/offers"))["items"] == []
 
 

@@ -110,6 +110,20 @@ async def test_a_side_confirms_what_the_server_has_and_nothing_else(world: World
     assert mute.id == pair.state.second.head
 
 
+async def test_who_has_not_read_yet_what_the_other_side_said_since_confirms_all_the_same(world: World) -> None:
+    """REC-5: what it knows is behind by an act, and the server has all of it; so is an older phone of her own."""
+    pair = await world.shop_and_customer("care")
+    settings = {"windows": (), "shown": "not_now"}
+    older = await pair.go("second", "hours", zone="UTC", **settings)
+    await pair.go("second", "hours", zone="Asia/Tokyo", **settings)
+    backup = await Backup.of(world)
+    await backup.put_back()
+    mute = pair.compose("second", "mute")
+    assert (await world.act(mute)).status == 200
+    assert (await confirm(pair, "second", second=mute.id, settings=older.id)).json["lacks"] == []
+    assert (await confirm(pair, "first")).json == {"lacks": [], "recovering": []}
+
+
 async def test_heads_are_taken_from_a_side_alone(world: World) -> None:
     pair, _ = await lost_revoke(world)
     body = b'{"first":"%s","second":"%s","settings":"%s"}' % ((pair.cid.encode(),) * 3)
