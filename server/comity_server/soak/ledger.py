@@ -5,6 +5,7 @@ Pure: the ledger is kept in the clients' process, and outlives every fault of th
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import NamedTuple
 
 from comity.encoding import b64u_decode, hash_id, parse_object
@@ -20,15 +21,6 @@ MOST_NAMED = 20
 """Losses and wrongs that are told in words; the rest is only counted."""
 
 
-class Acknowledged(NamedTuple):
-    """An act as it was sent, and what was answered."""
-
-    cid: str
-    act: str
-    event: str
-    receipt: str | None
-
-
 class Entered(NamedTuple):
     """What a receipt says of the log: the entry's number and leaf, and the tree that covered it."""
 
@@ -42,8 +34,8 @@ class Entered(NamedTuple):
 class Known:
     """What was read of a connection's records."""
 
-    events: dict[str, str] = field(default_factory=dict)
-    """Acceptances, by the act's id."""
+    events: dict[str, bytes] = field(default_factory=dict)
+    """Hashes of acceptances, by the act's id."""
     places: set[tuple[str, str, int]] = field(default_factory=set)
     """Side, chain and number of each act."""
     latest: int = 0
@@ -57,8 +49,8 @@ class Ledger:
 
     key: VerifierKey
     find_key: FindKey
-    said: dict[str, Acknowledged] = field(default_factory=dict)
-    """What was acknowledged, by the act's id."""
+    said: dict[str, bytes] = field(default_factory=dict)
+    """The hash of the acceptance of each act that was acknowledged, by the act's id: so hours of them fit in memory."""
     lost: dict[str, str] = field(default_factory=dict)
     """Acts that were acknowledged and are not there, with what was looked at."""
     wrong: list[str] = field(default_factory=list)
@@ -90,16 +82,14 @@ class Ledger:
     def acknowledge(self, cid: str, act: str, answer: Acceptance) -> None:
         """Note an answer to an act. The same act may be answered again, in the same words."""
         id_ = hash_id(act.encode("ascii"))
-        known = self.said.get(id_)
-        if known is not None and known.event != answer.event:
-            self.wrong.append(f"{id_}: another answer than the first")
-        if known is None:
+        if id_ not in self.said:
+            self.said[id_] = _hash(answer.event)
             self._take_event(id_, answer)
             self._by_cid.setdefault(cid, []).append(id_)
-        if known is None or known.receipt is None:
-            self.said[id_] = Acknowledged(cid, act, answer.event, answer.receipt)
-            if answer.receipt is not None:
-                self._take_receipt(id_, act, answer.receipt)
+        elif self.said[id_] != _hash(answer.event):
+            self.wrong.append(f"{id_}: another answer than the first")
+        if answer.receipt is not None:
+            self._take_receipt(id_, act, answer.receipt)
 
     def note(self, cid: str, id_: str) -> None:
         """Note an act that was acknowledged by its id alone, as over REST."""
@@ -143,7 +133,7 @@ class Ledger:
             about = parse_object(b64u_decode(record.event.split(".")[1]))
             if about["event"] != "accepted":
                 continue
-            known.events[about["act"]] = record.event
+            known.events[about["act"]] = _hash(record.event)
             place = (about["side"], about["chain"], about["seq"])
             if place in known.places:
                 self.wrong.append(f"{about['act']}: two acts at one place of a chain")
@@ -156,7 +146,7 @@ class Ledger:
             event = known.events.get(id_)
             if event is None:
                 self.lost[id_] = "it is not among the records of its connection"
-            elif id_ in self.said and event != self.said[id_].event:
+            elif event != self.said.get(id_, event):
                 self.wrong.append(f"{id_}: the server has another acceptance by now")
         known.compared = len(told)
 
@@ -180,3 +170,7 @@ class Ledger:
             elif self._roots[entered.size - 1] != entered.root:
                 self.wrong.append(f"two trees of {entered.size} entries were signed")
         self._entered.clear()
+
+
+def _hash(text: str) -> bytes:
+    return sha256(text.encode("ascii")).digest()
