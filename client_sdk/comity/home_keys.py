@@ -46,12 +46,14 @@ class HomeStatement(PartyKey):
     """What a home server states about a key from which it signs from `at` (ms) on (HOME-2).
 
     `log` is the vkey of one of its logs. All but the first name the key before them, and bear a proof by the new key.
+    `ahead`: its clock was ahead before that log began, and connections may be up to then (CLOCK-4).
     """
 
     at: Milliseconds
     log: Annotated[str, Field(max_length=400, pattern=r"^[!-~]+$")]
     before: Kid | None = None
     broken: Mark | None = None
+    ahead: Milliseconds | None = None
     proof: Annotated[str, Field(max_length=2048)] | None = None
 
     @model_validator(mode="after")
@@ -60,6 +62,8 @@ class HomeStatement(PartyKey):
             raise ValueError("a home server is a did:web")
         if (self.before is None) != (self.proof is None) or (self.broken and self.before is None):
             raise ValueError("all statements but the first name the key before them, and bear a proof")
+        if self.ahead is not None and self.before != self.kid:
+            raise ValueError("a clock is stated with the key in force, for a further log")
         return self
 
     @property
@@ -98,10 +102,12 @@ class Listed(Model):
     signed: Annotated[str, Field(max_length=2 * MOST_STATEMENT)] | None = None
 
 
-def seal_statement(new: Signer, at: int, log: str, before: Signer | str | None = None) -> Stated:
+def seal_statement(
+    new: Signer, at: int, log: str, before: Signer | str | None = None, ahead: int | None = None
+) -> Stated:
     """The statement about the key `new` from `at` (ms) on. `before` signs it; where it is a kid alone, that key is
-    stated as broken, and nobody vouches for the new one (HOME-5). Raises Malformed."""
-    members: dict[str, object] = {**PartyKey.of(new).model_dump(), "at": at, "log": log}
+    stated as broken, and nobody vouches for the new one (HOME-5). `ahead`: see HomeStatement. Raises Malformed."""
+    members: dict[str, object] = {**PartyKey.of(new).model_dump(), "at": at, "log": log, "ahead": ahead}
     if before is not None:
         kid = before if isinstance(before, str) else before.kid
         change = Change(iss=new.did, kid=new.kid, before=kid, at=at)

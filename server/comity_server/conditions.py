@@ -48,8 +48,8 @@ CONDITIONS = {
     ),
     "clock_behind": Condition(
         True,
-        "only what says no is taken until the clock has caught up. Set it right; if it is right, it was ahead when the "
-        "store was written",
+        "only what says no is taken until the clock has caught up. Set it right. If it is right, it was ahead when the "
+        "store was written: begin a log that says so, COMITY_CONSENT_LOG=NAME COMITY_CLOCK_SET=true",
     ),
     "signing_stopped": Condition(
         True,

@@ -64,6 +64,8 @@ class Config(BaseSettings):
     """The name of a log to begin: new entries go into it from then on, and earlier ones are served on."""
     restored: bool = False
     """The store was put back from an older copy: the log that begins with this start begins after a restore."""
+    clock_set: bool = False
+    """The clock is right, and was ahead when the store was written: the log that begins with this start says so."""
     log_cache: int = Field(default=32 * 1024 * 1024, ge=64 * 1024)
     """Bytes of full tiles and entry bundles kept in memory."""
     witnesses: str = ""

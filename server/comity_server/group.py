@@ -33,7 +33,7 @@ from comity_server.contest_rows import is_repeated, note_contest
 from comity_server.duties import changed_duties
 from comity_server.grounds import Grounds
 from comity_server.home_keys import EnteredHomeKey
-from comity_server.lead import Leads
+from comity_server.lead import Leads, is_far_ahead, wake_at
 from comity_server.log.tail import Additions
 from comity_server.rate_limits import Over
 from comity_server.store.business import Idempotent
@@ -41,8 +41,6 @@ from comity_server.store.rows import Batch, HostedKey, Reservation
 
 DAY = 86_400_000
 """ms."""
-RETRY_RELEASE = 1000
-"""ms after which a release that let nothing go is tried again at the earliest."""
 
 
 @dataclass(slots=True)
@@ -115,7 +113,7 @@ class Group:
         before = self.states.get(signed.payload.cid)
         if before is None:
             raise Refused("not_found")
-        if self.time_stands and not is_narrowing(signed.payload):
+        if (self.time_stands or is_far_ahead(before, self.now)) and not is_narrowing(signed.payload):
             raise clock_doubtful()
         before = self._released(before)
         at = self._time_of(before, signed, over)
@@ -169,7 +167,8 @@ class Group:
         at = max(self.now, before.at + 1)
         side = before.side_of(signed.payload.iss)
         if side is not None and (at > self.now or over is not None):
-            self.leads.check(before, side, signed.payload, self.now, over)
+            now = before.at if is_far_ahead(before, self.now) else self.now
+            self.leads.check(before, side, signed.payload, now, over)
         return at
 
     def knows(self, id_: str) -> bool:
@@ -237,6 +236,10 @@ class Group:
     def release(self, cid: str) -> None:
         """Let go, or expire, what waits in a connection and is due."""
         before = self.states[cid]
+        if is_far_ahead(before, self.now):
+            # Only to be looked at again when its time has come.
+            self.change(before, before)
+            return
         events, after = rules.release(before, max(self.now, before.at + 1), self.log.place(), self.grounds.zones)
         self.change(before, after, [event.act for event in events if isinstance(event, Delivered)])
         waiting = {held.id: held for side in SIDES for held in before.door(side).held}
@@ -464,8 +467,7 @@ class Group:
                 "state": encode_state(after),
                 "at": after.at,
                 "phase": after.phase,
-                # A moment already past would wake the timer for ever, should nothing come of it.
-                "wake_at": self.now + RETRY_RELEASE if due is not None and due <= self.now else due,
+                "wake_at": wake_at(after, due, self.now),
                 "tag_secret": self.tag_secrets[after.cid],
             }
         )

@@ -9,9 +9,10 @@ from comity_server.group import Group
 from comity_server.home_keys import HomeKeyring
 
 
-async def state_home_keys(accept: Accept, keys: HomeKeyring, log: str) -> None:
+async def state_home_keys(accept: Accept, keys: HomeKeyring, log: str, ahead: int | None = None) -> None:
     """Before anything else is entered: state the first key of a new server, enter all statements into a log that has
-    just begun, and state the keys whose commits are lost, one after the other. `log` is the vkey of the active log.
+    just begun, and state the keys whose commits are lost, one after the other. `log` is the vkey of the active log, and
+    `ahead` (ms) what it says of the clock (CLOCK-4).
 
     Raises HomeKeyMissing, Refused("overloaded").
     """
@@ -33,7 +34,7 @@ async def state_home_keys(accept: Accept, keys: HomeKeyring, log: str) -> None:
             # The key in force vouches for the key of the new log.
             last = stated[-1].statement
             signer = keys.signer_of(last.party)
-            _state(group, keys, seal_statement(signer, max(group.now, last.at), log, signer))
+            _state(group, keys, seal_statement(signer, max(group.now, last.at), log, signer, ahead))
 
     # Nobody says anything before this is there, "no" neither.
     await accept.command(decide, narrows=True)

@@ -1,4 +1,4 @@
-"""How far ahead of the clock a connection's acts have taken its time, and whose acts did it (HTTP-21, LOG-14).
+"""How far ahead of the clock a connection's acts have taken its time, and whose acts did it (HTTP-21, LOG-14, CLOCK-4).
 
 Each act of a connection takes effect at least a millisecond after the one before it, so whoever writes faster than time
 goes takes the connection ahead of the clock. Each side may do so by as much, and gets it back at half the speed of
@@ -22,6 +22,26 @@ _EARNED_IN = 2
 """ms in which a side gets one back."""
 _FEW = 4096
 """Leads in memory before those that are used up are looked for."""
+
+FAR_AHEAD = 60_000
+"""ms by which no connection comes ahead of the clock by its acts alone."""
+RETRY_RELEASE = 1000
+"""ms after which a release that let nothing go is tried again at the earliest."""
+
+
+def is_far_ahead(state: Connection, now: int) -> bool:
+    """Whether something happened in the connection while the clock was ahead: until that time has come, it takes what
+    says no, and lets nothing go (CLOCK-4)."""
+    return state.at - now > FAR_AHEAD
+
+
+def wake_at(state: Connection, due: int | None, now: int) -> int | None:
+    """When (ms) to look at what waits in the connection again, of which something is `due` then."""
+    if due is None:
+        return None
+    # A moment already past would wake the timer for ever, should nothing come of it.
+    soon = now + RETRY_RELEASE if due <= now else due
+    return max(soon, state.at) if is_far_ahead(state, now) else soon
 
 
 class Leads:

@@ -30,6 +30,7 @@ from comity_server.grounds import Grounds
 from comity_server.home import STORE, AnotherHome, CutOff, Home, check_whole
 from comity_server.home_keys import HomeKeyMissing, HomeKeyring
 from comity_server.home_rotation import state_home_keys
+from comity_server.log.clock_set import CannotSetClock, note_clock_set
 from comity_server.log.cosigning import Cosigning
 from comity_server.log.logs import Logs, NoSuchLog, OpenLogs, open_logs
 from comity_server.log.receipts import Receipts
@@ -69,6 +70,7 @@ CANNOT_OPEN = (
     StoreFailed,
     NoSuchLog,
     CannotRestore,
+    CannotSetClock,
     CannotUnseal,
     HomeKeyMissing,
 )
@@ -179,6 +181,8 @@ async def opened(
         started = clock.now() // 1000
         name, stated = config.consent_log, config.restored
         name = await note_restore(store, config.data, home.host, name, stated=stated, now=clock.now())
+        if config.clock_set:
+            await note_clock_set(store, home.host, name)
         logs = await open_logs(store, config.data, home.host, name)
         parts = (config, clock, home, store, logs)
         server = await _assemble(*parts, Cursors(cursor_key), master, -1 if is_new else started)
@@ -208,7 +212,8 @@ async def _start(server: Server) -> None:
     server.accept.start()
     server.conditions.start()
     if server.home.keys.can_sign():
-        state_keys = partial(state_home_keys, server.accept, server.home.keys, server.logs.active.key.text)
+        log, ahead = server.logs.active.key.text, server.logs.ahead
+        state_keys = partial(state_home_keys, server.accept, server.home.keys, log, ahead)
         await restore_all(server.store, server.accept, server.lists, server.logs.restores, state_keys)
         server.releases.start()
         server.pruner.start()

@@ -109,12 +109,15 @@ def _lists() -> list[dict[str, Any]]:
         ("members in another order", "malformed", [{"statement": dump_json(dict(reversed(json.loads(first.raw).items()))).decode()}]),
         ("a member too many", "malformed", [{"statement": first.raw[:-1] + ',"price":1}'}]),
         ("a mark that says no", "malformed", [one, signed_again(second, HOME, broken=False)]),
+        ("a clock that was ahead, with the first key", "malformed", [changed(first, ahead=START)]),
+        ("a clock that was ahead, with a new key", "malformed", [one, signed_again(second, HOME, ahead=START)]),
         ("a home that is a key", "malformed", [changed(first, did=MIA.did, kid=MIA.kid, key=MIA.key.public.multibase)]),
     ]
     at_once = seal_statement(KEYS[1], START, _VKEY, KEYS[0])
     long = Signer(f"{HOME_DID}#".ljust(400, "a"), key("long")), Signer(f"{HOME_DID}#".ljust(400, "b"), key("longer"))
     names = [seal_statement(long[0], START, _VKEY), seal_statement(long[1], START + DAY, "~" * 400, long[0])]
-    good = [("the first alone", [one]), ("all of them", [_listed(it) for it in _chain()]), ("two at one time", [one, _listed(at_once)]), ("names as long as can be", [_listed(it) for it in names])]
+    after = seal_statement(KEYS[1], START + 2 * DAY, _NEXT_VKEY, KEYS[1], START + 9 * DAY)
+    good = [("the first alone", [one]), ("a log after a clock that was ahead", [*map(_listed, (first, second, after))]), ("all of them", [_listed(it) for it in _chain()]), ("two at one time", [one, _listed(at_once)]), ("names as long as can be", [_listed(it) for it in names])]
     made = [{"name": name, "list": rows, "kids": [json.loads(row["statement"])["kid"] for row in rows]} for name, rows in good]
     for row in made:
         read_listed(Listed.model_validate(it) for it in row["list"])

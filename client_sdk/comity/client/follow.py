@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 import struct
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from itertools import compress
@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from comity.checkpoint import NO_WITNESSES, Policy, SignedCheckpoint, is_witnessed, open_checkpoint
 from comity.client.followed import Followed
-from comity.client.log_keys import check_listed, home_of, own_keys
+from comity.client.log_keys import check_listed, home_of, own_keys, stated_ahead
 from comity.client.log_source import LogFinding, LogSource
 from comity.client.log_tree import Bundle, ServedTree, is_regular, open_tree
 from comity.errors import ComityError, Malformed, Refused
@@ -37,6 +37,8 @@ KEPT_EVERY = 64
 Keep = Callable[[Followed], None]
 Progress = Callable[[int, int], None]
 """Is told how many entries were looked at, and how many there are."""
+Ahead = Callable[[int], Awaitable[int]]
+"""Up to which minute the log says, before that entry, that its times may lie ahead (CLOCK-4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,15 @@ async def follow(
         keep(kept)
     # Behind what the log itself signed twice, which would show with no witness at all.
     served = open_served(raw, kept, policy)
-    done = await _look_at_entries(tree, kept, keep, progress)
+    stated: dict[int, int] = {}
+
+    async def ahead(index: int) -> int:
+        # Asked once for each entry behind which something is earlier: a log that never was ahead is never asked.
+        if index not in stated:
+            stated[index] = await stated_ahead(source, kept.key, index)
+        return stated[index]
+
+    done = await _look_at_entries(tree, kept, keep, progress, ahead)
     done = replace(done, verified=tree.signed)
     keep(done)
     await check_listed(source, tree, kept.key, done.home_keys, done.position)
@@ -152,7 +162,7 @@ def _base64(data: bytes) -> str:
 # --- the entries
 
 
-async def _look_at_entries(tree: ServedTree, kept: Followed, keep: Keep, progress: Progress) -> Followed:
+async def _look_at_entries(tree: ServedTree, kept: Followed, keep: Keep, progress: Progress, ahead: Ahead) -> Followed:
     """What is known once every entry from `kept.position` on was looked at. What was looked at is kept, also when it
     ends early."""
     kinds, position, before = Counter(kept.kinds), kept.position, Latest(kept.minute, kept.latest)
@@ -168,7 +178,7 @@ async def _look_at_entries(tree: ServedTree, kept: Followed, keep: Keep, progres
     try:
         async with aclosing(tree.bundles(position)) as bundles:
             async for bundle in bundles:
-                looked = await _look_at(tree, bundle, position - bundle.first, before)
+                looked = await _look_at(tree, bundle, position - bundle.first, before, ahead)
                 kinds.update({Kind(kind): looked.kinds.count(kind) for kind in set(looked.kinds)})
                 home_keys += own_keys(bundle, looked.kinds, position - bundle.first, home)
                 if len(home_keys) > MOST_STATEMENTS:
@@ -206,7 +216,7 @@ class Looked:
     minutes: tuple[int, ...]
 
 
-async def _look_at(tree: ServedTree, bundle: Bundle, skip: int, before: Latest) -> Looked:
+async def _look_at(tree: ServedTree, bundle: Bundle, skip: int, before: Latest, ahead: Ahead) -> Looked:
     """The entries of a bundle from number `skip` on, and what was before them.
 
     Raises LogFinding("bad_entry" | "time_back"), with proofs that anybody can check.
@@ -226,7 +236,7 @@ async def _look_at(tree: ServedTree, bundle: Bundle, skip: int, before: Latest) 
     looked = Looked(looked.kinds[skip:], looked.minutes[skip:])
     if looked.minutes[0] < before.minute or sorted(looked.minutes) != list(looked.minutes):
         for index, minute in enumerate(looked.minutes, bundle.first + skip):
-            if minute < before.minute - MOST_BACK:
+            if minute < before.minute - MOST_BACK and before.minute > await ahead(before.number):
                 raise await _time_back(tree, before, index, minute)
             before = before.after((minute,), index)
     return looked

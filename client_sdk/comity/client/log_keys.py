@@ -61,6 +61,24 @@ async def check_listed(
             _check(stated, place, place.receipt, key)
 
 
+async def stated_ahead(source: LogSource, key: VerifierKey, index: int) -> int:
+    """The minute up to which the log says that times in it may lie ahead, by an entry before number `index` (CLOCK-4);
+    -1 where it says nothing, or nothing that holds. Raises Unreachable."""
+    if source.origin != key.name:
+        return -1
+    found = [-1]
+    try:
+        for at, (stated, place) in (await _listed(source, key)).items():
+            said = stated.statement
+            if at < index and said.ahead is not None and said.log == key.text and place.receipt is not None:
+                _check(stated, place, place.receipt, key)
+                found.append(said.ahead // MINUTE)
+    except LogFinding:
+        # A list that does not hold excuses nothing.
+        return -1
+    return max(found)
+
+
 async def _listed(source: LogSource, key: VerifierKey) -> dict[int, tuple[Stated, KeyPlace]]:
     """The statements that the server lists with a place in this log, by its number."""
     data = await source.beside(HOME_KEYS)

@@ -1,10 +1,12 @@
 """One log, looked through from its first entry to its last (spec/log.md)."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from comity.checkpoint import SignedCheckpoint
-from comity.errors import Malformed
+from comity.errors import Malformed, Refused
+from comity.home_keys import read_statement
 from comity.keys import SigningKey
 from comity.log_entry import MINUTE, MOST_BACK, read_entry
 from comity.note import ED25519, VerifierKey
@@ -15,6 +17,7 @@ from comity_server.check_store.reading import Snapshot, StoredEntry, StoredHead,
 from comity_server.check_store.tree import Tree, leaf, width_of
 from comity_server.log.head_file import SLOT, SLOTS, read_slot
 from comity_server.log.starting import files_of, origin_of
+from comity_server.store.rows import StoredStatement
 
 Signed = tuple[SignedCheckpoint, ...]
 """What was signed of a log, as its head file remembers it."""
@@ -105,6 +108,8 @@ class _Looking:
         self._signed = _by_size(signed, self.size, log, findings)
         self._tree = Tree(log, self._stored_tile, findings)
         self._latest = 0
+        self._ahead = _stated_ahead(snapshot, log)
+        """The minute up to which the log says that its times may lie ahead (CLOCK-4)."""
 
     def _stored_tile(self, level: int, number: int) -> bytes | None:
         hashes = self._snapshot.value("get_tile", log=self._log, level=level, number=number)
@@ -131,7 +136,7 @@ class _Looking:
         except Malformed as fault:
             self._findings.add(f"{self._log} entry {row.idx}", fault.detail or "it is none")
         minute = row.at // MINUTE
-        if minute < self._latest - MOST_BACK:
+        if minute < self._latest - MOST_BACK and self._latest > self._ahead:
             told = f"its time is {self._latest - minute} minutes before that of an earlier entry"
             self._findings.add(f"{self._log} entry {row.idx}", told)
         self._latest = max(self._latest, minute)
@@ -163,6 +168,16 @@ class _Looking:
         for level, number in self._snapshot.rows(TilePlace, "all_tiles", log=self._log):
             if not width_of(level, number, self.size):
                 self._findings.add(f"{self._log} tile/{level}/{number:03}", "the tree has no such tile")
+
+
+def _stated_ahead(snapshot: Snapshot, log: str) -> int:
+    found = [-1]
+    for row in snapshot.rows(StoredStatement, "home_statements"):
+        with suppress(Refused):
+            said = read_statement(row.statement)
+            if said.ahead is not None and said.log.partition("+")[0] == log:
+                found.append(said.ahead // MINUTE)
+    return max(found)
 
 
 def _by_size(signed: Signed, size: int, log: str, findings: Findings) -> dict[int, list[SignedCheckpoint]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from comity.errors import ComityError
+from comity_server.log.clock_set import ahead_in
 from comity_server.log.reread import StoreDamaged
 from comity_server.log.restores import Restore, restores_in
 from comity_server.log.sequencer import LogStore, Sequencer
@@ -36,10 +37,13 @@ class Logs:
         ended: Iterable[Sequencer] = (),
         restores: Mapping[str, Restore] | None = None,
         time: int = 0,
+        ahead: int | None = None,
     ) -> None:
         self.active = active
         self.time = time
         """When the store was written last (ms)."""
+        self.ahead = ahead
+        """Up to when (ms) connections may be ahead of the clock, where the active log began since it had been ahead."""
         self.restores = restores or {}
         """The restores of this store, by the log that began with each."""
         self._all = {log.origin: log for log in (active, *ended)}
@@ -77,8 +81,11 @@ async def open_logs(store: LogsStore, data: Path, host: str, name: str | None) -
             ended.append(await begin(store, files_of(data, name_in(host, other)), other))
         except (ComityError, OSError, StoreDamaged) as fault:
             logger().error("log_not_served", log=other, reason=str(fault))
-    heads = [await store.head(log) or NOTHING for log in known]
-    return Logs(active, ended, restores, max((head.at for head in heads), default=0))
+    # What was written while the clock was ahead is over with the log that says so.
+    ahead = ahead_in(await store.meta())
+    counts = [log for log in known if not ahead or log == origin or log in ahead]
+    heads = [await store.head(log) or NOTHING for log in counts]
+    return Logs(active, ended, restores, max((head.at for head in heads), default=0), ahead.get(origin))
 
 
 def _active(known: dict[str, bool], host: str, name: str | None) -> str:
