@@ -62,23 +62,25 @@ async def test_mia_is_away_for_everybody_and_her_door_opens_when_she_is_back(wor
 
 async def test_whom_she_muted_for_longer_or_without_a_shown_end_stays_muted(world: SdkWorld) -> None:
     """An act of the same scope would take its place, and open the door on the day of her return (AWAY-4)."""
-    mia, _, theirs = await several(world, "longer", "hidden", "open", "sooner", "part")
+    mia, _, theirs = await several(world, "longer", "hidden", "open", "sooner", "part", "phone")
     await theirs["longer"].mute(days=60, shown="end")
     await theirs["hidden"].mute(days=60)
     await theirs["open"].mute()
     await theirs["sooner"].mute(days=5, shown="end")
     await theirs["part"].mute(days=60, purposes=["sales"])
+    await theirs["phone"].mute(channels=["phone"])
     before = {name: mutes(party) for name, party in theirs.items()}
     went = await mia.away(in_days(world, 14).date())
     assert {it.cid for it in went.left_out} == {theirs[name].cid for name in ("longer", "hidden", "open")}
-    assert {it.cid for it in went.told} == {theirs[name].cid for name in ("sooner", "part")}
+    assert {it.cid for it in went.told} == {theirs[name].cid for name in ("sooner", "part", "phone")}
     for name in ("longer", "hidden", "open"):
         assert mutes(theirs[name]) == before[name]
     # Back on day two: what she had muted until day five is muted until day five.
     world.pass_time(days=2)
-    assert len(await mia.back()) == 2
+    assert len(await mia.back()) == 3
     assert [it.until for it in mutes(theirs["sooner"])] == [before["sooner"][0].until]
     assert mutes(theirs["part"]) == before["part"] and mutes(theirs["open"]) == before["open"]
+    assert mutes(theirs["phone"]) == before["phone"]
 
 
 async def test_staying_longer_and_naming_some(world: SdkWorld) -> None:

@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comity.acts import MODELS, ChainLink
+from comity.client.told import tell
 from comity.hours import WEEKDAYS, Window, spans, windows_of
-from comity.words import DAY
+from comity.relationship import Moment
+from comity.words import DAY, SIDES
 from sdk_world import SdkWorld, sdk_world
 from terminal_world import connected
 from world import World
@@ -241,3 +243,9 @@ def test_a_value_reads_as_words(value: object, words: str) -> None:
     from comity.client.reading import value_in_words
 
     assert value_in_words(value) == words
+
+
+def test_each_answer_to_a_favour_is_told_as_it_was_given() -> None:
+    for outcome, words in {"yes": "said yes", "no": "said no", "not_now": "said not now", None: "answered"}.items():
+        answer = Moment(0, "second", "answer", None, outcome, "act")
+        assert [tell(answer, side, "Mia").sentence for side in SIDES] == [f"Mia {words}", f"you {words}"]
