@@ -53,6 +53,9 @@ def main(arguments: Sequence[str]) -> int:
     listed, files = read_list(LIST), modules()
     chosen = {name: file for name, file in files.items() if _is_asked_for(name, how.modules)}
     changes = [it for name, file in chosen.items() for it in changes_in_file(name, file) if not is_outside(it, listed)]
+    if not how.modules:
+        for name in (listed.same | listed.left).keys() - {it.name for it in changes}:
+            print(f"listed, and no longer there: {name}")
     changes = [it for it in changes if how.like in it.name]
     sample = _drawn(changes, files, how.sample or len(changes), how.seed)
     print(f"{len(sample)} of {len(changes)} changes, seed {how.seed}", flush=True)
