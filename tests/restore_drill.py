@@ -171,7 +171,8 @@ class Drill:
     async def nothing_is_lost(self) -> None:
         """What was acknowledged is there, both sides and the server have it, and the doors are open."""
         for person in self.people:
-            kept = await state_at_server(self.world.host, person.hers.cid)
+            if (kept := await self._known(person)) is None:
+                raise Lost(f"{person.name}: the server does not know the connection")
             await person.hers.sync()
             await person.ours.sync()
             assert person.was is not None

@@ -13,6 +13,7 @@ from comity.client import Party, Wallet
 from comity.errors import Refused, Unreachable
 from comity.state import decode_state, public
 from comity.wire import HandedIn
+from comity_server import taking_back
 from restored import Backup, state_at_server
 from sdk_world import TERMS, SdkWorld, sdk_world
 from world import eventually
@@ -414,3 +415,24 @@ async def test_who_only_listens_hands_in_what_a_restored_server_lacks(world: Sdk
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
     assert "restored" in heard and mia.contradictions() == []
+
+
+async def test_she_is_told_once_of_a_connection_that_cannot_be_taken_back(
+    world: SdkWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, mia = await world.business("shop"), await world.person("mia")
+    backup = await Backup.of(world.host)
+    _, hers = await world.connect(shop, mia, "care")
+    await backup.put_back()
+    world.pass_time(seconds=2)
+
+    # As where the key that the agreement pins was lost, and stated as broken since.
+    async def broken(*given: object) -> None:
+        raise Refused("unknown_key")
+
+    monkeypatch.setattr(taking_back, "_open_again", broken)
+    assert [it.kind for it in await mia.sync() if it.cid == hers.cid] == ["unknown"]
+    assert await mia.sync() == []
+    with pytest.raises(Refused):
+        await hers.mute()
+    assert mia.contradictions() == []

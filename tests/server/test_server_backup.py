@@ -485,19 +485,30 @@ async def test_a_move_that_cannot_be_written_down_is_not_put_back(
     await world.start()
 
 
-async def test_a_move_whose_backup_got_no_name_leaves_the_old_place_as_it_was(
-    world: World, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("fails", ["rename", "sync_folder"])
+async def test_of_a_move_that_failed_one_place_goes_on_and_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
     await world.stop()
+    move, keys = world.folder / "move", world.folder / "keys"
+    whole = os.rename
 
-    def full(*given: object) -> None:
-        raise OSError(28, "No space left on device")
+    def full(*given: Path) -> None:
+        if fails == "sync_folder" or given[1] == move:
+            raise OSError(28, "No space left on device")
+        whole(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(making, "_name", full)
-        assert "No space left" in await badly(world, "backup", str(world.folder / "move"), "--move")
-    assert not (world.folder / "move").exists()
-    await world.start()
+        patch.setattr(os if fails == "rename" else making, fails, full)
+        assert "No space left" in await badly(world, "backup", str(move), "--move", "--keys", str(keys))
+    if fails == "rename":
+        assert not move.exists() and not keys.exists()
+        await world.start()
+        return
+    # It has its name, so the old place stays closed.
+    with pytest.raises(MovedAway):
+        await world.start()
+    await put_back(world, move, "--keys", str(keys))
 
 
 async def test_an_ordinary_copy_of_the_old_place_is_a_backup_like_any_other(world: World) -> None:

@@ -18,6 +18,7 @@ from comity.words import Side
 
 if TYPE_CHECKING:
     from comity.client.core import Faults
+    from comity.client.home import Home
     from comity.client.sending import Writing
     from comity.client.view import View
 
@@ -65,11 +66,25 @@ async def bring_back_unknown(writing: Writing) -> bool:
         if not isinstance(stated, int) or stated <= book.state.restored_at:
             await core.kept.keep(("recovered", cid, at))
         return False
-    agreement = json.loads(writing.link.agreement)
-    await home.records([wire.HandedIn(event=book.opened.raw, agreement=agreement)])
+    opened = wire.HandedIn(event=book.opened.raw, agreement=json.loads(writing.link.agreement))
+    if (why := await _why_not(home, opened)) is not None:
+        if why.code not in UNKNOWN:
+            raise why
+        # Nobody can be reached in it any more, and nothing can be said: the owner is told, once.
+        await core.kept.keep(("recovered", cid, at))
+        core.untold.append(News(cid, "unknown", core.clock(), "me"))
+        return False
     for records in _in_order(list(book.lines)):
         await home.records(records)
     return True
+
+
+async def _why_not(home: Home, record: wire.HandedIn) -> Refused | None:
+    try:
+        (why,) = await home.records([record])
+    except Refused as refused:
+        return refused
+    return why
 
 
 async def bring_back(writing: Writing) -> bool:

@@ -154,9 +154,14 @@ def _name(folder: Path, target: Path, apart: Path, keys: Path | None) -> None:
     """The keys first: a backup whose keys have no name yet could not be put back."""
     if keys is not None:
         os.rename(apart, keys.absolute())
-        sync_folder(keys.absolute().parent)
-    os.rename(folder, target)
-    sync_folder(target.parent)
+    try:
+        os.rename(folder, target)
+    except OSError:
+        if keys is not None:
+            shutil.rmtree(keys.absolute())
+        raise
+    for path in {target.parent, (keys or target).absolute().parent}:
+        sync_folder(path)
 
 
 def _hand_over(data: Path, folder: Path, target: Path, apart: Path, keys: Path | None) -> None:
@@ -166,5 +171,6 @@ def _hand_over(data: Path, folder: Path, target: Path, apart: Path, keys: Path |
     try:
         _name(folder, target, apart, keys)
     except OSError:
-        put_meta(data / STORE, **{MOVED: ""})
+        if not target.exists():
+            put_meta(data / STORE, **{MOVED: ""})
         raise

@@ -109,6 +109,7 @@ _RECOVERY = {
     "restored": "the server of {name} was put back from a backup; nobody is reached until both of you have confirmed",
     "confirmed": "{name} confirmed what the server that was put back has",
     "said_again": "the server lost for good what you had said to {name} before it was put back; each no is said again",
+    "unknown": "the server that was put back does not know {name} any more: neither of you is reached there",
     "lost": "the server lost for good some of what was said with {name} before it was put back",
     "declined": "the server was put back from a backup before {name} signed; accept once more if you want it still",
 }
