@@ -8,7 +8,6 @@ A "no" must not be refused, and only its body says that it is one. What its text
 let it pass by here, to where its signature is checked; there, what is no "no" is refused (see `Writer.acts`).
 """
 
-import binascii
 import re
 import time
 from collections.abc import Callable
@@ -146,21 +145,8 @@ def _says_no(body: bytes) -> bool:
     payload = body.split(b".", 2)[1:2]
     if not payload:
         return False
-    if (begins := _KIND.match(payload[0])) is not None and (kind := _kind_in(begins[0])) != "feedback":
-        return kind in NARROWING
     try:
         label = _read_label(b64u_decode(payload[0]))
     except (Malformed, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return label.act in NARROWING or (label.act == "feedback" and label.says == "mislabelled")
-
-
-_KIND = re.compile(rb"eyJhY3QiOi[A-Za-z0-9_-]{18}")
-"""How an act begins whose first member is its kind, and enough of it for the longest one."""
-
-
-def _kind_in(begins: bytes) -> str:
-    return binascii.a2b_base64(begins.translate(_TO_STANDARD))[8:].partition(b'"')[0].decode("latin-1")
-
-
-_TO_STANDARD = bytes.maketrans(b"-_", b"+/")

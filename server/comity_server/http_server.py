@@ -102,10 +102,10 @@ class _Protocol(RequestHandler):
         return True
 
     def _is_between(self) -> bool:
-        """True if the next byte begins a request, and no other one is in hand: else an answer could overtake another,
-        or what is part of a body could be answered."""
+        """True if the next byte begins a request, and no other one is in hand or half read: else an answer could
+        overtake another, or what is part of a request could be answered."""
         waiter = self._waiter
-        return waiter is not None and not waiter.done() and self._head_due is None and self._body.is_eof()
+        return waiter is not None and not waiter.done() and self._head_due is None
 
     def take_ticket(self) -> Ticket | None:
         """The place that the request in hand has from before it was parsed; the caller gives it back."""

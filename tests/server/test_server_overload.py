@@ -13,7 +13,7 @@ import pytest
 from comity.acts import SignedAct
 from comity.encoding import dump_json
 from comity.jws import seal
-from comity.wire import ACTS, JWT
+from comity.wire import ACTS, INBOX, JWT
 from comity_server import admission, http_server, turns
 from comity_server.admission import NOES
 from comity_server.backlog import FIRST, LEAST, LONGEST, Backlog
@@ -222,6 +222,34 @@ async def test_what_is_not_one_plain_request_is_left_to_the_parser(world: World)
         assert [(await talk.ask(plain + plain))[0], (await talk.answer())[0]] == [503, 503]
 
 
+async def test_what_is_part_of_another_request_is_not_answered(world: World) -> None:
+    request = request_of((await world.shop_and_customer()).compose("second", "remember", key="a"))
+    talk = await Talk.to(world)
+    talk.writer.write(b"GET /healthz HTTP/1.1\r\nA: ")
+    await asyncio.sleep(0.1)
+    with acts_are_refused(world):
+        assert (await talk.ask(request))[0] == 200, "its first line is the value of a header field"
+    long = b"POST /v1/offers HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 9999\r\n\r\n"
+    talk = await Talk.to(world)
+    with acts_are_refused(world):
+        assert (await talk.ask(long, request))[0] == 415 and await talk.is_closed()
+
+
+async def test_no_answer_overtakes_that_to_an_earlier_request_on_the_same_connection(world: World) -> None:
+    request = request_of((await world.shop_and_customer()).compose("second", "remember", key="a"))
+    talk = await Talk.to(world)
+    with acts_are_refused(world):
+        assert (await talk.ask(waiting_for_news(world), request))[0] == 200
+        assert (await talk.answer())[0] == 503
+
+
+def waiting_for_news(world: World) -> bytes:
+    """The request of somebody who waits a second for news."""
+    path = f"{INBOX}?wait=1"
+    fields = "".join(f"{name}: {value}\r\n" for name, value in world.signature(world.person(), path).items())
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n".encode()
+
+
 async def test_a_proxy_that_is_refused_for_one_client_is_not_for_another(tmp_path: Path) -> None:
     async with behind_a_proxy(tmp_path) as world:
         mia, noor = await world.shop_and_customer(), await world.shop_and_customer()
@@ -374,10 +402,8 @@ async def test_half_a_head_behind_a_request_that_waits_cuts_no_answer_in_two(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_server, "HEAD_WITHIN", 0.2)
-    mia, path = world.person(), "/v1/inbox?wait=1"
     talk = await Talk.to(world)
-    fields = "".join(f"{name}: {value}\r\n" for name, value in world.signature(mia, path).items())
-    talk.writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n".encode())
+    talk.writer.write(waiting_for_news(world))
     await asyncio.sleep(0.05)
     talk.writer.write(b"GET /hea")
     assert (await talk.answer())[0] == 200
