@@ -18,7 +18,7 @@ from comity_server.webhooks import records
 from spec_pages import ROOT, table
 
 SERVER = ROOT / "server" / "comity_server"
-NOT_SERVING = {"bench", "check_store", "cli", "demo", "witness"}
+NOT_SERVING = {"bench", "check_store", "cli", "demo", "soak", "witness"}
 """Folders of what runs by itself, for a while or for another operator."""
 
 
