@@ -250,6 +250,22 @@ async def test_two_systems_of_a_business_that_both_count_from_one_do_not_meet(tm
         )
 
 
+async def test_a_key_that_was_ended_or_replaced_is_no_good_after_a_restart_either(tmp_path: Path) -> None:
+    """BIZ-3: what the server knows of keys anew when it starts is what was said of them last."""
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        stolen = await shop.post("/keys", AGENT)
+        old = await shop.post("/keys", AGENT)
+        assert (await shop.ask("DELETE", f"/keys/{stolen['id']}")).status == 204
+        await shop.post(f"/keys/{old['id']}/rotate", {"overlap_seconds": 60})
+        for _ in range(2):
+            await world.stop()
+            world.later(MINUTE + 1000)
+            await world.start()
+            for ended in (stolen, old):
+                assert await shop.refused("GET", "/self", key=ended["key"]) == "api_key_required"
+
+
 async def test_a_bill_that_is_sent_twice_at_once_reaches_the_customer_once(tmp_path: Path) -> None:
     """BIZ-11: the first of the two is not in the store yet when the second is decided."""
     async with a_world(tmp_path) as world:

@@ -21,6 +21,7 @@ from comity_server import pruner
 from comity_server.business import founding
 from comity_server.business.models import instant
 from comity_server.cli import main
+from comity_server.deliver import records as deliver_records
 from world import DAY, HOUR, MINUTE, Pair, Reply, World, a_world
 
 KEPT = {"inbox_days": 400}
@@ -254,7 +255,9 @@ async def records(pair: Pair, side: Any) -> list[dict[str, str]]:
     return found
 
 
-async def test_the_records_of_a_side_hold_nothing_of_the_other_side_s_settings(tmp_path: Path) -> None:
+async def test_the_records_of_a_side_hold_nothing_of_the_other_side_s_settings(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
     async with a_world(tmp_path) as world:
         pair = await world.shop_and_customer("care")
         await pair.go("second", "mute")
@@ -265,6 +268,10 @@ async def test_the_records_of_a_side_hold_nothing_of_the_other_side_s_settings(t
             await pair.go("first", "remember", key=f"k{number % 9}")
         path = f"{CONNECTIONS}/{pair.cid}/records"
         hers, theirs = await records(pair, "second"), await records(pair, "first")
+        monkeypatch.setattr(deliver_records, "PAGE", 1)
+        async with asyncio.timeout(30):
+            assert (await records(pair, "second"), await records(pair, "first")) == (hers, theirs), "one on each page"
+        monkeypatch.undo()
         assert len(hers) == len(theirs) + 2, "her hidden end, and that her mute was over"
         times = [open_event(it["event"], world.server.directory.find_key).event.at for it in hers]
         assert times == sorted(set(times))
