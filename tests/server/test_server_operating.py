@@ -367,7 +367,8 @@ def test_the_queries_would_run_elsewhere_too() -> None:
 
 def test_every_query_is_asked_for() -> None:
     asking = Path(migrations.__file__).parents[2]
-    code = "".join(path.read_text() for path in (*asking.glob("store/*.py"), *asking.glob("check_store/*.py")))
+    folders = ("store", "check_store", "backup")
+    code = "".join(path.read_text() for folder in folders for path in asking.glob(f"{folder}/*.py"))
     written = {entry.name for entry in fields(Batch)}
     assert written <= set(SQL)
     assert {name for name in SQL if name not in written and f'"{name}"' not in code} == set()
