@@ -109,7 +109,11 @@ class Scene:
         await self.crowd.pause()
         if not self.serving.is_running:
             self.serving.start()
-        await self.crowd.settle()
+        try:
+            await self.crowd.settle()
+        except TimeoutError:
+            said = self.serving.log.read_text(errors="replace")[-3000:]
+            raise AssertionError(f"what is in doubt is not answered:\n{said}") from None
         await self.check.look(self.crowd.sides, goes_on=True)
 
     async def holds(self, least: int = 1) -> None:

@@ -92,9 +92,10 @@ async def _act(mia: Wallet, note: Callable[[str], None]) -> None:
     while True:
         number += 1
         try:
-            await party.remember(f"thing_{number % 5}", text="x" * (number % 900))
+            # Without words, of which nobody may say without end.
+            await party.remember(f"thing_{number % 5}")
             if number % 7 == 0:
-                await party.mute(hours=1)
+                await party.mute(hours=1 + number % 50)
         except ComityError as fault:
             note(f"! {fault}")
             return

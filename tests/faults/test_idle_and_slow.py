@@ -52,19 +52,19 @@ async def acts_go_on(it: Scene) -> None:
 async def test_many_idle_streams_are_in_nobody_s_way(prepared: Prepared, tmp_path: Path, rounds: Rounds) -> None:
     count = rounds(300, 2000)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard < 2 * count + 512:
+    most = 6 * count  # one address has a fifth of them
+    if hard < most + 512:
         pytest.skip(f"the system allows {hard} descriptors")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * count + 512), hard))
-    limits = {"max_connections": str(10 * count), "max_waiters": str(10 * count)}
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count + 512), hard))
+    limits = {"max_connections": str(most), "max_waiters": str(10 * count)}
     async with scene(prepared, tmp_path, **limits) as it, AsyncExitStack() as stack:
         await asyncio.sleep(1.1)  # what is signed in the second of the start is refused
         before = memory_of(it.serving.process.pid)
         lines = [await line(it, stack) for _ in range(count)]
-        for number, (_, writer) in enumerate(lines):
+        for number, (reader, writer) in enumerate(lines):
             writer.write(wanting_news(it, number))
-        heads = await asyncio.gather(*(reader.readuntil(b"\r\n\r\n") for reader, _ in lines))
-        open_ = sum(head.startswith(b"HTTP/1.1 200") for head in heads)
-        assert open_ == count, heads[-1]
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200"), (number, head)
         await acts_go_on(it)
         grown = memory_of(it.serving.process.pid) - before
         assert grown < 40 + A_STREAM * count

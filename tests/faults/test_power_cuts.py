@@ -17,8 +17,9 @@ async def cut_while_they_act(it: Scene, disk: Disk, seconds: float) -> None:
     """Everybody acts, the power goes at some moment, and comes back."""
     it.crowd.act()
     await asyncio.sleep(seconds)
-    disk.cut_power()
+    # Killed an instant before: what anybody was told, was told while there was power.
     it.serving.kill()
+    disk.cut_power()
     await it.crowd.pause()
     disk.power_on()
     await it.comes_back()

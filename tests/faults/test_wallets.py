@@ -122,9 +122,9 @@ async def cut_power_while_it_acts(pair: Pair, folder: Path, count: int, chance: 
             child = WalletProcess(pair.world, "mia", "acts", IDENTITY, defect=defect)
             await child.notes_so_many(3)
             await asyncio.sleep(chance.uniform(0, 0.1))
+            child.kill()
             disk.cut_power()
             said = child.said
-            child.kill()
             disk.power_on()
             if not await pair.is_whole(said):
                 return False
