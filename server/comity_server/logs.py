@@ -9,9 +9,10 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from random import getrandbits
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
@@ -102,6 +103,22 @@ class _OnceAMinute(logging.Filter):
         return count is not None
 
 
+class _Unfailing:
+    """Where lines go. One that cannot be written is lost: a full disk under the log must not stop what is logged."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._file.flush()
+
+
 def configure(style: str = "auto", level: str = "info") -> None:
     """Set up logging for the process: JSON, or coloured lines where a person looks."""
     pretty = style == "pretty" or (style == "auto" and sys.stderr.isatty())
@@ -117,7 +134,7 @@ def configure(style: str = "auto", level: str = "info") -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Unfailing(sys.stderr))),
         cache_logger_on_first_use=False,
     )
     # Libraries write through the standard module: warnings and worse only, and never with their arguments.

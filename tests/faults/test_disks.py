@@ -1,12 +1,15 @@
 """Disks that are full, and writes and syncs that fail, under a server while people act."""
 
 import asyncio
+import os
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from comity_server import logs
 from comity_server.home import STORE
 from faulty import Prepared, a_disk, failing, scene
 
@@ -62,3 +65,16 @@ async def test_where_a_write_or_a_sync_fails_or_kills_it_nothing_acknowledged_is
             assert it.ledger.holds, (how, calls, file.name, it.ledger.lost, it.ledger.wrong)
         await it.holds(least=count)
         print(f"{count} failures, {it.ledger.acknowledged} acts acknowledged")
+
+
+def test_a_log_line_for_which_there_is_no_room_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is lost; were it raised where a failed group is logged, nothing would be written ever after."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", os.fdopen(full, "w", closefd=False))
+            logs.configure("json")
+            logs.logger().error("group_failed", count=1)
+    finally:
+        logs.configure()
+        os.close(full)
