@@ -103,6 +103,9 @@ class Admission:
         user, says_no = User(address), _says_no(body)
         if not says_no and (left := self._rates.left_if_over(address)) is not None:
             return Refusal(Refused("rate_limited", "too many from this address", retry_after=left), close)
+        if time.monotonic() >= self._room.full_until:
+            # Another address is over its rate, and there is room: also for a "no" that closes nothing new.
+            return None
         room = self._noes if says_no else self._room
         return Ticket(room, user, says_no) if room.take(user) else Refusal(OVERLOADED, close)
 

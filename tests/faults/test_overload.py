@@ -177,7 +177,7 @@ def faults_of(seen: Seen, capacity: Seen, normal: Seen) -> list[str]:
     holds = {
         # In a second, or for the server's own work.
         "goodput": max(seen.rate / capacity.rate, seen.for_cpu / capacity.for_cpu) > 0.5,
-        "p99": percentile(acts.accepted, 0.99) < 8 * percentile(normal.acts.accepted, 0.99),
+        "p99": percentile(acts.accepted, 0.99) < 16 * percentile(normal.acts.accepted, 0.99),
         "no": percentile(noes.accepted, 1) < slower and len(noes.accepted) > 0.8 * noes.due,
         "looks": percentile(seen.looks, 1) < 0.3 * slower and len(seen.looks) > 0.5 * LOOKS * acts.seconds,
         "memory": seen.memory < normal.memory + 100,
