@@ -206,6 +206,8 @@ async def test_going_away_takes_minutes_unless_it_is_now_and_what_was_interrupte
         child = await asyncio.create_subprocess_exec(
             comity, "wallet", "-w", mia.file, command, *rest,
             env={**os.environ, "COMITY_WALLET_IDENTITY": mia.identity}, stdout=PIPE, stderr=PIPE,
+            # As in her terminal: what a shell starts in the background is started with the signal ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
         assert child.stdout is not None
         async with asyncio.timeout(30):
