@@ -5,6 +5,7 @@ import os
 import random
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -69,12 +70,14 @@ async def test_where_a_write_or_a_sync_fails_or_kills_it_nothing_acknowledged_is
 
 def test_a_log_line_for_which_there_is_no_room_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is lost; were it raised where a failed group is logged, nothing would be written ever after."""
-    full = os.open("/dev/full", os.O_WRONLY)
+    full = os.fdopen(os.open("/dev/full", os.O_WRONLY), "w")
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(sys, "stderr", os.fdopen(full, "w", closefd=False))
+            patch.setattr(sys, "stderr", full)
             logs.configure("json")
             logs.logger().error("group_failed", count=1)
     finally:
         logs.configure()
-        os.close(full)
+        # What it could not write is still in it.
+        with suppress(OSError):
+            full.close()
