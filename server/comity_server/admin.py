@@ -47,13 +47,13 @@ async def _answer(server: Server, duty: Duty[Any, Any], request: web.Request) ->
 
 async def is_there(data: Path) -> bool:
     """Whether a server runs in the folder, and answers."""
-    with short(data) as folder:
-        try:
+    try:
+        with short(data) as folder:
             _, writer = await asyncio.open_unix_connection(f"{folder}/{SOCKET}")
-        except OSError:
-            # None there, or left behind by a server that was killed.
-            return False
-        writer.close()
+    except OSError:
+        # No folder, no socket in it, or one left behind by a server that was killed.
+        return False
+    writer.close()
     return True
 
 

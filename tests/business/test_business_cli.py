@@ -103,6 +103,7 @@ async def test_an_operator_who_misses_the_data_folder_makes_no_second_world(tmp_
         for words in (
             ("business", "create", "salon"),
             ("business", "list"),
+            ("clock", "accept"),
             ("business", "key", "create", "salon"),
             ("business", "away", "salon", "--until", "2034-07-01"),
             ("keys", "status"),
@@ -114,6 +115,9 @@ async def test_an_operator_who_misses_the_data_folder_makes_no_second_world(tmp_
                 missed = await comity(world, *words, code=1, data=str(folder))
                 assert f"no server has used {folder} (COMITY_DATA, --data), so nothing was done" in missed.stderr, words
                 assert missed.stdout == "" and missed.stderr.count("\n") == 1
+        for folder in (elsewhere, empty):
+            missed = await comity(world, "status", code=1, data=str(folder))
+            assert missed.stderr == f"Error: no server runs in {folder} (COMITY_DATA, --data)\n"
     assert not elsewhere.exists() and list(empty.iterdir()) == []
 
 
