@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from click.testing import CliRunner, Result
 
 from child import ChildWorld
@@ -46,19 +45,6 @@ def test_the_page_says_what_the_code_does() -> None:
     assert [(name, stops == "yes") for name, stops, *_ in rows] == [(it, CONDITIONS[it].stops) for it in CONDITIONS]
     codes = {code for _, _, code, *_ in rows if code != "none"} | {"overloaded"}
     assert codes == {code for code, it in CODES.items() if it.status == 503}
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    """A world with a running server."""
-    async with a_world(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_it_was() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
 
 
 # --- a full disk
