@@ -57,7 +57,7 @@ def _main(file: Path, arguments: list[str]) -> None:
     watched_clock.since_start = lambda: since_start() + added("since_start")
     watched_clock.boot = lambda: added("boot")
 
-    from comity_server.cli import main
+    from comity_tools.cli import main
 
     main(arguments)
 

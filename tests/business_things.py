@@ -10,10 +10,10 @@ from typing import Any
 from aiohttp import web
 
 from business_world import Shop
-from comity.notice import NOTICE_TYP
-from comity.state import decode_state
-from comity_server.business.examples import CONNECTION, EXAMPLES, GIVEN, GRANT, HOOK, LINK, MESSAGE
-from comity_server.business.route import Route
+from comity.documents.notices import NOTICE_TYP
+from comity.rules.state import decode_state
+from comity_server.api.business.docs.examples import CONNECTION, EXAMPLES, GIVEN, GRANT, HOOK, LINK, MESSAGE
+from comity_server.api.business.route import Route
 from parties import forge
 from world import DAY, Pair
 

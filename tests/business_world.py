@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from comity.agreement import HalfSigned
-from comity.keys import Signer
-from comity.offer import SignedOffer, open_offer
-from comity.state import decode_state
-from comity.wire import JSON, JWT, OFFERS
-from comity_server.business.api_keys import new_key
-from comity_server.business.founding import admit
-from comity_server.business.roles import Role, Scope
+from comity.crypto.keys import Signer
+from comity.documents.agreements import HalfSigned
+from comity.documents.offers import SignedOffer, open_offer
+from comity.http_api import JSON, JWT, OFFERS
+from comity.rules.state import decode_state
+from comity_server.businesses.api_keys import new_key
+from comity_server.businesses.roles import Role, Scope
+from comity_server.commands.provisioning import admit
 from world import TEXT, Pair, Reply, World, eventually
 
 BUSINESS = "/v1/business"

@@ -15,12 +15,12 @@ from typing import Any
 
 import aiohttp
 
-from comity.keys import keys_of_document
-from comity.offer import HomeParty
-from comity.words import SIDES
-from comity_server import admin
-from comity_server.business.operating import CREATE, KeyToPublish
-from comity_server.home import STORE
+from comity.crypto.keys import keys_of_document
+from comity.documents.offers import HomeParty
+from comity.documents.types import SIDES
+from comity_server.data_dir import STORE
+from comity_server.operator import admin_socket
+from comity_server.operator.commands import CREATE, KeyToPublish
 from world import Pair, World
 
 MISTAKES = ("Traceback", '"level":"error"', '"level": "error"', "_failed")
@@ -31,7 +31,7 @@ class ChildWorld(World):
     """`World` with `comity serve` as a child. Only the operator's way in and HTTP lead there."""
 
     child: subprocess.Popen[bytes]
-    command: Sequence[str] = (sys.executable, "-m", "comity_server", "serve")
+    command: Sequence[str] = (sys.executable, "-m", "comity_tools", "serve")
 
     async def start(self) -> None:
         """Start the process, and wait until it is ready."""
@@ -71,7 +71,7 @@ class ChildWorld(World):
             return False
 
     async def _add(self, name: str, did_key: str) -> Any:
-        told = await admin.ask(self.folder / "data", CREATE, KeyToPublish(name, did_key))
+        told = await admin_socket.ask(self.folder / "data", CREATE, KeyToPublish(name, did_key))
         return SimpleNamespace(keys=dict.fromkeys(told.kids))
 
     async def stop(self) -> None:

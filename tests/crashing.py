@@ -14,15 +14,15 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from comity_server.accept import Accept
-from comity_server.cli.serve import serve
-from comity_server.group import Group
 from comity_server.log import sequencer
 from comity_server.log.head_file import HeadFile
 from comity_server.log.sequencer import Sequencer
 from comity_server.store import sqlite
 from comity_server.store.rows import Batch
-from comity_server.waiting import Command
+from comity_server.writer.queue import Command
+from comity_server.writer.unit_of_work import UnitOfWork
+from comity_server.writer.writer import Writer
+from comity_tools.cli.serve import serve
 
 DIED = 42
 """The exit code of a server that died where it was told to."""
@@ -31,7 +31,7 @@ UNFINISHED = 120
 
 FORK = multiprocessing.get_context("forkserver")
 # By names that are found without the tests' own folder.
-FORK.set_forkserver_preload(["comity_server.cli.serve", "comity.client"])
+FORK.set_forkserver_preload(["comity_tools.cli.serve", "comity.client"])
 
 
 def begin(point: str, settings: dict[str, Any], armed: Path, log: Path) -> BaseProcess:
@@ -128,13 +128,13 @@ def _die_in_the_slot(armed: Path) -> None:
 
 def _answer_first(armed: Path) -> None:
     """Answers are given before what they are about is written."""
-    process, commit = Accept._process, Accept._commit
+    process, commit = Writer._process, Writer._commit
 
-    async def processing(self: Accept, commands: list[Command]) -> None:
+    async def processing(self: Writer, commands: list[Command]) -> None:
         in_hand[:] = commands
         await process(self, commands)
 
-    async def answering(self: Accept, group: Group) -> None:
+    async def answering(self: Writer, group: UnitOfWork) -> None:
         if not armed.exists():
             return await commit(self, group)
         batch = group.finish()
@@ -148,7 +148,7 @@ def _answer_first(armed: Path) -> None:
             await self._store.commit(batch, lambda: None)
 
     in_hand: list[Command] = []
-    Accept._process, Accept._commit = processing, answering  # type: ignore[method-assign]
+    Writer._process, Writer._commit = processing, answering  # type: ignore[method-assign]
 
 
 def _synchronous(mode: str) -> Callable[[Path], None]:

@@ -23,12 +23,12 @@ import pytest
 import crashing
 import debian
 from comity.client import over_aiohttp
-from comity_server.bench.child import Process, environment
-from comity_server.bench.people import Opened
-from comity_server.soak.checking import Check
-from comity_server.soak.crowd import Crowd
-from comity_server.soak.ledger import Ledger
-from comity_server.soak.serving import Serving
+from comity_tools.bench.processes import Process, environment
+from comity_tools.bench.workload import Opened
+from comity_tools.soak.clients import Crowd
+from comity_tools.soak.ledger import Ledger
+from comity_tools.soak.server_process import Serving
+from comity_tools.soak.verification import Check
 
 EXT4_SHUTDOWN = 0x8004587D
 """The ioctl EXT4_IOC_SHUTDOWN."""

@@ -15,8 +15,8 @@ from typing import Any
 
 import crashing
 from comity.client import Wallet
-from comity.client.wallet_file import WalletFile
-from comity.client.wallet_frames import Entry
+from comity.client.storage.encrypted_file import WalletFile
+from comity.client.storage.frames import Entry
 from comity.errors import ComityError
 from sdk_world import SdkWorld
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from comity.checkpoint import SignedCheckpoint, open_checkpoint
-from comity.merkle import (
+from comity.transparency.checkpoints import SignedCheckpoint, open_checkpoint
+from comity.transparency.merkle import (
     NodeReader,
     check_consistency,
     check_inclusion,
@@ -14,9 +14,9 @@ from comity.merkle import (
     prove_inclusion,
     root_of_hashes,
 )
-from comity.note import VerifierKey, read_vkey
-from comity.receipt import Receipt, open_receipt
-from comity.tile import Tile, bundles_of, check_tile, node_of, open_bundle, tile_of, tiles_of
+from comity.transparency.notes import VerifierKey, read_vkey
+from comity.transparency.receipts import Receipt, open_receipt
+from comity.transparency.tiles import Tile, bundles_of, check_tile, node_of, open_bundle, tile_of, tiles_of
 from world import World
 
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple
 
-from comity.events import Accepted, Delivered, MuteOver, Opened
-from comity.fold import Record, fold, opening
-from comity.log_entry import (
+from comity.documents.events import Accepted, Delivered, MuteOver, Opened
+from comity.documents.types import Side, other
+from comity.rules.fold import Record, fold, opening
+from comity.rules.mute_over import owner_of
+from comity.transparency.entries import (
     Kind,
     LogEntry,
     entry_of_act,
@@ -18,8 +20,6 @@ from comity.log_entry import (
     named_mute,
     scope_of,
 )
-from comity.standing import owner_of
-from comity.words import Side, other
 from parties import Pair
 
 SALT = bytes(32)

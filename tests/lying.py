@@ -18,16 +18,17 @@ from typing import Any, NamedTuple
 import aiohttp
 from aiohttp import web
 
-from comity.checkpoint import open_checkpoint
-from comity.client import Transport, Wallet, over_aiohttp, reading
+from comity.client import Transport, Wallet, over_aiohttp
+from comity.client.connection import queries
+from comity.crypto.keys import Signer, SigningKey
 from comity.encoding import b64u_decode, b64u_encode, hash_id
 from comity.errors import ComityError
-from comity.keys import Signer, SigningKey
-from comity.merkle import prove_inclusion
-from comity.note import ED25519, NoteSigner
-from comity.receipt import Opening, TlogProof
-from comity.state import public
-from comity.tile import Tile, bundles_of, node_reader, open_bundle
+from comity.rules.state import public
+from comity.transparency.checkpoints import open_checkpoint
+from comity.transparency.merkle import prove_inclusion
+from comity.transparency.notes import ED25519, NoteSigner
+from comity.transparency.receipts import Opening, TlogProof
+from comity.transparency.tiles import Tile, bundles_of, node_reader, open_bundle
 from parties import forge
 from sdk_world import IDENTITY, SdkWorld
 from served_log import TrueLog
@@ -711,7 +712,7 @@ def everything(wallet: Wallet) -> dict[str, Any]:
                 "state": public(party.state),
                 "settings": repr(party.state.door(party.side).settings),
                 "lines": sorted(line.raw for line in party.lines),
-                "messages": [repr(it) for it in reading.messages(party)],
+                "messages": [repr(it) for it in queries.messages(party)],
             }
     return found
 

@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
-from comity.keys import Signer, SigningKey
-from comity.offer import HomeParty, SignedOffer, open_offer
-from comity.wire import ACTS, JWT
-from comity.words import DAY
-from comity_server.bench.child import Child
-from comity_server.bench.load import Flow, Load, post
-from comity_server.bench.people import Opened, Shop, agree, now
-from comity_server.bench.row import BenchFailed
+from comity.crypto.keys import Signer, SigningKey
+from comity.documents.offers import HomeParty, SignedOffer, open_offer
+from comity.documents.types import DAY
+from comity.http_api import ACTS, JWT
+from comity_tools.bench.load_client import Flow, Load, post
+from comity_tools.bench.processes import Child
+from comity_tools.bench.result import BenchFailed
+from comity_tools.bench.workload import Opened, Shop, agree, now
 
 PATIENCE = 10.0
 """Seconds for which an answer is waited for."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import structlog
 from click.testing import CliRunner, Result
 
-from comity_server.cli import main
+from comity_tools.cli import main
 from world import World
 
 

@@ -11,21 +11,21 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from comity import connection, gate, recovery
-from comity.acts import SignedAct, open_act
-from comity.agreement import Agreement, SignedAgreement, countersign, half_sign
-from comity.chain import next_act, next_mailbox, next_rotation
+from comity.crypto.keys import PublicKey, Signer, SigningKey
+from comity.documents.acts import SignedAct, open_act
+from comity.documents.agreements import Agreement, SignedAgreement, countersign, half_sign
+from comity.documents.events import Accepted, Event, MuteOver, Opened, Place, open_event, seal_event
+from comity.documents.offers import HomeParty, Offer, OfferedTerms, PartyKey, SignedOffer, Terms, seal_offer, text_hash
+from comity.documents.timezones import InstalledZones
+from comity.documents.types import Side
 from comity.encoding import b64u_encode
 from comity.errors import Refused
-from comity.events import Accepted, Event, MuteOver, Opened, Place, open_event, seal_event
-from comity.fold import Record, fold, opening
-from comity.gate import Verdict
-from comity.keys import PublicKey, Signer, SigningKey
-from comity.offer import HomeParty, Offer, OfferedTerms, PartyKey, SignedOffer, Terms, seal_offer, text_hash
-from comity.standing import owner_of
-from comity.state import Connection
-from comity.words import Side
-from comity.zones import InstalledZones
+from comity.rules import decide, gate, recovery
+from comity.rules.fold import Record, fold, opening
+from comity.rules.gate import Verdict
+from comity.rules.mute_over import owner_of
+from comity.rules.next_act import next_act, next_mailbox, next_rotation
+from comity.rules.state import Connection
 
 SECOND = 1000
 MINUTE = 60 * SECOND
@@ -142,11 +142,11 @@ class Pair:
 
     def send(self, act: SignedAct, at: int) -> Accepted:
         """What a server does with an act: let go what is due, decide, sign the acceptance, fold. Raises Refused."""
-        wake = connection.due(self.state, at, ZONES)
+        wake = decide.due(self.state, at, ZONES)
         if wake is not None and wake <= at:
             self.release(at)
         at = max(at, self.state.at + 1)
-        events, after = connection.accept_next(self.state, act, at, Place(LOG, self.index), ZONES)
+        events, after = decide.accept_next(self.state, act, at, Place(LOG, self.index), ZONES)
         *first, event = events
         for it in first:
             self._stated(it)
@@ -188,7 +188,7 @@ class Pair:
 
     def release(self, at: int) -> tuple[Event, ...]:
         """Let go what may go at `at`; the signed events."""
-        events, after = connection.release(self.state, at, Place(LOG, self.index), ZONES)
+        events, after = decide.release(self.state, at, Place(LOG, self.index), ZONES)
         for event in events:
             self._stated(event)
             self.index += event.places
@@ -219,7 +219,7 @@ class Pair:
 
     def due(self, at: int) -> int | None:
         """When something is to be let go next."""
-        return connection.due(self.state, at, ZONES)
+        return decide.due(self.state, at, ZONES)
 
     def seen_by(self, side: Side) -> Connection:
         """The state that this side works out from what reaches it: its own acts and settings, the other side's acts

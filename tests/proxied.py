@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from comity.keys import Signer
-from comity.wire import ACTS, INBOX, JWT
+from comity.crypto.keys import Signer
+from comity.http_api import ACTS, INBOX, JWT
 from world import Pair, Reply, World, a_world
 
 GREEDY, OTHER = "192.0.2.1", "192.0.2.2"

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from comity.crypto.keys import Signer
+from comity.documents.types import DAY, Side
 from comity.encoding import hash_id
-from comity.keys import Signer
-from comity.state import (
+from comity.rules.state import (
     Budget,
     Connection,
     Contest,
@@ -28,7 +29,6 @@ from comity.state import (
     Renounced,
     Settings,
 )
-from comity.words import DAY, Side
 from parties import HOME, HOME_DID, MIA, SHOP, STATUS_URI, pairwise
 
 NOW = 1_771_000_000_000

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
+from comity.documents.types import SIDES, Side, other
 from comity.errors import Malformed, Refused
-from comity.feedback import Reached, reached_in
-from comity.state import Connection
-from comity.words import SIDES, Side, other
+from comity.rules.feedback import Reached, reached_in
+from comity.rules.state import Connection
 from parties import DAY, HOUR, MINUTE, SECOND, Pair, connected
 
 PURPOSES = ("care", "care.offer", "care.tips", "sales", "sales.news", "renewal", "complaint", "safety", "security")

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from comity import gate
-from comity.acts import SignedAct
-from comity.chain import next_act
 from comity.client import Party, Wallet
-from comity.client.ledger import Line
+from comity.client.connection.history import Line
+from comity.documents.acts import SignedAct
+from comity.documents.events import Accepted, Restored, own_event
+from comity.documents.timezones import InstalledZones
 from comity.errors import Refused
-from comity.events import Accepted, Restored, own_event
-from comity.fold import Record, fold
-from comity.state import Connection, public
-from comity.zones import InstalledZones
+from comity.rules import gate
+from comity.rules.fold import Record, fold
+from comity.rules.next_act import next_act
+from comity.rules.state import Connection, public
 from restored import command, state_at_server
 from sdk_world import SdkWorld
 from world import body_of
@@ -210,7 +210,7 @@ class Drill:
                 raise Accused(f"{name}: {[it.claim for it in found]}")
         if forks := [it.name for it in self.world.folder.glob("*fork*")]:
             raise Accused(f"evidence of two histories: {forks}")
-        checked = await command(self.world.host, "check-store")
+        checked = await command(self.world.host, "fsck")
         if checked.exit_code:
             raise Accused(checked.output)
 

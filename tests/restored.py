@@ -8,12 +8,12 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
-from comity.acts import SignedAct
+from comity.documents.acts import SignedAct
+from comity.documents.types import Side
 from comity.encoding import dump_json
-from comity.state import Connection, decode_state
-from comity.wire import CONNECTIONS, JSON, JSON_LINES, RECORDS
-from comity.words import Side
-from comity_server.cli import main
+from comity.http_api import CONNECTIONS, JSON, JSON_LINES, RECORDS
+from comity.rules.state import Connection, decode_state
+from comity_tools.cli import main
 from world import DAY, HOUR, Pair, Reply, World
 
 Kept = tuple[str, SignedAct | None]

@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from comity.checkpoint import Policy
 from comity.client import Party, Request, Response, Streaming, Transport, Wallet, new_identity, over_aiohttp, own_terms
 from comity.errors import Unreachable
+from comity.transparency.checkpoints import Policy
 from world import World
 
 IDENTITY = new_identity()

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 from aiohttp import web
 from click.testing import CliRunner
 
-from comity.checkpoint import Checkpoint, seal_checkpoint
+from comity.crypto.keys import SigningKey
 from comity.errors import Malformed
-from comity.keys import SigningKey
-from comity.log_entry import VERSION, Kind
-from comity.merkle import Edge, leaf_hash
-from comity.note import COSIGNATURE, ED25519, NoteSigner, signature_line
-from comity.tile import HEIGHT, WIDTH, read_path, seal_bundle
-from comity_server.cli import main
+from comity.transparency.checkpoints import Checkpoint, seal_checkpoint
+from comity.transparency.entries import VERSION, Kind
+from comity.transparency.merkle import Edge, leaf_hash
+from comity.transparency.notes import COSIGNATURE, ED25519, NoteSigner, signature_line
+from comity.transparency.tiles import HEIGHT, WIDTH, read_path, seal_bundle
+from comity_tools.cli import main
 
 MINUTE = 29_000_000
 """When the logs of the tests begin, in minutes since the epoch."""

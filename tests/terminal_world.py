@@ -12,7 +12,7 @@ from typing import IO
 from click.testing import CliRunner
 
 from comity.client import new_identity
-from comity_server.cli import main
+from comity_tools.cli import main
 from world import World
 
 
@@ -33,7 +33,7 @@ class Terminal:
         """The same as a process of its own: (exit code, stdout, stderr). `most`: bytes that a file may have."""
         limited = "" if most is None else f"import resource as of; of.setrlimit(of.RLIMIT_FSIZE, ({most}, {most})); "
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", f"{limited}from comity_server.cli import main; main(prog_name='comity')",
+            sys.executable, "-c", f"{limited}from comity_tools.cli import main; main(prog_name='comity')",
             "wallet", "-w", self.file, *words, stdout=out, stderr=PIPE,
             env={**os.environ, "COMITY_WALLET_IDENTITY": self.identity, "PYTHONIOENCODING": encoding},
         )  # fmt: skip

@@ -165,7 +165,7 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
         "comity.pth": str(Path.cwd() / "server") + "\\n",
         info + "METADATA": "Metadata-Version: 2.1\\nName: comity\\nVersion: 0\\n",
         info + "WHEEL": "Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
-        info + "entry_points.txt": "[console_scripts]\\ncomity = comity_server.cli:main\\n",
+        info + "entry_points.txt": "[console_scripts]\\ncomity = comity_tools.cli:main\\n",
     }
     files[info + "RECORD"] = "".join(name + ",,\\n" for name in (*files, info + "RECORD"))
     with zipfile.ZipFile(Path(folder) / "comity-0-py3-none-any.whl", "w") as wheel:
@@ -179,7 +179,7 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout with our own bootstrap, a space in its path, and a program that says what it was given."""
     root = tmp_path_factory.mktemp("a checkout")
-    package = root / "server" / "comity_server"
+    package = root / "server" / "comity_tools"
     package.mkdir(parents=True)
     for name in ("__main__.py", "bootstrap.py"):
         shutil.copy(ROOT / "server" / name, root / "server")

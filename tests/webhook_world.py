@@ -9,16 +9,16 @@ from typing import Any
 from aiohttp import web
 
 from business_world import Shop
-from comity_server.demo.webhook_receiver import Received, WebhookReceiver
-from comity_server.home import STORE
+from comity_server.data_dir import STORE
 from comity_server.store.business import StoredWebhook
 from comity_server.store.read_only import ReadOnlyStore
-from comity_server.webhooks.events import Events
-from comity_server.webhooks.post import Post
-from comity_server.webhooks.records import FILE, Key, Records
-from comity_server.webhooks.saying import Sent
-from comity_server.webhooks.sender import Sender
-from comity_server.webhooks.signing import PURPOSE, Secrets
+from comity_server.webhooks.control_protocol import Sent
+from comity_server.webhooks.delivery_store import FILE, Key, Records
+from comity_server.webhooks.event_source import Events
+from comity_server.webhooks.http_client import Post
+from comity_server.webhooks.signatures import PURPOSE, Secrets
+from comity_server.webhooks.worker import Sender
+from comity_tools.demo.webhook_receiver import Received, WebhookReceiver
 from world import eventually
 
 

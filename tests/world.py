@@ -20,23 +20,23 @@ from typing import Any
 import aiohttp
 from multidict import CIMultiDict
 
-from comity.acts import SignedAct, open_act
-from comity.agreement import Agreement, HalfSigned, SignedAgreement, countersign, half_sign
-from comity.chain import compose, next_act, next_mailbox, next_rotation
+from comity.crypto.http_signatures import sign_request
+from comity.crypto.keys import Signer, SigningKey, did_of_host, key_of_kid
+from comity.documents.acts import SignedAct, open_act
+from comity.documents.agreements import Agreement, HalfSigned, SignedAgreement, countersign, half_sign
+from comity.documents.events import Accepted, Opened, open_event
+from comity.documents.offers import HomeParty, Offer, OfferedTerms, PartyKey, SignedOffer, Terms, seal_offer, text_hash
+from comity.documents.status_lists import open_status_list
+from comity.documents.types import Side
 from comity.encoding import b64u_encode, dump_json
 from comity.errors import CODES
-from comity.events import Accepted, Opened, open_event
-from comity.fold import Record, fold, opening
-from comity.keys import Signer, SigningKey, did_of_host, key_of_kid
-from comity.offer import HomeParty, Offer, OfferedTerms, PartyKey, SignedOffer, Terms, seal_offer, text_hash
-from comity.signed_request import sign_request
-from comity.state import Connection
-from comity.status import open_status_list
-from comity.wire import ACTS, AGREEMENTS, CONNECTIONS, INBOX, JSON, JSON_LINES, JWT, OFFERS, PROBLEM, STATUS_INDEXES
-from comity.words import Side
+from comity.http_api import ACTS, AGREEMENTS, CONNECTIONS, INBOX, JSON, JSON_LINES, JWT, OFFERS, PROBLEM, STATUS_INDEXES
+from comity.rules.fold import Record, fold, opening
+from comity.rules.next_act import compose, next_act, next_mailbox, next_rotation
+from comity.rules.state import Connection
 from comity_server.app import serving
 from comity_server.config import Config, load
-from comity_server.server import Server
+from comity_server.services import Server
 
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 START = 1_718_704_800_000

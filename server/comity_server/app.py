@@ -12,24 +12,25 @@ from aiohttp import hdrs, web
 from multidict import istr
 
 from comity.errors import Malformed, Refused
-from comity.wire import ACTS
-from comity_server import admin, descriptors
-from comity_server.admission import Admission, Refusal
-from comity_server.business.docs import add_docs_routes
-from comity_server.business.front import add_business_routes, dress, is_business, narrows, user_of
-from comity_server.business.route import documentation
+from comity.http_api import ACTS
+from comity_server.api.business.dispatcher import add_business_routes, dress, is_business, narrows, user_of
+from comity_server.api.business.docs.pages import add_docs_routes
+from comity_server.api.business.route import documentation
+from comity_server.api.http import ALSO, CLOSE, MEBIBYTE, NO_STORE, SERVER, problem
+from comity_server.api.wallets import add_routes
+from comity_server.api.wallets.public import LOOKS
 from comity_server.conditions import refusal_of
 from comity_server.config import Config
-from comity_server.home import locked
+from comity_server.data_dir import locked
 from comity_server.http_server import bind, listening, ticket_of, wire_bytes
-from comity_server.log.logs import OpenLogs, open_logs
-from comity_server.logs import REQUEST_ID, begin_request, logger, new_request_id
+from comity_server.limits import descriptors
+from comity_server.limits.admission import Admission, Refusal
+from comity_server.limits.capacity import PLACE, Place
+from comity_server.log.registry import OpenLogs, open_logs
+from comity_server.logging import REQUEST_ID, begin_request, logger, new_request_id
 from comity_server.metrics import Metrics
-from comity_server.rooms import PLACE, Place
-from comity_server.routes import add_routes
-from comity_server.routes.parts import ALSO, CLOSE, MEBIBYTE, NO_STORE, SERVER, problem
-from comity_server.routes.public import LOOKS
-from comity_server.server import Server, opened
+from comity_server.operator import admin_socket
+from comity_server.services import Server, opened
 from comity_server.store.errors import Overtaken, StoreFailed
 
 WAIT_FOR_THEIR_TURN = frozenset({401, 429, 503})
@@ -229,7 +230,7 @@ async def serving(config: Config, open_logs: OpenLogs = open_logs) -> AsyncItera
         admission = Admission(server.accept.room, rates, addresses, server.turns, _Refusals(server))
         parts = (application(server), server.sockets, _not_http, admission)
         await stack.enter_async_context(listening(bound, *parts, idle=config.idle_timeout, stop=config.stop_timeout))
-        await stack.enter_async_context(admin.listening(server))
+        await stack.enter_async_context(admin_socket.listening(server))
         server.ready = True
         yield server
 

@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 from comity.errors import Refused
 from comity_server.clock import ServerClock
+from comity_server.limits.connections import Sockets
 from comity_server.log.cosigning import Cosigning
 from comity_server.log.sequencer import Sequencer
-from comity_server.logs import logger
-from comity_server.sockets import Sockets
+from comity_server.logging import logger
 from comity_server.store.errors import Overtaken, StoreFailed, StoreFull
 from comity_server.store.sqlite import SqliteStore
-from comity_server.webhooks.watch import Webhooks
+from comity_server.webhooks.supervisor import Webhooks
 
 LOOK_EVERY = 1.0
 """Seconds between two looks, and between two attempts to write where the store failed."""
@@ -38,7 +38,7 @@ CONDITIONS = {
     "disk_full": Condition(True, "make room on the disk of the data folder: the server goes on by itself"),
     "store_failing": Condition(
         True,
-        "look at the disk of the data folder, its limits and its rights; `comity check-store` says whether the store "
+        "look at the disk of the data folder, its limits and its rights; `comity fsck` says whether the store "
         "is whole. The server tries once a second, and goes on by itself",
     ),
     "clock_ahead": Condition(

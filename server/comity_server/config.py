@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from comity.crypto.keys import did_of_host, split_origin
+from comity.documents.names import nickname
 from comity.errors import Malformed
-from comity.keys import did_of_host, split_origin
-from comity.names import nickname
-from comity_server.client_address import read_networks
-from comity_server.log.witnesses import read_witnesses
+from comity_server.limits.client_address import read_networks
+from comity_server.log.witness_client import read_witnesses
 
 PREFIX = "COMITY_"
 NOT_OURS = frozenset({"COMITY_PASSPHRASE", "COMITY_NEW_PASSPHRASE", "COMITY_WALLET_IDENTITY"})

@@ -11,9 +11,9 @@ from aiohttp import http_parser, web
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
-from comity_server.admission import OVERLOADED, Admission, More, Refusal, Ticket
-from comity_server.logs import REQUEST_ID, begin_request, logger
-from comity_server.sockets import Sockets
+from comity_server.limits.admission import OVERLOADED, Admission, More, Refusal, Ticket
+from comity_server.limits.connections import Sockets
+from comity_server.logging import REQUEST_ID, begin_request, logger
 
 READ_WITHIN = 60.0
 """Seconds in which a client must read what fills the buffers on the way to it."""

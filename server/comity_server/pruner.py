@@ -8,9 +8,9 @@ least of all, waits for more than one step.
 import asyncio
 import time
 
-from comity_server.business.api_keys import Keyring
+from comity_server.businesses.api_keys import Keyring
 from comity_server.clock import Clock
-from comity_server.logs import logger
+from comity_server.logging import logger
 from comity_server.metrics import Metrics
 from comity_server.store.errors import StoreFailed
 from comity_server.store.prunes import DAY, PRUNES, Prune, Prunes

@@ -2,19 +2,19 @@
 
 from typing import TYPE_CHECKING
 
-from comity.acts import Grant
+from comity.documents.acts import Grant
+from comity.documents.types import Side
 from comity.errors import Refused
-from comity.words import Side
 from comity_server.store.rows import Reservation, ReservedRow
 
 if TYPE_CHECKING:
-    from comity_server.group import Group
+    from comity_server.writer.unit_of_work import UnitOfWork
 
 Place = tuple[int, int]
 """The number of a list, and an index in it."""
 
 
-def reserve(group: "Group", cid: str, side: Side, stored: dict[Place, int], most: int) -> Place:
+def reserve(group: "UnitOfWork", cid: str, side: Side, stored: dict[Place, int], most: int) -> Place:
     """A place for a side of a connection: a fresh one, or, where it holds `most` that no accepted grant names, the one
     that it was given longest ago: newer ones may be on their way into a grant. `stored`: its unused places in the
     store, with when (ms) it was given each."""
@@ -26,13 +26,13 @@ def reserve(group: "Group", cid: str, side: Side, stored: dict[Place, int], most
     return place
 
 
-def give_back(group: "Group", place: Place) -> None:
+def give_back(group: "UnitOfWork", place: Place) -> None:
     """Take back the last reservation of the group, which was of this place."""
     del group.reservations[place]
     group.batch.reserve_index.pop()
 
 
-def take(group: "Group", grant: Grant, side: Side | None, id_: str) -> None:
+def take(group: "UnitOfWork", grant: Grant, side: Side | None, id_: str) -> None:
     """Raises Refused unless the grant's status index was reserved for this side and is unused."""
     reference = grant.status.status_list
     place = (group.grounds.lists.number_of(reference.uri) or 0, reference.idx)
@@ -52,7 +52,7 @@ def take(group: "Group", grant: Grant, side: Side | None, id_: str) -> None:
     )
 
 
-def _unused(group: "Group", cid: str, side: Side, stored: dict[Place, int]) -> dict[Place, int]:
+def _unused(group: "UnitOfWork", cid: str, side: Side, stored: dict[Place, int]) -> dict[Place, int]:
     """The stored places as this group has left them, and those that it has reserved."""
     mine = [row for row in group.batch.reserve_index if (row["cid"], row["side"]) == (cid, side)]
     known = stored | {(row["list_no"], row["idx"]): row["reserved_at"] for row in mine}
@@ -60,5 +60,5 @@ def _unused(group: "Group", cid: str, side: Side, stored: dict[Place, int]) -> d
     return {place: at for place, at in known.items() if group.reservations.get(place) in free}
 
 
-def _drawn(group: "Group") -> set[Place]:
+def _drawn(group: "UnitOfWork") -> set[Place]:
     return {(row["list_no"], row["idx"]) for row in group.batch.reserve_index}

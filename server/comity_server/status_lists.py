@@ -9,15 +9,15 @@ import secrets
 import time
 from collections.abc import Collection, Iterable
 
-from comity import gate
+from comity.documents.status_lists import ENTRIES, GrantStatus, pack, seal_status_list
+from comity.documents.types import SIDES, Side, other
 from comity.encoding import hash_id
-from comity.gate import FOR_EVER
-from comity.state import Connection, Grant
-from comity.status import ENTRIES, GrantStatus, pack, seal_status_list
-from comity.topics import unclear_until
-from comity.words import SIDES, Side, other
+from comity.rules import gate
+from comity.rules.gate import FOR_EVER
+from comity.rules.state import Connection, Grant
+from comity.rules.topics import unclear_until
 from comity_server.clock import Clock
-from comity_server.home import Home
+from comity_server.data_dir import Home
 from comity_server.store.rows import Entry, ReservedRow, StatusRow
 
 FRESH_FOR = 2.0

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from comity_server.clock import LONGEST_SLEEP
-from comity_server.logs import logger
+from comity_server.logging import logger
 
 MOST_JUMP = 60_000
 """ms by which the clock may jump ahead and is followed: more than anything that keeps clocks right does at once."""

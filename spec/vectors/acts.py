@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 import base58
-from comity.acts import SETTINGS, typ_of
+from comity.documents.acts import SETTINGS, typ_of
 from comity.encoding import MAX_BODY, b64u_decode, b64u_encode, hash_id
-from comity.keys import Signer
-from comity.proofs import MAILBOX_TYP, ROTATE_TYP, seal_mailbox_proof, seal_rotation_proof
+from comity.crypto.keys import Signer
+from comity.documents.proofs import MAILBOX_TYP, ROTATE_TYP, seal_mailbox_proof, seal_rotation_proof
 from edges import with_neutral_r
 from plain import BAD_KEYS
 from story import (

@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 from acts import LATER, members_of
-from comity.agreement import AGREEMENT_TYP, countersign, fits_offer, half_sign, is_alternative
+from comity.documents.agreements import AGREEMENT_TYP, countersign, fits_offer, half_sign, is_alternative
 from comity.encoding import b64u_decode, b64u_encode, dump_json
-from comity.events import (
+from comity.documents.events import (
     Accepted,
     AsOf,
     Confirmed,
@@ -24,8 +24,8 @@ from comity.events import (
     erased_hash,
     seal_event,
 )
-from comity.keys import Signer
-from comity.offer import HomeParty, PartyKey
+from comity.crypto.keys import Signer
+from comity.documents.offers import HomeParty, PartyKey
 from story import (
     CID,
     DAY,

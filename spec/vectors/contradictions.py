@@ -3,13 +3,23 @@
 import json
 from typing import Any
 
-from comity.acts import SignedAct, open_act
-from comity.chain import compose
-from comity.connection import decide
-from comity.events import Contents, Delivered, Event, Expired, MuteOver, Opened, erased_hash, open_event, seal_event
-from comity.fold import contents_of, opening
-from comity.keys import Signer
-from comity.state import public
+from comity.documents.acts import SignedAct, open_act
+from comity.rules.next_act import compose
+from comity.rules.decide import decide
+from comity.documents.events import (
+    Contents,
+    Delivered,
+    Event,
+    Expired,
+    MuteOver,
+    Opened,
+    erased_hash,
+    open_event,
+    seal_event,
+)
+from comity.rules.fold import contents_of, opening
+from comity.crypto.keys import Signer
+from comity.rules.state import public
 from connecting import events
 from story import (
     DAY,

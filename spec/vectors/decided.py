@@ -6,11 +6,11 @@ import contradictions
 import limits
 import msgspec
 
-from comity import gate
-from comity.chain import blind_revoke, compose, next_mailbox
-from comity.message_life import shown_verdict
-from comity.state import Connection, Grant
-from comity.words import Side, other
+from comity.rules import gate
+from comity.rules.next_act import blind_revoke, compose, next_mailbox
+from comity.rules.message_lifetime import shown_verdict
+from comity.rules.state import Connection, Grant
+from comity.documents.types import Side, other
 from story import (
     DAY,
     EVE,

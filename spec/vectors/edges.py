@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from comity.errors import Malformed
-from comity.keys import PublicKey, SigningKey
+from comity.crypto.keys import PublicKey, SigningKey
 from nacl import bindings
 
 ORDER = 2**252 + 27742317777372353535851937790883648493

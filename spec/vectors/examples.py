@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from comity.encoding import b64u_decode, dump_json
-from comity.log_entry import EPOCH, read_entry
-from comity.state import public
-from comity.wire import LogKey, WellKnown
+from comity.transparency.entries import EPOCH, read_entry
+from comity.rules.state import public
+from comity.http_api import LogKey, WellKnown
 from story import HOME_DID, LOG, MINUTE, OPERATOR, START, connected, payload_of, words
 
 WIDTH = 110

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from acts import acts, members_of, one_of_each
-from comity.acts import typ_of
-from comity.agreement import AGREEMENT_TYP
+from comity.documents.acts import typ_of
+from comity.documents.agreements import AGREEMENT_TYP
 from comity.errors import Malformed
-from comity.events import EVENT_TYP
-from comity.keys import Signer
-from comity.notice import NOTICE_TYP
-from comity.offer import OFFER_TYP, HomeParty, text_hash
-from comity.status import STATUS_LIST_TYP
+from comity.documents.events import EVENT_TYP
+from comity.crypto.keys import Signer
+from comity.documents.notices import NOTICE_TYP
+from comity.documents.offers import OFFER_TYP, HomeParty, text_hash
+from comity.documents.status_lists import STATUS_LIST_TYP
 from connecting import events
 from offline import claims
 from story import EVE, HOME, MIA, NOW, SHOP, agreement, offer, offer_members, pairwise, published, words

@@ -1,8 +1,8 @@
 """Verdicts at every border: of mutes, budgets, hours and of how long an answer is good (GATE-9 to GATE-15, HOURS-1 to
 HOURS-5, STATUS-4)."""
 
-from comity import hours
-from comity.state import Delivery
+from comity.documents import hours
+from comity.rules.state import Delivery
 from decided import ALL_WEEK, Checked, window
 from story import DAY, HOUR, MINUTE, SECOND, START, ZONES, Story, begun, connected, instant, words
 

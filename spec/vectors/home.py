@@ -5,9 +5,9 @@ from typing import Any
 
 from comity.encoding import dump_json
 from comity.errors import Refused
-from comity.events import AsOf, Expired, Opened, Place, seal_event
-from comity.checkpoint import Checkpoint, seal_checkpoint
-from comity.home_keys import (
+from comity.documents.events import AsOf, Expired, Opened, Place, seal_event
+from comity.transparency.checkpoints import Checkpoint, seal_checkpoint
+from comity.transparency.server_keys import (
     MOST_STATEMENTS,
     PROOF_TYP,
     HomeKeys,
@@ -20,13 +20,13 @@ from comity.home_keys import (
     read_listed,
     seal_statement,
 )
-from comity.keys import Signer
-from comity.log_entry import entry_of_key, public_tag_key
-from comity.merkle import leaf_hash
-from comity.note import ED25519, NoteSigner
-from comity.offer import HomeParty
-from comity.receipt import Opening, open_receipt, seal_receipt
-from comity.status import open_home_list
+from comity.crypto.keys import Signer
+from comity.transparency.entries import entry_of_key, public_tag_key
+from comity.transparency.merkle import leaf_hash
+from comity.transparency.notes import ED25519, NoteSigner
+from comity.documents.offers import HomeParty
+from comity.transparency.receipts import Opening, open_receipt, seal_receipt
+from comity.documents.status_lists import open_home_list
 from logs import salt_of
 from offline import LIST_TYP, claims
 from story import CID, DAY, HOME, HOME_DID, LOG, MIA, MINUTE, NEXT_LOG, SECOND, SHOP, START, STATUS_URI, case, forge, key, payload_of, words

@@ -3,10 +3,10 @@ drops when (CONN-15)."""
 
 from typing import Any
 
-from comity.acts import SignedAct
-from comity.chain import compose
-from comity.state import Delivery, Grant, Held, LittleThing, Milestone, Mute
-from comity.keys import Signer, SigningKey
+from comity.documents.acts import SignedAct
+from comity.rules.next_act import compose
+from comity.rules.state import Delivery, Grant, Held, LittleThing, Milestone, Mute
+from comity.crypto.keys import Signer, SigningKey
 from story import (
     DAY,
     EVE,

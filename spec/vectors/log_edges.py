@@ -4,17 +4,24 @@ from base64 import b64encode
 from hashlib import sha256
 from typing import Any
 
-from comity.checkpoint import Checkpoint, Policy, is_witnessed, open_checkpoint, seal_checkpoint, with_cosignatures
-from comity.keys import SigningKey
+from comity.transparency.checkpoints import (
+    Checkpoint,
+    Policy,
+    is_witnessed,
+    open_checkpoint,
+    seal_checkpoint,
+    with_cosignatures,
+)
+from comity.crypto.keys import SigningKey
 from acts import members_of
-from comity.acts import open_act, typ_of
-from comity.log_entry import entry_of_act, entry_of_notice, kind_of, named_mute, tag_key
-from comity.merkle import leaf_hash, node_hash, prove_consistency, prove_inclusion, root_of_hashes
-from comity.note import COSIGNATURE, ED25519, NoteSigner, VerifierKey, seal_note, signature_line
-from comity.receipt import Opening, TlogProof, open_receipt, read_proof, seal_receipt
-from comity.tile import Tile, tiles_of, width_at
+from comity.documents.acts import open_act, typ_of
+from comity.transparency.entries import entry_of_act, entry_of_notice, kind_of, named_mute, tag_key
+from comity.transparency.merkle import leaf_hash, node_hash, prove_consistency, prove_inclusion, root_of_hashes
+from comity.transparency.notes import COSIGNATURE, ED25519, NoteSigner, VerifierKey, seal_note, signature_line
+from comity.transparency.receipts import Opening, TlogProof, open_receipt, read_proof, seal_receipt
+from comity.transparency.tiles import Tile, tiles_of, width_at
 from logs import HOME, KEYS, NOW, OTHER, SECRET, WITNESSES, _acts, _hashes, _node, _root
-from comity.state import Mute
+from comity.rules.state import Mute
 from notices import notices
 from story import LOG, MIA, SHOP, START, case, code_of, forge, key, keys_of, words
 

@@ -8,9 +8,9 @@ from typing import Any
 from acts import acts
 from story import LOG, MIA, SHOP, START, case, code_of, key, published
 
-from comity.acts import SignedAct, Unmute, open_act
-from comity.checkpoint import Checkpoint, open_checkpoint, read_checkpoint, seal_checkpoint
-from comity.log_entry import (
+from comity.documents.acts import SignedAct, Unmute, open_act
+from comity.transparency.checkpoints import Checkpoint, open_checkpoint, read_checkpoint, seal_checkpoint
+from comity.transparency.entries import (
     EPOCH,
     LogEntry,
     Scope,
@@ -26,11 +26,11 @@ from comity.log_entry import (
     public_tag_key,
     tag_key,
 )
-from comity.merkle import leaf_hash, node_hash, prove_consistency, prove_inclusion, root_of_hashes
-from comity.note import COSIGNATURE, ED25519, NoteSigner, open_note, read_vkey, seal_note, signature_line
-from comity.receipt import Opening, TlogProof, open_receipt, read_proof, seal_receipt
-from comity.tile import Tile, bundles_of, open_bundle, read_path, seal_bundle, tiles_of
-from comity.words import Side
+from comity.transparency.merkle import leaf_hash, node_hash, prove_consistency, prove_inclusion, root_of_hashes
+from comity.transparency.notes import COSIGNATURE, ED25519, NoteSigner, open_note, read_vkey, seal_note, signature_line
+from comity.transparency.receipts import Opening, TlogProof, open_receipt, read_proof, seal_receipt
+from comity.transparency.tiles import Tile, bundles_of, open_bundle, read_path, seal_bundle, tiles_of
+from comity.documents.types import Side
 
 SIZES = (0, 1, 2, 3, 7, 8, 255, 256, 257, 600)
 NOW = START // 1000

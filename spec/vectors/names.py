@@ -4,8 +4,8 @@ from typing import Any
 
 import base58
 from comity.encoding import b64u_encode
-from comity.keys import did_document
-from comity.names import folded, nickname
+from comity.crypto.keys import did_document
+from comity.documents.names import folded, nickname
 from story import HOME_DID, MIA, SHOP, case, published
 
 LONG = "did:web:a.example" + (":" + "p" * 63) * 5

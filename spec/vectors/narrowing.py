@@ -3,9 +3,9 @@ GATE-8, GATE-21 to GATE-23, GRANT-7, CONN-14, CONN-23)."""
 
 from typing import Any
 
-from comity.keys import Signer
-from comity.state import Contest, Delivery, Grant, Renounced
-from comity.words import Side
+from comity.crypto.keys import Signer
+from comity.rules.state import Contest, Delivery, Grant, Renounced
+from comity.documents.types import Side
 from decided import Checked
 from story import (
     DAY,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from comity.note_values import FILTERS, read_note
+from comity.documents.note_values import FILTERS, read_note
 
 ZONE = {"zone": "Europe/Berlin", "windows": [{"days": ["mo", "tu"], "start": "18:00", "end": "20:00"}]}
 GOOD: dict[str, tuple[str, Any, str | None]] = {

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from comity.encoding import hash_id
-from comity.notice import MOST_NOTICES, NOTICE_TYP, NOTICES_IN
+from comity.documents.notices import MOST_NOTICES, NOTICE_TYP, NOTICES_IN
 from story import EVE, MIA, NOW, SHOP, case, forge, keys_of, payload_of, published
 
 DAY = 86_400

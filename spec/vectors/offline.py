@@ -6,15 +6,23 @@ import zlib
 from base64 import b64encode
 from typing import Any
 
-from comity.agreement import open_agreement
+from comity.documents.agreements import open_agreement
 from comity.encoding import b64u_decode, b64u_encode, dump_json
 from comity.errors import CODES, Malformed, Refused
-from comity.events import open_event
-from comity.grant import check_token
-from comity.keys import Signer, SigningKey
-from comity.signed_request import sign_request
-from comity.status import ENTRIES, MOST_LIST_BYTES, STATUS_LIST_TYPE, TTL, SignedStatusList, open_status_list, pack
-from comity.wire import encode_problem
+from comity.documents.events import open_event
+from comity.rules.consent_tokens import check_token
+from comity.crypto.keys import Signer, SigningKey
+from comity.crypto.http_signatures import sign_request
+from comity.documents.status_lists import (
+    ENTRIES,
+    MOST_LIST_BYTES,
+    STATUS_LIST_TYPE,
+    TTL,
+    SignedStatusList,
+    open_status_list,
+    pack,
+)
+from comity.http_api import encode_problem
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 from nacl import bindings

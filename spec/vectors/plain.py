@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from comity.encoding import b64u_encode
-from comity.keys import did_document, did_web_url
+from comity.crypto.keys import did_document, did_web_url
 from edges import mixed
 from story import EVE, HOME_DID, SHOP, case, key, keys_of
 

@@ -5,20 +5,20 @@ import json
 from typing import Any
 
 import msgspec
-from comity.chain import blind_revoke
-from comity.allowance import grant_of, promise
-from comity.away import is_muted, muted_away_until
+from comity.rules.next_act import blind_revoke
+from comity.rules.allowances import grant_of, promise
+from comity.rules.away import is_muted, muted_away_until
 from comity.errors import Contradiction
-from comity.events import Opened, seal_event
-from comity.fold import Record
-from comity.gate import AsOf, Verdict
-from comity.message_life import default_expiry, expiry_warning
+from comity.documents.events import Opened, seal_event
+from comity.rules.fold import Record
+from comity.rules.gate import AsOf, Verdict
+from comity.rules.message_lifetime import default_expiry, expiry_warning
 from comity.encoding import b64u_encode
-from comity.notice import StatedKey, believe_notice, is_in_force, key_for_entry, text_in
-from comity.offer import Allow
-from comity.recovery import Heads, lacking, take_back
-from comity.renounced import Part, parts_left
-from comity.state import Connection, Door, Mute, Renounced, public
+from comity.documents.notices import StatedKey, believe_notice, is_in_force, key_for_entry, text_in
+from comity.documents.offers import Allow
+from comity.rules.recovery import Heads, lacking, take_back
+from comity.rules.renunciations import Part, parts_left
+from comity.rules.state import Connection, Door, Mute, Renounced, public
 from story import DAY, HOME, HOME_DID, HOUR, LOG, MIA, MINUTE, NOW, SECOND, SHOP, START, Story, connected, words
 
 ALLOW: dict[str, Any] = {"purposes": ["service"], "channels": ["app"], "days": 30, "budget": {"max": 2, "per": "week"}}

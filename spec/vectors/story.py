@@ -8,20 +8,20 @@ from hashlib import sha256
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from comity import connection, erasure, favours, recovery
-from comity.acts import SignedAct
-from comity.agreement import Agreement, SignedAgreement, countersign, half_sign
-from comity.chain import next_act, next_rotation
+from comity.rules import decide, erasure, favours, recovery
+from comity.documents.acts import SignedAct
+from comity.documents.agreements import Agreement, SignedAgreement, countersign, half_sign
+from comity.rules.next_act import next_act, next_rotation
 from comity.encoding import b64u_decode, b64u_encode, dump_json, hash_id
 from comity.errors import Contradiction, Refused
-from comity.events import Accepted, Delivered, Event, Opened, Place, seal_event
-from comity.feedback import check_message, reached_in
-from comity.fold import Record, fold, opening
-from comity.keys import PublicKey, Signer, SigningKey, is_pairwise
-from comity.narrowing import closes_something
-from comity.offer import HomeParty, Offer, OfferedTerms, PartyKey, SignedOffer, Terms, seal_offer, text_hash
-from comity.state import Connection, public
-from comity.words import SIDES, Side
+from comity.documents.events import Accepted, Delivered, Event, Opened, Place, seal_event
+from comity.rules.feedback import check_message, reached_in
+from comity.rules.fold import Record, fold, opening
+from comity.crypto.keys import PublicKey, Signer, SigningKey, is_pairwise
+from comity.rules.narrowing import closes_something
+from comity.documents.offers import HomeParty, Offer, OfferedTerms, PartyKey, SignedOffer, Terms, seal_offer, text_hash
+from comity.rules.state import Connection, public
+from comity.documents.types import SIDES, Side
 from msgspec.structs import replace
 
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
@@ -251,7 +251,7 @@ class Story:
         """Accept an act, after letting go what is due."""
         self.release(at)
         at = max(at, self.state.at + 1)
-        events, _ = connection.accept_next(self.state, act, at, self._place, ZONES)
+        events, _ = decide.accept_next(self.state, act, at, self._place, ZONES)
         *first, event = events
         for it in first:
             self._state(it)
@@ -278,9 +278,9 @@ class Story:
 
     def release(self, at: int, *, even_if_nothing_waits: bool = False) -> None:
         """Let go what may go."""
-        events, _ = connection.release(self.state, at, self._place, ZONES)
+        events, _ = decide.release(self.state, at, self._place, ZONES)
         if even_if_nothing_waits or any(self.state.door(side).held for side in SIDES):
-            due = connection.due(self.state, self.state.at, ZONES)
+            due = decide.due(self.state, self.state.at, ZONES)
             let_go = [json.loads(event.to_json()) for event in events]
             row = {"after": len(self.records), "at": at, "due": due, "log": LOG, "index": self.index, "events": let_go}
             self.releases.append(row)
@@ -314,7 +314,7 @@ class Story:
 
     def refuse(self, act: SignedAct, at: int, name: str) -> None:
         """Note that the rules refuse an act here."""
-        refused = refusal_of(lambda: connection.decide(self.state, act, at, ZONES))
+        refused = refusal_of(lambda: decide.decide(self.state, act, at, ZONES))
         ends = {"until": refused.until, "retry_after": refused.retry_after}
         told = {member: value for member, value in ends.items() if value is not None}
         row = {"name": name, "after": len(self.records), "act": act.raw, "at": at, "code": refused.code, **told}

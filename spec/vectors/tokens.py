@@ -6,18 +6,18 @@ import json
 from hashlib import sha256
 from typing import Any
 
-from comity.acts import SignedAct
-from comity.agreement import open_agreement
-from comity.checkpoint import Checkpoint, seal_checkpoint
-from comity.events import Delivered, open_event, seal_event
-from comity.grant import check_token, is_log_of
+from comity.documents.acts import SignedAct
+from comity.documents.agreements import open_agreement
+from comity.transparency.checkpoints import Checkpoint, seal_checkpoint
+from comity.documents.events import Delivered, open_event, seal_event
+from comity.rules.consent_tokens import check_token, is_log_of
 
-from comity.log_entry import Kind, LogEntry, commitment, entry_of_act
-from comity.merkle import leaf_hash, prove_inclusion, root_of_hashes
-from comity.note import ED25519, NoteSigner
-from comity.receipt import Opening, open_receipt, seal_receipt
+from comity.transparency.entries import Kind, LogEntry, commitment, entry_of_act
+from comity.transparency.merkle import leaf_hash, prove_inclusion, root_of_hashes
+from comity.transparency.notes import ED25519, NoteSigner
+from comity.transparency.receipts import Opening, open_receipt, seal_receipt
 
-from comity.status import open_status_list
+from comity.documents.status_lists import open_status_list
 from offline import LIST_TYP, claims
 from story import (
     DAY,

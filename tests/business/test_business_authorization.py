@@ -7,10 +7,10 @@ from typing import Any
 
 from business_things import ROOMY, Things, is_about_something, never, places, receiver
 from business_world import Shop, a_shop
-from comity.chain import compose
-from comity_server.business.roles import ROLES, SCOPES, Scope
-from comity_server.business.route import BUSINESS, Route
-from comity_server.business.table import ROUTES
+from comity.rules.next_act import compose
+from comity_server.api.business.route import BUSINESS, Route
+from comity_server.api.business.routes import ROUTES
+from comity_server.businesses.roles import ROLES, SCOPES, Scope
 from comity_server.store.sqlite import SQL
 from world import Reply, World, a_world
 

@@ -14,22 +14,22 @@ import aiohttp
 from msgspec.structs import replace
 
 from business_world import BUSINESS, Shop, a_shop
-from comity import gate
-from comity.acts import MODELS
+from comity.documents.acts import MODELS
+from comity.documents.events import open_event
 from comity.encoding import hash_id
-from comity.events import open_event
-from comity.feedback import reached_in
-from comity.fold import Record
-from comity.gate import FRESH_FOR
-from comity.state import Connection, Contest, decode_state, encode_state
-from comity.wire import JSON_LINES
-from comity_server.business import words
-from comity_server.business.checks import Check
-from comity_server.business.lines import MOST_LINE
-from comity_server.business.models import instant
-from comity_server.business.verdicts import MOST_OF_ONE, About, Verdicts
+from comity.http_api import JSON_LINES
+from comity.rules import gate
+from comity.rules.feedback import reached_in
+from comity.rules.fold import Record
+from comity.rules.gate import FRESH_FOR
+from comity.rules.state import Connection, Contest, decode_state, encode_state
+from comity_server.api.business import reasons as words
+from comity_server.api.business.endpoints.check import Check
+from comity_server.api.business.jsonl import MOST_LINE
 from comity_server.clock import Undoubted
+from comity_server.schema import instant
 from comity_server.store.rows import Batch, Known
+from comity_server.writer.decision_cache import MOST_OF_ONE, About, Verdicts
 from random_states import Scene, moments, state_of
 from random_stories import KINDS, Hand
 from restored import Backup, confirm

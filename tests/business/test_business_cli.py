@@ -10,10 +10,11 @@ import structlog
 from click.testing import CliRunner
 
 from business_world import Shop, a_shop
-from comity.keys import SigningKey
-from comity.notice import AwayNotice, open_notice
-from comity_server.cli import main, wallet_open
+from comity.crypto.keys import SigningKey
+from comity.documents.notices import AwayNotice, open_notice
 from comity_server.config import ConfigError, load
+from comity_tools.cli import main
+from comity_tools.cli.wallet import session
 from operator_world import comity, stored
 from world import World, a_world
 
@@ -202,7 +203,7 @@ def test_what_the_system_refuses_is_told_with_its_name(tmp_path: Path, monkeypat
 
 
 def test_what_the_wallet_reads_from_the_environment_does_not_stop_the_operator() -> None:
-    cli = Path(wallet_open.__file__).parent
+    cli = Path(session.__file__).parent
     read = {name for file in cli.glob("*.py") for name in re.findall(r'environ\.get\("(COMITY_\w+)"', file.read_text())}
     assert "COMITY_NEW_PASSPHRASE" in read
     load({}, dict.fromkeys(read, "x"))

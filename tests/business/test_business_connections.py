@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from business_world import EXAMPLE_OFFER, Shop, a_shop, half_on
-from comity.acts import open_act
-from comity.bodies import BodyKey, seal_body
-from comity.events import Accepted, open_event
-from comity.fold import Record
-from comity.relationship import timeline
-from comity_server.business.pages import sift
+from comity.crypto.encryption import BodyKey, seal_body
+from comity.documents.acts import open_act
+from comity.documents.events import Accepted, open_event
+from comity.rules.fold import Record
+from comity.rules.timeline import timeline
+from comity_server.api.business.pagination import sift
 from world import HOUR, MINUTE, Pair, a_world
 
 NOBODY = "A" * 43

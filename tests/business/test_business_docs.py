@@ -8,7 +8,7 @@ import pytest
 from browser import a_browser, a_page
 from business_world import a_shop
 from comity.errors import CODES
-from comity_server.business.table import ROUTES
+from comity_server.api.business.routes import ROUTES
 from world import a_world
 
 # The first of them may have to install the browser; two at once would wait for each other.

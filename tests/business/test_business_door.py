@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from business_world import Shop, a_shop
-from comity.acts import NARROWING, Remember, open_act
-from comity.bodies import open_body
-from comity.chain import compose
-from comity_server.business.table import ROUTES
-from comity_server.group import Group
+from comity.crypto.encryption import open_body
+from comity.documents.acts import NARROWING, Remember, open_act
+from comity.rules.next_act import compose
+from comity_server.api.business.routes import ROUTES
+from comity_server.writer.unit_of_work import UnitOfWork
 from world import DAY, HOUR, Pair, World, a_world, body_of, eventually
 
 
@@ -159,7 +159,7 @@ def test_every_no_has_a_route_that_gets_in() -> None:
     assert {route.act for route in ROUTES if route.act and route.narrows} == NARROWING - {"mute_end"}
 
 
-async def nothing(_group: Group) -> None:
+async def nothing(_group: UnitOfWork) -> None:
     """Changes nothing; done when all that came before it is."""
 
 
@@ -168,7 +168,7 @@ async def full(world: World) -> AsyncIterator[None]:
     """While this lasts, the writer is held up and its queue is full, but for what is kept for a no."""
     go_on = asyncio.Event()
 
-    async def wait(_group: Group) -> None:
+    async def wait(_group: UnitOfWork) -> None:
         await go_on.wait()
 
     accept = world.server.accept

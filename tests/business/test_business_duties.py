@@ -9,9 +9,9 @@ import pytest
 from business_world import Shop, a_shop
 from comity.client import Party, Statement
 from comity.errors import Refused, Unreachable
-from comity.wire import ACTS
-from comity_server.business.models import instant
-from comity_server.check_store.run import check_store
+from comity.http_api import ACTS
+from comity_server.fsck.checker import check_store
+from comity_server.schema import instant
 from sdk_world import SdkWorld, sdk_world
 from world import DAY, Pair, a_world
 

@@ -11,11 +11,11 @@ import pytest
 from pydantic import TypeAdapter
 
 from business_world import a_shop
+from comity.documents.types import read_model
 from comity.errors import Malformed
-from comity.words import read_model
-from comity_server.business.letters import NewMessage
-from comity_server.business.offers import NewOffer
-from comity_server.business.webhook_models import WebhookWanted
+from comity_server.api.business.endpoints.offers import NewOffer
+from comity_server.api.business.endpoints.webhook_schemas import WebhookWanted
+from comity_server.api.business.outgoing import NewMessage
 from world import a_world
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from business_world import Shop, a_shop, again
-from comity.acts import SignedAct
+from comity.documents.acts import SignedAct
 from comity.encoding import hash_id
-from comity.wire import JSON_LINES
-from comity_server.business.table import ROUTES
+from comity.http_api import JSON_LINES
+from comity_server.api.business.routes import ROUTES
 from world import DAY, HOUR, Pair, a_world
 
 

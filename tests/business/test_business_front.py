@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from business_world import EXAMPLE_OFFER, a_shop
-from comity.bodies import open_body
+from comity.crypto.encryption import open_body
 from comity.encoding import b64u_decode
-from comity.wire import JSON, JSON_LINES, JWT
-from comity_server.rate_limits import SPARE
+from comity.http_api import JSON, JSON_LINES, JWT
+from comity_server.limits.rate_limits import SPARE
 from world import Pair, a_world
 
 

@@ -12,20 +12,21 @@ from typing import Any
 import pytest
 
 from business_world import Shop, a_shop, at_once
-from comity.acts import open_act
+from comity.documents.acts import open_act
 from comity.encoding import b64u_encode
-from comity.state import decode_state
+from comity.rules.state import decode_state
+from comity_server.api.business import acts
+from comity_server.api.business.route import Call
 from comity_server.app import serving
-from comity_server.business import doing, resealing, turning
-from comity_server.business.master import FILE, CannotUnseal, MasterKey
-from comity_server.business.operating import NEXT_KEY, TURN, OfBusiness, Place
-from comity_server.business.route import Call
-from comity_server.cli import main
+from comity_server.businesses.master_key import FILE, CannotUnseal, MasterKey
 from comity_server.config import load
-from comity_server.group import Group
+from comity_server.operator import master_key_rotation, signing_key_rotation
+from comity_server.operator.commands import NEXT_KEY, TURN, OfBusiness, Place
 from comity_server.store import sqlite as store_sqlite
 from comity_server.store.rows import Batch
 from comity_server.store.seals import SEALED
+from comity_server.writer.unit_of_work import UnitOfWork
+from comity_tools.cli import main
 from operator_world import comity, stored
 from sdk_world import sdk_world
 from world import World, a_world
@@ -251,7 +252,7 @@ async def test_a_draft_that_is_changed_while_all_is_sealed_anew_keeps_its_new_te
         changed = {"purpose": "care", "text": "Yes, now."}
         async with at_once(world) as ask:
             written = await ask(shop.ask("PUT", f"/drafts/{draft['id']}", changed))
-            resealed = await ask(resealing.rotate_master(world.server))
+            resealed = await ask(master_key_rotation.rotate_master(world.server))
         assert (await written).status == 200 and await resealed == 3
         assert await draft_of(shop) == "Yes, now."
         await world.stop()
@@ -306,13 +307,13 @@ POINTS = (
     "after file 2",
 )  # fmt: skip
 _fork = multiprocessing.get_context("forkserver")
-_fork.set_forkserver_preload(["comity_server.cli.serve", "comity_server.cli.keys"])
+_fork.set_forkserver_preload(["comity_tools.cli.serve", "comity_tools.cli.operator.keys"])
 
 
 def rotate_and_die(point: str, settings: dict[str, Any]) -> None:
     """`comity keys rotate-master`, which is gone at that point as by a power cut."""
     os.environ.update({f"COMITY_{name.upper()}": str(value) for name, value in settings.items()})
-    write, commit, files = vars(resealing)["write_master"], store_sqlite._commit, 0
+    write, commit, files = vars(master_key_rotation)["write_master"], store_sqlite._commit, 0
 
     def die(*_: object) -> None:
         os._exit(DIED)
@@ -336,7 +337,7 @@ def rotate_and_die(point: str, settings: dict[str, Any]) -> None:
         if resealing_ and point == "after commit":
             die()
 
-    vars(resealing)["write_master"] = writing
+    vars(master_key_rotation)["write_master"] = writing
     store_sqlite._commit = committing
     main(["keys", "rotate-master"])
 
@@ -370,7 +371,7 @@ async def test_whenever_the_replacing_is_killed_it_is_finished_by_running_it_aga
 async def test_a_business_gets_a_new_signing_key_and_its_customers_go_on_believing_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turning, "AT_ONCE", 1)
+    monkeypatch.setattr(signing_key_rotation, "AT_ONCE", 1)
     async with sdk_world(tmp_path) as people:
         world = people.host
         shop = await a_shop(world)
@@ -435,7 +436,7 @@ async def says(world: World, shop: Shop, cid: str, kind: str, **fields: Any) -> 
     key = world.server.grounds.keyring.of(shop.name)[0]
     call = Call(world.server, None, None, business, key, {})  # type: ignore[arg-type]
 
-    async def decide(group: Group) -> None:
-        await doing.act(call, group, cid, kind, **fields)
+    async def decide(group: UnitOfWork) -> None:
+        await acts.act(call, group, cid, kind, **fields)
 
     await world.server.accept.command(decide, [cid])

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 from business_world import Shop, a_shop, again, at_once
-from comity.acts import Message, open_act
-from comity.bodies import open_body
 from comity.client import Wallet
+from comity.crypto.encryption import open_body
+from comity.documents.acts import Message, open_act
+from comity.documents.types import SIDES
 from comity.errors import Refused
-from comity.words import SIDES
-from comity_server.business import drafts
-from comity_server.business.letters import Sealing, opened
-from comity_server.business.models import instant
-from comity_server.business.words import WHY
-from comity_server.home import STORE
+from comity_server.api.business.endpoints import drafts
+from comity_server.api.business.outgoing import Sealing, opened
+from comity_server.api.business.reasons import WHY
+from comity_server.data_dir import STORE
+from comity_server.schema import instant
 from sdk_world import IDENTITY, Bent, sdk_world
 from world import DAY, HOUR, MINUTE, Pair, World, a_world
 

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 
 from business_world import Shop, a_shop
+from comity.crypto.keys import SigningKey
+from comity.documents.notices import MOST_NOTICES, NOTICE_TYP, open_notice
 from comity.encoding import hash_id
-from comity.keys import SigningKey
-from comity.log_entry import Kind, public_tag_key, tag
-from comity.note import read_vkey
-from comity.notice import MOST_NOTICES, NOTICE_TYP, open_notice
-from comity.receipt import open_receipt
-from comity_server.business.models import instant
-from comity_server.check_store.run import check_store
-from comity_server.group import Group
+from comity.transparency.entries import Kind, public_tag_key, tag
+from comity.transparency.notes import read_vkey
+from comity.transparency.receipts import open_receipt
+from comity_server.fsck.checker import check_store
+from comity_server.schema import instant
 from comity_server.store.rows import Batch
 from comity_server.store.sqlite import SqliteStore
+from comity_server.writer.unit_of_work import UnitOfWork
 from parties import forge
 from world import DAY, HOUR, Pair, World, a_world
 
@@ -209,7 +209,7 @@ async def test_a_notice_and_its_end_in_one_commit(tmp_path: Path, monkeypatch: p
             await commit(self, batch, *before)
             written.append(batch)
 
-        async def wait(_group: Group) -> None:
+        async def wait(_group: UnitOfWork) -> None:
             began.set()
             await go_on.wait()
 

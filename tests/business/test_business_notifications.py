@@ -12,14 +12,14 @@ import aiohttp
 import pytest
 
 from business_world import BUSINESS, Shop, a_shop
-from comity.acts import MODELS, SETTINGS
-from comity.agreement import countersign
-from comity.wire import EVENT_STREAM, INBOX
-from comity_server.business import notifications
-from comity_server.business.happenings import ACTS, CATALOGUE, Data, Happening, happening
-from comity_server.business.models import instant
-from comity_server.business.notifications import MOST_PAGES
-from comity_server.businesses import Business
+from comity.documents.acts import MODELS, SETTINGS
+from comity.documents.agreements import countersign
+from comity.http_api import EVENT_STREAM, INBOX
+from comity_server.api.business.endpoints import notifications
+from comity_server.api.business.endpoints.notifications import MOST_PAGES
+from comity_server.businesses.directory import Business
+from comity_server.reads.business_events import ACTS, CATALOGUE, BusinessEvent, Data, happening
+from comity_server.schema import instant
 from comity_server.store.rows import News
 from spec_pages import SPEC, page, table
 from world import DAY, HOUR, MINUTE, Pair, World, a_world, body_of, eventually
@@ -432,6 +432,6 @@ def test_an_id_follows_from_the_row_and_cannot_be_guessed() -> None:
 
 def test_no_text_can_break_out_of_a_line() -> None:
     """NEWS-8: whatever a word of an act were made of, an event stays one line of data."""
-    told = Happening("evt_x", "fact.remembered", 0, Data(topic="a\n\nevent: x\r\ndata: {}\x00\x85\u2028", key='"}'))
+    told = BusinessEvent("evt_x", "fact.remembered", 0, Data(topic="a\n\nevent: x\r\ndata: {}\x00\x85\u2028", key='"}'))
     assert not set(b"\r\n\x00") & set(told.json())
     assert json.loads(told.json())["data"]["topic"].startswith("a\n\nevent")

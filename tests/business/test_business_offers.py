@@ -17,17 +17,17 @@ from PIL import Image
 
 from business_things import Things
 from business_world import EXAMPLE_OFFER, Shop, a_shop, half_on
-from comity.acts import open_act
-from comity.agreement import countersign
+from comity.documents.acts import open_act
+from comity.documents.agreements import countersign
+from comity.documents.events import Opened, open_event
+from comity.documents.notices import NOTICE_TYP
+from comity.documents.offers import OFFER_TYP, open_offer
 from comity.encoding import b64u_decode
-from comity.events import Opened, open_event
-from comity.fold import opening
-from comity.notice import NOTICE_TYP
-from comity.offer import OFFER_TYP, open_offer
-from comity.state import Budget
-from comity.wire import INBOX, JWT, OFFERS
-from comity_server.business.models import instant
-from comity_server.check_store.run import check_store
+from comity.http_api import INBOX, JWT, OFFERS
+from comity.rules.fold import opening
+from comity.rules.state import Budget
+from comity_server.fsck.checker import check_store
+from comity_server.schema import instant
 from comity_server.store.rows import Batch
 from comity_server.store.sqlite import SqliteStore
 from parties import forge

@@ -10,12 +10,12 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import TypeAdapter
 
 from comity.errors import CODES
-from comity_server.business.advice import ADVICE
-from comity_server.business.examples import EXAMPLES, LINES
-from comity_server.business.introduction import AREAS
-from comity_server.business.openapi import document, refusals
-from comity_server.business.table import ROUTES
-from comity_server.cli import main
+from comity_server.api.business.docs.error_guide import ADVICE
+from comity_server.api.business.docs.examples import EXAMPLES, LINES
+from comity_server.api.business.docs.introduction import AREAS
+from comity_server.api.business.docs.openapi import document, refusals
+from comity_server.api.business.routes import ROUTES
+from comity_tools.cli import main
 from spec_pages import SPEC
 
 MADE = document()

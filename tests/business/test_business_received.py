@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from business_world import EXAMPLE_OFFER, a_shop
-from comity_server.business.models import instant
+from comity_server.schema import instant
 from terminal_world import Terminal, a_host
 from world import MINUTE, a_world
 

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from business_world import a_shop
-from comity_server.business.report import COUNTS, safe_cell
+from comity_server.api.business.endpoints.report import COUNTS, safe_cell
 from spec_pages import ROOT, table
 from world import DAY, a_world
 
@@ -20,7 +20,8 @@ _NAME = re.compile(
 
 def test_everything_that_is_counted_is_explained_and_the_other_way_round() -> None:
     server = ROOT / "server" / "comity_server"
-    places = [server / "business" / "counting.py", server / "group.py", server / "connecting.py"]
+    names = ("businesses/usage.py", "writer/unit_of_work.py", "commands/onboarding.py")
+    places = [server / name for name in names]
     texts = "".join(path.read_text(encoding="utf-8") for path in places)
     assert set(_NAME.findall(texts)) == set(COUNTS)
     # Nobody counts anywhere else.

@@ -19,9 +19,9 @@ from schemathesis.specs.openapi.checks import (
 
 from business_things import ROOMY, Things, places, receiver
 from business_world import a_shop
-from comity.wire import JSON, JSON_LINES, JWT
-from comity_server.business.openapi import document
-from comity_server.business.table import ROUTES
+from comity.http_api import JSON, JSON_LINES, JWT
+from comity_server.api.business.docs.openapi import document
+from comity_server.api.business.routes import ROUTES
 from world import a_world
 
 CHECKS = [

@@ -3,10 +3,10 @@
 import pytest
 from msgspec.structs import replace
 
-from comity import message_life
-from comity.gate import PRIVATE_REASONS, REASONS, AsOf, Verdict
-from comity_server.business import drafts
-from comity_server.business.words import WHY, until, why
+from comity.rules import message_lifetime
+from comity.rules.gate import PRIVATE_REASONS, REASONS, AsOf, Verdict
+from comity_server.api.business.endpoints import drafts
+from comity_server.api.business.reasons import WHY, until, why
 from spec_pages import page
 
 _HELD = Verdict("hold", "muted", AsOf("", "", "zones"), 5000, ends_at=9000)
@@ -28,7 +28,7 @@ def test_the_end_of_a_hold_is_told_only_where_it_is_shown() -> None:
 @pytest.mark.parametrize(
     ("number", "told", "in_code"),
     [
-        ("SAY-4", f"more than {message_life.LONGEST_LIFE // 86_400} days ahead", "more than 90 days ahead"),
+        ("SAY-4", f"more than {message_lifetime.LONGEST_LIFE // 86_400} days ahead", "more than 90 days ahead"),
         ("SAY-6", f"{drafts.KEPT_FOR // 86_400_000} days after", "90 days after"),
         ("SAY-6", f"at most {drafts.MOST_DRAFTS};", "at most 1000;"),
     ],

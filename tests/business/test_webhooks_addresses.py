@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from comity.errors import Refused
-from comity_server.webhooks.post import MOST_READ, Post
-from comity_server.webhooks.schedule import WAITS
-from comity_server.webhooks.target import NOT_PUBLIC, check_url, is_public
+from comity_server.webhooks.http_client import MOST_READ, Post
+from comity_server.webhooks.retry import WAITS
+from comity_server.webhooks.ssrf_guard import NOT_PUBLIC, check_url, is_public
 from spec_pages import table
 from webhook_world import Hook
 

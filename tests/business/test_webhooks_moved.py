@@ -8,8 +8,8 @@ import pytest
 from aiohttp import web
 
 from business_world import Shop, a_shop
-from comity_server.demo.webhook_receiver import Received
 from comity_server.webhooks.lanes import FAILURES, FIRST_PAUSE
+from comity_tools.demo.webhook_receiver import Received
 from webhook_world import Hook, Mailroom, a_sender, set_up
 from world import Pair, World, a_world
 

@@ -12,9 +12,9 @@ from aiohttp import web
 from standardwebhooks import Webhook
 
 from business_world import Shop, a_shop
-from comity_server.business.resealing import rotate_master
-from comity_server.business.table import ROUTES
-from comity_server.demo.webhook_receiver import Received
+from comity_server.api.business.routes import ROUTES
+from comity_server.operator.master_key_rotation import rotate_master
+from comity_tools.demo.webhook_receiver import Received
 from webhook_world import Hook
 from world import World, a_world, eventually
 

@@ -16,6 +16,8 @@ from aiohttp import web
 
 from business_world import Shop, a_shop
 from comity.errors import Refused
+from comity_server.webhooks.control_protocol import Attempt
+from comity_server.webhooks.delivery_store import FILE, KEPT, MOST_ATTEMPTS, MOST_KEPT, New, Records, Row
 from comity_server.webhooks.endpoint import is_echo
 from comity_server.webhooks.lanes import (
     AT_ALL,
@@ -28,9 +30,7 @@ from comity_server.webhooks.lanes import (
     Goal,
     Lanes,
 )
-from comity_server.webhooks.records import FILE, KEPT, MOST_ATTEMPTS, MOST_KEPT, New, Records, Row
-from comity_server.webhooks.saying import Attempt
-from comity_server.webhooks.schedule import DAY, JITTER, WAITS, next_at
+from comity_server.webhooks.retry import DAY, JITTER, WAITS, next_at
 from webhook_world import HandClock, Hook, Mailroom, a_sender, set_up
 from world import Pair, World, a_world
 

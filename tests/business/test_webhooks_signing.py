@@ -9,9 +9,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from comity_server.business.master import CannotUnseal, MasterKey
-from comity_server.demo.webhook_receiver import Received, WebhookReceiver
-from comity_server.webhooks.signing import OVERLAP, Secret, Secrets, Signers
+from comity_server.businesses.master_key import CannotUnseal, MasterKey
+from comity_server.webhooks.signatures import OVERLAP, Secret, Secrets, Signers
+from comity_tools.demo.webhook_receiver import Received, WebhookReceiver
 
 NOW = 0
 BODY = '{"id":"evt_1","type":"connection.muted","data":{"name":"Zoë"}}'.encode()

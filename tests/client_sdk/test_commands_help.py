@@ -4,9 +4,9 @@ import pytest
 from click import Group
 from click.testing import CliRunner
 
-from comity_server.cli import _COMMANDS, _SECTIONS, main
-from comity_server.cli.groups import Sections
-from comity_server.cli.wallet import wallet
+from comity_tools.cli import _COMMANDS, _SECTIONS, main
+from comity_tools.cli.groups import Sections
+from comity_tools.cli.wallet.commands import wallet
 
 
 @pytest.mark.parametrize("words", [(), ("wallet",), ("wallet", "mute"), ("business", "key"), ("log", "follow")])

@@ -8,12 +8,12 @@ import pytest
 from click import Command, Group
 from click.testing import CliRunner
 
-from comity_server.cli import main
-from comity_server.cli.as_json import text_of
-from comity_server.cli.business import business
-from comity_server.cli.keys import keys
-from comity_server.cli.terminal import LOOKS
-from comity_server.cli.wallet import wallet
+from comity_tools.cli import main
+from comity_tools.cli.json_output import text_of
+from comity_tools.cli.operator.business import business
+from comity_tools.cli.operator.keys import keys
+from comity_tools.cli.terminal import LOOKS
+from comity_tools.cli.wallet.commands import wallet
 from operator_world import comity
 from terminal_world import Terminal, a_shop, an_offer, connected
 from world import World

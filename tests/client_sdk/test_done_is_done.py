@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from click import Group
 
-from comity_server.cli.terminal import LOOKS
-from comity_server.cli.wallet import wallet
+from comity_tools.cli.terminal import LOOKS
+from comity_tools.cli.wallet.commands import wallet
 from terminal_world import Terminal, a_shop, an_offer, connected
 from world import World
 

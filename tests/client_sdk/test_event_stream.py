@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from comity.client.home import _server_sent
-from comity.client.transport import MOST_LINE, lines_of
+from comity.client.http.server_api import _server_sent
+from comity.client.http.transport import MOST_LINE, lines_of
 from comity.errors import Unreachable
 
 ENDS = (b"\r\n", b"\n", b"\r")

@@ -8,10 +8,10 @@ import pytest
 import pytest_asyncio
 
 from comity.client import Party, Request, Response, Wallet
+from comity.documents.events import Accepted
 from comity.errors import Contradiction, Unreachable
-from comity.events import Accepted
-from comity.note import read_vkey
-from comity.receipt import open_receipt
+from comity.transparency.notes import read_vkey
+from comity.transparency.receipts import open_receipt
 from sdk_world import SdkWorld, sdk_world
 from terminal_world import a_host, connected
 

@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from comity.checkpoint import open_checkpoint
-from comity.client.follow import Report, follow
-from comity.client.followed import Followed, FollowedFile, NotKept, usual_file
-from comity.client.log_source import LogFinding, LogSource, log_prefix
-from comity.client.over_aiohttp import over_aiohttp
-from comity.client.transport import Request, Response, Transport
+from comity.client.http.aiohttp_transport import over_aiohttp
+from comity.client.http.transport import Request, Response, Transport
+from comity.client.log.monitor import Report, follow
+from comity.client.log.monitor_state import Followed, FollowedFile, NotKept, usual_file
+from comity.client.log.tile_reader import LogFinding, LogSource, log_prefix
 from comity.errors import Malformed
-from comity.log_entry import Kind
-from comity.merkle import check_consistency, needed, prove_consistency
-from comity.tile import ENTRIES, WIDTH, Tile, bundles_of, open_bundle, tiles_of
+from comity.transparency.checkpoints import open_checkpoint
+from comity.transparency.entries import Kind
+from comity.transparency.merkle import check_consistency, needed, prove_consistency
+from comity.transparency.tiles import ENTRIES, WIDTH, Tile, bundles_of, open_bundle, tiles_of
 from served_log import MINUTE, Host, TrueLog, command, entries, entry, follow_host, hosting, signer, witness
 
 LARGE = 70_000
@@ -335,7 +335,7 @@ async def _killed_when(reached: asyncio.Event, host: Host, state: Path) -> bytes
     terminal, end = pty.openpty()
     words = ["log", "follow", host.url, "--vkey", host.log.signer.verifier.text, "--state", str(state)]
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "comity_server", *words, stderr=end, stdout=asyncio.subprocess.DEVNULL
+        sys.executable, "-m", "comity_tools", *words, stderr=end, stdout=asyncio.subprocess.DEVNULL
     )
     try:
         await asyncio.wait_for(reached.wait(), 60)

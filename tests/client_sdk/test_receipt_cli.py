@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from comity.checkpoint import Checkpoint, seal_checkpoint
-from comity.keys import SigningKey
-from comity.log_entry import Kind, LogEntry, commitment, read_entry
-from comity.merkle import leaf_hash
-from comity.note import COSIGNATURE, ED25519, NoteSigner, read_vkey, signature_line
-from comity.receipt import Opening, TlogProof, open_receipt, read_opening, read_proof, seal_receipt
-from comity.wire import HOME_KEYS
-from comity_server.business.operating import ROTATE_HOME, HomeRotation
-from comity_server.cli import main
-from comity_server.cli.receipt import KINDS
-from comity_server.cli.token import REASONS
+from comity.crypto.keys import SigningKey
+from comity.http_api import HOME_KEYS
+from comity.transparency.checkpoints import Checkpoint, seal_checkpoint
+from comity.transparency.entries import Kind, LogEntry, commitment, read_entry
+from comity.transparency.merkle import leaf_hash
+from comity.transparency.notes import COSIGNATURE, ED25519, NoteSigner, read_vkey, signature_line
+from comity.transparency.receipts import Opening, TlogProof, open_receipt, read_opening, read_proof, seal_receipt
+from comity_server.operator.commands import ROTATE_HOME, HomeRotation
+from comity_tools.cli import main
+from comity_tools.cli.audit.receipt import KINDS
+from comity_tools.cli.audit.token import REASONS
 from sdk_world import sdk_world
 from world import eventually
 

@@ -10,8 +10,8 @@ import pytest
 
 from comity.client import Party, Request, Response, Wallet
 from comity.errors import Contradiction, Unreachable
-from comity.state import public
-from comity.wire import ACTS
+from comity.http_api import ACTS
+from comity.rules.state import public
 from sdk_world import SdkWorld, sdk_world
 
 

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from comity.client import Party, Request, Wallet
 from comity.errors import Unreachable
-from comity.state import Mute
+from comity.rules.state import Mute
 from sdk_world import SdkWorld, sdk_world
 
 

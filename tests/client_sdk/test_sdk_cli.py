@@ -14,11 +14,12 @@ import pytest
 from click.testing import CliRunner
 
 from business_world import EXAMPLE_OFFER, Shop, a_shop
-from comity.client import Request, Response, Transport, log_keeping, over_aiohttp
-from comity.keys import SigningKey
-from comity.note import COSIGNATURE, NoteSigner
-from comity.wire import ACTS
-from comity_server.cli import main
+from comity.client import Request, Response, Transport, over_aiohttp
+from comity.client.log import known_logs
+from comity.crypto.keys import SigningKey
+from comity.http_api import ACTS
+from comity.transparency.notes import COSIGNATURE, NoteSigner
+from comity_tools.cli import main
 from terminal_world import Terminal, connected
 from world import World
 
@@ -148,7 +149,7 @@ async def test_an_offer_that_allows_something_and_defaults_that_suggest_somethin
 async def test_a_no_in_a_terminal_comes_before_any_complaint(
     host: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_keeping, "WITNESSED_WITHIN", 0.3)
+    monkeypatch.setattr(known_logs, "WITNESSED_WITHIN", 0.3)
     mia, shop = await connected(host, tmp_path)
     await shop("send", "mia", "care", "How are you?")
     witness = NoteSigner("w.example", COSIGNATURE, SigningKey(b"w" * 32)).verifier.text

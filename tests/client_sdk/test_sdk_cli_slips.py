@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from comity.client import Wallet, new_identity
-from comity_server.cli import main
-from comity_server.home import STORE
+from comity_server.data_dir import STORE
+from comity_tools.cli import main
 from terminal_world import Terminal, a_shop, an_offer, connected
 from world import World
 

@@ -8,9 +8,9 @@ import pytest
 import pytest_asyncio
 
 from comity.errors import Contradiction, Malformed, Refused
-from comity.renounced import Part, parts_left
-from comity.state import Renounced
-from comity_server import group
+from comity.rules.renunciations import Part, parts_left
+from comity.rules.state import Renounced
+from comity_server.writer import unit_of_work
 from sdk_world import SdkWorld, sdk_world
 
 
@@ -101,7 +101,7 @@ async def test_a_server_that_takes_feedback_on_no_message_is_found_out(
     """A contest of a message that never was would close a door by somebody's word about nothing."""
     shop, mia = await world.business("shop"), await world.person("mia")
     ours, theirs = await world.connect(shop, mia, "care")
-    monkeypatch.setattr(group, "check_message", lambda *_: None)
+    monkeypatch.setattr(unit_of_work, "check_message", lambda *_: None)
     about = {"message": "A" * 43, "purpose": "care", "says": "mislabelled", "as_": "sales"}
     with pytest.raises(Contradiction, match="no_such_message"):
         await theirs.writing.write("feedback", **about)

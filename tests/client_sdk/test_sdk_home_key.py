@@ -10,21 +10,21 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from comity.client import Request, Response, home_keeping
-from comity.client.follow import follow
-from comity.client.followed import Followed
-from comity.client.home_keeping import HomeKeyBroken
-from comity.client.log_source import LogFinding, LogSource
+from comity.client import Request, Response, known_servers
+from comity.client.known_servers import HomeKeyBroken
+from comity.client.log.monitor import follow
+from comity.client.log.monitor_state import Followed
+from comity.client.log.tile_reader import LogFinding, LogSource
+from comity.crypto.jws import read_protected, split
+from comity.crypto.keys import PublicKey, Signer, SigningKey, did_document
+from comity.documents.events import read_event, seal_event
 from comity.errors import ComityError, Contradiction, Refused
-from comity.events import read_event, seal_event
-from comity.home_keys import open_home_event, seal_statement
-from comity.jws import read_protected, split
-from comity.keys import PublicKey, Signer, SigningKey, did_document
-from comity.wire import HOME_KEYS
-from comity_server.business.operating import ROTATE_HOME, HomeRotation
-from comity_server.check_store.run import check_store
-from comity_server.cli import main
-from comity_server.home_keys import HomeKeyMissing
+from comity.http_api import HOME_KEYS
+from comity.transparency.server_keys import open_home_event, seal_statement
+from comity_server.fsck.checker import check_store
+from comity_server.operator.commands import ROTATE_HOME, HomeRotation
+from comity_server.server_keys import HomeKeyMissing
+from comity_tools.cli import main
 from sdk_world import TERMS, Bent, SdkWorld, sdk_world
 from world import eventually
 
@@ -270,7 +270,7 @@ async def test_an_old_key_that_goes_on_signing_is_refused(world: SdkWorld, monke
     old = world.host.server.home.signer
     await rotate(world)
     await ours.message("care", "Hello.")
-    monkeypatch.setattr(home_keeping, "LOOK_AGAIN", 0.0)
+    monkeypatch.setattr(known_servers, "LOOK_AGAIN", 0.0)
     world.wires["mia"].after = signed_by(old)
     with pytest.raises(Contradiction, match="unknown_key"):
         await theirs.sync()

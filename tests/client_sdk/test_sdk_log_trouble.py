@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from comity.checkpoint import Checkpoint, Policy, is_witnessed, seal_checkpoint, with_cosignatures
-from comity.client import Party, Request, Response, Wallet, log_keeping, receipts
+from comity.client import Party, Request, Response, Wallet
+from comity.client.connection import receipts
+from comity.client.log import known_logs
+from comity.crypto.keys import SigningKey
 from comity.errors import Contradiction, Fork, Refused, Unreachable
-from comity.keys import SigningKey
-from comity.note import COSIGNATURE, ED25519, MOST_NOTE, NoteSigner, signature_line, split_note
-from comity.receipt import MOST_RECEIPT, read_proof
-from comity.wire import ACTS
+from comity.http_api import ACTS
+from comity.transparency.checkpoints import Checkpoint, Policy, is_witnessed, seal_checkpoint, with_cosignatures
+from comity.transparency.notes import COSIGNATURE, ED25519, MOST_NOTE, NoteSigner, signature_line, split_note
+from comity.transparency.receipts import MOST_RECEIPT, read_proof
 from sdk_world import SdkWorld, sdk_world
 
 WITNESS = NoteSigner("w.example", COSIGNATURE, SigningKey(b"w" * 32))
@@ -112,7 +114,7 @@ async def test_an_accepted_act_waits_a_moment_for_a_log_that_hangs_and_no_longer
         return await real(request)
 
     wire._real = replace(wire._real, send=hanging)
-    assert log_keeping.PATIENCE == 3
+    assert known_logs.PATIENCE == 3
     monkeypatch.setattr(receipts, "PATIENCE", 0.2)
     for no in (lambda: theirs.mute(days=1), theirs.revoke):
         begun = time.monotonic()

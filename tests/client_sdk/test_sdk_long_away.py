@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from comity.client import Party
-from comity.state import public
+from comity.rules.state import public
 from sdk_world import TERMS, SdkWorld, sdk_world
 
 AWAY = 450

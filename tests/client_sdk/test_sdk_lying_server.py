@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from comity.client.ledger import Ledger, Line
+from comity.client.connection.history import Ledger, Line
+from comity.documents.events import Accepted, Delivered, Event, Expired, Opened, open_event, seal_event
+from comity.documents.offers import HomeParty
+from comity.documents.types import Side
 from comity.errors import Contradiction
-from comity.events import Accepted, Delivered, Event, Expired, Opened, open_event, seal_event
-from comity.fold import Record
-from comity.home_keys import follow
-from comity.offer import HomeParty
-from comity.state import public
-from comity.words import Side
+from comity.rules.fold import Record
+from comity.rules.state import public
+from comity.transparency.server_keys import follow
 from parties import (
     DAY,
     HOME,

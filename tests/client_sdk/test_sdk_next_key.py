@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from comity.acts import Message
+from comity.documents.acts import Message
 from comity.encoding import b64u_decode
 from comity.errors import ComityError
 from sdk_world import SdkWorld, sdk_world

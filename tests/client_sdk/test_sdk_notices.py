@@ -11,8 +11,8 @@ import pytest_asyncio
 
 from business_world import Shop, a_shop
 from comity.client import Party, Response, Wallet
+from comity.documents.notices import AwayNotice, away_notice, seal_notice, text_in
 from comity.errors import Contradiction
-from comity.notice import AwayNotice, away_notice, seal_notice, text_in
 from parties import public
 from sdk_world import IDENTITY, Bent, SdkWorld, sdk_world
 

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from comity.client import Blocked, NotOpen, Party, Response, Wallet, own_terms
 from comity.errors import Contradiction, Malformed, Refused, Unreachable
-from comity.state import public
+from comity.rules.state import public
 from sdk_world import ELSE, IDENTITY, TERMS, Bent, SdkWorld, sdk_world
 
 

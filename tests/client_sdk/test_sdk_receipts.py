@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from comity.checkpoint import Policy, open_checkpoint
 from comity.client import Party, Request, Response, Wallet
-from comity.client.kept import Owed, TagKeys
-from comity.client.ledger import Line
+from comity.client.connection.history import Line
+from comity.client.storage.records import Owed, TagKeys
+from comity.crypto.keys import SigningKey
+from comity.documents.events import Accepted
 from comity.encoding import b64u_decode
 from comity.errors import ComityError, Refused, Unreachable
-from comity.events import Accepted
-from comity.keys import SigningKey
-from comity.log_entry import Kind, tag
-from comity.note import COSIGNATURE, NoteSigner, read_vkey, signature_line
-from comity.receipt import Receipt, open_receipt
+from comity.transparency.checkpoints import Policy, open_checkpoint
+from comity.transparency.entries import Kind, tag
+from comity.transparency.notes import COSIGNATURE, NoteSigner, read_vkey, signature_line
+from comity.transparency.receipts import Receipt, open_receipt
 from sdk_world import Bent, SdkWorld, sdk_world
 from world import eventually
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from comity.state import public
+from comity.rules.state import public
 from sdk_world import sdk_world
 from terminal_world import Terminal
 

@@ -11,9 +11,9 @@ import pytest
 from business_world import EXAMPLE_OFFER, a_shop
 from comity.client import Party, Wallet
 from comity.errors import Refused, Unreachable
-from comity.state import decode_state, public
-from comity.wire import HandedIn
-from comity_server import taking_back
+from comity.http_api import HandedIn
+from comity.rules.state import decode_state, public
+from comity_server.commands import record_restoration
 from restored import Backup, state_at_server
 from sdk_world import TERMS, SdkWorld, sdk_world
 from world import eventually
@@ -430,7 +430,7 @@ async def test_she_is_told_once_of_a_connection_that_cannot_be_taken_back(
     async def broken(*given: object) -> None:
         raise Refused("unknown_key")
 
-    monkeypatch.setattr(taking_back, "_open_again", broken)
+    monkeypatch.setattr(record_restoration, "_open_again", broken)
     assert [it.kind for it in await mia.sync() if it.cid == hers.cid] == ["unknown"]
     assert await mia.sync() == []
     with pytest.raises(Refused):

@@ -10,7 +10,7 @@ import pytest
 from business_world import EXAMPLE_OFFER, a_shop
 from comity.client import Party, Wallet
 from comity.errors import Refused
-from comity.state import public
+from comity.rules.state import public
 from restored import Backup, state_at_server
 from sdk_world import SdkWorld, sdk_world
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from comity import recovery
-from comity.client import Party, receipts
-from comity.client.kept import Owed
+from comity.client import Party
+from comity.client.connection import receipts
+from comity.client.storage.records import Owed
+from comity.documents.events import Place
 from comity.errors import ComityError
-from comity.events import Place
-from comity_server.group import Group
+from comity.rules import recovery
+from comity_server.writer.unit_of_work import UnitOfWork
 from sdk_world import SdkWorld, sdk_world
 
 
@@ -51,7 +52,7 @@ async def restored(world: SdkWorld, party: Party, log: str | None) -> None:
     """The server states that its store was restored, and that `log` began so; None: the log that it has."""
     cid = party.cid
 
-    async def decide(group: Group) -> None:
+    async def decide(group: UnitOfWork) -> None:
         before = group.states[cid]
         place = group.log.place() if log is None else Place(log, 0)
         group.state_recovery(recovery.restored(before, max(group.now, before.at + 1), place))

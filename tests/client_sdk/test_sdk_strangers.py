@@ -8,13 +8,13 @@ from shutil import copyfile
 import click
 import pytest
 
-from comity.bodies import BodyKey, open_body, seal_body
 from comity.client import Request, Response
+from comity.crypto.encryption import BodyKey, open_body, seal_body
+from comity.crypto.keys import Signer, SigningKey
+from comity.documents.offers import seal_offer
 from comity.encoding import b64u_encode, hash_id
 from comity.errors import ComityError, Contradiction, Malformed, Refused
-from comity.keys import Signer, SigningKey
-from comity.offer import seal_offer
-from comity_server.cli.wallet_open import run
+from comity_tools.cli.wallet.session import run
 from sdk_world import TERMS, SdkWorld, sdk_world
 
 

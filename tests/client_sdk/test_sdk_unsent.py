@@ -9,7 +9,7 @@ import pytest
 
 from comity.client import Request, Response
 from comity.errors import Refused, Unreachable
-from comity.wire import ACTS, LONGEST_ASKED, PROBLEM, encode_problem, seconds_asked
+from comity.http_api import ACTS, LONGEST_ASKED, PROBLEM, encode_problem, seconds_asked
 from sdk_world import TERMS, SdkWorld, sdk_world
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from comity.client.wallet_file import WalletFile, new_identity
-from comity.client.wallet_frames import MAGIC, MARK, WalletFileError
+from comity.client.storage.encrypted_file import WalletFile, new_identity
+from comity.client.storage.frames import MAGIC, MARK, WalletFileError
 
 IDENTITY = new_identity()
 
@@ -213,7 +213,7 @@ def test_a_changed_passphrase_keeps_everything(tmp_path: Path) -> None:
 
 WRITER = """
 import sys
-from comity.client.wallet_file import WalletFile
+from comity.client.storage.encrypted_file import WalletFile
 file = WalletFile.open(sys.argv[1], identity=sys.argv[2])
 n = int(file.table("count").get("n", b"0"))
 while True:

@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from comity.acts import SignedAct
-from comity.checkpoint import Checkpoint, seal_checkpoint
-from comity.events import Accepted, SignedEvent, open_event
-from comity.grant import TokenVerdict, check_token, is_log_of
-from comity.keys import SigningKey
-from comity.log_entry import Kind, LogEntry, entry_of_act
-from comity.merkle import leaf_hash
-from comity.note import ED25519, NoteSigner
-from comity.receipt import Opening, Receipt, open_receipt, seal_receipt
-from comity.status import ENTRIES, SignedStatusList, open_status_list, pack, seal_status_list
+from comity.crypto.keys import SigningKey
+from comity.documents.acts import SignedAct
+from comity.documents.events import Accepted, SignedEvent, open_event
+from comity.documents.status_lists import ENTRIES, SignedStatusList, open_status_list, pack, seal_status_list
+from comity.rules.consent_tokens import TokenVerdict, check_token, is_log_of
+from comity.transparency.checkpoints import Checkpoint, seal_checkpoint
+from comity.transparency.entries import Kind, LogEntry, entry_of_act
+from comity.transparency.merkle import leaf_hash
+from comity.transparency.notes import ED25519, NoteSigner
+from comity.transparency.receipts import Opening, Receipt, open_receipt, seal_receipt
 from parties import DAY, HOME, HOUR, SHOP, START, STATUS_URI, Pair, connected, keys_of, pairwise, public
 
 NOW = (START + HOUR) // 1000

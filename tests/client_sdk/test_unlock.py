@@ -17,9 +17,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from comity.client import WalletFileError, new_identity
-from comity.client.wallet_file import WalletFile, name_of_seal
-from comity_server.cli import identity_agent, main, unlocked
+from comity.client.storage.encrypted_file import WalletFile, name_of_seal
 from comity_server.short_path import short
+from comity_tools.cli import main
+from comity_tools.cli.wallet import identity_agent, unlocked
 
 _SECRET = "correct horse"
 _keyring: Any = import_module("keyring")

@@ -15,9 +15,9 @@ import msgspec
 import pyrage  # type: ignore[import-untyped]
 import pytest
 
-from comity.client.wallet_file import WalletFile, new_identity
-from comity.client.wallet_frames import WalletFileError
-from comity.keys import SigningKey
+from comity.client.storage.encrypted_file import WalletFile, new_identity
+from comity.client.storage.frames import WalletFileError
+from comity.crypto.keys import SigningKey
 from sdk_world import IDENTITY, sdk_world
 from spec_pages import table
 

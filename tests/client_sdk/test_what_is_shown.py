@@ -12,11 +12,11 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comity.acts import MODELS, ChainLink
-from comity.client.told import tell
-from comity.hours import WEEKDAYS, Window, spans, windows_of
-from comity.relationship import Moment
-from comity.words import DAY, SIDES
+from comity.client.models import tell
+from comity.documents.acts import MODELS, ChainLink
+from comity.documents.hours import WEEKDAYS, Window, spans, windows_of
+from comity.documents.types import DAY, SIDES
+from comity.rules.timeline import Moment
 from sdk_world import SdkWorld, sdk_world
 from terminal_world import connected
 from world import World
@@ -232,7 +232,7 @@ def test_hours_are_shown_as_they_were_set(windows: list[Window]) -> None:
 
 
 def test_a_time_that_no_calendar_has_is_shown_as_a_number() -> None:
-    from comity_server.cli.wallet_show import _date
+    from comity_tools.cli.wallet.show import _date
 
     assert _date(10**14).startswith("second 1000")
     assert _date(0) == "1970-01-01"
@@ -240,7 +240,7 @@ def test_a_time_that_no_calendar_has_is_shown_as_a_number() -> None:
 
 @pytest.mark.parametrize(("value", "words"), [(True, "yes"), (["de", "en"], "de, en"), ("paper", "paper")])
 def test_a_value_reads_as_words(value: object, words: str) -> None:
-    from comity.client.reading import value_in_words
+    from comity.client.connection.queries import value_in_words
 
     assert value_in_words(value) == words
 

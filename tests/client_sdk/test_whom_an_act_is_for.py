@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from comity.client import NotNamed, SeveralNamed, own_terms
-from comity.client.naming import id_named, party_named
+from comity.client.petnames import id_named, party_named
 from comity.errors import Malformed
 from sdk_world import SdkWorld, sdk_world
 from terminal_world import Terminal, a_shop, an_offer, connected

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import stamina
 
-from comity_server.soak.crowd import people_of
+from comity_tools.soak.clients import people_of
 from faulty import ForkedServing, Prepared
 
 PEOPLE = 6

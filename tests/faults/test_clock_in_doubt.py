@@ -14,18 +14,20 @@ from click.testing import CliRunner, Result
 
 from ahead import AheadWorld
 from business_world import a_shop
-from comity.client import follow as follow_module
+from comity.client.log import monitor as follow_module
+from comity.documents.events import Accepted, open_event
+from comity.documents.status_lists import open_status_list
 from comity.errors import Refused
-from comity.events import Accepted, open_event
-from comity.status import open_status_list
-from comity_server import accept, home_rotation, watched_clock
-from comity_server import server as server_module
-from comity_server.cli import main
-from comity_server.group import Group
-from comity_server.log import logs as logs_module
+from comity_server import services as server_module
+from comity_server import watched_clock
+from comity_server.commands import server_key_rotation
+from comity_server.log import registry as logs_module
 from comity_server.log.clock_set import CannotSetClock
-from comity_server.log.witnesses import Witnesses
+from comity_server.log.witness_client import Witnesses
 from comity_server.watched_clock import SharedClock, WatchedClock
+from comity_server.writer import writer
+from comity_server.writer.unit_of_work import UnitOfWork
+from comity_tools.cli import main
 from conditions_seen import becomes, said
 from sdk_world import SdkWorld
 from witnessed import Puppet, plant
@@ -360,7 +362,7 @@ async def goes_on_in_a_log_that_says_so(folder: Path, hands: Hands) -> None:
         told = await follow(world, folder / "new", "/log/right")
         assert told.exit_code == 0, told.output
         await world.stop()
-        checked = await asyncio.to_thread(comity, world, "check-store", "--data", str(folder / "data"))
+        checked = await asyncio.to_thread(comity, world, "fsck", "--data", str(folder / "data"))
         assert "minutes before" not in checked, checked
         # The next start needs no word any more.
         world.change(consent_log=None, clock_set=False)
@@ -456,11 +458,11 @@ async def test_mia_s_wallet_says_no_reads_on_and_accuses_nobody(tmp_path: Path, 
 DEFECTS: dict[str, tuple[Any, str, tuple[str, str]]] = {
     "the jump is followed": (WatchedClock, "now", ("if says - counted > MOST_JUMP:", "if False:")),
     "nothing is refused": (
-        accept.Accept,
+        writer.Writer,
         "is_clock_doubtful",
         ("return self._clock.ahead() > 0 or", "return False and"),
     ),
-    "a no waits too": (Group, "act", ("and not is_narrowing(signed.payload)", "")),
+    "a no waits too": (UnitOfWork, "act", ("and not is_narrowing(signed.payload)", "")),
 }
 
 
@@ -498,9 +500,9 @@ async def test_a_witness_that_is_not_asked_again_is_noticed(
 
 
 AFTER_AHEAD: dict[str, tuple[Any, str, tuple[str, str]]] = {
-    "the log does not say so": (home_rotation, "state_home_keys", ("log, signer, ahead)", "log, signer)")),
+    "the log does not say so": (server_key_rotation, "state_home_keys", ("log, signer, ahead)", "log, signer)")),
     "a follower does not look": (follow_module, "_look_at", (" and before.minute > await ahead(before.number)", "")),
-    "what waits goes on": (Group, "act", ("or is_far_ahead(before, self.now)", "")),
+    "what waits goes on": (UnitOfWork, "act", ("or is_far_ahead(before, self.now)", "")),
     "the old log's times count": (logs_module, "open_logs", ("not ahead or ", "True or ")),
 }
 
@@ -512,7 +514,7 @@ async def test_a_log_after_a_clock_that_was_ahead_is_held_to_what_it_says(
     owner, name, edit = AFTER_AHEAD[defect]
     plant(monkeypatch, owner, name, edit)
     if defect == "the log does not say so":
-        monkeypatch.setattr(server_module, "state_home_keys", home_rotation.state_home_keys)
+        monkeypatch.setattr(server_module, "state_home_keys", server_key_rotation.state_home_keys)
     if defect == "the old log's times count":
         whole, planted = server_module.opened, logs_module.open_logs
         monkeypatch.setattr("comity_server.app.opened", lambda config, port, _: whole(config, port, planted))

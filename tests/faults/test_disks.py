@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from comity_server import logs
-from comity_server.home import STORE
+from comity_server import logging
+from comity_server.data_dir import STORE
 from faulty import Prepared, a_disk, failing, scene
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("forked servers")]
@@ -74,10 +74,10 @@ def test_a_log_line_for_which_there_is_no_room_stops_nobody(monkeypatch: pytest.
     try:
         with monkeypatch.context() as patch:
             patch.setattr(sys, "stderr", full)
-            logs.configure("json")
-            logs.logger().error("group_failed", count=1)
+            logging.configure("json")
+            logging.logger().error("group_failed", count=1)
     finally:
-        logs.configure()
+        logging.configure()
         # What it could not write is still in it.
         with suppress(OSError):
             full.close()

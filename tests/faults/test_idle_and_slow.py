@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from comity.signed_request import sign_request
-from comity.wire import EVENT_STREAM, INBOX
-from comity_server.bench.child import memory_of
-from comity_server.soak.checking import now
+from comity.crypto.http_signatures import sign_request
+from comity.http_api import EVENT_STREAM, INBOX
+from comity_tools.bench.processes import memory_of
+from comity_tools.soak.verification import now
 from faulty import Prepared, Scene, scene
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("forked servers")]

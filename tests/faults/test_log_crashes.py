@@ -18,12 +18,12 @@ import aiohttp
 import pytest
 
 import crashing
-from comity.acts import SignedAct
-from comity.checkpoint import SignedCheckpoint
-from comity.events import Accepted, open_event
-from comity.keys import SigningKey
-from comity.note import ED25519, NoteSigner
-from comity.receipt import open_receipt
+from comity.crypto.keys import SigningKey
+from comity.documents.acts import SignedAct
+from comity.documents.events import Accepted, open_event
+from comity.transparency.checkpoints import SignedCheckpoint
+from comity.transparency.notes import ED25519, NoteSigner
+from comity.transparency.receipts import open_receipt
 from comity_server.log.head_file import HeadFile
 from go_tools import judge
 from log_over_http import Reader

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
+from comity.crypto.keys import SigningKey
 from comity.errors import Refused
-from comity.keys import SigningKey
-from comity.wire import ACTS
-from comity_server.businesses import NotPossible
+from comity.http_api import ACTS
+from comity_server.businesses.directory import NotPossible
 from comity_server.log import sequencer
+from comity_server.log.commit_check import Rereading
 from comity_server.log.head_file import SLOT
-from comity_server.log.reread import Rereading
 from comity_server.store import sqlite
 from comity_server.store.errors import Overtaken
 from comity_server.store.rows import Head

@@ -18,20 +18,20 @@ import structlog
 from click.testing import CliRunner
 
 import crashing
-from comity.acts import SignedAct
-from comity.checkpoint import SignedCheckpoint
-from comity.events import Accepted, open_event
-from comity.keys import SigningKey
-from comity.log_entry import tag, tag_key
-from comity.note import VerifierKey
-from comity_server.cli import main
+from comity.crypto.keys import SigningKey
+from comity.documents.acts import SignedAct
+from comity.documents.events import Accepted, open_event
+from comity.transparency.checkpoints import SignedCheckpoint
+from comity.transparency.entries import tag, tag_key
+from comity.transparency.notes import VerifierKey
 from comity_server.config import ConfigError, load
-from comity_server.log import logs as opening
-from comity_server.log import starting
+from comity_server.log import recovery
+from comity_server.log import registry as opening
+from comity_server.log.commit_check import StoreDamaged
 from comity_server.log.head_file import HeadFile
-from comity_server.log.reread import StoreDamaged
+from comity_server.log.recovery import RolledBack
 from comity_server.log.sequencer import Sequencer
-from comity_server.log.starting import RolledBack
+from comity_tools.cli import main
 from log_over_http import Reader
 from witnessed import Log, plant
 from world import DAY, Pair, World, a_world, eventually, free_port
@@ -624,7 +624,7 @@ async def test_a_server_that_signs_what_its_writer_remembers_is_noticed(
 def test_a_server_that_does_not_look_into_its_head_file_is_noticed(
     prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plant(monkeypatch, starting, "_check_head_file", ("elif file.last.size > head.size:", "elif False:"))
+    plant(monkeypatch, recovery, "_check_head_file", ("elif file.last.size > head.size:", "elif False:"))
     with pytest.raises(AssertionError):
         test_an_old_backup_is_refused_and_the_newer_store_is_taken_again(prepared, tmp_path / "one")
     # There is a second lock behind that one: the tree must begin with the one that was signed.

@@ -16,13 +16,13 @@ from typing import NamedTuple
 import pytest
 from aiohttp import web
 
-from comity.checkpoint import open_checkpoint
-from comity.client import follow, log_tree
-from comity.client.log_source import FINDINGS
-from comity.merkle import check_consistency, check_inclusion, leaf_hash, root_of_hashes
-from comity.receipt import read_proof
-from comity.tile import ENTRIES, HASH, WIDTH, Tile, seal_bundle
-from comity_server.cli import log as cli_log
+from comity.client.log import monitor, tree
+from comity.client.log.tile_reader import FINDINGS
+from comity.transparency.checkpoints import open_checkpoint
+from comity.transparency.merkle import check_consistency, check_inclusion, leaf_hash, root_of_hashes
+from comity.transparency.receipts import read_proof
+from comity.transparency.tiles import ENTRIES, HASH, WIDTH, Tile, seal_bundle
+from comity_tools.cli.audit import log as cli_log
 from served_log import (
     MINUTE,
     Host,
@@ -496,31 +496,31 @@ async def cut(request: web.BaseRequest) -> web.StreamResponse:
 
 DEFECTS: dict[str, tuple[ModuleType, str, str]] = {
     "two histories are not held against each other": (
-        follow, "    if not check_consistency(", "    if False and not check_consistency(",
+        monitor, "    if not check_consistency(", "    if False and not check_consistency(",
     ),
     "two roots of one size are not held against each other": (
-        follow, "if seen.root != served.root:", "if False:",
+        monitor, "if seen.root != served.root:", "if False:",
     ),
     "only tiles of level 0 are held against the one above": (
-        log_tree, "        if top_of(data) != ", "        if tile.level == 0 and top_of(data) != ",
+        tree, "        if top_of(data) != ", "        if tile.level == 0 and top_of(data) != ",
     ),
     "tiles of level 0 are not held against the one above": (
-        log_tree, "        if top_of(data) != ", "        if tile.level > 0 and top_of(data) != ",
+        tree, "        if top_of(data) != ", "        if tile.level > 0 and top_of(data) != ",
     ),
     "the edge is not held against the root": (
-        log_tree, " != signed.root:", " == b'':",
+        tree, " != signed.root:", " == b'':",
     ),
     "entries are not held against the tiles": (
-        log_tree, "        if leaves != hashes:", "        if False:",
+        tree, "        if leaves != hashes:", "        if False:",
     ),
     "what an entry says is not looked at": (
-        follow, "        or kinds.translate(_HAS_SIDE_KIND) != sides.translate(_HAS_SIDE)\n", "",
+        monitor, "        or kinds.translate(_HAS_SIDE_KIND) != sides.translate(_HAS_SIDE)\n", "",
     ),
     "the time is not looked at": (
-        follow, "    if looked.minutes[0] < before.minute or ", "    if False and ",
+        monitor, "    if looked.minutes[0] < before.minute or ", "    if False and ",
     ),
     "too few witnesses will do": (
-        follow, "    if not is_witnessed(", "    if False and not is_witnessed(",
+        monitor, "    if not is_witnessed(", "    if False and not is_witnessed(",
     ),
 }  # fmt: skip
 
@@ -533,10 +533,10 @@ def plant(defect: str, patch: pytest.MonkeyPatch) -> None:
     planted = ModuleType(f"{module.__name__}_planted")
     patch.setitem(sys.modules, planted.__name__, planted)
     exec(source.replace(check, instead), planted.__dict__)
-    if module is follow:
+    if module is monitor:
         patch.setattr(cli_log, "follow", planted.follow)
     else:
-        patch.setattr(follow, "open_tree", planted.open_tree)
+        patch.setattr(monitor, "open_tree", planted.open_tree)
 
 
 @pytest.mark.parametrize("defect", DEFECTS)

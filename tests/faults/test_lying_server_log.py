@@ -15,14 +15,14 @@ import pytest
 import pytest_asyncio
 from nacl.signing import VerifyKey
 
-from comity.checkpoint import open_checkpoint
 from comity.client import Party, Wallet
-from comity.client.log_keeping import Tree
+from comity.client.log.known_logs import Tree
+from comity.crypto.keys import SigningKey
 from comity.errors import Contradiction, Fork, Unreachable
-from comity.keys import SigningKey
-from comity.log_entry import LENGTH, Kind, read_entry
-from comity.merkle import check_consistency
-from comity.receipt import TlogProof, read_opening, read_proof
+from comity.transparency.checkpoints import open_checkpoint
+from comity.transparency.entries import LENGTH, Kind, read_entry
+from comity.transparency.merkle import check_consistency
+from comity.transparency.receipts import TlogProof, read_opening, read_proof
 from lying import Answer, Liar, LyingWorld, history, lying_world, put_in, receipt_in, signed_by, telling
 from served_log import TrueLog, entry, signer
 

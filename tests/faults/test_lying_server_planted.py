@@ -7,28 +7,28 @@ import pytest
 from planted import copy_of_the_protocol, run_tests
 
 STATE = (
-    "client/reading.py",
+    "client/connection/queries.py",
     "    if not any(_is_shown(party, state, answer) for state in party.writing.book.states()):\n",
     "    if False:\n",
     "test_lying_server.py::test_answers_to_a_customer_who_compares",
     "believed|unnoticed",
 )
 DOOR = (
-    "client/ledger.py",
+    "client/connection/history.py",
     '            raise Contradiction("a message was delivered against this side\'s door")\n',
     "            pass\n",
     "test_lying_server_that_signs.py::test_lies_to_the_side_that_is_written_to",
     "DID NOT RAISE",
 )
 HISTORY = (
-    "client/log_keeping.py",
+    "client/log/known_logs.py",
     "            if check_consistency(old.size, old.root, new.size, new.root, proof):\n",
     "            if True:\n",
     "test_lying_server_log.py::test_two_histories_are_a_fork_and_the_file_about_it_is_enough_for_anybody",
     "DID NOT RAISE",
 )
 PLACE = (
-    "client/receipts.py",
+    "client/connection/receipts.py",
     "    if receipt.entry.tag != expected.tag:\n",
     "    if False:\n",
     "test_lying_server_log.py::test_what_the_log_itself_says_falsely_is_noticed",

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from comity_server.bench.child import Child
-from comity_server.bench.load import percentile
-from comity_server.bench.over_http import town
-from comity_server.bench.row import QUICK
+from comity_tools.bench.load_client import percentile
+from comity_tools.bench.over_http import town
+from comity_tools.bench.processes import Child
+from comity_tools.bench.result import QUICK
 from offered_load import Crowd, Outcome, Plan, Task
 
 CLIENTS = 64

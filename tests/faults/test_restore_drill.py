@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from comity.client import recovering as recovering_wallet
+from comity.client.sync import recovery as recovering_wallet
 from comity.errors import Malformed, Refused
-from comity.wire import HeadsKnown
-from comity_server import recovering, taking_back
-from comity_server.backup import making, putting_back
+from comity.http_api import HeadsKnown
+from comity_server.backup import create, restore
+from comity_server.commands import record_restoration
+from comity_server.writer import recovery
 from restore_drill import Drill, Lost, Person, Reached, follow_log
 from sdk_world import TERMS, SdkWorld, sdk_world
 
@@ -246,16 +247,16 @@ def _with_every_head(data: Path, folder: Path, *, move: bool) -> None:
     _copy_heads(data, folder, move=True)
 
 
-_copy_heads = making._copy_heads
+_copy_heads = create._copy_heads
 Planted = tuple[object, str, object]
 PLANTED: dict[str, tuple[type[AssertionError], list[Planted]]] = {
-    "a server that states nothing and holds nothing": (Reached, [(recovering, "_state_restored", _states_nothing)]),
+    "a server that states nothing and holds nothing": (Reached, [(recovery, "_state_restored", _states_nothing)]),
     "a wallet that hands in nothing": (Reached, [(recovering_wallet, "bring_back", _confirms_what_the_server_has)]),
-    "a server that takes nothing back": (Lost, [(taking_back, "take_back", _takes_nothing_back)]),
-    "a server that does not know who came later": (Lost, [(taking_back, "_open_again", _opens_nothing_again)]),
+    "a server that takes nothing back": (Lost, [(record_restoration, "take_back", _takes_nothing_back)]),
+    "a server that does not know who came later": (Lost, [(record_restoration, "_open_again", _opens_nothing_again)]),
     "a copy that does not know that it is one": (
         Reached,
-        [(making, "COPIED", "x"), (putting_back, "COPIED", "x"), (making, "_copy_heads", _with_every_head)],
+        [(create, "COPIED", "x"), (restore, "COPIED", "x"), (create, "_copy_heads", _with_every_head)],
     ),
 }
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from comity.keys import SigningKey
-from comity.note import ED25519, NoteSigner
-from comity_server.bench.child import Process
-from comity_server.cli import main
-from comity_server.soak import run
-from comity_server.soak.faults import Faults
-from comity_server.soak.growth import RESOURCES, Growth
-from comity_server.soak.ledger import Ledger
-from comity_server.soak.serving import Serving
+from comity.crypto.keys import SigningKey
+from comity.transparency.notes import ED25519, NoteSigner
+from comity_tools.bench.processes import Process
+from comity_tools.cli import main
+from comity_tools.soak import run
+from comity_tools.soak.faults import Faults
+from comity_tools.soak.growth import RESOURCES, Growth
+from comity_tools.soak.ledger import Ledger
+from comity_tools.soak.server_process import Serving
 from faulty import ForkedServing
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("forked servers")]
@@ -39,7 +39,7 @@ def forked(monkeypatch: pytest.MonkeyPatch, folder: Path, defect: str = "") -> P
 async def test_a_server_lives_through_a_mixed_load_and_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forked(monkeypatch, tmp_path)
     monkeypatch.setattr(run, "EVERY", (0.2, 1.0))
-    monkeypatch.setattr("comity_server.soak.faults.LONGEST_STOP", 1.0)
+    monkeypatch.setattr("comity_tools.soak.faults.LONGEST_STOP", 1.0)
     report = await run.soak(tmp_path, 0.2, random.Random(5))
     told = report.as_json()
     assert report.is_good and told["good"], told
@@ -54,7 +54,7 @@ async def test_the_soak_notices_a_server_that_answers_before_it_commits(
     """And ends at once, since it has seen enough."""
     armed = forked(monkeypatch, tmp_path, "it answers before it commits")
     monkeypatch.setattr(run, "EVERY", (0.5, 1.0))
-    monkeypatch.setattr("comity_server.soak.faults._FAULTS", {"kill -9 of the server": Faults._kill})
+    monkeypatch.setattr("comity_tools.soak.faults._FAULTS", {"kill -9 of the server": Faults._kill})
     report = await run.soak(tmp_path, 1.0, random.Random(5), tell=lambda _: armed.touch())
     assert not report.ledger.holds and not report.is_good and not report.as_json()["good"]
     assert report.seconds < 60
@@ -62,7 +62,7 @@ async def test_the_soak_notices_a_server_that_answers_before_it_commits(
 
 @pytest.mark.long
 def test_the_command_soaks_for_minutes_and_ends_with_what_it_found() -> None:
-    command = [sys.executable, "-m", "comity_server", "soak", "--minutes", "10", "--seed", "3", "--json"]
+    command = [sys.executable, "-m", "comity_tools", "soak", "--minutes", "10", "--seed", "3", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1800)
     print(done.stdout)
     told = json.loads(done.stdout)
@@ -72,10 +72,10 @@ def test_the_command_soaks_for_minutes_and_ends_with_what_it_found() -> None:
 def test_what_grows_without_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Descriptors that are never closed, once the process has settled; a start alone is none."""
     growth, now = Growth(), 0.0
-    monkeypatch.setattr("comity_server.soak.growth.time.monotonic", lambda: now)
+    monkeypatch.setattr("comity_tools.soak.growth.time.monotonic", lambda: now)
     used = {"memory": 90.0, "descriptors": 20.0, "store": 1.0, "wal": 1.0}
     resources = [replace(it, measure=lambda *_, name=it.name: used[name]) for it in RESOURCES]
-    monkeypatch.setattr("comity_server.soak.growth.RESOURCES", resources)
+    monkeypatch.setattr("comity_tools.soak.growth.RESOURCES", resources)
     for second in range(200):
         now = float(second)
         used["descriptors"] += 0.5
@@ -93,7 +93,7 @@ def test_the_command_tells_what_it_found_and_ends_with_it(monkeypatch: pytest.Mo
     async def lived(_folder: Path, minutes: float, *_: object) -> run.Report:
         return run.Report(60 * minutes, {"kill -9 of the server": 3}, ledger, Growth().told(), 2.5, 7, 0)
 
-    monkeypatch.setattr("comity_server.cli.soak.live", lived)
+    monkeypatch.setattr("comity_tools.cli.soak.live", lived)
     words = CliRunner().invoke(main, ["soak", "--minutes", "2", "--seed", "1"])
     assert "2.0 minutes (seed 1). Faults: 3 times kill -9 of the server." in words.output
     assert ("some act: it is not among the records" in words.output) != is_whole

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from comity.client import Party, Wallet
-from comity.state import public
+from comity.rules.state import public
 from faulty import a_disk, failing
 from forked_wallets import WalletProcess, on_a_disk
 from sdk_world import IDENTITY, TERMS, SdkWorld, sdk_world

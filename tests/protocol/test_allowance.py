@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from comity.allowance import GIVEN_WITHIN, STANDS_FOR, grant_of, promise
-from comity.offer import Allow
+from comity.documents.offers import Allow
+from comity.rules.allowances import GIVEN_WITHIN, STANDS_FOR, grant_of, promise
 from parties import DAY, START, Pair, connected
 
 ALLOW = Allow.model_validate(

@@ -2,11 +2,11 @@
 
 import pytest
 
-from comity.away import muted_away_until
+from comity.documents.types import SIDES
 from comity.errors import Malformed
-from comity.relationship import timeline
-from comity.state import public
-from comity.words import SIDES
+from comity.rules.away import muted_away_until
+from comity.rules.state import public
+from comity.rules.timeline import timeline
 from parties import DAY, HOUR, START, granted
 
 END = START + 14 * DAY

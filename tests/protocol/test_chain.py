@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from comity import connection, facets
-from comity.acts import MODELS, SETTINGS, SignedAct, open_act
-from comity.chain import blind_revoke, compose, next_rotation
+from comity.crypto.keys import Signer
+from comity.documents.acts import MODELS, SETTINGS, SignedAct, open_act
+from comity.documents.events import Accepted, Opened
+from comity.documents.types import SIDES, Side
 from comity.errors import Contradiction, Malformed, Refused
-from comity.events import Accepted, Opened
-from comity.fold import Record, fold, opening
-from comity.keys import Signer
-from comity.state import Connection
-from comity.words import SIDES, Side
+from comity.rules import decide, guards
+from comity.rules.fold import Record, fold, opening
+from comity.rules.next_act import blind_revoke, compose, next_rotation
+from comity.rules.state import Connection
 from parties import (
     DAY,
     HOME,
@@ -36,7 +36,7 @@ NOW = START + HOUR
 
 def code(state: Connection, act: SignedAct, at: int = NOW) -> str:
     with pytest.raises(Refused) as caught:
-        connection.decide(state, act, at, ZONES)
+        decide.decide(state, act, at, ZONES)
     return caught.value.code
 
 
@@ -65,7 +65,7 @@ def test_an_act_comes_in_its_place_and_nowhere_else() -> None:
     assert code(pair.state, mute(pair, prev=pair.state.cid)) == "prev_mismatch"
     # The other side's head is not one's own.
     assert code(pair.state, mute(pair, prev=pair.state.first.head)) == "prev_mismatch"
-    connection.decide(pair.state, mute(pair), NOW, ZONES)
+    decide.decide(pair.state, mute(pair), NOW, ZONES)
 
 
 def test_of_two_acts_for_one_place_the_first_one_counts() -> None:
@@ -96,7 +96,7 @@ def test_settings_have_a_chain_of_their_own() -> None:
     assert code(pair.state, compose("mailbox", MIA, **given, seq=1, prev=head)) == "seq_taken"
     assert code(pair.state, compose("mailbox", MIA, **given, seq=3, prev=head)) == "seq_gap"
     assert code(pair.state, compose("mailbox", MIA, **given, seq=2, prev=pair.state.second.head)) == "prev_mismatch"
-    connection.decide(pair.state, compose("mailbox", MIA, **given, seq=2, prev=head), NOW, ZONES)
+    decide.decide(pair.state, compose("mailbox", MIA, **given, seq=2, prev=head), NOW, ZONES)
 
 
 def test_a_revoke_is_taken_wherever_it_says_it_stands() -> None:
@@ -192,7 +192,7 @@ def test_with_a_clock_a_day_off_a_no_still_works_and_nothing_else(kind: str, off
 @pytest.mark.parametrize("off", [-10 * MINUTE, 10 * MINUTE])
 def test_ten_minutes_either_way_are_forgiven_and_a_second_more_is_not(off: int) -> None:
     pair = connected()
-    connection.decide(pair.state, pair.compose("contacted", "second", NOW + off, purpose="care"), NOW, ZONES)
+    decide.decide(pair.state, pair.compose("contacted", "second", NOW + off, purpose="care"), NOW, ZONES)
     more = off + (1000 if off > 0 else -1000)
     act = pair.compose("contacted", "second", NOW + more, purpose="care")
     assert code(pair.state, act) == "iat_out_of_range"
@@ -240,7 +240,7 @@ def test_the_checks_come_in_the_order_that_is_promised() -> None:
         members = {name: value for name, value in wrong.items() if name != "signer"}
         assert code(state, compose("grant", wrong["signer"], **members)) == wanted
     del members["replaces"]
-    connection.decide(open_state, compose("grant", new, **members), NOW, ZONES)
+    decide.decide(open_state, compose("grant", new, **members), NOW, ZONES)
 
 
 def test_to_a_stranger_an_ended_an_open_and_another_s_connection_look_alike() -> None:
@@ -252,7 +252,7 @@ def test_to_a_stranger_an_ended_an_open_and_another_s_connection_look_alike() ->
             members: Any = {"aud": aud, "iat": NOW // 1000, "cid": pair.state.cid, "seq": 0, "prev": pair.state.cid}
             act = compose("revoke", stranger, iss=stranger.did, **members)
             with pytest.raises(Refused) as caught:
-                connection.decide(pair.state, act, NOW, ZONES)
+                decide.decide(pair.state, act, NOW, ZONES)
             answers.add((caught.value.code, caught.value.detail))
         if pair.state.phase == "open":
             pair.go("revoke", "first", NOW)
@@ -332,13 +332,13 @@ def test_an_end_that_has_passed_makes_an_act_say_nothing(kind: str, side: Side, 
 
 def test_a_side_gives_at_most_thirty_two_grants_and_may_replace_one() -> None:
     pair = connected()
-    for number in range(facets.MOST_GRANTS):
+    for number in range(guards.MOST_GRANTS):
         pair.go("grant", "second", START + 1 + number, purposes=("care",))
     assert pair.refused("grant", "second", NOW, purposes=("care",)).code == "too_many_grants"
     old = pair.state.second.grants[4].id
     pair.go("grant", "second", NOW, purposes=("sales",), replaces=old)
     assert old not in [grant.id for grant in pair.state.second.grants]
-    assert len(pair.state.second.grants) == facets.MOST_GRANTS
+    assert len(pair.state.second.grants) == guards.MOST_GRANTS
     assert pair.refused("grant", "second", NOW + 1, purposes=("care",), replaces=old).code == "no_such_grant"
     pair.go("withdraw", "second", NOW + 2, grant=pair.state.second.grants[0].id)
     pair.go("grant", "second", NOW + 3, purposes=("care",))
@@ -346,7 +346,7 @@ def test_a_side_gives_at_most_thirty_two_grants_and_may_replace_one() -> None:
 
 def test_grants_that_have_ended_take_no_room() -> None:
     pair = connected()
-    for number in range(facets.MOST_GRANTS):
+    for number in range(guards.MOST_GRANTS):
         pair.go("grant", "second", START + 1 + number, purposes=("care",), exp=(START + MINUTE) // 1000)
     pair.go("grant", "second", NOW, purposes=("care",))
     assert len(pair.state.second.grants) == 1
@@ -381,7 +381,7 @@ def test_a_mute_of_one_scope_takes_the_place_of_the_one_before() -> None:
 
 def test_the_little_things_have_room_for_sixty_four() -> None:
     pair = connected()
-    for number in range(facets.MOST_LITTLE):
+    for number in range(guards.MOST_LITTLE):
         pair.go("remember", "second", START + 1 + number, key=f"k{number}")
     assert pair.refused("remember", "second", NOW, key="one_more").code == "too_much_remembered"
     again = pair.go("remember", "second", NOW, key="k3")
@@ -393,7 +393,7 @@ def test_the_little_things_have_room_for_sixty_four() -> None:
 
 def test_two_hundred_milestones_are_kept() -> None:
     pair = connected()
-    for number in range(facets.MOST_MILESTONES):
+    for number in range(guards.MOST_MILESTONES):
         pair.go("milestone", "first", START + 1 + number, topic="windows")
     assert pair.refused("milestone", "first", NOW, topic="windows").code == "too_many_milestones"
     pair.go("milestone", "second", NOW, topic="windows")

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from comity import gate
-from comity.acts import Feedback, SignedAct
+from comity.documents.acts import Feedback, SignedAct
+from comity.documents.types import AGREEMENT_PURPOSES, EXEMPT_PURPOSES, Side
 from comity.encoding import hash_id
 from comity.errors import Malformed, Refused
-from comity.facets import MOST_CONTESTS, MOST_FEEDBACK
-from comity.feedback import check_message, reached_in
-from comity.gate import Verdict
-from comity.words import AGREEMENT_PURPOSES, EXEMPT_PURPOSES, Side
+from comity.rules import gate
+from comity.rules.feedback import check_message, reached_in
+from comity.rules.gate import Verdict
+from comity.rules.guards import MOST_CONTESTS, MOST_FEEDBACK
 from parties import DAY, HOUR, MINUTE, SECOND, START, ZONES, Pair, connected, granted, pairwise
 
 NOON = START + HOUR

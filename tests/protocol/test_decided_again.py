@@ -8,10 +8,10 @@ from collections import Counter
 import pytest
 
 import gate_reference
-from comity.events import Accepted, Delivered, Expired, Opened
-from comity.fold import Record, fold, opening
-from comity.state import Connection
-from comity.words import SIDES, Side
+from comity.documents.events import Accepted, Delivered, Expired, Opened
+from comity.documents.types import SIDES, Side
+from comity.rules.fold import Record, fold, opening
+from comity.rules.state import Connection
 from gate_reference import TOLD_AS_NOT_NOW, Answer
 from parties import ZONES, Pair, as_it_reaches
 from random_stories import told

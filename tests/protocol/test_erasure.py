@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comity import connection, gate
-from comity.acts import Erasure
-from comity.chain import blind_revoke, compose, next_act
-from comity.connection import accept
-from comity.erasure import DUE_AFTER, Duty, duty
+from comity.documents.acts import Erasure
+from comity.documents.events import Accepted, Place
+from comity.documents.types import SIDES, Category, Ground, Recipient, Side, is_name, other
 from comity.errors import Contradiction, Malformed, Refused
-from comity.events import Accepted, Place
-from comity.facets import MOST_STATEMENTS
-from comity.fold import Record, fold
-from comity.relationship import timeline
-from comity.state import decode_state, encode_state, public
-from comity.words import SIDES, Category, Ground, Recipient, Side, is_name, other
+from comity.rules import decide, gate
+from comity.rules.decide import accept
+from comity.rules.erasure import DUE_AFTER, Duty, duty
+from comity.rules.fold import Record, fold
+from comity.rules.guards import MOST_STATEMENTS
+from comity.rules.next_act import blind_revoke, compose, next_act
+from comity.rules.state import decode_state, encode_state, public
+from comity.rules.timeline import timeline
 from parties import DAY, HOUR, LOG, MIA, SHOP, START, ZONES, Pair, connected, granted, pairwise
 from parties import public as a_public
 
@@ -74,7 +74,7 @@ def test_the_chain_goes_on_behind_a_revoke_wherever_that_stood() -> None:
     again = {**said.payload.model_dump(exclude_none=True), "prev": pair.state.cid, "seq": 2}
     del again["act"]
     with pytest.raises(Refused) as caught:
-        connection.decide(pair.state, compose("erasure", MIA, **again), NOW + 2, ZONES)
+        decide.decide(pair.state, compose("erasure", MIA, **again), NOW + 2, ZONES)
     assert caught.value.code == "prev_mismatch"
 
 
@@ -86,7 +86,7 @@ def test_a_statement_is_no_no_and_wants_the_right_clock_and_key() -> None:
     assert caught.value.code == "iat_out_of_range"
     stranger = next_act(pair.state, "first", "erasure", NOW // 1000, a_public(SHOP.did, "key-2"), deleted=())
     with pytest.raises(Refused) as caught:
-        connection.decide(pair.state, stranger, NOW + 1, ZONES)
+        decide.decide(pair.state, stranger, NOW + 1, ZONES)
     assert caught.value.code == "key_replaced"
 
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from comity import favours
-from comity.acts import SignedAct
+from comity.documents.acts import SignedAct
+from comity.documents.events import Accepted, AsOf
+from comity.documents.types import EXEMPT_PURPOSES
 from comity.errors import Contradiction
-from comity.events import Accepted, AsOf
-from comity.fold import Record, fold
-from comity.words import EXEMPT_PURPOSES
+from comity.rules import favours
+from comity.rules.fold import Record, fold
 from parties import BODY, DAY, HOUR, LOG, START, Pair, granted, public
 
 FIRST_TIME = START + HOUR

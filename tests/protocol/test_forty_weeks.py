@@ -11,12 +11,12 @@ from functools import cache
 
 import pytest
 
+from comity.documents.events import MuteOver, Opened
+from comity.documents.types import SIDES
 from comity.errors import Contradiction, Refused
-from comity.events import MuteOver, Opened
-from comity.fold import Record, fold, opening
-from comity.log_entry import Kind
-from comity.standing import owner_of
-from comity.words import SIDES
+from comity.rules.fold import Record, fold, opening
+from comity.rules.mute_over import owner_of
+from comity.transparency.entries import Kind
 from log_rules import Entered, entries, findings, joined, week_by_week
 from parties import DAY, LOG, START, Pair, connected
 from random_stories import Hand, tell_on

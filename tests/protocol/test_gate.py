@@ -6,10 +6,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from comity import budgets, gate
+from comity.documents.types import EXEMPT_PURPOSES, SIDES
 from comity.encoding import hash_id
-from comity.gate import FRESH_FOR, PRIVATE_REASONS, REASONS, Decision, Verdict
-from comity.words import EXEMPT_PURPOSES, SIDES
+from comity.rules import budgets, gate
+from comity.rules.gate import FRESH_FOR, PRIVATE_REASONS, REASONS, Decision, Verdict
 from parties import DAY, HOUR, MINUTE, SECOND, START, ZONES, Pair, connected, granted, instant
 
 LATER = START + HOUR

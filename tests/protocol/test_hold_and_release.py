@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from comity import connection
-from comity.acts import SignedAct
+from comity.documents.acts import SignedAct
+from comity.documents.events import Accepted, Delivered, Event, Expired, Place
+from comity.documents.types import SIDES
 from comity.errors import Contradiction, Refused
-from comity.events import Accepted, Delivered, Event, Expired, Place
-from comity.facets import MOST_HELD
-from comity.fold import Record, fold
-from comity.words import SIDES
+from comity.rules import decide
+from comity.rules.fold import Record, fold
+from comity.rules.guards import MOST_HELD
 from parties import DAY, HOUR, LOG, MINUTE, START, ZONES, Pair, connected, granted, instant, pairwise
 
 NOON = START + HOUR
@@ -328,7 +328,7 @@ def test_events_of_a_release_are_later_than_everything_before() -> None:
     write(pair)
     write(pair, NOON + 1)
     pair.go("unmute", "second", NOON + HOUR)
-    events, after = connection.release(pair.state, NOON, Place(LOG, pair.index), ZONES)
+    events, after = decide.release(pair.state, NOON, Place(LOG, pair.index), ZONES)
     assert [event.at for event in events] == [NOON + HOUR + 1, NOON + HOUR + 2]
     assert [(event.log, event.index) for event in events if isinstance(event, Delivered)] == [
         (LOG, pair.index),

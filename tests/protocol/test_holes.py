@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from comity import gate
-from comity.acts import SignedAct
+from comity.documents.acts import SignedAct
+from comity.documents.status_lists import GrantStatus
+from comity.documents.types import SIDES, Side
 from comity.errors import Malformed
-from comity.gate import Verdict
-from comity.state import Connection, public
-from comity.status import GrantStatus
-from comity.words import SIDES, Side
+from comity.rules import gate
+from comity.rules.gate import Verdict
+from comity.rules.state import Connection, public
 from parties import BODY, DAY, HOUR, MINUTE, START, Pair, connected, granted
 from parties import public as business
 

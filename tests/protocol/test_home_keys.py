@@ -4,10 +4,13 @@ import json
 
 import pytest
 
+from comity.crypto.jws import seal
+from comity.crypto.keys import Signer
+from comity.documents.events import Opened, Place, seal_event
+from comity.documents.offers import HomeParty
 from comity.encoding import dump_json
 from comity.errors import Malformed, Refused
-from comity.events import Opened, Place, seal_event
-from comity.home_keys import (
+from comity.transparency.server_keys import (
     MOST_STATEMENTS,
     HomeKeys,
     HomeStatement,
@@ -19,9 +22,6 @@ from comity.home_keys import (
     read_listed,
     seal_statement,
 )
-from comity.jws import seal
-from comity.keys import Signer
-from comity.offer import HomeParty
 from parties import HOME, HOME_DID, LOG, START, connected, key
 from spec_pages import SPEC
 

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from comity.hours import WEEKDAYS, Window, check_windows, is_open, next_change, spans
-from comity.zones import InstalledZones
+from comity.documents.hours import WEEKDAYS, Window, check_windows, is_open, next_change, spans
+from comity.documents.timezones import InstalledZones
 from parties import MINUTE, instant
 
 # Where the clock does something of note, and when: half hours, two hours, midnight, a day that never was, a
@@ -188,7 +188,7 @@ def test_a_zone_is_compared_letter_for_letter_whatever_the_file_system_does(
 ) -> None:
     """HOURS-5."""
     installed = {folder: Path(str(files(folder))) for folder in ("tzdata", "tzdata.zoneinfo")}
-    monkeypatch.setattr("comity.zones.files", lambda folder: Folded(installed[folder]))
+    monkeypatch.setattr("comity.documents.timezones.files", lambda folder: Folded(installed[folder]))
     assert Folded(installed["tzdata.zoneinfo"]).joinpath(*name.split("/")).exists()
     assert InstalledZones().zone(name) is None
     assert InstalledZones().zone("Asia/Tokyo") is not None

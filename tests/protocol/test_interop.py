@@ -15,13 +15,11 @@ from joserfc import jwt as joserfc_jwt
 from joserfc.errors import BadSignatureError
 from joserfc.jwk import KeySet, OKPKey
 
-from comity.acts import SignedAct, open_act
-from comity.agreement import AGREEMENT_TYP, countersign, half_sign, open_agreement
-from comity.encoding import b64u_decode, hash_id
-from comity.errors import Refused
-from comity.events import open_event
-from comity.keys import Signer, key_of_jwk
-from comity.status import (
+from comity.crypto.keys import Signer, key_of_jwk
+from comity.documents.acts import SignedAct, open_act
+from comity.documents.agreements import AGREEMENT_TYP, countersign, half_sign, open_agreement
+from comity.documents.events import open_event
+from comity.documents.status_lists import (
     ENTRIES,
     StatusList,
     decode_list,
@@ -31,6 +29,8 @@ from comity.status import (
     seal_status_list,
     value_at,
 )
+from comity.encoding import b64u_decode, hash_id
+from comity.errors import Refused
 from parties import (
     BODY,
     DAY,

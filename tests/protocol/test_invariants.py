@@ -7,15 +7,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from comity import connection, facets, favours, gate
-from comity.acts import SETTINGS, SignedAct, open_act
-from comity.chain import blind_revoke
+from comity.documents.acts import SETTINGS, SignedAct, open_act
+from comity.documents.events import Accepted, Delivered, Expired, Place
+from comity.documents.types import EXEMPT_PURPOSES, PERIODS, SIDES, Side, other
 from comity.errors import Contradiction, Refused
-from comity.events import Accepted, Delivered, Expired, Place
-from comity.fold import Record, fold
-from comity.gate import Verdict
-from comity.state import Connection, Door, decode_state, encode_state, public
-from comity.words import EXEMPT_PURPOSES, PERIODS, SIDES, Side, other
+from comity.rules import decide, favours, gate, guards
+from comity.rules.fold import Record, fold
+from comity.rules.gate import Verdict
+from comity.rules.next_act import blind_revoke
+from comity.rules.state import Connection, Door, decode_state, encode_state, public
 from parties import (
     DAY,
     HOUR,
@@ -228,8 +228,8 @@ def test_after_a_revoke_nothing_is_accepted_said_or_delivered_ever_again(
     pair.go("revoke", revoker, pair.state.at + pause)
     ended = pair.state
     assert ended.phase == "ended"
-    assert connection.due(ended, ended.at + 1, ZONES) is None
-    assert connection.release(ended, ended.at + 99 * DAY, Place(LOG, 0), ZONES) == ((), ended)
+    assert decide.due(ended, ended.at + 1, ZONES) is None
+    assert decide.release(ended, ended.at + 99 * DAY, Place(LOG, 0), ZONES) == ((), ended)
     for step in after:
         assert attempt(pair, step) == "connection_ended"
     for side in SIDES:
@@ -302,7 +302,7 @@ def test_a_wallet_that_knows_nothing_but_the_agreement_can_revoke(before: list[S
 
 def test_even_with_all_places_for_mutes_taken_a_mute_of_everything_has_room() -> None:
     pair = connected()
-    for number in range(facets.MOST_MUTES):
+    for number in range(guards.MOST_MUTES):
         pair.go("mute", "second", START + 1 + number, purposes=(f"p{number}",))
     assert pair.refused("mute", "second", START + HOUR, purposes=("one_more",)).code == "too_many_mutes"
     pair.go("mute", "second", START + HOUR, purposes=("p3",), until=(START + DAY) // 1000)
@@ -451,13 +451,13 @@ def test_nothing_is_let_go_before_it_is_due_and_something_is_when_it_is(before: 
     pair = told(before)
     now = pair.state.at + 1
     for _ in range(60):
-        due = connection.due(pair.state, now, ZONES)
+        due = decide.due(pair.state, now, ZONES)
         if due is None:
             assert not pair.state.first.held and not pair.state.second.held
             return
         for moment in (due - 1, *(now + (due - now) * look // 16 for look in looks)):
             if now <= moment < due:
-                assert connection.release(pair.state, moment, Place(LOG, pair.index), ZONES) == ((), pair.state), (
+                assert decide.release(pair.state, moment, Place(LOG, pair.index), ZONES) == ((), pair.state), (
                     moment,
                     due,
                 )
@@ -469,7 +469,7 @@ def test_nothing_is_let_go_before_it_is_due_and_something_is_when_it_is(before: 
         assert left == waiting - len(events)
         for side in SIDES:
             assert all(held.exp * 1000 > now for held in pair.state.door(side).held)
-        again = connection.due(pair.state, now, ZONES)
+        again = decide.due(pair.state, now, ZONES)
         # What stays waits for a later moment: a timer that is set to it does not spin.
         assert again is None or again > now
     raise AssertionError("something waits for ever")

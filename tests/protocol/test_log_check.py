@@ -11,13 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from comity.checkpoint import Checkpoint, SignedCheckpoint, seal_checkpoint
-from comity.keys import SigningKey
-from comity.log_entry import Kind, LogEntry, commitment
-from comity.merkle import Edge, leaf_hash, needed, node_hash, peaks, prove_consistency, prove_inclusion, root_of
-from comity.note import COSIGNATURE, ED25519, NoteSigner, seal_note, signature_line
-from comity.receipt import Opening, read_proof, seal_receipt
-from comity.tile import bundles_of, seal_bundle, tile_of, tiles_of
+from comity.crypto.keys import SigningKey
+from comity.transparency.checkpoints import Checkpoint, SignedCheckpoint, seal_checkpoint
+from comity.transparency.entries import Kind, LogEntry, commitment
+from comity.transparency.merkle import (
+    Edge,
+    leaf_hash,
+    needed,
+    node_hash,
+    peaks,
+    prove_consistency,
+    prove_inclusion,
+    root_of,
+)
+from comity.transparency.notes import COSIGNATURE, ED25519, NoteSigner, seal_note, signature_line
+from comity.transparency.receipts import Opening, read_proof, seal_receipt
+from comity.transparency.tiles import bundles_of, seal_bundle, tile_of, tiles_of
 from go_tools import PACKAGES, install_go, judge
 
 # The first test may have to install Go.

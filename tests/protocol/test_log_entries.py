@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comity.acts import MODELS, SETTINGS, Mute, SignedAct
+from comity.documents.acts import MODELS, SETTINGS, Mute, SignedAct
+from comity.documents.types import AGREEMENT_PURPOSES, EXEMPT_PURPOSES, NOTE, SIDES, Channel, Side
 from comity.errors import Malformed
-from comity.log_entry import (
+from comity.transparency.entries import (
     EPOCH,
     HOUR,
     LENGTH,
@@ -33,8 +34,7 @@ from comity.log_entry import (
     tag,
     tag_key,
 )
-from comity.merkle import leaf_hash
-from comity.words import AGREEMENT_PURPOSES, EXEMPT_PURPOSES, NOTE, SIDES, Channel, Side
+from comity.transparency.merkle import leaf_hash
 from parties import BODY, DAY, LOG, MIA, SHOP, START, Pair, connected, pairwise
 
 SECRET = sha256(b"the connection's own").digest()

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from comity.acts import SETTING_TYP, SignedAct, open_act
+from comity.crypto.jws import seal
+from comity.crypto.keys import Signer
+from comity.documents.acts import SETTING_TYP, SignedAct, open_act
+from comity.documents.proofs import seal_mailbox_proof, seal_rotation_proof
 from comity.encoding import dump_json
 from comity.errors import Malformed, Refused
-from comity.jws import seal
-from comity.keys import Signer
-from comity.proofs import seal_mailbox_proof, seal_rotation_proof
 from parties import MIA, SHOP, START, Pair, connected, keys_of, pairwise
 
 NOW = START + 1

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comity.merkle import (
+from comity.transparency.merkle import (
     EMPTY_ROOT,
     LONGEST_PROOF,
     Edge,
@@ -25,7 +25,7 @@ from comity.merkle import (
     root_of_hashes,
     root_of_span,
 )
-from comity.tile import Tile, node_reader, tiles_of
+from comity.transparency.tiles import Tile, node_reader, tiles_of
 
 SIZES = (0, 1, 2, 255, 256, 257, 65_535, 65_536, 65_537)
 PEOPLE_SEE = 3_000

@@ -2,9 +2,9 @@
 
 import pytest
 
-from comity.gate import Verdict
-from comity.message_life import default_expiry, expiry_warning, shown_verdict
-from comity.state import Settings
+from comity.rules.gate import Verdict
+from comity.rules.message_lifetime import default_expiry, expiry_warning, shown_verdict
+from comity.rules.state import Settings
 from parties import DAY, HOUR, START, ZONES, Pair, granted
 
 NOW = START + HOUR

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from comity.acts import Mute, MuteEnd
+from comity.documents.acts import Mute, MuteEnd
+from comity.documents.events import Accepted, Event, MuteOver, Place
+from comity.documents.types import EXEMPT_PURPOSES, Side
 from comity.errors import Contradiction
-from comity.events import Accepted, Event, MuteOver, Place
-from comity.fold import Record, fold
-from comity.state import public
-from comity.words import EXEMPT_PURPOSES, Side
+from comity.rules.fold import Record, fold
+from comity.rules.state import public
 from parties import DAY, HOUR, LOG, MINUTE, SECOND, START, Pair, granted
 
 END = START + DAY

@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comity.fold import MOST_RENOUNCED
-from comity.narrowing import closes_something
+from comity.rules.fold import MOST_RENOUNCED
+from comity.rules.narrowing import closes_something
 from parties import DAY, HOUR, SECOND, START, Pair, connected, granted
 
 NOON = START + HOUR

@@ -4,8 +4,8 @@ from typing import Any, get_args
 
 import pytest
 
+from comity.documents.note_values import FILTERS, FORMS, Access, Diet, Note, meant_key, note_body, read_note
 from comity.errors import Malformed
-from comity.note_values import FILTERS, FORMS, Access, Diet, Note, meant_key, note_body, read_note
 from parties import START, connected
 from spec_pages import table
 

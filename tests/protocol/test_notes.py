@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nacl.signing import SigningKey as NaClKey
 
-from comity.checkpoint import (
+from comity.errors import Malformed, Refused
+from comity.transparency.checkpoints import (
     Checkpoint,
     Policy,
     SignedCheckpoint,
@@ -19,9 +20,8 @@ from comity.checkpoint import (
     seal_checkpoint,
     with_cosignatures,
 )
-from comity.errors import Malformed, Refused
-from comity.merkle import EMPTY_ROOT, leaf_hash
-from comity.note import (
+from comity.transparency.merkle import EMPTY_ROOT, leaf_hash
+from comity.transparency.notes import (
     COSIGNATURE,
     ED25519,
     MOST_NOTE,

@@ -17,16 +17,16 @@ from http_message_signatures import HTTPMessageVerifier, HTTPSignatureKeyResolve
 from joserfc import jws as joserfc_jws
 from joserfc.jwk import KeySet
 
-from comity.agreement import open_agreement, open_half
-from comity.checkpoint import read_checkpoint
+from comity.crypto.http_signatures import Ed25519ByLibsodium
+from comity.crypto.jws import open_jws
+from comity.crypto.keys import PublicKey, SigningKey, key_of_did, key_of_jwk
+from comity.documents.agreements import open_agreement, open_half
+from comity.documents.status_lists import StatusList, decode_list, encode_list, open_status_list, pack, value_at
 from comity.encoding import b64u_decode, b64u_encode
 from comity.errors import Malformed, Refused
-from comity.jws import open_jws
-from comity.keys import PublicKey, SigningKey, key_of_did, key_of_jwk
-from comity.note import open_note, read_vkey, split_note
-from comity.signed_request import Ed25519ByLibsodium
-from comity.status import StatusList, decode_list, encode_list, open_status_list, pack, value_at
-from comity.tile import Tile, read_path, tiles_of
+from comity.transparency.checkpoints import read_checkpoint
+from comity.transparency.notes import open_note, read_vkey, split_note
+from comity.transparency.tiles import Tile, read_path, tiles_of
 
 HERE = Path(__file__).resolve().parent
 VECTORS = HERE.parents[2] / "shared" / "vectors"

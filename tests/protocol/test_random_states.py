@@ -11,13 +11,14 @@ import pytest
 from msgspec.structs import replace
 
 import gate_reference
-from comity import connection, gate, hours
-from comity.acts import Ask, Message, Milestone, Remember, SignedAct
+from comity.documents import hours
+from comity.documents.acts import Ask, Message, Milestone, Remember, SignedAct
+from comity.documents.events import Place
+from comity.documents.types import EXEMPT_PURPOSES, SIDES, Side, covers, other
 from comity.errors import Refused
-from comity.events import Place
-from comity.gate import Verdict
-from comity.state import Connection, Door, Settings
-from comity.words import EXEMPT_PURPOSES, SIDES, Side, covers, other
+from comity.rules import decide, gate
+from comity.rules.gate import Verdict
+from comity.rules.state import Connection, Door, Settings
 from gate_reference import Answer
 from parties import BODY, LOG, ZONES
 from random_states import SIGNERS, TOPICS, Question, Scene, moments, other_settings, state_of
@@ -215,7 +216,7 @@ def what_is_said(scene: Scene, state: Connection, place: int) -> tuple[str | Non
     payload = model.model_construct(**link, seq=door.seq, prev=door.head, body=BODY, **purpose, **members)
     act = SignedAct("", "an act", signer.kid, signer.key.public, payload)
     try:
-        return connection.decide(state, act, scene.now, ZONES).outcome, None, None
+        return decide.decide(state, act, scene.now, ZONES).outcome, None, None
     except Refused as refused:
         return refused.code, refused.until, refused.retry_after
 
@@ -262,14 +263,14 @@ def test_until_a_verdict_is_said_to_be_settled_nothing_of_it_changes(count: int)
 @in_all_states
 def test_nothing_is_let_go_before_it_is_said_to_be_due(count: int) -> None:
     for number, scene in scenes(count):
-        due = connection.due(scene.state, scene.now + 1, ZONES)
+        due = decide.due(scene.state, scene.now + 1, ZONES)
         if due is None:
             assert not scene.state.first.held, number
             assert not scene.state.second.held, number
             continue
         between = moments(scene.state, scene.now + 1, due)
         for moment in (*between[:3], *between[-2:]):
-            events, _ = connection.release(scene.state, moment, Place(LOG, 0), ZONES)
+            events, _ = decide.release(scene.state, moment, Place(LOG, 0), ZONES)
             assert events == (), (number, moment, due)
 
 

@@ -7,13 +7,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comity.acts import SignedAct
-from comity.checkpoint import Checkpoint, Policy, SignedCheckpoint, seal_checkpoint, with_cosignatures
+from comity.documents.acts import SignedAct
 from comity.errors import Malformed, Refused
-from comity.log_entry import LENGTH, SALT, Kind, entry_of_act, entry_of_delivery, entry_of_key, key_statement, tag_key
-from comity.merkle import LONGEST_PROOF, leaf_hash, prove_inclusion, root_of_hashes
-from comity.note import COSIGNATURE, ED25519, NoteSigner, VerifierKey, seal_note, signature_line
-from comity.receipt import (
+from comity.transparency.checkpoints import Checkpoint, Policy, SignedCheckpoint, seal_checkpoint, with_cosignatures
+from comity.transparency.entries import (
+    LENGTH,
+    SALT,
+    Kind,
+    entry_of_act,
+    entry_of_delivery,
+    entry_of_key,
+    key_statement,
+    tag_key,
+)
+from comity.transparency.merkle import LONGEST_PROOF, leaf_hash, prove_inclusion, root_of_hashes
+from comity.transparency.notes import COSIGNATURE, ED25519, NoteSigner, VerifierKey, seal_note, signature_line
+from comity.transparency.receipts import (
     FIRST_LINE,
     MOST_RECEIPT,
     Opening,

@@ -4,15 +4,15 @@ from itertools import permutations
 
 import pytest
 
-from comity import connection, fold, gate, recovery
-from comity.acts import SignedAct
-from comity.chain import next_act
+from comity.documents.acts import SignedAct
+from comity.documents.events import Accepted, AsOf, Place, Restored
+from comity.documents.types import EXEMPT_PURPOSES, SIDES
 from comity.errors import Contradiction, Refused
-from comity.events import Accepted, AsOf, Place, Restored
-from comity.fold import Record
-from comity.recovery import Heads, lacking, take_back
-from comity.state import Connection, public
-from comity.words import EXEMPT_PURPOSES, SIDES
+from comity.rules import decide, fold, gate, recovery
+from comity.rules.fold import Record
+from comity.rules.next_act import next_act
+from comity.rules.recovery import Heads, lacking, take_back
+from comity.rules.state import Connection, public
 from parties import DAY, HOUR, LOG, MIA, MINUTE, SHOP, START, ZONES, Pair, connected, granted
 
 LATER = START + DAY
@@ -50,7 +50,7 @@ class Lost:
 
     def accept(self, act: SignedAct, at: int) -> None:
         """The restored server accepts an act."""
-        event, self.state = connection.accept(self.state, act, at, Place(f"{LOG}/next", 0), ZONES)
+        event, self.state = decide.accept(self.state, act, at, Place(f"{LOG}/next", 0), ZONES)
         self.kept.append(Record(event, act))
 
     def take_back(self, *records: Record) -> recovery.Merged:
@@ -225,7 +225,7 @@ def test_a_message_that_was_delivered_before_and_expired_since_stays_delivered()
     pair.go("message", "first", START + HOUR, purpose="care", exp=(LATER + HOUR) // 1000)
     pair.release(START + 4 * HOUR)
     lost = Lost(pair, 3)
-    events, lost.state = connection.release(lost.state, LATER + 2 * HOUR, Place(f"{LOG}/next", 0), ZONES)
+    events, lost.state = decide.release(lost.state, LATER + 2 * HOUR, Place(f"{LOG}/next", 0), ZONES)
     lost.kept += [Record(event) for event in events]
     assert [event.event for event in events] == ["expired"]
     assert lost.take_back(*lost.lost).refused == ()
@@ -244,7 +244,7 @@ def test_without_a_restore_nothing_of_this_is_let_through() -> None:
     with pytest.raises(Contradiction):
         fold.fold(pair.state, Record(after, mute))
     with pytest.raises(Refused):
-        connection.decide(pair.state, mute, START + 2, ZONES)
+        decide.decide(pair.state, mute, START + 2, ZONES)
 
 
 # --- heads

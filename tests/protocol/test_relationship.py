@@ -1,9 +1,9 @@
 """What two sides did, told from the acts and the same for both; no score of anybody."""
 
-from comity.events import Accepted
-from comity.fold import Record
-from comity.relationship import Promises, promises, timeline
-from comity.words import SIDES, Side
+from comity.documents.events import Accepted
+from comity.documents.types import SIDES, Side
+from comity.rules.fold import Record
+from comity.rules.timeline import Promises, promises, timeline
 from parties import DAY, HOUR, START, Pair, granted
 
 NOW = START + HOUR

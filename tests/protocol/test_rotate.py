@@ -6,13 +6,13 @@ from typing import Any
 import base58
 import pytest
 
-from comity.acts import ACT_TYP, SignedAct, open_act
-from comity.chain import blind_revoke, compose
+from comity.crypto.keys import Signer
+from comity.documents.acts import ACT_TYP, SignedAct, open_act
+from comity.documents.proofs import seal_rotation_proof
+from comity.documents.types import SIDES
 from comity.encoding import b64u_decode
 from comity.errors import Malformed, Refused
-from comity.keys import Signer
-from comity.proofs import seal_rotation_proof
-from comity.words import SIDES
+from comity.rules.next_act import blind_revoke, compose
 from parties import DAY, HOUR, MIA, SHOP, START, Pair, connected, forge, granted, keys_of, pairwise, public
 
 NOW = START + HOUR

@@ -124,13 +124,13 @@ def test_every_statement_can_still_be_read_with_a_change_in_it(tmp_path: Path) -
 def test_a_change_is_made_in_a_copy_and_noticed_by_a_test_that_enters_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    test, file = "tests/server/test_server_shares.py", "server/comity_server/shares.py"
+    test, file = "tests/server/test_server_shares.py", "server/comity_server/limits/shares.py"
     monkeypatch.setattr(entered, "KEPT", tmp_path / "kept")
     monkeypatch.setattr(entered, "files_of_tests", lambda: [test])
-    copy, files = Copy(tmp_path / "copy"), {"comity_server.shares": file}
+    copy, files = Copy(tmp_path / "copy"), {"comity_server.limits.shares": file}
     known = read_entered([copy], lambda _: None)
     before = (ROOT / file).read_bytes()
-    changes = changes_in_file("comity_server.shares", file)
+    changes = changes_in_file("comity_server.limits.shares", file)
     (refuses,) = (it for it in changes if it.name.endswith("Pool.take | return True | True -> False"))
     nothing = replace(refuses, text=before[refuses.start : refuses.end])
     found = Trial([copy], files, known).make_all([refuses, nothing], 120)

@@ -10,36 +10,15 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from comity import (
-    acts,
-    agreement,
-    budgets,
-    checkpoint,
-    connection,
-    erasure,
-    events,
-    facets,
-    favours,
-    fold,
-    gate,
-    grant,
-    keys,
-    log_entry,
-    merkle,
-    note,
-    notice,
-    offer,
-    proofs,
-    receipt,
-    signed_request,
-    status,
-    wire,
-    words,
-)
-from comity.acts import ChainLink
-from comity.agreement import open_agreement
+from comity import http_api
+from comity.crypto import http_signatures, keys
+from comity.documents import acts, agreements, events, notices, offers, proofs, status_lists, types
+from comity.documents.acts import ChainLink
+from comity.documents.agreements import open_agreement
 from comity.encoding import MAX_BODY, MAX_JWE
 from comity.errors import CODES, Malformed
+from comity.rules import budgets, consent_tokens, decide, erasure, favours, fold, gate, guards
+from comity.transparency import checkpoints, entries, merkle, notes, receipts
 from spec_pages import NUMBER, SPEC, cited, page, rules, table
 
 DAY_MS = 86_400_000
@@ -74,7 +53,7 @@ def test_every_number_given_is_cited_by_code_or_a_test() -> None:
 
 
 def test_the_codes_are_those_of_the_error_table() -> None:
-    rows = {code: (int(status), title) for code, status, title in table("http", "code", "status", "title")}
+    rows = {code: (int(status_lists), title) for code, status_lists, title in table("http", "code", "status", "title")}
     assert rows == {code: (entry.status, entry.title) for code, entry in CODES.items()}
 
 
@@ -94,19 +73,19 @@ def test_every_code_is_told_of_on_some_page() -> None:
 def test_the_limits_over_http_are_those_of_the_wire() -> None:
     assert {name: int(value) for name, value in table("http", "limit", "value")} == {
         "bytes of one signed text or JSON body": MAX_BODY,
-        "acts in one batch": wire.MOST_LINES,
-        "bytes of one batch": wire.MOST_BATCH,
-        "seconds a long poll waits at most": wire.LONGEST_WAIT,
-        "items in one page of the inbox": wire.PAGE,
+        "acts in one batch": http_api.MOST_LINES,
+        "bytes of one batch": http_api.MOST_BATCH,
+        "seconds a long poll waits at most": http_api.LONGEST_WAIT,
+        "items in one page of the inbox": http_api.PAGE,
         "bytes of the signature headers together": 4096,
-        "seconds that created may be off": signed_request.WINDOW,
+        "seconds that created may be off": http_signatures.WINDOW,
     }
 
 
 def test_the_routes_are_those_of_the_server() -> None:
     from aiohttp import web
 
-    from comity_server.routes import add_routes
+    from comity_server.api.wallets import add_routes
 
     app = web.Application()
     add_routes(app)
@@ -169,7 +148,7 @@ def test_what_every_act_carries_is_what_the_model_carries() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "model"), [("offer", offer.Offer), ("agreement", agreement.Agreement)], ids=["offer", "agreement"]
+    ("name", "model"), [("offer", offers.Offer), ("agreement", agreements.Agreement)], ids=["offer", "agreement"]
 )
 def test_the_members_of_offers_and_agreements_are_those_of_the_models(name: str, model: type[BaseModel]) -> None:
     assert {member: needed for member, needed, _form in table(name, "member", "", "form")} == members(model)
@@ -185,45 +164,45 @@ def test_the_types_are_those_of_the_code() -> None:
     told = {typ for typ, _ in table("act", "typ", "what")}
     assert told == acts.ACT_TYPS | {
         proofs.ROTATE_TYP, proofs.MAILBOX_TYP,
-        offer.OFFER_TYP, agreement.AGREEMENT_TYP, events.EVENT_TYP, notice.NOTICE_TYP, status.STATUS_LIST_TYP,
+        offers.OFFER_TYP, agreements.AGREEMENT_TYP, events.EVENT_TYP, notices.NOTICE_TYP, status_lists.STATUS_LIST_TYP,
     }  # fmt: skip
 
 
 def test_the_forms_of_words_are_those_of_the_models() -> None:
     told = dict(table("act", "form", "what"))
-    for name, word in (("token", words.Token), ("purpose", words.Purpose), ("topic", words.Topic)):
+    for name, word in (("token", types.Token), ("purpose", types.Purpose), ("topic", types.Topic)):
         assert told[name] == get_args(word)[1].metadata[0].pattern
     zone = acts.Hours.model_fields["zone"].metadata
     assert told["zone"].partition(";")[0] in [getattr(limit, "pattern", None) for limit in zone]
-    for name, word in (("URL", words.Url), ("language", words.Language)):
+    for name, word in (("URL", types.Url), ("language", types.Language)):
         (limits,) = get_args(word)[1:]
         assert told[name].partition(", ")[0] in [getattr(limit, "pattern", None) for limit in limits.metadata]
-    assert told["text"].partition(", ")[0] == words.TEXT
+    assert told["text"].partition(", ")[0] == types.TEXT
     assert (MAX_JWE, keys.MAX_DID) == (49_152, 400)
 
 
 def test_what_can_be_held_and_why_are_closed_lists_of_the_code() -> None:
     assert [category for category, _ in table("act", "category", "what one side holds of the other")] == list(
-        get_args(words.Category)
+        get_args(types.Category)
     )
-    assert [ground for ground, _ in table("act", "ground", "in the GDPR")] == list(get_args(words.Ground))
+    assert [ground for ground, _ in table("act", "ground", "in the GDPR")] == list(get_args(types.Ground))
     told = dict(table("act", "form", "what"))["recipient"]
-    assert told.startswith(get_args(words.Recipient)[1].metadata[0].pattern)
+    assert told.startswith(get_args(types.Recipient)[1].metadata[0].pattern)
 
 
 def test_channels_and_purposes_are_those_of_the_code() -> None:
-    assert [channel for channel, _ in table("act", "channel", "")] == list(get_args(words.Channel))
+    assert [channel for channel, _ in table("act", "channel", "")] == list(get_args(types.Channel))
     told = dict(table("act", "purpose", "rests on"))
     on_the_agreement = {purpose for purpose, rests in told.items() if rests.startswith("the agreement")}
-    assert on_the_agreement == words.AGREEMENT_PURPOSES
-    assert {purpose for purpose, rests in told.items() if "exempt" in rests} == words.EXEMPT_PURPOSES
+    assert on_the_agreement == types.AGREEMENT_PURPOSES
+    assert {purpose for purpose, rests in told.items() if "exempt" in rests} == types.EXEMPT_PURPOSES
 
 
 def test_the_places_that_a_page_of_the_inbox_names_are_its_kinds() -> None:
     told = [kind for kind, _members, _when in table("http", "kind", "members besides cursor", "when")]
-    assert set(told) == set(get_args(wire.Item.model_fields["kind"].annotation))
+    assert set(told) == set(get_args(http_api.Item.model_fields["kind"].annotation))
     answer = {member for member, _ in table("http", "member", "what")}
-    assert answer == set(wire.ConnectionAnswer.model_fields)
+    assert answer == set(http_api.ConnectionAnswer.model_fields)
 
 
 # --- the rules
@@ -244,25 +223,27 @@ def test_a_verdict_has_the_members_that_the_page_names() -> None:
 
 def test_the_reasons_of_a_token_are_those_of_the_check() -> None:
     told = [reason for reason, _ in table("grant", "reason", "when")]
-    assert set(told) == set(get_args(grant.TokenReason))
+    assert set(told) == set(get_args(consent_tokens.TokenReason))
     assert told[-1] == "granted"
 
 
 def test_the_values_of_a_status_are_those_of_the_code() -> None:
-    assert [int(value) for value, _ in table("status", "value", "meaning")] == [int(it) for it in status.GrantStatus]
+    assert [int(value) for value, _ in table("status", "value", "meaning")] == [
+        int(it) for it in status_lists.GrantStatus
+    ]
 
 
 def test_what_a_side_can_have_is_what_the_rules_allow() -> None:
     assert {name: int(most) for name, most in table("connection", "limit", "at most")} == {
-        "grants in force": facets.MOST_GRANTS,
-        "mutes in force": facets.MOST_MUTES,
-        "messages waiting": facets.MOST_HELD,
-        "contests in force": facets.MOST_CONTESTS,
-        "feedback within 30 days, contests aside": facets.MOST_FEEDBACK,
+        "grants in force": guards.MOST_GRANTS,
+        "mutes in force": guards.MOST_MUTES,
+        "messages waiting": guards.MOST_HELD,
+        "contests in force": guards.MOST_CONTESTS,
+        "feedback within 30 days, contests aside": guards.MOST_FEEDBACK,
         "entries of what a side renounced (the two oldest become one)": fold.MOST_RENOUNCED,
-        "little things": facets.MOST_LITTLE,
-        "milestones": facets.MOST_MILESTONES,
-        "statements of what became of the data": facets.MOST_STATEMENTS,
+        "little things": guards.MOST_LITTLE,
+        "milestones": guards.MOST_MILESTONES,
+        "statements of what became of the data": guards.MOST_STATEMENTS,
         "hidden ends of mutes that are not in force (the oldest gives way)": fold.MOST_MUTE_ENDS,
         "earlier names of a side, beside its first (the oldest gives way)": fold.MOST_FORMER,
         "deliveries within 30 days, exempt ones apart from the others": budgets.MOST_SENT,
@@ -284,29 +265,29 @@ def test_the_times_of_favours_are_those_of_the_code() -> None:
 def test_an_entry_is_laid_out_as_the_page_says() -> None:
     lengths = {member: int(length) for _, length, member, _ in table("log", "from", "bytes", "member", "what")}
     starts = [int(start) for start, *_ in table("log", "from", "bytes", "member", "what")]
-    assert list(lengths) == ["version", *log_entry.LogEntry._fields]
+    assert list(lengths) == ["version", *entries.LogEntry._fields]
     assert starts == [sum(list(lengths.values())[:at]) for at in range(len(lengths))]
-    assert sum(lengths.values()) == log_entry.LENGTH
+    assert sum(lengths.values()) == entries.LENGTH
     parts = table("log", "from", "bytes", "what")
-    opening = receipt.Opening(bytes(log_entry.LENGTH), bytes(log_entry.SALT), 0).to_bytes()
-    assert [int(length) for _, length, _ in parts] == [log_entry.LENGTH, log_entry.SALT, 8]
+    opening = receipts.Opening(bytes(entries.LENGTH), bytes(entries.SALT), 0).to_bytes()
+    assert [int(length) for _, length, _ in parts] == [entries.LENGTH, entries.SALT, 8]
     assert sum(int(length) for _, length, _ in parts) == len(opening)
 
 
 def test_an_entry_says_of_its_kind_what_the_page_says() -> None:
     rows = table("log", "number", "kind", "said of", "side", "until")
-    assert [(int(number), kind) for number, kind, *_ in rows] == [(int(it), it.name.lower()) for it in log_entry.Kind]
+    assert [(int(number), kind) for number, kind, *_ in rows] == [(int(it), it.name.lower()) for it in entries.Kind]
     for number, _, _, side, until in rows:
-        kind = log_entry.Kind(int(number))
+        kind = entries.Kind(int(number))
         for own, end in product((None, "first"), (0, 1)):
-            data = log_entry.LogEntry(kind, own, 0, end, bytes(16), bytes(32)).to_bytes()  # type: ignore[arg-type]
+            data = entries.LogEntry(kind, own, 0, end, bytes(16), bytes(32)).to_bytes()  # type: ignore[arg-type]
             fits = (own is None) == (side == "none") and (end == 0 or until != "no")
             assert _is_read(data) == fits, (kind, own, end)
 
 
 def _is_read(data: bytes) -> bool:
     try:
-        log_entry.read_entry(data)
+        entries.read_entry(data)
     except Malformed:
         return False
     return True
@@ -315,13 +296,13 @@ def _is_read(data: bytes) -> bool:
 def test_a_line_is_signed_by_the_kinds_of_key_that_the_page_names() -> None:
     rows = table("log", "kind", "whose", "what is signed")
     assert [(int(kind), whose) for kind, whose, _ in rows] == [
-        (note.ED25519, "a log's"),
-        (note.COSIGNATURE, "a witness's"),
+        (notes.ED25519, "a log's"),
+        (notes.COSIGNATURE, "a witness's"),
     ]
 
 
 def test_the_state_has_the_members_that_the_page_names() -> None:
-    from comity.state import Connection, Door
+    from comity.rules.state import Connection, Door
 
     told: dict[str, set[str]] = {}
     for place, member, _what in table("connection", "place", "member", "what"):
@@ -331,31 +312,31 @@ def test_the_state_has_the_members_that_the_page_names() -> None:
 
 
 NUMBERS_IN_WORDS = [
-    ("agreement", "AGR-4", "7 days", agreement.COUNTERSIGN_WITHIN // 86_400, 7),
-    ("connection", "CONN-7", "600 seconds", agreement.CLOCK_SKEW, 600),
+    ("agreement", "AGR-4", "7 days", agreements.COUNTERSIGN_WITHIN // 86_400, 7),
+    ("connection", "CONN-7", "600 seconds", agreements.CLOCK_SKEW, 600),
     ("connection", "ERA-6", "2 592 000 000 ms", erasure.DUE_AFTER, 2_592_000_000),
-    ("connection", "ERA-4", "at most 12", facets.MOST_STATEMENTS, 12),
-    ("offer", "OFFER-6", "366 days", offer.LONGEST_OFFER // 86_400, 366),
-    ("offer", "OFFER-2", "first 12 characters", offer.SHORT, 12),
+    ("connection", "ERA-4", "at most 12", guards.MOST_STATEMENTS, 12),
+    ("offer", "OFFER-6", "366 days", offers.LONGEST_OFFER // 86_400, 366),
+    ("offer", "OFFER-2", "first 12 characters", offers.SHORT, 12),
     ("gate", "GATE-14", "5000 ms", gate.FRESH_FOR, 5000),
-    ("status", "STATUS-2", "131 072", status.ENTRIES, 131_072),
-    ("connection", "CONN-8", "315 619 200 seconds", connection.LONGEST_GRANT, 315_619_200),
-    ("connection", "CONN-8", "86 400 seconds", connection.MOST_AHEAD, 86_400),
-    ("status", "STATUS-6", "16 777 216", status.MOST_ENTRIES, 16_777_216),
-    ("status", "STATUS-6", "8 388 608", status.MOST_LIST_BYTES, 8_388_608),
-    ("status", "STATUS-5", "30 s", status.SKEW, 30),
-    ("status", "STATUS-5", "`ttl` is 60", status.TTL, 60),
-    ("http", "HTTP-6", "60 seconds", signed_request.WINDOW, 60),
+    ("status", "STATUS-2", "131 072", status_lists.ENTRIES, 131_072),
+    ("connection", "CONN-8", "315 619 200 seconds", decide.LONGEST_GRANT, 315_619_200),
+    ("connection", "CONN-8", "86 400 seconds", decide.MOST_AHEAD, 86_400),
+    ("status", "STATUS-6", "16 777 216", status_lists.MOST_ENTRIES, 16_777_216),
+    ("status", "STATUS-6", "8 388 608", status_lists.MOST_LIST_BYTES, 8_388_608),
+    ("status", "STATUS-5", "30 s", status_lists.SKEW, 30),
+    ("status", "STATUS-5", "`ttl` is 60", status_lists.TTL, 60),
+    ("http", "HTTP-6", "60 seconds", http_signatures.WINDOW, 60),
     ("act", "ACT-1", "65 536", MAX_BODY, 65_536),
     ("log", "LOG-1", "2^53 − 1", merkle.MOST_SIZE, 2**53 - 1),
     ("log", "LOG-2", "at most 63 hashes", merkle.LONGEST_PROOF, 63),
-    ("log", "LOG-4", "131 072 bytes", note.MOST_NOTE, 131_072),
-    ("log", "LOG-4", "64 signatures", note.MOST_SIGNATURES, 64),
-    ("log", "LOG-5", "4096 characters", checkpoint.MOST_TEXT, 4096),
-    ("log", "LOG-6", "59 bytes", log_entry.LENGTH, 59),
-    ("log", "LOG-8", "a salt (32 bytes", log_entry.SALT, 32),
-    ("log", "LOG-9", "604 800 000 ms", log_entry.EPOCH, 604_800_000),
-    ("log", "LOG-11", "262 144 bytes", receipt.MOST_RECEIPT, 262_144),
+    ("log", "LOG-4", "131 072 bytes", notes.MOST_NOTE, 131_072),
+    ("log", "LOG-4", "64 signatures", notes.MOST_SIGNATURES, 64),
+    ("log", "LOG-5", "4096 characters", checkpoints.MOST_TEXT, 4096),
+    ("log", "LOG-6", "59 bytes", entries.LENGTH, 59),
+    ("log", "LOG-8", "a salt (32 bytes", entries.SALT, 32),
+    ("log", "LOG-9", "604 800 000 ms", entries.EPOCH, 604_800_000),
+    ("log", "LOG-11", "262 144 bytes", receipts.MOST_RECEIPT, 262_144),
 ]
 
 
@@ -384,7 +365,7 @@ def test_ends_that_have_passed_are_refused_as_the_page_says() -> None:
     told = {}
     for kinds, member, code in re.findall(r"((?:`[a-z_]+`(?: and )?)+) `([a-z]+)` → `409 ([a-z_]+)`", rule):
         told.update(dict.fromkeys(re.findall(r"`([a-z_]+)`", kinds), (member, code)))
-    assert told == connection._ENDS
+    assert told == decide._ENDS
 
 
 def test_every_must_has_a_number() -> None:

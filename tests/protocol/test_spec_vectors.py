@@ -16,23 +16,10 @@ import msgspec
 import pytest
 from pydantic import TypeAdapter
 
-from comity import connection, erasure, favours, gate, recovery
-from comity.acts import MODELS, Feedback, SignedAct, open_act
-from comity.agreement import Agreement, SignedAgreement, fits_offer, is_alternative, open_agreement, open_half
-from comity.allowance import grant_of, promise
-from comity.away import is_muted, muted_away_until
-from comity.bodies import body_key, check_form, open_body
-from comity.chain import compose
-from comity.checkpoint import Policy, is_witnessed, open_checkpoint, read_checkpoint, with_cosignatures
-from comity.encoding import b64u_decode, b64u_encode, hash_id, parse_json
-from comity.errors import Contradiction, Malformed, Refused
-from comity.events import Accepted, Confirmed, Expired, MuteOver, Opened, Place, Restored, open_event, own_event
-from comity.feedback import check_message, reached_in
-from comity.fold import Record, fold, opening
-from comity.grant import TokenVerdict, check_token, is_log_of, open_grant
-from comity.home_keys import Listed, Placed, follow, is_entered, open_home_event, read_listed, seal_statement
-from comity.jws import FindKey, no_other_keys, protected, seal
-from comity.keys import (
+from comity.crypto.encryption import body_key, check_form, open_body
+from comity.crypto.http_signatures import open_request
+from comity.crypto.jws import FindKey, no_other_keys, protected, seal
+from comity.crypto.keys import (
     PublicKey,
     Signer,
     SigningKey,
@@ -47,7 +34,70 @@ from comity.keys import (
     key_of_kid,
     keys_of_document,
 )
-from comity.log_entry import (
+from comity.documents.acts import MODELS, Feedback, SignedAct, open_act
+from comity.documents.agreements import (
+    Agreement,
+    SignedAgreement,
+    fits_offer,
+    is_alternative,
+    open_agreement,
+    open_half,
+)
+from comity.documents.events import (
+    Accepted,
+    Confirmed,
+    Expired,
+    MuteOver,
+    Opened,
+    Place,
+    Restored,
+    open_event,
+    own_event,
+)
+from comity.documents.names import check_names, folded, nickname
+from comity.documents.note_values import FILTERS, FORMS, note_body, read_note
+from comity.documents.notices import (
+    MOST_NOTICES,
+    NOTICES_IN,
+    StatedKey,
+    believe_notice,
+    is_in_force,
+    key_for_entry,
+    open_notice,
+    text_in,
+)
+from comity.documents.offers import Allow, HomeParty, open_offer, read_link
+from comity.documents.status_lists import (
+    ENTRIES,
+    STATUS_LIST_TYPE,
+    TTL,
+    GrantStatus,
+    StatusList,
+    decode_list,
+    open_home_list,
+    open_status_list,
+    pack,
+    value_at,
+)
+from comity.documents.timezones import InstalledZones
+from comity.documents.types import SIDES, Label, Side, other
+from comity.encoding import b64u_decode, b64u_encode, hash_id, parse_json
+from comity.errors import Contradiction, Malformed, Refused
+from comity.http_api import decode_problem, encode_problem
+from comity.rules import decide, erasure, favours, gate, recovery
+from comity.rules.allowances import grant_of, promise
+from comity.rules.away import is_muted, muted_away_until
+from comity.rules.consent_tokens import TokenVerdict, check_token, is_log_of, open_grant
+from comity.rules.feedback import check_message, reached_in
+from comity.rules.fold import Record, fold, opening
+from comity.rules.message_lifetime import default_expiry, expiry_warning, shown_verdict
+from comity.rules.narrowing import closes_something
+from comity.rules.next_act import compose
+from comity.rules.recovery import Heads, lacking, take_back
+from comity.rules.renunciations import Part, parts_left
+from comity.rules.state import Connection, Door, Mute, Renounced, decode_state, public
+from comity.transparency.checkpoints import Policy, is_witnessed, open_checkpoint, read_checkpoint, with_cosignatures
+from comity.transparency.entries import (
     Kind,
     LogEntry,
     Scope,
@@ -66,7 +116,7 @@ from comity.log_entry import (
     tag,
     tag_key,
 )
-from comity.merkle import (
+from comity.transparency.merkle import (
     check_consistency,
     check_inclusion,
     leaf_hash,
@@ -76,40 +126,18 @@ from comity.merkle import (
     root_of,
     root_of_hashes,
 )
-from comity.message_life import default_expiry, expiry_warning, shown_verdict
-from comity.names import check_names, folded, nickname
-from comity.narrowing import closes_something
-from comity.note import VerifierKey, check_lines, open_note, read_vkey, split_lines
-from comity.note_values import FILTERS, FORMS, note_body, read_note
-from comity.notice import (
-    MOST_NOTICES,
-    NOTICES_IN,
-    StatedKey,
-    believe_notice,
-    is_in_force,
-    key_for_entry,
-    open_notice,
-    text_in,
+from comity.transparency.notes import VerifierKey, check_lines, open_note, read_vkey, split_lines
+from comity.transparency.receipts import Opening, open_receipt, read_proof, seal_receipt
+from comity.transparency.server_keys import (
+    Listed,
+    Placed,
+    follow,
+    is_entered,
+    open_home_event,
+    read_listed,
+    seal_statement,
 )
-from comity.offer import Allow, HomeParty, open_offer, read_link
-from comity.receipt import Opening, open_receipt, read_proof, seal_receipt
-from comity.recovery import Heads, lacking, take_back
-from comity.renounced import Part, parts_left
-from comity.signed_request import open_request
-from comity.state import Connection, Door, Mute, Renounced, decode_state, public
-from comity.status import (
-    ENTRIES,
-    STATUS_LIST_TYPE,
-    TTL,
-    GrantStatus,
-    StatusList,
-    decode_list,
-    open_home_list,
-    open_status_list,
-    pack,
-    value_at,
-)
-from comity.tile import (
+from comity.transparency.tiles import (
     Tile,
     bundles_of,
     check_size,
@@ -122,9 +150,6 @@ from comity.tile import (
     tiles_of,
     width_at,
 )
-from comity.wire import decode_problem, encode_problem
-from comity.words import SIDES, Label, Side, other
-from comity.zones import InstalledZones
 
 ROOT = Path(__file__).resolve().parents[2]
 VECTORS = ROOT / "spec" / "vectors"
@@ -652,21 +677,21 @@ def test_what_the_server_accepted_is_what_the_rules_accept(row: dict[str, Any]) 
             assert recovery.confirmed(reader.states[number], stated.side, stated.at, place) == stated
         elif isinstance(stated, Expired) and "by_other_rules" not in record:
             before, place = reader.states[number], Place(stated.log, stated.index)
-            expired = connection.expire(before, stated.side, stated.act, stated.at, place, VectorZones())
+            expired = decide.expire(before, stated.side, stated.act, stated.at, place, VectorZones())
             assert expired == (stated, reader.states[number + 1])
         if not isinstance(stated, Accepted) or "by_other_rules" in record:
             continue
         act, after = open_act(record["act"], reader.keys.get), reader.states[number + 1]
         place = Place(stated.log, stated.index)
-        event, state = connection.accept(reader.states[number], act, stated.at, place, VectorZones())
+        event, state = decide.accept(reader.states[number], act, stated.at, place, VectorZones())
         assert (event, state) == (stated, after)
         # Where a mute had to be over first, the server took the act up a millisecond before it stated the acceptance.
         at, over = record.get("at", stated.at), reader.records[number - 1].event
         if not (isinstance(over, MuteOver) and over.at == at):
-            assert connection.accept_next(reader.states[number], act, at, place, VectorZones()) == ((stated,), after)
+            assert decide.accept_next(reader.states[number], act, at, place, VectorZones()) == ((stated,), after)
             continue
         before, first = reader.states[number - 1], Place(over.log, over.index)
-        assert connection.accept_next(before, act, at, first, VectorZones()) == ((over, stated), after)
+        assert decide.accept_next(before, act, at, first, VectorZones()) == ((over, stated), after)
 
 
 @pytest.mark.parametrize("row", rows("chains", "chains"))
@@ -675,7 +700,7 @@ def test_what_was_refused_between_is_refused(row: dict[str, Any]) -> None:
     for refusal in row["refusals"]:
         keys = reader.keys | {kid: PublicKey.of_multibase(text) for kid, text in refusal.get("keys", {}).items()}
         act = open_act(refusal["act"], keys.get)
-        refused(refusal, partial(connection.decide, reader.states[refusal["after"]], act, refusal["at"], VectorZones()))
+        refused(refusal, partial(decide.decide, reader.states[refusal["after"]], act, refusal["at"], VectorZones()))
 
 
 @pytest.mark.parametrize("row", rows("chains", "chains"))
@@ -707,8 +732,8 @@ def test_what_waits_is_let_go_when_it_is_written_down(row: dict[str, Any]) -> No
     reader = whole_reader("chains", row["name"])
     for given in row["releases"]:
         before = reader.states[given["after"]]
-        assert connection.due(before, before.at, VectorZones()) == given["due"]
-        events, _ = connection.release(before, given["at"], Place(given["log"], given["index"]), VectorZones())
+        assert decide.due(before, before.at, VectorZones()) == given["due"]
+        events, _ = decide.release(before, given["at"], Place(given["log"], given["index"]), VectorZones())
         assert [json.loads(event.to_json()) for event in events] == given["events"]
 
 

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from comity import connection
-from comity.acts import MODELS, SETTINGS, SignedAct
-from comity.chain import next_rotation
-from comity.connection import RULES
+from comity.crypto.keys import PublicKey, Signer
+from comity.documents.acts import MODELS, SETTINGS, SignedAct
+from comity.documents.events import Place
+from comity.documents.types import SIDES, Side, other
 from comity.encoding import hash_id
 from comity.errors import CODES, Refused
-from comity.events import Place
-from comity.facets import Case
-from comity.keys import PublicKey, Signer
-from comity.state import Connection
-from comity.words import SIDES, Side, other
+from comity.rules import decide
+from comity.rules.decide import RULES
+from comity.rules.guards import Case
+from comity.rules.next_act import next_rotation
+from comity.rules.state import Connection
 from parties import DAY, HOUR, LOG, SHOP, START, STATUS_URI, ZONES, Pair, connected, pairwise, public
 from planted import copy_of_the_protocol, run_tests
 from spec_pages import table
@@ -62,7 +62,7 @@ def test_every_kind_of_act_is_in_the_table_and_every_code_is_one() -> None:
 
 def outcome(state: Connection, act: SignedAct, at: int) -> str:
     try:
-        connection.decide(state, act, at, ZONES)
+        decide.decide(state, act, at, ZONES)
     except Refused as refused:
         return refused.code
     return "accepted"
@@ -627,7 +627,7 @@ def walk(start: Connection) -> set[Row]:
     soon, later = deque([(start, START + HOUR)]), deque[tuple[Connection, int]]()
     while (soon or later) and len(seen) < MOST_STATES:
         state, at = soon.popleft() if soon else later.popleft()
-        _, state = connection.release(state, at, Place(LOG, 0), ZONES)
+        _, state = decide.release(state, at, Place(LOG, 0), ZONES)
         acts = [
             (side, unsigned(state, side, at, kind, fields))
             for side in SIDES
@@ -650,7 +650,7 @@ def walk(start: Connection) -> set[Row]:
         after = [(state, at + 31 * DAY)]
         for (_, act), result in zip(acts, told, strict=True):
             if result == "accepted" and act.chain == "acts":
-                after.append((connection.accept(state, act, max(at, state.at + 1), Place(LOG, 0), ZONES)[1], at + HOUR))
+                after.append((decide.accept(state, act, max(at, state.at + 1), Place(LOG, 0), ZONES)[1], at + HOUR))
         (soon if new else later).extend(after)
     return {row for _, row in shown}
 
@@ -666,26 +666,30 @@ def test_whatever_happens_on_the_way_is_in_the_table() -> None:
 
 DEFECTS = {
     "an entry of the table": (
-        "connection.py",
+        "rules/decide.py",
         '"cooling": "cooling_down",',
         '"cooling": "ask_open",',
     ),
     "a facet that lets everything through": (
-        "facets.py",
+        "rules/guards.py",
         'return "room" if len(live) < MOST_GRANTS else "full"',
         'return "room"',
     ),
     "a gate that forgets the mute": (
-        "gate.py",
+        "rules/gate.py",
         "block = _muted(door, purpose, channel, now) or _outside_hours(door, now, zones)",
         "block = _outside_hours(door, now, zones)",
     ),
     "an end that does not end": (
-        "connection.py",
+        "rules/decide.py",
         'raise Refused("connection_ended")',
         "pass",
     ),
-    "a fold that forgets a promise": ("fold.py", 'replace(door.ask, status="promised", ends_at=ends_at)', "door.ask"),
+    "a fold that forgets a promise": (
+        "rules/fold.py",
+        'replace(door.ask, status="promised", ends_at=ends_at)',
+        "door.ask",
+    ),
 }
 
 

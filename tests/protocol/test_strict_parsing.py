@@ -20,15 +20,10 @@ from hypothesis import strategies as st
 from joserfc import jwk, jwt
 from pydantic import TypeAdapter
 
-from comity import wire
-from comity.acts import ACT_TYP, GRANT_TYP, SETTING_TYP, open_act
-from comity.agreement import countersign, half_sign, open_agreement, open_half
-from comity.encoding import MAX_BODY, b64u_decode, b64u_encode, dump_json, parse_json
-from comity.errors import CODES, Malformed, Refused
-from comity.events import EVENT_TYP, AsOf, Delivered, open_event, seal_event
-from comity.grant import open_grant
-from comity.jws import open_jws
-from comity.keys import (
+from comity import http_api
+from comity.crypto.http_signatures import COVERED, TAG, Ed25519ByLibsodium, open_request, sign_request
+from comity.crypto.jws import open_jws
+from comity.crypto.keys import (
     PublicKey,
     Signer,
     did_document,
@@ -41,10 +36,12 @@ from comity.keys import (
     key_of_kid,
     keys_of_document,
 )
-from comity.offer import OFFER_TYP, PartyKey, open_offer, read_link
-from comity.proofs import ROTATE_TYP
-from comity.signed_request import COVERED, TAG, Ed25519ByLibsodium, open_request, sign_request
-from comity.status import (
+from comity.documents.acts import ACT_TYP, GRANT_TYP, SETTING_TYP, open_act
+from comity.documents.agreements import countersign, half_sign, open_agreement, open_half
+from comity.documents.events import EVENT_TYP, AsOf, Delivered, open_event, seal_event
+from comity.documents.offers import OFFER_TYP, PartyKey, open_offer, read_link
+from comity.documents.proofs import ROTATE_TYP
+from comity.documents.status_lists import (
     ENTRIES,
     MOST_ENTRIES,
     STATUS_LIST_TYP,
@@ -53,7 +50,10 @@ from comity.status import (
     open_status_list,
     seal_status_list,
 )
-from comity.words import Label, Model, Purpose, Seconds, Topic, Version, read_model
+from comity.documents.types import Label, Model, Purpose, Seconds, Topic, Version, read_model
+from comity.encoding import MAX_BODY, b64u_decode, b64u_encode, dump_json, parse_json
+from comity.errors import CODES, Malformed, Refused
+from comity.rules.consent_tokens import open_grant
 from parties import (
     BODY,
     DAY,
@@ -136,7 +136,7 @@ def a_status_list() -> str:
 
 @cache
 def a_problem() -> bytes:
-    return wire.encode_problem(Refused("not_now", "later", until=START // 1000, errors=(("/a", "b"),)))
+    return http_api.encode_problem(Refused("not_now", "later", until=START // 1000, errors=(("/a", "b"),)))
 
 
 @cache
@@ -185,7 +185,7 @@ PARSERS: dict[str, tuple[Callable[[bytes], object], Callable[[], str | bytes]]] 
     "open_agreement": (open_agreement, an_agreement),
     "open_event": (lambda data: open_event(data, find), an_event),
     "open_status_list": (lambda data: open_status_list(data, STATUS_URI, find), a_status_list),
-    "decode_problem": (wire.decode_problem, a_problem),
+    "decode_problem": (http_api.decode_problem, a_problem),
     "read_link": (_text(read_link), lambda: offer().link()),
     "PublicKey.admit": (PublicKey.admit, lambda: MIA.key.public.raw),
     "PublicKey.of_multibase": (_text(PublicKey.of_multibase), lambda: MIA.key.public.multibase),
@@ -203,14 +203,20 @@ PARSERS: dict[str, tuple[Callable[[bytes], object], Callable[[], str | bytes]]] 
         lambda: dump_json(MIA.key.public.jwk(MIA.kid)),
     ),
     "open_request": (_open_request, _header_lines),
-    "Published": (_wire(wire.Published), lambda: dump_json({"offer": HASH, "id": HASH[:12], "link": "https://a/i/b"})),
-    "OpenedAnswer": (_wire(wire.OpenedAnswer), lambda: dump_json({"cid": HASH, "event": an_event()})),
-    "Decline": (_wire(wire.Decline), lambda: dump_json({"reason": "moved", "silent": True})),
-    "Acceptance": (_wire(wire.Acceptance), lambda: dump_json({"act": HASH, "event": an_event()})),
-    "ReserveIndex": (_wire(wire.ReserveIndex), lambda: dump_json({"cid": HASH})),
-    "ReservedAnswer": (_wire(wire.ReservedAnswer), lambda: dump_json({"status_list": {"idx": 4, "uri": STATUS_URI}})),
+    "Published": (
+        _wire(http_api.Published),
+        lambda: dump_json({"offer": HASH, "id": HASH[:12], "link": "https://a/i/b"}),
+    ),
+    "OpenedAnswer": (_wire(http_api.OpenedAnswer), lambda: dump_json({"cid": HASH, "event": an_event()})),
+    "Decline": (_wire(http_api.Decline), lambda: dump_json({"reason": "moved", "silent": True})),
+    "Acceptance": (_wire(http_api.Acceptance), lambda: dump_json({"act": HASH, "event": an_event()})),
+    "ReserveIndex": (_wire(http_api.ReserveIndex), lambda: dump_json({"cid": HASH})),
+    "ReservedAnswer": (
+        _wire(http_api.ReservedAnswer),
+        lambda: dump_json({"status_list": {"idx": 4, "uri": STATUS_URI}}),
+    ),
     "Page": (
-        _wire(wire.Page),
+        _wire(http_api.Page),
         lambda: dump_json(
             {
                 "items": [{"cursor": "a", "kind": "act", "cid": HASH, "act": an_act(), "event": an_event()}],
@@ -219,7 +225,7 @@ PARSERS: dict[str, tuple[Callable[[bytes], object], Callable[[], str | bytes]]] 
         ),
     ),
     "WellKnown": (
-        _wire(wire.WellKnown),
+        _wire(http_api.WellKnown),
         lambda: dump_json(
             {
                 "version": 1,
@@ -700,7 +706,7 @@ def test_json_of_64_kib_is_read_and_of_a_byte_more_is_not() -> None:
     with pytest.raises(Refused) as caught:
         parse_json(b'"' + b"x" * (MAX_BODY - 1) + b'"')
     assert caught.value.code == "too_large"
-    for opener in (open_half, open_agreement, wire.decode_problem):
+    for opener in (open_half, open_agreement, http_api.decode_problem):
         with pytest.raises(Refused) as caught:
             opener(b" " * (MAX_BODY + 1))
         assert caught.value.code == "too_large"
@@ -1212,7 +1218,7 @@ def test_only_what_was_signed_as_comity_counts() -> None:
 
 def test_a_problem_that_this_version_does_not_know_is_malformed() -> None:
     document = json.loads(a_problem())
-    known = wire.decode_problem(a_problem(), retry_after=7)
+    known = http_api.decode_problem(a_problem(), retry_after=7)
     assert (known.code, known.until, known.retry_after, known.errors) == ("not_now", START // 1000, 7, (("/a", "b"),))
     for changed in (
         {**document, "code": "no_such_code"},
@@ -1223,19 +1229,19 @@ def test_a_problem_that_this_version_does_not_know_is_malformed() -> None:
         {**document, "instance": "x"},
     ):
         with pytest.raises(Malformed):
-            wire.decode_problem(dump_json(changed))
+            http_api.decode_problem(dump_json(changed))
 
 
 @pytest.mark.parametrize("code", CODES)
 def test_every_refusal_goes_over_the_wire_and_back(code: str) -> None:
     sent = Malformed("why") if code == "malformed" else Refused(code, "why")
-    got = wire.decode_problem(wire.encode_problem(sent))
+    got = http_api.decode_problem(http_api.encode_problem(sent))
     assert (got.code, got.status, got.detail, type(got)) == (sent.code, sent.status, sent.detail, type(sent))
 
 
 def test_a_long_detail_is_cut_and_still_understood() -> None:
     sent = Malformed("x" * 2000, errors=tuple(("/" + "p" * 500, "t" * 500) for _ in range(32)))
-    assert wire.decode_problem(wire.encode_problem(sent)).code == "malformed"
+    assert http_api.decode_problem(http_api.encode_problem(sent)).code == "malformed"
 
 
 def test_a_fault_is_told_by_a_pointer_into_what_was_sent() -> None:
@@ -1265,7 +1271,7 @@ def test_what_was_sent_is_never_told_back() -> None:
     for payload in ({"act": secret}, {**parts("act")[1], "purpose": secret.upper()}, {secret: 1}):
         with pytest.raises(Refused) as caught:
             open_act(forge(payload, ACT_TYP, MIA), find)
-        told = wire.encode_problem(caught.value).decode()
+        told = http_api.encode_problem(caught.value).decode()
         # The name of an unknown member is told as its pointer; a value never.
         if secret not in payload:
             assert secret not in told.lower()

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comity.errors import Malformed
-from comity.merkle import MOST_SIZE, leaf_hash, node_hash, root_of, root_of_hashes
-from comity.tile import (
+from comity.transparency.merkle import MOST_SIZE, leaf_hash, node_hash, root_of, root_of_hashes
+from comity.transparency.tiles import (
     ENTRIES,
     HASH,
     MOST_BUNDLE,

@@ -5,14 +5,21 @@ from typing import Any, get_args
 
 import pytest
 
-from comity.acts import GRANT_TYP, SignedAct
-from comity.agreement import SignedAgreement
-from comity.chain import compose
+from comity.crypto.keys import Signer
+from comity.documents.acts import GRANT_TYP, SignedAct
+from comity.documents.agreements import SignedAgreement
+from comity.documents.events import Accepted, SignedEvent, open_event, seal_event
+from comity.documents.status_lists import (
+    ENTRIES,
+    GrantStatus,
+    SignedStatusList,
+    open_status_list,
+    pack,
+    seal_status_list,
+)
 from comity.errors import Malformed, Refused
-from comity.events import Accepted, SignedEvent, open_event, seal_event
-from comity.grant import TokenReason, TokenVerdict, check_token, open_grant
-from comity.keys import Signer
-from comity.status import ENTRIES, GrantStatus, SignedStatusList, open_status_list, pack, seal_status_list
+from comity.rules.consent_tokens import TokenReason, TokenVerdict, check_token, open_grant
+from comity.rules.next_act import compose
 from parties import (
     DAY,
     HOME,

@@ -25,19 +25,19 @@ from joserfc import jws
 from joserfc.jwk import OKPKey
 from nacl.signing import VerifyKey
 
-from comity.agreement import open_agreement
-from comity.checkpoint import Policy
 from comity.client import over_aiohttp
-from comity.client.follow import follow
-from comity.client.followed import Followed
-from comity.client.log_source import LogSource
+from comity.client.log.monitor import follow
+from comity.client.log.monitor_state import Followed
+from comity.client.log.tile_reader import LogSource
+from comity.crypto.keys import Signer, SigningKey
+from comity.documents.agreements import open_agreement
+from comity.documents.events import Place
+from comity.documents.offers import HomeParty
 from comity.errors import Refused
-from comity.events import Place
-from comity.home_keys import Listed, Placed, open_home_event, read_listed
-from comity.home_keys import follow as keys_from
-from comity.keys import Signer, SigningKey
-from comity.note import read_vkey
-from comity.offer import HomeParty
+from comity.transparency.checkpoints import Policy
+from comity.transparency.notes import read_vkey
+from comity.transparency.server_keys import Listed, Placed, open_home_event, read_listed
+from comity.transparency.server_keys import follow as keys_from
 from go_tools import judge
 
 ROOT = Path(__file__).parents[2]
@@ -355,7 +355,7 @@ def file_server(folder: Path) -> Iterator[str]:
 def test_a_folder_that_is_not_empty_is_not_written_into(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("keep")
     run = subprocess.run(
-        [sys.executable, "-m", "comity_server", "demo", "--out", str(tmp_path)],
+        [sys.executable, "-m", "comity_tools", "demo", "--out", str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=60,

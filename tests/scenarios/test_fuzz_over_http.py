@@ -10,10 +10,10 @@ from aiohttp import web
 from yarl import URL
 
 from child import ChildWorld, child_world
-from comity.agreement import countersign
+from comity.documents.agreements import countersign
 from comity.encoding import dump_json
-from comity.wire import ACTS, CONNECTIONS, INBOX, JSON, JSON_LINES, JWT, OFFERS, STATUS_INDEXES
-from comity_server.routes import add_routes
+from comity.http_api import ACTS, CONNECTIONS, INBOX, JSON, JSON_LINES, JWT, OFFERS, STATUS_INDEXES
+from comity_server.api.wallets import add_routes
 from world import Pair, eventually
 
 

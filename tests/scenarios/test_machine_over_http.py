@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 import model
-from comity.acts import SignedAct
-from comity.words import SIDES
+from comity.documents.acts import SignedAct
+from comity.documents.types import SIDES
 from lying import payload_of
 from model import HOUR, Model, Mute
 from planted import copy_of_the_protocol, run_tests
@@ -347,11 +347,11 @@ def test_the_model_knows_nothing_of_the_protocol() -> None:
     ("module", "rule", "instead"),
     [
         (
-            "gate.py",
+            "rules/gate.py",
             "        if mute.purposes and not is_among(mute.purposes, purpose):\n",
             "        if mute.purposes:\n",
         ),
-        ("favours.py", "COOL_AFTER_NO = 30 * DAY * 1000\n", "COOL_AFTER_NO = 7 * DAY * 1000\n"),
+        ("rules/favours.py", "COOL_AFTER_NO = 30 * DAY * 1000\n", "COOL_AFTER_NO = 7 * DAY * 1000\n"),
     ],
     ids=["a mute of some purposes is forgotten", "a no cools down too soon"],
 )

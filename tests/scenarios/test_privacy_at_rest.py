@@ -12,7 +12,7 @@ import pytest
 from child import ChildWorld
 from comity.client import Party
 from comity.errors import Refused
-from comity.wire import ACTS, INBOX, JWT
+from comity.http_api import ACTS, INBOX, JWT
 from sdk_world import SdkWorld
 
 TEXTS = {

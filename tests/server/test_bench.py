@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from comity_server.bench.child import environment
-from comity_server.bench.load import percentile
-from comity_server.bench.row import QUICK, Rate, Row
-from comity_server.bench.run import NAMES
-from comity_server.bench.webhook_cost import webhook_cost
+from comity_tools.bench.load_client import percentile
+from comity_tools.bench.processes import environment
+from comity_tools.bench.result import QUICK, Rate, Row
+from comity_tools.bench.run import NAMES
+from comity_tools.bench.webhook_cost import webhook_cost
 
 FLOORS = {
     "acts_http": 0.075,
@@ -41,7 +41,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, A
     folder = tmp_path_factory.mktemp("bench")
     # A caller's own settings, wrong ones too, must not reach the servers that are measured.
     env = {**os.environ, "TMPDIR": str(folder), "COMITY_DATA": "/nowhere", "COMITY_NO_SUCH_SETTING": "1"}
-    command = [sys.executable, "-m", "comity_server", "bench", "--json", "--quick"]
+    command = [sys.executable, "-m", "comity_tools", "bench", "--json", "--quick"]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     yield json.loads(done.stdout), folder
@@ -88,7 +88,7 @@ def test_webhooks_are_measured_however_quick_the_rounds_are(tmp_path: Path) -> N
 @pytest.mark.timeout(3600)
 def test_a_full_run_gives_every_row() -> None:
     """Before a release: what a quick run is too short to meet (a rate, a full chain) must not end a full one."""
-    command = [sys.executable, "-m", "comity_server", "bench", "--json"]
+    command = [sys.executable, "-m", "comity_tools", "bench", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = {row["name"].partition("_")[0] for row in json.loads(done.stdout)["rows"]}

@@ -18,17 +18,17 @@ from click.testing import CliRunner, Result
 
 from child import ChildWorld
 from comity.errors import CODES
-from comity_server import logs
-from comity_server.cli import main
+from comity_server import logging
 from comity_server.conditions import CONDITIONS, Conditions
 from comity_server.log.sequencer import Sequencer
 from comity_server.store import sqlite
+from comity_tools.cli import main
 from conditions_seen import becomes, said, standing
 from spec_pages import table
 from witnessed import Puppet, plant
 from world import World, a_world, eventually, head_file_not_to_be_written
 
-COMITY = [sys.executable, "-m", "comity_server"]
+COMITY = [sys.executable, "-m", "comity_tools"]
 ROOM = 6 * 1024 * 1024
 """Bytes of the small disk."""
 
@@ -142,7 +142,7 @@ async def does_not_start(world: World) -> None:
     )
     _, output = await asyncio.wait_for(process.communicate(), 30)
     told = output.decode()
-    assert process.returncode == 1 and "Traceback" not in told and "check-store" not in told
+    assert process.returncode == 1 and "Traceback" not in told and "fsck" not in told
     assert re.search(r"^Error: .*make room where the data folder is.*Nothing is lost", told, re.MULTILINE), told
 
 
@@ -164,7 +164,7 @@ async def test_signing_that_stopped_for_good_is_told_with_its_cause(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with a_world(tmp_path) as world:
-        logs.configure("json")
+        logging.configure("json")
         pair = await world.shop_and_customer("care")
         world.server.logs.active.halt("entry 7 is missing")
         assert await becomes(world, 503, "signing_stopped") == {"signing_stopped": "entry 7 is missing"}
@@ -224,7 +224,7 @@ async def test_a_store_that_cannot_be_written_says_so_and_is_tried_until_it_can(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pair = await world.shop_and_customer("care")
-    logs.configure("json")
+    logging.configure("json")
 
     def fail(*_arguments: Any) -> None:
         raise sqlite3.OperationalError("disk I/O error: /secret/path")

@@ -11,11 +11,11 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from comity.checkpoint import Policy, SignedCheckpoint, is_witnessed, open_checkpoint
+from comity.crypto.keys import SigningKey
 from comity.errors import Malformed
-from comity.keys import SigningKey
-from comity.note import COSIGNATURE, NoteSigner, signature_line
-from comity_server.log.witnesses import WitnessAhead, WitnessAt, Witnesses, read_witnesses
+from comity.transparency.checkpoints import Policy, SignedCheckpoint, is_witnessed, open_checkpoint
+from comity.transparency.notes import COSIGNATURE, NoteSigner, signature_line
+from comity_server.log.witness_client import WitnessAhead, WitnessAt, Witnesses, read_witnesses
 from comity_server.witness.app import witnessing
 from witnessed import Log, plant
 

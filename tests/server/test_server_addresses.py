@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 from multidict import CIMultiDict
 
-from comity.acts import SignedAct
-from comity.chain import compose
+from comity.documents.acts import SignedAct
+from comity.documents.offers import OfferedTerms
 from comity.encoding import dump_json
 from comity.errors import Malformed
-from comity.offer import OfferedTerms
-from comity.wire import ACTS, JSON_LINES, JWT, OFFERS, RECORDS, WELL_KNOWN
-from comity_server import rate_limits
-from comity_server.client_address import UNKNOWN, ClientAddresses, read_networks
+from comity.http_api import ACTS, JSON_LINES, JWT, OFFERS, RECORDS, WELL_KNOWN
+from comity.rules.next_act import compose
+from comity_server.api.http import ONE_OPENING
 from comity_server.config import ConfigError, load
-from comity_server.rate_limits import SPARE, Windows
-from comity_server.routes.parts import ONE_OPENING
+from comity_server.limits import rate_limits
+from comity_server.limits.client_address import UNKNOWN, ClientAddresses, read_networks
+from comity_server.limits.rate_limits import SPARE, Windows
 from restored import Backup
 from world import TEXT, Pair, Reply, World, a_world, terms
 

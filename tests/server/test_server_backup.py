@@ -18,13 +18,13 @@ import pytest
 
 from business_world import a_shop
 from comity.encoding import b64u_encode
-from comity_server.backup import making, putting_back
+from comity_server.backup import create, restore
 from comity_server.backup.contents import DATABASES, HEADS, KEYS, LEFT_OUT
-from comity_server.backup.copy import copy_database
-from comity_server.business.resealing import rotate_master
-from comity_server.home import CutOff
-from comity_server.home_rotation import rotate_home
+from comity_server.backup.store_copy import copy_database
+from comity_server.commands.server_key_rotation import rotate_home
+from comity_server.data_dir import CutOff
 from comity_server.log.restores import CannotRestore, MovedAway
+from comity_server.operator.master_key_rotation import rotate_master
 from restored import command, confirm, put_back, state_at_server
 from webhook_world import Hook
 from world import World, eventually
@@ -87,7 +87,7 @@ async def test_a_backup_that_was_made_while_people_went_on_is_one_moment_of_it(w
     await put_back(world, world.folder / "1")
     kept = await state_at_server(world, pair.cid)
     assert kept.recovering == ("first", "second") and 0 < kept.second.seq <= pair.state.second.seq
-    assert "All of it holds." in await well(world, "check-store")
+    assert "All of it holds." in await well(world, "fsck")
 
 
 async def test_what_a_data_folder_has_is_in_the_backup_or_known_to_be_left_out(world: World) -> None:
@@ -203,11 +203,11 @@ async def test_a_backup_that_was_killed_is_never_taken_for_a_whole_one(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backup = world.folder / "backups" / "monday"
-    monkeypatch.setattr(making, "_name", lambda *given: os.kill(os.getpid(), signal.SIGKILL))
+    monkeypatch.setattr(create, "_name", lambda *given: os.kill(os.getpid(), signal.SIGKILL))
     child = os.fork()
     if not child:
         try:
-            making.back_up(world.config(), backup, None, lambda *told: None)
+            create.back_up(world.config(), backup, None, lambda *told: None)
         finally:
             os._exit(1)
     _, status = await asyncio.to_thread(os.waitpid, child, 0)
@@ -268,11 +268,11 @@ async def test_a_backup_during_which_the_master_key_was_replaced_has_the_new_one
     backup, copy, loop = world.folder / "backup", copy_database, asyncio.get_running_loop()
 
     def replaced_meanwhile(source: Path, target: Path) -> None:
-        monkeypatch.setattr(making, "copy_database", copy)
+        monkeypatch.setattr(create, "copy_database", copy)
         asyncio.run_coroutine_threadsafe(rotate_master(world.server), loop).result(20)
         copy(source, target)
 
-    monkeypatch.setattr(making, "copy_database", replaced_meanwhile)
+    monkeypatch.setattr(create, "copy_database", replaced_meanwhile)
     await well(world, "backup", str(backup))
     await well(world, "restore", str(backup), "--verify")
     await put_back(world, backup)
@@ -296,7 +296,7 @@ async def test_a_backup_on_what_cannot_be_written_is_put_back_as_often_as_needed
     def read_only(*_: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(putting_back, "write_contents", read_only)
+    monkeypatch.setattr(restore, "write_contents", read_only)
     for _ in range(2):
         await put_back(world, backup)
 
@@ -307,7 +307,7 @@ async def test_a_store_that_does_not_hold_is_no_backup(world: World) -> None:
     with closing(sqlite3.connect(world.folder / "data" / "comity.db", isolation_level=None)) as raw:
         raw.execute("UPDATE entries SET entry = x'00' WHERE idx = 2")
     told = await badly(world, "backup", str(world.folder / "backup"))
-    assert "comity check-store" in told and not (world.folder / "backup").exists()
+    assert "comity fsck" in told and not (world.folder / "backup").exists()
     with closing(sqlite3.connect(world.folder / "data" / "comity.db", isolation_level=None)) as raw:
         raw.execute("UPDATE heads SET size = 2")
     await badly(world, "backup", str(world.folder / "backup"))
@@ -332,7 +332,7 @@ async def test_a_restore_that_was_cut_off_is_never_served(world: World, monkeypa
     rename = os.rename
     data.mkdir()
     with monkeypatch.context() as patch:
-        patch.setattr("comity_server.backup.putting_back.os.rename", cut_off)
+        patch.setattr("comity_server.backup.restore.os.rename", cut_off)
         assert "No space left on device" in await badly(world, "restore", str(backup))
     with pytest.raises(CutOff, match="put the backup back again"):
         await world.start()
@@ -399,7 +399,7 @@ async def test_a_start_that_was_cut_off_before_its_log_began_goes_on_with_that_l
         raise RuntimeError("the power goes")
 
     with monkeypatch.context() as patch:
-        patch.setattr("comity_server.server.open_logs", cut_off)
+        patch.setattr("comity_server.services.open_logs", cut_off)
         patch.setattr("comity_server.app.opened", _with(cut_off))
         with pytest.raises(RuntimeError, match="the power goes"):
             await put_back(world, backup)
@@ -409,7 +409,7 @@ async def test_a_start_that_was_cut_off_before_its_log_began_goes_on_with_that_l
 
 
 def _with(open_logs: object) -> Callable[..., object]:
-    from comity_server.server import opened
+    from comity_server.services import opened
 
     return lambda config, port, _: opened(config, port, open_logs)  # type: ignore[arg-type]
 
@@ -477,7 +477,7 @@ async def test_a_move_that_cannot_be_written_down_is_not_put_back(
         raise OSError(30, "Read-only file system")
 
     with monkeypatch.context() as patch:
-        patch.setattr(putting_back, "write_contents", read_only)
+        patch.setattr(restore, "write_contents", read_only)
         assert "Read-only file system" in await badly(world, "restore", str(move), "--data", str(new))
     assert not new.exists()
     world.change(data=new)
@@ -499,7 +499,7 @@ async def test_of_a_move_that_failed_one_place_goes_on_and_no_other(
         whole(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os if fails == "rename" else making, fails, full)
+        patch.setattr(os if fails == "rename" else create, fails, full)
         assert "No space left" in await badly(world, "backup", str(move), "--move", "--keys", str(keys))
     if fails == "rename":
         assert not move.exists() and not keys.exists()

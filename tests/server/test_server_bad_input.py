@@ -8,12 +8,10 @@ from typing import Any
 import base58
 import pytest
 
-from comity.acts import ACT_TYP
-from comity.chain import blind_revoke, compose
+from comity.crypto.jws import seal
+from comity.documents.acts import ACT_TYP
 from comity.encoding import b64u_encode, dump_json
-from comity.jws import seal
-from comity.state import encode_state
-from comity.wire import (
+from comity.http_api import (
     ACTS,
     AGREEMENTS,
     CONNECTIONS,
@@ -27,6 +25,8 @@ from comity.wire import (
     RECORDS,
     STATUS_INDEXES,
 )
+from comity.rules.next_act import blind_revoke, compose
+from comity.rules.state import encode_state
 from world import Pair, Reply, World, a_world
 
 

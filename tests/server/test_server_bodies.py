@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from comity.bodies import open_body
+from comity.crypto.encryption import open_body
+from comity.crypto.keys import SigningKey
 from comity.errors import Malformed
-from comity.fold import Record, fold
-from comity.keys import SigningKey
+from comity.rules.fold import Record, fold
 from parties import DAY, Pair, granted
 from parties import START as THEN
 from world import World, body_of

@@ -6,8 +6,8 @@ from typing import Any
 
 import aiohttp
 
-from comity.offer import read_link
-from comity.wire import ACTS, CONNECTIONS, EVENT_STREAM, INBOX, JWT
+from comity.documents.offers import read_link
+from comity.http_api import ACTS, CONNECTIONS, EVENT_STREAM, INBOX, JWT
 from spec_pages import table
 from world import Pair, World
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from comity.agreement import HalfSigned, countersign
+from comity.crypto.keys import Signer, SigningKey
+from comity.documents.agreements import HalfSigned, countersign
+from comity.documents.offers import HomeParty
 from comity.encoding import b64u_encode, dump_json
-from comity.keys import Signer, SigningKey
-from comity.offer import HomeParty
-from comity.wire import AGREEMENTS, JSON, OFFERS
+from comity.http_api import AGREEMENTS, JSON, OFFERS
 from world import DAY, Reply, World, a_world
 
 

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from comity.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint, seal_checkpoint
-from comity.keys import SigningKey
-from comity.note import ED25519, NoteSigner
-from comity_server.cli import main
+from comity.crypto.keys import SigningKey
+from comity.transparency.checkpoints import Checkpoint, SignedCheckpoint, open_checkpoint, seal_checkpoint
+from comity.transparency.notes import ED25519, NoteSigner
 from comity_server.config import ConfigError, load
 from comity_server.log import cosigning, sequencer
 from comity_server.log.cosigned_file import CosignedFile
 from comity_server.log.cosigning import Cosigning
 from comity_server.log.head_file import HeadFile
-from comity_server.log.starting import RolledBack
+from comity_server.log.recovery import RolledBack
 from comity_server.witness.app import witnessing
+from comity_tools.cli import main
 from witnessed import Puppet, plant
 from world import Pair, World, eventually
 

@@ -13,7 +13,7 @@ async def test_two_who_agreed_can_write_to_each_other(world: World) -> None:
 
 
 async def test_the_server_and_who_follows_the_acts_agree_on_the_state(world: World) -> None:
-    from comity.state import public
+    from comity.rules.state import public
 
     pair = await world.shop_and_customer("care", "sales")
     await pair.go("second", "mute", until=(world.now() + DAY) // 1000)

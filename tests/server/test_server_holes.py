@@ -4,10 +4,10 @@ spec/connection.md, CONN-2, CONN-23)."""
 import asyncio
 from typing import Any
 
-from comity.acts import SignedAct
-from comity.chain import compose
+from comity.documents.acts import SignedAct
 from comity.encoding import hash_id
-from comity.wire import INBOX
+from comity.http_api import INBOX
+from comity.rules.next_act import compose
 from world import DAY, HOUR, MINUTE, Pair, Reply, World, body_of
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from comity.events import Place
-from comity.home_keys import open_home_event, read_statement
-from comity.log_entry import Kind, public_tag_key, read_entry, tag
-from comity_server import home_rotation
-from comity_server.businesses import NotPossible
-from comity_server.group import Group
-from comity_server.home_keys import HomeKeyMissing
+from comity.documents.events import Place
+from comity.transparency.entries import Kind, public_tag_key, read_entry, tag
+from comity.transparency.server_keys import open_home_event, read_statement
+from comity_server.businesses.directory import NotPossible
+from comity_server.commands import server_key_rotation
+from comity_server.server_keys import HomeKeyMissing
+from comity_server.writer.unit_of_work import UnitOfWork
 from log_over_http import Reader
 from world import World, a_world
 
@@ -22,9 +22,9 @@ async def test_what_comes_behind_a_statement_in_one_commit_is_signed_by_the_new_
     keys, log = server.home.keys, server.logs.active.key.text
     before, after = pair.compose("first", "remember", key="name"), pair.compose("second", "mute")
 
-    async def decide(group: Group) -> list[object]:
+    async def decide(group: UnitOfWork) -> list[object]:
         answers: list[object] = [group.act(before)]
-        home_rotation._state(group, keys, keys.prepare(group.now, log, broken=False))
+        server_key_rotation._state(group, keys, keys.prepare(group.now, log, broken=False))
         return [*answers, group.act(after)]
 
     first, second = await server.accept.command(decide, (pair.cid,))
@@ -51,7 +51,7 @@ async def test_the_key_stands_in_the_log_before_anything_else(world: World) -> N
 
 async def test_each_log_begins_with_every_statement_and_one_about_its_own_key(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
-        await home_rotation.rotate_home(
+        await server_key_rotation.rotate_home(
             world.server.accept, world.server.home.keys, world.server.logs.active.key.text, broken=False
         )
         await world.stop()
@@ -74,7 +74,9 @@ async def test_each_log_begins_with_every_statement_and_one_about_its_own_key(tm
 
 async def test_a_rotation_with_the_key_at_hand_needs_no_word_about_a_broken_one(world: World) -> None:
     keys, log = world.server.home.keys, world.server.logs.active.key.text
-    kids = [await home_rotation.rotate_home(world.server.accept, keys, log, broken=broken) for broken in (False, True)]
+    kids = [
+        await server_key_rotation.rotate_home(world.server.accept, keys, log, broken=broken) for broken in (False, True)
+    ]
     stated = [it.statement for it in keys.stated]
     assert [it.kid for it in stated[1:]] == kids
     assert [it.broken for it in stated] == [None, None, True]
@@ -82,11 +84,11 @@ async def test_a_rotation_with_the_key_at_hand_needs_no_word_about_a_broken_one(
 
 
 async def test_there_is_an_end_to_rotations(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("comity_server.home_keys.MOST_STATEMENTS", 4)
+    monkeypatch.setattr("comity_server.server_keys.MOST_STATEMENTS", 4)
     keys, log = world.server.home.keys, world.server.logs.active.key.text
-    await home_rotation.rotate_home(world.server.accept, keys, log, broken=False)
+    await server_key_rotation.rotate_home(world.server.accept, keys, log, broken=False)
     with pytest.raises(NotPossible, match="at most 2 keys"):
-        await home_rotation.rotate_home(world.server.accept, keys, log, broken=False)
+        await server_key_rotation.rotate_home(world.server.accept, keys, log, broken=False)
 
 
 async def test_a_key_that_is_not_the_stated_one_does_not_start(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from comity.acts import SETTING_TYP, Mailbox
+from comity.crypto.jws import seal
+from comity.crypto.keys import Signer
+from comity.documents.acts import SETTING_TYP, Mailbox
+from comity.documents.proofs import seal_mailbox_proof
 from comity.encoding import dump_json
-from comity.jws import seal
-from comity.keys import Signer
-from comity.proofs import seal_mailbox_proof
-from comity.wire import ACTS, INBOX, JWT
+from comity.http_api import ACTS, INBOX, JWT
 from world import MINUTE, Pair, World, a_world
 
 

@@ -1,6 +1,6 @@
 """A server that was put back from a copy older than its keys states all of them again (HOME-2, HOME-4)."""
 
-from comity_server.home_rotation import rotate_home
+from comity_server.commands.server_key_rotation import rotate_home
 from restored import Backup
 from world import HOUR, World
 

@@ -14,22 +14,22 @@ from typing import Any
 
 import pytest
 
-from comity.acts import SignedAct
-from comity.agreement import countersign
-from comity.checkpoint import seal_checkpoint
+from comity.crypto.keys import SigningKey
+from comity.documents.acts import SignedAct
+from comity.documents.agreements import countersign
+from comity.documents.events import Accepted, Delivered, open_event
+from comity.documents.types import SIDES, Side
 from comity.encoding import b64u_decode
 from comity.errors import Malformed
-from comity.events import Accepted, Delivered, open_event
-from comity.keys import SigningKey
-from comity.log_entry import Kind, public_tag_key, read_entry, tag
-from comity.receipt import open_receipt
-from comity.tile import Tile
-from comity.wire import ACTS, AGREEMENTS, JSON, MOST_LINES
-from comity.words import SIDES, Side
+from comity.http_api import ACTS, AGREEMENTS, JSON, MOST_LINES
+from comity.transparency.checkpoints import seal_checkpoint
+from comity.transparency.entries import Kind, public_tag_key, read_entry, tag
+from comity.transparency.receipts import open_receipt
+from comity.transparency.tiles import Tile
 from comity_server.log import sequencer
-from comity_server.log.logs import NoSuchLog
+from comity_server.log.appender import LogAdditions
+from comity_server.log.registry import NoSuchLog
 from comity_server.log.sequencer import Sequencer
-from comity_server.log.tail import LogAdditions
 from comity_server.store import sqlite
 from log_over_http import Reader
 from witnessed import plant

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from comity import connection, fold, gate, standing
 from comity.client import Party, Request, Response
+from comity.documents.events import MuteOver
 from comity.encoding import b64u_decode
 from comity.errors import Contradiction, Refused
-from comity.events import MuteOver
-from comity.log_entry import Kind, LogEntry, read_entry
-from comity.receipt import Receipt, open_receipt
-from comity.state import MuteEnd
-from comity.tile import bundles_of, open_bundle
-from comity_server.check_store.run import check_store
+from comity.rules import decide, fold, gate, mute_over
+from comity.rules.state import MuteEnd
+from comity.transparency.entries import Kind, LogEntry, read_entry
+from comity.transparency.receipts import Receipt, open_receipt
+from comity.transparency.tiles import bundles_of, open_bundle
+from comity_server.fsck.checker import check_store
 from log_rules import Entered, findings, week_by_week
 from sdk_world import SdkWorld, sdk_world
 
@@ -137,30 +137,30 @@ def _form(exchange: tuple[Request, Response]) -> tuple[str, int, Any]:
 
 def _never(monkeypatch: pytest.MonkeyPatch) -> None:
     """It delivers behind the end and enters nothing."""
-    real = connection.relied_on
+    real = decide.relied_on
 
     def relied_on(*given: Any) -> Any:
         found = real(*given)
         return None if _by_the_server() else found
 
-    monkeypatch.setattr(connection, "relied_on", relied_on)
+    monkeypatch.setattr(decide, "relied_on", relied_on)
 
 
 def _too_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes every hidden end for one that has passed."""
-    real = standing.latest_end
+    real = mute_over.latest_end
 
     def latest_end(settings: Any, mute: str) -> Any:
         found = real(settings, mute)
         return found if found is None or not _by_the_server() else MuteEnd(found.mute, 0, found.id)
 
-    monkeypatch.setattr(standing, "latest_end", latest_end)
+    monkeypatch.setattr(mute_over, "latest_end", latest_end)
     monkeypatch.setattr(gate, "latest_end", latest_end)
 
 
 def _by_the_server() -> bool:
     """Whether it is the server's writer that asks; wallets in this process stay honest."""
-    return any(frame.filename.endswith(("group.py",)) for frame in inspect.stack(0))
+    return any(frame.filename.endswith(("unit_of_work.py",)) for frame in inspect.stack(0))
 
 
 async def test_a_server_that_enters_no_end_is_found_by_the_one_who_muted(
@@ -190,26 +190,26 @@ async def test_a_server_that_ends_a_mute_before_its_time_is_found(
 
 def _by_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes every mute for one that has ended by itself."""
-    real = standing.over_by
+    real = mute_over.over_by
 
     def over_by(door: Any, at: int) -> str | None:
         found = door.settings.standing
         return found.id if _by_the_server() and found is not None else real(door, at)
 
-    monkeypatch.setattr(standing, "over_by", over_by)
-    monkeypatch.setattr(connection, "over_by", over_by)
+    monkeypatch.setattr(mute_over, "over_by", over_by)
+    monkeypatch.setattr(decide, "over_by", over_by)
     monkeypatch.setattr(gate, "_muted", lambda *given: None)
 
 
 def _by_an_older_end(monkeypatch: pytest.MonkeyPatch, first: MuteEnd) -> None:
     """It holds on to the first end that was set for a mute."""
-    real = standing.latest_end
+    real = mute_over.latest_end
 
     def latest_end(settings: Any, mute: str) -> Any:
         found = real(settings, mute)
         return first if found is not None and _by_the_server() else found
 
-    monkeypatch.setattr(standing, "latest_end", latest_end)
+    monkeypatch.setattr(mute_over, "latest_end", latest_end)
     monkeypatch.setattr(gate, "latest_end", latest_end)
 
 

@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from business_world import a_shop
-from comity.agreement import countersign
+from comity.documents.agreements import countersign
 from comity.encoding import dump_json
-from comity.wire import JSON_LINES, RECORDS
-from comity_server.cli import main
+from comity.http_api import JSON_LINES, RECORDS
+from comity_tools.cli import main
 from restored import Backup, codes, confirm, state_at_server
 from world import Pair, World, a_world
 
@@ -58,7 +58,7 @@ async def test_who_ended_a_connection_that_is_not_in_the_store_is_not_reached(wo
     assert await hand_in(world, record) == [None]
     assert (await state_at_server(world, pair.cid)).phase == "ended"
     assert await hand_in(world, {"event": opened, "agreement": agreement}) == [None], "once more changes nothing"
-    result = CliRunner().invoke(main, ["check-store", "--data", str(world.folder / "data")])
+    result = CliRunner().invoke(main, ["fsck", "--data", str(world.folder / "data")])
     assert result.exit_code == 0, result.output
 
 

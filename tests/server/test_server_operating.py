@@ -19,20 +19,20 @@ import aiohttp
 import pytest
 from click.testing import CliRunner, Result
 
-from comity.chain import next_rotation
+from comity.crypto.keys import Signer, SigningKey, did_web_base, keys_of_document
+from comity.documents.offers import HomeParty
 from comity.encoding import b64u_decode
-from comity.keys import Signer, SigningKey, did_web_base, keys_of_document
-from comity.offer import HomeParty
-from comity.wire import ACTS, JWT
+from comity.http_api import ACTS, JWT
+from comity.rules.next_act import next_rotation
 from comity_server import clock as clocks
 from comity_server.app import serving
-from comity_server.cli import main
 from comity_server.config import Config, ConfigError, home_did, load
-from comity_server.home import AnotherHome, FolderInUse
+from comity_server.data_dir import AnotherHome, FolderInUse
 from comity_server.store import migrations
 from comity_server.store.migrations.run import downgrade, scripts, upgrade
 from comity_server.store.rows import Batch
 from comity_server.store.sqlite import SQL
+from comity_tools.cli import main
 from world import HOUR, World, a_world, body_of, free_port
 
 COMITY = Path(sys.executable).with_name("comity")
@@ -351,7 +351,7 @@ def test_every_command_refuses_a_store_of_before_the_first_release(tmp_path: Pat
     with closing(sqlite3.connect(data / "comity.db")) as store:
         store.execute("UPDATE alembic_version SET version_num = '0003'")
         store.commit()
-    for command in (["serve", "--port", "0"], ["keys", "status"], ["business", "list"], ["check-store"]):
+    for command in (["serve", "--port", "0"], ["keys", "status"], ["business", "list"], ["fsck"]):
         shown = CliRunner().invoke(main, [*command, "--data", str(data)])
         assert shown.exit_code != 0 and "Traceback" not in shown.output, command
         assert "begin with a new data folder" in shown.output, (command, shown.output)
@@ -367,7 +367,7 @@ def test_the_queries_would_run_elsewhere_too() -> None:
 
 def test_every_query_is_asked_for() -> None:
     asking = Path(migrations.__file__).parents[2]
-    folders = ("store", "check_store", "backup")
+    folders = ("store", "fsck", "backup")
     code = "".join(path.read_text() for folder in folders for path in asking.glob(f"{folder}/*.py"))
     written = {entry.name for entry in fields(Batch)}
     assert written <= set(SQL)

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from comity.acts import SignedAct
+from comity.crypto.jws import seal
+from comity.documents.acts import SignedAct
 from comity.encoding import dump_json
-from comity.jws import seal
-from comity.wire import ACTS, INBOX, JWT
-from comity_server import admission, http_server, turns
-from comity_server.admission import NOES
-from comity_server.backlog import FIRST, LEAST, LONGEST, Backlog
-from comity_server.shares import User
+from comity.http_api import ACTS, INBOX, JWT
+from comity_server import http_server
+from comity_server.limits import admission, turns
+from comity_server.limits.admission import NOES
+from comity_server.limits.backlog import FIRST, LEAST, LONGEST, Backlog
+from comity_server.limits.shares import User
 from proxied import GREEDY, OTHER, act, behind_a_proxy
 from world import World, a_world, eventually
 

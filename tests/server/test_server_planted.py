@@ -22,7 +22,7 @@ NOT_WAITING = "RECEIPT_WITHIN = 0.0\n"
 def test_a_server_that_answers_before_it_has_written_does_not_survive_kill_9(tmp_path: Path) -> None:
     copy = tmp_path / "server"
     shutil.copytree(ROOT / "server", copy, ignore=shutil.ignore_patterns("__pycache__"))
-    for name, old, new in (("accept.py", HONEST, HASTY), ("log/sequencer.py", WAITING, NOT_WAITING)):
+    for name, old, new in (("writer/writer.py", HONEST, HASTY), ("log/sequencer.py", WAITING, NOT_WAITING)):
         module = copy / "comity_server" / name
         source = module.read_text()
         assert source.count(old) == 1

@@ -10,18 +10,18 @@ from typing import Any
 from click.testing import CliRunner
 
 from business_world import EXAMPLE_OFFER, Shop, a_shop, again, half_on
-from comity.acts import open_act
-from comity.agreement import HalfSigned
-from comity.events import open_event
-from comity.fold import Record, fold, opening
-from comity.keys import Signer, key_of_kid
-from comity.state import public
-from comity.wire import CONNECTIONS, INBOX, JWT, OFFERS
+from comity.crypto.keys import Signer, key_of_kid
+from comity.documents.acts import open_act
+from comity.documents.agreements import HalfSigned
+from comity.documents.events import open_event
+from comity.http_api import CONNECTIONS, INBOX, JWT, OFFERS
+from comity.rules.fold import Record, fold, opening
+from comity.rules.state import public
 from comity_server import pruner
-from comity_server.business import founding
-from comity_server.business.models import instant
-from comity_server.cli import main
-from comity_server.deliver import records as deliver_records
+from comity_server.commands import provisioning
+from comity_server.reads import records as deliver_records
+from comity_server.schema import instant
+from comity_tools.cli import main
 from world import DAY, HOUR, MINUTE, Pair, Reply, World, a_world
 
 KEPT = {"inbox_days": 400}
@@ -73,7 +73,7 @@ async def test_offers_and_halves_of_strangers_go_when_their_time_is_long_over(tm
         assert (await shop.get("/offers"))["items"] == []
         assert rows(world, "inbox", "kind IN ('proposal', 'declined', 'offer')") == 0
         await world.stop()
-        checked = CliRunner().invoke(main, ["check-store"], env={"COMITY_DATA": str(world.folder / "data")})
+        checked = CliRunner().invoke(main, ["fsck"], env={"COMITY_DATA": str(world.folder / "data")})
         assert checked.exit_code == 0, checked.output
         await world.start()
 
@@ -112,7 +112,7 @@ async def test_a_connection_outlives_the_offer_and_the_half_that_it_came_from(tm
         opened = open_event(again.json["event"], world.server.directory.find_key).event
         assert (again.status, opened.event) == (200, "opened")
         await world.stop()
-        checked = CliRunner().invoke(main, ["check-store"], env={"COMITY_DATA": str(world.folder / "data")})
+        checked = CliRunner().invoke(main, ["fsck"], env={"COMITY_DATA": str(world.folder / "data")})
         assert checked.exit_code == 0, checked.output
         await world.start()
 
@@ -298,7 +298,7 @@ async def test_a_business_with_an_old_cursor_is_told_to_begin_again(tmp_path: Pa
 
 
 async def test_who_makes_and_ends_keys_without_end_is_stopped(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(founding, "MOST_LISTED", 5)
+    monkeypatch.setattr(provisioning, "MOST_LISTED", 5)
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
         made = await shop.post("/keys", {"role": "agent", "label": "a"})

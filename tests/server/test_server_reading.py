@@ -1,8 +1,8 @@
 """Signed reads: who may see what, and that a signature is good once."""
 
-from comity.keys import Signer, SigningKey
-from comity.signed_request import sign_request
-from comity.wire import ACTS, CONNECTIONS, INBOX
+from comity.crypto.http_signatures import sign_request
+from comity.crypto.keys import Signer, SigningKey
+from comity.http_api import ACTS, CONNECTIONS, INBOX
 from world import MINUTE, World
 
 

@@ -7,8 +7,8 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from comity_server import releases
 from comity_server.store.errors import StoreFailed
+from comity_server.writer import release_scheduler
 from world import HOUR, MINUTE, Pair, World, eventually
 
 
@@ -35,7 +35,7 @@ async def a_message_waits(world: World, milliseconds: int) -> Pair:
 async def test_a_message_comes_out_though_the_store_could_not_be_read_when_it_was_due(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(releases, "PAUSE", 0.2)
+    monkeypatch.setattr(release_scheduler, "PAUSE", 0.2)
     pair = await a_message_waits(world, HOUR)
     store, due, failed = world.server.store, world.server.store.due, 0
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from business_world import a_shop
-from comity.wire import ACTS, JSON_LINES, JWT
-from comity_server import logs
+from comity.http_api import ACTS, JSON_LINES, JWT
+from comity_server import logging
 from comity_server.app import application
-from comity_server.group import Group
 from comity_server.store import sqlite
+from comity_server.writer.unit_of_work import UnitOfWork
 from webhook_world import Hook
 from world import Reply, World, a_world, eventually
 
@@ -83,7 +83,7 @@ async def test_the_same_refusal_twice_differs_in_nothing_but_its_id(world: World
 async def test_mia_s_503_is_found_in_the_log_when_the_store_cannot_be_read(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    logs.configure("json")
+    logging.configure("json")
     with closing(sqlite3.connect(world.folder / "data" / "comity.db")) as store:
         store.execute("ALTER TABLE offers RENAME TO lost")
     reply = await world.send("GET", "/i/nowhere")
@@ -96,7 +96,7 @@ async def test_acts_that_could_not_be_written_together_are_found_in_one_line(
     world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pairs = [await world.shop_and_customer() for _ in range(2)]
-    logs.configure("json")
+    logging.configure("json")
 
     def fail(*_arguments: Any) -> None:
         raise sqlite3.OperationalError("disk I/O error")
@@ -115,15 +115,15 @@ async def test_an_act_over_which_the_server_stumbled_is_found_under_its_own_id(
     world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mia, noor = [await world.shop_and_customer() for _ in range(2)]
-    logs.configure("json")
-    fold, stumbled = Group.act, mia.compose("second", "revoke")
+    logging.configure("json")
+    fold, stumbled = UnitOfWork.act, mia.compose("second", "revoke")
 
-    def stumble(group: Group, act: Any, *more: Any) -> Any:
+    def stumble(group: UnitOfWork, act: Any, *more: Any) -> Any:
         if act.id == stumbled.id:
             raise ZeroDivisionError
         return fold(group, act, *more)
 
-    monkeypatch.setattr(Group, "act", stumble)
+    monkeypatch.setattr(UnitOfWork, "act", stumble)
     theirs, well = await asyncio.gather(world.act(stumbled), world.act(noor.compose("second", "revoke")))
     assert (theirs.code, well.status) == ("internal", 200)
     (line,) = lines_of(capsys.readouterr().err)

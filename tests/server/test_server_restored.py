@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from comity.acts import SignedAct
-from comity.events import Restored, open_event
-from comity.status import GrantStatus, open_status_list
-from comity.wire import CONNECTIONS, JSON, STATUS_INDEXES
-from comity.words import SIDES
-from comity_server import recovering
-from comity_server.cli import main
+from comity.documents.acts import SignedAct
+from comity.documents.events import Restored, open_event
+from comity.documents.status_lists import GrantStatus, open_status_list
+from comity.documents.types import SIDES
+from comity.http_api import CONNECTIONS, JSON, STATUS_INDEXES
 from comity_server.log.restores import CannotRestore
+from comity_server.writer import recovery
+from comity_tools.cli import main
 from restored import Backup, confirm, state_at_server
 from world import HOUR, Pair, World
 
@@ -147,7 +147,7 @@ async def test_what_was_begun_is_gone_on_with_where_a_start_was_cut_off(
 ) -> None:
     pairs = [await world.shop_and_customer("care") for _ in range(3)]
     backup = await Backup.of(world)
-    monkeypatch.setattr(recovering, "AT_ONCE", 1)
+    monkeypatch.setattr(recovery, "AT_ONCE", 1)
     told = 0
 
     async def cut_off(cids: list[str], at: int, group: object) -> int:
@@ -157,11 +157,11 @@ async def test_what_was_begun_is_gone_on_with_where_a_start_was_cut_off(
             raise RuntimeError("the power goes")
         return await whole(cids, at, group)  # type: ignore[arg-type]
 
-    whole = recovering._state_restored
-    monkeypatch.setattr(recovering, "_state_restored", cut_off)
+    whole = recovery._state_restored
+    monkeypatch.setattr(recovery, "_state_restored", cut_off)
     with pytest.raises(Exception, match=r"overloaded|power"):
         await backup.put_back()
-    monkeypatch.setattr(recovering, "_state_restored", whole)
+    monkeypatch.setattr(recovery, "_state_restored", whole)
     world.change(restored=False)
     await world.start()
     for pair in pairs:
@@ -218,6 +218,6 @@ async def test_the_store_of_a_restored_server_holds_together(world: World) -> No
     pair, _ = await lost_revoke(world)
     await confirm(pair, "first")
     await world.stop()
-    result = CliRunner().invoke(main, ["check-store", "--data", str(world.folder / "data")])
+    result = CliRunner().invoke(main, ["fsck", "--data", str(world.folder / "data")])
     assert result.exit_code == 0, result.output
     await world.start()

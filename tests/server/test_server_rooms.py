@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from business_world import Shop, a_shop
-from comity.wire import ACTS, INBOX, JSON_LINES, JWT
-from comity_server.webhooks.sender import MOST_ASKED
+from comity.http_api import ACTS, INBOX, JSON_LINES, JWT
+from comity_server.webhooks.worker import MOST_ASKED
 from proxied import GREEDY, OTHER, act, behind_a_proxy, read, send
 from webhook_world import Hook
 from world import HOUR, MINUTE, Reply, World, a_world, eventually

@@ -2,7 +2,7 @@
 
 import random
 
-from comity_server.shares import Pool, SplitPool, User
+from comity_server.limits.shares import Pool, SplitPool, User
 
 MIA, NOOR, SALON = User("192.0.2.1"), User("192.0.2.2"), User("business salon", "key_1")
 

@@ -14,10 +14,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from comity.wire import INBOX
-from comity_server import http_server, logs
-from comity_server.descriptors import OWN
-from comity_server.logs import Repeated
+from comity.http_api import INBOX
+from comity_server import http_server
+from comity_server import logging as logs
+from comity_server.limits.descriptors import OWN
+from comity_server.logging import Repeated
 from world import World, a_world, eventually, free_port
 
 COMITY = Path(sys.executable).with_name("comity")

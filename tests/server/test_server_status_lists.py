@@ -1,8 +1,8 @@
 """Status lists: what a mail house sees of a customer's consent."""
 
-from comity.chain import compose
-from comity.status import GrantStatus, open_status_list, value_at
-from comity.wire import ACTS
+from comity.documents.status_lists import GrantStatus, open_status_list, value_at
+from comity.http_api import ACTS
+from comity.rules.next_act import compose
 from comity_server.status_lists import MOST_STALE, StatusList
 from comity_server.store.errors import StoreFailed
 from comity_server.store.rows import Entry

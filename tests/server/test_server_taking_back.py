@@ -7,9 +7,9 @@ from click.testing import CliRunner
 
 from business_world import a_shop
 from comity.encoding import dump_json
-from comity.state import public
-from comity.wire import ACTS, JSON_LINES, RECORDS
-from comity_server.cli import main
+from comity.http_api import ACTS, JSON_LINES, RECORDS
+from comity.rules.state import public
+from comity_tools.cli import main
 from restored import Backup, Kept, codes, confirm, hand_in, said_and_lost, state_at_server
 from world import HOUR, World
 
@@ -32,7 +32,7 @@ async def test_all_of_it_comes_back_and_is_as_it_was(world: World) -> None:
     again = await state_at_server(world, pair.cid)
     assert again.recovering == () and len(again.second.mutes) == 2
     await world.stop()
-    result = CliRunner().invoke(main, ["check-store", "--data", str(world.folder / "data")])
+    result = CliRunner().invoke(main, ["fsck", "--data", str(world.folder / "data")])
     assert result.exit_code == 0, result.output
     await world.start()
 
@@ -122,7 +122,7 @@ async def test_a_message_whose_text_is_lost_expires_and_holds_nothing_up(world: 
     assert answer.json == {"lacks": [], "recovering": []}
     pair.state = state
     await world.stop()
-    result = CliRunner().invoke(main, ["check-store", "--data", str(world.folder / "data")])
+    result = CliRunner().invoke(main, ["fsck", "--data", str(world.folder / "data")])
     assert result.exit_code == 0, result.output
     await world.start()
     assert (await shop.get(f"/connections/{pair.cid}/timeline"))["items"]
@@ -150,7 +150,7 @@ async def test_a_missing_entry_is_told_where_no_restore_explains_it(world: World
     data = world.folder / "data"
     with closing(sqlite3.connect(data / "comity.db")) as store, store:
         store.execute("DELETE FROM meta WHERE name LIKE 'restored %'")
-    result = CliRunner().invoke(main, ["check-store", "--data", str(data)])
+    result = CliRunner().invoke(main, ["fsck", "--data", str(data)])
     assert result.exit_code != 0 and result.output.count("it is missing, and connection") == len(kept) + 1
     world.change(restored=False)
     await world.start()

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from comity.acts import ACT_TYP, SignedAct
-from comity.chain import blind_revoke, compose, next_act
-from comity.events import Accepted, open_event
-from comity.jws import seal
-from comity_server import lead
+from comity.crypto.jws import seal
+from comity.documents.acts import ACT_TYP, SignedAct
+from comity.documents.events import Accepted, open_event
+from comity.rules.next_act import blind_revoke, compose, next_act
+from comity_server.writer import time_lead
 from world import DAY, HOUR, Pair, World, a_world, eventually
 
 
@@ -222,7 +222,7 @@ async def test_a_no_counts_though_the_one_who_said_it_hung_up(tmp_path: Path) ->
 async def test_whoever_writes_faster_than_time_goes_is_slowed_down_and_a_no_is_not(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lead, "MOST_AHEAD", 20)
+    monkeypatch.setattr(time_lead, "MOST_AHEAD", 20)
     pair = await world.connect(world.person(), world.person())
     acts = [pair.compose("first", "remember", key="a")]
     for turn in range(39):
@@ -239,8 +239,8 @@ async def test_a_customer_s_flood_of_mutes_keeps_nobody_s_message_and_no_new_no_
 ) -> None:
     """What says no again and closes nothing new has room, but not without end; what closes something waits for nobody
     (CONN-24, HTTP-21). One batch has one time, so what is left of the room is known."""
-    monkeypatch.setattr(lead, "MOST_AHEAD", 20)
-    monkeypatch.setattr(lead, "MOST_AHEAD_NARROWING", 40)
+    monkeypatch.setattr(time_lead, "MOST_AHEAD", 20)
+    monkeypatch.setattr(time_lead, "MOST_AHEAD_NARROWING", 40)
     pair = await world.shop_and_customer("care")
     flood = [pair.compose("second", "mute", purposes=("sales",))]
     for number in range(40):
@@ -264,7 +264,7 @@ async def test_a_customer_s_flood_of_mutes_keeps_nobody_s_message_and_no_new_no_
 async def test_a_server_that_has_just_started_lets_no_connection_run_away_from_the_clock(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lead, "MOST_OF_BOTH", 30)
+    monkeypatch.setattr(time_lead, "MOST_OF_BOTH", 30)
     pair = await world.shop_and_customer("care")
     acts = [pair.compose("second", "remember", key="a")]
     for turn in range(49):

@@ -9,16 +9,17 @@ from contextlib import closing
 from pathlib import Path
 
 from comity_server import pruner
-from comity_server.business import changing, drafts
+from comity_server.api.business import idempotency
+from comity_server.api.business.endpoints import drafts
 from comity_server.config import Config
 from comity_server.store import migrations
 from comity_server.store.prunes import DAY, PRUNES
 from comity_server.store.sqlite import SQL
-from comity_server.webhooks import records
+from comity_server.webhooks import delivery_store
 from spec_pages import ROOT, table
 
-SERVER = ROOT / "server" / "comity_server"
-NOT_SERVING = {"bench", "check_store", "cli", "demo", "soak", "witness"}
+SERVER, COMITY = ROOT / "server" / "comity_server", ROOT / "client_sdk" / "comity"
+NOT_SERVING = {"fsck", "witness"}
 """Folders of what runs by itself, for a while or for another operator."""
 
 
@@ -35,7 +36,7 @@ def told() -> dict[str, str]:
 
 def test_every_table_is_on_the_page(tmp_path: Path) -> None:
     migrations.bring_up_to_date(tmp_path / "comity.db")
-    records.Records(tmp_path / "webhooks.db").close()
+    delivery_store.Records(tmp_path / "webhooks.db").close()
     assert set(told()) == tables(tmp_path / "comity.db") | tables(tmp_path / "webhooks.db")
 
 
@@ -48,7 +49,7 @@ def test_what_the_page_says_goes_is_pruned_and_nothing_else_is() -> None:
     kept["inbox"] = {Config.model_fields["inbox_days"].default}
     kept["business_offers"] = kept["offers"]
     named = {name: {int(days) for days in re.findall(r"\b([0-9]+) days?\b", goes)} for name, goes in page.items()}
-    assert {name: days for name, days in named.items() if days} == {**kept, "deliveries": {records.KEPT // DAY}}
+    assert {name: days for name, days in named.items() if days} == {**kept, "deliveries": {delivery_store.KEPT // DAY}}
     deleted = {name for name in SQL if re.match(r"\s*DELETE FROM", SQL[name])}
     from_tables = {found[1] for name in deleted if (found := re.search(r"DELETE FROM (\w+)", SQL[name]))}
     # Nobody deletes an endpoint but the business whose it is.
@@ -58,7 +59,7 @@ def test_what_the_page_says_goes_is_pruned_and_nothing_else_is() -> None:
 
 def test_what_is_good_for_a_time_is_kept_for_that_time() -> None:
     kept = {kind.table: kind.kept for kind in PRUNES}
-    assert (kept["idempotent"], kept["drafts"]) == (changing.REMEMBERED, drafts.KEPT_FOR)
+    assert (kept["idempotent"], kept["drafts"]) == (idempotency.REMEMBERED, drafts.KEPT_FOR)
     assert f"all but the {pruner.MOST_ENDED_KEYS} that ended last" in told()["api_keys"]
 
 
@@ -125,7 +126,7 @@ def test_a_planted_structure_is_found() -> None:
 def test_every_cache_of_answers_has_a_bound() -> None:
     """`cache` alone has none: it stands only before what has no arguments, or one that the server chooses."""
     chosen_by_the_server = {"_document", "_read"}
-    for path in [*sources(), *(ROOT / "client_sdk" / "comity").glob("*.py")]:
+    for path in [*sources(), *(it for it in COMITY.rglob("*.py") if not it.is_relative_to(COMITY / "client"))]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.FunctionDef):
                 continue

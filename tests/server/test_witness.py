@@ -19,17 +19,26 @@ import pytest
 import structlog
 from click.testing import CliRunner
 
-from comity.checkpoint import MOST_TEXT, open_checkpoint
-from comity.keys import SigningKey
-from comity.note import COSIGNATURE, ED25519, MOST_NOTE, NoteSigner, VerifierKey, read_vkey, seal_note, signature_line
-from comity_server.cli import main
-from comity_server.home import FolderInUse
+from comity.crypto.keys import SigningKey
+from comity.transparency.checkpoints import MOST_TEXT, open_checkpoint
+from comity.transparency.notes import (
+    COSIGNATURE,
+    ED25519,
+    MOST_NOTE,
+    NoteSigner,
+    VerifierKey,
+    read_vkey,
+    seal_note,
+    signature_line,
+)
+from comity_server.data_dir import FolderInUse
 from comity_server.witness import cosign
 from comity_server.witness.app import Listening, witnessing
 from comity_server.witness.cosign import Declined, Witness
-from comity_server.witness.folder import CannotWitness
-from comity_server.witness.memory import Memory
+from comity_server.witness.data_dir import CannotWitness
+from comity_server.witness.store import Memory
 from comity_server.witness.submission import MOST_BODY, SIZE_TYPE, open_submission, seal_submission
+from comity_tools.cli import main
 from witnessed import Log, Said, Talk, plant
 
 COMITY = Path(sys.executable).with_name("comity")
@@ -523,7 +532,7 @@ def test_the_command_says_key_and_address_and_ends_when_told(tmp_path: Path, own
 
 DIES = """
 import os, sys
-from comity_server.cli import main
+from comity_tools.cli import main
 from comity_server.witness.cosign import Witness
 
 cosign = Witness.cosign

@@ -28,7 +28,7 @@ from single_changes.changes import Change
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "client_sdk" / "comity"
 VECTORS = "test_spec_vectors"
-OTHER_MODULES = frozenset({"__init__", "chain", "errors", "relationship", "wire", "zones"})
+OTHER_MODULES = frozenset({"errors", "http_api", "documents.timezones", "rules.next_act", "rules.timeline"})
 """Modules without rules: they compose texts, name errors, frame the wire, find installed zones."""
 FORMS = frozenset({"test_a_member_may_be_what_the_page_says", "test_a_member_may_be_nothing_else"})
 LONGEST = 4
@@ -37,7 +37,14 @@ LONGEST = 4
 
 def rule_modules() -> list[str]:
     """The modules that hold the rules, by name."""
-    return sorted(path.stem for path in RULES.glob("*.py") if path.stem not in OTHER_MODULES)
+    paths = [path.relative_to(RULES) for path in RULES.rglob("*.py") if path.stem != "__init__"]
+    names = (".".join(path.with_suffix("").parts) for path in paths if path.parts[0] != "client")
+    return sorted(name for name in names if name not in OTHER_MODULES)
+
+
+def path_of(module: str) -> Path:
+    """The file of a module of rules."""
+    return RULES / f"{module.replace('.', '/')}.py"
 
 
 class Case(NamedTuple):
@@ -78,7 +85,7 @@ class Vectors:
             _resting_on(f"comity.{name}")
 
     def _trace(self, number: int) -> None:
-        files = {str(RULES / f"{name}.py"): name for name in rule_modules()}
+        files = {str(path_of(name)): name for name in rule_modules()}
         seen: set[tuple[str, int]] = set()
 
         def trace(frame: types.FrameType, event: str, _: Any) -> Any:
@@ -150,7 +157,7 @@ class Vectors:
         return False
 
     def _put_in_place(self, change: Change) -> None:
-        path = RULES / f"{change.module}.py"
+        path = path_of(change.module)
         whole = compile(change.made_in(path.read_bytes()), str(path), "exec")
         assert change.function is not None
         name, line = change.function
@@ -159,11 +166,11 @@ class Vectors:
             function.__code__ = code
 
     def _make_anew(self, change: Change) -> None:
-        package = sys.modules["comity"]
         for name in _resting_on(f"comity.{change.module}"):
             del sys.modules[name]
-            # `from comity import gate` asks the package first.
-            vars(package).pop(name.removeprefix("comity."), None)
+            # `from comity.rules import gate` asks the package first.
+            package, _, base = name.rpartition(".")
+            vars(sys.modules[package]).pop(base, None)
         sys.meta_path.insert(0, _Changed(change))
         del sys.modules[VECTORS]
         self.module = importlib.import_module(VECTORS)
@@ -197,7 +204,7 @@ class _Loader(importlib.abc.Loader):
 
     def exec_module(self, module: types.ModuleType) -> None:
         """Make the module."""
-        path = RULES / f"{self._change.module}.py"
+        path = path_of(self._change.module)
         module.__file__ = str(path)
         exec(compile(self._change.made_in(path.read_bytes()), str(path), "exec"), vars(module))
 
@@ -241,7 +248,7 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 def _functions() -> dict[tuple[str, str, int], list[types.FunctionType]]:
     """Every function of the rules by module, qualified name and first line."""
     found: dict[tuple[str, str, int], list[types.FunctionType]] = defaultdict(list)
-    files = {str(RULES / f"{name}.py"): name for name in rule_modules()}
+    files = {str(path_of(name)): name for name in rule_modules()}
     # A server that ran in this process has put all that was there out of sight of the next line.
     gc.unfreeze()
     for it in gc.get_objects():

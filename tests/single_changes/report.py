@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from single_changes.changes import Change, changes_of
-from single_changes.noticing import RULES, Vectors, notice_all, rule_modules
+from single_changes.noticing import Vectors, notice_all, path_of, rule_modules
 
 LIST = Path(__file__).parent / "listed.toml"
 LEAST = 0.95
@@ -39,7 +39,7 @@ def read_list(path: Path = LIST) -> Listed:
 
 def changes_in(modules: Iterable[str], listed: Listed) -> list[Change]:
     """The single changes of some modules, without those in places outside."""
-    found = [change for module in modules for change in changes_of(module, RULES / f"{module}.py")]
+    found = [change for module in modules for change in changes_of(module, path_of(module))]
     return [change for change in found if not is_outside(change, listed)]
 
 

@@ -7,21 +7,21 @@ of a log a wallet wants. Errors are those of `comity.errors`, and here `NotOpen`
 `NotNamed`, `SeveralNamed`, `Blocked` and `WalletFileError`.
 """
 
-from comity.checkpoint import Policy
-from comity.client.connecting import own_terms
-from comity.client.core import AlreadyConnected, Blocked, NotOpen
-from comity.client.favour import Favour
-from comity.client.naming import NotNamed, SeveralNamed
-from comity.client.opinion import ShownContest
-from comity.client.over_aiohttp import over_aiohttp
-from comity.client.own_rules import Block
-from comity.client.party import Party
-from comity.client.shown import Proposal, ShownOffer
-from comity.client.told import Message, News, Statement, Timeline, Token, Told
-from comity.client.transport import Request, Response, Send, Stream, Streaming, Transport
+from comity.client.connection.connection import Party
+from comity.client.connection.favours import Favour
+from comity.client.connection.feedback import ShownContest
+from comity.client.connection.onboarding import own_terms
+from comity.client.connection.own_rules import Block
+from comity.client.connection.proposals import Proposal, ShownOffer
+from comity.client.http.aiohttp_transport import over_aiohttp
+from comity.client.http.transport import Request, Response, Send, Stream, Streaming, Transport
+from comity.client.models import Message, News, Statement, Timeline, Token, Told
+from comity.client.petnames import NotNamed, SeveralNamed
+from comity.client.session import AlreadyConnected, Blocked, NotOpen
+from comity.client.storage.encrypted_file import new_identity
+from comity.client.storage.frames import WalletFileError
 from comity.client.wallet import Wallet
-from comity.client.wallet_file import new_identity
-from comity.client.wallet_frames import WalletFileError
+from comity.transparency.checkpoints import Policy
 
 __all__ = [
     "AlreadyConnected",

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, date, datetime
 from typing import NamedTuple
 
-from comity.acts import SignedAct
-from comity.client.core import Core, Faults
-from comity.client.kept import AwayMute
-from comity.client.party import Party
-from comity.client.sending import Beside
+from comity.client.connection.connection import Party
+from comity.client.connection.send_queue import Beside
+from comity.client.session import Core, Faults
+from comity.client.storage.records import AwayMute
+from comity.documents.acts import SignedAct
 from comity.errors import Refused
-from comity.state import Mute
+from comity.rules.state import Mute
 
 
 class WentAway(NamedTuple):

@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from comity.client.core import Core
-from comity.client.kept import LogPin, TagKeys
-from comity.events import MuteOver
+from comity.client.session import Core
+from comity.client.storage.records import LogPin, TagKeys
+from comity.documents.events import MuteOver
 
 if TYPE_CHECKING:
-    from comity.client.view import View
+    from comity.client.connection.view import View
 
 
 def exported(parties: Iterable[View], core: Core) -> dict[str, Any]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from comity.checkpoint import Policy
-from comity.client.core import Core, key_entry
-from comity.client.home import Clock, Randomness
-from comity.client.kept import Kept, Me
-from comity.client.over_aiohttp import over_aiohttp
-from comity.client.sending import Beside
-from comity.client.transport import Send, Transport
-from comity.client.wallet_file import WalletFile
+from comity.client.connection.send_queue import Beside
+from comity.client.http.aiohttp_transport import over_aiohttp
+from comity.client.http.server_api import Clock, Randomness
+from comity.client.http.transport import Send, Transport
+from comity.client.session import Core, key_entry
+from comity.client.storage.encrypted_file import WalletFile
+from comity.client.storage.records import Kept, Me
+from comity.crypto.keys import Signer, SigningKey, did_of_host, split_origin
+from comity.documents.hours import ZoneRules
+from comity.documents.timezones import InstalledZones
 from comity.errors import Malformed
-from comity.hours import ZoneRules
-from comity.keys import Signer, SigningKey, did_of_host, split_origin
-from comity.zones import InstalledZones
+from comity.transparency.checkpoints import Policy
 
 
 class Closable(Protocol):

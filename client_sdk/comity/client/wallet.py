@@ -18,29 +18,31 @@ from contextlib import AbstractContextManager, aclosing, suppress
 from dataclasses import replace
 from typing import Any, Literal
 
-from comity.checkpoint import Policy
-from comity.client import connecting, naming, receipts, recovering
+from comity.client import petnames
 from comity.client.absence import Absence
-from comity.client.core import AlreadyConnected, Core, Faults, NotOpen, host_folded
+from comity.client.connection import onboarding, receipts
+from comity.client.connection.connection import Party, check_wish
+from comity.client.connection.key_rotation import NextKey
+from comity.client.connection.own_rules import OwnRules
+from comity.client.connection.proposals import Proposal, ShownOffer
+from comity.client.connection.view import View
 from comity.client.export import exported
-from comity.client.home import Clock, Randomness
-from comity.client.inbox import Inbox, merged
-from comity.client.kept import Evidence, Link, Proposed
-from comity.client.next_key import NextKey
+from comity.client.http.server_api import Clock, Randomness
+from comity.client.http.transport import Send, Transport
+from comity.client.models import News
 from comity.client.opening import Opening, core_of, home_did, identity_of
-from comity.client.own_rules import OwnRules
-from comity.client.party import Party, check_wish
-from comity.client.shown import Proposal, ShownOffer
-from comity.client.taking import Taking
-from comity.client.told import News
-from comity.client.transport import Send, Transport
-from comity.client.view import View
-from comity.client.wallet_file import WalletFile
-from comity.client.wallet_frames import WalletFileError
+from comity.client.session import AlreadyConnected, Core, Faults, NotOpen, host_folded
+from comity.client.storage.encrypted_file import WalletFile
+from comity.client.storage.frames import WalletFileError
+from comity.client.storage.records import Evidence, Link, Proposed
+from comity.client.sync import recovery
+from comity.client.sync.inbox import Inbox, merged
+from comity.client.sync.item_handler import ItemHandler
+from comity.crypto.keys import Signer, SigningKey, did_of_kid
+from comity.documents.hours import ZoneRules
+from comity.documents.names import nickname
 from comity.errors import Refused, Unreachable
-from comity.hours import ZoneRules
-from comity.keys import Signer, SigningKey, did_of_kid
-from comity.names import nickname
+from comity.transparency.checkpoints import Policy
 
 Path = str | os.PathLike[str]
 _AT_ONCE = 8
@@ -52,7 +54,7 @@ class Wallet(Absence, OwnRules):
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._taking = Taking(core, self)
+        self._taking = ItemHandler(core, self)
         self._parties: dict[str, Party] = {}
         self._inboxes: dict[tuple[str, str], Inbox] = {}
 
@@ -183,7 +185,7 @@ class Wallet(Absence, OwnRules):
     async def offer(
         self,
         home: str,
-        agreements: Sequence[connecting.AnyTerms],
+        agreements: Sequence[onboarding.AnyTerms],
         purposes: Iterable[str],
         *,
         use: Literal["one", "many"] | None = None,
@@ -198,7 +200,7 @@ class Wallet(Absence, OwnRules):
         A person's offer is for one use. `to` (a business's DID) puts it at that business's door. `allow` (`purposes`,
         `channels`, `days`, `budget` as of `Party.grant`) promises a grant, given with the countersignature.
         """
-        signed = await connecting.make_offer(
+        signed = await onboarding.make_offer(
             self._core,
             home_did(home),
             agreements,
@@ -236,7 +238,7 @@ class Wallet(Absence, OwnRules):
         if kept is None:
             raise NotOpen("this proposal is no longer there")
         async with self._core.judging():
-            link, event = await connecting.sign_whole(self._core, kept)
+            link, event = await onboarding.sign_whole(self._core, kept)
             party = self._party(link)
             await party.writing.expect(event)
             with self._core.keeping_after():
@@ -250,7 +252,7 @@ class Wallet(Absence, OwnRules):
     async def look(self, link: str) -> ShownOffer:
         """The offer behind a link, checked; nothing is signed. Raises Refused("not_found"), Contradiction."""
         async with self._core.judging():
-            return self._with_connections(await connecting.look(self._core, link))
+            return self._with_connections(await onboarding.look(self._core, link))
 
     async def received(self) -> list[ShownOffer]:
         """Offers that people put at this business's door; reads what is new first."""
@@ -259,15 +261,15 @@ class Wallet(Absence, OwnRules):
         if business is None:
             return []
         raws = self._core.kept.all("received", str).values()
-        opened = [await connecting.read_offer(self._core, raw, business) for raw in raws]
+        opened = [await onboarding.read_offer(self._core, raw, business) for raw in raws]
         current = [it for it in opened if it.offer.exp > self._core.seconds()]
-        return [self._with_connections(connecting.shown(self._core, it)) for it in current]
+        return [self._with_connections(onboarding.shown(self._core, it)) for it in current]
 
     async def accept(
         self,
         offer: str | ShownOffer,
         *,
-        terms: str | int | connecting.AnyTerms | None = None,
+        terms: str | int | onboarding.AnyTerms | None = None,
         grants: Iterable[Mapping[str, Any]] = (),
         days: float = 7,
         again: bool = False,
@@ -280,7 +282,7 @@ class Wallet(Absence, OwnRules):
         `again` (WHO-4); Blocked, Refused, Contradiction.
         """
         shown = await self.look(offer) if isinstance(offer, str) else offer
-        chosen = connecting.chosen_terms(shown.signed.offer, terms)
+        chosen = onboarding.chosen_terms(shown.signed.offer, terms)
         wishes = [dict(grant) for grant in grants]
         for wish in wishes:
             check_wish(wish)
@@ -291,7 +293,7 @@ class Wallet(Absence, OwnRules):
             else:
                 if not again:
                     self._must_be_new(shown.did)
-                party = self._party(await connecting.sign_half(self._core, shown, chosen, days, wishes))
+                party = self._party(await onboarding.sign_half(self._core, shown, chosen, days, wishes))
         with self._core.keeping_after():
             await self._core.kept.keep(("received", shown.signed.hash, None))
         return party
@@ -323,12 +325,12 @@ class Wallet(Absence, OwnRules):
     def _with_connections(self, shown: ShownOffer) -> ShownOffer:
         same = tuple(self._all_with(shown.did))
         others = [it for it in self.connections() if it.cid not in {ours.cid for ours in same}]
-        return replace(shown, connections=same, namesakes=tuple(naming.namesakes(others, shown.name)))
+        return replace(shown, connections=same, namesakes=tuple(petnames.namesakes(others, shown.name)))
 
     def _must_be_new(self, did: str, cid: str | None = None) -> None:
         """Whether there is no other connection with this party than that. Raises AlreadyConnected."""
         if found := [it for it in self.connections_with(did) if it.cid != cid]:
-            listed = ", ".join(f"{it.name} ({naming.MARK}{it.cid}, {it.phase})" for it in found)
+            listed = ", ".join(f"{it.name} ({petnames.MARK}{it.cid}, {it.phase})" for it in found)
             raise AlreadyConnected(
                 tuple(it.cid for it in found),
                 f"there is a connection with {did} already: {listed}",
@@ -339,12 +341,12 @@ class Wallet(Absence, OwnRules):
         try:
             return self.known(cid)
         except KeyError:
-            raise naming.NotNamed("no connection has that id") from None
+            raise petnames.NotNamed("no connection has that id") from None
 
     def find(self, typed: str) -> Party:
         """The connection that a person means: by a name, the other side's DID, or `id:` and the beginning of its id
         (WHO-1 to WHO-3). Raises NotNamed, SeveralNamed."""
-        return naming.party_named(self.connections(), typed)
+        return petnames.party_named(self.connections(), typed)
 
     def known(self, cid: str) -> Party:
         """One connection by its whole id. Raises KeyError."""
@@ -401,7 +403,7 @@ class Wallet(Absence, OwnRules):
         for fault in await asyncio.gather(*map(read, self._readers()), return_exceptions=True):
             if fault is not None:
                 raise fault
-        await recovering.bring_all_back(self.connections(), faults)
+        await recovery.bring_all_back(self.connections(), faults)
         async with self._core.judging():
             owing = [self.known(cid).writing for cid in receipts.owing(self._core)]
             await receipts.look_after(self._core, owing, {it.home for it in self._readers()})

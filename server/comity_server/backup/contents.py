@@ -15,9 +15,9 @@ from typing import Literal
 import msgspec
 
 from comity.errors import ComityError
-from comity_server.business.master import FILE as MASTER
-from comity_server.home import SEED, STORE, sync_folder, write_whole
-from comity_server.webhooks.records import FILE as WEBHOOKS
+from comity_server.businesses.master_key import FILE as MASTER
+from comity_server.data_dir import SEED, STORE, sync_folder, write_whole
+from comity_server.webhooks.delivery_store import FILE as WEBHOOKS
 
 LIST = "backup.json"
 FORM = "comity-backup/1"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from comity.errors import ComityError
-from comity_server.log.starting import origin_of
+from comity_server.log.recovery import origin_of
 from comity_server.store.rows import Batch, Head
 
 _NAME = "clock set "

@@ -9,11 +9,11 @@ import os
 import threading
 from pathlib import Path
 
-from comity.checkpoint import SignedCheckpoint, open_checkpoint
 from comity.errors import Refused
-from comity.note import MOST_NOTE
+from comity.transparency.checkpoints import SignedCheckpoint, open_checkpoint
+from comity.transparency.notes import MOST_NOTE
 from comity_server.log.sequencer import Sequencer
-from comity_server.log.witnesses import Witnesses
+from comity_server.log.witness_client import Witnesses
 
 
 class CosignedFile:

@@ -9,14 +9,14 @@ import asyncio
 import time
 from contextlib import aclosing
 
-from comity.checkpoint import SignedCheckpoint
+from comity.transparency.checkpoints import SignedCheckpoint
 from comity_server.config import Config
 from comity_server.log.cosigned_file import CosignedFile
+from comity_server.log.recovery import files_of, name_in
 from comity_server.log.sequencer import Sequencer
-from comity_server.log.served import Served
-from comity_server.log.starting import files_of, name_in
-from comity_server.log.witnesses import WitnessAhead, Witnesses
-from comity_server.logs import logger
+from comity_server.log.tiles import Served
+from comity_server.log.witness_client import WitnessAhead, Witnesses
+from comity_server.logging import logger
 
 LAG = 2.0
 """Seconds for which a cosigned checkpoint may be served after a newer one was published."""

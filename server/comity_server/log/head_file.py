@@ -10,10 +10,10 @@ import os
 import threading
 from pathlib import Path
 
-from comity.checkpoint import SignedCheckpoint, open_checkpoint
 from comity.errors import Refused
-from comity.note import VerifierKey
-from comity_server.home import sync_folder
+from comity.transparency.checkpoints import SignedCheckpoint, open_checkpoint
+from comity.transparency.notes import VerifierKey
+from comity_server.data_dir import sync_folder
 
 SLOT = 4096
 """Bytes of a slot: a checksum, a length, and a checkpoint."""

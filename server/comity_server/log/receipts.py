@@ -2,13 +2,13 @@
 
 from typing import Protocol
 
-from comity.events import Place
-from comity.merkle import root_of_span
-from comity.receipt import Opening, seal_receipt
-from comity_server.log.logs import Logs
+from comity.documents.events import Place
+from comity.transparency.merkle import root_of_span
+from comity.transparency.receipts import Opening, seal_receipt
+from comity_server.log.appender import Entered
+from comity_server.log.registry import Logs
 from comity_server.log.sequencer import Sequencer
-from comity_server.log.served import Served
-from comity_server.log.tail import Entered
+from comity_server.log.tiles import Served
 
 
 class ReceiptStore(Protocol):

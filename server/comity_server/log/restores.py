@@ -16,7 +16,7 @@ import msgspec
 
 from comity.errors import ComityError
 from comity_server.log.head_file import largest_in
-from comity_server.log.starting import files_of, name_in, origin_of
+from comity_server.log.recovery import files_of, name_in, origin_of
 from comity_server.store.rows import Batch, Head
 
 _NAME = "restored "

@@ -27,14 +27,14 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol, TypeVar
 
-from comity import merkle
-from comity.checkpoint import Checkpoint, SignedCheckpoint, seal_checkpoint
-from comity.note import NoteSigner, VerifierKey
-from comity.tile import node_reader
+from comity.transparency import merkle
+from comity.transparency.checkpoints import Checkpoint, SignedCheckpoint, seal_checkpoint
+from comity.transparency.notes import NoteSigner, VerifierKey
+from comity.transparency.tiles import node_reader
+from comity_server.log.appender import Entered, LogAdditions, Tail, tail_of
+from comity_server.log.commit_check import Rereading, StoreDamaged, StoredTiles
 from comity_server.log.head_file import HeadFile, WillNotLast
-from comity_server.log.reread import Rereading, StoreDamaged, StoredTiles
-from comity_server.log.tail import Entered, LogAdditions, Tail, tail_of
-from comity_server.logs import logger
+from comity_server.logging import logger
 from comity_server.store.errors import Overtaken, StoreFailed
 from comity_server.store.rows import Head
 from comity_server.store.sqlite import Reading

@@ -293,7 +293,7 @@ ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 SELECT name, value FROM meta;
 
 
--- ---- looking through the store (comity check-store) -----------------------------------------------------------------
+-- ---- looking through the store (comity fsck) -----------------------------------------------------------------
 -- These read whole tables, in an order, row by row; nothing that serves a request uses them.
 
 -- name: next_log_of_heads(log)$

@@ -19,9 +19,9 @@ from urllib.parse import quote
 import aiosql
 import aiosqlite
 
-from comity.events import own_event
-from comity.feedback import Reached, reached_in
-from comity.fold import Record
+from comity.documents.events import own_event
+from comity.rules.feedback import Reached, reached_in
+from comity.rules.fold import Record
 from comity_server.store import migrations
 from comity_server.store.business import BusinessRows
 from comity_server.store.errors import Overtaken, StoreFailed, StoreFull

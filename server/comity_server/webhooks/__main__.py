@@ -13,18 +13,18 @@ from pathlib import Path
 
 import msgspec
 
-from comity_server import logs
-from comity_server.business.master import CannotUnseal, MasterKey
+from comity_server import logging
+from comity_server.businesses.master_key import CannotUnseal, MasterKey
 from comity_server.clock import StoryClock
-from comity_server.home import STORE
+from comity_server.data_dir import STORE
 from comity_server.store.read_only import ReadOnlyStore
 from comity_server.watched_clock import SharedClock
-from comity_server.webhooks.asked import answering_for
-from comity_server.webhooks.events import Events
-from comity_server.webhooks.post import Post
-from comity_server.webhooks.records import FILE, Records
-from comity_server.webhooks.saying import ANOTHER_KEY, RELOAD, Start
-from comity_server.webhooks.sender import Sender
+from comity_server.webhooks.control_protocol import ANOTHER_KEY, RELOAD, Start
+from comity_server.webhooks.control_server import answering_for
+from comity_server.webhooks.delivery_store import FILE, Records
+from comity_server.webhooks.event_source import Events
+from comity_server.webhooks.http_client import Post
+from comity_server.webhooks.worker import Sender
 
 LOCK = "webhooks.lock"
 _LOOK_AGAIN = 0.05
@@ -49,7 +49,7 @@ async def _run() -> None:
     if not line:
         return
     start = msgspec.json.decode(line, type=Start)
-    logs.configure(start.log_format, start.log_level)
+    logging.configure(start.log_format, start.log_level)
     data = Path(start.data)
     async with _alone(data):
         if reader.at_eof():

@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 import msgspec
 
 from comity.encoding import b64u_encode, hash_id
-from comity_server.business.models import instant
+from comity_server.schema import instant
 from comity_server.store.business import StoredWebhook
+from comity_server.webhooks.control_protocol import Attempt
+from comity_server.webhooks.delivery_store import Key, Row
+from comity_server.webhooks.http_client import Outcome
 from comity_server.webhooks.lanes import Goal
-from comity_server.webhooks.post import Outcome
-from comity_server.webhooks.records import Key, Row
-from comity_server.webhooks.saying import Attempt
-from comity_server.webhooks.schedule import GIVEN_UP
-from comity_server.webhooks.signing import Signers
+from comity_server.webhooks.retry import GIVEN_UP
+from comity_server.webhooks.signatures import Signers
 
 TEST, CHALLENGE = "webhook.test", "webhook.challenge"
 

@@ -7,8 +7,8 @@ the other's.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from comity_server.shares import Pool, User
-from comity_server.webhooks.records import Key
+from comity_server.limits.shares import Pool, User
+from comity_server.webhooks.delivery_store import Key
 
 TO_ONE_ENDPOINT = 4
 TO_ONE_HOST = 8

@@ -12,17 +12,17 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from comity.note import VerifierKey
-from comity_server import descriptors
-from comity_server.client_address import ClientAddresses
+from comity.transparency.notes import VerifierKey
 from comity_server.clock import Clock, WallClock
-from comity_server.home import locked
+from comity_server.data_dir import locked
 from comity_server.http_server import bind, listening
-from comity_server.logs import begin_request, logger
-from comity_server.shares import Pool, User
-from comity_server.sockets import Sockets
+from comity_server.limits import descriptors
+from comity_server.limits.client_address import ClientAddresses
+from comity_server.limits.connections import Sockets
+from comity_server.limits.shares import Pool, User
+from comity_server.logging import begin_request, logger
 from comity_server.witness.cosign import Declined, Witness
-from comity_server.witness.folder import remembered
+from comity_server.witness.data_dir import remembered
 from comity_server.witness.submission import MOST_BODY, PATH, SIZE_TYPE
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

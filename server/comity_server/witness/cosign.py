@@ -3,13 +3,13 @@
 import base64
 from http import HTTPStatus
 
-from comity.checkpoint import MOST_TEXT, Checkpoint, read_checkpoint
 from comity.errors import Malformed, Refused
-from comity.merkle import check_consistency
-from comity.note import NoteSigner, VerifierKey, check_lines, signature_line, split_note
+from comity.transparency.checkpoints import MOST_TEXT, Checkpoint, read_checkpoint
+from comity.transparency.merkle import check_consistency
+from comity.transparency.notes import NoteSigner, VerifierKey, check_lines, signature_line, split_note
 from comity_server.clock import Clock
-from comity_server.logs import logger
-from comity_server.witness.memory import Head, Memory
+from comity_server.logging import logger
+from comity_server.witness.store import Head, Memory
 from comity_server.witness.submission import Submission, open_submission
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from comity.errors import Malformed
-from comity.merkle import LONGEST_PROOF
-from comity.note import MOST_NOTE, decode_base64
-from comity.tile import HASH, check_size
+from comity.transparency.merkle import LONGEST_PROOF
+from comity.transparency.notes import MOST_NOTE, decode_base64
+from comity.transparency.tiles import HASH, check_size
 
 PATH = "/add-checkpoint"
 """Where it goes, below the witness's submission prefix."""

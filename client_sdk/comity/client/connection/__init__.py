@@ -1,0 +1,1 @@
+"""One connection of a wallet: its history, its acts and its queries."""

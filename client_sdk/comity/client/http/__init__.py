@@ -1,0 +1,1 @@
+"""The server's HTTP API as a wallet calls it."""

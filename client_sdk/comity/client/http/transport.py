@@ -1,0 +1,154 @@
+"""The one way to the world: a `Send`, and what every answer must be before anyone looks inside.
+
+The SDK knows HTTP only as `Send`: one request in, one response out. `over_aiohttp` is one; a test or an
+app brings its own in a few lines. What is safe to repeat (reads, and acts, whose id makes them
+idempotent) is tried again here when the other end is away or says 503 with Retry-After.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+
+import stamina
+
+from comity.errors import Unreachable
+from comity.http_api import seconds_asked
+
+MOST_LINE = 1024 * 1024
+"""Bytes of a line of a stream that are waited for."""
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+
+TRIES_SECONDS = 30.0
+"""How long a request that may be repeated is tried again before `Unreachable` reaches the caller."""
+
+_LONGEST_WAIT = 10.0
+_LATER = frozenset({401, 429, 503})
+"""With Retry-After: busy, or (401) a server so newly started that it wants the request signed once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request; header names in lower case."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One HTTP response, whole; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+Send = Callable[[Request], Awaitable[Response]]
+"""Sends one request. Raises Unreachable when no whole answer came, and for nothing else."""
+
+Lines = AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Streaming:
+    """An answer that goes on: its status and headers at once, its lines as they come (without line ends)."""
+
+    status: int
+    headers: Mapping[str, str]
+    lines: Lines
+
+
+async def lines_of(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
+    """The lines of a text without their ends, CR, LF or CRLF (HTTP-13; WHATWG HTML, section 9.2.6), however the bytes
+    are cut into chunks; what stands behind the last end comes last. Raises Unreachable for a line without an end."""
+    rest, after_cr = bytearray(), False
+    async for chunk in chunks:
+        first, *others = _LINE_END.split(chunk.removeprefix(b"\n") if after_cr else chunk)
+        rest += first
+        for part in others:
+            yield bytes(rest)
+            rest = bytearray(part)
+        if len(rest) > MOST_LINE:
+            raise Unreachable("a line of the answer has no end")
+        after_cr = chunk.endswith(b"\r") if chunk else after_cr
+    if rest:
+        yield bytes(rest)
+
+
+Stream = Callable[[Request], AbstractAsyncContextManager[Streaming]]
+"""Like Send for an answer without an end (SSE). Leaving the context hangs up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """What a wallet is given: one way to ask, one way to listen, and how to let go of both."""
+
+    send: Send
+    stream: Stream | None = None
+    close: Callable[[], Awaitable[None]] | None = None
+    patience: float = TRIES_SECONDS
+
+
+class _Busy(Exception):
+    """503 or 429: worth another try after `asked` seconds."""
+
+    def __init__(self, response: Response, asked: int) -> None:
+        self.response = response
+        self.asked = asked
+        super().__init__(response.status)
+
+
+def _wait(error: Exception) -> bool | float:
+    if isinstance(error, _Busy):
+        return min(float(error.asked), _LONGEST_WAIT)
+    return isinstance(error, Unreachable)
+
+
+async def send_again(transport: Transport, make: Callable[[], Request]) -> Response:
+    """Sends what may be sent twice, until there is an answer other than "busy" or the transport's patience ends.
+
+    `make` builds the request anew for every try, since a signed read must not be replayed.
+    Raises Unreachable.
+    """
+    try:
+        return await _once(transport, make())
+    except (_Busy, Unreachable) as error:
+        failed: Exception | None = error
+    try:
+        async for attempt in stamina.retry_context(
+            on=_wait, attempts=None, timeout=transport.patience, wait_initial=0.1, wait_max=2.0, wait_jitter=0.1
+        ):
+            with attempt:
+                if failed is not None:
+                    # The first attempt was made before: most succeed, and need nothing that waits for another.
+                    already, failed = failed, None
+                    raise already
+                return await _once(transport, make())
+    except _Busy as busy:
+        return busy.response
+    raise AssertionError("stamina always ends in a return or a raise")
+
+
+async def _once(transport: Transport, request: Request) -> Response:
+    """One try. Raises Unreachable, _Busy."""
+    response = await transport.send(request)
+    asked = asked_by(response)
+    # A limit that frees itself in days is an answer: nobody waits for it here.
+    if asked is None or (response.status == 429 and asked > transport.patience):
+        return response
+    if response.status in _LATER:
+        raise _Busy(response, asked)
+    return response
+
+
+def asked_by(response: Response) -> int | None:
+    """How long (s) an answer asks to be left alone; None where it asks for nothing."""
+    headers = response.headers
+    return seconds_asked(headers.get("retry-after"), headers.get("date"), int(time.time()))

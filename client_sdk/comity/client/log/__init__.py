@@ -1,0 +1,1 @@
+"""Reads and monitors transparency logs."""

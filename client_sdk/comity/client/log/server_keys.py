@@ -1,0 +1,104 @@
+"""What a log has of its home server's keys, held against the list that the server shows (spec/home-key.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from pydantic import TypeAdapter
+
+from comity.client.log.tile_reader import LogFinding, LogSource
+from comity.client.log.tree import Bundle, ServedTree
+from comity.crypto.keys import did_of_host
+from comity.documents.types import read_model
+from comity.errors import Refused
+from comity.http_api import HOME_KEYS, HomeKeysAnswer, KeyPlace
+from comity.transparency.entries import MINUTE, Kind, public_tag_key, read_entry, tag
+from comity.transparency.notes import VerifierKey
+from comity.transparency.receipts import open_receipt
+from comity.transparency.server_keys import Listed, Stated, is_entered, read_listed
+
+_MOST = 8 * 1024 * 1024
+_ANSWER: TypeAdapter[HomeKeysAnswer] = TypeAdapter(HomeKeysAnswer)
+
+
+def home_of(origin: str) -> str:
+    """The home server whose log has that origin, by its host (LOG-19)."""
+    return did_of_host(origin.partition("/")[0])
+
+
+def own_keys(bundle: Bundle, kinds: Sequence[int], skip: int, home: str) -> list[int]:
+    """The numbers of the entries behind the first `skip` that state a key of the home server; `kinds` are theirs."""
+    if Kind.KEY not in kinds:
+        return []
+    found, entries = [], bundle.entries()
+    for at, kind in enumerate(kinds, skip):
+        if kind == Kind.KEY and (entry := read_entry(entries[at])).tag == tag(
+            public_tag_key(home), entry.time * MINUTE
+        ):
+            found.append(bundle.first + at)
+    return found
+
+
+async def check_listed(
+    source: LogSource, tree: ServedTree, key: VerifierKey, entered: Collection[int], done: int
+) -> None:
+    """Holds the entries numbered `entered`, all that state a key of the home server among the first `done`, against its
+    list. A log without any, or one that is served by somebody else, has no list.
+
+    Raises LogFinding("withheld_key" | "key_not_stated"), Unreachable.
+    """
+    if not entered or source.origin != key.name:
+        return
+    rows = await _listed(source, key)
+    for index in sorted(entered):
+        if index not in rows:
+            proof = await tree.proof_of(index)
+            raise LogFinding("withheld_key", f"entry {index}", at=index, evidence=(proof,))
+    for index, (stated, place) in rows.items():
+        if index < done and index not in entered:
+            raise LogFinding("key_not_stated", f"entry {index} is no statement about a key of the server", at=index)
+        if place.receipt is not None:
+            _check(stated, place, place.receipt, key)
+
+
+async def stated_ahead(source: LogSource, key: VerifierKey, index: int) -> int:
+    """The minute up to which the log says that times in it may lie ahead, by an entry before number `index` (CLOCK-4);
+    -1 where it says nothing, or nothing that holds. Raises Unreachable."""
+    if source.origin != key.name:
+        return -1
+    found = [-1]
+    try:
+        for at, (stated, place) in (await _listed(source, key)).items():
+            said = stated.statement
+            if at < index and said.ahead is not None and said.log == key.text and place.receipt is not None:
+                _check(stated, place, place.receipt, key)
+                found.append(said.ahead // MINUTE)
+    except LogFinding:
+        # A list that does not hold excuses nothing.
+        return -1
+    return max(found)
+
+
+async def _listed(source: LogSource, key: VerifierKey) -> dict[int, tuple[Stated, KeyPlace]]:
+    """The statements that the server lists with a place in this log, by its number."""
+    data = await source.beside(HOME_KEYS)
+    if data is None:
+        raise LogFinding("withheld_key", "the server lists no key at all")
+    try:
+        answer = read_model(_ANSWER, data, _MOST)
+        stated = read_listed(Listed(statement=it.statement, signed=it.signed) for it in answer.keys)
+    except Refused as fault:
+        told = fault.detail or fault.title.rstrip(".")
+        raise LogFinding("key_not_stated", told, evidence=(data.decode("utf-8", "replace"),)) from None
+    rows = zip(stated, answer.keys, strict=True)
+    return {place.index: (one, place) for one, row in rows for place in row.places if place.log == key.name}
+
+
+def _check(stated: Stated, place: KeyPlace, raw: str, key: VerifierKey) -> None:
+    try:
+        receipt = open_receipt(raw, key)
+    except Refused as fault:
+        raise LogFinding("key_not_stated", f"a receipt that does not hold: {fault}", at=place.index) from None
+    if receipt.index != place.index or not is_entered(stated, receipt):
+        told = f"entry {place.index} is about something else than is listed"
+        raise LogFinding("key_not_stated", told, at=place.index, evidence=(raw, stated.raw))

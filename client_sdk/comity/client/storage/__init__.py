@@ -1,0 +1,1 @@
+"""The encrypted wallet file and the records in it."""

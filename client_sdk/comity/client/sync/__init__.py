@@ -1,0 +1,1 @@
+"""Receives and handles the items of a wallet's inbox."""

@@ -1,0 +1,30 @@
+"""Times as a caller gives them: a datetime, seconds since the epoch, or so many days from now."""
+
+import math
+from datetime import datetime
+
+from comity.documents.types import DAY
+from comity.errors import Malformed
+
+Moment = datetime | int
+"""A datetime with a zone, or seconds since the epoch."""
+LONGEST = 36_525
+"""Days that can be named from now: a hundred years. What is longer has no end, or is a slip."""
+
+
+def seconds_of(moment: Moment) -> int:
+    """A time in whole seconds since the epoch. Raises Malformed for a datetime without a zone."""
+    if isinstance(moment, int):
+        return moment
+    if moment.tzinfo is None:
+        raise Malformed("a time needs its zone")
+    return int(moment.timestamp())
+
+
+def span(days: float | None = None, hours: float | None = None) -> int:
+    """So many days and hours in whole seconds. Raises Malformed unless it is a second at least and LONGEST at most."""
+    parts = days or 0, (hours or 0) / 24
+    length = sum(parts)
+    if not all(math.isfinite(part) and part >= 0 for part in parts) or not 1 / DAY <= length <= LONGEST:
+        raise Malformed(f"a number of days or hours is wanted that is more than 0, and {LONGEST} days at most")
+    return int(length * DAY)

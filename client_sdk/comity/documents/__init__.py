@@ -1,0 +1,1 @@
+"""The documents that parties sign, and their types."""

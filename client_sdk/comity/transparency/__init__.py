@@ -1,0 +1,1 @@
+"""The transparency log: Merkle tree, tiles, checkpoints, entries and receipts."""

@@ -1,0 +1,218 @@
+"""From a request to a `Call` and back: the same steps, in the same order, for every route of the table (BIZ-10).
+
+    key (401) · rate (429) · scope (403) · media type (415) · size, arrival (413, 408) · path, query, body (400)
+
+Only then does the handler look at anything that belongs to somebody, so a request that fails before says nothing
+about what is there.
+"""
+
+import asyncio
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qsl
+
+from aiohttp import hdrs, web
+from pydantic import TypeAdapter
+
+from comity.documents.acts import open_act
+from comity.documents.types import read_model
+from comity.errors import Malformed, Refused
+from comity.http_api import JSON, JSON_LINES, JWT
+from comity_server.api.business.route import BUSINESS, NOTHING, Call, Reply, Route
+from comity_server.api.business.routes import ROUTES
+from comity_server.api.http import SERVER, address_of, must_be, must_be_plain, read_body
+from comity_server.businesses.api_keys import ApiKey
+from comity_server.limits.shares import User
+from comity_server.logging import logger
+from comity_server.schema import read_query
+from comity_server.writer.unit_of_work import UnitOfWork
+from comity_server.writer.writer import Writer
+
+HEADERS = web.RequestKey("business_headers", dict)
+"""What every answer to this request says, a refusal too."""
+_KEY = web.RequestKey("api_key", ApiKey)
+"""The key in force that the request came with."""
+_MOST_QUERY = 2000
+_IDEMPOTENCY_KEY = "Idempotency-Key"
+
+
+def add_business_routes(app: web.Application) -> None:
+    """Every route of the table."""
+    for route in ROUTES:
+        front = _Front(route)
+        for method in (hdrs.METH_GET, hdrs.METH_HEAD) if route.method == hdrs.METH_GET else (route.method,):
+            app.router.add_route(method, BUSINESS + route.path, front.answer)
+
+
+def is_business(request: web.Request) -> bool:
+    """Whether the request is to the business side."""
+    return request.path.startswith(BUSINESS)
+
+
+def narrows(request: web.Request) -> bool:
+    """Whether the request's route says no: room is kept for those."""
+    front = getattr(request.match_info.handler, "__self__", None)
+    return isinstance(front, _Front) and front.route.narrows
+
+
+def dress(request: web.Request, response: web.StreamResponse) -> None:
+    """Give an answer of the business side the headers that only such have; before it is sent."""
+    response.headers.update(request.get(HEADERS, {}))
+    if response.status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="comity"'
+
+
+def user_of(request: web.Request) -> User:
+    """Whose share a request takes of: its business's, and in that its key's, where it has an API key in force; else its
+    address's (HTTP-22)."""
+    authorization = request.headers.get(hdrs.AUTHORIZATION) if is_business(request) else None
+    if authorization is not None:
+        server = request.app[SERVER]
+        try:
+            key = request[_KEY] = server.grounds.keyring.bearer(authorization, server.clock.now())
+        except Refused:
+            return User(address_of(request))
+        return _user(key.name, key.id)
+    return User(address_of(request))
+
+
+@lru_cache(4096)
+def _user(business: str, key: str) -> User:
+    """Made once: a check is so quick that it would tell."""
+    return User(f"business {business}", key)
+
+
+class _Front:
+    """The handler of one route."""
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self._query = None if route.query is None else TypeAdapter(route.query)
+        self._body = None if route.body is None else TypeAdapter(route.body)
+        self._plain: Any = None
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """See the module."""
+        route, server = self.route, request.app[SERVER]
+        headers: dict[str, str] = {}
+        request[HEADERS] = headers
+        now = server.clock.now()
+        key = request.get(_KEY) or server.grounds.keyring.bearer(request.headers.get(hdrs.AUTHORIZATION), now)
+        over = server.limits.take(key.id, headers, narrows=route.narrows)
+        if server.grounds.keyring.used(key, now):
+            _note_use(server.accept, key, now)
+        if route.scope is not None and route.scope not in key.scopes:
+            raise Refused("scope_missing", f"this takes the scope {route.scope}")
+        business = server.directory.get(key.name)
+        assert business is not None, "a key belongs to a business that is hosted here"
+        call = Call(server, route, request, business, key, request.match_info, over=over)
+        if route.streams:
+            self._begin(call)
+        else:
+            await self._read(call)
+        reply = await route.handler(call)
+        if not isinstance(reply, Reply):
+            return reply
+        # All headers in one go: each that is set on a response by itself costs more than a check.
+        told = {"Content-Type": reply.media, **reply.headers} if reply.body else dict(reply.headers)
+        if reply.location is not None:
+            told["Location"] = reply.location
+        return web.Response(status=reply.status, headers=told, body=reply.body or None)
+
+    def _begin(self, call: Call) -> None:
+        """Take the query in, and leave the body to the handler. Raises Refused."""
+        if self._body is not None and call.request.body_exists:
+            must_be(call.request, JSON, JSON_LINES)
+        self._read_query(call)
+
+    async def _read(self, call: Call) -> None:
+        """Take query and body in. Raises Refused."""
+        request, route = call.request, self.route
+        if (raw_key := request.headers.get(_IDEMPOTENCY_KEY)) is not None:
+            call.idempotency_key = _idempotency_key(raw_key)
+        body, media = await self._content(request)
+        call.must_go_on()
+        self._read_query(call)
+        if media == JWT and route.signed_text:
+            call.jws = body
+        elif media == JWT:
+            call.signed = open_act(body, call.server.directory.find_key)
+            if call.signed.kind != route.act:
+                raise Malformed(f"this route takes the act {route.act}")
+        elif self._body is not None:
+            call.body = read_model(self._body, body)
+        elif body.strip(b" \t\r\n") != NOTHING:
+            raise Malformed("this route takes no body, or {}")
+        if call.idempotency_key is not None:
+            told = b"\x00".join((request.method.encode(), request.raw_path.encode(), media.encode(), body))
+            # A plain hash would let whoever has the store alone try what was written.
+            call.fingerprint = call.server.grounds.kept.master.mark("requests", told)
+
+    async def _content(self, request: web.Request) -> tuple[bytes, str]:
+        """(the body, its media type); what has none says as much as `{}` (BIZ-10). Raises Refused."""
+        takes = _takes(self.route)
+        if not request.body_exists:
+            return NOTHING, JSON
+        if not takes:
+            must_be_plain(request)
+        elif hdrs.CONTENT_TYPE in request.headers:
+            must_be(request, *takes)
+        body = await read_body(request)
+        if not body and request.content_type != JWT:
+            return NOTHING, JSON
+        return body, must_be(request, *takes) if takes else JSON
+
+    def _read_query(self, call: Call) -> None:
+        text = call.request.rel_url.raw_query_string
+        if not text:
+            call.query = self._no_query()
+            return
+        if self._query is None:
+            raise Malformed("this route takes no parameters")
+        if len(text) > _MOST_QUERY:
+            raise Malformed("too long a query")
+        try:
+            pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict")
+        except ValueError:
+            raise Malformed("the query is not name=value pairs in UTF-8") from None
+        call.query = read_query(self._query, pairs)
+
+    def _no_query(self) -> Any:
+        """The model of no parameters: the same for every request. Raises Malformed where one must be given."""
+        if self._plain is None and self._query is not None:
+            self._plain = read_query(self._query, [])
+        return self._plain
+
+
+def _takes(route: Route) -> tuple[str, ...]:
+    """The media types of what a route may be sent; JSON also where all that it may say is `{}`."""
+    is_signed = route.act is not None or route.signed_text
+    return (JSON, JWT) if is_signed else (JSON,) if route.body is not None else ()
+
+
+def _idempotency_key(text: str) -> str:
+    if not 1 <= len(text) <= 128 or not all("!" <= char <= "~" for char in text):
+        raise Malformed(f"an {_IDEMPOTENCY_KEY} has 1 to 128 visible ASCII characters")
+    return text
+
+
+def _note_use(accept: Writer, key: ApiKey, now: int) -> None:
+    """Write a key's last use down, beside what it is used for: nobody waits for it."""
+
+    async def note(group: UnitOfWork) -> None:
+        group.batch.touch_api_key.append({"last_used_at": now, "name": key.name, "id": key.id})
+
+    async def run() -> None:
+        try:
+            await accept.command(note)
+        except Refused:
+            # A full queue: the use is known in memory, and the next one is noted.
+            logger().info("key_use_not_noted")
+
+    task = asyncio.get_running_loop().create_task(run())
+    _NOTING.add(task)
+    task.add_done_callback(_NOTING.discard)
+
+
+_NOTING: set[asyncio.Task[None]] = set()
+"""Held here, or they could be collected in the middle of it."""

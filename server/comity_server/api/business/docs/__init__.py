@@ -1,0 +1,1 @@
+"""The pages and the OpenAPI document of the REST API."""

@@ -1,0 +1,310 @@
+"""API keys and seats over REST (BIZ-1 to BIZ-6)."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from comity.errors import Refused
+from comity_server.api.business.idempotency import change
+from comity_server.api.business.pagination import FIRST, Page, behind, cursor_of
+from comity_server.api.business.route import BUSINESS, Call, Reply, Route
+from comity_server.businesses.api_keys import ApiKey, new_key
+from comity_server.businesses.roles import Role, Scope
+from comity_server.commands.provisioning import admit, keys_of
+from comity_server.schema import Cursor, Due, Instant, Label, Model, instant, seconds
+from comity_server.writer.unit_of_work import UnitOfWork
+
+MOST_OVERLAP = 30 * 24 * 3600
+"""Seconds for which a key that was rotated is good beside its successor, at most."""
+_DAY = 24 * 3600
+
+
+class Self(Model):
+    """Who an API key speaks for, and what it may do."""
+
+    business: str
+    did: str
+    key: str
+    role: Role
+    scopes: tuple[Scope, ...]
+    seat: str | None = None
+    expires_at: Instant | None = None
+    signing: str
+
+
+class Key(Model):
+    """An API key, without the key itself: that is shown once, when it is made."""
+
+    id: str = Field(examples=["key_9gkCkfxbKDl2rZ0q"])
+    label: str = Field(examples=["night shift"])
+    role: Role
+    scopes: tuple[Scope, ...] = Field(description="What it may do: all of its role's scopes, or fewer.")
+    seat: str | None = Field(default=None, description="Whose it is, where it is a member of staff's.")
+    created_at: Instant
+    expires_at: Instant | None = Field(default=None, description="From when on it is no longer good; absent: no end.")
+    last_used_at: Instant | None = Field(default=None, description="To the minute; absent: never.")
+    in_force: bool = Field(description="Whether it is good now.")
+
+
+class MadeKey(Key):
+    """A new API key. `key` is not kept: who loses it makes another."""
+
+    key: str | None = Field(
+        default=None,
+        description="The key itself, shown this once: absent in an answer that is given again.",
+        examples=["ck_live_m7Qx1c0Zb8r2VfT5uYw9Jk3Ls6Nd4Hg1Pa0Ee8Ri2To"],
+    )
+
+
+class Keys(Model):
+    """A page of API keys, the oldest first."""
+
+    items: tuple[Key, ...]
+    cursor: Cursor | None = Field(default=None, description="Where the list goes on; absent at its end.")
+
+
+class NewKey(Model):
+    """What a new API key is for."""
+
+    label: Label = Field(description="What people call it.", examples=["night shift"])
+    role: Role
+    scopes: Annotated[tuple[Scope, ...], Field(min_length=1, max_length=32)] | None = Field(
+        default=None, description="To narrow the role. Absent: all that the role may do.", examples=[["check"]]
+    )
+    seat: Annotated[str, Field(pattern=r"^seat_[A-Za-z0-9_-]{22}$")] | None = Field(
+        default=None, description="The member of staff whose key it is (POST /seats)."
+    )
+    expires_at: Due | None = Field(
+        default=None, description="From when on it is no longer good. Absent: as long as the key that makes it."
+    )
+
+
+class Overlap(Model):
+    """For how long the old key stays good."""
+
+    overlap_seconds: int = Field(
+        default=_DAY, ge=0, le=MOST_OVERLAP, description="0 ends the old key at once; the default is a day."
+    )
+
+
+# --- who am I ---------------------------------------------------------------------------------------------------------
+
+
+async def get_self(call: Call) -> Reply:
+    """The business, and what the key may do for it."""
+    key = call.key
+    kept = call.server.grounds.kept.newest(call.business.name) is not None
+    return Reply.of(
+        Self(
+            business=call.business.name,
+            did=call.business.did,
+            key=key.id,
+            role=key.role,
+            scopes=tuple(sorted(key.scopes)),
+            seat=key.seat,
+            expires_at=_instant(key.expires_at),
+            signing="kept" if kept else "own",
+        )
+    )
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+async def get_keys(call: Call) -> Reply:
+    """The business's keys, those that ended too."""
+    after = behind(call, "keys", FIRST)
+    keys = [key for key in call.server.grounds.keyring.of(call.business.name) if (key.created_at, key.id) > after]
+    page, now = keys[: call.query.limit], call.server.clock.now()
+    cursor = cursor_of(call, "keys", page[-1].created_at, page[-1].id) if len(keys) > len(page) else None
+    return Reply.of(Keys(items=tuple(_shown(key, now) for key in page), cursor=cursor))
+
+
+async def post_keys(call: Call) -> Reply:
+    """A new key, which can do no more and lasts no longer than the one that makes it."""
+    wanted: NewKey = call.body
+    name = call.business.name
+
+    async def decide(group: UnitOfWork) -> Reply:
+        manager = _manager(call, group)
+        ends = manager.expires_at if wanted.expires_at is None else seconds(wanted.expires_at) * 1000
+        shown, key = new_key(
+            name, wanted.role, group.now, label=wanted.label, scopes=wanted.scopes, seat=wanted.seat, expires_at=ends
+        )
+        _must_be_within(manager, key)
+        if not key.is_in_force(group.now):
+            raise Refused("until_passed")
+        if key.seat is not None and not await is_seat(call, group, key.seat):
+            raise Refused("not_found", "there is no such seat")
+        admit(group, shown, key)
+        return _made(shown, key, group.now)
+
+    return await change(call, decide)
+
+
+async def rotate_key(call: Call) -> Reply:
+    """A new key in the place of an old one, and an end for that."""
+
+    async def decide(group: UnitOfWork) -> Reply:
+        old = _managed(call, group)
+        shown, key = new_key(
+            old.name,
+            old.role,
+            group.now,
+            label=old.label,
+            scopes=old.scopes,
+            seat=old.seat,
+            expires_at=old.expires_at,
+            line=old.line,
+        )
+        ends = group.now + call.body.overlap_seconds * 1000
+        ends = ends if old.expires_at is None else min(ends, old.expires_at)
+        admit(group, shown, key, instead_of=old.id if ends <= group.now else None)
+        group.batch.end_api_key.append({"expires_at": ends, "name": old.name, "id": old.id})
+        return _made(shown, key, group.now)
+
+    return await change(call, decide)
+
+
+async def delete_key(call: Call) -> Reply:
+    """The end of a key, at once."""
+
+    async def decide(group: UnitOfWork) -> Reply:
+        key = _managed(call, group)
+        others = [it for it in keys_of(group, key.name).values() if it.id != key.id]
+        if _is_lasting_owner(key) and not any(map(_is_lasting_owner, others)):
+            raise Refused("last_owner")
+        group.batch.end_api_key.append({"expires_at": group.now, "name": key.name, "id": key.id})
+        return Reply(204)
+
+    return await change(call, decide)
+
+
+def _manager(call: Call, group: UnitOfWork) -> ApiKey:
+    """The caller's key as it is by now: what ended it may stand in this very group. Raises Refused."""
+    key = keys_of(group, call.business.name)[call.key.id]
+    if not key.is_in_force(group.now):
+        raise Refused("api_key_required")
+    return key
+
+
+def _managed(call: Call, group: UnitOfWork) -> ApiKey:
+    """The key that the path names, in force, and within the caller's. Raises Refused."""
+    manager = _manager(call, group)
+    key = keys_of(group, call.business.name).get(call.path["id"])
+    if key is None or not key.is_in_force(group.now):
+        raise Refused("not_found")
+    _must_be_within(manager, key)
+    return key
+
+
+def _must_be_within(manager: ApiKey, key: ApiKey) -> None:
+    """Raises Refused unless the key can do no more, and lasts no longer, than the one that manages it: else a narrowed
+    key, or one that ends soon, would be as good as any other (BIZ-4)."""
+    if not key.scopes <= manager.scopes:
+        raise Refused("scope_missing", "a key manages only keys that can do no more than itself")
+    if manager.expires_at is not None and (key.expires_at is None or key.expires_at > manager.expires_at):
+        raise Refused("scope_missing", "a key manages only keys that last no longer than itself")
+
+
+def _is_lasting_owner(key: ApiKey) -> bool:
+    """Whether the business can always manage its keys with this one (BIZ-3)."""
+    return "keys:manage" in key.scopes and key.expires_at is None
+
+
+def _shown(key: ApiKey, now: int) -> Key:
+    return Key(
+        id=key.id,
+        label=key.label,
+        role=key.role,
+        scopes=tuple(sorted(key.scopes)),
+        seat=key.seat,
+        created_at=instant(key.created_at),
+        expires_at=_instant(key.expires_at),
+        last_used_at=_instant(key.used_at),
+        in_force=key.is_in_force(now),
+    )
+
+
+def _made(shown: str, key: ApiKey, now: int) -> Reply:
+    """The answer that shows a key, and what is kept for a repeated request: the same without it (BIZ-11)."""
+    kept = _shown(key, now)
+    body = MadeKey(**dict(kept), key=shown).to_json()
+    return Reply(201, body, f"{BUSINESS}/keys/{key.id}", instead=kept.to_json())
+
+
+async def is_seat(call: Call, group: UnitOfWork, seat: str) -> bool:
+    """Whether it is a seat of this business."""
+    name = call.business.name
+    fresh = any((row["name"], row["seat"]) == (name, seat) for row in group.batch.put_seat)
+    return fresh or await call.server.store.business.seat(name, seat) is not None
+
+
+# --- times ------------------------------------------------------------------------------------------------------------
+
+
+def _instant(ms: int | None) -> str | None:
+    return None if ms is None else instant(ms)
+
+
+_TAG = "keys"
+ROUTES = (
+    Route("GET", "/self", None, get_self, "getSelf", "Who this API key speaks for", _TAG, answer=Self),
+    Route(
+        "GET",
+        "/keys",
+        "keys:manage",
+        get_keys,
+        "listKeys",
+        "List the API keys",
+        _TAG,
+        description="Every key of the business, the oldest first, those that ended too. Never a key itself.",
+        query=Page,
+        answer=Keys,
+    ),
+    Route(
+        "POST",
+        "/keys",
+        "keys:manage",
+        post_keys,
+        "makeKey",
+        "Make an API key",
+        _TAG,
+        description=(
+            "The key is shown this once. It can do no more than the key that makes it, and lasts no longer (BIZ-4)."
+        ),
+        body=NewKey,
+        answer=MadeKey,
+        statuses=(201,),
+        codes=("not_found", "too_many_keys", "until_passed"),
+    ),
+    Route(
+        "POST",
+        "/keys/{id}/rotate",
+        "keys:manage",
+        rotate_key,
+        "rotateKey",
+        "Put a new API key in the place of one",
+        _TAG,
+        description=(
+            "The new key has the role, scopes, seat, label and end of the old one. The old one stays good for the"
+            " overlap, and never longer than it would have been."
+        ),
+        body=Overlap,
+        answer=MadeKey,
+        statuses=(201,),
+        codes=("not_found", "too_many_keys"),
+    ),
+    Route(
+        "DELETE",
+        "/keys/{id}",
+        "keys:manage",
+        delete_key,
+        "endKey",
+        "End an API key",
+        _TAG,
+        description="From this answer on it is no longer good.",
+        statuses=(204,),
+        codes=("not_found", "last_owner"),
+    ),
+)

@@ -1,0 +1,342 @@
+"""POST /v1/business/check: may we, now? One question, or a stream of them (spec/check.md).
+
+What is asked again is answered out of what is kept (verdicts.py); anything else is read strictly, decided by the gate
+on the state that is stored, and kept. Both ways give the same bytes.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import lru_cache
+from time import perf_counter
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
+from aiohttp import web
+from msgspec import UNSET, UnsetType
+from pydantic import Field, TypeAdapter
+
+from comity.documents.types import Channel, ReachPurpose, Topic, other, read_model
+from comity.encoding import MAX_BODY, parse_json
+from comity.errors import Refused
+from comity.http_api import JSON_LINES, encode_problem
+from comity.rules import gate
+from comity.rules.gate import FRESH_FOR, Decision, Verdict
+from comity.rules.state import decode_state
+from comity_server.api.business import reasons
+from comity_server.api.business.acts import side_in
+from comity_server.api.business.jsonl import MOST_LINE, arriving, lines_in, slices
+from comity_server.api.business.representations import ContestInForce, contests_of
+from comity_server.api.business.route import NOTHING, Call, Reply, Route, documentation
+from comity_server.api.http import MEBIBYTE, json_answer, read_body, refuse_unread
+from comity_server.conditions import clock_doubtful
+from comity_server.limits.capacity import counted_in
+from comity_server.schema import Basis, Cid, Instant, Model, Query, instant
+from comity_server.services import Server
+from comity_server.store.rows import Known
+from comity_server.writer.decision_cache import About, Reading
+
+SLICE = 256
+"""Lines that are taken up together."""
+AT_A_STRETCH = 0.01
+"""Seconds of deciding after which others come in between."""
+
+Mode = Literal["strict", "bounded"]
+Ref = Annotated[str, Field(max_length=200)]
+
+
+class Check(Model):
+    """May we reach this customer, for this purpose, by this channel, about this topic?"""
+
+    connection: Cid = Field(description="Whom: the connection's id.")
+    purpose: ReachPurpose = Field(description="What for.", examples=["sales.news"])
+    channel: Channel = Field("app", description="How.")
+    topic: Topic | None = Field(None, description="About what.", examples=["windows.roof"])
+    ref: Ref | None = Field(None, description="A name of your own for this question; it comes back with the answer.")
+    mode: Mode | None = Field(None, description="Which promise is needed; `strict` unless the query says otherwise.")
+
+
+class CheckQuery(Query):
+    """What holds for questions that do not say it themselves."""
+
+    mode: Mode | None = Field(None, description="Which promise is needed where a question does not say.")
+
+
+class Checked(Model):
+    """What may be done now, and why."""
+
+    ref: Ref | None = None
+    connection: Cid
+    decision: Decision = Field(description="`allow`; `hold`: not now; `refuse`: not at all.")
+    reason: reasons.Reason = Field(description="From a closed list.")
+    why: str = Field(description="The reason in words, for a person.")
+    until: Instant | None = Field(None, description="Of a hold: when its cause ends, where the customer shows it.")
+    as_of: Basis
+    away_until: Instant | None = Field(None, description="They say that they are away until then.")
+    valid_until: Instant = Field(description="From then on, ask again.")
+    contest: tuple[ContestInForce, ...] | None = Field(
+        None, description="Contests of the customer's about this purpose, whether or not they decided."
+    )
+    mode: Mode
+
+
+async def post_check(call: Call) -> Reply | web.StreamResponse:
+    """One question (application/json), or one to a line (application/jsonl)."""
+    request = call.request
+    if request.content_type == JSON_LINES:
+        if not request.content.is_eof() or request.content.total_bytes > MAX_BODY:
+            return await _stream(call, arriving(request, SLICE))
+        lines = lines_in(await read_body(request))
+        if len(lines) > SLICE:
+            return await _stream(call, slices(lines, SLICE))
+        # All is there, and answered at once: that costs half as much as a stream.
+        return Reply(200, await _told(call.server, _Asking(call), lines), media=JSON_LINES)
+    asking, body = _Asking(call), await read_body(request) or NOTHING
+    call.must_go_on()
+    answer: str | Refused | None = asking.kept(body)
+    if answer is None:
+        (answer,) = await asking.answer([body])
+    if isinstance(answer, Refused):
+        raise answer
+    return json_answer(answer.encode())
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "/check",
+        "check",
+        post_check,
+        "check",
+        "May we write to this customer now?",
+        "check",
+        description=(
+            "Ask as late as you can before you write or call. As `application/jsonl`, every line is a question of "
+            'its own and is answered, in order, by one line: the same as here, or `{"ref", "error"}` with the '
+            "problem. Lines are answered while they come: for more than 1,000 of them, read while you send."
+        ),
+        query=CheckQuery,
+        body=Check,
+        answer=Checked,
+        codes=("not_found", "overloaded"),
+        streams=True,
+    ),
+)
+
+
+# --- a stream of questions --------------------------------------------------------------------------------------------
+
+
+async def _stream(call: Call, incoming: AsyncIterator[list[bytes]]) -> web.StreamResponse:
+    """Answer slice by slice, as they come (CHECK-5)."""
+    server, request = call.server, call.request
+    with counted_in(server.rooms.checks, "too many streams of checks at once"):
+        response = web.StreamResponse(headers={"Content-Type": JSON_LINES})
+        asking = _Asking(call)
+        if request.transport is not None:
+            # Who reads nothing before all is sent is answered all the same, up to here.
+            request.transport.set_write_buffer_limits(high=MEBIBYTE)
+        async for lines in incoming:
+            _must_go_on(call)
+            told = await _told(server, asking, lines)
+            if not response.prepared:
+                await response.prepare(request)
+            await _written(call, response, told)
+        if not response.prepared:
+            await response.prepare(request)
+        return response
+
+
+def _must_go_on(call: Call) -> None:
+    """Raises Refused where the key has ended; the rest of the body is not read (BIZ-3)."""
+    try:
+        call.must_go_on()
+    except Refused as refused:
+        refuse_unread(call.request, refused)
+
+
+async def _told(server: Server, asking: "_Asking", lines: list[bytes]) -> bytes:
+    answers = await asking.answer(lines)
+    return "".join(_line(server, line, answer) for line, answer in zip(lines, answers, strict=True)).encode()
+
+
+async def _written(call: Call, response: web.StreamResponse, data: bytes) -> None:
+    """Write, at the reader's pace. Raises Refused where it does not read."""
+    try:
+        async with asyncio.timeout(call.server.config.body_timeout):
+            await response.write(data)
+    except TimeoutError:
+        refuse_unread(call.request, Refused("too_slow"))
+    # Others get their turn between two slices.
+    await asyncio.sleep(0)
+
+
+def _line(server: Server, line: bytes, answer: "str | Refused") -> str:
+    """An answer as a line. A refused question is refused alone, under its own `ref` where that can be read."""
+    if isinstance(answer, str):
+        return answer + "\n"
+    problem = encode_problem(answer, {"documentation": documentation(server.home, answer.code)}).decode()
+    ref = _ref_of(line)
+    head = "" if ref is None else f'"ref":{_json(ref)},'
+    return f'{{{head}"error":{problem}}}\n'
+
+
+def _ref_of(line: bytes) -> str | None:
+    try:
+        members = parse_json(line, MOST_LINE)
+    except Refused:
+        return None
+    ref = members.get("ref") if isinstance(members, dict) else None
+    return ref if isinstance(ref, str) and len(ref) <= 200 else None
+
+
+# --- asking -----------------------------------------------------------------------------------------------------------
+
+
+class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A question, read quickly: every member is a text, and nothing is known of what the texts are."""
+
+    connection: str
+    purpose: str
+    channel: str | UnsetType = UNSET
+    topic: str | UnsetType = UNSET
+    ref: str | UnsetType = UNSET
+    mode: Mode | UnsetType = UNSET
+
+
+_READ_PLAIN = msgspec.json.Decoder(_Plain).decode
+_CHECK: TypeAdapter[Check] = TypeAdapter(Check)
+
+
+class _Missing(NamedTuple):
+    """A question that nothing kept answers, and the place of its answer."""
+
+    place: int
+    check: Check
+
+
+class _Asking:
+    """Questions of one request: for whom, and what holds for all of them."""
+
+    def __init__(self, call: Call) -> None:
+        self._server = call.server
+        self._business = call.business
+        self._name = call.business.name
+        self._mode: Mode = call.query.mode or "strict"
+        self._verdicts = call.server.accept.verdicts
+
+    async def answer(self, questions: list[bytes]) -> list[str | Refused]:
+        """The answer to each, as JSON. What is kept is told of at once: nothing is waited for between looking at the
+        clock and the last of these answers (CHECK-6)."""
+        if self._server.accept.is_clock_doubtful():
+            return [clock_doubtful()] * len(questions)
+        now = self._server.clock.now()
+        # Of a verdict that is kept: it has no end sooner than this.
+        end = _end(now + FRESH_FOR, self._mode)
+        answers: list[str | Refused] = []
+        missing: list[_Missing] = []
+        for place, question in enumerate(questions):
+            found: str | Refused | None = self._kept(question, now, end)
+            if found is None:
+                found = ""
+                try:
+                    missing.append(_Missing(place, read_model(_CHECK, question, MOST_LINE)))
+                except Refused as refused:
+                    found = refused
+            answers.append(found)
+        if missing:
+            await self._decide(missing, answers)
+        return answers
+
+    def kept(self, question: bytes) -> str | None:
+        """The answer to a question, if it can be given at once."""
+        if self._server.accept.is_clock_doubtful():
+            return None
+        now = self._server.clock.now()
+        return self._kept(question, now, _end(now + FRESH_FOR, self._mode))
+
+    def _kept(self, question: bytes, now: int, end: str) -> str | None:
+        """The answer to a question that is spelt plainly and whose verdict is kept."""
+        if b"\\" in question or len(question) > MOST_LINE:
+            return None
+        try:
+            plain = _READ_PLAIN(question)
+        except (ValueError, RecursionError):
+            return None
+        about = self._verdicts.about(plain.connection, self._name, now)
+        if about is None:
+            return None
+        channel, topic, ref, mode = plain.channel, plain.topic, plain.ref, plain.mode
+        verdict = about.verdicts.get(
+            (plain.purpose, "app" if channel is UNSET else channel, None if topic is UNSET else topic)
+        )
+        # Without escapes, a text has two quotes, and a member two texts: any more, and a name is there twice.
+        members = 6 - (channel is UNSET) - (topic is UNSET) - (ref is UNSET) - (mode is UNSET)
+        if verdict is None or question.count(b'"') != 4 * members:
+            return None
+        if mode is not UNSET:
+            end = _end(now + FRESH_FOR, mode)
+        if ref is UNSET:
+            return f'{{"connection":"{plain.connection}",{verdict}{about.as_of}{end}'
+        if len(ref) > 200:
+            return None
+        return f'{{"ref":"{ref}","connection":"{plain.connection}",{verdict}{about.as_of}{end}'
+
+    async def _decide(self, missing: list[_Missing], answers: list[str | Refused]) -> None:
+        """Decide on the states that are stored now, which is after each question was read (GATE-16)."""
+        with self._verdicts.reading() as reading:
+            known = await self._server.store.known({it.check.connection for it in missing})
+            began = perf_counter()
+            for place, check in missing:
+                if perf_counter() - began > AT_A_STRETCH:
+                    await asyncio.sleep(0)
+                    began = perf_counter()
+                try:
+                    answers[place] = self._decided(check, known.get(check.connection), reading)
+                except Refused as refused:
+                    answers[place] = refused
+
+    def _decided(self, check: Check, known: Known | None, reading: Reading) -> str:
+        """Raises Refused("not_found")."""
+        state = None if known is None else decode_state(known.state)
+        side = side_in(state, self._business)
+        assert state is not None
+        now, zones = self._server.clock.now(), self._server.grounds.zones
+        question = (check.purpose, check.channel, check.topic)
+        verdict = gate.may(state, side, *question, now, zones).outward()
+        notices, door = self._server.grounds.notices, state.door(other(side))
+        settled = min((gate.settled_until(state, side, now, zones), *notices.turns(door, now)))
+        about = About(self._name, now, settled, _basis(verdict, notices.away_until(door, now)))
+        told = _verdict(verdict.decision, verdict.reason, reasons.why(verdict), reasons.until(verdict)) + _contest(
+            verdict
+        )
+        self._verdicts.keep(reading, check.connection, about, question, told)
+        ref = "" if check.ref is None else f'"ref":{_json(check.ref)},'
+        end = _end(verdict.valid_until, check.mode or self._mode)
+        return f'{{{ref}"connection":"{check.connection}",{told}{about.as_of}{end}'
+
+
+@lru_cache(maxsize=1024)
+def _verdict(decision: str, reason: str, why: str, until: int | None) -> str:
+    """The JSON of these members: one text for all connections of which the same is told."""
+    end = "" if until is None else f',"until":"{instant(until)}"'
+    return f'"decision":"{decision}","reason":"{reason}","why":{_json(why)}{end}'
+
+
+def _contest(verdict: Verdict) -> str:
+    """The JSON of the member that names the contests, as models spell it; nothing where there are none."""
+    if not verdict.contest:
+        return ""
+    return f',"contest":[{",".join(it.to_json().decode() for it in contests_of(verdict.contest))}]'
+
+
+def _basis(verdict: Verdict, away: int | None) -> str:
+    told = "" if away is None else f',"away_until":"{instant(away * 1000)}"'
+    return f',"as_of":{_json(verdict.as_of._asdict())}{told}'
+
+
+def _end(valid_until: int, mode: Mode) -> str:
+    return f',"valid_until":"{instant(valid_until)}","mode":"{mode}"}}'
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,360 @@
+"""Offers of a business: published, listed, and ended early (spec/business-offers.md)."""
+
+import secrets
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from comity.documents.offers import (
+    LONGEST_OFFER,
+    Allow,
+    Id,
+    Offer,
+    OfferedTerms,
+    SignedOffer,
+    open_offer,
+    seal_offer,
+    text_hash,
+)
+from comity.documents.types import Channels, Did, Language, ReachPurposes, can_be_seen
+from comity.encoding import b64u_encode
+from comity.errors import Malformed, Refused
+from comity.rules.allowances import STANDS_FOR
+from comity_server.api.business.acts import newest_signer
+from comity_server.api.business.idempotency import change
+from comity_server.api.business.pagination import LAST, MOST_LOOKED_AT, Page, behind, cursor_of, sift
+from comity_server.api.business.route import BUSINESS, Call, Reply, Route
+from comity_server.schema import HARMLESS, Cursor, Due, Hash, Instant, Label, Model, instant, seconds, with_line_feeds
+from comity_server.store.business import BusinessOffer
+from comity_server.writer.unit_of_work import UnitOfWork
+
+MOST_COUNTED = 10_000
+"""Connections of one offer that are counted (INV-4)."""
+Use = Literal["one", "many"]
+Countersign = Literal["auto", "by_hand"]
+OfferId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{12}$", examples=["7JxQ2mP4ZkVw"])]
+TermsText = Annotated[
+    str,
+    Field(min_length=1, max_length=16_384, pattern=HARMLESS, examples=["We keep what you tell us to ourselves."]),
+    AfterValidator(with_line_feeds),
+    AfterValidator(can_be_seen),
+]
+
+
+class NewTerms(Model):
+    """An agreement that the business would sign: its text, and what the text is called."""
+
+    id: Id = Field(examples=["https://w3id.org/dpv/standards/ieee/7012#SD-BASE"])
+    version: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[!-~]+$", examples=["1"])]
+    lang: Language = Field(examples=["en"])
+    text: TermsText
+
+
+class NewOffer(Model):
+    """What is offered. The customer's wallet shows all of it but the label."""
+
+    purposes: ReachPurposes = Field(description="What you would like to be allowed.", examples=[["care", "sales"]])
+    channels: Channels | None = Field(default=None, description="By which ways.", examples=[["app", "email"]])
+    agreements: Annotated[tuple[NewTerms, ...], Field(min_length=1, max_length=8)] = Field(
+        description="The one that you prefer first."
+    )
+    use: Use = Field(description="`one`: an invitation for one person; `many`: a poster, a receipt, a counter.")
+    expires_at: Due = Field(
+        description="Nobody can accept from then on; at most 366 days ahead.", examples=["2027-05-01T00:00:00Z"]
+    )
+    name: Label | None = Field(default=None, description="What to call you.", examples=["Clear View Windows"])
+    to: Did | None = Field(default=None, description="The one party that may accept; absent: whoever has the link.")
+    allow: Allow | None = Field(
+        default=None,
+        description=(
+            "What your customer may come to you for from the first moment on, for so many days: a promise in the"
+            " signed offer. `auto`, or accepted by you here, she has it with the opening."
+        ),
+        examples=[{"purposes": ["care"], "channels": ["app"], "days": 365, "budget": {"max": 10, "per": "week"}}],
+    )
+    label: Label | None = Field(
+        default=None, description="Your own note, seen by nobody else.", examples=["spring fair, stand 12"]
+    )
+    countersign: Countersign = Field(
+        default="auto",
+        description=(
+            "`auto`: who accepts one of these agreements is connected at once. `by_hand`: it waits under `/proposals`."
+        ),
+    )
+
+
+class PublishedOffer(Model):
+    """An offer that can be accepted. The link is what goes into a message, a page or a QR code."""
+
+    id: OfferId
+    offer: Hash = Field(description="The hash of the offer, which is the fragment of the link.")
+    link: str = Field(examples=["https://home.example/i/adRdcBR-A1qp#adRdcBR-A1qpmEseMjoNbsJ1RPk7ANPpIInyQYky05M"])
+    expires_at: Instant
+    use: Use
+    countersign: Countersign
+
+
+class ListedOffer(PublishedOffer):
+    """An offer, and whether it can be accepted."""
+
+    label: str | None = None
+    created_at: Instant
+    used_at: Instant | None = Field(default=None, description="When an offer for one use was used.")
+    open: bool = Field(description="Whether it can still be accepted.")
+
+
+class Offers(Model):
+    """A page of offers, the newest first. `GET /offers/{id}` tells the rest of each."""
+
+    items: tuple[ListedOffer, ...]
+    cursor: Cursor | None = Field(default=None, description="Where the list goes on; absent at its end.")
+
+
+class ShownTerms(Model):
+    """An agreement as the offer names it; `text` where the offer brings it along."""
+
+    id: str
+    version: str
+    lang: str
+    sha256: Hash
+    text: str | None = None
+
+
+class KeptPromises(Model):
+    """How often you kept what the offer allows. A grant that you take back within 7 days of the opening is broken."""
+
+    given: int = Field(description="Connections in which you gave it.")
+    opened: int = Field(description="Connections that the offer opened.")
+
+
+class OfferInFull(ListedOffer):
+    """An offer, and what came of it."""
+
+    name: str | None = None
+    to: str | None = None
+    purposes: tuple[str, ...]
+    channels: tuple[str, ...] | None = None
+    agreements: tuple[ShownTerms, ...]
+    opened: int = Field(description=f"Connections that it opened, counted up to {MOST_COUNTED}.")
+    ended: int = Field(description="How many of those have ended.")
+    allow: Allow | None = None
+    kept: KeptPromises | None = Field(default=None, description="Of an offer that allows something.")
+    waiting: int = Field(description="Proposals that wait for your signature.")
+    alternatives: int = Field(description="How many of those bring other agreements than you offered.")
+    replaced: int = Field(description="Proposals that gave way to newer ones within a day: too many came.")
+
+
+class OffersPage(Page):
+    """Which offers are wanted."""
+
+    open: bool | None = Field(default=None, description="Only those that can, or can no longer, be accepted.")
+
+
+async def post_offers(call: Call) -> Reply:
+    """Publish an offer: composed and signed here, or signed by the business (INV-1)."""
+    sent = None if call.jws is None else _sent(call, call.jws)
+    if sent is None:
+        newest_signer(call)
+
+    async def decide(group: UnitOfWork) -> Reply:
+        signed = sent or _composed(call, group.now)
+        auto = sent is None and call.body.countersign == "auto"
+        label = "" if sent is not None else call.body.label or ""
+        await call.server.connecting.publish(signed, group, label, auto=auto)
+        told = PublishedOffer(
+            id=signed.short,
+            offer=signed.hash,
+            link=signed.link(),
+            expires_at=instant(signed.offer.exp * 1000),
+            use=signed.offer.use,
+            countersign="auto" if auto else "by_hand",
+        )
+        return Reply.of(told, 201, f"{BUSINESS}/offers/{signed.short}")
+
+    return await change(call, decide)
+
+
+def _sent(call: Call, jws: bytes) -> SignedOffer:
+    """The offer that the business signed. Raises Refused("not_found") for another's, and what `open_offer` does."""
+    signed = open_offer(jws, call.server.directory.find_key)
+    if signed.offer.iss != call.business.did:
+        raise Refused("not_found")
+    return signed
+
+
+def _composed(call: Call, now: int) -> SignedOffer:
+    """The offer that the body describes, signed with the newest kept key. Raises Malformed,
+    Refused("signing_key_not_kept" | "offer_expired" | "too_large")."""
+    wanted: NewOffer = call.body
+    signer = newest_signer(call)
+    iat, exp = now // 1000, seconds(wanted.expires_at)
+    if exp <= iat:
+        raise Refused("offer_expired")
+    if exp > iat + LONGEST_OFFER:
+        raise Malformed("an offer ends within 366 days", errors=(("/expires_at", "more than 366 days ahead"),))
+    agreements = tuple(OfferedTerms(**it.model_dump(), sha256=text_hash(it.text)) for it in wanted.agreements)
+    offer = Offer(
+        v=2,
+        iss=signer.did,
+        iat=iat,
+        exp=exp,
+        nonce=b64u_encode(secrets.token_bytes(16)),
+        home=call.server.home.party,
+        operator=call.server.home.operator,
+        agreements=agreements,
+        purposes=wanted.purposes,
+        use=wanted.use,
+        channels=wanted.channels,
+        name=wanted.name,
+        to=wanted.to,
+        allow=wanted.allow,
+    )
+    return seal_offer(offer, signer)
+
+
+async def get_offers(call: Call) -> Reply:
+    """The business's offers, the newest first."""
+    query: OffersPage = call.query
+    place = behind(call, "offers", LAST)
+    most = query.limit if query.open is None else MOST_LOOKED_AT
+    rows = await call.server.store.business.offers(call.business.name, place, most + 1)
+    now = call.server.clock.now()
+
+    def show(row: BusinessOffer) -> ListedOffer | None:
+        shown = ListedOffer(**_members(call, row, now))
+        return shown if query.open in (None, shown.open) else None
+
+    items, looked_at = sift(rows, query.limit, most, show)
+    last = rows[looked_at - 1] if looked_at else None
+    cursor = None if last is None else cursor_of(call, "offers", last.created_at, last.short)
+    return Reply.of(Offers(items=items, cursor=cursor))
+
+
+def _members(call: Call, row: BusinessOffer, now: int) -> dict[str, Any]:
+    return {
+        "id": row.short,
+        "offer": row.hash,
+        "link": f"{call.server.home.origin}/i/{row.short}#{row.hash}",
+        "label": row.label or None,
+        "use": row.uses,
+        "countersign": "auto" if row.countersign else "by_hand",
+        "created_at": instant(row.created_at),
+        "expires_at": instant(row.expires_at),
+        "used_at": None if row.used_at is None else instant(row.used_at),
+        "open": row.used_at is None and now < row.expires_at,
+    }
+
+
+async def own_offer(call: Call) -> tuple[BusinessOffer, SignedOffer]:
+    """The offer in the path, as the business knows it and as it was signed. Raises Refused("not_found")."""
+    store = call.server.store
+    row = await store.business.offer(call.business.name, call.path["id"])
+    stored = None if row is None else await store.offer(row.short)
+    if row is None or stored is None:
+        raise Refused("not_found")
+    return row, open_offer(stored.raw, call.server.directory.find_key)
+
+
+async def get_offer(call: Call) -> Reply:
+    """One offer, and what came of it."""
+    row, signed = await own_offer(call)
+    store, now, offer = call.server.store.business, call.server.clock.now(), signed.offer
+    opened, ended = await store.opened_by(call.business.name, row.short, MOST_COUNTED)
+    halves = await store.halves_of(row.short, call.business.did, now)
+    shown = OfferInFull(
+        **_members(call, row, now),
+        name=offer.name,
+        to=offer.to,
+        purposes=offer.purposes,
+        channels=offer.channels,
+        agreements=tuple(ShownTerms(**it.model_dump()) for it in offer.agreements),
+        opened=opened,
+        ended=ended,
+        allow=offer.allow,
+        kept=None if offer.allow is None else KeptPromises(given=await _kept(call, row.short), opened=opened),
+        waiting=0 if row.used_at is not None else halves.waiting,
+        alternatives=0 if row.used_at is not None else halves.alternatives,
+        replaced=halves.replaced,
+    )
+    return Reply.of(shown)
+
+
+async def _kept(call: Call, short: str) -> int:
+    return await call.server.store.business.promises_kept(call.business.name, short, STANDS_FOR, MOST_COUNTED)
+
+
+async def delete_offer(call: Call) -> Reply:
+    """End an offer before its time (INV-6)."""
+
+    async def decide(group: UnitOfWork) -> Reply:
+        await call.server.connecting.end_offer(call.business, call.path["id"], group)
+        return Reply(204)
+
+    return await change(call, decide)
+
+
+_TAG = "offers"
+ROUTES = (
+    Route(
+        "POST",
+        "/offers",
+        "offers:write",
+        post_offers,
+        "publishOffer",
+        "Publish an offer to connect",
+        _TAG,
+        description=(
+            "The answer's `link` is what a customer opens in a wallet: print it, or show it as a QR code. A business"
+            " that keeps its signing key sends the signed offer itself (`application/jwt`) and countersigns by itself."
+        ),
+        body=NewOffer,
+        answer=PublishedOffer,
+        statuses=(201,),
+        signed_text=True,
+        codes=(
+            "not_found",
+            "wrong_home",
+            "offer_expired",
+            "agreement_conflict",
+            "too_many_offers",
+            "invite_quota",
+            "signing_key_not_kept",
+        ),
+    ),
+    Route(
+        "GET",
+        "/offers",
+        "offers:read",
+        get_offers,
+        "listOffers",
+        "List your offers",
+        _TAG,
+        query=OffersPage,
+        answer=Offers,
+    ),
+    Route(
+        "GET",
+        "/offers/{id}",
+        "offers:read",
+        get_offer,
+        "getOffer",
+        "One offer, and what came of it",
+        _TAG,
+        description="How many connections it opened, how many of those ended, and how many proposals wait.",
+        answer=OfferInFull,
+    ),
+    Route(
+        "DELETE",
+        "/offers/{id}",
+        "offers:write",
+        delete_offer,
+        "endOffer",
+        "End an offer before its time",
+        _TAG,
+        description=(
+            "From this answer on nobody can accept it; it looks expired. Proposals that wait already can still be"
+            " accepted by you."
+        ),
+        statuses=(204,),
+    ),
+)

@@ -1,0 +1,177 @@
+"""What is asked of the sender about an endpoint: a challenge, a test, what became of deliveries, and to send again
+(HOOK-8, HOOK-13, HOOK-14)."""
+
+from collections.abc import Callable
+
+from comity.errors import Refused
+from comity_server.api.business.endpoints.webhook_schemas import (
+    Deliveries,
+    DeliveriesQuery,
+    Delivery,
+    RecoverFrom,
+    Webhook,
+)
+from comity_server.api.business.endpoints.webhooks import SCOPE, TAG, endpoint
+from comity_server.api.business.idempotency import REMEMBERED, change
+from comity_server.api.business.route import Call, Reply, Route
+from comity_server.schema import milliseconds
+from comity_server.store.business import StoredWebhook
+from comity_server.webhooks.control_protocol import Answer, Ask, What
+from comity_server.writer.unit_of_work import UnitOfWork
+
+
+async def get_deliveries(call: Call) -> Reply:
+    """A page of what was sent to an endpoint."""
+    query: DeliveriesQuery = call.query
+    stored = await endpoint(call)
+    list_ = f"deliveries of {stored.name} {stored.id}"
+    before = None if query.cursor is None else int.from_bytes(call.server.cursors.open(list_, query.cursor), "big")
+    ask = Ask("deliveries", stored.name, stored.id, before=before, most=query.limit + 1)
+    sent = (await call.server.webhooks.ask(ask)).deliveries
+    page = sent[: query.limit]
+    cursor = None
+    if len(sent) > len(page):
+        cursor = call.server.cursors.seal(list_, page[-1].number.to_bytes(8, "big"))
+    return Reply.of(Deliveries(items=tuple(map(Delivery.of, page)), cursor=cursor))
+
+
+async def get_delivery(call: Call) -> Reply:
+    """One delivery."""
+    stored = await endpoint(call)
+    return _one(await call.server.webhooks.ask(_about("delivery", stored, call.path["delivery"])))
+
+
+async def post_verify(call: Call) -> Reply:
+    """A challenge, now."""
+    return await _asked(call, "verify", _how_it_stands)
+
+
+async def post_test(call: Call) -> Reply:
+    """A test event, now."""
+    return await _asked(call, "test", lambda _stored, answer: _one(answer))
+
+
+async def post_resend(call: Call) -> Reply:
+    """A delivery once more."""
+    return await _asked(call, "resend", lambda _stored, answer: _one(answer, 202))
+
+
+async def post_recover(call: Call) -> Reply:
+    """Everything since a time once more."""
+    return await _asked(call, "recover", lambda stored, answer: _how_it_stands(stored, answer, 202))
+
+
+async def _asked(call: Call, what: What, reply_of: Callable[[StoredWebhook, Answer], Reply]) -> Reply:
+    """What the sender makes of a question. It is asked before the answer is remembered (BIZ-11): a server that is
+    killed in between asks again, and nobody waits in vain for what he was told is done."""
+    stored = await endpoint(call)
+    if (key := call.idempotency_key) is not None:
+        earlier = await call.server.store.business.idempotent(stored.name, call.key.line, key)
+        if earlier is not None and call.server.clock.now() - earlier.at < REMEMBERED:
+            return await change(call, _too_old_by_now)
+    since = milliseconds(call.body.since) if what == "recover" else 0
+    answer = await call.server.webhooks.ask(_about(what, stored, call.path.get("delivery", ""), since))
+    reply = reply_of(stored, answer)
+    if key is None:
+        return reply
+
+    async def decide(_group: UnitOfWork) -> Reply:
+        return reply
+
+    return await change(call, decide)
+
+
+async def _too_old_by_now(_group: UnitOfWork) -> Reply:
+    """For the moment in which a remembered answer stops to count: who comes again is asked for anew."""
+    raise Refused("overloaded", retry_after=1)
+
+
+def _about(what: What, stored: StoredWebhook, delivery: str = "", since: int = 0) -> Ask:
+    return Ask(what, stored.name, stored.id, delivery[:100], since)
+
+
+def _one(answer: Answer, status: int = 200) -> Reply:
+    (sent,) = answer.deliveries
+    return Reply.of(Delivery.of(sent), status)
+
+
+def _how_it_stands(stored: StoredWebhook, answer: Answer, status: int = 200) -> Reply:
+    (found,) = answer.states
+    return Reply.of(Webhook.of(stored, found), status)
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "/webhooks/{id}/verify",
+        SCOPE,
+        post_verify,
+        "verifyWebhook",
+        "Challenge it now",
+        TAG,
+        description="It proves that it takes these webhooks by answering with `data.challenge`, as text or as the"
+        " member `challenge` of a JSON object, and nothing else. This also takes up again what was disabled.",
+        answer=Webhook,
+        codes=("not_public", "not_owned"),
+    ),
+    Route(
+        "POST",
+        "/webhooks/{id}/test",
+        SCOPE,
+        post_test,
+        "testWebhook",
+        "Send it a test event",
+        TAG,
+        description="Of the type `webhook.test`, once; the answer says what became of it.",
+        answer=Delivery,
+        codes=("not_owned",),
+    ),
+    Route(
+        "POST",
+        "/webhooks/{id}/recover",
+        SCOPE,
+        post_recover,
+        "recoverWebhook",
+        "Send everything since a time again",
+        TAG,
+        description="Under the same ids as the first time; no further back than the endpoint's making.",
+        body=RecoverFrom,
+        answer=Webhook,
+        statuses=(202,),
+        codes=("not_owned",),
+    ),
+    Route(
+        "GET",
+        "/webhooks/{id}/deliveries",
+        SCOPE,
+        get_deliveries,
+        "listDeliveries",
+        "What was sent to it, and what became of it",
+        TAG,
+        query=DeliveriesQuery,
+        answer=Deliveries,
+    ),
+    Route(
+        "GET",
+        "/webhooks/{id}/deliveries/{delivery}",
+        SCOPE,
+        get_delivery,
+        "getDelivery",
+        "One delivery",
+        TAG,
+        answer=Delivery,
+    ),
+    Route(
+        "POST",
+        "/webhooks/{id}/deliveries/{delivery}/resend",
+        SCOPE,
+        post_resend,
+        "resendDelivery",
+        "Send it once more",
+        TAG,
+        description="Under the same `webhook-id`.",
+        answer=Delivery,
+        statuses=(202,),
+        codes=("not_owned",),
+    ),
+)

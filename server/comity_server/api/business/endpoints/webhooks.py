@@ -1,0 +1,274 @@
+"""Webhook endpoints over REST (spec/webhook.md). What a business sets up is decided in the group like everything; what
+becomes of it the sender knows, and is asked."""
+
+import secrets
+from collections.abc import Awaitable, Callable
+
+from comity.encoding import b64u_encode
+from comity.errors import Refused
+from comity_server.api.business.endpoints.webhook_schemas import (
+    NewWebhook,
+    Webhook,
+    WebhookChange,
+    Webhooks,
+    WebhookSecret,
+    WebhookWanted,
+    members_of,
+    shown,
+)
+from comity_server.api.business.idempotency import change
+from comity_server.api.business.route import BUSINESS, Call, Reply, Route
+from comity_server.businesses.master_key import MasterKey
+from comity_server.businesses.roles import Scope
+from comity_server.store.business import StoredWebhook
+from comity_server.webhooks.control_protocol import Ask, Found
+from comity_server.webhooks.signatures import PURPOSE, Secrets
+from comity_server.webhooks.ssrf_guard import check_url
+from comity_server.writer.unit_of_work import UnitOfWork
+
+MOST_WEBHOOKS = 20
+"""Endpoints of one business."""
+
+
+# --- set up ---
+
+
+async def post_webhook(call: Call) -> Reply:
+    """A new endpoint."""
+    wanted: WebhookWanted = call.body
+    _check(call, wanted.url)
+
+    async def decide(group: UnitOfWork) -> Reply:
+        if len(await _endpoints(call, group)) >= MOST_WEBHOOKS:
+            raise Refused("too_many_webhooks", f"at most {MOST_WEBHOOKS}")
+        id_, made = "wh_" + b64u_encode(secrets.token_bytes(18)), Secrets.new()
+        sealed = made.sealed(_master(group), call.business.name, id_)
+        stored = StoredWebhook(
+            call.business.name,
+            call.business.did,
+            id_,
+            wanted.url,
+            " ".join(wanted.types),
+            1,
+            sealed,
+            group.news,
+            group.now,
+        )
+        _put(group, stored)
+        answer = NewWebhook(**members_of(stored, None), **shown(made.current))
+        again = answer.model_copy(update={"secret": None})
+        return Reply(201, answer.to_json(), f"{BUSINESS}/webhooks/{id_}", instead=again.to_json())
+
+    return await _changed(call, decide)
+
+
+async def patch_webhook(call: Call) -> Reply:
+    """An endpoint set up otherwise."""
+    wanted: WebhookChange = call.body
+    if wanted.url is not None:
+        _check(call, wanted.url)
+    # The sender, which may not even run, is asked only of an endpoint that is there.
+    stored = await endpoint(call)
+    found = (await _states(call)).get(stored.id)
+
+    async def decide(group: UnitOfWork) -> Reply:
+        before = await endpoint(call, group)
+        after = before._replace(
+            url=wanted.url or before.url,
+            types=before.types if wanted.types is None else " ".join(wanted.types),
+            enabled=before.enabled if wanted.enabled is None else int(wanted.enabled),
+        )
+        _put(group, after)
+        if after.url == before.url:
+            return Reply.of(Webhook.of(after, found))
+        return Reply.of(Webhook.of(after, Found(after.id, "unproven", group.now)))
+
+    return await _changed(call, decide)
+
+
+async def delete_webhook(call: Call) -> Reply:
+    """The end of an endpoint."""
+
+    async def decide(group: UnitOfWork) -> Reply:
+        stored = await endpoint(call, group)
+        group.batch.end_webhook.append({"name": stored.name, "id": stored.id})
+        return Reply(204)
+
+    return await _changed(call, decide)
+
+
+async def rotate_webhook(call: Call) -> Reply:
+    """A new secret."""
+
+    async def decide(group: UnitOfWork) -> Reply:
+        stored = await endpoint(call, group)
+        master = _master(group)
+        rotated = Secrets.opened(stored.sealed, master, stored.name, stored.id).rotated(group.now)
+        _put(group, stored._replace(sealed=rotated.sealed(master, stored.name, stored.id)))
+        answer = WebhookSecret.of(rotated, group.now)
+        again = answer.model_copy(update={"secret": None, "before": None})
+        return Reply(200, answer.to_json(), instead=again.to_json())
+
+    return await _changed(call, decide)
+
+
+async def _changed(call: Call, decide: Callable[[UnitOfWork], Awaitable[Reply]]) -> Reply:
+    try:
+        return await change(call, decide)
+    finally:
+        # Also where nobody knows whether it was committed.
+        await call.server.webhooks.changed()
+
+
+def _put(group: UnitOfWork, stored: StoredWebhook) -> None:
+    row = stored._asdict()
+    del row["did"]
+    group.batch.put_webhook.append(row)
+
+
+async def _endpoints(call: Call, group: UnitOfWork | None = None) -> dict[str, StoredWebhook]:
+    """The business's endpoints, by id, as they are by now."""
+    found = {it.id: it for it in await call.server.store.business.webhooks(call.business.name)}
+    if group is not None:
+        for row in group.batch.put_webhook:
+            if row["name"] == call.business.name:
+                found[row["id"]] = StoredWebhook(**row, did=call.business.did)
+        for row in group.batch.end_webhook:
+            if row["name"] == call.business.name:
+                found.pop(row["id"], None)
+    return found
+
+
+async def endpoint(call: Call, group: UnitOfWork | None = None) -> StoredWebhook:
+    """The endpoint in the path. Raises Refused("not_found")."""
+    found = (await _endpoints(call, group)).get(call.path["id"])
+    if found is None:
+        raise Refused("not_found")
+    return found
+
+
+def _check(call: Call, url: str) -> None:
+    check_url(url, to_loopback=call.server.config.webhooks_to_loopback)
+
+
+def _master(group: UnitOfWork) -> MasterKey:
+    return group.grounds.kept.master.derived(PURPOSE)
+
+
+# --- looked at ---
+
+
+async def get_webhooks(call: Call) -> Reply:
+    """Every endpoint of the business."""
+    endpoints = await _endpoints(call)
+    states = await _states(call) if endpoints else {}
+    return Reply.of(Webhooks(items=tuple(Webhook.of(it, states.get(it.id)) for it in endpoints.values())))
+
+
+async def get_webhook(call: Call) -> Reply:
+    """One endpoint."""
+    stored = await endpoint(call)
+    return Reply.of(Webhook.of(stored, (await _states(call)).get(stored.id)))
+
+
+async def get_secret(call: Call) -> Reply:
+    """What an endpoint's webhooks are signed with."""
+    stored = await endpoint(call)
+    master = call.server.grounds.kept.master.derived(PURPOSE)
+    found = Secrets.opened(stored.sealed, master, stored.name, stored.id)
+    return Reply.of(WebhookSecret.of(found, call.server.clock.now()))
+
+
+async def _states(call: Call) -> dict[str, Found]:
+    found = (await call.server.webhooks.ask(Ask("states", call.business.name))).states
+    return {it.id: it for it in found}
+
+
+# --- the routes ---
+
+TAG = "webhooks"
+SCOPE: Scope = "webhooks:manage"
+ROUTES = (
+    Route(
+        "GET",
+        "/webhooks",
+        SCOPE,
+        get_webhooks,
+        "listWebhooks",
+        "All webhook endpoints",
+        TAG,
+        answer=Webhooks,
+    ),
+    Route(
+        "POST",
+        "/webhooks",
+        SCOPE,
+        post_webhook,
+        "addWebhook",
+        "Have events sent to an address of yours",
+        TAG,
+        description="The answer has the secret with which you check what comes. The endpoint gets a signed challenge at"
+        " once, and once more a minute later; it has to answer with `data.challenge` before it gets anything else. Give"
+        " it the secret, then call `POST …/verify`.",
+        body=WebhookWanted,
+        answer=NewWebhook,
+        statuses=(201,),
+        codes=("not_public", "too_many_webhooks"),
+    ),
+    Route(
+        "GET",
+        "/webhooks/{id}",
+        SCOPE,
+        get_webhook,
+        "getWebhook",
+        "One endpoint, and how it stands",
+        TAG,
+        answer=Webhook,
+    ),
+    Route(
+        "PATCH",
+        "/webhooks/{id}",
+        SCOPE,
+        patch_webhook,
+        "changeWebhook",
+        "Change its URL or its types, or pause it",
+        TAG,
+        description="At another URL it has to prove itself again. While it is paused, what happens waits.",
+        body=WebhookChange,
+        answer=Webhook,
+        codes=("not_public",),
+    ),
+    Route(
+        "DELETE",
+        "/webhooks/{id}",
+        SCOPE,
+        delete_webhook,
+        "endWebhook",
+        "Remove an endpoint",
+        TAG,
+        description="What was on its way is not sent any more, and what was noted about it is forgotten.",
+        statuses=(204,),
+    ),
+    Route(
+        "GET",
+        "/webhooks/{id}/secret",
+        SCOPE,
+        get_secret,
+        "getWebhookSecret",
+        "What its webhooks are signed with",
+        TAG,
+        answer=WebhookSecret,
+    ),
+    Route(
+        "POST",
+        "/webhooks/{id}/rotate",
+        SCOPE,
+        rotate_webhook,
+        "rotateWebhookSecret",
+        "Give it a new secret",
+        TAG,
+        description="The old one goes on signing beside it for 24 hours. A repeated request shows no secret: ask for it"
+        " with `GET …/secret`.",
+        answer=WebhookSecret,
+    ),
+)

@@ -1,0 +1,128 @@
+"""`comity restore`: a backup looked through, and put into an empty data folder (BACKUP-5).
+
+What is put back goes into a folder inside the data folder first, is read again there, and moved into its place. While
+that folder is there, no server starts: half a data folder is never served.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from comity_server.backup.contents import (
+    HEADS,
+    LIST,
+    Contents,
+    NoBackup,
+    copy_file,
+    damaged,
+    files_like,
+    read_contents,
+    write_contents,
+)
+from comity_server.backup.store_copy import check_copy, put_meta
+from comity_server.config import Config
+from comity_server.data_dir import LOCK, RESTORING, STORE, check_whole, locked, sync_folder
+from comity_server.fsck.checker import Progress, Seen
+from comity_server.log.restores import COPIED, MOVED
+
+_OF_THE_DISK = "lost+found"
+"""What an empty disk has in it already."""
+
+
+def look_through(config: Config, source: Path, keys: Path | None, progress: Progress) -> tuple[Contents, Seen]:
+    """All of a backup, derived once more; nothing is written. Raises NoBackup, CannotRead, OSError, sqlite3.Error."""
+    contents, apart, _ = _opened(source, keys)
+    return contents, check_copy(source, apart, config, progress, move=contents.move, whole=True)
+
+
+def put_back(config: Config, source: Path, keys: Path | None, progress: Progress) -> Contents:
+    """Put a backup into the data folder, which is empty or not there. Where the backup is a move, it is none any more.
+
+    Raises NoBackup, FolderInUse, CutOff, CannotRead, OSError, sqlite3.Error; then the data folder is as it was.
+    """
+    contents, _, paths = _opened(source, keys)
+    data = config.data
+    check_whole(data)
+    if data.exists() and (not data.is_dir() or {it.name for it in data.iterdir()} - {LOCK, _OF_THE_DISK}):
+        raise NoBackup(f"{data} is not empty, and nothing is put over what is there: move it away first")
+    with _removed_unless_kept(data), locked(data), _staged(data) as staged:
+        for path in paths:
+            copy_file(path, staged / path.name)
+        if not contents.move:
+            put_meta(staged / STORE, **{COPIED: str(time.time_ns() // 1_000_000), MOVED: ""})
+        seen = check_copy(staged, staged, config, progress, move=contents.move, whole=False)
+        if seen.findings.total:
+            place, fault = seen.findings.first[0]
+            raise NoBackup(f"what is in {source} does not hold ({place}: {fault}): put another backup back")
+        if contents.move:
+            _use_up(source, contents)
+        for path in sorted(staged.iterdir(), key=lambda it: it.name != STORE):
+            os.rename(path, data / path.name)
+        sync_folder(data)
+    return contents
+
+
+def _opened(source: Path, keys: Path | None) -> tuple[Contents, Path, list[Path]]:
+    """The list of a backup, where its keys are, and all files, which are as they were written. Raises NoBackup."""
+    contents = read_contents(source)
+    if contents.keys == "apart" and keys is None:
+        raise NoBackup(f"the keys of {source} lie apart: name their folder with --keys")
+    if contents.keys == "here" and keys is not None:
+        raise NoBackup(f"the keys of {source} lie in it: leave --keys out")
+    found = {source: contents}
+    if keys is not None:
+        found[keys] = read_contents(keys, "folder of keys")
+        if found[keys].id != contents.id:
+            raise NoBackup(f"the keys in {keys} are those of another backup than {source}")
+    for folder, listed in found.items():
+        for fault in damaged(folder, listed):
+            raise NoBackup(f"{folder} is damaged: {fault}")
+    return contents, keys or source, [folder / name for folder, listed in found.items() for name in listed.files]
+
+
+@contextmanager
+def _removed_unless_kept(data: Path) -> Iterator[None]:
+    """Removes the data folder that this made, if nothing was put into it."""
+    was_there = data.exists()
+    try:
+        yield
+    except BaseException:
+        if not was_there:
+            shutil.rmtree(data, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def _staged(data: Path) -> Iterator[Path]:
+    """The folder in the data folder that keeps servers away. It goes where nothing was put into its place yet, and when
+    everything was."""
+    staged = data / RESTORING
+    staged.mkdir(mode=0o700)
+    sync_folder(data)
+    try:
+        yield staged
+    finally:
+        if not (data / STORE).exists() or not any(staged.iterdir()):
+            shutil.rmtree(staged)
+            sync_folder(data)
+
+
+def _use_up(source: Path, contents: Contents) -> None:
+    """From now on the backup of a move is one like any other: its log goes on in one place (BACKUP-4). Raises NoBackup
+    where that cannot be written down."""
+    heads = {path.name for path in files_like(source, HEADS)}
+    left = {name: file for name, file in contents.files.items() if name not in heads}
+    try:
+        write_contents(source, msgspec.structs.replace(contents, move=False, files=left))
+        for name in heads:
+            (source / name).unlink()
+    except OSError as fault:
+        raise NoBackup(
+            f"{source / LIST} cannot be changed ({fault.strerror}), and so a move could be put back twice: copy the "
+            "backup to where it can be written"
+        ) from None

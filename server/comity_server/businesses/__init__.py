@@ -1,0 +1,1 @@
+"""The businesses of this server: keys, API keys, sealing and usage."""

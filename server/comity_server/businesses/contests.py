@@ -1,0 +1,31 @@
+"""What the store keeps of feedback beside the acts: the list of contests against a business, and which feedback is no
+news (SAY-19, NEWS-11). Pure: rows are added, nothing is asked."""
+
+from collections.abc import Callable
+
+from comity.documents.acts import Feedback
+from comity.documents.events import Accepted
+from comity.documents.types import other
+from comity.rules.state import Connection
+from comity_server.businesses.directory import Business
+from comity_server.store.rows import Batch
+
+DAY = 86_400_000
+"""ms."""
+
+
+def note_contest(
+    batch: Batch, hosted: Callable[[str], Business | None], payload: object, event: Accepted, state: Connection
+) -> None:
+    """Add a contest against a hosted business to its list."""
+    if not isinstance(payload, Feedback) or payload.says != "mislabelled":
+        return
+    if (business := hosted(state.door(other(event.side)).origin)) is not None:
+        batch.put_contest.append({"name": business.name, "at": event.at, "act": event.act, "cid": event.cid})
+
+
+def is_repeated(after: Connection, event: Accepted) -> bool:
+    """Whether the act is feedback, contests aside, of a side that gave some on the same day (UTC) before. `after` is
+    the state that the act led to."""
+    given = after.door(event.side).feedback
+    return event.at in given and sum(at // DAY == event.at // DAY for at in given) > 1

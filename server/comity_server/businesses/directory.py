@@ -1,0 +1,90 @@
+"""The businesses whose did:web this host serves: their public keys, never a private one."""
+
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from comity.crypto.keys import PublicKey, did_document, did_of_host, key_of_did
+from comity.errors import Malformed
+from comity_server.data_dir import Home
+from comity_server.store.rows import HostedKey
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?\Z")
+
+
+class NotPossible(Exception):
+    """What an operator asked for cannot be done; the text says why."""
+
+
+class Business(NamedTuple):
+    """A hosted business, and its published keys (kid → key), oldest first."""
+
+    name: str
+    did: str
+    keys: dict[str, PublicKey]
+
+
+class Directory:
+    """Every key that this server can find by name: its own, and those of the businesses it hosts."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._keys: dict[str, PublicKey] = {}
+        self._businesses: dict[str, Business] = {}
+        self._names: dict[str, str] = {}
+
+    def load(self, rows: Iterable[HostedKey]) -> None:
+        """Publish keys of businesses from now on, as they are stored."""
+        for row in rows:
+            key = PublicKey.of_multibase(row.multibase)
+            self._businesses.setdefault(row.name, Business(row.name, row.did, {})).keys[row.kid] = key
+            self._keys[row.kid] = key
+            self._names[row.did] = row.name
+
+    def find_key(self, kid: str) -> PublicKey | None:
+        """The key of that name, None where this server cannot find it."""
+        return self._keys.get(kid) or self._home.keys.find_key(kid)
+
+    def is_hosted(self, did: str) -> bool:
+        """Whether the party is a business of this host."""
+        return did in self._names
+
+    def hosted(self, did: str) -> Business | None:
+        """The business of this host that has this DID."""
+        name = self._names.get(did)
+        return None if name is None else self._businesses[name]
+
+    def names(self) -> list[Business]:
+        """All hosted businesses, by name."""
+        return sorted(self._businesses.values())
+
+    def get(self, name: str) -> Business | None:
+        """The hosted business of that name."""
+        return self._businesses.get(name)
+
+    def document(self, name: str) -> dict[str, Any] | None:
+        """The DID document of a hosted business."""
+        business = self._businesses.get(name)
+        return None if business is None else did_document(business.did, business.keys)
+
+    def home_document(self) -> dict[str, Any]:
+        """The server's own DID document."""
+        party = self._home.party
+        return did_document(self._home.did, {party.kid: PublicKey.of_multibase(party.key)})
+
+
+def new_key(home: Home, directory: Directory, name: str, did_key: str) -> Business:
+    """The business with the one key that is its first or a further one. Raises NotPossible."""
+    if not _NAME.match(name):
+        raise NotPossible("a name has 1 to 32 of a-z, 0-9 and inner hyphens")
+    try:
+        key = key_of_did(did_key)
+    except Malformed as fault:
+        raise NotPossible(f"{fault.detail}: give the public key as did:key:z6Mk…") from None
+    did = did_of_host(urlsplit(home.origin).netloc, "b", name)
+    kid = f"{did}#{key.multibase}"
+    known = directory.get(name)
+    if known is not None and kid in known.keys:
+        raise NotPossible("that key is published already")
+    return Business(name, did, {kid: key})

@@ -1,0 +1,40 @@
+"""The erasure statements that hosted businesses owe (ERA-7): for each side of a state that is one of this host's, the
+result of `comity.rules.erasure`."""
+
+from collections.abc import Callable, Iterator
+
+from comity.documents.types import SIDES
+from comity.rules.erasure import duty
+from comity.rules.state import Connection
+from comity_server.businesses.directory import Business
+
+
+def duty_row(state: Connection, name: str, did: str) -> dict[str, object] | None:
+    """The row of the business of that name and DID in a connection; None where it has no duty."""
+    side = state.side_of(did)
+    owed = None if side is None else duty(state, side)
+    if owed is None:
+        return None
+    return {
+        "cid": state.cid,
+        "name": name,
+        "due_at": owed.due_at,
+        "ended_by": "us" if state.ended_by == side else "them",
+        "done_at": owed.done_at,
+        "statement": owed.statement,
+    }
+
+
+def changed_duties(
+    before: Connection, after: Connection, hosted: Callable[[str], Business | None]
+) -> Iterator[dict[str, object]]:
+    """The rows that are to be written once `before` has become `after`."""
+    if after.phase != "ended":
+        return
+    for side in SIDES:
+        business = hosted(after.door(side).origin)
+        if business is None:
+            continue
+        row = duty_row(after, business.name, business.did)
+        if row is not None and row != duty_row(before, business.name, business.did):
+            yield row

@@ -1,0 +1,70 @@
+"""How a business begins here: its did:web, its signing key, and its API keys (BIZ-1, BIZ-8)."""
+
+import secrets
+from dataclasses import replace
+
+from comity.crypto.keys import Signer, SigningKey
+from comity.errors import Refused
+from comity_server.businesses.api_keys import MOST_KEYS, MOST_LISTED, ApiKey, new_key
+from comity_server.businesses.directory import Business, NotPossible
+from comity_server.commands.onboarding import Connecting
+from comity_server.writer.unit_of_work import UnitOfWork
+
+
+async def found(connecting: Connecting, name: str, did_key: str | None, group: UnitOfWork) -> Business:
+    """Publish a key of a business, its first or a further one: the public one given, else a new one that is kept here,
+    sealed. Raises NotPossible."""
+    if did_key is not None:
+        return await connecting.add_business_key(name, did_key, group)
+    known = group.grounds.directory.get(name)
+    if known is not None and group.grounds.kept.newest(name) is None:
+        raise NotPossible("this business keeps its signing key itself")
+    key = SigningKey(secrets.token_bytes(32))
+    business = await connecting.add_business_key(name, key.public.did, group)
+    signer = Signer(next(iter(business.keys)), key)
+    group.batch.put_kept_key.append(group.grounds.kept.row(name, signer, group.now))
+    group.added_signers.append((name, signer))
+    return business
+
+
+async def begin(
+    connecting: Connecting, name: str, did_key: str | None, group: UnitOfWork
+) -> tuple[Business, str | None]:
+    """What an operator asks for: a business with its first key and, where it is new here, an API key of its owner as
+    it is shown; or a further public key of one. Raises NotPossible, Refused."""
+    new = any(row["name"] == name for row in group.batch.put_business)
+    known = new or group.grounds.directory.get(name) is not None
+    if known and did_key is None:
+        raise NotPossible(f"there is such a business: `comity keys rotate {name}` gives it a new signing key")
+    business = await found(connecting, name, did_key, group)
+    return business, None if known else admit(group, *new_key(name, "owner", group.now, label="owner"))[0]
+
+
+def keys_of(group: UnitOfWork, name: str) -> dict[str, ApiKey]:
+    """The API keys of a business by id, ended ones too, with what the group did to them."""
+    keys = {key.id: key for key in group.grounds.keyring.of(name)}
+    keys |= {key.id: key for key in group.added_api_keys if key.name == name}
+    for row in group.batch.end_api_key:
+        if row["name"] == name:
+            keys[row["id"]] = replace(keys[row["id"]], expires_at=row["expires_at"])
+    return keys
+
+
+def admit(group: UnitOfWork, shown: str, key: ApiKey, instead_of: str | None = None) -> tuple[str, ApiKey]:
+    """Put a new API key (as it is shown; as it is kept) into force; `instead_of` is the id of one that ends with this.
+    Raises Refused("too_many_keys")."""
+    others = [it for it in keys_of(group, key.name).values() if it.id != instead_of]
+    if sum(it.is_in_force(group.now) for it in others) >= MOST_KEYS:
+        raise Refused("too_many_keys", f"at most {MOST_KEYS} at a time")
+    if len(others) >= MOST_LISTED:
+        raise Refused("too_many_keys", "too many were made and ended within an hour", retry_after=3600)
+    group.batch.put_api_key.append(key.row())
+    group.added_api_keys.append(key)
+    return shown, key
+
+
+async def first_key(name: str, group: UnitOfWork) -> tuple[str, ApiKey]:
+    """An API key of an owner, for a business that has none in force yet or lost all. Raises NotPossible, Refused."""
+    if group.grounds.directory.get(name) is None:
+        raise NotPossible("there is no business of that name here")
+    return admit(group, *new_key(name, "owner", group.now, label="owner"))

@@ -1,0 +1,356 @@
+"""The server's own records come back after a restore, from those who kept them (spec/connection.md, REC-7, REC-8).
+
+What was handed in is checked outside the writer; the writer folds it among what is stored, and writes all of it in one
+commit. Nothing of it is decided again, and nothing gets an entry in the log that was begun. A connection that opened
+after the copy was made is begun again first, from what opened it (REC-10).
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+from comity.documents.acts import Grant, SignedAct
+from comity.documents.agreements import SignedAgreement, open_agreement
+from comity.documents.events import Accepted, Delivered, Erased, Expired, MuteOver, Opened, read_event
+from comity.documents.offers import SHORT
+from comity.documents.types import SIDES, Side
+from comity.encoding import b64u_decode, dump_json
+from comity.errors import Contradiction, Malformed, Refused
+from comity.rules import recovery
+from comity.rules.decide import expire
+from comity.rules.fold import Record, opening
+from comity.rules.state import Connection
+from comity_server.businesses.contests import note_contest
+from comity_server.data_dir import Home
+from comity_server.log.registry import Logs
+from comity_server.logging import logger
+from comity_server.store.rows import Kept, Offer
+from comity_server.writer.context import DecisionContext
+from comity_server.writer.signature_pool import SignaturePool
+from comity_server.writer.unit_of_work import UnitOfWork
+from comity_server.writer.writer import Writer
+
+_TRIES = 3
+"""How often the history is read again where the connection changed meanwhile."""
+
+
+class Line(NamedTuple):
+    """A record as it is handed in: an event, and the act that it is about, or the agreement that it opened."""
+
+    event: str
+    act: str | None = None
+    agreement: dict[str, Any] | None = None
+
+
+class Handed(NamedTuple):
+    """A record that was handed in, with the text of its event, and for `opened` both signatures."""
+
+    cid: str
+    record: Record
+    raw: str
+    agreement: SignedAgreement | None = None
+
+
+class TakingStore(Protocol):
+    """What is asked of a store."""
+
+    async def agreement(self, cid: str) -> tuple[bytes, str] | None: ...
+    async def offer(self, short: str) -> Offer | None: ...
+    async def history(self, cid: str) -> list[Kept]: ...
+    async def acceptances(self, ids: Iterable[str]) -> dict[str, str]: ...
+    async def events_at(self, cid: str, times: Iterable[int]) -> dict[int, str]: ...
+
+
+class _Stored(NamedTuple):
+    """What the store has of a connection."""
+
+    start: Connection
+    records: list[Record]
+    texts: set[str]
+    """The texts of the events."""
+    empty: set[str]
+    """The messages whose text is lost."""
+
+
+class _Plan(NamedTuple):
+    """What is to be written, worked out from the state `before` and the events `known` among those handed in."""
+
+    before: Connection
+    known: set[str]
+    merged: recovery.Merged | None
+    texts: dict[int, str]
+    """The texts of the events, by the `id()` of the records."""
+    fills: list[Handed]
+    """Records that bring the text of a message whose acceptance was taken back alone."""
+    answers: list[Refused | None]
+    sides: dict[str, Side]
+    """Whose each accepted act is."""
+
+
+async def open_handed(lines: Sequence[Line], crypto: SignaturePool, home: Home) -> list[Handed | Refused]:
+    """Each record, or why it is none, in order: the event is this server's own, and the act the one that it is about.
+    Raises Malformed where they are of several connections."""
+    acts = iter(await crypto.open_acts([line.act.encode("ascii") for line in lines if line.act is not None]))
+    pairs = [(line, None if line.act is None else next(acts)) for line in lines]
+
+    def check() -> list[Handed | Refused]:
+        return [_opened(line, act, home) for line, act in pairs]
+
+    opened = await asyncio.to_thread(check)
+    if len({it.cid for it in opened if isinstance(it, Handed)}) > 1:
+        raise Malformed("records of several connections")
+    return opened
+
+
+def _opened(line: Line, act: SignedAct | Refused | None, home: Home) -> Handed | Refused:
+    raw = line.event
+    try:
+        event = home.keys.open_own(raw).event
+        agreement = None if line.agreement is None else open_agreement(dump_json(line.agreement))
+    except Refused as refused:
+        return refused
+    if event.iss != home.did or isinstance(event, Erased):
+        return Refused("bad_signature", "not this server's event about a connection")
+    if isinstance(act, Refused):
+        return act
+    if agreement is not None and not (isinstance(event, Opened) and agreement.cid == event.cid):
+        return Malformed("the event opened another agreement")
+    if not isinstance(event, Accepted):
+        return Handed(event.cid, Record(event), raw, agreement)
+    if act is None and (event.kind != "message" or event.brings_the_act):
+        return Malformed("the act is missing")
+    if act is not None and act.id != event.act:
+        return Malformed("the event is about another act")
+    return Handed(event.cid, Record(event, act), raw)
+
+
+def is_one_revoke(handed: Sequence[Handed | Refused]) -> bool:
+    """True for a "no" alone, which no limit keeps out."""
+    if len(handed) != 1 or isinstance(handed[0], Refused):
+        return False
+    event = handed[0].record.event
+    return isinstance(event, Accepted) and event.kind == "revoke"
+
+
+async def take_back(
+    store: TakingStore, accept: Writer, logs: Logs, cid: str, handed: Sequence[Handed]
+) -> list[Refused | None]:
+    """Take back those records that find their places; why each of the others does not, in order. The history is read
+    and checked outside the writer, which only makes sure that nothing changed meanwhile. Raises Refused("not_found"),
+    Refused("overloaded")."""
+    # Only a single "no" may use the room that is kept for one (HTTP-15).
+    narrows = is_one_revoke(handed)
+    if await accept.state(cid) is None:
+        await _open_again(store, accept, logs, cid, handed)
+    for _ in range(_TRIES):
+        before = await accept.state(cid)
+        if before is None:
+            raise Refused("not_found")
+        known = await _known(store, cid, handed)
+        if not (before.recovering or (before.phase == "ended" and before.restored_at)):
+            why = Refused("prev_mismatch", "this connection does not recover")
+            return [None if it.raw in known else why for it in handed]
+        plan = await _plan(store, accept, before, known, handed)
+        if plan.merged is None and not plan.fills:
+            return plan.answers
+        if await accept.command(partial(_carry_out, store, plan, handed), (cid,), narrows=narrows):
+            return plan.answers
+    raise Refused("overloaded", "the connection changes all the time", retry_after=1)
+
+
+async def _open_again(store: TakingStore, accept: Writer, logs: Logs, cid: str, handed: Sequence[Handed]) -> None:
+    """Let a connection that opened after the copy was made begin once more (REC-10). Raises Refused("not_found") where
+    nothing handed in shows that it did."""
+    for it in handed:
+        event, signed = it.record.event, it.agreement
+        if isinstance(event, Opened) and signed is not None and logs.is_lost(event.log):
+            break
+    else:
+        raise Refused("not_found")
+    opened, whole, raw = event, signed, it.raw
+    if not accept.grounds.home.keys.is_stated(whole.agreement.home):
+        raise Refused("unknown_key", "the agreement pins a key that is broken, or none of this server's")
+    state, offer = opening(whole, opened), await store.offer(whole.agreement.offer[:SHORT])
+
+    async def decide(group: UnitOfWork) -> None:
+        if cid in group.states:
+            return
+        # The half and an offer for one use have made this connection, and make no other.
+        end = {"cid": cid, "phase": "opened", "ended_at": opened.at, "ended_by": None, "reason": None}
+        group.batch.end_proposal.append(end)
+        if offer is not None and offer.hash == whole.agreement.offer and offer.uses == "one":
+            group.batch.use_offer.append({"short": offer.short, "used_at": opened.at})
+        group.open_again(state, opened, raw, whole)
+
+    await accept.command(decide, (cid,))
+
+
+async def _known(store: TakingStore, cid: str, handed: Sequence[Handed]) -> set[str]:
+    """The texts of those events that are stored."""
+    events = [it.record.event for it in handed]
+    accepted = await store.acceptances({event.act for event in events if isinstance(event, Accepted)})
+    others = await store.events_at(cid, {event.at for event in events if not isinstance(event, Accepted)})
+    return {it.raw for it in handed} & {*accepted.values(), *others.values()}
+
+
+async def _plan(
+    store: TakingStore, accept: Writer, before: Connection, known: set[str], handed: Sequence[Handed]
+) -> _Plan:
+    stored = await _stored(store, accept.crypto, before.cid)
+    with_text = {it.record.act.id: it for it in handed if it.record.act is not None}
+    fills = [with_text[act] for act in sorted(stored.empty & with_text.keys()) if with_text[act].raw in stored.texts]
+    delivered = {it.record.event.act for it in handed if isinstance(it.record.event, Delivered)}
+    lost = stored.empty - with_text.keys()
+    answers = [
+        None if it.raw in stored.texts else _refusal(it, before, accept.grounds, accept.origin, delivered, lost)
+        for it in handed
+    ]
+    good = [it for it, why in zip(handed, answers, strict=True) if why is None]
+    offered = {it.raw: it for it in good if it.raw not in stored.texts}
+    records = [*stored.records, *(it.record for it in good)]
+    sides = {event.act: event.side for event, _ in records if isinstance(event, Accepted)}
+    if not offered:
+        return _Plan(before, known, None, {}, fills, answers, sides)
+    merged = await _merged(stored, [it.record for it in offered.values()])
+    texts = {id(it.record): it.raw for it in offered.values()}
+    codes = {texts[id(record)]: code for record, code in merged.refused}
+    answers = [
+        Refused(codes[it.raw]) if why is None and it.raw in codes else why
+        for it, why in zip(handed, answers, strict=True)
+    ]
+    return _Plan(before, known, merged if merged.taken else None, texts, fills, answers, sides)
+
+
+async def _carry_out(store: TakingStore, plan: _Plan, handed: Sequence[Handed], group: UnitOfWork) -> bool:
+    """Write what was planned, if nothing changed since; whether it was so."""
+    cid = plan.before.cid
+    if group.is_touched(cid) or group.states.get(cid) != plan.before or plan.known != await _known(store, cid, handed):
+        return False
+    for it in plan.fills:
+        if it.record.act is not None:
+            group.batch.fill_act.append({"cid": cid, "id": it.record.act.id, "raw": it.record.act.raw})
+    if plan.merged is not None:
+        _write(group, plan, plan.merged)
+    return True
+
+
+def _refusal(
+    handed: Handed,
+    before: Connection,
+    grounds: DecisionContext,
+    log: str,
+    delivered: Collection[str],
+    lost: Collection[str],
+) -> Refused | None:
+    """Why a record that is not stored is not looked at at all; None for one that is. `log` is the log that is written
+    now, `delivered` the messages whose delivery is handed in beside it, `lost` those whose text nobody handed in."""
+    event, act = handed.record
+    if isinstance(event, Erased) or event.log == log:
+        # Whatever the server stated in the log that the restore began, it has.
+        return Refused("prev_mismatch", "the log that began with the restore has no such record")
+    if isinstance(event, Delivered) and event.act in lost:
+        return Malformed("the delivered act is missing")
+    if isinstance(event, Accepted) and act is None:
+        if event.act in delivered:
+            return Malformed("the delivered act is missing")
+        if not _is_kept(grounds, before, event.side):
+            # Its sender has the text (REC-8).
+            return Refused("recovering", "its sender hands it in")
+    return None
+
+
+def _is_kept(grounds: DecisionContext, state: Connection, side: Side) -> bool:
+    return grounds.kept.signer(state.door(side).kid) is not None
+
+
+async def _stored(store: TakingStore, crypto: SignaturePool, cid: str) -> _Stored:
+    """What the store has of the connection, in the order of its times. Raises Refused("internal") where it cannot be
+    read."""
+    rows, agreement = await store.history(cid), await store.agreement(cid)
+    acts = iter(await crypto.open_acts([row.raw.encode("ascii") for row in rows if row.raw]))
+    records, start = list[Record](), None
+    for row in rows:
+        event, act = read_event(b64u_decode(row.event.split(".")[1])), next(acts) if row.raw else None
+        if isinstance(event, Opened) and agreement is not None:
+            start = opening(open_agreement(agreement[0]), event)
+        elif not isinstance(act, Refused):
+            records.append(Record(event, act))
+    if start is None or len(records) + 1 != len(rows):
+        logger().error("history_unreadable", cid=cid)
+        raise Refused("internal")
+    empty = {row.act for row in rows if row.kind == "accepted" and row.act is not None and not row.raw}
+    return _Stored(start, records, {row.event for row in rows}, empty)
+
+
+async def _merged(stored: _Stored, offered: Sequence[Record]) -> recovery.Merged:
+    try:
+        return await asyncio.to_thread(recovery.take_back, stored.start, stored.records, offered)
+    except Contradiction as fault:
+        logger().error("history_unreadable", reason=fault.claim)
+        raise Refused("internal") from None
+
+
+def _write(group: UnitOfWork, plan: _Plan, merged: recovery.Merged) -> None:
+    """The rows of what was taken back, and who is told of it."""
+    before, texts = plan.before, plan.texts
+    delivered = [event.act for event, _ in merged.taken if isinstance(event, Delivered)]
+    replaced = [event.replaces for event, _ in merged.taken if isinstance(event, Accepted)]
+    group.change(before, merged.state, [*delivered, *replaced])
+    lost = list[str]()
+    for record in merged.taken:
+        event, raw = record.event, texts[id(record)]
+        if isinstance(event, Accepted):
+            _keep_act(group, event, record.act, raw)
+            payload = None if record.act is None else record.act.payload
+            note_contest(group.batch, group.grounds.directory.hosted, payload, event, merged.state)
+            lost += [event.act] if record.act is None else []
+        else:
+            act = getattr(event, "act", None)
+            row = {"cid": before.cid, "at": event.at, "kind": event.event, "act": act, "raw": raw}
+            group.batch.put_event.append(row)  # type: ignore[arg-type]
+        _tell(group, merged.state, record, plan.sides)
+    for side in SIDES:
+        for held in merged.state.door(side).held:
+            if held.id in lost:
+                _expire(group, before.cid, side, held.id)
+
+
+def _keep_act(group: UnitOfWork, event: Accepted, act: SignedAct | None, raw: str) -> None:
+    row = {"cid": event.cid, "id": event.act, "side": event.side, "chain": event.chain, "seq": event.seq}
+    text = "" if act is None else act.raw
+    group.batch.put_act.append({**row, "raw": text, "accepted_at": event.at, "event": raw})  # type: ignore[typeddict-item]
+    if act is None or not isinstance(act.payload, Grant):
+        return
+    reference = act.payload.status.status_list
+    number = group.grounds.lists.number_of_any(reference.uri)
+    if number is not None:
+        place = {"list_no": number, "idx": reference.idx, "cid": event.cid, "side": event.side}
+        told = {"reserved_at": event.at, "grant_id": event.act, "expires_at": act.payload.exp * 1000}
+        group.batch.take_index.append({**place, **told})
+
+
+def _tell(group: UnitOfWork, after: Connection, record: Record, sides: dict[str, Side]) -> None:
+    """Both sides learn of it as they did at first; what is said of settings stays with their owner."""
+    event = record.event
+    if isinstance(event, Accepted):
+        group.tell_act(after, event)
+    elif isinstance(event, Delivered | Expired):
+        group.tell_release(after, event)
+    elif isinstance(event, MuteOver):
+        # Its owner's mute is over by now, and stands nowhere in the state.
+        if (owner := sides.get(event.act)) is not None:
+            group.tell(after.door(owner), "event", event.cid, event.act, shown=False, at=event.at)
+    else:
+        for side in SIDES:
+            group.tell(after.door(side), "event", after.cid, None, shown=False, at=event.at)
+
+
+def _expire(group: UnitOfWork, cid: str, side: Side, act: str) -> None:
+    """State that a message whose text nobody has any more will not come (REC-8)."""
+    before = group.states[cid]
+    at, place = max(group.now, before.at + 1), group.log.place()
+    event, after = expire(before, side, act, at, place, group.grounds.zones)
+    group.change(before, after)
+    group.state_event(event, act)
+    group.tell_release(after, event)

@@ -1,0 +1,62 @@
+"""When a home server's keys are stated: the first at the first start, all of them where a log begins, and a new one
+when its operator asks for it (spec/home-key.md)."""
+
+import asyncio
+
+from comity.transparency.server_keys import Stated, seal_statement
+from comity_server.server_keys import HomeKeyring
+from comity_server.writer.unit_of_work import UnitOfWork
+from comity_server.writer.writer import Writer
+
+
+async def state_home_keys(accept: Writer, keys: HomeKeyring, log: str, ahead: int | None = None) -> None:
+    """Before anything else is entered: state the first key of a new server, enter all statements into a log that has
+    just begun, and state the keys whose commits are lost, one after the other. `log` is the vkey of the active log, and
+    `ahead` (ms) what it says of the clock (CLOCK-4).
+
+    Raises HomeKeyMissing, Refused("overloaded").
+    """
+
+    async def decide(group: UnitOfWork) -> None:
+        if not keys.stated:
+            _state(group, keys, seal_statement(keys.signer, group.now, log))
+            return
+        origin = group.log.place().log
+        missing = keys.missing_in(origin)
+        for n in missing:
+            group.enter_home_statement(n, keys.stated[n])
+        fresh: list[Stated] = []
+        while (pending := keys.pending(fresh)) is not None:
+            _state(group, keys, pending)
+            fresh.append(pending)
+        stated = [*keys.stated, *fresh]
+        if missing and all(it.statement.log != log for it in stated):
+            # The key in force vouches for the key of the new log.
+            last = stated[-1].statement
+            signer = keys.signer_of(last.party)
+            _state(group, keys, seal_statement(signer, max(group.now, last.at), log, signer, ahead))
+
+    # Nobody says anything before this is there, "no" neither.
+    await accept.command(decide, narrows=True)
+
+
+async def rotate_home(accept: Writer, keys: HomeKeyring, log: str, *, broken: bool) -> str:
+    """Put a new key in the place of the one in force; its kid. With `broken` the key before does not sign the
+    statement: it is lost, or others may have it (HOME-5). `log` is the vkey of the active log.
+
+    Raises NotPossible, HomeKeyMissing, Refused("overloaded").
+    """
+
+    async def decide(group: UnitOfWork) -> str:
+        stated = await asyncio.to_thread(keys.prepare, group.now, log, broken=broken)
+        _state(group, keys, stated)
+        return stated.statement.kid
+
+    return await accept.command(decide)
+
+
+def _state(group: UnitOfWork, keys: HomeKeyring, stated: Stated) -> None:
+    """State a key that was not stated before. One more in the same commit comes behind those before it."""
+    n = len(keys.stated) + len(group.batch.put_home_statement)
+    group.batch.put_home_statement.append({"n": n, "statement": stated.raw, "signed": stated.signed})
+    group.enter_home_statement(n, stated)

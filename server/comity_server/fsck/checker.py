@@ -1,0 +1,206 @@
+"""All of it, in order."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from comity.crypto.keys import did_web_base
+from comity.errors import Malformed
+from comity_server.fsck import orphans, server_keys
+from comity_server.fsck.connections import Counted, check_connections
+from comity_server.fsck.documents import Opener
+from comity_server.fsck.entry_owners import Places
+from comity_server.fsck.findings import MOST, Findings
+from comity_server.fsck.log import Signed, check_log, read_head_file
+from comity_server.fsck.replay import Ground
+from comity_server.fsck.snapshot import UNREADABLE, CannotRead, LogEnded, Named, Snapshot, StoredHead, looked_at
+from comity_server.log.restores import COPIED, Restore, restores_in
+
+Progress = Callable[[str, int, int], None]
+"""What is looked at, how much of it is done, and how much there is."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was looked at: the store as it stood after the commit of `at` (ms), 0 where none was."""
+
+    findings: Findings = field(default_factory=Findings)
+    at: int = 0
+    logs: dict[str, int] = field(default_factory=dict)
+    """The entries of each log."""
+    connections: Counted = field(default_factory=Counted)
+    keys: int = 0
+    offers: int = 0
+    halves: int = 0
+    meanwhile: int = 0
+    """Entries that a server added while this was looked at."""
+
+
+def check_store(
+    data: Path,
+    progress: Progress = lambda _what, _done, _all: None,
+    *,
+    keys: Path | None = None,
+    whole: bool = True,
+    copied: bool = False,
+) -> Seen:
+    """Everything in a data folder, derived once more, whether or not a server uses it; the `keys` may lie in another
+    one, and of one that was `copied` the head files of its active logs are not there. Where not the `whole` is wanted:
+    the file, the logs, and the server's own key. Raises CannotRead."""
+    seen, keys = Seen(), keys or data
+    signed = _signed_before(data, keys, seen.findings, copied=copied)
+    with looked_at(data, seen.findings) as snapshot:
+        look = _Look(keys, snapshot, seen, progress)
+        if whole:
+            look.all(signed)
+        else:
+            look.base(signed)
+    if seen.logs:
+        seen.meanwhile = _entries_now(data) - sum(seen.logs.values())
+    return seen
+
+
+def _signed_before(data: Path, keys: Path, findings: Findings, *, copied: bool) -> dict[str, Signed]:
+    """The head files of all logs. They are read before the store is, which can only be ahead of them."""
+    with looked_at(data, Findings()) as snapshot:
+        try:
+            meta, logs = _meta(snapshot), _logs(snapshot)
+            host, restores = _base(meta.get("home", "")).partition("://")[2], _restores(meta, Findings())
+            running = {log for log, has_ended in snapshot.rows(LogEnded, "all_logs") if not has_ended}
+        except UNREADABLE:
+            # The look itself will tell that, and what else there is to tell.
+            return {}
+    # Of a log that a restore ended more was signed than there is, and everybody was told so (REC-1). A copy ends those
+    # that its original goes on with (BACKUP-3).
+    lost = {log for restore in restores for log in restore.ended} | (running if copied or meta.get(COPIED) else set())
+    return {log: read_head_file(data, keys, host, log, findings) for log in logs if log not in lost}
+
+
+def _entries_now(data: Path) -> int:
+    """The entries of all logs at this moment, as far as they can be counted."""
+    with looked_at(data, Findings()) as snapshot:
+        try:
+            heads = [snapshot.row(StoredHead, "get_head_of", log=log) for log in _logs(snapshot)]
+        except UNREADABLE:
+            return 0
+        return sum(head.size for head in heads if head is not None)
+
+
+def _meta(snapshot: Snapshot) -> dict[str, str]:
+    return dict(snapshot.rows(Named, "all_meta"))
+
+
+def _restores(meta: dict[str, str], findings: Findings) -> tuple[Restore, ...]:
+    """The restores that the store remembers."""
+    try:
+        return tuple(restores_in(meta).values())
+    except msgspec.MsgspecError:
+        findings.add("meta restored", "it cannot be read when the store was restored")
+        return ()
+
+
+def _base(home: str) -> str:
+    """The public URL of the server with that DID, nothing where there is none."""
+    try:
+        return did_web_base(home)
+    except Malformed:
+        return ""
+
+
+def _logs(snapshot: Snapshot) -> list[str]:
+    """The origins of all logs, with or without a head."""
+    found: set[str] = set()
+    for query in ("next_log_of_heads", "next_log_of_entries", "next_log_of_tiles"):
+        log = ""
+        while isinstance(log := snapshot.value(query, log=log), str):
+            found.add(log)
+    return sorted(found)
+
+
+class _Look:
+    """See `check_store`."""
+
+    def __init__(self, keys: Path, snapshot: Snapshot, seen: Seen, progress: Progress) -> None:
+        self._keys = keys
+        self._snapshot = snapshot
+        self._seen = seen
+        self._findings = seen.findings
+        self._progress = progress
+        self._places = Places(snapshot, seen.findings)
+
+    def all(self, signed: dict[str, Signed]) -> None:
+        """Every part. What SQLite cannot read ends its part, and is told."""
+        meta = self._base_parts(signed)
+        self._part("connections", lambda: self._connections(meta.get("home", "")))
+        self._part("businesses", self._businesses)
+        self._part("inbox", lambda: orphans.check_news(self._snapshot, self._findings, meta.get("last_news")))
+        self._part("strays", lambda: orphans.check_strays(self._snapshot, self._findings))
+        self._part("entries", self._places.tell_unclaimed)
+
+    def base(self, signed: dict[str, Signed]) -> None:
+        """What everything else stands on: the file, the logs, and the key that signs."""
+        home = self._base_parts(signed).get("home", "")
+        self._part("home keys", lambda: self._home_key(home))
+
+    def _base_parts(self, signed: dict[str, Signed]) -> dict[str, str]:
+        meta: dict[str, str] = {}
+        logs: list[str] = []
+        self._part("the file", self._file)
+        self._part("meta", lambda: meta.update(_meta(self._snapshot)))
+        self._part("logs", lambda: logs.extend(_logs(self._snapshot)))
+        orphans.check_remembered(meta, self._findings)
+        self._places.restores = _restores(meta, self._findings)
+        for log in logs:
+            self._part(log, partial(self._log, log, signed.get(log, ())))
+        return meta
+
+    def _part(self, name: str, look: Callable[[], None]) -> None:
+        try:
+            look()
+        except UNREADABLE as error:
+            self._findings.add(name, f"it cannot be read further: {error}")
+
+    def _file(self) -> None:
+        self._progress("the file", 0, 0)
+        for fault in self._snapshot.integrity(MOST):
+            self._findings.add("the file", fault)
+
+    def _log(self, log: str, before: Signed) -> None:
+        def told(done: int, size: int) -> None:
+            self._progress(log, done, size)
+
+        # A log that cannot be read to its end is one that was seen all the same.
+        self._seen.logs[log] = 0
+        size, at = check_log(log, before, self._snapshot, self._findings, self._places, told)
+        self._seen.logs[log] = size
+        self._seen.at = max(self._seen.at, at)
+
+    def _connections(self, home: str) -> None:
+        ground = self._ground(home)
+        acts = int(self._snapshot.value("count_acts") or 0)
+        self._seen.connections = check_connections(
+            f"{_base(home)}/status/", ground, lambda done: self._progress("connections", done, acts)
+        )
+        self._seen.offers = orphans.check_offers(ground)
+        self._seen.halves = orphans.check_halves(ground)
+
+    def _home_key(self, home: str) -> None:
+        server_keys.home_keys_of(self._keys, home, self._snapshot, self._findings)
+
+    def _ground(self, home: str) -> Ground:
+        keys = server_keys.home_keys_of(self._keys, home, self._snapshot, self._findings)
+        hosted = orphans.hosted_keys(self._snapshot, self._findings)
+        return Ground(self._snapshot, self._findings, self._places, Opener(home, keys, self._findings), hosted.get)
+
+    def _businesses(self) -> None:
+        server_keys.check_places(self._snapshot, self._findings, self._places)
+        self._seen.keys = orphans.check_keys(self._snapshot, self._findings, self._places)
+        hosted = orphans.hosted_keys(self._snapshot, Findings())
+        orphans.check_notices(self._snapshot, hosted, self._findings, self._places)
+        orphans.check_possessions(self._snapshot, self._findings)
+
+
+__all__ = ["CannotRead", "Progress", "Seen", "check_store"]

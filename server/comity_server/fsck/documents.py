@@ -1,0 +1,60 @@
+"""Signed texts, opened once more; what does not hold is told, and read on as far as it can be."""
+
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+from pydantic import Field, TypeAdapter
+
+from comity.crypto.jws import split
+from comity.documents.acts import ACT_TYPS
+from comity.documents.events import EVENT_TYP, Event
+from comity.documents.types import read_model
+from comity.encoding import parse_object
+from comity.errors import Refused
+from comity.transparency.server_keys import HomeKeys, open_home_event
+from comity_server.fsck.findings import Findings
+
+T = TypeVar("T")
+
+_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
+
+
+class Opener:
+    """Opens what the home server signed."""
+
+    def __init__(self, home: str, keys: HomeKeys, findings: Findings) -> None:
+        self.home = home
+        self._findings = findings
+        self._keys = keys
+
+    def event(self, place: str, raw: str) -> Event | None:
+        """The event in a text; what it says is believed further where its signature alone does not hold, so that one
+        fault is told once."""
+        event = self.held(place, lambda: open_home_event(raw, self._keys).event)
+        if event is None:
+            try:
+                event = read_model(_EVENT, split(raw, {EVENT_TYP}).payload)
+            except Refused:
+                return None
+        if event.iss != self.home:
+            self._findings.add(place, f"it is an event of {event.iss}, and this server is {self.home}")
+        return event
+
+    def held(self, place: str, work: Callable[[], T]) -> T | None:
+        """What `work` opens, or None and a finding that says why it cannot."""
+        try:
+            return work()
+        except Refused as refused:
+            self._findings.add(place, why(refused))
+            return None
+
+
+def why(refused: Refused) -> str:
+    """In words why a text is not what it should be."""
+    where = "; ".join(f"{pointer}: {what}" for pointer, what in refused.errors)
+    return where or refused.detail or refused.title.rstrip(".")
+
+
+def purpose_of(raw: str) -> str:
+    """The purpose that a message names, its signature not looked at. Raises Refused."""
+    return str(parse_object(split(raw, ACT_TYPS).payload).get("purpose"))

@@ -1,0 +1,242 @@
+"""A connection lived through once more: its acts and events in the order of their times, from the opening on."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from comity.crypto.jws import FindKey
+from comity.crypto.keys import PublicKey
+from comity.documents.acts import Grant, Mute, Rotate, SignedAct, Unmute, open_act
+from comity.documents.agreements import Agreement
+from comity.documents.events import Accepted, Delivered, Event, MuteOver, Place
+from comity.documents.types import Side
+from comity.encoding import hash_id
+from comity.errors import Contradiction, Refused
+from comity.rules.decide import relied_on
+from comity.rules.fold import Record, fold
+from comity.rules.state import Connection
+from comity.transparency.entries import LogEntry, entry_of_act, entry_of_delivery, entry_of_mute_over, scope_of, tag_key
+from comity_server.fsck.documents import Opener, purpose_of
+from comity_server.fsck.entry_owners import Places
+from comity_server.fsck.findings import Findings
+from comity_server.fsck.snapshot import Happened, Snapshot
+
+
+class Given(NamedTuple):
+    """A consent that was given: the act, whose, and until when (s)."""
+
+    grant: str
+    side: Side
+    exp: int
+
+
+class Ground(NamedTuple):
+    """What every connection is looked at with."""
+
+    snapshot: Snapshot
+    findings: Findings
+    places: Places
+    opener: Opener
+    hosted: FindKey
+    """The keys of the businesses of this host."""
+
+
+class _Link(NamedTuple):
+    seq: int
+    id: str
+
+
+class Replay:
+    """One connection, record by record. `state` is what they add up to, None from the record on that cannot follow."""
+
+    def __init__(
+        self, cid: str, agreement: Agreement | None, state: Connection | None, secret: bytes, ground: Ground
+    ) -> None:
+        self.state = state
+        self.consents: dict[tuple[str, int], Given] = {}
+        """Every consent that was ever given, by the URI of its status list and its index there."""
+        self.acts = self.events = 0
+        self._cid = cid
+        self._findings = ground.findings
+        self._ground = ground
+        self._tag_keys = {scope: tag_key(secret, scope) for scope in ("both", "first", "second")}
+        self._at = -1
+        self._restored_at: int = ground.snapshot.value("last_restored", cid=cid) or 0
+        self._heads: dict[tuple[str, str], _Link] = {}
+        self._mutes: dict[str, Mute] = {}
+        self._muted_by: dict[str, Side] = {}
+        self._keys: dict[str, tuple[str, str]] = {}
+        if agreement is not None:
+            self._keys = {"first": _key_of(agreement, "first"), "second": _key_of(agreement, "second")}
+
+    def take(self, row: Happened) -> None:
+        """The next row, of `acts` or of `events`."""
+        if row.raw is None:
+            self.events += 1
+            self._event(row)
+        else:
+            self.acts += 1
+            self._act(row, row.raw)
+
+    # --- acts -------------------------------------------------------------------------------------------------------
+
+    def _act(self, row: Happened, raw: str) -> None:
+        place = f"connection {self._cid} act {row.act}"
+        if raw and hash_id(raw.encode("utf-8")) != row.act:
+            self._findings.add(place, "its text has another hash")
+        # Of a message that was held back, the text may be lost with a restore (REC-8); of nothing else.
+        act = self._opened(place, raw, str(row.side)) if raw else None
+        event = self._ground.opener.event(f"{place} acceptance", row.event)
+        if not isinstance(event, Accepted):
+            self._break(place, "it has no acceptance that could be read")
+            return
+        stored = (row.act, row.side, row.chain, row.seq, row.at, self._cid)
+        stated = (event.act, event.side, event.chain, event.seq, event.accepted_at, event.cid)
+        names = ("act", "side", "chain", "seq", "accepted_at", "connection")
+        for name, mine, theirs in zip(names, stored, stated, strict=True):
+            if mine != theirs:
+                self._findings.add(place, f"its row has the {name} {mine}, and its acceptance {theirs}")
+        self._in_time(place, event)
+        self._in_chain(place, event, act)
+        self._entries(place, event, raw, act)
+        self._fold(place, event, act)
+        if act is not None:
+            self._remember(place, event, act)
+
+    def _opened(self, place: str, raw: str, side: str) -> SignedAct | None:
+        """The act, if it is signed with the key that its side had then."""
+        kid, multibase = self._keys.get(side, ("", ""))
+
+        def find_key(wanted: str) -> PublicKey | None:
+            return PublicKey.of_multibase(multibase) if wanted == kid else self._ground.hosted(wanted)
+
+        act = self._ground.opener.held(place, lambda: open_act(raw, find_key))
+        if act is not None and kid and (act.kid, act.key.multibase) != (kid, multibase):
+            self._findings.add(place, f"it is signed with {act.kid}, and its side's key was {kid}")
+        return act
+
+    def _in_chain(self, place: str, event: Accepted, act: SignedAct | None) -> None:
+        """That it follows the act before it in its chain; a revoke need not (CONN-5)."""
+        before = self._heads.get((event.side, event.chain), _Link(-1, self._cid))
+        self._heads[(event.side, event.chain)] = _Link(event.seq, event.act)
+        if event.kind == "revoke":
+            return
+        if event.seq != before.seq + 1:
+            told = f"it is number {event.seq} of the {event.chain} of the {event.side} side, after {before.seq}"
+            self._findings.add(place, told if before.seq >= 0 else f"{told.partition(', after')[0]}, and the first")
+        if act is not None and act.payload.prev != before.id:
+            self._findings.add(place, f"it follows {act.payload.prev}, and the act before it is {before.id}")
+
+    def _entries(self, place: str, event: Accepted, raw: str, act: SignedAct | None) -> None:
+        key = (self._cid, event.act)
+        where = Place(event.log, event.index)
+        if act is not None:
+            signed, tag = act, self._tag_keys[scope_of(act, event.side)]
+            muted = self._mutes.get(act.payload.mute or "") if isinstance(act.payload, Unmute) else None
+            self._claim(
+                place, where, key, event.at, lambda salt: entry_of_act(signed, event.side, tag, salt, event.at, muted)
+            )
+        if event.outcome == "delivered" and event.contents is not None:
+            purpose, after = event.contents.purpose, where.next()
+            self._relied_on(place, event.side, purpose, event)
+            self._claim(place, after, key, event.at, self._delivery(raw, purpose, event.side, event.at))
+
+    def _delivery(self, raw: str, purpose: str, side: Side, at: int) -> Callable[[bytes], LogEntry]:
+        tag = self._tag_keys["both"]
+        return lambda salt: entry_of_delivery(raw, purpose, side, tag, salt, at)
+
+    def _claim(
+        self, whose: str, place: Place, key: tuple[str, str], at: int, make: Callable[[bytes], LogEntry]
+    ) -> None:
+        self._ground.places.claim(whose, place, key, at, make)
+
+    def _remember(self, place: str, event: Accepted, act: SignedAct) -> None:
+        payload = act.payload
+        if isinstance(payload, Rotate):
+            self._keys[event.side] = (payload.kid, payload.key)
+        elif isinstance(payload, Mute):
+            self._mutes[act.id], self._muted_by[act.id] = payload, event.side
+        elif isinstance(payload, Grant):
+            reference = payload.status.status_list
+            given = (reference.uri, reference.idx)
+            if given in self.consents:
+                told = f"its index {reference.idx} of {reference.uri} is that of {self.consents[given].grant} as well"
+                self._findings.add(place, told)
+            self.consents[given] = Given(act.id, event.side, payload.exp)
+
+    # --- events -----------------------------------------------------------------------------------------------------
+
+    def _event(self, row: Happened) -> None:
+        place = f"connection {self._cid} {row.kind} at {row.at}"
+        event = self._ground.opener.event(place, row.event)
+        if event is None or isinstance(event, Accepted):
+            self._break(place, "it is no event that could be read")
+            return
+        about = getattr(event, "act", None)
+        if (row.kind, row.at, row.act) != (event.event, event.at, about) or not event.is_about(self._cid):
+            told = f"its row says {row.kind} at {row.at} of {row.act}, and the event {event.event} at {event.at} of"
+            self._findings.add(place, f"{told} {about}, in {getattr(event, 'cid', 'an erased connection')}")
+        self._in_time(place, event)
+        if event.event == "opened":
+            # The state begins with it.
+            return
+        if isinstance(event, Delivered):
+            self._delivered(place, event)
+        elif isinstance(event, MuteOver):
+            self._over(place, event)
+        self._fold(place, event, None)
+
+    def _over(self, place: str, event: MuteOver) -> None:
+        raw = self._ground.snapshot.value("get_raw", cid=self._cid, id=event.by)
+        side = self._muted_by.get(event.act)
+        if not isinstance(raw, str) or side is None:
+            self._findings.add(place, f"the mute {event.act}, or {event.by} that ended it, is missing")
+            return
+        tag = self._tag_keys["both"]
+        where, key = Place(event.log, event.index), (self._cid, event.by)
+        self._claim(place, where, key, event.at, lambda salt: entry_of_mute_over(raw, side, tag, salt, event.at))
+
+    def _relied_on(self, place: str, side: Side, purpose: str, event: Accepted | Delivered) -> None:
+        """That no delivery relies on a mute being over of which no entry says so (AUD-1)."""
+        if self.state is None or event.at <= self._restored_at:
+            return
+        if relied_on(self.state, side, purpose, event.at, Place(event.log, event.index)) is not None:
+            self._findings.add(place, "it was delivered behind a mute that was over, and no entry says so")
+
+    def _delivered(self, place: str, event: Delivered) -> None:
+        raw = self._ground.snapshot.value("get_raw", cid=self._cid, id=event.act)
+        if not isinstance(raw, str):
+            self._findings.add(place, f"the message {event.act} is missing")
+            return
+        try:
+            purpose = purpose_of(raw)
+        except Refused:
+            # Its own place tells that.
+            return
+        self._relied_on(place, event.side, purpose, event)
+        make = self._delivery(raw, purpose, event.side, event.at)
+        self._claim(place, Place(event.log, event.index), (self._cid, event.act), event.at, make)
+
+    # --- both -------------------------------------------------------------------------------------------------------
+
+    def _in_time(self, place: str, event: Event) -> None:
+        if event.at <= self._at:
+            self._findings.add(place, f"its time {event.at} is not later than {self._at}, that of the one before it")
+        self._at = max(self._at, event.at)
+
+    def _fold(self, place: str, event: Event, act: SignedAct | None) -> None:
+        if self.state is None:
+            return
+        try:
+            self.state = fold(self.state, Record(event, act), self._restored_at)
+        except Contradiction as fault:
+            self._break(place, str(fault))
+
+    def _break(self, place: str, reason: str) -> None:
+        if self.state is not None:
+            self._findings.add(place, f"{reason}; what the connection's state must be after it cannot be said")
+        self.state = None
+
+
+def _key_of(agreement: Agreement, side: Side) -> tuple[str, str]:
+    party = agreement.party(side)
+    return party.kid, party.key

@@ -1,0 +1,80 @@
+"""The home server's own keys: that the statements about them lead from one to the next, stand in the logs, and that the
+private key in force is there."""
+
+from functools import partial
+from pathlib import Path
+
+from comity.crypto.keys import SigningKey
+from comity.documents.events import Place
+from comity.documents.offers import HomeParty
+from comity.errors import Malformed, Refused
+from comity.transparency.entries import LogEntry, entry_of_key, public_tag_key
+from comity.transparency.server_keys import HomeKeys, HomeStatement, Listed, Placed, follow, read_listed, read_statement
+from comity_server.fsck.documents import why
+from comity_server.fsck.entry_owners import Places
+from comity_server.fsck.findings import Findings
+from comity_server.fsck.snapshot import Snapshot, StoredEntry
+from comity_server.store.rows import StoredPlace, StoredStatement
+
+_NOBODY = SigningKey(bytes(32)).public.multibase
+"""A key that signed nothing here."""
+
+
+def home_keys_of(data: Path, home: str, snapshot: Snapshot, findings: Findings) -> HomeKeys:
+    """The keys that the store states, and which of them signs at a place."""
+    places: dict[int, list[Place]] = {}
+    for row in snapshot.rows(StoredPlace, "home_places"):
+        places.setdefault(row.n, []).append(Place(row.log, row.idx))
+    rows = list(snapshot.rows(StoredStatement, "home_statements"))
+    try:
+        stated = read_listed(Listed(statement=row.statement, signed=row.signed) for row in rows)
+    except (Refused, ValueError) as fault:
+        findings.add("home keys", why(fault) if isinstance(fault, Refused) else "a statement is none")
+        stated = ()
+    if not stated or [row.n for row in rows] != list(range(len(rows))) or stated[0].statement.did != home:
+        findings.add("home keys", "no statement holds: no signature of this server can be checked")
+        return HomeKeys(HomeParty(did="did:web:nobody", kid=f"did:web:nobody#{_NOBODY}", key=_NOBODY))
+    _check_private(data, stated[-1].statement, findings)
+    chain = [Placed(one, tuple(places.get(n, ()))) for n, one in enumerate(stated)]
+    return follow(stated[0].statement.party, chain, {one.statement.kid for one in stated})
+
+
+def _check_private(data: Path, statement: HomeStatement, findings: Findings) -> None:
+    for path in (data / "home.key", data / f"home-{statement.key}.key"):
+        try:
+            if SigningKey(path.read_bytes()).public.multibase == statement.key:
+                return
+        except (OSError, Malformed):
+            continue
+    findings.add("home.key", "the private key in force is missing or damaged")
+
+
+def check_places(snapshot: Snapshot, findings: Findings, places: Places) -> None:
+    """That each statement stands where its row says."""
+    rows = {row.n: row for row in snapshot.rows(StoredStatement, "home_statements")}
+    for at in snapshot.rows(StoredPlace, "home_places"):
+        row = rows.get(at.n)
+        name = f"home key statement {at.n}"
+        entry = snapshot.row(StoredEntry, "get_entry", log=at.log, idx=at.idx)
+        if row is None:
+            findings.add(name, "there is no such statement")
+        elif entry is None:
+            findings.add(f"{at.log} entry {at.idx}", f"it is missing, and {name} names it")
+        else:
+            _claim(name, row.statement, Place(at.log, at.idx), entry.at, findings, places)
+
+
+def _claim(name: str, raw: str, place: Place, at: int, findings: Findings, places: Places) -> None:
+    try:
+        stated = read_statement(raw)
+    except (Refused, ValueError):
+        findings.add(name, "it is no statement")
+        return
+    if at < stated.at:
+        findings.add(name, f"its entry has the time {at}, and it is of {stated.at}")
+    make = partial(_entry, raw.encode("utf-8"), public_tag_key(stated.did), at)
+    places.claim(name, place, ("", stated.kid), at, make)
+
+
+def _entry(statement: bytes, key: bytes, at: int, salt: bytes) -> LogEntry:
+    return entry_of_key(statement, key, salt, at)

@@ -1,0 +1,299 @@
+"""One look at a store: read-only, everything at one moment, each row with values of the types that it must have."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
+from urllib.parse import quote
+
+from comity_server.data_dir import STORE
+from comity_server.fsck.findings import Findings
+from comity_server.store.migrations import HEAD, SchemaTooNew, SchemaTooOld, check_revision
+from comity_server.store.sqlite import SQL
+
+CACHE = 16_000
+"""KiB of the file that SQLite keeps in memory."""
+
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""What reading a damaged file raises. The second comes of SQLite's own words about it, which may quote the damage."""
+
+N = TypeVar("N", bound=tuple[Any, ...])
+
+
+class CannotRead(Exception):
+    """There is no store that could be looked through; the text says why."""
+
+
+class StoredConnection(NamedTuple):
+    """A row of `connections`."""
+
+    cid: str
+    state: bytes
+    at: int
+    phase: str
+    wake_at: int | None
+    tag_secret: bytes
+
+
+class StoredAgreement(NamedTuple):
+    """A row of `agreements`."""
+
+    raw: bytes
+    opened: str
+
+
+class StoredSide(NamedTuple):
+    """A row of `sides`."""
+
+    side: str
+    did: str
+    stream: str
+
+
+class Happened(NamedTuple):
+    """A row of `acts` (its `kind` is accepted, its `raw` the act and `event` the acceptance) or of `events` (`raw` is
+    None and `event` the event)."""
+
+    at: int
+    kind: str
+    act: str | None
+    side: str | None
+    chain: str | None
+    seq: int | None
+    raw: str | None
+    event: str
+
+
+class ListedDuty(NamedTuple):
+    """A row of `duties`, but for its connection."""
+
+    name: str
+    due_at: int
+    ended_by: str
+    done_at: int | None
+    statement: str | None
+
+
+class StoredEntry(NamedTuple):
+    """A row of `entries`."""
+
+    idx: int
+    cid: str
+    act: str
+    at: int
+    salt: bytes
+    entry: bytes
+    erased: int
+
+
+class StoredHead(NamedTuple):
+    """A row of `heads`."""
+
+    size: int
+    root: bytes
+    at: int
+
+
+class LogEnded(NamedTuple):
+    """A log, and whether it has ended."""
+
+    log: str
+    ended: int
+
+
+class StoredStatus(NamedTuple):
+    """A row of `status_entries`."""
+
+    list_no: int
+    idx: int
+    side: str
+    grant_id: str | None
+    ended: int
+    ask_until: int
+    expires_at: int
+
+
+class StoredKey(NamedTuple):
+    """A row of `business_keys`, with that of its business in `businesses` where there is one."""
+
+    name: str
+    kid: str
+    multibase: str
+    statement: str
+    log: str
+    idx: int
+    added_at: int
+    did: str | None
+
+
+class StoredNotice(NamedTuple):
+    """A row of `notices`, with that of its business in `businesses` where there is one."""
+
+    name: str
+    id: str
+    kind: str
+    raw: str
+    log: str
+    idx: int
+    added_at: int
+    did: str | None
+
+
+class StoredOffer(NamedTuple):
+    """A row of `offers`."""
+
+    short: str
+    hash: str
+    iss: str
+    raw: str
+    expires_at: int
+    good_until: int
+    uses: str
+
+
+class StoredHalf(NamedTuple):
+    """A row of `proposals`; `connected` is its cid where the connection is there."""
+
+    cid: str
+    offer: str
+    first_did: str
+    second_did: str
+    raw: bytes
+    countersign_by: int
+    phase: str
+    connected: str | None
+
+
+class StoredNews(NamedTuple):
+    """A row of `inbox`."""
+
+    stream: str
+    n: int
+    kind: str
+    cid: str
+
+
+class Stray(NamedTuple):
+    """A connection that a table names, and its first row there."""
+
+    place: str
+    cid: str
+    name: str
+
+
+class OfNothing(NamedTuple):
+    """Something of a business, and why it is none of it."""
+
+    what: str
+    name: str
+    id: str
+    fault: str
+
+
+class Named(NamedTuple):
+    """A row of `meta`."""
+
+    name: str
+    value: str
+
+
+class TilePlace(NamedTuple):
+    """The key of a row of `tiles`."""
+
+    level: int
+    number: int
+
+
+class Snapshot:
+    """The committed rows of a store at one moment. `looked_at` makes one."""
+
+    def __init__(self, raw: sqlite3.Connection, findings: Findings) -> None:
+        self._raw = raw
+        self._findings = findings
+
+    def rows(self, kind: type[N], query: str, **given: object) -> Iterator[N]:
+        """The rows that a query of the store gives, one after the other. One with a value of a type that its column
+        does not have is a finding, and left out."""
+        for row in self._raw.execute(SQL[query], given):
+            if tuple(map(type, row)) in _types(kind):
+                yield kind(*row)
+            else:
+                shown = ", ".join(str(value) for value in row if isinstance(value, str | int))
+                self._findings.add(f"{(kind.__doc__ or '').rstrip('.')}: {shown}", "a value is of another type")
+
+    def row(self, kind: type[N], query: str, **given: object) -> N | None:
+        """The one row that a query gives."""
+        return next(self.rows(kind, query, **given), None)
+
+    def value(self, query: str, **given: object) -> Any:
+        """The first value of the first row."""
+        row = self._raw.execute(SQL[query], given).fetchone()
+        return None if row is None else row[0]
+
+    def integrity(self, most: int) -> list[str]:
+        """What SQLite itself finds wrong with the file, up to so many faults."""
+        told = [str(row[0]) for row in self._raw.execute(f"PRAGMA integrity_check({most})")]
+        return [] if told == ["ok"] else told
+
+
+@cache
+def _types(kind: type[tuple[Any, ...]]) -> frozenset[tuple[type, ...]]:
+    """The types that the values of such a row may have."""
+    return frozenset(product(*(get_args(hint) or (hint,) for hint in get_type_hints(kind).values())))
+
+
+@contextmanager
+def looked_at(data: Path, findings: Findings) -> Iterator[Snapshot]:
+    """The store of a data folder at this moment, whether or not a server uses it. Raises CannotRead."""
+    path = data / STORE
+    if not data.is_dir():
+        raise CannotRead(f"{data} is no folder" if data.exists() else f"there is no folder {data}")
+    if not path.is_file():
+        raise CannotRead(f"{data} is no data folder of Comity: there is no {STORE} in it")
+    log = path.with_name(f"{STORE}-wal")
+    # Where nobody writes, nothing is put beside the file, so that it can lie on a medium that cannot be written.
+    alone, before = not log.exists(), path.stat().st_mtime_ns
+    try:
+        raw = sqlite3.connect(
+            f"file:{quote(str(path))}?mode=ro{'&immutable=1' if alone else ''}", uri=True, isolation_level=None
+        )
+    except UNREADABLE as error:
+        raise CannotRead(f"{path} cannot be opened: {error}") from None
+    try:
+        _prepare(raw, path)
+        yield Snapshot(raw, findings)
+        if alone and (log.exists() or path.stat().st_mtime_ns != before):
+            raise CannotRead(f"a server began to use {data} in the meantime; ask again")
+    finally:
+        raw.close()
+
+
+def _prepare(raw: sqlite3.Connection, path: Path) -> None:
+    """Begin the one transaction of the look. Raises CannotRead unless it is a store of this version."""
+    # A damaged text must not end the looking; what is shown in its place fits no hash and no signature.
+    raw.text_factory = partial(str, encoding="utf-8", errors="replace")
+    try:
+        raw.execute("PRAGMA query_only = ON")
+        raw.execute("PRAGMA wal_autocheckpoint = 0")
+        raw.execute("PRAGMA busy_timeout = 5000")
+        raw.execute(f"PRAGMA cache_size = -{CACHE}")
+        raw.execute("BEGIN")
+        tables = {row[0] for row in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        found = raw.execute("SELECT version_num FROM alembic_version").fetchone() if _VERSION in tables else None
+    except UNREADABLE as error:
+        raise CannotRead(f"{path} cannot be read: {error}") from None
+    if found is None:
+        raise CannotRead(f"{path} is no store of Comity")
+    revision = str(found[0])
+    try:
+        check_revision(path, revision)
+    except (SchemaTooNew, SchemaTooOld) as error:
+        raise CannotRead(str(error)) from None
+    if revision != HEAD:
+        raise CannotRead(f"{path} has schema {revision}, and this version knows {HEAD}: start the server once")
+
+
+_VERSION = "alembic_version"

@@ -1,0 +1,49 @@
+"""What the status lists say of each consent, beside what the connection's state says (STATUS-3, STATUS-4)."""
+
+from comity.rules.state import Connection
+from comity_server.fsck.replay import Given, Ground, Replay
+from comity_server.fsck.snapshot import StoredStatus
+from comity_server.status_lists import status_of
+
+_RESERVED = (None, 1, 0, 0)
+"""What an index says that no grant has used: grant, ended, asked until, expires at."""
+
+
+def check_consents(cid: str, prefix: str, replay: Replay, ground: Ground) -> None:
+    """The status entries of a connection: each grant ever given has its own, which says of it what the doors say now;
+    all others are reserved and say no."""
+    given = dict(replay.consents)
+    for row in ground.snapshot.rows(StoredStatus, "status_of", cid=cid):
+        place = f"status list {row.list_no} index {row.idx} (connection {cid})"
+        consent = given.pop((f"{prefix}{row.list_no}", row.idx), None)
+        if consent is None and row.grant_id is not None and replay.state is None:
+            # Its act may be the very one that could not be read.
+            continue
+        if consent is not None and replay.state is None and consent.grant == row.grant_id:
+            continue
+        wanted = _RESERVED if consent is None else _of(consent, replay.state)
+        found = (row.grant_id, row.ended, row.ask_until, row.expires_at)
+        if found != wanted:
+            which = "no grant" if consent is None else f"grant {consent.grant}"
+            ground.findings.add(place, f"it says {_told(found)}, and by {which} it is {_told(wanted)}")
+        if consent is not None and consent.side != row.side:
+            ground.findings.add(place, f"it is the {row.side} side's, and its grant the {consent.side} side's")
+    for (uri, idx), consent in given.items():
+        ground.findings.add(f"{uri} index {idx} (connection {cid})", f"it is missing, and grant {consent.grant} has it")
+
+
+def _of(consent: Given, state: Connection | None) -> tuple[str | None, int, int, int]:
+    """What the entry of a consent must say: ended once it is in force no more."""
+    door = None if state is None else state.door(consent.side)
+    live = next((it for it in door.grants if it.id == consent.grant), None) if door is not None else None
+    if state is None or live is None:
+        return consent.grant, 1, 0, consent.exp * 1000
+    return consent.grant, *status_of(state, consent.side, live), consent.exp * 1000
+
+
+def _told(entry: tuple[str | None, int, int, int]) -> str:
+    grant, ended, ask_until, expires_at = entry
+    if grant is None and ended:
+        return "free"
+    said = "ended" if ended else f"to be asked until {ask_until}" if ask_until else "valid"
+    return f"{said}, of {grant}, until {expires_at}"

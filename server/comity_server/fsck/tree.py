@@ -1,0 +1,141 @@
+"""The tree of a log, hashed once more from its entries and held against the stored tiles (RFC 6962 section 2.1; C2SP
+tlog-tiles).
+
+Where an entry and a tile do not fit, what stands above them says which of the two is the damaged one, and the looking
+goes on with the other: one fault is told once, and hides none that lies elsewhere.
+"""
+
+from collections.abc import Callable
+from hashlib import sha256
+
+from comity.transparency.merkle import root_of_hashes
+from comity.transparency.tiles import HASH, HEIGHT, WIDTH, Tile
+from comity_server.fsck.findings import Findings
+
+MOST_LEVELS = 8
+"""Levels of tiles that a tree can have: eight of them hold 2^64 entries."""
+_UNKNOWN = bytes(HASH)
+
+Stored = Callable[[int, int], bytes | None]
+"""From (level, number) to the bytes of a stored tile."""
+Hash = bytes | None
+"""A hash of a row; None where the entry is missing."""
+
+
+def leaf(entry: bytes) -> bytes:
+    """The hash of an entry."""
+    return sha256(b"\x00" + entry).digest()
+
+
+def width_of(level: int, number: int, size: int) -> int:
+    """How many hashes the tile has in a tree of `size` entries; 0 where there is none."""
+    if not 0 <= level < MOST_LEVELS or number < 0:
+        return 0
+    return max(0, min(WIDTH, (size >> HEIGHT * level) - number * WIDTH))
+
+
+class Tree:
+    """Grows entry by entry; of each level the row is in memory that is not yet a full tile."""
+
+    def __init__(self, log: str, stored: Stored, findings: Findings) -> None:
+        self._log = log
+        self._stored = stored
+        self._findings = findings
+        self._rows: list[list[Hash]] = []
+        self._numbers: list[int] = []
+        self.size = 0
+
+    def add(self, hashed: Hash) -> None:
+        """Add the hash of the next entry, None where that is missing."""
+        self.size += 1
+        self._add(0, hashed)
+
+    def roots(self) -> set[bytes]:
+        """The root of the tree as it is now: over the entries, and over them as the stored tiles have them."""
+        theirs = [_with_stored(row, self._tile(level)) for level, row in enumerate(self._rows)]
+        return {_root(self._rows), _root(theirs)}
+
+    def finish(self, root: bytes) -> None:
+        """Hold the right edge against the tiles, and the whole against the root in the log's head."""
+        fits = _root(self._rows) == root
+        for level, row in enumerate(self._rows):
+            if row:
+                self._compare(level, row, self._tile(level), entries_are_right=fits or root not in self.roots())
+        if root not in self.roots():
+            self._findings.add(f"{self._log} head", f"its root is not the one over its {self.size} entries")
+
+    def _add(self, level: int, hashed: Hash) -> None:
+        if level == len(self._rows):
+            self._rows.append([])
+            self._numbers.append(0)
+        row = self._rows[level]
+        row.append(hashed)
+        if len(row) == WIDTH:
+            top = self._close(level, row)
+            self._rows[level] = []
+            self._numbers[level] += 1
+            self._add(level + 1, top)
+
+    def _close(self, level: int, row: list[Hash]) -> bytes:
+        """The hash over a full tile, as far as can be told."""
+        stored, above = self._tile(level), self._above(level)
+        mine = root_of_hashes(_filled(row, stored))
+        theirs = root_of_hashes(_cut(stored)) if stored is not None and len(stored) == WIDTH * HASH else mine
+        self._compare(level, row, stored, entries_are_right=mine == above or theirs != above)
+        return theirs if theirs == above else mine
+
+    def _compare(self, level: int, row: list[Hash], stored: bytes | None, *, entries_are_right: bool) -> None:
+        number = self._numbers[level]
+        path = Tile(level, number, len(row)).path
+        place = f"{self._log} {path}"
+        if stored is None:
+            self._findings.add(place, "the tile is missing")
+            return
+        if len(stored) != len(row) * HASH:
+            self._findings.add(place, f"the tile has {len(stored) / HASH:g} hashes, and not {len(row)}")
+        for at, (mine, theirs) in enumerate(zip(row, _cut(stored), strict=False)):
+            if mine is None or mine == theirs:
+                continue
+            below = number * WIDTH + at
+            if level:
+                self._findings.add(place, f"its hash {at} is not the one over {Tile(level - 1, below).path}")
+            elif entries_are_right:
+                self._findings.add(place, f"its hash {at} is not the one of entry {below}")
+            else:
+                self._findings.add(f"{self._log} entry {below}", f"it is not the one whose hash stands in {path}")
+
+    def _tile(self, level: int) -> bytes | None:
+        """The stored tile of the row that is in memory."""
+        return self._stored(level, self._numbers[level]) if self._rows[level] else None
+
+    def _above(self, level: int) -> bytes | None:
+        """What the stored tile above says of the row that is in memory."""
+        number, at = divmod(self._numbers[level], WIDTH)
+        stored = self._stored(level + 1, number)
+        return None if stored is None else stored[at * HASH : (at + 1) * HASH]
+
+
+def _cut(stored: bytes) -> list[bytes]:
+    return [stored[at : at + HASH] for at in range(0, len(stored) - HASH + 1, HASH)]
+
+
+def _filled(row: list[Hash], stored: bytes | None) -> list[bytes]:
+    """The row with the stored hashes of missing entries."""
+    kept = _cut(stored or b"")
+    kept += [_UNKNOWN] * (len(row) - len(kept))
+    return [theirs if mine is None else mine for mine, theirs in zip(row, kept, strict=False)]
+
+
+def _with_stored(row: list[Hash], stored: bytes | None) -> list[Hash]:
+    """The row as it is stored, as far as it is."""
+    kept = _cut(stored or b"")[: len(row)]
+    return [*kept, *row[len(kept) :]]
+
+
+def _root(rows: list[list[Hash]]) -> bytes:
+    """The root over the rows of all levels: what is left over of one level is the last, smaller subtree of the next."""
+    right: list[Hash] = []
+    for row in rows:
+        if whole := [*row, *right]:
+            right = [root_of_hashes(_filled(whole, None))]
+    return root_of_hashes(_filled(right, None))

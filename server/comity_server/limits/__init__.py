@@ -1,0 +1,1 @@
+"""Limits on what clients may use: rates, shares, capacity and sockets."""

@@ -1,0 +1,334 @@
+"""Gathering cosignatures: a checkpoint goes to all witnesses side by side, and none of them holds up another (C2SP
+tlog-witness; LOG-15).
+
+A witness has one submission at a time. One that is slow is left out of what is gathered next until it has answered,
+so it costs nothing to the others, and what it answers late is not lost: the size that it cosigned is known by then.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from comity.errors import Malformed, Refused
+from comity.http_api import MOST_WITNESSES
+from comity.transparency.checkpoints import SignedCheckpoint, open_checkpoint, with_cosignatures
+from comity.transparency.notes import COSIGNATURE, MOST_NOTE, VerifierKey, read_vkey
+from comity.transparency.tiles import check_size
+from comity_server.clock import ServerClock
+from comity_server.logging import logger
+from comity_server.witness.store import origin_hash
+from comity_server.witness.submission import PATH, seal_submission
+
+MOST_ANSWER = 64 * 1024
+"""Bytes of an answer: some cosignatures."""
+MOST_SKEW = 10
+"""Seconds by which the clock of a witness may differ from ours. What is entered before the time of a cosignature and
+lies behind it looks backdated, so a witness whose clock is ahead would speak against an honest log."""
+COSIGNS = "cosigns"
+"""How a witness is when all is well."""
+
+Prove = Callable[[int, int], Awaitable[list[bytes]]]
+"""From two sizes, the smaller one first, to the proof that the larger tree continues the smaller one."""
+
+
+class WitnessAt(NamedTuple):
+    """A witness: its key, and its submission prefix without a slash at the end."""
+
+    key: VerifierKey
+    url: str
+
+
+class WitnessAhead(Exception):
+    """A witness remembers a larger tree of this log than any that was submitted: nothing more may be signed.
+
+    `proof` is that tree's checkpoint under our own signature, as the witness keeps it; None: its word alone.
+    """
+
+    def __init__(self, name: str, size: int, proof: SignedCheckpoint | None = None) -> None:
+        self.name = name
+        self.size = size
+        self.proof = proof
+        said = "shows our signature on" if proof is not None else "says that it cosigned"
+        super().__init__(f"the witness {name} {said} a tree of {size} entries, more than there are here")
+
+
+def read_witnesses(text: str) -> tuple[WitnessAt, ...]:
+    """The witnesses in "VKEY URL, VKEY URL", none in an empty text. Raises Malformed."""
+    found = tuple(_read_witness(part) for part in text.split(",")) if text.strip() else ()
+    if len(found) > MOST_WITNESSES:
+        raise Malformed(f"more than {MOST_WITNESSES} witnesses")
+    for what, several in (
+        ("name", [it.key.name for it in found]),
+        # One key under two names would be counted as two who saw the same.
+        ("key", [it.key.key.raw for it in found]),
+        ("URL", [it.url for it in found]),
+    ):
+        if len(set(several)) != len(found):
+            raise Malformed(f"two witnesses with the same {what}")
+    return found
+
+
+def _read_witness(text: str) -> WitnessAt:
+    parts = text.split()
+    if len(parts) != 2:
+        raise Malformed("each witness is its key and its URL, with a comma before the next")
+    key = read_vkey(parts[0])
+    if key.kind != COSIGNATURE:
+        raise Malformed("a key in the list of witnesses is a log's")
+    if not key.name.isascii():
+        raise Malformed("the name of a witness is not one that can be published")
+    return WitnessAt(key, _read_url(parts[1]))
+
+
+def _read_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise Malformed("the URL of a witness is none") from None
+    if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc or "?" in text or "#" in text:
+        raise Malformed("the URL of a witness is https://host[:port][/path]")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise Malformed("a witness is reached over https, and over http on this machine only")
+    return text.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _Failed(Exception):
+    """A witness did not cosign; the text is a code for the log."""
+
+
+class _Asked:
+    """What is known of one witness."""
+
+    def __init__(self, at: WitnessAt) -> None:
+        self.at = at
+        self.old = 0
+        """What it cosigned last, as far as is known: the old size of the next submission."""
+        self.seen = 0
+        """The largest size of which it gave a cosignature that holds."""
+        self.condition: str | None = None
+        self.rests_until = 0.0
+        self.task: asyncio.Task[str | None] | None = None
+
+    @property
+    def name(self) -> str:
+        """What its cosignatures are signed with."""
+        return self.at.key.name
+
+    def is_free(self, now: float) -> bool:
+        """Whether it has answered what it was asked, and not failed just now."""
+        return (self.task is None or self.task.done()) and now >= self.rests_until
+
+    def turn(self, condition: str) -> bool:
+        """Note down how it is; said once for each change. Whether it is one."""
+        if condition == self.condition:
+            return False
+        self.condition = condition
+        if condition == COSIGNS:
+            logger().info("witness_cosigns", where=self.name)
+        else:
+            logger().warning("witness_fails", where=self.name, code=condition)
+        return True
+
+
+class Witnesses:
+    """The witnesses of one log, asked by the one process that signs it.
+
+    `timeout` (s) bounds each request, and one that failed is left alone for `rest` (s).
+    """
+
+    def __init__(
+        self,
+        log: VerifierKey,
+        witnesses: tuple[WitnessAt, ...],
+        *,
+        timeout: float = 5.0,
+        rest: float = 1.0,
+        clock: ServerClock | None = None,
+    ) -> None:
+        self.keys = tuple(it.key for it in witnesses)
+        self._log = log
+        self._asked = [_Asked(it) for it in witnesses]
+        self._timeout = timeout
+        self._rest = rest
+        self._clock = clock
+        self._newest = 0
+        self._ahead: WitnessAhead | None = None
+        self._session: aiohttp.ClientSession | None = None
+
+    def are_needed(self) -> bool:
+        """Whether the clock is in doubt, and the time in a new cosignature may end that (CLOCK-3)."""
+        return self._clock is not None and self._clock.ahead() > 0
+
+    def _now(self) -> float:
+        """s since the epoch."""
+        return time.time() if self._clock is None else self._clock.now() / 1000
+
+    def away(self) -> str:
+        """Which of them did not cosign what they were asked last, each with the code that says why; empty: none."""
+        return ", ".join(f"{it.name}: {it.condition}" for it in self._asked if it.condition not in (None, COSIGNS))
+
+    async def gather(self, signed: SignedCheckpoint, prove: Prove) -> AsyncGenerator[SignedCheckpoint, None]:
+        """The checkpoint again with each cosignature that comes in, until all witnesses that were free have answered.
+
+        Asks those that have not cosigned it and are not busy with an earlier one. Whoever has enough just stops
+        iterating: requests go on by themselves, for as long as the timeout. Raises WitnessAhead, also for what came
+        since the last call: at once where it is proven, and else at the end, so that a lie keeps nothing from anybody.
+        """
+        self._newest = max(self._newest, signed.size)
+        self._raise_if_ahead(proven=True)
+        now = asyncio.get_running_loop().time()
+        asked: dict[asyncio.Task[str | None], _Asked] = {}
+        for it in self._asked:
+            if it.is_free(now) and it.name not in signed.cosignatures:
+                it.task = asyncio.create_task(self._cosigned(it, signed, prove), name=f"witness {it.name}")
+                asked[it.task] = it
+        while asked:
+            done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+            self._raise_if_ahead(proven=True)
+            for task in done:
+                key = asked.pop(task).at.key
+                # Given up by `close`: that is not for whoever iterates to be cancelled by.
+                lines = None if task.cancelled() else task.result()
+                if lines is not None:
+                    signed = with_cosignatures(signed, lines, (key,))
+                    yield signed
+        self._raise_if_ahead(proven=False)
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        tasks = [it.task for it in self._asked if it.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+
+    def _raise_if_ahead(self, *, proven: bool) -> None:
+        if proven and (self._ahead is None or self._ahead.proof is None):
+            return
+        ahead, self._ahead = self._ahead, None
+        # The tree may have grown over it since.
+        if ahead is not None and ahead.size > self._newest:
+            raise ahead
+
+    async def _cosigned(self, it: _Asked, signed: SignedCheckpoint, prove: Prove) -> str | None:
+        """The lines of a witness that cosigned, None if it did not. Raises nothing: nobody may be waiting."""
+        try:
+            lines = await self._ask(it, signed, prove)
+        except _Failed as fault:
+            it.turn(str(fault))
+        except WitnessAhead as ahead:
+            it.turn("ahead")
+            if self._ahead is None or self._ahead.proof is None:
+                self._ahead = ahead
+        except Exception as error:
+            # Ours: what is to be proved could not be read.
+            if it.turn("not_asked"):
+                logger().error("witness_not_asked", exc_info=error)
+        else:
+            it.turn(COSIGNS)
+            return lines
+        it.rests_until = asyncio.get_running_loop().time() + self._rest
+        return None
+
+    async def _ask(self, it: _Asked, signed: SignedCheckpoint, prove: Prove) -> str:
+        """The lines by which it cosigned, its own among them. Raises _Failed, WitnessAhead, and what `prove` does."""
+        before = self._now()
+        status, body = await self._submit(it, signed, prove)
+        if status == HTTPStatus.CONFLICT:
+            it.old = await self._told(it, body, signed)
+            status, body = await self._submit(it, signed, prove)
+        if status != HTTPStatus.OK:
+            raise _Failed(f"status_{status}")
+        self._check(it.at.key, signed, body, before)
+        it.old = it.seen = signed.size
+        return body
+
+    async def _submit(self, it: _Asked, signed: SignedCheckpoint, prove: Prove) -> tuple[int, str]:
+        if it.old > signed.size:
+            raise _Failed("newer_known")
+        proof = await prove(it.old, signed.size) if 0 < it.old < signed.size else []
+        submission = seal_submission(it.old, proof, signed.raw)
+        return await self._exchange("POST", f"{it.at.url}{PATH}", submission, MOST_ANSWER)
+
+    def _check(self, key: VerifierKey, signed: SignedCheckpoint, lines: str, before: float) -> None:
+        """Whether that witness's cosignature is among the lines, holds and was made just now. Raises _Failed."""
+        try:
+            time_ = with_cosignatures(signed, lines, (key,)).cosignatures.get(key.name)
+        except Malformed:
+            raise _Failed("garbage") from None
+        except Refused:
+            raise _Failed("bad_signature") from None
+        if time_ is None:
+            raise _Failed("no_cosignature")
+        if self.are_needed() and self._clock is not None and self._clock.vouched(time_ * 1000):
+            return
+        if not before - MOST_SKEW <= time_ <= self._now() + MOST_SKEW:
+            raise _Failed("clock")
+
+    async def _told(self, it: _Asked, body: str, signed: SignedCheckpoint) -> int:
+        """What it cosigned last, by its own word. Raises _Failed, WitnessAhead."""
+        try:
+            size = check_size(body.removesuffix("\n"))
+        except Malformed:
+            raise _Failed("garbage") from None
+        if size > self._newest:
+            proof = await self._largest(it)
+            # Another checkpoint may have been submitted meanwhile; whoever raises this looks again.
+            raise WitnessAhead(it.name, size if proof is None else proof.size, proof)
+        if size > signed.size:
+            raise _Failed("newer_known")
+        # It signed that it had seen more, or it names the very size that it was given.
+        if size < it.seen or size == it.old:
+            raise _Failed("contradicts_itself")
+        return size
+
+    async def _largest(self, it: _Asked) -> SignedCheckpoint | None:
+        """The checkpoint that the witness keeps of this log, if we signed it and it is larger than any submitted."""
+        url = f"{it.at.url}/{origin_hash(self._log.name)}/checkpoint"
+        try:
+            status, body = await self._exchange("GET", url, None, MOST_NOTE)
+            found = open_checkpoint(body, self._log) if status == HTTPStatus.OK else None
+        except (_Failed, Refused):
+            return None
+        return found if found is not None and found.size > self._newest else None
+
+    async def _exchange(self, method: str, url: str, body: bytes | None, most: int) -> tuple[int, str]:
+        """Status and body of an answer. Raises _Failed."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                headers={"Accept-Encoding": "identity", "User-Agent": "Comity"},
+                timeout=aiohttp.ClientTimeout(total=self._timeout),
+            )
+        read = bytearray()
+        try:
+            async with self._session.request(method, url, data=body, allow_redirects=False) as answer:
+                async for part in answer.content.iter_any():
+                    read += part
+                    if len(read) > most:
+                        raise _Failed("too_long")
+            return answer.status, read.decode("utf-8")
+        except UnicodeDecodeError:
+            raise _Failed("garbage") from None
+        except TimeoutError:
+            raise _Failed("timeout") from None
+        except (aiohttp.ClientError, OSError, ValueError):
+            raise _Failed("unreachable") from None

@@ -1,0 +1,67 @@
+"""What happened at a business, as its endpoints are told it: the rows of its stream, rendered."""
+
+from collections import OrderedDict
+from typing import Literal
+
+from comity_server.businesses.directory import Business
+from comity_server.logging import logger
+from comity_server.reads.business_events import BusinessEvent, happening
+from comity_server.store.business import StoredWebhook
+from comity_server.store.read_only import ReadOnlyStore
+from comity_server.store.rows import News
+
+ALL: Literal["*"] = "*"
+"""In the place of types: every one."""
+_REMEMBERED = 1024
+
+
+def wants(of: StoredWebhook, type_: str) -> bool:
+    """Whether an endpoint is to get events of that type (HOOK-9)."""
+    return of.types == ALL or type_ in of.types.split(" ")
+
+
+class Events:
+    """What is in the streams of a store; `ids` is what ids of events are made of."""
+
+    def __init__(self, store: ReadOnlyStore, ids: bytes) -> None:
+        self._store = store
+        self._ids = ids
+        self._known: OrderedDict[tuple[str, int], BusinessEvent | None] = OrderedDict()
+
+    def endpoints(self) -> list[StoredWebhook]:
+        """Every endpoint, as it is set up."""
+        return self._store.webhooks()
+
+    def after(self, of: StoredWebhook, n: int, most: int) -> list[tuple[int, BusinessEvent | None]]:
+        """What comes after row `n` of the business's stream, each with its row's number."""
+        return [(row.n, self._told(of, row)) for row in self._store.news(of.did, n, most)]
+
+    def at(self, of: StoredWebhook, n: int) -> BusinessEvent | None:
+        """What row `n` tells; None where it is gone."""
+        if (of.did, n) in self._known:
+            return self._known[of.did, n]
+        found = self.after(of, n - 1, 1)
+        return found[0][1] if found and found[0][0] == n else None
+
+    def before(self, of: StoredWebhook, since: int, low: int, high: int) -> int:
+        """A row's number between `low` and `high` behind which is everything that was told at `since` (ms) or later.
+        Times never go back from one row to the next, so halving finds it."""
+        while low < high:
+            middle = (low + high) // 2
+            row = self._store.next_in_stream(of.did, middle)
+            if row is None or row[0] > high or row[1] >= since:
+                high = middle
+            else:
+                low = row[0]
+        return low
+
+    def _told(self, of: StoredWebhook, row: News) -> BusinessEvent | None:
+        try:
+            found = happening(row, Business(of.name, of.did, {}), self._ids)
+        except Exception as error:  # a mistake of ours over one row must not keep all others from being sent
+            logger().error("webhook_event_failed", exc_info=error)
+            found = None
+        self._known[of.did, row.n] = found
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return found

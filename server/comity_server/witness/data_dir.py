@@ -1,0 +1,74 @@
+"""The folder of a witness: its key, its memory, and that the two belong together."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from comity.crypto.keys import SigningKey
+from comity.errors import Malformed
+from comity.transparency.notes import COSIGNATURE, NoteSigner, VerifierKey, read_vkey
+from comity_server.clock import Clock
+from comity_server.data_dir import seed_in
+from comity_server.logging import logger
+from comity_server.witness.cosign import Witness
+from comity_server.witness.store import AnotherKey, AnotherVersion, Memory
+
+SEED = "witness.key"
+MEMORY = "witness.db"
+
+
+class CannotWitness(Exception):
+    """The folder cannot be used as asked; the text says why, and what can be done."""
+
+
+@contextmanager
+def remembered(
+    data: Path, name: str | None, usual: str, logs: Iterable[VerifierKey], clock: Clock
+) -> Iterator[Witness]:
+    """The witness of that folder, made where there is none, which takes those logs as well. Without a `name` it has
+    the one that it had, at first the `usual` one. The caller holds the folder's lock. Raises CannotWitness."""
+    if (data / SEED).exists() and not (data / MEMORY).exists():
+        raise CannotWitness(
+            f"{data} has a key, and its memory ({MEMORY}) is gone. A witness that forgets can be made to cosign two "
+            f"histories of a log: begin a new one in another folder"
+        )
+    try:
+        memory = Memory(data / MEMORY)
+    except (sqlite3.Error, AnotherVersion) as fault:
+        raise CannotWitness(f"{data / MEMORY} cannot be used: {fault}") from None
+    try:
+        signer = _signer(data, memory, name, usual)
+        for log in logs:
+            memory.take(log)
+        if not memory.logs():
+            logger().warning("no_logs_taken")
+        yield Witness(signer, memory, clock)
+    except AnotherKey as fault:
+        raise CannotWitness(str(fault)) from None
+    finally:
+        memory.close()
+
+
+def _signer(data: Path, memory: Memory, name: str | None, usual: str) -> NoteSigner:
+    known = memory.own_key()
+    if known is None:
+        # The memory is on the disk already, so from here on a key without one means that it was lost.
+        signer = NoteSigner(name or usual, COSIGNATURE, SigningKey(seed_in(data / SEED)))
+        try:
+            read_vkey(signer.verifier.text)
+        except Malformed:
+            raise CannotWitness("a witness's name has no spaces and no plus sign") from None
+        memory.begin(signer.verifier)
+        return signer
+    if name not in (None, known.name):
+        raise CannotWitness(f"the witness in {data} is called {known.name}; another name needs another folder")
+    if not (data / SEED).exists():
+        raise CannotWitness(f"{data / SEED} is missing: put it back, or begin a new witness in another folder")
+    try:
+        signer = NoteSigner(known.name, COSIGNATURE, SigningKey((data / SEED).read_bytes()))
+    except Malformed:
+        raise CannotWitness(f"{data / SEED} is not a key") from None
+    if signer.verifier != known:
+        raise CannotWitness(f"{data / SEED} is not the key of the witness in this folder, {known.text}")
+    return signer

@@ -1,0 +1,1 @@
+"""The single writer: decides each command and commits its unit of work."""

@@ -1,0 +1,76 @@
+"""What a decision rests on beside the state: kept in memory, read anew whenever it is not known what a commit did."""
+
+import hmac
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from comity.documents.hours import ZoneRules
+from comity_server.businesses.api_keys import Keyring
+from comity_server.businesses.directory import Directory
+from comity_server.businesses.notices import Notices
+from comity_server.businesses.signing_keys import KeptKeys
+from comity_server.data_dir import Home
+from comity_server.status_lists import FIRST_LIST, StatusLists
+from comity_server.store.business import BusinessRows
+from comity_server.store.rows import Entry, HostedKey, StoredPlace, StoredStatement
+
+if TYPE_CHECKING:
+    from comity_server.writer.unit_of_work import UnitOfWork
+
+
+class GroundsStore(Protocol):
+    """What the grounds of decisions are read from."""
+
+    @property
+    def business(self) -> BusinessRows: ...
+    async def home_statements(self) -> tuple[list[StoredStatement], list[StoredPlace]]: ...
+    async def business_keys(self) -> list[HostedKey]: ...
+    async def meta(self) -> dict[str, str]: ...
+    async def last_list(self) -> int: ...
+    async def entries(self, list_no: int) -> list[Entry]: ...
+
+
+@dataclass(slots=True)
+class DecisionContext:
+    """See the module."""
+
+    home: Home
+    directory: Directory
+    lists: StatusLists
+    zones: ZoneRules
+    keyring: Keyring
+    kept: KeptKeys
+    notices: Notices
+    tag_seed: bytes
+    """What the tag secrets of connections are made of; it never changes."""
+
+    def tag_secret(self, cid: str) -> bytes:
+        """The tag secret of a connection that opens; the same where it opens again after a restore (LOG-9)."""
+        return hmac.digest(self.tag_seed, b"comity.tag-secret.v1\x00" + cid.encode("ascii"), "sha256")
+
+    async def read(self, store: GroundsStore) -> None:
+        """Take in what is stored: at the start, and after a commit whose outcome is unknown. Raises CannotUnseal."""
+        self.home.keys.load(*await store.home_statements())
+        self.directory.load(await store.business_keys())
+        self.lists.begin_at(int((await store.meta()).get(FIRST_LIST, "1")))
+        for number in range(1, await store.last_list() + 1):
+            self.lists.load(number, await store.entries(number))
+        self.keyring.load(await store.business.api_keys())
+        self.kept.load(await store.business.kept_keys(), self.directory)
+        self.notices.load(raw for _, raw in await store.business.newest_notices())
+
+    def take(self, group: "UnitOfWork") -> None:
+        """Take in what a group has committed."""
+        batch = group.batch
+        places = (StoredPlace(row["n"], row["log"], row["index"]) for row in batch.put_home_place)
+        self.home.keys.take((StoredStatement(**row) for row in batch.put_home_statement), places)
+        self.directory.load(group.added_keys())
+        self.lists.reserved(batch.reserve_index)
+        self.lists.put(batch.put_status)
+        self.notices.load(row["raw"] for row in group.batch.put_notice)
+        for key in group.added_api_keys:
+            self.keyring.put(key)
+        for row in group.batch.end_api_key:
+            self.keyring.end(row["name"], row["id"], row["expires_at"])
+        for name, signer in group.added_signers:
+            self.kept.put(name, signer)

@@ -1,0 +1,485 @@
+"""The way in: every change of what the server knows goes through here, one group at a time.
+
+    open      signatures of what waits are checked in chunks, on threads, while the group before is committed
+    take      what is open (up to GROUP acts) becomes one group
+    decide    each command in turn, by the pure rules, on the group's working copy
+    commit    the events are signed, and all is written in one transaction; only now is anything true
+    answer    and only now is anybody told: those who sent acts, as soon as the log's checkpoint covers them, too
+
+If the commit fails, or nobody knows whether it did, all of the group are told to come again (503), and what the
+server had in memory about the connections in it is dropped. A client that sends the same act again then gets either
+its first answer or its first decision.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeVar, cast
+
+from comity.documents.acts import Feedback, Grant, SignedAct, is_narrowing
+from comity.errors import Refused
+from comity.rules.feedback import Reached
+from comity.rules.narrowing import closes_something
+from comity.rules.state import Connection, decode_state
+from comity_server.businesses.directory import NotPossible
+from comity_server.clock import ServerClock
+from comity_server.conditions import clock_doubtful, refusal_of
+from comity_server.config import Config
+from comity_server.limits.backlog import rooms_of
+from comity_server.limits.capacity import PLACE, user
+from comity_server.limits.rate_limits import Over
+from comity_server.limits.shares import Pool, User
+from comity_server.log.appender import Additions
+from comity_server.logging import REQUEST_ID, logger
+from comity_server.metrics import Metrics
+from comity_server.pubsub import Broker
+from comity_server.store.errors import Overtaken, StoreFailed
+from comity_server.store.rows import Batch, Known, Reservation
+from comity_server.writer.context import DecisionContext, GroundsStore
+from comity_server.writer.decision_cache import Verdicts
+from comity_server.writer.queue import PIECE, Command, Queue
+from comity_server.writer.repeats import unplaced
+from comity_server.writer.signature_pool import SignaturePool
+from comity_server.writer.state_cache import States
+from comity_server.writer.time_lead import Leads
+from comity_server.writer.unit_of_work import Answer, UnitOfWork
+
+GROUP = 256
+"""Acts in one transaction, about."""
+CLOCK_TOLERANCE = 10_000
+"""ms by which a clock may be behind the last commit: time then stands still until it has caught up."""
+
+Result = Answer | Refused
+R = TypeVar("R")
+A = TypeVar("A", bound=Additions)
+
+
+class WriterStore(GroundsStore, Protocol):
+    """What the writer asks of a store."""
+
+    async def commit(self, batch: Batch, before: Callable[[], None]) -> None: ...
+    async def states(self, cids: Sequence[str]) -> dict[str, Known]: ...
+    async def acceptances(self, ids: Sequence[str]) -> dict[str, str]: ...
+    async def reservations(self, places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Reservation]: ...
+    async def reached(self, ids: Sequence[str]) -> dict[str, Reached]: ...
+    async def meta(self) -> dict[str, str]: ...
+    async def raws(self, acts: Sequence[tuple[str, str]]) -> dict[str, str]: ...
+
+
+class WriterLog(Protocol[A]):
+    """What the writer asks of the log: where entries go, and to take in what was committed."""
+
+    @property
+    def origin(self) -> str: ...
+    def additions(self) -> A: ...
+    def committed(self, added: A) -> None: ...
+    async def in_doubt(self) -> None: ...
+    def when_covered(self, size: int, go_on: Callable[[], None]) -> None: ...
+    async def settled(self) -> None: ...
+
+
+class Writer:
+    """The one writer, and the queue before it."""
+
+    def __init__(
+        self,
+        store: WriterStore,
+        grounds: DecisionContext,
+        log: WriterLog[Any],
+        clock: ServerClock,
+        crypto: SignaturePool,
+        bell: Broker,
+        metrics: Metrics,
+        config: Config,
+        *,
+        since: int,
+    ) -> None:
+        self._store = store
+        self._grounds = grounds
+        self._log = log
+        self._clock = clock
+        self.crypto = crypto
+        self._bell = bell
+        self._metrics = metrics
+        self.room, self._lines, self._kept = rooms_of(config.max_queue)
+        self._waiting = Queue()
+        self._opened = Queue()
+        self._states = States(config.cached_connections)
+        self._leads = Leads()
+        self.verdicts = Verdicts(config.kept_verdicts)
+        """What checks were told, as long as nothing that was committed changes it."""
+        self._news: int | None = None
+        self._is_sure = True
+        self._is_failing = False
+        self.decided = 0
+        self._time_stood = since
+        self._stopping = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self.wake_releases = asyncio.Event()
+        """Set after each commit that may have changed when the next release is due."""
+        self.overtaken = asyncio.Event()
+        """Set when another server writes the same store: this one must leave."""
+
+    @property
+    def grounds(self) -> DecisionContext:
+        """What decisions rest on beside the connections."""
+        return self._grounds
+
+    @property
+    def origin(self) -> str:
+        """The log that is written."""
+        return self._log.origin
+
+    @property
+    def weight(self) -> int:
+        """What waits to be decided."""
+        return self.room.taken + self._lines.taken + self._kept.taken
+
+    # --- coming in --------------------------------------------------------------------------------------------------
+
+    async def acts(self, raws: Sequence[bytes], over: Over | None = None) -> list[Result]:
+        """Accept acts in order; each is answered by itself. Of a sender who is `over` a rate, those that close
+        something (CONN-24). Raises Refused("overloaded") for all of them."""
+        if len(raws) > 1:
+            return await self._batch(raws, over)
+        command = Command(self._future(), raws=raws, over=over)
+        place = PLACE.get()
+        ticket = None if place is None else place.ticket
+        if ticket is not None and place is not None and not ticket.says_no:
+            place.ticket, command.user, command.room = None, ticket.user, ticket.room
+        elif ticket is not None or not self._is_let_in(command, self.room):
+            # What was let pass because it says no has to be one, also where there is room by now: else everybody's acts
+            # would say so.
+            await self._must_narrow(command)
+        answers: list[Result] = await self._put(command)
+        return answers
+
+    async def _batch(self, raws: Sequence[bytes], over: Over | None) -> list[Result]:
+        """The same for many, in pieces, each of which is decided by itself. A batch that is larger than the whole room
+        gets in when no other is there, or it never would."""
+        if self._stopping or not self._lines.take(user(), len(raws)):
+            raise _overloaded()
+        broken: set[tuple[str, str, str]] = set()
+        pieces = [
+            Command(self._future(), raws=raws[at : at + PIECE], over=over, room=self._lines, broken=broken)
+            for at in range(0, len(raws), PIECE)
+        ]
+        self._waiting.put(pieces)
+        answers: list[list[Result]] = await asyncio.gather(*(piece.done for piece in pieces))
+        return [answer for piece in answers for answer in piece]
+
+    async def command(
+        self, decide: Callable[[UnitOfWork], Awaitable[R]], cids: Sequence[str] = (), *, narrows: bool = False
+    ) -> R:
+        """Decide something else than acts as part of a group, with the connections `cids` at hand. What `narrows` may
+        use the part of the queue that is kept for a "no", and is decided where the clock is in doubt.
+
+        Raises what `decide` raises, or Refused("overloaded").
+        """
+        command = Command(self._future(), decide=decide, cids=cids, narrows=narrows)
+        if not (self._is_let_in(command, self.room) or (narrows and self._is_let_in(command, self._kept))):
+            raise _overloaded()
+        return cast(R, await self._put(command))
+
+    def _future(self) -> asyncio.Future[Any]:
+        return asyncio.get_running_loop().create_future()
+
+    def _is_let_in(self, command: Command, room: Pool) -> bool:
+        """True, and its weight is taken, if the command finds room."""
+        if self._stopping or not room.take(command.user, command.weight):
+            return False
+        command.room = room
+        return True
+
+    async def _must_narrow(self, command: Command) -> None:
+        """Raises Refused("overloaded") unless what is left of the queue is kept for this: a single act by which a
+        known side closes something (CONN-24), contests, or says once more what it said. The check costs a signature,
+        so the reserve cannot be filled with noise; it is shared by those who sign, so that a "no" waits for nobody who
+        happens to have the same address."""
+        if self._stopping or self._kept.taken >= self._kept.size:
+            raise _overloaded()
+        (act,) = await self.crypto.open_acts(command.raws)
+        if isinstance(act, Refused):
+            raise act
+        payload = act.payload
+        if not is_narrowing(payload):
+            raise _overloaded()
+        state = await self.state(payload.cid)
+        side = None if state is None else state.side_of(payload.iss)
+        if state is None or side is None:
+            raise Refused("not_found")
+        is_new = act.chain == "settings" or payload.seq >= state.door(side).seq
+        if is_new and payload.act != "feedback" and not closes_something(state, side, payload, self._clock.now()):
+            raise _overloaded()
+        command.user = User(act.payload.iss)
+        if not self._is_let_in(command, self._kept):
+            raise _overloaded()
+
+    async def state(self, cid: str) -> Connection | None:
+        """The connection as it was committed last."""
+        known = self._states.get(cid)
+        if known is not None:
+            return known[0]
+        stored = (await self._store.states([cid])).get(cid)
+        return None if stored is None else decode_state(stored.state)
+
+    async def _put(self, command: Command) -> Any:
+        self._waiting.put([command])
+        return await command.done
+
+    # --- the two loops ----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to take commands."""
+        self._tasks = [
+            asyncio.create_task(self._open_all(), name="opener"),
+            asyncio.create_task(self._write_all(), name="writer"),
+        ]
+
+    async def stop(self) -> None:
+        """Take no more, finish what was taken, and end."""
+        self._stopping = True
+        self._waiting.close()
+        await asyncio.gather(*self._tasks)
+        self.crypto.close()
+
+    async def _open_all(self) -> None:
+        while commands := await self._waiting.take(GROUP):
+            if await self._went_well(commands, self._open):
+                self._opened.put(commands)
+        self._opened.close()
+
+    async def _write_all(self) -> None:
+        while commands := await self._opened.take(GROUP):
+            if await self._went_well(commands, self._process):
+                self._note_time(commands)
+                self._let_go(commands)
+                self.decided += len(commands)
+                # What comes while a checkpoint is signed makes the next group larger, and a larger one costs less.
+                if sum(command.weight for command in commands) < GROUP:
+                    await self._log.settled()
+
+    async def _went_well(self, commands: list[Command], work: Callable[[list[Command]], Awaitable[None]]) -> bool:
+        """Do the work; the loops must outlive any mistake in one group."""
+        try:
+            await work(commands)
+        except Exception as error:
+            self._metrics.failed.inc()
+            self._log_failure(error, commands)
+            # Whatever was in hand is in doubt: the next group reads the store again.
+            self._is_sure = False
+            if isinstance(error, Overtaken):
+                self.overtaken.set()
+            for command in commands:
+                if not command.done.done():
+                    command.done.set_exception(refusal_of(error))
+            self._let_go(commands)
+            return False
+        return True
+
+    def _log_failure(self, error: Exception, commands: list[Command]) -> None:
+        """Log a group that failed. While the store does, the first one alone: a condition says the rest (OPS-2)."""
+        REQUEST_ID.set(None)
+        if isinstance(error, StoreFailed) and self._is_failing:
+            return
+        self._is_failing = isinstance(error, StoreFailed)
+        ids = [command.request_id for command in commands if command.request_id is not None]
+        why = {"reason": str(error)} if self._is_failing else {}
+        logger().error("group_failed", exc_info=error, count=len(commands), request_ids=ids, **why)
+
+    def _note_time(self, commands: list[Command]) -> None:
+        if came_at := [command.came_at for command in commands if command.room is self.room]:
+            self.room.waited(time.perf_counter() - min(came_at))
+
+    def _let_go(self, commands: list[Command]) -> None:
+        for command in commands:
+            if command.room is not None:
+                command.room.give(command.user, command.weight)
+        self._metrics.queued.set(self.weight)
+
+    # --- one group --------------------------------------------------------------------------------------------------
+
+    async def _process(self, commands: list[Command]) -> None:
+        group = await self._group(commands)
+        try:
+            for command in commands:
+                await self._decide(command, group)
+            REQUEST_ID.set(None)
+            await self._commit(group)
+        except BaseException:
+            for cid in group.states:
+                self._states.forget(cid)
+            self.verdicts.in_doubt()
+            raise
+        self._took_effect(group)
+        waiting = [command for command in commands if command.was_accepted]
+        for command in commands:
+            if not command.was_accepted:
+                self._answer(command)
+        if waiting:
+            # Acts took effect; their answers wait a little for a checkpoint that covers them (LOG-13).
+            self._log.when_covered(group.log.place().index, lambda: self._answer_all(waiting))
+
+    async def _open(self, commands: list[Command]) -> None:
+        raws = [raw for command in commands for raw in command.raws]
+        opened = iter(await self.crypto.open_acts(raws))
+        for command in commands:
+            command.acts = [next(opened) for _ in command.raws]
+
+    async def _group(self, commands: list[Command]) -> UnitOfWork:
+        """The working copy, with all that the acts in hand will need, read in as few hops as there are kinds."""
+        acts = [act for command in commands for act in command.acts if isinstance(act, SignedAct)]
+        if not self._is_sure:
+            await self._be_sure()
+        if self._news is None:
+            self._news = int((await self._store.meta()).get("last_news", "0"))
+        now, stands = self._time(), self.is_clock_doubtful()
+        group = UnitOfWork(self._grounds, now, self._log.additions(), self._news, self._leads, stands)
+        named = {cid for command in commands for cid in command.cids}
+        await self._load(named | {act.payload.cid for act in acts}, group)
+        if ids := unplaced(acts, group.states):
+            group.first_answers = await self._store.acceptances(ids)
+        if places := self.places(acts):
+            group.reservations = await self._store.reservations(places)
+        if messages := [act.payload.message for act in acts if isinstance(act.payload, Feedback)]:
+            group.reached = await self._store.reached(messages)
+        return group
+
+    async def _be_sure(self) -> None:
+        """After a commit that may have taken effect: nothing that is in memory counts before it was read again, and
+        whoever should have been told is (LOG-12)."""
+        await self._log.in_doubt()
+        await self._grounds.read(self._store)
+        self._news, self._is_sure = None, True
+        self._bell.ring_all()
+        self.wake_releases.set()
+
+    def _time(self) -> int:
+        """The clock's time, which stands still where the clock goes back, and where it is in doubt (CLOCK-2)."""
+        if not self.is_clock_doubtful():
+            self._time_stood = max(self._clock.now(), self._time_stood)
+        return self._time_stood
+
+    def clock_behind(self) -> int:
+        """ms by which the clock is behind the last commit, 0 where that is so little that it is waited for."""
+        behind = self._time_stood - self._clock.now()
+        return behind if behind > CLOCK_TOLERANCE else 0
+
+    def is_clock_doubtful(self) -> bool:
+        """Whether only what says no is committed."""
+        return self._clock.ahead() > 0 or self.clock_behind() > 0
+
+    async def _load(self, cids: set[str], group: UnitOfWork) -> None:
+        missing = []
+        for cid in cids:
+            known = self._states.get(cid)
+            if known is None:
+                missing.append(cid)
+            else:
+                group.states[cid], group.tag_secrets[cid] = known
+        for cid, stored in (await self._store.states(missing)).items() if missing else ():
+            group.states[cid], group.tag_secrets[cid] = decode_state(stored.state), stored.tag_secret
+
+    def places(self, acts: Sequence[SignedAct]) -> list[tuple[int, int]]:
+        """The places in status lists that grants among the acts name."""
+        references = [act.payload.status.status_list for act in acts if isinstance(act.payload, Grant)]
+        numbered = [(self._grounds.lists.number_of(reference.uri), reference.idx) for reference in references]
+        return [(number, idx) for number, idx in numbered if number is not None]
+
+    async def _decide(self, command: Command, group: UnitOfWork) -> None:
+        REQUEST_ID.set(command.request_id)
+        if command.decide is None:
+            command.result = decide_batch(command.acts, group, command.over, command.broken)
+            return
+        try:
+            if group.time_stands and not command.narrows:
+                raise clock_doubtful()
+            command.result = await command.decide(group)
+        except (Refused, NotPossible) as refused:
+            command.result = refused
+
+    async def _commit(self, group: UnitOfWork) -> None:
+        batch = group.finish()
+        if batch.is_empty():
+            return
+        missing = group.log.missing()
+        group.log.write(batch, group.now, await self._store.raws(missing) if missing else {})
+        began = time.perf_counter()
+        # Signing lets go of the interpreter's lock, so it is done where the writing is: in the store's thread.
+        await self._store.commit(batch, lambda: self._seal(group))
+        self.room.commit = time.perf_counter() - began
+        self._metrics.commit_seconds.observe(self.room.commit)
+        self._metrics.groups.inc()
+        self._is_failing = False
+
+    def _seal(self, group: UnitOfWork) -> None:
+        for event, answer in group.to_seal:
+            answer.event = group.seal(event)
+        group.fill_in()
+
+    def _took_effect(self, group: UnitOfWork) -> None:
+        """After the commit and before any answer: whoever was answered must find it true everywhere."""
+        self._news = group.news
+        self._log.committed(group.log)
+        for state in group.states.values():
+            self._states.put(state, group.tag_secrets[state.cid])
+        self.verdicts.written(group.states)
+        if group.batch.put_notice:
+            # Until when somebody is away is told with a verdict, in any number of connections.
+            self.verdicts.in_doubt()
+        self._grounds.take(group)
+        self._metrics.acts.inc(group.accepted)
+        self._metrics.exempt_contests.inc(group.exempt_contests)
+        self._metrics.released.inc(group.released)
+        self._bell.ring(group.rung)
+        if any(row["wake_at"] is not None for row in group.batch.put_connection):
+            self.wake_releases.set()
+
+    def _answer_all(self, commands: list[Command]) -> None:
+        for command in commands:
+            self._answer(command)
+
+    def _answer(self, command: Command) -> None:
+        # Whoever hung up meanwhile has a cancelled future; the act was accepted all the same.
+        if command.done.done():
+            return
+        if command.decide is not None and isinstance(command.result, Exception):
+            command.done.set_exception(command.result)
+        else:
+            command.done.set_result(command.result)
+
+
+def decide_batch(
+    acts: Sequence[SignedAct | Refused],
+    group: UnitOfWork,
+    over: Over | None = None,
+    broken: set[tuple[str, str, str]] | None = None,
+) -> list[Result]:
+    """Each act of one request in order; after a refused one, later acts of its chain are not tried (HTTP-12). `broken`
+    are the chains of those that were refused in earlier pieces of the request; it is added to.
+
+    A revoke is: it closes the chain, wherever that stands.
+    """
+    results: list[Result] = []
+    broken = set() if broken is None else broken
+    for act in acts:
+        if isinstance(act, Refused):
+            results.append(act)
+            continue
+        chain = (act.payload.cid, act.payload.iss, act.chain)
+        try:
+            if chain in broken and act.kind != "revoke" and not group.knows(act.id):
+                raise Refused("after_refused")
+            results.append(group.act(act, over))
+        except Refused as refused:
+            broken.add(chain)
+            results.append(refused)
+        except Exception as error:  # a mistake of ours over one act must not become its neighbours' 503
+            logger().error("act_failed", exc_info=error)
+            broken.add(chain)
+            results.append(Refused("internal"))
+    return results
+
+
+def _overloaded() -> Refused:
+    return Refused("overloaded", retry_after=1)

@@ -1,0 +1,219 @@
+"""`comity token`: whether a consent token counts, checked offline by whoever was handed it."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from comity.crypto.keys import PublicKey, did_of_kid, key_of_kid, keys_of_document
+from comity.documents.agreements import SignedAgreement, open_agreement
+from comity.documents.events import SignedEvent
+from comity.documents.offers import HomeParty
+from comity.documents.status_lists import MOST_LIST_BYTES, SignedStatusList, open_home_list
+from comity.documents.types import Channel
+from comity.encoding import MAX_BODY, parse_object
+from comity.errors import Malformed
+from comity.rules.consent_tokens import TokenReason, TokenVerdict, check_token, open_grant
+from comity.transparency.checkpoints import NO_WITNESSES
+from comity.transparency.notes import VerifierKey
+from comity.transparency.receipts import Receipt
+from comity.transparency.server_keys import HomeKeys, open_home_event
+from comity_tools.cli.audit.receipt import Unusable, content, does_not_hold, held, opened_receipt, vkey_option
+from comity_tools.cli.audit.server_keys import keys_in
+from comity_tools.cli.json_output import failure_as_json, json_option, say_json
+from comity_tools.cli.wallet.session import day, say
+
+REASONS: dict[TokenReason, str] = {
+    "granted": "it counts",
+    "wrong_audience": "it was given to another party",
+    "not_accepted": "nothing here shows that it was accepted",
+    "expired": "it has expired",
+    "no_grant": "it is not for this purpose and channel",
+    "list_missing": "the status list is not the one that it names, or not its home server's",
+    "list_out_of_date": "the status list is out of date: fetch it again",
+    "invalid": "it was withdrawn or replaced, or the connection has ended",
+    "ask": "a mute, a contest or a topic may stand in the way: ask the server",
+}
+"""What a verdict means (GRANT-9)."""
+
+_file = click.Path(path_type=Path)
+
+
+@click.group()
+def token() -> None:
+    """Consent tokens, in the hands of those who were given them."""
+
+
+@token.command()
+@click.argument("file", type=_file)
+@click.option("--audience", required=True, metavar="DID", help="Who would come.")
+@click.option("--purpose", required=True, help="What for.")
+@click.option("--channel", type=click.Choice(get_args(Channel)), default="app", show_default=True, help="By which way.")
+@click.option("--status-list", type=_file, metavar="FILE", required=True, help="The list that the token names.")
+@click.option(
+    "--document",
+    "documents",
+    type=_file,
+    metavar="FILE",
+    multiple=True,
+    help="The did:web document of a giver. May be repeated.",
+)
+@click.option(
+    "--home-key",
+    "home_key",
+    metavar="KID[=KEY]",
+    help="The home server's key that you trust, where no agreement names it; KEY where the name does not end in it.",
+)
+@click.option(
+    "--home-keys",
+    "home_keys",
+    type=_file,
+    metavar="FILE",
+    help="What the home server states of its keys (/.well-known/comity/keys), where it has taken another one since.",
+)
+@click.option("--receipt", type=_file, metavar="FILE", help="The token's receipt (.tlog-proof).")
+@vkey_option
+@click.option("--acceptance", type=_file, metavar="FILE", help="Until there is a receipt: the signed acceptance.")
+@click.option("--agreement", type=_file, metavar="FILE", help="And the agreement (JSON).")
+@click.option("--at", "moment", type=click.DateTime(), help="Check for this time (UTC) instead of now.")
+@json_option
+def verify(
+    file: Path,
+    audience: str,
+    purpose: str,
+    channel: str,
+    status_list: Path,
+    documents: tuple[Path, ...],
+    home_key: str | None,
+    home_keys: Path | None,
+    receipt: Path | None,
+    vkey: VerifierKey | None,
+    acceptance: Path | None,
+    agreement: Path | None,
+    moment: datetime | None,
+    as_json: bool,
+) -> None:
+    """Check the consent token in FILE offline: may AUDIENCE come for PURPOSE by CHANNEL?
+
+    Outside the business a token counts only with its receipt; until it has one, with the acceptance and the agreement.
+    The home server's key is the one that the agreement pins, or the one that --home-key names.
+    Exits with 0 for yes, with 1 for no, with 2 if something cannot be read or is missing.
+    """
+    with failure_as_json(as_json):
+        _must_suffice(receipt, vkey, acceptance, agreement, home_key)
+        find_key = _keys(documents)
+        proof = None if receipt is None else opened_receipt(receipt, vkey, NO_WITNESSES)
+        agreed = None if agreement is None else _agreement(agreement)
+        pinned = _named_key(home_key) if agreed is None else agreed.agreement.home
+        keys = keys_in(home_keys, pinned, vkey)
+        stated = None if acceptance is None else _event(acceptance, keys)
+        now = int((moment.replace(tzinfo=UTC) if moment else datetime.now(UTC)).timestamp())
+        raw = content(file, MAX_BODY + 2).strip()
+        with held(f"the token in {file}"):
+            listed = _list(status_list, raw, find_key, keys, agreed)
+            about = {"audience": audience, "purpose": purpose, "channel": channel, "now": now, "status_list": listed}
+            shown = {"acceptance": stated, "agreement": agreed, "receipt": proof, "find_key": find_key}
+            verdict = _must_allow(check_token(raw, **about, **shown))  # type: ignore[arg-type]
+    told = _as_json(verdict, proof, listed)
+    say_json(told) if as_json else _tell(verdict, audience, purpose, channel, proof, listed, now if moment else None)
+
+
+def _must_allow(verdict: TokenVerdict) -> TokenVerdict:
+    if not verdict.allowed:
+        does_not_hold(f"no: {REASONS[verdict.reason]} ({verdict.reason})")
+    return verdict
+
+
+def _must_suffice(
+    receipt: Path | None,
+    vkey: VerifierKey | None,
+    acceptance: Path | None,
+    agreement: Path | None,
+    home_key: str | None,
+) -> None:
+    """Raises Unusable where what was given cannot show that the token was accepted, or whose its status list is."""
+    if receipt is None and (acceptance is None or agreement is None):
+        raise Unusable("anybody can sign a token: give --receipt and --vkey, or --acceptance and --agreement")
+    if receipt is None and vkey is not None:
+        raise Unusable("a log's key is for a receipt: give --receipt too, or no --vkey")
+    if agreement is None and home_key is None:
+        raise Unusable("whose status list is it: give --agreement, or the home server's key with --home-key")
+
+
+def _as_json(verdict: TokenVerdict, proof: Receipt | None, listed: SignedStatusList) -> dict[str, Any]:
+    entry = None if proof is None else {"log": proof.checkpoint.origin, "index": proof.index}
+    grant = verdict.grant
+    return {"ok": True, "giver": grant.iss, "until": grant.exp, "entry": entry, "as_of": listed.claims.iat}
+
+
+def _tell(
+    verdict: TokenVerdict,
+    audience: str,
+    purpose: str,
+    channel: str,
+    proof: Receipt | None,
+    listed: SignedStatusList,
+    at: int | None,
+) -> None:
+    say(f"Yes: {audience} may come for {purpose} by {channel}, until {day(verdict.grant.exp)}.")
+    if at is not None:
+        say(f"  at        {day(at)}, as --at says, and not now")
+    say(f"  giver     {verdict.grant.iss}")
+    if proof is not None:
+        say(f"  receipt   entry {proof.index} of {proof.checkpoint.origin}: its server accepted this very token")
+    else:
+        say("  accepted  its home server says so; there is no receipt yet")
+    say(f"  status    as of {day(listed.claims.iat)}; good for what is done at once, and for nothing later")
+
+
+def _keys(documents: tuple[Path, ...]) -> Callable[[str], PublicKey | None]:
+    """The keys in did:web documents; a did:key is its own."""
+    found: dict[str, PublicKey] = {}
+    for path in documents:
+        data = content(path, MAX_BODY)
+        with held(f"the document in {path}"):
+            document = parse_object(data)
+            found |= keys_of_document(str(document.get("id")), document)
+    return lambda kid: found.get(kid) or key_of_kid(kid)
+
+
+def _agreement(path: Path) -> SignedAgreement:
+    data = content(path, MAX_BODY)
+    with held(f"the agreement in {path}"):
+        return open_agreement(data)
+
+
+def _event(path: Path, keys: HomeKeys) -> SignedEvent:
+    data = content(path, MAX_BODY + 2).strip()
+    with held(f"the acceptance in {path}"):
+        return open_home_event(data, keys)
+
+
+def _named_key(text: str | None) -> HomeParty:
+    """The home server's key in an option. Raises Unusable."""
+    kid, _, key = (text or "").partition("=")
+    try:
+        return HomeParty(did=did_of_kid(kid), kid=kid, key=key or kid.rpartition("#")[2])
+    except (Malformed, ValueError):
+        raise Unusable(
+            "--home-key is the name of a key of a did:web, and = and the key where the name is not it"
+        ) from None
+
+
+def _list(
+    path: Path,
+    token: bytes,
+    find_key: Callable[[str], PublicKey | None],
+    keys: HomeKeys,
+    agreed: SignedAgreement | None,
+) -> SignedStatusList:
+    """The list in a file, opened as the one that the token names."""
+    data = content(path, MOST_LIST_BYTES + 2).strip()
+    parties = () if agreed is None else (agreed.agreement.offerer, agreed.agreement.accepter)
+    agreed_keys = {it.kid: PublicKey.of_multibase(it.key) for it in parties}
+    grant = open_grant(token, lambda kid: agreed_keys.get(kid) or find_key(kid))
+    uri = grant.payload.status.status_list.uri  # type: ignore[union-attr]
+    with held(f"the status list in {path}"):
+        return open_home_list(data, uri, keys)

@@ -1,0 +1,82 @@
+"""How the operator's commands reach a server: the running one where there is one, else in its folder."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import click
+
+from comity.errors import Refused
+from comity_server import logging
+from comity_server.businesses.directory import NotPossible
+from comity_server.config import Config
+from comity_server.data_dir import STORE, FolderInUse, locked
+from comity_server.operator import admin_socket
+from comity_server.operator.commands import Duty
+from comity_server.services import CANNOT_OPEN, opened
+from comity_tools.cli.groups import system_fault
+from comity_tools.cli.serve import configured, why
+
+R = TypeVar("R")
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+data_option = click.option("--data", type=click.Path(path_type=Path), help="Folder of the store and the key.")
+port_option = click.option(
+    "--port", type=click.IntRange(1, 65535), help="The server's port, where it names no base URL."
+)
+
+
+class Ask(Protocol):
+    """Asks one thing of the server. Raises NotPossible, Refused."""
+
+    async def __call__(self, duty: Duty[Q, A], question: Q, /) -> A: ...
+
+
+def operate(given: dict[str, object], work: Callable[[Ask], Awaitable[R]], *, needs_key: bool = True) -> R:
+    """What `work` makes of the server's answers; without `needs_key`, in a folder without the home server's key too.
+    Raises ClickException, with the reason in one line."""
+    config = configured(given)
+    logging.configure(config.log_format, "error")
+    if not (config.data / STORE).exists():
+        # One that was made here would be another world: a key of it looks like any other, and opens nothing.
+        raise click.ClickException(
+            f"no server has used {config.data} (COMITY_DATA, --data), so nothing was done: "
+            "`comity serve` makes the store of a new one"
+        )
+
+    async def run() -> R:
+        async with _reached(config, needs_key) as ask:
+            return await work(ask)
+
+    try:
+        return asyncio.run(run())
+    except (NotPossible, Refused, FolderInUse, *CANNOT_OPEN) as fault:
+        raise click.ClickException(why(fault)) from None
+    except OSError as fault:
+        raise click.ClickException(f"it cannot be done: {system_fault(fault, config.data)}") from None
+
+
+def asked(given: dict[str, object], duty: Duty[Q, A], question: Q) -> A:
+    """The answer to one question. Raises ClickException."""
+    return operate(given, lambda ask: ask(duty, question))
+
+
+@asynccontextmanager
+async def _reached(config: Config, needs_key: bool) -> AsyncIterator[Ask]:
+    if await admin_socket.is_there(config.data):
+
+        async def over_socket(duty: Duty[Q, A], question: Q) -> A:
+            return await admin_socket.ask(config.data, duty, question)
+
+        yield over_socket
+        return
+    with locked(config.data):
+        async with opened(config, config.port, needs_key=needs_key) as server:
+
+            async def here(duty: Duty[Q, A], question: Q) -> A:
+                return await duty.do(server, question)
+
+            yield here

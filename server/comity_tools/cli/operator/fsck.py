@@ -1,0 +1,111 @@
+"""`comity fsck`."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from comity_server.fsck.checker import CannotRead, Progress, Seen, check_store
+from comity_server.fsck.orphans import LATEST
+from comity_tools.cli.serve import configured
+from comity_tools.cli.wallet.session import day, say
+
+FOUND, NOT_READ = 1, 2
+"""Exit codes: something does not hold; there is nothing that could be looked at."""
+
+
+@click.command(name="fsck")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the store and the key.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+def fsck(data: Path | None, as_json: bool) -> None:
+    """Derive everything in a data folder once more, and tell what does not fit.
+
+    Changes nothing. A server may be at work: then the store is looked at as it is at this moment, and its write-ahead
+    log grows for as long as that takes. Exits with 0 if all of it holds, with 1 if something does not, with 2 if it
+    cannot be read.
+    """
+    try:
+        folder = configured({"data": data}).data
+        with bar(as_json) as progress:
+            seen = check_store(folder, progress)
+    except (click.ClickException, CannotRead) as fault:
+        told = fault.message if isinstance(fault, click.ClickException) else str(fault)
+        click.echo(json.dumps({"ok": False, "error": told}) if as_json else f"Error: {told}", err=not as_json)
+        sys.exit(NOT_READ)
+    if as_json:
+        click.echo(json.dumps({**seen_as_json(seen), "data": str(folder)}))
+    else:
+        _tell(folder, seen)
+    sys.exit(FOUND if seen.findings.total else 0)
+
+
+@contextmanager
+def bar(quiet: bool) -> Iterator[Progress]:
+    """Shows how far it is, where somebody looks on."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _what, _done, _all: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        tasks: dict[str, Any] = {}
+
+        def progress(what: str, done: int, size: int) -> None:
+            if what not in tasks:
+                tasks[what] = shown.add_task(what, total=size or None)
+            shown.update(tasks[what], completed=done)
+
+        yield progress
+
+
+def _tell(folder: Path, seen: Seen) -> None:
+    known = 0 < seen.at <= LATEST
+    say(f"Looked through {folder}" + (f", as it was after the commit of {day(seen.at // 1000)}" if known else ""))
+    for name, text in lines_of(seen):
+        say(f"  {name:11} {text}")
+    tell_findings(seen)
+
+
+def tell_findings(seen: Seen) -> None:
+    """Says what does not hold, or that all of it does."""
+    for place, fault in seen.findings.first:
+        say(f"{place}: {fault}")
+    if seen.findings.more:
+        say(f"and {seen.findings.more:,} more")
+    total = seen.findings.total
+    say("All of it holds." if not total else f"{total:,} {'fault' if total == 1 else 'faults'}.")
+
+
+def lines_of(seen: Seen) -> Iterator[tuple[str, str]]:
+    """(what, how much) of all that was looked at."""
+    for log, size in seen.logs.items():
+        yield "log", f"{log}, {size:,} entries"
+    counted = seen.connections
+    yield "connections", f"{counted.connections:,}, with {counted.acts:,} acts and {counted.events:,} other events"
+    yield "beside", f"{seen.keys:,} keys of businesses, {seen.offers:,} offers, {seen.halves:,} half-signed agreements"
+    if seen.meanwhile > 0:
+        yield "meanwhile", f"{seen.meanwhile:,} more entries were written, which were not looked at"
+
+
+def seen_as_json(seen: Seen) -> dict[str, Any]:
+    """What was looked at and found, as JSON values."""
+    return {
+        "ok": not seen.findings.total,
+        "at": seen.at,
+        "logs": seen.logs,
+        "connections": seen.connections.connections,
+        "acts": seen.connections.acts,
+        "events": seen.connections.events,
+        "keys": seen.keys,
+        "offers": seen.offers,
+        "proposals": seen.halves,
+        "meanwhile": seen.meanwhile,
+        "findings": [finding._asdict() for finding in seen.findings.first],
+        "more": seen.findings.more,
+    }

@@ -1,0 +1,35 @@
+"""`comity status`."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from comity_server.operator import admin_socket
+from comity_server.operator.commands import CONDITIONS, Nothing
+from comity_tools.cli.json_output import json_option, say_json
+from comity_tools.cli.operator.client import asked, data_option, port_option
+from comity_tools.cli.serve import configured
+
+
+@click.command()
+@json_option
+@data_option
+@port_option
+def status(as_json: bool, **given: object) -> None:
+    """Tell how the running server is: each condition with its cause, and what ends it.
+
+    Exit code 0 if it does all of its work, and 1 if it does not, or none runs.
+    """
+    data: Path = configured(given).data
+    if not asyncio.run(admin_socket.is_there(data)):
+        raise click.ClickException(f"no server runs in {data} (COMITY_DATA, --data)")
+    standing = asked(given, CONDITIONS, Nothing())
+    if as_json:
+        say_json(standing)
+    for it in [] if as_json else standing:
+        click.echo(f"{it.condition}\t{it.cause}\n\t{it.cure}")
+    if not standing and not as_json:
+        click.echo("All is well.")
+    if any(it.stops for it in standing):
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,65 @@
+"""`comity serve`."""
+
+import asyncio
+import errno
+import signal
+from pathlib import Path
+
+import click
+
+from comity_server import logging
+from comity_server.app import serve as run
+from comity_server.config import Config, ConfigError, load
+from comity_server.data_dir import FolderInUse
+from comity_server.limits.descriptors import TooFewDescriptors
+from comity_server.services import CANNOT_OPEN, Server
+from comity_server.store.errors import StoreFailed, StoreFull
+from comity_tools.cli.groups import system_fault
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the store and the key.")
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0: any free one.")
+def serve(**given: object) -> None:
+    """Serve connections until told to stop (SIGINT, SIGTERM). Settings are COMITY_* variables."""
+    config = configured(given)
+    logging.configure(config.log_format, config.log_level)
+    try:
+        asyncio.run(_serve(config))
+    except (FolderInUse, TooFewDescriptors, *CANNOT_OPEN) as fault:
+        raise click.ClickException(why(fault)) from None
+    except OSError as fault:
+        more = ": make room where the data folder is. Nothing is lost" if fault.errno == errno.ENOSPC else ""
+        raise click.ClickException(f"cannot serve: {system_fault(fault, config.data)}{more}") from None
+
+
+def why(fault: Exception) -> str:
+    """Why a server cannot be started, in words."""
+    if isinstance(fault, StoreFull):
+        return f"the disk is full ({fault}): make room where the data folder is, and start again. Nothing is lost"
+    if type(fault) is StoreFailed:
+        return f"the store cannot be read or written ({fault}): `comity fsck` says where"
+    return str(fault)
+
+
+def configured(given: dict[str, object]) -> Config:
+    """The configuration of the environment with what the command line gave on top."""
+    try:
+        return load({name: value for name, value in given.items() if value is not None})
+    except ConfigError as fault:
+        raise click.ClickException(str(fault)) from None
+
+
+async def _serve(config: Config) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+
+    def tell(server: Server) -> None:
+        click.echo(f"Comity serves {server.home.origin} (data in {config.data})")
+        if config.webhooks_to_loopback:
+            click.echo("WEBHOOKS GO TO THIS MACHINE TOO (COMITY_WEBHOOKS_TO_LOOPBACK): for trying things out only")
+
+    await run(config, tell, stop)

@@ -1,0 +1,89 @@
+"""`comity wallet away` and `back`."""
+
+from datetime import UTC, datetime
+
+import click
+
+from comity.client import Party, Wallet
+from comity.documents.notices import AwayNotice, text_in
+from comity_tools.cli.parameters import Day, Finite
+from comity_tools.cli.wallet.sentences import muted_still
+from comity_tools.cli.wallet.session import opened, say
+
+absence = click.Group()
+"""The commands, for the group `wallet` to take over."""
+
+_SPREAD = click.option(
+    "--spread",
+    type=Finite(0, 120),
+    default=10.0,
+    show_default=True,
+    metavar="MINUTES",
+    help="Take this long, and tell one after the other at random moments: so that nobody can join your connections by "
+    "the time.",
+)
+_NOW = click.option("--now", is_flag=True, help="Tell all at once.")
+
+
+def _spread_over(parties: list[Party], minutes: float, now: bool, again: str) -> float:
+    """Seconds over which these are told, said before they are: none for one alone, which nothing can be joined with.
+    `again` is the command that does the rest."""
+    if now or not minutes or len(parties) < 2:
+        return 0.0
+    say(f"Telling {len(parties)} connections at random moments within {minutes:g} minutes; --now tells at once.")
+    say(f"Ctrl-C stops it: whoever was not told by then, the next `{again}` tells.")
+    return minutes * 60
+
+
+def away_day(seconds: int) -> str:
+    """The day until which somebody is away."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
+
+
+def say_away(party: Party) -> None:
+    """Tells until when the other side is away, and what it says about it, where it says so; words as text alone."""
+    away = party.away_until()
+    if away is None:
+        return
+    languages = next((it.value for it in party.notes("me") if it.key == "language" and it.known), ())
+    notices = [it for it in party.notices_shown() if isinstance(it, AwayNotice) and it.until == away]
+    text = next((text_in(it.texts, languages) for it in notices), None)
+    say(f"  away    {party.name} is away until {away_day(away)}" + ("" if text is None else f": {text}"))
+
+
+@absence.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--until", type=Day(), required=True, help="The day on which you are back.")
+@_SPREAD
+@_NOW
+@opened
+async def away(opened: Wallet, names: tuple[str, ...], until: datetime, spread: float, now: bool) -> None:
+    """Tell everybody, or these, that you are away: nothing reaches you until that day, and they read until when.
+
+    Whom you have muted for longer already stays muted. `back` ends it before its time.
+    """
+    chosen = [opened.find(name) for name in names] or opened.connections()
+    parties = [it for it in chosen if it.phase == "open"]
+    opened.end_of_absence(until.date())
+    went = await opened.away(until.date(), parties=parties, spread=_spread_over(parties, spread, now, "away"))
+    for party in went.told:
+        say(f"{party.name} reads that you are away until {until:%Y-%m-%d}.")
+    for party in went.left_out:
+        say(f"{party.name} is muted until then, or for longer already; left as it is.")
+    if not went.told and not went.left_out:
+        say("There is nobody to tell.")
+
+
+@absence.command()
+@_SPREAD
+@_NOW
+@opened
+async def back(opened: Wallet, spread: float, now: bool) -> None:
+    """Take back what `away` muted, and nothing else."""
+    over = _spread_over(opened.absent(), spread, now, "back")
+    for party in await opened.back(spread=over):
+        still = muted_still(party)
+        say(f"{party.name} no longer reads that you are away.")
+        for line in still:
+            say(line)
+    say("You are back.")

@@ -1,0 +1,177 @@
+"""The commands of `comity wallet` about the wallet's own rules: nothing is signed or sent."""
+
+import click
+
+from comity.client import SeveralNamed, Wallet
+from comity.client.session import host_folded
+from comity.crypto.keys import is_did
+from comity_tools.cli.json_output import json_option, say_json
+from comity_tools.cli.wallet.json_output import party_value
+from comity_tools.cli.wallet.session import day, opened, say, short
+
+rules = click.Group()
+"""The commands, for the group `wallet` to take over."""
+
+
+@rules.command()
+@click.argument("business")
+@opened
+async def block(opened: Wallet, business: str) -> None:
+    """Refuse further offers of BUSINESS (a DID, or how a connection with it is named); nothing is signed or sent."""
+    did, name = _business(opened, business)
+    await opened.block(did)
+    say(f"Offers of {name} are refused from now on.")
+    going_on = opened.connections_with(did)
+    for party in going_on:
+        which = short(party.cid)
+        ends = f"take-back {which}" if party.phase == "proposed" else f"revoke --all {did}"
+        say(f"Mind: your connection with it goes on: {party.name} ({which}, {party.phase}). `{ends}` ends it.")
+
+
+@rules.command()
+@click.argument("business")
+@opened
+async def unblock(opened: Wallet, business: str) -> None:
+    """Let offers of BUSINESS in again."""
+    did, name = _business(opened, business)
+    was_blocked = await opened.unblock(did)
+    say(f"Offers of {name} reach you again." if was_blocked else f"Offers of {name} were not refused.")
+
+
+def _business(opened: Wallet, typed: str) -> tuple[str, str]:
+    """(DID, what to call it) of a business. Raises NotNamed, SeveralNamed."""
+    if is_did(did := host_folded(typed)):
+        return did, did
+    try:
+        party = opened.find(typed)
+    except SeveralNamed as several:
+        found = [opened.party(cid) for cid in several.cids]
+        if not found or len({it.did for it in found}) > 1:
+            raise
+        party = found[0]
+    return party.did, f"{party.name} ({party.did})"
+
+
+@rules.command()
+@json_option
+@opened
+async def blocks(opened: Wallet, as_json: bool) -> None:
+    """List the businesses whose offers are refused."""
+    found = opened.blocks()
+    if as_json:
+        say_json(found)
+        return
+    for it in found:
+        names = sorted({party.name for party in opened.connections() if party.did == it.did})
+        say(f"{it.did}  since {day(it.at // 1000)}" + (f"  {', '.join(names)}" if names else ""))
+    if not found:
+        say("Nobody is blocked.")
+
+
+@rules.command()
+@click.argument("connection")
+@click.option("--days", type=float)
+@click.option("--hours", type=float)
+@opened
+async def snooze(opened: Wallet, connection: str, days: float | None, hours: float | None) -> None:
+    """Keep quiet about CONNECTION for a while, a day if you do not say: messages arrive quietly.
+
+    Nothing is signed or sent.
+    """
+    party = opened.find(connection)
+    await party.snooze(days=days, hours=hours)
+    if (until := party.snoozed_until()) is not None:
+        say(f"Your wallet keeps quiet about {party.name} until {day(until)}; `wake` ends it.")
+    say("E-mail, phone and post go on: only a mute stops those.")
+
+
+@rules.command()
+@click.argument("connection")
+@opened
+async def wake(opened: Wallet, connection: str) -> None:
+    """End a snooze of CONNECTION."""
+    party = opened.find(connection)
+    was_snoozed = party.snoozed_until() is not None
+    await party.wake()
+    say(f"Your wallet tells you of {party.name} again." if was_snoozed else f"{party.name} was not snoozed.")
+
+
+@rules.command()
+@json_option
+@opened
+async def snoozes(opened: Wallet, as_json: bool) -> None:
+    """List the connections about which the wallet keeps quiet."""
+    if as_json:
+        say_json([party_value(it) for it in opened.connections() if it.snoozed_until() is not None])
+        return
+    found = [(it, until) for it in opened.connections() if (until := it.snoozed_until()) is not None]
+    for party, until in found:
+        say(f"{short(party.cid)}  until {day(until)}  {party.name}")
+    if not found:
+        say("Nothing is snoozed.")
+
+
+@rules.command(name="accept-home-key")
+@click.argument("home")
+@click.argument("kid")
+@opened
+async def accept_home_key(opened: Wallet, home: str, kid: str) -> None:
+    """Go on with the key KID of the home server HOME, which said that its key was lost or stolen.
+
+    Ask whoever runs the server first, by another way than the server itself: nobody else vouches for the new key.
+    """
+    await opened.accept_home_key(home, kid)
+    say(f"{kid} is the key of {home} from now on.")
+
+
+@rules.command()
+@click.argument("purpose", required=False)
+@click.option("--channel", "channels", multiple=True, show_default="app")
+@click.option("--days", type=int, show_default="365")
+@click.option("--budget", "rate", metavar="N/PERIOD", help="How often, as in 2/month.")
+@click.option("--none", "nothing", is_flag=True, help="Suggest nothing for it.")
+@json_option
+@opened
+async def defaults(
+    opened: Wallet,
+    purpose: str | None,
+    channels: tuple[str, ...],
+    days: int | None,
+    rate: str | None,
+    nothing: bool,
+    as_json: bool,
+) -> None:
+    """Show what is suggested when you accept an offer, all of it or for one class: PURPOSE (care, sales, favour …).
+
+    With another option than --json, change it for that class.
+    """
+    changes = bool(channels or days is not None or rate is not None or nothing)
+    if changes and purpose is None:
+        raise click.UsageError("what is to be suggested is said for one PURPOSE")
+    if changes and purpose is not None:
+        limits = {"channels": list(channels or ("app",)), "days": 365 if days is None else days, "budget": per(rate)}
+        chosen = {name: value for name, value in limits.items() if value is not None}
+        await opened.set_default(purpose, None if nothing else chosen)
+    found = opened.defaults()
+    if purpose is not None and not changes:
+        # A class that nobody has named: nothing is suggested for it.
+        found = {purpose: found.get(purpose)}
+    if as_json:
+        say_json(found)
+        return
+    for root, default in found.items():
+        if default is None:
+            say(f"{root}: nothing")
+            continue
+        often = "as often as they like" if default.get("budget") is None else "{} a {}".format(*default["budget"])
+        say(f"{root}: by {', '.join(default['channels'])}, {often}, for {default['days']} days")
+
+
+def per(text: str | None) -> tuple[int, str] | None:
+    """The budget in a text as `3/week`. Raises ClickException."""
+    number, mark, period = (text or "").partition("/")
+    if text is None:
+        return None
+    if not mark or not number.isascii() or not number.isdigit() or len(number) > 9:
+        raise click.ClickException(f"{text} is not a budget: write it as 3/week")
+    return int(number), period

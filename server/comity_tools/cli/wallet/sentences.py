@@ -1,0 +1,125 @@
+"""Sentences of `comity wallet` that follow what is in force, and not what was asked for (WHO-7)."""
+
+from collections.abc import Iterable
+
+from comity.client import Party
+from comity.client.connection.overview import Muted
+from comity.client.models import News
+from comity.client.sync.item_handler import RESTORED
+from comity.documents.types import is_among, other
+from comity.rules.gate import mute_end
+from comity.rules.state import Budget, Door, Mute
+from comity_tools.cli.wallet.session import day, short
+
+_PERIODS = {86_400: "day", 604_800: "week", 2_592_000: "month"}
+
+
+def scope(purposes: Iterable[str], channels: Iterable[str]) -> str:
+    """What a mute or a grant is of, to stand behind a verb; empty for everything."""
+    for_, by = ", ".join(purposes), ", ".join(channels)
+    return (f" for {for_}" if for_ else "") + (f" by {by}" if by else "")
+
+
+def muted(party: Party, mute_id: str) -> str:
+    """What an own mute does, and what the other side reads of it."""
+    door = party.state.door(party.side)
+    mute = next((it for it in door.mutes if it.id == mute_id), None)
+    if mute is None:
+        return f"That mute of {party.name} is over already."
+    end = mute_end(door, mute)
+    what = f"{party.name} is muted{scope(mute.purposes, mute.channels)}"
+    if end is None:
+        return f"{what} until you `unmute` it, and reads: not now."
+    if mute.until is None:
+        return f"{what} until {day(end // 1000)}, and reads: not now. It is not told until when."
+    return f"{what} until {day(mute.until)}, and can read until when."
+
+
+def muted_still(party: Party) -> list[str]:
+    """What stops the other side once mutes were taken back, a line each; none where nothing of this side does."""
+    door = party.state.door(party.side)
+    found = []
+    for it in _in_force(door, party.now()):
+        end = mute_end(door, it)
+        until = "" if end is None else f" until {day(end // 1000)}"
+        found.append(f"{party.name} is still muted{scope(it.purposes, it.channels)}{until}.")
+    if door.settings.windows:
+        found.append(f"Your hours still hold for {party.name}.")
+    return found
+
+
+def muted_you(name: str, mute: Mute | Muted) -> str:
+    """What a mute of the other side stops, with the end that this side may know."""
+    until = "" if mute.until is None else f" until {day(mute.until)}"
+    return f"{name} has muted you{scope(mute.purposes, mute.channels)}{until}"
+
+
+def their_mute(party: Party, mute_id: str | None) -> str | None:
+    """The sentence for one mute of the other side; None where it is not in force."""
+    door = party.state.door(other(party.side))
+    return next((muted_you(party.name, it) for it in door.mutes if it.id == mute_id), None)
+
+
+def _in_force(door: Door, now: int) -> list[Mute]:
+    ends = [(it, mute_end(door, it)) for it in door.mutes]
+    return [it for it, end in ends if end is None or now < end]
+
+
+def allowed(party: Party, grant_id: str) -> list[str]:
+    """What a grant that was just given lets the other side do, and what still stops it."""
+    grants = party.state.door(party.side).grants
+    told = [
+        f"{party.name} may come{scope(it.purposes, it.channels)}, until {day(it.exp)}."
+        for it in grants
+        if it.id == grant_id
+    ]
+    return told + [f"But still: {line}" for line in muted_still(party)]
+
+
+def taken_back(party: Party, purposes: Iterable[str], channels: Iterable[str]) -> list[str]:
+    """What the end of a grant for these leaves allowed."""
+    others = [
+        it
+        for it in party.state.door(party.side).grants
+        if it.exp * 1000 > party.now()
+        and set(it.channels) & set(channels)
+        and any(is_among(it.purposes, one) or is_among((one,), its) for one in purposes for its in it.purposes)
+    ]
+    if not others:
+        return [f"Taken back: {party.name} may no longer come for that."]
+    told = [f"Taken back. But {party.name} may still come by other tokens of yours:"]
+    return told + [f"  {short(it.id)} {scope(it.purposes, it.channels)}, until {day(it.exp)}" for it in others]
+
+
+def limits(party: Party) -> str:
+    """How often the other side may come, as its owner set it."""
+    settings = party.state.door(party.side).settings
+    messages, asks = _limit(settings.messages, "messages"), _limit(settings.asks, "asks")
+    reads = f" {party.name} reads no more than “not now”." if settings.messages or settings.asks else ""
+    return f"From now on: {messages}, {asks}.{reads}"
+
+
+def _limit(budget: Budget | None, what: str) -> str:
+    if budget is None:
+        return f"no limit of yours on {what}"
+    return f"at most {budget.max} {what} a {_PERIODS[budget.seconds]}"
+
+
+_RECOVERY = {
+    "restored": "the server of {name} was put back from a backup; nobody is reached until both of you have confirmed",
+    "confirmed": "{name} confirmed what the server that was put back has",
+    "said_again": "the server lost for good what you had said to {name} before it was put back; each no is said again",
+    "unknown": "the server that was put back does not know {name} any more: neither of you is reached there",
+    "lost": "the server lost for good some of what was said with {name} before it was put back",
+    "declined": "the server was put back from a backup before {name} signed; accept once more if you want it still",
+}
+"""What is told after a server was restored (REC-9)."""
+
+
+def of_restore(party: Party, news: News) -> str | None:
+    """What news say about a restore of the server, None for others."""
+    is_void = party.link.closed is not None and party.link.closed.endswith(RESTORED)
+    if news.kind not in _RECOVERY or (news.kind == "declined" and not is_void):
+        return None
+    who = "you" if news.by == "me" and news.kind == "confirmed" else party.name
+    return _RECOVERY[news.kind].format(name=who)

@@ -1,0 +1,193 @@
+"""The identities of unlocked wallets: in the system's keyring where there is one that can be used, else in a process of
+one's own (WALLET-9). Nothing here prints one, and nothing is written to a disk but by the keyring, which seals it.
+
+A wallet goes by the name of its sealed identity, so what was kept under another passphrase, or for another file in the
+same place, is not found.
+"""
+
+import json
+import os
+import re
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from comity.client.storage.encrypted_file import name_of_seal
+from comity.errors import ComityError
+from comity_server.short_path import short
+from comity_tools.cli.wallet import identity_agent
+from comity_tools.cli.wallet.identity_agent import ASK, LOCK, LOCKED, peer_uid
+
+_IDENTITY = re.compile(r"AGE-SECRET-KEY-1[A-Z0-9]{58}\Z")
+_SERVICE = "comity wallet"
+_PATIENCE = 2.0
+"""s to wait for the process that keeps an identity."""
+_STARTS_WITHIN = 30.0
+_LONGEST_ANSWER = 256
+
+Place = Literal["keyring", "agent"]
+
+
+class CannotUnlock(ComityError):
+    """The identity cannot be kept: the wallet has no passphrase, or there is no place for it."""
+
+
+def keep(file: Path, identity: str, seconds: float) -> Place:
+    """Keeps the identity for so long, in the place of what was kept before. Returns where. Raises CannotUnlock."""
+    forget(file)
+    name = name_of_seal(file)
+    if name is None:
+        raise CannotUnlock("this wallet has no passphrase: it opens with its identity")
+    folder = next(_folders(file, make=True), None)
+    if folder is None:
+        raise CannotUnlock("there is no folder that is private to you for the unlocked wallet")
+    if (ring := _keyring()) is not None:
+        entry = json.dumps({"identity": identity, "until": int(time.time() + seconds)})
+        with suppress(_keyring_error()):
+            ring.set_password(_SERVICE, name, entry)
+            _mark(folder, name).touch(mode=0o600)
+            return "keyring"
+    _start(folder, name, identity, seconds)
+    return "agent"
+
+
+def identity_of(file: Path) -> str | None:
+    """The identity of an unlocked wallet; None where it is locked. Whether it opens the file is seen when it does."""
+    name = name_of_seal(file)
+    for folder in _folders(file) if name is not None else ():
+        assert name is not None
+        found = _ask(folder, name, ASK) or _from_keyring(folder, name)
+        if found is not None and _IDENTITY.match(found):
+            return found
+    return None
+
+
+def forget(file: Path) -> bool:
+    """Gives up what is kept of the wallet. Returns whether it was unlocked."""
+    name = name_of_seal(file)
+    was_kept = False
+    for folder in _folders(file) if name is not None else ():
+        assert name is not None
+        was_kept |= _ask(folder, name, LOCK) == LOCKED.decode().strip()
+        if _mark(folder, name).exists():
+            was_kept |= _forget_in_keyring(folder, name)
+    return was_kept
+
+
+# --- the system's keyring ---
+
+
+def _keyring() -> Any | None:
+    """The system's keyring, where it is one that seals what it keeps."""
+    # Slow to import, and wanted only where somebody unlocks or has unlocked.
+    found = import_module("keyring").get_keyring()
+    # What the library recommends: neither the one that does nothing nor the ones that write in clear.
+    return found if import_module("keyring.core").recommended(found) else None
+
+
+def _keyring_error() -> type[Exception]:
+    error: type[Exception] = import_module("keyring.errors").KeyringError
+    return error
+
+
+def _mark(folder: Path, name: str) -> Path:
+    """The empty file that says that the keyring has it: so nobody asks the keyring for nothing."""
+    return folder / f"{name}.keyring"
+
+
+def _from_keyring(folder: Path, name: str) -> str | None:
+    if not _mark(folder, name).exists() or (ring := _keyring()) is None:
+        return None
+    try:
+        entry = json.loads(ring.get_password(_SERVICE, name) or "null")
+        identity, until = entry["identity"], entry["until"]
+    except (_keyring_error(), ValueError, TypeError, KeyError):
+        return None
+    if time.time() < until:
+        return str(identity)
+    _forget_in_keyring(folder, name)
+    return None
+
+
+def _forget_in_keyring(folder: Path, name: str) -> bool:
+    if (ring := _keyring()) is None:
+        return False
+    try:
+        ring.delete_password(_SERVICE, name)
+    except _keyring_error():
+        return False
+    _mark(folder, name).unlink(missing_ok=True)
+    return True
+
+
+# --- a process of one's own ---
+
+
+def _folders(file: Path, *, make: bool = False) -> Iterator[Path]:
+    """The private folders in which sockets may be: in the session's own, else beside the wallet."""
+    session = os.environ.get("XDG_RUNTIME_DIR")
+    if session and Path(session).is_absolute() and _is_private(Path(session)):
+        yield from _private(Path(session) / "comity", make)
+    yield from _private(Path(os.path.realpath(file)).parent / ".comity-unlocked", make)
+
+
+def _private(folder: Path, make: bool) -> Iterator[Path]:
+    if make:
+        with suppress(OSError):
+            folder.mkdir(mode=0o700, exist_ok=True)
+    if _is_private(folder):
+        yield folder
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether it is a folder, no link, that this user alone can look into."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+
+
+def _ask(folder: Path, name: str, word: bytes) -> str | None:
+    """What the process in that folder answers; None where there is none, or it is another user's."""
+    with suppress(OSError), short(folder) as place, socket.socket(socket.AF_UNIX) as connected:
+        connected.settimeout(_PATIENCE)
+        connected.connect(f"{place}/{name}")
+        if peer_uid(connected) != os.geteuid():
+            return None
+        connected.sendall(word)
+        answer = b""
+        while len(answer) < _LONGEST_ANSWER and (more := connected.recv(_LONGEST_ANSWER)):
+            answer += more
+        return answer.decode("ascii", "replace").strip() or None
+    return None
+
+
+def _start(folder: Path, name: str, identity: str, seconds: float) -> None:
+    """Starts the process and waits until it answers. Raises CannotUnlock. The identity goes through a pipe: arguments
+    and environment can be read by others."""
+    wanted = {"folder": str(folder), "name": name, "identity": identity, "seconds": seconds}
+    said = b""
+    # Where it cannot be started, or takes too long for that, it answers nobody.
+    with suppress(OSError, subprocess.TimeoutExpired):
+        said = subprocess.run(
+            [sys.executable, "-I", identity_agent.__file__],
+            input=json.dumps(wanted).encode() + b"\n",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={name: value for name, value in os.environ.items() if name in ("PATH", "LD_LIBRARY_PATH")},
+            start_new_session=True,
+            timeout=_STARTS_WITHIN,
+            check=False,
+        ).stdout
+    if said != b"ready\n" or _ask(folder, name, ASK) != identity:
+        # It may have got so far as to keep it.
+        _ask(folder, name, LOCK)
+        raise CannotUnlock("the process that was to keep the unlocked wallet does not answer")

@@ -1,0 +1,88 @@
+"""What the demo leaves behind with `--out`: texts that anybody can check with software of their own."""
+
+import json
+from pathlib import Path
+
+from comity.crypto.keys import PublicKey
+from comity.documents.acts import Rotate
+from comity.transparency.receipts import read_opening, read_proof
+from comity_tools.demo.story import Story
+
+LISTED = """\
+agreement.json       both sides' signatures under one text (General JSON)
+acts/NNN-KIND.jws    every accepted act; NNN is its place in the log
+events/NNN-KIND.jwt  the server's acceptance of each act of that agreement
+home-keys.json       what the server states of its own keys
+receipts/NNN-KIND.*  its receipt (.tlog-proof), and the entry that is proved (.entry)
+grant.jwt            a consent token
+statuslist-*.jwt     its status list, before and after the connection ended
+keys.json            the key of every signer, as a JWKS
+log/                 the log, as any file server could serve it, and its key (vkey)
+witness.vkey         the key of the witness who cosigned log/checkpoint
+openapi.json         what a business's engineers can call
+webhooks/*.json      each webhook as it came: headers, body (base64), and the secret that signs it
+"""
+"""For people: what is in the folder."""
+
+
+def leave(story: Story, folder: Path) -> list[Path]:
+    """Write what was made into `folder`, as it stands in LISTED, and return the files.
+
+    `keys.json` has the Ed25519 key for every `kid` that stands in a protected header. `log/` has the tiles and bundles
+    of its checkpoint's size and no others; its key ends in a line feed, as the witness's does.
+    """
+    kept, stage = story.kept, story.stage
+    written = {
+        "agreement.json": kept.agreement,
+        "grant.jwt": kept.grant.encode(),
+        "statuslist-before.jwt": kept.list_before.encode(),
+        "statuslist-after.jwt": kept.list_after.encode(),
+        **_acts(story),
+        **_events(story),
+        "home-keys.json": kept.home_keys,
+        "keys.json": json.dumps({"keys": _keys(story)}, indent=2).encode() + b"\n",
+        **{f"log/{path}": data for path, data in kept.log.items()},
+        "log/vkey": f"{stage.log_key.text}\n".encode(),
+        "witness.vkey": f"{stage.witness.key.text}\n".encode(),
+        "openapi.json": kept.openapi,
+        **{f"webhooks/{name}": data for name, data in kept.webhooks.items()},
+    }
+    for name, data in written.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return [folder / name for name in written]
+
+
+def _acts(story: Story) -> dict[str, bytes]:
+    """Every accepted act of every connection, with its receipt; each side's own settings are in its own wallet
+    alone."""
+    files: dict[str, bytes] = {}
+    for party in story.cast.connections():
+        for line in party.lines:
+            if line.act is None or line.act.id not in story.kept.receipts:
+                continue
+            proof = read_proof(story.kept.receipts[line.act.id])
+            name = f"{proof.index:03d}-{line.act.kind}"
+            files[f"acts/{name}.jws"] = line.act.raw.encode()
+            files[f"receipts/{name}.tlog-proof"] = proof.text.encode()
+            files[f"receipts/{name}.entry"] = read_opening(proof.extra).entry
+    return dict(sorted(files.items()))
+
+
+def _events(story: Story) -> dict[str, bytes]:
+    """What the server stated of the connection whose agreement is left."""
+    party = next(it for it in story.cast.connections() if it.agreement_raw == story.kept.agreement)
+    lines = [(line.event, line.raw) for line in party.lines]
+    return {f"events/{number:03d}-{event.event}.jwt": raw.encode() for number, (event, raw) in enumerate(lines, 1)}
+
+
+def _keys(story: Story) -> list[dict[str, str]]:
+    keys: dict[str, PublicKey] = dict(story.home_keys)
+    for party in story.cast.connections():
+        agreement = party.agreement
+        for side in (agreement.offerer, agreement.accepter):
+            keys[side.kid] = PublicKey.of_multibase(side.key)
+        for line in party.lines:
+            if line.act is not None and isinstance(line.act.payload, Rotate):
+                keys[line.act.payload.kid] = PublicKey.of_multibase(line.act.payload.key)
+    return [key.jwk(kid) for kid, key in sorted(keys.items())]

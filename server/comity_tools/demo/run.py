@@ -1,0 +1,45 @@
+"""Play the story: set the stage, tell it, and say whether it held."""
+
+import asyncio
+import tempfile
+from contextlib import aclosing
+from pathlib import Path
+
+from comity.errors import ComityError
+from comity_tools.demo.common import STARTED_AGO, Cast
+from comity_tools.demo.monitor import Onlooker
+from comity_tools.demo.output import LISTED, leave
+from comity_tools.demo.processes import DidNotHold
+from comity_tools.demo.stage import Narrator, Stage
+from comity_tools.demo.story import Story
+
+
+async def play(narrator: Narrator, out: Path | None = None) -> bool:
+    """Tell the story with a real server in a folder of its own. Whether everything held."""
+    narrator.tell("All people and firms in this story are examples.")
+    with tempfile.TemporaryDirectory(prefix="comity-demo-") as folder:
+        try:
+            async with Stage(Path(folder), narrator, STARTED_AGO) as stage:
+                days = STARTED_AGO // 86_400_000
+                narrator.tell(f"A server listens at {stage.origin}; the story begins {days} days ago.")
+                narrator.tell(f"A witness of its log listens at {stage.witness.url}.")
+                async with aclosing(Onlooker(stage.log_url, stage.log_key, stage.witness.key)) as onlooker:
+                    story = Story(stage, narrator, await _cast(stage), onlooker)
+                    await story.tell()
+                if out is not None:
+                    files = leave(story, out)
+                    narrator.chapter(f"Left in {out}: {len(files)} files")
+                    narrator.show(LISTED.rstrip())
+        except (ComityError, DidNotHold, TimeoutError) as error:
+            narrator.check(f"the story goes on ({type(error).__name__}: {error})", False)
+    narrator.chapter(f"{narrator.held} checks held, {len(narrator.failed)} did not.")
+    return not narrator.failed
+
+
+async def _cast(stage: Stage) -> Cast:
+    windows, salon = await asyncio.gather(
+        stage.business("clearview", "Clearview Windows (example)"),
+        stage.business("maree", "Salon Marée (example)"),
+    )
+    mia, jonas, ben = [await stage.person(name) for name in ("mia", "jonas", "ben")]
+    return Cast(mia=mia, jonas=jonas, ben=ben, windows=windows, salon=salon)

@@ -1,0 +1,176 @@
+"""What clients were told, held against what the server says later: of that nothing is lost, changed or forked.
+
+Pure: the ledger is kept in the clients' process, and outlives every fault of the server.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import NamedTuple
+
+from comity.crypto.jws import FindKey
+from comity.documents.events import Accepted, open_event
+from comity.encoding import b64u_decode, hash_id, parse_object
+from comity.errors import ComityError
+from comity.http_api import Acceptance, HandedIn
+from comity.transparency.merkle import Edge, leaf_hash
+from comity.transparency.notes import VerifierKey
+from comity.transparency.receipts import Receipt, open_receipt
+
+MOST_NAMED = 20
+"""Losses and wrongs that are told in words; the rest is only counted."""
+
+
+class Entered(NamedTuple):
+    """What a receipt says of the log: the entry's number and leaf, and the tree that covered it."""
+
+    number: int
+    leaf: bytes
+    size: int
+    root: bytes
+
+
+@dataclass(slots=True)
+class Known:
+    """What was read of a connection's records."""
+
+    events: dict[str, bytes] = field(default_factory=dict)
+    """Hashes of acceptances, by the act's id."""
+    places: set[tuple[str, str, int]] = field(default_factory=set)
+    """Side, chain and number of each act."""
+    latest: int = 0
+    compared: int = 0
+    """How many of the acts that were acknowledged were found."""
+
+
+@dataclass(slots=True)
+class Ledger:
+    """See the module. `key` is that of the log, `find_key` finds those of the server."""
+
+    key: VerifierKey
+    find_key: FindKey
+    said: dict[str, bytes] = field(default_factory=dict)
+    """The hash of the acceptance of each act that was acknowledged, by the act's id: so hours of them fit in memory."""
+    lost: dict[str, str] = field(default_factory=dict)
+    """Acts that were acknowledged and are not there, with what was looked at."""
+    wrong: list[str] = field(default_factory=list)
+    """Everything else that cannot be."""
+    _known: dict[str, Known] = field(default_factory=dict)
+    _by_id_alone: set[str] = field(default_factory=set)
+    _by_cid: dict[str, list[str]] = field(default_factory=dict)
+    _indexes: dict[int, str] = field(default_factory=dict)
+    _entered: list[Entered] = field(default_factory=list)
+    _roots: list[bytes] = field(default_factory=list)
+    _leaves: list[bytes] = field(default_factory=list)
+    _edge: Edge = field(default_factory=Edge)
+
+    @property
+    def acknowledged(self) -> int:
+        """How many acts were acknowledged."""
+        return len(self.said) + len(self._by_id_alone)
+
+    @property
+    def read_up_to(self) -> int:
+        """How many entries of the log were taken in."""
+        return len(self._leaves)
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing is lost, and nothing wrong."""
+        return not self.lost and not self.wrong
+
+    def acknowledge(self, cid: str, act: str, answer: Acceptance) -> None:
+        """Note an answer to an act. The same act may be answered again, in the same words."""
+        id_ = hash_id(act.encode("ascii"))
+        if id_ not in self.said:
+            self.said[id_] = _hash(answer.event)
+            self._take_event(id_, answer)
+            self._by_cid.setdefault(cid, []).append(id_)
+        elif self.said[id_] != _hash(answer.event):
+            self.wrong.append(f"{id_}: another answer than the first")
+        if answer.receipt is not None:
+            self._take_receipt(id_, act, answer.receipt)
+
+    def note(self, cid: str, id_: str) -> None:
+        """Note an act that was acknowledged by its id alone, as over REST."""
+        if id_ not in self._by_id_alone and id_ not in self.said:
+            self._by_id_alone.add(id_)
+            self._by_cid.setdefault(cid, []).append(id_)
+
+    def refused(self, act: str, code: str) -> None:
+        """Note that an act was refused that follows what was acknowledged, and breaks no rule."""
+        self.wrong.append(f"{hash_id(act.encode('ascii'))}: refused ({code}), though nothing stands against it")
+
+    def _take_event(self, id_: str, answer: Acceptance) -> None:
+        try:
+            event = open_event(answer.event, self.find_key).event
+        except ComityError as fault:
+            self.wrong.append(f"{id_}: its acceptance does not hold: {fault}")
+            return
+        if not isinstance(event, Accepted) or {event.act, answer.act} != {id_}:
+            self.wrong.append(f"{id_}: answered as another act")
+        elif self._indexes.setdefault(event.index, id_) != id_:
+            self.wrong.append(f"entry {event.index} was given to two acts")
+
+    def _take_receipt(self, id_: str, act: str, raw: str) -> None:
+        try:
+            receipt: Receipt = open_receipt(raw, self.key)
+        except ComityError as fault:
+            self.wrong.append(f"{id_}: its receipt does not hold: {fault}")
+            return
+        if not receipt.is_of(act.encode("ascii")):
+            self.wrong.append(f"{id_}: its receipt is another act's")
+        signed = receipt.checkpoint
+        self._entered.append(Entered(receipt.index, leaf_hash(receipt.opening.entry), signed.size, signed.root))
+
+    # --- against the server -----------------------------------------------------------------------------------------
+
+    def compare_records(self, cid: str, records: Iterable[HandedIn], *, goes_on: bool = False) -> None:
+        """Hold all records of a connection, as one side has them, against what that side was told; or, where it
+        `goes_on`, those that came since, against what it was told since."""
+        known = self._known[cid] = self._known.get(cid, Known()) if goes_on else Known()
+        for record in records:
+            about = parse_object(b64u_decode(record.event.split(".")[1]))
+            if about["event"] != "accepted":
+                continue
+            known.events[about["act"]] = _hash(record.event)
+            place = (about["side"], about["chain"], about["seq"])
+            if place in known.places:
+                self.wrong.append(f"{about['act']}: two acts at one place of a chain")
+            known.places.add(place)
+            if about["accepted_at"] <= known.latest:
+                self.wrong.append(f"{about['act']}: not later than the event before it")
+            known.latest = about["accepted_at"]
+        told = self._by_cid.get(cid, [])
+        for id_ in told[known.compared :]:
+            event = known.events.get(id_)
+            if event is None:
+                self.lost[id_] = "it is not among the records of its connection"
+            elif event != self.said.get(id_, event):
+                self.wrong.append(f"{id_}: the server has another acceptance by now")
+        known.compared = len(told)
+
+    def take_entries(self, entries: Iterable[bytes]) -> None:
+        """Take in the next entries of the log, in order."""
+        for entry in entries:
+            leaf = leaf_hash(entry)
+            self._leaves.append(leaf)
+            self._edge.append(leaf)
+            self._roots.append(self._edge.root())
+
+    def compare_log(self) -> None:
+        """Hold every receipt against the entries that were taken in: its own entry, and its tree."""
+        for entered in self._entered:
+            if entered.size > len(self._leaves):
+                self.wrong.append(
+                    f"entry {entered.number}: its receipt's tree has {entered.size} entries, the log fewer"
+                )
+            elif self._leaves[entered.number] != entered.leaf:
+                self.wrong.append(f"entry {entered.number} is another one than in its receipt")
+            elif self._roots[entered.size - 1] != entered.root:
+                self.wrong.append(f"two trees of {entered.size} entries were signed")
+        self._entered.clear()
+
+
+def _hash(text: str) -> bytes:
+    return sha256(text.encode("ascii")).digest()
