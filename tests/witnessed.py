@@ -17,8 +17,7 @@ from comity.crypto.keys import SigningKey
 from comity.transparency.checkpoints import Checkpoint, SignedCheckpoint, seal_checkpoint
 from comity.transparency.merkle import leaf_hash, prove_consistency, root_of, root_of_hashes
 from comity.transparency.notes import COSIGNATURE, ED25519, NoteSigner, VerifierKey, signature_line, split_note
-from comity_server.witness.store import origin_hash
-from comity_server.witness.submission import PATH, open_submission, seal_submission
+from comity_server.log.witness_protocol import PATH, open_submission, origin_hash, seal_submission
 
 
 class Log:

@@ -37,11 +37,18 @@ from comity.rules.state import Connection
 from comity_server.app import serving
 from comity_server.config import Config, load
 from comity_server.services import Server
+from comity_server.store.sqlite import SqliteStore
 
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 START = 1_718_704_800_000
 """2024-06-18 10:00 UTC, a Tuesday: where the clock of a world stands at first."""
 TEXT = "We keep what you tell us to ourselves."
+
+
+def sqlite_of(server: Server) -> SqliteStore:
+    """The server's store, with what only the one in SQLite has."""
+    assert isinstance(server.store, SqliteStore)
+    return server.store
 
 
 def body_of(cid: str) -> str:

@@ -19,7 +19,7 @@ from comity_server.api.business.route import documentation
 from comity_server.api.http import ALSO, CLOSE, MEBIBYTE, NO_STORE, SERVER, problem
 from comity_server.api.wallets import add_routes
 from comity_server.api.wallets.public import LOOKS
-from comity_server.conditions import refusal_of
+from comity_server.assembly import opened
 from comity_server.config import Config
 from comity_server.data_dir import locked
 from comity_server.http_server import bind, listening, ticket_of, wire_bytes
@@ -30,7 +30,8 @@ from comity_server.log.registry import OpenLogs, open_logs
 from comity_server.logging import REQUEST_ID, begin_request, logger, new_request_id
 from comity_server.metrics import Metrics
 from comity_server.operator import admin_socket
-from comity_server.services import Server, opened
+from comity_server.refusals import refusal_of
+from comity_server.services import Server
 from comity_server.store.errors import Overtaken, StoreFailed
 
 WAIT_FOR_THEIR_TURN = frozenset({401, 429, 503})

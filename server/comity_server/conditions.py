@@ -1,7 +1,7 @@
 """How the server is: each condition that an operator should know of, what it stops, its cause, and its cure (OPS-1).
 
-This module alone decides it, from what the parts say of themselves. `/readyz`, `/metrics`, the log and `comity status`
-read it here, and a client is refused by it (OPS-3).
+This module alone decides it, from the states of the parts. `/readyz`, `/metrics`, the log and `comity status` read it
+here.
 """
 
 import asyncio
@@ -9,22 +9,19 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from comity.errors import Refused
 from comity_server.clock import ServerClock
 from comity_server.limits.connections import Sockets
 from comity_server.log.cosigning import Cosigning
 from comity_server.log.sequencer import Sequencer
 from comity_server.logging import logger
-from comity_server.store.errors import Overtaken, StoreFailed, StoreFull
-from comity_server.store.sqlite import SqliteStore
+from comity_server.store.contract import Store
+from comity_server.store.errors import StoreFailed, StoreFull
 from comity_server.webhooks.supervisor import Webhooks
 
 LOOK_EVERY = 1.0
 """Seconds between two looks, and between two attempts to write where the store failed."""
 REMEMBER_EVERY = 60.0
 """Seconds after which the time is kept for the next start."""
-AGAIN_IN = 5
-"""Seconds after which who is refused for a condition should come again."""
 
 
 class Condition(NamedTuple):
@@ -93,26 +90,12 @@ class Standing(NamedTuple):
         return CONDITIONS[self.name].cure
 
 
-def refusal_of(error: Exception) -> Refused:
-    """What a client is told whose request failed for that: why, without anything of the cause (OPS-3)."""
-    if isinstance(error, StoreFull):
-        return Refused("disk_full", retry_after=AGAIN_IN)
-    if isinstance(error, StoreFailed) and not isinstance(error, Overtaken):
-        return Refused("store_failing", retry_after=1)
-    return Refused("overloaded", retry_after=1)
-
-
-def clock_doubtful() -> Refused:
-    """What a client is told where only what says no is taken (CLOCK-2)."""
-    return Refused("clock_doubtful", retry_after=AGAIN_IN)
-
-
 class Conditions:
     """The conditions of one server. `start` begins to look."""
 
     def __init__(
         self,
-        store: SqliteStore,
+        store: Store,
         clock: ServerClock,
         behind: Callable[[], int],
         log: Sequencer,

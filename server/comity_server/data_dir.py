@@ -1,20 +1,11 @@
-"""The server's own folder and key: who may use them, and which DID they belong to."""
+"""The data folder: its files, its lock, and secrets written whole."""
 
 import fcntl
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
-
-from comity.crypto.keys import Signer
-from comity.documents.offers import HomeParty
-
-if TYPE_CHECKING:
-    from comity_server.server_keys import HomeKeyring
 
 STORE = "comity.db"
 SEED = "home.key"
@@ -39,31 +30,6 @@ def check_whole(data: Path) -> None:
     """Raises CutOff where a backup was not put back to its end (BACKUP-5)."""
     if (data / RESTORING).exists():
         raise CutOff(f"a `comity restore` into {data} was cut off: empty the folder, and put the backup back again")
-
-
-@dataclass(frozen=True, slots=True)
-class Home:
-    """The home server as the protocol knows it. `origin` is its public URL."""
-
-    did: str
-    origin: str
-    operator: str
-    keys: "HomeKeyring"
-
-    @property
-    def signer(self) -> Signer:
-        """The private key in force. Raises HomeKeyMissing."""
-        return self.keys.signer
-
-    @property
-    def party(self) -> HomeParty:
-        """The server with its key in force, as offers and agreements pin it (HOME-1)."""
-        return self.keys.party
-
-    @property
-    def host(self) -> str:
-        """Host and port of the public URL."""
-        return urlsplit(self.origin).netloc
 
 
 @contextmanager

@@ -7,8 +7,10 @@ statement lies beside the key as well, outside the store: a store that was put b
 
 import secrets
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -26,9 +28,9 @@ from comity.transparency.server_keys import (
     read_listed,
     seal_statement,
 )
-from comity_server.businesses.directory import NotPossible
 from comity_server.data_dir import SEED, seed_in, write_whole
-from comity_server.log.commit_check import StoreDamaged
+from comity_server.errors import NotPossible
+from comity_server.store.errors import StoreDamaged
 from comity_server.store.rows import StoredPlace, StoredStatement
 
 
@@ -233,3 +235,28 @@ def _read_key(path: Path) -> SigningKey | None:
         return SigningKey(path.read_bytes())
     except (OSError, Malformed):
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The home server as the protocol knows it. `origin` is its public URL."""
+
+    did: str
+    origin: str
+    operator: str
+    keys: HomeKeyring
+
+    @property
+    def signer(self) -> Signer:
+        """The private key in force. Raises HomeKeyMissing."""
+        return self.keys.signer
+
+    @property
+    def party(self) -> HomeParty:
+        """The server with its key in force, as offers and agreements pin it (HOME-1)."""
+        return self.keys.party
+
+    @property
+    def host(self) -> str:
+        """Host and port of the public URL."""
+        return urlsplit(self.origin).netloc

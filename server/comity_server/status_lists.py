@@ -17,7 +17,7 @@ from comity.rules.gate import FOR_EVER
 from comity.rules.state import Connection, Grant
 from comity.rules.topics import unclear_until
 from comity_server.clock import Clock
-from comity_server.data_dir import Home
+from comity_server.server_keys import Home
 from comity_server.store.rows import Entry, ReservedRow, StatusRow
 
 FRESH_FOR = 2.0

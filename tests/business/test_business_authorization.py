@@ -12,7 +12,7 @@ from comity_server.api.business.route import BUSINESS, Route
 from comity_server.api.business.routes import ROUTES
 from comity_server.businesses.roles import ROLES, SCOPES, Scope
 from comity_server.store.sqlite import SQL
-from world import Reply, World, a_world
+from world import Reply, World, a_world, sqlite_of
 
 ABOUT_SOMETHING = [route for route in ROUTES if is_about_something(route)]
 _NAMES = {text: name for name, text in SQL.items()}
@@ -60,8 +60,8 @@ def told(reply: Reply) -> tuple[int, bytes, list[tuple[str, str]]]:
 @contextmanager
 def questions(world: World) -> Iterator[list[str]]:
     """The names of the queries that the store is asked from here on, with nothing at hand already."""
-    store, asked = world.server.store, list[str]()
-    world.server.accept._states._kept.clear()
+    store, asked = sqlite_of(world.server), list[str]()
+    world.server.accept._states.clear()
     connections = [store._writer, *store._readers]
     for connection in connections:
 
@@ -246,5 +246,5 @@ async def rows(world: World) -> dict[str, int]:
         names = [row[0] for row in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         return {name: raw.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names}
 
-    found: dict[str, int] = await world.server.store._writer.run(count)
+    found: dict[str, int] = await sqlite_of(world.server)._writer.run(count)
     return found

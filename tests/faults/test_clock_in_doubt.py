@@ -18,7 +18,7 @@ from comity.client.log import monitor as follow_module
 from comity.documents.events import Accepted, open_event
 from comity.documents.status_lists import open_status_list
 from comity.errors import Refused
-from comity_server import services as server_module
+from comity_server import assembly as server_module
 from comity_server import watched_clock
 from comity_server.commands import server_key_rotation
 from comity_server.log import registry as logs_module

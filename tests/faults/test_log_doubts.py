@@ -16,11 +16,11 @@ import pytest
 from comity.crypto.keys import SigningKey
 from comity.errors import Refused
 from comity.http_api import ACTS
-from comity_server.businesses.directory import NotPossible
+from comity_server.errors import NotPossible
 from comity_server.log import sequencer
 from comity_server.log.commit_check import Rereading
 from comity_server.log.head_file import SLOT
-from comity_server.store import sqlite
+from comity_server.store import contract, sqlite
 from comity_server.store.errors import Overtaken
 from comity_server.store.rows import Head
 from log_over_http import Reader
@@ -235,7 +235,7 @@ async def goes_on_without_signatures(world: World, monkeypatch: pytest.MonkeyPat
     before = world.server.logs.active.published.size
     goes_on, step = threading.Event(), Rereading.step
 
-    def hang(self: Rereading, reading: sqlite.Reading) -> Head:
+    def hang(self: Rereading, reading: contract.Reading) -> Head:
         goes_on.wait(20)
         return step(self, reading)
 

@@ -27,10 +27,10 @@ from comity.transparency.notes import VerifierKey
 from comity_server.config import ConfigError, load
 from comity_server.log import recovery
 from comity_server.log import registry as opening
-from comity_server.log.commit_check import StoreDamaged
 from comity_server.log.head_file import HeadFile
 from comity_server.log.recovery import RolledBack
 from comity_server.log.sequencer import Sequencer
+from comity_server.store.errors import StoreDamaged
 from comity_tools.cli import main
 from log_over_http import Reader
 from witnessed import Log, plant

@@ -399,7 +399,7 @@ async def test_a_start_that_was_cut_off_before_its_log_began_goes_on_with_that_l
         raise RuntimeError("the power goes")
 
     with monkeypatch.context() as patch:
-        patch.setattr("comity_server.services.open_logs", cut_off)
+        patch.setattr("comity_server.assembly.open_logs", cut_off)
         patch.setattr("comity_server.app.opened", _with(cut_off))
         with pytest.raises(RuntimeError, match="the power goes"):
             await put_back(world, backup)
@@ -409,7 +409,7 @@ async def test_a_start_that_was_cut_off_before_its_log_began_goes_on_with_that_l
 
 
 def _with(open_logs: object) -> Callable[..., object]:
-    from comity_server.services import opened
+    from comity_server.assembly import opened
 
     return lambda config, port, _: opened(config, port, open_logs)  # type: ignore[arg-type]
 

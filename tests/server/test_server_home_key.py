@@ -8,8 +8,8 @@ import pytest
 from comity.documents.events import Place
 from comity.transparency.entries import Kind, public_tag_key, read_entry, tag
 from comity.transparency.server_keys import open_home_event, read_statement
-from comity_server.businesses.directory import NotPossible
 from comity_server.commands import server_key_rotation
+from comity_server.errors import NotPossible
 from comity_server.server_keys import HomeKeyMissing
 from comity_server.writer.unit_of_work import UnitOfWork
 from log_over_http import Reader

@@ -33,7 +33,7 @@ from comity_server.log.sequencer import Sequencer
 from comity_server.store import sqlite
 from log_over_http import Reader
 from witnessed import plant
-from world import HOUR, Pair, World, a_world, eventually, head_file_not_to_be_written
+from world import HOUR, Pair, World, a_world, eventually, head_file_not_to_be_written, sqlite_of
 
 
 def accepted(pair: Pair, event: str) -> Accepted:
@@ -166,10 +166,14 @@ async def test_a_held_message_gets_the_entry_of_its_delivery_when_it_is_let_go(w
         assert sent.opening.salt != delivery.opening.salt
 
 
-async def test_a_receipt_is_as_good_when_its_neighbours_are_not_at_hand_any_more(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sequencer, "MOST_RECENT", 8)
+def remember_few(world: World) -> None:
+    """From now on the log holds no more than 8 of its last entries and nodes in memory."""
+    log = world.server.logs.active
+    log._nodes.most = log._entered.most = 8
+
+
+async def test_a_receipt_is_as_good_when_its_neighbours_are_not_at_hand_any_more(world: World) -> None:
+    remember_few(world)
     pair = await world.shop_and_customer()
     row = pair.row_of("first", 40)
     receipts = [line["receipt"] for line in await world.batch(*row)]
@@ -381,7 +385,7 @@ async def test_what_is_missing_or_cut_off_in_the_store_is_never_passed_on(world:
 async def test_an_old_act_that_is_sent_a_thousand_times_costs_one_proof(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sequencer, "MOST_RECENT", 8)
+    remember_few(world)
     pair = await world.connect(world.person(), world.person())
     row = pair.row_of("first", 40)
     await world.batch(*row)
@@ -407,7 +411,7 @@ async def test_what_is_full_is_read_from_the_store_once_and_the_checkpoint_never
     paths = ["/log/tile/0/000", "/log/tile/entries/000"]
     first = [await world.send("GET", path) for path in paths]
     asked: list[str] = []
-    store = world.server.store
+    store = sqlite_of(world.server)
     for connection in (store._writer, *store._readers):
         await connection.run(lambda raw: raw.set_trace_callback(asked.append))
     try:

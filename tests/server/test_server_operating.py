@@ -33,7 +33,7 @@ from comity_server.store.migrations.run import downgrade, scripts, upgrade
 from comity_server.store.rows import Batch
 from comity_server.store.sqlite import SQL
 from comity_tools.cli import main
-from world import HOUR, World, a_world, body_of, free_port
+from world import HOUR, World, a_world, body_of, free_port, sqlite_of
 
 COMITY = Path(sys.executable).with_name("comity")
 KEY = SigningKey(b"k" * 32).public.did
@@ -283,14 +283,14 @@ async def test_the_folder_is_nobody_elses(world: World) -> None:
 
 async def test_the_store_is_as_careful_as_promised(world: World) -> None:
     pragmas = {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1, "foreign_keys": 1}
-    writer = world.server.store._writer
+    writer = sqlite_of(world.server)._writer
     for name, value in pragmas.items():
         async with writer.execute(f"PRAGMA {name}") as cursor:
             row = await cursor.fetchone()
         assert row is not None
         assert row[0] == value
     with pytest.raises(sqlite3.OperationalError):
-        await world.server.store._readers[0].execute("DELETE FROM acts")
+        await sqlite_of(world.server)._readers[0].execute("DELETE FROM acts")
 
 
 async def test_encrypted_texts_are_in_the_store_and_salts_are_32_bytes(world: World) -> None:

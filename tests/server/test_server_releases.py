@@ -9,7 +9,7 @@ import pytest
 
 from comity_server.store.errors import StoreFailed
 from comity_server.writer import release_scheduler
-from world import HOUR, MINUTE, Pair, World, eventually
+from world import HOUR, MINUTE, Pair, World, eventually, sqlite_of
 
 
 @contextmanager
@@ -70,7 +70,7 @@ async def test_while_nothing_is_due_the_timer_asks_the_store_for_nothing(world: 
 
     await eventually(it_came)
     asked: list[str] = []
-    for reader in world.server.store._readers:
+    for reader in sqlite_of(world.server)._readers:
         await reader.run(lambda raw: raw.set_trace_callback(asked.append))
     await asyncio.sleep(0.3)
     assert len([sql for sql in asked if "wake_at" in sql]) <= 2, asked

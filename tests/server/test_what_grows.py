@@ -65,7 +65,7 @@ def test_what_is_good_for_a_time_is_kept_for_that_time() -> None:
 
 # --- in memory
 
-MAKERS = {"dict", "set", "list", "deque", "OrderedDict", "defaultdict"}
+MAKERS = {"dict", "set", "list", "deque", "OrderedDict", "defaultdict", "LRU"}
 
 
 def is_empty_container(value: ast.expr) -> bool:
@@ -105,6 +105,7 @@ def is_field_of_containers(value: ast.expr) -> bool:
 
 
 def sources() -> Iterator[Path]:
+    yield COMITY / "lru.py"
     for path in sorted(SERVER.rglob("*.py")):
         if path.relative_to(SERVER).parts[0] not in NOT_SERVING:
             yield path

@@ -32,12 +32,12 @@ from comity.transparency.notes import (
     signature_line,
 )
 from comity_server.data_dir import FolderInUse
+from comity_server.log.witness_protocol import MOST_BODY, SIZE_TYPE, open_submission, seal_submission
 from comity_server.witness import cosign
 from comity_server.witness.app import Listening, witnessing
 from comity_server.witness.cosign import Declined, Witness
 from comity_server.witness.data_dir import CannotWitness
 from comity_server.witness.store import Memory
-from comity_server.witness.submission import MOST_BODY, SIZE_TYPE, open_submission, seal_submission
 from comity_tools.cli import main
 from witnessed import Log, Said, Talk, plant
 

@@ -1,64 +1,53 @@
 """What is looked at and written in the copy of a store, by its maker and by whoever puts it back."""
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote
 
 from comity.errors import ComityError
+from comity_server.assembly import MASTER_CHECK
 from comity_server.backup.contents import NoBackup
 from comity_server.businesses.master_key import MasterKey, master_for
 from comity_server.businesses.sealing import check_kind
 from comity_server.config import Config
 from comity_server.data_dir import STORE
 from comity_server.fsck.checker import Progress, Seen, check_store
-from comity_server.services import MASTER_CHECK
 from comity_server.store.seals import SEALED
 from comity_server.store.sqlite import SQL
+from comity_server.store.sqlite_file import open_database, read_only
 from comity_server.webhooks.delivery_store import FILE as WEBHOOKS
 
 
 def copy_database(source: Path, target: Path) -> None:
-    """Copy a database as it is at one moment, whoever writes it meanwhile. Raises OSError, sqlite3.Error."""
+    """Copy a database as it is at one moment, whoever writes it meanwhile. Raises OSError, DatabaseFault."""
     target.touch(mode=0o600, exist_ok=False)
-    # The server's writer alone may checkpoint (store/sqlite.py).
-    with _reading(source) as raw, closing(sqlite3.connect(target, isolation_level=None)) as copy:
+    with read_only(source) as raw, closing(open_database(target)) as copy:
         # In one step: in several it would begin anew after each commit, and never end under load.
         raw.backup(copy)
         # One file, with nothing beside it.
         copy.execute("PRAGMA journal_mode = DELETE")
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)) as raw:
-        raw.execute("PRAGMA busy_timeout = 5000")
-        raw.execute("PRAGMA wal_autocheckpoint = 0")
-        yield raw
-
-
 def meta_of(path: Path) -> dict[str, str]:
-    """What a store remembers of its server. Raises sqlite3.Error."""
-    with _reading(path) as raw:
+    """What a store remembers of its server. Raises DatabaseFault."""
+    with read_only(path) as raw:
         return dict(raw.execute(SQL["all_meta"]).fetchall())
 
 
 def ended_logs(path: Path) -> dict[str, bool]:
-    """Whether each log of a store has ended. Raises sqlite3.Error."""
-    with _reading(path) as raw:
+    """Whether each log of a store has ended. Raises DatabaseFault."""
+    with read_only(path) as raw:
         return {log: bool(ended) for log, ended in raw.execute(SQL["all_logs"])}
 
 
 def count_connections(path: Path) -> int:
-    """How many connections there are in a store. Raises sqlite3.Error."""
-    with _reading(path) as raw:
+    """How many connections there are in a store. Raises DatabaseFault."""
+    with read_only(path) as raw:
         return int(raw.execute(SQL["count_connections"]).fetchone()[0])
 
 
 def put_meta(path: Path, **values: str) -> None:
-    """Write what a store that nobody uses remembers. Raises sqlite3.Error."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+    """Write what a store that nobody uses remembers. Raises DatabaseFault."""
+    with closing(open_database(path)) as raw:
         raw.execute("PRAGMA synchronous = FULL")
         raw.execute("BEGIN IMMEDIATE")
         raw.executemany(SQL["put_meta"], [{"name": name, "value": value} for name, value in values.items()])
@@ -67,7 +56,7 @@ def put_meta(path: Path, **values: str) -> None:
 
 def check_copy(folder: Path, keys: Path, config: Config, progress: Progress, *, move: bool, whole: bool) -> Seen:
     """Look through a copy of a data folder with its `keys`: the whole of it, or what a server needs to start with it.
-    Raises NoBackup where something is wrong with what opens it, CannotRead, sqlite3.Error."""
+    Raises NoBackup where something is wrong with what opens it, CannotRead, DatabaseFault."""
     seen = check_store(folder, progress, keys=keys, whole=whole, copied=not move)
     path = folder / STORE
     given, meta = config.master_key.get_secret_value(), meta_of(path)
@@ -77,7 +66,7 @@ def check_copy(folder: Path, keys: Path, config: Config, progress: Progress, *, 
     except ComityError as fault:
         raise NoBackup(str(fault)) from None
     if (folder / WEBHOOKS).exists():
-        with _reading(folder / WEBHOOKS) as raw:
+        with read_only(folder / WEBHOOKS) as raw:
             for (told,) in raw.execute("PRAGMA integrity_check(10)"):
                 if told != "ok":
                     seen.findings.add(WEBHOOKS, str(told))
@@ -85,6 +74,6 @@ def check_copy(folder: Path, keys: Path, config: Config, progress: Progress, *, 
 
 
 def _check_seals(path: Path, master: MasterKey) -> None:
-    with _reading(path) as raw:
+    with read_only(path) as raw:
         for kind in SEALED:
             check_kind(kind, {bytes(name): n for name, n in raw.execute(SQL[kind.seals])}, master)

@@ -7,14 +7,11 @@ from urllib.parse import urlsplit
 
 from comity.crypto.keys import PublicKey, did_document, did_of_host, key_of_did
 from comity.errors import Malformed
-from comity_server.data_dir import Home
+from comity_server.errors import NotPossible
+from comity_server.server_keys import Home
 from comity_server.store.rows import HostedKey
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?\Z")
-
-
-class NotPossible(Exception):
-    """What an operator asked for cannot be done; the text says why."""
 
 
 class Business(NamedTuple):

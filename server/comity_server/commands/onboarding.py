@@ -4,7 +4,7 @@ reservation of status indexes. Each function decides one command of a group; wha
 Unknown, expired, used, declined and not-yours are one answer: not_found (HTTP-9).
 """
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from typing import Protocol
 
 from comity.crypto.keys import Signer, key_of_kid
@@ -14,14 +14,15 @@ from comity.documents.names import check_names
 from comity.documents.offers import Allow, PartyKey, SignedOffer, open_offer
 from comity.documents.types import Side
 from comity.errors import Refused
+from comity.lru import LRU
 from comity.rules.allowances import grant_of
 from comity.rules.fold import opening
 from comity.rules.next_act import next_act
-from comity_server import status_indexes
 from comity_server.businesses.directory import Business, Directory, new_key
 from comity_server.config import Config
 from comity_server.store.business import BusinessOffer, BusinessRows
 from comity_server.store.rows import Offer, Proposal, Rival, WaitingHalf
+from comity_server.writer import status_indexes
 from comity_server.writer.unit_of_work import Answer, UnitOfWork
 
 NO_ROOM = "no_room"
@@ -46,23 +47,6 @@ class ConnectingStore(Protocol):
     async def unused_indexes(self, cid: str, side: str, first: int) -> dict[tuple[int, int], int]: ...
 
 
-class _Addresses:
-    """From which address halves came, in memory alone: the last ones."""
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[str, str] = OrderedDict()
-
-    def of(self, cid: str) -> str:
-        """The address, "" where it is not known."""
-        return self._known.get(cid, "")
-
-    def put(self, cid: str, address: str) -> None:
-        """Remember an address."""
-        self._known[cid] = address
-        if len(self._known) > MOST_ADDRESSES:
-            self._known.popitem(last=False)
-
-
 class Connecting:
     """The decisions, over a store, with the operator's limits."""
 
@@ -72,7 +56,8 @@ class Connecting:
         self._most_invites = config.max_invites
         self._most_proposals = config.max_proposals
         self._most_reserved = config.max_reserved
-        self._addresses = _Addresses()
+        self._addresses = LRU[str, str](MOST_ADDRESSES)
+        """By cid, the address from which a half came."""
 
     # --- offers -----------------------------------------------------------------------------------------------------
 
@@ -142,7 +127,7 @@ class Connecting:
         offer = await self._offer(group, short)
         if offer is None or offer.iss != business.did:
             raise Refused("not_found")
-        if is_open(offer, group.now):
+        if offer.is_open(group.now):
             group.batch.end_offer.append({"expires_at": group.now, "short": short})
 
     async def _offer(self, group: UnitOfWork, short: str) -> Offer | None:
@@ -158,9 +143,8 @@ class Connecting:
     async def offer_to_accept(self, group: UnitOfWork, short: str) -> SignedOffer:
         """The offer, if it can be accepted. Raises Refused("not_found")."""
         offer = await self._offer(group, short)
-        if not is_open(offer, group.now):
+        if offer is None or not offer.is_open(group.now):
             raise Refused("not_found")
-        assert offer is not None
         return open_offer(offer.raw, group.grounds.directory.find_key)
 
     # --- half-signed agreements -------------------------------------------------------------------------------------
@@ -271,7 +255,7 @@ class Connecting:
         if not gives_way:
             raise Refused("rate_limited", "too many wait for this offer", retry_after=60)
         # The oldest of those whose address has most of them here: nobody pushes others out with halves of his own.
-        addresses = [self._addresses.of(half.cid) for half in gives_way]
+        addresses = [self._addresses.get(half.cid) or "" for half in gives_way]
         many = Counter([*(it for it in addresses if it), *([address] if address else [])])
         chosen = max(zip(gives_way, addresses, strict=True), key=lambda it: many[it[1]])[0]
         end = {"cid": chosen.cid, "phase": "replaced", "ended_at": group.now, "ended_by": None, "reason": NO_ROOM}
@@ -397,11 +381,6 @@ class Connecting:
 def _seems_to_wait(proposal: Proposal) -> bool:
     """Whether the half waits as far as its accepter may know: a silent "no" looks like silence (AGR-10)."""
     return proposal.phase in ("waiting", "silenced")
-
-
-def is_open(offer: Offer | None, now: int) -> bool:
-    """Whether the offer can be read and accepted at `now` (ms)."""
-    return offer is not None and offer.used_at is None and now < offer.expires_at
 
 
 def publishes(directory: Directory, party: PartyKey) -> None:

@@ -6,8 +6,9 @@ from dataclasses import replace
 from comity.crypto.keys import Signer, SigningKey
 from comity.errors import Refused
 from comity_server.businesses.api_keys import MOST_KEYS, MOST_LISTED, ApiKey, new_key
-from comity_server.businesses.directory import Business, NotPossible
+from comity_server.businesses.directory import Business
 from comity_server.commands.onboarding import Connecting
+from comity_server.errors import NotPossible
 from comity_server.writer.unit_of_work import UnitOfWork
 
 

@@ -22,9 +22,9 @@ from comity.rules.decide import expire
 from comity.rules.fold import Record, opening
 from comity.rules.state import Connection
 from comity_server.businesses.contests import note_contest
-from comity_server.data_dir import Home
 from comity_server.log.registry import Logs
 from comity_server.logging import logger
+from comity_server.server_keys import Home
 from comity_server.store.rows import Kept, Offer
 from comity_server.writer.context import DecisionContext
 from comity_server.writer.signature_pool import SignaturePool

@@ -1,23 +1,22 @@
 """One look at a store: read-only, everything at one moment, each row with values of the types that it must have."""
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
-from urllib.parse import quote
 
 from comity_server.data_dir import STORE
 from comity_server.fsck.findings import Findings
 from comity_server.store.migrations import HEAD, SchemaTooNew, SchemaTooOld, check_revision
 from comity_server.store.sqlite import SQL
+from comity_server.store.sqlite_file import Database, DatabaseFault, open_read_only
 
 CACHE = 16_000
 """KiB of the file that SQLite keeps in memory."""
 
-UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+UNREADABLE = (DatabaseFault, UnicodeDecodeError)
 """What reading a damaged file raises. The second comes of SQLite's own words about it, which may quote the damage."""
 
 N = TypeVar("N", bound=tuple[Any, ...])
@@ -210,7 +209,7 @@ class TilePlace(NamedTuple):
 class Snapshot:
     """The committed rows of a store at one moment. `looked_at` makes one."""
 
-    def __init__(self, raw: sqlite3.Connection, findings: Findings) -> None:
+    def __init__(self, raw: Database, findings: Findings) -> None:
         self._raw = raw
         self._findings = findings
 
@@ -257,11 +256,9 @@ def looked_at(data: Path, findings: Findings) -> Iterator[Snapshot]:
     # Where nobody writes, nothing is put beside the file, so that it can lie on a medium that cannot be written.
     alone, before = not log.exists(), path.stat().st_mtime_ns
     try:
-        raw = sqlite3.connect(
-            f"file:{quote(str(path))}?mode=ro{'&immutable=1' if alone else ''}", uri=True, isolation_level=None
-        )
+        raw = open_read_only(path, cache=CACHE, immutable=alone)
     except UNREADABLE as error:
-        raise CannotRead(f"{path} cannot be opened: {error}") from None
+        raise CannotRead(f"{path} cannot be read: {error}") from None
     try:
         _prepare(raw, path)
         yield Snapshot(raw, findings)
@@ -271,15 +268,11 @@ def looked_at(data: Path, findings: Findings) -> Iterator[Snapshot]:
         raw.close()
 
 
-def _prepare(raw: sqlite3.Connection, path: Path) -> None:
+def _prepare(raw: Database, path: Path) -> None:
     """Begin the one transaction of the look. Raises CannotRead unless it is a store of this version."""
     # A damaged text must not end the looking; what is shown in its place fits no hash and no signature.
     raw.text_factory = partial(str, encoding="utf-8", errors="replace")
     try:
-        raw.execute("PRAGMA query_only = ON")
-        raw.execute("PRAGMA wal_autocheckpoint = 0")
-        raw.execute("PRAGMA busy_timeout = 5000")
-        raw.execute(f"PRAGMA cache_size = -{CACHE}")
         raw.execute("BEGIN")
         tables = {row[0] for row in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         found = raw.execute("SELECT version_num FROM alembic_version").fetchone() if _VERSION in tables else None

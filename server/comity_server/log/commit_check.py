@@ -10,15 +10,12 @@ from comity.transparency.entries import LENGTH, commitment
 from comity.transparency.merkle import check_consistency, leaf_hash, prove_consistency, root_of
 from comity.transparency.tiles import HASH, HEIGHT, WIDTH, Tile, node_reader, root_of_tile, width_at
 from comity_server.log.appender import Tail
+from comity_server.store.contract import Reading
+from comity_server.store.errors import StoreDamaged
 from comity_server.store.rows import Head, Logged
-from comity_server.store.sqlite import Reading
 
 MOST_ROWS = 4096
 """Entries that are in memory at a time."""
-
-
-class StoreDamaged(Exception):
-    """What is stored does not fit together; the text says what and where."""
 
 
 def reread(log: str, before: Checkpoint, first: int) -> Callable[[Reading], Head]:

@@ -8,9 +8,9 @@ each checkpoint is replaced before the answers come.
 import asyncio
 import time
 from contextlib import aclosing
+from pathlib import Path
 
 from comity.transparency.checkpoints import SignedCheckpoint
-from comity_server.config import Config
 from comity_server.log.cosigned_file import CosignedFile
 from comity_server.log.recovery import files_of, name_in
 from comity_server.log.sequencer import Sequencer
@@ -31,13 +31,14 @@ in doubt all are."""
 class Cosigning:
     """Gathers cosignatures for the active log, and knows which checkpoint is served."""
 
-    def __init__(self, log: Sequencer, served: Served, witnesses: Witnesses, config: Config) -> None:
+    def __init__(self, log: Sequencer, served: Served, witnesses: Witnesses, data: Path, least: int) -> None:
+        """`data`: the data folder. `least`: the cosignatures that a checkpoint needs to be served as cosigned."""
         self.witnesses = witnesses
-        self.least = config.cosignatures
+        self.least = least
         self._log = log
         self._served = served
         host = log.origin.partition("/")[0]
-        self._file = CosignedFile(files_of(config.data, name_in(host, log.origin)).cosigned)
+        self._file = CosignedFile(files_of(data, name_in(host, log.origin)).cosigned)
         self._newest: SignedCheckpoint | None = None
         """The last one that was submitted, with the cosignatures that came."""
         self._best: SignedCheckpoint | None = None

@@ -12,8 +12,8 @@ from comity_server.data_dir import seed_in
 from comity_server.log.commit_check import reread
 from comity_server.log.head_file import HeadFile
 from comity_server.log.sequencer import LogStore, Sequencer, stored_tail
+from comity_server.store.contract import Reading
 from comity_server.store.rows import Head
-from comity_server.store.sqlite import Reading
 
 RIGHT_EDGE = 512
 """Entries before the last signed one that are read again at each start."""

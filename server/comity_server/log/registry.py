@@ -6,11 +6,11 @@ from typing import Protocol
 
 from comity.errors import ComityError
 from comity_server.log.clock_set import ahead_in
-from comity_server.log.commit_check import StoreDamaged
 from comity_server.log.recovery import NOTHING, begin, files_of, name_in, origin_of
 from comity_server.log.restores import Restore, restores_in
 from comity_server.log.sequencer import LogStore, Sequencer
 from comity_server.logging import logger
+from comity_server.store.errors import StoreDamaged
 
 OpenLogs = Callable[["LogsStore", Path, str, str | None], Awaitable["Logs"]]
 """`open_logs`, or what is measured in its place."""

@@ -23,21 +23,22 @@ import asyncio
 import math
 import time
 from bisect import bisect_right
-from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeVar
 
+from comity.lru import LRU
 from comity.transparency import merkle
 from comity.transparency.checkpoints import Checkpoint, SignedCheckpoint, seal_checkpoint
 from comity.transparency.notes import NoteSigner, VerifierKey
 from comity.transparency.tiles import node_reader
 from comity_server.log.appender import Entered, LogAdditions, Tail, tail_of
-from comity_server.log.commit_check import Rereading, StoreDamaged, StoredTiles
+from comity_server.log.commit_check import Rereading, StoredTiles
 from comity_server.log.head_file import HeadFile, WillNotLast
 from comity_server.logging import logger
-from comity_server.store.errors import Overtaken, StoreFailed
+from comity_server.store.contract import Reading
+from comity_server.store.errors import Overtaken, StoreDamaged, StoreFailed
 from comity_server.store.rows import Head
-from comity_server.store.sqlite import Reading
 
 RECEIPT_WITHIN = 2.0
 """Seconds for which an answer waits for its receipt (LOG-13)."""
@@ -93,8 +94,8 @@ class Sequencer:
         self._fails = False
         self._tried: LogAdditions | None = None
         self._published = deque([(first.size, time.monotonic())])
-        self._nodes: OrderedDict[merkle.Node, bytes] = OrderedDict()
-        self._entered: OrderedDict[int, Entered] = OrderedDict()
+        self._nodes = LRU[merkle.Node, bytes](MOST_RECENT)
+        self._entered = LRU[int, Entered](MOST_RECENT)
         self._waiters: deque[_Waiter] = deque()
         self._committed = asyncio.Event()
         self._stopping = False
@@ -121,8 +122,8 @@ class Sequencer:
     def committed(self, added: LogAdditions) -> None:
         """Take in what a commit made true."""
         self.tail = added.tail
-        _remember(self._nodes, added.nodes)
-        _remember(self._entered, added.entered)
+        self._nodes.update(added.nodes)
+        self._entered.update(added.entered)
         self._committed.set()
 
     async def in_doubt(self) -> None:
@@ -307,12 +308,6 @@ def _why(fault: StoreFailed | OSError) -> str:
     if isinstance(fault, OSError):
         return f"the head file cannot be written: {fault.strerror}"
     return f"the store cannot be read: {fault}"
-
-
-def _remember(kept: OrderedDict[K, T], more: Mapping[K, T]) -> None:
-    kept.update(more)
-    while len(kept) > MOST_RECENT:
-        kept.popitem(last=False)
 
 
 def stored_tail(reading: Reading, log: str, term: int) -> Tail:

@@ -4,13 +4,13 @@ What is full never changes: it is read from the store once and kept, as much as 
 cut from the tail that the writer has in memory, or read.
 """
 
-from collections import OrderedDict
 from typing import Protocol
 
+from comity.lru import LRU
 from comity.transparency.merkle import NodeReader, needed, prove_consistency, prove_inclusion
 from comity.transparency.tiles import ENTRIES, HASH, HEIGHT, WIDTH, Tile, node_of, seal_bundle, tile_of, width_at
-from comity_server.log.commit_check import StoreDamaged
 from comity_server.log.sequencer import Sequencer
+from comity_server.store.errors import StoreDamaged
 
 Key = tuple[str, int, int]
 
@@ -27,9 +27,7 @@ class Served:
 
     def __init__(self, store: ServedStore, most_bytes: int) -> None:
         self._store = store
-        self._most = most_bytes
-        self._bytes = 0
-        self._kept: OrderedDict[Key, bytes] = OrderedDict()
+        self._cache = LRU[Key, bytes](most_bytes, weigh=len)
 
     async def tile(self, log: Sequencer, tile: Tile) -> bytes | None:
         """A tile or bundle as it is asked for, None where no published checkpoint has it (yet)."""
@@ -70,21 +68,15 @@ class Served:
 
     async def _full(self, origin: str, tile: Tile) -> bytes:
         key = (origin, tile.level, tile.number)
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
+        if key in self._cache:
+            return self._cache[key]
         if tile.level == ENTRIES:
             data = await self._bundle(origin, tile)
         else:
             data = await self._store.tile(origin, tile.level, tile.number) or b""
             if len(data) != WIDTH * HASH:
                 raise StoreDamaged(f"{origin}: {tile.path} is missing or cut off")
-        # Another reader may have put it there meanwhile.
-        if key not in self._kept:
-            self._kept[key] = data
-            self._bytes += len(data)
-        while self._bytes > self._most:
-            self._bytes -= len(self._kept.popitem(last=False)[1])
+        self._cache.put(key, data)
         return data
 
     async def _bundle(self, origin: str, tile: Tile) -> bytes:

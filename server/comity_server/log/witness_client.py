@@ -21,9 +21,8 @@ from comity.transparency.checkpoints import SignedCheckpoint, open_checkpoint, w
 from comity.transparency.notes import COSIGNATURE, MOST_NOTE, VerifierKey, read_vkey
 from comity.transparency.tiles import check_size
 from comity_server.clock import ServerClock
+from comity_server.log.witness_protocol import PATH, origin_hash, seal_submission
 from comity_server.logging import logger
-from comity_server.witness.store import origin_hash
-from comity_server.witness.submission import PATH, seal_submission
 
 MOST_ANSWER = 64 * 1024
 """Bytes of an answer: some cosignatures."""

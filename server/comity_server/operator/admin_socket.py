@@ -14,8 +14,8 @@ import msgspec
 from aiohttp import ClientError, web
 
 from comity.errors import Refused
-from comity_server.businesses.directory import NotPossible
 from comity_server.businesses.master_key import CannotUnseal
+from comity_server.errors import NotPossible
 from comity_server.operator.commands import DUTIES, Duty
 from comity_server.services import Server
 from comity_server.short_path import short

@@ -17,12 +17,13 @@ from comity.errors import Malformed
 from comity_server.api.business.endpoints.notices import compose_away, publish
 from comity_server.api.business.endpoints.seats import seat_of, seat_secret
 from comity_server.businesses.api_keys import ApiKey, new_key
-from comity_server.businesses.directory import Business, NotPossible
+from comity_server.businesses.directory import Business
 from comity_server.businesses.roles import Role, Scope
 from comity_server.businesses.sealing import key_of, seals
 from comity_server.commands.provisioning import admit, begin, keys_of
 from comity_server.commands.server_key_rotation import rotate_home
 from comity_server.conditions import CONDITIONS as CURES
+from comity_server.errors import NotPossible
 from comity_server.operator.master_key_rotation import master_file, rotate_master
 from comity_server.operator.signing_key_rotation import Turned, next_key, turn
 from comity_server.schema import Label, instant

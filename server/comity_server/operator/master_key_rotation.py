@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from comity_server.businesses.directory import NotPossible
 from comity_server.businesses.master_key import FILE, MasterKey, check_of, write_master
 from comity_server.businesses.sealing import check_seals, key_of
 from comity_server.config import Config
+from comity_server.errors import NotPossible
 from comity_server.services import Server
 from comity_server.store.seals import SEALED
 from comity_server.writer.unit_of_work import UnitOfWork

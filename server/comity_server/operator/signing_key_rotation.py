@@ -11,8 +11,8 @@ from comity.crypto.keys import Signer
 from comity.documents.types import Side
 from comity.errors import Refused
 from comity.rules.next_act import next_rotation
-from comity_server.businesses.directory import NotPossible
 from comity_server.commands.provisioning import found
+from comity_server.errors import NotPossible
 from comity_server.services import Server
 from comity_server.store.business import Related
 from comity_server.writer.unit_of_work import UnitOfWork

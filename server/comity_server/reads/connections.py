@@ -12,7 +12,6 @@ from comity.rules.state import Connection, decode_state, public
 from comity.transparency.entries import tag_key
 from comity_server.businesses.notices import Notices
 from comity_server.clock import Clock
-from comity_server.commands.onboarding import is_open
 from comity_server.log.receipts import Receipts
 from comity_server.store.rows import Known, Offer, StoredAct
 
@@ -39,7 +38,7 @@ class Answers:
     async def offer(self, short: str) -> str:
         """The text of an open offer. Raises Refused("not_found")."""
         offer = await self._store.offer(short)
-        if offer is None or not is_open(offer, self._clock.now()):
+        if offer is None or not offer.is_open(self._clock.now()):
             raise Refused("not_found")
         return offer.raw
 

@@ -11,3 +11,7 @@ class StoreFull(StoreFailed):
 
 class Overtaken(StoreFailed):
     """Another server writes this store: it moved a log's head, or took the term. Nothing was written."""
+
+
+class StoreDamaged(Exception):
+    """The stored rows contradict each other; the text says which and where."""

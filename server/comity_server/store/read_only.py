@@ -3,24 +3,20 @@
 It does not wait for anybody, and nobody waits for it: each read is short, and by itself.
 """
 
-import sqlite3
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from comity_server.store.business import StoredWebhook
 from comity_server.store.rows import News
 from comity_server.store.sqlite import SQL
+from comity_server.store.sqlite_file import open_read_only
 
 
 class ReadOnlyStore:
-    """The store in the file `path`, which a server has made and may be writing. Raises sqlite3.Error."""
+    """The store in the file `path`, which a server has made and may be writing. Raises DatabaseFault."""
 
     def __init__(self, path: Path) -> None:
-        self._raw = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
-        # The server's writer alone may checkpoint (store/sqlite.py).
-        for pragma in ("busy_timeout = 5000", "cache_size = -4000", "query_only = ON", "wal_autocheckpoint = 0"):
-            self._raw.execute(f"PRAGMA {pragma}")
+        self._raw = open_read_only(path)
 
     def close(self) -> None:
         """Close the file."""

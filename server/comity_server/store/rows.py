@@ -222,6 +222,10 @@ class Offer(NamedTuple):
     uses: str
     used_at: int | None
 
+    def is_open(self, now: int) -> bool:
+        """True if the offer can be read and accepted at `now` (ms)."""
+        return self.used_at is None and now < self.expires_at
+
 
 class Proposal(NamedTuple):
     """A half-signed agreement; `phase` is waiting, declined, silenced (declined without a word), taken_back, replaced

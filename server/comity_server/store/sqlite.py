@@ -24,6 +24,7 @@ from comity.rules.feedback import Reached, reached_in
 from comity.rules.fold import Record
 from comity_server.store import migrations
 from comity_server.store.business import BusinessRows
+from comity_server.store.contract import Reading
 from comity_server.store.errors import Overtaken, StoreFailed, StoreFull
 from comity_server.store.prunes import Prunes
 from comity_server.store.rows import (
@@ -111,7 +112,7 @@ def _nothing() -> None:
 
 
 class SqliteStore:
-    """The store in the file `path`. `open` makes one; `close` ends it."""
+    """The store in one SQLite file; see contract.Store. `open` makes one."""
 
     def __init__(self, writer: _Connection, readers: list[_Connection]) -> None:
         self._writer = writer
@@ -137,11 +138,9 @@ class SqliteStore:
 
     @property
     def failed(self) -> StoreFailed | None:
-        """What went wrong last, and was not found to be over since."""
         return next((it.failed for it in (self._writer, *self._readers) if it.failed is not None), None)
 
     async def probe(self) -> None:
-        """Read, and write as much as many acts take: whether what failed is over. Raises StoreFailed."""
         for connection in (self._writer, *self._readers):
             await connection.run(_rows, SQL["all_meta"], {})
         await self._writer.run(_commit, Batch(put_meta=[{"name": PROBED, "value": " " * PROBE}]), _nothing)
@@ -150,7 +149,6 @@ class SqliteStore:
             connection.failed = None
 
     async def close(self) -> None:
-        """Close every connection, the writer last: it leaves a file without a log behind."""
         for reader in self._readers:
             await reader.close()
         await self._writer.close()
@@ -158,205 +156,161 @@ class SqliteStore:
     # --- writing ----------------------------------------------------------------------------------------------------
 
     async def commit(self, batch: Batch, before: Callable[[], None] = _nothing) -> None:
-        """Write all of the batch in one durable transaction, once `before` has completed its rows in the store's
-        thread. Raises StoreFailed, and then nothing is to be assumed; Overtaken, and then nothing was written."""
         await self._writer.run(_commit, batch, before)
 
     # --- reading for a decision: by the writer's own connection, so nothing committed can be missed -----------------
 
     async def states(self, cids: Iterable[str]) -> dict[str, Known]:
-        """The stored states of those connections that exist."""
         found = await self._writer.run(_each_row, SQL["get_state"], [{"cid": cid} for cid in cids])
         return {row["cid"]: Known(*value) for row, value in found}
 
     async def acceptances(self, ids: Iterable[str]) -> dict[str, str]:
-        """The signed acceptances of those acts that were accepted."""
         found = await self._writer.run(_each_row, SQL["get_acceptance"], [{"id": id_} for id_ in ids])
         return {row["id"]: value for row, (value,) in found}
 
     async def events_at(self, cid: str, times: Iterable[int]) -> dict[int, str]:
-        """The events other than acceptances that were stated in a connection at those times (ms)."""
         found = await self._writer.run(_each_row, SQL["get_event"], [{"cid": cid, "at": at} for at in times])
         return {row["at"]: raw for row, (raw,) in found}
 
     async def reached(self, ids: Iterable[str]) -> dict[str, Reached]:
-        """The messages that were delivered and the contacts outside among those acts, by id."""
         found = await self._writer.run(_each_row, SQL["get_act"], [{"id": id_} for id_ in ids])
         return dict(reached_in(Record(own_event(event)) for _, row in found for event in row[4:6] if event is not None))
 
     async def raws(self, acts: Iterable[tuple[str, str]]) -> dict[str, str]:
-        """The bytes of acts, by id, from their (cid, id)."""
         found = await self._writer.run(_each_row, SQL["get_raw"], [{"cid": cid, "id": id_} for cid, id_ in acts])
         return {row["id"]: raw for row, (raw,) in found}
 
     async def reservations(self, places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Reservation]:
-        """Whose the (list, idx) places are, of those that were ever reserved."""
         rows = [{"list_no": number, "idx": idx} for number, idx in places]
         found = await self._writer.run(_each_row, SQL["get_reservation"], rows)
         return {(row["list_no"], row["idx"]): Reservation(*value) for row, value in found}
 
     async def offers_open(self, iss: str, now: int) -> int:
-        """How many offers of a party are open."""
         count: int = await self._writer.run(_value, SQL["count_offers"], {"iss": iss, "now": now})
         return count
 
     async def rivals(self, offer: str, second_did: str, now: int) -> list[Rival]:
-        """Proposals of `second_did` on the offer that still count, for a new one."""
         given = {"offer": offer, "second_did": second_did, "now": now}
         return [Rival(*row) for row in await self._writer.run(_rows, SQL["proposals_of_accepter"], given)]
 
     async def halves_waiting(self, offer: str, now: int, most: int) -> list[WaitingHalf]:
-        """What waits for an offer, those first that give way first."""
         given = {"offer": offer, "now": now, "most": most}
         return [WaitingHalf(*row) for row in await self._writer.run(_rows, SQL["halves_waiting"], given)]
 
     async def unused_indexes(self, cid: str, side: str, first: int) -> dict[tuple[int, int], int]:
-        """The (list, idx) places that a side reserved and has not used, in lists from `first` on, with when (ms) it was
-        given each, the earliest first."""
         given = {"cid": cid, "side": side, "first": first}
         found = await self._writer.run(_rows, SQL["unused_indexes"], given)
         return {(list_no, idx): at for list_no, idx, at in found}
 
     async def meta(self) -> dict[str, str]:
-        """What the server remembers of itself."""
         return dict(await self._writer.run(_rows, SQL["all_meta"], {}))
 
     async def last_list(self) -> int:
-        """The number of the newest status list, 0 before the first index was reserved."""
         return await self._writer.run(_value, SQL["count_lists"], {}) or 0
 
     async def entries(self, list_no: int) -> list[Entry]:
-        """The given entries of a status list."""
         return [Entry(*row) for row in await self._writer.run(_rows, SQL["entries_of_list"], {"list_no": list_no})]
 
     async def home_statements(self) -> tuple[list[StoredStatement], list[StoredPlace]]:
-        """Every statement about a key of the home server in order, and their places in logs."""
         rows = [await self._writer.run(_rows, SQL[name], {}) for name in ("home_statements", "home_places")]
         return [StoredStatement(*row) for row in rows[0]], [StoredPlace(*row) for row in rows[1]]
 
     async def business_keys(self) -> list[HostedKey]:
-        """Every hosted business's keys."""
         return [HostedKey(*row) for row in await self._writer.run(_rows, SQL["business_keys"], {})]
 
     # --- logs -------------------------------------------------------------------------------------------------------
 
     async def begin_term(self, log: str, empty_root: bytes) -> Head:
-        """Become the one who moves this log's head (begun if there is none): from now on whoever held the term before
-        writes nothing more. Raises StoreFailed, Overtaken where another does the same at this moment."""
         return await self._writer.run(_begin_term, log, empty_root)
 
     async def logs(self) -> dict[str, bool]:
-        """Whether it has ended, of each log in this store, by origin."""
         return {row[0]: bool(row[1]) for row in await self._read(_rows, "all_logs")}
 
     async def end_logs(self, but: str) -> None:
-        """Nothing is written any more into any log but that one."""
         await self.commit(Batch(end_logs=[{"but": but}]))
 
     async def head(self, log: str) -> Head | None:
-        """Where a log stands."""
         row = await self._read(_row, "get_head", log=log)
         return None if row is None else Head(*row)
 
     async def tile(self, log: str, level: int, number: int) -> bytes | None:
-        """The hashes of a tile, as many as there are by now."""
         hashes: bytes | None = await self._read(_value, "get_tile", log=log, level=level, number=number)
         return hashes
 
     async def entries_of_log(self, log: str, first: int, most: int) -> list[bytes]:
-        """Entries from number `first` on, up to the first one that is missing."""
         rows = await self._read(_rows, "entries_from", log=log, first=first, most=most)
         return [entry for place, (idx, entry) in enumerate(rows, first) if place == idx]
 
     async def opening(self, log: str, idx: int) -> tuple[bytes, bytes, int] | None:
-        """(entry, salt, time in ms) of one entry."""
         row: tuple[bytes, bytes, int] | None = await self._read(_row, "get_opening", log=log, idx=idx)
         return row
 
     async def key_statements(self, name: str) -> list[KeyStatement]:
-        """What was stated about a business's keys, oldest first."""
         return [KeyStatement(*row) for row in await self._read(_rows, "key_statements", name=name)]
 
-    async def reread(self, judge: Callable[["Reading"], T]) -> T:
-        """What `judge` makes of the committed rows, in a thread that never writes. Raises StoreFailed, what it does."""
+    async def reread(self, judge: Callable[[Reading], T]) -> T:
         return await next(self._turn).run(_judged, judge)
 
     # --- reading for an answer --------------------------------------------------------------------------------------
 
     async def due(self, now: int, most: int) -> list[str]:
-        """Connections in which something is to be released at `now` (ms)."""
         return [row[0] for row in await self._read(_rows, "due_connections", now=now, most=most)]
 
     async def next_wake(self) -> int | None:
-        """When (ms) `due` will next name one."""
         at: int | None = await self._read(_value, "next_wake")
         return at
 
     async def waiting_proposals(self, most: int) -> list[tuple[str, str, str]]:
-        """(cid, offerer, accepter) of halves that wait for their other half."""
         return [tuple(row) for row in await self._read(_rows, "waiting_proposals", most=most)]
 
     async def open_connections(self, after: str, most: int) -> list[str]:
-        """The next connections behind `after` that have not ended."""
         return [row[0] for row in await self._read(_rows, "open_connections", after=after, most=most)]
 
     async def history(self, cid: str) -> list[Kept]:
-        """All that happened in a connection, settings too, in the order of its times."""
         return [Kept(*row) for row in await self._read(_rows, "history_of", cid=cid)]
 
     async def records(self, cid: str, side: str, after: int, most: int) -> list[StoredRecord]:
-        """What one side may have of a connection behind a time (ms), in the order of its times."""
         rows = await self._read(_rows, "records_after", cid=cid, side=side, after=after, most=most)
         return [StoredRecord(*row) for row in rows]
 
     async def state(self, cid: str) -> Known | None:
-        """The stored state of a connection."""
         row = await self._read(_row, "get_state", cid=cid)
         return None if row is None else Known(*row)
 
     async def known(self, cids: Iterable[str]) -> dict[str, Known]:
-        """The stored states of those connections that exist: what was committed before the call, at least."""
         found = await next(self._turn).run(_each_row, SQL["get_state"], [{"cid": cid} for cid in cids])
         return {row["cid"]: Known(*value) for row, value in found}
 
     async def agreement(self, cid: str) -> tuple[bytes, str] | None:
-        """(agreement, opened event) of a connection."""
         row: tuple[bytes, str] | None = await self._read(_row, "get_agreement", cid=cid)
         return row
 
     async def offer(self, short: str) -> Offer | None:
-        """A published offer, whatever became of it."""
         row = await self._read(_row, "get_offer", short=short)
         return None if row is None else Offer(*row)
 
     async def proposal(self, cid: str) -> Proposal | None:
-        """A half-signed agreement, whatever became of it."""
         row = await self._read(_row, "get_proposal", cid=cid)
         return None if row is None else Proposal(*row)
 
     async def act(self, id_: str) -> StoredAct | None:
-        """An accepted act."""
         row = await self._read(_row, "get_act", id=id_)
         return None if row is None else StoredAct(*row)
 
     async def mute_over(self, cid: str, act: str) -> str | None:
-        """The event that states that a mute was over."""
         raw: str | None = await self._read(_value, "get_mute_over", cid=cid, act=act)
         return raw
 
     async def is_party(self, did: str) -> bool:
-        """Whether the party is, or was, a side of a connection."""
         return await self._read(_value, "stream_of", did=did) is not None
 
     async def stream_of(self, did: str) -> str | None:
-        """The stream that the party `did` reads; None for a name that was replaced by a later one."""
         known: str | None = await self._read(_value, "stream_of", did=did)
         if known is not None:
             return known
         return None if await self._read(_value, "renamed", did=did) is not None else did
 
     async def news(self, stream: str, after: int, most: int) -> list[News]:
-        """What came into a stream after the row `after`, oldest first."""
         rows = await self._read(_rows, "news_after", stream=stream, after=after, most=most)
         return [News(*row) for row in rows]
 
@@ -375,24 +329,21 @@ class SqliteStore:
         return await next(self._turn).run(duty, SQL[query], given)
 
 
-class Reading:
-    """One look at the committed rows of the logs, all at one moment; only good inside `reread`."""
+class _SqliteReading:
+    """See contract.Reading."""
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self._raw = raw
 
     def head(self, log: str) -> Head | None:
-        """Where a log stands."""
         row = _row(self._raw, SQL["get_head"], {"log": log})
         return None if row is None else Head(*row)
 
     def tile(self, log: str, level: int, number: int) -> bytes | None:
-        """The hashes of a tile."""
         hashes: bytes | None = _value(self._raw, SQL["get_tile"], {"log": log, "level": level, "number": number})
         return hashes
 
     def logged(self, log: str, first: int, most: int) -> list[Logged]:
-        """Entries with what they commit to."""
         rows = _rows(self._raw, SQL["logged_from"], {"log": log, "first": first, "most": most})
         return [Logged(*(*row, None if row[1] else self._statement(log, row[0]))) for row in rows]
 
@@ -405,7 +356,7 @@ def _judged(raw: sqlite3.Connection, judge: Callable[[Reading], T]) -> T:
     # One transaction, so that a commit in between cannot show half of itself.
     raw.execute("BEGIN")
     try:
-        return judge(Reading(raw))
+        return judge(_SqliteReading(raw))
     finally:
         raw.execute("COMMIT")
 

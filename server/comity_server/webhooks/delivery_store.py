@@ -5,7 +5,6 @@ at which the process can end: an event is in here before the cursor is behind it
 with all that follows from it. A power cut can take the last of them back (synchronous=NORMAL): they are sent again.
 """
 
-import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from comity_server.logging import logger
+from comity_server.store.sqlite_file import Database, DatabaseBusy, DatabaseUnusable, open_database
 from comity_server.webhooks.control_protocol import Attempt, DeliveryState, EndpointState, Sent
 from comity_server.webhooks.retry import DAY
 
@@ -89,8 +89,8 @@ class Records:
     def __init__(self, path: Path) -> None:
         try:
             self._raw = _opened(path)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
+        except DatabaseUnusable as error:
+            if isinstance(error, DatabaseBusy):
                 raise
             logger().error("webhook_records_lost", error=type(error).__name__)
             # Whatever it was, it is not what this code writes: all is sent again, and the old file is there to look at.
@@ -104,7 +104,7 @@ class Records:
         self._raw.close()
 
     @contextmanager
-    def _whole(self) -> Iterator[sqlite3.Connection]:
+    def _whole(self) -> Iterator[Database]:
         self._raw.execute("BEGIN IMMEDIATE")
         try:
             yield self._raw
@@ -126,7 +126,7 @@ class Records:
         with self._whole() as raw:
             self._put_endpoint(raw, key, row)
 
-    def _put_endpoint(self, raw: sqlite3.Connection, key: Key, row: Row) -> None:
+    def _put_endpoint(self, raw: Database, key: Key, row: Row) -> None:
         raw.execute("INSERT OR REPLACE INTO endpoints VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*key, *row))
 
     def forget(self, key: Key) -> None:
@@ -263,9 +263,9 @@ class Records:
         return [Attempt(*row) for row in rows]
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def _opened(path: Path) -> Database:
     path.touch(mode=0o600)
-    raw = sqlite3.connect(path, isolation_level=None)
+    raw = open_database(path)
     try:
         raw.execute("PRAGMA busy_timeout = 5000")
         raw.execute("PRAGMA journal_mode = WAL")
@@ -275,7 +275,7 @@ def _opened(path: Path) -> sqlite3.Connection:
         if version == 0:
             raw.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
         elif version != VERSION:
-            raise sqlite3.DatabaseError("written by another version")
+            raise DatabaseUnusable("written by another version")
     except BaseException:
         raw.close()
         raise

@@ -1,8 +1,8 @@
 """What happened at a business, as its endpoints are told it: the rows of its stream, rendered."""
 
-from collections import OrderedDict
 from typing import Literal
 
+from comity.lru import LRU
 from comity_server.businesses.directory import Business
 from comity_server.logging import logger
 from comity_server.reads.business_events import BusinessEvent, happening
@@ -26,7 +26,7 @@ class Events:
     def __init__(self, store: ReadOnlyStore, ids: bytes) -> None:
         self._store = store
         self._ids = ids
-        self._known: OrderedDict[tuple[str, int], BusinessEvent | None] = OrderedDict()
+        self._known = LRU[tuple[str, int], BusinessEvent | None](_REMEMBERED)
 
     def endpoints(self) -> list[StoredWebhook]:
         """Every endpoint, as it is set up."""
@@ -61,7 +61,5 @@ class Events:
         except Exception as error:  # a mistake of ours over one row must not keep all others from being sent
             logger().error("webhook_event_failed", exc_info=error)
             found = None
-        self._known[of.did, row.n] = found
-        if len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
+        self._known.put((of.did, row.n), found)
         return found

@@ -1,7 +1,6 @@
 """The HTTP side of a witness: two paths, bounded bodies, bounded waits."""
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,10 +19,11 @@ from comity_server.limits import descriptors
 from comity_server.limits.client_address import ClientAddresses
 from comity_server.limits.connections import Sockets
 from comity_server.limits.shares import Pool, User
+from comity_server.log.witness_protocol import MOST_BODY, PATH, SIZE_TYPE
 from comity_server.logging import begin_request, logger
+from comity_server.store.sqlite_file import DatabaseFault
 from comity_server.witness.cosign import Declined, Witness
 from comity_server.witness.data_dir import remembered
-from comity_server.witness.submission import MOST_BODY, PATH, SIZE_TYPE
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -175,7 +175,7 @@ def _refusal(error: Exception) -> web.Response:
         response = _text(error.status, f"{error.reason}\n")
         response.headers.update({"Allow": error.headers["Allow"]} if "Allow" in error.headers else {})
         return response
-    if isinstance(error, sqlite3.Error):
+    if isinstance(error, DatabaseFault):
         logger().error("memory_failed", exc_info=error)
         return _refusal(Declined(HTTPStatus.SERVICE_UNAVAILABLE, "this witness cannot write down what it saw"))
     if isinstance(error, ConnectionError):

@@ -8,9 +8,9 @@ from comity.transparency.checkpoints import MOST_TEXT, Checkpoint, read_checkpoi
 from comity.transparency.merkle import check_consistency
 from comity.transparency.notes import NoteSigner, VerifierKey, check_lines, signature_line, split_note
 from comity_server.clock import Clock
+from comity_server.log.witness_protocol import Submission, open_submission
 from comity_server.logging import logger
 from comity_server.witness.store import Head, Memory
-from comity_server.witness.submission import Submission, open_submission
 
 
 class Declined(Exception):
@@ -42,7 +42,7 @@ class Witness:
 
     def cosign(self, body: bytes) -> str:
         """The line that cosigns the checkpoint in a request's body, once it is remembered. Raises Declined,
-        sqlite3.Error (then nothing is cosigned, and it may be remembered)."""
+        DatabaseFault (then nothing is cosigned, and it may be remembered)."""
         try:
             submission = open_submission(body)
             text, lines = split_note(submission.note)

@@ -1,6 +1,5 @@
 """The folder of a witness: its key, its memory, and that the two belong together."""
 
-import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from comity.transparency.notes import COSIGNATURE, NoteSigner, VerifierKey, read
 from comity_server.clock import Clock
 from comity_server.data_dir import seed_in
 from comity_server.logging import logger
+from comity_server.store.sqlite_file import DatabaseFault
 from comity_server.witness.cosign import Witness
 from comity_server.witness.store import AnotherKey, AnotherVersion, Memory
 
@@ -35,7 +35,7 @@ def remembered(
         )
     try:
         memory = Memory(data / MEMORY)
-    except (sqlite3.Error, AnotherVersion) as fault:
+    except (DatabaseFault, AnotherVersion) as fault:
         raise CannotWitness(f"{data / MEMORY} cannot be used: {fault}") from None
     try:
         signer = _signer(data, memory, name, usual)

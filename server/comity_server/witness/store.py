@@ -3,8 +3,6 @@
 One SQLite file, one connection, one transaction for each judgement: whoever comes second sees what the first one made.
 """
 
-import hashlib
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +10,8 @@ from typing import NamedTuple
 
 from comity.transparency.merkle import EMPTY_ROOT
 from comity.transparency.notes import VerifierKey, read_vkey
+from comity_server.log.witness_protocol import origin_hash
+from comity_server.store.sqlite_file import open_database
 
 VERSION = 1
 _SCHEMA = """
@@ -48,11 +48,11 @@ class Head(NamedTuple):
 class Memory:
     """The file at `path`, made if missing. Not to be used by two threads at once.
 
-    Every method raises sqlite3.Error where the file cannot be read or written, and opening it AnotherVersion.
+    Every method raises DatabaseFault where the file cannot be read or written, and opening it AnotherVersion.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._file = open_database(path, threads=True)
         try:
             self._file.execute("PRAGMA journal_mode = WAL")
             # What was cosigned must survive a power cut: who forgets it can be made to cosign another history.
@@ -134,8 +134,3 @@ class Memory:
         """The last note that was cosigned of the log whose origin has that hash, None if there is none."""
         row = self._file.execute("SELECT note FROM logs WHERE hash = ?", (hash_,)).fetchone()
         return row[0] or None if row is not None else None
-
-
-def origin_hash(origin: str) -> str:
-    """The SHA-256 of an origin, in hexadecimal: its name in the path below which its checkpoint is read."""
-    return hashlib.sha256(origin.encode("utf-8")).hexdigest()

@@ -1,21 +1,20 @@
 """What a decision rests on beside the state: kept in memory, read anew whenever it is not known what a commit did."""
 
 import hmac
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from comity.crypto.keys import Signer
 from comity.documents.hours import ZoneRules
-from comity_server.businesses.api_keys import Keyring
+from comity_server.businesses.api_keys import ApiKey, Keyring
 from comity_server.businesses.directory import Directory
 from comity_server.businesses.notices import Notices
 from comity_server.businesses.signing_keys import KeptKeys
-from comity_server.data_dir import Home
+from comity_server.server_keys import Home
 from comity_server.status_lists import FIRST_LIST, StatusLists
 from comity_server.store.business import BusinessRows
-from comity_server.store.rows import Entry, HostedKey, StoredPlace, StoredStatement
-
-if TYPE_CHECKING:
-    from comity_server.writer.unit_of_work import UnitOfWork
+from comity_server.store.rows import Batch, Entry, HostedKey, StoredPlace, StoredStatement
 
 
 class GroundsStore(Protocol):
@@ -59,18 +58,24 @@ class DecisionContext:
         self.kept.load(await store.business.kept_keys(), self.directory)
         self.notices.load(raw for _, raw in await store.business.newest_notices())
 
-    def take(self, group: "UnitOfWork") -> None:
-        """Take in what a group has committed."""
-        batch = group.batch
+    def apply(
+        self,
+        batch: Batch,
+        keys: Iterable[HostedKey],
+        api_keys: Iterable[ApiKey],
+        signers: Iterable[tuple[str, Signer]],
+    ) -> None:
+        """Take in the rows of a committed unit of work, and the keys that it added: of businesses, for the API, and for
+        signing by name of the business."""
         places = (StoredPlace(row["n"], row["log"], row["index"]) for row in batch.put_home_place)
         self.home.keys.take((StoredStatement(**row) for row in batch.put_home_statement), places)
-        self.directory.load(group.added_keys())
+        self.directory.load(keys)
         self.lists.reserved(batch.reserve_index)
         self.lists.put(batch.put_status)
-        self.notices.load(row["raw"] for row in group.batch.put_notice)
-        for key in group.added_api_keys:
+        self.notices.load(row["raw"] for row in batch.put_notice)
+        for key in api_keys:
             self.keyring.put(key)
-        for row in group.batch.end_api_key:
+        for row in batch.end_api_key:
             self.keyring.end(row["name"], row["id"], row["expires_at"])
-        for name, signer in group.added_signers:
+        for name, signer in signers:
             self.kept.put(name, signer)

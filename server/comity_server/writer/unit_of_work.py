@@ -35,18 +35,18 @@ from comity.rules.mute_over import owner_of
 from comity.rules.state import Connection, Door, Mute, encode_state
 from comity.transparency.entries import key_statement, named_mute, public_tag_key
 from comity.transparency.server_keys import Stated
-from comity_server import status_indexes
 from comity_server.businesses import allowances, held_texts, usage
 from comity_server.businesses.api_keys import ApiKey
 from comity_server.businesses.contests import is_repeated, note_contest
 from comity_server.businesses.directory import Business
 from comity_server.businesses.erasure_duties import changed_duties
-from comity_server.conditions import clock_doubtful
 from comity_server.limits.rate_limits import Over
 from comity_server.log.appender import Additions
+from comity_server.refusals import clock_doubtful
 from comity_server.server_keys import EnteredHomeKey
 from comity_server.store.business import Idempotent
 from comity_server.store.rows import Batch, HostedKey, Reservation
+from comity_server.writer import status_indexes
 from comity_server.writer.context import DecisionContext
 from comity_server.writer.time_lead import Leads, is_far_ahead, wake_at
 

@@ -18,13 +18,13 @@ from typing import Any, Protocol, TypeVar, cast
 
 from comity.documents.acts import Feedback, Grant, SignedAct, is_narrowing
 from comity.errors import Refused
+from comity.lru import LRU
 from comity.rules.feedback import Reached
 from comity.rules.narrowing import closes_something
 from comity.rules.state import Connection, decode_state
-from comity_server.businesses.directory import NotPossible
 from comity_server.clock import ServerClock
-from comity_server.conditions import clock_doubtful, refusal_of
 from comity_server.config import Config
+from comity_server.errors import NotPossible
 from comity_server.limits.backlog import rooms_of
 from comity_server.limits.capacity import PLACE, user
 from comity_server.limits.rate_limits import Over
@@ -33,6 +33,7 @@ from comity_server.log.appender import Additions
 from comity_server.logging import REQUEST_ID, logger
 from comity_server.metrics import Metrics
 from comity_server.pubsub import Broker
+from comity_server.refusals import clock_doubtful, refusal_of
 from comity_server.store.errors import Overtaken, StoreFailed
 from comity_server.store.rows import Batch, Known, Reservation
 from comity_server.writer.context import DecisionContext, GroundsStore
@@ -40,7 +41,6 @@ from comity_server.writer.decision_cache import Verdicts
 from comity_server.writer.queue import PIECE, Command, Queue
 from comity_server.writer.repeats import unplaced
 from comity_server.writer.signature_pool import SignaturePool
-from comity_server.writer.state_cache import States
 from comity_server.writer.time_lead import Leads
 from comity_server.writer.unit_of_work import Answer, UnitOfWork
 
@@ -104,7 +104,7 @@ class Writer:
         self.room, self._lines, self._kept = rooms_of(config.max_queue)
         self._waiting = Queue()
         self._opened = Queue()
-        self._states = States(config.cached_connections)
+        self._states = LRU[str, tuple[Connection, bytes]](config.cached_connections)
         self._leads = Leads()
         self.verdicts = Verdicts(config.kept_verdicts)
         """What checks were told, as long as nothing that was committed changes it."""
@@ -422,12 +422,12 @@ class Writer:
         self._news = group.news
         self._log.committed(group.log)
         for state in group.states.values():
-            self._states.put(state, group.tag_secrets[state.cid])
+            self._states.put(state.cid, (state, group.tag_secrets[state.cid]))
         self.verdicts.written(group.states)
         if group.batch.put_notice:
             # Until when somebody is away is told with a verdict, in any number of connections.
             self.verdicts.in_doubt()
-        self._grounds.take(group)
+        self._grounds.apply(group.batch, group.added_keys(), group.added_api_keys, group.added_signers)
         self._metrics.acts.inc(group.accepted)
         self._metrics.exempt_contests.inc(group.exempt_contests)
         self._metrics.released.inc(group.released)

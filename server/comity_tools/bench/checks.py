@@ -20,9 +20,9 @@ from comity.http_api import JSON, JSON_LINES
 from comity.rules import gate
 from comity.rules.state import Connection, encode_state
 from comity_server.api.business.route import BUSINESS
+from comity_server.assembly import opened
 from comity_server.config import load as load_config
 from comity_server.data_dir import locked
-from comity_server.services import opened
 from comity_server.store.rows import Batch, ConnectionRow
 from comity_tools.bench.in_memory import ZONES, a_connection
 from comity_tools.bench.load_client import STALLED, Load, asking_again, percentile, post, request

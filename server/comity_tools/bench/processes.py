@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from comity_server.businesses.directory import NotPossible
+from comity_server.errors import NotPossible
 from comity_server.operator import admin_socket
 from comity_server.operator.commands import CREATE, KeyToPublish
 from comity_tools.bench.result import BenchFailed
@@ -190,12 +190,12 @@ def create_api_key(folder: Path, port: int, name: str) -> str:
 
 def bare_server(answer_size: int) -> AbstractContextManager[Child]:
     """The baseline: aiohttp that reads a body and answers JSON of that size, and nothing else."""
-    return _of_the_bench("bare", str(answer_size))
+    return _of_the_bench("baseline_server", str(answer_size))
 
 
 def endpoint() -> AbstractContextManager[Child]:
     """An endpoint for webhooks."""
-    return _of_the_bench("endpoint")
+    return _of_the_bench("webhook_sink")
 
 
 @contextmanager

@@ -9,10 +9,11 @@ import click
 
 from comity_server import logging
 from comity_server.app import serve as run
+from comity_server.assembly import CANNOT_OPEN
 from comity_server.config import Config, ConfigError, load
 from comity_server.data_dir import FolderInUse
 from comity_server.limits.descriptors import TooFewDescriptors
-from comity_server.services import CANNOT_OPEN, Server
+from comity_server.services import Server
 from comity_server.store.errors import StoreFailed, StoreFull
 from comity_tools.cli.groups import system_fault
 

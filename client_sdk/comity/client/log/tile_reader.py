@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +22,7 @@ from comity.client.http.transport import Request, Response, Transport, send_agai
 from comity.crypto.keys import split_origin
 from comity.encoding import parse_object
 from comity.errors import ComityError, Contradiction, Malformed, Refused, Unreachable
+from comity.lru import LRU
 from comity.transparency.merkle import Node, NodeReader
 from comity.transparency.notes import MOST_NOTE, VerifierKey, read_vkey
 from comity.transparency.tiles import (
@@ -134,7 +134,7 @@ class LogSource:
         self.prefix = log_prefix(prefix)
         self._transport = transport
         self._timeout = timeout
-        self._kept: OrderedDict[Tile, bytes] = OrderedDict()
+        self._cache = LRU[Tile, bytes](KEPT_TILES)
 
     async def checkpoint(self) -> str:
         """The signed note that the log serves now, unopened. Raises Unreachable, LogFinding."""
@@ -168,9 +168,8 @@ class LogSource:
 
         Raises Unreachable, LogFinding("missing" | "wrong_length").
         """
-        if tile in self._kept:
-            self._kept.move_to_end(tile)
-            return self._kept[tile]
+        if tile in self._cache:
+            return self._cache[tile]
         data = await self._served(tile)
         if data is None and not tile.is_full:
             whole = await self._served(tile._replace(width=WIDTH))
@@ -178,7 +177,7 @@ class LogSource:
         if data is None:
             raise LogFinding("missing", f"{self.prefix}/{tile.path} is not there", at=tile.number)
         if tile.level >= 0:
-            self._keep(tile, data)
+            self._cache.put(tile, data)
         return data
 
     async def nodes(self, nodes: Iterable[Node], size: int) -> NodeReader:
@@ -212,11 +211,6 @@ class LogSource:
     async def _get(self, path: str, headers: dict[str, str] | None = None) -> Response:
         request = Request("GET", f"{self.prefix}/{path}", headers or {}, timeout=self._timeout)
         return await send_again(self._transport, lambda: request)
-
-    def _keep(self, tile: Tile, data: bytes) -> None:
-        self._kept[tile] = data
-        if len(self._kept) > KEPT_TILES:
-            self._kept.popitem(last=False)
 
 
 def _beginning(tile: Tile, whole: bytes) -> bytes:

@@ -12,7 +12,7 @@ from comity.rules import favours
 from comity.rules.contests import LASTS
 from comity.rules.gate import mute_end
 from comity.rules.state import Ask, Budget, Contest, Door, LittleThing, Mute
-from comity_server.api.business.endpoints.received import Words
+from comity_server.api.business.received import Words
 from comity_server.schema import Hash, Instant, Model, instant
 
 

@@ -13,9 +13,9 @@ from comity.http_api import JSON
 from comity_server.businesses.api_keys import ApiKey
 from comity_server.businesses.directory import Business
 from comity_server.businesses.roles import Scope
-from comity_server.data_dir import Home
 from comity_server.limits.rate_limits import Over
 from comity_server.schema import Model, Query
+from comity_server.server_keys import Home
 from comity_server.services import Server
 
 BUSINESS = "/v1/business"

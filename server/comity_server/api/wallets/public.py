@@ -10,9 +10,10 @@ from comity.encoding import dump_json
 from comity.errors import Refused
 from comity.http_api import LONGEST_WAIT, MOST_LINES, WELL_KNOWN
 from comity_server.api.http import SERVER, count_request, json_answer
-from comity_server.conditions import AGAIN_IN, CONDITIONS
+from comity_server.conditions import CONDITIONS
 from comity_server.log.registry import Logs
 from comity_server.log.sequencer import Sequencer
+from comity_server.refusals import AGAIN_IN
 
 MAX_AGE = 30
 """Seconds for which a cache may keep a status list: with its age at most the 60 s that it is good for."""

@@ -1,6 +1,5 @@
 """`comity backup`."""
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from comity.errors import ComityError
 from comity_server.backup.create import back_up
 from comity_server.data_dir import CutOff, FolderInUse
 from comity_server.fsck.checker import CannotRead
+from comity_server.store.sqlite_file import DatabaseFault
 from comity_tools.cli.json_output import failure_as_json, json_option, say_json
 from comity_tools.cli.operator.client import data_option
 from comity_tools.cli.operator.fsck import bar
@@ -64,5 +64,5 @@ def in_one_sentence(what: str) -> Iterator[None]:
     except OSError as fault:
         about = f" {fault.filename}" if fault.filename else ""
         raise click.ClickException(f"cannot {what}:{about} {fault.strerror or fault}") from None
-    except sqlite3.Error as fault:
+    except DatabaseFault as fault:
         raise click.ClickException(f"cannot {what}: {fault}") from None

@@ -10,12 +10,12 @@ import click
 
 from comity.errors import Refused
 from comity_server import logging
-from comity_server.businesses.directory import NotPossible
+from comity_server.assembly import CANNOT_OPEN, opened
 from comity_server.config import Config
 from comity_server.data_dir import STORE, FolderInUse, locked
+from comity_server.errors import NotPossible
 from comity_server.operator import admin_socket
 from comity_server.operator.commands import Duty
-from comity_server.services import CANNOT_OPEN, opened
 from comity_tools.cli.groups import system_fault
 from comity_tools.cli.serve import configured, why
 

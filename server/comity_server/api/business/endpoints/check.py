@@ -28,8 +28,8 @@ from comity_server.api.business.jsonl import MOST_LINE, arriving, lines_in, slic
 from comity_server.api.business.representations import ContestInForce, contests_of
 from comity_server.api.business.route import NOTHING, Call, Reply, Route, documentation
 from comity_server.api.http import MEBIBYTE, json_answer, read_body, refuse_unread
-from comity_server.conditions import clock_doubtful
 from comity_server.limits.capacity import counted_in
+from comity_server.refusals import clock_doubtful
 from comity_server.schema import Basis, Cid, Instant, Model, Query, instant
 from comity_server.services import Server
 from comity_server.store.rows import Known

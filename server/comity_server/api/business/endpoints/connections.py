@@ -19,8 +19,8 @@ from comity.rules.state import Connection, decode_state
 from comity_server.api.business.acts import own_connection
 from comity_server.api.business.endpoints.favours import FavourBalance
 from comity_server.api.business.endpoints.offers import OfferId, ShownTerms
-from comity_server.api.business.endpoints.received import words_by_id
 from comity_server.api.business.pagination import FIRST, LAST, MOST_LOOKED_AT, Page, behind, cursor_of, sift
+from comity_server.api.business.received import words_by_id
 from comity_server.api.business.representations import (
     GrantInForce,
     MuteInForce,

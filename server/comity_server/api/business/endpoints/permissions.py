@@ -9,12 +9,12 @@ from comity.documents.types import Budget, Channels, Purposes, ReachPurposes, Si
 from comity.errors import Malformed, Refused
 from comity.rules.renunciations import Part, parts_left
 from comity.rules.state import Connection
-from comity_server import status_indexes
 from comity_server.api.business import acts
 from comity_server.api.business.act_response import ActTaken, at_hand, place_of, take
 from comity_server.api.business.idempotency import change
 from comity_server.api.business.route import Call, Reply, Route
 from comity_server.schema import Due, Hash, Instant, Model, instant, seconds
+from comity_server.writer import status_indexes
 from comity_server.writer.unit_of_work import UnitOfWork
 
 

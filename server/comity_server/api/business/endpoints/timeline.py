@@ -19,8 +19,8 @@ from comity.rules.fold import Record
 from comity.rules.timeline import Moment, timeline
 from comity_server.api.business.acts import own_connection
 from comity_server.api.business.endpoints.connections import Order
-from comity_server.api.business.endpoints.received import Words, words_in
 from comity_server.api.business.pagination import FIRST, LAST, Page, behind, cursor_of
+from comity_server.api.business.received import Words, words_in
 from comity_server.api.business.route import Call, Reply, Route
 from comity_server.reads.connections import accepted_in
 from comity_server.schema import Cid, Cursor, Hash, Instant, Model, Who, instant

@@ -1,20 +1,29 @@
 """Status indexes within a group: reserved for a side, given to it again, taken by a grant (STATUS-3)."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from comity.documents.acts import Grant
 from comity.documents.types import Side
 from comity.errors import Refused
-from comity_server.store.rows import Reservation, ReservedRow
-
-if TYPE_CHECKING:
-    from comity_server.writer.unit_of_work import UnitOfWork
+from comity_server.store.rows import Batch, Reservation, ReservedRow
+from comity_server.writer.context import DecisionContext
 
 Place = tuple[int, int]
 """The number of a list, and an index in it."""
 
 
-def reserve(group: "UnitOfWork", cid: str, side: Side, stored: dict[Place, int], most: int) -> Place:
+class ReservingUnit(Protocol):
+    """The part of a unit of work that reservations change."""
+
+    now: int
+    batch: Batch
+    reservations: dict[Place, Reservation]
+
+    @property
+    def grounds(self) -> DecisionContext: ...
+
+
+def reserve(group: ReservingUnit, cid: str, side: Side, stored: dict[Place, int], most: int) -> Place:
     """A place for a side of a connection: a fresh one, or, where it holds `most` that no accepted grant names, the one
     that it was given longest ago: newer ones may be on their way into a grant. `stored`: its unused places in the
     store, with when (ms) it was given each."""
@@ -26,13 +35,13 @@ def reserve(group: "UnitOfWork", cid: str, side: Side, stored: dict[Place, int],
     return place
 
 
-def give_back(group: "UnitOfWork", place: Place) -> None:
+def give_back(group: ReservingUnit, place: Place) -> None:
     """Take back the last reservation of the group, which was of this place."""
     del group.reservations[place]
     group.batch.reserve_index.pop()
 
 
-def take(group: "UnitOfWork", grant: Grant, side: Side | None, id_: str) -> None:
+def take(group: ReservingUnit, grant: Grant, side: Side | None, id_: str) -> None:
     """Raises Refused unless the grant's status index was reserved for this side and is unused."""
     reference = grant.status.status_list
     place = (group.grounds.lists.number_of(reference.uri) or 0, reference.idx)
@@ -52,7 +61,7 @@ def take(group: "UnitOfWork", grant: Grant, side: Side | None, id_: str) -> None
     )
 
 
-def _unused(group: "UnitOfWork", cid: str, side: Side, stored: dict[Place, int]) -> dict[Place, int]:
+def _unused(group: ReservingUnit, cid: str, side: Side, stored: dict[Place, int]) -> dict[Place, int]:
     """The stored places as this group has left them, and those that it has reserved."""
     mine = [row for row in group.batch.reserve_index if (row["cid"], row["side"]) == (cid, side)]
     known = stored | {(row["list_no"], row["idx"]): row["reserved_at"] for row in mine}
@@ -60,5 +69,5 @@ def _unused(group: "UnitOfWork", cid: str, side: Side, stored: dict[Place, int])
     return {place: at for place, at in known.items() if group.reservations.get(place) in free}
 
 
-def _drawn(group: "UnitOfWork") -> set[Place]:
+def _drawn(group: ReservingUnit) -> set[Place]:
     return {(row["list_no"], row["idx"]) for row in group.batch.reserve_index}

@@ -2,6 +2,7 @@
 tlog-witness, add-checkpoint). A log seals it, a witness opens it."""
 
 import base64
+import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -47,3 +48,8 @@ def open_submission(body: bytes) -> Submission:
     if any(len(it) != HASH for it in hashes):
         raise Malformed("a line of the proof is not a hash")
     return Submission(check_size(first[4:]), hashes, note)
+
+
+def origin_hash(origin: str) -> str:
+    """The SHA-256 of an origin, in hexadecimal: its name in the path below which its checkpoint is read."""
+    return hashlib.sha256(origin.encode("utf-8")).hexdigest()
