@@ -35,7 +35,7 @@ from comity_server.services import Server
 from comity_server.store.errors import Overtaken, StoreFailed
 
 WAIT_FOR_THEIR_TURN = frozenset({401, 429, 503})
-"""Statuses of refusals with which whoever comes again at once is not answered at once (HTTP-25)."""
+"""Statuses of refusals after which an immediate repetition waits before it is answered (HTTP-25)."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SECURITY_HEADERS = {
@@ -44,8 +44,8 @@ SECURITY_HEADERS = {
     istr("Referrer-Policy"): "no-referrer",
     hdrs.CACHE_CONTROL: NO_STORE,
 }
-"""What every answer says that does not say otherwise; of caches, see HTTP-14. A check is so quick that names which have
-to be folded each time would tell."""
+"""Headers of every response that sets no others; HTTP-14 has those for caches. The names are made once: folding their
+case for every check would cost measurable time."""
 _X_REQUEST_ID = istr("X-Request-Id")
 
 
@@ -58,7 +58,7 @@ def application(server: Server) -> web.Application:
     add_docs_routes(app)
 
     async def wake_waiters(_app: web.Application) -> None:
-        # Long polls and streams end at once; aiohttp then waits for the requests that are still in hand.
+        # Long polls and streams end at once; aiohttp then waits for the other requests.
         server.ready = False
         server.bell.close()
 
@@ -137,7 +137,7 @@ def _problem_of(error: Exception, server: Server, request: web.Request) -> web.R
         server.store_failed.note(exc_info=error, reason=str(error))
         refused = refusal_of(error)
     elif isinstance(error, ConnectionError):
-        # The client went away while its request was read or answered; nobody will see this.
+        # The client closed the connection while its request was read or answered; nobody reads this response.
         refused = Malformed("the connection was lost")
     else:
         logger().error("handler_failed", exc_info=error)
@@ -157,7 +157,7 @@ def _refusal_of(error: web.HTTPException) -> Refused:
 
 
 class _Count:
-    """Counts requests by route and status; the children are kept, since looking them up costs more than counting."""
+    """Counts requests by route and status. The labelled counters are cached: a lookup costs more than the count."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -195,7 +195,7 @@ class _Refusals:
         return new_request_id().encode().join(around.parts)
 
     def _made_around(self, code: str, detail: str | None, retry_after: int | None, close: bool, now: int) -> "_Around":
-        """What is the same in all such refusals of a second (`now`)."""
+        """The parts that all such refusals of one second (`now`) share."""
         response = problem(Refused(code, detail, retry_after=retry_after), id_=_NO_ID)
         response.headers[hdrs.DATE] = _date(now)
         _dress(response, _NO_ID)
@@ -208,7 +208,7 @@ _NO_ID = "0" * 24
 
 
 class _Around(NamedTuple):
-    """The bytes of a refusal between which its id goes, and what counts it."""
+    """The bytes of a refusal before and after its id, and its counters."""
 
     parts: list[bytes]
     requests: Any
@@ -217,9 +217,10 @@ class _Around(NamedTuple):
 
 @asynccontextmanager
 async def serving(config: Config, open_logs: OpenLogs = open_logs) -> AsyncIterator[Server]:
-    """A server that answers on its port. On the way out: waits end, requests in hand finish, the store is closed.
+    """A server that answers on its port. At the end, long polls end, other requests finish, and the store is closed.
 
-    Raises what `opened` does, FolderInUse, TooFewDescriptors, AnotherHome, SchemaTooNew, OSError (the port is taken).
+    Raises the faults of `opened`, FolderInUse, TooFewDescriptors, AnotherHome, SchemaTooNew, OSError (the port is in
+    use).
     """
     descriptors.allow(config.max_connections, "COMITY_MAX_CONNECTIONS")
     async with AsyncExitStack() as stack:
@@ -241,8 +242,8 @@ async def serve(
 ) -> None:
     """Serve until `stop` is set; `tell` is called when ready. Raises Overtaken when another server took the store."""
     async with serving(config, open_logs) as server:
-        # What was made so far stays for good, and little of what a request makes hangs in a circle: looking for such
-        # circles as often as Python does by itself takes a tenth of the time of an act.
+        # Objects made so far live as long as the process, and requests make few reference cycles: collecting garbage as
+        # often as Python does by default takes a tenth of the time of an act.
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)

@@ -65,7 +65,7 @@ CANNOT_OPEN = (
     CannotUnseal,
     HomeKeyMissing,
 )
-"""What `opened` raises: the text of each says why, and what can be done."""
+"""The faults of `opened`; each text names the cause and the cure."""
 
 
 MASTER_CHECK = "master_check"
@@ -76,10 +76,10 @@ MASTER_CHECK = "master_check"
 async def opened(
     config: Config, port: int, open_logs: OpenLogs = open_logs, *, needs_key: bool = True
 ) -> AsyncIterator[Server]:
-    """The server of a data folder whose lock the caller holds, listening (or to listen) on `port`. Without `needs_key`
-    it may lack its own private key: then it can state another one, and sign nothing.
+    """The server of a data folder whose lock the caller holds, on port `port`. Without `needs_key` the server's private
+    key may be missing: then the server can state another key and sign nothing.
 
-    On the way out the group in hand is finished and the store closed. Raises one of CANNOT_OPEN.
+    At the end the current unit of work finishes and the store is closed. Raises one of CANNOT_OPEN.
     """
     origin = config.origin(port)
     did = home_did(origin)
@@ -134,7 +134,7 @@ async def _start(server: Server) -> None:
 
 
 async def _stop(server: Server) -> None:
-    """The group in hand is finished first."""
+    """Stops every part; the current unit of work finishes first."""
     server.ready = False
     server.bell.close()
     await server.conditions.stop()
@@ -200,7 +200,7 @@ async def _remembered(store: Store, home: Home, config: Config) -> tuple[bytes, 
     cursor_key = b64u_decode(meta["cursor_key"]) if "cursor_key" in meta else secrets.token_bytes(32)
     remembered = {"home": home.did, "cursor_key": b64u_encode(cursor_key)}
     batch = Batch()
-    # Made once: what is sealed is never the same twice.
+    # Made once: sealing the same value twice gives two different texts.
     missing = remembered if MASTER_CHECK in meta else {**remembered, MASTER_CHECK: check_of(master)}
     batch.put_meta.extend({"name": name, "value": value} for name, value in missing.items() if name not in meta)
     if batch.put_meta:

@@ -16,7 +16,7 @@ LONGEST_SLEEP = 1.0
 
 
 class Clock(Protocol):
-    """What tells the time."""
+    """A source of the current time."""
 
     def now(self) -> int:
         """Milliseconds since the epoch."""
@@ -44,7 +44,7 @@ class ServerClock(Clock, Protocol):
         ...
 
     def remember(self) -> None:
-        """Let the next start know that the clock was believed until now."""
+        """Stores the time up to which the clock was trusted, for the next start."""
         ...
 
 
@@ -58,7 +58,7 @@ class WallClock:
 
 
 class Undoubted:
-    """What a clock says of itself that goes as somebody likes."""
+    """The doubts of a clock that is set by hand: it has none."""
 
     def ahead(self) -> int:
         """It never jumps."""
@@ -76,10 +76,10 @@ class Undoubted:
 
 
 class StoryClock(Undoubted):
-    """The wall clock minus what a file says (integer milliseconds, never positive).
+    """The wall clock minus the offset in a file (integer milliseconds, never negative).
 
-    The file is read anew each time: whoever writes it moves the running server's time. It can be moved towards
-    the wall clock only, never past it: a server must not sign times that have not been.
+    The file is read at each call, so a writer of the file moves the time of the running server. The time can only move
+    towards the wall clock: a server must not sign times that lie in the future.
     """
 
     step = STORY_STEP

@@ -1,7 +1,7 @@
-"""Sealed places in lists: what a reader hands back to go on (HTTP-10, BIZ-12).
+"""Sealed cursors of lists, which a reader sends back for the next page (HTTP-10, BIZ-12).
 
-A cursor is sealed with a key of the server's own, so that it says nothing to its bearer, works after a restart, and
-cannot be made up or used on another list.
+A cursor is sealed with a key of the server: its bearer learns nothing from it, it works after a restart, and it cannot
+be forged or used on another list.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ class Cursors:
         return b64u_encode(self._box.encrypt(place + _mark(list_)))
 
     def open(self, list_: str, cursor: str) -> bytes:
-        """The place for which the cursor stands. Raises Malformed for one that is not of this list."""
+        """The place that the cursor seals. Raises Malformed for a cursor of another list."""
         try:
             plain = self._box.decrypt(b64u_decode(cursor))
         except (CryptoError, ValueError):

@@ -1,4 +1,4 @@
-"""Listening for HTTP: aiohttp's server, with a bound on connections, and answers of our own to what is not HTTP."""
+"""The HTTP server: aiohttp's, with a bound on connections, and our own responses to requests that are not HTTP."""
 
 import asyncio
 import socket
@@ -20,7 +20,8 @@ READ_WITHIN = 60.0
 HEAD_WITHIN = 10.0
 """Seconds in which the head of a request must have come, from its first byte on (HTTP-26)."""
 NotHttp = Callable[[int, str], web.Response]
-"""The answer to what is not HTTP, or to a mistake of ours while it was read: from its status and the request's id."""
+"""Makes the response, from a status and a request id, to bytes that are not HTTP or to a fault of ours while
+reading."""
 
 
 class _Protocol(RequestHandler):
@@ -39,7 +40,7 @@ class _Protocol(RequestHandler):
         self._body: Any = EMPTY_PAYLOAD
         """Of the last request whose head has come."""
         self._held = b""
-        """Of a request that is looked at before it is parsed, what came."""
+        """The bytes received so far of a request that is examined before it is parsed."""
         self._refuses = False
         """True while a refusal waits for its turn."""
         self._ticket: Ticket | None = None
@@ -64,12 +65,13 @@ class _Protocol(RequestHandler):
             ticket.room.give(ticket.user)
         super().connection_lost(exc)
 
-    # --- what comes -------------------------------------------------------------------------------------------------
+    # --- receiving ---------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Hand on what came, unless it is a request that is refused before it is parsed (HTTP-25)."""
+        """Passes received bytes on to the parser, except those of a request that is refused before it is parsed
+        (HTTP-25)."""
         if self._refuses:
-            # Whoever sends more before he has his answer does not wait for it.
+            # A client that sends more before its answer arrives does not wait for that answer.
             self.refuse(Refusal(OVERLOADED, close=True))
             return
         admission = self._admission
@@ -102,13 +104,13 @@ class _Protocol(RequestHandler):
         return True
 
     def _is_between(self) -> bool:
-        """True if the next byte begins a request, and no other one is in hand or half read: else an answer could
-        overtake another, or what is part of a request could be answered."""
+        """True if the next byte begins a request and no other request is open or half received: else one answer could
+        overtake another, or a part of a request could be answered."""
         waiter = self._waiter
         return waiter is not None and not waiter.done() and self._head_due is None
 
     def take_ticket(self) -> Ticket | None:
-        """The place that the request in hand has from before it was parsed; the caller gives it back."""
+        """The capacity ticket that the current request got before it was parsed; the caller gives it back."""
         ticket, self._ticket = self._ticket, None
         return ticket
 
@@ -135,16 +137,16 @@ class _Protocol(RequestHandler):
     def _head_too_slow(self) -> None:
         self._head_due = None
         if self._waiter is None or self._waiter.done():
-            # It came behind a request that is still in hand, whose answer nothing may cut in two.
+            # It arrived behind a request that is still open, whose response nothing may interrupt.
             self._head_begins()
         elif self.transport is not None:
             self.transport.write(wire_bytes(self._not_http(408, begin_request()), close=True))
             self.force_close()
 
-    # --- what is written --------------------------------------------------------------------------------------------
+    # --- sending -----------------------------------------------------------------------------------------------------
 
     def pause_writing(self) -> None:
-        """The client reads slower than is written; one that goes on so for READ_WITHIN is hung up on."""
+        """The client reads slower than the server writes; after READ_WITHIN seconds the connection is closed."""
         super().pause_writing()
         self._too_slow = self._loop.call_later(READ_WITHIN, self.hang_up)
 
@@ -159,13 +161,12 @@ class _Protocol(RequestHandler):
             self._too_slow = None
 
     def hang_up(self) -> None:
-        """Close the connection at once. What is left to be sent is dropped: a client that reads nothing would keep the
-        socket open for as long as it likes."""
+        """Closes the connection at once and drops unsent data: a client that reads nothing would keep the socket open
+        for as long as it likes."""
         self._wire.abort()
 
     def is_silent(self) -> bool:
-        """True if the server waits for the client: no request is in hand or has come, or what was answered is not
-        read."""
+        """True if the server waits for the client: no request is open or arriving, or the response is not read."""
         return self.writing_paused or not (self._request_in_progress or self._messages or self._refuses)
 
     def handle_error(
@@ -175,7 +176,7 @@ class _Protocol(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer to what is not HTTP, which no handler sees, and to what went wrong around handlers."""
+        """The response to bytes that are not HTTP, which no handler sees, and to faults outside handlers."""
         id_ = REQUEST_ID.get() or begin_request()
         if status >= 500 and not isinstance(exc, ConnectionError):
             logger().error("protocol_failed", exc_info=exc)
@@ -196,7 +197,7 @@ class _HttpServer(web.Server):
 
 
 class _Runner(web.AppRunner):
-    """aiohttp's runner, with the protocol above and handlers that end when their client goes away."""
+    """aiohttp's runner, with the protocol above and handlers that end when their client disconnects."""
 
     def __init__(
         self, app: web.Application, sockets: Sockets, not_http: NotHttp, admission: Admission | None, **how: Any
@@ -225,7 +226,7 @@ def ticket_of(request: web.Request) -> Ticket | None:
 
 
 def wire_bytes(response: web.Response, *, close: bool) -> bytes:
-    """An answer as it goes over the wire, for a request that no handler sees."""
+    """A response in the bytes of the wire, for a request that no handler sees."""
     body = response.body
     assert isinstance(body, bytes)
     fields = {**response.headers, "Content-Length": len(body), **({"Connection": "close"} if close else {})}
@@ -262,9 +263,9 @@ async def listening(
     idle: float,
     stop: float,
 ) -> AsyncIterator[None]:
-    """Answer at the socket for as long as the context lasts. `idle` (s) is when a silent connection is closed; on the
-    way out requests in hand get `stop` s to finish."""
-    # Pure Python parsing is some ten times slower and differs in what it lets through.
+    """Answers at the socket for the duration of the context. A connection that is silent for `idle` s is closed; at the
+    end open requests get `stop` s to finish."""
+    # Parsing in pure Python is ten times slower and accepts other input.
     assert http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy, "aiohttp lacks its C parser"
     runner = _Runner(
         app,

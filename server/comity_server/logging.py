@@ -1,7 +1,7 @@
-"""Structured logs on stderr. A line never holds a DID, a token, a name, a cid or a body.
+"""Structured logs on stderr. A line never holds a DID, a token, a name, a connection id or a body.
 
-That is kept by construction: what is logged are fixed event names with counts, durations, codes and routes, and
-every other key is dropped before it is written.
+That holds by construction: log events have fixed names with counts, durations, codes and routes, and every other key is
+dropped before the line is written.
 """
 
 import logging
@@ -27,7 +27,7 @@ MINUTE = 60.0
 """Seconds between two lines about what happens again and again."""
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""The id of the request that is worked for (HTTP-19). What hands work to another task hands this on as well."""
+"""The id of the current request (HTTP-19). Work that is handed to another task carries it along."""
 
 
 def begin_request() -> str:
@@ -39,7 +39,7 @@ def begin_request() -> str:
 
 def new_request_id() -> str:
     """An id for one request."""
-    # It tells requests apart and keeps no secret.
+    # The id distinguishes requests and protects no secret.
     return getrandbits(96).to_bytes(12, "big").hex()
 
 
@@ -59,7 +59,7 @@ def _only_known_keys(_logger: WrappedLogger, _method: str, event: EventDict) -> 
 
 
 class Repeated:
-    """What can happen again and again: it is logged at once, and from then on once a minute, with how often since."""
+    """An event that can repeat: it is logged at once, and from then on once a minute, with the count since."""
 
     def __init__(self, event: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._event = event
@@ -90,7 +90,7 @@ class _Often:
 
 
 class _OnceAMinute(logging.Filter):
-    """Lets each place in a library say the same once a minute: asyncio tells a thousand times a second that no socket
+    """Logs the same line of a library once a minute at most: asyncio reports a thousand times a second that no socket
     can be opened."""
 
     def __init__(self) -> None:
@@ -104,7 +104,8 @@ class _OnceAMinute(logging.Filter):
 
 
 class _Unfailing:
-    """Where lines go. One that cannot be written is lost: a full disk under the log must not stop what is logged."""
+    """Writes log lines. A line that cannot be written is dropped: a full disk under the log must not stop the work that
+    is logged."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -145,7 +146,7 @@ def configure(style: str = "auto", level: str = "info") -> None:
 
 
 def _where_it_failed(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """A mistake of ours is told by type and place; its text could quote what a client sent."""
+    """A fault of ours is logged by type and place; its text could quote a client."""
     error = event.pop("exc_info", None)
     if isinstance(error, BaseException):
         event["error"] = type(error).__name__

@@ -1,4 +1,4 @@
-"""What the operator can count. No label ever holds a name, an id or a path that a client chose."""
+"""The metrics of the server. No label ever holds a name, an id or a path that a client chose."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 

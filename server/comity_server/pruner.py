@@ -1,8 +1,8 @@
-"""Deletes what has had its time, in small steps (GROW-2).
+"""Deletes expired rows, in small steps (GROW-2).
 
-Each step looks for what is old on a connection that only reads, and deletes a few rows in a transaction of its own,
-between two groups of the writer. Then it waits for many times as long as that took: so nothing that is written, a "no"
-least of all, waits for more than one step.
+Each step finds old rows on a read-only connection, and deletes a few of them in a transaction of its own, between two
+units of work. Then it waits many times as long as that took, so that no write, and no "no", waits for more than one
+step.
 """
 
 import asyncio
@@ -24,13 +24,13 @@ WAITS_FOR = 20
 EVERY = 3600.0
 """Seconds from the end of one round to the next."""
 KEYS_KEPT = 90 * DAY
-"""ms for which an API key is kept after its end."""
+"""ms for which an API key is stored after its end."""
 MOST_ENDED_KEYS = 500
-"""Ended API keys that are kept of one business, the newest."""
+"""The number of ended API keys that are stored for one business, the newest."""
 
 
 class Pruner:
-    """The task that prunes. It decides nothing that anybody can see but how long things are kept."""
+    """The task that prunes. It decides nothing visible but the retention times."""
 
     def __init__(self, store: Prunes, keyring: Keyring, clock: Clock, metrics: Metrics, inbox_days: int) -> None:
         self._store = store
@@ -54,7 +54,7 @@ class Pruner:
         while True:
             try:
                 await self.round()
-            except StoreFailed:  # a condition says it (OPS-2), and the next round goes on
+            except StoreFailed:  # A condition reports it (OPS-2), and the next round continues.
                 pass
             except Exception as error:
                 logger().warning("prune_failed", exc_info=error)

@@ -1,4 +1,4 @@
-"""Who waits for news, and the commits that wake them."""
+"""Wakes the readers that wait for news when a commit adds some."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
@@ -44,14 +44,14 @@ class Broker:
         self.ring_all()
 
     def is_full(self) -> bool:
-        """True if there is room for the request in hand only as one of a party here."""
+        """True if the current request finds room only as a party of a connection here."""
         return self._room.is_full(user())
 
     @contextmanager
     def listen(self, stream: str, party: str | None) -> Iterator["Listening"]:
-        """Listen to a stream; the request in hand is counted among those that wait from then on, as one of `party`
-        where who listens is known to be a party here. Listen first, look into the store after: then nothing falls
-        between. Raises Refused("overloaded") when too many wait."""
+        """Subscribes to a stream; the current request counts among the waiting ones from then on, as one of `party` if
+        its reader is known to be a party here. Subscribe first and read the store after, so that nothing is missed in
+        between. Raises Refused("overloaded") if too many wait."""
         with counted_in(self._room, "too many wait for news", retry_after=5, party=party):
             event = asyncio.Event()
             self._waiting.setdefault(stream, set()).add(event)
@@ -84,4 +84,4 @@ class Listening:
 
 
 def _nobody() -> None:
-    """Nobody else is to be woken."""
+    """Wakes nobody any more."""

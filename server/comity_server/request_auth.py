@@ -1,4 +1,4 @@
-"""Who reads: signed requests, each good once (HTTP-5 to HTTP-8)."""
+"""Authenticates readers: signed requests, each good once (HTTP-5 to HTTP-8)."""
 
 import time
 from collections import deque
@@ -14,12 +14,12 @@ from comity_server.limits.shares import Share, SplitPool
 MOST_SEEN = 200_000
 """Signed requests that are remembered."""
 OF_ANYBODY = MOST_SEEN // 4
-"""As many of them may be of keys that nobody knows."""
+"""The part of them that keys of strangers may hold."""
 
 
 class Seen:
-    """The signed requests of the last two minutes. Kept in memory: what was signed in or before the second in which
-    the process started is refused instead, since another process may have seen it."""
+    """The signed requests of the last two minutes, in memory. A request signed in or before the second in which the
+    process started is refused instead, since another process may have seen it."""
 
     def __init__(self, started: int) -> None:
         self._started = started
@@ -29,15 +29,15 @@ class Seen:
         self._order: deque[tuple[int, tuple[str, str], Share]] = deque()
 
     def admit(self, kid: str, nonce: str, created: int, now: int, party: str | None) -> None:
-        """Let a request (times in s) pass once, as one of `party` where who signed it is known to be a party here.
-        Raises Refused."""
+        """Accepts a request (times in s) once, as one of `party` if its signer is known to be a party here. Raises
+        Refused."""
         if not self._started_long_ago(now):
             if created < self._started:
                 raise Refused("signature_stale", "signed before the server started")
             if created == self._started:
-                # Nobody can say whether it was seen; signed anew a second later it is good.
+                # Whether it was seen is unknown; signed again a second later it is good.
                 raise Refused("overloaded", "just started", retry_after=1)
-        # Kept for as long as `created` can still be within the window, counted from when it came.
+        # Remembered as long as `created` can be within the window, counted from its arrival.
         while self._order and self._order[0][0] < now - 2 * WINDOW:
             _, old, taken = self._order.popleft()
             self._seen.discard(old)
@@ -51,8 +51,8 @@ class Seen:
         self._order.append((now, key, share))
 
     def _started_long_ago(self, now: int) -> bool:
-        """True where the clock went back behind the start, and what was seen before that start is not fresh any more:
-        else nobody could read until it has caught up (CLOCK-2)."""
+        """True if the clock went back behind the start, and requests from before that start are no longer fresh: else
+        nobody could read until the clock has caught up (CLOCK-2)."""
         return now + WINDOW < self._started and time.monotonic() - self._began > 2 * WINDOW
 
 
@@ -69,7 +69,7 @@ class Readers:
         self.seen = Seen(started)
 
     async def open(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> SignedRequest:
-        """Who signed the request for `target` (path and query as sent). Raises Refused."""
+        """The signer of the request for `target` (path and query as sent). Raises Refused."""
         now = self._clock.now() // 1000
         found = {name: headers[name] for name in SIGNATURE_HEADERS if name in headers}
         signed = open_request(method, self._origin + target, found, body, now, self._find_key)

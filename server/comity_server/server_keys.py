@@ -1,8 +1,8 @@
-"""The home server's own signing keys: the private ones in files of the data folder, what is stated about each, and by
-which of them an event is signed (spec/home-key.md).
+"""The server's own signing keys: the private ones in files of the data folder, the statement about each, and the key
+that signs an event (spec/home-key.md).
 
-A new key is written to its files before it is stated in a commit, and signs only what comes behind that commit. The
-statement lies beside the key as well, outside the store: a store that was put back from an older copy gets it again.
+A new key is written to its files before a commit states it, and signs only events after that commit. The statement is
+stored beside the key as well, outside the store: a store that was put back from an older copy gets it again.
 """
 
 import secrets
@@ -55,7 +55,7 @@ class HomeKeyring:
         self._keys: HomeKeys | None = None
 
     def load(self, rows: Iterable[StoredStatement], places: Iterable[StoredPlace]) -> None:
-        """Take in what is stored. Raises StoreDamaged for statements that do not hold."""
+        """Loads the stored statements. Raises StoreDamaged if they are not valid."""
         self._rows = list(rows), list(places)
         entered: dict[int, list[Place]] = {}
         for place in self._rows[1]:
@@ -68,12 +68,12 @@ class HomeKeyring:
             self._keys = follow(HomeParty.of(self._first()))
         else:
             chain = [Placed(stated, tuple(entered.get(n, ()))) for n, stated in enumerate(self.stated)]
-            # The server itself takes every key that it stated, whoever vouched for it.
+            # The server accepts every key that it stated, whoever vouched for it.
             accepted = {it.statement.kid for it in self.stated}
             self._keys = follow(self.stated[0].statement.party, chain, accepted)
 
     def take(self, rows: Iterable[StoredStatement], places: Iterable[StoredPlace]) -> None:
-        """Take in what a commit added."""
+        """Adds the statements of a commit."""
         more = list(rows), list(places)
         if any(more):
             self.load([*self._rows[0], *more[0]], [*self._rows[1], *more[1]])
@@ -82,7 +82,7 @@ class HomeKeyring:
 
     @property
     def keys(self) -> HomeKeys:
-        """Every key that was stated, and which of them signs at a place. What is stored was taken in before."""
+        """Every stated key, and the key that signs at a place. Only after `load`."""
         assert self._keys is not None
         return self._keys
 
@@ -101,7 +101,7 @@ class HomeKeyring:
         return party.kid not in broken and any(party == it.statement.party for it in self.stated)
 
     def missing_in(self, log: str) -> list[int]:
-        """The numbers of the statements that do not stand in that log yet."""
+        """The numbers of the statements that the log lacks."""
         return [n for n, placed in enumerate(self.keys.chain) if log not in {place.log for place in placed.places}]
 
     def open_own(self, raw: str) -> SignedEvent:
@@ -186,10 +186,10 @@ class HomeKeyring:
         return _Files(self._data / f"home-{multibase}.key", self._data / f"home-{multibase}.statement")
 
     def prepare(self, at: int, log: str, *, broken: bool) -> Stated:
-        """The statement about the next key from `at` (ms) on; both are in files when this returns. One that was
-        prepared before and never stated is taken up again.
+        """The statement about the next key from `at` (ms) on; both are in files when this returns. A statement that was
+        prepared before and never stated is reused.
 
-        Raises NotPossible, HomeKeyMissing where the key in force would have to sign and is not here.
+        Raises NotPossible, HomeKeyMissing if the key in force would have to sign and is not here.
         """
         found = self.pending()
         if found is not None and bool(found.statement.broken) == broken:

@@ -101,11 +101,11 @@ class Server:
 
     @property
     def happening_ids(self) -> bytes:
-        """What the ids of notifications are made of (NEWS-1)."""
+        """The key from which the ids of notifications are derived (NEWS-1)."""
         return self.cursors.secret("happenings")
 
     async def add_business_key(self, name: str, did_key: str | None) -> Business:
-        """Publish a key of a hosted business; without one, a new one that is kept here. Raises NotPossible."""
+        """Publishes a key of a hosted business; without one, a new key that is stored here. Raises NotPossible."""
         return await self.accept.command(partial(found, self.connecting, name, did_key))
 
     async def add_owner_key(self, name: str) -> str:

@@ -1,7 +1,7 @@
-"""The status lists in memory: what each given entry says, by time, and the signed token of it.
+"""The status lists in memory: the value of each issued entry over time, and the signed token of the list.
 
-A timed mute ends and a grant expires by the clock, not by a job: an entry keeps the two times and its value is
-worked out when the list is served. What a commit changed is in the list before that commit is answered.
+A timed mute ends and a grant expires by the clock, without a job: an entry stores the two times, and its value is
+computed when the list is served. A commit's changes are in the list before that commit is answered.
 """
 
 import heapq
@@ -52,7 +52,7 @@ class StatusList:
         return idx
 
     def put(self, entry: Entry) -> None:
-        """What an entry says from now on."""
+        """The value of an entry from now on."""
         self._entries[entry.idx] = entry
         self._to_look_at.add(entry.idx)
 
@@ -71,7 +71,7 @@ class StatusList:
         return raw, etag
 
     def _look(self, now: int) -> bool:
-        """Bring the values up to `now` (ms): what was put since, and what time alone changed."""
+        """Updates the values to `now` (ms): new entries, and changes by time alone."""
         looked_at, self._to_look_at = self._to_look_at, set()
         while self._changes and self._changes[0][0] <= now:
             looked_at.add(heapq.heappop(self._changes)[1])
@@ -83,7 +83,7 @@ class StatusList:
             if until != FOR_EVER:
                 heapq.heappush(self._changes, (until, idx))
         if len(self._changes) > 2 * len(self._entries) + MOST_STALE:
-            # A mute that comes and goes leaves its old end behind each time: one time for each entry is enough.
+            # Each mute that begins and ends leaves an old end behind: one time for each entry is enough.
             ends = ((value_of(entry, now)[1], idx) for idx, entry in self._entries.items())
             self._changes = sorted(it for it in ends if it[0] != FOR_EVER)
         return changed
@@ -110,7 +110,8 @@ class StatusLists:
 
     @property
     def first(self) -> int:
-        """The first list from which indexes are given out: after a restore nobody knows which of earlier ones were."""
+        """The first list from which indexes are issued: after a restore the issued indexes of earlier lists are
+        unknown."""
         return self._first
 
     def begin_at(self, first: int) -> None:
@@ -148,8 +149,8 @@ class StatusLists:
         return number if str(number) == name and number in self._lists else None
 
     def draw(self, drawn: Collection[tuple[int, int]]) -> tuple[int, int]:
-        """A place (list, index) that nobody had. `drawn` are those that the same group reserves already: none is given
-        out before that is committed."""
+        """A place (list, index) that was never issued. `drawn` are those that the same unit of work already
+        reserves."""
         number = max(self._first, max(self._lists, default=1))
         if number in self._lists and len(self._lists[number]) >= FULL_AT:
             number += 1
@@ -168,11 +169,11 @@ class StatusLists:
         return {"idx": idx, "uri": self._lists[number].uri}
 
     def put(self, rows: Iterable[StatusRow]) -> None:
-        """Take in what a commit changed."""
+        """Takes over the changes of a commit."""
         for row in rows:
             entry = Entry(row["idx"], row["ended"], row["ask_until"], row["expires_at"])
             if row["list_no"] not in self._lists:
-                # A list that was begun after the copy that was put back, and comes back with its grants.
+                # A list that was begun after the copy was made, and is restored with its grants.
                 self.load(row["list_no"], ())
             self._lists[row["list_no"]].put(entry)
 
@@ -217,8 +218,8 @@ def status_of(state: Connection, side: Side, grant: Grant) -> tuple[int, int]:
 
 
 def _may_say_else(before: Connection, after: Connection, side: Side) -> bool:
-    """Whether something changed from which the entries of a side's grants follow. Most acts change a fact that none of
-    them follows from, so facts count by what comes of them."""
+    """True if a change affects the entries of a side's grants. Most acts change a fact that no entry depends on, so
+    facts count by their effects."""
     old, new = before.door(side), after.door(side)
     if not (old.grants or new.grants):
         return False

@@ -1,5 +1,5 @@
-"""Unix sockets in the data folder, mode 0600: whoever may open one may read the store's file anyway, so nobody is asked
-for further proof."""
+"""Unix sockets in the data folder, mode 0600. A user who can open one can also read the store's file, so no further
+proof is asked."""
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,8 +16,8 @@ _REQUEST_ID = "X-Request-Id"
 
 @asynccontextmanager
 async def answering(data: Path, name: str, app: web.Application) -> AsyncIterator[None]:
-    """Let the application answer at the socket for as long as the context lasts. What it logs has the id of the request
-    that its caller works for (HTTP-19)."""
+    """Lets the application answer at the socket for the duration of the context. Its log lines carry the id of the
+    request that its caller works on (HTTP-19)."""
     app.middlewares.append(_same_request)
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
@@ -37,7 +37,8 @@ async def answering(data: Path, name: str, app: web.Application) -> AsyncIterato
 
 
 async def asked(data: Path, name: str, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes] | None:
-    """(status, body) of what is answered at the socket; None where nobody is. Raises ClientError where it went away."""
+    """(status, body) of the answer at the socket; None if nobody listens there. Raises ClientError if the listener went
+    away."""
     with short(data) as folder:
         try:
             async with (

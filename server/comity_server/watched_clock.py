@@ -1,8 +1,8 @@
-"""The clock of a server that doubts it: a wall clock that jumped ahead is not followed (CLOCK-1 to CLOCK-3).
+"""The clock of a server that checks it: a wall clock that jumps ahead is not followed (CLOCK-1 to CLOCK-3).
 
-The time since the machine was started is not set by anybody. So what the wall should say by now is what it said when it
-was believed last, and the time since. Where it says more than that by a jump, the server goes on by its own count until
-the wall comes back, a witness bears it out, or the operator does.
+Nobody sets the time since the machine was started. So the expected wall time is the last trusted wall time plus the
+time since then. If the wall clock jumps beyond that, the server uses its own count until the wall clock returns, or a
+witness or the operator confirms it.
 """
 
 import os
@@ -31,7 +31,7 @@ _SINCE_START = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def wall() -> int:
-    """What the operating system says that it is (ms since the epoch)."""
+    """The time of the operating system (ms since the epoch)."""
     return time.time_ns() // 1_000_000
 
 
@@ -49,7 +49,7 @@ def boot() -> str:
 
 
 class Seen(NamedTuple):
-    """What a server counts: the start of the machine, the time since then, and what time it is by that (ms)."""
+    """The server's own count: the start of the machine, the time since then, and the current time by that (ms)."""
 
     boot: str
     since_start: int
@@ -66,7 +66,7 @@ class WatchedClock:
         self._boot = boot()
         self._followed_at = since_start()
         self._line = self._first_line(last_commit)
-        """What the wall says at the start of the machine, by what was believed last (ms)."""
+        """The wall time (ms) at the start of the machine, by the last trusted time."""
         self.ahead()
 
     def _first_line(self, last_commit: int) -> int:
@@ -74,7 +74,7 @@ class WatchedClock:
         if seen is not None and seen.boot and seen.boot == self._boot:
             return seen.wall - seen.since_start
         last = max([last_commit, *([] if seen is None or seen.wall > wall() else [seen.wall])])
-        # Since then the machine was started, so nothing tells how long it was away.
+        # The machine was started since, so the length of its absence is unknown.
         return last - self._followed_at if last and wall() - last > MOST_AWAY else now
 
     def now(self) -> int:
@@ -108,7 +108,7 @@ class WatchedClock:
         return True
 
     def remember(self) -> None:
-        """Let the next start know what the server counts, and its process that sends webhooks."""
+        """Stores the server's count for its next start and for its sender of webhooks."""
         draft = self._path.with_name(f"{SEEN}.new")
         try:
             # Not what the wall says: it may be behind for a while.
@@ -121,7 +121,7 @@ class WatchedClock:
 
 
 class SharedClock:
-    """The clock of another process of a server, which goes by what the server counts."""
+    """The clock of another process of a server, which follows the server's count."""
 
     step = LONGEST_SLEEP
 
@@ -146,7 +146,7 @@ class SharedClock:
 
 
 def _read(path: Path) -> Seen | None:
-    """What the file says; None where there is none, or it is torn."""
+    """The count in the file; None if there is no file, or it is torn."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Seen)
     except (OSError, msgspec.DecodeError):

@@ -1,4 +1,5 @@
-"""What handlers share: the server, the body within its limits, who signed, and answers."""
+"""Helpers that handlers share: the server, the request body within its limits, the signer of a request, and
+responses."""
 
 import asyncio
 from collections.abc import Mapping
@@ -27,19 +28,19 @@ _PIECE = 64 * 1024
 ONE_OPENING = 4096
 """Bytes of an offer or half that count as one."""
 NO_STORE = "no-store"
-"""What answers tell caches that do not say otherwise (HTTP-14)."""
+"""The Cache-Control of a response that sets none of its own (HTTP-14)."""
 
 
 async def read_body(request: web.Request, limit: int = MAX_BODY) -> bytes:
-    """The body, if it is at most `limit` bytes and comes in time. Raises Refused("too_large" | "too_slow").
+    """The body, at most `limit` bytes. Raises Refused("too_large" | "too_slow").
 
-    A sender that stops half way would otherwise keep its connection open for minutes.
+    A sender that stops half way would otherwise hold its connection open for minutes.
     """
     length = request.content_length
     if length is not None and length > limit:
         refuse_unread(request, Refused("too_large", f"at most {limit} bytes"))
     try:
-        # The ordinary case: all of it came with the headers.
+        # The ordinary case: the whole body arrived with the headers.
         body = request.content.read_nowait() if request.content.is_eof() else await _arriving(request, limit)
     except web.RequestPayloadError:
         raise Malformed("the body is not what its headers announce") from None
@@ -49,8 +50,8 @@ async def read_body(request: web.Request, limit: int = MAX_BODY) -> bytes:
 
 
 async def _arriving(request: web.Request, limit: int) -> bytes:
-    """A body that is still on its way, up to what is just too much of it. Meanwhile the request is not in hand, and
-    what came of it is counted byte by byte: who sends half of it holds little (HTTP-22)."""
+    """A body that is still arriving, read up to just beyond the limit. Meanwhile the request does not count as in hand;
+    the bytes that have arrived count instead, so a client that sends half of a body uses little room (HTTP-22)."""
     server, place = request.app[SERVER], PLACE.get()
     assert place is not None, "a request without a place"
     place.leave()
@@ -78,7 +79,7 @@ def refuse_unread(request: web.Request, refused: Refused) -> NoReturn:
 
 
 async def signed(request: web.Request, body: bytes = b"") -> SignedRequest:
-    """Who signed the request. Raises Refused."""
+    """The signer of the request. Raises Refused."""
     return await request.app[SERVER].readers.open(request.method, request.raw_path, request.headers, body)
 
 
@@ -126,8 +127,8 @@ def json_answer(body: bytes, status: int = 200) -> web.Response:
 
 
 async def in_pieces(request: web.Request, body: bytes, headers: Mapping[str, str]) -> web.StreamResponse:
-    """Answer with a large body that is in memory once for all, at the reader's pace: what is on its way to somebody who
-    reads slowly is a piece of it, and he is not in hand."""
+    """Sends a large body that is held in memory anyway, at the reader's pace. One piece of it is buffered for a slow
+    reader, and the request does not count as in hand meanwhile."""
     if (place := PLACE.get()) is not None:
         place.leave()
     response = web.StreamResponse(headers=headers)
@@ -141,7 +142,7 @@ async def in_pieces(request: web.Request, body: bytes, headers: Mapping[str, str
 
 
 def event_stream() -> EventSourceResponse:
-    """The answer to whoever wants news as they come: lines that end in CRLF (HTTP-13), kept by no cache (HTTP-14)."""
+    """The response for a reader of an event stream: lines end in CRLF (HTTP-13), and no cache stores it (HTTP-14)."""
     response = EventSourceResponse(sep="\r\n")
     # The library writes no-cache, which lets a cache keep what only one reader may have.
     response.headers["Cache-Control"] = NO_STORE
@@ -149,13 +150,12 @@ def event_stream() -> EventSourceResponse:
 
 
 def stream_head() -> web.Response:
-    """What a HEAD gets of an event stream: it has no end that could be waited for (RFC 9110, section 9.3.2)."""
+    """The response to a HEAD of an event stream, which has no end to wait for (RFC 9110, section 9.3.2)."""
     return web.Response(content_type=EVENT_STREAM, headers={"Cache-Control": NO_STORE})
 
 
 def problem(refused: Refused, also: Mapping[str, Any] | None = None, id_: str | None = None) -> web.Response:
-    """The problem document that answers the request in hand, or that with this id (RFC 9457), with extension
-    members."""
+    """The problem document for the current request, or for the request `id_` (RFC 9457), with extension members."""
     named = {**(also or {}), "request_id": id_ or REQUEST_ID.get()}
     response = web.Response(body=encode_problem(refused, named), status=refused.status, content_type=PROBLEM)
     if refused.retry_after is not None:
@@ -172,8 +172,8 @@ def must_be(request: web.Request, *types: str) -> str:
 
 
 def must_be_plain(request: web.Request) -> None:
-    """Raises Refused("unsupported_media_type") for a body with a content coding, and says that none is taken (HTTP-1;
-    RFC 9110, sections 12.5.3 and 15.5.16): what is packed is another text than the one that is signed or asked."""
+    """Raises Refused("unsupported_media_type") for a body with a content coding, and names none as acceptable (HTTP-1;
+    RFC 9110, sections 12.5.3 and 15.5.16): a signature covers the bytes as sent."""
     if hdrs.CONTENT_ENCODING not in request.headers:
         return
     codings = ",".join(request.headers.getall("Content-Encoding", ())).split(",")

@@ -1,7 +1,7 @@
-"""How connections begin, on the server: offers, half-signed agreements, their countersigning and declining, and the
-reservation of status indexes. Each function decides one command of a group; what it raises is the answer.
+"""Beginning a connection: offers, half-signed agreements, countersigning and declining them, and reserving status
+indexes. Each function decides one command of a unit of work; the fault that it raises is the answer.
 
-Unknown, expired, used, declined and not-yours are one answer: not_found (HTTP-9).
+An offer that is unknown, expired, used, declined or another party's gets one answer: not_found (HTTP-9).
 """
 
 from collections import Counter
@@ -26,15 +26,15 @@ from comity_server.writer import status_indexes
 from comity_server.writer.unit_of_work import Answer, UnitOfWork
 
 NO_ROOM = "no_room"
-"""The reason that is told of a half that gave way to newer ones."""
+"""The reason reported for a half that was dropped for newer ones."""
 MOST_ADDRESSES = 65_536
-"""Halves of which it is remembered from which address they came."""
+"""The number of halves whose client addresses are remembered."""
 INVITES_IN = 24 * 3600 * 1000
 """ms in which a hosted business may publish so many offers for one use (INV-7)."""
 
 
 class ConnectingStore(Protocol):
-    """What these decisions ask of a store."""
+    """The queries of these decisions."""
 
     @property
     def business(self) -> BusinessRows: ...
@@ -57,7 +57,7 @@ class Connecting:
         self._most_proposals = config.max_proposals
         self._most_reserved = config.max_reserved
         self._addresses = LRU[str, str](MOST_ADDRESSES)
-        """By cid, the address from which a half came."""
+        """By connection id, the client address that sent a half."""
 
     # --- offers -----------------------------------------------------------------------------------------------------
 
@@ -100,7 +100,7 @@ class Connecting:
     async def _publish_for(
         self, business: Business, signed: SignedOffer, group: UnitOfWork, label: str, *, auto: bool
     ) -> None:
-        """Note what a business knows of its offer. Raises Refused("invite_quota") for one invitation too many in a
+        """Stores a business's own data about its offer. Raises Refused("invite_quota") for one invitation too many in a
         rolling day (INV-7)."""
         if signed.offer.use == "one":
             count, first = await self._store.business.invites(business.name, group.now - INVITES_IN)
@@ -122,7 +122,7 @@ class Connecting:
         )
 
     async def end_offer(self, business: Business, short: str, group: UnitOfWork) -> None:
-        """Let nobody accept a business's offer any more; doing it again changes nothing. Raises
+        """Ends a business's offer: nobody can accept it any more. Ending it twice changes nothing. Raises
         Refused("not_found")."""
         offer = await self._offer(group, short)
         if offer is None or offer.iss != business.did:
@@ -174,7 +174,8 @@ class Connecting:
         await self._check_rivals(short, half, group)
         signer = await self._countersigner(signed, half, group)
         if signer is not None and (offer := await self._offer(group, short)) is not None:
-            # Whatever waits for this offer, and however much: what can be signed at once never waits with it (INV-15).
+            # However many halves wait for this offer, one that can be countersigned at once never waits with them
+            # (INV-15).
             await self._open(countersign(half, signer), offer, signer, group)
             return
         await self._let_wait(short, half, group, address, is_alternative=is_alternative(agreement, signed))
@@ -204,12 +205,12 @@ class Connecting:
         """True if the half waits, as far as its accepter may know, or its connection is open."""
         if known is not None:
             return _seems_to_wait(known) or known.phase == "opened"
-        # What was countersigned at once never waited: there is no proposal, only the agreement.
+        # A half that was countersigned at once never waited: no proposal is stored, only the agreement.
         return cid in group.agreements or await self._store.agreement(cid) is not None
 
     async def _countersigner(self, signed: SignedOffer, half: HalfSigned, group: UnitOfWork) -> Signer | None:
-        """Who countersigns at once: the offerer, where it is a business that left its key here, wants this offer
-        countersigned by the server, and the terms are among those it offered."""
+        """The signer that countersigns at once: the offerer's, if it is a business whose signing key is here, the offer
+        asks the server to countersign, and the terms are among those offered."""
         business = group.grounds.directory.hosted(signed.offer.iss)
         signer = group.grounds.kept.signer(signed.kid)
         if business is None or signer is None or is_alternative(half.agreement, signed):
@@ -218,7 +219,7 @@ class Connecting:
         return None if known is None or not known.countersign else signer
 
     async def business_offer(self, group: UnitOfWork, business: Business, short: str) -> BusinessOffer | None:
-        """What a business knows of its offer, with what the group did to it."""
+        """A business's own data about its offer, including the changes of this unit of work."""
         offer = await self._offer(group, short)
         for row in group.batch.put_business_offer:
             if (row["name"], row["short"]) == (business.name, short) and offer is not None:
@@ -242,8 +243,8 @@ class Connecting:
             raise Refused("agreement_conflict", "a half of yours waits already")
 
     async def _make_room(self, short: str, group: UnitOfWork, address: str, *, is_alternative: bool) -> None:
-        """Let a half go for a new one where too many wait for the offer, and tell both sides (INV-15). Raises
-        Refused("rate_limited") where all that wait go before an alternative."""
+        """Drops a waiting half in favour of a new one where too many wait for the offer, and reports it to both sides
+        (INV-15). Raises Refused("rate_limited") if every waiting half takes precedence over an alternative."""
         ended = {row["cid"] for row in group.batch.end_proposal}
         waiting = await self._store.halves_waiting(short, group.now, self._most_proposals + len(ended))
         new = [row for row in group.batch.put_proposal if row["offer"] == short]
@@ -254,7 +255,7 @@ class Connecting:
         gives_way = [half for half in waiting if half.alternative] or ([] if is_alternative else waiting)
         if not gives_way:
             raise Refused("rate_limited", "too many wait for this offer", retry_after=60)
-        # The oldest of those whose address has most of them here: nobody pushes others out with halves of his own.
+        # The oldest half of the address that has the most here: nobody displaces others with halves of their own.
         addresses = [self._addresses.get(half.cid) or "" for half in gives_way]
         many = Counter([*(it for it in addresses if it), *([address] if address else [])])
         chosen = max(zip(gives_way, addresses, strict=True), key=lambda it: many[it[1]])[0]

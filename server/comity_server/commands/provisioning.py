@@ -13,8 +13,8 @@ from comity_server.writer.unit_of_work import UnitOfWork
 
 
 async def found(connecting: Connecting, name: str, did_key: str | None, group: UnitOfWork) -> Business:
-    """Publish a key of a business, its first or a further one: the public one given, else a new one that is kept here,
-    sealed. Raises NotPossible."""
+    """Publishes a key of a business, its first or a further one: the given public key, else a new one whose private key
+    is stored here, sealed. Raises NotPossible."""
     if did_key is not None:
         return await connecting.add_business_key(name, did_key, group)
     known = group.grounds.directory.get(name)
@@ -31,8 +31,8 @@ async def found(connecting: Connecting, name: str, did_key: str | None, group: U
 async def begin(
     connecting: Connecting, name: str, did_key: str | None, group: UnitOfWork
 ) -> tuple[Business, str | None]:
-    """What an operator asks for: a business with its first key and, where it is new here, an API key of its owner as
-    it is shown; or a further public key of one. Raises NotPossible, Refused."""
+    """Carries out an operator's command: a new business with its first key, and an API key of its owner (shown once)
+    where the business is new here; or a further public key of a known one. Raises NotPossible, Refused."""
     new = any(row["name"] == name for row in group.batch.put_business)
     known = new or group.grounds.directory.get(name) is not None
     if known and did_key is None:
@@ -52,8 +52,8 @@ def keys_of(group: UnitOfWork, name: str) -> dict[str, ApiKey]:
 
 
 def admit(group: UnitOfWork, shown: str, key: ApiKey, instead_of: str | None = None) -> tuple[str, ApiKey]:
-    """Put a new API key (as it is shown; as it is kept) into force; `instead_of` is the id of one that ends with this.
-    Raises Refused("too_many_keys")."""
+    """Puts a new API key into force (as it is shown, and as it is stored); `instead_of` is the id of the key that ends
+    with this. Raises Refused("too_many_keys")."""
     others = [it for it in keys_of(group, key.name).values() if it.id != instead_of]
     if sum(it.is_in_force(group.now) for it in others) >= MOST_KEYS:
         raise Refused("too_many_keys", f"at most {MOST_KEYS} at a time")

@@ -1,8 +1,9 @@
-"""The server's own records come back after a restore, from those who kept them (spec/connection.md, REC-7, REC-8).
+"""Restores the server's own records after a store was put back from an older copy, from the parties that hold them
+(spec/connection.md, REC-7, REC-8).
 
-What was handed in is checked outside the writer; the writer folds it among what is stored, and writes all of it in one
-commit. Nothing of it is decided again, and nothing gets an entry in the log that was begun. A connection that opened
-after the copy was made is begun again first, from what opened it (REC-10).
+Handed-in records are verified outside the writer. The writer folds them into the stored history and writes all of it in
+one commit. No record is decided again, and none gets an entry in the new log. A connection that opened after the copy
+was made is opened again first, from the records that opened it (REC-10).
 """
 
 import asyncio
@@ -53,7 +54,7 @@ class Handed(NamedTuple):
 
 
 class TakingStore(Protocol):
-    """What is asked of a store."""
+    """The queries of a restoration."""
 
     async def agreement(self, cid: str) -> tuple[bytes, str] | None: ...
     async def offer(self, short: str) -> Offer | None: ...
@@ -63,7 +64,7 @@ class TakingStore(Protocol):
 
 
 class _Stored(NamedTuple):
-    """What the store has of a connection."""
+    """The stored part of a connection."""
 
     start: Connection
     records: list[Record]
@@ -74,7 +75,7 @@ class _Stored(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """What is to be written, worked out from the state `before` and the events `known` among those handed in."""
+    """The rows to write, computed from the state `before` and the events `known` among those handed in."""
 
     before: Connection
     known: set[str]
@@ -85,7 +86,7 @@ class _Plan(NamedTuple):
     """Records that bring the text of a message whose acceptance was taken back alone."""
     answers: list[Refused | None]
     sides: dict[str, Side]
-    """Whose each accepted act is."""
+    """The owner of each accepted act, by its id."""
 
 
 async def open_handed(lines: Sequence[Line], crypto: SignaturePool, home: Home) -> list[Handed | Refused]:
@@ -139,7 +140,7 @@ async def take_back(
     """Take back those records that find their places; why each of the others does not, in order. The history is read
     and checked outside the writer, which only makes sure that nothing changed meanwhile. Raises Refused("not_found"),
     Refused("overloaded")."""
-    # Only a single "no" may use the room that is kept for one (HTTP-15).
+    # Only a single "no" may use the room that is reserved for one (HTTP-15).
     narrows = is_one_revoke(handed)
     if await accept.state(cid) is None:
         await _open_again(store, accept, logs, cid, handed)
@@ -160,8 +161,8 @@ async def take_back(
 
 
 async def _open_again(store: TakingStore, accept: Writer, logs: Logs, cid: str, handed: Sequence[Handed]) -> None:
-    """Let a connection that opened after the copy was made begin once more (REC-10). Raises Refused("not_found") where
-    nothing handed in shows that it did."""
+    """Opens a connection again that opened after the copy was made (REC-10). Raises Refused("not_found") if no
+    handed-in record shows that it opened."""
     for it in handed:
         event, signed = it.record.event, it.agreement
         if isinstance(event, Opened) and signed is not None and logs.is_lost(event.log):
@@ -223,7 +224,7 @@ async def _plan(
 
 
 async def _carry_out(store: TakingStore, plan: _Plan, handed: Sequence[Handed], group: UnitOfWork) -> bool:
-    """Write what was planned, if nothing changed since; whether it was so."""
+    """Writes the plan if nothing has changed since it was made; returns whether it did."""
     cid = plan.before.cid
     if group.is_touched(cid) or group.states.get(cid) != plan.before or plan.known != await _known(store, cid, handed):
         return False
@@ -243,11 +244,11 @@ def _refusal(
     delivered: Collection[str],
     lost: Collection[str],
 ) -> Refused | None:
-    """Why a record that is not stored is not looked at at all; None for one that is. `log` is the log that is written
-    now, `delivered` the messages whose delivery is handed in beside it, `lost` those whose text nobody handed in."""
+    """Why a record that is not stored is refused unread; None for an acceptable one. `log` is the active log,
+    `delivered` the messages whose delivery is handed in too, `lost` the messages whose text nobody handed in."""
     event, act = handed.record
     if isinstance(event, Erased) or event.log == log:
-        # Whatever the server stated in the log that the restore began, it has.
+        # The server has every event of the log that the restore began.
         return Refused("prev_mismatch", "the log that began with the restore has no such record")
     if isinstance(event, Delivered) and event.act in lost:
         return Malformed("the delivered act is missing")
@@ -265,8 +266,7 @@ def _is_kept(grounds: DecisionContext, state: Connection, side: Side) -> bool:
 
 
 async def _stored(store: TakingStore, crypto: SignaturePool, cid: str) -> _Stored:
-    """What the store has of the connection, in the order of its times. Raises Refused("internal") where it cannot be
-    read."""
+    """The stored part of the connection, ordered by time. Raises Refused("internal") if it cannot be read."""
     rows, agreement = await store.history(cid), await store.agreement(cid)
     acts = iter(await crypto.open_acts([row.raw.encode("ascii") for row in rows if row.raw]))
     records, start = list[Record](), None
@@ -292,7 +292,7 @@ async def _merged(stored: _Stored, offered: Sequence[Record]) -> recovery.Merged
 
 
 def _write(group: UnitOfWork, plan: _Plan, merged: recovery.Merged) -> None:
-    """The rows of what was taken back, and who is told of it."""
+    """Adds the rows of the restored records, and the news about them."""
     before, texts = plan.before, plan.texts
     delivered = [event.act for event, _ in merged.taken if isinstance(event, Delivered)]
     replaced = [event.replaces for event, _ in merged.taken if isinstance(event, Accepted)]
@@ -331,14 +331,14 @@ def _keep_act(group: UnitOfWork, event: Accepted, act: SignedAct | None, raw: st
 
 
 def _tell(group: UnitOfWork, after: Connection, record: Record, sides: dict[str, Side]) -> None:
-    """Both sides learn of it as they did at first; what is said of settings stays with their owner."""
+    """Both sides get the news that they got at first; news about settings goes to their owner alone."""
     event = record.event
     if isinstance(event, Accepted):
         group.tell_act(after, event)
     elif isinstance(event, Delivered | Expired):
         group.tell_release(after, event)
     elif isinstance(event, MuteOver):
-        # Its owner's mute is over by now, and stands nowhere in the state.
+        # Its owner's mute is over by now, and the state holds no trace of it.
         if (owner := sides.get(event.act)) is not None:
             group.tell(after.door(owner), "event", event.cid, event.act, shown=False, at=event.at)
     else:
@@ -347,7 +347,7 @@ def _tell(group: UnitOfWork, after: Connection, record: Record, sides: dict[str,
 
 
 def _expire(group: UnitOfWork, cid: str, side: Side, act: str) -> None:
-    """State that a message whose text nobody has any more will not come (REC-8)."""
+    """States that a message whose text is lost will not be delivered (REC-8)."""
     before = group.states[cid]
     at, place = max(group.now, before.at + 1), group.log.place()
     event, after = expire(before, side, act, at, place, group.grounds.zones)

@@ -10,9 +10,9 @@ from comity_server.writer.writer import Writer
 
 
 async def state_home_keys(accept: Writer, keys: HomeKeyring, log: str, ahead: int | None = None) -> None:
-    """Before anything else is entered: state the first key of a new server, enter all statements into a log that has
-    just begun, and state the keys whose commits are lost, one after the other. `log` is the vkey of the active log, and
-    `ahead` (ms) what it says of the clock (CLOCK-4).
+    """Before any other entry: states the first key of a new server, enters all statements into a log that has just
+    begun, and states the keys whose commits were lost, one after the other. `log` is the vkey of the active log, and
+    `ahead` (ms) its lead over the clock (CLOCK-4).
 
     Raises HomeKeyMissing, Refused("overloaded").
     """
@@ -36,7 +36,7 @@ async def state_home_keys(accept: Writer, keys: HomeKeyring, log: str, ahead: in
             signer = keys.signer_of(last.party)
             _state(group, keys, seal_statement(signer, max(group.now, last.at), log, signer, ahead))
 
-    # Nobody says anything before this is there, "no" neither.
+    # Nobody may act before this is entered, not even with a "no".
     await accept.command(decide, narrows=True)
 
 
@@ -56,7 +56,7 @@ async def rotate_home(accept: Writer, keys: HomeKeyring, log: str, *, broken: bo
 
 
 def _state(group: UnitOfWork, keys: HomeKeyring, stated: Stated) -> None:
-    """State a key that was not stated before. One more in the same commit comes behind those before it."""
+    """States a key that was never stated. A further key in the same commit follows the earlier ones."""
     n = len(keys.stated) + len(group.batch.put_home_statement)
     group.batch.put_home_statement.append({"n": n, "statement": stated.raw, "signed": stated.signed})
     group.enter_home_statement(n, stated)

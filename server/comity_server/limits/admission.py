@@ -1,11 +1,12 @@
-"""Refusals before a request is read, while there is more to do than can be done in time (HTTP-15, HTTP-25).
+"""Refuses requests before they are parsed, while more arrives than can be decided in time (HTTP-15, HTTP-25).
 
-To parse a request, find its route and answer it costs a third of what an act costs: a server that refuses nine of ten
-in that way does little else. So while acts are refused, a request that comes with one is looked at in its bytes:
-framed, its sender's room asked for, and refused in a few microseconds. Everything else goes the ordinary way.
+Parsing a request, finding its route and answering it costs a third of an act: a server that refuses nine of ten
+requests that way does little else. So while acts are refused, a request with an act is examined in its bytes: its frame
+is checked, room is asked for its sender, and it is refused within a few microseconds. Every other request is handled as
+usual.
 
-A "no" must not be refused, and only its body says that it is one. What its text says of itself is believed as far as to
-let it pass by here, to where its signature is checked; there, what is no "no" is refused (see `Writer.acts`).
+A "no" must not be refused, and only its body says that it is one. A body that claims to be a "no" passes here; where
+its signature is verified, an act that is not a "no" is refused (see `Writer.acts`).
 """
 
 import re
@@ -28,9 +29,9 @@ from comity_server.limits.shares import Pool, User
 from comity_server.limits.turns import Turns
 
 NOES = 128
-"""Requests in hand that were let pass because they say that they are a "no"."""
+"""The number of open requests that passed because they claim to be a "no"."""
 LARGEST = 16_384
-"""Bytes of a request that is looked at. What is larger is no "no", and seldom."""
+"""The largest request (bytes) that is examined. A larger one is rare, and never a "no"."""
 _LINE = f"POST {ACTS} HTTP/1.1\r\n".encode()
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n]*)\r\n")
 
@@ -47,7 +48,7 @@ class Ticket(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """What a request is refused with, and whether its connection is to be closed behind it."""
+    """The refusal of a request, and whether its connection is closed after it."""
 
     refused: Refused
     close: bool
@@ -67,7 +68,7 @@ _read_label = msgspec.json.Decoder(_Label).decode
 
 
 class Admission:
-    """Looks at what comes on a connection while acts are refused."""
+    """Examines the requests of a connection while acts are refused."""
 
     def __init__(
         self,
@@ -83,15 +84,16 @@ class Admission:
         self._noes = Pool(NOES)
         self.turns = turns
         self.bytes_of = bytes_of
-        """A refusal as it goes over the wire."""
+        """The bytes of a refusal on the wire."""
 
     def looks(self) -> bool:
-        """True while what comes is to be looked at."""
+        """True while requests are to be examined."""
         now = time.monotonic()
         return now < self._room.full_until or now < self._rates.over_until
 
     def look(self, data: bytes, peer: str | None) -> Ticket | Refusal | More | None:
-        """What becomes of a request that begins in this way, from that address; None where that is not decided here."""
+        """The decision about a request that begins with these bytes, from that address; None if it is not decided
+        here."""
         if not data.startswith(_LINE):
             return More() if _LINE.startswith(data) and data else None
         found = _framed(data)

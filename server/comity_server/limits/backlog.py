@@ -1,7 +1,7 @@
-"""The room before the writer, bounded by the time that is waited in it rather than by a number (HTTP-25).
+"""The capacity before the writer, bounded by the waiting time rather than by a number (HTTP-25).
 
-How many commands can be decided within a moment differs by machine, by disk and by hour. So the room is made smaller
-whenever those of the last group waited longer than they should, and larger while it refuses though nobody did.
+The number of commands that can be decided within a moment differs by machine, disk and hour. So the capacity shrinks
+whenever the last group waited too long, and grows while commands are refused though nobody waited.
 """
 
 import time
@@ -9,11 +9,11 @@ import time
 from comity_server.limits.shares import Pool, User
 
 LONGEST = 0.04
-"""Seconds that a command should take at most, from when it came to when it is committed; and COMMITS times as long as
-a commit takes, where that is more: on a slow disk a smaller group is not a quicker one."""
+"""The longest time (s) that a command should take from its arrival to its commit; COMMITS times the duration of a
+commit where that is longer: on a slow disk a smaller group is no quicker."""
 COMMITS = 3
 FIRST = 256
-"""Commands in the room at first, and while nobody waits for long."""
+"""The capacity in commands at first, and while nobody waits long."""
 LEAST = 64
 """Commands for which there is room however long they take: with fewer, a commit would be of too few, and who is alone
 could have too few under way."""
@@ -34,7 +34,7 @@ class Backlog(Pool):
         """Seconds that the last commit took."""
 
     def take(self, user: User, count: int = 1) -> bool:
-        """Take `count`, to be given back. False, and nothing is taken, where that is more than the share."""
+        """Takes `count`, to be given back. False, and nothing is taken, if that exceeds the share."""
         if super().take(user, count):
             return True
         self._refused = True
@@ -42,7 +42,7 @@ class Backlog(Pool):
         return False
 
     def waited(self, seconds: float) -> None:
-        """Those of a group, which are still in the room, waited up to `seconds`: fit the room to that."""
+        """Adapts the capacity to the longest waiting time (s) of a group, whose commands still hold their room."""
         longest = max(LONGEST, COMMITS * self.commit)
         if seconds > longest and self.taken > self.size // 2:
             # With less in it, what takes so long is something else.

@@ -1,8 +1,9 @@
-"""The rooms of a server, each a pool with shares, and where in them the request in hand is counted (HTTP-15, HTTP-22).
+"""The capacity of a server: several pools with shares, and the pool in which the current request counts (HTTP-15,
+HTTP-22).
 
-A request takes of the first one, `requests`, while it is worked for. While its body arrives, while it waits for news or
-for the sender of webhooks, and while it is one of the large ones, it is counted in a room of its own kind in the place
-of that: so nobody who is slow, or waits, keeps out those who are neither.
+A request counts in the first pool, `requests`, while the server works on it. While its body arrives, while it waits for
+news or for the sender of webhooks, and if it is a large one, it counts in a pool of its kind instead. So slow and
+waiting clients keep nobody else out.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,12 +23,11 @@ CHECKS = 64
 ASKED = 64
 """Requests that wait for the sender of webhooks."""
 ITSELF = User("")
-"""The server, for what it does without being asked."""
+"""The user of the work that the server does unasked."""
 
 
 class Rooms:
-    """See the module. `requests` is how many may be in hand; an eighth more are kept for a "no", and for looks at how
-    the server is."""
+    """`requests` is the number of open requests; an eighth more is reserved for a "no" and for health checks."""
 
     def __init__(self, requests: int) -> None:
         self.requests = Pool(requests)
@@ -39,20 +39,20 @@ class Rooms:
 
 
 class Place:
-    """Where one request is counted, and for whom; `is_kept_for` tells whether the kept room is for it."""
+    """The pool in which one request counts, and its user; `is_kept_for` tells whether the reserve is for it."""
 
     __slots__ = ("_is_kept_for", "_rooms", "_taken", "ticket", "user")
 
     def __init__(self, rooms: Rooms, user: User, is_kept_for: Callable[[], bool], ticket: Ticket | None) -> None:
         self.user = user
         self.ticket = ticket
-        """The place that was taken for it before it was parsed; whoever takes it over sets None."""
+        """The place that the request got before it was parsed; its new holder sets None."""
         self._rooms = rooms
         self._is_kept_for = is_kept_for
         self._taken: Pool | None = None
 
     def enter(self) -> None:
-        """Count it as in hand. Raises Refused("overloaded")."""
+        """Counts the request as open. Raises Refused("overloaded")."""
         rooms = self._rooms
         if rooms.requests.take(self.user):
             self._taken = rooms.requests
@@ -62,7 +62,7 @@ class Place:
             raise Refused("overloaded", retry_after=1)
 
     def leave(self) -> None:
-        """Count it as in hand no more; it may be counted elsewhere, or be done."""
+        """Stops counting the request as open; it may count in another pool, or be done."""
         if self._taken is not None:
             self._taken.give(self.user)
             self._taken = None
@@ -78,7 +78,7 @@ class Place:
 
 
 PLACE: ContextVar[Place | None] = ContextVar("place", default=None)
-"""That of the request that is worked for."""
+"""The place of the current request."""
 
 
 def user() -> User:
@@ -91,8 +91,8 @@ def user() -> User:
 def counted_in(
     pool: Pool | SplitPool, detail: str, retry_after: int = 1, *, party: str | None = None
 ) -> Iterator[None]:
-    """Count the request in hand in that pool, for `party` where who asks is known to be one, from now on and to the end
-    of the block, and among those in hand no more. Raises Refused("overloaded")."""
+    """Counts the current request in that pool until the end of the block, as one of `party` if its sender is known to
+    be one, and no longer as an open request. Raises Refused("overloaded")."""
     place, asks = PLACE.get(), user()
     if isinstance(pool, SplitPool):
         share = pool.take(asks, party)

@@ -1,10 +1,10 @@
-"""Which address a request comes from: limits on what needs no key are shares of addresses (HTTP-18).
+"""The client address of a request: limits without a key are shares of addresses (HTTP-18).
 
-An address is an IPv4 address, or the /64 network of an IPv6 one: whoever has one IPv6 address has a whole /64 of them.
+An address is an IPv4 address, or the /64 network of an IPv6 address: a holder of one IPv6 address holds a whole /64.
 
-Behind a proxy everybody has the proxy's address. `X-Forwarded-For` names who was before it, and counts only as far as
-the operator trusts those who wrote it: else anybody could write anybody's address into it. `Forwarded` (RFC 7239) is
-not read, since a proxy that writes the one header passes the other on as a stranger sent it.
+Behind a proxy every request has the proxy's address. `X-Forwarded-For` names the earlier addresses, and counts only as
+far as the operator trusts the proxies that wrote it: else anybody could write anybody's address. `Forwarded` (RFC 7239)
+is ignored, since a proxy that writes the one header passes on the other unchanged.
 """
 
 from collections.abc import Sequence
@@ -49,9 +49,9 @@ class ClientAddresses:
         return self._look_up(peer or "")[1]
 
     def of(self, peer: str | None, headers: MultiMapping[str]) -> str:
-        """The address of a request that came from `peer`, as text: the last one in `X-Forwarded-For` that no trusted
-        proxy has. Behind what cannot be read, nobody knows who wrote the rest: then it is that of the proxy which
-        passed it on."""
+        """The client address of a request that arrived from `peer`, as text: the last one in `X-Forwarded-For` that no
+        trusted proxy has. Beyond an unreadable entry the authors of the rest are unknown; then it is the address of the
+        proxy that passed that entry on."""
         address, is_proxy = self._look_up(peer or "")
         if not is_proxy:
             if _HEADER in headers:

@@ -13,7 +13,7 @@ from comity_server.limits.shares import Pool, User
 from comity_server.logging import MINUTE, Repeated
 
 LOOKED_AT = 64
-"""Connections that are looked at for silent ones when another one comes."""
+"""The number of connections that are searched for silent ones when a new one arrives."""
 
 
 class Socket(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 MOST_WINDOWS = 65_536
-"""Windows in memory. Beyond, the oldest go: who comes from so many addresses is not held by counting them."""
+"""The number of windows in memory; the oldest are dropped. Counting does not stop a client with that many addresses."""
 OVER_FOR = 1.0
 """Seconds for which somebody counts as over the rate after a question too many."""
 SPARE = 60
@@ -15,7 +15,7 @@ SPARE = 60
 
 
 class Window:
-    """What one asker has asked since it began; `ends` in s of the clock."""
+    """The count of one asker since the window began; `ends` in s of the clock."""
 
     __slots__ = ("count", "ends", "spared")
 
@@ -43,7 +43,7 @@ class Over:
 
 @dataclass(frozen=True, slots=True)
 class AddressLimits:
-    """What one address may ask (HTTP-20)."""
+    """The rate limits of one address (HTTP-20)."""
 
     requests: "Windows"
     """Requests in a minute that need neither a key nor a signature."""
@@ -98,7 +98,7 @@ class Windows:
         return self._begin(asker, now) if window is None or now >= window.ends else window
 
     def _left(self, window: Window) -> int:
-        # Rounded up: whoever waits so long finds room.
+        # Rounded up: a client that waits so long finds room.
         return min(max(math.ceil(window.ends - self._clock()), 1), self.seconds)
 
     def _begin(self, asker: str, now: float) -> Window:

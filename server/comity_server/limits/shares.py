@@ -1,20 +1,21 @@
-"""A pool of which everybody has a share, so that no one's use refuses another (HTTP-22).
+"""A pool in which every user has a share, so that no user's load refuses another (HTTP-22).
 
-Somebody may hold no more than is left for all others: one alone half of the pool, two a third each, and so on.
-That is the dynamic threshold of Choudhury and Hahne ("Dynamic Queue Length Thresholds for Shared-Memory Packet
-Switches", 1998): it needs no list of who there is, and nobody waits for a share of somebody who asks for nothing.
+A user may hold no more than is left for all others: one alone half of the pool, two a third each, and so on. That is
+the dynamic threshold of Choudhury and Hahne ("Dynamic Queue Length Thresholds for Shared-Memory Packet Switches",
+1998): it needs no list of users, and reserves nothing for a user that asks for nothing.
 
-It rests on holders that soon give back. Of what is held for long, those who come one after the other would have a half,
-a quarter, an eighth …, and ten of them everything: there, somebody gets a quarter of what is left, and one at least.
+It assumes that holders soon give back. In a pool that is held for long, users that arrive one after the other would get
+a half, a quarter, an eighth …, and ten of them everything: there, a user gets a quarter of the remainder, and at least
+one.
 """
 
 from typing import NamedTuple
 
 
 class User(NamedTuple):
-    """Who takes of a pool: somebody, and where he has several hands (a business its API keys), which of them; no two
-    owners have one hand. It has the same share of what its owner can have, so that a system of a business that runs
-    wild stops no other."""
+    """The user of a pool: an owner, and a hand of that owner (of a business, one of its API keys); no two owners share
+    a hand. A hand's share of its owner's share follows the same rule, so that one system of a business that runs wild
+    stops no other."""
 
     owner: str
     hand: str | None = None
@@ -31,8 +32,8 @@ class Pool:
         self._hands: dict[str, int] = {}
 
     def has_room(self, user: User, count: int = 1) -> bool:
-        """True if `user` may take `count` more. What is larger than the whole pool may be taken while all of it is
-        free: it would never find room."""
+        """True if `user` may take `count` more. A count larger than the pool may be taken while the whole pool is free:
+        it would never find room otherwise."""
         left = self.size - self.taken
         if left == self.size:
             return self.size > 0
@@ -43,7 +44,7 @@ class Pool:
         return 2 * self._hands.get(hand, 0) + count <= most - owned and count <= left
 
     def take(self, user: User, count: int = 1) -> bool:
-        """Take `count`, to be given back. False, and nothing is taken, where that is more than the share."""
+        """Takes `count`, to be given back. False, and nothing is taken, if that exceeds the share."""
         if not self.has_room(user, count):
             return False
         owner, hand = user
@@ -54,7 +55,7 @@ class Pool:
         return True
 
     def give(self, user: User, count: int = 1) -> None:
-        """Give back what was taken, perhaps nothing."""
+        """Gives back `count`, which may be 0."""
         if count == 0:
             return
         self.taken -= count
@@ -68,7 +69,7 @@ class Pool:
 
 
 class Share(NamedTuple):
-    """What was taken of a pool."""
+    """A count taken of a pool."""
 
     pool: Pool
     user: User
@@ -79,9 +80,9 @@ class Share(NamedTuple):
 
 
 class SplitPool:
-    """A pool for what is held for long and needs no more than a key of one's own. Keys are made at will, and whoever
-    has a network has thousands of addresses: however many of both fill the part that is for anybody, the other part is
-    for parties, who are a side of something here, with a share for each."""
+    """A pool that is held for long, and for which a key of one's own is enough. Keys cost nothing, and a network has
+    thousands of addresses: however many users fill the open part, the other part is for the parties of connections
+    here, with a share for each."""
 
     def __init__(self, anybody: int, parties: int) -> None:
         self.anybody = Pool(anybody, for_long=True)
@@ -110,5 +111,5 @@ def _less(held: dict[str, int], key: str, count: int) -> None:
     if left:
         held[key] = left
     else:
-        # Who holds nothing leaves no trace: strangers are many.
+        # A user that holds nothing is forgotten: strangers are many.
         del held[key]

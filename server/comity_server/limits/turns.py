@@ -1,5 +1,5 @@
-"""Refusals wait for their turn (HTTP-25): whoever asks again as soon as he is refused, asks no more often than is
-answered, and a server that has much to refuse has time for what it accepts."""
+"""Spaces out refusals (HTTP-25): a client that repeats a refused request at once repeats it no faster than it is
+answered, and a server with much to refuse keeps time for the requests that it accepts."""
 
 import asyncio
 import time
@@ -14,12 +14,12 @@ LATEST = 1.0
 OF_A_PARSED_ONE = 4
 """Turns that a request takes which was parsed and routed: it costs several times as much as one that was not."""
 SAVED = 0.5
-"""Seconds for which turns that nobody takes are saved up."""
+"""Seconds for which unused turns are saved up."""
 _TICK = 0.005
 
 
 class Turns:
-    """Those who wait for their turn, in the order in which they came. While there are few, nobody waits."""
+    """The waiting refusals in the order of their arrival. While there are few, none waits."""
 
     def __init__(self, decided: Callable[[], int]) -> None:
         self._decided = decided
@@ -28,7 +28,7 @@ class Turns:
         self._waiting: deque[tuple[float, int, Callable[[], None]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._turns = 0.0
-        """Turns that have come and nobody has taken."""
+        """Turns that are due and unused."""
         self._counted_at = 0.0
 
     def __len__(self) -> int:
@@ -43,7 +43,7 @@ class Turns:
         self._take()
 
     async def come(self) -> None:
-        """Return when it is the turn of the request in hand."""
+        """Returns when it is the current request's turn."""
         come: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.call(lambda: None if come.done() else come.set_result(None), OF_A_PARSED_ONE)
         await come

@@ -1,6 +1,6 @@
-"""The end of a log as the writer has it: where the next entry goes, and what changes with it.
+"""The end of a log as the writer has it: the place of the next entry, and the rows that change with it.
 
-Everything here is in memory and pure but for the salts; what a group adds becomes true when its commit does.
+Everything here is in memory, and pure but for the salts. The additions of a unit of work take effect with its commit.
 """
 
 import os
@@ -94,10 +94,10 @@ def tail_of(log: str, head: Head, node: NodeReader) -> Tail:
 
 
 class Additions(Protocol):
-    """What a group asks of the log."""
+    """The log as a unit of work uses it."""
 
     def place(self) -> Place:
-        """Where the next entry goes."""
+        """The place of the next entry."""
         ...
 
     def act(self, act: SignedAct, side: Side, at: int, secret: bytes, muted: Mute | None) -> None:
@@ -121,11 +121,11 @@ class Additions(Protocol):
         ...
 
     def missing(self) -> list[tuple[str, str]]:
-        """(cid, id) of acts whose bytes are needed and not at hand."""
+        """(cid, id) of the acts whose bytes are needed and not in memory."""
         ...
 
     def write(self, batch: Batch, now: int, raws: Mapping[str, str]) -> None:
-        """Add all of it to what a commit writes; `raws` are the acts that were missing, by id."""
+        """Adds all of it to the batch of a commit; `raws` are the bytes of the missing acts, by id."""
         ...
 
 
@@ -138,7 +138,7 @@ class _Pending(NamedTuple):
 
 
 class LogAdditions:
-    """What one group adds to a log: a working copy of its tail, and the rows to write."""
+    """The additions of one unit of work: a working copy of the log's tail, and the rows to write."""
 
     def __init__(self, tail: Tail) -> None:
         self.before = tail
@@ -151,7 +151,7 @@ class LogAdditions:
         self._needed: dict[str, str] = {}
 
     def place(self) -> Place:
-        """Where the next entry goes."""
+        """The place of the next entry."""
         return Place(self.tail.log, self.tail.size + len(self._pending))
 
     def act(self, act: SignedAct, side: Side, at: int, secret: bytes, muted: Mute | None) -> None:
@@ -181,12 +181,12 @@ class LogAdditions:
         self._enter("", id_, at, lambda salt: entry_of_notice(raw, tag_key, salt, at))
 
     def missing(self) -> list[tuple[str, str]]:
-        """(cid, id) of acts whose bytes are needed and not at hand: messages that were accepted earlier."""
+        """(cid, id) of the acts whose bytes are needed and not in memory: messages that were accepted earlier."""
         return [(cid, act) for act, cid in self._needed.items() if act not in self._raws]
 
     def write(self, batch: Batch, now: int, raws: Mapping[str, str]) -> None:
-        """Add all of it to what a commit writes: entries, tiles, and the head that they lead to; `raws` are the acts
-        that were missing, by id."""
+        """Adds all of it to the batch of a commit: entries, tiles, and the resulting head. `raws` are the bytes of the
+        missing acts, by id."""
         tail = self.tail
         self._raws |= raws
         pending, self._pending = self._pending, []

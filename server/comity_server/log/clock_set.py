@@ -8,15 +8,15 @@ from comity_server.log.recovery import origin_of
 from comity_server.store.rows import Batch, Head
 
 _NAME = "clock set "
-"""What begins the names under which the store remembers it; the origin of the log follows."""
+"""The prefix of the names under which the store remembers it; the origin of the log follows."""
 
 
 class CannotSetClock(ComityError):
-    """The operator says that the clock was ahead, and goes on in the log that has its times."""
+    """The operator states that the clock was ahead, and continues in the log that holds its times."""
 
 
 class ClockStore(Protocol):
-    """What is asked of a store."""
+    """The queries of this module."""
 
     async def logs(self) -> dict[str, bool]: ...
     async def head(self, log: str) -> Head | None: ...

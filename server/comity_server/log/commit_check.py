@@ -1,6 +1,7 @@
-"""The second path: what was committed, read again through another connection and hashed again from the acts (LOG-12).
+"""Checks a commit by a second path: reads it again through another connection and hashes it again from the acts
+(LOG-12).
 
-Nothing that the writer had in memory is used. Only what comes out of here is ever signed.
+It uses nothing that the writer had in memory. Only the result of this check is ever signed.
 """
 
 from collections.abc import Callable
@@ -19,8 +20,8 @@ MOST_ROWS = 4096
 
 
 def reread(log: str, before: Checkpoint, first: int) -> Callable[[Reading], Head]:
-    """What finds the head of the log, if everything from entry `first` on fits together and the tree begins with the
-    one that was signed `before`. Raises StoreDamaged."""
+    """A function that finds the head of the log, if everything from entry `first` on is consistent and the tree begins
+    with the one that was signed `before`. Raises StoreDamaged."""
 
     def judge(reading: Reading) -> Head:
         head = reading.head(log)
@@ -39,8 +40,8 @@ def reread(log: str, before: Checkpoint, first: int) -> Callable[[Reading], Head
 
 
 class Rereading:
-    """The second path, step by step: what came since the last step is read and hashed again, by a tree of its own that
-    was never fed by the writer. Whenever a tile is filled, all of it is worked out from the stored tiles as well."""
+    """The second path, step by step: the rows since the last step are read and hashed again into a tree of its own,
+    which the writer never feeds. Whenever a tile is full, the tree is also computed from the stored tiles."""
 
     def __init__(self, before: Checkpoint, tail: Tail) -> None:
         """`tail` is the end of the stored tree of the checkpoint `before`."""
@@ -59,7 +60,7 @@ class Rereading:
         for start in range(tail.size, head.size, MOST_ROWS):
             for row in _rows(reading, log, start, head.size):
                 if row.erased:
-                    # Nothing is erased in the commit that enters it, so its text must be there to be hashed again.
+                    # No commit erases an act that it enters, so its text must be there to be hashed again.
                     raise StoreDamaged(f"entry {row.idx} is new, and said to be erased")
                 check_row(row)
                 tail.append(leaf_hash(row.entry))
@@ -108,7 +109,7 @@ def _rows(reading: Reading, log: str, start: int, size: int) -> list[Logged]:
 
 
 def _check_rows(rows: list[Logged], tiles: StoredTiles) -> None:
-    """Each entry is its act's, and its hash stands in the tree."""
+    """Raises StoreDamaged unless each entry belongs to its act and its hash is in the tree."""
     for row in rows:
         check_row(row)
         at = row.idx % WIDTH * HASH
@@ -117,8 +118,8 @@ def _check_rows(rows: list[Logged], tiles: StoredTiles) -> None:
 
 
 def check_row(row: Logged) -> None:
-    """Raises StoreDamaged unless the entry commits to what is stored beside it. What else it says is in its hash, and
-    of one that was erased with its connection everything is."""
+    """Raises StoreDamaged unless the entry commits to the row beside it. The rest of the entry is covered by its hash;
+    of an entry that was erased with its connection, everything is."""
     if row.erased and len(row.entry) == LENGTH:
         return
     text = row.raw if row.cid else row.statement

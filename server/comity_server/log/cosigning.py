@@ -1,8 +1,8 @@
-"""Cosignatures of witnesses, gathered on what is served and never waited for (LOG-15).
+"""Gathers cosignatures of witnesses on published checkpoints; nothing ever waits for them (LOG-15).
 
-Receipts carry the log's signature alone. What is served is the newest checkpoint that enough witnesses cosigned, for as
-long as it was overtaken only just now: a log that grows all the time would otherwise never show a cosignature, since
-each checkpoint is replaced before the answers come.
+Receipts carry the log's signature alone. The log serves the newest checkpoint that enough witnesses cosigned, as long
+as a newer one was published only a moment ago: a log that grows all the time would otherwise never show a cosignature,
+since each checkpoint is replaced before the answers arrive.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ class Cosigning:
         host = log.origin.partition("/")[0]
         self._file = CosignedFile(files_of(data, name_in(host, log.origin)).cosigned)
         self._newest: SignedCheckpoint | None = None
-        """The last one that was submitted, with the cosignatures that came."""
+        """The last submitted checkpoint, with the cosignatures received so far."""
         self._best: SignedCheckpoint | None = None
         """The last one that enough witnesses cosigned."""
         if (kept := self._file.read(log, witnesses)) is not None:
@@ -64,7 +64,7 @@ class Cosigning:
             self._task = asyncio.create_task(self._run(), name="cosigning")
 
     async def stop(self) -> None:
-        """End, in the middle of what is being asked."""
+        """Stops, requests under way included."""
         if self._task is not None:
             tasks = [self._task, *self._gathering]
             for task in tasks:
@@ -80,8 +80,8 @@ class Cosigning:
             gathering = asyncio.create_task(self._gather(self._log.published))
             self._gathering.add(gathering)
             gathering.add_done_callback(self._gathering.discard)
-            # A witness that hangs must not keep the others from the checkpoints that come meanwhile; and what a slow
-            # one signs counts when it comes. Each is asked for one thing at a time, so there are few of these tasks.
+            # A witness that hangs must not keep later checkpoints from the others, and a late cosignature counts when
+            # it arrives. Each witness has one request at a time, so there are few of these tasks.
             await self._until_changed(gathering)
             await asyncio.sleep(max(0.0, began + BETWEEN - time.monotonic()))
 
@@ -89,7 +89,7 @@ class Cosigning:
         changed = asyncio.create_task(self._log.changed.wait())
         try:
             await asyncio.wait((gathering, changed), return_when=asyncio.FIRST_COMPLETED)
-            # Whoever was busy with an earlier one can be asked for this one as soon as it has answered.
+            # A witness that was busy with an earlier checkpoint can get this one as soon as it has answered.
             first = () if changed.done() else tuple(self._gathering - {gathering})
             until = asyncio.FIRST_COMPLETED
             await asyncio.wait((changed, *first), timeout=AGAIN, return_when=until)
@@ -100,7 +100,7 @@ class Cosigning:
         """Ask for the cosignatures that a checkpoint lacks."""
         known = self._newest if self._newest is not None and self._newest.size == published.size else published
         if self.witnesses.are_needed():
-            # Who has cosigned it says once more what time it is.
+            # A witness that has cosigned it states the time again.
             known = published
 
         async def prove(old: int, new: int) -> list[bytes]:
@@ -122,7 +122,7 @@ class Cosigning:
             logger().error("cosigning_failed", exc_info=error)
 
     async def _keep(self) -> None:
-        """Let the next start know the cosignatures of what is newest."""
+        """Stores the cosignatures of the newest checkpoint for the next start."""
         if self._newest is None or not self._newest.cosigned:
             return
         try:

@@ -1,8 +1,8 @@
 """The head file: the last checkpoints that this server signed, outside the database (LOG-14).
 
-A store that is put back from an old backup looks as good as any other; only something beside it can tell that a larger
-tree was signed before. There are four slots, a page of the disk each: two are written in turn, so that one is whole
-wherever this process ends, and two are synced in turn, so that one is whole whenever the power goes.
+A store that was put back from an old backup looks like any other; only a file beside it can show that a larger tree was
+signed before. The file has four slots, one disk page each: two are written in turn, so that one is whole wherever this
+process ends, and two are synced in turn, so that one is whole whenever the power fails.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ _MARK = 32 + 2
 
 
 class WillNotLast(OSError):
-    """What was written may not survive a power cut, and no second attempt could tell."""
+    """The last write may not survive a power cut, and a second attempt could not tell."""
 
 
 class HeadFile:
-    """The head file of one log. `open` makes one; written by whoever signs, and by nobody else."""
+    """The head file of one log. `open` makes one. Only the signer writes it."""
 
     def __init__(self, file: int, slots: list[SignedCheckpoint | None]) -> None:
         sizes = [-1 if it is None else it.size for it in slots]
@@ -34,7 +34,7 @@ class HeadFile:
         self._written, self._synced = 1 - _larger(sizes[:2]), 1 - _larger(sizes[2:])
         self._lock = threading.Lock()
         self._is_late = False
-        """Whether what was written last should have been synced already."""
+        """True if the last write should have been synced already."""
         self.last = slots[sizes.index(max(sizes))]
         """The largest checkpoint in it, None where it is new."""
 
@@ -48,9 +48,9 @@ class HeadFile:
         return cls(file, [read_slot(os.pread(file, SLOT, SLOT * number), key) for number in range(SLOTS)])
 
     def write(self, signed: SignedCheckpoint) -> None:
-        """Remember a checkpoint, before anybody else is told of it. It survives the end of this process at once, and
-        a power cut after the next `sync`: a head file that is behind its store is an ordinary thing. What `sync` could
-        not do is done first. Raises OSError, WillNotLast."""
+        """Stores a checkpoint before it is published. It survives the end of this process at once, and a power cut
+        after the next `sync`: a head file behind its store is an ordinary case. A failed sync is repeated first. Raises
+        OSError, WillNotLast."""
         with self._lock:
             if self._is_late:
                 self._sync()
@@ -59,7 +59,7 @@ class HeadFile:
             self.last = signed
 
     def sync(self) -> None:
-        """Make what was written last through a power cut. Raises OSError, after which it can be tried again, and
+        """Makes the last write survive a power cut. Raises OSError, after which it can be tried again, and
         WillNotLast."""
         with self._lock:
             self._sync()
@@ -72,13 +72,13 @@ class HeadFile:
         try:
             os.fdatasync(self._file)
         except OSError as fault:
-            # The system may have dropped what it could not write, and would say that all is well the next time.
+            # The system may have dropped the pages that it could not write, and would report success the next time.
             raise WillNotLast(*fault.args) from None
         self._is_late = False
         self._synced = 1 - self._synced
 
     def close(self) -> None:
-        """Sync and let go, whatever comes of it. Raises OSError."""
+        """Syncs and closes the file, even if the sync fails. Raises OSError."""
         try:
             self.sync()
         finally:
@@ -108,8 +108,8 @@ def read_slot(slot: bytes, key: VerifierKey) -> SignedCheckpoint | None:
 
 
 def largest_in(path: Path) -> int | None:
-    """The size of the largest checkpoint that a head file remembers, whoever signed it; None where there is none that
-    can be read, or no file."""
+    """The size of the largest checkpoint in a head file, whoever signed it; None if there is no file, or no readable
+    checkpoint in it."""
     try:
         content = path.read_bytes()
     except OSError:

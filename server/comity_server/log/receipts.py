@@ -1,4 +1,4 @@
-"""Receipts: made from memory for what was just accepted, from the store for what is asked for later (LOG-11)."""
+"""Makes receipts: from memory for entries of the last commits, from the store for older ones (LOG-11)."""
 
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from comity_server.log.tiles import Served
 
 
 class ReceiptStore(Protocol):
-    """What receipts ask of a store."""
+    """The queries of receipts."""
 
     async def opening(self, log: str, idx: int) -> tuple[bytes, bytes, int] | None: ...
 
@@ -54,8 +54,8 @@ class Receipts:
 
 
 def _made(log: Sequencer, entered: Entered) -> str:
-    """The receipt of a recent entry: what is left of it stood there when it came, smallest last; what is right of it
-    was completed since. Raises KeyError."""
+    """The receipt of a recent entry. The subtrees left of it existed when it was entered, smallest last; those right of
+    it were completed since. Raises KeyError."""
     signed = log.published
     size, at, height, left = signed.size, entered.index, 0, len(entered.left)
     hashes: list[bytes] = []

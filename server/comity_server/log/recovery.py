@@ -1,4 +1,4 @@
-"""What a log goes through before anything new is signed in it (LOG-14)."""
+"""Checks a log before anything new is signed in it (LOG-14)."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +24,7 @@ NOTHING = Head(0, EMPTY_ROOT, 0, 0)
 
 
 class RolledBack(ComityError):
-    """The store is older than what was signed; the text says how far, and what can be done."""
+    """The store is older than the signed head; the text says by how much, and names the cure."""
 
 
 class LogFiles(NamedTuple):
@@ -41,7 +41,7 @@ def origin_of(host: str, name: str) -> str:
 
 
 def files_of(data: Path, name: str) -> LogFiles:
-    """Where that log's key, head, and last cosigned checkpoint are."""
+    """The paths of that log's key, head, and last cosigned checkpoint."""
     stem = f"log-{name}" if name else "log"
     return LogFiles(data / f"{stem}.key", data / f"{stem}.head", data / f"{stem}.cosigned")
 

@@ -13,11 +13,11 @@ from comity_server.logging import logger
 from comity_server.store.errors import StoreDamaged
 
 OpenLogs = Callable[["LogsStore", Path, str, str | None], Awaitable["Logs"]]
-"""`open_logs`, or what is measured in its place."""
+"""The type of `open_logs`; benchmarks pass another one."""
 
 
 class LogsStore(LogStore, Protocol):
-    """What opening the logs asks of a store."""
+    """The queries of opening the logs."""
 
     async def logs(self) -> dict[str, bool]: ...
     async def end_logs(self, but: str) -> None: ...
@@ -25,7 +25,7 @@ class LogsStore(LogStore, Protocol):
 
 
 class NoSuchLog(ComityError):
-    """The server cannot write into the log that it was told to; the text says why."""
+    """The server cannot write into the configured log; the text says why."""
 
 
 class Logs:
@@ -75,13 +75,13 @@ async def open_logs(store: LogsStore, data: Path, host: str, name: str | None) -
     lost = {log for restore in restores.values() for log in restore.ended}
     for other in known:
         if other == origin or other in lost:
-            # What was signed of a log that a restore ended is more than there is: nobody here vouches for it (REC-1).
+            # More of a log that a restore ended was signed than is stored: nobody here vouches for it (REC-1).
             continue
         try:
             ended.append(await begin(store, files_of(data, name_in(host, other)), other))
         except (ComityError, OSError, StoreDamaged) as fault:
             logger().error("log_not_served", log=other, reason=str(fault))
-    # What was written while the clock was ahead is over with the log that says so.
+    # Entries written while the clock was ahead end with the log that says so.
     ahead = ahead_in(await store.meta())
     counts = [log for log in known if not ahead or log == origin or log in ahead]
     heads = [await store.head(log) or NOTHING for log in counts]

@@ -1,9 +1,9 @@
-"""When a store was put back from an older copy: how a start knows, and what it remembers of it (REC-1).
+"""Detects at a start that the store was put back from an older copy, and remembers the restore (REC-1).
 
 A store that `comity backup` made knows that it is a copy: its first start begins another log, after a restore. Any
-other start that begins one does so after a restore if the operator says so (COMITY_RESTORED), or if a log that was
-active was signed further than this store reaches, or nobody can say how far. It is written down before anything else of
-the new log, so that a start that is cut off here goes on with it the next time.
+other start that begins a log does so after a restore if the operator says so (COMITY_RESTORED), or if a log that was
+active was signed further than this store reaches or its signed size is unknown. The restore is written before anything
+else of the new log, so that a start that was interrupted here continues with it the next time.
 """
 
 import secrets
@@ -20,7 +20,7 @@ from comity_server.log.recovery import files_of, name_in, origin_of
 from comity_server.store.rows import Batch, Head
 
 _NAME = "restored "
-"""What begins the names under which the store remembers restores; the origin of the log follows."""
+"""The prefix of the names under which the store remembers restores; the origin of the log follows."""
 PENDING = "restoring"
 """The name under which the store remembers the log of a restore that is not stated in every connection yet."""
 COPIED = "copied"
@@ -36,7 +36,7 @@ class CannotRestore(ComityError):
 
 
 class MovedAway(ComityError):
-    """The log of this store was moved to another place, and goes on there."""
+    """The log of this store was moved to another place, and continues there."""
 
 
 class Restore(NamedTuple):
@@ -47,7 +47,7 @@ class Restore(NamedTuple):
 
 
 class RestoreStore(Protocol):
-    """What is asked of a store."""
+    """The queries of this module."""
 
     async def logs(self) -> dict[str, bool]: ...
     async def head(self, log: str) -> Head | None: ...
@@ -62,7 +62,7 @@ def restores_in(meta: Mapping[str, str]) -> dict[str, Restore]:
 
 
 def check_not_moved(meta: Mapping[str, str]) -> None:
-    """Raises MovedAway for a store whose log goes on in another place (BACKUP-4)."""
+    """Raises MovedAway for a store whose log continues in another place (BACKUP-4)."""
     if to := meta.get(MOVED):
         raise MovedAway(
             f"this data was moved to {to}, and its log goes on where that was put back: use it there. If it never was, "
@@ -105,7 +105,7 @@ def _fresh_name(now: int) -> str:
 
 
 async def _is_behind(store: RestoreStore, data: Path, host: str, log: str) -> bool:
-    """Whether more was signed of a log than the store has, or nobody can say."""
+    """True if more of a log was signed than the store has, or if that is unknown."""
     head = await store.head(log)
     size = 0 if head is None else head.size
     signed = largest_in(files_of(data, name_in(host, log)).head)

@@ -51,14 +51,14 @@ SYNC_EVERY = 1.0
 PAUSE = 1.0
 """Seconds after which a failed attempt is made again."""
 MOST_RECENT = 8192
-"""Subtrees, and entries, of the last commits that are at hand for receipts."""
+"""The number of subtrees, and of entries, of the last commits that are in memory for receipts."""
 
 K = TypeVar("K")
 T = TypeVar("T")
 
 
 class LogStore(Protocol):
-    """What signing asks of a store."""
+    """The queries of signing."""
 
     async def head(self, log: str) -> Head | None: ...
     async def begin_term(self, log: str, empty_root: bytes) -> Head: ...
@@ -82,9 +82,9 @@ class Sequencer:
         self._file = file
         self._rereading = Rereading(first.checkpoint, tail)
         self.tail = tail
-        """What is committed, as the writer knows it."""
+        """The committed end of the log, as the writer knows it."""
         self.published = first
-        """What everybody may see."""
+        """The published checkpoint."""
         self.changed = asyncio.Event()
         """Set when `published` changes."""
         self.halted: str | None = None
@@ -109,26 +109,26 @@ class Sequencer:
 
     @property
     def key(self) -> VerifierKey:
-        """What its signatures are checked with."""
+        """The key that verifies the log's signatures."""
         return self._signer.verifier
 
     # --- the writer's side ------------------------------------------------------------------------------------------
 
     def additions(self) -> LogAdditions:
-        """What a group adds to the log."""
+        """The additions of a new unit of work."""
         self._tried = LogAdditions(self.tail)
         return self._tried
 
     def committed(self, added: LogAdditions) -> None:
-        """Take in what a commit made true."""
+        """Takes over the additions of a commit."""
         self.tail = added.tail
         self._nodes.update(added.nodes)
         self._entered.update(added.entered)
         self._committed.set()
 
     async def in_doubt(self) -> None:
-        """After a commit of which nobody knows the outcome: go on from what the store has, which is what was there
-        before it, or what it would have made (LOG-12). Raises StoreFailed, StoreDamaged, Overtaken."""
+        """After a commit whose outcome is unknown, adopts the stored head, which is the one before the commit or the
+        one after it (LOG-12). Raises StoreFailed, StoreDamaged, Overtaken."""
         head = await self._store.head(self.origin)
         if head is None or head.term != self.tail.term:
             raise Overtaken("another server writes this store")
@@ -159,7 +159,7 @@ class Sequencer:
         waiter: _Waiter
 
         def give_up() -> None:
-            # Signing stands still: whoever comes next would wait in vain, and take the room that others need.
+            # Signing has stopped: a new waiter would wait in vain, and use the room of others.
             self._fails = True
             self._waiters.remove(waiter)
             go_on()
@@ -168,7 +168,7 @@ class Sequencer:
         self._waiters.append(waiter)
 
     async def settled(self) -> None:
-        """Returns when all that was committed is signed, or after a moment: whoever signs slowly slows nobody down."""
+        """Returns when every committed entry is signed, or after a moment: a slow signer delays nobody."""
         if self.published.size >= self.tail.size or self.halted is not None or self._fails:
             return
         loop = asyncio.get_running_loop()
@@ -188,7 +188,7 @@ class Sequencer:
         later = bisect_right(self._published, size, key=lambda it: it[0])
         if later == len(self._published):
             return 0.0
-        # What came between it and the oldest that is remembered is forgotten, and came long ago.
+        # Checkpoints between this one and the oldest remembered are forgotten; they are old.
         return time.monotonic() - self._published[later][1] if later else math.inf
 
     def recent(self, index: int) -> Entered | None:
@@ -202,16 +202,16 @@ class Sequencer:
     # --- signing ----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to sign what is committed."""
+        """Starts to sign commits."""
         self._task = asyncio.create_task(self._run(), name=f"sequencer {self.origin}")
         self._syncing = asyncio.create_task(self._sync(), name=f"head file {self.origin}")
 
     async def stop(self) -> None:
-        """Sign what was committed last, and end."""
+        """Signs the last commit, and ends."""
         self._stopping = True
         self._committed.set()
         if self._task is not None:
-            # Not cancelled: what it began in a thread of the store would go on, and write into a closed file.
+            # Not cancelled: its job in a thread of the store would go on, and write into a closed file.
             await self._task
         if self._syncing is not None:
             self._syncing.cancel()
@@ -237,7 +237,7 @@ class Sequencer:
                 self.halt(f"the head file cannot be made to last: {fault.strerror}")
             except (StoreFailed, OSError) as fault:
                 self.failing = _why(fault)
-                # Whoever waits would wait in vain, and take the room that others need (LOG-13).
+                # Waiters would wait in vain, and use the room of others (LOG-13).
                 self._fails = True
                 self._let_go(self.tail.size)
                 await asyncio.sleep(0 if is_last else PAUSE)
@@ -260,8 +260,8 @@ class Sequencer:
             return signed
 
         signed = await self._store.reread(sign)
-        # The store can be ahead of the writer, whose commit has just returned in another thread; what is served and
-        # proved is made from what the writer has, so nothing larger is published.
+        # The store can be ahead of the writer, whose commit has just returned in another thread; the served checkpoint
+        # and the tail must agree.
         while self.tail.size < signed.size and not self._stopping:
             self._committed.clear()
             await self._committed.wait()
@@ -279,7 +279,7 @@ class Sequencer:
         self._let_go(signed.size)
 
     def _let_go(self, size: int) -> None:
-        """Whoever waits for that many entries, or fewer, goes on."""
+        """Wakes the waiters for that many entries, or fewer."""
         while self._waiters and self._waiters[0].size <= size:
             waiter = self._waiters.popleft()
             waiter.timer.cancel()
@@ -295,16 +295,16 @@ class Sequencer:
                 await asyncio.to_thread(self._file.sync)
                 seen, self.failing = last, None
             except WillNotLast as fault:
-                # What was signed may be forgotten with the next power cut, and nobody would notice.
+                # The next power cut may erase the signed checkpoint unnoticed.
                 self.halt(f"the head file cannot be made to last: {fault.strerror}")
                 return
             except OSError as fault:
-                # Nothing more is signed before it is done.
+                # Nothing else is signed before this is done.
                 self.failing = _why(fault)
 
 
 def _why(fault: StoreFailed | OSError) -> str:
-    """What went wrong, without the place of a file."""
+    """The cause of the fault, without the path of a file."""
     if isinstance(fault, OSError):
         return f"the head file cannot be written: {fault.strerror}"
     return f"the store cannot be read: {fault}"

@@ -1,7 +1,7 @@
-"""What is served of a log: checkpoint, tiles and entry bundles (C2SP tlog-tiles; LOG-3).
+"""Serves a log: checkpoint, tiles and entry bundles (C2SP tlog-tiles; LOG-3).
 
-What is full never changes: it is read from the store once and kept, as much as there is room for. What still grows is
-cut from the tail that the writer has in memory, or read.
+A full tile never changes: it is read from the store once and cached. A growing one is cut from the writer's tail in
+memory, or read.
 """
 
 from typing import Protocol
@@ -16,7 +16,7 @@ Key = tuple[str, int, int]
 
 
 class ServedStore(Protocol):
-    """What serving asks of a store."""
+    """The queries of serving."""
 
     async def tile(self, log: str, level: int, number: int) -> bytes | None: ...
     async def entries_of_log(self, log: str, first: int, most: int) -> list[bytes]: ...
@@ -43,7 +43,7 @@ class Served:
         return (await self._full(log.origin, tile))[: tile.width * HASH]
 
     async def nodes(self, log: Sequencer, nodes: list[tuple[int, int]]) -> NodeReader:
-        """Those complete subtrees of a log's committed tree."""
+        """A reader of these complete subtrees of a log's committed tree."""
         # One tail for all of it: a commit in between puts another in its place, and does not touch this one.
         tail = log.tail
         found: dict[tuple[int, int], bytes] = {}
@@ -57,12 +57,13 @@ class Served:
         return lambda height, index: found[(height, index)]
 
     async def prove_consistency(self, log: Sequencer, old: int, new: int) -> list[bytes]:
-        """That the tree of size `new` begins with that of size `old`; both at most what is committed."""
+        """The proof that the tree of size `new` begins with the one of size `old`; both are at most the committed
+        size."""
         node = await self.nodes(log, needed(lambda it: prove_consistency(old, new, it)))
         return prove_consistency(old, new, node)
 
     async def prove_inclusion(self, log: Sequencer, index: int, size: int) -> list[bytes]:
-        """That an entry stands in the tree of that size."""
+        """The proof that an entry is in the tree of that size."""
         node = await self.nodes(log, needed(lambda it: prove_inclusion(index, size, it)))
         return prove_inclusion(index, size, node)
 

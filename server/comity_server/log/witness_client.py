@@ -1,8 +1,8 @@
-"""Gathering cosignatures: a checkpoint goes to all witnesses side by side, and none of them holds up another (C2SP
-tlog-witness; LOG-15).
+"""Gathers cosignatures: a checkpoint goes to all witnesses at once, and none of them delays another (C2SP tlog-witness;
+LOG-15).
 
-A witness has one submission at a time. One that is slow is left out of what is gathered next until it has answered,
-so it costs nothing to the others, and what it answers late is not lost: the size that it cosigned is known by then.
+A witness has one submission at a time. A slow witness is left out of later rounds until it has answered, so it costs
+the others nothing; its late answer still counts, since it tells the size that the witness cosigned.
 """
 
 import asyncio
@@ -27,8 +27,8 @@ from comity_server.logging import logger
 MOST_ANSWER = 64 * 1024
 """Bytes of an answer: some cosignatures."""
 MOST_SKEW = 10
-"""Seconds by which the clock of a witness may differ from ours. What is entered before the time of a cosignature and
-lies behind it looks backdated, so a witness whose clock is ahead would speak against an honest log."""
+"""Seconds by which a witness's clock may differ from ours. An entry with an earlier time than a cosignature that does
+not cover it looks backdated, so a witness whose clock is ahead would discredit an honest log."""
 COSIGNS = "cosigns"
 """How a witness is when all is well."""
 
@@ -112,12 +112,12 @@ class _Failed(Exception):
 
 
 class _Asked:
-    """What is known of one witness."""
+    """The state of one witness."""
 
     def __init__(self, at: WitnessAt) -> None:
         self.at = at
         self.old = 0
-        """What it cosigned last, as far as is known: the old size of the next submission."""
+        """The size that it cosigned last, as far as is known: the old size of the next submission."""
         self.seen = 0
         """The largest size of which it gave a cosignature that holds."""
         self.condition: str | None = None
@@ -126,11 +126,11 @@ class _Asked:
 
     @property
     def name(self) -> str:
-        """What its cosignatures are signed with."""
+        """The key name of its cosignatures."""
         return self.at.key.name
 
     def is_free(self, now: float) -> bool:
-        """Whether it has answered what it was asked, and not failed just now."""
+        """True if it has answered its last request, and has not failed just now."""
         return (self.task is None or self.task.done()) and now >= self.rests_until
 
     def turn(self, condition: str) -> bool:
@@ -183,11 +183,11 @@ class Witnesses:
         return ", ".join(f"{it.name}: {it.condition}" for it in self._asked if it.condition not in (None, COSIGNS))
 
     async def gather(self, signed: SignedCheckpoint, prove: Prove) -> AsyncGenerator[SignedCheckpoint, None]:
-        """The checkpoint again with each cosignature that comes in, until all witnesses that were free have answered.
+        """Yields the checkpoint again with each new cosignature, until every free witness has answered.
 
-        Asks those that have not cosigned it and are not busy with an earlier one. Whoever has enough just stops
-        iterating: requests go on by themselves, for as long as the timeout. Raises WitnessAhead, also for what came
-        since the last call: at once where it is proven, and else at the end, so that a lie keeps nothing from anybody.
+        Asks the witnesses that have not cosigned it and are not busy with an earlier one. The caller may stop iterating
+        at any time: requests go on until their timeout. Raises WitnessAhead, also for answers since the last call: at
+        once if it is proven, and else at the end, so that a lie withholds nothing from anybody.
         """
         self._newest = max(self._newest, signed.size)
         self._raise_if_ahead(proven=True)
@@ -202,7 +202,7 @@ class Witnesses:
             self._raise_if_ahead(proven=True)
             for task in done:
                 key = asked.pop(task).at.key
-                # Given up by `close`: that is not for whoever iterates to be cancelled by.
+                # Cancelled by `close`; the caller that iterates must not be cancelled by that.
                 lines = None if task.cancelled() else task.result()
                 if lines is not None:
                     signed = with_cosignatures(signed, lines, (key,))
@@ -210,7 +210,7 @@ class Witnesses:
         self._raise_if_ahead(proven=False)
 
     async def close(self) -> None:
-        """Give up what is under way."""
+        """Cancels the requests under way."""
         tasks = [it.task for it in self._asked if it.task is not None]
         for task in tasks:
             task.cancel()
@@ -227,7 +227,8 @@ class Witnesses:
             raise ahead
 
     async def _cosigned(self, it: _Asked, signed: SignedCheckpoint, prove: Prove) -> str | None:
-        """The lines of a witness that cosigned, None if it did not. Raises nothing: nobody may be waiting."""
+        """The cosignature lines of a witness, None if it did not cosign. Raises nothing: nobody may be waiting for
+        it."""
         try:
             lines = await self._ask(it, signed, prove)
         except _Failed as fault:
@@ -237,7 +238,7 @@ class Witnesses:
             if self._ahead is None or self._ahead.proof is None:
                 self._ahead = ahead
         except Exception as error:
-            # Ours: what is to be proved could not be read.
+            # A fault of ours: the data of the proof could not be read.
             if it.turn("not_asked"):
                 logger().error("witness_not_asked", exc_info=error)
         else:
@@ -282,14 +283,14 @@ class Witnesses:
             raise _Failed("clock")
 
     async def _told(self, it: _Asked, body: str, signed: SignedCheckpoint) -> int:
-        """What it cosigned last, by its own word. Raises _Failed, WitnessAhead."""
+        """The size that the witness says it cosigned last. Raises _Failed, WitnessAhead."""
         try:
             size = check_size(body.removesuffix("\n"))
         except Malformed:
             raise _Failed("garbage") from None
         if size > self._newest:
             proof = await self._largest(it)
-            # Another checkpoint may have been submitted meanwhile; whoever raises this looks again.
+            # Another checkpoint may have been submitted meanwhile; the caller checks again.
             raise WitnessAhead(it.name, size if proof is None else proof.size, proof)
         if size > signed.size:
             raise _Failed("newer_known")

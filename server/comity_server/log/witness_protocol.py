@@ -1,5 +1,5 @@
-"""What a log sends to a witness: how much it cosigned before, the proof from there on, and the checkpoint (C2SP
-tlog-witness, add-checkpoint). A log seals it, a witness opens it."""
+"""The request of a log to a witness: the size that the witness cosigned before, the consistency proof from there, and
+the checkpoint (C2SP tlog-witness, add-checkpoint). A log seals it, a witness opens it."""
 
 import base64
 import hashlib
@@ -12,7 +12,7 @@ from comity.transparency.notes import MOST_NOTE, decode_base64
 from comity.transparency.tiles import HASH, check_size
 
 PATH = "/add-checkpoint"
-"""Where it goes, below the witness's submission prefix."""
+"""The path of the request, below the witness's submission prefix."""
 SIZE_TYPE = "text/x.tlog.size"
 """The media type of the answer that says another old size is right."""
 MOST_BODY = MOST_NOTE + 4096
@@ -34,7 +34,7 @@ def seal_submission(old: int, proof: Sequence[bytes], note: str) -> bytes:
 
 
 def open_submission(body: bytes) -> Submission:
-    """What the body of a request says. Raises Malformed."""
+    """The submission in a request body. Raises Malformed."""
     # The first empty line ends the proof; the note may have others.
     head, blank, note = body.partition(b"\n\n")
     if not blank or not head.isascii():

@@ -1,6 +1,6 @@
-"""The operator's way in while the server runs: a Unix socket in the data folder, mode 0600.
+"""The operator's interface to a running server: a Unix socket in the data folder, mode 0600.
 
-Whoever may open it may read the store's file anyway, so it asks for no further proof.
+A user who can open it can also read the store's file, so it asks for no further proof.
 """
 
 import asyncio

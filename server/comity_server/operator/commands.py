@@ -1,7 +1,7 @@
-"""What an operator asks of a server about the businesses that it hosts: each a duty with its question and its answer,
-done by the running server, or in its folder where none runs.
+"""The operator's commands on hosted businesses, each with its request and its response. The running server carries them
+out, or they run in its data folder where no server runs.
 
-A question names things and holds no secret; of the answers, two show a new API key, once.
+A request names things and holds no secret; two responses show a new API key, once.
 """
 
 from collections.abc import Awaitable, Callable
@@ -58,7 +58,7 @@ class KeyToPublish(msgspec.Struct):
 
 
 class Away(msgspec.Struct):
-    """What a business says of being away (s), and its text in each language."""
+    """The start and end (s) of a business's absence, and its text in each language."""
 
     starts: int
     until: int
@@ -122,7 +122,7 @@ class Sealed(msgspec.Struct):
 
 
 class OfKept(msgspec.Struct):
-    """A business whose signing keys are kept here, the oldest first."""
+    """A business whose signing keys are stored here, the oldest first."""
 
     name: str
     kids: list[str]
@@ -153,7 +153,7 @@ class Kid(msgspec.Struct):
 
 
 class Absence(msgspec.Struct):
-    """That a business is away (s; from 0: from now on), and a text in each language; until 0: it is back."""
+    """Publishes that a business is away (s; from 0: from now on), with a text in each language; until 0: it is back."""
 
     name: str
     starts: int
@@ -171,7 +171,7 @@ class ConditionLine(msgspec.Struct):
 
 
 class Moment(msgspec.Struct):
-    """What time it is."""
+    """Accepts the current time of the clock."""
 
     at: str
 

@@ -15,7 +15,7 @@ def master_file(config: Config) -> Path | None:
     """The file in which the master key is; None where it is in the environment."""
     if config.master_key.get_secret_value():
         return None
-    # Where a link leads to the file, the new one must not take the place of the link.
+    # If a link leads to the file, the new file must not replace the link.
     return (config.master_key_file or config.data / FILE).resolve()
 
 
@@ -29,7 +29,7 @@ async def rotate_master(server: Server) -> int:
     kept, file = server.grounds.kept, master_file(server.config)
     if file is None:
         return await _reseal_under_the_first(server)
-    # Several keys are what an earlier run left behind that was stopped: its new key is taken up.
+    # Several keys are left over from an earlier run that was stopped: its new key is used.
     wider = kept.master if len(kept.master.names) > 1 else kept.master.with_new_first()
     # A stop before this line: nothing has happened.
     _write(file, wider)
@@ -59,8 +59,8 @@ async def _reseal_under_the_first(server: Server) -> int:
 
 
 async def _reseal(server: Server) -> int:
-    """Seal everything anew, in one commit; how much that was. What is sealed under the first key stays as it is, so
-    it does not matter whether a commit of unknown outcome happened: the next run finds what is left."""
+    """Seals every stored secret anew in one commit; returns how many. A secret under the first key is sealed again as
+    it is, so a commit of unknown outcome does no harm: the next run finds the remaining ones."""
 
     async def decide(group: UnitOfWork) -> int:
         master, count = group.grounds.kept.master, 0
@@ -70,7 +70,7 @@ async def _reseal(server: Server) -> int:
                 if not key.is_current(sealed):
                     rows.append({"name": name, "id": id_, "before": sealed, "sealed": key.seal(key.open(sealed))})
                     count += 1
-        # The check goes with the rest: it is what the next start asks first.
+        # The check value changes in the same commit: the next start reads it first.
         group.batch.put_master_check.append({"value": check_of(master)})
         return count
 

@@ -1,8 +1,8 @@
-"""A new signing key for a business whose keys are kept here, in all of its connections (ACT-14).
+"""Rotates the signing key of a business whose keys are stored here, in all of its connections (ACT-14).
 
-First the key is made, sealed and published, then each open connection is turned to it by a `rotate` that the old key
-and the new one sign, a bounded number in each group. In between, every connection has the key that it has: whatever is
-signed for the business is signed by the key that the connection knows. So this can stop at any point and go on later.
+First the key is made, sealed and published. Then each open connection gets a `rotate` that the old key and the new one
+sign, a bounded number in each unit of work. In between, every connection keeps the key that it has, and acts of the
+business are signed by the key that the connection knows. So this can stop at any point and continue later.
 """
 
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ AT_ONCE = 50
 
 @dataclass(slots=True)
 class Turned:
-    """What became of some connections. `late` are those of the turned ones that are older than the key; `after` is
-    the place of the last one looked at, None where there are no more."""
+    """The result for some connections. `late` are the rotated ones that are older than the key; `after` is the place of
+    the last one examined, None if there are no more."""
 
     turned: int = 0
     late: int = 0

@@ -1,4 +1,4 @@
-"""What is read for the business side, row by row (business.sql). What is written goes into a `Batch` like all else."""
+"""The queries of the REST API, row by row (business.sql). Writes go into a `Batch` like all others."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ Ask = Callable[[str, dict[str, object]], Awaitable[list[Any]]]
 
 
 class KeptKey(NamedTuple):
-    """A business's signing key as it is kept: sealed."""
+    """A business's signing key as it is stored: sealed."""
 
     name: str
     kid: str
@@ -116,7 +116,7 @@ class ListedConnection(NamedTuple):
 
 
 class Relation(NamedTuple):
-    """That a business is a side of a connection, the offer that it came from, and when it opened (ms)."""
+    """A connection of a business: the offer that it came from, and when it opened (ms)."""
 
     side: str
     offer: str
@@ -236,7 +236,7 @@ class BusinessRows:
         return Seat(*rows[0]) if rows else None
 
     async def seat_secret(self, name: str) -> bytes | None:
-        """What a business's seats are made with, sealed."""
+        """The sealed secret from which a business's seats are derived."""
         rows = await self._decide("seat_secret", {"name": name})
         return bytes(rows[0][0]) if rows else None
 
@@ -267,7 +267,7 @@ class BusinessRows:
         return [Related(*row) for row in await self._decide("relations_after", given)]
 
     async def relation(self, cid: str, name: str) -> Relation | None:
-        """How a business came to a connection."""
+        """The offer through which a business got a connection."""
         rows = await self._ask("get_relation", {"cid": cid, "name": name})
         return Relation(*rows[0]) if rows else None
 
@@ -287,7 +287,7 @@ class BusinessRows:
         return [ListedConnection(*row) for row in await self._ask(query, given)]
 
     async def opened_by(self, name: str, offer: str, most: int) -> tuple[int, int]:
-        """(opened, and of those ended) of the connections that came from an offer; at most so many are counted."""
+        """(opened, and of those ended) of the connections that came from an offer; the count stops at `most`."""
         ((opened, ended),) = await self._ask("count_relations", {"name": name, "offer": offer, "most": most})
         return opened, ended
 
@@ -323,17 +323,17 @@ class BusinessRows:
         return [Waiting(*row) for row in await self._ask("proposals_waiting", given)]
 
     async def history(self, cid: str, at: int, most: int, *, newest: bool) -> list[Happened]:
-        """What happened in a connection before a time (ms), the newest first, or after it, the oldest first."""
+        """The records of a connection before a time (ms), the newest first, or after it, the oldest first."""
         query = "history_before" if newest else "history_after"
         return [Happened(*row) for row in await self._ask(query, {"cid": cid, "at": at, "most": most})]
 
     async def doings(self, cid: str) -> dict[str, Doing]:
-        """Who did the acts of a connection that were done through an API key, by the acts' ids."""
+        """The authors of the acts of a connection that came through an API key, by the acts' ids."""
         return {row[0]: Doing(*row) for row in await self._ask("doings_of", {"cid": cid})}
 
     async def news_place(self, stream: str, at: int) -> int:
-        """The place in a stream before which everything was told earlier than `at` (ms), and behind it nothing. Looked
-        for by halves: the times grow with the rows, so they need no index that every commit would have to keep."""
+        """The place in a stream that separates the rows from before `at` (ms) from the later ones. Found by bisection:
+        the times grow with the rows, so no index is needed that every commit would have to maintain."""
         before, behind = 0, int((await self._ask("last_in_stream", {"stream": stream}))[0][0] or 0)
         while before < behind:
             middle = (before + behind) // 2
@@ -369,7 +369,7 @@ class BusinessRows:
         return [StoredContest(*row) for row in await self._ask("contests_before", given)]
 
     async def counts(self, name: str, day: int) -> list[Count]:
-        """What was counted for a business from that day on."""
+        """The counters of a business from that day on."""
         return [Count(*row) for row in await self._ask("counts_since", {"name": name, "day": day})]
 
     async def webhooks(self, name: str) -> list[StoredWebhook]:

@@ -1,6 +1,6 @@
-"""What a store must provide, for whatever engine: `sqlite.SqliteStore` is the one for a single machine.
+"""The contract of a store, for any engine; `sqlite.SqliteStore` implements it for a single machine.
 
-Every method raises StoreFailed where the engine fails.
+Every method raises StoreFailed if the engine fails.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -38,7 +38,7 @@ class Reading(Protocol):
     """A consistent view of the committed rows of the logs, usable only inside `Store.reread`."""
 
     def head(self, log: str) -> Head | None:
-        """Where a log stands."""
+        """The head of a log."""
 
     def tile(self, log: str, level: int, number: int) -> bytes | None:
         """The hashes of a tile."""
@@ -55,7 +55,7 @@ class Store(Protocol):
 
     @property
     def failed(self) -> StoreFailed | None:
-        """What went wrong last, and was not found to be over since."""
+        """The last fault, until a probe finds it over."""
 
     async def probe(self) -> None:
         """Read, and write as much as many acts take: whether what failed is over. Raises StoreFailed."""
@@ -83,7 +83,7 @@ class Store(Protocol):
         """The bytes of acts, by id, from their (cid, id)."""
 
     async def reservations(self, places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Reservation]:
-        """Whose the (list, idx) places are, of those that were ever reserved."""
+        """The owners of the (list, idx) places that were ever reserved."""
 
     async def offers_open(self, iss: str, now: int) -> int:
         """How many offers of a party are open."""
@@ -92,14 +92,14 @@ class Store(Protocol):
         """Proposals of `second_did` on the offer that still count, for a new one."""
 
     async def halves_waiting(self, offer: str, now: int, most: int) -> list[WaitingHalf]:
-        """What waits for an offer, those first that give way first."""
+        """The halves that wait for an offer, in the order in which they are dropped."""
 
     async def unused_indexes(self, cid: str, side: str, first: int) -> dict[tuple[int, int], int]:
         """The (list, idx) places that a side reserved and has not used, in lists from `first` on, with when (ms) it was
         given each, the earliest first."""
 
     async def meta(self) -> dict[str, str]:
-        """What the server remembers of itself."""
+        """The server's own settings and secrets, by name."""
 
     async def last_list(self) -> int:
         """The number of the newest status list, 0 before the first index was reserved."""
@@ -114,17 +114,17 @@ class Store(Protocol):
         """Every hosted business's keys."""
 
     async def begin_term(self, log: str, empty_root: bytes) -> Head:
-        """Become the one who moves this log's head (begun if there is none): from now on whoever held the term before
-        writes nothing more. Raises StoreFailed, Overtaken where another does the same at this moment."""
+        """Takes the term of a log, begun if it does not exist: from now on the previous holder of the term cannot
+        write. Raises StoreFailed, Overtaken if another server does the same at this moment."""
 
     async def logs(self) -> dict[str, bool]:
         """Whether it has ended, of each log in this store, by origin."""
 
     async def end_logs(self, but: str) -> None:
-        """Nothing is written any more into any log but that one."""
+        """Ends every log but that one: nothing is written into them any more."""
 
     async def head(self, log: str) -> Head | None:
-        """Where a log stands."""
+        """The head of a log."""
 
     async def tile(self, log: str, level: int, number: int) -> bytes | None:
         """The hashes of a tile, as many as there are by now."""
@@ -136,10 +136,11 @@ class Store(Protocol):
         """(entry, salt, time in ms) of one entry."""
 
     async def key_statements(self, name: str) -> list[KeyStatement]:
-        """What was stated about a business's keys, oldest first."""
+        """The statements about a business's keys, oldest first."""
 
     async def reread(self, judge: Callable[[Reading], T]) -> T:
-        """What `judge` makes of the committed rows, in a thread that never writes. Raises StoreFailed, what it does."""
+        """The result of `judge` on the committed rows, in a thread that never writes. Raises StoreFailed, and the
+        faults of `judge`."""
 
     async def due(self, now: int, most: int) -> list[str]:
         """Connections in which something is to be released at `now` (ms)."""
@@ -154,16 +155,16 @@ class Store(Protocol):
         """The next connections behind `after` that have not ended."""
 
     async def history(self, cid: str) -> list[Kept]:
-        """All that happened in a connection, settings too, in the order of its times."""
+        """All records of a connection, settings included, ordered by time."""
 
     async def records(self, cid: str, side: str, after: int, most: int) -> list[StoredRecord]:
-        """What one side may have of a connection behind a time (ms), in the order of its times."""
+        """The records of a connection after a time (ms) that one side may have, ordered by time."""
 
     async def state(self, cid: str) -> Known | None:
         """The stored state of a connection."""
 
     async def known(self, cids: Iterable[str]) -> dict[str, Known]:
-        """The stored states of those connections that exist: what was committed before the call, at least."""
+        """The stored states of those connections that exist: at least everything committed before the call."""
 
     async def agreement(self, cid: str) -> tuple[bytes, str] | None:
         """(agreement, opened event) of a connection."""
@@ -187,4 +188,4 @@ class Store(Protocol):
         """The stream that the party `did` reads; None for a name that was replaced by a later one."""
 
     async def news(self, stream: str, after: int, most: int) -> list[News]:
-        """What came into a stream after the row `after`, oldest first."""
+        """The rows of a stream after the row `after`, oldest first."""

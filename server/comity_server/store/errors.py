@@ -1,12 +1,12 @@
-"""What a store raises."""
+"""The faults of a store."""
 
 
 class StoreFailed(Exception):
-    """The store did not do what was asked, or it is unknown whether it did; the text is the engine's name for it."""
+    """The store failed, or the outcome is unknown; the text is the engine's name for the fault."""
 
 
 class StoreFull(StoreFailed):
-    """There is no room for what was to be written. Nothing was."""
+    """The disk is full. Nothing was written."""
 
 
 class Overtaken(StoreFailed):

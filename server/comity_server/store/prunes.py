@@ -1,4 +1,4 @@
-"""What deletes rows that had their time (GROW-3, prunes.sql). A connection that only reads looks for what is old."""
+"""Deletes expired rows (GROW-3, prunes.sql). A read-only connection finds them."""
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -13,8 +13,8 @@ DAY = 86_400_000
 
 
 class Prune(NamedTuple):
-    """A kind of row that is pruned: how long (ms) it is kept, the question that finds what is old, and the statements
-    that delete a row."""
+    """A kind of row that is pruned: its retention (ms), the query that finds expired rows, and the statements that
+    delete one."""
 
     table: str
     kept: int
@@ -33,8 +33,8 @@ PRUNES = (
 
 
 class OldNews(NamedTuple):
-    """What is old in some streams: of each the last row to go, and how many rows that are; and the stream behind which
-    the next look begins, None at the end."""
+    """The expired rows of some streams: of each stream the last one to delete, and their number; and the stream after
+    which the next search begins, None at the end."""
 
     ends: list[tuple[str, int]]
     rows: int
@@ -67,7 +67,7 @@ class Prunes:
         await self.drop(("drop_api_key",), [{"name": name, "id": id_} for name, id_ in keys])
 
     async def old_news(self, behind: str, before: int, streams: int, most: int) -> OldNews:
-        """What was told before `before` (ms) in the next streams behind that one: about `most` rows. Raises
+        """The rows from before `before` (ms) in the next streams after that one: about `most` rows. Raises
         StoreFailed."""
         found: OldNews = await self._look(_old_news, self._sql, behind, before, streams, most)
         return found

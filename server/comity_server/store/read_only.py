@@ -1,6 +1,6 @@
-"""The embedded store as another process reads it, which cannot write: what the sender of webhooks needs of it.
+"""The store as the sender of webhooks reads it, in a process of its own that cannot write.
 
-It does not wait for anybody, and nobody waits for it: each read is short, and by itself.
+Each read is short and stands alone, so neither process waits for the other.
 """
 
 from pathlib import Path
@@ -27,11 +27,11 @@ class ReadOnlyStore:
         return [StoredWebhook(*row) for row in self._rows("all_webhooks")]
 
     def news(self, stream: str, after: int, most: int) -> list[News]:
-        """What came into a stream after the row `after`, oldest first."""
+        """The rows of a stream after the row `after`, oldest first."""
         return [News(*row) for row in self._rows("news_after", stream=stream, after=after, most=most)]
 
     def next_in_stream(self, stream: str, after: int) -> tuple[int, int] | None:
-        """(number, when it was told in ms) of the first row behind a place."""
+        """(number, time in ms) of the first row after a place."""
         rows = self._rows("next_in_stream", stream=stream, after=after)
         return rows[0] if rows else None
 

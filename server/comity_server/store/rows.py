@@ -1,4 +1,4 @@
-"""What one commit writes, row by row. The field names of `Batch` are the names of queries."""
+"""The rows of the store. The field names of `Batch` are the names of queries."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, TypedDict
@@ -59,7 +59,7 @@ class TileRow(TypedDict):
 
 
 class HeadRow(TypedDict):
-    """Where a log stands after a commit, and where it must stand before it, under whose term."""
+    """The head of a log after a commit, the head that it must have before it, and the term of the writer."""
 
     log: str
     size: int
@@ -119,7 +119,7 @@ class ProposalRow(TypedDict):
 
 
 class StatusRow(TypedDict):
-    """What a status entry says from now on."""
+    """The value of a status entry from now on."""
 
     list_no: int
     idx: int
@@ -203,7 +203,7 @@ class Batch:
         return [(name, rows) for name in _ORDER if (rows := getattr(self, name))]
 
     def is_empty(self) -> bool:
-        """Whether nothing but what was there before would be written; asked before the log adds to it."""
+        """True if this batch changes nothing; asked before the log adds to it."""
         return not any(getattr(self, name) for name in _ORDER if name != "put_meta")
 
 
@@ -305,8 +305,8 @@ class Known(NamedTuple):
 
 
 class Head(NamedTuple):
-    """Where a log stands: entries, the root over them, the time of the last commit (ms), and the term under which it
-    was made."""
+    """The head of a log: number of entries, their root, the time of the last commit (ms), and the term of its
+    writer."""
 
     size: int
     root: bytes
@@ -315,8 +315,8 @@ class Head(NamedTuple):
 
 
 class Logged(NamedTuple):
-    """An entry as stored, with what it commits to, where that is still there: an act, or a statement about a key.
-    `erased` where it was erased with its connection, and what opens the entry as well."""
+    """A stored entry with the text that it commits to, where that still exists: an act, or a statement about a key.
+    `erased` if it was erased with its connection, along with its opening."""
 
     idx: int
     cid: str
@@ -331,7 +331,7 @@ class Logged(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class KeyStatement:
-    """What was stated about a business's key, and its place in a log."""
+    """A statement about a business's key, and its place in a log."""
 
     statement: str
     log: str
@@ -347,7 +347,7 @@ class StoredStatement(NamedTuple):
 
 
 class StoredPlace(NamedTuple):
-    """Where a statement was entered."""
+    """The place of a statement in a log."""
 
     n: int
     log: str
@@ -393,7 +393,7 @@ class Entry(NamedTuple):
 
 
 class Reservation(NamedTuple):
-    """Whose a status index is, and the grant that used it."""
+    """The owner of a status index, and the grant that used it."""
 
     cid: str
     side: str

@@ -1,11 +1,11 @@
-"""What is sealed under the master key: one table of all of it (BIZ-7)."""
+"""Everything that is sealed under the master key, in one table (BIZ-7)."""
 
 from typing import NamedTuple
 
 
 class Kind(NamedTuple):
-    """One kind of secret: what it is called, the three questions that business.sql has for it, and the purpose for
-    which its key is derived from the master key, where it is."""
+    """One kind of secret: its name, its three queries in business.sql, and the purpose for which its key is derived
+    from the master key, if it is."""
 
     what: str
     seals: str
@@ -20,5 +20,5 @@ SEALED = (
     Kind("drafts", "seals_of_drafts", "sealed_drafts", "reseal_draft"),
     Kind("secrets of webhooks", "seals_of_webhooks", "sealed_webhooks", "reseal_webhook", "webhooks"),
 )
-"""Every table with a column `sealed`. Each is sealed where it is decided, in a group, under the master key of that
-moment: so whatever comes into the store before a resealing is resealed with the rest."""
+"""Every table with a column `sealed`. A secret is sealed in a unit of work, under the master key of that moment, so
+every secret that is stored before a master key rotation is sealed again by it."""

@@ -53,7 +53,7 @@ CHECKPOINT_PAGES = 4000
 """Pages of 4 KiB in the log before the writer copies them into the file."""
 
 PROBED = "probed"
-"""The name of what a probe writes, and takes away again."""
+"""The name of the row that a probe writes and deletes."""
 PROBE = 128 * 1024
 """Bytes of it: in a log that is written anew from its beginning there is room for less on a full disk."""
 
@@ -66,9 +66,9 @@ class _Connection(aiosqlite.Connection):
     """An aiosqlite connection that can run several statements in one hop to its thread."""
 
     folder: Path
-    """Where the file is."""
+    """The folder of the file."""
     failed: StoreFailed | None = None
-    """What went wrong last, until `SqliteStore.probe` finds that it does not any more."""
+    """The last fault, until `SqliteStore.probe` finds it over."""
 
     async def run(self, duty: Callable[..., T], *arguments: object) -> T:
         """`duty(raw connection, *arguments)`, in the connection's thread. Raises StoreFailed."""
@@ -81,10 +81,10 @@ class _Connection(aiosqlite.Connection):
 
 
 def failure(error: sqlite3.Error, folder: Path) -> StoreFailed:
-    """What is raised of an engine's failure over a file in `folder`. Its own name for it says more than its text, and
+    """The fault for an engine's failure over a file in `folder`. The engine's name for it says more than its text, and
     quotes nothing."""
     name = getattr(error, "sqlite_errorname", None) or type(error).__name__
-    # What cannot be mapped or made for want of room is told as an I/O error.
+    # Mapping or making a file without room reports an I/O error.
     is_full = name == "SQLITE_FULL" or (name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")) and not _room(folder))
     return StoreFull(name) if is_full else StoreFailed(name)
 
@@ -129,7 +129,7 @@ class SqliteStore:
             writer = await _connect(path, "rw")
             readers = [await _connect(path, "ro") for _ in range(READERS)]
         except Exception as error:
-            # What migrates has a wrapping of its own.
+            # Migrations wrap the engine's fault.
             engine = getattr(error, "orig", error)
             if isinstance(engine, sqlite3.Error):
                 raise failure(engine, path.parent) from error
@@ -390,7 +390,7 @@ async def _connect(path: Path, mode: str) -> _Connection:
         raw.execute("PRAGMA journal_mode = WAL")
         # An answer promises that the act survives a power cut; NORMAL would keep it in the page cache of the system.
         raw.execute("PRAGMA synchronous = FULL")
-        # What is deleted is overwritten, so that erased texts cannot be read out of free pages.
+        # Deleted rows are overwritten, so that erased texts cannot be read from free pages.
         raw.execute("PRAGMA secure_delete = ON")
         raw.execute("PRAGMA foreign_keys = ON")
         raw.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")

@@ -26,8 +26,8 @@ def open_database(path: Path, *, threads: bool = False) -> Database:
 
 
 def open_read_only(path: Path, *, cache: int = 4000, immutable: bool = False) -> Database:
-    """Open a file that another process may be writing. `cache` in KiB; `immutable`: nobody writes, and nothing is put
-    beside the file."""
+    """Opens a file that another process may be writing. `cache` in KiB; with `immutable` nobody writes, and SQLite puts
+    no file beside it."""
     raw = sqlite3.connect(
         f"file:{quote(str(path))}?mode=ro{'&immutable=1' if immutable else ''}", uri=True, isolation_level=None
     )

@@ -1,6 +1,5 @@
-"""`python -m comity_server.webhooks`: the process that sends. A server starts it, tells it all that it needs to know in
-the first line of its standard input, and rings there; where that input ends, whoever started it is gone, and it leaves.
-"""
+"""`python -m comity_server.webhooks`: the process that sends webhooks. A server starts it, passes its settings in the
+first line of its standard input, and wakes it there. When that input ends, its server is gone, and it ends."""
 
 import asyncio
 import fcntl

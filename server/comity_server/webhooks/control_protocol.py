@@ -1,14 +1,14 @@
-"""What the server and the sender say to each other over the private socket."""
+"""The messages between the server and the sender of webhooks over the private socket."""
 
 from typing import Literal
 
 import msgspec
 
 SOCKET = "webhooks.sock"
-"""In the data folder, mode 0600: whoever may open it may read the store anyway."""
+"""In the data folder, mode 0600: a user who can open it can also read the store."""
 LOOK, RELOAD = b"n", b"r"
-"""What the server writes into the sender's standard input: there is news; endpoints were changed. Where that ends, so
-does the sender."""
+"""The lines that the server writes into the sender's standard input: there is news; endpoints have changed. When that
+input ends, the sender ends."""
 ANOTHER_KEY = 3
 """The exit status of a sender that needs a newer master key."""
 
@@ -31,7 +31,7 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Ask(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the server asks: about a business, and mostly about one of its endpoints."""
+    """A request of the server about a business, and in most cases about one of its endpoints."""
 
     what: What
     name: str
@@ -45,7 +45,7 @@ class Ask(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Found(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the sender found of an endpoint; times in ms."""
+    """The sender's record of an endpoint; times in ms."""
 
     id: str
     state: EndpointState
@@ -65,7 +65,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Sent(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A delivery; times in ms. `number` tells its place among all."""
+    """A delivery; times in ms. `number` is its place among all."""
 
     number: int
     id: str
@@ -78,7 +78,7 @@ class Sent(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the sender answers; `refused` is a code."""
+    """The sender's answer; `refused` is a code."""
 
     refused: str | None = None
     detail: str | None = None

@@ -1,4 +1,4 @@
-"""What the server asks of the sender while it runs, over a private socket."""
+"""Answers the server's requests to the running sender, over a private socket."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -22,7 +22,7 @@ def answering_for(sender: Sender, data: Path) -> AbstractAsyncContextManager[Non
     async def post(request: web.Request) -> web.Response:
         ask = msgspec.json.decode(await request.read(), type=Ask)
         try:
-            # Whoever asks has just changed something, perhaps: what he is told rests on that.
+            # The caller may just have changed an endpoint, and the answer depends on that.
             sender.reload()
             answer = await _ANSWERS[ask.what](sender, ask)
         except Refused as refused:

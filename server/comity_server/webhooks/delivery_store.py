@@ -1,8 +1,8 @@
-"""The sender's own file: how far each endpoint came, what is on its way, and what became of it (HOOK-13, HOOK-15).
+"""The sender's own file: the progress of each endpoint, its pending deliveries, and the results (HOOK-13, HOOK-15).
 
-One process writes it and nobody else reads it. Each change is one transaction, and what it says is true at any moment
-at which the process can end: an event is in here before the cursor is behind it, and an attempt is in here together
-with all that follows from it. A power cut can take the last of them back (synchronous=NORMAL): they are sent again.
+One process writes it and no other reads it. Each change is one transaction, so the file is consistent whenever the
+process ends: an event is in it before the cursor is past it, and an attempt is in it together with its results. A power
+cut can undo the last transactions (synchronous=NORMAL): those deliveries are sent again.
 """
 
 import time
@@ -19,11 +19,11 @@ from comity_server.webhooks.retry import DAY
 FILE = "webhooks.db"
 VERSION = 1
 KEPT = 30 * DAY
-"""ms for which a delivery that ended is kept."""
+"""ms for which an ended delivery is stored."""
 MOST_KEPT = 1000
 """Ended deliveries of one endpoint."""
 MOST_ATTEMPTS = 30
-"""Attempts of one delivery that are kept."""
+"""The number of stored attempts of one delivery."""
 _TABLES = """
 CREATE TABLE endpoints (
   name TEXT NOT NULL, id TEXT NOT NULL, url TEXT NOT NULL, cursor INTEGER NOT NULL, state TEXT NOT NULL,
@@ -93,7 +93,8 @@ class Records:
             if isinstance(error, DatabaseBusy):
                 raise
             logger().error("webhook_records_lost", error=type(error).__name__)
-            # Whatever it was, it is not what this code writes: all is sent again, and the old file is there to look at.
+            # Whatever it was, this code did not write it: everything is sent again, and the old file is kept for
+            # inspection.
             path.rename(path.with_name(f"{path.name}.unreadable-{time.time_ns()}"))
             for more in ("-wal", "-shm"):
                 path.with_name(path.name + more).unlink(missing_ok=True)
@@ -122,7 +123,7 @@ class Records:
         return {(name, id_): Row(*rest) for name, id_, *rest in rows}
 
     def put_endpoint(self, key: Key, row: Row) -> None:
-        """Take note of how an endpoint stands."""
+        """Stores the status of an endpoint."""
         with self._whole() as raw:
             self._put_endpoint(raw, key, row)
 
@@ -140,8 +141,8 @@ class Records:
     # --- deliveries -------------------------------------------------------------------------------------------------
 
     def take(self, key: Key, row: Row, new: list[New], now: int) -> None:
-        """Deliver these from `now` (ms) on, and move the cursor behind them, as `row` says. What was delivered before
-        is delivered again; what is on its way stays as it is."""
+        """Schedules these for delivery from `now` (ms) on, and moves the cursor past them, as `row` says. Delivered
+        events are delivered again; pending ones stay as they are."""
         with self._whole() as raw:
             self._put_endpoint(raw, key, row)
             raw.executemany(
@@ -189,7 +190,7 @@ class Records:
         return count
 
     def put_test(self, key: Key, new: New, now: int) -> Due:
-        """A delivery of a test, which is attempted by whoever asked for it."""
+        """A delivery of a test, attempted at once by its caller."""
         with self._whole() as raw:
             values = (*key, *new, now, now)
             done = raw.execute(
@@ -222,7 +223,7 @@ class Records:
             self._put_endpoint(raw, key, row)
 
     def prune(self, key: Key, now: int) -> None:
-        """Forget what ended too long ago, and what is too much (HOOK-13)."""
+        """Deletes deliveries that ended too long ago or exceed the limits (HOOK-13)."""
         ended = (
             "SELECT number FROM deliveries WHERE name = ? AND webhook = ? AND state <> 'waiting'"
             " AND (ended_at < ? OR number <= COALESCE((SELECT number FROM deliveries WHERE name = ? AND webhook = ?"

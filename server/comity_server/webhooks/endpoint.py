@@ -1,4 +1,4 @@
-"""One endpoint as it is set up and as it stands, and the texts that are made for it alone."""
+"""One endpoint with its settings and its status, and the texts made for it."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ TEST, CHALLENGE = "webhook.test", "webhook.challenge"
 
 @dataclass(slots=True)
 class Endpoint:
-    """See the module. What is not in `definition` and `row` is known to this process alone."""
+    """An endpoint. Members outside `definition` and `row` are known to this process alone."""
 
     definition: StoredWebhook
     signers: Signers
@@ -52,7 +52,7 @@ class Endpoint:
 
     @property
     def goal(self) -> Goal:
-        """What it takes lanes for."""
+        """The user of lanes."""
         parts = urlsplit(self.definition.url)
         # One host, however its URL is written (RFC 3986, section 6.2.3): else it would have lanes twice.
         return Goal(self.key, f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}")
@@ -77,7 +77,8 @@ class Endpoint:
                 self.row = self.row._replace(state="disabled", reason=reason, since=now)
 
     def judge(self, outcome: Outcome, word: str, now: int) -> bool:
-        """Take in what it made of a challenge; whether it proved that it takes these webhooks (HOOK-8)."""
+        """Records the answer to a challenge; returns whether it proved that the endpoint accepts these webhooks
+        (HOOK-8)."""
         if outcome.error is None and is_echo(outcome.body, word):
             if self.row.state != "active":
                 self.row = self.row._replace(state="active", reason=None, since=now, failing_since=None)

@@ -1,4 +1,4 @@
-"""What happened at a business, as its endpoints are told it: the rows of its stream, rendered."""
+"""The events of a business for its endpoints: the rows of its stream, rendered."""
 
 from typing import Literal
 
@@ -21,7 +21,7 @@ def wants(of: StoredWebhook, type_: str) -> bool:
 
 
 class Events:
-    """What is in the streams of a store; `ids` is what ids of events are made of."""
+    """The events in the streams of a store; `ids` is the key from which event ids are derived."""
 
     def __init__(self, store: ReadOnlyStore, ids: bytes) -> None:
         self._store = store
@@ -33,19 +33,19 @@ class Events:
         return self._store.webhooks()
 
     def after(self, of: StoredWebhook, n: int, most: int) -> list[tuple[int, BusinessEvent | None]]:
-        """What comes after row `n` of the business's stream, each with its row's number."""
+        """The events after row `n` of the business's stream, each with its row's number."""
         return [(row.n, self._told(of, row)) for row in self._store.news(of.did, n, most)]
 
     def at(self, of: StoredWebhook, n: int) -> BusinessEvent | None:
-        """What row `n` tells; None where it is gone."""
+        """The event of row `n`; None if the row is gone."""
         if (of.did, n) in self._known:
             return self._known[of.did, n]
         found = self.after(of, n - 1, 1)
         return found[0][1] if found and found[0][0] == n else None
 
     def before(self, of: StoredWebhook, since: int, low: int, high: int) -> int:
-        """A row's number between `low` and `high` behind which is everything that was told at `since` (ms) or later.
-        Times never go back from one row to the next, so halving finds it."""
+        """The number of a row between `low` and `high` after which every row is from `since` (ms) or later. Found by
+        bisection: times never decrease from row to row."""
         while low < high:
             middle = (low + high) // 2
             row = self._store.next_in_stream(of.did, middle)

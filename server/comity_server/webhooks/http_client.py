@@ -19,8 +19,8 @@ MOST_READ = 4096
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an attempt. `asked` is how long (ms) the receiver asked to be left alone; `body` is what was read
-    of its answer."""
+    """The result of an attempt. `asked` is the pause (ms) that the receiver asked for; `body` is the beginning of its
+    answer."""
 
     ms: int
     status: int | None = None
@@ -53,7 +53,7 @@ class Post:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=seconds, connect=CONNECT_TIMEOUT),
-            # Unpacking what a stranger packed could take any amount of memory.
+            # Decompressing a stranger's body could take any amount of memory.
             auto_decompress=False,
             headers={"User-Agent": "Comity", "Content-Type": "application/json", "Accept-Encoding": "identity"},
             # A proxy named in the environment would connect in our place, to whatever it resolves the name to.
@@ -61,7 +61,7 @@ class Post:
         )
 
     async def close(self) -> None:
-        """Let go of all connections."""
+        """Closes all connections."""
         await self._session.close()
 
     async def __call__(self, url: str, headers: dict[str, str], body: bytes) -> Outcome:
@@ -81,7 +81,7 @@ class Post:
             return Outcome(took(), error=self._words(error), is_public=not _is_not_public(error))
 
     def _words(self, error: Exception) -> str:
-        """What went wrong, in words of ours: an exception's own could quote what a stranger sent."""
+        """The fault in words of ours: an exception's text could quote a stranger."""
         if _is_not_public(error):
             return "its address is not public"
         # The first kinds are special cases of the later ones.
@@ -99,7 +99,7 @@ class Post:
 
 
 async def _beginning_of(response: aiohttp.ClientResponse) -> bytes:
-    """As much of the answer as is looked at. One that goes on is hung up on."""
+    """The beginning of the answer, as far as it is read; a longer answer is cut off."""
     read = bytearray()
     while len(read) <= MOST_READ:
         more = await response.content.read(MOST_READ + 1 - len(read))

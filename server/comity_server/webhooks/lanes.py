@@ -1,7 +1,8 @@
-"""How much goes to one endpoint, one host and one business at a time, and when an endpoint is left alone (HOOK-12).
+"""Bounds the deliveries to one endpoint, one host and one business at a time, and pauses endpoints in trouble
+(HOOK-12).
 
-All that is counted for a host belongs to one business: where two of them use the same host, the load of the one is not
-the other's.
+The count for a host is kept for each business: if two businesses use the same host, the load of one does not count for
+the other.
 """
 
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ _ALL = ("", "")
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What lanes are taken for: an endpoint, and the host (with its port) that it is at."""
+    """The user of lanes: an endpoint, and the host (with its port) that it is at."""
 
     endpoint: Key
     host: str
@@ -42,17 +43,17 @@ class _Trouble:
 
 
 class Lanes:
-    """The lanes that are taken, and the endpoints that are in trouble. Kept in memory alone: after a restart each
-    endpoint gets its chance again."""
+    """The lanes in use, and the endpoints in trouble. In memory alone: after a restart each endpoint gets its chance
+    again."""
 
     def __init__(self) -> None:
         self._pools: dict[tuple[str, str, bool], Pool] = {}
         self._trouble: dict[Key, _Trouble] = {}
         self._taken: dict[Goal, list[bool]] = {}
-        """Of each lane that is taken, whether it is one of those for endpoints in trouble."""
+        """For each lane in use, whether it is one of those for endpoints in trouble."""
 
     def take(self, goal: Goal, now: int) -> bool:
-        """Whether a delivery may begin at `now` (ms); then its lane is taken until `give`."""
+        """True if a delivery may begin at `now` (ms); then its lane is in use until `give`."""
         trouble = self._trouble.get(goal.endpoint)
         is_left_alone = trouble is not None and trouble.failures >= FAILURES
         if trouble is not None and is_left_alone and (now < trouble.until or trouble.trying):
@@ -83,12 +84,12 @@ class Lanes:
             trouble.trying = False
 
     def closed_until(self, endpoint: Key) -> int:
-        """The time (ms) before which nothing goes there; 0: it may now, as far as trouble is concerned."""
+        """The time (ms) before which the endpoint gets nothing; 0: trouble does not hold it back."""
         trouble = self._trouble.get(endpoint)
         return 0 if trouble is None or trouble.failures < FAILURES else trouble.until
 
     def forget(self, endpoint: Key) -> None:
-        """Nothing is known of it: it did its part, is elsewhere now, or is gone."""
+        """Forgets its trouble: it answered, moved, or was removed."""
         self._trouble.pop(endpoint, None)
 
     def _needed(self, goal: Goal, *, in_trouble: bool) -> Iterator[tuple[Pool, User]]:
@@ -106,7 +107,7 @@ class Lanes:
     def _fail(self, endpoint: Key, now: int) -> None:
         trouble = self._trouble.setdefault(endpoint, _Trouble())
         if trouble.failures >= FAILURES and not trouble.trying:
-            return  # begun before the endpoint was left alone: it tells nothing new
+            return  # Begun before the endpoint was paused: it says nothing new.
         trouble.failures, trouble.trying = trouble.failures + 1, False
         if trouble.failures >= FAILURES:
             trouble.until = now + min(FIRST_PAUSE << min(trouble.failures - FAILURES, 10), LONGEST_PAUSE)

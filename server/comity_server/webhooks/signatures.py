@@ -14,12 +14,12 @@ from comity_server.businesses.master_key import CannotUnseal, MasterKey
 OVERLAP = 24 * 3600 * 1000
 """ms for which the old secret signs beside a new one."""
 PURPOSE = "webhooks"
-"""What the key under which secrets are sealed is derived for."""
+"""The purpose for which the sealing key of secrets is derived."""
 ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
 
 
 class Secret(msgspec.Struct, frozen=True):
-    """What both signatures are made with; 32 bytes each."""
+    """The secrets of both signatures, 32 bytes each."""
 
     symmetric: bytes
     seed: bytes
@@ -49,15 +49,15 @@ class Secrets(msgspec.Struct, frozen=True):
 
     @staticmethod
     def new() -> "Secrets":
-        """Those of a new endpoint."""
+        """The secrets of a new endpoint."""
         return Secrets(Secret.new())
 
     def rotated(self, now: int) -> "Secrets":
-        """With a new secret; the one that was current goes on for a while (HOOK-3)."""
+        """Adds a new secret; the current one stays valid for a while (HOOK-3)."""
         return Secrets(Secret.new(), self.current, now + OVERLAP)
 
     def signing(self, now: int) -> tuple[Secret, ...]:
-        """Those that sign at `now` (ms), the current one first."""
+        """The secrets that sign at `now` (ms), the current one first."""
         return (self.current,) if self.before is None or now >= self.until else (self.current, self.before)
 
     def sealed(self, master: MasterKey, name: str, id_: str) -> bytes:
@@ -66,7 +66,7 @@ class Secrets(msgspec.Struct, frozen=True):
 
     @staticmethod
     def opened(sealed: bytes, master: MasterKey, name: str, id_: str) -> "Secrets":
-        """What was stored with that endpoint. Raises CannotUnseal, also for what was stored with another."""
+        """Opens the stored secrets of that endpoint. Raises CannotUnseal, also for those of another endpoint."""
         placed = msgspec.json.decode(master.open(sealed), type=_Placed)
         if (placed.name, placed.id) != (name, id_):
             raise CannotUnseal("the secret of a webhook stands in the place of another: restore it from a backup")
@@ -88,7 +88,7 @@ class _Signer:
 
 
 class Signers:
-    """Signs; keeps what it makes of secrets, since an Ed25519 key costs as much to make as to use."""
+    """Signs deliveries. It caches the Ed25519 keys: making one costs as much as using it."""
 
     def __init__(self, of: Secrets) -> None:
         self._of = of

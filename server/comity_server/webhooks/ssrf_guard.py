@@ -1,8 +1,9 @@
-"""Where webhooks may go: what a URL says, and, before each connection, what address it came to (HOOK-5, HOOK-6).
+"""Decides where webhooks may go: by the URL, and before each connection by the address that it resolved to (HOOK-5,
+HOOK-6).
 
-The second is the one that counts. It is asked by the connector itself, for the very address of the socket that it is
-about to connect: a look at the name before would be about another answer of the resolver, and a resolver of our own is
-never asked about addresses that are written down as such.
+The second check is the one that counts. The connector itself calls it for the very address of the socket that it is
+about to connect: an earlier look at the name would see another answer of the resolver, and a resolver of our own is
+never asked about literal addresses.
 """
 
 import re
@@ -61,7 +62,7 @@ class NotPublic(OSError):
 
 
 def is_public(address: str) -> bool:
-    """Whether an address, as a resolver gives it, may be connected to. What is no plain address is not."""
+    """True if an address, as a resolver gives it, may be connected to. Anything but a plain address may not."""
     try:
         known = ip_address(address)
     except ValueError:
@@ -83,7 +84,7 @@ def is_loopback(address: str) -> bool:
 def public_sockets(*, to_loopback: bool) -> Callable[[Any], socket.socket]:
     """Makes the sockets of a connector: for public addresses alone, and for loopback where that is allowed.
 
-    What it makes raises NotPublic before there is a socket.
+    The factory raises NotPublic before there is a socket.
     """
 
     def make(address_info: Any) -> socket.socket:
@@ -97,7 +98,8 @@ def public_sockets(*, to_loopback: bool) -> Callable[[Any], socket.socket]:
 
 
 def check_url(url: str, *, to_loopback: bool = False) -> None:
-    """Raises Malformed for what is no such URL, Refused("not_public") for one that can name no public host (HOOK-5)."""
+    """Raises Malformed for a URL that no webhook can have, Refused("not_public") for one that can name no public host
+    (HOOK-5)."""
     if len(url) > MOST_URL or not _VISIBLE.match(url) or "\\" in url:
         raise _malformed(f"at most {MOST_URL} visible ASCII characters are wanted")
     try:

@@ -28,7 +28,7 @@ PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds before a sender that ended is started again; twice as long each time, until one lasts."""
 LASTED = 60.0
 RUNS_AFTER = 3.0
-"""Seconds after which a sender is said to run again: one that cannot start has ended by then."""
+"""Seconds after which a sender counts as running again: one that cannot start has ended by then."""
 RING_AGAIN = 0.02
 """Seconds between two rings."""
 STOPS_WITHIN = 5.0
@@ -36,7 +36,7 @@ ANSWERS_WITHIN = 30.0
 """Seconds for an answer; an attempt that is waited for may take half of that."""
 _LOOK_AGAIN = 0.05
 _READS: frozenset[What] = frozenset({"states", "deliveries", "delivery"})
-"""What is asked without changing anything."""
+"""Paths of requests that change nothing."""
 
 
 class Webhooks:
@@ -101,7 +101,7 @@ class Webhooks:
 
     def _ring(self) -> None:
         if not self._is_ringing:
-            # What comes within the next moment needs no ring of its own.
+            # News of the next moment need no wake-up of their own.
             self._is_ringing = True
             asyncio.get_running_loop().call_later(RING_AGAIN, self._rung)
 
@@ -116,8 +116,8 @@ class Webhooks:
             pipe.write(what)
 
     async def ask(self, ask: Ask) -> Answer:
-        """What the sender answers. Raises what it refuses, and Refused("overloaded") where it does not answer, or too
-        many ask."""
+        """The sender's answer. Raises its refusal, and Refused("overloaded") if it does not answer, or too many
+        requests wait."""
         try:
             with counted_in(self._room, "too many wait for the sender of webhooks"):
                 async with asyncio.timeout(ANSWERS_WITHIN):
@@ -129,8 +129,8 @@ class Webhooks:
         return answered
 
     async def _asked(self, body: bytes, *, again: bool) -> Answer:
-        """What is answered, by a sender that is on its way up, too: nothing was asked yet. One that ends in the middle
-        is asked `again` where that changes nothing. Raises ClientError, Refused."""
+        """The answer of a sender, also of one that is starting: nothing was asked yet. If the sender ends in the
+        middle, a request that changes nothing is sent `again`. Raises ClientError, Refused."""
         while True:
             try:
                 found = await asked(self._config.data, SOCKET, "POST", "/", body)

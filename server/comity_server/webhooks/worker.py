@@ -1,10 +1,10 @@
-"""Sends webhooks: takes what is told from the streams of businesses, attempts each delivery, and keeps the records.
+"""Sends webhooks: reads the streams of businesses, attempts each delivery, and keeps the delivery records.
 
-    take       news behind an endpoint's cursor become deliveries, in one transaction with the cursor
-    attempt    what is due is signed and posted, as far as there are lanes (lanes.py)
-    note       the attempt, what is next for the delivery, and how the endpoint stands, in one transaction
+    read       news after an endpoint's cursor become deliveries, in one transaction with the cursor
+    attempt    a due delivery is signed and posted if a lane is free (lanes.py)
+    record     the attempt, the next time of the delivery, and the endpoint's status, in one transaction
 
-Everything that it rests on is given to it, the clock and the way out too.
+Everything that it needs is passed in, the clock and the HTTP client too.
 """
 
 import asyncio
@@ -33,9 +33,9 @@ from comity_server.webhooks.signatures import Secrets, Signers
 PAGE = 100
 """Rows of news that are read at a time."""
 MOST_WAITING = 1000
-"""Deliveries of one endpoint that are on their way; what is told beyond waits in the store."""
+"""The number of pending deliveries of one endpoint; further news wait in the store."""
 MOST_CHALLENGES = 30
-"""Challenges of one business in a minute: they go where nobody has agreed to anything yet."""
+"""Challenges of one business in a minute: they go to hosts that have agreed to nothing yet."""
 MOST_ASKED = 4
 """Tests and challenges of one endpoint that somebody waits for."""
 GRACE = 2.0
@@ -79,7 +79,7 @@ class Sender:
         self._failed: Exception | None = None
         self._prune_at = 0
 
-    # --- what it is told --------------------------------------------------------------------------------------------
+    # --- commands --------------------------------------------------------------------------------------------------
 
     def ring(self) -> None:
         """There may be news."""
@@ -108,7 +108,7 @@ class Sender:
         signers = Signers(Secrets.opened(of.sealed, self._master, of.name, of.id))
         is_known = row is not None and row.url == of.url
         if row is None or not is_known:
-            # New, or elsewhere: whoever is there has proved nothing yet (HOOK-8).
+            # New, or moved: the host there has proved nothing yet (HOOK-8).
             row = Row(of.url, of.after if row is None else row.cursor, "unproven", None, self._clock.now(), None)
             self.records.put_endpoint(key, row)
         if endpoint is None:
@@ -116,7 +116,7 @@ class Sender:
             return
         if not is_known:
             self._lanes.forget(key)
-        # In place, for what is under way there.
+        # In place, for deliveries under way there.
         endpoint.definition, endpoint.signers, endpoint.row = of, signers, row
         endpoint.wake_at, endpoint.is_behind = 0, True
         endpoint.challenges = endpoint.challenges if is_known else 0
@@ -133,12 +133,12 @@ class Sender:
         return found
 
     def stop(self) -> None:
-        """Let `run` end soon."""
+        """Makes `run` end soon."""
         self._is_stopping = True
         self._woken.set()
 
     def give_up(self, error: Exception) -> None:
-        """Let `run` raise this: a new process may do better."""
+        """Makes `run` raise this: a new process may do better."""
         self._failed = error
         self._woken.set()
 
@@ -155,7 +155,7 @@ class Sender:
                 self._look_at(endpoint, now)
             wakes = [it.wake_at for it in self._endpoints.values() if it.wake_at is not None]
             await sleep_until(self._clock, min([self._prune_at, *wakes]), self._woken)
-            # Where it is woken again and again, those who were woken have their turn too.
+            # If wake-ups follow each other, the tasks that they woke get their turn too.
             await asyncio.sleep(0)
             self._raise_what_failed()
         await self._end()
@@ -186,7 +186,7 @@ class Sender:
             self._challenge_by_itself(endpoint, now)
 
     def _take(self, endpoint: Endpoint, now: int) -> None:
-        """Make deliveries of what was told since the cursor, and move it."""
+        """Makes deliveries of the news after the cursor, and moves the cursor."""
         room = min(PAGE, MOST_WAITING - endpoint.waiting)
         found = self._events.after(endpoint.definition, endpoint.row.cursor, room)
         endpoint.is_behind = len(found) == room
@@ -202,7 +202,7 @@ class Sender:
             self._woken.set()
 
     def _begin(self, endpoint: Endpoint, now: int) -> None:
-        """Begin what is due, as far as there are lanes."""
+        """Begins due deliveries, as far as lanes are free."""
         for due in self.records.due(endpoint.key, now, len(endpoint.under_way) + TO_ONE_ENDPOINT):
             if due.number in endpoint.under_way:
                 continue
@@ -337,7 +337,7 @@ class Sender:
             self._woken.set()
         return outcome, proved
 
-    # --- what is asked of it ----------------------------------------------------------------------------------------
+    # --- requests --------------------------------------------------------------------------------------------------
 
     async def verify(self, endpoint: Endpoint) -> None:
         """Challenge an endpoint now. Raises Refused("not_public" | "not_owned" | "rate_limited")."""
@@ -355,9 +355,9 @@ class Sender:
             raise Refused("not_owned", outcome.error or "it did not answer with the challenge")
 
     async def test(self, endpoint: Endpoint) -> str:
-        """Send a test, once; the id of its delivery (HOOK-14). It waits for no lane and no pause: somebody looks on
-        who wants to know how things are now. One goes after the other. Raises Refused("not_found" | "not_owned" |
-        "rate_limited")."""
+        """Sends a test once, without waiting for a lane or a pause, since somebody watches for the result; returns the
+        id of its delivery (HOOK-14). Tests of an endpoint run one after the other. Raises Refused("not_found" |
+        "not_owned" | "rate_limited")."""
         async with _in_turn(endpoint, endpoint.testing):
             if self.endpoint(*endpoint.key).row.state != "active":
                 raise Refused("not_owned", "verify the endpoint first")
@@ -376,7 +376,7 @@ class Sender:
         self._woken.set()
 
     def recover(self, endpoint: Endpoint, since: int) -> None:
-        """Send everything again that was told at `since` (ms) or later."""
+        """Sends every event since `since` (ms) again."""
         of, row = endpoint.definition, endpoint.row
         cursor = self._events.before(of, since, of.after, max(of.after, row.cursor))
         endpoint.row, endpoint.is_behind = row._replace(cursor=cursor), True

@@ -1,4 +1,4 @@
-"""What a decision rests on beside the state: kept in memory, read anew whenever it is not known what a commit did."""
+"""The context of decisions beside the state, in memory; reloaded after a commit whose outcome is unknown."""
 
 import hmac
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from comity_server.store.rows import Batch, Entry, HostedKey, StoredPlace, Store
 
 
 class GroundsStore(Protocol):
-    """What the grounds of decisions are read from."""
+    """The queries that fill the context."""
 
     @property
     def business(self) -> BusinessRows: ...
@@ -41,14 +41,14 @@ class DecisionContext:
     kept: KeptKeys
     notices: Notices
     tag_seed: bytes
-    """What the tag secrets of connections are made of; it never changes."""
+    """The seed of the tag secrets of connections; it never changes."""
 
     def tag_secret(self, cid: str) -> bytes:
         """The tag secret of a connection that opens; the same where it opens again after a restore (LOG-9)."""
         return hmac.digest(self.tag_seed, b"comity.tag-secret.v1\x00" + cid.encode("ascii"), "sha256")
 
     async def read(self, store: GroundsStore) -> None:
-        """Take in what is stored: at the start, and after a commit whose outcome is unknown. Raises CannotUnseal."""
+        """Loads the stored context: at the start, and after a commit whose outcome is unknown. Raises CannotUnseal."""
         self.home.keys.load(*await store.home_statements())
         self.directory.load(await store.business_keys())
         self.lists.begin_at(int((await store.meta()).get(FIRST_LIST, "1")))

@@ -1,8 +1,8 @@
-"""Verdicts that are kept, for as long as they stay the same (CHECK-8).
+"""A cache of verdicts, each valid as long as it stays the same (CHECK-8).
 
-A verdict changes by an act or by time. An act is written by one process alone, this one: with every commit, what is
-kept about its connections is dropped, before anybody is answered; where nobody knows what a commit did, all of it is.
-Of time, the gate says how long it changes nothing. So what is found here is what the gate would say now.
+A verdict changes by an act or by time. This process alone writes acts: every commit drops the verdicts of its
+connections before anybody is answered, and a commit whose outcome is unknown drops all. For time, the gate says how
+long a verdict is settled. So a cached verdict is the one that the gate would give now.
 """
 
 from collections import OrderedDict
@@ -15,12 +15,12 @@ Question = tuple[str, str, str | None]
 """(purpose, channel, topic)."""
 
 MOST_OF_ONE = 64
-"""Verdicts about one connection; whoever asks for more asks for something new each time."""
+"""The number of verdicts about one connection; a caller with more asks for something new each time."""
 
 
 class About:
-    """What one business is told about one connection, good from `since` up to `until` (ms). `as_of` is the JSON of what
-    it rests on and of until when they are away, `verdicts` that of each verdict, but for what changes with every
+    """The verdicts of one business about one connection, valid from `since` up to `until` (ms). `as_of` is the JSON of
+    their basis and of the absences, `verdicts` the JSON of each verdict but for the members that change with every
     question."""
 
     __slots__ = ("as_of", "business", "since", "until", "verdicts")
@@ -49,7 +49,7 @@ class Reading:
         self._all = True
 
     def is_current(self, cid: str) -> bool:
-        """Whether what was read of the connection is still what is stored."""
+        """True if the state that was read of the connection is still the stored one."""
         return not self._all and cid not in self._written
 
 
@@ -66,7 +66,7 @@ class Verdicts:
         return self._count
 
     def about(self, cid: str, business: str, now: int) -> About | None:
-        """What may be told at `now`, if something is kept."""
+        """The cached verdicts that are valid at `now`, None if there are none."""
         about = self._kept.get(cid)
         # The clock may go back: nothing is known of the time before.
         if about is None or about.business != business or not about.since <= now < about.until:
@@ -75,7 +75,8 @@ class Verdicts:
 
     @contextmanager
     def reading(self) -> Iterator[Reading]:
-        """While states are read that are to be kept: what is written meanwhile must not be kept as it was before."""
+        """Marks the time in which states are read for the cache: a verdict on a state that changes meanwhile is not
+        cached."""
         reading = Reading()
         self._readings.add(reading)
         try:
@@ -84,9 +85,9 @@ class Verdicts:
             self._readings.remove(reading)
 
     def keep(self, reading: Reading, cid: str, told: About, question: Question, verdict: str) -> None:
-        """Keep a verdict on a state that was read in `reading`, if that is current. `told.until` is when time may
+        """Caches a verdict on a state that was read in `reading`, if that is current. `told.until` is when time may
         change it."""
-        # So nothing that is kept has an end within FRESH_FOR: `valid_until` is always as late as it can be (GATE-14).
+        # So no cached verdict ends within FRESH_FOR, and `valid_until` is always as late as it can be (GATE-14).
         told.until -= FRESH_FOR
         if told.since >= told.until or not reading.is_current(cid):
             return

@@ -32,20 +32,20 @@ class Command:
     narrows: bool = False
     """Of a function: whether it is decided where the clock is in doubt (CLOCK-2)."""
     over: Over | None = None
-    """Where the rate of the sender of the acts is used up."""
+    """The rate limit of the sender of acts."""
     acts: list[SignedAct | Refused] = field(default_factory=list)
     result: Any = None
     user: User = field(default_factory=user)
     """For whom it is decided."""
     room: Pool | None = None
-    """Where it takes its weight of."""
+    """The pool of which the command takes its weight."""
     request_id: str | None = field(default_factory=REQUEST_ID.get)
     """The request that it is decided for."""
     broken: set[tuple[str, str, str]] | None = None
     """Of a piece of a batch: the chains in which an act of the batch was refused (HTTP-12)."""
     came_at: float = field(default_factory=time.perf_counter)
     weight: int = field(init=False)
-    """What it takes of a room."""
+    """The weight of the command in a pool."""
 
     def __post_init__(self) -> None:
         self.weight = len(self.raws) or 1
@@ -57,8 +57,8 @@ class Command:
 
 
 class Queue:
-    """Commands in order, taken as many at a time as wait; pieces of batches in an order of their own, so that nobody
-    waits for the whole of a batch."""
+    """Waiting commands in order, taken together; pieces of batches have an order of their own, so that nobody waits for
+    a whole batch."""
 
     def __init__(self) -> None:
         self._commands: deque[Command] = deque()
@@ -76,8 +76,8 @@ class Queue:
         self._changed.set()
 
     async def take(self, most: int) -> list[Command]:
-        """What waits, up to about `most` acts, and where anything else waits one piece of a batch at a time; nothing
-        once it is closed and empty."""
+        """The waiting commands, up to about `most` acts, and one piece of a batch at a time while other commands wait;
+        empty once the queue is closed and empty."""
         while not self._commands and not self._pieces and not self._closed:
             self._changed.clear()
             await self._changed.wait()

@@ -1,5 +1,6 @@
-"""After a restore: every open connection is told of it before anything else is decided in it, and goes on when both
-sides have confirmed what they hold (spec/connection.md, section "Recovery", REC-1 to REC-6)."""
+"""After a restore: the server states it in every open connection before it decides anything else there, and a
+connection continues when both sides have confirmed what they hold (spec/connection.md, section "Recovery", REC-1 to
+REC-6)."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -18,11 +19,11 @@ from comity_server.writer.unit_of_work import UnitOfWork
 from comity_server.writer.writer import Writer
 
 AT_ONCE = 200
-"""Connections that are told in one commit."""
+"""The number of connections that one commit informs."""
 NEWS_APART = 2**32
 """Numbers of news that are passed over: those behind the copy were given out once, and are in readers' cursors."""
 RESTORED = "restored"
-"""The reason that is told of a half that waited when the server was restored."""
+"""The reason reported for a half that waited when the server was restored."""
 LISTS_APART = 16
 """Status lists that are passed over: their indexes may have been given out since the copy was made."""
 
@@ -31,7 +32,7 @@ _REASON = "this store was put back from an older copy: each connection waits unt
 
 
 class RestoringStore(Protocol):
-    """What is asked of a store."""
+    """The queries of a recovery."""
 
     async def meta(self) -> dict[str, str]: ...
     async def commit(self, batch: Batch) -> None: ...
@@ -50,15 +51,15 @@ async def restore_all(
     restores: Mapping[str, Restore],
     state_keys: Callable[[], Awaitable[None]],
 ) -> None:
-    """State the restore that is not stated yet in every open connection, some at a time. Nobody else may ask anything
-    of the server before this returns. A start that was cut off here goes on with those that are left. `state_keys`
-    enters what is stated of the server's own keys, before anything else stands in the log (HOME-2)."""
+    """States the latest restore in every open connection, some at a time. The server accepts no request before this
+    returns. A start that was interrupted here continues with the remaining ones. `state_keys` enters the statements
+    about the server's own keys, before any other entry of the log (HOME-2)."""
     meta = await store.meta()
     if not (log := meta.get(PENDING)):
         await state_keys()
         return
     logger().warning("restored", log=log, reason=_REASON)
-    # What was given out since the copy was made must not be given out again.
+    # Indexes that were issued after the copy was made must not be issued again.
     news, first = int(meta.get("last_news", "0")) + NEWS_APART, lists.begin_behind(LISTS_APART)
     await store.commit(_meta({"last_news": str(news), FIRST_LIST: str(first)}))
     await state_keys()
@@ -77,7 +78,8 @@ def _meta(values: dict[str, str]) -> Batch:
 
 
 async def _end_halves(halves: list[tuple[str, str, str]], group: UnitOfWork) -> None:
-    """Let no half be countersigned that its accepter may have taken back since (REC-11), and tell both."""
+    """Withdraws each waiting half, whose accepter may have taken it back since the copy was made (REC-11), and reports
+    it to both sides."""
     for cid, *dids in halves:
         end = {"cid": cid, "phase": "replaced", "ended_at": group.now, "ended_by": None, "reason": RESTORED}
         group.batch.end_proposal.append(end)
@@ -111,8 +113,8 @@ def is_side(state: Connection | None, did: str) -> bool:
 
 
 async def heads(store: RestoringStore, cid: str, did: str, named: Heads, group: UnitOfWork) -> Told:
-    """The side that is `did` says what it knows, and is confirmed if the server has all of it (REC-5, REC-6). Raises
-    Refused("not_found")."""
+    """Compares what the side `did` holds with the store, and confirms the side if the server has all of it (REC-5,
+    REC-6). Raises Refused("not_found")."""
     state = group.states.get(cid)
     side = None if state is None else state.side_of(did)
     if state is None or side is None or state.door(side).did != did:

@@ -1,4 +1,4 @@
-"""What time alone brings: held messages are let go, or expire, while nobody calls."""
+"""Releases held messages, or lets them expire, when their time comes."""
 
 import asyncio
 from functools import partial
@@ -18,7 +18,7 @@ PAUSE = 1.0
 
 
 class ReleaseStore(Protocol):
-    """What the timer asks of a store."""
+    """The queries of the timer."""
 
     async def due(self, now: int, most: int) -> list[str]: ...
     async def next_wake(self) -> int | None: ...
@@ -53,7 +53,7 @@ class Releases:
                     await self._accept.command(partial(_release, due), cids=due)
                 else:
                     await sleep_until(self._clock, await self._store.next_wake(), woken)
-            except Exception as error:  # a full queue, a store that stands still: the timer goes on
+            except Exception as error:  # A full queue or a failing store: the timer continues.
                 if not isinstance(error, (Refused, StoreFailed)):
                     logger().warning("release_failed", exc_info=error)
                 await asyncio.sleep(PAUSE)

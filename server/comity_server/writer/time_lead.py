@@ -1,8 +1,9 @@
-"""How far ahead of the clock a connection's acts have taken its time, and whose acts did it (HTTP-21, LOG-14, CLOCK-4).
+"""How far the acts of a connection have moved its time ahead of the clock, and whose acts did it (HTTP-21, LOG-14,
+CLOCK-4).
 
-Each act of a connection takes effect at least a millisecond after the one before it, so whoever writes faster than time
-goes takes the connection ahead of the clock. Each side may do so by as much, and gets it back at half the speed of
-time: so the two together never take more than there is, and neither keeps the other one out.
+Each act of a connection takes effect at least a millisecond after the one before it, so a writer that is faster than
+time moves the connection ahead of the clock. Each side has the same allowance, and regains it at half the speed of
+time: together they never exceed the bound, and neither side keeps the other out.
 """
 
 from comity.documents.acts import Act, Setting, is_narrowing
@@ -24,7 +25,7 @@ _FEW = 4096
 """Leads in memory before those that are used up are looked for."""
 
 FAR_AHEAD = 60_000
-"""ms by which no connection comes ahead of the clock by its acts alone."""
+"""ms by which the acts of a connection may move it ahead of the clock."""
 RETRY_RELEASE = 1000
 """ms after which a release that let nothing go is tried again at the earliest."""
 
@@ -73,6 +74,6 @@ class Leads:
         """Count one more millisecond."""
         self._leads[cid, side] = (self.of(cid, side, now) + 1, now)
         if len(self._leads) > self._look_at:
-            # What is left cost an accepted act each, within the last seconds.
+            # Each remaining ms cost an accepted act within the last seconds.
             self._leads = {key: lead for key, lead in self._leads.items() if self.of(*key, now)}
             self._look_at = max(_FEW, 2 * len(self._leads))

@@ -56,8 +56,8 @@ DAY = 86_400_000
 
 @dataclass(slots=True)
 class Answer:
-    """The acceptance of an act; `event` is filled in when it is sealed. `place` is its entry's, and
-    `accepted` what is stated of it, where this group has just decided."""
+    """The acceptance of an act; `event` is filled in when it is sealed. `place` is its entry's place, and `accepted`
+    the accepted event if this unit of work has just decided it."""
 
     act: str
     event: str = ""
@@ -75,13 +75,13 @@ class UnitOfWork:
     news: int
     """The number of the last row of news."""
     leads: Leads = field(default_factory=Leads)
-    """Whose acts have taken connections ahead of the clock; what a group that fails has added goes by itself."""
+    """Each side's lead over the clock; the additions of a failed unit of work fade by themselves."""
     time_stands: bool = False
     """Whether the clock is in doubt: then what says no is accepted, and nothing else happens (CLOCK-2)."""
     states: dict[str, Connection] = field(default_factory=dict)
     """The connections that the group's commands may touch."""
     tag_secrets: dict[str, bytes] = field(default_factory=dict)
-    """What their tags in the log are made of."""
+    """The secrets of the connections' tags in the log."""
     first_answers: dict[str, str] = field(default_factory=dict)
     """Acceptances of acts that were accepted before this group."""
     reservations: dict[tuple[int, int], Reservation] = field(default_factory=dict)
@@ -99,7 +99,7 @@ class UnitOfWork:
     entered_home_keys: list[EnteredHomeKey] = field(default_factory=list)
     """Keys of the home server whose statements this group enters, the last first."""
     added_signers: list[tuple[str, Signer]] = field(default_factory=list)
-    """Signing keys that are kept here from now on, by the business's name."""
+    """Signing keys that are stored here from now on, by the business's name."""
     accepted: int = 0
     exempt_contests: int = 0
     """Contests of safety, security and law that were accepted."""
@@ -173,8 +173,8 @@ class UnitOfWork:
         self.tell(before.door(owner), "event", event.cid, event.act, shown=False, at=event.at)
 
     def _time_of(self, before: Connection, signed: SignedAct, over: Over | None) -> int:
-        """When the act takes effect: strictly later than what came before in its connection. Raises Refused where its
-        side may not write now."""
+        """When the act takes effect: strictly after the last event of its connection. Raises Refused if its side may
+        not write now."""
         at = max(self.now, before.at + 1)
         side = before.side_of(signed.payload.iss)
         if side is not None and (at > self.now or over is not None):
@@ -201,7 +201,7 @@ class UnitOfWork:
         secret = self.tag_secrets[event.cid]
         self.log.act(signed, event.side, event.at, secret, muted)
         if event.outcome == "delivered" and event.contents is not None:
-            # What reaches the other side at once has its delivery as the next entry (LOG-10).
+            # An act that reaches the other side at once has its delivery as the next entry (LOG-10).
             self.log.delivery(event.cid, signed.id, event.contents.purpose, event.side, event.at, secret)
         row = {
             "cid": event.cid,
@@ -235,7 +235,7 @@ class UnitOfWork:
         return self._released(self.states[cid])
 
     def _released(self, before: Connection) -> Connection:
-        """The connection after what was due by now: a newer message must not overtake one that waited (CONN-12)."""
+        """The connection after its due releases: a newer message must not overtake a held one (CONN-12)."""
         due = self._due(before.cid)
         if due is None or due > self.now or self.time_stands:
             return before
@@ -245,7 +245,7 @@ class UnitOfWork:
     # --- time -------------------------------------------------------------------------------------------------------
 
     def release(self, cid: str) -> None:
-        """Let go, or expire, what waits in a connection and is due."""
+        """Delivers, or lets expire, the due held messages of a connection."""
         before = self.states[cid]
         if is_far_ahead(before, self.now):
             # Only to be looked at again when its time has come.
@@ -330,8 +330,8 @@ class UnitOfWork:
         self.state_recovery(recovery.confirmed(before, side, max(self.now, before.at + 1), self.log.place()))
 
     def confirm_kept(self, cid: str, by: Side | None) -> None:
-        """Confirm the sides whose keys are kept here once no other one is left to wait for; `by` is the side that has
-        just been in touch (REC-6)."""
+        """Confirms the sides whose keys are stored here once no other side is left to wait for; `by` is the side that
+        has just been in touch (REC-6)."""
         state = self.states[cid]
         kept = [side for side in state.recovering if self.grounds.kept.signer(state.door(side).kid) is not None]
         if set(state.recovering) <= {*kept, by}:
@@ -348,8 +348,8 @@ class UnitOfWork:
             self.tell(after.door(side), "event", event.cid, None, shown=False, at=event.at)
 
     def publish_key(self, business: Business) -> Business:
-        """Publish the one key that comes with the business, its first or a further one (LOG-20); once, however often a
-        group asks for it."""
+        """Publishes the one key that comes with the business, its first or a further one (LOG-20); once, however often
+        a unit of work asks for it."""
         ((kid, key),) = business.keys.items()
         fresh = {row["name"] for row in self.batch.put_business}
         if any(row["kid"] == kid for row in self.batch.put_business_key):
@@ -373,8 +373,7 @@ class UnitOfWork:
         return business
 
     def enter_home_statement(self, n: int, stated: Stated) -> None:
-        """Enter the statement number `n` about a key of the home server: what comes behind it is signed by that key
-        (HOME-2)."""
+        """Enters statement number `n` about a key of the server: that key signs the events after it (HOME-2)."""
         place, statement = self.log.place(), stated.statement
         self.log.key(statement.kid, stated.raw.encode("utf-8"), self.now, public_tag_key(statement.did))
         self.batch.put_home_place.append({"n": n, **place.members})
@@ -415,7 +414,7 @@ class UnitOfWork:
         at: int | None = None,
         quiet: bool = False,
     ) -> None:
-        """Put news into one stream. Of what is `quiet` no notification is made."""
+        """Adds news to one stream. `quiet` news make no notification."""
         self.news += 1
         self.batch.put_news.append(
             {
@@ -433,7 +432,7 @@ class UnitOfWork:
         self.rung.add(stream)
 
     def count(self, name: str, what: str) -> None:
-        """Count something for a business's own report. What was refused counts as well."""
+        """Counts for a business's own report. Refused acts count as well."""
         self._counts[name, what] = self._counts.get((name, what), 0) + 1
 
     def _count_all(self, state: Connection, counted: usage.Counted) -> None:
@@ -461,7 +460,7 @@ class UnitOfWork:
         """The whole batch but for what the log adds; called once, after the last command and before sealing."""
         for cid in list(self._touched):
             if (due := self._due(cid)) is not None and due <= self.now and not self.time_stands:
-                # What this group itself set free (an unmute, say) goes out with it.
+                # Messages that this unit of work itself released (by an unmute, say) are sent with it.
                 self.release(cid)
         for cid, before in self._touched.items():
             self._write(before, self.states[cid])

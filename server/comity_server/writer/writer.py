@@ -1,14 +1,13 @@
-"""The way in: every change of what the server knows goes through here, one group at a time.
+"""The only way to change the store: one unit of work at a time.
 
-    open      signatures of what waits are checked in chunks, on threads, while the group before is committed
-    take      what is open (up to GROUP acts) becomes one group
-    decide    each command in turn, by the pure rules, on the group's working copy
-    commit    the events are signed, and all is written in one transaction; only now is anything true
-    answer    and only now is anybody told: those who sent acts, as soon as the log's checkpoint covers them, too
+    verify    signatures of waiting acts are verified in chunks, on threads, while the unit before is committed
+    take      verified acts (up to GROUP) form one unit of work
+    decide    each command in turn, by the pure rules, on the unit's working copy
+    commit    the events are signed, and all rows are written in one transaction; only now does anything take effect
+    answer    senders of acts are answered as soon as the log's checkpoint covers them, all others at once
 
-If the commit fails, or nobody knows whether it did, all of the group are told to come again (503), and what the
-server had in memory about the connections in it is dropped. A client that sends the same act again then gets either
-its first answer or its first decision.
+If the commit fails, or its outcome is unknown, all of the unit are asked to repeat (503), and the cached states of its
+connections are dropped. A client that sends the same act again gets its first answer, or its first decision.
 """
 
 import asyncio
@@ -47,7 +46,7 @@ from comity_server.writer.unit_of_work import Answer, UnitOfWork
 GROUP = 256
 """Acts in one transaction, about."""
 CLOCK_TOLERANCE = 10_000
-"""ms by which a clock may be behind the last commit: time then stands still until it has caught up."""
+"""ms by which a clock may be behind the last commit: time then does not advance until the clock has caught up."""
 
 Result = Answer | Refused
 R = TypeVar("R")
@@ -55,7 +54,7 @@ A = TypeVar("A", bound=Additions)
 
 
 class WriterStore(GroundsStore, Protocol):
-    """What the writer asks of a store."""
+    """The queries of the writer."""
 
     async def commit(self, batch: Batch, before: Callable[[], None]) -> None: ...
     async def states(self, cids: Sequence[str]) -> dict[str, Known]: ...
@@ -67,7 +66,7 @@ class WriterStore(GroundsStore, Protocol):
 
 
 class WriterLog(Protocol[A]):
-    """What the writer asks of the log: where entries go, and to take in what was committed."""
+    """The log as the writer uses it: it assigns places, and takes over commits."""
 
     @property
     def origin(self) -> str: ...
@@ -107,7 +106,7 @@ class Writer:
         self._states = LRU[str, tuple[Connection, bytes]](config.cached_connections)
         self._leads = Leads()
         self.verdicts = Verdicts(config.kept_verdicts)
-        """What checks were told, as long as nothing that was committed changes it."""
+        """The cache of verdicts for checks."""
         self._news: int | None = None
         self._is_sure = True
         self._is_failing = False
@@ -122,7 +121,7 @@ class Writer:
 
     @property
     def grounds(self) -> DecisionContext:
-        """What decisions rest on beside the connections."""
+        """The context of decisions beside the connections."""
         return self._grounds
 
     @property
@@ -132,7 +131,7 @@ class Writer:
 
     @property
     def weight(self) -> int:
-        """What waits to be decided."""
+        """The waiting commands."""
         return self.room.taken + self._lines.taken + self._kept.taken
 
     # --- coming in --------------------------------------------------------------------------------------------------
@@ -148,8 +147,8 @@ class Writer:
         if ticket is not None and place is not None and not ticket.says_no:
             place.ticket, command.user, command.room = None, ticket.user, ticket.room
         elif ticket is not None or not self._is_let_in(command, self.room):
-            # What was let pass because it says no has to be one, also where there is room by now: else everybody's acts
-            # would say so.
+            # A request that passed because it claims to be a "no" has to be one, even if there is room by now: else
+            # everybody's acts would pass in that way.
             await self._must_narrow(command)
         answers: list[Result] = await self._put(command)
         return answers
@@ -171,10 +170,11 @@ class Writer:
     async def command(
         self, decide: Callable[[UnitOfWork], Awaitable[R]], cids: Sequence[str] = (), *, narrows: bool = False
     ) -> R:
-        """Decide something else than acts as part of a group, with the connections `cids` at hand. What `narrows` may
-        use the part of the queue that is kept for a "no", and is decided where the clock is in doubt.
+        """Decides a command other than acts as part of a unit of work, with the connections `cids` loaded. A command
+        that `narrows` may use the part of the queue that is reserved for a "no", and is decided while the clock is in
+        doubt.
 
-        Raises what `decide` raises, or Refused("overloaded").
+        Raises the faults of `decide`, or Refused("overloaded").
         """
         command = Command(self._future(), decide=decide, cids=cids, narrows=narrows)
         if not (self._is_let_in(command, self.room) or (narrows and self._is_let_in(command, self._kept))):
@@ -192,10 +192,10 @@ class Writer:
         return True
 
     async def _must_narrow(self, command: Command) -> None:
-        """Raises Refused("overloaded") unless what is left of the queue is kept for this: a single act by which a
-        known side closes something (CONN-24), contests, or says once more what it said. The check costs a signature,
-        so the reserve cannot be filled with noise; it is shared by those who sign, so that a "no" waits for nobody who
-        happens to have the same address."""
+        """Raises Refused("overloaded") unless the reserve of the queue is for this command: a single act by which a
+        known side narrows something (CONN-24), contests, or repeats an act. The check costs a signature, so noise
+        cannot fill the reserve; signers share it, so that a "no" waits for nobody who happens to have the same
+        address."""
         if self._stopping or self._kept.taken >= self._kept.size:
             raise _overloaded()
         (act,) = await self.crypto.open_acts(command.raws)
@@ -237,7 +237,7 @@ class Writer:
         ]
 
     async def stop(self) -> None:
-        """Take no more, finish what was taken, and end."""
+        """Accepts no more commands, finishes the accepted ones, and ends."""
         self._stopping = True
         self._waiting.close()
         await asyncio.gather(*self._tasks)
@@ -255,7 +255,8 @@ class Writer:
                 self._note_time(commands)
                 self._let_go(commands)
                 self.decided += len(commands)
-                # What comes while a checkpoint is signed makes the next group larger, and a larger one costs less.
+                # Commands that arrive while a checkpoint is signed enlarge the next unit, and a larger unit costs less
+                # for each.
                 if sum(command.weight for command in commands) < GROUP:
                     await self._log.settled()
 
@@ -266,7 +267,7 @@ class Writer:
         except Exception as error:
             self._metrics.failed.inc()
             self._log_failure(error, commands)
-            # Whatever was in hand is in doubt: the next group reads the store again.
+            # Every command of the unit is in doubt: the next unit reads the store again.
             self._is_sure = False
             if isinstance(error, Overtaken):
                 self.overtaken.set()
@@ -327,7 +328,7 @@ class Writer:
             command.acts = [next(opened) for _ in command.raws]
 
     async def _group(self, commands: list[Command]) -> UnitOfWork:
-        """The working copy, with all that the acts in hand will need, read in as few hops as there are kinds."""
+        """The working copy, with everything that the acts will need, read in one query for each kind of row."""
         acts = [act for command in commands for act in command.acts if isinstance(act, SignedAct)]
         if not self._is_sure:
             await self._be_sure()
@@ -346,8 +347,8 @@ class Writer:
         return group
 
     async def _be_sure(self) -> None:
-        """After a commit that may have taken effect: nothing that is in memory counts before it was read again, and
-        whoever should have been told is (LOG-12)."""
+        """After a commit that may have taken effect: nothing in memory counts before it is read again, and everybody
+        whom the commit concerned is informed (LOG-12)."""
         await self._log.in_doubt()
         await self._grounds.read(self._store)
         self._news, self._is_sure = None, True
@@ -355,7 +356,7 @@ class Writer:
         self.wake_releases.set()
 
     def _time(self) -> int:
-        """The clock's time, which stands still where the clock goes back, and where it is in doubt (CLOCK-2)."""
+        """The current time, never decreasing; it does not advance while the clock is in doubt (CLOCK-2)."""
         if not self.is_clock_doubtful():
             self._time_stood = max(self._clock.now(), self._time_stood)
         return self._time_stood
@@ -418,14 +419,14 @@ class Writer:
         group.fill_in()
 
     def _took_effect(self, group: UnitOfWork) -> None:
-        """After the commit and before any answer: whoever was answered must find it true everywhere."""
+        """After the commit and before any answer: an answered client must find its act in force everywhere."""
         self._news = group.news
         self._log.committed(group.log)
         for state in group.states.values():
             self._states.put(state.cid, (state, group.tag_secrets[state.cid]))
         self.verdicts.written(group.states)
         if group.batch.put_notice:
-            # Until when somebody is away is told with a verdict, in any number of connections.
+            # A verdict says until when a party is away, in any number of connections.
             self.verdicts.in_doubt()
         self._grounds.apply(group.batch, group.added_keys(), group.added_api_keys, group.added_signers)
         self._metrics.acts.inc(group.accepted)
@@ -440,7 +441,7 @@ class Writer:
             self._answer(command)
 
     def _answer(self, command: Command) -> None:
-        # Whoever hung up meanwhile has a cancelled future; the act was accepted all the same.
+        # A client that disconnected meanwhile has a cancelled future; the act was accepted all the same.
         if command.done.done():
             return
         if command.decide is not None and isinstance(command.result, Exception):
@@ -455,10 +456,10 @@ def decide_batch(
     over: Over | None = None,
     broken: set[tuple[str, str, str]] | None = None,
 ) -> list[Result]:
-    """Each act of one request in order; after a refused one, later acts of its chain are not tried (HTTP-12). `broken`
-    are the chains of those that were refused in earlier pieces of the request; it is added to.
+    """Decides each act of one request in order; after a refused act, later acts of its chain are not tried (HTTP-12).
+    `broken` are the chains of acts that were refused in earlier pieces of the request; it is added to.
 
-    A revoke is: it closes the chain, wherever that stands.
+    A revoke is always tried: it closes the chain, wherever the chain ends.
     """
     results: list[Result] = []
     broken = set() if broken is None else broken

@@ -55,7 +55,7 @@ async def _batch(request: web.Request, server: Server, lines: list[bytes]) -> we
 async def _lines(server: Server, results: list[Result]) -> list[bytes]:
     """The answers, each with its receipt where a checkpoint covers the act by now (LOG-13)."""
     lines: list[bytes] = []
-    # One receipt for each place: whoever repeats an act in one batch must not have its proof made again and again.
+    # One receipt for each place: an act that is repeated in one batch must not cost one proof each time.
     made: dict[Place, str | None] = {}
     for result in results:
         if isinstance(result, Refused):
@@ -69,7 +69,7 @@ async def _lines(server: Server, results: list[Result]) -> list[bytes]:
 
 
 def _place(answer: Answer) -> Place:
-    """Where the act's entry is; for one that was accepted before, its acceptance says so."""
+    """The place of the act's entry; for an act that was accepted before, read from its acceptance."""
     if answer.place is not None:
         return answer.place
     event = accepted_in(answer.event)

@@ -13,7 +13,7 @@ from comity_server.log.sequencer import Sequencer
 from comity_server.services import Server
 
 IMMUTABLE = "public, max-age=31536000, immutable"
-"""What never changes may be kept for a year (tlog-tiles)."""
+"""Cache-Control for resources that never change: one year (tlog-tiles)."""
 NEW = "public, max-age=1"
 """The checkpoint does, all the time."""
 

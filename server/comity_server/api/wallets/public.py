@@ -1,4 +1,4 @@
-"""What anybody may read: documents, status lists, the page behind a link, and how the server is."""
+"""Public resources: documents, status lists, the page behind a link, and the server's health."""
 
 import html
 
@@ -21,11 +21,12 @@ PUBLIC = f"public, max-age={MAX_AGE}"
 
 
 LOOKS = ("/healthz", "/readyz", "/metrics")
-"""Where an operator's tools look at how the server is: there is room for them while there is none for others."""
+"""Paths of the health checks. Room is reserved for them, so that an operator's tools get an answer from a full
+server."""
 
 
 def add_routes(app: web.Application) -> None:
-    """What anybody may read."""
+    """Handlers of the public resources."""
     app.router.add_get("/status/{list}", get_status_list)
     app.router.add_get(WELL_KNOWN, get_well_known)
     app.router.add_get("/.well-known/did.json", get_home_document)
@@ -51,7 +52,7 @@ async def get_status_list(request: web.Request) -> web.Response:
 
 
 async def get_well_known(request: web.Request) -> web.Response:
-    """What the server says of itself."""
+    """The server's description of itself."""
     count_request(request)
     server = request.app[SERVER]
     scheme = server.home.origin.partition("//")[0]
@@ -101,7 +102,7 @@ def _document(document: dict[str, object]) -> web.Response:
 
 
 async def get_page(request: web.Request) -> web.Response:
-    """What a browser shows behind a link: the offer itself is for a wallet (HTTP-16)."""
+    """The page that a browser shows for an offer's link; the offer itself is for a wallet (HTTP-16)."""
     count_request(request)
     server = request.app[SERVER]
     await server.answers.offer(request.match_info["id"])
@@ -124,7 +125,7 @@ async def get_health(request: web.Request) -> web.Response:
 
 
 async def get_ready(request: web.Request) -> web.Response:
-    """Whether the server does all of its work, and what it lacks for that (OPS-1)."""
+    """Readiness: whether the server does all of its work, and the conditions that stop it (OPS-1)."""
     server = request.app[SERVER]
     if not server.ready:
         raise Refused("overloaded", "not ready", retry_after=1)

@@ -10,7 +10,7 @@ from comity_server.api.http import SERVER, event_stream, json_answer, signed, st
 
 
 def add_routes(app: web.Application) -> None:
-    """What the two sides read."""
+    """Handlers of the reads of the two sides of a connection."""
     app.router.add_get(CONNECTIONS + "/{cid}", get_connection)
     app.router.add_get(CONNECTIONS + "/{cid}/records", get_records)
     app.router.add_get(ACTS + "/{id}", get_act)
@@ -57,7 +57,7 @@ def _wait(request: web.Request) -> int:
 async def _stream(request: web.Request, did: str, cursor: str | None) -> web.StreamResponse:
     server = request.app[SERVER]
     async with aclosing(server.inbox.stream(did, cursor)) as items:
-        # Before the answer begins, so that what is wrong can still be said.
+        # Checked before the response begins, so that a fault can still become a problem document.
         await anext(items)
         if request.method == hdrs.METH_HEAD:
             return stream_head()

@@ -24,7 +24,7 @@ _RECORD = TypeAdapter(HandedIn)
 
 
 def add_routes(app: web.Application) -> None:
-    """How a connection goes on after a restore."""
+    """Handlers that carry a connection on after a restore."""
     app.router.add_post(CONNECTIONS + "/{cid}/heads", post_heads)
     app.router.add_post(RECORDS, post_records)
 
@@ -45,7 +45,7 @@ async def post_records(request: web.Request) -> web.Response:
 
 
 def _records(lines: list[bytes]) -> list[Line]:
-    """What is on each line. Raises Malformed, Refused("too_large")."""
+    """The records of a body, one for each line. Raises Malformed, Refused("too_large")."""
     read = [read_model(_RECORD, line, 3 * MAX_BODY) for line in lines]
     return [Line(it.event, it.act, it.agreement) for it in read]
 
@@ -72,7 +72,7 @@ async def post_heads(request: web.Request) -> web.Response:
     reader = await signed(request, body)
     known, cid = read_model(_HEADS, body), request.match_info["cid"]
     if not recovery.is_side(await server.accept.state(cid), reader.did):
-        # The room that is kept for a "no" is for those who can say one here.
+        # The room that is reserved for a "no" is for parties that can say one here.
         raise Refused("not_found")
     decide = partial(recovery.heads, server.store, cid, reader.did, Heads(known.first, known.second, known.settings))
     told = await server.accept.command(decide, (cid,), narrows=True)
