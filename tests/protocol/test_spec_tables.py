@@ -237,16 +237,16 @@ def test_what_a_side_can_have_is_what_the_rules_allow() -> None:
     assert {name: int(most) for name, most in table("connection", "limit", "at most")} == {
         "grants in force": guards.MOST_GRANTS,
         "mutes in force": guards.MOST_MUTES,
-        "messages waiting": guards.MOST_HELD,
+        "messages held": guards.MOST_HELD,
         "contests in force": guards.MOST_CONTESTS,
-        "feedback within 30 days, contests aside": guards.MOST_FEEDBACK,
-        "entries of what a side renounced (the two oldest become one)": fold.MOST_RENOUNCED,
-        "little things": guards.MOST_LITTLE,
+        "feedback within 30 days, without contests": guards.MOST_FEEDBACK,
+        "entries of renounced (the two oldest become one)": fold.MOST_RENOUNCED,
+        "notes": guards.MOST_LITTLE,
         "milestones": guards.MOST_MILESTONES,
-        "statements of what became of the data": guards.MOST_STATEMENTS,
-        "hidden ends of mutes that are not in force (the oldest gives way)": fold.MOST_MUTE_ENDS,
-        "earlier names of a side, beside its first (the oldest gives way)": fold.MOST_FORMER,
-        "deliveries within 30 days, exempt ones apart from the others": budgets.MOST_SENT,
+        "erasure statements": guards.MOST_STATEMENTS,
+        "hidden ends of mutes that are not in force (a new one replaces the oldest)": fold.MOST_MUTE_ENDS,
+        "earlier names of a side, besides its first (a new one replaces the oldest)": fold.MOST_FORMER,
+        "deliveries within 30 days, exempt ones and others counted separately": budgets.MOST_SENT,
     }
 
 
@@ -402,3 +402,22 @@ def test_the_rules_of_a_page_stand_in_the_order_of_their_numbers() -> None:
     assert {place: numbers for place, numbers in found.items() if numbers != sorted(numbers)} == {}
     families = [family for _, family in found]
     assert len(set(families)) == len(families), "one page for each family"
+
+
+def test_every_decision_says_what_why_what_else_and_when_to_reconsider() -> None:
+    folder = SPEC / "decisions"
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    for path in sorted(folder.glob("*.md")):
+        if path.stem == "README":
+            continue
+        title, decision, *parts = path.read_text(encoding="utf-8").strip().split("\n\n")
+        assert f"- [{title.removeprefix('# ')}]({path.name})" in index
+        assert re.fullmatch(r"\*\*Decision\.\*\* .*\.", decision, re.DOTALL), path.name
+        labels = [part.partition("**")[2].partition(".**")[0] for part in parts if part.startswith("**")]
+        assert labels[0] == "Why" and labels[-1] == "When to reconsider" and "Also considered" in labels, path.name
+
+
+def test_every_link_between_the_pages_leads_somewhere() -> None:
+    for path in SPEC.rglob("*.md"):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
