@@ -31,7 +31,7 @@ Row = tuple[str, str, str, str]
 
 SPEC_ROWS: list[Row] = [
     (act, facet, value, outcome)
-    for act, facet, value, _when, outcome in table("connection", "act", "facet", "value", "when", "outcome")
+    for act, facet, value, _when, outcome in table("connection", "act", "guard", "value", "when", "outcome")
 ]
 NOW = START + DAY
 NONE = "A" * 43
