@@ -209,7 +209,7 @@ def test_the_places_that_a_page_of_the_inbox_names_are_its_kinds() -> None:
 
 
 def test_the_reasons_are_those_of_the_gate_in_their_order() -> None:
-    rows = table("gate", "reason", "decision", "told", "when")
+    rows = table("gate", "reason", "decision", "outward", "when")
     assert [(reason, decision) for reason, decision, _, _ in rows] == list(gate.REASONS.items())
     private = {reason for reason, _, told, _ in rows if told != reason}
     assert private == gate.PRIVATE_REASONS
