@@ -16,7 +16,7 @@ from typing import Any
 import crashing
 from comity.client import Wallet
 from comity.client.storage.encrypted_file import WalletFile
-from comity.client.storage.frames import Entry
+from comity.client.storage.frames import RawEntry
 from comity.errors import ComityError
 from sdk_world import SdkWorld
 
@@ -116,7 +116,7 @@ WORK: dict[str, Any] = {"acts": _act, "accepts": _accept}
 def _writes_later() -> None:
     write = WalletFile.write
 
-    def later(self: WalletFile, entries: Iterable[Entry]) -> None:
+    def later(self: WalletFile, entries: Iterable[RawEntry]) -> None:
         batch = list(entries)
         self.remember(batch)
         threading.Timer(0.1, write, (self, batch)).start()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from comity.client.sync import recovery as recovering_wallet
+from comity.client.connection import recovery as recovering_wallet
 from comity.errors import Malformed, Refused
 from comity.http_api import HeadsKnown
 from comity_server.backup import create, restore

@@ -8,9 +8,8 @@ from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 from comity.client.connection.connection import Party
-from comity.client.connection.send_queue import Beside
 from comity.client.session import Core, Faults
-from comity.client.storage.records import AwayMute
+from comity.client.storage.records import AwayMute, Entry
 from comity.documents.acts import SignedAct
 from comity.errors import Refused
 from comity.rules.state import Mute
@@ -101,7 +100,7 @@ class Absence:
                 raise _MutedForLonger
             return [party.writing.seal("mute", until=end, why="away")]
 
-        def record(act: SignedAct) -> list[Beside]:
+        def record(act: SignedAct) -> list[Entry]:
             earlier = self._core.kept.get("away", party.cid, AwayMute)
             before = next((it.until for it in replaced), None)
             if earlier is not None and any(it.id == earlier.mute for it in replaced):

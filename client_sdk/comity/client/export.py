@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from comity.client.connection.view import View
 from comity.client.session import Core
 from comity.client.storage.records import LogPin, TagKeys
 from comity.documents.events import MuteOver
-
-if TYPE_CHECKING:
-    from comity.client.connection.view import View
 
 
 def exported(parties: Iterable[View], core: Core) -> dict[str, Any]:

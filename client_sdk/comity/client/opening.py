@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from comity.client.connection.send_queue import Beside
 from comity.client.http.aiohttp_transport import over_aiohttp
 from comity.client.http.server_api import Clock, Randomness
 from comity.client.http.transport import Send, Transport
 from comity.client.session import Core, key_entry
 from comity.client.storage.encrypted_file import WalletFile
-from comity.client.storage.records import Kept, Me
+from comity.client.storage.records import Entry, Kept, Me
 from comity.crypto.keys import Signer, SigningKey, did_of_host, split_origin
 from comity.documents.hours import ZoneRules
 from comity.documents.timezones import InstalledZones
@@ -77,7 +76,7 @@ def core_of(
 
 def identity_of(
     core: Core, business: str | None, key: SigningKey | None, kid: str | None, name: str | None
-) -> tuple[Me, Sequence[Beside]]:
+) -> tuple[Me, Sequence[Entry]]:
     """Whose a new wallet is, and the key to keep for it."""
     if business is None:
         return Me(name=name), ()

@@ -16,7 +16,7 @@ from comity.client.log.known_logs import LogKeeping
 from comity.client.models import News
 from comity.client.petnames import checked_petname
 from comity.client.storage.frames import WalletFileError
-from comity.client.storage.records import Evidence, Kept, Me
+from comity.client.storage.records import Entry, Evidence, Kept, Me
 from comity.crypto.keys import Signer, SigningKey
 from comity.documents.hours import ZoneRules
 from comity.encoding import b64u_decode, b64u_encode
@@ -137,7 +137,7 @@ class Core:
         """A fresh nonce."""
         return b64u_encode(self.randomness(18))
 
-    def fresh_key(self) -> tuple[Signer, tuple[str, str, object]]:
+    def fresh_key(self) -> tuple[Signer, Entry]:
         """A new did:key, and the entry that keeps it: to be written before the key is used."""
         signer = Signer.of_did_key(SigningKey(self.randomness(32)))
         return signer, key_entry(signer)
@@ -149,7 +149,7 @@ class Core:
             raise ComityError(f"this wallet does not hold the key {kid}")
         return Signer(kid, SigningKey(b64u_decode(seed)))
 
-    def own_signer(self) -> tuple[Signer, tuple[tuple[str, str, object], ...]]:
+    def own_signer(self) -> tuple[Signer, tuple[Entry, ...]]:
         """The key to connect with: a business's own, a fresh one for a person, with what must be kept for it."""
         if self.me.kid is not None:
             return self.signer(self.me.kid), ()
@@ -187,6 +187,6 @@ def host_folded(did: str) -> str:
     return f"{method}{web}{host.lower().replace('%3a', '%3A')}{mark}{path}" if web else did
 
 
-def key_entry(signer: Signer) -> tuple[str, str, object]:
+def key_entry(signer: Signer) -> Entry:
     """How a private key is kept."""
     return "keys", signer.kid, b64u_encode(signer.key.seed)

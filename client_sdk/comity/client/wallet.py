@@ -25,6 +25,7 @@ from comity.client.connection.connection import Party, check_wish
 from comity.client.connection.key_rotation import NextKey
 from comity.client.connection.own_rules import OwnRules
 from comity.client.connection.proposals import Proposal, ShownOffer
+from comity.client.connection.send_queue import bring_all_back
 from comity.client.connection.view import View
 from comity.client.export import exported
 from comity.client.http.server_api import Clock, Randomness
@@ -35,7 +36,6 @@ from comity.client.session import AlreadyConnected, Core, Faults, NotOpen, host_
 from comity.client.storage.encrypted_file import WalletFile
 from comity.client.storage.frames import WalletFileError
 from comity.client.storage.records import Evidence, Link, Proposed
-from comity.client.sync import recovery
 from comity.client.sync.inbox import Inbox, merged
 from comity.client.sync.item_handler import ItemHandler
 from comity.crypto.keys import Signer, SigningKey, did_of_kid
@@ -403,7 +403,7 @@ class Wallet(Absence, OwnRules):
         for fault in await asyncio.gather(*map(read, self._readers()), return_exceptions=True):
             if fault is not None:
                 raise fault
-        await recovery.bring_all_back(self.connections(), faults)
+        await bring_all_back((party.writing for party in self.connections()), faults)
         async with self._core.judging():
             owing = [self.known(cid).writing for cid in receipts.owing(self._core)]
             await receipts.look_after(self._core, owing, {it.home for it in self._readers()})

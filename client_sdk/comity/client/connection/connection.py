@@ -21,7 +21,7 @@ from comity.client.connection.favours import Favour, body
 from comity.client.connection.feedback import Because, Says
 from comity.client.connection.history import Line
 from comity.client.connection.overview import Overview, overview_of
-from comity.client.connection.view import View
+from comity.client.connection.reads import ConnectionReads
 from comity.client.models import Message, News
 from comity.client.session import host_folded
 from comity.client.times import Moment, seconds_of, span
@@ -50,7 +50,7 @@ from comity.rules.next_act import next_rotation
 from comity.rules.renunciations import Part, parts_left
 
 
-class Party(View):
+class Party(ConnectionReads):
     """One connection, seen from this wallet. Made by `Wallet`; not by hand."""
 
     async def opened(self, timeout: float = 60.0) -> Self:  # noqa: ASYNC109
@@ -312,7 +312,7 @@ class Party(View):
         """Asks the other side a favour. Raises Refused with the etiquette's code when it is not the time."""
         content = body(text, in_return=in_return)
         line = await self._write_body("ask", content, kind=kind, effort=effort, by=self._end(None, None, by))
-        return Favour(self, line)
+        return Favour(self, self, line)
 
     async def answer(
         self, favour: Favour | str, answer: Literal["yes", "no", "not_now"], text: str | None = None
@@ -330,14 +330,14 @@ class Party(View):
 
     def favours(self) -> list[Favour]:
         """Every ask of both sides, oldest first."""
-        return [Favour(self, line) for line in self.lines if line.act is not None and line.act.kind == "ask"]
+        return [Favour(self, self, line) for line in self.lines if line.act is not None and line.act.kind == "ask"]
 
     # --- what is between the two ---
 
     def overview(self) -> Overview:
         """All that is in force between the two and in this wallet, with words and ends (WHO-8). Raises NotOpen."""
         blocked = self._core.kept.get("blocked", host_folded(self.did), dict)
-        return overview_of(self, None if blocked is None else blocked["at"])
+        return overview_of(self, self.favours(), None if blocked is None else blocked["at"])
 
     async def remember(self, key: str, *, value: Any = None, topic: str | None = None, text: str | None = None) -> None:
         """One of the little things: `language` with `value=["de", "en"]`, `receipt` with `"paper"`, `no_interest` in a

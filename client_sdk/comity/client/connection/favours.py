@@ -4,32 +4,43 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from comity.client.connection.history import Line
+from comity.client.connection.view import View
+from comity.client.models import News
 from comity.documents.acts import Answer, Ask, SignedAct, Thank
 from comity.documents.types import other
 from comity.errors import ComityError
 from comity.rules import favours
 
-if TYPE_CHECKING:
-    from comity.client.connection.connection import Party
+AskAnswer = Literal["yes", "no", "not_now"]
 
 
 class Reply(NamedTuple):
     """The answer to an ask, and what was written with it, as far as it can be read here."""
 
-    answer: Literal["yes", "no", "not_now"]
+    answer: AskAnswer
     text: str | None
+
+
+class FavourActs(Protocol):
+    """The acts of a connection on a favour."""
+
+    async def answer(self, favour: Favour, answer: AskAnswer, text: str | None = None) -> None: ...
+    async def done(self, favour: Favour) -> None: ...
+    async def thank(self, favour: Favour, text: str | None = None) -> None: ...
+    async def sync(self, wait: float = 0) -> list[News]: ...
 
 
 class Favour:
     """One ask, of either side. `mine` says who asked."""
 
-    def __init__(self, party: Party, line: Line) -> None:
+    def __init__(self, party: View, acts: FavourActs, line: Line) -> None:
         if line.act is None or not isinstance(line.act.payload, Ask):
             raise ComityError("that is not an ask")
         self._party = party
+        self._acts = acts
         self.id = line.act.id
         self.kind = line.act.payload.kind
         self.effort = line.act.payload.effort
@@ -51,7 +62,7 @@ class Favour:
     @property
     def reply(self) -> Reply | None:
         """How it was answered; None where it was not."""
-        for act in self._acts():
+        for act in self._signed_acts():
             if isinstance(act.payload, Answer) and act.payload.ask == self.id:
                 return Reply(act.payload.answer, self._text_of(act))
         return None
@@ -59,12 +70,12 @@ class Favour:
     @property
     def thanks(self) -> str | None:
         """The words of the thanks for it; None where there are none."""
-        for act in self._acts():
+        for act in self._signed_acts():
             if isinstance(act.payload, Thank) and act.payload.ask == self.id:
                 return self._text_of(act)
         return None
 
-    def _acts(self) -> list[SignedAct]:
+    def _signed_acts(self) -> list[SignedAct]:
         return [line.act for line in self._party.lines if line.act is not None]
 
     def _text_of(self, act: SignedAct) -> str | None:
@@ -93,23 +104,23 @@ class Favour:
         away = self._party.away_until()
         return self.mine and away is not None and self.ends_at <= away
 
-    async def answer(self, answer: Literal["yes", "no", "not_now"], text: str | None = None) -> None:
+    async def answer(self, answer: AskAnswer, text: str | None = None) -> None:
         """Says yes, no or not now to what the other side asked. No reason is needed."""
-        await self._party.answer(self, answer, text)
+        await self._acts.answer(self, answer, text)
 
     async def done(self) -> None:
         """Says that the favour the other side asked for is done."""
-        await self._party.done(self)
+        await self._acts.done(self)
 
     async def thank(self, text: str | None = None) -> None:
         """Thanks for the favour that the other side did."""
-        await self._party.thank(self, text)
+        await self._acts.thank(self, text)
 
     async def answered(self, timeout: float = 60.0) -> favours.AskStatus:  # noqa: ASYNC109
         """Waits until an own ask is no longer just asked, and returns its status. Raises TimeoutError."""
         async with asyncio.timeout(timeout):
             while self.status == "asked":
-                await self._party.sync(wait=min(timeout, 20.0))
+                await self._acts.sync(wait=min(timeout, 20.0))
             return self.status
 
     def __repr__(self) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from comity.client.connection.view import View
 from comity.client.models import Who
 from comity.crypto.keys import is_pairwise
 from comity.documents.acts import Feedback
@@ -16,9 +17,6 @@ from comity.rules.feedback import Reached, reached_in
 from comity.rules.fold import Record
 from comity.rules.state import Contest
 from comity.rules.topics import purchases
-
-if TYPE_CHECKING:
-    from comity.client.connection.view import View
 
 Says = Literal["useful", "not_useful", "too_often", "not_interested", "thanks", "mislabelled"]
 Because = Literal["one_click", "reply_stop", "told_us", "not_needed"]

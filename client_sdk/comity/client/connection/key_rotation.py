@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from comity.client.connection.connection import Party
 from comity.client.session import Core, key_entry
 from comity.crypto.keys import Signer, SigningKey
 from comity.errors import ComityError
-
-if TYPE_CHECKING:
-    from comity.client.connection.connection import Party
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from pydantic import ValidationError
 
 from comity.client.connection.default_grants import FIRST_DEFAULTS, Default
 from comity.client.connection.proposals import ShownOffer
+from comity.client.connection.published_keys import published_key, signing_key
 from comity.client.session import Blocked, Core, NotOpen
 from comity.client.storage.records import Link, Offered, Proposed
 from comity.client.times import span
-from comity.crypto.jws import read_protected
-from comity.crypto.keys import PublicKey, Signer, did_of_host, did_of_kid, did_web_base, is_pairwise, key_of_kid
+from comity.crypto.keys import Signer, did_of_host, is_pairwise
 from comity.documents.agreements import COUNTERSIGN_WITHIN, Agreement, countersign, fits_offer, half_sign, open_half
 from comity.documents.names import folded, nickname
 from comity.documents.offers import (
@@ -37,9 +37,6 @@ from comity.documents.types import faults
 from comity.encoding import hash_id
 from comity.errors import Contradiction, Malformed, Refused
 
-MOST_HEADER = 1400
-"""Characters of an encoded header that are looked at."""
-
 AnyTerms = OfferedTerms | Terms
 
 
@@ -53,21 +50,10 @@ def own_terms(id: str, version: str, lang: str, text: str) -> OfferedTerms:
 # --- offers ---
 
 
-async def published(core: Core, kid: str, home: str) -> PublicKey | None:
-    """The key of that name: a did:key's own, or what its did:web publishes, where `home` serves its document.
-
-    Others are not looked up: the server must not have let them in (KEY-7), and a stranger's offer must not choose where
-    this wallet, from inside somebody's network, sends requests.
-    """
-    if (key := key_of_kid(kid)) is not None:
-        return key
-    return await core.resolver.key(kid) if did_web_base(did_of_kid(kid)) == did_web_base(home) else None
-
-
 async def read_offer(core: Core, raw: str, home: str) -> SignedOffer:
     """The offer in a text that the server `home` shows. Raises Contradiction."""
     try:
-        key = await published(core, read_protected(raw.partition(".")[0][:MOST_HEADER]).kid, home)
+        key = await signing_key(core, raw, home)
         return open_offer(raw, lambda kid: key)
     except Refused as fault:
         raise Contradiction(f"an offer that is none: {fault}", (raw,)) from None
@@ -275,7 +261,7 @@ async def check_proposal(core: Core, raw: bytes, cid: str | None) -> tuple[Propo
         raise Contradiction("a proposal that does not fit the offer", (raw.decode(), signed.raw))
     await core.homes.must_state(half.agreement.home, raw.decode())
     accepter = half.agreement.accepter
-    key = await published(core, accepter.kid, signed.offer.home.did)
+    key = await published_key(core, accepter.kid, signed.offer.home.did)
     if key is None or key.multibase != accepter.key:
         raise Contradiction("a proposal under a key that its party does not publish", (raw.decode(),))
     return Proposed(half.raw.decode(), half.agreement.offer, core.clock()), half.cid

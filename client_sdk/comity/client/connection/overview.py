@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from comity.client.connection import queries
 from comity.client.connection.favours import Favour, text_in
-from comity.client.connection.feedback import ShownContest
+from comity.client.connection.feedback import ShownContest, contests_of
+from comity.client.connection.view import View
 from comity.client.models import Statement, Who
 from comity.documents.acts import Contacted, Grant, SignedAct
 from comity.documents.events import Accepted
@@ -20,9 +21,6 @@ from comity.rules import favours
 from comity.rules.away import muted_away_until
 from comity.rules.gate import mute_end
 from comity.rules.state import Budget, Door
-
-if TYPE_CHECKING:
-    from comity.client.connection.connection import Party
 
 Rate = tuple[int, str]
 """How often at most, and in what time: `(3, "week")`."""
@@ -171,7 +169,7 @@ class Overview:
     statements: tuple[Statement, ...]
 
 
-def overview_of(party: Party, blocked_since: int | None) -> Overview:
+def overview_of(party: View, asked: Iterable[Favour], blocked_since: int | None) -> Overview:
     """All of it at the wallet's time. Raises NotOpen."""
     state, settings = party.state, party.state.door(party.side).settings
     first, second = favours.balance(state, party.now())
@@ -187,8 +185,8 @@ def overview_of(party: Party, blocked_since: int | None) -> Overview:
         mailbox=settings.mailbox,
         snoozed_until=party.snoozed_until(),
         blocked_since=blocked_since,
-        contests=tuple(party.contests()),
-        favours=tuple(map(_favour, party.favours())),
+        contests=tuple(contests_of(party)),
+        favours=tuple(map(_favour, asked)),
         balance=Balance(mine, theirs),
         contacts=tuple(_contacts(party)),
         statements=tuple(it for who in _WHOSE if (it := queries.statement(party, who)) is not None),
@@ -202,7 +200,7 @@ def rate_of(budget: Budget | None) -> Rate | None:
     return budget.max, next(name for name, seconds in PERIODS.items() if seconds == budget.seconds)
 
 
-def _side(party: Party, who: Who) -> SideShown:
+def _side(party: View, who: Who) -> SideShown:
     door, now = party.state.door(party.side if who == "me" else other(party.side)), party.now()
     acts = {line.act.id: line.act for line in party.lines if line.act is not None}
     return SideShown(
@@ -242,11 +240,11 @@ def _remembered(note: Note) -> Remembered:
     return Remembered(note.key, note.topic, note.value, note.text, note.known)
 
 
-def _text(party: Party, act: SignedAct | None) -> str | None:
+def _text(party: View, act: SignedAct | None) -> str | None:
     return None if act is None else text_in(party.body_of(act), "text")
 
 
-def _hours(party: Party) -> Hours | None:
+def _hours(party: View) -> Hours | None:
     settings = party.state.door(party.side).settings
     if settings.zone is None or not settings.windows:
         return None
@@ -272,7 +270,7 @@ def _favour(favour: Favour) -> FavourShown:
     )
 
 
-def _contacts(party: Party) -> Iterable[Contact]:
+def _contacts(party: View) -> Iterable[Contact]:
     for line in party.lines:
         event, payload = line.event, None if line.act is None else line.act.payload
         if isinstance(event, Accepted) and isinstance(payload, Contacted):

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from comity.client.connection.connection import Party
 from comity.client.connection.default_grants import FIRST_DEFAULTS, Default, suggested_grants
 from comity.client.petnames import MARK
 from comity.documents.agreements import HalfSigned, is_alternative
 from comity.documents.offers import Allow, OfferedTerms, SignedOffer, Terms
 
-if TYPE_CHECKING:
-    from comity.client.connection.connection import Party
-
-
-Sign = Callable[["Proposal", bool], Awaitable["Party"]]
+Sign = Callable[["Proposal", bool], Awaitable[Party]]
 Refuse = Callable[["Proposal", "str | None", bool], Awaitable[None]]
 
 

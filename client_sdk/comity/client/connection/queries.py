@@ -9,20 +9,18 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
 from comity import http_api
-from comity.client.connection import onboarding
 from comity.client.connection.feedback import said_of
 from comity.client.connection.history import Line
+from comity.client.connection.published_keys import signing_key
 from comity.client.connection.receipts import take_tags
+from comity.client.connection.view import Postbox, View
 from comity.client.models import Message, Statement, Timeline, Token, Who, tell, tell_duty
 from comity.client.session import Core, NotOpen
-from comity.client.storage.records import Link
-from comity.crypto.encryption import open_body
-from comity.crypto.jws import read_protected
 from comity.documents.acts import Erasure, Grant, Remember, SignedAct
 from comity.documents.agreements import Agreement, open_agreement, open_half
 from comity.documents.events import Accepted, Delivered, Expired
@@ -31,14 +29,11 @@ from comity.documents.notices import Notice, open_notice
 from comity.documents.offers import HomeParty
 from comity.documents.status_lists import GrantStatus, SignedStatusList
 from comity.documents.types import EXEMPT_PURPOSES, SIDES, Side, other
-from comity.errors import ComityError, Contradiction, Malformed, Refused
+from comity.errors import ComityError, Contradiction, Refused
 from comity.rules import gate
 from comity.rules.fold import Record
 from comity.rules.state import Connection, public
 from comity.rules.timeline import timeline
-
-if TYPE_CHECKING:
-    from comity.client.connection.view import Postbox, View
 
 _WAIT = 20.0
 
@@ -88,8 +83,7 @@ async def take_notices(party: View, core: Core, raws: Sequence[str], text: str) 
     found: dict[str, Notice] = {}
     for raw in raws:
         try:
-            kid = read_protected(raw.partition(".")[0][: onboarding.MOST_HEADER]).kid
-            key = await onboarding.published(core, kid, party.link.home)
+            key = await signing_key(core, raw, party.link.home)
             notice = open_notice(raw, lambda _, key=key: key).notice  # type: ignore[misc]
         except Refused as fault:
             raise Contradiction(f"a notice that is none: {fault}", (raw, text)) from None
@@ -161,10 +155,10 @@ def message_of(party: View, line: Line) -> Message:
             outcome = later.event.event
             delivered_at = later.at if outcome == "delivered" else None
     by: Who = "me" if event.side == party.side else "them"
-    read, why = body_of(party, party.writing.core, act)
+    read, why = party.read_body(act)
     text = read.get("text") if read is not None and isinstance(read.get("text"), str) else None
     reply_to: str | None = getattr(act.payload, "reply_to", None)
-    quiet = by == "them" and is_quiet(party.writing.core, party.link, delivered_at or line.at)
+    quiet = by == "them" and party.was_snoozed(delivered_at or line.at)
     return Message(
         id=act.id,
         by=by,
@@ -181,28 +175,6 @@ def message_of(party: View, line: Line) -> Message:
         expires_at=event.contents.exp if outcome == "held" else None,
         feedback=said_of(party, act.id),
     )
-
-
-def is_quiet(core: Core, link: Link, at: int) -> bool:
-    """Whether something that came at `at` (ms) came during a snooze of this connection."""
-    spans: list[list[int]] = core.kept.get("snoozes", link.cid, list) or []
-    return any(start <= at < end for start, end in spans)
-
-
-def body_of(party: View, core: Core, act: SignedAct) -> tuple[dict[str, Any] | None, str | None]:
-    """The body of an act and, where it cannot be read, why."""
-    text = getattr(act.payload, "body", None)
-    if text is None:
-        return None, None
-    if own := core.kept.get("bodies", act.id, dict):
-        return own, None
-    why = "it was sealed to the other side"
-    for kid in sorted(party.own_kids()):
-        try:
-            return open_body(text, party.cid, core.signer(kid).key), None
-        except Malformed as fault:
-            why = fault.detail or "it cannot be opened"
-    return None, why
 
 
 def history(party: View) -> Timeline:

@@ -11,14 +11,15 @@ import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from comity import http_api
 from comity.client.connection.history import Ledger, Line
-from comity.client.log.known_logs import PATIENCE, Entry, Log, LogGone, beginning
+from comity.client.connection.stored_connection import StoredConnection
+from comity.client.log.known_logs import PATIENCE, Log, LogGone, beginning
 from comity.client.models import News
 from comity.client.session import Core, Faults
-from comity.client.storage.records import Link, Owed, TagKeys
+from comity.client.storage.records import Entry, Link, Owed, TagKeys
 from comity.crypto.jws import read_protected
 from comity.documents.acts import Mute, SignedAct, Unmute
 from comity.documents.events import Accepted, Delivered, Erased, MuteOver
@@ -27,9 +28,6 @@ from comity.encoding import b64u_decode
 from comity.errors import ComityError, Contradiction, Refused, Unreachable
 from comity.transparency.entries import LogEntry, entry_of_act, entry_of_delivery, entry_of_mute_over, scope_of
 from comity.transparency.receipts import Receipt, open_receipt
-
-if TYPE_CHECKING:
-    from comity.client.connection.send_queue import SendQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +148,7 @@ async def take_tags(core: Core, cid: str, told: http_api.Tags, text: str) -> Tag
     return kept
 
 
-async def tags_of(core: Core, link: Link, writing: SendQueue) -> TagKeys:
+async def tags_of(core: Core, link: Link, writing: StoredConnection) -> TagKeys:
     """The tag keys of a connection; the server is asked where they are not known. Raises what a read raises."""
     kept = core.kept.get("tags", link.cid, TagKeys)
     if kept is not None:
@@ -162,7 +160,7 @@ async def tags_of(core: Core, link: Link, writing: SendQueue) -> TagKeys:
 # --- own acts ---
 
 
-def entered(writing: SendQueue, line: Line, text: str | None = None) -> list[Entry]:
+def entered(writing: StoredConnection, line: Line, text: str | None = None) -> list[Entry]:
     """What is kept with the line of an own act: its receipt, if all about it can be checked without asking anybody;
     else that it is owed, with what came."""
     core, link = writing.core, writing.link
@@ -192,7 +190,7 @@ def _kept(core: Core, link: Link, place: Place, text: str, tags: TagKeys) -> lis
     return entries
 
 
-async def settle(writing: SendQueue, lines: Iterable[Line]) -> None:
+async def settle(writing: StoredConnection, lines: Iterable[Line]) -> None:
     """Checks the receipts that came with these own acts and could not be checked at once. One that cannot be checked
     now, as the log does not answer in a moment, stays owed. Raises Contradiction: the act is accepted and kept all the
     same."""
@@ -212,7 +210,7 @@ async def settle(writing: SendQueue, lines: Iterable[Line]) -> None:
             logs.pass_over(origin)
 
 
-async def _settle(writing: SendQueue, place: Place, text: str) -> None:
+async def _settle(writing: StoredConnection, place: Place, text: str) -> None:
     core, link = writing.core, writing.link
     try:
         log = await core.logs.find(link.home, place.log)
@@ -229,7 +227,7 @@ async def _settle(writing: SendQueue, place: Place, text: str) -> None:
     await core.kept.keep(*_kept(core, link, place, text, tags))
 
 
-async def collect(writing: SendQueue) -> None:
+async def collect(writing: StoredConnection) -> None:
     """Fetches and checks the receipts that are owed to a connection; what cannot be had now stays owed, and what cannot
     be had any more, as its log has gone, becomes news (`receipt_lost`), once. Raises Contradiction, also where the log
     covers an act and the server gives no receipt of it."""
@@ -257,7 +255,7 @@ async def collect(writing: SendQueue) -> None:
     faults.tell()
 
 
-async def complete(writing: SendQueue) -> int:
+async def complete(writing: StoredConnection) -> int:
     """Fetches and checks every receipt of a connection that is not kept: of both sides' acts, of deliveries, and of
     mutes that were over (WHO-10). Returns of how many there is none: no checkpoint covers them yet, or their log has
     gone. Raises Contradiction, the first, once all others were fetched; Unreachable at once."""
@@ -275,7 +273,7 @@ async def complete(writing: SendQueue) -> int:
     return missing
 
 
-async def _is_had(writing: SendQueue, place: Place) -> bool:
+async def _is_had(writing: StoredConnection, place: Place) -> bool:
     """Whether the receipt of that place is kept now, or none is wanted. Raises Contradiction, Unreachable."""
     try:
         if place.table == "overs" and await _went_with_its_log(writing, place):
@@ -288,7 +286,7 @@ async def _is_had(writing: SendQueue, place: Place) -> bool:
         return False
 
 
-async def _went_with_its_log(writing: SendQueue, place: Place) -> bool:
+async def _went_with_its_log(writing: StoredConnection, place: Place) -> bool:
     """Whether nothing of that place is missed, as a restore ended its log (REC-1): a server that says so and serves the
     log all the same has to show the entry. Raises Unreachable, Contradiction."""
     if place.at >= writing.book.restored_at:
@@ -296,7 +294,7 @@ async def _went_with_its_log(writing: SendQueue, place: Place) -> bool:
     return not await writing.core.logs.names(writing.link.home, place.log, now=True)
 
 
-async def in_one_log(writing: SendQueue) -> None:
+async def in_one_log(writing: StoredConnection) -> None:
     """That the connection changed logs only where the one before had ended (LOG-19): a server that enters some of it
     here and some of it there could show each reader the half that suits. Raises Contradiction (`split_tag`)."""
     core, home = writing.core, writing.link.home
@@ -313,7 +311,7 @@ def owing(core: Core) -> list[str]:
     return list(dict.fromkeys(owed.cid for owed in core.kept.all("owed", Owed).values()))
 
 
-async def look_after(core: Core, writings: Iterable[SendQueue], homes: Iterable[str]) -> None:
+async def look_after(core: Core, writings: Iterable[StoredConnection], homes: Iterable[str]) -> None:
     """What a wallet does about logs once the news is read: the receipts that are owed, and the witnesses that it
     wants. Raises Contradiction, Refused("too_few_witnesses"), and Unreachable where witnesses are wanted: the first of
     them, once all was done."""
@@ -329,7 +327,7 @@ async def look_after(core: Core, writings: Iterable[SendQueue], homes: Iterable[
     faults.tell()
 
 
-async def must_be_entered(writing: SendQueue, line: Line) -> None:
+async def must_be_entered(writing: StoredConnection, line: Line) -> None:
     """An event of a broken key of the home server that this wallet did not have yet counts only with the receipt of its
     entry (HOME-5). Raises Contradiction, Unreachable, LogGone."""
     core, kid = writing.core, read_protected(line.raw.partition(".")[0]).kid
@@ -345,7 +343,7 @@ async def must_be_entered(writing: SendQueue, line: Line) -> None:
     check_receipt(place, text, await core.logs.find(writing.link.home, place.log), tags)
 
 
-async def fetched(writing: SendQueue, place: Place) -> str | None:
+async def fetched(writing: StoredConnection, place: Place) -> str | None:
     """The receipt as the server gives it, unchecked; None where no checkpoint that this wallet knows of covers the
     place. Raises Contradiction, Unreachable, LogGone."""
     core, link = writing.core, writing.link
@@ -377,7 +375,7 @@ async def fetched(writing: SendQueue, place: Place) -> str | None:
     raise Contradiction(f"{what}, and the server hides its receipt", (*place.evidence, latest.raw))
 
 
-async def _is_replaced(writing: SendQueue) -> bool:
+async def _is_replaced(writing: StoredConnection) -> bool:
     """Whether another copy of this wallet took a new key: then nothing is shown to this one, and nothing is hidden."""
     try:
         await writing.core.home(writing.link.home).inbox(writing.signer, None)
@@ -386,7 +384,7 @@ async def _is_replaced(writing: SendQueue) -> bool:
     return False
 
 
-async def receipt_of(writing: SendQueue, act: str, *, delivery: bool = False) -> str:
+async def receipt_of(writing: StoredConnection, act: str, *, delivery: bool = False) -> str:
     """The receipt of an act of either side, or of a message's delivery, fetched and checked if it is not kept.
 
     Raises ComityError where this side has no such act, it was not delivered, or its log has gone; Unreachable while no

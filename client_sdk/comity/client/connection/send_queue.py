@@ -8,21 +8,19 @@ neither a log that stands still nor one that lies can undo an act or keep one wa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from comity import http_api
-from comity.client.connection import receipts
-from comity.client.connection.history import Ledger, Line
-from comity.client.session import Core, NotOpen
-from comity.client.storage.records import AwayMute, Entered, Link, Unsent
-from comity.client.sync import recovery
-from comity.crypto.keys import PublicKey, Signer, key_of_did
+from comity.client.connection import receipts, recovery
+from comity.client.connection.history import Line
+from comity.client.connection.stored_connection import StoredConnection
+from comity.client.session import Core, Faults
+from comity.client.storage.records import AwayMute, Entered, Entry, Link, Unsent
+from comity.crypto.keys import PublicKey, key_of_did
 from comity.documents.acts import Rotate, SignedAct, is_narrowing, open_act
-from comity.documents.agreements import open_agreement, open_half
 from comity.documents.events import Accepted
-from comity.documents.offers import HomeParty
 from comity.documents.types import Side
 from comity.errors import Contradiction, Refused, Unreachable
 from comity.rules.next_act import next_act, next_mailbox
@@ -33,7 +31,6 @@ _TRIES = 5
 _COMPOSED = frozenset({"iss", "aud", "iat", "cid", "seq", "prev", "act"})
 
 Compose = Callable[[], list[SignedAct]]
-Beside = tuple[str, str, object]
 
 
 class Dropped(NamedTuple):
@@ -43,16 +40,13 @@ class Dropped(NamedTuple):
     refused: Refused
 
 
-class SendQueue:
+class SendQueue(StoredConnection):
     """The pen of one side of one connection; its lock makes the acts of a chain follow each other."""
 
     def __init__(self, core: Core, link: Link, catch_up: Callable[[], Awaitable[None]]) -> None:
-        self.core = core
-        self.link = link
-        self.ledger: Ledger | None = None
+        super().__init__(core, link)
         self.lock = asyncio.Lock()
         self.dropped: list[Dropped] = []
-        self._rotated_to: str | None = None
         self.waiting: list[Line] = []
         """Own acts that were accepted, oldest first, until the inbox was read up to their times: each names what the
         other side did before it (EVENT-7)."""
@@ -61,33 +55,6 @@ class SendQueue:
         self._written: list[Line] = []
         self._came: dict[str, str] = {}
         self._catch_up = catch_up
-
-    @property
-    def book(self) -> Ledger:
-        """The ledger of an open connection. Raises NotOpen."""
-        if self.ledger is None:
-            raise NotOpen("the other side has not signed yet" if not self.link.closed else self.link.closed)
-        return self.ledger
-
-    @property
-    def pinned_home(self) -> HomeParty:
-        """The home server and its key, as the agreement pins it (HOME-1)."""
-        if self.ledger is not None:
-            return self.ledger.agreement.agreement.home
-        raw = self.link.agreement.encode()
-        return (open_agreement(raw) if self.link.whole else open_half(raw)).agreement.home
-
-    async def expect(self, event: str, *, writes: bool = False) -> None:
-        """Before an event is read: whether its key is the one that is expected, or the home server states a new one.
-        Raises Unreachable, Contradiction, HomeKeyBroken."""
-        await self.core.homes.expect(self.pinned_home, event, writes=writes)
-
-    @property
-    def signer(self) -> Signer:
-        """The key that this side has now; from the acceptance of a `rotate` on the new one, also while what came before
-        it is still to be read."""
-        kid = self.link.kid if self.ledger is None else self.ledger.state.door(self.link.side).kid
-        return self.core.signer(self._rotated_to or kid)
 
     async def write(self, kind: str, /, **fields: Any) -> Line:
         """One act, accepted and entered."""
@@ -104,9 +71,7 @@ class SendQueue:
             return next_mailbox(state, side, now, self.signer, box)
         return next_act(state, side, kind, now, self.signer, **present)
 
-    async def write_all(
-        self, make: Compose, about: Callable[[SignedAct], Sequence[Beside]] | None = None
-    ) -> list[Line]:
+    async def write_all(self, make: Compose, about: Callable[[SignedAct], Sequence[Entry]] | None = None) -> list[Line]:
         """Acts that belong together, in one batch; what `about` returns for each is kept in the same write as the
         sealed acts. Raises Refused, Unreachable, Contradiction, NotOpen."""
         _ = self.book
@@ -232,24 +197,19 @@ class SendQueue:
         finally:
             await self.core.kept.keep(*self._kept_late())
 
-    def kept(self, line: Line, receipt: str | None = None) -> list[Beside]:
+    def kept(self, line: Line, receipt: str | None = None) -> list[Entry]:
         """How a line is kept: itself, and for an own act its receipt or that it is owed. With it comes what entered the
         ledger before and is not on disk: a file with a gap could never be read again."""
         return [*self._kept_late(), *self._kept_line(line, receipt)]
 
-    def _kept_late(self) -> list[Beside]:
+    def _kept_late(self) -> list[Entry]:
         late, self._entered_unkept = self._entered_unkept, []
         return [entry for line in late for entry in self._kept_line(line)]
 
-    def _kept_line(self, line: Line, receipt: str | None = None) -> list[Beside]:
+    def _kept_line(self, line: Line, receipt: str | None = None) -> list[Entry]:
         if line.act is not None:
             receipt = receipt or self._came.pop(line.act.id, None)
         return [*self.left_out(), kept_line(self.link.cid, line), *receipts.entered(self, line, receipt)]
-
-    def left_out(self) -> list[Beside]:
-        """How it is kept that lines count no more."""
-        gone, self.book.left_out = self.book.left_out, []
-        return [(f"log/{self.link.cid}", f"{at:015d}", None) for at in gone]
 
     # --- after a restore of the server ---
 
@@ -298,13 +258,13 @@ class SendQueue:
         # Any key that this wallet has: what waits may have been signed before a business took its next one.
         return self.core.signer(kid).key.public if kid in self.core.kept.file.table("keys") else None
 
-    async def _keep_unsent(self, raws: list[str], *beside: Beside) -> None:
+    async def _keep_unsent(self, raws: list[str], *beside: Entry) -> None:
         await self.core.kept.keep(*self._unsent(raws), *beside)
 
-    def _unsent(self, raws: list[str]) -> list[Beside]:
+    def _unsent(self, raws: list[str]) -> list[Entry]:
         return [("unsent", self.link.cid, Unsent(tuple(raws)) if raws else None)]
 
-    async def _keep_first(self, acts: Sequence[SignedAct], raws: list[str], *beside: Beside) -> None:
+    async def _keep_first(self, acts: Sequence[SignedAct], raws: list[str], *beside: Entry) -> None:
         """Keeps what is about to be sent. A "no" is sent even so where it cannot be kept: the server shows it again to
         whoever has the key (WHO-9). Raises WalletFileError for every other act."""
         if not all(is_narrowing(act.payload) for act in acts):
@@ -355,7 +315,7 @@ class SendQueue:
     async def _once_more(self, before: SignedAct, act: SignedAct) -> None:
         """Sends what was signed anew; kept first, ahead of what still waits, with the words of the act before it."""
         words = self.core.kept.get("bodies", before.id, dict)
-        beside: list[Beside] = [] if words is None else [("bodies", act.id, words), ("bodies", before.id, None)]
+        beside: list[Entry] = [] if words is None else [("bodies", act.id, words), ("bodies", before.id, None)]
         away = self.core.kept.get("away", self.link.cid, AwayMute)
         if away is not None and away.mute == before.id:
             beside.append(("away", self.link.cid, AwayMute(act.id, away.before)))
@@ -363,12 +323,12 @@ class SendQueue:
         await self._keep_unsent([act.raw, *(waiting.acts if waiting else ())], *beside)
         await self._deliver([act])
 
-    async def _send(self, acts: list[SignedAct], about: Callable[[SignedAct], Sequence[Beside]] | None) -> list[Line]:
+    async def _send(self, acts: list[SignedAct], about: Callable[[SignedAct], Sequence[Entry]] | None) -> list[Line]:
         more = [entry for act in acts for entry in (about(act) if about else ())]
         await self._keep_first(acts, [act.raw for act in acts], *more)
         return await self._deliver(acts)
 
-    async def _answered(self, acts: list[SignedAct], unknown: list[str], lines: list[Beside]) -> None:
+    async def _answered(self, acts: list[SignedAct], unknown: list[str], lines: list[Entry]) -> None:
         """Keeps what was accepted and forgets what was answered, in one write."""
         kept = self.core.kept.get("unsent", self.link.cid, Unsent)
         answered = {act.raw for act in acts} - set(unknown)
@@ -452,7 +412,7 @@ def _before(line: Line, side: Side) -> str:
     return payload.prev if line.act.chain == "settings" else getattr(as_of, side)
 
 
-def kept_line(cid: str, line: Line) -> Beside:
+def kept_line(cid: str, line: Line) -> Entry:
     """How a line of a ledger is kept; its key sorts by time. A message stands with its acceptance, also when it was a
     delivery that brought it."""
     act = line.act if isinstance(line.event, Accepted) else None
@@ -464,3 +424,10 @@ def _tuples(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _tuples(item) for name, item in value.items()}
     return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+async def bring_all_back(queues: Iterable[SendQueue], faults: Faults) -> None:
+    """Brings back every connection that a restored server lacks; one that fails keeps no other from it."""
+    for queue in queues:
+        with faults.told_later():
+            await queue.bring_back()

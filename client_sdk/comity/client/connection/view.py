@@ -5,24 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Literal, Protocol
 
-from comity.client.connection import feedback, queries, receipts
-from comity.client.connection.feedback import Says, ShownContest
 from comity.client.connection.history import Line
 from comity.client.connection.send_queue import SendQueue
-from comity.client.models import Message, News, Statement, Timeline, Token, Who
-from comity.client.session import Core, Faults
+from comity.client.models import News, Who
+from comity.client.session import Core
 from comity.client.storage.records import Link
-from comity.client.sync import recovery
+from comity.crypto.encryption import open_body
 from comity.crypto.keys import did_of_kid
 from comity.documents.acts import Rotate, SignedAct
 from comity.documents.agreements import Agreement, SignedAgreement
 from comity.documents.note_values import Note, read_note
 from comity.documents.notices import AwayNotice, Notice, is_in_force
 from comity.documents.offers import Allow, Offer
-from comity.documents.status_lists import SignedStatusList
 from comity.documents.types import NOTE, Side, covers, other
 from comity.encoding import b64u_decode
-from comity.errors import Contradiction, Malformed
+from comity.errors import Malformed
 from comity.rules import gate
 from comity.rules.allowances import Promise, promise
 from comity.rules.away import is_muted, muted_away_until
@@ -172,13 +169,6 @@ class View:
         ends = (muted_away_until(ledger.state.door(other(self.side)), now), by_notice)
         return max((end for end in ends if end is not None), default=None)
 
-    async def notices(self) -> list[Notice]:
-        """What the other side says to all of its connections, and is in force: that it is away, what it plans. While
-        this side has muted it, the dates alone (NOTICE-8). Raises NotOpen, Unreachable, Contradiction."""
-        _ = self.state
-        async with self._core.judging():
-            return await queries.notices(self, self._core)
-
     def notices_shown(self) -> list[Notice]:
         """The same as the server showed them last."""
         now = self._core.clock()
@@ -192,6 +182,11 @@ class View:
         now = self._core.clock()
         spans: list[list[int]] = self._core.kept.get("snoozes", self.cid, list) or []
         return max((end // 1000 for start, end in spans if start <= now < end), default=None)
+
+    def was_snoozed(self, at: int) -> bool:
+        """Whether this connection was snoozed at that time (ms)."""
+        spans: list[list[int]] = self._core.kept.get("snoozes", self.cid, list) or []
+        return any(start <= at < end for start, end in spans)
 
     def allowed(self) -> Allow | None:
         """What the offer of the first side lets the second come for; None where it promised nothing."""
@@ -207,14 +202,6 @@ class View:
             return None
         records = (Record(line.event, line.act) for line in ledger.lines)
         return promise(allow, "first", ledger.opened.event.at, records, self._core.clock())
-
-    def contests(self) -> list[ShownContest]:
-        """The contests of both sides that are in force: what was something else than it said, and what follows."""
-        return feedback.contests_of(self)
-
-    def what_it_does(self, message: str, says: Says, as_: str | None = None, topic: str | None = None) -> list[str]:
-        """What `feedback` with these arguments would do, in sentences to be shown before it is given."""
-        return feedback.what_it_does(self, message, says, as_, topic)
 
     # --- what was said ---
 
@@ -236,92 +223,32 @@ class View:
         waited: list[Who] = ["me" if it == self.side else "them" for it in self.state.recovering]
         return tuple(sorted(waited))
 
-    async def sync(self, wait: float = 0) -> list[News]:
-        """Sends again what was not answered, reads what is new, compares this wallet's state with the server's, and
-        fetches the receipts that have not come yet.
-
-        `wait` (s) is how long to wait for news when there is none. Raises Contradiction, Refused("too_few_witnesses");
-        what was new is then told by the next call.
-        """
-        faults, news = Faults(), list[News]()
-        if self._writing.ledger is not None:
-            # Perhaps a "no": nothing that a server or its log says keeps it from being sent.
-            with faults.told_later(Contradiction):
-                await self._writing.settle()
-        try:
-            news = await self._postbox.pull(self, wait)
-            await self._writing.bring_back()
-            await self._look_after()
-            faults.tell()
-        except BaseException:
-            self._core.untold.extend(news)
-            raise
-        return self._core.tell(self.cid) + news
-
-    async def _look_after(self) -> None:
-        # A server that was restored and lacks something still is behind, and says so.
-        if self._writing.ledger is not None and not recovery.is_owed(self._writing):
-            try:
-                async with self._core.judging():
-                    await queries.compare(self, self._core, self._writing.recover)
-            except Contradiction:
-                # Something may have been left out of an inbox that was read to its end: an honest server gives it
-                # when it is asked from the beginning.
-                await self._postbox.read_again(self)
-                raise
-        async with self._core.judging():
-            await receipts.look_after(self._core, [self._writing], [self.link.home])
-
     async def _catch_up(self) -> None:
         # For an act that is being written, perhaps a "no": what the log shows is looked at when that is done.
         self._core.untold.extend(await self._postbox.pull(self, 0, look=False))
 
-    def listen(self) -> AsyncGenerator[News, None]:
-        """What reaches this side, as it comes, over one open stream."""
-        return self._postbox.news(self)
+    def read_body(self, act: SignedAct) -> tuple[dict[str, Any] | None, str | None]:
+        """The decrypted body of an act of either side and, where it cannot be read, the reason in words."""
+        text = getattr(act.payload, "body", None)
+        if text is None:
+            return None, None
+        if own := self._core.kept.get("bodies", act.id, dict):
+            return own, None
+        why = "it was sealed to the other side"
+        for kid in sorted(self.own_kids()):
+            try:
+                return open_body(text, self.cid, self._core.signer(kid).key), None
+            except Malformed as fault:
+                why = fault.detail or "it cannot be opened"
+        return None, why
 
-    async def messages(self) -> list[Message]:
-        """Every message of both sides that this wallet may read, oldest first."""
-        return queries.messages(self)
-
-    async def exempt_notices(self) -> dict[str, tuple[int, ...]]:
-        """The notices of safety, security or law by which the other side passed every mute: purpose → when (ms) each
-        came, by whatever channel, oldest first. Counted from the signed texts in this wallet (GATE-6, SAY-13)."""
-        return queries.exempt_notices(self)
-
-    async def timeline(self) -> Timeline:
-        """What happened between the two, in words; `print` shows it."""
-        return queries.history(self)
-
-    def statement(self, by: Who = "them") -> Statement | None:
-        """What a side said last of what became of the other's data, once the connection has ended."""
-        return queries.statement(self, by)
+    def body_of(self, act: SignedAct) -> dict[str, Any] | None:
+        """The decrypted body of an act of either side, or None where there is none or it cannot be read."""
+        return self.read_body(act)[0]
 
     def duty(self, of: Who = "them") -> Duty | None:
         """What a side still owes after the end, or has done: to say what became of the other's data (ERA-6)."""
         return duty(self.state, self.side if of == "me" else other(self.side))
-
-    async def tokens(self) -> list[Token]:
-        """The grants in force, of both sides, each held against the home server's status list.
-
-        Raises Contradiction when the list says otherwise than the acts.
-        """
-        async with self._core.judging():
-            return await queries.tokens(self, self._core)
-
-    async def receipt(self, act: str, *, delivery: bool = False) -> str:
-        """The receipt of an act of either side, or of a message's delivery: a `.tlog-proof`, which anybody can check
-        offline with the act. Raises ComityError, Unreachable while no checkpoint covers it, Contradiction."""
-        return await receipts.receipt_of(self._writing, act, delivery=delivery)
-
-    def body_of(self, act: SignedAct) -> dict[str, Any] | None:
-        """The decrypted body of an act of either side, or None where there is none or it cannot be read."""
-        return queries.body_of(self, self._core, act)[0]
-
-    async def status_list(self, uri: str) -> SignedStatusList:
-        """A status list of the home server, its signature checked: with a token, all that an offline check needs."""
-        async with self._core.judging():
-            return await queries.status_list(self._core, self._writing.pinned_home, uri)
 
     def __repr__(self) -> str:
         return f"Party({self.name}, {self.phase})"

@@ -19,7 +19,7 @@ from comity.client.http.server_api import Home
 from comity.client.http.transport import Transport
 from comity.client.log.fork_evidence import write_down
 from comity.client.log.tile_reader import LogFinding, LogSource, log_prefix
-from comity.client.storage.records import Kept, LogPin
+from comity.client.storage.records import Entry, Kept, LogPin
 from comity.crypto.keys import did_web_base
 from comity.errors import ComityError, Contradiction, Fork, Refused, Unreachable
 from comity.rules.consent_tokens import is_log_of
@@ -27,9 +27,6 @@ from comity.transparency.checkpoints import NO_WITNESSES, Policy, SignedCheckpoi
 from comity.transparency.merkle import Node, NodeReader, check_consistency, needed, peaks, prove_consistency, root_of
 from comity.transparency.notes import ED25519, VerifierKey, read_vkey
 from comity.transparency.receipts import Receipt, read_proof
-
-Entry = tuple[str, str, object]
-"""What is to be kept: table, key, value."""
 
 PATIENCE = 3.0
 """Seconds for which a log that does not answer is asked again, and for which an act that was accepted waits for it; for

@@ -31,7 +31,7 @@ from comity.client.storage.frames import (
     LENGTH,
     MAGIC,
     MARK,
-    Entry,
+    RawEntry,
     WalletFileError,
     read_frames,
     seal_frame,
@@ -87,7 +87,7 @@ class WalletFile:
         made = cls(where, handle, head, key)
         try:
             # With a first frame in it, a wrong identity is noticed at opening and not at the first loss.
-            first: list[Entry] = [("wallet", "format", b"1")]
+            first: list[RawEntry] = [("wallet", "format", b"1")]
             frame = seal_frame(0, first, made._recipient)
             _write_all(handle, head + frame)
             made._took(len(frame), first)
@@ -149,7 +149,7 @@ class WalletFile:
         """What one table holds now, in the order in which its keys were first set; a live, read-only view."""
         return MappingProxyType(self._tables.setdefault(name, {}))
 
-    def write(self, entries: Iterable[Entry]) -> None:
+    def write(self, entries: Iterable[RawEntry]) -> None:
         """Makes these entries durable, all of them or none, and then visible in the tables."""
         batch = list(entries)
         if not batch:
@@ -171,7 +171,7 @@ class WalletFile:
             if self._size > self._compact_at + 3 * self._live:
                 self._compact_if_there_is_room()
 
-    def remember(self, entries: Iterable[Entry]) -> None:
+    def remember(self, entries: Iterable[RawEntry]) -> None:
         """Shows entries in the tables, and writes nothing."""
         with self._writing:
             for entry in entries:
@@ -198,7 +198,7 @@ class WalletFile:
     def _load(self, data: bytes) -> None:
         """Takes in what is whole, and cuts off what is not. Raises WalletFileError."""
 
-        def take(entries: list[Entry]) -> None:
+        def take(entries: list[RawEntry]) -> None:
             for entry in entries:
                 self._apply(entry)
 
@@ -227,13 +227,13 @@ class WalletFile:
         self._is_marked = True
         self._size += len(MARK)
 
-    def _took(self, size: int, entries: list[Entry]) -> None:
+    def _took(self, size: int, entries: list[RawEntry]) -> None:
         self._number += 1
         self._size += size
         for entry in entries:
             self._apply(entry)
 
-    def _apply(self, entry: Entry) -> None:
+    def _apply(self, entry: RawEntry) -> None:
         name, key, value = entry
         table = self._tables.setdefault(name, {})
         old = table.pop(key, None) if value is None else table.get(key)
@@ -356,8 +356,8 @@ def _open_locked(path: Path) -> int:
     raise WalletFileError(f"{path} keeps changing")
 
 
-def _packed(tables: Mapping[str, Mapping[str, bytes]]) -> Iterator[list[Entry]]:
-    batch: list[Entry] = []
+def _packed(tables: Mapping[str, Mapping[str, bytes]]) -> Iterator[list[RawEntry]]:
+    batch: list[RawEntry] = []
     size = 0
     for name, table in tables.items():
         for key, value in table.items():

@@ -28,10 +28,10 @@ _NUMBER = struct.Struct(">Q")
 MARK = _FRAME.pack(0, zlib.crc32(LENGTH.pack(0)))
 """Stands behind what was on the disk before it was written."""
 
-Entry = tuple[str, str, bytes | None]
+RawEntry = tuple[str, str, bytes | None]
 """Table, key, value; a value of None removes the key."""
 
-_entries_decoder = msgspec.msgpack.Decoder(list[Entry])
+_entries_decoder = msgspec.msgpack.Decoder(list[RawEntry])
 
 
 class WalletFileError(ComityError):
@@ -55,7 +55,7 @@ class Whole:
     """Whether what stands behind `end` was on the disk once and cannot be read; else it is torn, or nothing."""
 
 
-def seal_frame(number: int, entries: list[Entry], recipient: x25519.Recipient) -> bytes:
+def seal_frame(number: int, entries: list[RawEntry], recipient: x25519.Recipient) -> bytes:
     """The frame of that number (WALLET-3, WALLET-4). Raises WalletFileError for one that is too large."""
     plain = _NUMBER.pack(number) + msgspec.msgpack.encode(entries)
     sealed: bytes = pyrage.encrypt(plain, [recipient])
@@ -82,7 +82,7 @@ def split_head(path: Path, data: bytes) -> tuple[bytes, bytes]:
 
 
 def read_frames(
-    path: Path, data: bytes, start: int, identity: x25519.Identity, take: Callable[[list[Entry]], None]
+    path: Path, data: bytes, start: int, identity: x25519.Identity, take: Callable[[list[RawEntry]], None]
 ) -> Whole:
     """Hands over the entries of each frame from `start` on, and returns what is whole (WALLET-6). Raises
     WalletFileError for damage that is not at the end alone, once some frames may have been handed over (WALLET-10)."""
@@ -147,7 +147,7 @@ def _must_be_the_end(path: Path, data: bytes, at: int, number: int, identity: x2
         raise WrongIdentity(f"{path} is damaged, or this is not its identity")
 
 
-def _open_frame(path: Path, plain: bytes) -> tuple[int, list[Entry]]:
+def _open_frame(path: Path, plain: bytes) -> tuple[int, list[RawEntry]]:
     try:
         (number,) = _NUMBER.unpack_from(plain)
         return number, _entries_decoder.decode(plain[_NUMBER.size :])

@@ -20,9 +20,12 @@ from typing import Literal, TypeVar
 import msgspec
 
 from comity.client.storage.encrypted_file import WalletFile
-from comity.client.storage.frames import Entry, WalletFileError
+from comity.client.storage.frames import RawEntry, WalletFileError
 
 T = TypeVar("T")
+
+Entry = tuple[str, str, object]
+"""What is to be kept: table, key, value; a value of None removes the key."""
 
 
 class Me(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -129,7 +132,7 @@ class Kept:
 
     def __init__(self, file: WalletFile) -> None:
         self.file = file
-        self._waiting: list[tuple[list[Entry], asyncio.Future[None]]] = []
+        self._waiting: list[tuple[list[RawEntry], asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
         self.unkept: WalletFileError | None = None
         """Why the file lacks something of what was accepted. From then on what servers say is known in memory alone,
@@ -145,13 +148,13 @@ class Kept:
         # Copied at once: the writer's thread may put something in while these are decoded.
         return {key: msgspec.json.decode(data, type=kind) for key, data in list(self.file.table(table).items())}
 
-    async def keep_first(self, *entries: tuple[str, str, object]) -> None:
+    async def keep_first(self, *entries: Entry) -> None:
         """Like `keep`, for what must be on disk before anything rests on it. Raises WalletFileError."""
         if self.unkept is not None:
             raise self.unkept
         await self.keep(*entries)
 
-    async def keep(self, *entries: tuple[str, str, object]) -> None:
+    async def keep(self, *entries: Entry) -> None:
         """Returns when all of these are on disk, or in memory where the file lacks something already (`unkept`); None
         removes. What waits together is written together. Raises WalletFileError."""
         if self.unkept is not None:
@@ -188,5 +191,5 @@ class Kept:
         self.file.close()
 
 
-def _entry(table: str, key: str, value: object) -> Entry:
+def _entry(table: str, key: str, value: object) -> RawEntry:
     return table, key, None if value is None else msgspec.json.encode(value)

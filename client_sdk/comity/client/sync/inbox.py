@@ -10,26 +10,22 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING
 
 from comity import http_api
 from comity.client.connection.history import Line
 from comity.client.connection.receipts import must_be_entered
-from comity.client.connection.send_queue import Beside
+from comity.client.connection.view import View
 from comity.client.log.known_logs import CHECKPOINT_AGE
 from comity.client.models import News
 from comity.client.session import Core
-from comity.client.storage.records import Link
+from comity.client.storage.records import Entry, Link
 from comity.crypto.keys import Signer
 from comity.documents.agreements import AGREEMENT_TYP, SignedAgreement, open_agreement
 from comity.documents.events import Accepted, MuteOver
 from comity.encoding import dump_json
 from comity.errors import Contradiction, Malformed, Refused, Unreachable
 
-if TYPE_CHECKING:
-    from comity.client.connection.view import View
-
-Take = Callable[[http_api.Item, Signer], Awaitable[tuple[list[News], list[Beside]]]]
+Take = Callable[[http_api.Item, Signer], Awaitable[tuple[list[News], list[Entry]]]]
 """What the wallet makes of an item that this key read: news for people, and entries to be kept with the cursor."""
 
 Records = Callable[[str], AsyncGenerator[list[http_api.Item], None]]
@@ -209,7 +205,7 @@ class Inbox:
         """Takes some items in, and returns the news in each by what it says; the cursor is kept with the last of them,
         and not if one does not fit."""
         news: dict[str, list[News]] = {}
-        entries: list[Beside] = []
+        entries: list[Entry] = []
         try:
             for item in items:
                 if item.cursor == self.cursor:
@@ -235,7 +231,7 @@ def _in_order(page: http_api.Page) -> None:
         raise Contradiction("the items of a page do not lead to its cursor", (page.model_dump_json(),))
 
 
-async def take_line(party: View, item: http_api.Item) -> tuple[list[News], list[Beside]]:
+async def take_line(party: View, item: http_api.Item) -> tuple[list[News], list[Entry]]:
     """An act or event of an open connection: into its ledger. Raises Contradiction."""
     others = (item.agreement, item.offer, item.reason, item.tags)
     if item.event is None or any(it is not None for it in others):
@@ -264,12 +260,10 @@ def _is_own(party: View, line: Line) -> bool:
 
 
 def _news(party: View, line: Line) -> News:
-    from comity.client.connection.queries import is_quiet
-
     event = line.event
     kind = event.kind if isinstance(event, Accepted) else event.event
     side = getattr(event, "side", None)
-    quiet = kind in ("message", "delivered") and is_quiet(party.writing.core, party.link, line.at)
+    quiet = kind in ("message", "delivered") and party.was_snoozed(line.at)
     by = None if side is None else "me" if side == party.side else "them"
     return News(party.cid, kind, line.at, by, getattr(event, "act", None), quiet)  # type: ignore[arg-type]
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 
 from comity import http_api
 from comity.client.connection import onboarding
+from comity.client.connection.connection import Party
 from comity.client.connection.history import Ledger
 from comity.client.connection.proposals import Proposal, Refuse, ShownOffer, Sign
 from comity.client.connection.receipts import take_tags
-from comity.client.connection.send_queue import Beside
+from comity.client.connection.send_queue import bring_all_back
+from comity.client.connection.view import View
 from comity.client.models import News
 from comity.client.session import Blocked, Core, Faults
-from comity.client.storage.records import Entered, Link, Offered, Proposed
-from comity.client.sync import recovery
+from comity.client.storage.records import Entered, Entry, Link, Offered, Proposed
 from comity.client.sync.inbox import read_agreement, take_line
 from comity.crypto.keys import Signer, did_of_kid
 from comity.documents.agreements import COUNTERSIGN_WITHIN, SignedAgreement, open_agreement, open_half
@@ -26,21 +27,28 @@ from comity.documents.types import Side
 from comity.encoding import dump_json
 from comity.errors import Contradiction, Refused
 
-if TYPE_CHECKING:
-    from comity.client.connection.connection import Party
-    from comity.client.connection.view import View
-    from comity.client.wallet import Wallet
-
 RESTORED = "restored"
 """Why a half is void that waited when its server was restored (REC-11)."""
 
-Taken = tuple[list[News], list[Beside]]
+Taken = tuple[list[News], list[Entry]]
+
+
+class Connections(Protocol):
+    """The connections of a wallet."""
+
+    def connections(self) -> list[Party]:
+        """Every one, oldest first."""
+        ...
+
+    def known(self, cid: str) -> Party:
+        """The one of that id. Raises KeyError."""
+        ...
 
 
 class ItemHandler:
     """The checks and the bookkeeping between an inbox and a wallet's connections."""
 
-    def __init__(self, core: Core, wallet: Wallet) -> None:
+    def __init__(self, core: Core, wallet: Connections) -> None:
         self._core = core
         self._wallet = wallet
         core.homes.on_change = self._check_home_keys
@@ -95,8 +103,8 @@ class ItemHandler:
 
     async def bring_back(self, home: str) -> None:
         """Hands in what that home server lacks since it was restored; what fails now is done by the next `sync`."""
-        parties = [it for it in self._wallet.connections() if it.link.home == home]
-        await recovery.bring_all_back(parties, Faults())
+        queues = [party.writing for party in self._wallet.connections() if party.link.home == home]
+        await bring_all_back(queues, Faults())
 
     def _item(self, cid: str, record: http_api.HandedIn, of: http_api.ConnectionAnswer, cursor: str) -> http_api.Item:
         """The item that a record came as, or, of an own act, would have."""
@@ -207,7 +215,7 @@ class ItemHandler:
         news = [] if was_open else [News(party.cid, "opened", party.state.at, "them")]
         return news, entries
 
-    def opened(self, party: View, event: str, agreement: SignedAgreement | None = None) -> list[Beside]:
+    def opened(self, party: View, event: str, agreement: SignedAgreement | None = None) -> list[Entry]:
         """The connection is open: begins its ledger, or holds the event against the one that began it."""
         if party.writing.ledger is not None:
             book = party.writing.ledger
@@ -219,7 +227,7 @@ class ItemHandler:
         party.writing.link = link
         return [("links", link.cid, link)]
 
-    def closed(self, party: View, why: str) -> Beside:
+    def closed(self, party: View, why: str) -> Entry:
         """The connection did not come about."""
         party.writing.link = msgspec.structs.replace(party.link, closed=why)
         return "links", party.cid, party.link

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from comity import http_api
 from comity.client.connection.history import Ledger, Line
+from comity.client.connection.stored_connection import StoredConnection
+from comity.client.http.server_api import Home
 from comity.client.models import News
 from comity.client.storage.records import Entered, Unsent
 from comity.documents.acts import SignedAct, is_narrowing
@@ -16,39 +17,33 @@ from comity.documents.events import Accepted, Restored
 from comity.documents.types import Side
 from comity.errors import Refused
 
-if TYPE_CHECKING:
-    from comity.client.connection.send_queue import SendQueue
-    from comity.client.connection.view import View
-    from comity.client.http.server_api import Home
-    from comity.client.session import Faults
-
 UNKNOWN = frozenset({"not_found", "unknown_key", "key_replaced"})
 """What a server says of a connection that it does not know, or not by that key."""
 _AT_ONCE = 60
 """Records in one request: a record has at most twice the bytes of a signed text, and a batch 8 MiB."""
 
 
-def is_owed(writing: SendQueue) -> bool:
+def is_owed(writing: StoredConnection) -> bool:
     """Whether the server was restored, and this side has not confirmed yet that it has everything again."""
     book = writing.ledger
     done = writing.core.kept.get("recovered", writing.link.cid, int) or 0
     return book is not None and book.state.restored_at > done
 
 
-def may_be_unknown(writing: SendQueue) -> bool:
+def may_be_unknown(writing: StoredConnection) -> bool:
     """Whether the home server says that it was restored, and this connection has nothing of that yet: it may be one
     that opened after the copy was made (REC-10)."""
     return writing.ledger is not None and _restored_without(writing) is not None
 
 
-def _restored_without(writing: SendQueue) -> int | None:
+def _restored_without(writing: StoredConnection) -> int | None:
     """When (ms) the home server was restored, where nothing of that was stated here, and it was not asked since."""
     at = writing.core.logs.restored_at(writing.link.home)
     done = writing.core.kept.get("recovered", writing.link.cid, int) or 0
     return at if at > max(writing.book.state.restored_at, done) else None
 
 
-async def bring_back_unknown(writing: SendQueue) -> bool:
+async def bring_back_unknown(writing: StoredConnection) -> bool:
     """Hands in the whole connection where a restored server does not know it, or not by the name that this side has by
     now: what opened it, a revoke, the rest. Whether that was so. Raises Refused, Unreachable."""
     core, book, cid = writing.core, writing.book, writing.link.cid
@@ -87,7 +82,7 @@ async def _why_not(home: Home, record: http_api.HandedIn) -> Refused | None:
     return why
 
 
-async def bring_back(writing: SendQueue) -> bool:
+async def bring_back(writing: StoredConnection) -> bool:
     """Hands in what this wallet holds and a restored server may lack, and says which heads it knows. Whether the server
     has all of it now: what only the other side has is waited for. Raises Refused, Unreachable, Contradiction."""
     core, book, cid = writing.core, writing.book, writing.link.cid
@@ -110,7 +105,7 @@ async def bring_back(writing: SendQueue) -> bool:
     return True
 
 
-async def _go_on_without(writing: SendQueue) -> None:
+async def _go_on_without(writing: StoredConnection) -> None:
     """Leaves out what the server lost and takes back no more; what of it said no, is to be said again (REC-9)."""
     core, book, cid = writing.core, writing.book, writing.link.cid
     there, cursor = set[str](), None
@@ -144,13 +139,6 @@ def _to_say_again(line: Line, side: Side, latest: int) -> SignedAct | None:
         return None
     sets = act.kind in ("hours", "budget") and line.at == latest
     return act if sets or (is_narrowing(act.payload) and act.kind != "mute_end") else None
-
-
-async def bring_all_back(parties: Iterable[View], faults: Faults) -> None:
-    """The same for every connection of a wallet that owes it; one that fails keeps no other from it."""
-    for party in parties:
-        with faults.told_later():
-            await party.writing.bring_back()
 
 
 def _lost(book: Ledger) -> Iterator[Line]:
