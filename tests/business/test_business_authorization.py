@@ -5,14 +5,14 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from business_things import ROOMY, Things, is_about_something, never, places, receiver
-from business_world import Shop, a_shop
 from comity.rules.next_act import compose
 from comity_server.api.business.route import BUSINESS, Route
 from comity_server.api.business.routes import ROUTES
 from comity_server.businesses.roles import ROLES, SCOPES, Scope
 from comity_server.store.sqlite import SQL
-from world import Reply, World, a_world, sqlite_of
+from support.business_objects import ROOMY, Things, is_about_something, never, places, receiver
+from support.business_world import Shop, a_shop
+from support.world import Reply, World, a_world, sqlite_of
 
 ABOUT_SOMETHING = [route for route in ROUTES if is_about_something(route)]
 _NAMES = {text: name for name, text in SQL.items()}

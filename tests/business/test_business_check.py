@@ -13,7 +13,6 @@ from typing import Any
 import aiohttp
 from msgspec.structs import replace
 
-from business_world import BUSINESS, Shop, a_shop
 from comity.documents.acts import MODELS
 from comity.documents.events import open_event
 from comity.encoding import hash_id
@@ -30,11 +29,12 @@ from comity_server.clock import Undoubted
 from comity_server.schema import instant
 from comity_server.store.rows import Batch, Known
 from comity_server.writer.decision_cache import MOST_OF_ONE, About, Verdicts
-from random_states import Scene, moments, state_of
-from random_stories import KINDS, Hand
-from restored import Backup, confirm
-from spec_pages import page, table
-from world import DAY, HOUR, MINUTE, START, Pair, World, a_world, body_of, eventually
+from support.business_world import BUSINESS, Shop, a_shop
+from support.random_states import Scene, moments, state_of
+from support.random_stories import KINDS, Hand
+from support.restored_server import Backup, confirm
+from support.spec_pages import page, table
+from support.world import DAY, HOUR, MINUTE, START, Pair, World, a_world, body_of, eventually
 
 Question = dict[str, Any]
 

@@ -9,14 +9,14 @@ import pytest
 import structlog
 from click.testing import CliRunner
 
-from business_world import Shop, a_shop
 from comity.crypto.keys import SigningKey
 from comity.documents.notices import AwayNotice, open_notice
 from comity_server.config import ConfigError, load
 from comity_tools.cli import main
 from comity_tools.cli.wallet import session
-from operator_world import comity, stored
-from world import World, a_world
+from support.business_world import Shop, a_shop
+from support.operator_world import comity, stored
+from support.world import World, a_world
 
 KEY = SigningKey(b"k" * 32).public.did
 

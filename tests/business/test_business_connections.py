@@ -4,14 +4,14 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from business_world import EXAMPLE_OFFER, Shop, a_shop, half_on
 from comity.crypto.encryption import BodyKey, seal_body
 from comity.documents.acts import open_act
 from comity.documents.events import Accepted, open_event
 from comity.rules.fold import Record
 from comity.rules.timeline import timeline
 from comity_server.api.business.pagination import sift
-from world import HOUR, MINUTE, Pair, a_world
+from support.business_world import EXAMPLE_OFFER, Shop, a_shop, half_on
+from support.world import HOUR, MINUTE, Pair, a_world
 
 NOBODY = "A" * 43
 """A name of nothing: it has the form of a hash."""

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from browser import a_browser, a_page
-from business_world import a_shop
 from comity.errors import CODES
 from comity_server.api.business.routes import ROUTES
-from world import a_world
+from support.browser import a_browser, a_page
+from support.business_world import a_shop
+from support.world import a_world
 
 # The first of them may have to install the browser; two at once would wait for each other.
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("browser")]

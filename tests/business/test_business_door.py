@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from business_world import Shop, a_shop
 from comity.crypto.encryption import open_body
 from comity.documents.acts import NARROWING, Remember, open_act
 from comity.rules.next_act import compose
 from comity_server.api.business.routes import ROUTES
 from comity_server.writer.unit_of_work import UnitOfWork
-from world import DAY, HOUR, Pair, World, a_world, body_of, eventually
+from support.business_world import Shop, a_shop
+from support.world import DAY, HOUR, Pair, World, a_world, body_of, eventually
 
 
 def due(world: World, ahead: int) -> str:

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from business_world import Shop, a_shop
 from comity.client import Party, Statement
 from comity.errors import Refused, Unreachable
 from comity.http_api import ACTS
 from comity_server.fsck.checker import check_store
 from comity_server.schema import instant
-from sdk_world import SdkWorld, sdk_world
-from world import DAY, Pair, a_world
+from support.business_world import Shop, a_shop
+from support.sdk_world import SdkWorld, sdk_world
+from support.world import DAY, Pair, a_world
 
 INVOICES = {"what": "payments", "ground": "legal_obligation", "until": "2032-12-31T23:59:59Z"}
 SAID = {"deleted": ["contact", "messages"], "kept": [INVOICES], "passed_on": ["Zahlwerk 24"]}

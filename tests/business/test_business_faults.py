@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from business_world import a_shop
 from comity.documents.types import read_model
 from comity.errors import Malformed
 from comity_server.api.business.endpoints.offers import NewOffer
 from comity_server.api.business.endpoints.webhook_schemas import WebhookWanted
 from comity_server.api.business.outgoing import NewMessage
-from world import a_world
+from support.business_world import a_shop
+from support.world import a_world
 
 
 def told(model: Any, body: Any) -> dict[str, str]:

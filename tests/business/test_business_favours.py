@@ -5,12 +5,12 @@ Rules of spec/business-messages.md: SAY-8, SAY-9.
 
 from pathlib import Path
 
-from business_world import a_shop
 from comity.documents.acts import open_act
 from comity.rules.decide import RULES
 from comity_server.api.business.endpoints.favours import WHY
 from comity_server.api.business.outgoing import Sealing
-from world import DAY, HOUR, Pair, a_world
+from support.business_world import a_shop
+from support.world import DAY, HOUR, Pair, a_world
 
 
 async def caught_up(pair: Pair) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from business_world import Shop, a_shop, again
 from comity.documents.acts import SignedAct
 from comity.encoding import hash_id
 from comity.http_api import JSON_LINES
 from comity_server.api.business.routes import ROUTES
-from world import DAY, HOUR, Pair, a_world
+from support.business_world import Shop, a_shop, again
+from support.world import DAY, HOUR, Pair, a_world
 
 
 async def contested(shop: Shop, *grants: str, purpose: str = "care", **about: Any) -> tuple[Pair, str]:

@@ -5,12 +5,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from business_world import EXAMPLE_OFFER, a_shop
 from comity.crypto.encryption import open_body
 from comity.encoding import b64u_decode
 from comity.http_api import JSON, JSON_LINES, JWT
 from comity_server.limits.rate_limits import SPARE
-from world import Pair, a_world
+from support.business_world import EXAMPLE_OFFER, a_shop
+from support.world import Pair, a_world
 
 
 async def test_an_engineer_sees_who_the_key_speaks_for(tmp_path: Path) -> None:

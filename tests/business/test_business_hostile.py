@@ -12,11 +12,11 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
-from business_world import BUSINESS, a_shop, at_once
 from comity.encoding import b64u_encode
 from comity.http_api import JSON, JSON_LINES
 from comity_server.data_dir import STORE
-from world import World, a_world
+from support.business_world import BUSINESS, a_shop, at_once
+from support.world import World, a_world
 
 SAID = "Your kitchen window is still leaking, is it not?"
 

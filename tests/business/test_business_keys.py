@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from business_world import Shop, a_shop, at_once
 from comity.errors import Refused
 from comity_server.api.business.endpoints.api_keys import ROUTES, NewKey, post_keys
 from comity_server.api.business.route import Call
 from comity_server.businesses.api_keys import MOST_KEYS
-from world import DAY, HOUR, MINUTE, World, a_world
+from support.business_world import Shop, a_shop, at_once
+from support.world import DAY, HOUR, MINUTE, World, a_world
 
 AGENT = {"label": "night shift", "role": "agent"}
 OWNER = {"label": "second owner", "role": "owner"}

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from business_world import Shop, a_shop, at_once
 from comity.documents.acts import open_act
 from comity.encoding import b64u_encode
 from comity.rules.state import decode_state
@@ -27,9 +26,10 @@ from comity_server.store.rows import Batch
 from comity_server.store.seals import SEALED
 from comity_server.writer.unit_of_work import UnitOfWork
 from comity_tools.cli import main
-from operator_world import comity, stored
-from sdk_world import sdk_world
-from world import World, a_world
+from support.business_world import Shop, a_shop, at_once
+from support.operator_world import comity, stored
+from support.sdk_world import sdk_world
+from support.world import World, a_world
 
 OTHER = b64u_encode(b"o" * 32)
 NEW = b64u_encode(b"n" * 32)

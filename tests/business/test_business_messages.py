@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from business_world import Shop, a_shop, again, at_once
 from comity.client import Wallet
 from comity.crypto.encryption import open_body
 from comity.documents.acts import Message, open_act
@@ -21,8 +20,9 @@ from comity_server.api.business.outgoing import Sealing, opened
 from comity_server.api.business.reasons import WHY
 from comity_server.data_dir import STORE
 from comity_server.schema import instant
-from sdk_world import IDENTITY, Bent, sdk_world
-from world import DAY, HOUR, MINUTE, Pair, World, a_world
+from support.business_world import Shop, a_shop, again, at_once
+from support.sdk_world import IDENTITY, Bent, sdk_world
+from support.world import DAY, HOUR, MINUTE, Pair, World, a_world
 
 HELLO = {"purpose": "care", "text": "Is everything all right?"}
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from business_world import Shop, a_shop
 from comity.crypto.keys import SigningKey
 from comity.documents.notices import MOST_NOTICES, NOTICE_TYP, open_notice
 from comity.encoding import hash_id
@@ -19,8 +18,9 @@ from comity_server.schema import instant
 from comity_server.store.rows import Batch
 from comity_server.store.sqlite import SqliteStore
 from comity_server.writer.unit_of_work import UnitOfWork
-from parties import forge
-from world import DAY, HOUR, Pair, World, a_world
+from support.business_world import Shop, a_shop
+from support.parties import forge
+from support.world import DAY, HOUR, Pair, World, a_world
 
 TEXTS = {"en": "We are at the sea. Urgent: 020 123 456, https://sea.example", "de": "Wir sind am Meer."}
 

@@ -11,7 +11,6 @@ from typing import Any
 import aiohttp
 import pytest
 
-from business_world import BUSINESS, Shop, a_shop
 from comity.documents.acts import MODELS, SETTINGS
 from comity.documents.agreements import countersign
 from comity.http_api import EVENT_STREAM, INBOX
@@ -21,8 +20,9 @@ from comity_server.businesses.directory import Business
 from comity_server.reads.business_events import ACTS, CATALOGUE, BusinessEvent, Data, happening
 from comity_server.schema import instant
 from comity_server.store.rows import News
-from spec_pages import SPEC, page, table
-from world import DAY, HOUR, MINUTE, Pair, World, a_world, body_of, eventually
+from support.business_world import BUSINESS, Shop, a_shop
+from support.spec_pages import SPEC, page, table
+from support.world import DAY, HOUR, MINUTE, Pair, World, a_world, body_of, eventually
 
 Items = list[dict[str, Any]]
 

@@ -15,8 +15,6 @@ import pytest
 import zxingcpp
 from PIL import Image
 
-from business_things import Things
-from business_world import EXAMPLE_OFFER, Shop, a_shop, half_on
 from comity.documents.acts import open_act
 from comity.documents.agreements import countersign
 from comity.documents.events import Opened, open_event
@@ -30,8 +28,10 @@ from comity_server.fsck.checker import check_store
 from comity_server.schema import instant
 from comity_server.store.rows import Batch
 from comity_server.store.sqlite import SqliteStore
-from parties import forge
-from world import DAY, HOUR, Pair, World, a_world
+from support.business_objects import Things
+from support.business_world import EXAMPLE_OFFER, Shop, a_shop, half_on
+from support.parties import forge
+from support.world import DAY, HOUR, Pair, World, a_world
 
 FORGED = "AAAAAAAAAAAA"
 """The name of an offer that never was."""

@@ -16,7 +16,7 @@ from comity_server.api.business.docs.introduction import AREAS
 from comity_server.api.business.docs.openapi import document, refusals
 from comity_server.api.business.routes import ROUTES
 from comity_tools.cli import main
-from spec_pages import SPEC
+from support.spec_pages import SPEC
 
 MADE = document()
 

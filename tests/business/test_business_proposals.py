@@ -5,7 +5,6 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from business_world import EXAMPLE_OFFER, Shop, a_shop, half_on
 from comity.crypto.keys import Signer
 from comity.documents.agreements import HalfSigned, countersign, open_half
 from comity.documents.events import Opened, open_event
@@ -13,7 +12,8 @@ from comity.documents.offers import OfferedTerms
 from comity.encoding import dump_json
 from comity.http_api import AGREEMENTS, INBOX, JSON, OFFERS
 from comity.rules.fold import opening
-from world import DAY, MINUTE, TEXT, Pair, Reply, World, a_world, terms
+from support.business_world import EXAMPLE_OFFER, Shop, a_shop, half_on
+from support.world import DAY, MINUTE, TEXT, Pair, Reply, World, a_world, terms
 
 BY_HAND = {**EXAMPLE_OFFER, "countersign": "by_hand"}
 

@@ -4,10 +4,10 @@ for itself is shown to the business alone (INV-12, INV-14)."""
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from business_world import EXAMPLE_OFFER, a_shop
 from comity_server.schema import instant
-from terminal_world import Terminal, a_host
-from world import MINUTE, a_world
+from support.business_world import EXAMPLE_OFFER, a_shop
+from support.terminal_world import Terminal, a_host
+from support.world import MINUTE, a_world
 
 
 async def test_what_noor_wrote_is_read_in_the_connection_and_in_its_timeline(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import io
 import re
 from pathlib import Path
 
-from business_world import a_shop
 from comity_server.api.business.endpoints.report import COUNTS, safe_cell
-from spec_pages import ROOT, table
-from world import DAY, a_world
+from support.business_world import a_shop
+from support.spec_pages import ROOT, table
+from support.world import DAY, a_world
 
 _NAME = re.compile(
     r'"((?:answers|asks|connections|contacts|contests|favours|feedback|messages|offers|proposals)\.[a-z_.]+)"'

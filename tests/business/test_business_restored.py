@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from business_world import Shop, a_shop
-from restored import Backup, confirm, state_at_server
-from world import Pair, World, a_world
+from support.business_world import Shop, a_shop
+from support.restored_server import Backup, confirm, state_at_server
+from support.world import Pair, World, a_world
 
 
 @pytest.fixture

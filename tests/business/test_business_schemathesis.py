@@ -17,12 +17,12 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from business_things import ROOMY, Things, places, receiver
-from business_world import a_shop
 from comity.http_api import JSON, JSON_LINES, JWT
 from comity_server.api.business.docs.openapi import document
 from comity_server.api.business.routes import ROUTES
-from world import a_world
+from support.business_objects import ROOMY, Things, places, receiver
+from support.business_world import a_shop
+from support.world import a_world
 
 CHECKS = [
     not_a_server_error,

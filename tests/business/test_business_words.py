@@ -7,7 +7,7 @@ from comity.rules import message_lifetime
 from comity.rules.gate import PRIVATE_REASONS, REASONS, AsOf, Verdict
 from comity_server.api.business.endpoints import drafts
 from comity_server.api.business.reasons import WHY, until, why
-from spec_pages import page
+from support.spec_pages import page
 
 _HELD = Verdict("hold", "muted", AsOf("", "", "zones"), 5000, ends_at=9000)
 

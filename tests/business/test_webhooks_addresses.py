@@ -22,8 +22,8 @@ from comity.errors import Refused
 from comity_server.webhooks.http_client import MOST_READ, Post
 from comity_server.webhooks.retry import WAITS
 from comity_server.webhooks.ssrf_guard import NOT_PUBLIC, check_url, is_public
-from spec_pages import table
-from webhook_world import Hook
+from support.spec_pages import table
+from support.webhook_world import Hook
 
 BODY = b'{"type":"connection.muted"}'
 ADDRESSES = [

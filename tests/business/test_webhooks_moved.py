@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from business_world import Shop, a_shop
 from comity_server.webhooks.lanes import FAILURES, FIRST_PAUSE
 from comity_tools.demo.webhook_receiver import Received
-from webhook_world import Hook, Mailroom, a_sender, set_up
-from world import Pair, World, a_world
+from support.business_world import Shop, a_shop
+from support.webhook_world import Hook, Mailroom, a_sender, set_up
+from support.world import Pair, World, a_world
 
 
 class SlowHook(Hook):

@@ -11,12 +11,12 @@ from typing import Any
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from business_world import Shop, a_shop
 from comity_server.api.business.routes import ROUTES
 from comity_server.operator.master_key_rotation import rotate_master
 from comity_tools.demo.webhook_receiver import Received
-from webhook_world import Hook
-from world import World, a_world, eventually
+from support.business_world import Shop, a_shop
+from support.webhook_world import Hook
+from support.world import World, a_world, eventually
 
 
 async def a_shop_today(world: World) -> Shop:

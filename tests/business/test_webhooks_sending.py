@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from business_world import Shop, a_shop
 from comity.errors import Refused
 from comity_server.webhooks.control_protocol import Attempt
 from comity_server.webhooks.delivery_store import FILE, KEPT, MOST_ATTEMPTS, MOST_KEPT, New, Records, Row
@@ -31,8 +30,9 @@ from comity_server.webhooks.lanes import (
     Lanes,
 )
 from comity_server.webhooks.retry import DAY, JITTER, WAITS, next_at
-from webhook_world import HandClock, Hook, Mailroom, a_sender, set_up
-from world import Pair, World, a_world
+from support.business_world import Shop, a_shop
+from support.webhook_world import HandClock, Hook, Mailroom, a_sender, set_up
+from support.world import Pair, World, a_world
 
 
 async def muted(pair: Pair, times: int = 1) -> None:

@@ -14,9 +14,9 @@ from comity_tools.cli.operator.business import business
 from comity_tools.cli.operator.keys import keys
 from comity_tools.cli.terminal import LOOKS
 from comity_tools.cli.wallet.commands import wallet
-from operator_world import comity
-from terminal_world import Terminal, a_shop, an_offer, connected
-from world import World
+from support.operator_world import comity
+from support.terminal_world import Terminal, a_shop, an_offer, connected
+from support.world import World
 
 SHOP = "The Blue Shop"
 

@@ -7,8 +7,8 @@ from click import Group
 
 from comity_tools.cli.terminal import LOOKS
 from comity_tools.cli.wallet.commands import wallet
-from terminal_world import Terminal, a_shop, an_offer, connected
-from world import World
+from support.terminal_world import Terminal, a_shop, an_offer, connected
+from support.world import World
 
 SHOP = "The Blue Shop"
 

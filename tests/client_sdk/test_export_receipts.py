@@ -1,25 +1,17 @@
 """What Mia hands out of her wallet proves what the shop did as well as what she did (WHO-10)."""
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from comity.client import Party, Request, Response, Wallet
 from comity.documents.events import Accepted
 from comity.errors import Contradiction, Unreachable
 from comity.transparency.notes import read_vkey
 from comity.transparency.receipts import open_receipt
-from sdk_world import SdkWorld, sdk_world
-from terminal_world import a_host, connected
-
-
-@pytest_asyncio.fixture
-async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
-    async with sdk_world(tmp_path) as made:
-        yield made
+from support.sdk_world import SdkWorld
+from support.terminal_world import a_host, connected
 
 
 async def a_story(world: SdkWorld) -> tuple[Wallet, Party, Wallet, Party]:

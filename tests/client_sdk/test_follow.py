@@ -22,7 +22,7 @@ from comity.transparency.checkpoints import open_checkpoint
 from comity.transparency.entries import Kind
 from comity.transparency.merkle import check_consistency, needed, prove_consistency
 from comity.transparency.tiles import ENTRIES, WIDTH, Tile, bundles_of, open_bundle, tiles_of
-from served_log import MINUTE, Host, TrueLog, command, entries, entry, follow_host, hosting, signer, witness
+from support.served_log import MINUTE, Host, TrueLog, command, entries, entry, follow_host, hosting, signer, witness
 
 LARGE = 70_000
 """Entries: a full tile of level 1, and a third level."""

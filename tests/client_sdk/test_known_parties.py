@@ -1,23 +1,15 @@
 """A party that the wallet knows already is not connected with twice by mistake, and a "no" tells what it leaves open
 (WHO-4 to WHO-6)."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from comity.client import AlreadyConnected, Blocked
 from comity.errors import Malformed, Unreachable
-from sdk_world import ELSE, TERMS, SdkWorld, sdk_world
-from terminal_world import a_shop, an_offer, connected
-from world import World
-
-
-@pytest_asyncio.fixture
-async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
-    async with sdk_world(tmp_path) as made:
-        yield made
+from support.sdk_world import ELSE, TERMS, SdkWorld
+from support.terminal_world import a_shop, an_offer, connected
+from support.world import World
 
 
 async def test_a_link_that_was_accepted_is_accepted_again_only_on_purpose(world: SdkWorld) -> None:

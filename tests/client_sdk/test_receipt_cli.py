@@ -23,8 +23,8 @@ from comity_server.operator.commands import ROTATE_HOME, HomeRotation
 from comity_tools.cli import main
 from comity_tools.cli.audit.receipt import KINDS
 from comity_tools.cli.audit.token import REASONS
-from sdk_world import sdk_world
-from world import eventually
+from support.sdk_world import sdk_world
+from support.world import eventually
 
 WITNESS = NoteSigner("w.example", COSIGNATURE, SigningKey(b"w" * 32))
 

@@ -1,23 +1,13 @@
 """Offers that allow something, and what a customer's wallet grants by its own defaults (spec/offer.md, ALLOW-3 to
 ALLOW-6), over HTTP with a real server."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
-import pytest_asyncio
 
 from comity.client import Request
 from comity.errors import Malformed
-from sdk_world import TERMS, SdkWorld, sdk_world
+from support.sdk_world import TERMS, SdkWorld
 
 ALLOW = {"purposes": ["care"], "days": 30, "budget": (10, "week")}
-
-
-@pytest_asyncio.fixture
-async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
-    async with sdk_world(tmp_path) as made:
-        yield made
 
 
 async def test_a_business_that_countersigns_by_hand_opens_its_door_with_it(world: SdkWorld) -> None:

@@ -3,7 +3,6 @@ was left out (EVENT-7)."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,7 @@ from comity.client import Party, Request, Response, Wallet
 from comity.errors import Contradiction, Unreachable
 from comity.http_api import ACTS
 from comity.rules.state import public
-from sdk_world import SdkWorld, sdk_world
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
-    async with sdk_world(tmp_path) as made:
-        yield made
+from support.sdk_world import SdkWorld
 
 
 async def pair(world: SdkWorld) -> tuple[Party, Party]:

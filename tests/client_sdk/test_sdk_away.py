@@ -2,23 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from comity.client import Party, Request, Wallet
 from comity.errors import Unreachable
 from comity.rules.state import Mute
-from sdk_world import SdkWorld, sdk_world
-
-
-@pytest_asyncio.fixture
-async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
-    async with sdk_world(tmp_path) as made:
-        yield made
+from support.sdk_world import SdkWorld
 
 
 async def several(world: SdkWorld, *names: str) -> tuple[Wallet, dict[str, Party], dict[str, Party]]:

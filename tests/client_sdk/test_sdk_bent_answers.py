@@ -16,7 +16,7 @@ import pytest
 
 from comity.client import Party, Response, Wallet
 from comity.errors import ComityError, Contradiction, Refused, Unreachable
-from sdk_world import TERMS, SdkWorld, sdk_world
+from support.sdk_world import TERMS, SdkWorld, sdk_world
 
 Doing = Callable[[Wallet, Party], Awaitable[object]]
 

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from business_world import EXAMPLE_OFFER, Shop, a_shop
 from comity.client import Request, Response, Transport, over_aiohttp
 from comity.client.log import known_logs
 from comity.crypto.keys import SigningKey
 from comity.http_api import ACTS
 from comity.transparency.notes import COSIGNATURE, NoteSigner
 from comity_tools.cli import main
-from terminal_world import Terminal, connected
-from world import World
+from support.business_world import EXAMPLE_OFFER, Shop, a_shop
+from support.terminal_world import Terminal, connected
+from support.world import World
 
 
 async def test_a_customer_and_a_business_in_two_terminals(host: World, tmp_path: Path) -> None:

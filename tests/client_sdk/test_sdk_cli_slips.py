@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from comity.client import Wallet, new_identity
 from comity_server.data_dir import STORE
 from comity_tools.cli import main
-from terminal_world import Terminal, a_shop, an_offer, connected
-from world import World
+from support.terminal_world import Terminal, a_shop, an_offer, connected
+from support.world import World
 
 
 def signed(host: World) -> tuple[int, int]:

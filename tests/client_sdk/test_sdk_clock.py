@@ -1,23 +1,15 @@
 """Who has a device with a wrong clock reads all the same, and is told (HTTP-24)."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from comity.client import Party, Response, Wallet
 from comity.errors import Refused
-from sdk_world import IDENTITY, Bent, SdkWorld, sdk_world
-from terminal_world import a_host, connected
-
-
-@pytest_asyncio.fixture
-async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
-    async with sdk_world(tmp_path) as made:
-        yield made
+from support.sdk_world import IDENTITY, Bent, SdkWorld
+from support.terminal_world import a_host, connected
 
 
 async def met(world: SdkWorld) -> tuple[Party, str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from comity.client import NotOpen, Wallet
-from sdk_world import TERMS, sdk_world
+from support.sdk_world import TERMS, sdk_world
 
 
 async def test_the_example_runs_as_it_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

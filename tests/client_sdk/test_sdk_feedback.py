@@ -1,23 +1,13 @@
 """Mia says what she thinks of messages, and the wallets of both sides hold the server to it (CONN-23; GATE-21;
 GRANT-12), over HTTP with a real server."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
-import pytest_asyncio
 
 from comity.errors import Contradiction, Malformed, Refused
 from comity.rules.renunciations import Part, parts_left
 from comity.rules.state import Renounced
 from comity_server.writer import unit_of_work
-from sdk_world import SdkWorld, sdk_world
-
-
-@pytest_asyncio.fixture
-async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
-    async with sdk_world(tmp_path) as made:
-        yield made
+from support.sdk_world import SdkWorld
 
 
 async def test_an_advertisement_that_called_itself_care_is_contested_and_taken_back(world: SdkWorld) -> None:

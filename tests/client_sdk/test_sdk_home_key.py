@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,10 @@ from comity_server.fsck.checker import check_store
 from comity_server.operator.commands import ROTATE_HOME, HomeRotation
 from comity_server.server_keys import HomeKeyMissing
 from comity_tools.cli import main
-from sdk_world import TERMS, Bent, SdkWorld, sdk_world
-from world import eventually
+from support.sdk_world import TERMS, Bent, SdkWorld, sdk_world
+from support.world import eventually
 
 KEYS = "/.well-known/comity/keys"
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
-    async with sdk_world(tmp_path) as made:
-        yield made
 
 
 async def rotate(world: SdkWorld, *, broken: bool = False) -> str:

@@ -1,18 +1,7 @@
 """Whose key it is in an open connection: what both signed, and no document that somebody serves later (KEY-9)."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
-
 from comity.client import Request
-from sdk_world import SdkWorld, sdk_world
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
-    async with sdk_world(tmp_path) as made:
-        yield made
+from support.sdk_world import SdkWorld
 
 
 async def test_a_connection_goes_on_over_new_keys_without_a_look_at_any_document(world: SdkWorld) -> None:

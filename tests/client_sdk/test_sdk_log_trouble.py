@@ -4,13 +4,11 @@ import asyncio
 import json
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from comity.client import Party, Request, Response, Wallet
 from comity.client.connection import receipts
@@ -21,17 +19,11 @@ from comity.http_api import ACTS
 from comity.transparency.checkpoints import Checkpoint, Policy, is_witnessed, seal_checkpoint, with_cosignatures
 from comity.transparency.notes import COSIGNATURE, ED25519, MOST_NOTE, NoteSigner, signature_line, split_note
 from comity.transparency.receipts import MOST_RECEIPT, read_proof
-from sdk_world import SdkWorld, sdk_world
+from support.sdk_world import SdkWorld
 
 WITNESS = NoteSigner("w.example", COSIGNATURE, SigningKey(b"w" * 32))
 WANTED = Policy(1, (WITNESS.verifier,))
 Syncs = Callable[[], Any]
-
-
-@pytest_asyncio.fixture
-async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
-    async with sdk_world(tmp_path) as made:
-        yield made
 
 
 async def pair(world: SdkWorld) -> tuple[Wallet, Party, Wallet, Party]:

@@ -8,7 +8,7 @@ import pytest
 
 from comity.client import Party
 from comity.rules.state import public
-from sdk_world import TERMS, SdkWorld, sdk_world
+from support.sdk_world import TERMS, SdkWorld, sdk_world
 
 AWAY = 450
 """Days, more than news are kept."""

@@ -12,7 +12,7 @@ from comity.errors import Contradiction
 from comity.rules.fold import Record
 from comity.rules.state import public
 from comity.transparency.server_keys import follow
-from parties import (
+from support.parties import (
     DAY,
     HOME,
     HOME_DID,
@@ -28,7 +28,7 @@ from parties import (
     granted,
     keys_of,
 )
-from parties import public as party
+from support.parties import public as party
 
 OTHER_HOME = party(HOME_DID, "home-2")
 

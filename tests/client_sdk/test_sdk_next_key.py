@@ -1,21 +1,13 @@
 """A business takes a new key: published by its host first, then in every connection, and no token is stranded."""
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from comity.documents.acts import Message
 from comity.encoding import b64u_decode
 from comity.errors import ComityError
-from sdk_world import SdkWorld, sdk_world
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
-    async with sdk_world(tmp_path) as made:
-        yield made
+from support.sdk_world import SdkWorld
 
 
 async def test_a_business_changes_its_key_and_nobody_loses_anything(world: SdkWorld) -> None:

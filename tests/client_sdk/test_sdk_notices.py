@@ -1,28 +1,19 @@
 """What a customer's wallet shows of a shop that is away (spec/away.md, NOTICE-3, NOTICE-4, NOTICE-8)."""
 
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from business_world import Shop, a_shop
 from comity.client import Party, Response, Wallet
 from comity.documents.notices import AwayNotice, away_notice, seal_notice, text_in
 from comity.errors import Contradiction
-from parties import public
-from sdk_world import IDENTITY, Bent, SdkWorld, sdk_world
+from support.business_world import Shop, a_shop
+from support.parties import public
+from support.sdk_world import IDENTITY, Bent, SdkWorld
 
 TEXTS = {"en": "At the sea. https://sea.example", "de": "Am Meer."}
-
-
-@pytest_asyncio.fixture
-async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
-    async with sdk_world(tmp_path) as made:
-        yield made
 
 
 async def mia_and_shop(world: SdkWorld) -> tuple[Shop, Wallet, Party]:

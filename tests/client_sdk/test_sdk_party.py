@@ -2,22 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from comity.client import Blocked, NotOpen, Party, Response, Wallet, own_terms
 from comity.errors import Contradiction, Malformed, Refused, Unreachable
 from comity.rules.state import public
-from sdk_world import ELSE, IDENTITY, TERMS, Bent, SdkWorld, sdk_world
-
-
-@pytest_asyncio.fixture
-async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
-    async with sdk_world(tmp_path) as made:
-        yield made
+from support.sdk_world import ELSE, IDENTITY, TERMS, Bent, SdkWorld
 
 
 async def pair(world: SdkWorld, *purposes: str) -> tuple[Wallet, Party, Wallet, Party]:

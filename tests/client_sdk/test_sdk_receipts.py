@@ -2,11 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from comity.client import Party, Request, Response, Wallet
 from comity.client.connection.history import Line
@@ -19,16 +17,10 @@ from comity.transparency.checkpoints import Policy, open_checkpoint
 from comity.transparency.entries import Kind, tag
 from comity.transparency.notes import COSIGNATURE, NoteSigner, read_vkey, signature_line
 from comity.transparency.receipts import Receipt, open_receipt
-from sdk_world import Bent, SdkWorld, sdk_world
-from world import eventually
+from support.sdk_world import Bent, SdkWorld, sdk_world
+from support.world import eventually
 
 WITNESSES = [NoteSigner(f"w{number}.example", COSIGNATURE, SigningKey(bytes([number]) * 32)) for number in (1, 2, 3)]
-
-
-@pytest_asyncio.fixture
-async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
-    async with sdk_world(tmp_path) as made:
-        yield made
 
 
 async def pair(world: SdkWorld) -> tuple[Wallet, Party, Wallet, Party]:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from comity.rules.state import public
-from sdk_world import sdk_world
-from terminal_world import Terminal
+from support.sdk_world import sdk_world
+from support.terminal_world import Terminal
 
 
 async def test_a_message_that_waited_is_shown_after_the_wallet_was_opened_again(tmp_path: Path) -> None:

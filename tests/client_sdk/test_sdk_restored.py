@@ -3,27 +3,18 @@ wallet accuses the honest server (REC-1 to REC-9)."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from business_world import EXAMPLE_OFFER, a_shop
 from comity.client import Party, Wallet
 from comity.errors import Refused, Unreachable
 from comity.http_api import HandedIn
 from comity.rules.state import decode_state, public
 from comity_server.commands import record_restoration
-from restored import Backup, state_at_server
-from sdk_world import TERMS, SdkWorld, sdk_world
-from world import eventually
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
-    """A running server with nobody in it."""
-    async with sdk_world(tmp_path) as made:
-        yield made
+from support.business_world import EXAMPLE_OFFER, a_shop
+from support.restored_server import Backup, state_at_server
+from support.sdk_world import TERMS, SdkWorld
+from support.world import eventually
 
 
 async def both(world: SdkWorld, *purposes: str) -> tuple[Wallet, Wallet, Party, Party]:

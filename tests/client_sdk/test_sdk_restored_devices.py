@@ -2,24 +2,15 @@
 (REC-9)."""
 
 import shutil
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from business_world import EXAMPLE_OFFER, a_shop
 from comity.client import Party, Wallet
 from comity.errors import Refused
 from comity.rules.state import public
-from restored import Backup, state_at_server
-from sdk_world import SdkWorld, sdk_world
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
-    """A running server with nobody in it."""
-    async with sdk_world(tmp_path) as made:
-        yield made
+from support.business_world import EXAMPLE_OFFER, a_shop
+from support.restored_server import Backup, state_at_server
+from support.sdk_world import SdkWorld
 
 
 async def on_two_devices(world: SdkWorld) -> tuple[Wallet, Party, Wallet, Party, Wallet, Party]:

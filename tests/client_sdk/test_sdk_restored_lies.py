@@ -2,9 +2,7 @@
 EVENT-7)."""
 
 import shutil
-from collections.abc import AsyncIterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -15,14 +13,7 @@ from comity.documents.events import Place
 from comity.errors import ComityError
 from comity.rules import recovery
 from comity_server.writer.unit_of_work import UnitOfWork
-from sdk_world import SdkWorld, sdk_world
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
-    """A running server with nobody in it."""
-    async with sdk_world(tmp_path) as made:
-        yield made
+from support.sdk_world import SdkWorld
 
 
 async def test_own_acts_of_another_device_are_on_disk_before_what_follows_them(world: SdkWorld) -> None:

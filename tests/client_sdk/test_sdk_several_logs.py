@@ -2,21 +2,13 @@
 LOG-19)."""
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from comity.client import Party, Request, Response
 from comity.errors import Contradiction
-from sdk_world import SdkWorld, sdk_world
-from served_log import signer
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
-    async with sdk_world(tmp_path) as made:
-        yield made
+from support.sdk_world import SdkWorld
+from support.served_log import signer
 
 
 async def pair(world: SdkWorld) -> tuple[Party, Party]:

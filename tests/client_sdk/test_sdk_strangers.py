@@ -1,8 +1,6 @@
 """What strangers can do to a wallet: choose its requests, fill its inbox, drive its terminal. Nothing, that is."""
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from shutil import copyfile
 
 import click
@@ -15,13 +13,7 @@ from comity.documents.offers import seal_offer
 from comity.encoding import b64u_encode, hash_id
 from comity.errors import ComityError, Contradiction, Malformed, Refused
 from comity_tools.cli.wallet.session import run
-from sdk_world import TERMS, SdkWorld, sdk_world
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
-    async with sdk_world(tmp_path) as made:
-        yield made
+from support.sdk_world import TERMS, SdkWorld
 
 
 async def test_a_wallet_names_no_mailbox_whose_key_it_does_not_hold(world: SdkWorld) -> None:

@@ -1,7 +1,6 @@
 """What was signed and got no answer: it goes out again, once, whatever happened meanwhile."""
 
 import shutil
-from collections.abc import AsyncIterator
 from email.utils import formatdate
 from pathlib import Path
 
@@ -10,13 +9,7 @@ import pytest
 from comity.client import Request, Response
 from comity.errors import Refused, Unreachable
 from comity.http_api import ACTS, LONGEST_ASKED, PROBLEM, encode_problem, seconds_asked
-from sdk_world import TERMS, SdkWorld, sdk_world
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
-    async with sdk_world(tmp_path) as made:
-        yield made
+from support.sdk_world import TERMS, SdkWorld
 
 
 def _acts(request: Request) -> bool:

@@ -15,7 +15,7 @@ from comity.transparency.entries import Kind, LogEntry, entry_of_act
 from comity.transparency.merkle import leaf_hash
 from comity.transparency.notes import ED25519, NoteSigner
 from comity.transparency.receipts import Opening, Receipt, open_receipt, seal_receipt
-from parties import DAY, HOME, HOUR, SHOP, START, STATUS_URI, Pair, connected, keys_of, pairwise, public
+from support.parties import DAY, HOME, HOUR, SHOP, START, STATUS_URI, Pair, connected, keys_of, pairwise, public
 
 NOW = (START + HOUR) // 1000
 LOG = "comity.example/log"

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from terminal_world import Terminal, connected
-from world import World
+from support.terminal_world import Terminal, connected
+from support.world import World
 
 SHOP = "The Blue Shop"
 

@@ -18,8 +18,8 @@ import pytest
 from comity.client.storage.encrypted_file import WalletFile, new_identity
 from comity.client.storage.frames import WalletFileError
 from comity.crypto.keys import SigningKey
-from sdk_world import IDENTITY, sdk_world
-from spec_pages import table
+from support.sdk_world import IDENTITY, sdk_world
+from support.spec_pages import table
 
 HEAD = b"comity-wallet 2\n"
 MARK = bytes.fromhex("000000002144df1c")

@@ -1,14 +1,12 @@
 """A wallet shows its owner all that was signed in a connection, with its words, values and ends, and all that may be
 read of the other side; what is one side's alone stays there (WHO-8)."""
 
-from collections.abc import AsyncIterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,17 +15,11 @@ from comity.documents.acts import MODELS, ChainLink
 from comity.documents.hours import WEEKDAYS, Window, spans, windows_of
 from comity.documents.types import DAY, SIDES
 from comity.rules.timeline import Moment
-from sdk_world import SdkWorld, sdk_world
-from terminal_world import connected
-from world import World
+from support.sdk_world import SdkWorld
+from support.terminal_world import connected
+from support.world import World
 
 SHOP = "The Blue Shop"
-
-
-@pytest_asyncio.fixture
-async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
-    async with sdk_world(tmp_path) as made:
-        yield made
 
 
 def in_days(days: float) -> str:

@@ -1,27 +1,19 @@
 """Whom a word or a "no" reaches is its writer's choice, whatever others call themselves (WHO-1 to WHO-3)."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import pytest
-import pytest_asyncio
 
 from comity.client import NotNamed, SeveralNamed, own_terms
 from comity.client.petnames import id_named, party_named
 from comity.errors import Malformed
-from sdk_world import SdkWorld, sdk_world
-from terminal_world import Terminal, a_shop, an_offer, connected
-from world import World
+from support.sdk_world import SdkWorld
+from support.terminal_world import Terminal, a_shop, an_offer, connected
+from support.world import World
 
 SALON = "did:web:salon.example"
-
-
-@pytest_asyncio.fixture
-async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
-    async with sdk_world(tmp_path) as made:
-        yield made
 
 
 @dataclass

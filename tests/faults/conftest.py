@@ -7,7 +7,7 @@ import pytest
 import stamina
 
 from comity_tools.soak.clients import people_of
-from faulty import ForkedServing, Prepared
+from support.fault_injection import ForkedServing, Prepared
 
 PEOPLE = 6
 

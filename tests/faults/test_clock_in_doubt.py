@@ -12,8 +12,6 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
-from ahead import AheadWorld
-from business_world import a_shop
 from comity.client.log import monitor as follow_module
 from comity.documents.events import Accepted, open_event
 from comity.documents.status_lists import open_status_list
@@ -28,10 +26,12 @@ from comity_server.watched_clock import SharedClock, WatchedClock
 from comity_server.writer import writer
 from comity_server.writer.unit_of_work import UnitOfWork
 from comity_tools.cli import main
-from conditions_seen import becomes, said
-from sdk_world import SdkWorld
-from witnessed import Puppet, plant
-from world import DAY, HOUR, MINUTE, SECOND, Pair, World, eventually
+from support.business_world import a_shop
+from support.conditions import becomes, said
+from support.sdk_world import SdkWorld
+from support.settable_clock import AheadWorld
+from support.witness_logs import Puppet, plant
+from support.world import DAY, HOUR, MINUTE, SECOND, Pair, World, eventually
 
 
 class Hands:

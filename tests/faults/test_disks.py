@@ -12,7 +12,7 @@ import pytest
 
 from comity_server import logging
 from comity_server.data_dir import STORE
-from faulty import Prepared, a_disk, failing, scene
+from support.fault_injection import Prepared, a_disk, failing, scene
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("forked servers")]
 Rounds = Callable[[int, int], int]

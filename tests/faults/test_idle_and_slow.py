@@ -14,7 +14,7 @@ from comity.crypto.http_signatures import sign_request
 from comity.http_api import EVENT_STREAM, INBOX
 from comity_tools.bench.processes import memory_of
 from comity_tools.soak.verification import now
-from faulty import Prepared, Scene, scene
+from support.fault_injection import Prepared, Scene, scene
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("forked servers")]
 Rounds = Callable[[int, int], int]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from faulty import Prepared, Scene, scene
+from support.fault_injection import Prepared, Scene, scene
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("forked servers")]
 Rounds = Callable[[int, int], int]

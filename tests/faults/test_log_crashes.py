@@ -17,7 +17,6 @@ from typing import NamedTuple
 import aiohttp
 import pytest
 
-import crashing
 from comity.crypto.keys import SigningKey
 from comity.documents.acts import SignedAct
 from comity.documents.events import Accepted, open_event
@@ -25,9 +24,10 @@ from comity.transparency.checkpoints import SignedCheckpoint
 from comity.transparency.notes import ED25519, NoteSigner
 from comity.transparency.receipts import open_receipt
 from comity_server.log.head_file import HeadFile
-from go_tools import judge
-from log_over_http import Reader
-from world import Pair, World, a_world
+from support import crash_points
+from support.go_tools import judge
+from support.log_over_http import Reader
+from support.world import Pair, World, a_world
 
 # One process forks all the servers of a worker, and takes longer to start than they do.
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("forked servers")]
@@ -94,7 +94,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
 async def live_and_die(pair: Pair, told: Told, point: str) -> None:
     """A server takes what was lost before and two acts, and answers; then, with a message in hand, it dies."""
     world, armed = pair.world, pair.world.folder / "armed"
-    child = crashing.begin(point, world.settings(), armed, world.folder / "server.log")
+    child = crash_points.begin(point, world.settings(), armed, world.folder / "server.log")
     try:
         async with aiohttp.ClientSession(auto_decompress=False) as http:
             world._http = http
@@ -111,9 +111,9 @@ async def live_and_die(pair: Pair, told: Told, point: str) -> None:
                 await world.act(lost)
             told.lost.append(lost)
     finally:
-        code = await asyncio.to_thread(crashing.end, child)
+        code = await asyncio.to_thread(crash_points.end, child)
     armed.unlink()
-    assert code == crashing.DIED, (world.folder / "server.log").read_text()
+    assert code == crash_points.DIED, (world.folder / "server.log").read_text()
 
 
 async def take(pair: Pair, act: SignedAct, told: Told) -> None:
@@ -207,7 +207,7 @@ async def send_others(pair: Pair, told: Told, case: Case) -> None:
 
 
 def test_every_point_of_the_order_of_writing_is_in_the_table() -> None:
-    assert list(crashing.POINTS) == list(CASES)
+    assert list(crash_points.POINTS) == list(CASES)
 
 
 @pytest.mark.parametrize("point", CASES)

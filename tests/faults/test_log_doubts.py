@@ -23,8 +23,8 @@ from comity_server.log.head_file import SLOT
 from comity_server.store import contract, sqlite
 from comity_server.store.errors import Overtaken
 from comity_server.store.rows import Head
-from log_over_http import Reader
-from world import World, a_world, eventually, head_file_not_to_be_written
+from support.log_over_http import Reader
+from support.world import World, a_world, eventually, head_file_not_to_be_written
 
 INVALID = 1
 """What a status list says of a grant that is gone."""

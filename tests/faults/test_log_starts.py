@@ -17,7 +17,6 @@ import pytest
 import structlog
 from click.testing import CliRunner
 
-import crashing
 from comity.crypto.keys import SigningKey
 from comity.documents.acts import SignedAct
 from comity.documents.events import Accepted, open_event
@@ -32,9 +31,10 @@ from comity_server.log.recovery import RolledBack
 from comity_server.log.sequencer import Sequencer
 from comity_server.store.errors import StoreDamaged
 from comity_tools.cli import main
-from log_over_http import Reader
-from witnessed import Log, plant
-from world import DAY, Pair, World, a_world, eventually, free_port
+from support import crash_points
+from support.log_over_http import Reader
+from support.witness_logs import Log, plant
+from support.world import DAY, Pair, World, a_world, eventually, free_port
 
 # One process forks all the servers of a worker, and takes longer to start than they do.
 pytestmark = pytest.mark.xdist_group("forked servers")
@@ -541,7 +541,7 @@ async def test_what_the_store_made_of_it_is_read_before_it_is_signed(prepared: P
 async def test_neither_the_log_of_a_server_nor_its_metrics_open_an_entry(prepared: Prepared, tmp_path: Path) -> None:
     world = prepared.world(tmp_path, log_format="json")
     spoil(world)
-    child = crashing.begin("", world.settings(), tmp_path / "armed", tmp_path / "server.log")
+    child = crash_points.begin("", world.settings(), tmp_path / "armed", tmp_path / "server.log")
     try:
         async with aiohttp.ClientSession(auto_decompress=False) as world._http:
             await eventually(lambda: ready(world), 20)
@@ -549,7 +549,7 @@ async def test_neither_the_log_of_a_server_nor_its_metrics_open_an_entry(prepare
             metrics = (await world.send("GET", "/metrics")).body.decode()
     finally:
         child.terminate()
-        assert await asyncio.to_thread(crashing.end, child) == 0
+        assert await asyncio.to_thread(crash_points.end, child) == 0
     said = (tmp_path / "server.log").read_text()
     assert "signing_stopped" in said
     assert f"entry {SIZE} commits to something else than what is stored" in said
@@ -574,7 +574,7 @@ async def test_of_two_servers_on_one_store_the_earlier_leaves_and_signs_nothing(
     (tmp_path / "late/data/comity.db").symlink_to(tmp_path / "early/data/comity.db")
     shutil.copy(tmp_path / "early/clock", tmp_path / "late/clock")
     late.port = free_port()
-    child = crashing.begin("", early.settings(), tmp_path / "armed", tmp_path / "early/server.log")
+    child = crash_points.begin("", early.settings(), tmp_path / "armed", tmp_path / "early/server.log")
     try:
         async with aiohttp.ClientSession(auto_decompress=False) as early._http:
             await eventually(lambda: ready(early), 20)
@@ -585,7 +585,7 @@ async def test_of_two_servers_on_one_store_the_earlier_leaves_and_signs_nothing(
             try:
                 act = pair.compose("second", "unmute")
                 assert (await early.act(act)).code == "overloaded"
-                assert await asyncio.to_thread(crashing.end, child) == 1
+                assert await asyncio.to_thread(crash_points.end, child) == 1
                 reader = Reader(late, "/log", prepared.key)
                 reply = await late.act(act)
                 assert reply.status == 200

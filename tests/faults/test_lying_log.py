@@ -23,7 +23,7 @@ from comity.transparency.merkle import check_consistency, check_inclusion, leaf_
 from comity.transparency.receipts import read_proof
 from comity.transparency.tiles import ENTRIES, HASH, WIDTH, Tile, seal_bundle
 from comity_tools.cli.audit import log as cli_log
-from served_log import (
+from support.served_log import (
     MINUTE,
     Host,
     Lie,

@@ -8,8 +8,8 @@ from typing import Any
 
 from comity.client import Party, Wallet
 from comity.errors import Unreachable
-from lying import LyingWorld, Step, Tally, lying_world, tell_all
-from sdk_world import ELSE, TERMS
+from support.lying_proxy import LyingWorld, Step, Tally, lying_world, tell_all
+from support.sdk_world import ELSE, TERMS
 
 # Alterations that a wallet need not notice, by their names, and why. For HARMLESS it is checked that nothing in the
 # wallet differs from what it is with true answers.

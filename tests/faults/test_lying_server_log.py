@@ -23,8 +23,8 @@ from comity.transparency.checkpoints import open_checkpoint
 from comity.transparency.entries import LENGTH, Kind, read_entry
 from comity.transparency.merkle import check_consistency
 from comity.transparency.receipts import TlogProof, read_opening, read_proof
-from lying import Answer, Liar, LyingWorld, history, lying_world, put_in, receipt_in, signed_by, telling
-from served_log import TrueLog, entry, signer
+from support.lying_proxy import Answer, Liar, LyingWorld, history, lying_world, put_in, receipt_in, signed_by, telling
+from support.served_log import TrueLog, entry, signer
 
 ACTS, ACT = "POST /v1/acts", "GET /v1/acts/{hash}"
 

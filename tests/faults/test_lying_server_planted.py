@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from planted import copy_of_the_protocol, run_tests
+from support.planted_defects import copy_of_the_protocol, run_tests
 
 STATE = (
     "client/connection/queries.py",

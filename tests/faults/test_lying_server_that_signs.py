@@ -11,8 +11,8 @@ import pytest
 from comity.client import Party
 from comity.encoding import hash_id
 from comity.errors import Contradiction, Refused, Unreachable
-from lying import Alter, Answer, Lie, LyingWorld, lying_world, payload_of
-from parties import forge
+from support.lying_proxy import Alter, Answer, Lie, LyingWorld, lying_world, payload_of
+from support.parties import forge
 
 Item = dict[str, Any]
 MINUTE, HOUR = 60_000, 3_600_000

@@ -19,7 +19,7 @@ from comity_tools.bench.load_client import percentile
 from comity_tools.bench.over_http import town
 from comity_tools.bench.processes import Child
 from comity_tools.bench.result import QUICK
-from offered_load import Crowd, Outcome, Plan, Task
+from support.offered_load import Crowd, Outcome, Plan, Task
 
 CLIENTS = 64
 """People who act one after the other while it is measured what the server can do."""

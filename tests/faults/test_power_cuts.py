@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from faulty import Disk, Prepared, Scene, a_disk, scene
+from support.fault_injection import Disk, Prepared, Scene, a_disk, scene
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("forked servers")]
 Rounds = Callable[[int, int], int]

@@ -16,8 +16,8 @@ from comity.http_api import HeadsKnown
 from comity_server.backup import create, restore
 from comity_server.commands import record_restoration
 from comity_server.writer import recovery
-from restore_drill import Drill, Lost, Person, Reached, follow_log
-from sdk_world import TERMS, SdkWorld, sdk_world
+from support.restore_drill import Drill, Lost, Person, Reached, follow_log
+from support.sdk_world import TERMS, SdkWorld, sdk_world
 
 pytestmark = pytest.mark.timeout(600)
 Rounds = Callable[[int, int], int]

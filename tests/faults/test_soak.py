@@ -19,7 +19,7 @@ from comity_tools.soak.faults import Faults
 from comity_tools.soak.growth import RESOURCES, Growth
 from comity_tools.soak.ledger import Ledger
 from comity_tools.soak.server_process import Serving
-from faulty import ForkedServing
+from support.fault_injection import ForkedServing
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("forked servers")]
 

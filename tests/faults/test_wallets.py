@@ -10,9 +10,9 @@ import pytest
 
 from comity.client import Party, Wallet
 from comity.rules.state import public
-from faulty import a_disk, failing
-from forked_wallets import WalletProcess, on_a_disk
-from sdk_world import IDENTITY, TERMS, SdkWorld, sdk_world
+from support.fault_injection import a_disk, failing
+from support.forked_wallets import WalletProcess, on_a_disk
+from support.sdk_world import IDENTITY, TERMS, SdkWorld, sdk_world
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("forked servers")]
 Rounds = Callable[[int, int], int]

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from comity.documents.offers import Allow
 from comity.rules.allowances import GIVEN_WITHIN, STANDS_FOR, grant_of, promise
-from parties import DAY, START, Pair, connected
+from support.parties import DAY, START, Pair, connected
 
 ALLOW = Allow.model_validate(
     {"purposes": ("care", "favour"), "channels": ("app",), "days": 365, "budget": {"max": 10, "per": "week"}}

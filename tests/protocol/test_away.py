@@ -7,7 +7,7 @@ from comity.errors import Malformed
 from comity.rules.away import muted_away_until
 from comity.rules.state import public
 from comity.rules.timeline import timeline
-from parties import DAY, HOUR, START, granted
+from support.parties import DAY, HOUR, START, granted
 
 END = START + 14 * DAY
 

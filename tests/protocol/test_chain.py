@@ -13,7 +13,7 @@ from comity.rules import decide, guards
 from comity.rules.fold import Record, fold, opening
 from comity.rules.next_act import blind_revoke, compose, next_rotation
 from comity.rules.state import Connection
-from parties import (
+from support.parties import (
     DAY,
     HOME,
     HOUR,

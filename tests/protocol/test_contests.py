@@ -13,7 +13,7 @@ from comity.rules import gate
 from comity.rules.feedback import check_message, reached_in
 from comity.rules.gate import Verdict
 from comity.rules.guards import MOST_CONTESTS, MOST_FEEDBACK
-from parties import DAY, HOUR, MINUTE, SECOND, START, ZONES, Pair, connected, granted, pairwise
+from support.parties import DAY, HOUR, MINUTE, SECOND, START, ZONES, Pair, connected, granted, pairwise
 
 NOON = START + HOUR
 YEAR = 365 * DAY

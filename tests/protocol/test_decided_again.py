@@ -7,14 +7,14 @@ from collections import Counter
 
 import pytest
 
-import gate_reference
 from comity.documents.events import Accepted, Delivered, Expired, Opened
 from comity.documents.types import SIDES, Side
 from comity.rules.fold import Record, fold, opening
 from comity.rules.state import Connection
-from gate_reference import TOLD_AS_NOT_NOW, Answer
-from parties import ZONES, Pair, as_it_reaches
-from random_stories import told
+from support import gate_reference
+from support.gate_reference import TOLD_AS_NOT_NOW, Answer
+from support.parties import ZONES, Pair, as_it_reaches
+from support.random_stories import told
 
 STORIES = (pytest.param(60, id="short"), pytest.param(6000, id="long", marks=pytest.mark.long))
 

@@ -19,8 +19,8 @@ from comity.rules.guards import MOST_STATEMENTS
 from comity.rules.next_act import blind_revoke, compose, next_act
 from comity.rules.state import decode_state, encode_state, public
 from comity.rules.timeline import timeline
-from parties import DAY, HOUR, LOG, MIA, SHOP, START, ZONES, Pair, connected, granted, pairwise
-from parties import public as a_public
+from support.parties import DAY, HOUR, LOG, MIA, SHOP, START, ZONES, Pair, connected, granted, pairwise
+from support.parties import public as a_public
 
 NOW = START + DAY
 INVOICES = {"what": "payments", "ground": "legal_obligation", "until": (NOW + 3000 * DAY) // 1000}

@@ -10,7 +10,7 @@ from comity.documents.types import EXEMPT_PURPOSES
 from comity.errors import Contradiction
 from comity.rules import favours
 from comity.rules.fold import Record, fold
-from parties import BODY, DAY, HOUR, LOG, START, Pair, granted, public
+from support.parties import BODY, DAY, HOUR, LOG, START, Pair, granted, public
 
 FIRST_TIME = START + HOUR
 MONTH = 30 * DAY

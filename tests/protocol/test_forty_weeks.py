@@ -17,9 +17,9 @@ from comity.errors import Contradiction, Refused
 from comity.rules.fold import Record, fold, opening
 from comity.rules.mute_over import owner_of
 from comity.transparency.entries import Kind
-from log_rules import Entered, entries, findings, joined, week_by_week
-from parties import DAY, LOG, START, Pair, connected
-from random_stories import Hand, tell_on
+from support.log_rules import Entered, entries, findings, joined, week_by_week
+from support.parties import DAY, LOG, START, Pair, connected
+from support.random_stories import Hand, tell_on
 
 FORTY_WEEKS = 280 * DAY
 ACTS = (pytest.param(1500, id="short"), pytest.param(10_000, id="long", marks=pytest.mark.long))

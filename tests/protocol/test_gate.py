@@ -10,7 +10,7 @@ from comity.documents.types import EXEMPT_PURPOSES, SIDES
 from comity.encoding import hash_id
 from comity.rules import budgets, gate
 from comity.rules.gate import FRESH_FOR, PRIVATE_REASONS, REASONS, Decision, Verdict
-from parties import DAY, HOUR, MINUTE, SECOND, START, ZONES, Pair, connected, granted, instant
+from support.parties import DAY, HOUR, MINUTE, SECOND, START, ZONES, Pair, connected, granted, instant
 
 LATER = START + HOUR
 EVERY_DAY = ("mo", "tu", "we", "th", "fr", "sa", "su")

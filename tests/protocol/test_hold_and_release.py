@@ -11,7 +11,7 @@ from comity.errors import Contradiction, Refused
 from comity.rules import decide
 from comity.rules.fold import Record, fold
 from comity.rules.guards import MOST_HELD
-from parties import DAY, HOUR, LOG, MINUTE, START, ZONES, Pair, connected, granted, instant, pairwise
+from support.parties import DAY, HOUR, LOG, MINUTE, START, ZONES, Pair, connected, granted, instant, pairwise
 
 NOON = START + HOUR
 

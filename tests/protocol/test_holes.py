@@ -15,8 +15,8 @@ from comity.errors import Malformed
 from comity.rules import gate
 from comity.rules.gate import Verdict
 from comity.rules.state import Connection, public
-from parties import BODY, DAY, HOUR, MINUTE, START, Pair, connected, granted
-from parties import public as business
+from support.parties import BODY, DAY, HOUR, MINUTE, START, Pair, connected, granted
+from support.parties import public as business
 
 NOON = START + HOUR
 

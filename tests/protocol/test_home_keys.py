@@ -22,8 +22,8 @@ from comity.transparency.server_keys import (
     read_listed,
     seal_statement,
 )
-from parties import HOME, HOME_DID, LOG, START, connected, key
-from spec_pages import SPEC
+from support.parties import HOME, HOME_DID, LOG, START, connected, key
+from support.spec_pages import SPEC
 
 VKEY = "home.example/log+885ea595+AdnWLVGyO4sWoVTJj7mdI+LtL1l9pQbLggNvNfmHG7W9"
 NEXT = Signer(f"{HOME_DID}#home-2", key("home 2"))

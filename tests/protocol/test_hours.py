@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from comity.documents.hours import WEEKDAYS, Window, check_windows, is_open, next_change, spans
 from comity.documents.timezones import InstalledZones
-from parties import MINUTE, instant
+from support.parties import MINUTE, instant
 
 # Where the clock does something of note, and when: half hours, two hours, midnight, a day that never was, a
 # Ramadan, an offset of quarters, none at all.

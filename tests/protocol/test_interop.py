@@ -31,7 +31,7 @@ from comity.documents.status_lists import (
 )
 from comity.encoding import b64u_decode, hash_id
 from comity.errors import Refused
-from parties import (
+from support.parties import (
     BODY,
     DAY,
     HOME,

@@ -16,7 +16,7 @@ from comity.rules.fold import Record, fold
 from comity.rules.gate import Verdict
 from comity.rules.next_act import blind_revoke
 from comity.rules.state import Connection, Door, decode_state, encode_state, public
-from parties import (
+from support.parties import (
     DAY,
     HOUR,
     LOG,
@@ -29,7 +29,7 @@ from parties import (
     keys_of,
     pairwise,
 )
-from parties import public as public_signer
+from support.parties import public as public_signer
 
 # --- sequences of acts
 

@@ -1,6 +1,6 @@
 """Our logs, receipts and histories hold before software that we did not write; and it sees it where one does not.
 
-The logs here are made by the protocol's own modules; see go_tools.py for who judges them.
+The logs here are made by the protocol's own modules; see support/go_tools.py for who judges them.
 """
 
 import re
@@ -27,7 +27,7 @@ from comity.transparency.merkle import (
 from comity.transparency.notes import COSIGNATURE, ED25519, NoteSigner, seal_note, signature_line
 from comity.transparency.receipts import Opening, read_proof, seal_receipt
 from comity.transparency.tiles import bundles_of, seal_bundle, tile_of, tiles_of
-from go_tools import PACKAGES, install_go, judge
+from support.go_tools import PACKAGES, install_go, judge
 
 # The first test may have to install Go.
 pytestmark = pytest.mark.timeout(600)

@@ -35,7 +35,7 @@ from comity.transparency.entries import (
     tag_key,
 )
 from comity.transparency.merkle import leaf_hash
-from parties import BODY, DAY, LOG, MIA, SHOP, START, Pair, connected, pairwise
+from support.parties import BODY, DAY, LOG, MIA, SHOP, START, Pair, connected, pairwise
 
 SECRET = sha256(b"the connection's own").digest()
 SALTED = sha256(b"a salt").digest()

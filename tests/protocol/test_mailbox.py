@@ -10,7 +10,7 @@ from comity.documents.acts import SETTING_TYP, SignedAct, open_act
 from comity.documents.proofs import seal_mailbox_proof, seal_rotation_proof
 from comity.encoding import dump_json
 from comity.errors import Malformed, Refused
-from parties import MIA, SHOP, START, Pair, connected, keys_of, pairwise
+from support.parties import MIA, SHOP, START, Pair, connected, keys_of, pairwise
 
 NOW = START + 1
 BOX = pairwise("box")

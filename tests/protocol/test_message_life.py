@@ -5,7 +5,7 @@ import pytest
 from comity.rules.gate import Verdict
 from comity.rules.message_lifetime import default_expiry, expiry_warning, shown_verdict
 from comity.rules.state import Settings
-from parties import DAY, HOUR, START, ZONES, Pair, granted
+from support.parties import DAY, HOUR, START, ZONES, Pair, granted
 
 NOW = START + HOUR
 SENT = NOW // 1000

@@ -11,7 +11,7 @@ from comity.documents.types import EXEMPT_PURPOSES, Side
 from comity.errors import Contradiction
 from comity.rules.fold import Record, fold
 from comity.rules.state import public
-from parties import DAY, HOUR, LOG, MINUTE, SECOND, START, Pair, granted
+from support.parties import DAY, HOUR, LOG, MINUTE, SECOND, START, Pair, granted
 
 END = START + DAY
 LATER = END + HOUR

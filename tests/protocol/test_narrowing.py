@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from comity.rules.fold import MOST_RENOUNCED
 from comity.rules.narrowing import closes_something
-from parties import DAY, HOUR, SECOND, START, Pair, connected, granted
+from support.parties import DAY, HOUR, SECOND, START, Pair, connected, granted
 
 NOON = START + HOUR
 

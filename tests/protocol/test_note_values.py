@@ -6,8 +6,8 @@ import pytest
 
 from comity.documents.note_values import FILTERS, FORMS, Access, Diet, Note, meant_key, note_body, read_note
 from comity.errors import Malformed
-from parties import START, connected
-from spec_pages import table
+from support.parties import START, connected
+from support.spec_pages import table
 
 
 def test_the_table_of_the_page_is_that_of_the_code() -> None:

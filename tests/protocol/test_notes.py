@@ -37,7 +37,7 @@ from comity.transparency.notes import (
     split_lines,
     split_note,
 )
-from parties import LOG, START, key
+from support.parties import LOG, START, key
 
 HOME = NoteSigner(LOG, ED25519, key("log"))
 WITNESSES = [NoteSigner(f"witness.example/w{number}", COSIGNATURE, key(f"witness {number}")) for number in range(1, 4)]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from planted import copy_of_the_protocol, run_tests
+from support.planted_defects import copy_of_the_protocol, run_tests
 
 GATE = "tests/protocol/test_gate.py"
 INVARIANTS = "tests/protocol/test_invariants.py"

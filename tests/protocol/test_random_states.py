@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-import gate_reference
 from comity.documents import hours
 from comity.documents.acts import Ask, Message, Milestone, Remember, SignedAct
 from comity.documents.events import Place
@@ -19,9 +18,10 @@ from comity.errors import Refused
 from comity.rules import decide, gate
 from comity.rules.gate import Verdict
 from comity.rules.state import Connection, Door, Settings
-from gate_reference import Answer
-from parties import BODY, LOG, ZONES
-from random_states import SIGNERS, TOPICS, Question, Scene, moments, other_settings, state_of
+from support import gate_reference
+from support.gate_reference import Answer
+from support.parties import BODY, LOG, ZONES
+from support.random_states import SIGNERS, TOPICS, Question, Scene, moments, other_settings, state_of
 
 STRICTNESS = {"allow": 0, "hold": 1, "refuse": 2}
 FOR_EVER = 2**62

@@ -32,7 +32,7 @@ from comity.transparency.receipts import (
     read_proof,
     seal_receipt,
 )
-from parties import DAY, LOG, SHOP, START, Pair, connected, key
+from support.parties import DAY, LOG, SHOP, START, Pair, connected, key
 
 HOME = NoteSigner(LOG, ED25519, key("log"))
 OTHER = NoteSigner("other.example/log", ED25519, key("another log"))

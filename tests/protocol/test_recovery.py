@@ -13,7 +13,7 @@ from comity.rules.fold import Record
 from comity.rules.next_act import next_act
 from comity.rules.recovery import Heads, lacking, take_back
 from comity.rules.state import Connection, public
-from parties import DAY, HOUR, LOG, MIA, MINUTE, SHOP, START, ZONES, Pair, connected, granted
+from support.parties import DAY, HOUR, LOG, MIA, MINUTE, SHOP, START, ZONES, Pair, connected, granted
 
 LATER = START + DAY
 AGAIN = LATER + HOUR

@@ -4,7 +4,7 @@ from comity.documents.events import Accepted
 from comity.documents.types import SIDES, Side
 from comity.rules.fold import Record
 from comity.rules.timeline import Promises, promises, timeline
-from parties import DAY, HOUR, START, Pair, granted
+from support.parties import DAY, HOUR, START, Pair, granted
 
 NOW = START + HOUR
 

@@ -13,7 +13,7 @@ from comity.documents.types import SIDES
 from comity.encoding import b64u_decode
 from comity.errors import Malformed, Refused
 from comity.rules.next_act import blind_revoke, compose
-from parties import DAY, HOUR, MIA, SHOP, START, Pair, connected, forge, granted, keys_of, pairwise, public
+from support.parties import DAY, HOUR, MIA, SHOP, START, Pair, connected, forge, granted, keys_of, pairwise, public
 
 NOW = START + HOUR
 NEW = pairwise("mia 2")

@@ -19,7 +19,7 @@ from comity.encoding import MAX_BODY, MAX_JWE
 from comity.errors import CODES, Malformed
 from comity.rules import budgets, consent_tokens, decide, erasure, favours, fold, gate, guards
 from comity.transparency import checkpoints, entries, merkle, notes, receipts
-from spec_pages import NUMBER, SPEC, cited, page, rules, table
+from support.spec_pages import NUMBER, SPEC, cited, page, rules, table
 
 DAY_MS = 86_400_000
 

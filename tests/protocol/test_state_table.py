@@ -22,9 +22,9 @@ from comity.rules.decide import RULES
 from comity.rules.guards import Case
 from comity.rules.next_act import next_rotation
 from comity.rules.state import Connection
-from parties import DAY, HOUR, LOG, SHOP, START, STATUS_URI, ZONES, Pair, connected, pairwise, public
-from planted import copy_of_the_protocol, run_tests
-from spec_pages import table
+from support.parties import DAY, HOUR, LOG, SHOP, START, STATUS_URI, ZONES, Pair, connected, pairwise, public
+from support.planted_defects import copy_of_the_protocol, run_tests
+from support.spec_pages import table
 
 Row = tuple[str, str, str, str]
 """Act, facet, value, outcome: `accepted` or a code."""

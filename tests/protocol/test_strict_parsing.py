@@ -54,7 +54,7 @@ from comity.documents.types import Label, Model, Purpose, Seconds, Topic, Versio
 from comity.encoding import MAX_BODY, b64u_decode, b64u_encode, dump_json, parse_json
 from comity.errors import CODES, Malformed, Refused
 from comity.rules.consent_tokens import open_grant
-from parties import (
+from support.parties import (
     BODY,
     DAY,
     HOME,

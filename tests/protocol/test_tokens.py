@@ -20,7 +20,7 @@ from comity.documents.status_lists import (
 from comity.errors import Malformed, Refused
 from comity.rules.consent_tokens import TokenReason, TokenVerdict, check_token, open_grant
 from comity.rules.next_act import compose
-from parties import (
+from support.parties import (
     DAY,
     HOME,
     HOME_DID,

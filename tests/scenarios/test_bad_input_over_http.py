@@ -12,14 +12,14 @@ from typing import Any
 
 import base58
 
-from child import child_world
 from comity.crypto.keys import Signer
 from comity.documents.agreements import countersign
 from comity.encoding import b64u_encode, dump_json, hash_id
 from comity.http_api import ACTS, AGREEMENTS, CONNECTIONS, INBOX, JSON, JSON_LINES, JWT, OFFERS, STATUS_INDEXES
 from comity.rules.next_act import blind_revoke, compose
-from parties import forge
-from world import DAY, HOUR, Pair, Reply, body_of
+from support.child_server import child_world
+from support.parties import forge
+from support.world import DAY, HOUR, Pair, Reply, body_of
 
 ACT_TYP = "comity-act+jwt"
 

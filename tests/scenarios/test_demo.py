@@ -38,7 +38,7 @@ from comity.transparency.checkpoints import Policy
 from comity.transparency.notes import read_vkey
 from comity.transparency.server_keys import Listed, Placed, open_home_event, read_listed
 from comity.transparency.server_keys import follow as keys_from
-from go_tools import judge
+from support.go_tools import judge
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.xdist_group("demo")

@@ -9,12 +9,12 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from child import ChildWorld, child_world
 from comity.documents.agreements import countersign
 from comity.encoding import dump_json
 from comity.http_api import ACTS, CONNECTIONS, INBOX, JSON, JSON_LINES, JWT, OFFERS, STATUS_INDEXES
 from comity_server.api.wallets import add_routes
-from world import Pair, eventually
+from support.child_server import ChildWorld, child_world
+from support.world import Pair, eventually
 
 
 def route_table() -> list[tuple[str, str]]:

@@ -19,13 +19,13 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-import model
 from comity.documents.acts import SignedAct
 from comity.documents.types import SIDES
-from lying import payload_of
-from model import HOUR, Model, Mute
-from planted import copy_of_the_protocol, run_tests
-from world import Pair, World, eventually
+from support import reference_model
+from support.lying_proxy import payload_of
+from support.planted_defects import copy_of_the_protocol, run_tests
+from support.reference_model import HOUR, Model, Mute
+from support.world import Pair, World, eventually
 
 T = TypeVar("T")
 HALF = HOUR // 2
@@ -196,7 +196,7 @@ class Machine(RuleBasedStateMachine):
 
     def message(self, which: int, me: int, dice: Random) -> None:
         purpose, topic = dice.choice(("care", "care.checkin", "news", "safety")), dice.choice((None, "windows"))
-        if_muted: model.IfMuted = dice.choice(("hold", "hold", "drop", "fail"))
+        if_muted: reference_model.IfMuted = dice.choice(("hold", "hold", "drop", "fail"))
         ends = (self.world.now() + dice.choice((4, 24 * 5, 24 * 60)) * HOUR + HALF) // 1000
         fields = {"topic": topic} if topic else {}
         act, told = self._go(which, me, "message", purpose=purpose, if_muted=if_muted, exp=ends, **fields)
@@ -337,7 +337,7 @@ MUST_HAPPEN = (
 
 
 def test_the_model_knows_nothing_of_the_protocol() -> None:
-    tree = ast.parse(Path(model.__file__).read_text())
+    tree = ast.parse(Path(reference_model.__file__).read_text())
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert names == {"dataclasses", "typing"}

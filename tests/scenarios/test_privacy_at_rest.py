@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from child import ChildWorld
 from comity.client import Party
 from comity.errors import Refused
 from comity.http_api import ACTS, INBOX, JWT
-from sdk_world import SdkWorld
+from support.child_server import ChildWorld
+from support.sdk_world import SdkWorld
 
 TEXTS = {
     "message": "quincunx-of-larches",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from debian import need
+from support.debian import need
 
 ROOT = Path(__file__).parents[2]
 SERVE = "python3 server"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from world import World, a_world
+from support.world import World, a_world
 
 
 @pytest.fixture

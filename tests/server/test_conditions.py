@@ -16,17 +16,17 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from child import ChildWorld
 from comity.errors import CODES
 from comity_server import logging
 from comity_server.conditions import CONDITIONS, Conditions
 from comity_server.log.sequencer import Sequencer
 from comity_server.store import sqlite
 from comity_tools.cli import main
-from conditions_seen import becomes, said, standing
-from spec_pages import table
-from witnessed import Puppet, plant
-from world import World, a_world, eventually, head_file_not_to_be_written
+from support.child_server import ChildWorld
+from support.conditions import becomes, said, standing
+from support.spec_pages import table
+from support.witness_logs import Puppet, plant
+from support.world import World, a_world, eventually, head_file_not_to_be_written
 
 COMITY = [sys.executable, "-m", "comity_tools"]
 ROOM = 6 * 1024 * 1024

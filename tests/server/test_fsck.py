@@ -25,7 +25,7 @@ from comity_server.fsck.findings import MOST
 from comity_server.log.head_file import HeadFile
 from comity_server.store import migrations
 from comity_tools.cli import main
-from world import HOUR, Pair, World, a_world
+from support.world import HOUR, Pair, World, a_world
 
 LOG, NEXT = "log", "log/next"
 """The two logs of the store, without their host."""

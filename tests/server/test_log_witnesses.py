@@ -17,7 +17,7 @@ from comity.transparency.checkpoints import Policy, SignedCheckpoint, is_witness
 from comity.transparency.notes import COSIGNATURE, NoteSigner, signature_line
 from comity_server.log.witness_client import WitnessAhead, WitnessAt, Witnesses, read_witnesses
 from comity_server.witness.app import witnessing
-from witnessed import Log, plant
+from support.witness_logs import Log, plant
 
 LIAR = NoteSigner("liar.example", COSIGNATURE, SigningKey(b"l" * 32))
 

@@ -17,8 +17,8 @@ from comity_server.config import ConfigError, load
 from comity_server.limits import rate_limits
 from comity_server.limits.client_address import UNKNOWN, ClientAddresses, read_networks
 from comity_server.limits.rate_limits import SPARE, Windows
-from restored import Backup
-from world import TEXT, Pair, Reply, World, a_world, terms
+from support.restored_server import Backup
+from support.world import TEXT, Pair, Reply, World, a_world, terms
 
 PROXY, CARRIER = "10.0.0.5", "172.16.9.9"
 MIA, STRANGER = "203.0.113.7", "198.51.100.66"

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from business_world import a_shop
 from comity.encoding import b64u_encode
 from comity_server.backup import create, restore
 from comity_server.backup.contents import DATABASES, HEADS, KEYS, LEFT_OUT
@@ -25,9 +24,10 @@ from comity_server.commands.server_key_rotation import rotate_home
 from comity_server.data_dir import CutOff
 from comity_server.log.restores import CannotRestore, MovedAway
 from comity_server.operator.master_key_rotation import rotate_master
-from restored import command, confirm, put_back, state_at_server
-from webhook_world import Hook
-from world import World, eventually
+from support.business_world import a_shop
+from support.restored_server import command, confirm, put_back, state_at_server
+from support.webhook_world import Hook
+from support.world import World, eventually
 
 COMITY = Path(sys.executable).with_name("comity")
 

@@ -27,7 +27,7 @@ from comity.http_api import (
 )
 from comity.rules.next_act import blind_revoke, compose
 from comity.rules.state import encode_state
-from world import Pair, Reply, World, a_world
+from support.world import Pair, Reply, World, a_world
 
 
 async def unchanged(pair: Pair) -> bool:

@@ -8,9 +8,9 @@ from comity.crypto.encryption import open_body
 from comity.crypto.keys import SigningKey
 from comity.errors import Malformed
 from comity.rules.fold import Record, fold
-from parties import DAY, Pair, granted
-from parties import START as THEN
-from world import World, body_of
+from support.parties import DAY, Pair, granted
+from support.parties import START as THEN
+from support.world import World, body_of
 
 WRITTEN: dict[str, dict[str, Any]] = {
     "message": {},

@@ -8,8 +8,8 @@ import aiohttp
 
 from comity.documents.offers import read_link
 from comity.http_api import ACTS, CONNECTIONS, EVENT_STREAM, INBOX, JWT
-from spec_pages import table
-from world import Pair, World
+from support.spec_pages import table
+from support.world import Pair, World
 
 
 def told() -> dict[str, str]:

@@ -11,7 +11,7 @@ from comity.documents.agreements import HalfSigned, countersign
 from comity.documents.offers import HomeParty
 from comity.encoding import b64u_encode, dump_json
 from comity.http_api import AGREEMENTS, JSON, OFFERS
-from world import DAY, Reply, World, a_world
+from support.world import DAY, Reply, World, a_world
 
 
 def alike(*replies: Reply) -> bool:

@@ -21,8 +21,8 @@ from comity_server.log.head_file import HeadFile
 from comity_server.log.recovery import RolledBack
 from comity_server.witness.app import witnessing
 from comity_tools.cli import main
-from witnessed import Puppet, plant
-from world import Pair, World, eventually
+from support.witness_logs import Puppet, plant
+from support.world import Pair, World, eventually
 
 SEED = b"the log's key, known to the test"
 

@@ -1,6 +1,6 @@
 """What two people do with a server on an ordinary day."""
 
-from world import DAY, HOUR, World, eventually
+from support.world import DAY, HOUR, World, eventually
 
 
 async def test_two_who_agreed_can_write_to_each_other(world: World) -> None:

@@ -8,7 +8,7 @@ from comity.documents.acts import SignedAct
 from comity.encoding import hash_id
 from comity.http_api import INBOX
 from comity.rules.next_act import compose
-from world import DAY, HOUR, MINUTE, Pair, Reply, World, body_of
+from support.world import DAY, HOUR, MINUTE, Pair, Reply, World, body_of
 
 
 async def feedback(pair: Pair, message: str, says: str = "mislabelled", **changes: Any) -> Reply:

@@ -12,8 +12,8 @@ from comity_server.commands import server_key_rotation
 from comity_server.errors import NotPossible
 from comity_server.server_keys import HomeKeyMissing
 from comity_server.writer.unit_of_work import UnitOfWork
-from log_over_http import Reader
-from world import World, a_world
+from support.log_over_http import Reader
+from support.world import World, a_world
 
 
 async def test_what_comes_behind_a_statement_in_one_commit_is_signed_by_the_new_key(world: World) -> None:

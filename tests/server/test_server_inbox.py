@@ -14,7 +14,7 @@ from comity.documents.acts import SETTING_TYP, Mailbox
 from comity.documents.proofs import seal_mailbox_proof
 from comity.encoding import dump_json
 from comity.http_api import ACTS, INBOX, JWT
-from world import MINUTE, Pair, World, a_world
+from support.world import MINUTE, Pair, World, a_world
 
 
 async def test_who_waits_is_told_at_once(world: World) -> None:

@@ -1,8 +1,8 @@
 """A server that was put back from a copy older than its keys states all of them again (HOME-2, HOME-4)."""
 
 from comity_server.commands.server_key_rotation import rotate_home
-from restored import Backup
-from world import HOUR, World
+from support.restored_server import Backup
+from support.world import HOUR, World
 
 
 async def test_every_later_key_is_stated_again_and_the_last_one_names_the_new_log(world: World) -> None:

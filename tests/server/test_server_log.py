@@ -31,9 +31,9 @@ from comity_server.log.appender import LogAdditions
 from comity_server.log.registry import NoSuchLog
 from comity_server.log.sequencer import Sequencer
 from comity_server.store import sqlite
-from log_over_http import Reader
-from witnessed import plant
-from world import HOUR, Pair, World, a_world, eventually, head_file_not_to_be_written, sqlite_of
+from support.log_over_http import Reader
+from support.witness_logs import plant
+from support.world import HOUR, Pair, World, a_world, eventually, head_file_not_to_be_written, sqlite_of
 
 
 def accepted(pair: Pair, event: str) -> Accepted:

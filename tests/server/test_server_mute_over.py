@@ -18,8 +18,8 @@ from comity.transparency.entries import Kind, LogEntry, read_entry
 from comity.transparency.receipts import Receipt, open_receipt
 from comity.transparency.tiles import bundles_of, open_bundle
 from comity_server.fsck.checker import check_store
-from log_rules import Entered, findings, week_by_week
-from sdk_world import SdkWorld, sdk_world
+from support.log_rules import Entered, findings, week_by_week
+from support.sdk_world import SdkWorld, sdk_world
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from business_world import a_shop
 from comity.documents.agreements import countersign
 from comity.encoding import dump_json
 from comity.http_api import JSON_LINES, RECORDS
 from comity_tools.cli import main
-from restored import Backup, codes, confirm, state_at_server
-from world import Pair, World, a_world
+from support.business_world import a_shop
+from support.restored_server import Backup, codes, confirm, state_at_server
+from support.world import Pair, World, a_world
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from comity_server.store.migrations.run import downgrade, scripts, upgrade
 from comity_server.store.rows import Batch
 from comity_server.store.sqlite import SQL
 from comity_tools.cli import main
-from world import HOUR, World, a_world, body_of, free_port, sqlite_of
+from support.world import HOUR, World, a_world, body_of, free_port, sqlite_of
 
 COMITY = Path(sys.executable).with_name("comity")
 KEY = SigningKey(b"k" * 32).public.did

@@ -19,8 +19,8 @@ from comity_server.limits import admission, turns
 from comity_server.limits.admission import NOES
 from comity_server.limits.backlog import FIRST, LEAST, LONGEST, Backlog
 from comity_server.limits.shares import User
-from proxied import GREEDY, OTHER, act, behind_a_proxy
-from world import World, a_world, eventually
+from support.behind_proxy import GREEDY, OTHER, act, behind_a_proxy
+from support.world import World, a_world, eventually
 
 
 @contextmanager

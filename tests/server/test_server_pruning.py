@@ -9,7 +9,6 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from business_world import EXAMPLE_OFFER, Shop, a_shop, again, half_on
 from comity.crypto.keys import Signer, key_of_kid
 from comity.documents.acts import open_act
 from comity.documents.agreements import HalfSigned
@@ -22,7 +21,8 @@ from comity_server.commands import provisioning
 from comity_server.reads import records as deliver_records
 from comity_server.schema import instant
 from comity_tools.cli import main
-from world import DAY, HOUR, MINUTE, Pair, Reply, World, a_world
+from support.business_world import EXAMPLE_OFFER, Shop, a_shop, again, half_on
+from support.world import DAY, HOUR, MINUTE, Pair, Reply, World, a_world
 
 KEPT = {"inbox_days": 400}
 

@@ -3,7 +3,7 @@
 from comity.crypto.http_signatures import sign_request
 from comity.crypto.keys import Signer, SigningKey
 from comity.http_api import ACTS, CONNECTIONS, INBOX
-from world import MINUTE, World
+from support.world import MINUTE, World
 
 
 async def test_a_read_that_was_seen_before_is_refused(world: World) -> None:

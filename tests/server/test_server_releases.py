@@ -9,7 +9,7 @@ import pytest
 
 from comity_server.store.errors import StoreFailed
 from comity_server.writer import release_scheduler
-from world import HOUR, MINUTE, Pair, World, eventually, sqlite_of
+from support.world import HOUR, MINUTE, Pair, World, eventually, sqlite_of
 
 
 @contextmanager

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from business_world import a_shop
 from comity.http_api import ACTS, JSON_LINES, JWT
 from comity_server import logging
 from comity_server.app import application
 from comity_server.store import sqlite
 from comity_server.writer.unit_of_work import UnitOfWork
-from webhook_world import Hook
-from world import Reply, World, a_world, eventually
+from support.business_world import a_shop
+from support.webhook_world import Hook
+from support.world import Reply, World, a_world, eventually
 
 ID = re.compile(r"[0-9a-f]{24}")
 MINE = {"X-Request-Id": "of my own"}

@@ -14,8 +14,8 @@ from comity.http_api import CONNECTIONS, JSON, STATUS_INDEXES
 from comity_server.log.restores import CannotRestore
 from comity_server.writer import recovery
 from comity_tools.cli import main
-from restored import Backup, confirm, state_at_server
-from world import HOUR, Pair, World
+from support.restored_server import Backup, confirm, state_at_server
+from support.world import HOUR, Pair, World
 
 
 async def lost_revoke(world: World) -> tuple[Pair, SignedAct]:

@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from business_world import Shop, a_shop
 from comity.http_api import ACTS, INBOX, JSON_LINES, JWT
 from comity_server.webhooks.worker import MOST_ASKED
-from proxied import GREEDY, OTHER, act, behind_a_proxy, read, send
-from webhook_world import Hook
-from world import HOUR, MINUTE, Reply, World, a_world, eventually
+from support.behind_proxy import GREEDY, OTHER, act, behind_a_proxy, read, send
+from support.business_world import Shop, a_shop
+from support.webhook_world import Hook
+from support.world import HOUR, MINUTE, Reply, World, a_world, eventually
 
 
 @asynccontextmanager

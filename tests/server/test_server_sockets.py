@@ -19,7 +19,7 @@ from comity_server import http_server
 from comity_server import logging as logs
 from comity_server.limits.descriptors import OWN
 from comity_server.logging import Repeated
-from world import World, a_world, eventually, free_port
+from support.world import World, a_world, eventually, free_port
 
 COMITY = Path(sys.executable).with_name("comity")
 

@@ -6,7 +6,7 @@ from comity.rules.next_act import compose
 from comity_server.status_lists import MOST_STALE, StatusList
 from comity_server.store.errors import StoreFailed
 from comity_server.store.rows import Entry
-from world import DAY, HOUR, World
+from support.world import DAY, HOUR, World
 
 
 async def test_a_withdrawn_consent_is_in_the_list_before_the_withdrawal_is_answered(world: World) -> None:

@@ -5,13 +5,13 @@ from contextlib import closing
 
 from click.testing import CliRunner
 
-from business_world import a_shop
 from comity.encoding import dump_json
 from comity.http_api import ACTS, JSON_LINES, RECORDS
 from comity.rules.state import public
 from comity_tools.cli import main
-from restored import Backup, Kept, codes, confirm, hand_in, said_and_lost, state_at_server
-from world import HOUR, World
+from support.business_world import a_shop
+from support.restored_server import Backup, Kept, codes, confirm, hand_in, said_and_lost, state_at_server
+from support.world import HOUR, World
 
 
 async def test_all_of_it_comes_back_and_is_as_it_was(world: World) -> None:

@@ -5,14 +5,14 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
-from business_world import a_shop
 from comity.crypto.keys import Signer
 from comity.documents.events import Delivered, Disclosed, MuteOver, open_event, seal_event
 from comity.encoding import dump_json
 from comity.http_api import CONNECTIONS, JSON, JSON_LINES, RECORDS
 from comity_server.commands.server_key_rotation import rotate_home
-from restored import Backup, Kept, codes, hand_in, said_and_lost, state_at_server
-from world import DAY, HOUR, World
+from support.business_world import a_shop
+from support.restored_server import Backup, Kept, codes, hand_in, said_and_lost, state_at_server
+from support.world import DAY, HOUR, World
 
 
 def signer_of_home(world: World) -> Signer:

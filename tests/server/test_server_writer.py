@@ -12,7 +12,7 @@ from comity.documents.acts import ACT_TYP, SignedAct
 from comity.documents.events import Accepted, open_event
 from comity.rules.next_act import blind_revoke, compose, next_act
 from comity_server.writer import time_lead
-from world import DAY, HOUR, Pair, World, a_world, eventually
+from support.world import DAY, HOUR, Pair, World, a_world, eventually
 
 
 def acceptance(pair: Pair, event: str) -> Accepted:

@@ -16,7 +16,7 @@ from comity_server.store import migrations
 from comity_server.store.prunes import DAY, PRUNES
 from comity_server.store.sqlite import SQL
 from comity_server.webhooks import delivery_store
-from spec_pages import ROOT, table
+from support.spec_pages import ROOT, table
 
 SERVER, COMITY = ROOT / "server" / "comity_server", ROOT / "client_sdk" / "comity"
 NOT_SERVING = {"fsck", "witness"}

@@ -39,7 +39,7 @@ from comity_server.witness.cosign import Declined, Witness
 from comity_server.witness.data_dir import CannotWitness
 from comity_server.witness.store import Memory
 from comity_tools.cli import main
-from witnessed import Log, Said, Talk, plant
+from support.witness_logs import Log, Said, Talk, plant
 
 COMITY = Path(sys.executable).with_name("comity")
 STRANGER = NoteSigner("log.example/log", ED25519, SigningKey(b"s" * 32))

@@ -11,7 +11,7 @@ from typing import Any
 from comity.client import Party, Request, Response, Streaming, Transport, Wallet, new_identity, over_aiohttp, own_terms
 from comity.errors import Unreachable
 from comity.transparency.checkpoints import Policy
-from world import World
+from support.world import World
 
 IDENTITY = new_identity()
 TERMS = own_terms("example:house-terms", "1", "en", "We write to you for what you allowed and for nothing else.")

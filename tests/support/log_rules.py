@@ -20,7 +20,7 @@ from comity.transparency.entries import (
     named_mute,
     scope_of,
 )
-from parties import Pair
+from support.parties import Pair
 
 SALT = bytes(32)
 

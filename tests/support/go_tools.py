@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "tests" / "independent" / "log_check.go"
 CACHE = ROOT / ".venv" / "go-cache"
 PACKAGES = ("golang-go", "golang-golang-x-mod-dev")

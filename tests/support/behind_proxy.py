@@ -7,7 +7,7 @@ from typing import Any
 
 from comity.crypto.keys import Signer
 from comity.http_api import ACTS, INBOX, JWT
-from world import Pair, Reply, World, a_world
+from support.world import Pair, Reply, World, a_world
 
 GREEDY, OTHER = "192.0.2.1", "192.0.2.2"
 

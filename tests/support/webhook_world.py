@@ -8,7 +8,6 @@ from typing import Any
 
 from aiohttp import web
 
-from business_world import Shop
 from comity_server.data_dir import STORE
 from comity_server.store.business import StoredWebhook
 from comity_server.store.read_only import ReadOnlyStore
@@ -19,7 +18,8 @@ from comity_server.webhooks.http_client import Post
 from comity_server.webhooks.signatures import PURPOSE, Secrets
 from comity_server.webhooks.worker import Sender
 from comity_tools.demo.webhook_receiver import Received, WebhookReceiver
-from world import eventually
+from support.business_world import Shop
+from support.world import eventually
 
 
 class Hook(WebhookReceiver):

@@ -21,7 +21,7 @@ from comity.documents.types import SIDES
 from comity_server.data_dir import STORE
 from comity_server.operator import admin_socket
 from comity_server.operator.commands import CREATE, KeyToPublish
-from world import Pair, World
+from support.world import Pair, World
 
 MISTAKES = ("Traceback", '"level":"error"', '"level": "error"', "_failed")
 """What a log has in it when the server itself went wrong."""

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def copy_of_the_protocol(folder: Path, edits: dict[str, tuple[str, str]] | None = None) -> Path:

@@ -1,8 +1,8 @@
-"""A server whose clock somebody sets: a process of its own, that finds another time than the machine's.
+"""A server whose clock a test sets: a process of its own, that finds another time than the machine's.
 
-What is wrapped here, nothing in the server knows of. `python tests/ahead.py FILE ARGUMENTS` is the command `comity`;
-FILE holds `{"wall": ms, "since_start": ms, "boot": name}`, what is added to the wall and to the time since the machine
-was started, and which start of it that is.
+The server knows nothing of it. `python tests/support/settable_clock.py FILE ARGUMENTS` is the command `comity`. FILE
+holds `{"wall": ms, "since_start": ms, "boot": name}`: what is added to the wall clock and to the time since the machine
+started, and the name of that start.
 """
 
 import json
@@ -13,8 +13,10 @@ from typing import Any
 
 import aiohttp
 
-from child import ChildWorld
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from comity_server import watched_clock
+from support.child_server import ChildWorld
 
 COMMAND = [sys.executable, __file__]
 

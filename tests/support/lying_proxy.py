@@ -29,10 +29,10 @@ from comity.transparency.merkle import prove_inclusion
 from comity.transparency.notes import ED25519, NoteSigner
 from comity.transparency.receipts import Opening, TlogProof
 from comity.transparency.tiles import Tile, bundles_of, node_reader, open_bundle
-from parties import forge
-from sdk_world import IDENTITY, SdkWorld
-from served_log import TrueLog
-from world import free_port
+from support.parties import forge
+from support.sdk_world import IDENTITY, SdkWorld
+from support.served_log import TrueLog
+from support.world import free_port
 
 JWS = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\Z")
 STRANGER = Signer.of_did_key(SigningKey(b"a stranger".ljust(32, b".")))

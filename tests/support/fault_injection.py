@@ -20,8 +20,6 @@ from pathlib import Path
 
 import pytest
 
-import crashing
-import debian
 from comity.client import over_aiohttp
 from comity_tools.bench.processes import Process, environment
 from comity_tools.bench.workload import Opened
@@ -29,6 +27,7 @@ from comity_tools.soak.clients import Crowd
 from comity_tools.soak.ledger import Ledger
 from comity_tools.soak.server_process import Serving
 from comity_tools.soak.verification import Check
+from support import crash_points, debian
 
 EXT4_SHUTDOWN = 0x8004587D
 """The ioctl EXT4_IOC_SHUTDOWN."""
@@ -79,7 +78,7 @@ class ForkedServing(Serving):
     def launch(self) -> Process:
         known = environment(self.folder, self.port, self.settings)
         settings = {name.removeprefix("COMITY_"): value for name, value in known.items() if name.startswith("COMITY_")}
-        return Forked(crashing.begin(self.defect, settings, self.armed, self.log))
+        return Forked(crash_points.begin(self.defect, settings, self.armed, self.log))
 
 
 @dataclass

@@ -7,7 +7,7 @@ import structlog
 from click.testing import CliRunner, Result
 
 from comity_tools.cli import main
-from world import World
+from support.world import World
 
 
 async def comity(world: World, *words: str, code: int = 0, **settings: str) -> Result:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from comity.client import new_identity
 from comity_tools.cli import main
-from world import World
+from support.world import World
 
 
 class Terminal:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from comity_server.conditions import CONDITIONS
-from world import World, eventually
+from support.world import World, eventually
 
 WITHIN = 20.0
 """Seconds in which a condition comes or goes."""

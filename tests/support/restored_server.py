@@ -14,7 +14,7 @@ from comity.encoding import dump_json
 from comity.http_api import CONNECTIONS, JSON, JSON_LINES, RECORDS
 from comity.rules.state import Connection, decode_state
 from comity_tools.cli import main
-from world import DAY, HOUR, Pair, Reply, World
+from support.world import DAY, HOUR, Pair, Reply, World
 
 Kept = tuple[str, SignedAct | None]
 """An event, and the act that it is about."""

@@ -13,12 +13,12 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import crashing
 from comity.client import Wallet
 from comity.client.storage.encrypted_file import WalletFile
 from comity.client.storage.frames import RawEntry
 from comity.errors import ComityError
-from sdk_world import SdkWorld
+from support import crash_points
+from support.sdk_world import SdkWorld
 
 READY = "ready"
 
@@ -30,7 +30,7 @@ class WalletProcess:
         self._notes = world.folder / f"{name}.notes"
         self._notes.write_text("")
         given = (what, str(world.folder / name), str(world.host.folder / "clock"), self._notes, defect, arguments)
-        self._process: BaseProcess = crashing.FORK.Process(target=_run, args=given, daemon=True)
+        self._process: BaseProcess = crash_points.FORK.Process(target=_run, args=given, daemon=True)
         self._process.start()
 
     @property

@@ -18,9 +18,9 @@ from comity.rules import gate
 from comity.rules.fold import Record, fold
 from comity.rules.next_act import next_act
 from comity.rules.state import Connection, public
-from restored import command, state_at_server
-from sdk_world import SdkWorld
-from world import body_of
+from support.restored_server import command, state_at_server
+from support.sdk_world import SdkWorld
+from support.world import body_of
 
 PURPOSES = ("care", "sales", "renewal")
 ZONES = InstalledZones()

@@ -12,7 +12,7 @@ from comity.documents.types import SIDES, Side, other
 from comity.errors import Malformed, Refused
 from comity.rules.feedback import Reached, reached_in
 from comity.rules.state import Connection
-from parties import DAY, HOUR, MINUTE, SECOND, Pair, connected
+from support.parties import DAY, HOUR, MINUTE, SECOND, Pair, connected
 
 PURPOSES = ("care", "care.offer", "care.tips", "sales", "sales.news", "renewal", "complaint", "safety", "security")
 GRANTED = ("care", "care.offer", "sales", "sales.news", "favour", "renewal")

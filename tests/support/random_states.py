@@ -29,7 +29,7 @@ from comity.rules.state import (
     Renounced,
     Settings,
 )
-from parties import HOME, HOME_DID, MIA, SHOP, STATUS_URI, pairwise
+from support.parties import HOME, HOME_DID, MIA, SHOP, STATUS_URI, pairwise
 
 NOW = 1_771_000_000_000
 """ms: a Friday in February."""

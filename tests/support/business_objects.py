@@ -9,13 +9,13 @@ from typing import Any
 
 from aiohttp import web
 
-from business_world import Shop
 from comity.documents.notices import NOTICE_TYP
 from comity.rules.state import decode_state
 from comity_server.api.business.docs.examples import CONNECTION, EXAMPLES, GIVEN, GRANT, HOOK, LINK, MESSAGE
 from comity_server.api.business.route import Route
-from parties import forge
-from world import DAY, Pair
+from support.business_world import Shop
+from support.parties import forge
+from support.world import DAY, Pair
 
 ROOMY: dict[str, Any] = {"business_rate": 1_000_000, "max_invites": 1_000_000, "webhooks_to_loopback": True}
 """Settings of a server that is asked much, and sends webhooks to the test."""

@@ -15,7 +15,7 @@ from comity.rules.state import decode_state
 from comity_server.businesses.api_keys import new_key
 from comity_server.businesses.roles import Role, Scope
 from comity_server.commands.provisioning import admit
-from world import TEXT, Pair, Reply, World, eventually
+from support.world import TEXT, Pair, Reply, World, eventually
 
 BUSINESS = "/v1/business"
 

@@ -17,7 +17,7 @@ from comity.transparency.merkle import (
 from comity.transparency.notes import VerifierKey, read_vkey
 from comity.transparency.receipts import Receipt, open_receipt
 from comity.transparency.tiles import Tile, bundles_of, check_tile, node_of, open_bundle, tile_of, tiles_of
-from world import World
+from support.world import World
 
 
 @dataclass
