@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from support.planted_defects import copy_of_the_protocol, run_tests
+from support.planted_defects import copy_of_the_protocol, plant, run_tests
 
 GATE = "tests/protocol/test_gate.py"
 INVARIANTS = "tests/protocol/test_invariants.py"
@@ -203,14 +203,6 @@ LOG_DEFECTS = {
         "sha256(salt + at.to_bytes(", "sha256(at.to_bytes(",
     ),
 }  # fmt: skip
-
-
-def plant(copy: Path, module: str, old: str, new: str) -> None:
-    """One more defect in a copy that has some."""
-    path = copy / "comity" / module
-    source = path.read_text()
-    assert source.count(old) == 1, f"{module} has this text {source.count(old)} times: {old}"
-    path.write_text(source.replace(old, new))
 
 
 def test_the_defects_planted_in_the_log_are_all_caught(tmp_path: Path) -> None:
