@@ -1,5 +1,4 @@
-"""`python3 tests ARGS` sets the project up where needed and runs every check; ARGS go to pytest.
-`python3 tests --mutants ARGS` looks for faults that no test would notice."""
+"""`python3 tests` sets the project up where needed and runs the checks; `python3 tests --help` says which."""
 
 import sys
 from pathlib import Path

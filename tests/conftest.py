@@ -12,7 +12,7 @@ settings.register_profile("planted", settings.get_profile("ci"), phases=(Phase.e
 settings.load_profile("ci")
 
 LONGEST = 4 * 3600
-"""Seconds for a test that takes long."""
+"""Seconds that a long test may take."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,18 +21,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A test that takes long is for those who ask for it."""
+    """A long test is left out without `--long`."""
     if item.get_closest_marker("long") and not item.config.getoption("--long"):
-        pytest.skip("takes long: --long")
+        pytest.skip("takes many minutes: --long")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that share something costly, or must not meet, name a group; were the groups not kept, nobody would notice
-    but the clock. A test that takes long has hours, unless it names another time."""
+    """A long test gets hours, unless it sets another limit. Tests that share something costly, or must not run side by
+    side, name a group; nothing else would show that pytest-xdist splits the groups."""
     for item in items:
         if item.get_closest_marker("long") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(LONGEST))
     if getattr(config.option, "loadgroup", False):
-        lost = [item.nodeid for item in items if item.get_closest_marker("xdist_group") and "@" not in item.nodeid]
-        assert not lost, f"pytest-xdist does not keep the group of {lost[0]}"
+        split = [item.nodeid for item in items if item.get_closest_marker("xdist_group") and "@" not in item.nodeid]
+        assert not split, f"pytest-xdist does not keep the group of {split[0]}"

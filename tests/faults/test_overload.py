@@ -141,7 +141,9 @@ def a_site(folder: Path, size: Size) -> Iterator[Site]:
         os.sched_setaffinity(0, set(cores))
 
 
-@pytest.mark.parametrize("size", [SHORT, pytest.param(LONG, marks=pytest.mark.long)], ids=["short", "long"])
+@pytest.mark.parametrize(
+    "size", [pytest.param(SHORT, id="short"), pytest.param(LONG, id="long", marks=pytest.mark.long)]
+)
 def test_what_is_accepted_stays_quick_and_a_no_gets_through_at_ten_times_the_load(tmp_path: Path, size: Size) -> None:
     with a_site(tmp_path, size) as site:
         site.see(0.5, clients=CLIENTS)

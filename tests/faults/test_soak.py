@@ -60,7 +60,7 @@ async def test_the_soak_notices_a_server_that_answers_before_it_commits(
     assert report.seconds < 60
 
 
-@pytest.mark.long
+@pytest.mark.long(short="test_a_server_lives_through_a_mixed_load_and_faults")
 def test_the_command_soaks_for_minutes_and_ends_with_what_it_found() -> None:
     command = [sys.executable, "-m", "comity_tools", "soak", "--minutes", "10", "--seed", "3", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1800)

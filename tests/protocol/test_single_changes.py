@@ -34,7 +34,7 @@ def test_a_sample_of_single_changes_is_noticed_by_the_vectors() -> None:
     assert len(found.unlisted) <= (1 - LEAST) * len(sample), found.text
 
 
-@pytest.mark.long
+@pytest.mark.long(short="test_a_sample_of_single_changes_is_noticed_by_the_vectors")
 @pytest.mark.timeout(7200)
 def test_every_single_change_is_noticed_by_the_vectors_or_listed_with_its_reason() -> None:
     os.nice(10)

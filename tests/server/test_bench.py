@@ -84,7 +84,7 @@ def test_webhooks_are_measured_however_quick_the_rounds_are(tmp_path: Path) -> N
     assert row.ratio > 0
 
 
-@pytest.mark.long
+@pytest.mark.long(short="test_it_prints_one_object_with_the_machine_and_all_rows")
 @pytest.mark.timeout(3600)
 def test_a_full_run_gives_every_row() -> None:
     """Before a release: what a quick run is too short to meet (a rate, a full chain) must not end a full one."""
