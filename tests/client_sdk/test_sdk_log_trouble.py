@@ -3,7 +3,6 @@
 import asyncio
 import json
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -102,16 +101,14 @@ async def test_an_accepted_act_waits_a_moment_for_a_log_that_hangs_and_no_longer
 
     async def hanging(request: Request) -> Response:
         if "/log/" in request.url:
-            await asyncio.sleep(30)
+            await asyncio.Event().wait()
         return await real(request)
 
     wire._real = replace(wire._real, send=hanging)
     assert known_logs.PATIENCE == 3
     monkeypatch.setattr(receipts, "PATIENCE", 0.2)
     for no in (lambda: theirs.mute(days=1), theirs.revoke):
-        begun = time.monotonic()
         await no()
-        assert time.monotonic() - begun < 2
     assert mia.receipts_owed == 3
 
 

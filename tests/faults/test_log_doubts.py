@@ -6,7 +6,6 @@ import errno
 import os
 import sqlite3
 import threading
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -145,24 +144,21 @@ async def test_a_no_gets_through_when_a_commit_is_in_doubt_and_the_store_is_dama
 
 
 async def says_no_while_nothing_is_signed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequencer, "RECEIPT_WITHIN", 30.0)
+    monkeypatch.setattr(sequencer, "RECEIPT_WITHIN", 3600.0)
     async with a_world(folder, max_requests=8) as world:
         pairs = [await world.connect(world.person(), world.person()) for _ in range(14)]
         first, rest = pairs[0], pairs[1:]
         with head_file_not_to_be_written(world):
-            began = time.monotonic()
             await first.go("second", "revoke")
             asked = []
             for pair in rest:
                 asked.append(asyncio.create_task(world.act(pair.compose("second", "revoke"))))
                 await asyncio.sleep(0.01)
             replies = await asyncio.gather(*asked)
-            took = time.monotonic() - began
         codes = [reply.code for reply in replies]
         assert codes == [""] * len(rest), "those who wait for a receipt took the room of others"
         assert not [reply for reply in replies if "receipt" in reply.json]
         assert first.receipts == {}
-        assert took < 20, "somebody waited for a receipt that could not come"
         # Nobody does anything but to let the file be written again.
         await signs_again(world)
         other = await world.connect(world.person(), world.person())
@@ -241,12 +237,11 @@ async def goes_on_without_signatures(world: World, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(Rereading, "step", hang)
     try:
-        took = []
-        for kind, fields in (("mute", {}), ("remember", {"key": "name"}), ("revoke", {})):
-            began = time.monotonic()
+        await pair.go("second", "mute")
+        # Those behind it wait for nothing: they would for an hour.
+        monkeypatch.setattr(sequencer, "RECEIPT_WITHIN", 3600.0)
+        for kind, fields in (("remember", {"key": "name"}), ("revoke", {})):
             await pair.go("second", kind, **fields)
-            took.append(time.monotonic() - began)
-        assert took[0] > 0.5 and max(took[1:]) < 0.5, took
         assert world.server.logs.active.published.size == before
     finally:
         goes_on.set()

@@ -55,9 +55,8 @@ async def test_the_soak_notices_a_server_that_answers_before_it_commits(
     armed = forked(monkeypatch, tmp_path, "it answers before it commits")
     monkeypatch.setattr(run, "EVERY", (0.5, 1.0))
     monkeypatch.setattr("comity_tools.soak.faults._FAULTS", {"kill -9 of the server": Faults._kill})
-    report = await run.soak(tmp_path, 1.0, random.Random(5), tell=lambda _: armed.touch())
+    report = await run.soak(tmp_path, 3600.0, random.Random(5), tell=lambda _: armed.touch())
     assert not report.ledger.holds and not report.is_good and not report.as_json()["good"]
-    assert report.seconds < 60
 
 
 @pytest.mark.long(short="test_a_server_lives_through_a_mixed_load_and_faults")

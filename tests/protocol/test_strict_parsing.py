@@ -76,8 +76,8 @@ from support.parties import (
 )
 
 find = keys_of(MIA, SHOP, HOME)
-SOON = 2.0
-"""Seconds that no parser takes for 64 KiB, on a slow machine that does other things too."""
+MOST_EFFORT = 500
+"""No parser takes as much of the processor's time as so many plain readings of a long list."""
 LOW_ORDER = "0000000000000000000000000000000000000000000000000000000000000000"
 URL = "https://comity.example/v1/inbox?cursor=abc"
 
@@ -250,16 +250,33 @@ def valid(name: str) -> bytes:
     return text.encode() if isinstance(text, str) else text
 
 
+@cache
+def effort_of_a_plain_reading() -> float:
+    """CPU time (s) of json for a list of 64 KiB."""
+    text, began = "[" + "1," * 30_000 + "1]", time.process_time()
+    for _ in range(10):
+        json.loads(text)
+    return (time.process_time() - began) / 10
+
+
+@contextlib.contextmanager
+def no_great_effort() -> Iterator[None]:
+    """What is done in here takes no more than a reasonable share of the processor's time."""
+    most, began = MOST_EFFORT * effort_of_a_plain_reading(), time.process_time()
+    try:
+        yield
+    finally:
+        assert time.process_time() - began < most
+
+
 def feed(name: str, data: bytes) -> object | None:
     """What the parser makes of it, or None where it refused; anything but a refusal is a failed test."""
-    begun = time.monotonic()
     try:
-        return PARSERS[name][0](data)
+        with no_great_effort():
+            return PARSERS[name][0](data)
     except Refused as refusal:
         assert refusal.code in CODES
         return None
-    finally:
-        assert time.monotonic() - begun < SOON
 
 
 @every_parser
@@ -716,10 +733,8 @@ def test_json_of_64_kib_is_read_and_of_a_byte_more_is_not() -> None:
 def test_depth_is_bounded_in_every_shape(unit: str) -> None:
     for depth in (32, 33, 1000, 20_000):
         text = (unit * depth)[: MAX_BODY - 10].encode()
-        begun = time.monotonic()
-        with pytest.raises(Malformed):
+        with no_great_effort(), pytest.raises(Malformed):
             parse_json(text)
-        assert time.monotonic() - begun < SOON
 
 
 def test_thirty_two_levels_are_read_and_thirty_three_are_not() -> None:
@@ -748,10 +763,8 @@ def test_thirty_two_levels_are_read_and_thirty_three_are_not() -> None:
     ids=lambda text: text[:8],
 )
 def test_no_json_of_a_permitted_size_takes_long(text: str) -> None:
-    begun = time.monotonic()
-    with contextlib.suppress(Malformed):
+    with no_great_effort(), contextlib.suppress(Malformed):
         parse_json(text.encode())
-    assert time.monotonic() - begun < SOON
 
 
 @pytest.mark.parametrize(
@@ -792,11 +805,9 @@ def test_nor_is_a_version_another_spelling_of_itself(number: object) -> None:
 
 def test_a_small_list_that_unpacks_to_a_gigabyte_is_not_unpacked() -> None:
     bomb = zlib.compress(bytes(MOST_ENTRIES), 9)
-    begun = time.monotonic()
     for bits in (1, 2, 4):
-        with pytest.raises(Malformed):
+        with no_great_effort(), pytest.raises(Malformed):
             decode_list(StatusList(bits=bits, lst=b64u_encode(bomb)))
-    assert time.monotonic() - begun < SOON
 
 
 def test_the_largest_list_that_may_be_read_is_read() -> None:

@@ -140,16 +140,15 @@ async def test_one_that_stands_and_one_that_lies_cost_the_third_nothing(tmp_path
         honest(tmp_path, log, "w1") as (at,),
         talking(stands, standing) as standing_at,
         talking(says(forged)) as lying_at,
-        asking(log, standing_at, lying_at, at) as asked,
+        # The one that stands would be waited for for an hour.
+        asking(log, standing_at, lying_at, at, timeout=3600.0) as asked,
     ):
         with capture_logs() as logged:
-            began = time.monotonic()
             for size in (5, 6, 8):
                 # Whoever has enough stops looking; the one that stands is left out of what comes next.
                 async for signed in asked.gather(log.checkpoint(size), log.prove):
                     assert set(signed.cosignatures) == {"w1"}
                     break
-            assert time.monotonic() - began < 1.5
         assert conditions(logged) in (
             [("w1", "cosigns"), ("liar.example", "bad_signature")],
             [("liar.example", "bad_signature"), ("w1", "cosigns")],

@@ -430,21 +430,19 @@ async def test_what_is_full_is_read_from_the_store_once_and_the_checkpoint_never
 # --- a log that stands still
 
 
-async def test_a_log_that_stands_still_never_stops_a_no(world: World) -> None:
+async def test_a_log_that_stands_still_never_stops_a_no(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequencer, "RECEIPT_WITHIN", 3600.0)
     muting, leaving, living = [await world.shop_and_customer("care") for _ in range(3)]
     before = await (reader := await Reader.of(world)).checkpoint()
     with head_file_not_to_be_written(world):
-        began = time.monotonic()
         acts = [
             muting.compose("second", "mute"),
             leaving.compose("second", "revoke"),
             living.compose("first", "message"),
         ]
         replies = await asyncio.gather(*(world.act(act) for act in acts))
-        took = time.monotonic() - began
         assert [reply.status for reply in replies] == [200] * 3
         assert ["receipt" in reply.json for reply in replies] == [False] * 3
-        assert took < 5
         for pair, act, reply in zip((muting, leaving, living), acts, replies, strict=True):
             pair.take(reply.json["event"], act)
         # In effect, though no checkpoint shows it yet.
@@ -501,16 +499,18 @@ async def test_what_the_writer_does_not_know_yet_is_not_shown_to_anybody(
     await reader.whole()
 
 
-async def test_a_log_whose_signing_was_stopped_takes_acts_and_stays_where_it_is(world: World) -> None:
+async def test_a_log_whose_signing_was_stopped_takes_acts_and_stays_where_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nobody waits for a receipt that will not come.
+    monkeypatch.setattr(sequencer, "RECEIPT_WITHIN", 3600.0)
     pair = await world.shop_and_customer("care")
     reader = await Reader.of(world)
     before = await reader.checkpoint()
     world.server.logs.active.halt("a test")
-    began = time.monotonic()
     mute = await pair.go("second", "mute")
     message = await pair.go("first", "message")
     revoke = await pair.go("second", "revoke")
-    assert time.monotonic() - began < 1.5, "nobody waits for a receipt that will not come"
     assert not {mute.id, message.id, revoke.id} & set(pair.receipts)
     assert accepted(pair, pair.events[-2]).outcome == "held"
     assert (await pair.seen("first")).json["state"]["phase"] == "ended"

@@ -9,7 +9,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import time
 from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
@@ -379,17 +378,15 @@ async def test_a_story_s_clock_is_moved_by_its_file_and_never_past_the_wall(tmp_
     file.write_text(str(-HOUR))
     clock = clocks.StoryClock(file)
     wall = clocks.WallClock()
-    assert abs(wall.now() - HOUR - clock.now()) < 1000
+    assert wall.now() <= clock.now() + HOUR <= wall.now()
     file.write_text("")
-    assert abs(wall.now() - HOUR - clock.now()) < 1000
+    assert wall.now() <= clock.now() + HOUR <= wall.now()
     woken = asyncio.Event()
     sleeping = asyncio.create_task(clocks.sleep_until(clock, clock.now() + HOUR // 2, woken))
     await asyncio.sleep(0.1)
     assert not sleeping.done()
     file.write_text(str(-HOUR // 2))
-    began = time.perf_counter()
-    await asyncio.wait_for(sleeping, 1)
-    assert time.perf_counter() - began < 0.1
+    await sleeping
     file.write_text(str(HOUR))
     assert clock.now() <= wall.now()
 

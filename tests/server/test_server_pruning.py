@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -326,19 +325,19 @@ async def test_a_no_waits_for_one_small_step_at_most_while_thousands_of_rows_go(
             )
             raw.commit()
         world.later(60 * DAY)
-        steps: list[float] = []
+        steps = 0
         prune = world.server.store.prunes._write
 
-        async def timed(*duty: Any) -> Any:
-            began = time.monotonic()
+        async def counted(*duty: Any) -> Any:
+            nonlocal steps
             try:
                 return await prune(*duty)
             finally:
-                steps.append(time.monotonic() - began)
+                steps += 1
 
-        monkeypatch.setattr(world.server.store.prunes, "_write", timed)
+        monkeypatch.setattr(world.server.store.prunes, "_write", counted)
         round_ = asyncio.create_task(world.server.pruner.round())
-        while len(steps) < 3:
+        while steps < 3:
             await asyncio.sleep(0.01)
         await pair.go("second", "mute")
         await pair.go("second", "revoke")
@@ -346,5 +345,5 @@ async def test_a_no_waits_for_one_small_step_at_most_while_thousands_of_rows_go(
         monkeypatch.setattr(pruner, "WAITS_FOR", 0)
         await round_
         assert rows(world, "proposals") == 0
-        assert len(steps) >= 3001 // pruner.MOST
+        assert steps >= 3001 // pruner.MOST
         assert (await pair.seen("second")).json["state"]["phase"] == "ended"
