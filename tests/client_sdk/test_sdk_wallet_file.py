@@ -6,12 +6,15 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from comity.client.storage.encrypted_file import WalletFile, new_identity
 from comity.client.storage.frames import MAGIC, MARK, WalletFileError
+from support.cheap_seal import price, wallet_under
 
 IDENTITY = new_identity()
 
@@ -22,6 +25,30 @@ def made(path: Path) -> WalletFile:
 
 def opened(path: Path) -> WalletFile:
     return WalletFile.open(path, identity=IDENTITY)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[WalletFile]:
+    """An open wallet's file `w` with an act."""
+    file = made(tmp_path / "w")
+    file.write([("acts", "a", b"1")])
+    yield file
+    file.close()
+
+
+@contextmanager
+def sync_fails(monkeypatch: pytest.MonkeyPatch, name: str, of: Callable[[int], bool]) -> Iterator[None]:
+    """The system function `name` fails for files of that mode."""
+    sync = getattr(os, name)
+
+    def failing(fd: int) -> None:
+        if of(os.fstat(fd).st_mode):
+            raise OSError(5, "Input/output error")
+        sync(fd)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, name, failing)
+        yield
 
 
 def test_what_was_written_is_there_after_opening_again(tmp_path: Path) -> None:
@@ -51,6 +78,7 @@ def test_a_passphrase_opens_it_and_a_wrong_one_does_not(tmp_path: Path) -> None:
     file.write([("keys", "k", b"v")])
     identity = file.identity
     file.close()
+    assert price(tmp_path / "w") >= 15, "what guesses cost is what age finds to be a second"
     with pytest.raises(WalletFileError, match="wrong passphrase"):
         WalletFile.open(tmp_path / "w", passphrase="battery staple")
     with pytest.raises(WalletFileError, match="needs its passphrase"):
@@ -200,10 +228,12 @@ def test_a_wallet_that_is_used_for_years_does_not_grow_without_end(tmp_path: Pat
 
 
 def test_a_changed_passphrase_keeps_everything(tmp_path: Path) -> None:
-    file = WalletFile.create(tmp_path / "w", passphrase="old")
+    wallet_under("old", tmp_path / "w")
+    file = WalletFile.open(tmp_path / "w", passphrase="old")
     file.write([("keys", "k", b"v")])
     file.change_passphrase("new")
     file.close()
+    assert price(tmp_path / "w") >= 15
     with pytest.raises(WalletFileError, match="wrong passphrase"):
         WalletFile.open(tmp_path / "w", passphrase="old")
     again = WalletFile.open(tmp_path / "w", passphrase="new")
@@ -268,20 +298,12 @@ def test_what_is_durable_is_not_refused_because_the_file_cannot_be_rewritten(tmp
 
 
 def test_after_a_write_that_may_not_last_nothing_more_is_answered_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    file: WalletFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """WALLET-7: nobody knows what of the frame is on the disk, and one behind it would stand behind a hole."""
-    file = made(tmp_path / "w")
-    file.write([("acts", "a", b"1")])
-
-    def failing(_fd: int) -> None:
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(os, "fdatasync", failing)
-    with pytest.raises(WalletFileError, match="Input/output"):
+    with sync_fails(monkeypatch, "fdatasync", stat.S_ISREG), pytest.raises(WalletFileError, match="Input/output"):
         file.write([("acts", "b", b"2")])
     assert dict(file.table("acts")) == {"a": b"1"}
-    monkeypatch.undo()
     with pytest.raises(WalletFileError, match="open it again"):
         file.write([("acts", "c", b"3")])
     with pytest.raises(WalletFileError, match="open it again"):
@@ -294,22 +316,12 @@ def test_after_a_write_that_may_not_last_nothing_more_is_answered_for(
 
 
 def test_a_rewritten_wallet_lasts_before_it_takes_the_place_of_the_old_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    file: WalletFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """WALLET-8: a power cut behind the rename would else leave an empty file under the wallet's name."""
-    file = made(tmp_path / "w")
-    file.write([("acts", "a", b"1")])
-    before, fsync = (tmp_path / "w").read_bytes(), os.fsync
-
-    def failing(fd: int) -> None:
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(5, "Input/output error")
-        fsync(fd)
-
-    monkeypatch.setattr(os, "fsync", failing)
-    with pytest.raises(WalletFileError, match="cannot rewrite"):
+    before = (tmp_path / "w").read_bytes()
+    with sync_fails(monkeypatch, "fsync", stat.S_ISREG), pytest.raises(WalletFileError, match="cannot rewrite"):
         file.compact()
-    monkeypatch.undo()
     assert (tmp_path / "w").read_bytes() == before and [it.name for it in tmp_path.iterdir()] == ["w"]
     file.write([("acts", "b", b"2")])
     file.close()
@@ -319,21 +331,10 @@ def test_a_rewritten_wallet_lasts_before_it_takes_the_place_of_the_old_one(
 
 
 def test_after_a_rewrite_that_may_not_last_nothing_more_is_answered_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    file: WalletFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = made(tmp_path / "w")
-    file.write([("acts", "a", b"1")])
-    fsync = os.fsync
-
-    def failing(fd: int) -> None:
-        if stat.S_ISDIR(os.fstat(fd).st_mode):
-            raise OSError(5, "Input/output error")
-        fsync(fd)
-
-    monkeypatch.setattr(os, "fsync", failing)
-    with pytest.raises(WalletFileError, match="Input/output"):
+    with sync_fails(monkeypatch, "fsync", stat.S_ISDIR), pytest.raises(WalletFileError, match="Input/output"):
         file.compact()
-    monkeypatch.undo()
     # The name leads to the new file by now: a write into the old one would be lost.
     with pytest.raises(WalletFileError, match="open it again"):
         file.write([("acts", "b", b"2")])

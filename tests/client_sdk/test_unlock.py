@@ -21,6 +21,7 @@ from comity.client.storage.encrypted_file import WalletFile, name_of_seal
 from comity_server.short_path import short
 from comity_tools.cli import main
 from comity_tools.cli.wallet import identity_agent, unlocked
+from support.cheap_seal import put_under, wallet_under
 
 _SECRET = "correct horse"
 _keyring: Any = import_module("keyring")
@@ -53,10 +54,8 @@ class Ring(_base):  # type: ignore[misc]
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, str]:
-    """(a wallet's file under a passphrase, its identity): a passphrase costs two seconds each time."""
-    made = WalletFile.create(path := tmp_path_factory.mktemp("whole") / "w", passphrase=_SECRET)
-    made.close()
-    return path.read_bytes(), made.identity
+    """(a wallet's file under a passphrase, its identity)."""
+    return wallet_under(_SECRET, tmp_path_factory.mktemp("whole") / "w")
 
 
 @pytest.fixture
@@ -155,9 +154,7 @@ def test_a_changed_passphrase_ends_it_and_what_was_kept_before_is_not_found(seal
     assert is_locked(sealed) and name_of_seal(sealed) != before
     # Changed by another program, which knows of no unlocking: it is another name from then on.
     unlocked.keep(sealed, identity, 60)
-    file = WalletFile.open(sealed, identity=identity)
-    file.change_passphrase("third")
-    file.close()
+    put_under("third", sealed, identity)
     assert unlocked.identity_of(sealed) is None
 
 

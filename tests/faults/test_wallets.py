@@ -3,7 +3,7 @@ file, what it signed is sent again, nothing twice, nothing by a lost key."""
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -52,6 +52,13 @@ class Pair:
         return is_there and agree and not left
 
 
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
+    """A connected shop and Mia on a running server; her wallet is closed."""
+    async with sdk_world(tmp_path) as world:
+        yield await Pair.of(world)
+
+
 def acts_of(party: Party) -> set[str]:
     """The ids of the acts that a wallet has of a connection."""
     return {line.act.id for line in party.lines if line.act is not None}
@@ -59,30 +66,26 @@ def acts_of(party: Party) -> set[str]:
 
 @pytest.mark.timeout(4 * 3600)
 async def test_killed_in_the_middle_of_its_acts_both_ends_agree_again(
-    tmp_path: Path, rounds: Rounds, chance: random.Random
+    pair: Pair, rounds: Rounds, chance: random.Random
 ) -> None:
-    async with sdk_world(tmp_path) as world:
-        pair = await Pair.of(world)
-        for _ in range(count := rounds(4, 200)):
-            child = WalletProcess(world, "mia", "acts", IDENTITY)
-            await child.notes_so_many(4)
-            await asyncio.sleep(chance.uniform(0, 0.03))
-            child.kill()
-            assert await pair.is_whole(child.said)
-        print(f"{count} kills, {pair.said} acts said to be accepted")
-        assert pair.said >= 3 * count
+    for _ in range(count := rounds(4, 200)):
+        child = WalletProcess(pair.world, "mia", "acts", IDENTITY)
+        await child.notes_so_many(4)
+        await asyncio.sleep(chance.uniform(0, 0.03))
+        child.kill()
+        assert await pair.is_whole(child.said)
+    print(f"{count} kills, {pair.said} acts said to be accepted")
+    assert pair.said >= 3 * count
 
 
 @pytest.mark.parametrize("defect", ["it acknowledges before it writes"])
-async def test_the_harness_notices_a_wallet_that_promises_more_than_it_keeps(tmp_path: Path, defect: str) -> None:
-    async with sdk_world(tmp_path) as world:
-        pair = await Pair.of(world)
-        for _ in range(3):
-            child = WalletProcess(world, "mia", "acts", IDENTITY, defect=defect)
-            await child.notes_so_many(4)
-            child.kill()
-            if not await pair.is_whole(child.said):
-                return
+async def test_the_harness_notices_a_wallet_that_promises_more_than_it_keeps(pair: Pair, defect: str) -> None:
+    for _ in range(3):
+        child = WalletProcess(pair.world, "mia", "acts", IDENTITY, defect=defect)
+        await child.notes_so_many(4)
+        child.kill()
+        if not await pair.is_whole(child.said):
+            return
     raise AssertionError("nobody noticed")
 
 
@@ -132,54 +135,50 @@ async def cut_power_while_it_acts(pair: Pair, folder: Path, count: int, chance: 
 
 
 @pytest.mark.timeout(4 * 3600)
-async def test_a_power_cut_takes_nothing_that_it_said(tmp_path: Path, rounds: Rounds, chance: random.Random) -> None:
-    async with sdk_world(tmp_path) as world:
-        pair = await Pair.of(world)
-        count = rounds(2, 60)
-        assert await cut_power_while_it_acts(pair, tmp_path, count, chance, "")
-        print(f"{count} power cuts, {pair.said} acts said to be accepted")
+async def test_a_power_cut_takes_nothing_that_it_said(
+    pair: Pair, tmp_path: Path, rounds: Rounds, chance: random.Random
+) -> None:
+    count = rounds(2, 60)
+    assert await cut_power_while_it_acts(pair, tmp_path, count, chance, "")
+    print(f"{count} power cuts, {pair.said} acts said to be accepted")
 
 
-async def test_the_harness_notices_a_wallet_that_does_not_sync(tmp_path: Path, chance: random.Random) -> None:
-    async with sdk_world(tmp_path) as world:
-        pair = await Pair.of(world)
-        assert not await cut_power_while_it_acts(pair, tmp_path, 3, chance, "it does not sync")
+async def test_the_harness_notices_a_wallet_that_does_not_sync(
+    pair: Pair, tmp_path: Path, chance: random.Random
+) -> None:
+    assert not await cut_power_while_it_acts(pair, tmp_path, 3, chance, "it does not sync")
 
 
 async def test_on_a_full_disk_it_says_so_and_goes_on_once_there_is_room(
-    tmp_path: Path, rounds: Rounds, chance: random.Random
+    pair: Pair, tmp_path: Path, rounds: Rounds, chance: random.Random
 ) -> None:
-    async with sdk_world(tmp_path) as world:
-        pair = await Pair.of(world)
-        with a_disk(tmp_path) as disk, on_a_disk(world, "mia", disk.at):
-            for _ in range(count := rounds(2, 30)):
-                child = WalletProcess(world, "mia", "acts", IDENTITY)
-                await child.notes_so_many(3)
-                with disk.full():
-                    async with asyncio.timeout(30):
-                        while child.is_running:
-                            await asyncio.sleep(0.01)
-                    assert "No space left on device" in child.notes[-1]
-                assert await pair.is_whole(child.said, in_the_file=False)
-            print(f"{count} full disks, {pair.said} acts said to be accepted")
+    with a_disk(tmp_path) as disk, on_a_disk(pair.world, "mia", disk.at):
+        for _ in range(count := rounds(2, 30)):
+            child = WalletProcess(pair.world, "mia", "acts", IDENTITY)
+            await child.notes_so_many(3)
+            with disk.full():
+                async with asyncio.timeout(30):
+                    while child.is_running:
+                        await asyncio.sleep(0.01)
+                assert "No space left on device" in child.notes[-1]
+            assert await pair.is_whole(child.said, in_the_file=False)
+        print(f"{count} full disks, {pair.said} acts said to be accepted")
 
 
 @pytest.mark.timeout(4 * 3600)
 async def test_where_a_write_or_a_sync_fails_or_kills_it_all_is_whole_when_it_is_opened_again(
-    tmp_path: Path, rounds: Rounds, chance: random.Random
+    pair: Pair, tmp_path: Path, rounds: Rounds, chance: random.Random
 ) -> None:
-    async with sdk_world(tmp_path) as world:
-        pair = await Pair.of(world)
-        for number in range(count := rounds(3, 90)):
-            child = WalletProcess(world, "mia", "acts", IDENTITY)
-            await child.notes_so_many(2)
-            how = ("error=EIO", "error=ENOSPC", "signal=KILL")[number % 3]
-            calls = chance.choice(("pwrite64", "fdatasync"))
-            how_often = f"{how}:when={chance.randint(1, 9)}"
-            with failing(child.pid, calls, how_often, tmp_path / "traced", world.folder / "mia") as failures:
-                await failures.come()
-                await asyncio.sleep(0.2)
-            # A mark behind a frame need not be written: of that alone a wallet does not end.
-            child.kill()
-            assert await pair.is_whole(child.said, in_the_file=how == "signal=KILL"), (how, calls)
-        print(f"{count} failures, {pair.said} acts said to be accepted")
+    for number in range(count := rounds(3, 90)):
+        child = WalletProcess(pair.world, "mia", "acts", IDENTITY)
+        await child.notes_so_many(2)
+        how = ("error=EIO", "error=ENOSPC", "signal=KILL")[number % 3]
+        calls = chance.choice(("pwrite64", "fdatasync"))
+        how_often = f"{how}:when={chance.randint(1, 9)}"
+        with failing(child.pid, calls, how_often, tmp_path / "traced", pair.world.folder / "mia") as failures:
+            await failures.come()
+            await asyncio.sleep(0.2)
+        # A mark behind a frame need not be written: of that alone a wallet does not end.
+        child.kill()
+        assert await pair.is_whole(child.said, in_the_file=how == "signal=KILL"), (how, calls)
+    print(f"{count} failures, {pair.said} acts said to be accepted")
