@@ -57,7 +57,7 @@ async def test_who_answers_while_listening_waits_for_nobody_and_misses_nothing(w
                 return
 
     listening = asyncio.create_task(answer_all())
-    await asyncio.sleep(0.2)
+    await world.host.are_waiting()
     await ours.message("care", "one")
     await asyncio.wait_for(listening, 20)
     assert heard == [it.id for it in await theirs.messages() if it.by == "them"]
@@ -83,7 +83,7 @@ async def test_who_listens_to_a_mailbox_hears_what_an_answer_had_to_read(world: 
 
     await mia.sync()
     listening = asyncio.create_task(follow(mia))
-    await asyncio.sleep(0.2)
+    await world.host.are_waiting()
     await ours.message("care", "one")
     await asyncio.wait_for(listening, 20)
     assert heard == ["message", "message"]

@@ -411,7 +411,7 @@ async def test_news_comes_over_a_stream_and_goes_on_after_the_server_was_away(wo
                 return
 
     following = asyncio.create_task(follow())
-    await asyncio.sleep(0.2)
+    await world.host.are_waiting()
     await ours.message("care", "one")
     async with asyncio.timeout(10):
         while not heard:
@@ -420,7 +420,6 @@ async def test_news_comes_over_a_stream_and_goes_on_after_the_server_was_away(wo
         await asyncio.gather(following, return_exceptions=True)
         await world.host.stop()
         await world.host.start()
-        await asyncio.sleep(1.1)
         again = asyncio.create_task(follow())
         await ours.message("care", "two")
         await again
@@ -450,7 +449,7 @@ async def test_one_mailbox_brings_the_news_of_all_connections(world: SdkWorld) -
                 return
 
     following = asyncio.create_task(follow())
-    await asyncio.sleep(0.2)
+    await world.host.are_waiting()
     for ours, _ in views:
         await ours.message("care", "again")
     await asyncio.wait_for(following, 10)

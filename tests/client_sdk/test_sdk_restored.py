@@ -392,7 +392,7 @@ async def test_who_only_listens_hands_in_what_a_restored_server_lacks(world: Sdk
             heard.append(news.kind)
 
     listening = asyncio.create_task(listen())
-    await asyncio.sleep(0.5)
+    await world.host.are_waiting()
     await backup.put_back()
     world.pass_time(seconds=2)
 

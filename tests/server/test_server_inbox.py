@@ -20,10 +20,11 @@ from support.world import MINUTE, Pair, World, a_world
 async def test_who_waits_is_told_at_once(world: World) -> None:
     pair = await world.shop_and_customer("care")
     cursor = (await pair.news("second"))["cursor"]
-    waiting = asyncio.create_task(pair.news("second", cursor, wait=20))
-    await asyncio.sleep(0.1)
+    waiting = asyncio.create_task(pair.news("second", cursor, wait=30))
+    await world.are_waiting()
     message = await pair.go("first", "message")
-    page = await asyncio.wait_for(waiting, 2)
+    # Without news it would last half as long again.
+    page = await asyncio.wait_for(waiting, 20)
     assert [item["act"] for item in page["items"]] == [message.raw]
 
 
@@ -101,7 +102,7 @@ async def _events(world: World, pair: Pair, many: int, last: str | None = None) 
 async def test_a_stream_brings_news_as_they_come_and_goes_on_where_it_broke(world: World) -> None:
     pair = await world.shop_and_customer("care")
     reading = asyncio.create_task(_events(world, pair, 2))
-    await asyncio.sleep(0.1)
+    await world.are_waiting()
     message = await pair.go("first", "message")
     items = await reading
     assert message.raw in items[1][1]
@@ -183,7 +184,7 @@ async def test_too_many_who_wait_are_asked_to_come_again(tmp_path: Any) -> None:
         pair = await world.shop_and_customer("care")
         cursors = {side: (await pair.news(side))["cursor"] for side in ("first", "second")}
         waiting = asyncio.create_task(pair.news("second", cursors["second"], wait=20))
-        await asyncio.sleep(0.1)
+        await world.are_waiting()
         path = f"{INBOX}?wait=5&cursor={cursors['first']}"
         headers = world.signature(pair.signers["first"], path)
         reply = await world.send("GET", path, headers=headers)
@@ -197,8 +198,8 @@ async def test_a_stop_ends_every_wait_at_once(world: World) -> None:
     pair = await world.shop_and_customer("care")
     cursor = (await pair.news("second"))["cursor"]
     waiting = asyncio.create_task(pair.news("second", cursor, wait=30))
-    await asyncio.sleep(0.1)
-    async with asyncio.timeout(3):
+    await world.are_waiting()
+    async with asyncio.timeout(20):
         await world.stop()
         assert (await waiting)["items"] == []
     await world.start()

@@ -35,6 +35,7 @@ class ChildWorld(World):
 
     async def start(self) -> None:
         """Start the process, and wait until it is ready."""
+        is_restarted = (self.folder / "data" / STORE).exists()
         kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("COMITY_")}
         settings = {"log_format": "json", **self.settings()}
         environment = {**kept, **{f"COMITY_{name.upper()}": str(value) for name, value in settings.items()}}
@@ -49,6 +50,8 @@ class ChildWorld(World):
         while not await self._is_ready():
             assert time.monotonic() < until and self.child.poll() is None, self.log()
             await asyncio.sleep(0.05)
+        if is_restarted:
+            self.pass_the_second()
         document = (await self.send("GET", "/.well-known/did.json")).json
         keys = keys_of_document(self.home, document)
         self._hosted: dict[str, Any] = dict(keys)

@@ -14,6 +14,8 @@ from comity.transparency.checkpoints import Policy
 from support.world import World
 
 IDENTITY = new_identity()
+PATIENCE = 0.3
+"""Seconds for which a wallet of a test tries again: one more time at least, however slow the machine is."""
 TERMS = own_terms("example:house-terms", "1", "en", "We write to you for what you allowed and for nothing else.")
 ELSE = own_terms("example:other-terms", "1", "en", "We write at most twice a month.")
 
@@ -27,7 +29,7 @@ class Bent:
         self.after: Callable[[Request, Response], Response] | None = None
         self.lose: Callable[[Request], bool] | None = None
         self.cut: Callable[[Request], bool] | None = None
-        self.patience = 2.0
+        self.patience = PATIENCE
 
     async def send(self, request: Request) -> Response:
         """One request."""
@@ -88,7 +90,7 @@ class SdkWorld:
         await wallet.close()
         return await self.reopened(name)
 
-    async def reopened(self, name: str, patience: float = 2.0, witnesses: Policy | None = None) -> Wallet:
+    async def reopened(self, name: str, patience: float = PATIENCE, witnesses: Policy | None = None) -> Wallet:
         """Opens a wallet's file."""
         wire = self.wires[name] = Bent()
         wire.patience = patience

@@ -11,7 +11,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,7 @@ from comity.rules.next_act import compose, next_act, next_mailbox, next_rotation
 from comity.rules.state import Connection
 from comity_server.app import serving
 from comity_server.config import Config, load
+from comity_server.data_dir import STORE
 from comity_server.services import Server
 from comity_server.store.sqlite import SqliteStore
 
@@ -128,8 +129,11 @@ class World:
 
     async def start(self) -> None:
         """Start the server, the first time or again, on the same port and folder."""
+        is_restarted = (self.folder / "data" / STORE).exists()
         self._stack = AsyncExitStack()
         self.server = await self._stack.enter_async_context(serving(self.config()))
+        if is_restarted:
+            self.pass_the_second()
         if self._http is None:
             self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auto_decompress=False)
 
@@ -163,6 +167,10 @@ class World:
     def now(self) -> int:
         """What the clock of this world says (ms)."""
         return time.time_ns() // 1_000_000 + int(self._offset.read_text())
+
+    def pass_the_second(self) -> None:
+        """Go on with the next full second: a request signed in the second of a restart is asked to come again."""
+        self.at((self.now() // 1000 + 1) * 1000)
 
     def later(self, milliseconds: int) -> None:
         """Let time pass."""
@@ -214,6 +222,14 @@ class World:
     def home_party(self) -> HomeParty:
         """The server under the key that signs now."""
         return self.server.home.party
+
+    async def are_waiting(self, count: int = 1) -> None:
+        """Return once so many requests wait for news."""
+
+        async def is_so() -> bool:
+            return f"\ncomity_waiters {float(count)}\n" in (await self.send("GET", "/metrics")).body.decode()
+
+        await eventually(is_so)
 
     # --- people
 
@@ -462,8 +478,8 @@ async def a_world(folder: Path, **settings: Any) -> AsyncIterator[World]:
         await world.close()
 
 
-async def eventually(check: Any, seconds: float = 5.0) -> None:
-    """Wait until `await check()` is true."""
+async def eventually(check: Callable[[], Awaitable[bool]], seconds: float = 5.0) -> None:
+    """Wait until `await check()` is true. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while not await check():
             await asyncio.sleep(0.02)
