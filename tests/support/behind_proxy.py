@@ -1,4 +1,4 @@
-"""People at two addresses, which the proxy before a world's server names."""
+"""A world behind a proxy, and people at two addresses that the proxy names."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

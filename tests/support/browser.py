@@ -1,4 +1,4 @@
-"""A browser that is not ours: Debian's Chromium, driven by Playwright. It is installed where that can be done."""
+"""Debian's Chromium, driven by Playwright. It is installed where that is possible."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +16,7 @@ QUIET = (
 
 
 class Seen:
-    """A page, and everything that went wrong on it: what the console says, what was thrown, what the policy forbade."""
+    """A page, and every error on it: of the console, of a script, of a request, of the content security policy."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -44,7 +44,7 @@ async def a_browser() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def a_page(browser: Browser, **how: Any) -> AsyncIterator[Seen]:
-    """A page in a window of its own; nothing may have gone wrong on it at the end."""
+    """A page in a window of its own. Fails if the page had an error."""
     context = await browser.new_context(**how)
     try:
         seen = Seen(await context.new_page())

@@ -1,4 +1,4 @@
-"""Whatever a business can have, made when a test names it: what the paths and the bodies of its routes are about."""
+"""The objects of a business that routes name in paths and bodies. Each is made when a test first asks for it."""
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -92,7 +92,7 @@ class Things:
         return datetime.fromtimestamp((self.shop.world.now() + days * DAY) // 1000, UTC).isoformat()
 
     async def path(self, route: Route) -> dict[str, str]:
-        """What stands in the path of a route."""
+        """The path of a route, with the ids of these objects."""
         return {name: await self.of(kind) for name, kind in places(route).items()}
 
     async def body(self, route: Route) -> Any:

@@ -52,13 +52,13 @@ class Shop:
         return await self.world.send(method, BUSINESS + path, sent, kind if sent else None, headers)
 
     async def get(self, path: str, **how: Any) -> Any:
-        """What a GET answers; it must be 200."""
+        """The JSON of a GET, which must answer 200."""
         reply = await self.ask("GET", path, **how)
         assert reply.status == 200, reply
         return reply.json
 
     async def post(self, path: str, body: Any = None, **how: Any) -> Any:
-        """What a POST answers; it must be a success."""
+        """The JSON of a POST, which must succeed."""
         reply = await self.ask("POST", path, body, **how)
         assert reply.status < 300, reply
         return reply.json if reply.body else None
@@ -110,7 +110,8 @@ EXAMPLE_OFFER: dict[str, Any] = {
 
 @asynccontextmanager
 async def at_once(world: World) -> AsyncIterator[Callable[[Awaitable[Any]], Awaitable["asyncio.Future[Any]"]]]:
-    """Whatever is asked in here, by what this gives, waits for the writer and is decided in one group, in its order."""
+    """Yields a function that sends a request. The requests wait for the writer, and one unit of work decides them in
+    their order."""
     begun, go_on, waiting = asyncio.Event(), asyncio.Event(), 1
 
     async def nothing_yet(_group: Any) -> None:
@@ -149,7 +150,7 @@ async def half_on(shop: Shop, short: str, person: Signer, **changes: Any) -> tup
 
 
 async def again(pair: Pair) -> None:
-    """Take in what the server has done in the connection without this test."""
+    """Set the pair's state to that of the server, which acted without this test."""
     known = await pair.world.server.store.state(pair.cid)
     assert known is not None
     pair.state = decode_state(known.state)

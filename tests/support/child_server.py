@@ -1,4 +1,4 @@
-"""A world whose server is a process of its own: its log and its store are looked into from outside."""
+"""A world whose server is another process. Tests read its log and its store from outside."""
 
 import asyncio
 import os
@@ -24,11 +24,11 @@ from comity_server.operator.commands import CREATE, KeyToPublish
 from support.world import Pair, World
 
 MISTAKES = ("Traceback", '"level":"error"', '"level": "error"', "_failed")
-"""What a log has in it when the server itself went wrong."""
+"""Texts that a server's log contains only after a fault of the server."""
 
 
 class ChildWorld(World):
-    """`World` with `comity serve` as a child. Only the operator's way in and HTTP lead there."""
+    """`World` with `comity serve` as a child process, reached over HTTP and the operator's socket alone."""
 
     child: subprocess.Popen[bytes]
     command: Sequence[str] = (sys.executable, "-m", "comity_tools", "serve")
@@ -89,7 +89,7 @@ class ChildWorld(World):
         return self.folder / "server.log"
 
     def log(self) -> str:
-        """What the server said."""
+        """The server's output."""
         return self.log_file.read_text(encoding="utf-8", errors="replace")
 
     def rows(self) -> dict[str, int]:
@@ -107,7 +107,7 @@ class ChildWorld(World):
 
 @asynccontextmanager
 async def child_world(folder: Path, **settings: Any) -> AsyncIterator[ChildWorld]:
-    """A world with a server process, whose log must be free of mistakes at the end."""
+    """A world with a server process. Fails if the server's log shows a fault of its own."""
     world = ChildWorld(folder, settings)
     try:
         await world.start()

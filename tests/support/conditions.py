@@ -1,4 +1,4 @@
-"""What an operator sees of a server's conditions, by HTTP and in its log."""
+"""A server's conditions as its operator sees them: over HTTP and in the log."""
 
 import json
 from typing import Any

@@ -1,7 +1,7 @@
 """A server that dies at a chosen moment of writing, as by a power cut: no handler runs, nothing is flushed.
 
-What is wrapped here, nothing in the server knows of. The processes are forked from one that has imported everything
-already, since importing takes longer than a crash.
+The server knows nothing of it: functions are wrapped from outside. The processes are forked from one that has imported
+everything, since importing takes longer than a crash.
 """
 
 import asyncio
@@ -170,7 +170,7 @@ DEFECTS: dict[str, Callable[[Path], None]] = {
     "synchronous = OFF": _synchronous("OFF"),
     "synchronous = NORMAL": _synchronous("NORMAL"),
 }
-"""What a harness must notice before its silence counts."""
+"""A harness counts only when it has noticed these."""
 
 POINTS: dict[str, Callable[[Path], None]] = {
     "before the commit": _die_before(sqlite, "_commit"),

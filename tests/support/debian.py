@@ -1,4 +1,4 @@
-"""Programs of Debian's that tests need: installed where they are missing and that is allowed."""
+"""Debian programs that tests need, installed where they are missing and this user may install."""
 
 import functools
 import os

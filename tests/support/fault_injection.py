@@ -1,5 +1,5 @@
-"""What the fault programme is made of: forked servers with a crowd and a ledger, disks whose power can be cut, and a
-tracer that lets the system fail."""
+"""Faults to inject: forked servers with a crowd of people and a ledger, disks whose power can be cut, and a tracer that
+lets system calls fail."""
 
 import asyncio
 import fcntl
@@ -100,7 +100,7 @@ class Scene:
 
     @property
     def ledger(self) -> Ledger:
-        """What they were told."""
+        """The ledger of acts that the crowd was told are accepted."""
         return self.check.ledger
 
     async def comes_back(self) -> None:
@@ -246,7 +246,7 @@ def _no_disk() -> str | None:
 
 @dataclass
 class Failures:
-    """What a tracer saw."""
+    """The failures that a tracer injected."""
 
     traced: Path
 

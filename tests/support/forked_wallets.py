@@ -1,6 +1,6 @@
-"""A wallet in a process of its own, which is killed while it acts; perhaps one that promises more than it keeps.
+"""A wallet in a process of its own, which is killed while it acts; perhaps with a planted defect.
 
-What it was told is accepted it notes in a file at once, as a person would remember it.
+The process notes each accepted act in a file at once, as a person would remember it.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A judge of logs that is not ours: tests/independent/log_check.go, over Go's own notes and trees.
+"""An independent judge of logs: tests/independent/log_check.go, over Go's own notes and trees.
 
 It is built once for each version of its source, with Debian's Go and Debian's sources of golang.org/x/mod; they are
 installed where that can be done. There is no way to go on without it: a log that nobody else has read proves little.

@@ -157,7 +157,7 @@ class Drill:
     # --- afterwards
 
     async def meet_again(self, chance: random.Random) -> None:
-        """Everybody comes in some order, and the shop tries after each; then all once more."""
+        """Everybody syncs in some order, and the shop writes after each; then all sync once more."""
         wallets: list[tuple[Wallet, Sequence[Person]]] = [(it.wallet, [it]) for it in self.people]
         wallets.append((self.shop, self.people))
         chance.shuffle(wallets)
@@ -169,7 +169,7 @@ class Drill:
             await _sync(wallet)
 
     async def nothing_is_lost(self) -> None:
-        """What was acknowledged is there, both sides and the server have it, and the doors are open."""
+        """Every acknowledged act is at both sides and at the server, and the doors are open. Raises Lost."""
         for person in self.people:
             if (kept := await self._known(person)) is None:
                 raise Lost(f"{person.name}: the server does not know the connection")

@@ -21,7 +21,7 @@ ELSE = own_terms("example:other-terms", "1", "en", "We write at most twice a mon
 
 
 class Bent:
-    """A wire that a test can bend. `after` sees each answer; `lose` drops the answers of some requests."""
+    """A transport that a test can disturb: `cut` refuses requests, `lose` drops answers, `after` alters them."""
 
     def __init__(self) -> None:
         self._real = over_aiohttp()
@@ -49,7 +49,7 @@ class Bent:
 
     @property
     def transport(self) -> Transport:
-        """What a wallet is given."""
+        """The transport for a wallet."""
         return Transport(self.send, self._stream, self._real.close, patience=self.patience)
 
 

@@ -1,4 +1,4 @@
-"""A true log in memory, made by the rules alone, and a host that serves it over HTTP on loopback, or lies about it."""
+"""A true log in memory, made by the rules alone, and a host on loopback that serves it over HTTP, or lies about it."""
 
 import asyncio
 import hashlib
@@ -135,7 +135,7 @@ class Host:
         return f"localhost:{self.port}/log"
 
     def honest(self) -> None:
-        """From now on it tells the truth, and forgets what it was asked."""
+        """Answer truthfully from now on, and forget the requests so far."""
         self.lie, self.status, self.stalls, self.asked = None, {}, {}, []
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:

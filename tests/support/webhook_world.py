@@ -1,4 +1,4 @@
-"""Endpoints that answer as a test wants, and a sender in the test's own process, whose clock the test moves."""
+"""Endpoints that answer as a test wants, and a sender of webhooks in the test's process, whose clock the test moves."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -102,7 +102,7 @@ class Mailroom:
         return self.sender.records.deliveries(key, None, 1000)
 
     async def until(self, check: Callable[[], bool]) -> None:
-        """Wait until it is so."""
+        """Wait until the check holds."""
 
         async def there() -> bool:
             return check()

@@ -1,4 +1,4 @@
-"""Logs made of the pure modules, and what is said to a witness about them."""
+"""Logs made of the pure modules, and clients and impostors of witnesses."""
 
 import asyncio
 import hashlib
@@ -124,7 +124,7 @@ class Puppet:
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[str]:
-        """It, at work; how a server is told of it."""
+        """Serve; yields the setting that names this witness to a server."""
         runner = web.ServerRunner(web.Server(self._handle, handler_cancellation=True), shutdown_timeout=0)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -135,7 +135,7 @@ class Puppet:
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, *edits: tuple[str, str]) -> None:
-    """Put a function's text otherwise, for one test."""
+    """Replace parts of a function's source, for one test."""
     real: Callable[..., Any] = inspect.unwrap(getattr(owner, name))
     source = textwrap.dedent(inspect.getsource(real))
     for old, new in edits:

@@ -1,4 +1,4 @@
-"""A whole small world in one process: a real server on a real port with a real file, its clock, and people.
+"""A world in one process: a real server on a real port with a real file, a clock that a test moves, and people.
 
 The people here are low-level on purpose: they sign with the protocol package and send bytes with a plain HTTP client,
 so a test can also send what no honest wallet would.
@@ -42,7 +42,7 @@ from comity_server.store.sqlite import SqliteStore
 
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 START = 1_718_704_800_000
-"""2024-06-18 10:00 UTC, a Tuesday: where the clock of a world stands at first."""
+"""2024-06-18 10:00 UTC, a Tuesday: the time at which a world begins (ms)."""
 TEXT = "We keep what you tell us to ourselves."
 
 
@@ -53,7 +53,7 @@ def sqlite_of(server: Server) -> SqliteStore:
 
 
 def body_of(cid: str) -> str:
-    """What has the form of an encrypted body in that connection (BODY-5); nothing here opens it."""
+    """A text of the form of an encrypted body in that connection (BODY-5); nothing opens it."""
     epk = {"kty": "OKP", "crv": "X25519", "x": b64u_encode(b"e" * 32)}
     head = {"alg": "ECDH-ES+A256KW", "enc": "A256GCM", "kid": "did:web:example#key", "apv": cid, "epk": epk}
     parts = (dump_json(head), b"k" * 40, b"i" * 12, b"a text", b"t" * 16)
@@ -107,11 +107,11 @@ class World:
     # --- the server
 
     def config(self) -> Config:
-        """What the server is started with."""
+        """The server's configuration."""
         return load(self.settings(), environ={})
 
     def settings(self) -> dict[str, Any]:
-        """The same by name."""
+        """The server's settings by name."""
         return {
             "data": self.folder / "data",
             "port": self.port,
@@ -124,7 +124,7 @@ class World:
         }
 
     def change(self, **settings: Any) -> None:
-        """What the server is started with the next time."""
+        """Change settings for the next start."""
         self._settings.update(settings)
 
     async def start(self) -> None:
@@ -161,11 +161,11 @@ class World:
     # --- time
 
     def at(self, moment: int) -> None:
-        """Let it be `moment` (ms) for the server and everybody, and go on from there."""
+        """Set the time of the server and of all people to `moment` (ms); it goes on from there."""
         self._offset.write_text(str(moment - time.time_ns() // 1_000_000))
 
     def now(self) -> int:
-        """What the clock of this world says (ms)."""
+        """The time of this world (ms)."""
         return time.time_ns() // 1_000_000 + int(self._offset.read_text())
 
     def pass_the_second(self) -> None:
@@ -194,7 +194,7 @@ class World:
     async def read(
         self, signer: Signer, path: str, method: str = "GET", body: bytes = b"", kind: str | None = None
     ) -> Reply:
-        """A signed request; a server that has just been started asks to come again, and so it is done."""
+        """A signed request, repeated while the server answers 503, as it does just after a restart."""
         while True:
             reply = await self.send(method, path, body, kind, self.signature(signer, path, method, body))
             if reply.status != 503:
@@ -234,7 +234,7 @@ class World:
     # --- people
 
     def person(self) -> Signer:
-        """Somebody new, known by a key alone."""
+        """A new person, known by a key alone."""
         return Signer.of_did_key(SigningKey(f"person {next(self._numbers)}".encode().ljust(32, b".")))
 
     async def business(self, name: str) -> Signer:
@@ -322,7 +322,7 @@ class Pair:
     state: Connection
     events: list[str] = field(default_factory=list)
     receipts: dict[str, str] = field(default_factory=dict)
-    """What came with the answers to acts, by their ids."""
+    """The receipts that came with answers, by the ids of the acts."""
 
     @property
     def cid(self) -> str:
@@ -330,7 +330,7 @@ class Pair:
         return self.state.cid
 
     def compose(self, side: Side, kind: str, /, **fields: Any) -> SignedAct:
-        """The next act of a side, with what a test did not care to say filled in."""
+        """The next act of a side, with defaults for the fields that the test leaves out."""
         now = self.world.now() // 1000
         defaults: dict[str, Any] = {}
         if kind == "message":
@@ -354,8 +354,8 @@ class Pair:
         return act
 
     async def _read_up_to(self, event: str, side: Side) -> None:
-        """Take in what came to a side before this event of its own, where the other one acted by other ways than this
-        (EVENT-7)."""
+        """Fold the records that reached a side before this event of its own, if the other side acted without this
+        object (EVENT-7)."""
         find, cursor = self.world.server.directory.find_key, None
         opened = open_event(event, find).event
         assert isinstance(opened, Accepted)
@@ -381,13 +381,13 @@ class Pair:
         return acts
 
     async def refused(self, side: Side, kind: str, /, **fields: Any) -> str:
-        """Sign and send what must be refused; the code."""
+        """The code of the refusal of an act that must be refused."""
         code = (await self.world.act(self.compose(side, kind, **fields))).code
         assert code
         return code
 
     def take(self, event: str, act: SignedAct | None = None) -> None:
-        """Take in an event of the server."""
+        """Fold an event of the server, and the act that it accepts."""
         opened = open_event(event, self.world.server.directory.find_key).event
         if opened.at > self.state.at:
             self.state = fold(self.state, Record(opened, act))
@@ -422,7 +422,7 @@ class Pair:
         return found
 
     async def status(self, grant: SignedAct) -> int:
-        """What the served status list says of a grant."""
+        """The value of a grant in the served status list."""
         reference = grant.payload.status.status_list  # type: ignore[union-attr]
         reply = await self.world.send("GET", reference.uri.removeprefix(self.world.origin))
         assert reply.status == 200, reply
@@ -487,7 +487,7 @@ async def eventually(check: Callable[[], Awaitable[bool]], seconds: float = 5.0)
 
 @contextmanager
 def head_file_not_to_be_written(world: World) -> Iterator[None]:
-    """From now on the system refuses to write the head file."""
+    """Within the context, the system refuses to write the head file."""
     file = world.server.logs.active._file._file
     kept, read_only = os.dup(file), os.open(world.folder / "data" / "log.head", os.O_RDONLY)
     os.dup2(read_only, file)
