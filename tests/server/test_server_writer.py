@@ -187,6 +187,8 @@ async def test_a_batch_that_is_larger_than_the_queue_is_taken_when_nothing_waits
 async def test_when_the_store_does_not_take_it_nothing_has_happened(world: World) -> None:
     pair = await world.shop_and_customer("care")
     act = pair.compose("second", "mute")
+    # The writer would wait five seconds for whoever else holds the file.
+    await world.server.store._writer.run(lambda raw: raw.execute("PRAGMA busy_timeout = 50"))
     with closing(sqlite3.connect(world.folder / "data" / "comity.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         reply = await world.act(act)
