@@ -92,7 +92,7 @@ def made_up(of: dict[str, str], ours: dict[str, str]) -> dict[str, str]:
     return {name: value if value == ours[name] else never(value) for name, value in of.items()}
 
 
-async def test_what_is_anothers_looks_like_what_never_was_to_every_role_on_every_route(tmp_path: Path) -> None:
+async def test_objects_of_another_business_look_unknown_to_every_role_on_every_route(tmp_path: Path) -> None:
     async with two_businesses(tmp_path) as (world, ours, theirs):
         keys: dict[str, tuple[frozenset[Scope], str]]
         keys = {role: (ROLES[role], await ours.shop.key_of(role)) for role in ROLES}
@@ -136,7 +136,7 @@ async def test_its_scope_opens_a_route_and_no_other_does(tmp_path: Path) -> None
                 assert code == ("malformed" if route.scope in (None, scope) else "scope_missing"), route.operation
 
 
-async def test_who_signs_herself_reaches_nothing_of_anothers_either(tmp_path: Path) -> None:
+async def test_an_engineer_who_signs_herself_reaches_no_object_of_another_business(tmp_path: Path) -> None:
     async with two_businesses(tmp_path) as (world, ours, theirs):
         signer = world.server.grounds.kept.newest(ours.shop.name)
         assert signer is not None
@@ -164,7 +164,7 @@ async def test_without_a_good_key_every_route_says_the_same(tmp_path: Path) -> N
         assert len(answers) == 1
 
 
-async def test_what_a_route_does_not_know_is_refused_with_a_pointer_to_it(tmp_path: Path) -> None:
+async def test_unknown_members_are_refused_with_a_pointer(tmp_path: Path) -> None:
     async with a_business(tmp_path) as (_world, ours):
         for route in ROUTES:
             path, body = await ours.path(route), await ours.body(route)
@@ -217,7 +217,7 @@ async def test_every_route_that_reads_can_be_asked_for_its_headers_alone(tmp_pat
         assert (head.status, head.headers["Content-Type"]) == (200, "text/event-stream")
 
 
-async def test_what_is_sent_twice_under_one_key_is_done_once(tmp_path: Path) -> None:
+async def test_a_request_sent_twice_under_one_key_is_done_once(tmp_path: Path) -> None:
     async with a_business(tmp_path) as (world, ours):
         for number, route in enumerate(route for route in ROUTES if route.writes):
             things = await Things(ours.shop, ours.hook).ready(route.operation)

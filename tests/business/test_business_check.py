@@ -469,7 +469,7 @@ async def test_every_act_is_in_the_next_answer(tmp_path: Path) -> None:
         assert seen[0] != seen[1] != seen[2] != seen[3] != seen[4]
 
 
-async def test_what_time_changes_is_told_from_that_moment_on(tmp_path: Path) -> None:
+async def test_a_verdict_that_time_changes_is_given_from_that_moment_on(tmp_path: Path) -> None:
     """CHECK-8: the end of a grant, of a mute (shown or not), of a purchase, of the night, of a spent budget."""
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
@@ -503,7 +503,7 @@ async def test_what_time_changes_is_told_from_that_moment_on(tmp_path: Path) -> 
         assert await assert_told_what_the_gate_says(world, shop, pair.cid) != before
 
 
-async def test_what_is_read_while_she_says_no_is_not_kept(tmp_path: Path) -> None:
+async def test_a_verdict_read_while_she_says_no_is_not_cached(tmp_path: Path) -> None:
     """CHECK-8: the state came out of the store before her no went in, and reaches the check after it."""
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
@@ -545,7 +545,7 @@ async def test_nothing_is_kept_where_nobody_knows_what_a_commit_did(tmp_path: Pa
         assert said(await ask(shop, asking(pair.cid))) == ("refuse", "ended")
 
 
-def test_what_is_kept_is_bounded_and_what_was_written_meanwhile_is_not_kept() -> None:
+def test_the_cache_is_bounded_and_leaves_out_what_was_written_meanwhile() -> None:
     kept = Verdicts(3)
 
     def keep(cid: str, question: str, while_reading: Callable[[], None] = lambda: None) -> None:
@@ -591,7 +591,7 @@ def questions_of(scene: Scene, cid: str, chance: random.Random) -> list[Question
     return found
 
 
-async def test_one_and_many_get_what_the_gate_says_whatever_the_state_the_question_and_the_time(tmp_path: Path) -> None:
+async def test_one_check_and_many_get_the_gates_verdict_in_every_state_and_at_every_time(tmp_path: Path) -> None:
     """CHECK-7, CHECK-8: the same bytes, at every moment, however often it was asked before."""
     async with a_world(tmp_path, business_rate=1_000_000) as world:
         shop = await a_shop(world)

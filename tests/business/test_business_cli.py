@@ -80,7 +80,7 @@ async def test_an_operator_makes_lists_and_ends_keys_of_a_business(tmp_path: Pat
         assert (await shop.get("/self", key=back))["role"] == "owner"
 
 
-async def test_what_cannot_be_is_told_in_one_plain_line(tmp_path: Path) -> None:
+async def test_an_impossible_command_fails_with_one_plain_line(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         await a_shop(world)
         for words in (
@@ -172,7 +172,9 @@ async def test_a_business_is_away_until_a_day_that_is_yet_to_come(tmp_path: Path
             )
 
 
-def test_what_the_system_refuses_is_told_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_of_the_system_is_reported_with_the_files_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file, folder = tmp_path / "file", tmp_path / "folder"
     file.touch()
     folder.mkdir()
@@ -202,7 +204,7 @@ def test_what_the_system_refuses_is_told_with_its_name(tmp_path: Path, monkeypat
     assert result.stderr == f"Error: cannot serve: Is a directory: {folder}\n"
 
 
-def test_what_the_wallet_reads_from_the_environment_does_not_stop_the_operator() -> None:
+def test_environment_names_of_the_wallet_do_not_stop_the_operator() -> None:
     cli = Path(session.__file__).parent
     read = {name for file in cli.glob("*.py") for name in re.findall(r'environ\.get\("(COMITY_\w+)"', file.read_text())}
     assert "COMITY_NEW_PASSPHRASE" in read

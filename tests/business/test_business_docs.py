@@ -54,7 +54,7 @@ async def test_the_page_shows_text_that_is_no_markdown_as_text(tmp_path: Path) -
             assert "<" not in await seen.page.evaluate(made, text)
 
 
-async def test_who_follows_the_link_in_a_refusal_stands_before_its_explanation(tmp_path: Path) -> None:
+async def test_the_link_in_a_refusal_leads_to_its_explanation(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world, a_browser() as browser:
         shop = await a_shop(world)
         link = (await shop.ask("GET", "/self?surprise=1")).json["documentation"]

@@ -365,7 +365,7 @@ JSON_BODIES: dict[str, Any] = {
 }
 
 
-async def test_what_an_engineer_signs_is_held_to_its_route_its_connection_and_the_gate(tmp_path: Path) -> None:
+async def test_an_act_that_an_engineer_signs_must_fit_its_route_its_connection_and_the_gate(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop, pair = await its_own(world)
         other = await a_shop(world)
@@ -390,7 +390,7 @@ async def test_what_an_engineer_signs_is_held_to_its_route_its_connection_and_th
 
 
 @pytest.mark.parametrize("what", ["mute", "revoke", "withdraw", "forget", "grants", "contacted", "favours"])
-async def test_what_belongs_to_another_business_is_not_there(tmp_path: Path, what: str) -> None:
+async def test_a_connection_of_another_business_is_not_found(tmp_path: Path, what: str) -> None:
     kinds = {route: kind for kind, (route, _) in ACTS.items()}
     async with a_world(tmp_path) as world:
         shop, other = await a_shop(world), await a_shop(world, "other")

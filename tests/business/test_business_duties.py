@@ -69,7 +69,7 @@ async def test_nobody_else_can_see_or_say_anything_of_it(tmp_path: Path) -> None
         assert await shop.refused("POST", f"/duties/{pair.cid}", SAID, key=reader) == "scope_missing"
 
 
-async def test_what_is_no_statement_leaves_the_duty_open(tmp_path: Path) -> None:
+async def test_an_invalid_statement_leaves_the_erasure_due(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
         pair = await ended(shop)

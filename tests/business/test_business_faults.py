@@ -73,7 +73,7 @@ def test_null_is_pointed_to_together_with_all_other_faults() -> None:
     assert faults == {"/text": never, "/body/a~1b/1": never, "/if_muted": "must be 'hold', 'drop' or 'fail'"}
 
 
-async def test_whoever_sends_a_body_where_none_is_wanted_is_told_to_leave_it_out(tmp_path: Path) -> None:
+async def test_a_body_where_none_is_wanted_is_refused(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
         done = f"/connections/{'A' * 43}/favours/{'A' * 43}/done"

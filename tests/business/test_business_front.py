@@ -111,7 +111,7 @@ async def test_a_packed_body_is_refused_before_a_line_of_it_is_read(tmp_path: Pa
         assert (await shop.ask("POST", "/check", raw=question, kind=JSON)).json["decision"] == "allow"
 
 
-async def test_what_was_written_on_windows_is_sent_with_plain_line_ends(tmp_path: Path) -> None:
+async def test_a_text_from_windows_is_sent_with_plain_line_ends(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
         offer = {**EXAMPLE_OFFER, "agreements": [{**EXAMPLE_OFFER["agreements"][0], "text": "One.\r\nTwo.\r\n"}]}

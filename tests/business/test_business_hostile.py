@@ -47,7 +47,7 @@ def a_head(key: str, method: str, path: str, kind: str, *more: str) -> bytes:
 # --- the store alone --------------------------------------------------------------------------------------------------
 
 
-async def test_what_is_kept_under_an_idempotency_key_tells_nobody_what_was_written(tmp_path: Path) -> None:
+async def test_a_stored_answer_of_an_idempotency_key_holds_no_text(tmp_path: Path) -> None:
     """BIZ-7, BIZ-11, SAY-3, SAY-6: not the text of a draft, nor a hash that lets somebody try texts."""
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)

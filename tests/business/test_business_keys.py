@@ -285,7 +285,7 @@ async def test_a_bill_that_is_sent_twice_at_once_reaches_the_customer_once(tmp_p
         assert (await pair.kinds("second")).count("message") == 1
 
 
-async def test_what_was_done_with_a_key_is_noted_with_its_seat(tmp_path: Path) -> None:
+async def test_acts_made_with_a_key_are_noted_with_its_seat(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
         pair = await shop.customer("care")

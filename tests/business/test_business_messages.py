@@ -178,7 +178,7 @@ async def test_hidden_hours_beside_a_contest_and_a_shown_end_do_not_move_the_exp
         assert waits == [(instant(end * 1000 + DAY), "expires_before_end")] * 2
 
 
-async def test_what_waited_counts_before_the_next_message_is_judged(tmp_path: Path) -> None:
+async def test_a_released_message_counts_before_the_next_one_is_judged(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
         pair = await shop.customer()
@@ -267,7 +267,7 @@ async def test_drafts_are_listed_the_newest_first_thrown_away_and_end_after_nine
             assert raw.execute("SELECT COUNT(*) FROM drafts").fetchone() == (1,)
 
 
-async def test_what_waits_costs_nobody_his_text_and_is_no_draft_before_it_has_expired(
+async def test_a_held_message_keeps_its_text_and_becomes_a_draft_only_when_it_expires(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drafts, "MOST_DRAFTS", 2)

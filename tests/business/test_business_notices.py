@@ -275,7 +275,7 @@ async def test_a_shop_that_signs_itself_publishes_what_it_signed_with_its_newest
         ({"texts": dict.fromkeys(("de", "en", "fr", "it", "rm", "es", "pl", "tr", "el"), "x")}, "/texts"),
     ],
 )
-async def test_what_no_notice_says_is_malformed(tmp_path: Path, changes: dict[str, Any], pointer: str) -> None:
+async def test_an_invalid_notice_is_malformed(tmp_path: Path, changes: dict[str, Any], pointer: str) -> None:
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
         problem = await shop.ask("PUT", "/notices/away", absence(world, **changes))

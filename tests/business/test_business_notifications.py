@@ -292,7 +292,7 @@ async def test_a_stream_goes_on_over_a_restart_with_nothing_lost_and_nothing_twi
         assert (await world.send("GET", BUSINESS + "/notifications", headers=headers)).code == "malformed"
 
 
-async def test_who_waits_is_told_at_once(tmp_path: Path) -> None:
+async def test_a_waiting_reader_gets_news_at_once(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
         pair = await shop.customer("care")
@@ -309,7 +309,7 @@ async def _are_waiting(world: World, many: int) -> bool:
     return len(world.server.bell) == many
 
 
-async def test_whoever_asks_since_a_time_gets_what_was_told_from_then_on(tmp_path: Path) -> None:
+async def test_events_since_a_time_are_those_from_then_on(tmp_path: Path) -> None:
     """NEWS-6."""
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)

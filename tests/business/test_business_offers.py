@@ -77,7 +77,7 @@ async def test_a_business_that_keeps_its_key_signs_its_offers_itself(tmp_path: P
         assert await own.refused("POST", "/offers", jws=signed.raw[:-4] + "AAAA") == "bad_signature"
 
 
-async def test_what_a_business_published_elsewhere_is_in_its_list_too(tmp_path: Path) -> None:
+async def test_offers_that_a_business_published_elsewhere_are_in_its_list_too(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         signer = await world.business("own")
         own = Shop(world, "own", signer.did, await world.server.add_owner_key("own"))
@@ -215,7 +215,7 @@ async def test_nobody_gets_an_offer_from_a_shop_without_a_name_to_be_seen(tmp_pa
             assert (reply.code, reply.json["errors"][0]["pointer"]) == ("malformed", pointer)
 
 
-async def test_whatever_a_shop_calls_itself_does_nothing_on_a_page(tmp_path: Path) -> None:
+async def test_the_name_of_a_shop_does_nothing_on_a_page(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
         for name in HARMLESS:
@@ -351,7 +351,7 @@ async def accepted(shop: Shop, short: str) -> Pair:
     return pair
 
 
-async def test_who_accepts_a_poster_may_write_from_the_first_moment_on(tmp_path: Path) -> None:
+async def test_a_customer_who_accepts_a_poster_may_write_at_once(tmp_path: Path) -> None:
     """ALLOW-2, ALLOW-3: her first message passes, right after the opening."""
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)

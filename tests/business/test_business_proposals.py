@@ -35,7 +35,7 @@ async def counted(world: World, name: str, what: str) -> int:
     return sum(count.n for count in await world.server.store.business.counts(name, 0) if count.what == what)
 
 
-async def test_who_scans_the_code_is_connected_at_once(tmp_path: Path) -> None:
+async def test_a_customer_who_scans_the_code_is_connected_at_once(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop, mia = await a_shop(world), world.person()
         made = await shop.post("/offers", EXAMPLE_OFFER)
@@ -91,7 +91,7 @@ async def test_other_terms_than_those_offered_wait_for_a_human(tmp_path: Path) -
         assert (await shop.get("/proposals"))["items"] == []
 
 
-async def test_what_was_answered_taken_back_too_late_or_never_there_looks_the_same(tmp_path: Path) -> None:
+async def test_proposals_that_are_answered_withdrawn_late_or_unknown_look_the_same(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop, other = await a_shop(world), await a_shop(world, "other")
         short = (await shop.post("/offers", BY_HAND))["id"]

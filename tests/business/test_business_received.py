@@ -10,7 +10,7 @@ from support.terminal_world import Terminal, a_host
 from support.world import MINUTE, a_world
 
 
-async def test_what_noor_wrote_is_read_in_the_connection_and_in_its_timeline(tmp_path: Path) -> None:
+async def test_noors_message_is_in_the_connection_and_in_its_timeline(tmp_path: Path) -> None:
     async with a_host(tmp_path) as host:
         noor, shop = Terminal(tmp_path / "noor"), await a_shop(host)
         await noor("create")
@@ -43,7 +43,7 @@ async def test_what_noor_wrote_is_read_in_the_connection_and_in_its_timeline(tmp
         assert "body" not in next(it for it in items if it.get("act") == ask["ask"])
 
 
-async def test_what_a_business_set_for_itself_is_shown_to_it_and_not_to_others(tmp_path: Path) -> None:
+async def test_settings_of_a_business_are_shown_to_it_alone(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
         pair = await shop.customer("care")

@@ -238,7 +238,7 @@ async def test_a_certificate_of_nobodys_is_not_taken(tmp_path: Path) -> None:
     assert asked in ([], [b""])
 
 
-async def test_what_cannot_be_reached_or_understood_is_told_in_words() -> None:
+async def test_delivery_failures_are_explained_in_words() -> None:
     async def gibberish(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"SSH-2.0-secret\r\n\r\n")
         writer.close()

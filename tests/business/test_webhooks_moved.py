@@ -54,7 +54,7 @@ async def deleted(shop: Shop, id_: str) -> None:
     await shop.world.server.accept.command(decide)
 
 
-async def test_who_answers_the_challenge_at_the_former_url_proves_nothing_for_the_new_one(tmp_path: Path) -> None:
+async def test_an_answer_to_the_challenge_at_the_former_url_proves_nothing_for_the_new_one(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world, SlowHook() as former, Hook(echoes=False) as stranger:
         shop, mia = await shop_and_customer(world)
         key = await set_up(shop, former.url)
@@ -69,7 +69,7 @@ async def test_who_answers_the_challenge_at_the_former_url_proves_nothing_for_th
 
 
 @pytest.mark.parametrize("late", [204, 410])
-async def test_what_the_former_url_answers_late_ends_nothing_at_the_new_one(tmp_path: Path, late: int) -> None:
+async def test_a_late_answer_of_the_former_url_ends_nothing_at_the_new_one(tmp_path: Path, late: int) -> None:
     async with a_world(tmp_path) as world, SlowHook(late) as former, Hook() as new:
         former.let_go.set()
         shop, mia = await shop_and_customer(world)

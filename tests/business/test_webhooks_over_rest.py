@@ -149,7 +149,7 @@ async def test_secrets_are_shown_to_their_owner_and_to_nobody_twice(tmp_path: Pa
         assert (tmp_path / "data" / "webhooks.db").stat().st_mode & 0o777 == 0o600
 
 
-async def test_what_cannot_be_an_endpoint_is_refused(tmp_path: Path) -> None:
+async def test_an_impossible_endpoint_is_refused(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
         for url in ("https://10.0.0.1/", "https://localhost/", "https://[::ffff:1.1.1.1]/"):
@@ -173,7 +173,7 @@ async def test_what_cannot_be_an_endpoint_is_refused(tmp_path: Path) -> None:
         await shop.post("/webhooks", {"url": url})
 
 
-async def test_what_was_sent_can_be_read_while_the_sender_is_started_again(tmp_path: Path) -> None:
+async def test_deliveries_can_be_read_while_the_sender_restarts(tmp_path: Path) -> None:
     async with a_world(tmp_path, webhooks_to_loopback=True) as world, Hook() as hook:
         shop = await a_shop_today(world)
         made = await registered(shop, hook, types=["fact.remembered"])

@@ -179,7 +179,7 @@ async def test_an_endpoint_gets_the_types_that_it_asked_for_from_its_making_on(t
     assert [got.type for got in hook.events] == ["connection.muted", "connection.revoked"]
 
 
-async def test_what_happens_while_it_is_paused_comes_later(tmp_path: Path) -> None:
+async def test_events_during_a_pause_come_later(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world, Hook() as hook:
         shop, mia = await shop_and_customer(world)
         key = await set_up(shop, hook.url)

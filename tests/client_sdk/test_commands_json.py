@@ -67,7 +67,7 @@ async def test_an_operator_s_program_reads_businesses_and_keys(host: World, tmp_
     assert json.loads((await comity(host, "keys", "status", "--json")).stdout)["masters"]
 
 
-def test_what_does_not_hold_is_json_with_its_exit_code(tmp_path: Path) -> None:
+def test_a_failed_check_is_json_with_its_exit_code(tmp_path: Path) -> None:
     (tmp_path / "receipt").write_text("nothing")
     said = CliRunner().invoke(main, ["receipt", "verify", str(tmp_path / "receipt"), "--json"])
     assert said.exit_code == 2 and json.loads(said.stdout) == {

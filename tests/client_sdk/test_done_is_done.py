@@ -14,7 +14,7 @@ SHOP = "The Blue Shop"
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-async def test_who_signs_with_a_business_of_a_name_that_her_terminal_lacks(
+async def test_a_business_whose_name_the_terminal_cannot_print_can_be_connected(
     host: World, tmp_path: Path, encoding: str
 ) -> None:
     shop, mia = await a_shop(host, tmp_path, "Кафе Roß"), Terminal(tmp_path / "mia")
@@ -68,7 +68,7 @@ async def test_any_other_word_that_cannot_be_kept_is_not_sent(host: World, tmp_p
     assert "for service by app" in await mia("tokens", SHOP)
 
 
-async def test_what_cannot_be_printed_was_done_all_the_same(host: World, tmp_path: Path) -> None:
+async def test_an_act_whose_report_cannot_be_printed_is_done_all_the_same(host: World, tmp_path: Path) -> None:
     mia, shop = await connected(host, tmp_path)
     with Path("/dev/full").open("wb") as full:
         code, _, failed = await mia.outside("mute", SHOP, out=full)

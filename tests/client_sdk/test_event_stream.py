@@ -66,7 +66,7 @@ def test_line_ends_may_change_from_line_to_line(ends: list[bytes], cuts: list[in
     assert events(b"\xef\xbb\xbf" + text, cuts) == READ
 
 
-def test_what_no_empty_line_follows_is_no_item() -> None:
+def test_lines_without_an_empty_line_behind_them_are_no_item() -> None:
     for end in ENDS:
         assert events(end.join([b"id: 1", b"data: one", b"", b"id: 2", b"data: two"])) == READ[:1]
 

@@ -78,7 +78,7 @@ async def test_a_server_that_hides_the_receipt_of_what_the_shop_did_is_found_out
     assert ours.phase == "open"
 
 
-async def test_what_a_lost_log_can_show_no_more_is_counted_and_blames_nobody(world: SdkWorld) -> None:
+async def test_receipts_that_a_lost_log_cannot_show_are_counted_and_blame_nobody(world: SdkWorld) -> None:
     _, _, mia, _ = await a_story(world)
     await world.host.stop()
     (world.folder / "data" / "log.key").unlink()

@@ -241,7 +241,7 @@ async def test_witnesses_are_named_and_counted(tmp_path: Path) -> None:
 # --- what is kept
 
 
-async def test_what_is_told_and_where_it_is_kept(tmp_path: Path) -> None:
+async def test_output_and_state_file_of_follow(tmp_path: Path) -> None:
     async with hosting(600) as host:
         told = (await command(host.url, "--vkey", host.log.signer.verifier.text, "--json", data=tmp_path)).json
         kept = Path(told["state"])

@@ -33,7 +33,7 @@ async def test_a_link_that_was_accepted_is_accepted_again_only_on_purpose(world:
     assert (await mia.accept(link)).phase == "proposed"
 
 
-async def test_who_tries_again_after_a_lost_answer_goes_on_with_what_was_signed(world: SdkWorld) -> None:
+async def test_a_retry_after_a_lost_answer_goes_on_with_the_signed_half(world: SdkWorld) -> None:
     shop, mia = await world.business("shop"), await world.person("mia")
     link = await shop.offer(world.base, [TERMS, ELSE], ["care"])
     wire = world.wires["mia"]
@@ -152,9 +152,7 @@ async def test_a_no_with_all_of_one_reaches_that_one(host: World, tmp_path: Path
     assert "It waits" in await shop("send", "Mia", "care", "Hello?")
 
 
-async def test_who_is_offered_a_connection_under_a_name_she_knows_is_told_that_it_is_somebody_else(
-    host: World, tmp_path: Path
-) -> None:
+async def test_an_offer_under_a_known_name_by_another_party_is_flagged(host: World, tmp_path: Path) -> None:
     mia, shop = await connected(host, tmp_path)
     assert "Somebody else" not in await mia("look", await an_offer(host, shop)), "it is the one she knows"
     other = await a_shop(host, tmp_path, name="THE  BLUE shop", segment="other")

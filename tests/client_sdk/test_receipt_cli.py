@@ -213,7 +213,7 @@ def test_another_log_s_key_does_not_open_it(hand: Hand) -> None:
     assert "does not hold" in hand.verify("--vkey", hand.vkey, file="forged", code=1)
 
 
-def test_what_the_log_says_falsely_of_an_act_shows_with_the_act(hand: Hand) -> None:
+def test_a_false_entry_of_an_act_shows_with_the_act(hand: Hand) -> None:
     """Entered as a revoke, under the log's own signature."""
     key, opening = (
         NoteSigner("localhost/log", ED25519, SigningKey(b"l" * 32)),

@@ -29,7 +29,7 @@ async def agree(*parties: Party) -> None:
     assert public(parties[0].state) == public(parties[1].state)
 
 
-async def test_who_answers_before_reading_reads_what_the_answer_was_accepted_after(world: SdkWorld) -> None:
+async def test_an_answer_before_reading_brings_the_acts_accepted_before_it(world: SdkWorld) -> None:
     ours, theirs = await pair(world)
     await ours.message("care", "Are they tight?")
     await ours.message("care", "And the roof?")
@@ -41,7 +41,7 @@ async def test_who_answers_before_reading_reads_what_the_answer_was_accepted_aft
     await agree(ours, theirs)
 
 
-async def test_who_answers_while_listening_waits_for_nobody_and_misses_nothing(world: SdkWorld) -> None:
+async def test_an_answer_while_listening_waits_for_nobody_and_misses_nothing(world: SdkWorld) -> None:
     """The answer is accepted after a message that the stream is still to bring."""
     ours, theirs = await pair(world)
     heard: list[str | None] = []
@@ -65,7 +65,7 @@ async def test_who_answers_while_listening_waits_for_nobody_and_misses_nothing(w
     await agree(ours, theirs)
 
 
-async def test_who_listens_to_a_mailbox_hears_what_an_answer_had_to_read(world: SdkWorld) -> None:
+async def test_a_mailbox_listener_hears_what_an_answer_had_to_read(world: SdkWorld) -> None:
     mia = await world.person("mia")
     ours, theirs = await world.connect(await world.business("shop"), mia, "care")
     await ours.grant(["care"])

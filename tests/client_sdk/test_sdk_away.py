@@ -50,7 +50,7 @@ async def test_mia_is_away_for_everybody_and_her_door_opens_when_she_is_back(wor
     assert await mia.back() == []
 
 
-async def test_whom_she_muted_for_longer_or_without_a_shown_end_stays_muted(world: SdkWorld) -> None:
+async def test_a_business_muted_for_longer_or_without_a_shown_end_stays_muted(world: SdkWorld) -> None:
     """An act of the same scope would take its place, and open the door on the day of her return (AWAY-4)."""
     mia, _, theirs = await several(world, "longer", "hidden", "open", "sooner", "part", "phone")
     await theirs["longer"].mute(days=60, shown="end")
@@ -124,7 +124,7 @@ async def test_equal_times_do_not_join_her_connections(world: SdkWorld, monkeypa
     assert {it.cid for it in theirs.values()} == set(next(iter(orders)))
 
 
-async def test_one_server_that_does_not_answer_keeps_nobody_else_reachable(world: SdkWorld) -> None:
+async def test_a_server_that_does_not_answer_keeps_no_other_business_reachable(world: SdkWorld) -> None:
     mia, _, theirs = await several(world, "shop", "salon", "bakery")
     down: list[Request] = []
 

@@ -222,9 +222,7 @@ async def test_going_away_takes_minutes_unless_it_is_now_and_what_was_interrupte
         assert [[it["why"] for it in of_one] for of_one in mutes] == [["away"] if command == "away" else []] * 2
 
 
-async def test_who_asks_somebody_who_is_away_for_longer_than_an_ask_lasts_is_warned(
-    host: World, tmp_path: Path
-) -> None:
+async def test_an_ask_to_a_party_who_is_away_for_longer_brings_a_warning(host: World, tmp_path: Path) -> None:
     mia, shop = await customer_of_two(host, tmp_path)
 
     async def away(days: int) -> str:
@@ -247,7 +245,7 @@ def test_a_witness_s_name_is_no_address() -> None:
     assert said.exit_code == 2 and "without https://" in said.stderr
 
 
-async def test_what_is_between_the_two_in_a_terminal(host: World, tmp_path: Path) -> None:
+async def test_the_relationship_in_a_terminal(host: World, tmp_path: Path) -> None:
     mia, shop = await connected(host, tmp_path)
     await shop("milestone", "mia", "installed", "windows", "--when", "2023-05-02", "--lasts", "2048-05-02")
     assert "(already_has)" in await shop("send", "mia", "sales", "New windows!", "--topic", "windows", code=1)

@@ -152,7 +152,7 @@ async def test_a_slip_in_a_day_a_zone_or_a_word_is_told_in_words(host: World, tm
     assert signed(host) == (before[0], before[1] + 1)
 
 
-async def test_what_a_word_would_do_is_told_only_where_it_can_be_said(host: World, tmp_path: Path) -> None:
+async def test_next_steps_are_suggested_only_where_they_are_possible(host: World, tmp_path: Path) -> None:
     mia, shop = await connected(host, tmp_path)
     await shop("send", "Mia", "care", "How are you?")
     id_ = (await mia("messages", "The Blue Shop")).split()[0]

@@ -146,7 +146,7 @@ async def test_a_new_key_gives_nothing_again_that_was_given_up(world: SdkWorld, 
     assert allowed == [True, True, again, again]
 
 
-def test_what_is_left_never_allows_more_than_before() -> None:
+def test_the_rest_of_a_grant_never_allows_more_than_before() -> None:
     had = Part(("care", "sales"), ("app", "email"))
 
     def left(entry: Renounced, grant: str = "g", *, is_one: bool = False) -> tuple[Part, ...]:
@@ -160,7 +160,7 @@ def test_what_is_left_never_allows_more_than_before() -> None:
     assert left(Renounced(("g",), (), ("app",))) == (Part(("care", "sales"), ("email",)),)
 
 
-def test_what_the_earlier_grant_never_gave_was_not_given_up() -> None:
+def test_a_purpose_that_was_never_granted_was_not_given_up() -> None:
     had, whole = Part(("care.offer",), ("app",)), [Renounced(("g",))]
     assert parts_left("g", had, Part(("news",), ("app",)), whole, is_one=True) == (Part(("news",), ("app",)),)
     assert parts_left("g", had, Part(("care.offer",), ("app", "email")), whole, is_one=True) == (

@@ -273,7 +273,7 @@ async def test_an_old_key_that_goes_on_signing_is_refused(world: SdkWorld, monke
     assert [it.text for it in await theirs.messages()] == ["Hello."]
 
 
-async def test_what_an_old_key_signed_is_found_when_the_new_one_is_met(world: SdkWorld) -> None:
+async def test_acts_of_an_old_key_are_found_when_the_new_one_is_met(world: SdkWorld) -> None:
     """Nobody asked for the list in between; what was taken in is held against it then."""
     shop, mia = await world.business("shop"), await world.person("mia")
     ours, theirs = await world.connect(shop, mia, "care")
@@ -288,7 +288,7 @@ async def test_what_an_old_key_signed_is_found_when_the_new_one_is_met(world: Sd
     assert len(mia.contradictions()) == 1
 
 
-async def test_whoever_follows_the_log_finds_a_key_that_is_not_listed(world: SdkWorld) -> None:
+async def test_a_follower_of_the_log_finds_a_key_that_is_not_listed(world: SdkWorld) -> None:
     """It was listed to one visitor alone: the entry is under the tag that everybody computes."""
     wire = Bent()
     source = LogSource(f"{world.base}/log", wire.transport)

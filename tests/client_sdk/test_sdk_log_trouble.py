@@ -112,7 +112,7 @@ async def test_an_accepted_act_waits_a_moment_for_a_log_that_hangs_and_no_longer
     assert mia.receipts_owed == 3
 
 
-async def test_who_listens_hears_a_no_before_the_log_is_found_out(world: SdkWorld) -> None:
+async def test_a_listener_hears_a_no_before_the_log_is_found_out(world: SdkWorld) -> None:
     shop, ours, _, theirs = await pair(world)
     await shop.sync()
     await theirs.revoke()
@@ -299,7 +299,7 @@ async def test_a_fork_is_one_record_however_often_it_is_met(world: SdkWorld) -> 
 # --- who signed, and how long a text is
 
 
-def test_one_key_under_two_names_and_one_name_with_two_keys_are_one_witness_and_all_are_seen() -> None:
+def test_a_key_under_two_names_and_a_name_with_two_keys_are_one_witness() -> None:
     def witness(name: str, seed: bytes) -> NoteSigner:
         return NoteSigner(name, COSIGNATURE, SigningKey(seed * 32))
 

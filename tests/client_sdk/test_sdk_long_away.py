@@ -74,7 +74,7 @@ async def test_an_old_copy_of_her_wallet_finds_what_the_other_copy_did_as_well(t
         assert party.phase == "ended"
 
 
-async def test_who_proposed_and_looks_a_year_later_finds_the_connection_open(tmp_path: Path) -> None:
+async def test_a_proposer_who_looks_a_year_later_finds_the_connection_open(tmp_path: Path) -> None:
     async with sdk_world(tmp_path) as world:
         shop, mia = await world.business("shop"), await world.person("mia")
         theirs = await mia.accept(await shop.offer(world.base, [TERMS], ["care"]))

@@ -72,7 +72,7 @@ async def test_while_she_has_muted_the_shop_she_sees_the_dates_alone(world: SdkW
     assert [it.texts for it in await theirs.notices() if isinstance(it, AwayNotice)] == [TEXTS]
 
 
-async def test_what_is_announced_is_read_before_it_begins(world: SdkWorld) -> None:
+async def test_an_announced_notice_is_read_before_it_begins(world: SdkWorld) -> None:
     shop, _, theirs = await mia_and_shop(world)
     await away(shop, world, starts=7)
     assert len(await theirs.notices()) == 1 and theirs.away_until() is None

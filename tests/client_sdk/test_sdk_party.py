@@ -104,7 +104,7 @@ async def test_a_link_that_a_mail_sender_has_counted_and_broken_leads_to_the_sam
     await theirs.opened(timeout=10)
 
 
-async def test_whatever_somebody_is_called_can_be_seen(world: SdkWorld, tmp_path: Path) -> None:
+async def test_names_are_visible(world: SdkWorld, tmp_path: Path) -> None:
     shop, mia = await world.business("shop"), await world.person("mia")
     for name in ("\u2800", "\u200b", " ", "Sho\u00adp"):
         with pytest.raises(Malformed, match="a name "):
@@ -348,7 +348,7 @@ async def test_a_new_key_keeps_the_connection_and_signs_the_grants_anew(world: S
     assert ours.phase == "ended"
 
 
-async def test_what_was_reached_outside_is_told_with_the_verdict_it_would_have_had(world: SdkWorld) -> None:
+async def test_an_outside_contact_is_shown_with_the_verdict_it_would_have_had(world: SdkWorld) -> None:
     _, ours, _, theirs = await pair(world)
     assert await ours.contacted("phone", "sales") == "no_grant"
     await theirs.sync()
@@ -621,7 +621,7 @@ async def test_an_app_s_own_send_is_all_that_the_wallet_needs(world: SdkWorld, t
     await wire.transport.close()
 
 
-async def test_what_a_server_said_against_a_signature_is_kept(world: SdkWorld) -> None:
+async def test_a_statement_of_the_server_against_a_signature_is_kept(world: SdkWorld) -> None:
     _, ours, mia, theirs = await pair(world)
     await ours.message("care", "hello")
     world.wires["mia"].after = lambda request, response: (
@@ -638,7 +638,7 @@ async def test_what_a_server_said_against_a_signature_is_kept(world: SdkWorld) -
     assert [it.text for it in await mia.connections()[0].messages()] == ["hello"]
 
 
-async def test_what_was_left_out_of_an_inbox_is_read_once_the_server_is_honest_again(world: SdkWorld) -> None:
+async def test_an_item_left_out_of_an_inbox_is_read_once_the_server_is_honest_again(world: SdkWorld) -> None:
     _, ours, _, theirs = await pair(world)
     await ours.message("care", "one")
     await ours.message("care", "two")

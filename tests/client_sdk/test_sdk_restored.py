@@ -85,7 +85,7 @@ async def test_the_shop_alone_opens_no_door(world: SdkWorld) -> None:
     assert await refused(ours, "safety") == "recovering"
 
 
-async def test_what_the_shop_got_brings_back_what_mia_said(world: SdkWorld) -> None:
+async def test_acts_that_the_shop_received_bring_back_mias(world: SdkWorld) -> None:
     shop, _, _, hers = await both(world, "care")
     backup = await Backup.of(world.host)
     await hers.mute()
@@ -204,7 +204,7 @@ async def test_a_no_that_was_not_answered_before_finds_its_place(world: SdkWorld
     assert shop.contradictions() == mia.contradictions() == []
 
 
-async def test_what_must_wait_is_kept_and_sent_when_the_shop_has_confirmed(world: SdkWorld) -> None:
+async def test_an_act_that_must_wait_is_sent_when_the_shop_has_confirmed(world: SdkWorld) -> None:
     shop, mia, _, hers = await both(world, "care", "sales")
     grant = hers.state.door(hers.side).grants[0].id
     backup = await Backup.of(world.host)
@@ -378,7 +378,7 @@ async def test_a_server_that_was_never_restored_takes_no_connection_back(world: 
     assert caught.value.code == "not_found"
 
 
-async def test_who_only_listens_hands_in_what_a_restored_server_lacks(world: SdkWorld) -> None:
+async def test_a_listening_wallet_hands_in_what_a_restored_server_lacks(world: SdkWorld) -> None:
     shop, mia, _, hers = await both(world, "care", "sales")
     backup = await Backup.of(world.host)
     world.pass_time(seconds=2)

@@ -75,7 +75,7 @@ async def _well_known(world: SdkWorld, party: Party) -> Response:
     return next(answer for request, answer in reversed(world.wires["mia"].seen) if "well-known/comity" in request.url)
 
 
-async def test_one_connection_in_two_active_logs_is_found(world: SdkWorld) -> None:
+async def test_a_connection_in_two_active_logs_is_found(world: SdkWorld) -> None:
     ours, theirs = await pair(world)
     await theirs.remember("small_talk")
     await another_log(world, "2027")

@@ -73,7 +73,7 @@ async def test_a_message_of_a_broken_connection_goes_out_before_the_next_one(wor
     assert [it.text for it in await theirs.messages()] == ["Are you open on Friday?", "Or on Saturday?"]
 
 
-async def test_what_waits_under_the_key_before_does_not_stop_a_business_that_took_the_next(world: SdkWorld) -> None:
+async def test_unsent_acts_of_the_former_key_do_not_stop_a_business_with_the_next_key(world: SdkWorld) -> None:
     shop, mia = await world.business("shop"), await world.person("mia")
     ours, theirs = await world.connect(shop, mia, "care")
     await world.host.server.add_business_key("shop", await shop.next_key())
@@ -138,7 +138,7 @@ async def test_a_wallet_comes_back_when_the_server_says_the_hour_at_which_it_is_
     assert (told.value.code, told.value.retry_after) == ("exempt_limit", 3 * 86_400)
 
 
-def test_whatever_a_server_asks_for_is_so_many_seconds_or_nothing() -> None:
+def test_a_servers_retry_after_is_read_as_seconds_or_not_at_all() -> None:
     now = 1_900_000_000
     for asked, seconds in {
         "0": 0,

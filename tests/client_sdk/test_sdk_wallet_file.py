@@ -51,7 +51,7 @@ def sync_fails(monkeypatch: pytest.MonkeyPatch, name: str, of: Callable[[int], b
         yield
 
 
-def test_what_was_written_is_there_after_opening_again(tmp_path: Path) -> None:
+def test_entries_are_there_after_opening_again(tmp_path: Path) -> None:
     file = made(tmp_path / "w")
     file.write([("acts", "a", b"1"), ("acts", "b", b"2"), ("keys", "k", b"secret")])
     file.write([("acts", "a", None), ("acts", "c", b"3")])
@@ -278,7 +278,7 @@ def test_killed_while_it_writes_nothing_that_was_answered_for_is_lost(tmp_path: 
     assert said > 60
 
 
-def test_what_is_durable_is_not_refused_because_the_file_cannot_be_rewritten(tmp_path: Path) -> None:
+def test_a_durable_entry_is_not_refused_because_the_file_cannot_be_rewritten(tmp_path: Path) -> None:
     file = made(tmp_path / "w")
     (tmp_path / ".w.compacting").mkdir()
     for round_ in range(40):

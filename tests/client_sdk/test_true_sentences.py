@@ -63,7 +63,7 @@ async def test_hours_say_whether_they_can_be_read(host: World, tmp_path: Path) -
     assert f"No hours of yours stop {SHOP} any more." in await mia("hours", SHOP, "UTC")
 
 
-async def test_what_is_taken_back_or_limited_says_what_is_left(host: World, tmp_path: Path) -> None:
+async def test_a_withdrawal_or_limit_shows_what_is_left(host: World, tmp_path: Path) -> None:
     mia, shop = await connected(host, tmp_path)
     token = (await mia("grant", SHOP, "care.checkin")).rpartition("The token is ")[2].split(";")[0]
     told = await mia("withdraw", SHOP, token)
@@ -86,7 +86,7 @@ async def test_a_token_that_a_topic_may_stand_in_the_way_of_is_in_force(host: Wo
     assert "Delivered." in await shop("send", "Mia", "care", "How are the windows?")
 
 
-async def test_who_looks_at_what_her_wallet_suggests_changes_nothing(host: World, tmp_path: Path) -> None:
+async def test_looking_at_suggestions_changes_nothing(host: World, tmp_path: Path) -> None:
     mia = Terminal(tmp_path / "mia")
     await mia("create")
     before = await mia("defaults")
@@ -96,6 +96,6 @@ async def test_who_looks_at_what_her_wallet_suggests_changes_nothing(host: World
     assert "sales: by app, as often as they like, for 30 days" in await mia("defaults", "sales", "--days", "30")
 
 
-async def test_who_was_allowed_nothing_has_nothing_to_give_up(host: World, tmp_path: Path) -> None:
+async def test_a_business_without_a_grant_has_nothing_to_give_up(host: World, tmp_path: Path) -> None:
     mia, _ = await connected(host, tmp_path)
     assert "allows nothing now that could be given up" in await mia("renounce", SHOP, code=1)

@@ -158,7 +158,7 @@ def test_a_changed_passphrase_ends_it_and_what_was_kept_before_is_not_found(seal
     assert unlocked.identity_of(sealed) is None
 
 
-def test_what_another_process_answers_opens_nothing(sealed: Path, identity: str) -> None:
+def test_an_answer_of_another_process_opens_nothing(sealed: Path, identity: str) -> None:
     """Somebody put a socket in the place of hers: her passphrase is asked for, and nothing of hers went there."""
     folder = sealed.parent / ".comity-unlocked"
     folder.mkdir(mode=0o700)
@@ -317,7 +317,7 @@ def test_a_name_is_of_the_seal_and_of_no_other_file(sealed: Path) -> None:
         WalletFile.open(sealed, identity=new_identity())
 
 
-def test_who_stalls_it_does_not_keep_her_waiting(sealed: Path, identity: str) -> None:
+def test_a_stalled_client_does_not_keep_her_waiting(sealed: Path, identity: str) -> None:
     assert wallet(sealed, "unlock", by=identity).exit_code == 0
     folder = sealed.parent / ".comity-unlocked"
     (path,) = folder.iterdir()

@@ -215,7 +215,7 @@ def test_a_passphrase_opens_the_identity_and_the_identity_the_frames(tmp_path: P
         identity_in(new, "correct horse")
 
 
-def test_what_the_page_writes_the_wallet_reads(tmp_path: Path) -> None:
+def test_the_wallet_reads_a_file_written_by_the_page(tmp_path: Path) -> None:
     identity = new_identity()
     last: list[tuple[str, str, bytes | None]] = [("t", "a", None), ("t", "c", b""), ("u", "x", b"3")]
     data = written(identity, [("t", "a", b"1"), ("t", "b", b"2")], [], last)

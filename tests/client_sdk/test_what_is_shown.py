@@ -26,7 +26,7 @@ def in_days(days: float) -> str:
     return f"{datetime.now(UTC) + timedelta(days=days):%Y-%m-%d}"
 
 
-async def test_what_mia_wants_remembered_is_shown_with_its_value_on_both_sides(host: World, tmp_path: Path) -> None:
+async def test_mias_note_is_shown_with_its_value_on_both_sides(host: World, tmp_path: Path) -> None:
     mia, shop = await connected(host, tmp_path)
     await mia("remember", SHOP, "language", "--value", '["de", "en"]', "Grüß Gott")
     await mia("remember", SHOP, "contact_time", "--value", _evenings())

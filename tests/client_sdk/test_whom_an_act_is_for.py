@@ -75,7 +75,7 @@ def test_a_refusal_shows_as_much_of_what_was_typed_as_a_line_has_room_for() -> N
         party_named([BLUE], "")
 
 
-def test_who_ended_a_connection_does_not_hand_its_name_to_another_party() -> None:
+def test_an_ended_connection_does_not_hand_its_name_to_another_party() -> None:
     ended = Somebody("e" * 43, SALON, offered_name="Example Salon", phase="ended")
     again = Somebody("a" * 43, SALON, offered_name="Example Salon")
     other = Somebody("o" * 43, "did:web:other.example", offered_name="Example Salon")

@@ -385,7 +385,7 @@ async def test_the_word_that_the_clock_is_right_needs_another_log(tmp_path: Path
         await world.start()
 
 
-async def test_who_reads_is_let_in_though_the_server_started_by_a_clock_that_was_ahead(
+async def test_a_reader_is_let_in_though_the_server_started_by_a_clock_that_was_ahead(
     tmp_path: Path, hands: Hands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with on_the_wall(tmp_path) as world:
@@ -406,7 +406,7 @@ async def test_who_reads_is_let_in_though_the_server_started_by_a_clock_that_was
 # --- what others see of it
 
 
-async def test_what_can_be_checked_offline_is_never_signed_into_the_future(tmp_path: Path, hands: Hands) -> None:
+async def test_offline_statements_are_never_signed_into_the_future(tmp_path: Path, hands: Hands) -> None:
     async with on_the_wall(tmp_path) as world:
         pair = await world.connect(world.person(), world.person())
         grant = await pair.grant("second", "care")

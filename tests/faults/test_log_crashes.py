@@ -238,7 +238,7 @@ async def test_a_server_that_dies_takes_nothing_back_and_accepts_nothing_twice(
             await world.close()
 
 
-async def test_one_log_that_dies_at_every_point_in_turn_is_still_one_log_to_others_too(
+async def test_a_log_that_dies_at_every_point_in_turn_is_still_one_log_to_others(
     prepared: Prepared, tmp_path: Path
 ) -> None:
     told = Told()

@@ -419,7 +419,7 @@ FLIPPED = {
 
 
 @pytest.mark.parametrize("what", FLIPPED)
-async def test_one_bit_that_flipped_stops_the_start_and_is_named(prepared: Prepared, tmp_path: Path, what: str) -> None:
+async def test_a_flipped_bit_stops_the_start_and_is_named(prepared: Prepared, tmp_path: Path, what: str) -> None:
     table, column, row, at, named = FLIPPED[what]
     world = prepared.world(tmp_path)
     with closing(sqlite3.connect(tmp_path / "data" / "comity.db")) as store:
@@ -446,7 +446,7 @@ async def test_one_bit_that_flipped_stops_the_start_and_is_named(prepared: Prepa
         ("UPDATE acts SET raw = CAST(raw AS BLOB) WHERE seq = 9 AND side = 'first'", "entry 12 is about"),
     ],
 )
-async def test_what_is_missing_or_too_much_is_named(
+async def test_missing_and_surplus_rows_are_named(
     prepared: Prepared, tmp_path: Path, statement: str, named: str
 ) -> None:
     world = prepared.world(tmp_path)
@@ -455,9 +455,7 @@ async def test_what_is_missing_or_too_much_is_named(
         await world.start()
 
 
-async def test_what_was_erased_at_the_edge_of_a_log_does_not_stop_its_signing(
-    prepared: Prepared, tmp_path: Path
-) -> None:
+async def test_an_erased_act_at_the_edge_of_a_log_does_not_stop_its_signing(prepared: Prepared, tmp_path: Path) -> None:
     """Its connection, act and salt are gone; the entry still has its hash in the tree."""
     world = prepared.world(tmp_path)
     for index in (9, 260, 261):
@@ -534,7 +532,7 @@ async def spoilt_and_alive(prepared: Prepared, folder: Path) -> None:
         await world.close()
 
 
-async def test_what_the_store_made_of_it_is_read_before_it_is_signed(prepared: Prepared, tmp_path: Path) -> None:
+async def test_rows_are_read_back_from_the_store_before_they_are_signed(prepared: Prepared, tmp_path: Path) -> None:
     await spoilt_and_alive(prepared, tmp_path)
 
 

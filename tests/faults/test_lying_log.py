@@ -242,7 +242,7 @@ def other_history(host: Host, size: int, same: int) -> TrueLog:
 @pytest.mark.parametrize(
     ("size", "same"), [(SIZE, 599), (SIZE, 0), (601, 599), (601, 300), (900, 599), (900, 0), (2000, 0)]
 )
-async def test_who_is_shown_two_histories_can_prove_it(tmp_path: Path, size: int, same: int) -> None:
+async def test_two_histories_can_be_proved(tmp_path: Path, size: int, same: int) -> None:
     async with hosting(SIZE) as host:
         assert (await follow_host(host, tmp_path / "state")).code == 0
         true, host.log = host.log, other_history(host, size, same)
@@ -544,10 +544,8 @@ async def test_a_follower_who_does_not_look_is_caught(
     tmp_path: Path, large: TrueLog, monkeypatch: pytest.MonkeyPatch, defect: str
 ) -> None:
     drills: dict[str, Callable[[], Awaitable[None]]] = {
-        "two histories are not held against each other": lambda: test_who_is_shown_two_histories_can_prove_it(
-            tmp_path, 900, 0
-        ),
-        "two roots of one size are not held against each other": lambda: test_who_is_shown_two_histories_can_prove_it(
+        "two histories are not held against each other": lambda: test_two_histories_can_be_proved(tmp_path, 900, 0),
+        "two roots of one size are not held against each other": lambda: test_two_histories_can_be_proved(
             tmp_path, SIZE, 0
         ),
         "only tiles of level 0 are held against the one above": (

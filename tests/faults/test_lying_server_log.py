@@ -177,7 +177,7 @@ async def is_whole(scene: Scene, wallet: Wallet) -> None:
         assert scene.act in mia._core.kept.file.table("receipts")
 
 
-async def test_what_the_log_itself_says_falsely_is_noticed(scene: Scene) -> None:
+async def test_false_statements_of_the_log_itself_are_noticed(scene: Scene) -> None:
     """Signed with the log's key, in its tree: another tag, kind, side, minute, end, or another act."""
     true = await true_receipt(scene)
     parts, log = read_proof(true), await history(scene.world)
@@ -201,7 +201,7 @@ async def test_what_the_log_itself_says_falsely_is_noticed(scene: Scene) -> None
         await is_whole(scene, mia)
 
 
-async def test_one_false_receipt_in_a_batch_undoes_none_of_its_acts(scene: Scene) -> None:
+async def test_a_false_receipt_in_a_batch_undoes_none_of_its_acts(scene: Scene) -> None:
     def second(route: str, path: str, answer: Answer) -> Answer | None:
         if route != ACTS:
             return None

@@ -31,7 +31,7 @@ PLACE = (
     "client/connection/receipts.py",
     "    if receipt.entry.tag != expected.tag:\n",
     "    if False:\n",
-    "test_lying_server_log.py::test_what_the_log_itself_says_falsely_is_noticed",
+    "test_lying_server_log.py::test_false_statements_of_the_log_itself_are_noticed",
     "DID NOT RAISE",
 )
 

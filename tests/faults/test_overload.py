@@ -144,7 +144,7 @@ def a_site(folder: Path, size: Size) -> Iterator[Site]:
 @pytest.mark.parametrize(
     "size", [pytest.param(SHORT, id="short"), pytest.param(LONG, id="long", marks=pytest.mark.long)]
 )
-def test_what_is_accepted_stays_quick_and_a_no_gets_through_at_ten_times_the_load(tmp_path: Path, size: Size) -> None:
+def test_accepted_acts_stay_quick_and_a_no_gets_through_at_ten_times_the_load(tmp_path: Path, size: Size) -> None:
     with a_site(tmp_path, size) as site:
         site.see(0.5, clients=CLIENTS)
         capacity = site.see(size.seconds, clients=CLIENTS)

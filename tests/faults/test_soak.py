@@ -68,7 +68,7 @@ def test_the_command_soaks_for_minutes_and_ends_with_what_it_found() -> None:
     assert done.returncode == 0 and told["good"] and sum(told["faults"].values()) > 20, told
 
 
-def test_what_grows_without_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_growth_without_end_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Descriptors that are never closed, once the process has settled; a start alone is none."""
     growth, now = Growth(), 0.0
     monkeypatch.setattr("comity_tools.soak.growth.time.monotonic", lambda: now)

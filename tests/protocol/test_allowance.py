@@ -120,7 +120,7 @@ def test_a_grant_that_was_taken_back_by_mistake_is_given_again_within_a_day() ->
     assert stands(pair, START + 30 * DAY) == "broken"
 
 
-def test_what_the_other_side_gives_keeps_no_promise_of_ones_own() -> None:
+def test_a_grant_of_the_other_side_keeps_no_promise_of_ones_own() -> None:
     pair = connected()
     pair.go("grant", "second", START + 1, **grant_of(ALLOW, START))
     assert stands(pair, START + 2) == "waiting"

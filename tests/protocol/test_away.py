@@ -12,7 +12,7 @@ from support.parties import DAY, HOUR, START, granted
 END = START + 14 * DAY
 
 
-def test_whoever_is_away_says_until_when() -> None:
+def test_an_absence_has_an_end() -> None:
     pair = granted("care")
     with pytest.raises(Malformed):
         pair.compose("mute", "second", START + 2, why="away")

@@ -57,7 +57,7 @@ def test_a_contested_purpose_is_judged_as_what_it_was_as_well() -> None:
     assert pair.may("first", "careful", AFTER + 1).reason == "no_grant"
 
 
-def test_what_is_below_is_not_contested_with_what_is_beside_it() -> None:
+def test_a_narrower_word_is_not_contested_with_a_word_beside_it() -> None:
     pair = contested("care.offer", "care")
     assert pair.may("first", "care.offer", AFTER).reason == "no_grant"
     assert pair.may("first", "care.checkin", AFTER).decision == "allow"
@@ -337,7 +337,7 @@ def test_a_sale_that_waits_as_care_expires_once_it_is_contested() -> None:
     assert (event.event, getattr(event, "act", None)) == ("expired", waiting.id)
 
 
-def test_what_waits_for_its_real_purpose_is_let_go_when_both_are_open() -> None:
+def test_a_message_held_for_its_real_purpose_is_released_when_both_are_open() -> None:
     pair = granted("care", "sales")
     advert = pair.go("message", "first", NOON, purpose="care")
     says(pair, advert, "mislabelled", NOON + 1, as_="sales")
@@ -349,7 +349,7 @@ def test_what_waits_for_its_real_purpose_is_let_go_when_both_are_open() -> None:
     assert [event.event for event in pair.release(NOON + DAY)] == ["delivered"]
 
 
-def test_what_waits_is_looked_at_when_the_contest_ends() -> None:
+def test_held_messages_are_decided_again_when_the_contest_ends() -> None:
     pair = contested("care", "care", "sales")
     until = pair.state.second.contests[0].until * 1000
     pair.go("grant", "second", until - 40 * DAY, purposes=("care", "sales"), exp=until // 1000 + 86_400)

@@ -39,7 +39,7 @@ def ended(by: Side = "second", at: int = NOW) -> Pair:
 
 @pytest.mark.parametrize("by", SIDES)
 @pytest.mark.parametrize("side", SIDES)
-def test_whoever_ended_it_both_can_say_what_became_of_the_data_and_nothing_else(by: Side, side: Side) -> None:
+def test_both_sides_can_state_an_erasure_after_the_end_and_nothing_else(by: Side, side: Side) -> None:
     pair = ended(by)
     before = pair.state
     said = pair.go("erasure", side, NOW + HOUR, deleted=("contact", "messages"), kept=(INVOICES,))
@@ -136,7 +136,7 @@ NO_STATEMENTS: tuple[dict[str, Any], ...] = (
 
 
 @pytest.mark.parametrize("fields", NO_STATEMENTS, ids=str)
-def test_what_is_no_statement_is_none(fields: dict[str, Any]) -> None:
+def test_an_invalid_erasure_statement_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(Malformed):
         ended().compose("erasure", "first", NOW + 1, **fields)
 
@@ -146,7 +146,7 @@ def test_names_of_all_the_world_are_names() -> None:
         assert ended().compose("erasure", "first", NOW + 1, deleted=(), passed_on=(name,))
 
 
-def test_one_category_can_be_kept_on_two_grounds_until_different_times() -> None:
+def test_a_category_can_be_kept_on_two_grounds_until_different_times() -> None:
     pair = ended()
     kept = (INVOICES, {"what": "payments", "ground": "legal_claims"})
     said = pair.go("erasure", "first", NOW + 1, deleted=("contact",), kept=kept)
@@ -189,7 +189,7 @@ def can_be_a_name(text: str) -> bool:
         max_size=16,
     ),
 )
-def test_whatever_can_be_said_can_be_signed_read_again_and_told(
+def test_every_erasure_statement_can_be_signed_read_and_explained(
     deleted: list[str], kept: list[dict[str, Any]], told: list[str]
 ) -> None:
     pair = ended()

@@ -104,7 +104,7 @@ def test_an_ask_for_next_year_still_ends_after_thirty_days() -> None:
     assert status(pair, FIRST_TIME + MONTH) == "lapsed"
 
 
-def test_what_was_promised_for_friday_is_broken_on_saturday_and_may_be_done_on_sunday() -> None:
+def test_a_promise_for_friday_is_broken_on_saturday_and_may_be_done_on_sunday() -> None:
     pair = friends()
     friday = FIRST_TIME + 3 * DAY
     ask = asked(pair, by=friday // 1000)

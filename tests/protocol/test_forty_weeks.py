@@ -120,7 +120,7 @@ def test_a_mute_that_the_server_ends_before_the_end_that_it_shows_is_named(acts:
 
 
 @pytest.mark.parametrize("kind", [Kind.DELIVERED, Kind.DELIVERED_EXEMPT])
-def test_what_is_delivered_behind_a_revoke_is_named_by_whoever_reads_the_log(kind: Kind) -> None:
+def test_a_delivery_behind_a_revoke_is_named_by_a_reader_of_the_log(kind: Kind) -> None:
     log = log_of(1500)
     for number in places(log, Kind.REVOKE):
         for side in SIDES:

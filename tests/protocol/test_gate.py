@@ -109,7 +109,7 @@ def test_nobody_is_sold_the_windows_she_already_has() -> None:
         assert pair.may("first", "care", LATER + 1, topic="windows").decision == "allow"
 
 
-def test_what_was_bought_for_a_year_may_be_sold_again_after_it() -> None:
+def test_a_purchase_for_a_year_may_be_sold_again_after_it() -> None:
     pair = granted("sales")
     end = LATER + 10 * DAY
     pair.go("milestone", "first", LATER, kind="bought", topic="filter", lasts=end // 1000)
@@ -117,7 +117,7 @@ def test_what_was_bought_for_a_year_may_be_sold_again_after_it() -> None:
     assert pair.may("first", "sales", end, topic="filter").decision == "allow"
 
 
-def test_what_was_only_serviced_may_still_be_sold() -> None:
+def test_a_serviced_product_may_still_be_sold() -> None:
     pair = granted("sales")
     for kind in ("serviced", "complained", "put_right"):
         pair.go("milestone", "first", LATER, kind=kind, topic="windows")
@@ -534,7 +534,7 @@ def test_hours_that_are_shown_say_when_the_next_window_opens() -> None:
     assert (told.reason, told.ends_at) == ("not_now", instant("Europe/Berlin", 2024, 6, 19, 9, 0))
 
 
-def test_what_is_no_secret_is_told_as_it_is() -> None:
+def test_reasons_that_are_no_secret_are_shown() -> None:
     pair = granted("sales", budget={"max": 1, "per": "day"})
     pair.go("message", "first", LATER, purpose="sales")
     assert pair.may("first", "sales", LATER + 1).outward() == pair.may("first", "sales", LATER + 1)

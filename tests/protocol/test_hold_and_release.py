@@ -262,7 +262,7 @@ def test_both_sides_messages_wait_side_by_side() -> None:
     assert (len(pair.state.first.held), len(pair.state.second.held)) == (1, 0)
 
 
-def test_what_waited_arrives_before_a_later_act_is_decided() -> None:
+def test_a_held_message_arrives_before_a_later_act_is_decided() -> None:
     """One a day: the one that waited takes the day's place, and the new one waits in turn."""
     pair = granted("care", budget={"max": 1, "per": "day"})
     pair.go("mute", "second", START + 9, until=(NOON + DAY) // 1000)

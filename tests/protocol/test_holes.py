@@ -61,7 +61,7 @@ def test_a_broader_word_does_not_sell_what_she_has() -> None:
     assert sale(pair, "windows.roof") == sale(pair, "doors") == "granted"
 
 
-def test_what_she_does_not_want_is_not_sold_by_a_broader_word_either() -> None:
+def test_a_refused_topic_is_not_sold_by_a_broader_word_either() -> None:
     pair = granted("sales")
     pair.go("remember", "second", START + 5, key="no_interest", topic="windows.roof")
     assert sale(pair, "windows") == sale(pair, None) == "topic_needed"
@@ -86,7 +86,7 @@ def test_her_own_note_outlasts_a_purchase_that_the_shop_says_is_over_in_a_second
     assert sale(pair, "windows", NOON + 1) == "already_has"
 
 
-def test_who_wants_another_one_may_be_sold_it() -> None:
+def test_a_customer_who_wants_another_one_may_be_sold_it() -> None:
     pair = with_kitchen_windows()
     pair.go("remember", "second", NOON, key="interested", topic="windows.kitchen")
     assert sale(pair, "windows.kitchen", NOON + 1) == "granted"
@@ -230,7 +230,7 @@ def test_a_mail_house_is_told_to_ask_about_what_was_contested_and_all_above_it()
 # --- consents that a business gives up
 
 
-def test_what_a_business_gave_up_only_the_customer_gives_again() -> None:
+def test_only_the_customer_gives_again_what_a_business_gave_up() -> None:
     pair = granted("sales", channels=("app", "email"))
     (given,) = pair.state.second.grants
     pair.go("renounce", "first", NOON, grants=(given.id,), because="one_click", channels=("email",))

@@ -94,7 +94,7 @@ def test_where_nothing_is_stated_the_pinned_key_signs() -> None:
         assert open_home_event(opened("another/log", 5, pinned), keys).kid == pinned.kid
 
 
-def test_who_pinned_a_later_key_takes_no_earlier_one() -> None:
+def test_a_reader_with_a_later_key_accepts_no_earlier_one() -> None:
     keys = keys_of(NEXT, *CHANGED)
     assert open_home_event(opened(LOG, 8, NEXT), keys).kid == NEXT.kid
     with pytest.raises(Refused, match="unknown_key"):

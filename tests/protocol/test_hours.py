@@ -127,7 +127,7 @@ def test_a_window_from_a_time_to_itself_is_a_whole_day() -> None:
         ("٠٨:٠٠", "09:00"),
     ],
 )
-def test_what_is_no_wall_time_is_no_window(start: str, end: str) -> None:
+def test_an_invalid_wall_time_is_no_window(start: str, end: str) -> None:
     with pytest.raises(ValidationError):
         Window(days=("mo",), start=start, end=end)
 
@@ -165,7 +165,7 @@ def test_the_rules_are_those_of_the_release_that_verdicts_name(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["Europe/Nowhere", "Europe", "zone.tab", "tzdata.zi", "", "/", "../zones"])
-def test_what_is_no_zone_is_unknown(name: str) -> None:
+def test_an_invalid_zone_is_unknown(name: str) -> None:
     assert InstalledZones().zone(name) is None
 
 

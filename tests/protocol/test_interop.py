@@ -244,7 +244,7 @@ def test_a_status_list_says_to_others_what_it_says_to_us(drawn: tuple[Any, bytes
 
 
 @given(lists())
-def test_what_does_not_fit_into_its_bits_is_not_packed(drawn: tuple[Any, bytes]) -> None:
+def test_a_value_too_large_for_its_bits_is_not_packed(drawn: tuple[Any, bytes]) -> None:
     bits, values = drawn
     if bits < 8:
         with pytest.raises(Refused):

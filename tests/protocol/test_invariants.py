@@ -524,7 +524,7 @@ def test_no_limit_is_ever_passed_by_messages(before: list[Step]) -> None:
 
 @given(story, sides)
 @settings(max_examples=60)
-def test_what_the_sender_is_told_fits_what_is_so_and_no_more(before: list[Step], sender: Side) -> None:
+def test_the_senders_verdict_fits_the_state_and_says_no_more(before: list[Step], sender: Side) -> None:
     pair = told(before)
     now = pair.state.at + 1
     for verdict in verdicts(pair.state, sender, now).values():

@@ -69,7 +69,7 @@ def told(parse: Any, data: bytes) -> tuple[str, str]:
 
 @given(VALUES, st.booleans())
 @settings(max_examples=300)
-def test_what_is_read_quickly_is_what_is_read_thoroughly(value: Any, compact: bool) -> None:
+def test_the_quick_reader_reads_what_the_thorough_one_reads(value: Any, compact: bool) -> None:
     text = json.dumps(value, separators=(",", ":") if compact else None, ensure_ascii=False)
     data = text.encode("utf-8", "surrogatepass")
     assert told(encoding.parse_json, data) == told(thoroughly, data)
@@ -82,7 +82,7 @@ def test_what_is_read_quickly_is_what_is_read_thoroughly(value: Any, compact: bo
 @example(["-0"])
 @example(['{"a":1', ",", '"b":', "-0", "}"])
 @example(["1e999"])
-def test_nor_is_there_a_text_that_only_one_way_takes(pieces: list[str]) -> None:
+def test_no_text_is_accepted_by_one_reader_alone(pieces: list[str]) -> None:
     data = "".join(pieces).encode("utf-8", "surrogatepass")
     assert told(encoding.parse_json, data) == told(thoroughly, data)
 

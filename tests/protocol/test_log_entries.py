@@ -246,7 +246,7 @@ def test_an_entry_is_read_as_it_was_written(entry: LogEntry) -> None:
 
 
 @given(st.one_of(st.binary(), st.binary(min_size=LENGTH, max_size=LENGTH).map(lambda it: b"\2" + it[1:])))
-def test_whatever_is_read_as_an_entry_is_the_one_spelling_of_it(data: bytes) -> None:
+def test_every_entry_that_is_read_has_one_spelling(data: bytes) -> None:
     try:
         entry = read_entry(data)
     except Malformed:
@@ -261,7 +261,7 @@ def test_an_entry_is_laid_out_so() -> None:
     assert [int(kind) for kind in Kind] == list(range(1, 16))
 
 
-def test_what_is_no_entry_is_refused() -> None:
+def test_an_invalid_entry_is_refused() -> None:
     good = LogEntry(Kind.ACT, "first", 1, 0, bytes(16), bytes(32)).to_bytes()
     assert read_entry(good).side == "first"
     for length in range(LENGTH):
@@ -383,7 +383,7 @@ def logged(acts: list[SignedAct], secret: bytes, salts: Iterable[bytes]) -> Iter
             yield entry_of_delivery(act.raw, "care", "second", tag_key(secret, "both"), sha256(salt).digest(), at)
 
 
-def test_whoever_tries_every_word_finds_nothing_in_the_log(written: list[SignedAct], tried: set[bytes]) -> None:
+def test_a_reader_who_tries_every_word_finds_nothing_in_the_log(written: list[SignedAct], tried: set[bytes]) -> None:
     """Though he may have the acts themselves: without the salt even those do not lead to their entries (LOG-8)."""
     assert len(tried) > 50_000
     salts = (sha256(b"nobody knows %d" % number).digest() for number in range(1_000))

@@ -394,7 +394,7 @@ def test_a_tree_does_not_shrink() -> None:
 
 
 @pytest.mark.parametrize(("index", "size"), [(0, 0), (1, 1), (7, 7), (-1, 7)])
-def test_what_is_not_in_the_tree_has_no_proof(index: int, size: int) -> None:
+def test_an_entry_outside_the_tree_has_no_proof(index: int, size: int) -> None:
     with pytest.raises(ValueError, match="leaf"):
         prove_inclusion(index, size, SMALL.node)
     assert not check_inclusion(SMALL.rows[0][0], index, size, [], SMALL.root(size))

@@ -39,7 +39,7 @@ def test_an_end_that_is_not_shown_does_not_move_it() -> None:
     assert expiry_warning(verdict, SENT + 1) is None
 
 
-def test_whoever_names_an_end_before_the_shown_one_is_warned() -> None:
+def test_an_end_before_the_shown_one_brings_a_warning() -> None:
     pair = granted("care")
     end = SENT + 30 * DAYS
     pair.go("mute", "second", START + 2, until=end)

@@ -58,7 +58,7 @@ def test_the_first_message_behind_the_end_brings_it_into_the_log_and_no_later_on
     assert overs(pair) == [over]
 
 
-def test_what_waited_brings_it_too_in_the_very_millisecond_of_the_end() -> None:
+def test_a_release_in_the_very_millisecond_of_the_end_brings_it_too() -> None:
     pair = muted()
     pair.go("message", "first", START + HOUR, purpose="care", topic="windows")
     pair.go("message", "first", START + HOUR, purpose="care", topic="doors")
@@ -84,7 +84,7 @@ def test_nothing_is_entered_where_nothing_is_delivered(shown: bool) -> None:
     assert pair.state.second.settings.standing is not None
 
 
-def test_what_ends_a_mute_openly_leaves_nothing_to_be_entered() -> None:
+def test_an_open_end_of_a_mute_leaves_nothing_to_be_entered() -> None:
     def unmuted(pair: Pair) -> None:
         pair.go("unmute", "second", LATER)
 

@@ -58,7 +58,7 @@ def test_a_revoke_closes_an_open_connection_and_a_withdraw_a_grant_in_force() ->
     assert not closes(pair, "revoke", NOON + 3)
 
 
-def test_what_is_remembered_can_be_forgotten_once() -> None:
+def test_a_note_can_be_forgotten_once() -> None:
     pair = connected()
     pair.go("remember", "second", NOON, key="paper_receipt")
     assert closes(pair, "forget", NOON + 1, key="paper_receipt")
@@ -117,7 +117,7 @@ def fields_of(part: tuple[Any, Any]) -> dict[str, Any]:
 
 @settings(max_examples=80, deadline=None)
 @given(st.lists(st.tuples(parts, st.sampled_from((None, 1, 30)), st.sampled_from((None, 2))), max_size=4), parts)
-def test_whatever_a_mute_stops_that_came_through_before_it_closes_something(earlier: list[Any], last: Any) -> None:
+def test_a_mute_that_stops_what_came_through_before_is_narrowing(earlier: list[Any], last: Any) -> None:
     pair = granted(*SAYS, channels=WAYS)
     at = NOON
     for part, days, hidden in earlier:
@@ -136,7 +136,7 @@ def test_whatever_a_mute_stops_that_came_through_before_it_closes_something(earl
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(parts, max_size=4), parts)
-def test_whatever_is_given_up_that_was_allowed_before_closes_something(earlier: list[Any], last: Any) -> None:
+def test_giving_up_what_was_allowed_before_is_narrowing(earlier: list[Any], last: Any) -> None:
     pair = granted(*SAYS, channels=WAYS)
     named = {"grants": tuple(it.id for it in pair.state.second.grants), "because": "told_us"}
     for place, part in enumerate(earlier):

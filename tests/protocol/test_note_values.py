@@ -61,7 +61,7 @@ def test_an_act_that_says_no_interest_in_nothing_is_malformed() -> None:
 
 
 @pytest.mark.parametrize("value", [object(), {1, 2}, float("nan"), b"bytes", ["x"] * 5, {"a": None}])
-def test_what_is_no_value_is_malformed_and_nothing_else(value: Any) -> None:
+def test_an_invalid_value_is_malformed(value: Any) -> None:
     for key in (*FORMS, "hair"):
         with pytest.raises(Malformed):
             note_body(key, None, value)

@@ -122,7 +122,7 @@ LOW_ORDER = [bytes(32), b"\1" + bytes(31), b"\xec" + b"\xff" * 30 + b"\x7f"]
     ],
     ids=lambda text: ascii(text)[:30],
 )
-def test_what_is_no_key_is_refused(text: str) -> None:
+def test_an_invalid_key_is_refused(text: str) -> None:
     """Under a key of low order one signature would fit more than one checkpoint."""
     with pytest.raises(Malformed):
         read_vkey(text)
@@ -150,7 +150,7 @@ def test_a_text_may_have_empty_lines_and_what_looks_like_a_note(text: str) -> No
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"])).map(lambda text: f"{text}\n"))
 @settings(max_examples=40)
-def test_whatever_is_said_is_read_back(text: str) -> None:
+def test_every_note_is_read_back(text: str) -> None:
     assert opened(seal_note(text, HOME)).text == text
 
 
@@ -186,7 +186,7 @@ def test_a_signature_is_there_once_however_often_it_is_shown() -> None:
     assert len(opened(NOTE + signature_line(TEXT, HOME) * 3).signatures) == 1
 
 
-def test_one_bad_line_of_a_known_key_spoils_the_whole_note() -> None:
+def test_a_bad_line_of_a_known_key_spoils_the_whole_note() -> None:
     bad = signature_line("Another text.\n", HOME)
     for lines in (bad, signature_line(TEXT, HOME) + bad, bad + signature_line(TEXT, HOME)):
         assert code_of(opened, f"{TEXT}\n{lines}") == "bad_signature"
@@ -296,7 +296,7 @@ BLOB = LINE.rpartition(" ")[2].rstrip("\n")
     ],
     ids=lambda raw: ascii(raw)[-40:],
 )
-def test_what_is_no_note_is_refused(raw: str) -> None:
+def test_an_invalid_note_is_refused(raw: str) -> None:
     """Also where the line at fault is nobody's who is known."""
     with pytest.raises(Malformed):
         opened(raw)
@@ -371,12 +371,12 @@ WITNESSED = with_cosignatures(HEAD, signature_line(HEAD.text, WITNESSES[0], NOW)
     )
 )
 @settings(max_examples=150)
-def test_whatever_comes_is_read_or_refused(raw: str | bytes) -> None:
+def test_any_bytes_are_read_as_a_note_or_refused(raw: str | bytes) -> None:
     read_all(raw)
 
 
 @given(st.one_of(st.text(), bent(HOME.verifier.text), st.text(alphabet="a+\ud800/=0", max_size=12)))
-def test_whatever_comes_as_a_key_is_one_or_is_refused(text: str) -> None:
+def test_any_text_is_read_as_a_key_or_refused(text: str) -> None:
     try:
         found = read_vkey(text)
     except Malformed:
@@ -463,7 +463,7 @@ EMPTY = base64.b64encode(EMPTY_ROOT).decode()
     ],
     ids=lambda text: ascii(text)[18:50],
 )
-def test_what_is_no_checkpoint_is_refused_though_the_log_signed_it(text: str) -> None:
+def test_an_invalid_checkpoint_is_refused_though_the_log_signed_it(text: str) -> None:
     assert code_of(open_checkpoint, signed(text), HOME.verifier) == "malformed"
     with pytest.raises(Malformed):
         read_checkpoint(text)

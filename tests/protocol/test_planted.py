@@ -72,7 +72,7 @@ DEFECTS = {
         "if found and (named := ", "if not found and (named := ",
     ),
     "what waits does not wake up when a contest ends": (
-        f"{CONTESTS}::test_what_waits_is_looked_at_when_the_contest_ends", "rules/decide.py",
+        f"{CONTESTS}::test_held_messages_are_decided_again_when_the_contest_ends", "rules/decide.py",
         "            ends += [contest.until * 1000 for contest in contests if contest.until * 1000 > now]\n", "",
     ),
     "a contest is not in the status list": (
@@ -170,7 +170,7 @@ LOG_DEFECTS = {
         "return not proof and old_root == new_root", "return not proof",
     ),
     "a tile has paths that it should not have": (
-        "tests/protocol/test_tiles.py::test_whatever_is_read_as_a_path_is_the_one_path_of_its_tile",
+        "tests/protocol/test_tiles.py::test_every_path_that_is_read_is_the_one_path_of_its_tile",
         "transparency/tiles.py",
         "or tile.width > WIDTH ", "",
     ),
@@ -179,7 +179,7 @@ LOG_DEFECTS = {
         'f"cosignature/v1\\ntime {time}\\n{text}"', 'f"cosignature/v1\\ntime 0\\n{text}"',
     ),
     "a bad line is passed over after a good one": (
-        f"{NOTES}::test_one_bad_line_of_a_known_key_spoils_the_whole_note", "transparency/notes.py",
+        f"{NOTES}::test_a_bad_line_of_a_known_key_spoils_the_whole_note", "transparency/notes.py",
         "if key is not None:\n            held", "if key is not None and key not in held:\n            held",
     ),
     "one witness counts twice": (
@@ -187,7 +187,7 @@ LOG_DEFECTS = {
         "    return len(groups)", "    return len(tuple(keys))",
     ),
     "nobody counts the witnesses": (
-        f"{RECEIPTS}::test_whoever_asks_for_witnesses_gets_no_receipt_without_them", "transparency/receipts.py",
+        f"{RECEIPTS}::test_a_policy_that_asks_for_witnesses_takes_no_receipt_without_them", "transparency/receipts.py",
         "if not is_witnessed(signed, policy):", "if False:",
     ),
     "a tag stays for ever": (
@@ -199,7 +199,7 @@ LOG_DEFECTS = {
         "return Kind.PRIVATE\n", "return Kind.ACT\n",
     ),
     "an act leads to its entry without a salt": (
-        f"{ENTRIES}::test_whoever_tries_every_word_finds_nothing_in_the_log", "transparency/entries.py",
+        f"{ENTRIES}::test_a_reader_who_tries_every_word_finds_nothing_in_the_log", "transparency/entries.py",
         "sha256(salt + at.to_bytes(", "sha256(at.to_bytes(",
     ),
 }  # fmt: skip

@@ -320,7 +320,7 @@ def bent(draw: st.DrawFn) -> str:
 
 @given(st.one_of(st.text(), st.binary(), bent(), bent().map(lambda it: it.encode("utf-8", "replace"))))
 @settings(max_examples=100)
-def test_whatever_comes_is_the_receipt_or_is_refused(raw: str | bytes) -> None:
+def test_any_bytes_are_the_receipt_or_are_refused(raw: str | bytes) -> None:
     for log in (HOME.verifier, OTHER.verifier):
         try:
             receipt = open_receipt(raw, log)
@@ -333,7 +333,7 @@ def test_whatever_comes_is_the_receipt_or_is_refused(raw: str | bytes) -> None:
 
 @given(st.one_of(st.text().map(lambda it: f"{FIRST_LINE}\n{it}"), bent()))
 @settings(max_examples=60)
-def test_whatever_is_read_as_a_proof_is_spelt_so(raw: str) -> None:
+def test_every_proof_that_is_read_has_one_spelling(raw: str) -> None:
     try:
         parts = read_proof(raw)
     except Refused:
@@ -344,7 +344,7 @@ def test_whatever_is_read_as_a_proof_is_spelt_so(raw: str) -> None:
 # --- witnesses
 
 
-def test_whoever_asks_for_witnesses_gets_no_receipt_without_them() -> None:
+def test_a_policy_that_asks_for_witnesses_takes_no_receipt_without_them() -> None:
     """A receipt as it is made has the log's signature alone; the cosigned checkpoint can take its place."""
     head = WRITTEN.head()
     assert code_of(RECEIPT, policy=Policy(1, KEYS)) == "too_few_witnesses"

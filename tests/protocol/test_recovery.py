@@ -120,7 +120,7 @@ def test_a_sides_next_act_shows_that_its_chain_was_kept_whole_and_a_setting_does
     assert list(pair.state.recovering) == ["first"]
 
 
-def test_what_waits_expires_at_its_own_end_and_is_not_let_go_before() -> None:
+def test_a_held_message_expires_at_its_own_end_and_is_not_released_before() -> None:
     pair = granted("care")
     pair.go("mute", "second", START + MINUTE, until=(LATER + HOUR) // 1000)
     pair.go("message", "first", START + HOUR, purpose="care", exp=(LATER + 2 * DAY) // 1000)
@@ -152,7 +152,7 @@ def test_after_the_end_no_door_waits() -> None:
 # --- what comes back
 
 
-def test_what_was_lost_comes_back_in_its_place_and_the_state_is_what_it_was() -> None:
+def test_lost_records_come_back_in_their_places_and_restore_the_state() -> None:
     pair = a_year_of_mia()
     lost = Lost(pair, 2)
     assert lost.state.second.mutes == ()
@@ -188,7 +188,7 @@ def test_a_revoke_comes_back_before_everything_that_led_to_it() -> None:
     assert public(lost.state) == public(pair.state)
 
 
-def test_what_the_other_side_said_meanwhile_does_not_keep_an_end_from_coming_back() -> None:
+def test_later_acts_of_the_other_side_do_not_keep_an_end_from_coming_back() -> None:
     pair = granted("care")
     pair.go("revoke", "second", START + HOUR)
     lost = Lost(pair, 1)
@@ -264,7 +264,7 @@ def test_heads_that_the_server_lacks_are_named() -> None:
     assert lacking(heads, cid, {**everything, "settings": (heads.second,)}) == ("settings",)
 
 
-def test_what_is_stated_names_the_heads_that_were_kept() -> None:
+def test_the_statement_names_the_heads_that_were_kept() -> None:
     lost = Lost(a_year_of_mia(), 2)
     (event,) = [it.event for it in lost.kept if isinstance(it.event, Restored)]
     second = [it.event.act for it in lost.kept if isinstance(it.event, Accepted) and it.event.side == "second"]

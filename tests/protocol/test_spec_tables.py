@@ -142,7 +142,7 @@ def test_the_members_of_settings_are_those_of_the_models() -> None:
     assert told == {kind: members(acts.MODELS[kind]) for kind in acts.SETTINGS}
 
 
-def test_what_every_act_carries_is_what_the_model_carries() -> None:
+def test_the_members_of_every_act_are_those_of_the_model() -> None:
     told = [member for member, _form, _meaning in table("act", "member", "form", "meaning")]
     assert told == [*ChainLink.model_fields, "act"]
 
@@ -181,7 +181,7 @@ def test_the_forms_of_words_are_those_of_the_models() -> None:
     assert (MAX_JWE, keys.MAX_DID) == (49_152, 400)
 
 
-def test_what_can_be_held_and_why_are_closed_lists_of_the_code() -> None:
+def test_kinds_and_reasons_of_holds_are_closed_lists_of_the_code() -> None:
     assert [category for category, _ in table("act", "category", "what one side holds of the other")] == list(
         get_args(types.Category)
     )
@@ -233,7 +233,7 @@ def test_the_values_of_a_status_are_those_of_the_code() -> None:
     ]
 
 
-def test_what_a_side_can_have_is_what_the_rules_allow() -> None:
+def test_limits_of_a_side_are_those_of_the_rules() -> None:
     assert {name: int(most) for name, most in table("connection", "limit", "at most")} == {
         "grants in force": guards.MOST_GRANTS,
         "mutes in force": guards.MOST_MUTES,
@@ -354,7 +354,7 @@ def test_the_order_of_checks_is_told_with_a_refusal_each() -> None:
     assert [int(number) for number, _, _ in rows] == list(range(1, len(rows) + 1))
 
 
-def test_what_passes_whatever_the_clock_says_is_named() -> None:
+def test_acts_that_pass_under_any_clock_are_named() -> None:
     rule = " ".join(page("connection").partition("**CONN-7**")[2].partition("\n- **")[0].split())
     named = set(re.findall(r"`([a-z_]+)`", rule)) - {"iat"}
     assert named == acts.NARROWING

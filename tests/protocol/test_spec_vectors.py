@@ -220,7 +220,7 @@ def test_a_did_web_leads_to_its_document(row: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("row", rows("keys", "bad_did"))
-def test_what_is_no_name_of_a_party_is_none(row: dict[str, Any]) -> None:
+def test_an_invalid_name_of_a_party_is_refused(row: dict[str, Any]) -> None:
     assert not is_did(row["did"])
     refused(row, lambda: key_of_did(row["did"]))
     refused(row, lambda: did_web_url(row["did"]))
@@ -276,12 +276,12 @@ def test_a_kid_has_one_fragment(row: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("row", rows("names", "bad_kids"))
-def test_what_names_no_key_is_none(row: dict[str, Any]) -> None:
+def test_an_invalid_key_id_is_refused(row: dict[str, Any]) -> None:
     assert not is_kid(row["kid"])
 
 
 @pytest.mark.parametrize("row", rows("names", "bad_multibases"))
-def test_what_spells_no_key_is_refused(row: dict[str, Any]) -> None:
+def test_an_invalid_spelling_of_a_key_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: PublicKey.of_multibase(row["multibase"]))
     refused(row, lambda: key_of_did(f"did:key:{row['multibase']}"))
     refused(row, lambda: key_of_kid(f"did:key:{row['multibase']}#{row['multibase']}"))
@@ -295,12 +295,12 @@ def test_a_did_web_has_a_host_and_a_path_of_its_form(row: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("row", rows("names", "no_keys"))
-def test_what_is_no_did_key_is_no_key(row: dict[str, Any]) -> None:
+def test_an_invalid_did_key_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: key_of_did(row["did"]))
 
 
 @pytest.mark.parametrize("row", rows("names", "bad_web"))
-def test_what_leads_nowhere_is_refused(row: dict[str, Any]) -> None:
+def test_an_invalid_url_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: did_web_url(row["did"]))
 
 
@@ -311,7 +311,7 @@ def test_a_jwk_holds_its_key(row: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("row", rows("names", "bad_jwks"))
-def test_what_is_no_jwk_of_an_ed25519_key_is_refused(row: dict[str, Any]) -> None:
+def test_an_invalid_jwk_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: key_of_jwk(row["jwk"]))
 
 
@@ -324,7 +324,7 @@ def test_a_document_gives_the_keys_that_may_assert(row: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("row", rows("names", "bad_documents"))
-def test_what_is_no_document_of_a_party_is_refused(row: dict[str, Any]) -> None:
+def test_an_invalid_did_document_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: keys_of_document(row["did"], row["document"]))
 
 
@@ -348,7 +348,7 @@ def test_a_name_is_spelled_in_one_way_by_whoever_composes_it() -> None:
 
 
 @pytest.mark.parametrize("row", rows("names", "bad_labels"))
-def test_what_is_no_name_is_composed_by_nobody(row: dict[str, Any]) -> None:
+def test_an_invalid_name_is_not_composed(row: dict[str, Any]) -> None:
     refused(row, lambda: nickname(row["typed"]))
     refused(row, lambda: check_names({"/name": row["typed"]}))
 
@@ -360,7 +360,7 @@ def test_a_signature_holds_or_not(row: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("row", rows("names", "bad_seeds"))
-def test_what_is_no_seed_is_refused(row: dict[str, Any]) -> None:
+def test_an_invalid_seed_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: SigningKey(bytes.fromhex(row["seed"])))
 
 
@@ -407,7 +407,7 @@ def test_an_act_of_every_kind_is_read(row: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("row", rows("acts", "bad"))
-def test_what_is_no_act_is_refused(row: dict[str, Any]) -> None:
+def test_an_invalid_act_is_refused(row: dict[str, Any]) -> None:
     raw = row["jws"] * row.get("times", 1)
     refused(row, lambda: open_act(raw, finder("acts")))
     refused(row, lambda: open_act(raw.encode(), finder("acts")))
@@ -422,7 +422,7 @@ def test_an_offer_is_read_and_has_its_link(row: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("row", rows("offers", "bad"))
-def test_what_is_no_offer_is_refused(row: dict[str, Any]) -> None:
+def test_an_invalid_offer_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: open_offer(row["jws"], finder("offers")))
 
 
@@ -458,12 +458,12 @@ def test_an_agreement_is_as_long_as_it_may_be(row: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("row", rows("agreements", "bad_halves"))
-def test_what_is_no_half_is_refused(row: dict[str, Any]) -> None:
+def test_an_invalid_half_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: open_half(row["raw"].encode()))
 
 
 @pytest.mark.parametrize("row", rows("agreements", "bad_wholes"))
-def test_what_both_did_not_sign_is_no_agreement(row: dict[str, Any]) -> None:
+def test_a_text_that_both_did_not_sign_is_no_agreement(row: dict[str, Any]) -> None:
     refused(row, lambda: open_agreement(row["raw"].encode() + b" " * row.get("blanks", 0)))
 
 
@@ -486,7 +486,7 @@ def test_an_event_of_every_kind_is_read(row: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("row", rows("events", "bad"))
-def test_what_the_home_server_did_not_state_is_refused(row: dict[str, Any]) -> None:
+def test_an_event_that_the_home_server_did_not_sign_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: open_event(row["jws"], finder("events")))
 
 
@@ -654,7 +654,7 @@ def test_the_state_after_each_record_is_the_one_written_down(row: dict[str, Any]
 
 
 @pytest.mark.parametrize("row", rows("chains", "chains"))
-def test_who_is_not_shown_a_message_finds_the_same_state(row: dict[str, Any]) -> None:
+def test_a_side_that_is_not_shown_a_message_folds_the_same_state(row: dict[str, Any]) -> None:
     reader = Reader(row, load("chains")["keys"])
     for record in row["records"]:
         before = reader.states[-1]
@@ -665,7 +665,7 @@ def test_who_is_not_shown_a_message_finds_the_same_state(row: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize("row", rows("chains", "chains"))
-def test_what_the_server_accepted_is_what_the_rules_accept(row: dict[str, Any]) -> None:
+def test_acts_that_the_server_accepted_are_accepted_by_the_rules(row: dict[str, Any]) -> None:
     reader = whole_reader("chains", row["name"])
     for number, record in enumerate(row["records"]):
         stated = reader.records[number].event
@@ -695,7 +695,7 @@ def test_what_the_server_accepted_is_what_the_rules_accept(row: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("row", rows("chains", "chains"))
-def test_what_was_refused_between_is_refused(row: dict[str, Any]) -> None:
+def test_acts_that_were_refused_in_between_are_refused(row: dict[str, Any]) -> None:
     reader = whole_reader("chains", row["name"])
     for refusal in row["refusals"]:
         keys = reader.keys | {kid: PublicKey.of_multibase(text) for kid, text in refusal.get("keys", {}).items()}
@@ -728,7 +728,7 @@ def test_an_event_opens_its_own_connection_and_no_other(row: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("row", rows("chains", "chains"))
-def test_what_waits_is_let_go_when_it_is_written_down(row: dict[str, Any]) -> None:
+def test_held_messages_are_released_at_the_listed_times(row: dict[str, Any]) -> None:
     reader = whole_reader("chains", row["name"])
     for given in row["releases"]:
         before = reader.states[given["after"]]
@@ -831,7 +831,7 @@ def test_a_status_list_is_read_and_is_current_for_its_time(row: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("row", rows("status", "bad"))
-def test_what_is_no_status_list_is_refused(row: dict[str, Any]) -> None:
+def test_an_invalid_status_list_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: open_status_list(row["jws"], load("status")["uri"], finder("status")))
 
 
@@ -870,7 +870,7 @@ def test_a_list_may_be_larger_than_other_texts() -> None:
 
 
 @pytest.mark.parametrize("row", rows("status", "bad_packed"))
-def test_what_does_not_fit_into_its_bits_is_refused(row: dict[str, Any]) -> None:
+def test_a_value_too_large_for_its_bits_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: pack(bytes(row["values"]), row["bits"]))
 
 
@@ -945,12 +945,12 @@ def _longer(row: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("row", rows("bodies", "good_forms"))
-def test_what_has_the_form_of_a_body_is_accepted_unopened(row: dict[str, Any]) -> None:
+def test_a_text_of_the_form_of_a_body_is_accepted_unopened(row: dict[str, Any]) -> None:
     check_form(_longer(row), load("bodies")["cid"])
 
 
 @pytest.mark.parametrize("row", rows("bodies", "bad_forms"))
-def test_what_has_another_form_is_refused_and_opens_for_nobody(row: dict[str, Any]) -> None:
+def test_a_body_of_another_form_is_refused_and_opens_for_nobody(row: dict[str, Any]) -> None:
     content = load("bodies")
     refused(row, lambda: check_form(_longer(row), content["cid"]))
     refused(row, lambda: open_body(_longer(row), content["cid"], SigningKey(bytes.fromhex(content["seed"]))))
@@ -979,7 +979,7 @@ def test_a_notice_says_what_its_business_signed(row: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("row", rows("notices", "bad"))
-def test_what_is_no_notice_is_refused(row: dict[str, Any]) -> None:
+def test_an_invalid_notice_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: open_notice(row["jws"], finder("notices")))
 
 
@@ -1074,7 +1074,7 @@ def test_nothing_is_proved_of_what_is_not_in_a_tree() -> None:
         assert root_of_hashes(NODES[0][: row["size"]]).hex() == row["root"]
 
 
-def test_what_is_in_a_tree_is_proved_as_written_down() -> None:
+def test_entries_of_a_tree_have_the_listed_proofs() -> None:
     for row in [*load("log")["inclusion"], *load("log_edges")["inclusion"]]:
         index, size, proof = row["index"], row["size"], _unhex(row["proof"])
         assert prove_inclusion(index, size, _node) == proof
@@ -1098,12 +1098,12 @@ def test_the_files_of_a_log_lie_and_look_as_written_down() -> None:
 
 
 @pytest.mark.parametrize("row", rows("log", "bad_paths"))
-def test_what_is_no_path_is_refused(row: dict[str, Any]) -> None:
+def test_an_invalid_path_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: read_path(row["path"]))
 
 
 @pytest.mark.parametrize("row", rows("log", "bad_bundles"))
-def test_what_is_no_bundle_is_refused(row: dict[str, Any]) -> None:
+def test_an_invalid_bundle_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: open_bundle(Tile(-1, 0, row["width"]), bytes.fromhex(row["bundle"])))
 
 
@@ -1115,7 +1115,7 @@ def test_a_verifier_key_is_read(row: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("row", rows("log", "bad_vkeys"))
-def test_what_is_no_verifier_key_is_refused(row: dict[str, Any]) -> None:
+def test_an_invalid_verifier_key_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: read_vkey(row["vkey"]))
 
 
@@ -1131,7 +1131,7 @@ def test_a_note_is_read(row: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("row", rows("log", "bad_notes"))
-def test_what_is_no_note_of_the_known_is_refused(row: dict[str, Any]) -> None:
+def test_a_note_without_a_known_signature_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: open_note(row["note"], _known()))
 
 
@@ -1151,7 +1151,7 @@ def test_a_checkpoint_is_read(row: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("row", rows("log", "bad_checkpoints"))
-def test_what_is_no_checkpoint_of_the_log_is_refused(row: dict[str, Any]) -> None:
+def test_an_invalid_checkpoint_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: open_checkpoint(row["checkpoint"], _log(), _witnesses()))
 
 
@@ -1220,7 +1220,7 @@ def test_the_log_says_of_a_key_what_is_written_down(row: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("row", rows("log", "bad_entries"))
-def test_what_is_no_entry_is_refused(row: dict[str, Any]) -> None:
+def test_an_invalid_entry_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: read_entry(bytes.fromhex(row["entry"])))
 
 
@@ -1262,7 +1262,7 @@ def test_the_receipt_on_the_page_is_the_one_in_the_vectors() -> None:
 
 
 @pytest.mark.parametrize("row", rows("log", "bad_receipts"))
-def test_what_is_no_receipt_is_refused(row: dict[str, Any]) -> None:
+def test_an_invalid_receipt_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: open_receipt(row["receipt"], _log()))
 
 
@@ -1298,7 +1298,7 @@ def test_a_problem_is_read_and_written(document: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("row", rows("problems", "bad"))
-def test_what_is_no_problem_is_refused(row: dict[str, Any]) -> None:
+def test_an_invalid_problem_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: decode_problem(json.dumps(row["document"]).encode()))
 
 
@@ -1414,12 +1414,12 @@ def test_a_checkpoint_beyond_its_borders_is_refused(row: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("row", rows("log_edges", "bad_texts"))
-def test_what_is_no_text_of_a_checkpoint_is_refused(row: dict[str, Any]) -> None:
+def test_an_invalid_text_of_a_checkpoint_is_refused(row: dict[str, Any]) -> None:
     refused(row, lambda: read_checkpoint(row["text"]))
 
 
 @pytest.mark.parametrize("row", rows("log_edges", "cosigned"))
-def test_what_witnesses_answer_is_added_or_refused(row: dict[str, Any]) -> None:
+def test_answers_of_witnesses_are_added_or_refused(row: dict[str, Any]) -> None:
     signed = open_checkpoint(row["checkpoint"], _log())
     witnesses = (*_witnesses(), _log())
     if "code" in row:
@@ -1487,7 +1487,7 @@ def test_a_promise_stands_as_is_written_down() -> None:
             assert promise(allow, check["giver"], opened, shown, check["now"]) == check["stands"], check
 
 
-def test_who_is_away_and_how_long_a_message_waits() -> None:
+def test_absences_and_how_long_messages_wait() -> None:
     content = load("standing")
     for row in content["away"]:
         door = Door("d", "k", "m", "d", "h", mutes=msgspec.convert(row["mutes"], tuple[Mute, ...]))
@@ -1510,7 +1510,7 @@ def test_which_notice_is_in_force_under_which_key_and_in_which_language() -> Non
         assert text_in(row["texts"], row["languages"]) == row["text"]
 
 
-def test_what_is_left_of_a_grant_is_written_down() -> None:
+def test_the_rest_of_a_grant_is_the_listed_one() -> None:
     for row in load("standing")["left"]:
         given_up = msgspec.convert(row["given_up"], list[Renounced])
         purposes, channels = tuple(row["purposes"]), tuple(row["channels"])
@@ -1519,7 +1519,7 @@ def test_what_is_left_of_a_grant_is_written_down() -> None:
         assert json.loads(json.dumps([it._asdict() for it in found])) == row["parts"], row["name"]
 
 
-def test_what_a_restored_server_lacks_and_takes_back() -> None:
+def test_records_that_a_restored_server_lacks_and_takes_back() -> None:
     content = load("standing")
     for row in content["lacking"]:
         assert list(lacking(Heads(**row["heads"]), row["cid"], row["known"])) == row["lacking"]

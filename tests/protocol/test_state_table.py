@@ -655,7 +655,7 @@ def walk(start: Connection) -> set[Row]:
     return {row for _, row in shown}
 
 
-def test_whatever_happens_on_the_way_is_in_the_table() -> None:
+def test_every_transition_on_the_way_is_in_the_table() -> None:
     rows = walk(connected().state)
     assert rows <= set(SPEC_ROWS)
     unreached = {(act, value) for act, _, value, _ in set(SPEC_ROWS) - rows}

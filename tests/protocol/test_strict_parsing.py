@@ -483,7 +483,7 @@ def test_two_members_of_one_name_are_refused(name: str) -> None:
 
 
 @every_payload
-def test_what_is_no_strict_json_is_refused(name: str) -> None:
+def test_a_text_that_is_no_strict_json_is_refused(name: str) -> None:
     text = json.dumps(parts(name)[1]).encode()
     for data in (
         b"",
@@ -698,7 +698,7 @@ def test_base64url_has_one_spelling_for_each_value(data: bytes) -> None:
 
 
 @given(st.text(alphabet="ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=+/ \n", max_size=12))
-def test_what_is_taken_as_base64url_is_what_we_would_write(text: str) -> None:
+def test_accepted_base64url_is_what_the_encoder_writes(text: str) -> None:
     try:
         data = b64u_decode(text)
     except Malformed:
@@ -711,7 +711,7 @@ def test_what_is_taken_as_base64url_is_what_we_would_write(text: str) -> None:
 
 
 @every_payload
-def test_one_byte_more_than_64_kib_is_too_large_and_said_so_before_anything_else(name: str) -> None:
+def test_a_byte_more_than_64_kib_is_too_large_before_anything_else(name: str) -> None:
     if name == "status list":
         return
     assert refused(name, b"x" * (MAX_BODY + 1)).code == "too_large"
@@ -795,7 +795,7 @@ def test_an_integer_has_one_spelling(spelled: str, around: str) -> None:
 
 
 @pytest.mark.parametrize("number", [1.0, True, 0, 1.5])
-def test_nor_is_a_version_another_spelling_of_itself(number: object) -> None:
+def test_a_version_has_one_spelling(number: object) -> None:
     class Told(Model):
         v: Version
 
@@ -1035,7 +1035,7 @@ def test_a_link_brings_the_hash_that_the_offer_must_have() -> None:
         "did:pkh:a",
     ],
 )
-def test_what_names_nobody_is_no_did(did: str) -> None:
+def test_an_invalid_did_is_refused(did: str) -> None:
     assert not is_did(did)
     with pytest.raises(Malformed):
         key_of_did(did)
@@ -1277,7 +1277,7 @@ def test_a_fault_is_told_by_a_pointer_into_what_was_sent() -> None:
         assert pointer in [found for found, _ in caught.value.errors]
 
 
-def test_what_was_sent_is_never_told_back() -> None:
+def test_a_refusal_never_repeats_the_input() -> None:
     secret = "hunter2-hunter2"
     for payload in ({"act": secret}, {**parts("act")[1], "purpose": secret.upper()}, {secret: 1}):
         with pytest.raises(Refused) as caught:

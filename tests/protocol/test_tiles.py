@@ -163,7 +163,7 @@ def test_a_path_leads_back_to_its_tile(level: int, number: int, width: int) -> N
         st.from_regex(r"\Atile/(entries|[0-9]{1,3})/(x[0-9]{3}/){0,3}[0-9]{3}(\.p/[0-9]{1,3})?\Z"),
     )
 )
-def test_whatever_is_read_as_a_path_is_the_one_path_of_its_tile(path: str) -> None:
+def test_every_path_that_is_read_is_the_one_path_of_its_tile(path: str) -> None:
     try:
         tile = read_path(path)
     except Malformed:
@@ -188,7 +188,7 @@ def test_a_node_is_hashed_from_its_tile_as_the_tree_hashes_it() -> None:
 
 
 @given(st.integers(1, 2_000))
-def test_whoever_has_the_tiles_has_the_root(size: int) -> None:
+def test_the_tiles_give_the_root(size: int) -> None:
     """Each of them is asked for as wide as the log of that size serves it."""
     tiles = set(tiles_of(size))
 
@@ -259,7 +259,7 @@ def test_a_bundle_that_ends_early_or_late_is_none() -> None:
 
 
 @given(st.binary(max_size=80), st.integers(1, WIDTH))
-def test_whatever_opens_is_the_one_bundle_of_its_entries(data: bytes, width: int) -> None:
+def test_every_bundle_that_opens_is_the_one_bundle_of_its_entries(data: bytes, width: int) -> None:
     try:
         entries = open_bundle(Tile(ENTRIES, 0, width), data)
     except Malformed:
@@ -283,13 +283,13 @@ def test_a_size_has_one_spelling(size: int) -> None:
     ],
     ids=lambda text: ascii(text)[:20],
 )  # fmt: skip
-def test_what_is_no_size_is_refused(text: str) -> None:
+def test_an_invalid_size_is_refused(text: str) -> None:
     with pytest.raises(Malformed):
         check_size(text)
 
 
 @given(st.one_of(st.text(max_size=20), st.text(alphabet="0123456789-+_. \n", max_size=18)))
-def test_whatever_is_read_as_a_size_is_spelt_so(text: str) -> None:
+def test_every_size_that_is_read_has_one_spelling(text: str) -> None:
     try:
         size = check_size(text)
     except Malformed:

@@ -239,7 +239,7 @@ def test_a_business_s_token_is_checked_with_the_key_of_the_agreement(hand: Hand)
     assert caught.value.code == "bad_signature"
 
 
-def test_what_is_no_grant_is_no_token(hand: Hand) -> None:
+def test_an_act_that_is_no_grant_is_no_token(hand: Hand) -> None:
     pair = connected()
     for raw in (pair.go("mute", "second", START + 1).raw, hand.acceptance.raw, "", "a.b.c"):
         with pytest.raises(Malformed):

@@ -288,7 +288,7 @@ def test_the_left_log_is_signed_and_has_every_entry_in_its_place(
     assert (others.count(9), others.count(11), others.count(15)) == (4, 1, 1)
 
 
-def test_what_the_server_stated_holds_by_the_agreement_alone(told: tuple[str, Path]) -> None:
+def test_the_servers_statements_hold_by_the_agreement_alone(told: tuple[str, Path]) -> None:
     """With no network, and no document of the server's: both sides signed its key."""
     out = told[1]
     pinned = open_agreement((out / "agreement.json").read_bytes()).agreement.home

@@ -99,7 +99,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(it.relative_to(folder)): it.read_bytes() for it in folder.rglob("*") if it.is_file()}
 
 
-async def test_what_is_written_is_nowhere_in_clear(tmp_path: Path) -> None:
+async def test_texts_are_nowhere_in_clear(tmp_path: Path) -> None:
     async with told(tmp_path) as world:
         ours, theirs, _ = await a_year(world)
         assert {it.text for it in await theirs.messages()} == {TEXTS["message"], TEXTS["answer"]}
@@ -143,7 +143,7 @@ def opened(body: bytes) -> str:
     return "\n".join([text, *inside])
 
 
-async def test_what_one_side_sets_for_itself_does_not_reach_the_other(tmp_path: Path) -> None:
+async def test_private_settings_of_one_side_do_not_reach_the_other(tmp_path: Path) -> None:
     async with told(tmp_path) as world:
         ours, theirs, end = await a_year(world)
         settings = theirs.state.door("second").settings

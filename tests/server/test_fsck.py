@@ -183,7 +183,7 @@ def _a_commit(data: Path) -> Progress:
     return progress
 
 
-def test_what_a_server_writes_meanwhile_is_not_looked_at(story: Story, tmp_path: Path) -> None:
+def test_the_check_leaves_out_rows_that_the_server_writes_meanwhile(story: Story, tmp_path: Path) -> None:
     copy = shutil.copytree(story.killed, tmp_path / "copy")
     with closing(sqlite3.connect(copy / "comity.db")) as another:
         another.execute("SELECT * FROM meta").fetchall()
@@ -700,7 +700,7 @@ def a_number_where_a_text_must_be(hand: Hand) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("planted", DAMAGES, ids=lambda do: do.__name__)
-def test_what_is_damaged_is_found_and_named(story: Story, copy: Path, planted: Damage) -> None:
+def test_damage_is_found_and_named(story: Story, copy: Path, planted: Damage) -> None:
     with closing(sqlite3.connect(copy / "comity.db", isolation_level=None)) as db:
         words = planted(Hand(db, copy, story))
     found = told(check_store(copy))
@@ -734,7 +734,7 @@ def test_of_many_faults_the_first_are_told_and_all_are_counted(story: Story, cop
     assert f"and {seen.findings.more} more\n{seen.findings.total} faults.\n" in shown.stdout
 
 
-def test_one_fault_is_not_told_as_many(story: Story, copy: Path) -> None:
+def test_a_fault_is_reported_once(story: Story, copy: Path) -> None:
     with closing(sqlite3.connect(copy / "comity.db", isolation_level=None)) as db:
         hand = Hand(db, copy, story)
         a_tile_that_was_changed(hand)
@@ -756,7 +756,7 @@ def test_a_page_of_any_table_that_was_overwritten_is_found(story: Story, copy: P
         assert isinstance(shown.exception, SystemExit), (name, shown.exception)
 
 
-def test_whatever_bit_falls_over_the_looking_comes_to_its_end(story: Story, copy: Path) -> None:
+def test_the_check_ends_whichever_bit_is_flipped(story: Story, copy: Path) -> None:
     whole = copy.joinpath("comity.db").read_bytes()
     chance = random.Random(7)
     codes = []
@@ -863,7 +863,7 @@ def _set_revision(folder: Path, revision: str) -> None:
         _of_before_the_first_release,
     ],
 )
-def test_what_is_no_store_is_said_in_one_line(copy: Path, spoil: Callable[[Path], str]) -> None:
+def test_a_file_that_is_no_store_is_reported_in_one_line(copy: Path, spoil: Callable[[Path], str]) -> None:
     reason = spoil(copy)
     shown = comity("--data", copy)
     assert (shown.exit_code, shown.stdout, shown.stderr) == (2, "", f"Error: {reason}\n")

@@ -132,7 +132,7 @@ async def test_a_server_that_was_started_again_learns_how_far_each_witness_is(tm
             assert [it async for it in asked.gather(signed, log.prove)] == []
 
 
-async def test_one_that_stands_and_one_that_lies_cost_the_third_nothing(tmp_path: Path) -> None:
+async def test_a_witness_that_hangs_and_one_that_lies_cost_the_third_nothing(tmp_path: Path) -> None:
     log = Log()
     forged = answer(200, signature_line(log.checkpoint(7).text, LIAR, int(time.time())).encode())
     standing = NoteSigner("standing.example", COSIGNATURE, SigningKey(b"t" * 32))
@@ -156,7 +156,7 @@ async def test_one_that_stands_and_one_that_lies_cost_the_third_nothing(tmp_path
         open_checkpoint(signed.raw, log.key, asked.keys)
 
 
-async def test_one_that_stands_is_given_up_and_asked_again(tmp_path: Path) -> None:
+async def test_a_witness_that_hangs_is_given_up_and_asked_again(tmp_path: Path) -> None:
     log = Log()
     async with talking(stands) as at, asking(log, at, timeout=0.1) as asked:
         with capture_logs() as logged:
@@ -215,7 +215,7 @@ async def test_a_witness_that_comes_back_is_told_of_too() -> None:
         assert [code for _, code in conditions(logged)] == ["status_500", "cosigns", "status_503"]
 
 
-async def test_one_that_failed_is_left_alone_for_a_while() -> None:
+async def test_a_witness_that_failed_is_left_alone_for_a_while() -> None:
     log, seen = Log(), list[bytes]()
     async with talking(says(answer(500, b""), seen=seen)) as at, asking(log, at, rest=60.0) as asked:
         for size in (4, 5, 6):
@@ -223,7 +223,7 @@ async def test_one_that_failed_is_left_alone_for_a_while() -> None:
     assert seen == [b"POST /add-checkpoint old 0"]
 
 
-async def test_what_cannot_be_proved_is_not_asked_and_said_as_our_mistake(tmp_path: Path) -> None:
+async def test_a_checkpoint_without_a_proof_is_not_submitted_and_is_logged_as_our_fault(tmp_path: Path) -> None:
     log = Log()
 
     async def broken(old: int, new: int) -> list[bytes]:
@@ -265,7 +265,7 @@ async def test_a_witness_that_only_says_so_is_told_apart() -> None:
     assert [it.split()[0] for it in seen] == [b"POST", b"GET"]
 
 
-async def test_what_it_shows_must_be_signed_by_us() -> None:
+async def test_a_checkpoint_that_a_witness_shows_must_be_signed_by_the_log() -> None:
     log = Log()
     theirs = Log("log.example/other").checkpoint(99).raw.encode()
     for kept in (theirs, log.checkpoint(4).raw.encode(), b"x" * 500_000, b"\xff"):
@@ -275,7 +275,7 @@ async def test_what_it_shows_must_be_signed_by_us() -> None:
             assert caught.value.proof is None
 
 
-async def test_what_was_learnt_while_nobody_looked_stops_the_next_gathering(tmp_path: Path) -> None:
+async def test_an_answer_that_came_between_two_gatherings_stops_the_next_one(tmp_path: Path) -> None:
     log, go = Log(), asyncio.Event()
 
     async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -52,7 +52,7 @@ def test_a_chain_of_trusted_proxies_is_followed_to_the_first_that_nobody_trusts(
 
 
 @pytest.mark.parametrize("noise", ["unknown", "", "_hidden", "300.1.2.3", "1.2.3", "a" * 9000, "::ffff:", "[", ",,,"])
-def test_what_a_proxy_could_not_say_is_the_proxys_own_share(noise: str) -> None:
+def test_requests_without_a_named_client_count_in_the_proxys_own_share(noise: str) -> None:
     assert address(PROXY, f"{MIA}, {noise}", trusted=PROXY) == PROXY
 
 
@@ -194,7 +194,7 @@ async def test_a_stranger_opens_no_more_than_an_hour_s_worth_and_everybody_else_
         assert (await world.send("POST", ACTS, lines, JSON_LINES, his)).status == 200
 
 
-def test_who_comes_from_ever_new_addresses_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_from_ever_new_addresses_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate_limits, "MOST_WINDOWS", 100)
     now = 0.0
     windows = Windows(2, 60, lambda: now)

@@ -90,7 +90,7 @@ async def test_a_backup_that_was_made_while_people_went_on_is_one_moment_of_it(w
     assert "All of it holds." in await well(world, "fsck")
 
 
-async def test_what_a_data_folder_has_is_in_the_backup_or_known_to_be_left_out(world: World) -> None:
+async def test_every_file_of_a_data_folder_is_in_the_backup_or_listed_as_left_out(world: World) -> None:
     world.change(webhooks_to_loopback=True)
     await world.stop()
     await world.start()
@@ -231,7 +231,7 @@ async def test_a_backup_that_was_killed_is_never_taken_for_a_whole_one(
         ("backup.json", lambda content: content.replace(b'"log.key"', b'"../k"'), "its form is"),
     ],
 )
-async def test_what_was_damaged_since_is_not_put_back(
+async def test_a_damaged_backup_is_not_restored(
     world: World, name: str, damage: Callable[[bytes], bytes] | None, told: str
 ) -> None:
     await world.shop_and_customer("care")
@@ -531,7 +531,7 @@ async def world_of(world: World, backup: str) -> None:
 # --- after it
 
 
-async def test_what_was_said_since_comes_back_and_the_doors_open(world: World) -> None:
+async def test_acts_made_since_the_backup_come_back_and_the_doors_open(world: World) -> None:
     pair = await world.shop_and_customer("care")
     backup = world.folder / "backup"
     await well(world, "backup", str(backup))

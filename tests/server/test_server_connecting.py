@@ -100,7 +100,7 @@ async def test_a_silent_no_is_silent(world: World) -> None:
     assert (await world.read(mia, "/v1/inbox")).json["items"] == []
 
 
-async def test_whoever_accepted_may_take_the_half_back_and_try_again(world: World) -> None:
+async def test_the_accepter_may_take_the_half_back_and_try_again(world: World) -> None:
     shop, mia = await world.business("shop"), world.person()
     offer = world.offer(shop)
     await world.publish(offer)
@@ -202,7 +202,7 @@ async def test_an_offer_and_a_half_pin_the_key_that_the_server_publishes_and_no_
     assert (await world.propose(offer, world.half(offer, shop, mia))).status == 202
 
 
-async def test_what_is_of_a_sandbox_counts_on_no_live_server(world: World) -> None:
+async def test_a_sandbox_agreement_counts_on_no_live_server(world: World) -> None:
     shop, mia = await world.business("shop"), world.person()
     assert (await world.publish(world.offer(shop, test=True))).code == "test_only"
     offer = world.offer(shop)
@@ -219,7 +219,7 @@ async def test_a_person_may_offer_at_a_business_s_door(world: World) -> None:
     assert [(item["kind"], item["offer"]) for item in page["items"]] == [("offer", offer.raw)]
 
 
-async def test_what_was_offered_to_one_shop_is_taken_by_no_other(world: World) -> None:
+async def test_an_offer_to_one_shop_is_accepted_by_no_other(world: World) -> None:
     shop, rival, mia = await world.business("shop"), await world.business("rival"), world.person()
     offer = world.offer(mia, to=shop.did)
     await world.publish(offer)

@@ -113,13 +113,13 @@ async def grows_beside_one_that_hangs(folder: Path, monkeypatch: pytest.MonkeyPa
         await shown_while_it_grows(world, "real.example", 6)
 
 
-async def test_one_that_hangs_takes_nothing_from_the_cosignatures_of_another(
+async def test_a_witness_that_hangs_takes_nothing_from_the_cosignatures_of_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await grows_beside_one_that_hangs(tmp_path, monkeypatch)
 
 
-async def test_one_that_takes_its_time_is_waited_for_while_the_log_grows(
+async def test_a_slow_witness_is_waited_for_while_the_log_grows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cosigning, "BETWEEN", 0.05)
@@ -183,7 +183,7 @@ async def is_overtaken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert ((signed := await shown(world)).size, signed.cosignatures) == (8, {}), "the newest is never shown"
 
 
-async def test_what_was_cosigned_is_shown_until_the_newest_is_two_seconds_old(
+async def test_a_cosigned_checkpoint_is_shown_until_the_newest_is_two_seconds_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert cosigning.LAG == 2.0
@@ -282,7 +282,7 @@ async def handed_over_by_somebody_else(folder: Path, monkeypatch: pytest.MonkeyP
         assert len(pair.receipts) == 4
 
 
-async def test_who_hands_a_checkpoint_to_a_witness_before_the_server_does_stops_nothing(
+async def test_a_stranger_who_hands_a_checkpoint_to_a_witness_first_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await handed_over_by_somebody_else(tmp_path, monkeypatch)

@@ -91,7 +91,7 @@ async def test_a_mail_house_is_told_to_ask_in_the_commit_of_the_contest(world: W
     assert [await pair.status(it) for it in (care, news)] == [0, 0]
 
 
-async def test_what_is_on_record_is_in_the_status_of_sales_and_of_nothing_else(world: World) -> None:
+async def test_a_recorded_no_is_in_the_status_of_sales_and_of_nothing_else(world: World) -> None:
     pair = await world.shop_and_customer()
     care, sales = await pair.grant("second", "care"), await pair.grant("second", "sales")
     now = world.now() // 1000

@@ -16,7 +16,7 @@ from support.log_over_http import Reader
 from support.world import World, a_world
 
 
-async def test_what_comes_behind_a_statement_in_one_commit_is_signed_by_the_new_key(world: World) -> None:
+async def test_events_behind_a_key_statement_in_one_commit_are_signed_by_the_new_key(world: World) -> None:
     pair = await world.connect(world.person(), world.person())
     server, old = world.server, world.home_party
     keys, log = server.home.keys, server.logs.active.key.text

@@ -17,7 +17,7 @@ from comity.http_api import ACTS, INBOX, JWT
 from support.world import MINUTE, Pair, World, a_world
 
 
-async def test_who_waits_is_told_at_once(world: World) -> None:
+async def test_a_waiting_reader_gets_news_at_once(world: World) -> None:
     pair = await world.shop_and_customer("care")
     cursor = (await pair.news("second"))["cursor"]
     waiting = asyncio.create_task(pair.news("second", cursor, wait=30))
@@ -52,7 +52,7 @@ async def test_a_cursor_of_somebody_else_or_a_changed_one_is_refused(world: Worl
 
 
 @pytest.mark.parametrize("wait", ["-1", "1.5", "1e1", "+1", " 1", "1 ", "", "٣", "x", "0" * 17, "-0"])
-async def test_who_does_not_say_for_how_long_to_wait_is_refused(world: World, wait: str) -> None:
+async def test_a_wait_without_a_length_is_refused(world: World, wait: str) -> None:
     """HTTP-17."""
     pair = await world.shop_and_customer("care")
     for also in ("", "&stream=1"):

@@ -115,7 +115,7 @@ async def test_a_setting_is_in_the_log_and_says_nothing_to_anybody_but_its_owner
     assert (await fetched(pair, "second", setting))["receipt"]
 
 
-async def test_what_was_delivered_at_once_has_two_entries_that_only_the_two_sides_can_put_together(
+async def test_an_immediate_delivery_has_two_entries_that_only_the_two_sides_can_link(
     world: World,
 ) -> None:
     pair = await world.shop_and_customer("care", "safety")
@@ -184,7 +184,7 @@ async def test_a_receipt_is_as_good_when_its_neighbours_are_not_at_hand_any_more
         assert (await fetched(pair, "second", act))["receipt"] == receipt
 
 
-async def test_whatever_is_served_while_others_write_fits_together(world: World) -> None:
+async def test_all_that_is_served_while_others_write_fits_together(world: World) -> None:
     pairs = [await world.connect(world.person(), world.person()) for _ in range(6)]
     told: list[tuple[SignedAct, str]] = []
 
@@ -362,7 +362,7 @@ def edit(world: World, *statements: str) -> None:
         store.commit()
 
 
-async def test_what_is_missing_or_cut_off_in_the_store_is_never_passed_on(world: World) -> None:
+async def test_missing_or_truncated_rows_of_the_store_are_never_served(world: World) -> None:
     pair = await world.shop_and_customer()
     await world.batch(*pair.row_of("second", 258))
     edit(
@@ -405,7 +405,7 @@ async def test_an_old_act_that_is_sent_a_thousand_times_costs_one_proof(
         await reader.holds(line["receipt"], act.raw)
 
 
-async def test_what_is_full_is_read_from_the_store_once_and_the_checkpoint_never(world: World) -> None:
+async def test_a_full_tile_is_read_from_the_store_once_and_the_checkpoint_never(world: World) -> None:
     pair = await world.shop_and_customer()
     await world.batch(*pair.row_of("second", 256))
     paths = ["/log/tile/0/000", "/log/tile/entries/000"]
@@ -464,7 +464,7 @@ async def test_a_log_that_stands_still_never_stops_a_no(world: World, monkeypatc
     assert len(living.receipts) == 2, "the grant's, and the last one's"
 
 
-async def test_what_the_writer_does_not_know_yet_is_not_shown_to_anybody(
+async def test_entries_that_the_writer_does_not_know_yet_are_not_shown(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sequencer, "RECEIPT_WITHIN", 0.1)
@@ -684,7 +684,7 @@ async def test_a_server_that_uses_a_salt_twice_is_noticed(world: World, monkeypa
     again = "next((it.opening.salt for it in self.entered.values()), os.urandom(SALT))"
     plant(monkeypatch, LogAdditions, "_write", ("os.urandom(SALT)", again))
     with pytest.raises(AssertionError, match="who is shown the one could find the other"):
-        await test_what_was_delivered_at_once_has_two_entries_that_only_the_two_sides_can_put_together(world)
+        await test_an_immediate_delivery_has_two_entries_that_only_the_two_sides_can_link(world)
 
 
 async def test_a_server_that_shows_what_it_has_not_remembered_is_noticed(
@@ -710,4 +710,4 @@ async def test_a_server_that_shows_more_than_its_writer_knows_is_noticed(
     waits = ("while self.tail.size < signed.size and not self._stopping:", "while False:")
     plant(monkeypatch, Sequencer, "_sign", waits, ("if self.tail.size >= signed.size and ", "if "))
     with pytest.raises((AssertionError, Malformed)):
-        await test_what_the_writer_does_not_know_yet_is_not_shown_to_anybody(world, monkeypatch)
+        await test_entries_that_the_writer_does_not_know_yet_are_not_shown(world, monkeypatch)

@@ -43,7 +43,7 @@ async def hand_in(world: World, *lines: dict[str, Any]) -> Any:
     return reply.code or codes([json.loads(line) for line in reply.body.splitlines()])
 
 
-async def test_who_ended_a_connection_that_is_not_in_the_store_is_not_reached(world: World) -> None:
+async def test_a_person_who_ended_a_connection_that_the_store_lost_is_not_reached(world: World) -> None:
     backup = await Backup.of(world)
     pair = await world.shop_and_customer("care")
     opened, agreement = await opened_event(world, pair), agreement_of(pair)
@@ -75,7 +75,7 @@ async def test_both_hear_that_it_opened_and_that_it_recovers(world: World) -> No
     assert (await confirm(pair, "second")).json == {"lacks": [], "recovering": ["first"]}
 
 
-async def test_what_opened_another_agreement_or_was_signed_by_nobody_opens_nothing(world: World) -> None:
+async def test_an_event_of_another_agreement_or_without_a_valid_signature_opens_nothing(world: World) -> None:
     backup = await Backup.of(world)
     pair, other = await world.shop_and_customer(), await world.shop_and_customer()
     opened, agreement = await opened_event(world, pair), agreement_of(pair)

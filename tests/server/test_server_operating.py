@@ -100,7 +100,7 @@ class Outside(World):
             self.child.end(signal.SIGKILL)
 
 
-async def test_what_was_answered_is_there_after_kill_9(tmp_path: Path) -> None:
+async def test_acknowledged_acts_are_there_after_kill_9(tmp_path: Path) -> None:
     world = Outside(tmp_path, {})
     await world.start()
     pairs = [await world.connect(world.person(), world.person()) for _ in range(8)]
@@ -233,7 +233,7 @@ def test_a_public_url_that_no_wallet_would_look_at_stops_the_start(url: str) -> 
         load({"base_url": url}, {})
 
 
-def test_whoever_runs_a_server_has_a_name_that_can_be_seen() -> None:
+def test_an_operator_has_a_visible_name() -> None:
     config = load({"operator": " Example  Home Ltd ", "name": "Example Home "}, {})
     assert (config.operator, config.name) == ("Example Home Ltd", "Example Home")
     for setting in ("operator", "name"):

@@ -136,7 +136,7 @@ async def test_a_no_gets_in_while_acts_are_refused_and_what_closes_nothing_does_
     assert [room.taken for room in rooms] == [0, 0]
 
 
-async def test_who_writes_no_on_what_he_did_not_sign_gains_nothing(world: World) -> None:
+async def test_an_unsigned_no_gains_nothing(world: World) -> None:
     pair, stranger = await world.shop_and_customer("care"), world.person()
     members = pair.compose("second", "revoke").payload.model_dump(mode="json", exclude_none=True)
     forged = seal(dump_json(members), "comity-act+jwt", stranger).encode()
@@ -149,7 +149,7 @@ async def test_who_writes_no_on_what_he_did_not_sign_gains_nothing(world: World)
         assert (await pair.seen("second")).json["state"]["phase"] == "open"
 
 
-async def test_what_says_no_is_refused_only_where_its_address_has_its_share_of_them(tmp_path: Path) -> None:
+async def test_a_no_is_refused_only_where_its_address_has_used_its_share_of_noes(tmp_path: Path) -> None:
     async with behind_a_proxy(tmp_path) as world:
         mia, noor = await world.shop_and_customer(), await world.shop_and_customer()
         with acts_are_refused(world):
@@ -169,7 +169,7 @@ def admission_of(world: World) -> admission.Admission:
     return found
 
 
-async def test_who_is_over_the_rate_of_his_address_is_refused_before_he_is_parsed_and_his_no_is_not(
+async def test_a_request_over_the_rate_of_its_address_is_refused_before_it_is_parsed_and_a_no_is_not(
     tmp_path: Path,
 ) -> None:
     async with a_world(tmp_path) as world:
@@ -205,7 +205,7 @@ def pieces(data: bytes, cuts: tuple[int, ...]) -> list[bytes]:
     return [data[start:end] for start, end in itertools.pairwise(ends)]
 
 
-async def test_what_is_not_one_plain_request_is_left_to_the_parser(world: World) -> None:
+async def test_bytes_that_are_not_one_plain_request_are_left_to_the_parser(world: World) -> None:
     """Two readers that frame it differently would take one answer for another's."""
     pair = await world.shop_and_customer()
     signed = pair.compose("second", "remember", key="a")
@@ -234,7 +234,7 @@ async def test_what_is_not_one_plain_request_is_left_to_the_parser(world: World)
         assert [(await talk.ask(plain + plain))[0], (await talk.answer())[0]] == [503, 503]
 
 
-async def test_what_is_part_of_another_request_is_not_answered(world: World) -> None:
+async def test_a_request_inside_another_request_is_not_answered(world: World) -> None:
     request = request_of((await world.shop_and_customer()).compose("second", "remember", key="a"))
     talk = await Talk.to(world)
     talk.writer.write(b"GET /healthz HTTP/1.1\r\nA: ")
@@ -364,7 +364,7 @@ def test_on_a_disk_that_takes_long_more_wait_for_each_commit() -> None:
     assert room.size >= FIRST
 
 
-def test_who_is_alone_does_not_make_the_room_smaller_by_a_moment_in_which_the_machine_did_something_else() -> None:
+def test_a_short_pause_of_the_machine_does_not_make_the_room_smaller_for_a_lone_client() -> None:
     room = Backlog(4000)
     for _ in range(FIRST // 4):
         assert room.take(User("business", "key"))
@@ -468,9 +468,7 @@ async def test_few_refusals_wait_for_nothing_and_many_for_each_other_but_not_for
     await are_left(11)
 
 
-async def test_whoever_guesses_keys_is_answered_no_faster_than_the_server_likes(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_client_that_guesses_keys_waits_for_its_turns(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "IN_A_SECOND", 0)
     clock, guessed = Clock(monkeypatch), {"Authorization": "Bearer comity_guess"}
     asked = [asyncio.create_task(world.send("GET", "/v1/business/self", headers=guessed)) for _ in range(5)]

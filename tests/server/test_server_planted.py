@@ -37,7 +37,7 @@ def test_a_server_that_answers_before_it_has_written_does_not_survive_kill_9(tmp
             "-q",
             "-p",
             "no:cacheprovider",
-            f"{test}::test_what_was_answered_is_there_after_kill_9",
+            f"{test}::test_acknowledged_acts_are_there_after_kill_9",
         ],
         cwd=ROOT,
         env={**kept, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},

@@ -184,7 +184,9 @@ async def test_an_api_key_that_ended_long_ago_is_listed_no_more(tmp_path: Path, 
         assert {it["id"] for it in (await shop.get("/keys"))["items"]} == left
 
 
-async def test_whoever_comes_after_a_year_and_more_is_sent_to_the_records_and_misses_nothing(tmp_path: Path) -> None:
+async def test_a_reader_who_comes_after_more_than_a_year_is_sent_to_the_records_and_misses_nothing(
+    tmp_path: Path,
+) -> None:
     async with a_world(tmp_path, **KEPT) as world:
         pair = await world.shop_and_customer("care")
         mia = pair.signers["second"]
@@ -296,7 +298,7 @@ async def test_a_business_with_an_old_cursor_is_told_to_begin_again(tmp_path: Pa
             assert item["type"] == "connection.muted"
 
 
-async def test_who_makes_and_ends_keys_without_end_is_stopped(tmp_path: Path, monkeypatch: Any) -> None:
+async def test_a_business_that_makes_and_ends_keys_without_end_is_stopped(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(provisioning, "MOST_LISTED", 5)
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)

@@ -38,7 +38,7 @@ def id_of(reply: Reply) -> str:
     return id_
 
 
-async def test_whoever_asks_whatever_gets_an_id_that_nobody_else_gets(world: World) -> None:
+async def test_every_request_gets_an_id_of_its_own(world: World) -> None:
     paths = {resource.canonical for resource in application(world.server).router.resources()}
     assert len(paths) > 70
     replies = [await world.send(method, path, headers=MINE) for path in sorted(paths) for method in ("GET", "PUT")]
@@ -46,7 +46,7 @@ async def test_whoever_asks_whatever_gets_an_id_that_nobody_else_gets(world: Wor
     assert len({id_of(reply) for reply in replies}) == len(replies)
 
 
-async def test_what_is_not_http_has_an_id_as_well(world: World) -> None:
+async def test_bytes_that_are_not_http_get_an_id_as_well(world: World) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
     writer.write(b"hello?\r\n\r\n")
     head, _, body = (await reader.read()).partition(b"\r\n\r\n")
@@ -130,7 +130,7 @@ async def test_an_act_over_which_the_server_stumbled_is_found_under_its_own_id(
     assert (line["event"], line["request_id"]) == ("act_failed", id_of(theirs))
 
 
-async def test_what_the_sender_of_webhooks_finds_for_an_engineer_is_found_under_his_request(
+async def test_log_lines_of_the_webhook_sender_have_the_id_of_the_engineers_request(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with a_world(tmp_path, webhooks_to_loopback=True, log_format="json") as world, Hook() as hook:

@@ -110,7 +110,7 @@ async def test_a_side_confirms_what_the_server_has_and_nothing_else(world: World
     assert mute.id == pair.state.second.head
 
 
-async def test_who_has_not_read_yet_what_the_other_side_said_since_confirms_all_the_same(world: World) -> None:
+async def test_a_side_that_has_not_read_the_others_later_acts_confirms_all_the_same(world: World) -> None:
     """REC-5: what it knows is behind by an act, and the server has all of it; so is an older phone of her own."""
     pair = await world.shop_and_customer("care")
     settings = {"windows": (), "shown": "not_now"}
@@ -142,9 +142,7 @@ async def test_a_no_gets_in_while_the_doors_wait(world: World) -> None:
     assert (await state_at_server(world, pair.cid)).phase == "ended"
 
 
-async def test_what_was_begun_is_gone_on_with_where_a_start_was_cut_off(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_recovery_goes_on_where_a_start_was_cut_off(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = [await world.shop_and_customer("care") for _ in range(3)]
     backup = await Backup.of(world)
     monkeypatch.setattr(recovery, "AT_ONCE", 1)

@@ -62,7 +62,7 @@ async def test_batches_that_are_sent_half_refuse_no_batch(tmp_path: Path) -> Non
             assert (await send(world, address, "POST", ACTS, b"junk\n", JSON_LINES)).status == 200
 
 
-async def test_who_sends_more_than_there_is_room_for_is_refused_alone(tmp_path: Path) -> None:
+async def test_a_client_that_sends_more_than_there_is_room_for_is_refused_alone(tmp_path: Path) -> None:
     async with behind_a_proxy(tmp_path) as world:
         world.server.rooms.arriving.size = 10_000
         async with half_sent(world, ACTS, JSON_LINES, 60_000, 1) as ((reader, writer),):

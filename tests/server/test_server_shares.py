@@ -15,7 +15,7 @@ def all_of(pool: Pool, user: User) -> int:
     return count
 
 
-def test_one_who_takes_all_he_can_leaves_half_and_another_still_finds_room() -> None:
+def test_a_user_who_takes_all_he_can_leaves_half_for_others() -> None:
     pool = Pool(1024)
     assert all_of(pool, MIA) == 512
     assert all_of(pool, NOOR) == 256 and not pool.take(MIA)
@@ -46,7 +46,7 @@ def test_the_last_place_is_for_who_has_none() -> None:
     assert pool.take(SALON)
 
 
-def test_what_is_larger_than_all_finds_room_once_nothing_else_is_there() -> None:
+def test_a_request_larger_than_the_pool_finds_room_once_the_pool_is_empty() -> None:
     pool = Pool(16)
     assert pool.take(MIA, 1000) and not pool.take(NOOR)
     pool.give(MIA, 1000)
@@ -70,7 +70,7 @@ def test_however_many_strangers_there_are_a_party_finds_room_and_leaves_some_to_
     assert pool.taken == 1 and not pool.is_full(NOOR)
 
 
-def test_what_everybody_gave_back_leaves_nothing() -> None:
+def test_a_pool_is_empty_once_everybody_has_given_back() -> None:
     chance = random.Random(7)
     pool, held = Pool(64), []
     users = [*(User(f"192.0.2.{number}") for number in range(9)), *(User("business x", f"key_{it}") for it in range(9))]

@@ -73,7 +73,9 @@ async def test_near_the_limit_silent_ones_go_and_whoever_waits_for_news_stays(tm
             assert len((await asyncio.wait_for(waiting, 5))["items"]) == 1
 
 
-async def test_who_holds_its_share_busy_is_refused_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_an_address_that_keeps_its_share_busy_is_refused_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     async with a_world(tmp_path, max_connections=64) as world:
         pair = await world.shop_and_customer()
         cursor = (await pair.news("first"))["cursor"]
@@ -94,7 +96,7 @@ async def test_who_holds_its_share_busy_is_refused_alone(tmp_path: Path, capsys:
         await world.start()
 
 
-async def test_one_who_asks_for_much_and_reads_nothing_is_hung_up_on(
+async def test_a_client_who_asks_for_much_and_reads_nothing_is_hung_up_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_server, "READ_WITHIN", 0.2)
@@ -169,7 +171,7 @@ def test_where_the_system_allows_too_few_the_start_is_refused_in_one_sentence(
     assert ("COMITY_MAX_CONNECTIONS to 744 or less" in done.stderr) == (command == ["serve"])
 
 
-def test_what_happens_a_thousand_times_a_second_is_logged_once_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_event_a_thousand_times_a_second_is_logged_once_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("json")
     now = 0.0
     refused = Repeated("connections_refused", clock=lambda: now)

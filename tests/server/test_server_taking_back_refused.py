@@ -74,7 +74,7 @@ async def test_a_key_whose_statement_was_lost_with_the_end_of_its_log_brings_its
     assert len((await state_at_server(world, pair.cid)).second.mutes) == 2
 
 
-async def test_what_names_the_log_that_the_restore_began_does_not_come_back(world: World) -> None:
+async def test_a_record_that_names_the_log_of_the_restore_is_not_taken_back(world: World) -> None:
     pair = await world.shop_and_customer("care")
     backup = await Backup.of(world)
     before = len(pair.events)
@@ -188,7 +188,7 @@ async def test_a_text_that_turns_up_later_fills_its_place(world: World) -> None:
     assert await stored_text(world, id_) == act.raw
 
 
-async def test_what_is_said_of_a_mute_goes_to_its_owner_and_of_a_disclosure_to_both(world: World) -> None:
+async def test_events_of_a_mute_go_to_its_owner_and_of_a_disclosure_to_both(world: World) -> None:
     pair = await world.shop_and_customer("care")
     backup = await Backup.of(world)
     before = len(pair.events)

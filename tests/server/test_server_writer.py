@@ -131,7 +131,7 @@ async def test_acts_of_a_stranger_and_of_an_unknown_connection_look_alike(world:
     assert one.code == "not_found"
 
 
-async def test_what_an_unmute_sets_free_goes_out_with_it(world: World) -> None:
+async def test_messages_that_an_unmute_releases_go_out_with_it(world: World) -> None:
     pair = await world.shop_and_customer("care")
     await pair.go("second", "mute")
     await pair.go("first", "message")
@@ -221,7 +221,7 @@ async def test_a_no_counts_though_the_one_who_said_it_hung_up(tmp_path: Path) ->
             await eventually(ended)
 
 
-async def test_whoever_writes_faster_than_time_goes_is_slowed_down_and_a_no_is_not(
+async def test_a_client_that_writes_faster_than_time_goes_is_slowed_down_and_a_no_is_not(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time_lead, "MOST_AHEAD", 20)

@@ -40,7 +40,7 @@ def test_every_table_is_on_the_page(tmp_path: Path) -> None:
     assert set(told()) == tables(tmp_path / "comity.db") | tables(tmp_path / "webhooks.db")
 
 
-def test_what_the_page_says_goes_is_pruned_and_nothing_else_is() -> None:
+def test_rows_that_the_page_names_are_pruned_and_no_others() -> None:
     page = told()
     kept: dict[str, set[int]] = {}
     for kind in PRUNES:
@@ -57,7 +57,7 @@ def test_what_the_page_says_goes_is_pruned_and_nothing_else_is() -> None:
     assert all(page[name] == "never" for name in page.keys() - kept.keys() - {"endpoints", "deliveries", "attempts"})
 
 
-def test_what_is_good_for_a_time_is_kept_for_that_time() -> None:
+def test_rows_that_are_good_for_a_time_are_kept_for_that_time() -> None:
     kept = {kind.table: kind.kept for kind in PRUNES}
     assert (kept["idempotent"], kept["drafts"]) == (idempotency.REMEMBERED, drafts.KEPT_FOR)
     assert f"all but the {pruner.MOST_ENDED_KEYS} that ended last" in told()["api_keys"]

@@ -288,7 +288,7 @@ async def test_a_witness_that_writes_down_what_it_has_not_checked_is_noticed(
     assert wrong <= {said for said, what in found.items() if what.startswith("remembered")}
 
 
-def test_one_byte_changed_or_missing_and_nothing_is_cosigned(tmp_path: Path) -> None:
+def test_a_submission_with_a_changed_or_missing_byte_is_not_cosigned(tmp_path: Path) -> None:
     log = Log()
     with closing(Memory(tmp_path / "memory")) as memory:
         memory.take(log.key)
