@@ -221,7 +221,7 @@ async def test_a_notice_and_its_end_in_one_commit(tmp_path: Path, monkeypatch: p
         asked = []
         for number, ahead in enumerate((14 * DAY, 0, 0), 1):
             asked.append(asyncio.create_task(shop.ask("PUT", "/notices/away", absence(world, until=ahead))))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while world.server.accept.weight <= number:
                     await asyncio.sleep(0.01)
         go_on.set()

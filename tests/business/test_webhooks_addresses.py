@@ -103,7 +103,7 @@ async def listeners() -> AsyncIterator[int]:
         assert seen == []
         # Who comes now is seen: so would everybody before have been.
         with socket.create_connection(("127.0.0.1", both.getsockname()[1])):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while not seen:
                     await asyncio.sleep(0.001)
         assert len(seen) == 1

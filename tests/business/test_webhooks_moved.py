@@ -60,7 +60,7 @@ async def test_an_answer_to_the_challenge_at_the_former_url_proves_nothing_for_t
         key = await set_up(shop, former.url)
         await something_happens(mia)
         async with a_sender(shop, tmp_path) as room:
-            await asyncio.wait_for(former.asked.wait(), 5)
+            await asyncio.wait_for(former.asked.wait(), 20)
             await moved(shop, room, stranger.url)
             former.let_go.set()
             await stranger.is_challenged(1)
@@ -79,7 +79,7 @@ async def test_a_late_answer_of_the_former_url_ends_nothing_at_the_new_one(tmp_p
             former.asked.clear()
             former.let_go.clear()
             await something_happens(mia, room)
-            await asyncio.wait_for(former.asked.wait(), 5)
+            await asyncio.wait_for(former.asked.wait(), 20)
             await moved(shop, room, new.url)
             await room.active(key)
             former.let_go.set()

@@ -20,7 +20,7 @@ async def test_a_link_that_was_accepted_is_accepted_again_only_on_purpose(world:
         await mia.accept(link)
     assert proposed.value.cids == (first.cid,)
     await (await shop.proposals())[0].countersign()
-    await first.opened(timeout=10)
+    await first.opened(timeout=20)
     with pytest.raises(AlreadyConnected, match="open"):
         await mia.accept(link)
     shown = await mia.look(link)
@@ -54,7 +54,7 @@ async def test_a_retry_after_a_lost_answer_goes_on_with_the_signed_half(world: S
     world.wires["shop"].lose = None
     await proposal.countersign()
     assert len(shop.connections()) == 1
-    await begun.opened(timeout=10)
+    await begun.opened(timeout=20)
     assert [it.purposes for it in begun.state.door("second").grants] == [("care",)]
 
 

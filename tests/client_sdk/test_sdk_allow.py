@@ -18,7 +18,7 @@ async def test_a_business_that_countersigns_by_hand_opens_its_door_with_it(world
     theirs = await mia.accept(shown)
     assert theirs.promise() is None
     ours = await (await shop.proposals())[0].countersign()
-    await theirs.opened(timeout=5)
+    await theirs.opened(timeout=20)
     await theirs.sync()
     assert (ours.promise(), theirs.promise()) == ("kept", "kept")
     assert (await theirs.message("care", "Thank you!")).outcome == "delivered"
@@ -37,7 +37,7 @@ async def test_a_promise_that_is_not_kept_is_shown_to_her_as_one(world: SdkWorld
 
     world.wires["shop"].cut = cut
     ours = await proposal.countersign()
-    await theirs.opened(timeout=5)
+    await theirs.opened(timeout=20)
     assert (ours.phase, ours.promise(), theirs.promise()) == ("open", "waiting", "waiting")
     world.pass_time(days=1, hours=1)
     assert theirs.promise() == "broken"
@@ -61,7 +61,7 @@ async def test_a_person_may_promise_as_well(world: SdkWorld) -> None:
     (shown,) = await shop.received()
     ours = await shop.accept(shown)
     await (await mia.proposals())[0].countersign()
-    await ours.opened(timeout=5)
+    await ours.opened(timeout=20)
     await ours.sync()
     assert ours.promise() == "kept" and ours.may("care").decision == "allow"
 
@@ -85,7 +85,7 @@ async def test_a_wallet_suggests_what_its_owner_would_give_and_no_more(world: Sd
     assert shown.suggested == ({"purposes": ["care", "care.checkin"], "channels": ["email"], "days": 30},)
     theirs = await mia.accept(shown, grants=shown.suggested)
     ours = await (await shop.proposals())[0].countersign()
-    await theirs.opened(timeout=5)
+    await theirs.opened(timeout=20)
     await ours.sync()
     assert [ours.may("care", by).decision for by in ("email", "app")] == ["allow", "refuse"]
 

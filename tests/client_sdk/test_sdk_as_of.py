@@ -105,7 +105,7 @@ async def test_an_act_whose_answer_was_lost_is_fetched_when_the_other_side_names
             return news.kind
         return ""
 
-    assert await asyncio.wait_for(first(), 10) == "message"
+    assert await asyncio.wait_for(first(), 20) == "message"
     assert [it.text for it in await theirs.messages()] == ["Are you open?", "Until six."]
     await agree(ours, theirs)
     assert [it.text for it in await ours.messages()] == ["Are you open?", "Until six."]

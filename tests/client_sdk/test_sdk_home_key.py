@@ -115,13 +115,13 @@ async def test_a_printed_poster_and_a_half_that_waits_survive_a_rotation(world: 
     kid = await rotate(world)
     (proposal,) = await shop.proposals()
     await proposal.countersign()
-    await waiting.opened(timeout=10)
+    await waiting.opened(timeout=20)
     assert waiting.writing.pinned_home.kid == first
     # Whoever comes by the poster now pins the new key.
     later = await ben.accept(poster)
     (proposal,) = await shop.proposals()
     ours = await proposal.countersign()
-    await later.opened(timeout=10)
+    await later.opened(timeout=20)
     assert later.writing.pinned_home.kid == kid
     await waiting.grant(["care"])
     await later.grant(["care"])

@@ -101,7 +101,7 @@ async def test_a_link_that_a_mail_sender_has_counted_and_broken_leads_to_the_sam
     theirs = await mia.accept(mailed)
     (proposal,) = await shop.proposals()
     await proposal.countersign()
-    await theirs.opened(timeout=10)
+    await theirs.opened(timeout=20)
 
 
 async def test_names_are_visible(world: SdkWorld, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ async def test_names_are_visible(world: SdkWorld, tmp_path: Path) -> None:
             await proposal.call(name)
     await proposal.call("\uff2dia  K\u00f6hler")
     ours = await proposal.countersign()
-    await theirs.opened(timeout=10)
+    await theirs.opened(timeout=20)
     assert ours.name == "Mia K\u00f6hler"
     # However it is typed the next time.
     assert shop.find("MIA ko\u0308hler").cid == ours.cid and mia.find("the cafe\u0301").cid == ours.cid
@@ -153,7 +153,7 @@ async def test_a_declined_offer_is_closed_with_its_reason_and_a_silent_no_says_n
     theirs = await mia.accept(link)
     await (await shop.proposals())[0].decline("fully_booked")
     with pytest.raises(NotOpen, match="fully_booked"):
-        await theirs.opened(timeout=5)
+        await theirs.opened(timeout=20)
     assert theirs.phase == "closed"
     with pytest.raises(NotOpen):
         await theirs.message("care", "Hello?")
@@ -164,7 +164,7 @@ async def test_a_declined_offer_is_closed_with_its_reason_and_a_silent_no_says_n
         await silent.opened(timeout=0.3)
     world.pass_time(days=8)
     with pytest.raises(NotOpen, match="let the time pass"):
-        await silent.opened(timeout=5)
+        await silent.opened(timeout=20)
 
 
 async def test_a_half_can_be_taken_back_until_the_other_side_has_signed(world: SdkWorld) -> None:
@@ -187,7 +187,7 @@ async def test_a_person_may_offer_first_at_a_business_s_door(world: SdkWorld) ->
     (proposal,) = await mia.proposals()
     assert proposal.did == shop.did
     theirs = await proposal.countersign()
-    await ours.opened(timeout=5)
+    await ours.opened(timeout=20)
     assert (theirs.side, ours.side, theirs.phase, ours.phase) == ("first", "second", "open", "open")
     await theirs.grant(["care"])
     await ours.sync()
@@ -203,7 +203,7 @@ async def test_grants_named_at_accepting_are_given_once_it_is_open(world: SdkWor
     mia = await world.again(mia, "mia")
     theirs = mia.connections()[0]
     ours = await (await shop.proposals())[0].countersign()
-    await theirs.opened(timeout=5)
+    await theirs.opened(timeout=20)
     await ours.sync()
     assert ours.may("care").decision == "allow"
 
@@ -413,7 +413,7 @@ async def test_news_comes_over_a_stream_and_goes_on_after_the_server_was_away(wo
     following = asyncio.create_task(follow())
     await world.host.are_waiting()
     await ours.message("care", "one")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while not heard:
             await asyncio.sleep(0.02)
         following.cancel()
@@ -452,7 +452,7 @@ async def test_one_mailbox_brings_the_news_of_all_connections(world: SdkWorld) -
     await world.host.are_waiting()
     for ours, _ in views:
         await ours.message("care", "again")
-    await asyncio.wait_for(following, 10)
+    await asyncio.wait_for(following, 20)
     assert heard == ["message", "message"]
 
 
@@ -583,7 +583,7 @@ async def test_a_half_whose_answer_was_lost_is_handed_in_again(world: SdkWorld) 
     assert theirs.phase == "proposed"
     await theirs.sync()
     await (await shop.proposals())[0].countersign()
-    await theirs.opened(timeout=5)
+    await theirs.opened(timeout=20)
 
 
 async def test_a_countersignature_whose_answer_was_lost_is_handed_in_again(world: SdkWorld) -> None:
@@ -595,7 +595,7 @@ async def test_a_countersignature_whose_answer_was_lost_is_handed_in_again(world
         await proposal.countersign()
     shop = await world.again(shop, "shop")
     await shop.sync()
-    await theirs.opened(timeout=5)
+    await theirs.opened(timeout=20)
     (ours,) = shop.connections()
     await ours.sync()
     assert ours.phase == "open"
@@ -616,7 +616,7 @@ async def test_an_app_s_own_send_is_all_that_the_wallet_needs(world: SdkWorld, t
         hearing = asyncio.create_task(first())
         await asyncio.sleep(0.1)
         await ours.message("care", "hello")
-        assert await asyncio.wait_for(hearing, 10) == "message"
+        assert await asyncio.wait_for(hearing, 20) == "message"
     assert wire.transport.close is not None
     await wire.transport.close()
 

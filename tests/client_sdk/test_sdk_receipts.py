@@ -140,7 +140,7 @@ async def test_a_receipt_whose_log_does_not_answer_waits_and_nobody_waits_for_it
     (theirs,) = mia.connections()
     # Others have written meanwhile, so a proof is needed, and the tiles for it cannot be had.
     world.wires["mia"].cut = lambda request: "/log/" in request.url
-    await asyncio.wait_for(theirs.remember("small_talk"), 10)
+    await asyncio.wait_for(theirs.remember("small_talk"), 20)
     (owed,) = mia._core.kept.all("owed", Owed).values()
     assert owed.receipt is not None
     await theirs.sync()

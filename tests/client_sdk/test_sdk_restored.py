@@ -155,7 +155,7 @@ async def test_a_message_whose_text_nobody_has_expires_and_no_wallet_complains(w
     shop, mia = await a_shop(world.host), await world.person("mia")
     offer = await shop.post("/offers", {**EXAMPLE_OFFER, "countersign": "auto"})
     hers = await mia.accept(offer["link"])
-    await hers.opened(timeout=10)
+    await hers.opened(timeout=20)
     await hers.grant(["care"])
     backup = await Backup.of(world.host)
     await hers.mute()

@@ -77,7 +77,7 @@ async def test_hours_are_not_lost_where_a_mute_opened_the_doors_before_they_were
     shop, mia = await a_shop(world.host), await world.person("mia")
     offer = await shop.post("/offers", {**EXAMPLE_OFFER, "countersign": "auto"})
     hers = await mia.accept(offer["link"])
-    await hers.opened(timeout=10)
+    await hers.opened(timeout=20)
     await hers.grant(["care"])
     backup = await Backup.of(world.host)
     world.pass_time(seconds=2)

@@ -161,4 +161,4 @@ async def test_a_crowd_of_strangers_on_a_shop_s_offer_leaves_its_wallet_what_sti
     again = await people[0].accept(link, again=True)
     (proposal,) = [it for it in await shop.proposals() if it.cid == again.cid]
     await proposal.countersign()
-    await again.opened(timeout=10)
+    await again.opened(timeout=20)

@@ -98,7 +98,7 @@ async def test_grants_that_go_with_an_acceptance_are_kept_before_it_is_sent(worl
     mia = await world.again(mia, "mia")
     await (await shop.proposals())[0].countersign()
     (theirs,) = mia.connections()
-    await theirs.opened(timeout=10)
+    await theirs.opened(timeout=20)
     assert [grant.purposes for grant in theirs.state.door(theirs.side).grants] == [("care",)]
 
 

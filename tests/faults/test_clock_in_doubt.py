@@ -282,7 +282,7 @@ async def test_a_witness_that_says_the_same_time_ends_the_doubt(tmp_path: Path, 
 async def test_a_witness_that_says_another_time_bears_nothing_out(
     tmp_path: Path, hands: Hands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("conditions_seen.WITHIN", 3.0)
+    monkeypatch.setattr("support.conditions.WITHIN", 3.0)
     with pytest.raises(TimeoutError):
         await a_witness_says_the_same(tmp_path, hands, 5 * MINUTE)
 
@@ -480,7 +480,7 @@ async def test_a_start_that_believes_whatever_it_finds_is_noticed(
     tmp_path: Path, hands: Hands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(monkeypatch, WatchedClock, "_first_line", ("if last and wall() - last > MOST_AWAY", "if False"))
-    monkeypatch.setattr("conditions_seen.WITHIN", 2.0)
+    monkeypatch.setattr("support.conditions.WITHIN", 2.0)
     with pytest.raises(TimeoutError):
         await test_a_machine_that_starts_a_month_ahead_waits_for_the_operator_s_word(tmp_path, hands)
 
@@ -494,7 +494,7 @@ async def test_a_witness_that_is_not_asked_again_is_noticed(
         "are_needed",
         ("return self._clock is not None and self._clock.ahead() > 0", "return False"),
     )
-    monkeypatch.setattr("conditions_seen.WITHIN", 3.0)
+    monkeypatch.setattr("support.conditions.WITHIN", 3.0)
     with pytest.raises(TimeoutError):
         await a_witness_says_the_same(tmp_path, hands, 0)
 
@@ -518,6 +518,6 @@ async def test_a_log_after_a_clock_that_was_ahead_is_held_to_what_it_says(
     if defect == "the old log's times count":
         whole, planted = server_module.opened, logs_module.open_logs
         monkeypatch.setattr("comity_server.app.opened", lambda config, port, _: whole(config, port, planted))
-    monkeypatch.setattr("conditions_seen.WITHIN", 2.0)
+    monkeypatch.setattr("support.conditions.WITHIN", 2.0)
     with pytest.raises((AssertionError, TimeoutError)):
         await goes_on_in_a_log_that_says_so(tmp_path, hands)

@@ -63,7 +63,7 @@ async def says_no_in_doubt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         reply = await world.act(revoke)
         assert reply.status == 200
         assert await pair.status(grant) == INVALID, "whoever asks is told that it is allowed, after the no was answered"
-        (item,) = (await asyncio.wait_for(waiting, 10))["items"]
+        (item,) = (await asyncio.wait_for(waiting, 20))["items"]
         assert item["event"] == reply.json["event"]
         await signs_again(world)
         found = await world.read(pair.signers["second"], f"{ACTS}/{revoke.id}")
@@ -201,7 +201,7 @@ async def has_no_room_for_what_must_last(folder: Path, monkeypatch: pytest.Monke
         await asyncio.sleep(0.5)
         monkeypatch.setattr(os, "pwrite", is_full)
         await pair.go("first", "remember", key="name")
-        await asyncio.wait_for(failed.wait(), 5)
+        await asyncio.wait_for(failed.wait(), 20)
         before = world.server.logs.active.published
         assert before.size == 2
         mute = await pair.go("second", "mute")

@@ -112,7 +112,7 @@ async def can_go_on(shop: Wallet, mia: Wallet) -> None:
     for proposal in await shop.proposals():
         assert proposal.cid in known
         ours = await proposal.countersign()
-        theirs = await mia.party(proposal.cid).opened(timeout=10)
+        theirs = await mia.party(proposal.cid).opened(timeout=20)
         await theirs.grant(["care"])
         await ours.sync()
         assert ours.may("care").decision == "allow"

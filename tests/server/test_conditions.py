@@ -247,7 +247,7 @@ async def test_a_server_that_waits_for_somebody_to_write_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plant(monkeypatch, Conditions, "_run", ("await self._try_again()", "pass"))
-    monkeypatch.setattr("conditions_seen.WITHIN", 3.0)
+    monkeypatch.setattr("support.conditions.WITHIN", 3.0)
     async with a_world(tmp_path) as world:
         with pytest.raises((AssertionError, TimeoutError)), monkeypatch.context() as patch:
             await test_a_store_that_cannot_be_written_says_so_and_is_tried_until_it_can(world, patch, capsys)
@@ -266,6 +266,6 @@ async def test_a_failure_of_signing_that_is_forgotten_is_noticed(
 ) -> None:
     for name in ("_run", "_sync"):
         plant(monkeypatch, Sequencer, name, ("self.failing = _why(fault)", "pass"))
-    monkeypatch.setattr("conditions_seen.WITHIN", 3.0)
+    monkeypatch.setattr("support.conditions.WITHIN", 3.0)
     with pytest.raises((AssertionError, TimeoutError)):
         await test_a_head_file_that_cannot_be_written_is_told_and_ends_by_itself(tmp_path)

@@ -288,7 +288,7 @@ async def test_an_answer_that_came_between_two_gatherings_stops_the_next_one(tmp
             break
         assert set((await gathered(asked, log, 6)).cosignatures) == {"w1"}
         go.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             with pytest.raises(WitnessAhead):
                 while True:
                     await gathered(asked, log, 7)

@@ -74,7 +74,7 @@ async def test_a_stream_is_kept_by_nobody_and_its_lines_end_in_crlf(world: World
     pair = await world.shop_and_customer("care")
     headers: dict[str, Any] = {**world.signature(pair.signers["second"], INBOX), "Accept": EVENT_STREAM}
     async with (
-        asyncio.timeout(10),
+        asyncio.timeout(20),
         aiohttp.ClientSession() as http,
         http.get(world.origin + INBOX, headers=headers) as reply,
     ):

@@ -235,7 +235,7 @@ async def only_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with watched(folder, 1, liar, honest) as world:
         honest.dawdles(0.1)
         pair = await world.connect(world.person(), world.person())
-        await asyncio.wait_for(liar.shown.wait(), 5)
+        await asyncio.wait_for(liar.shown.wait(), 20)
         await grow(pair, 2)
         # A lie of one must not keep out the line of another.
         await becomes(world, 3, "honest.example")
@@ -267,7 +267,7 @@ async def handed_over_by_somebody_else(folder: Path, monkeypatch: pytest.MonkeyP
 
     witness.answers = knows_more
     async with watched(folder, 1, witness) as world:
-        await asyncio.wait_for(asked.wait(), 10)
+        await asyncio.wait_for(asked.wait(), 20)
         pair = await world.connect(world.person(), world.person())
         await grow(pair, 2)
         # Everybody can read it, and everybody may hand it to a witness.
@@ -275,7 +275,7 @@ async def handed_over_by_somebody_else(folder: Path, monkeypatch: pytest.MonkeyP
         go.set()
         task = world.server.cosigning.witnesses._asked[0].task
         assert task is not None
-        await asyncio.wait_for(asyncio.shield(task), 10)
+        await asyncio.wait_for(asyncio.shield(task), 20)
         assert witness.shown.is_set()
         await grow(pair, 2)
         assert world.server.logs.active.halted is None
@@ -349,6 +349,7 @@ async def test_a_cosignature_that_is_not_kept_or_shown_with_another_tree_is_noti
     with monkeypatch.context() as changed:
         plant(changed, Cosigning, "_gather", ("await self._keep()", "pass"))
         plant(changed, Cosigning, "stop", ("await self._keep()", "pass"))
+        changed.setattr("support.world.SOON", 3.0)
         with pytest.raises((AssertionError, OSError)):
             await starts_again_without_it(tmp_path / "one", changed)
     plant(monkeypatch, CosignedFile, "read", (" and found.checkpoint == log.published.checkpoint", ""))

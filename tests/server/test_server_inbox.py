@@ -64,7 +64,7 @@ async def test_a_wait_without_a_length_is_refused(world: World, wait: str) -> No
 async def test_a_wait_is_a_whole_number_and_as_long_as_the_server_lets(world: World, wait: str) -> None:
     """HTTP-17: what is there is answered at once."""
     pair = await world.shop_and_customer("care")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert (await world.read(pair.signers["second"], f"{INBOX}?wait={wait}")).status == 200
 
 
@@ -82,7 +82,7 @@ async def _events(world: World, pair: Pair, many: int, last: str | None = None) 
         headers["Last-Event-ID"] = last
     found: list[tuple[str, str]] = []
     async with (
-        asyncio.timeout(10),
+        asyncio.timeout(20),
         aiohttp.ClientSession() as http,
         http.get(world.origin + INBOX, headers=headers) as reply,
     ):

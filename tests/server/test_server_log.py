@@ -483,7 +483,7 @@ async def test_entries_that_the_writer_does_not_know_yet_are_not_shown(
         mute = await pair.go("second", "mute")
         monkeypatch.setattr(sqlite, "_commit", write_and_dawdle)
         asking = asyncio.create_task(world.act(pair.compose("second", "unmute")))
-        await asyncio.to_thread(written.wait, 5)
+        await asyncio.to_thread(written.wait, 20)
     # The log can be written again, and both acts are in the store, while the second one's writer still dawdles.
     assert mute.id not in pair.receipts
     while not asking.done():
@@ -630,7 +630,7 @@ async def test_a_server_that_stops_finishes_what_it_signs(world: World, monkeypa
 
     monkeypatch.setattr(sequencer, "seal_checkpoint", seal_slowly)
     asking = asyncio.create_task(world.act(pair.compose("second", "mute")))
-    await asyncio.to_thread(signing.wait, 5)
+    await asyncio.to_thread(signing.wait, 20)
     asking.cancel()
     log = world.server.logs.active
     file, failed, write = log._file._file, [], os.pwrite

@@ -77,14 +77,14 @@ class Talk:
 
     async def answer(self) -> tuple[int, str, bytes]:
         """The next answer."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
             length = re.search(r"(?i)\r\ncontent-length: ([0-9]+)", head)
             return int(head[9:12]), head, await self.reader.readexactly(int(length[1]) if length else 0)
 
     async def is_closed(self) -> bool:
         """True if the server hangs up without another word."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             with suppress(ConnectionError):
                 return await self.reader.read() == b""
         return True

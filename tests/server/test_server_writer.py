@@ -147,7 +147,7 @@ async def test_a_message_comes_out_when_the_night_is_over_though_the_server_was_
     await world.stop()
     world.later(9 * HOUR + 1000)
     await world.start()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while (await pair.kinds("second"))[-1] != "delivered":
             await asyncio.sleep(0.02)
 

@@ -105,7 +105,7 @@ class SdkWorld:
         theirs = await person.accept(link, again=True)
         (proposal,) = [it for it in await business.proposals() if it.cid == theirs.cid]
         ours = await proposal.countersign()
-        await theirs.opened(timeout=10)
+        await theirs.opened(timeout=20)
         if purposes:
             await theirs.grant(purposes)
             await ours.sync()

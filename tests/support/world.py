@@ -43,6 +43,8 @@ from comity_server.store.sqlite import SqliteStore
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 START = 1_718_704_800_000
 """2024-06-18 10:00 UTC, a Tuesday: the time at which a world begins (ms)."""
+SOON = 20.0
+"""Seconds within which anything happens that a test waits for, however slow the machine is."""
 TEXT = "We keep what you tell us to ourselves."
 
 
@@ -478,9 +480,9 @@ async def a_world(folder: Path, **settings: Any) -> AsyncIterator[World]:
         await world.close()
 
 
-async def eventually(check: Callable[[], Awaitable[bool]], seconds: float = 5.0) -> None:
-    """Wait until `await check()` is true. Raises TimeoutError."""
-    async with asyncio.timeout(seconds):
+async def eventually(check: Callable[[], Awaitable[bool]], seconds: float | None = None) -> None:
+    """Wait until `await check()` is true. Raises TimeoutError after `seconds`, or after SOON."""
+    async with asyncio.timeout(SOON if seconds is None else seconds):
         while not await check():
             await asyncio.sleep(0.02)
 
