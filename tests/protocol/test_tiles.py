@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from comity.errors import Malformed
@@ -163,6 +163,7 @@ def test_a_path_leads_back_to_its_tile(level: int, number: int, width: int) -> N
         st.from_regex(r"\Atile/(entries|[0-9]{1,3})/(x[0-9]{3}/){0,3}[0-9]{3}(\.p/[0-9]{1,3})?\Z"),
     )
 )
+@example(f"tile/0/000.p/{WIDTH + 1}")
 def test_every_path_that_is_read_is_the_one_path_of_its_tile(path: str) -> None:
     try:
         tile = read_path(path)

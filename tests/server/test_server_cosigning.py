@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -63,10 +64,9 @@ async def shown(world: World) -> SignedCheckpoint:
     return open_checkpoint(reply.body, signer_of(world).verifier, world.server.cosigning.witnesses.keys)
 
 
-def asks(monkeypatch: pytest.MonkeyPatch, **settings: float) -> None:
-    """The server's `timeout` of a request to a witness, or the `rest` of one that failed (s)."""
-    for name, seconds in settings.items():
-        monkeypatch.setitem(Witnesses.__init__.__kwdefaults__, name, seconds)
+def asks(monkeypatch: pytest.MonkeyPatch, timeout: float = 5.0, rest: float = 1.0) -> None:
+    """Set the time limit of the server's requests to witnesses, and how long it leaves one alone that failed (s)."""
+    monkeypatch.setattr("comity_server.assembly.Witnesses", partial(Witnesses, timeout=timeout, rest=rest))
 
 
 async def becomes(world: World, size: int, *names: str) -> None:

@@ -693,7 +693,7 @@ async def test_a_server_that_shows_what_it_has_not_remembered_is_noticed(
     later = "self._publish(signed); self._file.write(signed)"
     plant(monkeypatch, Sequencer, "_sign", ("self._file.write(signed)", "pass"), ("self._publish(signed)", later))
     with pytest.raises(AssertionError):
-        await test_a_log_that_stands_still_never_stops_a_no(world)
+        await test_a_log_that_stands_still_never_stops_a_no(world, monkeypatch)
 
 
 async def test_a_server_that_goes_on_signing_after_it_stopped_is_noticed(
@@ -701,7 +701,7 @@ async def test_a_server_that_goes_on_signing_after_it_stopped_is_noticed(
 ) -> None:
     plant(monkeypatch, Sequencer, "_sign", ("self.halted is not None or ", ""), (" and self.halted is None", ""))
     with pytest.raises(AssertionError, match="something was signed after signing was stopped"):
-        await test_a_log_whose_signing_was_stopped_takes_acts_and_stays_where_it_is(world)
+        await test_a_log_whose_signing_was_stopped_takes_acts_and_stays_where_it_is(world, monkeypatch)
 
 
 async def test_a_server_that_shows_more_than_its_writer_knows_is_noticed(

@@ -12,7 +12,7 @@ from comity.documents.acts import ACT_TYP, SignedAct
 from comity.documents.events import Accepted, open_event
 from comity.rules.next_act import blind_revoke, compose, next_act
 from comity_server.writer import time_lead
-from support.world import DAY, HOUR, Pair, World, a_world, eventually
+from support.world import DAY, HOUR, Pair, World, a_world, eventually, sqlite_of
 
 
 def acceptance(pair: Pair, event: str) -> Accepted:
@@ -188,7 +188,7 @@ async def test_when_the_store_does_not_take_it_nothing_has_happened(world: World
     pair = await world.shop_and_customer("care")
     act = pair.compose("second", "mute")
     # The writer would wait five seconds for whoever else holds the file.
-    await world.server.store._writer.run(lambda raw: raw.execute("PRAGMA busy_timeout = 50"))
+    await sqlite_of(world.server)._writer.run(lambda raw: raw.execute("PRAGMA busy_timeout = 50"))
     with closing(sqlite3.connect(world.folder / "data" / "comity.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         reply = await world.act(act)

@@ -17,6 +17,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+QUIET = "-Wignore::pytest.PytestAssertRewriteWarning"
 LIBRARIES = ("aiohttp.web", "hypothesis", "joserfc.jwe", "msgspec", "nacl.signing", "precis_i18n", "pydantic", "pyrage")
 
 
@@ -47,7 +48,7 @@ def run_tests(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """pytest with these arguments, in a process of its own whose `comity` is the copy; output and errors together."""
     process = _warm_process()
     assert process.stdin is not None and process.stdout is not None
-    request = [str(copy), "-x", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=planted", *arguments]
+    request = [str(copy), "-x", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=planted", QUIET, *arguments]
     process.stdin.write(json.dumps(request) + "\n")
     process.stdin.flush()
     answer = process.stdout.readline()
