@@ -32,41 +32,42 @@ class Condition(NamedTuple):
 
 
 CONDITIONS = {
-    "disk_full": Condition(True, "make room on the disk of the data folder: the server goes on by itself"),
+    "disk_full": Condition(True, "free space on the disk of the data folder. The server then continues by itself"),
     "store_failing": Condition(
         True,
-        "look at the disk of the data folder, its limits and its rights; `comity fsck` says whether the store "
-        "is whole. The server tries once a second, and goes on by itself",
+        "check the disk of the data folder, its quota and its permissions; `comity fsck` checks the store. The server "
+        "tries again every second, and continues by itself",
     ),
     "clock_ahead": Condition(
         True,
-        "only what says no is taken. Set the clock right, or if it is right, call `comity clock accept`. A witness "
-        "that says the same time ends it as well",
+        "only acts that say no are accepted. Set the clock or, if it is right, run `comity clock accept`. A witness "
+        "that reports the same time also ends this",
     ),
     "clock_behind": Condition(
         True,
-        "only what says no is taken until the clock has caught up. Set it right. If it is right, it was ahead when the "
-        "store was written: begin a log that says so, COMITY_CONSENT_LOG=NAME COMITY_CLOCK_SET=true",
+        "only acts that say no are accepted until the clock has caught up. Set the clock. If it is right, it was ahead "
+        "when the store was written: start a log that says so, COMITY_CONSENT_LOG=NAME COMITY_CLOCK_SET=true",
     ),
     "signing_stopped": Condition(
         True,
-        "acts are accepted without receipts. Look at the cause, then start again: the start goes on, or says what "
-        "to do",
+        "acts are accepted without receipts. Remove the cause, then restart the server: it continues, or says what to "
+        "do",
     ),
     "signing_failing": Condition(
         True,
-        "acts are accepted without receipts until the head file can be written: look at the disk of the data folder. "
-        "The server goes on by itself",
+        "acts are accepted without receipts until the head file can be written: check the disk of the data folder. "
+        "The server continues by itself",
     ),
     "witness_away": Condition(
-        False, "nothing waits for it. Tell who runs it, or take it out of COMITY_WITNESSES if it does not come back"
+        False,
+        "nothing waits for the witness. Tell its operator, or remove it from COMITY_WITNESSES if it does not come back",
     ),
     "webhooks_stopped": Condition(
-        False, "news wait, and are sent when the process runs again: it is started again by itself. The log says why"
+        False, "webhooks wait until the process runs again; the server restarts it by itself. The log has the reason"
     ),
     "connections_full": Condition(
         False,
-        "raise COMITY_MAX_CONNECTIONS, or name the proxy that everybody comes through in COMITY_TRUSTED_PROXIES",
+        "raise COMITY_MAX_CONNECTIONS, or name the proxy in front of the server in COMITY_TRUSTED_PROXIES",
     ),
 }
 """By name, the worst first."""
@@ -141,11 +142,11 @@ class Conditions:
     def _causes(self) -> Iterator[tuple[str, str]]:
         """(name, cause) of each that is there, of the cause no more than anybody may read (OPS-1)."""
         if (failed := self._store.failed) is not None:
-            yield ("disk_full" if isinstance(failed, StoreFull) else "store_failing"), f"the store says {failed}"
+            yield ("disk_full" if isinstance(failed, StoreFull) else "store_failing"), f"the store reports {failed}"
         if (jump := self._clock.ahead()) > 0:
-            yield "clock_ahead", f"the clock is {_long(jump)} ahead of what the server counts"
+            yield "clock_ahead", f"the clock is {_long(jump)} ahead of the time that the server has counted"
         elif (behind := self._behind()) > 0:
-            yield "clock_behind", f"the clock is {_long(behind)} behind what was written last"
+            yield "clock_behind", f"the clock is {_long(behind)} behind the last write to the store"
         if self._log.halted is not None:
             yield "signing_stopped", self._log.halted
         elif self._log.failing is not None:
@@ -153,7 +154,7 @@ class Conditions:
         if away := self._cosigning.witnesses.away():
             yield "witness_away", away
         if (status := self._webhooks.ended) is not None:
-            yield "webhooks_stopped", f"the process that sends webhooks ended with {status}"
+            yield "webhooks_stopped", f"the process that sends webhooks ended with status {status}"
         if self._sockets.is_full:
             yield "connections_full", "connections were refused within the last minute"
 

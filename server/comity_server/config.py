@@ -126,14 +126,14 @@ class Config(BaseSettings):
     def _can_be_met(cls, value: int, info: ValidationInfo) -> int:
         # Witnesses that were refused are missing here, and told of by themselves.
         if value > len(read_witnesses(info.data.get("witnesses", ""))) and "witnesses" in info.data:
-            raise ValueError("more cosignatures than witnesses")
+            raise ValueError("must not be larger than the number of witnesses")
         return value
 
     @field_validator("consent_log")
     @classmethod
     def _is_no_path(cls, value: str | None) -> str | None:
         if value in ("tile", "checkpoint"):
-            raise ValueError("a log cannot have this name")
+            raise ValueError("a log must not have this name")
         return value
 
     @field_validator("operator", "name")

@@ -29,7 +29,7 @@ class CutOff(Exception):
 def check_whole(data: Path) -> None:
     """Raises CutOff where a backup was not put back to its end (BACKUP-5)."""
     if (data / RESTORING).exists():
-        raise CutOff(f"a `comity restore` into {data} was cut off: empty the folder, and put the backup back again")
+        raise CutOff(f"a `comity restore` into {data} was interrupted: empty the folder, and restore the backup again")
 
 
 @contextmanager
@@ -41,7 +41,7 @@ def locked(data: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise FolderInUse(f"another server uses {data}") from None
+            raise FolderInUse(f"another server is using {data}") from None
         yield
     finally:
         # The file stays: removing it would let two processes hold locks on two files of one name.

@@ -1,1 +1,1 @@
-"""Backups of a data folder: made while a server runs, looked through, and put back (spec/backup.md)."""
+"""Backups of a data folder: made while a server runs, checked, and restored (spec/backup.md)."""

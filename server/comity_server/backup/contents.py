@@ -1,9 +1,9 @@
-"""What a backup is made of: which files of a data folder, and the list that makes it whole (BACKUP-1, BACKUP-2).
+"""The contents of a backup: files of the data folder, and the list that makes it complete (BACKUP-1, BACKUP-2).
 
-comity.db, webhooks.db            the store, and how far webhooks were sent; copied by SQLite
-log.head, log-NAME.head           of logs that ended; of the others only in a move
-home.key, log.key, master.key …   the keys, here or in a folder of their own
-backup.json                       every file with its length and sum; written last
+comity.db, webhooks.db            the store and the webhook deliveries, copied by SQLite
+log.head, log-NAME.head           the head files of ended logs; in a move, of all logs
+home.key, log.key, master.key …   the keys, here or in a separate folder
+backup.json                       every file with its length and hash; written last
 """
 
 import hashlib
@@ -22,18 +22,18 @@ from comity_server.webhooks.delivery_store import FILE as WEBHOOKS
 LIST = "backup.json"
 FORM = "comity-backup/1"
 DATABASES = (WEBHOOKS, STORE)
-"""In the order in which they are copied: a webhook may be sent twice, and none may be missed."""
+"""In the order of copying: a webhook may then be sent twice, but none is missed."""
 KEYS = (SEED, "home-*.key", "home-*.statement", "log.key", "log-*.key", MASTER)
 HEADS = ("log.head", "log-*.head")
 LEFT_OUT = ("lock", "webhooks.lock", "*.sock", "*.new", "*-wal", "*-shm", f"{WEBHOOKS}.unreadable-*")
-"""What a data folder has beside: of a running process, half written, or lost already."""
+"""Files of a data folder that are not copied: those of a running process, unfinished ones, and unreadable ones."""
 _CHUNK = 1 << 20
 _LONGEST_LIST = 1 << 20
 """Bytes."""
 
 
 class NoBackup(ComityError):
-    """There is no backup that could be put back, or it cannot be made; the text says why."""
+    """A backup cannot be made or restored; the text says why."""
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,8 +44,8 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Contents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The list in a backup, or in the folder of its keys. `id` is one for both; `made_at` in seconds; `move`: the log
-    goes on from here, once (BACKUP-4); `keys` says where they are; `logs` has the entries of each log."""
+    """The list in a backup, or in the folder of its keys. Both have the same `id`; `made_at` is in seconds; `move`: the
+    log continues from this backup, once (BACKUP-4); `keys`: where the keys are; `logs`: the entries of each log."""
 
     form: str
     id: str
@@ -59,7 +59,7 @@ class Contents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def files_like(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
-    """The files of a folder with such names."""
+    """The files of a folder that match one of the patterns."""
     found = {path for pattern in patterns for path in folder.glob(pattern)}
     return sorted(path for path in found if path.is_file())
 
@@ -71,23 +71,23 @@ def read_contents(folder: Path, what: str = "backup") -> Contents:
         with path.open("rb") as file:
             contents = msgspec.json.decode(file.read(_LONGEST_LIST), type=Contents)
     except FileNotFoundError:
-        raise NoBackup(f"{folder} is no whole {what}: there is no {LIST} in it") from None
+        raise NoBackup(f"{folder} is not a complete {what}: {LIST} is missing") from None
     except (msgspec.MsgspecError, NotADirectoryError):
         raise NoBackup(
-            f"{folder} is no {what} that this version can read: {LIST} is damaged, or a later one's"
+            f"{folder} is not a {what} that this version can read: {LIST} is damaged or of a later version"
         ) from None
     if contents.form != FORM or any(name != Path(name).name or name == LIST for name in contents.files):
-        raise NoBackup(f"{folder} is no {what} for this version: its form is {contents.form[:40]!r}")
+        raise NoBackup(f"{folder} is not a {what} that this version can read: its format is {contents.form[:40]!r}")
     return contents
 
 
 def write_contents(folder: Path, contents: Contents) -> None:
-    """Put the list into a folder, whole or not at all. Raises OSError."""
+    """Writes the list into a folder, completely or not at all. Raises OSError."""
     write_whole(folder / LIST, msgspec.json.format(msgspec.json.encode(contents)))
 
 
 def listed(folder: Path) -> dict[str, File]:
-    """All that lies in a folder that is being written, synced to the disk."""
+    """The list of the files in a folder, which are synced to the disk."""
     found = {path.name: File(path.stat().st_size, _sum_of(path)) for path in sorted(folder.iterdir())}
     for path in (*folder.iterdir(), folder):
         # A folder and a file are synced alike.
@@ -96,17 +96,17 @@ def listed(folder: Path) -> dict[str, File]:
 
 
 def damaged(folder: Path, contents: Contents) -> Iterator[str]:
-    """What is wrong with the files of a backup: missing, or not as they were written."""
+    """The faults of a backup's files: missing, or changed since they were written."""
     for name, file in contents.files.items():
         path = folder / name
         if not path.is_file():
             yield f"{name} is missing"
         elif path.stat().st_size != file.bytes or _sum_of(path) != file.sha256:
-            yield f"{name} is not what was written: it is damaged, or was changed"
+            yield f"{name} was damaged or changed after the backup was made"
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy a file; its owner alone may read the copy. Raises OSError."""
+    """Copies a file; only its owner may read the copy. Raises OSError."""
     with source.open("rb") as file:
         handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "wb") as copy:

@@ -1,7 +1,7 @@
-"""`comity backup`: a copy of a data folder, whole under its name or not there at all (BACKUP-1 to BACKUP-4).
+"""`comity backup`: copies a data folder; the copy is complete, or does not exist under its name (BACKUP-1 to BACKUP-4).
 
-Everything is written into a folder beside the one that is named, synced, read again, and given its name last. So a
-backup that was cut off, or for which the disk was too small, is never taken for one.
+Everything is written into a temporary folder beside the target, synced, read again, and renamed last. So an interrupted
+backup, or one that filled the disk, is never mistaken for a complete one.
 """
 
 import os
@@ -36,18 +36,18 @@ from comity_server.log.restores import COPIED, MOVED, check_not_moved
 from comity_server.operator.master_key_rotation import master_file
 
 _TRIES = 3
-"""How often the keys may change while the store is copied."""
+"""How often the copy is tried while keys change."""
 
 
 def back_up(config: Config, target: Path, keys: Path | None, progress: Progress, *, move: bool = False) -> Contents:
-    """Copy the data folder of a server, which may be at work, into `target`, and its keys into the folder `keys` or
+    """Copies the data folder of a server, which may be running, into `target`, and its keys into the folder `keys` or
     beside the rest. To `move` its log the server must be stopped, and the data folder is never used again.
 
     Raises NoBackup, FolderInUse, MovedAway, CutOff, CannotRead, OSError, sqlite3.Error; then nothing was written.
     """
     data, target = config.data, target.absolute()
     if not (data / STORE).exists():
-        raise NoBackup(f"no server has used {data} (COMITY_DATA, --data): there is nothing to back up")
+        raise NoBackup(f"{data} is not the data folder of a server (COMITY_DATA, --data): there is nothing to back up")
     check_whole(data)
     _check_places(target, None if keys is None else keys.absolute(), data.absolute())
     with locked(data) if move else nullcontext(), ExitStack() as stack:
@@ -78,16 +78,16 @@ def contents_of_keys(contents: Contents, apart: Path) -> Contents:
 def _check_places(target: Path, keys: Path | None, data: Path) -> None:
     for path in (target, keys):
         if path is not None and os.path.lexists(path):
-            raise NoBackup(f"{path} is there already: each backup gets a folder of its own, under a new name")
+            raise NoBackup(f"{path} exists already: a backup needs a new folder")
         if path is not None and path.is_relative_to(data):
-            raise NoBackup(f"{path} lies in the data folder, and would be lost with it")
+            raise NoBackup(f"{path} is inside the data folder and would be lost with it")
     if keys is not None and (keys.is_relative_to(target) or target.is_relative_to(keys)):
-        raise NoBackup(f"the keys are to lie apart, and {keys} and {target} lie in each other")
+        raise NoBackup(f"the folders {keys} and {target} must be separate: one contains the other")
 
 
 @contextmanager
 def _unfinished(target: Path) -> Iterator[Path]:
-    """A folder beside the one that is to be, for its owner alone; it goes unless it got its name."""
+    """A temporary folder beside the target, readable for its owner only; removed unless it was renamed."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".unfinished", dir=target.parent))
     try:
@@ -97,7 +97,7 @@ def _unfinished(target: Path) -> Iterator[Path]:
 
 
 def _copy(config: Config, folder: Path, apart: Path) -> None:
-    """The databases, and the keys of that very time (BACKUP-1). Raises NoBackup."""
+    """Copies the databases, and the keys of the same moment (BACKUP-1). Raises NoBackup."""
     for _ in range(_TRIES):
         for name in DATABASES:
             (folder / name).unlink(missing_ok=True)
@@ -108,7 +108,7 @@ def _copy(config: Config, folder: Path, apart: Path) -> None:
         if _keys_of(config) == before:
             break
     else:
-        raise NoBackup("keys are being rotated: make the backup when that is done")
+        raise NoBackup("keys are being rotated: try again when that is done")
     for name, content in before.items():
         handle = os.open(apart / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "wb") as file:
@@ -116,14 +116,14 @@ def _copy(config: Config, folder: Path, apart: Path) -> None:
 
 
 def _keys_of(config: Config) -> dict[str, bytes]:
-    """The keys in the data folder. A master key that was put elsewhere stays there (BACKUP-2)."""
+    """The keys in the data folder, without a master key that is stored elsewhere (BACKUP-2)."""
     elsewhere = master_file(config) != config.data.resolve() / MASTER
     return {it.name: it.read_bytes() for it in files_like(config.data, KEYS) if not (it.name == MASTER and elsewhere)}
 
 
 def _copy_heads(data: Path, folder: Path, *, move: bool) -> None:
-    """The head files of logs that have ended, which never grow again. That of a log which goes on says what was signed
-    of it, and so belongs to the newest store alone (LOG-14)."""
+    """Copies the head files of ended logs, which never grow again. The head file of an active log belongs to the newest
+    store only, as it says what was signed (LOG-14); a move copies it too."""
     ended, host = ended_logs(folder / STORE), did_web_base(meta_of(folder / STORE)["home"]).partition("://")[2]
     going = {files_of(data, name_in(host, log)).head.name for log, has_ended in ended.items() if not has_ended}
     for path in files_like(data, HEADS):
@@ -132,11 +132,11 @@ def _copy_heads(data: Path, folder: Path, *, move: bool) -> None:
 
 
 def _checked(config: Config, folder: Path, apart: Path, progress: Progress, *, move: bool) -> Contents:
-    """What is in the backup, which was read again and would be good to start with. Raises NoBackup."""
+    """Checks that a server could start with the backup, and returns its contents. Raises NoBackup."""
     seen = check_copy(folder, apart, config, progress, move=move, whole=False)
     if seen.findings.total:
         place, fault = seen.findings.first[0]
-        raise NoBackup(f"the store itself is damaged ({place}: {fault}): `comity fsck` tells more")
+        raise NoBackup(f"the store is damaged ({place}: {fault}): run `comity fsck` for details")
     return Contents(
         form=FORM,
         id=secrets.token_hex(16),
@@ -151,7 +151,7 @@ def _checked(config: Config, folder: Path, apart: Path, progress: Progress, *, m
 
 
 def _name(folder: Path, target: Path, apart: Path, keys: Path | None) -> None:
-    """The keys first: a backup whose keys have no name yet could not be put back."""
+    """Renames the folder of the keys, then the backup: a backup without its keys cannot be restored."""
     if keys is not None:
         os.rename(apart, keys.absolute())
     try:
@@ -165,8 +165,8 @@ def _name(folder: Path, target: Path, apart: Path, keys: Path | None) -> None:
 
 
 def _hand_over(data: Path, folder: Path, target: Path, apart: Path, keys: Path | None) -> None:
-    """Let the log go on from the backup alone. The data folder is closed before the backup has its name: in between
-    neither goes on, and the backup is whole under the name that it has."""
+    """Lets only the backup continue the log. The data folder is closed before the backup is renamed: a crash between
+    the two leaves a complete backup under its temporary name, and no server that continues."""
     put_meta(data / STORE, **{MOVED: str(target)})
     try:
         _name(folder, target, apart, keys)

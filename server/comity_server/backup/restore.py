@@ -1,7 +1,7 @@
-"""`comity restore`: a backup looked through, and put into an empty data folder (BACKUP-5).
+"""`comity restore`: checks a backup, and restores it into an empty data folder (BACKUP-5).
 
-What is put back goes into a folder inside the data folder first, is read again there, and moved into its place. While
-that folder is there, no server starts: half a data folder is never served.
+The files are copied into a folder inside the data folder, read again there, and moved into place. While that folder
+exists, no server starts: half a data folder is never served.
 """
 
 import os
@@ -31,17 +31,19 @@ from comity_server.fsck.checker import Progress, Seen
 from comity_server.log.restores import COPIED, MOVED
 
 _OF_THE_DISK = "lost+found"
-"""What an empty disk has in it already."""
+"""A folder that an empty disk contains."""
 
 
 def look_through(config: Config, source: Path, keys: Path | None, progress: Progress) -> tuple[Contents, Seen]:
-    """All of a backup, derived once more; nothing is written. Raises NoBackup, CannotRead, OSError, sqlite3.Error."""
+    """Checks all of a backup by deriving it again; nothing is written. Raises NoBackup, CannotRead, OSError,
+    sqlite3.Error."""
     contents, apart, _ = _opened(source, keys)
     return contents, check_copy(source, apart, config, progress, move=contents.move, whole=True)
 
 
 def put_back(config: Config, source: Path, keys: Path | None, progress: Progress) -> Contents:
-    """Put a backup into the data folder, which is empty or not there. Where the backup is a move, it is none any more.
+    """Restores a backup into the data folder, which must be empty or missing. The backup of a move becomes an ordinary
+    one.
 
     Raises NoBackup, FolderInUse, CutOff, CannotRead, OSError, sqlite3.Error; then the data folder is as it was.
     """
@@ -49,7 +51,7 @@ def put_back(config: Config, source: Path, keys: Path | None, progress: Progress
     data = config.data
     check_whole(data)
     if data.exists() and (not data.is_dir() or {it.name for it in data.iterdir()} - {LOCK, _OF_THE_DISK}):
-        raise NoBackup(f"{data} is not empty, and nothing is put over what is there: move it away first")
+        raise NoBackup(f"{data} is not empty: move it away first, as a restore overwrites nothing")
     with _removed_unless_kept(data), locked(data), _staged(data) as staged:
         for path in paths:
             copy_file(path, staged / path.name)
@@ -58,7 +60,7 @@ def put_back(config: Config, source: Path, keys: Path | None, progress: Progress
         seen = check_copy(staged, staged, config, progress, move=contents.move, whole=False)
         if seen.findings.total:
             place, fault = seen.findings.first[0]
-            raise NoBackup(f"what is in {source} does not hold ({place}: {fault}): put another backup back")
+            raise NoBackup(f"the backup in {source} is damaged ({place}: {fault}): restore another one")
         if contents.move:
             _use_up(source, contents)
         for path in sorted(staged.iterdir(), key=lambda it: it.name != STORE):
@@ -68,17 +70,17 @@ def put_back(config: Config, source: Path, keys: Path | None, progress: Progress
 
 
 def _opened(source: Path, keys: Path | None) -> tuple[Contents, Path, list[Path]]:
-    """The list of a backup, where its keys are, and all files, which are as they were written. Raises NoBackup."""
+    """(list of a backup, folder of its keys, all files), checked to be unchanged. Raises NoBackup."""
     contents = read_contents(source)
     if contents.keys == "apart" and keys is None:
-        raise NoBackup(f"the keys of {source} lie apart: name their folder with --keys")
+        raise NoBackup(f"the keys of {source} are in a separate folder: name it with --keys")
     if contents.keys == "here" and keys is not None:
-        raise NoBackup(f"the keys of {source} lie in it: leave --keys out")
+        raise NoBackup(f"the keys of {source} are in the backup: leave out --keys")
     found = {source: contents}
     if keys is not None:
         found[keys] = read_contents(keys, "folder of keys")
         if found[keys].id != contents.id:
-            raise NoBackup(f"the keys in {keys} are those of another backup than {source}")
+            raise NoBackup(f"the keys in {keys} belong to another backup than {source}")
     for folder, listed in found.items():
         for fault in damaged(folder, listed):
             raise NoBackup(f"{folder} is damaged: {fault}")
@@ -87,7 +89,7 @@ def _opened(source: Path, keys: Path | None) -> tuple[Contents, Path, list[Path]
 
 @contextmanager
 def _removed_unless_kept(data: Path) -> Iterator[None]:
-    """Removes the data folder that this made, if nothing was put into it."""
+    """Removes the data folder after an error, if it did not exist before."""
     was_there = data.exists()
     try:
         yield
@@ -99,8 +101,8 @@ def _removed_unless_kept(data: Path) -> Iterator[None]:
 
 @contextmanager
 def _staged(data: Path) -> Iterator[Path]:
-    """The folder in the data folder that keeps servers away. It goes where nothing was put into its place yet, and when
-    everything was."""
+    """The folder in the data folder whose existence keeps servers from starting. It is removed if no file was moved
+    into place yet, or if all were."""
     staged = data / RESTORING
     staged.mkdir(mode=0o700)
     sync_folder(data)
@@ -113,8 +115,8 @@ def _staged(data: Path) -> Iterator[Path]:
 
 
 def _use_up(source: Path, contents: Contents) -> None:
-    """From now on the backup of a move is one like any other: its log goes on in one place (BACKUP-4). Raises NoBackup
-    where that cannot be written down."""
+    """Makes the backup of a move an ordinary one, so that its log continues in one place only (BACKUP-4). Raises
+    NoBackup if the list cannot be written."""
     heads = {path.name for path in files_like(source, HEADS)}
     left = {name: file for name, file in contents.files.items() if name not in heads}
     try:
@@ -123,6 +125,6 @@ def _use_up(source: Path, contents: Contents) -> None:
             (source / name).unlink()
     except OSError as fault:
         raise NoBackup(
-            f"{source / LIST} cannot be changed ({fault.strerror}), and so a move could be put back twice: copy the "
-            "backup to where it can be written"
+            f"{source / LIST} cannot be changed ({fault.strerror}), so this move could be restored twice: copy the "
+            "backup to a folder that can be written"
         ) from None

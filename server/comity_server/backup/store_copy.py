@@ -1,4 +1,4 @@
-"""What is looked at and written in the copy of a store, by its maker and by whoever puts it back."""
+"""Reads, writes and checks the copy of a store, for making and for restoring a backup."""
 
 from contextlib import closing
 from pathlib import Path
@@ -18,35 +18,35 @@ from comity_server.webhooks.delivery_store import FILE as WEBHOOKS
 
 
 def copy_database(source: Path, target: Path) -> None:
-    """Copy a database as it is at one moment, whoever writes it meanwhile. Raises OSError, DatabaseFault."""
+    """Copies a database as of one moment, while others may write to it. Raises OSError, DatabaseFault."""
     target.touch(mode=0o600, exist_ok=False)
     with read_only(source) as raw, closing(open_database(target)) as copy:
-        # In one step: in several it would begin anew after each commit, and never end under load.
+        # In one step: in several it would start again after each commit, and never end under load.
         raw.backup(copy)
-        # One file, with nothing beside it.
+        # One file, with no write-ahead log beside it.
         copy.execute("PRAGMA journal_mode = DELETE")
 
 
 def meta_of(path: Path) -> dict[str, str]:
-    """What a store remembers of its server. Raises DatabaseFault."""
+    """The table `meta` of a store. Raises DatabaseFault."""
     with read_only(path) as raw:
         return dict(raw.execute(SQL["all_meta"]).fetchall())
 
 
 def ended_logs(path: Path) -> dict[str, bool]:
-    """Whether each log of a store has ended. Raises DatabaseFault."""
+    """Log → whether it has ended. Raises DatabaseFault."""
     with read_only(path) as raw:
         return {log: bool(ended) for log, ended in raw.execute(SQL["all_logs"])}
 
 
 def count_connections(path: Path) -> int:
-    """How many connections there are in a store. Raises DatabaseFault."""
+    """The number of connections in a store. Raises DatabaseFault."""
     with read_only(path) as raw:
         return int(raw.execute(SQL["count_connections"]).fetchone()[0])
 
 
 def put_meta(path: Path, **values: str) -> None:
-    """Write what a store that nobody uses remembers. Raises DatabaseFault."""
+    """Writes to the table `meta` of a store that no server uses. Raises DatabaseFault."""
     with closing(open_database(path)) as raw:
         raw.execute("PRAGMA synchronous = FULL")
         raw.execute("BEGIN IMMEDIATE")
@@ -55,8 +55,8 @@ def put_meta(path: Path, **values: str) -> None:
 
 
 def check_copy(folder: Path, keys: Path, config: Config, progress: Progress, *, move: bool, whole: bool) -> Seen:
-    """Look through a copy of a data folder with its `keys`: the whole of it, or what a server needs to start with it.
-    Raises NoBackup where something is wrong with what opens it, CannotRead, DatabaseFault."""
+    """Checks a copy of a data folder with its `keys`: the `whole`, or what a server needs to start. Raises NoBackup if
+    the master key does not fit, CannotRead, DatabaseFault."""
     seen = check_store(folder, progress, keys=keys, whole=whole, copied=not move)
     path = folder / STORE
     given, meta = config.master_key.get_secret_value(), meta_of(path)

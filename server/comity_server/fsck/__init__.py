@@ -1,13 +1,16 @@
-"""Looking through a stored data folder: all that is in it, derived once more from the texts that people signed.
+"""Checks a data folder: derives everything in it again from the texts that people signed.
 
-    reading       one look at the file, read-only, at one moment
-    log, tree     each log: its entries, its tiles, its head, and what was signed of it outside the store
-    connections   each connection: its agreement, its chains, its events, and the state that they add up to
-    places        whose each entry is, and that it says of its act what an entry says
-    consents      what the status lists say of each consent
-    beside        businesses, offers, halves, news, and rows that belong to nothing
-    run           all of it in order
+    checker        all checks, in order
+    snapshot       a read-only snapshot of the store
+    log, tree      each log: entries, tiles, head, and the checkpoints in its head file
+    connections    each connection: agreement, stored state, sides
+    replay         the acts and events of one connection, folded again
+    entry_owners   the text that each log entry belongs to
+    status_lists   the status list entry of each grant
+    server_keys    the statements about the server's own keys
+    orphans        businesses, offers, half-signed agreements, news, and rows that belong to nothing
+    documents      opens signed texts again
+    findings       the faults, with their places
 
-Nothing that the server worked out is believed: not its states, not its tiles, not its columns. What fits is not told;
-every fault is, with its place, and none of them ends the looking.
+Nothing that the server derived is trusted: not its states, its tiles or its columns. A fault does not end the check.
 """

@@ -1,4 +1,4 @@
-"""All of it, in order."""
+"""Checks a data folder: all parts, in order."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,12 +20,12 @@ from comity_server.fsck.snapshot import UNREADABLE, CannotRead, LogEnded, Named,
 from comity_server.log.restores import COPIED, Restore, restores_in
 
 Progress = Callable[[str, int, int], None]
-"""What is looked at, how much of it is done, and how much there is."""
+"""Called with the name of a part, how much of it is done, and how much there is."""
 
 
 @dataclass(slots=True)
 class Seen:
-    """What was looked at: the store as it stood after the commit of `at` (ms), 0 where none was."""
+    """The result of a check of the store as of the commit at `at` (ms); 0 if there was no commit."""
 
     findings: Findings = field(default_factory=Findings)
     at: int = 0
@@ -36,7 +36,7 @@ class Seen:
     offers: int = 0
     halves: int = 0
     meanwhile: int = 0
-    """Entries that a server added while this was looked at."""
+    """Entries that a server added during the check."""
 
 
 def check_store(
@@ -47,9 +47,9 @@ def check_store(
     whole: bool = True,
     copied: bool = False,
 ) -> Seen:
-    """Everything in a data folder, derived once more, whether or not a server uses it; the `keys` may lie in another
-    one, and of one that was `copied` the head files of its active logs are not there. Where not the `whole` is wanted:
-    the file, the logs, and the server's own key. Raises CannotRead."""
+    """Checks a data folder by deriving everything again, whether or not a server uses it. `keys` is the folder with the
+    keys if they are elsewhere. A `copied` folder lacks the head files of its active logs. If not `whole`, only the
+    file, the logs and the server's own key are checked. Raises CannotRead."""
     seen, keys = Seen(), keys or data
     signed = _signed_before(data, keys, seen.findings, copied=copied)
     with looked_at(data, seen.findings) as snapshot:
@@ -64,23 +64,23 @@ def check_store(
 
 
 def _signed_before(data: Path, keys: Path, findings: Findings, *, copied: bool) -> dict[str, Signed]:
-    """The head files of all logs. They are read before the store is, which can only be ahead of them."""
+    """The checkpoints in the head files of all logs, read before the store, which can only be ahead of them."""
     with looked_at(data, Findings()) as snapshot:
         try:
             meta, logs = _meta(snapshot), _logs(snapshot)
             host, restores = _base(meta.get("home", "")).partition("://")[2], _restores(meta, Findings())
             running = {log for log, has_ended in snapshot.rows(LogEnded, "all_logs") if not has_ended}
         except UNREADABLE:
-            # The look itself will tell that, and what else there is to tell.
+            # The check itself reports this.
             return {}
-    # Of a log that a restore ended more was signed than there is, and everybody was told so (REC-1). A copy ends those
-    # that its original goes on with (BACKUP-3).
+    # A log that a restore ended may have signed more than the store has, which was announced (REC-1). A copy ends the
+    # logs that its original continues (BACKUP-3).
     lost = {log for restore in restores for log in restore.ended} | (running if copied or meta.get(COPIED) else set())
     return {log: read_head_file(data, keys, host, log, findings) for log in logs if log not in lost}
 
 
 def _entries_now(data: Path) -> int:
-    """The entries of all logs at this moment, as far as they can be counted."""
+    """The number of entries of all logs at this moment; 0 if the store cannot be read."""
     with looked_at(data, Findings()) as snapshot:
         try:
             heads = [snapshot.row(StoredHead, "get_head_of", log=log) for log in _logs(snapshot)]
@@ -94,16 +94,16 @@ def _meta(snapshot: Snapshot) -> dict[str, str]:
 
 
 def _restores(meta: dict[str, str], findings: Findings) -> tuple[Restore, ...]:
-    """The restores that the store remembers."""
+    """The restores that are recorded in the store."""
     try:
         return tuple(restores_in(meta).values())
     except msgspec.MsgspecError:
-        findings.add("meta restored", "it cannot be read when the store was restored")
+        findings.add("meta restored", "the record of restores cannot be read")
         return ()
 
 
 def _base(home: str) -> str:
-    """The public URL of the server with that DID, nothing where there is none."""
+    """The public URL of the server with that DID; empty if the DID is malformed."""
     try:
         return did_web_base(home)
     except Malformed:
@@ -132,7 +132,7 @@ class _Look:
         self._places = Places(snapshot, seen.findings)
 
     def all(self, signed: dict[str, Signed]) -> None:
-        """Every part. What SQLite cannot read ends its part, and is told."""
+        """Checks every part. An error of SQLite ends its part and is reported."""
         meta = self._base_parts(signed)
         self._part("connections", lambda: self._connections(meta.get("home", "")))
         self._part("businesses", self._businesses)
@@ -141,7 +141,7 @@ class _Look:
         self._part("entries", self._places.tell_unclaimed)
 
     def base(self, signed: dict[str, Signed]) -> None:
-        """What everything else stands on: the file, the logs, and the key that signs."""
+        """Checks the base of everything else: the file, the logs, and the server's key."""
         home = self._base_parts(signed).get("home", "")
         self._part("home keys", lambda: self._home_key(home))
 
@@ -161,7 +161,7 @@ class _Look:
         try:
             look()
         except UNREADABLE as error:
-            self._findings.add(name, f"it cannot be read further: {error}")
+            self._findings.add(name, f"reading stopped here: {error}")
 
     def _file(self) -> None:
         self._progress("the file", 0, 0)
@@ -172,7 +172,7 @@ class _Look:
         def told(done: int, size: int) -> None:
             self._progress(log, done, size)
 
-        # A log that cannot be read to its end is one that was seen all the same.
+        # A log that cannot be read to its end is listed all the same.
         self._seen.logs[log] = 0
         size, at = check_log(log, before, self._snapshot, self._findings, self._places, told)
         self._seen.logs[log] = size

@@ -1,4 +1,4 @@
-"""Every connection: what it rests on, what happened in it, and what is stored of where it stands."""
+"""Checks every connection: its agreement, its acts and events, and its stored state."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ from comity_server.fsck.status_lists import check_consents
 
 
 class Counted:
-    """What was looked at."""
+    """The number of connections, acts and events that were checked."""
 
     def __init__(self) -> None:
         self.connections = self.acts = self.events = 0
@@ -42,7 +42,7 @@ def _replayed(row: StoredConnection, ground: Ground, told: Callable[[int], None]
     """The connection, lived through."""
     signed, state = _begun(row.cid, ground)
     if len(row.tag_secret) != SALT:
-        ground.findings.add(f"connection {row.cid} tag secret", f"it has {len(row.tag_secret)} bytes")
+        ground.findings.add(f"connection {row.cid} tag secret", f"it has {len(row.tag_secret)} bytes, not {SALT}")
     replay = Replay(row.cid, None if signed is None else signed.agreement, state, row.tag_secret, ground)
     for happened in ground.snapshot.rows(Happened, "history_of", cid=row.cid):
         replay.take(happened)
@@ -61,13 +61,13 @@ def _begun(cid: str, ground: Ground) -> tuple[SignedAgreement | None, Connection
     signed = ground.opener.held(place, lambda: open_agreement(stored.raw))
     event = ground.opener.event(f"connection {cid} opened", stored.opened)
     if signed is None or not isinstance(event, Opened):
-        findings.add(place, "without it what the connection's state must be cannot be said")
+        findings.add(place, "without it the connection's state cannot be derived")
         return signed, None
     if signed.cid != cid:
-        findings.add(place, f"it is that of {signed.cid}")
+        findings.add(place, f"it belongs to connection {signed.cid}")
     beside = ground.snapshot.value("opened_event", cid=cid, at=event.at)
     if beside != stored.opened:
-        findings.add(f"connection {cid} opened", "the event beside the agreement is not the one among the events")
+        findings.add(f"connection {cid} opened", "the event stored with the agreement is not the one in the events")
     try:
         return signed, opening(signed, event)
     except Contradiction as fault:
@@ -76,7 +76,7 @@ def _begun(cid: str, ground: Ground) -> tuple[SignedAgreement | None, Connection
 
 
 def _check_stored(row: StoredConnection, state: Connection | None, ground: Ground) -> None:
-    """That what is stored of the connection is what its records add up to."""
+    """Checks that the stored row is the state that its records give."""
     place, findings = f"connection {row.cid}", ground.findings
     try:
         stored = decode_state(row.state)
@@ -86,42 +86,43 @@ def _check_stored(row: StoredConnection, state: Connection | None, ground: Groun
     if state is None:
         return
     if stored is not None and encode_state(state) != row.state:
-        which = ", ".join(_differing(stored, state)) or "its spelling"
-        findings.add(f"{place} state", f"it is not what its acts and events add up to: {which}")
+        which = ", ".join(_differing(stored, state)) or "its encoding"
+        findings.add(f"{place} state", f"it is not the state that its acts and events give: {which}")
     if (row.at, row.phase) != (state.at, state.phase):
-        told = f"its row says {row.phase} at {row.at}, and its acts and events {state.phase} at {state.at}"
+        told = f"its row says {row.phase} at {row.at}, but its acts and events say {state.phase} at {state.at}"
         findings.add(place, told)
     if (row.wake_at is None) == bool(state.first.held or state.second.held):
         findings.add(
-            f"{place} wake_at", "messages wait, and nothing wakes them" if row.wake_at is None else "none wait"
+            f"{place} wake_at",
+            "messages wait, but no time is set to release them" if row.wake_at is None else "no messages wait",
         )
     _check_duties(state, ground)
     sides = {it.side: (it.did, it.stream) for it in ground.snapshot.rows(StoredSide, "sides_of", cid=row.cid)}
     for side in SIDES:
         door = state.door(side)
         if sides.pop(side, None) != (door.did, door.origin):
-            findings.add(f"{place} sides", f"the {side} side is {door.did} with the stream {door.origin}")
+            findings.add(f"{place} sides", f"the {side} side must be {door.did} with the stream {door.origin}")
     for name in sides:
-        findings.add(f"{place} sides", f"there is no side {name}")
+        findings.add(f"{place} sides", f"{name} is not a side")
 
 
 def _check_duties(state: Connection, ground: Ground) -> None:
-    """That what is listed of what businesses owe is what follows from the state (ERA-7)."""
+    """Checks that the listed erasure statements that are due follow from the state (ERA-7)."""
     names = {side: ground.snapshot.value("business_called", did=state.door(side).origin) for side in SIDES}
     wanted = [duty_row(state, name, state.door(side).did) for side, name in names.items() if name is not None]
     expected = {row["name"]: row for row in wanted if row is not None}
     for found in ground.snapshot.rows(ListedDuty, "duties_of", cid=state.cid):
         row = expected.pop(found.name, None)
         if row != {"cid": state.cid, **found._asdict()}:
-            told = "nothing is owed" if row is None else f"due at {row['due_at']}, done at {row['done_at']}"
+            told = "nothing is due" if row is None else f"due at {row['due_at']}, done at {row['done_at']}"
             place = f"connection {state.cid} duty of {found.name}"
-            ground.findings.add(place, f"it is due at {found.due_at}, done at {found.done_at}, and by the state {told}")
+            ground.findings.add(place, f"it is due at {found.due_at}, done at {found.done_at}, but by the state {told}")
     for name in expected:
         ground.findings.add(f"connection {state.cid} duty of {name}", "it is missing")
 
 
 def _differing(stored: Connection, state: Connection) -> list[str]:
-    """The members of two states that differ."""
+    """The names of the members in which two states differ."""
     members = ("cid", "home", "phase", "at", "ended_at", "ended_by")
     names = [name for name in members if getattr(stored, name) != getattr(state, name)]
     for side in SIDES:

@@ -1,4 +1,4 @@
-"""Signed texts, opened once more; what does not hold is told, and read on as far as it can be."""
+"""Opens signed texts again. An invalid text is a finding, and is still read as far as possible."""
 
 from collections.abc import Callable
 from typing import Annotated, TypeVar
@@ -20,7 +20,7 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="e
 
 
 class Opener:
-    """Opens what the home server signed."""
+    """Opens texts that the home server signed."""
 
     def __init__(self, home: str, keys: HomeKeys, findings: Findings) -> None:
         self.home = home
@@ -28,8 +28,8 @@ class Opener:
         self._keys = keys
 
     def event(self, place: str, raw: str) -> Event | None:
-        """The event in a text; what it says is believed further where its signature alone does not hold, so that one
-        fault is told once."""
+        """The event in a text. An event with an invalid signature is reported and still used, so that one fault gives
+        one finding."""
         event = self.held(place, lambda: open_home_event(raw, self._keys).event)
         if event is None:
             try:
@@ -37,11 +37,11 @@ class Opener:
             except Refused:
                 return None
         if event.iss != self.home:
-            self._findings.add(place, f"it is an event of {event.iss}, and this server is {self.home}")
+            self._findings.add(place, f"it is an event of {event.iss}, but this server is {self.home}")
         return event
 
     def held(self, place: str, work: Callable[[], T]) -> T | None:
-        """What `work` opens, or None and a finding that says why it cannot."""
+        """The result of `work`; None, and a finding with the reason, if it raises Refused."""
         try:
             return work()
         except Refused as refused:
@@ -50,11 +50,11 @@ class Opener:
 
 
 def why(refused: Refused) -> str:
-    """In words why a text is not what it should be."""
+    """The reason of a refusal, in words."""
     where = "; ".join(f"{pointer}: {what}" for pointer, what in refused.errors)
     return where or refused.detail or refused.title.rstrip(".")
 
 
 def purpose_of(raw: str) -> str:
-    """The purpose that a message names, its signature not looked at. Raises Refused."""
+    """The purpose of a message, whose signature is not checked. Raises Refused."""
     return str(parse_object(split(raw, ACT_TYPS).payload).get("purpose"))

@@ -1,5 +1,5 @@
-"""Whose each entry of the logs is: every one belongs to exactly one text, and says of it what an entry says (LOG-6 to
-LOG-10, LOG-20)."""
+"""Checks the owner of each log entry: every entry belongs to exactly one text, and follows from it (LOG-6 to LOG-10,
+LOG-20)."""
 
 from collections.abc import Callable, Collection, Iterator
 
@@ -13,7 +13,7 @@ from comity_server.log.restores import Restore
 ERASED = 0
 """How many entries were erased with their connections: none, since no connection is erased yet."""
 Make = Callable[[bytes], LogEntry]
-"""From the salt to the entry that there must be."""
+"""Makes the expected entry from its salt."""
 
 
 class Places:
@@ -26,63 +26,64 @@ class Places:
         self._erased = 0
         self._sizes: dict[str, int] = {}
         self.restores: Collection[Restore] = ()
-        """The restores that the store remembers."""
+        """The restores that are recorded in the store."""
 
     def begin(self, log: str, size: int) -> None:
-        """A log with so many entries."""
+        """Adds a log with so many entries."""
         self._claimed[log] = bytearray(-(-size // 8))
         self._sizes[log] = size
 
     def _is_lost(self, place: Place, at: int) -> bool:
-        """Whether that entry, whose time is `at` (ms), was lost with a restore: what is taken back keeps its place in
-        the log that ended so, or in one that the store does not know any more (REC-7)."""
+        """Whether that entry, whose time is `at` (ms), was lost in a restore: acts that come back after a restore keep
+        their place in the log that it ended, or in a log that the store no longer has (REC-7)."""
         size = self._sizes.get(place.log)
         return any(
             at < it.at and (size is None or (place.log in it.ended and place.index >= size)) for it in self.restores
         )
 
     def claim(self, whose: str, place: Place, key: tuple[str, str], at: int, make: Make) -> None:
-        """That the entry at `place` is that of `whose`: of its key (cid and act, or "" and kid), its time (ms), and
-        what they make."""
+        """Checks that the entry at `place` belongs to `whose`: its row has the key (cid and act, or "" and kid) and the
+        time (ms), and its bytes are what `make` gives."""
         name = f"{place.log} entry {place.index}"
         row = self._snapshot.row(StoredEntry, "get_entry", log=place.log, idx=place.index)
         if row is None and self._is_lost(place, at):
             return
         if row is None:
-            self._findings.add(name, f"it is missing, and {whose} names it")
+            self._findings.add(name, f"it is missing, but {whose} refers to it")
             return
         if not self._mark(place):
-            self._findings.add(name, f"it is {whose}'s, and another's as well")
+            self._findings.add(name, f"it belongs to {whose} and to another text as well")
         if (row.cid, row.act) != key:
-            self._findings.add(name, f"its row names {row.act} of {row.cid or 'a business'}, and it is {whose}'s")
+            told = f"its row names {row.act} of {row.cid or 'a business'}, but it belongs to {whose}"
+            self._findings.add(name, told)
         if row.erased:
-            self._findings.add(name, f"it is marked as erased, and {whose} is there")
+            self._findings.add(name, f"it is marked as erased, but {whose} exists")
             return
         if row.at != at:
-            self._findings.add(name, f"its row has the time {row.at}, and {whose} {at}")
+            self._findings.add(name, f"its row has the time {row.at}, but {whose} has {at}")
         if len(row.salt) != SALT:
-            self._findings.add(name, f"its salt has {len(row.salt)} bytes")
+            self._findings.add(name, f"its salt has {len(row.salt)} bytes, not {SALT}")
         try:
             found = read_entry(row.entry)
         except Malformed:
-            # The looking through the log has told that.
+            # The check of the log has reported that.
             return
         for member in _differing(found, make(row.salt)):
-            self._findings.add(name, f"its {member} is not that of {whose}")
+            self._findings.add(name, f"its {member} does not match {whose}")
 
     def _mark(self, place: Place) -> bool:
         bits = self._claimed.get(place.log, bytearray())
         byte, bit = divmod(place.index, 8)
         if byte >= len(bits):
-            # Behind the head: the looking through the log has told that.
+            # Beyond the head: the check of the log has reported that.
             return True
         is_new = not bits[byte] >> bit & 1
         bits[byte] |= 1 << bit
         return is_new
 
     def tell_unclaimed(self) -> None:
-        """Every entry that is there and nobody's is a finding, and every one too many that is marked as erased: else
-        the mark would hide damage."""
+        """Reports every entry that belongs to no text, and a wrong number of entries marked as erased: else the mark
+        would hide damage."""
         for log, bits in self._claimed.items():
             for index in _unset(bits):
                 row = self._snapshot.row(StoredEntry, "get_entry", log=log, idx=index)
@@ -90,9 +91,9 @@ class Places:
                     self._erased += 1
                 elif row is not None:
                     whose = f"act {row.act} of connection {row.cid}" if row.cid else f"key {row.act}"
-                    self._findings.add(f"{log} entry {index}", f"it is nobody's: nothing in {whose} names it")
+                    self._findings.add(f"{log} entry {index}", f"it belongs to no text: {whose} does not refer to it")
         if self._erased != ERASED:
-            told = f"{self._erased} are marked as erased, and {ERASED} were erased with their connections"
+            told = f"{self._erased} are marked as erased, but {ERASED} were erased with their connections"
             self._findings.add("entries", told)
 
 

@@ -1,9 +1,9 @@
-"""What is wrong, and where."""
+"""The faults that a check finds, with their places."""
 
 from typing import NamedTuple
 
 MOST = 100
-"""Findings that are kept; more are counted."""
+"""Findings that are stored; further ones are only counted."""
 _LONGEST = 300
 
 
@@ -15,21 +15,21 @@ class Finding(NamedTuple):
 
 
 class Findings:
-    """All faults of one look, in the order in which they were met: the first `MOST` of them, and their number."""
+    """The faults of one check, in the order in which they were found: the first `MOST` of them, and their number."""
 
     def __init__(self) -> None:
         self.first: list[Finding] = []
         self.total = 0
 
     def add(self, place: str, fault: str) -> None:
-        """Take a fault down. What comes out of a damaged store may hold anything, and is shown to a person."""
+        """Adds a fault. Text from a damaged store may contain anything, and is shown to a person: it is made plain."""
         self.total += 1
         if len(self.first) < MOST:
             self.first.append(Finding(_plain(place), _plain(fault)))
 
     @property
     def more(self) -> int:
-        """How many there are beside those that are kept."""
+        """The number of faults that are not stored."""
         return self.total - len(self.first)
 
 

@@ -1,4 +1,4 @@
-"""One log, looked through from its first entry to its last (spec/log.md)."""
+"""Checks one log, from its first entry to its last (spec/log.md)."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,18 +20,18 @@ from comity_server.log.recovery import files_of, origin_of
 from comity_server.store.rows import StoredStatement
 
 Signed = tuple[SignedCheckpoint, ...]
-"""What was signed of a log, as its head file remembers it."""
+"""The signed checkpoints of a log in its head file."""
 MOST_GAP = 1_000_000
 """Missing entries in a row beyond which a log's tree is not hashed."""
 
 
 def read_head_file(data: Path, keys: Path, host: str, log: str, findings: Findings) -> Signed:
-    """The head file of a log, whose key lies in the folder `keys`. It is read before the store is: it may be behind the
-    store, never ahead of it."""
+    """The checkpoints in the head file of a log, whose key is in the folder `keys`. The file is read before the store:
+    it may be behind the store, never ahead of it."""
     own = origin_of(host, "")
     name = log.removeprefix(own).removeprefix("/")
     if "/" in name or log != origin_of(host, name):
-        findings.add(log, f"it is no log of {host}")
+        findings.add(log, f"it is not a log of {host}")
         return ()
     files = files_of(data, name)._replace(key=files_of(keys, name).key)
     try:
@@ -39,20 +39,20 @@ def read_head_file(data: Path, keys: Path, host: str, log: str, findings: Findin
         slots = _slots(files.head, key)
     except (OSError, Malformed) as fault:
         told = f"{Path(fault.filename).name}: {fault.strerror}" if isinstance(fault, OSError) else files.key.name
-        findings.add(f"{log} files", f"what was signed cannot be read ({told})")
+        findings.add(f"{log} files", f"the signed checkpoints cannot be read ({told})")
         return ()
     for number in (at for at, slot in enumerate(slots) if slot is False):
         findings.add(f"{files.head.name} slot {number}", "it is damaged, or not signed by this log's key")
     signed = tuple(slot for slot in slots if isinstance(slot, SignedCheckpoint))
     if not signed:
-        findings.add(files.head.name, f"there is no checkpoint of {log} in it")
+        findings.add(files.head.name, f"it contains no checkpoint of {log}")
     return signed
 
 
 def _slots(path: Path, key: VerifierKey) -> list[SignedCheckpoint | bool]:
-    """What is in the slots of a head file: a checkpoint, True for an empty one, False for a damaged one."""
+    """The slots of a head file: a checkpoint, True for an empty slot, False for a damaged one."""
     slots: list[SignedCheckpoint | bool] = []
-    # A slot that is being written at this moment is whole at the next.
+    # A slot that the server is just writing is complete at the next try.
     for _ in range(3):
         content = path.read_bytes()
         parts = [content[SLOT * number : SLOT * (number + 1)] for number in range(SLOTS)]
@@ -70,9 +70,9 @@ def check_log(
     places: Places,
     told: Callable[[int, int], None],
 ) -> tuple[int, int]:
-    """The entries of a log (LOG-6), its tiles and its head (LOG-1, LOG-3), and that it begins with all that was signed
-    of it (LOG-14). `told` takes how many entries were looked at, and how many there are. (size, time of the last
-    commit in ms)."""
+    """Checks the entries of a log (LOG-6), its tiles and its head (LOG-1, LOG-3), and that it continues every signed
+    checkpoint (LOG-14). `told` is called with the number of entries that were checked, and of all. Returns (size, time
+    of the last commit in ms)."""
     looking = _Looking(log, signed, snapshot, findings, told)
     places.begin(log, looking.size)
     looking.entries()
@@ -101,7 +101,7 @@ class _Looking:
         if head is None:
             findings.add(f"{log} head", "it is missing")
         elif head.size > there:
-            findings.add(f"{log} head", f"it has {head.size} entries, and the last that is stored is {there - 1}")
+            findings.add(f"{log} head", f"it has {head.size} entries, but the last stored entry is {there - 1}")
         self._head = head
         self.at = 0 if head is None else head.at
         self.size = there if head is None else max(0, min(head.size, there))
@@ -109,18 +109,19 @@ class _Looking:
         self._tree = Tree(log, self._stored_tile, findings)
         self._latest = 0
         self._ahead = _stated_ahead(snapshot, log)
-        """The minute up to which the log says that its times may lie ahead (CLOCK-4)."""
+        """The minute up to which the log states that its times may be ahead (CLOCK-4)."""
 
     def _stored_tile(self, level: int, number: int) -> bytes | None:
         hashes = self._snapshot.value("get_tile", log=self._log, level=level, number=number)
         return hashes if isinstance(hashes, bytes) else None
 
     def entries(self) -> None:
-        """Each entry in its turn, and the tree over them."""
+        """Checks each entry in order, and the tree over them."""
         self._check_signed()
         for row in self._snapshot.rows(StoredEntry, "all_entries", log=self._log):
             if not 0 <= row.idx < self.size:
-                self._findings.add(f"{self._log} entry {row.idx}", f"the log's head has {self.size} entries")
+                told = f"it is beyond the log's head, which has {self.size} entries"
+                self._findings.add(f"{self._log} entry {row.idx}", told)
                 continue
             if row.idx > self._tree.size and not self._skip_to(row.idx):
                 return
@@ -134,7 +135,7 @@ class _Looking:
         try:
             read_entry(row.entry)
         except Malformed as fault:
-            self._findings.add(f"{self._log} entry {row.idx}", fault.detail or "it is none")
+            self._findings.add(f"{self._log} entry {row.idx}", fault.detail or "it is not an entry")
         minute = row.at // MINUTE
         if minute < self._latest - MOST_BACK and self._latest > self._ahead:
             told = f"its time is {self._latest - minute} minutes before that of an earlier entry"
@@ -146,7 +147,7 @@ class _Looking:
             self._told(self._tree.size, self.size)
 
     def _skip_to(self, index: int) -> bool:
-        """Tell that the entries up to `index` are missing. Whether the tree can be hashed on without them."""
+        """Reports that the entries up to `index` are missing. Returns whether the tree can be hashed without them."""
         first, last = self._tree.size, index - 1
         which = f"entry {first}" if first == last else f"entries {first} to {last}"
         self._findings.add(f"{self._log} {which}", "missing")
@@ -160,11 +161,11 @@ class _Looking:
     def _check_signed(self) -> None:
         for checkpoint in self._signed.get(self._tree.size, ()):
             if checkpoint.root not in self._tree.roots():
-                told = f"its first {checkpoint.size} entries are not those that were signed (the head file remembers)"
+                told = f"its first {checkpoint.size} entries are not those that the log signed"
                 self._findings.add(f"{self._log} head file", told)
 
     def surplus_tiles(self) -> None:
-        """Tiles that a tree of this size does not have."""
+        """Reports tiles that a tree of this size does not have."""
         for level, number in self._snapshot.rows(TilePlace, "all_tiles", log=self._log):
             if not width_of(level, number, self.size):
                 self._findings.add(f"{self._log} tile/{level}/{number:03}", "the tree has no such tile")
@@ -181,12 +182,12 @@ def _stated_ahead(snapshot: Snapshot, log: str) -> int:
 
 
 def _by_size(signed: Signed, size: int, log: str, findings: Findings) -> dict[int, list[SignedCheckpoint]]:
-    """The signed checkpoints by their sizes. One that the store does not reach is a finding."""
+    """Size → the checkpoints of that size. A checkpoint larger than the store is a finding."""
     found: dict[int, list[SignedCheckpoint]] = {}
     for checkpoint in signed:
         found.setdefault(checkpoint.size, []).append(checkpoint)
     ahead = max(found, default=0)
     if ahead > size:
-        told = f"{ahead} entries were signed, and the store has {size}: an older store was put back"
+        told = f"the log signed {ahead} entries, but the store has {size}: it is an older copy of the store"
         findings.add(f"{log} head file", told)
     return found

@@ -1,5 +1,5 @@
-"""What stands beside the connections: businesses and their keys, offers, half-signed agreements, news, and rows that
-belong to nothing."""
+"""Checks everything outside the connections: businesses and their keys, offers, half-signed agreements, news, and rows
+that belong to nothing."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -28,7 +28,7 @@ from comity_server.fsck.snapshot import (
 )
 
 LATEST = 253_402_300_799_999
-"""ms: the last moment that a text can name (`words.Milliseconds`)."""
+"""ms: the last moment that a text can name (`documents.types.Milliseconds`)."""
 
 
 def hosted_keys(snapshot: Snapshot, findings: Findings) -> dict[str, PublicKey]:
@@ -43,7 +43,7 @@ def hosted_keys(snapshot: Snapshot, findings: Findings) -> dict[str, PublicKey]:
 
 
 def check_keys(snapshot: Snapshot, findings: Findings, places: Places) -> int:
-    """That each key of a business is stated, and entered in a log; how many there are."""
+    """Checks that each key of a business has its statement and its log entry. Returns the number of keys."""
     count = 0
     for row in snapshot.rows(StoredKey, "all_business_keys"):
         count += 1
@@ -55,9 +55,9 @@ def check_keys(snapshot: Snapshot, findings: Findings, places: Places) -> int:
             findings.add(place, f"it is not the name of the key {row.multibase} of {row.did}")
         statement = key_statement(row.did, row.kid, row.multibase, row.added_at)
         if statement != row.statement.encode("utf-8"):
-            findings.add(place, "its statement does not say what its row says")
+            findings.add(place, "its statement does not match its row")
         if not 0 <= row.added_at <= LATEST:
-            findings.add(place, f"its time is {row.added_at}")
+            findings.add(place, f"its time {row.added_at} is out of range")
             continue
         make = partial(_entry, statement, public_tag_key(row.did), row.added_at)
         places.claim(place, Place(row.log, row.idx), ("", row.kid), row.added_at, make)
@@ -69,7 +69,7 @@ def _entry(statement: bytes, key: bytes, at: int, salt: bytes) -> LogEntry:
 
 
 def check_notices(snapshot: Snapshot, hosted: dict[str, PublicKey], findings: Findings, places: Places) -> None:
-    """That each notice of a business is what it signed with the key that was stated last, and entered in a log
+    """Checks that each notice of a business is signed with its newest key of that time, and has its log entry
     (NOTICE-5, NOTICE-6)."""
     stated: dict[tuple[str, str], list[StatedKey]] = {}
     for key in snapshot.rows(StoredKey, "all_business_keys"):
@@ -85,10 +85,10 @@ def check_notices(snapshot: Snapshot, hosted: dict[str, PublicKey], findings: Fi
             findings.add(place, str(fault.detail or fault.title))
             continue
         if (signed.id, signed.notice.kind, signed.notice.iss) != (row.id, row.kind, row.did):
-            findings.add(place, "its row does not say what its text says")
+            findings.add(place, "its row does not match its text")
         newest = key_for_entry(stated.get((row.name, row.log), ()), row.idx)
         if newest is not None and signed.kid != newest:
-            findings.add(place, f"it is signed with {signed.kid}, and the newest key was {newest}")
+            findings.add(place, f"it is signed with {signed.kid}, but the newest key was {newest}")
         make = partial(_notice_entry, row.raw, public_tag_key(row.did), row.added_at)
         places.claim(place, Place(row.log, row.idx), ("", row.id), row.added_at, make)
 
@@ -98,20 +98,20 @@ def _notice_entry(raw: str, key: bytes, at: int, salt: bytes) -> LogEntry:
 
 
 def check_offers(ground: Ground) -> int:
-    """That each offer is what its offerer signed; how many there are."""
+    """Checks that each offer is the one that its offerer signed. Returns the number of offers."""
     count = 0
     for row in ground.snapshot.rows(StoredOffer, "all_offers"):
         count += 1
         place = f"offer {row.short}"
         signed = _opened_offer(place, row.raw, ground.hosted, ground)
-        # A business may end its offer early (INV-6); later than its text says, none ends.
+        # A business may end its offer early (INV-6), never later than its text says.
         if signed is not None and signed._replace(expires_at=min(signed.expires_at, row.expires_at)) != row:
-            ground.findings.add(place, "its row does not say what its text says")
+            ground.findings.add(place, "its row does not match its text")
     return count
 
 
 def _opened_offer(place: str, raw: str, find_key: FindKey, ground: Ground) -> StoredOffer | None:
-    """The row that the text of an offer makes."""
+    """The row that follows from the text of an offer."""
     signed = ground.opener.held(place, lambda: open_offer(raw, find_key))
     if signed is None:
         return None
@@ -120,51 +120,51 @@ def _opened_offer(place: str, raw: str, find_key: FindKey, ground: Ground) -> St
 
 
 def check_halves(ground: Ground) -> int:
-    """That each half-signed agreement is what its accepter signed, and is marked as opened where both did; how many
-    there are."""
+    """Checks that each half-signed agreement is the one that its accepter signed, and is marked as opened exactly if
+    its connection exists. Returns the number of half-signed agreements."""
     count = 0
     for row in ground.snapshot.rows(StoredHalf, "all_proposals"):
         count += 1
         place = f"proposal {row.cid}"
         if (row.connected is not None) != (row.phase == "opened"):
-            there = "there" if row.connected else "no such connection"
-            ground.findings.add(place, f"its phase is {row.phase}, and there is {there}")
+            there = "the connection exists" if row.connected else "there is no such connection"
+            ground.findings.add(place, f"its phase is {row.phase}, but {there}")
         half = ground.opener.held(place, lambda raw=row.raw: open_half(raw))  # type: ignore[misc]
         if half is None:
             continue
         agreement = half.agreement
         found = (row.cid, row.first_did, row.second_did, row.countersign_by)
         if found != (half.cid, agreement.offerer.did, agreement.accepter.did, agreement.countersign_by * 1000):
-            ground.findings.add(place, "its row does not say what its text says")
+            ground.findings.add(place, "its row does not match its text")
         if not agreement.offer.startswith(row.offer):
-            ground.findings.add(place, f"it is a half on the offer {agreement.offer}, and its row names {row.offer}")
+            ground.findings.add(place, f"it accepts the offer {agreement.offer}, but its row names {row.offer}")
     return count
 
 
 def check_news(snapshot: Snapshot, findings: Findings, last_news: str | None) -> None:
-    """That news are about what exists, and that the number of the last is remembered."""
+    """Checks that news is about something that exists, and that the number of the last news is stored."""
     for row in snapshot.rows(StoredNews, "news_of_nothing"):
         about = f" of connection {row.cid}" if row.cid else ""
         findings.add(f"inbox {row.stream} news {row.n}", f"there is no such {row.kind}{about}")
     last = snapshot.value("last_news") or 0
     if last_news is None or not last_news.isascii() or not last_news.isdigit() or int(last_news) < last:
-        findings.add("meta last_news", f"it is {last_news}, and the last news have the number {last}")
+        findings.add("meta last_news", f"it is {last_news}, but the last news has the number {last}")
 
 
 def check_strays(snapshot: Snapshot, findings: Findings) -> None:
-    """Rows of connections that are not there."""
+    """Reports rows of connections that do not exist."""
     for stray in snapshot.rows(Stray, "strays"):
         findings.add(f"{stray.place} {stray.name}", f"there is no connection {stray.cid}")
 
 
 def check_possessions(snapshot: Snapshot, findings: Findings) -> None:
-    """That API keys, kept keys and relations are of businesses that are there."""
+    """Reports API keys, signing keys and relations of businesses that do not exist."""
     for row in snapshot.rows(OfNothing, "keys_and_relations_of_nothing"):
         findings.add(f"business {row.name} {row.what} {row.id}", row.fault)
 
 
 def check_remembered(meta: dict[str, str], findings: Findings) -> None:
-    """That what the server remembers of itself is there."""
+    """Checks that the store has the server's own settings."""
     for fault in _forgotten(meta):
         findings.add(*fault)
 
@@ -174,6 +174,6 @@ def _forgotten(meta: dict[str, str]) -> Iterator[tuple[str, str]]:
         yield "meta home", "it is missing"
     try:
         if len(b64u_decode(meta.get("cursor_key", ""))) != 32:
-            yield "meta cursor_key", "it is missing, or has another length than 32 bytes"
+            yield "meta cursor_key", "it is missing, or not 32 bytes long"
     except Malformed:
         yield "meta cursor_key", "it cannot be read"

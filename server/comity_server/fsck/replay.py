@@ -1,4 +1,4 @@
-"""A connection lived through once more: its acts and events in the order of their times, from the opening on."""
+"""Replays a connection: its acts and events in the order of their times, from the opening on."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from comity_server.fsck.snapshot import Happened, Snapshot
 
 
 class Given(NamedTuple):
-    """A consent that was given: the act, whose, and until when (s)."""
+    """A grant: its act, the side that gave it, and its end (s)."""
 
     grant: str
     side: Side
@@ -30,7 +30,7 @@ class Given(NamedTuple):
 
 
 class Ground(NamedTuple):
-    """What every connection is looked at with."""
+    """The context in which every connection is checked."""
 
     snapshot: Snapshot
     findings: Findings
@@ -46,14 +46,15 @@ class _Link(NamedTuple):
 
 
 class Replay:
-    """One connection, record by record. `state` is what they add up to, None from the record on that cannot follow."""
+    """One connection, record by record. `state` follows from the records so far; None after a record that cannot
+    follow."""
 
     def __init__(
         self, cid: str, agreement: Agreement | None, state: Connection | None, secret: bytes, ground: Ground
     ) -> None:
         self.state = state
         self.consents: dict[tuple[str, int], Given] = {}
-        """Every consent that was ever given, by the URI of its status list and its index there."""
+        """Every grant so far, by the URI of its status list and its index there."""
         self.acts = self.events = 0
         self._cid = cid
         self._findings = ground.findings
@@ -69,7 +70,7 @@ class Replay:
             self._keys = {"first": _key_of(agreement, "first"), "second": _key_of(agreement, "second")}
 
     def take(self, row: Happened) -> None:
-        """The next row, of `acts` or of `events`."""
+        """Checks the next row, of `acts` or of `events`, and folds it into the state."""
         if row.raw is None:
             self.events += 1
             self._event(row)
@@ -82,19 +83,19 @@ class Replay:
     def _act(self, row: Happened, raw: str) -> None:
         place = f"connection {self._cid} act {row.act}"
         if raw and hash_id(raw.encode("utf-8")) != row.act:
-            self._findings.add(place, "its text has another hash")
-        # Of a message that was held back, the text may be lost with a restore (REC-8); of nothing else.
+            self._findings.add(place, "its id is not the hash of its text")
+        # Only the text of a held message may be lost in a restore (REC-8).
         act = self._opened(place, raw, str(row.side)) if raw else None
         event = self._ground.opener.event(f"{place} acceptance", row.event)
         if not isinstance(event, Accepted):
-            self._break(place, "it has no acceptance that could be read")
+            self._break(place, "it has no readable acceptance")
             return
         stored = (row.act, row.side, row.chain, row.seq, row.at, self._cid)
         stated = (event.act, event.side, event.chain, event.seq, event.accepted_at, event.cid)
         names = ("act", "side", "chain", "seq", "accepted_at", "connection")
         for name, mine, theirs in zip(names, stored, stated, strict=True):
             if mine != theirs:
-                self._findings.add(place, f"its row has the {name} {mine}, and its acceptance {theirs}")
+                self._findings.add(place, f"its row has the {name} {mine}, but its acceptance has {theirs}")
         self._in_time(place, event)
         self._in_chain(place, event, act)
         self._entries(place, event, raw, act)
@@ -103,7 +104,7 @@ class Replay:
             self._remember(place, event, act)
 
     def _opened(self, place: str, raw: str, side: str) -> SignedAct | None:
-        """The act, if it is signed with the key that its side had then."""
+        """The act, checked against the key that its side had at that time."""
         kid, multibase = self._keys.get(side, ("", ""))
 
         def find_key(wanted: str) -> PublicKey | None:
@@ -111,20 +112,20 @@ class Replay:
 
         act = self._ground.opener.held(place, lambda: open_act(raw, find_key))
         if act is not None and kid and (act.kid, act.key.multibase) != (kid, multibase):
-            self._findings.add(place, f"it is signed with {act.kid}, and its side's key was {kid}")
+            self._findings.add(place, f"it is signed with {act.kid}, but its side's key was {kid}")
         return act
 
     def _in_chain(self, place: str, event: Accepted, act: SignedAct | None) -> None:
-        """That it follows the act before it in its chain; a revoke need not (CONN-5)."""
+        """Checks that the act follows the one before it in its chain; a revoke need not (CONN-5)."""
         before = self._heads.get((event.side, event.chain), _Link(-1, self._cid))
         self._heads[(event.side, event.chain)] = _Link(event.seq, event.act)
         if event.kind == "revoke":
             return
         if event.seq != before.seq + 1:
-            told = f"it is number {event.seq} of the {event.chain} of the {event.side} side, after {before.seq}"
-            self._findings.add(place, told if before.seq >= 0 else f"{told.partition(', after')[0]}, and the first")
+            told = f"it is number {event.seq} of the {event.chain} of the {event.side} side, "
+            self._findings.add(place, told + (f"after number {before.seq}" if before.seq >= 0 else "but the first"))
         if act is not None and act.payload.prev != before.id:
-            self._findings.add(place, f"it follows {act.payload.prev}, and the act before it is {before.id}")
+            self._findings.add(place, f"it follows {act.payload.prev}, but the act before it is {before.id}")
 
     def _entries(self, place: str, event: Accepted, raw: str, act: SignedAct | None) -> None:
         key = (self._cid, event.act)
@@ -159,7 +160,7 @@ class Replay:
             reference = payload.status.status_list
             given = (reference.uri, reference.idx)
             if given in self.consents:
-                told = f"its index {reference.idx} of {reference.uri} is that of {self.consents[given].grant} as well"
+                told = f"grant {self.consents[given].grant} has the same index {reference.idx} of {reference.uri}"
                 self._findings.add(place, told)
             self.consents[given] = Given(act.id, event.side, payload.exp)
 
@@ -169,11 +170,11 @@ class Replay:
         place = f"connection {self._cid} {row.kind} at {row.at}"
         event = self._ground.opener.event(place, row.event)
         if event is None or isinstance(event, Accepted):
-            self._break(place, "it is no event that could be read")
+            self._break(place, "it is not a readable event")
             return
         about = getattr(event, "act", None)
         if (row.kind, row.at, row.act) != (event.event, event.at, about) or not event.is_about(self._cid):
-            told = f"its row says {row.kind} at {row.at} of {row.act}, and the event {event.event} at {event.at} of"
+            told = f"its row says {row.kind} at {row.at} of {row.act}, but the event {event.event} at {event.at} of"
             self._findings.add(place, f"{told} {about}, in {getattr(event, 'cid', 'an erased connection')}")
         self._in_time(place, event)
         if event.event == "opened":
@@ -189,18 +190,18 @@ class Replay:
         raw = self._ground.snapshot.value("get_raw", cid=self._cid, id=event.by)
         side = self._muted_by.get(event.act)
         if not isinstance(raw, str) or side is None:
-            self._findings.add(place, f"the mute {event.act}, or {event.by} that ended it, is missing")
+            self._findings.add(place, f"the mute {event.act}, or the act {event.by} that it is noted with, is missing")
             return
         tag = self._tag_keys["both"]
         where, key = Place(event.log, event.index), (self._cid, event.by)
         self._claim(place, where, key, event.at, lambda salt: entry_of_mute_over(raw, side, tag, salt, event.at))
 
     def _relied_on(self, place: str, side: Side, purpose: str, event: Accepted | Delivered) -> None:
-        """That no delivery relies on a mute being over of which no entry says so (AUD-1)."""
+        """Checks that each delivery after an expired mute has the entry that notes the expiry (AUD-1)."""
         if self.state is None or event.at <= self._restored_at:
             return
         if relied_on(self.state, side, purpose, event.at, Place(event.log, event.index)) is not None:
-            self._findings.add(place, "it was delivered behind a mute that was over, and no entry says so")
+            self._findings.add(place, "it was delivered after a mute had expired, but no entry notes the expiry")
 
     def _delivered(self, place: str, event: Delivered) -> None:
         raw = self._ground.snapshot.value("get_raw", cid=self._cid, id=event.act)
@@ -210,7 +211,7 @@ class Replay:
         try:
             purpose = purpose_of(raw)
         except Refused:
-            # Its own place tells that.
+            # The check of the message itself reports that.
             return
         self._relied_on(place, event.side, purpose, event)
         make = self._delivery(raw, purpose, event.side, event.at)
@@ -220,7 +221,9 @@ class Replay:
 
     def _in_time(self, place: str, event: Event) -> None:
         if event.at <= self._at:
-            self._findings.add(place, f"its time {event.at} is not later than {self._at}, that of the one before it")
+            self._findings.add(
+                place, f"its time {event.at} is not later than {self._at}, the time of the record before it"
+            )
         self._at = max(self._at, event.at)
 
     def _fold(self, place: str, event: Event, act: SignedAct | None) -> None:
@@ -233,7 +236,7 @@ class Replay:
 
     def _break(self, place: str, reason: str) -> None:
         if self.state is not None:
-            self._findings.add(place, f"{reason}; what the connection's state must be after it cannot be said")
+            self._findings.add(place, f"{reason}; the connection's later state cannot be derived")
         self.state = None
 
 

@@ -1,5 +1,5 @@
-"""The home server's own keys: that the statements about them lead from one to the next, stand in the logs, and that the
-private key in force is there."""
+"""Checks the home server's own keys: each statement leads to the next and is in a log, and the private key in force
+exists."""
 
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,11 @@ from comity_server.fsck.snapshot import Snapshot, StoredEntry
 from comity_server.store.rows import StoredPlace, StoredStatement
 
 _NOBODY = SigningKey(bytes(32)).public.multibase
-"""A key that signed nothing here."""
+"""A key that has signed nothing."""
 
 
 def home_keys_of(data: Path, home: str, snapshot: Snapshot, findings: Findings) -> HomeKeys:
-    """The keys that the store states, and which of them signs at a place."""
+    """The server's keys by its stored statements, and where each of them signs."""
     places: dict[int, list[Place]] = {}
     for row in snapshot.rows(StoredPlace, "home_places"):
         places.setdefault(row.n, []).append(Place(row.log, row.idx))
@@ -29,10 +29,10 @@ def home_keys_of(data: Path, home: str, snapshot: Snapshot, findings: Findings) 
     try:
         stated = read_listed(Listed(statement=row.statement, signed=row.signed) for row in rows)
     except (Refused, ValueError) as fault:
-        findings.add("home keys", why(fault) if isinstance(fault, Refused) else "a statement is none")
+        findings.add("home keys", why(fault) if isinstance(fault, Refused) else "a statement is malformed")
         stated = ()
     if not stated or [row.n for row in rows] != list(range(len(rows))) or stated[0].statement.did != home:
-        findings.add("home keys", "no statement holds: no signature of this server can be checked")
+        findings.add("home keys", "there is no valid statement: signatures of this server cannot be checked")
         return HomeKeys(HomeParty(did="did:web:nobody", kid=f"did:web:nobody#{_NOBODY}", key=_NOBODY))
     _check_private(data, stated[-1].statement, findings)
     chain = [Placed(one, tuple(places.get(n, ()))) for n, one in enumerate(stated)]
@@ -50,7 +50,7 @@ def _check_private(data: Path, statement: HomeStatement, findings: Findings) -> 
 
 
 def check_places(snapshot: Snapshot, findings: Findings, places: Places) -> None:
-    """That each statement stands where its row says."""
+    """Checks that each statement has its log entry where its row says."""
     rows = {row.n: row for row in snapshot.rows(StoredStatement, "home_statements")}
     for at in snapshot.rows(StoredPlace, "home_places"):
         row = rows.get(at.n)
@@ -59,7 +59,7 @@ def check_places(snapshot: Snapshot, findings: Findings, places: Places) -> None
         if row is None:
             findings.add(name, "there is no such statement")
         elif entry is None:
-            findings.add(f"{at.log} entry {at.idx}", f"it is missing, and {name} names it")
+            findings.add(f"{at.log} entry {at.idx}", f"it is missing, but {name} refers to it")
         else:
             _claim(name, row.statement, Place(at.log, at.idx), entry.at, findings, places)
 
@@ -68,10 +68,10 @@ def _claim(name: str, raw: str, place: Place, at: int, findings: Findings, place
     try:
         stated = read_statement(raw)
     except (Refused, ValueError):
-        findings.add(name, "it is no statement")
+        findings.add(name, "it is malformed")
         return
     if at < stated.at:
-        findings.add(name, f"its entry has the time {at}, and it is of {stated.at}")
+        findings.add(name, f"its entry has the time {at}, before its own time {stated.at}")
     make = partial(_entry, raw.encode("utf-8"), public_tag_key(stated.did), at)
     places.claim(name, place, ("", stated.kid), at, make)
 

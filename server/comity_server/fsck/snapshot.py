@@ -1,4 +1,4 @@
-"""One look at a store: read-only, everything at one moment, each row with values of the types that it must have."""
+"""A read-only snapshot of a store: everything as of one moment, every value checked for its type."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,16 +14,16 @@ from comity_server.store.sqlite import SQL
 from comity_server.store.sqlite_file import Database, DatabaseFault, open_read_only
 
 CACHE = 16_000
-"""KiB of the file that SQLite keeps in memory."""
+"""KiB of SQLite's page cache."""
 
 UNREADABLE = (DatabaseFault, UnicodeDecodeError)
-"""What reading a damaged file raises. The second comes of SQLite's own words about it, which may quote the damage."""
+"""The errors of reading a damaged file. The second is raised for SQLite's own message, which may quote the damage."""
 
 N = TypeVar("N", bound=tuple[Any, ...])
 
 
 class CannotRead(Exception):
-    """There is no store that could be looked through; the text says why."""
+    """There is no store that can be checked; the text says why."""
 
 
 class StoredConnection(NamedTuple):
@@ -184,7 +184,7 @@ class Stray(NamedTuple):
 
 
 class OfNothing(NamedTuple):
-    """Something of a business, and why it is none of it."""
+    """Something that is stored for a business, and its fault."""
 
     what: str
     name: str
@@ -214,26 +214,26 @@ class Snapshot:
         self._findings = findings
 
     def rows(self, kind: type[N], query: str, **given: object) -> Iterator[N]:
-        """The rows that a query of the store gives, one after the other. One with a value of a type that its column
-        does not have is a finding, and left out."""
+        """The rows of one of the store's queries, one after the other. A row with a value of the wrong type is a
+        finding and left out."""
         for row in self._raw.execute(SQL[query], given):
             if tuple(map(type, row)) in _types(kind):
                 yield kind(*row)
             else:
                 shown = ", ".join(str(value) for value in row if isinstance(value, str | int))
-                self._findings.add(f"{(kind.__doc__ or '').rstrip('.')}: {shown}", "a value is of another type")
+                self._findings.add(f"{(kind.__doc__ or '').rstrip('.')}: {shown}", "a value has the wrong type")
 
     def row(self, kind: type[N], query: str, **given: object) -> N | None:
-        """The one row that a query gives."""
+        """The first row of a query, or None."""
         return next(self.rows(kind, query, **given), None)
 
     def value(self, query: str, **given: object) -> Any:
-        """The first value of the first row."""
+        """The first value of the first row of a query, or None."""
         row = self._raw.execute(SQL[query], given).fetchone()
         return None if row is None else row[0]
 
     def integrity(self, most: int) -> list[str]:
-        """What SQLite itself finds wrong with the file, up to so many faults."""
+        """The faults that SQLite itself finds in the file, at most so many."""
         told = [str(row[0]) for row in self._raw.execute(f"PRAGMA integrity_check({most})")]
         return [] if told == ["ok"] else told
 
@@ -246,14 +246,14 @@ def _types(kind: type[tuple[Any, ...]]) -> frozenset[tuple[type, ...]]:
 
 @contextmanager
 def looked_at(data: Path, findings: Findings) -> Iterator[Snapshot]:
-    """The store of a data folder at this moment, whether or not a server uses it. Raises CannotRead."""
+    """A snapshot of a data folder's store, whether or not a server uses it. Raises CannotRead."""
     path = data / STORE
     if not data.is_dir():
-        raise CannotRead(f"{data} is no folder" if data.exists() else f"there is no folder {data}")
+        raise CannotRead(f"{data} is not a folder" if data.exists() else f"there is no folder {data}")
     if not path.is_file():
-        raise CannotRead(f"{data} is no data folder of Comity: there is no {STORE} in it")
+        raise CannotRead(f"{data} is not a data folder of Comity: it contains no {STORE}")
     log = path.with_name(f"{STORE}-wal")
-    # Where nobody writes, nothing is put beside the file, so that it can lie on a medium that cannot be written.
+    # Without a writer the file is opened as immutable: no file is made beside it, and a read-only disk will do.
     alone, before = not log.exists(), path.stat().st_mtime_ns
     try:
         raw = open_read_only(path, cache=CACHE, immutable=alone)
@@ -263,14 +263,14 @@ def looked_at(data: Path, findings: Findings) -> Iterator[Snapshot]:
         _prepare(raw, path)
         yield Snapshot(raw, findings)
         if alone and (log.exists() or path.stat().st_mtime_ns != before):
-            raise CannotRead(f"a server began to use {data} in the meantime; ask again")
+            raise CannotRead(f"a server started in {data} during the check: run the command again")
     finally:
         raw.close()
 
 
 def _prepare(raw: Database, path: Path) -> None:
-    """Begin the one transaction of the look. Raises CannotRead unless it is a store of this version."""
-    # A damaged text must not end the looking; what is shown in its place fits no hash and no signature.
+    """Begins the snapshot's transaction. Raises CannotRead unless it is a store of this version."""
+    # A damaged text must not end the check; with replacement characters it matches no hash and no signature.
     raw.text_factory = partial(str, encoding="utf-8", errors="replace")
     try:
         raw.execute("BEGIN")
@@ -279,14 +279,16 @@ def _prepare(raw: Database, path: Path) -> None:
     except UNREADABLE as error:
         raise CannotRead(f"{path} cannot be read: {error}") from None
     if found is None:
-        raise CannotRead(f"{path} is no store of Comity")
+        raise CannotRead(f"{path} is not a store of Comity")
     revision = str(found[0])
     try:
         check_revision(path, revision)
     except (SchemaTooNew, SchemaTooOld) as error:
         raise CannotRead(str(error)) from None
     if revision != HEAD:
-        raise CannotRead(f"{path} has schema {revision}, and this version knows {HEAD}: start the server once")
+        raise CannotRead(
+            f"{path} has the older schema {revision}, and this version needs {HEAD}: start the server once"
+        )
 
 
 _VERSION = "alembic_version"

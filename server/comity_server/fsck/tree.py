@@ -1,8 +1,8 @@
-"""The tree of a log, hashed once more from its entries and held against the stored tiles (RFC 6962 section 2.1; C2SP
+"""Hashes the tree of a log again from its entries, and compares it with the stored tiles (RFC 6962 section 2.1; C2SP
 tlog-tiles).
 
-Where an entry and a tile do not fit, what stands above them says which of the two is the damaged one, and the looking
-goes on with the other: one fault is told once, and hides none that lies elsewhere.
+If an entry and a tile differ, the hash above them shows which of the two is damaged, and the check continues with the
+other: one fault gives one finding, and hides no other.
 """
 
 from collections.abc import Callable
@@ -28,14 +28,14 @@ def leaf(entry: bytes) -> bytes:
 
 
 def width_of(level: int, number: int, size: int) -> int:
-    """How many hashes the tile has in a tree of `size` entries; 0 where there is none."""
+    """The number of hashes of the tile in a tree of `size` entries; 0 if the tree has no such tile."""
     if not 0 <= level < MOST_LEVELS or number < 0:
         return 0
     return max(0, min(WIDTH, (size >> HEIGHT * level) - number * WIDTH))
 
 
 class Tree:
-    """Grows entry by entry; of each level the row is in memory that is not yet a full tile."""
+    """A tree that grows entry by entry; the row of each level that is not yet a full tile is in memory."""
 
     def __init__(self, log: str, stored: Stored, findings: Findings) -> None:
         self._log = log
@@ -46,23 +46,23 @@ class Tree:
         self.size = 0
 
     def add(self, hashed: Hash) -> None:
-        """Add the hash of the next entry, None where that is missing."""
+        """Adds the hash of the next entry; None if the entry is missing."""
         self.size += 1
         self._add(0, hashed)
 
     def roots(self) -> set[bytes]:
-        """The root of the tree as it is now: over the entries, and over them as the stored tiles have them."""
+        """The possible roots of the tree so far: over the entries, and over the hashes of the stored tiles."""
         theirs = [_with_stored(row, self._tile(level)) for level, row in enumerate(self._rows)]
         return {_root(self._rows), _root(theirs)}
 
     def finish(self, root: bytes) -> None:
-        """Hold the right edge against the tiles, and the whole against the root in the log's head."""
+        """Compares the right edge with the tiles, and the tree with the root in the log's head."""
         fits = _root(self._rows) == root
         for level, row in enumerate(self._rows):
             if row:
                 self._compare(level, row, self._tile(level), entries_are_right=fits or root not in self.roots())
         if root not in self.roots():
-            self._findings.add(f"{self._log} head", f"its root is not the one over its {self.size} entries")
+            self._findings.add(f"{self._log} head", f"its root is not the root of its {self.size} entries")
 
     def _add(self, level: int, hashed: Hash) -> None:
         if level == len(self._rows):
@@ -77,7 +77,7 @@ class Tree:
             self._add(level + 1, top)
 
     def _close(self, level: int, row: list[Hash]) -> bytes:
-        """The hash over a full tile, as far as can be told."""
+        """The hash over a full tile: over the stored hashes if the tile above confirms them, else over the entries."""
         stored, above = self._tile(level), self._above(level)
         mine = root_of_hashes(_filled(row, stored))
         theirs = root_of_hashes(_cut(stored)) if stored is not None and len(stored) == WIDTH * HASH else mine
@@ -92,24 +92,24 @@ class Tree:
             self._findings.add(place, "the tile is missing")
             return
         if len(stored) != len(row) * HASH:
-            self._findings.add(place, f"the tile has {len(stored) / HASH:g} hashes, and not {len(row)}")
+            self._findings.add(place, f"the tile has {len(stored) / HASH:g} hashes, not {len(row)}")
         for at, (mine, theirs) in enumerate(zip(row, _cut(stored), strict=False)):
             if mine is None or mine == theirs:
                 continue
             below = number * WIDTH + at
             if level:
-                self._findings.add(place, f"its hash {at} is not the one over {Tile(level - 1, below).path}")
+                self._findings.add(place, f"its hash {at} is not the hash of {Tile(level - 1, below).path}")
             elif entries_are_right:
-                self._findings.add(place, f"its hash {at} is not the one of entry {below}")
+                self._findings.add(place, f"its hash {at} is not the hash of entry {below}")
             else:
-                self._findings.add(f"{self._log} entry {below}", f"it is not the one whose hash stands in {path}")
+                self._findings.add(f"{self._log} entry {below}", f"its hash is not the one in {path}")
 
     def _tile(self, level: int) -> bytes | None:
-        """The stored tile of the row that is in memory."""
+        """The stored tile of the level's row in memory."""
         return self._stored(level, self._numbers[level]) if self._rows[level] else None
 
     def _above(self, level: int) -> bytes | None:
-        """What the stored tile above says of the row that is in memory."""
+        """The hash of the level's row in memory, in the stored tile above."""
         number, at = divmod(self._numbers[level], WIDTH)
         stored = self._stored(level + 1, number)
         return None if stored is None else stored[at * HASH : (at + 1) * HASH]
@@ -120,20 +120,20 @@ def _cut(stored: bytes) -> list[bytes]:
 
 
 def _filled(row: list[Hash], stored: bytes | None) -> list[bytes]:
-    """The row with the stored hashes of missing entries."""
+    """The row, with the stored hashes in the place of missing entries."""
     kept = _cut(stored or b"")
     kept += [_UNKNOWN] * (len(row) - len(kept))
     return [theirs if mine is None else mine for mine, theirs in zip(row, kept, strict=False)]
 
 
 def _with_stored(row: list[Hash], stored: bytes | None) -> list[Hash]:
-    """The row as it is stored, as far as it is."""
+    """The stored row, continued with the own hashes where it ends."""
     kept = _cut(stored or b"")[: len(row)]
     return [*kept, *row[len(kept) :]]
 
 
 def _root(rows: list[list[Hash]]) -> bytes:
-    """The root over the rows of all levels: what is left over of one level is the last, smaller subtree of the next."""
+    """The root over the rows of all levels: the rest of one level is the last, smaller subtree of the next."""
     right: list[Hash] = []
     for row in rows:
         if whole := [*row, *right]:

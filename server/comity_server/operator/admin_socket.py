@@ -64,7 +64,7 @@ async def ask(data: Path, duty: Duty[Q, A], question: Q) -> A:
     except ClientError:
         found = None
     if found is None:
-        raise NotPossible("the server went away before it answered: ask again what became of it")
+        raise NotPossible("the server stopped before it answered: check what was done, and run the command again")
     status, answer = found
     if status != 200:
         raise NotPossible(answer.decode("utf-8", "replace"))

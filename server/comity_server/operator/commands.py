@@ -200,7 +200,7 @@ async def _conditions(server: Server, _: Nothing) -> list[ConditionLine]:
 
 async def _believe(server: Server, _: Nothing) -> Moment:
     if server.accept.clock_behind():
-        raise NotPossible(f"the store was written later than it is now: {CURES['clock_behind'].cure}")
+        raise NotPossible(f"the last write to the store is later than the clock: {CURES['clock_behind'].cure}")
     server.clock.believe()
     return Moment(instant(server.clock.now()))
 
@@ -252,7 +252,7 @@ async def _end_key(server: Server, wanted: OneKey) -> ApiKeyLine:
     async def decide(group: UnitOfWork) -> ApiKeyLine:
         key = keys_of(group, wanted.name).get(wanted.id)
         if key is None or not key.is_in_force(group.now):
-            raise NotPossible("there is no such key in force")
+            raise NotPossible("there is no key in force with this id")
         group.batch.end_api_key.append({"expires_at": group.now, "name": key.name, "id": key.id})
         return _line(keys_of(group, wanted.name)[key.id], group.now)
 
@@ -289,12 +289,12 @@ async def _away(server: Server, wanted: Absence) -> Nothing:
     business = server.directory.get(wanted.name)
     signer = server.grounds.kept.newest(wanted.name)
     if business is None or signer is None:
-        raise NotPossible("the business keeps its signing key itself: it signs and publishes the notice")
+        raise NotPossible("the business keeps its signing key itself, so it must sign and publish the notice itself")
 
     async def decide(group: UnitOfWork) -> Nothing:
         now = group.now // 1000
         if 0 < wanted.until <= now:
-            raise NotPossible("who is away comes back on a day that is yet to come; `back` ends it before")
+            raise NotPossible("the day of return must be in the future; `back` ends an absence early")
         signed = compose_away(signer, wanted.starts or now, wanted.until, wanted.texts, now)
         await publish(server.store.business, business, signed, group)
         return Nothing()
@@ -317,7 +317,7 @@ def _source(server: Server) -> str:
 
 def _must_be_there(server: Server, name: str) -> None:
     if server.directory.get(name) is None:
-        raise NotPossible("there is no business of that name here")
+        raise NotPossible("there is no business with this name")
 
 
 def _word(words: Any, what: str, word: str) -> Any:
@@ -330,7 +330,7 @@ def _text(what: str, text: str) -> str:
     try:
         return _LABEL.validate_python(text)
     except ValidationError as fault:
-        raise NotPossible(f"that {what} cannot be taken: {faults(fault)[0][1]}") from None
+        raise NotPossible(f"the {what} is not valid: {faults(fault)[0][1]}") from None
 
 
 def _line(key: ApiKey, now: int, shown: str | None = None) -> ApiKeyLine:

@@ -50,8 +50,8 @@ async def _reseal_under_the_first(server: Server) -> int:
     master = server.grounds.kept.master
     if len(master.names) == 1:
         raise NotPossible(
-            "COMITY_MASTER_KEY holds one key: put a new one in front of it, with a blank between them, start the"
-            " server again with both, and ask once more"
+            "COMITY_MASTER_KEY contains one key: put a new one in front of it, separated by a space, restart the"
+            " server with both, and run this command again"
         )
     count = await _reseal(server)
     await check_seals(server.store.business, master.first_alone())

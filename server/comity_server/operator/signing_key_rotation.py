@@ -63,7 +63,7 @@ async def turn(server: Server, name: str, after: tuple[int, str]) -> Turned:
 
 def _newest(server: Server, name: str) -> Signer:
     if server.directory.get(name) is None:
-        raise NotPossible("there is no business of that name here")
+        raise NotPossible("there is no business with this name")
     newest = server.grounds.kept.newest(name)
     if newest is None:
         raise NotPossible("this business keeps its signing key itself")

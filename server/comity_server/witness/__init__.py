@@ -1,1 +1,1 @@
-"""`comity witness`: cosigns the checkpoints of logs, as long as each continues the one before (C2SP tlog-witness)."""
+"""`comity witness`: cosigns checkpoints of logs if each continues the one before (C2SP tlog-witness)."""

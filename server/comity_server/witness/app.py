@@ -28,13 +28,13 @@ from comity_server.witness.data_dir import remembered
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 MOST_REQUESTS = 256
-"""Requests in hand at once, shared by addresses."""
+"""Requests handled at once, shared by addresses."""
 MOST_CONNECTIONS = 1024
-"""Of clients at once; each address has a share."""
+"""Client connections at once; each address has a share."""
 IDLE = 75.0
 """Seconds after which a silent connection is closed."""
 STOP = 5.0
-"""Seconds that requests in hand get at a stop."""
+"""Seconds for running requests to finish at a stop."""
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -44,7 +44,7 @@ HEADERS = {
 
 
 class Listening(NamedTuple):
-    """A witness that answers: its key, and the address that is its submission and its monitoring prefix."""
+    """A running witness: its key, and its address, which is its submission prefix and its monitoring prefix."""
 
     key: VerifierKey
     url: str
@@ -61,10 +61,10 @@ async def witnessing(
     clock: Clock | None = None,
     patience: float = 5.0,
 ) -> AsyncIterator[Listening]:
-    """A witness that answers on its port; `patience` is in seconds, for a body to arrive. On the way out requests in
-    hand finish.
+    """Runs a witness on its port for as long as the context lasts; running requests then finish. `patience`: seconds
+    for a body to arrive.
 
-    Raises FolderInUse, TooFewDescriptors, CannotWitness, OSError (the port is taken).
+    Raises FolderInUse, TooFewDescriptors, CannotWitness, OSError (the port is in use).
     """
     descriptors.allow(MOST_CONNECTIONS)
     async with AsyncExitStack() as stack:
@@ -73,7 +73,7 @@ async def witnessing(
         address, number = bound.getsockname()[:2]
         usual = f"witness.localhost:{number}"
         witness = stack.enter_context(remembered(data, name, usual, logs, clock or WallClock()))
-        # One thread: its file has one connection, and the loop never waits for a disk.
+        # One thread: the database has one connection, and the event loop never waits for a disk.
         thread = stack.enter_context(ThreadPoolExecutor(1, "witness"))
         addresses = ClientAddresses(())
         app, sockets = _application(witness, thread, patience, addresses), Sockets(MOST_CONNECTIONS, addresses)
@@ -93,7 +93,7 @@ def _application(
     async def checkpoint(request: web.Request) -> web.Response:
         note = await loop.run_in_executor(thread, witness.note, request.match_info["hash"])
         if note is None:
-            raise Declined(HTTPStatus.NOT_FOUND, "nothing was cosigned of that log")
+            raise Declined(HTTPStatus.NOT_FOUND, "no checkpoint of that log was cosigned")
         response = _text(HTTPStatus.OK, note)
         response.headers["Cache-Control"] = "no-cache"
         response.headers["Access-Control-Allow-Origin"] = "*"
@@ -106,7 +106,7 @@ def _application(
 
 
 async def _read(request: web.Request, patience: float) -> bytes:
-    """The body, if it is small enough and comes in time. Raises Declined."""
+    """The body. Raises Declined if it is too large or too late."""
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise Declined(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body without a content coding")
     body = bytearray()
@@ -128,7 +128,7 @@ def _text(status: int, text: str) -> web.Response:
 
 
 def _guard(addresses: ClientAddresses) -> Any:
-    """The one middleware: the limit, refusals and headers."""
+    """The one middleware: limits requests, turns errors into answers, adds headers."""
     room = Pool(MOST_REQUESTS)
 
     @web.middleware
@@ -137,12 +137,12 @@ def _guard(addresses: ClientAddresses) -> Any:
         is_in_hand = room.take(user)
         try:
             if not is_in_hand:
-                raise Declined(HTTPStatus.SERVICE_UNAVAILABLE, "more to do than it can hold")
+                raise Declined(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests at once")
             response = await handler(request)
         except Exception as error:
             response = _refusal(error)
             if not request.content.is_eof():
-                # What is left of the body would be read as the next request.
+                # The rest of the body would be read as the next request.
                 response.force_close()
         finally:
             if is_in_hand:
@@ -155,13 +155,13 @@ def _guard(addresses: ClientAddresses) -> Any:
 
 
 def _not_http(status: int, id_: str) -> web.Response:
-    response = _text(status, "not HTTP\n" if status < 500 else "this witness made a mistake\n")
+    response = _text(status, "not HTTP\n" if status < 500 else "internal error\n")
     response.headers.update({**HEADERS, "X-Request-Id": id_})
     return response
 
 
 def _refusal(error: Exception) -> web.Response:
-    """Every failure as a status and a line of text; only our own mistakes reach the log."""
+    """The answer to an error: a status and a line of text. Only our own errors are logged."""
     if isinstance(error, Declined):
         if error.size is not None:
             return web.Response(status=error.status, body=b"%d\n" % error.size, headers={"Content-Type": SIZE_TYPE})
@@ -177,9 +177,9 @@ def _refusal(error: Exception) -> web.Response:
         return response
     if isinstance(error, DatabaseFault):
         logger().error("memory_failed", exc_info=error)
-        return _refusal(Declined(HTTPStatus.SERVICE_UNAVAILABLE, "this witness cannot write down what it saw"))
+        return _refusal(Declined(HTTPStatus.SERVICE_UNAVAILABLE, "the checkpoint could not be stored"))
     if isinstance(error, ConnectionError):
-        # The client went away while its request was read; nobody will see this.
+        # The client has closed the connection: nobody will read this.
         return _text(HTTPStatus.BAD_REQUEST, "the connection was lost\n")
     logger().error("handler_failed", exc_info=error)
-    return _text(HTTPStatus.INTERNAL_SERVER_ERROR, "this witness made a mistake\n")
+    return _text(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error\n")

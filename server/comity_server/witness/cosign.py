@@ -1,4 +1,4 @@
-"""Whether a witness cosigns (C2SP tlog-witness, add-checkpoint): all its checks, in the order of the specification."""
+"""Decides whether a witness cosigns (C2SP tlog-witness, add-checkpoint): its checks, in the specification's order."""
 
 import base64
 from http import HTTPStatus
@@ -14,7 +14,7 @@ from comity_server.witness.store import Head, Memory
 
 
 class Declined(Exception):
-    """A submission that is not cosigned: the status that says so, and for 409 the size that was cosigned last."""
+    """A submission that is not cosigned: the HTTP status, the reason, and for 409 the size that was cosigned last."""
 
     def __init__(self, status: HTTPStatus, why: str, size: int | None = None) -> None:
         self.status = status
@@ -24,7 +24,7 @@ class Declined(Exception):
 
 
 class Witness:
-    """One key and what it cosigned. Not to be used by two threads at once."""
+    """A key and the record of what it cosigned. Not thread-safe."""
 
     def __init__(self, signer: NoteSigner, memory: Memory, clock: Clock) -> None:
         self._signer = signer
@@ -41,8 +41,8 @@ class Witness:
         return self._memory.note(origin_hash)
 
     def cosign(self, body: bytes) -> str:
-        """The line that cosigns the checkpoint in a request's body, once it is remembered. Raises Declined,
-        DatabaseFault (then nothing is cosigned, and it may be remembered)."""
+        """Cosigns the checkpoint in a request's body, records it, and returns the signature line. Raises Declined,
+        DatabaseFault (then nothing is cosigned, though the checkpoint may be recorded)."""
         try:
             submission = open_submission(body)
             text, lines = split_note(submission.note)
@@ -62,20 +62,20 @@ class Witness:
             line = signature_line(text, self._signer, now)
             return Head(new.size, new.root, now, f"{text}\n{signed}{line}")
 
-        # On the disk before anybody sees it: a crash in between costs the log one more request (409), and the other
-        # way round it would let it have two histories cosigned.
+        # Stored before anybody sees the signature: a crash in between costs the log one more request (409); in the
+        # other order it could get two histories cosigned.
         self._memory.replace(origin, judge)
         return line
 
     def _signed(self, origin: str, text: str, lines: list[tuple[str, bytes]]) -> str:
-        """The line by which that log signed the text. Raises Declined."""
+        """The line of that log's signature of the text. Raises Declined."""
         log = self._memory.log(origin)
         if log is None:
-            raise Declined(HTTPStatus.NOT_FOUND, "a log that is not known here")
+            raise Declined(HTTPStatus.NOT_FOUND, "this log is not known here")
         try:
             held = check_lines(text, lines, [log])
         except Refused:
-            raise Declined(HTTPStatus.FORBIDDEN, "the log's signature does not hold") from None
+            raise Declined(HTTPStatus.FORBIDDEN, "the log's signature is not valid") from None
         if not held:
             raise Declined(HTTPStatus.FORBIDDEN, "the log did not sign this")
         blob = next(blob for name, blob in lines if (name, blob[:4]) == (log.name, log.id))
@@ -86,24 +86,25 @@ def _read(text: str) -> Checkpoint:
     """The checkpoint in a text. Raises Malformed."""
     origin, size, rest = text.split("\n", 2) if text.count("\n") > 1 else ("", "", "")
     if size == "0":
-        # Another root than that of the empty tree has a status of its own; here only the form is looked at.
+        # A wrong root of the empty tree has a status of its own; here only the form is checked.
         return read_checkpoint(f"{origin}\n1\n{rest}")._replace(size=0)
     return read_checkpoint(text)
 
 
 def check(submission: Submission, new: Checkpoint, kept: Head, now: int) -> None:
-    """Whether a checkpoint that its log signed continues the one that is remembered, at that time (s). Raises
-    Declined."""
+    """Checks that a checkpoint, which its log signed, continues the recorded one; `now` in s. Raises Declined."""
     if submission.old > new.size:
         raise Declined(HTTPStatus.BAD_REQUEST, "the old size is larger than the checkpoint's")
     if submission.old != kept.size:
-        raise Declined(HTTPStatus.CONFLICT, "another size was cosigned last", kept.size)
+        raise Declined(HTTPStatus.CONFLICT, "the last cosigned size is another one", kept.size)
     if not check_consistency(kept.size, kept.root, new.size, new.root, submission.proof):
-        # Signed by the log: two roots of one size are two histories; anything else may be a wrong proof alone.
+        # Two signed roots of one size are two histories; otherwise only the proof may be wrong.
         forked = new.size == kept.size and new.root != kept.root
         logger().warning("two_histories" if forked else "not_continued", where=new.origin, count=new.size)
-        raise Declined(HTTPStatus.UNPROCESSABLE_ENTITY, "not shown to continue what was cosigned last")
+        raise Declined(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "the proof does not show that the last cosigned checkpoint is continued"
+        )
     if now < kept.time:
-        # A cosignature says which tree was the largest at its time; at that time, it was not yet this one.
+        # A cosignature states the largest tree at its time; at that earlier time it was not yet this one.
         logger().error("clock_went_back", where=new.origin, seconds=kept.time - now)
         raise Declined(HTTPStatus.SERVICE_UNAVAILABLE, "the clock of this witness went back")

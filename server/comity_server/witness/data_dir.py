@@ -1,4 +1,4 @@
-"""The folder of a witness: its key, its memory, and that the two belong together."""
+"""The data folder of a witness: its key and its store, which must belong together."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,19 +19,19 @@ MEMORY = "witness.db"
 
 
 class CannotWitness(Exception):
-    """The folder cannot be used as asked; the text says why, and what can be done."""
+    """The folder cannot be used; the text says why, and what to do."""
 
 
 @contextmanager
 def remembered(
     data: Path, name: str | None, usual: str, logs: Iterable[VerifierKey], clock: Clock
 ) -> Iterator[Witness]:
-    """The witness of that folder, made where there is none, which takes those logs as well. Without a `name` it has
-    the one that it had, at first the `usual` one. The caller holds the folder's lock. Raises CannotWitness."""
+    """Opens the witness of that folder, or creates it, and adds those logs. Without a `name` it keeps its name; a new
+    one gets the `usual` name. The caller holds the folder's lock. Raises CannotWitness."""
     if (data / SEED).exists() and not (data / MEMORY).exists():
         raise CannotWitness(
-            f"{data} has a key, and its memory ({MEMORY}) is gone. A witness that forgets can be made to cosign two "
-            f"histories of a log: begin a new one in another folder"
+            f"{data} has a key, but {MEMORY} is missing. A witness that has forgotten can be made to cosign two "
+            f"histories of a log: start a new witness in another folder"
         )
     try:
         memory = Memory(data / MEMORY)
@@ -53,18 +53,18 @@ def remembered(
 def _signer(data: Path, memory: Memory, name: str | None, usual: str) -> NoteSigner:
     known = memory.own_key()
     if known is None:
-        # The memory is on the disk already, so from here on a key without one means that it was lost.
+        # The store is on the disk already, so from here on a key without a store means that the store was lost.
         signer = NoteSigner(name or usual, COSIGNATURE, SigningKey(seed_in(data / SEED)))
         try:
             read_vkey(signer.verifier.text)
         except Malformed:
-            raise CannotWitness("a witness's name has no spaces and no plus sign") from None
+            raise CannotWitness("a witness's name must not contain spaces or a plus sign") from None
         memory.begin(signer.verifier)
         return signer
     if name not in (None, known.name):
         raise CannotWitness(f"the witness in {data} is called {known.name}; another name needs another folder")
     if not (data / SEED).exists():
-        raise CannotWitness(f"{data / SEED} is missing: put it back, or begin a new witness in another folder")
+        raise CannotWitness(f"{data / SEED} is missing: restore it, or start a new witness in another folder")
     try:
         signer = NoteSigner(known.name, COSIGNATURE, SigningKey((data / SEED).read_bytes()))
     except Malformed:

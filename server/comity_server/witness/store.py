@@ -1,6 +1,6 @@
-"""What a witness remembers: the logs that it takes, and of each the last checkpoint that it cosigned.
+"""The store of a witness: the logs that it accepts, and the last cosigned checkpoint of each.
 
-One SQLite file, one connection, one transaction for each judgement: whoever comes second sees what the first one made.
+One SQLite file, one connection, one transaction for each decision, so that decisions about a log follow each other.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ CREATE TABLE logs (
 
 
 class AnotherKey(Exception):
-    """A log of that origin is remembered under another key."""
+    """A log of that origin is stored with another key."""
 
 
 class AnotherVersion(Exception):
@@ -37,7 +37,7 @@ class AnotherVersion(Exception):
 
 
 class Head(NamedTuple):
-    """What was cosigned last of a log, and when (s since the epoch); before the first time `note` is empty."""
+    """The last cosigned checkpoint of a log, and when it was cosigned (s since the epoch); at first `note` is empty."""
 
     size: int = 0
     root: bytes = EMPTY_ROOT
@@ -46,16 +46,16 @@ class Head(NamedTuple):
 
 
 class Memory:
-    """The file at `path`, made if missing. Not to be used by two threads at once.
+    """The store at `path`, created if missing. Not thread-safe.
 
-    Every method raises DatabaseFault where the file cannot be read or written, and opening it AnotherVersion.
+    Every method raises DatabaseFault if the file cannot be read or written; opening it also raises AnotherVersion.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = open_database(path, threads=True)
         try:
             self._file.execute("PRAGMA journal_mode = WAL")
-            # What was cosigned must survive a power cut: who forgets it can be made to cosign another history.
+            # The record must survive a power cut: a witness that forgets can be made to cosign another history.
             self._file.execute("PRAGMA synchronous = FULL")
             with self._transaction():
                 self._prepare()
@@ -70,10 +70,10 @@ class Memory:
                 self._file.execute(statement)
             self._file.execute(f"PRAGMA user_version = {VERSION}")
         elif version != VERSION:
-            raise AnotherVersion(f"it has version {version} of its format, and {VERSION} is known here")
+            raise AnotherVersion(f"its format has version {version}, but this program reads version {VERSION}")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Closes the file."""
         self._file.close()
 
     @contextmanager
@@ -87,16 +87,16 @@ class Memory:
                 self._file.execute("ROLLBACK")
 
     def own_key(self) -> VerifierKey | None:
-        """The key whose memory this is, None before `begin`."""
+        """The key of the witness whose store this is; None before `begin`."""
         row = self._file.execute("SELECT vkey FROM witness").fetchone()
         return None if row is None else read_vkey(row[0])
 
     def begin(self, key: VerifierKey) -> None:
-        """From now on this is that key's memory."""
+        """Makes this the store of that key."""
         self._file.execute("INSERT INTO witness VALUES (?)", (key.text,))
 
     def take(self, log: VerifierKey) -> None:
-        """From now on that log's checkpoints are taken. Raises AnotherKey."""
+        """Adds a log whose checkpoints are accepted. Raises AnotherKey."""
         with self._transaction():
             known = self.log(log.name)
             if known is not None and known != log:
@@ -108,20 +108,18 @@ class Memory:
             )
 
     def logs(self) -> int:
-        """How many logs are taken."""
+        """The number of accepted logs."""
         count: int = self._file.execute("SELECT count(*) FROM logs").fetchone()[0]
         return count
 
     def log(self, origin: str) -> VerifierKey | None:
-        """The key of the log with that origin, None for one that is not taken."""
+        """The key of the log with that origin; None if the log is not accepted."""
         row = self._file.execute("SELECT vkey FROM logs WHERE origin = ?", (origin,)).fetchone()
         return None if row is None else read_vkey(row[0])
 
     def replace(self, origin: str, judge: Callable[[Head], Head]) -> Head:
-        """The head that `judge` made from what is remembered of a log that is taken, once it is on the disk.
-
-        Whatever `judge` raises is raised here, and nothing changed. No other judgement comes between.
-        """
+        """Replaces the head of an accepted log by the one that `judge` makes from it, and returns that once it is on
+        the disk. If `judge` raises, nothing changes. No other decision happens in between."""
         with self._transaction():
             row = self._file.execute("SELECT size, root, time, note FROM logs WHERE origin = ?", (origin,)).fetchone()
             head = judge(Head(*row))
@@ -131,6 +129,6 @@ class Memory:
         return head
 
     def note(self, hash_: str) -> str | None:
-        """The last note that was cosigned of the log whose origin has that hash, None if there is none."""
+        """The last cosigned note of the log whose origin has that hash; None if there is none."""
         row = self._file.execute("SELECT note FROM logs WHERE hash = ?", (hash_,)).fetchone()
         return row[0] or None if row is not None else None

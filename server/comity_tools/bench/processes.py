@@ -190,16 +190,16 @@ def create_api_key(folder: Path, port: int, name: str) -> str:
 
 def bare_server(answer_size: int) -> AbstractContextManager[Child]:
     """The baseline: aiohttp that reads a body and answers JSON of that size, and nothing else."""
-    return _of_the_bench("baseline_server", str(answer_size))
+    return _run_bench_module("baseline_server", str(answer_size))
 
 
 def endpoint() -> AbstractContextManager[Child]:
     """An endpoint for webhooks."""
-    return _of_the_bench("webhook_sink")
+    return _run_bench_module("webhook_sink")
 
 
 @contextmanager
-def _of_the_bench(module: str, *arguments: str) -> Iterator[Child]:
+def _run_bench_module(module: str, *arguments: str) -> Iterator[Child]:
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", f"comity_tools.bench.{module}", str(port), *arguments],

@@ -12,25 +12,25 @@ from comity_tools.cli.groups import Sections, system_fault
 from comity_tools.cli.terminal import printable
 
 _COMMANDS = {
-    "serve": ("comity_tools.cli.serve", "Serve connections."),
-    "status": ("comity_tools.cli.operator.status", "Tell how the running server is."),
-    "clock": ("comity_tools.cli.operator.clock", "The clock of the server, when it is in doubt."),
-    "business": ("comity_tools.cli.operator.business", "The businesses whose did:web this host serves."),
-    "keys": ("comity_tools.cli.operator.keys", "The keys that the server keeps, and the master key."),
-    "openapi": ("comity_tools.cli.openapi", "Print the OpenAPI document of the business side."),
-    "demo": ("comity_tools.cli.demo", "Live through a story with a real server."),
-    "wallet": ("comity_tools.cli.wallet.commands", "A wallet of your own."),
-    "log": ("comity_tools.cli.audit.log", "A consent log, looked at from outside."),
-    "witness": ("comity_tools.cli.witness", "Cosign the checkpoints of logs."),
-    "receipt": ("comity_tools.cli.audit.receipt", "What a receipt proves, offline."),
-    "token": ("comity_tools.cli.audit.token", "Whether a consent token counts, offline."),
-    "fsck": ("comity_tools.cli.operator.fsck", "Derive a data folder once more, and tell what does not fit."),
-    "backup": ("comity_tools.cli.operator.backup", "Copy a data folder, while the server runs."),
-    "restore": ("comity_tools.cli.operator.restore", "Look through a backup, and put it into a data folder."),
-    "soak": ("comity_tools.cli.soak", "Let a server live under load and faults."),
-    "bench": ("comity_tools.cli.bench", "Measure, each figure beside its baseline."),
+    "serve": ("comity_tools.cli.serve", "Run the server."),
+    "status": ("comity_tools.cli.operator.status", "Show the state of the running server."),
+    "clock": ("comity_tools.cli.operator.clock", "Confirm that the server's clock is right."),
+    "business": ("comity_tools.cli.operator.business", "Manage the businesses on this server."),
+    "keys": ("comity_tools.cli.operator.keys", "Show and rotate keys: of businesses, the master key, the server's."),
+    "openapi": ("comity_tools.cli.openapi", "Print the OpenAPI document of the business API."),
+    "demo": ("comity_tools.cli.demo", "Play a story with a real server; every step is checked."),
+    "wallet": ("comity_tools.cli.wallet.commands", "Your wallet: connect, write, allow, say no."),
+    "log": ("comity_tools.cli.audit.log", "Check a public consent log."),
+    "witness": ("comity_tools.cli.witness", "Run a witness, which cosigns the checkpoints of logs."),
+    "receipt": ("comity_tools.cli.audit.receipt", "Check a receipt offline."),
+    "token": ("comity_tools.cli.audit.token", "Check a consent token offline."),
+    "fsck": ("comity_tools.cli.operator.fsck", "Check a data folder for damage."),
+    "backup": ("comity_tools.cli.operator.backup", "Back up a data folder, also while the server runs."),
+    "restore": ("comity_tools.cli.operator.restore", "Check a backup, or restore it into a data folder."),
+    "soak": ("comity_tools.cli.soak", "Test a server under load and random faults."),
+    "bench": ("comity_tools.cli.bench", "Measure speed, each figure beside a baseline."),
 }
-"""Name → (module, what it does). The module has a click command of the same name, with _ for -."""
+"""Name → (module, its help text). The module has a click command of the same name, with _ for -."""
 
 
 _SECTIONS = {
@@ -51,11 +51,11 @@ class _Lazy(Sections):
         except click.NoSuchOption as fault:
             if fault.option_name.startswith("--"):
                 raise
-            # One id in 64 begins so, and a name or a text may.
-            hint = "An id, a name or a text that begins with a hyphen comes after `--`."
+            # One id in 64 begins with a hyphen, and so may a name or a text.
+            hint = "If an id, a name or a text begins with a hyphen, put `--` before it."
             raise click.UsageError(f"{fault.format_message()} {hint}", fault.ctx) from None
         except OSError as fault:
-            # Of a reader that has left, click knows what to do.
+            # click handles a reader that has closed the pipe.
             if fault.errno == errno.EPIPE:
                 raise
             raise click.ClickException(system_fault(fault)) from fault
@@ -66,7 +66,7 @@ class _Lazy(Sections):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        # What is imported stays: looking for garbage in it meanwhile, and ever after, costs a sixth of a start.
+        # Imported modules stay in memory: collecting garbage among them, now and later, costs a sixth of a start.
         gc.disable()
         try:
             command: click.Command = getattr(import_module(_COMMANDS[cmd_name][0]), cmd_name.replace("-", "_"))
@@ -78,13 +78,13 @@ class _Lazy(Sections):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        # click suggests from the commands that it holds, and here it holds none.
+        # click suggests only from commands that are loaded, and here none is.
         if args and args[0] not in _COMMANDS and (near := get_close_matches(args[0], _COMMANDS)):
             ctx.fail(f"No such command {args[0]!r}. Did you mean {' or '.join(near)}?")
         return super().resolve_command(ctx, args)
 
     def about(self, ctx: click.Context, name: str) -> str:
-        # From the table: help must not import everything that it lists.
+        # From the table: help must not import every command that it lists.
         return _COMMANDS[name][1]
 
 

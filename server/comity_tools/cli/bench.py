@@ -11,12 +11,12 @@ from comity_tools.bench.run import NAMES, machine, measure, report
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-@click.option("--quick", is_flag=True, help="Fewer and shorter rounds: under a minute, and rougher.")
-@click.option("--only", "names", multiple=True, type=click.Choice(NAMES), help="Measure this one; may be repeated.")
+@click.option("--quick", is_flag=True, help="Fewer and shorter rounds: under a minute, less precise.")
+@click.option("--only", "names", multiple=True, type=click.Choice(NAMES), help="Measure only this. May be repeated.")
 def bench(as_json: bool, quick: bool, names: tuple[str, ...]) -> None:
-    """Measure, each figure beside a baseline of the same run on the same machine.
+    """Measure speed. Each figure is shown beside a baseline of the same run on the same machine.
 
-    Servers are started on loopback and in a temporary folder, and ended again.
+    The servers run on loopback, in a temporary folder, and are stopped at the end.
     """
     rows: list[Row] = []
     try:
@@ -40,15 +40,15 @@ def _show(rows: list[Row]) -> None:
     table = Table(title=", ".join(f"{name} {value}" for name, value in machine().items()), title_justify="left")
     for heading in ("", "figure", "baseline", "ratio", "client CPU"):
         table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
-    table.add_column("what, and beside what")
+    table.add_column("what is measured; the baseline")
     for row in rows:
         details = "".join(f"; {name} {value:,.3g}" for name, value in row.details.items())
         table.add_row(
             row.name,
             f"{row.figure:,.4g} {row.unit}",
             f"{row.baseline:,.4g}",
-            f"{row.ratio:.3f}" + (" (less is better)" if row.better == "less" else ""),
+            f"{row.ratio:.3f}" + (" (lower is better)" if row.better == "less" else ""),
             f"{row.client_cpu_share:.2f}",
-            f"{row.what}. Beside: {row.baseline_what}{details}",
+            f"{row.what}. Baseline: {row.baseline_what}{details}",
         )
     console.print(table)

@@ -11,24 +11,24 @@ from comity_tools.demo.output import LISTED
 from comity_tools.demo.run import play
 from comity_tools.demo.stage import Narrator
 
-HELP = f"""Three people, two businesses, a real server and its witness live through a story; every step is checked.
+HELP = f"""Play a story with three people, two businesses, a real server and its witness. Every step is checked.
 
-Exits with 1 if one did not hold. Nothing outside a temporary folder (and --out) is touched.
+Exit code 1 if a check fails. Files are written only to a temporary folder (and to --out).
 
 \b
-What --out leaves can be checked with software of your own:
+The files in --out, which you can check with your own software:
 {LISTED}"""
 
 
 @click.command(help=HELP)
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Leave what was made in this folder.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Save the results in this folder.")
 def demo(out: Path | None) -> None:
-    """Tells the story; ends the process."""
+    """Plays the story; ends the process."""
     if out is not None and out.exists() and any(out.iterdir()):
         raise click.ClickException(f"{out} is not empty")
     if out is not None:
-        # Who cannot be left anything is told so before the story, not after it.
+        # A folder that cannot be written is reported before the story, not after it.
         out.mkdir(parents=True, exist_ok=True)
-    # The story kills its server on purpose; that the wallets try again is not news.
+    # The story kills its server on purpose: retries of the wallets are not worth a line.
     stamina.instrumentation.set_on_retry_hooks([])
     sys.exit(0 if asyncio.run(play(Narrator(), out)) else 1)

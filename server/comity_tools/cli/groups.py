@@ -8,20 +8,20 @@ import click
 
 
 def system_fault(fault: OSError, otherwise: Path | None = None) -> str:
-    """Why the system refused, and of which file or address: the fault's own, or `otherwise`."""
+    """The system's reason, with the file or address that the error names, or `otherwise`."""
     named = otherwise if fault.filename is None else fault.filename
     return f"{fault.strerror or fault}" + ("" if named is None else f": {named}")
 
 
 class Sections(click.Group):
-    """A group that lists its commands by what they are about; whatever is in no section stands under "More"."""
+    """A group that lists its commands in sections; commands of no section are listed under "More"."""
 
     def __init__(self, *args: Any, sections: Mapping[str, str] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.sections = {title: names.split() for title, names in (sections or {}).items()}
 
     def about(self, ctx: click.Context, name: str) -> str:
-        """What a command does, in a sentence."""
+        """The help text of a command, in one sentence."""
         command = self.get_command(ctx, name)
         return "" if command is None else command.get_short_help_str(limit=400)
 
@@ -41,5 +41,5 @@ class Sections(click.Group):
         longest = max(map(len, self.list_commands(ctx)))
         for title, names in self.in_sections(ctx):
             with formatter.section(title):
-                # One column for all sections: the names are filled up to the longest.
+                # One column for all sections: names are padded to the longest.
                 formatter.write_dl([(name.ljust(longest), self.about(ctx, name)) for name in names])

@@ -1,4 +1,4 @@
-"""What commands list and show, as JSON: one value, the same names as in the SDK, and nothing else."""
+"""Output as JSON: one value, with the names of the SDK, and nothing else."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ def say_json(value: object) -> None:
 
 @contextmanager
 def failure_as_json(as_json: bool) -> Iterator[None]:
-    """Prints what ends a command that judges as JSON, where that is wanted, and ends it with the same exit code."""
+    """Prints the error that ends a checking command as JSON if `as_json`, and exits with the same code."""
     try:
         yield
     except click.ClickException as fault:
@@ -34,13 +34,13 @@ def failure_as_json(as_json: bool) -> Iterator[None]:
 
 
 def text_of(value: object) -> str:
-    """JSON for people and programs; a sign that the terminal lacks, or that could drive it, is escaped."""
+    """JSON for people and programs. Characters that the terminal lacks, or that could control it, are escaped."""
     text = json.dumps(plain_value(value), indent=2, ensure_ascii=not shows_all_signs())
     return "".join(it if it.isprintable() or it == "\n" else json.dumps(it)[1:-1] for it in text)
 
 
 def plain_value(value: object) -> Any:
-    """The value in dictionaries and lists: members of what is a dataclass, a named tuple, a struct or a model."""
+    """The value as dictionaries and lists; dataclasses, named tuples, structs and models become dictionaries."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {it.name: plain_value(getattr(value, it.name)) for it in dataclasses.fields(value)}
     if isinstance(value, BaseModel):

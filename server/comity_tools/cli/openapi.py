@@ -6,7 +6,7 @@ from comity_server.api.business.docs.openapi import document, text
 
 
 @click.command()
-@click.option("--server", default="/", help="The URL of the server that the document is for.")
+@click.option("--server", default="/", help="The server's URL in the document.")
 def openapi(server: str) -> None:
-    """Print the OpenAPI document of the business side: every route, with its models and refusals."""
+    """Print the OpenAPI document of the business API: every route, with its models and errors."""
     click.echo(text(document(server=server)), nl=False)

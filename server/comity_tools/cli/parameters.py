@@ -1,4 +1,4 @@
-"""What several commands take: numbers that are some, and texts in files."""
+"""Parameter types of several commands: finite numbers, dates, and texts in files."""
 
 import codecs
 import math
@@ -14,7 +14,7 @@ _OTHERS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
 
 class Finite(click.FloatRange):
-    """A number within bounds; "nan" and "inf" are none."""
+    """A number within bounds; "nan" and "inf" are refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         found = super().convert(value, param, ctx)
@@ -22,31 +22,30 @@ class Finite(click.FloatRange):
 
 
 class Day(click.DateTime):
-    """A day, whose help does not show how programs spell its form."""
+    """A date; its help shows YYYY-MM-DD, not the pattern of strptime."""
 
     def __init__(self) -> None:
         super().__init__(["%Y-%m-%d"])
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """The form, as people read it."""
+        """The format as people read it."""
         return "YYYY-MM-DD"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The day. Fails, in words, for what is none."""
+        """The date. Fails with a sentence for anything else."""
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter:
-            self.fail(f"{value!r} is no day: write it as 2027-06-14", param, ctx)
+            self.fail(f"{value!r} is not a date: write it as 2027-06-14", param, ctx)
 
 
 class TextFile(click.ParamType[str]):
-    """The text in a file (`-`: what comes in), which is signed as it is: UTF-8 and nothing else, with LF at the end of
-    each line."""
+    """The text in a file (`-` is standard input), which is signed as it is: UTF-8, with LF at the end of each line."""
 
     name = "FILE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The text. Fails, in words, for bytes that are none."""
+        """The text. Fails with a sentence for bytes that are not UTF-8 text."""
         try:
             data = sys.stdin.buffer.read(MAX_BODY + 1) if value == "-" else _beginning(Path(value))
         except OSError as error:
@@ -62,7 +61,7 @@ def _beginning(path: Path) -> bytes:
 
 
 def _fault(data: bytes) -> str | None:
-    """Why the bytes are no text that could be signed, to be said behind the file's name; None where they are."""
+    """Why the bytes are not a text that can be signed, as a phrase after the file's name; None if they are."""
     if len(data) > MAX_BODY:
         return f"is longer than {MAX_BODY} bytes"
     if data.startswith(codecs.BOM_UTF8):
@@ -70,7 +69,7 @@ def _fault(data: bytes) -> str | None:
     if data.startswith(_OTHERS):
         return "is UTF-16 or UTF-32: save it as UTF-8"
     if b"\0" in data:
-        return "has a NUL in it: it is no text, or in another encoding; save it as UTF-8"
+        return "contains a NUL character: it is not a text, or not in UTF-8; save it as UTF-8"
     try:
         return None if data.decode("utf-8").strip() else "is empty"
     except UnicodeDecodeError as error:

@@ -19,11 +19,11 @@ from comity_tools.cli.groups import system_fault
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of the store and the key.")
+@click.option("--data", type=click.Path(path_type=Path), help="The server's data folder.")
 @click.option("--host", help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0: any free one.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 for any free port.")
 def serve(**given: object) -> None:
-    """Serve connections until told to stop (SIGINT, SIGTERM). Settings are COMITY_* variables."""
+    """Run the server until it is stopped (SIGINT, SIGTERM). Settings are COMITY_* environment variables."""
     config = configured(given)
     logging.configure(config.log_format, config.log_level)
     try:
@@ -31,21 +31,21 @@ def serve(**given: object) -> None:
     except (FolderInUse, TooFewDescriptors, *CANNOT_OPEN) as fault:
         raise click.ClickException(why(fault)) from None
     except OSError as fault:
-        more = ": make room where the data folder is. Nothing is lost" if fault.errno == errno.ENOSPC else ""
+        more = ": free space on the disk of the data folder. Nothing is lost" if fault.errno == errno.ENOSPC else ""
         raise click.ClickException(f"cannot serve: {system_fault(fault, config.data)}{more}") from None
 
 
 def why(fault: Exception) -> str:
-    """Why a server cannot be started, in words."""
+    """Why a server cannot start, in words."""
     if isinstance(fault, StoreFull):
-        return f"the disk is full ({fault}): make room where the data folder is, and start again. Nothing is lost"
+        return f"the disk is full ({fault}): free space on the disk of the data folder and start again. Nothing is lost"
     if type(fault) is StoreFailed:
-        return f"the store cannot be read or written ({fault}): `comity fsck` says where"
+        return f"the store cannot be read or written ({fault}): run `comity fsck` to see where"
     return str(fault)
 
 
 def configured(given: dict[str, object]) -> Config:
-    """The configuration of the environment with what the command line gave on top."""
+    """The configuration from the environment, with the command line's options on top. Raises ClickException."""
     try:
         return load({name: value for name, value in given.items() if value is not None})
     except ConfigError as fault:
@@ -61,6 +61,6 @@ async def _serve(config: Config) -> None:
     def tell(server: Server) -> None:
         click.echo(f"Comity serves {server.home.origin} (data in {config.data})")
         if config.webhooks_to_loopback:
-            click.echo("WEBHOOKS GO TO THIS MACHINE TOO (COMITY_WEBHOOKS_TO_LOOPBACK): for trying things out only")
+            click.echo("WEBHOOKS TO THIS MACHINE ARE ALLOWED (COMITY_WEBHOOKS_TO_LOOPBACK): for tests only")
 
     await run(config, tell, stop)

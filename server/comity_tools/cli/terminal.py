@@ -1,4 +1,4 @@
-"""What commands print, on a terminal that cannot show every sign and on a disk that is full (WHO-9)."""
+"""Output of commands to a terminal that cannot show every character, or to a full disk (WHO-9)."""
 
 import errno
 import io
@@ -30,12 +30,12 @@ LOOKS = frozenset(
         "tokens",
     }
 )
-"""The commands of those that do nothing but print: not to be able to is their failure."""
+"""The commands of these groups that only print: if they cannot print, they have failed."""
 
 
 @contextmanager
 def printable() -> Iterator[None]:
-    """Lets everything be printed as far as it can be, while inside."""
+    """Inside the context, characters that the terminal lacks are printed as `?`."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (cast(TextIO, _Output(stream)) for stream in before)
     try:
@@ -45,7 +45,8 @@ def printable() -> Iterator[None]:
 
 
 class _Output(io.TextIOBase):
-    """A text stream that prints `?` for a sign that its encoding lacks. Without `buffer`: click would go round it."""
+    """A text stream that prints `?` for a character that its encoding lacks. It has no `buffer`, which click would use
+    instead."""
 
     def __init__(self, real: TextIO) -> None:
         self._real = real
@@ -58,12 +59,12 @@ class _Output(io.TextIOBase):
 
     @property
     def errors(self) -> str:  # type: ignore[override]
-        """What becomes of other signs."""
+        """How characters that cannot be encoded are handled."""
         return "replace"
 
     def write(self, text: str) -> int:
         """Prints a text. Raises as `_lose` does."""
-        # click finds out with empty bytes and an empty text what kind of stream this is.
+        # click writes empty bytes and an empty text to find out what kind of stream this is.
         if not isinstance(text, str):
             raise TypeError("a text stream takes texts")
         if text and not self._is_lost:
@@ -74,7 +75,7 @@ class _Output(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Prints what waits. Raises as `_lose` does."""
+        """Prints buffered text. Raises as `_lose` does."""
         if not self._is_lost:
             try:
                 self._real.flush()
@@ -82,10 +83,10 @@ class _Output(io.TextIOBase):
                 self._lose(fault)
 
     def close(self) -> None:
-        """Nothing: the stream below is not this one's to close, and may have ended before this one is collected."""
+        """Does nothing: the stream below belongs to the caller, and may be closed before this one is collected."""
 
     def isatty(self) -> bool:
-        """Whether a person looks on."""
+        """Whether the stream is a terminal."""
         return self._real.isatty()
 
     def fileno(self) -> int:
@@ -93,14 +94,14 @@ class _Output(io.TextIOBase):
         return self._real.fileno()
 
     def writable(self) -> bool:
-        """Always."""
+        """True."""
         return True
 
     def _lose(self, fault: OSError) -> None:
-        """The rest is not printed. For an act that was done this is said, and no failure. Raises ClickException for a
-        command that was to print, OSError where its reader has left."""
+        """Stops printing. After an act that succeeded, this is a warning. Raises ClickException in a command that only
+        prints, OSError if the reader has closed the pipe."""
         self._is_lost = True
-        # What is in the buffer still would make the interpreter's end fail.
+        # Text that is still in the buffer would make the interpreter's exit fail.
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._real.fileno())
         if not _is_act():
@@ -108,7 +109,7 @@ class _Output(io.TextIOBase):
                 raise fault
             raise click.ClickException(f"cannot print: {fault.strerror}")
         if sys.stderr is not self:
-            click.echo(f"It was done, but this could not be printed: {fault.strerror}", err=True)
+            click.echo(f"The command succeeded, but its output could not be printed: {fault.strerror}", err=True)
 
 
 def _is_act() -> bool:
@@ -120,5 +121,5 @@ def _is_act() -> bool:
 
 
 def shows_all_signs() -> bool:
-    """Whether every sign can be printed as it is."""
+    """Whether the terminal can print every character."""
     return (sys.stdout.encoding or "").lower().replace("-", "").replace("_", "") == "utf8"

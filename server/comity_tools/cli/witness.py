@@ -28,14 +28,14 @@ class _LogKey(click.ParamType[VerifierKey]):
         except Malformed:
             self.fail("not a verifier key: NAME+ID+KEY, as the log's server announces it", param, ctx)
         if key.kind != ED25519:
-            self.fail("a verifier key of the other kind: this one is a witness's", param, ctx)
+            self.fail("this is the key of a witness; the key of a log is needed", param, ctx)
         return key
 
 
 def _name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    # No comma either: servers are told of their witnesses in a list with commas between them.
+    # No comma: COMITY_WITNESSES is a list with commas between the witnesses.
     if value is not None and (not re.fullmatch(r"[!-*\--~]{1,255}", value) or "://" in value):
-        raise click.BadParameter("a URL without https://, such as witness.example/w1")
+        raise click.BadParameter("must be a URL without https://, such as witness.example/w1")
     return value
 
 
@@ -45,7 +45,7 @@ def _name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> st
     type=click.Path(file_okay=False, path_type=Path),
     default="comity-witness",
     show_default=True,
-    help="Folder of the key and of what was cosigned.",
+    help="Folder of the witness's key and of its record of cosigned checkpoints.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
@@ -53,12 +53,12 @@ def _name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> st
     type=click.IntRange(0, 65535),
     default=8480,
     show_default=True,
-    help="Port to listen on; 0: any free one.",
+    help="Port to listen on; 0 for any free port.",
 )
 @click.option(
     "--name",
     callback=_name,
-    help="What it calls itself, for good: a URL without https://. At first witness.localhost:PORT.",
+    help="The witness's name, which can never change: a URL without https://. Default: witness.localhost:PORT.",
 )
 @click.option(
     "--log",
@@ -66,32 +66,32 @@ def _name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> st
     type=_LogKey(),
     multiple=True,
     metavar="VKEY",
-    help="Key of a log whose checkpoints it takes. Once named it is remembered; may be given many times.",
+    help="Key of a log whose checkpoints are accepted. It is remembered. May be repeated.",
 )
 @click.option("--clock-offset-file", type=click.Path(dir_okay=False, path_type=Path), hidden=True)
 def witness(
     data: Path, host: str, port: int, name: str | None, taken: tuple[VerifierKey, ...], clock_offset_file: Path | None
 ) -> None:
-    """Cosign the checkpoints of logs, so that none of them can show two histories.
+    """Run a witness, which cosigns the checkpoints of logs so that no log can show two histories.
 
-    A witness remembers of each log the largest tree that it saw, and signs another checkpoint only if it is shown to
-    continue that one (C2SP tlog-witness). It prints its verifier key, then the address it listens on, and runs until
-    told to stop (SIGINT, SIGTERM). A log's server is given both as COMITY_WITNESSES="VKEY URL".
+    A witness remembers the largest tree of each log, and signs a new checkpoint only with a proof that it continues
+    that tree (C2SP tlog-witness). It prints its verifier key, then the address it listens on, and runs until it is
+    stopped (SIGINT, SIGTERM). Give both to the log's server as COMITY_WITNESSES="VKEY URL".
 
-    It speaks plain HTTP; to be reached from other machines it needs something that speaks HTTPS before it.
+    The witness speaks plain HTTP. To make it reachable from other machines, put a proxy with HTTPS in front of it.
 
-    Never put its folder back from a backup, and never run two copies of it: a witness that forgets can be made to
-    cosign two histories. A new folder makes a new witness.
+    Never restore its folder from a backup, and never run two copies of it: a witness that has forgotten can be made to
+    cosign two histories. For a new witness, use a new folder.
     """
     logging.configure()
     try:
         asyncio.run(_run(data, host, port, name, taken, clock_offset_file))
     except FolderInUse:
-        raise click.ClickException(f"another witness uses {data}") from None
+        raise click.ClickException(f"another witness is using {data}") from None
     except (CannotWitness, TooFewDescriptors) as fault:
         raise click.ClickException(str(fault)) from None
     except OSError as fault:
-        raise click.ClickException(f"cannot witness: {system_fault(fault, data)}") from None
+        raise click.ClickException(f"the witness cannot run: {system_fault(fault, data)}") from None
 
 
 async def _run(

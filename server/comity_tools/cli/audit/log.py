@@ -1,4 +1,4 @@
-"""`comity log`: a consent log, looked at from outside."""
+"""`comity log`: checks a public consent log from outside."""
 
 import asyncio
 import base64
@@ -26,17 +26,17 @@ from comity_tools.cli.parameters import Finite
 from comity_tools.cli.wallet.session import day, plain, say
 
 FOUND, NOT_READ, INTERRUPTED = 1, 2, 130
-"""Exit codes: the log answered and it does not hold; it could not be read, or was not asked rightly; Ctrl-C."""
+"""Exit codes: the log answers and something in it is wrong; it cannot be read, or an option is wrong; Ctrl-C."""
 
 
 @click.group()
 def log() -> None:
-    """A consent log, looked at from outside: by anybody who knows its URL."""
+    """Check a public consent log. You need its URL and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """What was asked for on the command line."""
+    """The options of one run."""
 
     prefix: str
     key: VerifierKey | None
@@ -47,7 +47,7 @@ class _Wish:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """How it went: a report, or what was wrong and where the evidence is."""
+    """The result of one run: a report, or the fault and the file with the evidence."""
 
     kept: Followed | None = None
     file: FollowedFile | None = None
@@ -56,7 +56,7 @@ class _Outcome:
     fault: ComityError | None = None
     evidence: Path | None = None
     instead: str | None = None
-    """The log that its server says it began after a restore."""
+    """The log that the server announces as begun after a restore."""
 
     @property
     def code(self) -> int:
@@ -67,17 +67,22 @@ class _Outcome:
 @log.command(name="follow")
 @click.argument("url")
 @click.option(
-    "--vkey", metavar="VKEY|FILE", callback=key_option(ED25519), help="The log's key; else the one kept, or announced."
+    "--vkey",
+    metavar="VKEY|FILE",
+    callback=key_option(ED25519),
+    help="The log's verifier key. Default: the key stored by an earlier run, or the one that the server announces.",
 )
 @witness_option
 @cosignatures_option
-@click.option("--state", type=click.Path(dir_okay=False, path_type=Path), help="Where to keep what was seen.")
+@click.option(
+    "--state", type=click.Path(dir_okay=False, path_type=Path), help="The file that remembers what was checked."
+)
 @click.option(
     "--timeout",
     type=Finite(0.1, 3600),
     default=30.0,
     show_default=True,
-    help="Seconds until a silent log counts as away.",
+    help="Seconds without an answer after which the log counts as unreachable.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def follow_(
@@ -89,9 +94,9 @@ def follow_(
     timeout: float,
     as_json: bool,
 ) -> None:
-    """Check everything in the log at URL that was not checked before, and that it did not change what was.
+    """Check all new entries of the log at URL, and that the log still contains everything checked before.
 
-    Exits with 0 if all of it holds, with 1 if the log answers and something does not, with 2 if it cannot be read.
+    Exit code: 0 if everything is correct, 1 if the log answers and something is wrong, 2 if the log cannot be read.
     """
     stamina.instrumentation.set_on_retry_hooks([])
     try:
@@ -105,7 +110,7 @@ def follow_(
         with _bar(as_json) as progress:
             outcome = asyncio.run(_followed(wish, progress))
     except KeyboardInterrupt:
-        # Not click's own 1, which would say that the log was found out.
+        # Not click's exit code 1, which means that the log is wrong.
         sys.exit(INTERRUPTED)
     if as_json:
         click.echo(json.dumps(_as_json(wish, outcome)))
@@ -116,7 +121,7 @@ def follow_(
 
 @contextmanager
 def _bar(quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Shows how far it is, where somebody looks on."""
+    """Shows progress on a terminal."""
     if quiet or not sys.stderr.isatty():
         yield lambda _done, _size: None
         return
@@ -152,7 +157,7 @@ async def _followed(wish: _Wish, progress: Callable[[int, int], None]) -> _Outco
 
 
 def _written(file: FollowedFile, finding: LogFinding, origin: str) -> Path | None:
-    """Where the evidence is, or None where there is none or it cannot be written: the finding counts all the same."""
+    """The file with the evidence; None if there is no evidence or it cannot be saved, which does not end the run."""
     try:
         return file.save_evidence(finding, origin) if finding.evidence else None
     except NotKept:
@@ -160,64 +165,64 @@ def _written(file: FollowedFile, finding: LogFinding, origin: str) -> Path | Non
 
 
 async def _where(wish: _Wish, transport: Transport) -> tuple[FollowedFile, VerifierKey | None]:
-    """Where this log is remembered, and the key that its server announces if nobody knows one yet."""
-    # A log is named like its URL (tlog-tiles), so what was kept of it is found before it is asked.
+    """The file that remembers this log, and the key that its server announces if none is given or stored."""
+    # A log is named like its URL (tlog-tiles), so its file is found before the server is asked.
     origin = wish.prefix.partition("://")[2] if wish.key is None else wish.key.name
     file = usual_file(origin) if wish.state is None else FollowedFile(wish.state)
     if wish.key is not None or file.path.exists():
         return file, None
     key = await announced_key(wish.prefix, transport)
     if key.kind != ED25519:
-        raise Malformed("the server announces a key that is no log's")
+        raise Malformed("the server announces a key that is not the key of a log")
     return (usual_file(key.name) if wish.state is None else file), key
 
 
 def _known(file: FollowedFile, key: VerifierKey | None) -> Followed:
-    """What is remembered, of that key if one is named. Raises NotKept."""
+    """The stored state of the log, checked against `key` if one is given. Raises NotKept."""
     kept = file.load()
     if kept is None:
         if key is None:
-            raise NotKept(f"{file.path} has gone")
+            raise NotKept(f"{file.path} was removed during the check")
         return Followed(key)
     if key is not None and kept.key.name != key.name:
-        raise NotKept(f"{file.path} is about another log, {kept.key.name}")
+        raise NotKept(f"{file.path} belongs to another log, {kept.key.name}")
     if key is not None and kept.key != key:
-        raise NotKept(f"{file.path} knows this log under another key, {kept.key.text}")
+        raise NotKept(f"{file.path} has another key for this log, {kept.key.text}")
     return kept
 
 
-# --- telling
+# --- output
 
 
 def _tell(wish: _Wish, outcome: _Outcome) -> None:
     if outcome.first_use and outcome.kept is not None:
-        say("No key was named: it is taken from the server itself, this first time, and kept from now on.")
+        say("No key was given (--vkey). On this first run, the key that the server announces is used and stored:")
         say(f"  {outcome.kept.key.text}")
     if outcome.fault is not None:
         click.echo(f"Error: {_sentence(outcome.fault)}", err=True)
         if outcome.instead is not None:
             now = plain(outcome.instead)
-            click.echo(f"Its server says that it was put back from a backup, and has the log {now} since.", err=True)
+            click.echo(f"Its server says that it was restored from a backup. Its log is now {now}.", err=True)
         if outcome.evidence is not None:
             click.echo(f"The evidence is in {outcome.evidence}", err=True)
         elif isinstance(outcome.fault, LogFinding) and outcome.fault.evidence:
-            click.echo("The evidence could not be written down; here it is:\n", err=True)
+            click.echo("The evidence could not be saved. Here it is:\n", err=True)
             click.echo(plain("\n".join(outcome.fault.evidence)), err=True)
         return
     assert outcome.report is not None and outcome.file is not None
     for name, text in _lines(wish, outcome.report):
         say(f"  {name:11} {text}")
-    say(f"  {'kept in':11} {outcome.file.path}")
-    say("All of it holds.")
+    say(f"  {'stored in':11} {outcome.file.path}")
+    say("All checks passed.")
 
 
 def _lines(wish: _Wish, report: Report) -> Iterator[tuple[str, str]]:
     followed = report.followed
     assert followed.seen is not None
     yield "log", followed.key.name
-    yield "size", f"{followed.seen.size:,} entries, {report.new:,} of them looked at now"
+    yield "size", f"{followed.seen.size:,} entries, {report.new:,} of them new"
     if report.lags:
-        yield "it lags", f"its checkpoint has {report.served.size:,}; the larger tree is served and continues it"
+        yield "behind", f"the checkpoint has {report.served.size:,} entries; the larger tree continues it"
     if followed.position:
         yield "newest", day(followed.minute * 60)
     for kind, number in sorted(followed.kinds.items()):
@@ -225,7 +230,7 @@ def _lines(wish: _Wish, report: Report) -> Iterator[tuple[str, str]]:
     for key, time in report.served.cosigned.items():
         yield "witness", f"{key.name} signed {day(time)}"
     if not wish.policy.witnesses:
-        yield "witnesses", "none were named, so the log's own signature is all that was checked"
+        yield "witnesses", "none given (--witness), so only the log's own signature was checked"
 
 
 def _sentence(fault: ComityError) -> str:

@@ -1,4 +1,4 @@
-"""`comity receipt`: what a receipt proves, checked offline with nothing but the log's key."""
+"""`comity receipt`: checks offline what a receipt proves, with nothing but the log's key."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,55 +26,55 @@ KINDS: dict[Kind, str] = {
     Kind.UNMUTE: "the end of a mute of everything, or of all mutes",
     Kind.REVOKE: "the end of a connection",
     Kind.DELIVERED: "the delivery of a message",
-    Kind.DELIVERED_EXEMPT: "the delivery of a message that no mute stops",
-    Kind.ERASED: "something that was erased",
-    Kind.KEY: "the key of a business",
-    Kind.PRIVATE: "a setting, between one side and its server",
-    Kind.MUTE_OVER: "that a mute of everything was over when something was delivered",
+    Kind.DELIVERED_EXEMPT: "the delivery of a message that mutes do not stop",
+    Kind.ERASED: "an erased entry",
+    Kind.KEY: "the key of a business or a server",
+    Kind.PRIVATE: "a private setting",
+    Kind.MUTE_OVER: "the expiry of a mute of everything, noted at a delivery",
     Kind.UNMUTE_PART: "the end of a mute of some purposes or channels",
-    Kind.DISCLOSED: "that the server made a copy of a connection for somebody",
-    Kind.CONTEST: "that a message was not what its sender called it",
+    Kind.DISCLOSED: "a copy of a connection's records that the server gave to somebody",
+    Kind.CONTEST: "a contest: a message was not what its sender called it",
     Kind.NOTICE: "a notice that a business published",
 }
-"""What the log says of an entry, in words."""
+"""Each kind of entry, in words."""
 _MOST_KEY = 1024
 _MOST_SHOWN = 200
 
 
 class Unusable(click.ClickException):
-    """What was given cannot be used at all: told in one line, with exit code 2."""
+    """An argument that cannot be used: one line, exit code 2."""
 
     exit_code = 2
 
 
 def does_not_hold(why: str) -> NoReturn:
-    """Ends the command with the reason, in one line, and exit code 1."""
+    """Ends the command with the reason in one line and exit code 1."""
     raise click.ClickException(" ".join(plain(why).split()))
 
 
 @contextmanager
 def held(what: str) -> Iterator[None]:
-    """Tells in one line of a text that does not hold."""
+    """Ends the command with one line if the text that is opened inside is not valid."""
     try:
         yield
     except Refused as fault:
-        does_not_hold(f"{what} does not hold: {fault.detail or fault.title.rstrip('.')}")
+        does_not_hold(f"{what} is not valid: {fault.detail or fault.title.rstrip('.')}")
 
 
 def content(path: Path, most: int) -> bytes:
-    """A file, whole. Raises Unusable where it is not there, is no file, or is longer than any text of its kind."""
+    """The content of a file. Raises Unusable if it cannot be read or is longer than `most` bytes."""
     try:
         with path.open("rb") as file:
             data = file.read(most + 1)
     except OSError as fault:
         raise Unusable(f"{path} cannot be read: {fault.strerror}") from None
     if len(data) > most:
-        raise Unusable(f"{path} is too large to be one: more than {most} bytes")
+        raise Unusable(f"{path} is too large: more than {most} bytes")
     return data
 
 
 def key_option(kind: int) -> Callable[[click.Context, click.Parameter, Any], Any]:
-    """Reads an option that is a verifier key of that kind, or a file with one; or several of them."""
+    """A click callback for an option whose values are verifier keys of that kind, or files with one."""
 
     def read(text: str) -> VerifierKey:
         try:
@@ -83,10 +83,15 @@ def key_option(kind: int) -> Callable[[click.Context, click.Parameter, Any], Any
             try:
                 key = read_vkey(content(Path(text), _MOST_KEY).decode("utf-8").strip())
             except (Unusable, Malformed, ValueError):
-                shown = plain(text) if 0 < len(text) <= _MOST_SHOWN else "what was given" if text else "an empty text"
-                raise Unusable(f"{shown} is no verifier key, nor a file with one") from None
+                shown = plain(text) if 0 < len(text) <= _MOST_SHOWN else "the value" if text else "an empty text"
+                raise Unusable(f"{shown} is neither a verifier key nor a file with one") from None
         if key.kind != kind:
-            raise Unusable(f"{key.name} is a key of the other kind: logs and witnesses have their own")
+            wanted = (
+                "a log's key is needed, not a witness's"
+                if kind == ED25519
+                else "a witness's key is needed, not a log's"
+            )
+            raise Unusable(f"{key.name} is a key of the wrong kind: {wanted}")
         return key
 
     def convert(_context: click.Context, _option: click.Parameter, value: Any) -> Any:
@@ -96,10 +101,10 @@ def key_option(kind: int) -> Callable[[click.Context, click.Parameter, Any], Any
 
 
 def policy_of(witnesses: tuple[VerifierKey, ...], cosignatures: int | None) -> Policy:
-    """How many of which witnesses: all of them where no number is given. Raises Unusable."""
+    """How many of which witnesses must have cosigned; all of them if no number is given. Raises Unusable."""
     least = len(witnesses) if cosignatures is None else cosignatures
     if least > witnesses_in(witnesses):
-        raise Unusable(f"{least} cosignatures cannot come from {len(witnesses)} witnesses")
+        raise Unusable(f"--cosignatures is {least}, but only {len(witnesses)} witnesses are given (--witness)")
     return Policy(least, witnesses)
 
 
@@ -109,24 +114,27 @@ witness_option = click.option(
     metavar="VKEY|FILE",
     multiple=True,
     callback=key_option(COSIGNATURE),
-    help="The key of a witness that counts; may be repeated.",
+    help="The key of a witness that you trust. May be repeated.",
 )
 cosignatures_option = click.option(
-    "--cosignatures", metavar="K", type=click.IntRange(0), help="How many of them must have cosigned; else all."
+    "--cosignatures",
+    metavar="K",
+    type=click.IntRange(0),
+    help="How many of these witnesses must have cosigned. Default: all.",
 )
-vkey_option = click.option("--vkey", metavar="VKEY|FILE", callback=key_option(ED25519), help="The log's key.")
+vkey_option = click.option("--vkey", metavar="VKEY|FILE", callback=key_option(ED25519), help="The log's verifier key.")
 
 
 @click.group()
 def receipt() -> None:
-    """Receipts: the proof that an act stands in a log."""
+    """Check a receipt: the proof that an act is in a log."""
 
 
 @receipt.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @vkey_option
-@click.option("--act", type=click.Path(path_type=Path), metavar="FILE", help="The act (.jws) that it should be of.")
-@click.option("--tag-key", metavar="KEY", help="The tag key (base64url) of the connection that it should belong to.")
+@click.option("--act", type=click.Path(path_type=Path), metavar="FILE", help="The act (.jws) that the receipt is for.")
+@click.option("--tag-key", metavar="KEY", help="The tag key (base64url) of the act's connection.")
 @witness_option
 @cosignatures_option
 @json_option
@@ -139,22 +147,22 @@ def verify(
     cosignatures: int | None,
     as_json: bool,
 ) -> None:
-    """Check the receipt in FILE (.tlog-proof) offline, and say what it proves and what it does not.
+    """Check the receipt in FILE (.tlog-proof) offline, and show what it proves and what it does not.
 
-    Exits with 0 if it holds, with 1 if it does not, with 2 if it cannot be read or was not asked rightly.
+    Exit code: 0 if the receipt is valid, 1 if it is not, 2 if a file cannot be read or an option is wrong.
     """
     with failure_as_json(as_json):
         policy = policy_of(witnesses, cosignatures)
         found = opened_receipt(file, vkey, policy)
         if found.opening.at // MINUTE != found.entry.time:
-            does_not_hold("the log says another minute than was committed to")
+            does_not_hold("the minute in the log is not the minute of the act")
         signed = None if act is None else _held_against(found, act)
         if tag_key is not None and tag(_tag_key(tag_key), found.entry.time * MINUTE) != found.entry.tag:
             does_not_hold("the receipt does not belong to the connection with that tag key")
     if as_json:
         say_json(_as_json(found, act, signed, tag_key is not None, policy))
         return
-    say("The receipt holds. It proves:")
+    say("The receipt is valid. It proves:")
     for line in _proved(found, act, signed, tag_key is not None):
         say(f"  {line}")
     say("It does not prove:")
@@ -165,7 +173,7 @@ def verify(
 def _as_json(
     found: Receipt, act: Path | None, signed: SignedAct | None, tagged: bool, policy: Policy
 ) -> dict[str, Any]:
-    """What the receipt proves, and in words what it does not."""
+    """What the receipt proves, as JSON values; what it does not prove, in words."""
     entry, tree = found.entry, found.checkpoint
     return {
         "ok": True,
@@ -185,30 +193,30 @@ def _as_json(
 
 
 def opened_receipt(file: Path, vkey: VerifierKey | None, policy: Policy) -> Receipt:
-    """The receipt in a file; one that does not hold ends the command."""
+    """The receipt in a file. Ends the command if it is not valid."""
     if vkey is None:
-        raise Unusable("a receipt is checked under the key of its log: give --vkey")
+        raise Unusable("the key of the log is missing: give --vkey")
     data = content(file, MOST_RECEIPT)
     with held(f"the receipt in {file}"):
         return open_receipt(data, vkey, policy)
 
 
 def _held_against(found: Receipt, path: Path) -> SignedAct | None:
-    """The act that the receipt is of, where its key is in its own name (a did:key); else nothing but that it is the
-    one. An act that it is not of, that was not signed as it says, or of which the log says something else, ends the
-    command (LOG-11)."""
+    """The act that the receipt is for, with its signature checked; None if the act's key is not known here (only a
+    did:key contains its key). Ends the command if the receipt is for something else, if the act's signature is not
+    valid, or if the log's entry does not follow from the act (LOG-11)."""
     data, entry, opening = content(path, MAX_BODY + 2).strip(), found.entry, found.opening
     if not found.is_of(data):
-        does_not_hold(f"the receipt is of something else than {path}")
+        does_not_hold(f"the receipt is not for {path}")
     if entry.kind is Kind.KEY:
-        # A statement of a server's, which nobody signs.
+        # A statement of the server, which has no signature of its own.
         return None
     try:
         act = open_act(data, key_of_kid)
     except Refused as fault:
         if fault.code == "unknown_key":
             return None
-        does_not_hold(f"the act in {path} does not hold: {fault.detail or fault.title.rstrip('.')}")
+        does_not_hold(f"the act in {path} is not valid: {fault.detail or fault.title.rstrip('.')}")
     side = entry.side or "first"
     if act.kind == "message" and entry.kind in (Kind.DELIVERED, Kind.DELIVERED_EXEMPT):
         purpose: str = getattr(act.payload, "purpose", "")
@@ -216,10 +224,10 @@ def _held_against(found: Receipt, path: Path) -> SignedAct | None:
     else:
         follows = entry_of_act(act, side, b"", opening.salt, opening.at)
         if entry.kind is Kind.UNMUTE_PART and isinstance(act.payload, Unmute) and act.payload.mute is not None:
-            # Whether the mute that it names was of a part stands in that mute, which is not here.
+            # Only the named mute, which is not given here, shows whether it was a mute of a part.
             follows = follows._replace(kind=entry.kind)
     if follows._replace(tag=entry.tag) != entry:
-        does_not_hold("the log says something else of this act than follows from it")
+        does_not_hold("the log's entry does not match the act")
     return act
 
 
@@ -229,7 +237,7 @@ def _tag_key(text: str) -> bytes:
     except Malformed:
         key = b""
     if len(key) != 32:
-        raise Unusable("a tag key is 32 bytes in base64url")
+        raise Unusable("--tag-key must be 32 bytes in base64url")
     return key
 
 
@@ -237,19 +245,19 @@ def _proved(found: Receipt, act: Path | None, signed_act: SignedAct | None, tagg
     entry, signed = found.entry, found.checkpoint
     side = "" if entry.side is None else f" of the {entry.side} side"
     lines = [
-        f"log      {signed.origin} signed a tree of {signed.size} entries, and this is number {found.index} of it",
+        f"log      {signed.origin} signed a tree of {signed.size} entries; this is entry {found.index}",
         f"entry    {KINDS[entry.kind]}{side}, in the minute of {day(entry.time * 60)}",
     ]
     if entry.until:
         lines.append(f"until    at least {day(entry.until * 3600)}")
     if act is not None:
-        lines.append(f"act      {act} is, byte by byte, what was committed to, for {_moment(found.opening.at)}")
+        lines.append(f"act      {act} is exactly the act in the log, accepted at {_moment(found.opening.at)}")
     if signed_act is not None:
         lines.append(f"signed   by {signed_act.payload.iss}")
     if tagged:
-        lines.append("tag      it belongs to the connection with that tag key")
+        lines.append("tag      the act belongs to the connection with that tag key")
     for key, time in sorted(signed.cosigned.items(), key=lambda it: it[0].text):
-        lines.append(f"witness  {key.name} cosigned that tree on {day(time)}")
+        lines.append(f"witness  {key.name} cosigned this tree on {day(time)}")
     return lines
 
 
@@ -266,15 +274,15 @@ def _unproved(
 ) -> list[str]:
     lines = []
     if act is None:
-        lines.append("which act it is, nor its time to the millisecond: no --act was given")
+        lines.append("which act it is, or its exact time: no --act was given")
     elif signed_act is None:
-        lines.append("who signed the act: that is for its own signature to say")
+        lines.append("who signed the act: check the signature of the act itself")
     if not tagged:
-        lines.append("which connection it belongs to: only who has its tag key can tell")
+        lines.append("which connection it belongs to: that takes the connection's tag key (--tag-key)")
     if not found.checkpoint.cosigned:
-        named = "none was asked for" if not policy.witnesses else "none that was named did"
-        lines.append(f"that everybody is shown the same log: no witness cosigned ({named})")
+        reason = "no --witness was given" if not policy.witnesses else "none of the given witnesses did"
+        lines.append(f"that everybody is shown the same log: no witness cosigned it ({reason})")
     is_named = signed_act is not None and isinstance(signed_act.payload, Unmute) and signed_act.payload.mute is not None
-    word = "that kind and side are" if signed_act is None or is_named else "that the side is"
-    lines.append(f"{word} true: that is the log's word, which an auditor can hold against the connection")
+    claim = "that the kind and the side are" if signed_act is None or is_named else "that the side is"
+    lines.append(f"{claim} true: the log states it, and an auditor can compare it with the connection")
     return lines

@@ -1,4 +1,4 @@
-"""What a home server states of its keys, read from a file by somebody who is offline."""
+"""Reads a home server's statements about its keys from a file, offline."""
 
 from pathlib import Path
 
@@ -15,14 +15,14 @@ from comity.transparency.server_keys import HomeKeys, Listed, Placed, Stated, fo
 from comity_tools.cli.audit.receipt import content, held
 
 MOST = 8 * 1024 * 1024
-"""Bytes of a list."""
+"""Bytes of a list of keys."""
 _ANSWER: TypeAdapter[HomeKeysAnswer] = TypeAdapter(HomeKeysAnswer)
 
 
 def keys_in(path: Path | None, pinned: HomeParty, vkey: VerifierKey | None) -> HomeKeys:
-    """The keys that follow from the pinned one by the list in a file, or the pinned one alone; receipts of the log
-    with that `vkey` are checked. Behind a key that was stated as broken none is taken (HOME-5). Raises ClickException.
-    """
+    """The server's keys that follow from the pinned one: by the list in the file `path`, or the pinned key alone.
+    Receipts of the log with the key `vkey` are checked. Keys after one that was declared broken are left out (HOME-5).
+    Raises ClickException."""
     if path is None:
         return follow(pinned)
     data = content(path, MOST)
@@ -37,9 +37,9 @@ def keys_in(path: Path | None, pinned: HomeParty, vkey: VerifierKey | None) -> H
 
 
 def _place(one: Stated, place: KeyPlace, vkey: VerifierKey | None) -> Place:
-    """The place of a statement. Raises Refused where its receipt says otherwise."""
+    """The place of a statement in its log. Raises Refused if its receipt contradicts that."""
     if vkey is not None and vkey.name == place.log and place.receipt is not None:
         receipt = open_receipt(place.receipt, vkey)
         if receipt.index != place.index or not is_entered(one, receipt):
-            raise Refused("key_not_stated", "the log says something else at the place of a statement")
+            raise Refused("key_not_stated", "the log has something else at the place of a key statement")
     return Place(place.log, place.index)

@@ -1,4 +1,4 @@
-"""`comity token`: whether a consent token counts, checked offline by whoever was handed it."""
+"""`comity token`: checks offline whether a consent token is valid."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -26,57 +26,63 @@ from comity_tools.cli.json_output import failure_as_json, json_option, say_json
 from comity_tools.cli.wallet.session import day, say
 
 REASONS: dict[TokenReason, str] = {
-    "granted": "it counts",
-    "wrong_audience": "it was given to another party",
-    "not_accepted": "nothing here shows that it was accepted",
-    "expired": "it has expired",
-    "no_grant": "it is not for this purpose and channel",
-    "list_missing": "the status list is not the one that it names, or not its home server's",
+    "granted": "the token is valid",
+    "wrong_audience": "the token was given to another party",
+    "not_accepted": "nothing proves that the server accepted the token",
+    "expired": "the token has expired",
+    "no_grant": "the token does not cover this purpose and channel",
+    "list_missing": "the status list is not the one that the token names, or its home server did not sign it",
     "list_out_of_date": "the status list is out of date: fetch it again",
-    "invalid": "it was withdrawn or replaced, or the connection has ended",
-    "ask": "a mute, a contest or a topic may stand in the way: ask the server",
+    "invalid": "the token was withdrawn or replaced, or the connection has ended",
+    "ask": "a mute, a contest or a topic may forbid it: ask the server",
 }
-"""What a verdict means (GRANT-9)."""
+"""Each reason of a verdict, in words (GRANT-9)."""
 
 _file = click.Path(path_type=Path)
 
 
 @click.group()
 def token() -> None:
-    """Consent tokens, in the hands of those who were given them."""
+    """Check a consent token that you were given."""
 
 
 @token.command()
 @click.argument("file", type=_file)
-@click.option("--audience", required=True, metavar="DID", help="Who would come.")
-@click.option("--purpose", required=True, help="What for.")
-@click.option("--channel", type=click.Choice(get_args(Channel)), default="app", show_default=True, help="By which way.")
-@click.option("--status-list", type=_file, metavar="FILE", required=True, help="The list that the token names.")
+@click.option("--audience", required=True, metavar="DID", help="Who wants to make contact.")
+@click.option("--purpose", required=True, help="The purpose of the contact.")
+@click.option(
+    "--channel",
+    type=click.Choice(get_args(Channel)),
+    default="app",
+    show_default=True,
+    help="The channel of the contact.",
+)
+@click.option("--status-list", type=_file, metavar="FILE", required=True, help="The status list that the token names.")
 @click.option(
     "--document",
     "documents",
     type=_file,
     metavar="FILE",
     multiple=True,
-    help="The did:web document of a giver. May be repeated.",
+    help="The did:web document of a business that gave the token. May be repeated.",
 )
 @click.option(
     "--home-key",
     "home_key",
     metavar="KID[=KEY]",
-    help="The home server's key that you trust, where no agreement names it; KEY where the name does not end in it.",
+    help="The home server's key that you trust; needed without --agreement. Add =KEY if KID does not end in the key.",
 )
 @click.option(
     "--home-keys",
     "home_keys",
     type=_file,
     metavar="FILE",
-    help="What the home server states of its keys (/.well-known/comity/keys), where it has taken another one since.",
+    help="The home server's list of its keys (/.well-known/comity/keys); needed if it has changed its key.",
 )
 @click.option("--receipt", type=_file, metavar="FILE", help="The token's receipt (.tlog-proof).")
 @vkey_option
-@click.option("--acceptance", type=_file, metavar="FILE", help="Until there is a receipt: the signed acceptance.")
-@click.option("--agreement", type=_file, metavar="FILE", help="And the agreement (JSON).")
+@click.option("--acceptance", type=_file, metavar="FILE", help="The signed acceptance, if there is no receipt yet.")
+@click.option("--agreement", type=_file, metavar="FILE", help="The agreement (JSON).")
 @click.option("--at", "moment", type=click.DateTime(), help="Check for this time (UTC) instead of now.")
 @json_option
 def verify(
@@ -95,11 +101,12 @@ def verify(
     moment: datetime | None,
     as_json: bool,
 ) -> None:
-    """Check the consent token in FILE offline: may AUDIENCE come for PURPOSE by CHANNEL?
+    """Check the consent token in FILE offline: may AUDIENCE contact its giver for PURPOSE by CHANNEL?
 
-    Outside the business a token counts only with its receipt; until it has one, with the acceptance and the agreement.
-    The home server's key is the one that the agreement pins, or the one that --home-key names.
-    Exits with 0 for yes, with 1 for no, with 2 if something cannot be read or is missing.
+    A token is valid only with its receipt (--receipt, --vkey) or, if there is none yet, with the acceptance and the
+    agreement. The home server's key is the one in the agreement, or the one given with --home-key.
+
+    Exit code: 0 for yes, 1 for no, 2 if something is missing or cannot be read.
     """
     with failure_as_json(as_json):
         _must_suffice(receipt, vkey, acceptance, agreement, home_key)
@@ -133,13 +140,13 @@ def _must_suffice(
     agreement: Path | None,
     home_key: str | None,
 ) -> None:
-    """Raises Unusable where what was given cannot show that the token was accepted, or whose its status list is."""
+    """Raises Unusable if the options cannot prove that the token was accepted, or who signed its status list."""
     if receipt is None and (acceptance is None or agreement is None):
-        raise Unusable("anybody can sign a token: give --receipt and --vkey, or --acceptance and --agreement")
+        raise Unusable("a token alone proves nothing: give --receipt and --vkey, or --acceptance and --agreement")
     if receipt is None and vkey is not None:
-        raise Unusable("a log's key is for a receipt: give --receipt too, or no --vkey")
+        raise Unusable("--vkey is for a receipt: give --receipt too, or leave out --vkey")
     if agreement is None and home_key is None:
-        raise Unusable("whose status list is it: give --agreement, or the home server's key with --home-key")
+        raise Unusable("the home server's key is missing: give --agreement or --home-key")
 
 
 def _as_json(verdict: TokenVerdict, proof: Receipt | None, listed: SignedStatusList) -> dict[str, Any]:
@@ -157,19 +164,19 @@ def _tell(
     listed: SignedStatusList,
     at: int | None,
 ) -> None:
-    say(f"Yes: {audience} may come for {purpose} by {channel}, until {day(verdict.grant.exp)}.")
+    say(f"Yes: {audience} may make contact for {purpose} by {channel}, until {day(verdict.grant.exp)}.")
     if at is not None:
-        say(f"  at        {day(at)}, as --at says, and not now")
+        say(f"  at        {day(at)} (--at), not now")
     say(f"  giver     {verdict.grant.iss}")
     if proof is not None:
-        say(f"  receipt   entry {proof.index} of {proof.checkpoint.origin}: its server accepted this very token")
+        say(f"  receipt   entry {proof.index} of {proof.checkpoint.origin}: its server accepted exactly this token")
     else:
-        say("  accepted  its home server says so; there is no receipt yet")
-    say(f"  status    as of {day(listed.claims.iat)}; good for what is done at once, and for nothing later")
+        say("  accepted  the home server signed the acceptance; there is no receipt yet")
+    say(f"  status    as of {day(listed.claims.iat)}; valid for a contact made at once, not later")
 
 
 def _keys(documents: tuple[Path, ...]) -> Callable[[str], PublicKey | None]:
-    """The keys in did:web documents; a did:key is its own."""
+    """Finds keys in did:web documents; a did:key contains its key."""
     found: dict[str, PublicKey] = {}
     for path in documents:
         data = content(path, MAX_BODY)
@@ -198,7 +205,7 @@ def _named_key(text: str | None) -> HomeParty:
         return HomeParty(did=did_of_kid(kid), kid=kid, key=key or kid.rpartition("#")[2])
     except (Malformed, ValueError):
         raise Unusable(
-            "--home-key is the name of a key of a did:web, and = and the key where the name is not it"
+            "--home-key must be the name of a did:web key (did:web:HOST#KEY), and =KEY if the name does not end in the key"
         ) from None
 
 
@@ -209,7 +216,7 @@ def _list(
     keys: HomeKeys,
     agreed: SignedAgreement | None,
 ) -> SignedStatusList:
-    """The list in a file, opened as the one that the token names."""
+    """The status list in a file, checked to be the one that the token names."""
     data = content(path, MOST_LIST_BYTES + 2).strip()
     parties = () if agreed is None else (agreed.agreement.offerer, agreed.agreement.accepter)
     agreed_keys = {it.kid: PublicKey.of_multibase(it.key) for it in parties}

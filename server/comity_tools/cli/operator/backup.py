@@ -20,43 +20,43 @@ from comity_tools.cli.wallet.session import say
 
 @click.command()
 @click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--keys", type=click.Path(path_type=Path), help="Put the keys into this folder, not into the backup.")
-@click.option("--move", is_flag=True, help="Move the log: the server is stopped, and goes on where this is put back.")
+@click.option("--keys", type=click.Path(path_type=Path), help="Store the keys in this folder, not in the backup.")
+@click.option("--move", is_flag=True, help="Move the stopped server: it continues where this backup is restored.")
 @json_option
 @data_option
 def backup(target: Path, keys: Path | None, move: bool, as_json: bool, **given: object) -> None:
-    """Copy the data folder into a new folder DIR, while the server runs.
+    """Back up the data folder into a new folder DIR. The server may be running.
 
-    DIR gets its name last, when everything in it was written, synced and read again: what was cut off is no backup. It
-    has the private keys in it; whoever can read it can sign as this server. With --keys they lie in a folder of their
-    own, and both are needed to put the backup back (`comity restore`). A master key that is kept elsewhere
-    (COMITY_MASTER_KEY, COMITY_MASTER_KEY_FILE) is not in it.
+    DIR gets its name last, after everything in it was written, synced and read again, so an interrupted backup never
+    looks complete. It contains the private keys: whoever can read it can sign as this server. With --keys they are in
+    a folder of their own, and both folders are needed to restore (`comity restore`). A master key stored elsewhere
+    (COMITY_MASTER_KEY, COMITY_MASTER_KEY_FILE) is not included.
 
-    With --move the server must be stopped, and its data folder is never used again: `comity restore` puts it back once,
-    under the same log, so that nobody has to confirm anything.
+    With --move the server must be stopped, and its data folder is never used again. `comity restore` then restores it
+    once, with the same log, and nobody has to confirm anything.
     """
     with failure_as_json(as_json), in_one_sentence("back up"), bar(as_json) as progress:
         config = configured(given)
         try:
             contents = back_up(config, target, keys, progress, move=move)
         except FolderInUse:
-            raise click.ClickException(f"a server uses {config.data}: stop it first, then move its log") from None
+            raise click.ClickException(f"a server is using {config.data}: stop it before you use --move") from None
     if as_json:
         told = {"ok": True, "backup": str(target), "keys": None if keys is None else str(keys)}
         say_json({**told, "made_at": contents.made_at, "move": move, "logs": contents.logs})
         return
     entries = sum(contents.logs.values())
-    say(f"{target} is a whole backup: {contents.connections:,} connections, {entries:,} entries of the log.")
-    say(f"Its keys are in {keys}." if keys else "The keys are in it: keep it where nobody else can read it.")
+    say(f"{target} is a complete backup: {contents.connections:,} connections, {entries:,} log entries.")
+    say(f"Its keys are in {keys}." if keys else "It contains the keys: store it where nobody else can read it.")
     if "master.key" not in contents.files and keys is None:
-        say("The master key is not: keep a copy of it apart.")
+        say("The master key is not in it: store a copy separately.")
     if move:
-        say(f"{config.data} is not used any more. `comity restore {target}` goes on from here, once.")
+        say(f"{config.data} is not used any more. `comity restore {target}` continues from here, once.")
 
 
 @contextmanager
 def in_one_sentence(what: str) -> Iterator[None]:
-    """Tells in one sentence why a backup was not made or put back. Raises ClickException."""
+    """Turns the errors of making and restoring a backup into one sentence. Raises ClickException."""
     try:
         yield
     except (ComityError, FolderInUse, CutOff, CannotRead) as fault:

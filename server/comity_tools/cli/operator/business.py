@@ -28,25 +28,25 @@ from comity_tools.cli.wallet.session import say
 
 @click.group()
 def business() -> None:
-    """The businesses whose did:web this host serves."""
+    """Manage the businesses on this server."""
 
 
 @business.command()
 @click.argument("name")
-@click.option("--did-key", help="Its public key as did:key:z6Mk…, where the private one stays with the business.")
+@click.option("--did-key", help="The business's public key (did:key:z6Mk…), if it keeps its private key.")
 @data_option
 @port_option
 def create(name: str, did_key: str | None, **given: object) -> None:
-    """Publish the key of a business, its first or a further one.
+    """Create the business NAME, or publish another key of an existing one.
 
-    Prints its DID, the name of its key, and for a new business an API key of its owner: that is shown this once.
-    Without --did-key, the server makes a signing key for a new business and keeps it, sealed.
+    Prints the DID, the name of the key and, for a new business, the owner's API key, which is shown only once. Without
+    --did-key the server makes the signing key of a new business and stores it encrypted.
     """
     told = asked(given, CREATE, KeyToPublish(name, did_key))
     click.echo(f"{told.did}\n{told.kids[0]}")
     if told.api_key is not None:
         click.echo(told.api_key)
-        click.echo("The last line is the owner's API key, shown this once: it is not kept.", err=True)
+        click.echo("The last line is the owner's API key. It is not stored and not shown again.", err=True)
 
 
 @business.command(name="list")
@@ -54,7 +54,7 @@ def create(name: str, did_key: str | None, **given: object) -> None:
 @data_option
 @port_option
 def list_(as_json: bool, **given: object) -> None:
-    """List the businesses, their keys, and what they say of being away."""
+    """List the businesses, their keys, and until when they are away."""
     found = asked(given, LIST, Nothing())
     if as_json:
         say_json([{"name": it.name, "did": it.did, "kids": it.kids, "away": it.away} for it in found])
@@ -74,27 +74,33 @@ def list_(as_json: bool, **given: object) -> None:
 
 @business.command()
 @click.argument("name")
-@click.option("--until", type=Day(), required=True, help="The day on which you are back.")
-@click.option("--from", "starts", type=Day(), help="The first day; now where none is given.")
-@click.option("--text", "texts", multiple=True, metavar="LANG=TEXT", help="A sentence in a language, as en=At the sea.")
+@click.option("--until", type=Day(), required=True, help="The day on which the business is back.")
+@click.option("--from", "starts", type=Day(), help="The first day. Default: now.")
+@click.option(
+    "--text",
+    "texts",
+    multiple=True,
+    metavar="LANG=TEXT",
+    help="A sentence in one language, such as en=At the sea. May be repeated.",
+)
 @data_option
 @port_option
 def away(name: str, until: datetime, starts: datetime | None, texts: tuple[str, ...], **given: object) -> None:
-    """Tell all customers of NAME that it is away; their messages arrive all the same. `back` ends it."""
+    """Announce to all customers of NAME that it is away. Their messages still arrive. `back` ends the absence."""
     said = _by_language(texts)
     first = 0 if starts is None else int(starts.replace(tzinfo=UTC).timestamp())
     asked(given, AWAY, Absence(name, first, int(until.replace(tzinfo=UTC).timestamp()), said))
     since = "" if starts is None else f" from {starts:%Y-%m-%d}"
-    say(f"Every customer of {name} reads that it is away{since} until {until:%Y-%m-%d}.")
+    say(f"All customers of {name} can read that it is away{since} until {until:%Y-%m-%d}.")
 
 
 def _by_language(texts: tuple[str, ...]) -> dict[str, str]:
-    """Language → text. Raises UsageError for what is not one text for each language."""
+    """Language → text. Raises UsageError unless there is one text for each language."""
     found: dict[str, str] = {}
     for text in texts:
         language, _, said = text.partition("=")
         if not language or not said.strip() or language in found:
-            raise click.UsageError(f"--text {text!r}: one LANG=TEXT for each language is wanted, as en=At the sea")
+            raise click.UsageError(f"--text {text!r}: give one LANG=TEXT for each language, such as en=At the sea")
         found[language] = said
     return found
 
@@ -104,26 +110,32 @@ def _by_language(texts: tuple[str, ...]) -> dict[str, str]:
 @data_option
 @port_option
 def back(name: str, **given: object) -> None:
-    """Tell all customers of NAME that it is back."""
+    """Announce to all customers of NAME that it is back."""
     asked(given, AWAY, Absence(name, 0, 0, {}))
     say(f"{name} is back.")
 
 
 @business.group()
 def key() -> None:
-    """The API keys of a business."""
+    """Manage the API keys of a business."""
 
 
 @key.command(name="create")
 @click.argument("name")
-@click.option("--role", type=click.Choice(list(ROLES)), default="owner", show_default=True, help="What it may do.")
-@click.option("--scope", "scopes", type=click.Choice(sorted(SCOPES)), multiple=True, help="To narrow the role.")
-@click.option("--label", default="operator", show_default=True, help="What people call it.")
-@click.option("--staff", help="Whose it is, in the business's own words; only a seat is kept of them.")
+@click.option("--role", type=click.Choice(list(ROLES)), default="owner", show_default=True, help="What the key may do.")
+@click.option(
+    "--scope",
+    "scopes",
+    type=click.Choice(sorted(SCOPES)),
+    multiple=True,
+    help="Limit the key to this scope of its role. May be repeated.",
+)
+@click.option("--label", default="operator", show_default=True, help="A name for people.")
+@click.option("--staff", help="Who uses the key. The server stores a pseudonym of this text (a seat), not the text.")
 @data_option
 @port_option
 def create_key(name: str, role: str, scopes: tuple[str, ...], label: str, staff: str | None, **given: object) -> None:
-    """Make an API key, and print its id and the key itself: that is shown this once."""
+    """Create an API key, and print its id and the key itself, which is shown only once."""
     made = asked(given, CREATE_KEY, WantedKey(name, role, label, list(scopes) or None, staff))
     click.echo(f"{made.id}\n{made.key}")
 
@@ -134,7 +146,7 @@ def create_key(name: str, role: str, scopes: tuple[str, ...], label: str, staff:
 @data_option
 @port_option
 def list_keys(name: str, as_json: bool, **given: object) -> None:
-    """List the API keys of a business, those that ended too. The keys themselves are not kept."""
+    """List the API keys of a business, including ended ones. The keys themselves are not stored."""
     found = asked(given, LIST_KEYS, OfBusiness(name))
     if as_json:
         kept = [plain_value(line) for line in found]
@@ -150,7 +162,7 @@ def list_keys(name: str, as_json: bool, **given: object) -> None:
 @data_option
 @port_option
 def end(name: str, key_id: str, **given: object) -> None:
-    """End an API key at once, the last one of the owner too."""
+    """End an API key at once. This works for the owner's last key too."""
     _tell(asked(given, END_KEY, OneKey(name, key_id)))
 
 

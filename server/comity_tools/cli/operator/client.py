@@ -1,4 +1,4 @@
-"""How the operator's commands reach a server: the running one where there is one, else in its folder."""
+"""Runs an operator's command in the running server or, if none runs, in its data folder."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,28 +23,28 @@ R = TypeVar("R")
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-data_option = click.option("--data", type=click.Path(path_type=Path), help="Folder of the store and the key.")
+data_option = click.option("--data", type=click.Path(path_type=Path), help="The server's data folder.")
 port_option = click.option(
-    "--port", type=click.IntRange(1, 65535), help="The server's port, where it names no base URL."
+    "--port", type=click.IntRange(1, 65535), help="The server's port, if COMITY_BASE_URL is not set."
 )
 
 
 class Ask(Protocol):
-    """Asks one thing of the server. Raises NotPossible, Refused."""
+    """Sends one command to the server. Raises NotPossible, Refused."""
 
     async def __call__(self, duty: Duty[Q, A], question: Q, /) -> A: ...
 
 
 def operate(given: dict[str, object], work: Callable[[Ask], Awaitable[R]], *, needs_key: bool = True) -> R:
-    """What `work` makes of the server's answers; without `needs_key`, in a folder without the home server's key too.
-    Raises ClickException, with the reason in one line."""
+    """Runs `work` and returns its result. Without `needs_key` the data folder may lack the home server's key. Raises
+    ClickException with the reason in one line."""
     config = configured(given)
     logging.configure(config.log_format, "error")
     if not (config.data / STORE).exists():
-        # One that was made here would be another world: a key of it looks like any other, and opens nothing.
+        # A store made here would belong to a new server: its API keys look valid and open nothing.
         raise click.ClickException(
-            f"no server has used {config.data} (COMITY_DATA, --data), so nothing was done: "
-            "`comity serve` makes the store of a new one"
+            f"{config.data} is not the data folder of a server (COMITY_DATA, --data), so nothing was done: "
+            "`comity serve` makes a new one"
         )
 
     async def run() -> R:
@@ -56,11 +56,11 @@ def operate(given: dict[str, object], work: Callable[[Ask], Awaitable[R]], *, ne
     except (NotPossible, Refused, FolderInUse, *CANNOT_OPEN) as fault:
         raise click.ClickException(why(fault)) from None
     except OSError as fault:
-        raise click.ClickException(f"it cannot be done: {system_fault(fault, config.data)}") from None
+        raise click.ClickException(f"the command failed: {system_fault(fault, config.data)}") from None
 
 
 def asked(given: dict[str, object], duty: Duty[Q, A], question: Q) -> A:
-    """The answer to one question. Raises ClickException."""
+    """Sends one command and returns its answer. Raises ClickException."""
     return operate(given, lambda ask: ask(duty, question))
 
 

@@ -8,15 +8,15 @@ from comity_tools.cli.operator.client import asked, data_option, port_option
 
 @click.group()
 def clock() -> None:
-    """The clock of the server, when it is in doubt."""
+    """Confirm that the server's clock is right."""
 
 
 @clock.command()
 @data_option
 @port_option
 def accept(**given: object) -> None:
-    """Say that the clock is right: the server believes it from now on.
+    """Confirm that the clock is right. The server uses its time from now on.
 
-    Look at it first. What is signed under a wrong time cannot be taken back.
+    Check the time first: a signature with a wrong time cannot be undone.
     """
-    click.echo(f"The clock is believed: {asked(given, BELIEVE, Nothing()).at}.")
+    click.echo(f"The clock is accepted: {asked(given, BELIEVE, Nothing()).at}.")

@@ -15,18 +15,19 @@ from comity_tools.cli.serve import configured
 from comity_tools.cli.wallet.session import day, say
 
 FOUND, NOT_READ = 1, 2
-"""Exit codes: something does not hold; there is nothing that could be looked at."""
+"""Exit codes: there are faults; the folder cannot be read."""
 
 
 @click.command(name="fsck")
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of the store and the key.")
+@click.option("--data", type=click.Path(path_type=Path), help="The server's data folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def fsck(data: Path | None, as_json: bool) -> None:
-    """Derive everything in a data folder once more, and tell what does not fit.
+    """Check a data folder: derive everything again from the signed texts, and compare.
 
-    Changes nothing. A server may be at work: then the store is looked at as it is at this moment, and its write-ahead
-    log grows for as long as that takes. Exits with 0 if all of it holds, with 1 if something does not, with 2 if it
-    cannot be read.
+    Nothing is changed. A server may be running: then the store is checked as it is at this moment, and its write-ahead
+    log grows until the check ends.
+
+    Exit code: 0 if everything is correct, 1 if there are faults, 2 if the folder cannot be read.
     """
     try:
         folder = configured({"data": data}).data
@@ -45,7 +46,7 @@ def fsck(data: Path | None, as_json: bool) -> None:
 
 @contextmanager
 def bar(quiet: bool) -> Iterator[Progress]:
-    """Shows how far it is, where somebody looks on."""
+    """Shows progress on a terminal."""
     if quiet or not sys.stderr.isatty():
         yield lambda _what, _done, _all: None
         return
@@ -66,35 +67,35 @@ def bar(quiet: bool) -> Iterator[Progress]:
 
 def _tell(folder: Path, seen: Seen) -> None:
     known = 0 < seen.at <= LATEST
-    say(f"Looked through {folder}" + (f", as it was after the commit of {day(seen.at // 1000)}" if known else ""))
+    say(f"Checked {folder}" + (f", as of the commit on {day(seen.at // 1000)}" if known else ""))
     for name, text in lines_of(seen):
         say(f"  {name:11} {text}")
     tell_findings(seen)
 
 
 def tell_findings(seen: Seen) -> None:
-    """Says what does not hold, or that all of it does."""
+    """Prints the faults, or that there are none."""
     for place, fault in seen.findings.first:
         say(f"{place}: {fault}")
     if seen.findings.more:
         say(f"and {seen.findings.more:,} more")
     total = seen.findings.total
-    say("All of it holds." if not total else f"{total:,} {'fault' if total == 1 else 'faults'}.")
+    say("All checks passed." if not total else f"{total:,} {'fault' if total == 1 else 'faults'} found.")
 
 
 def lines_of(seen: Seen) -> Iterator[tuple[str, str]]:
-    """(what, how much) of all that was looked at."""
+    """(label, amount) of everything that was checked."""
     for log, size in seen.logs.items():
         yield "log", f"{log}, {size:,} entries"
     counted = seen.connections
     yield "connections", f"{counted.connections:,}, with {counted.acts:,} acts and {counted.events:,} other events"
-    yield "beside", f"{seen.keys:,} keys of businesses, {seen.offers:,} offers, {seen.halves:,} half-signed agreements"
+    yield "other", f"{seen.keys:,} keys of businesses, {seen.offers:,} offers, {seen.halves:,} half-signed agreements"
     if seen.meanwhile > 0:
-        yield "meanwhile", f"{seen.meanwhile:,} more entries were written, which were not looked at"
+        yield "since then", f"{seen.meanwhile:,} more entries were written, which were not checked"
 
 
 def seen_as_json(seen: Seen) -> dict[str, Any]:
-    """What was looked at and found, as JSON values."""
+    """The result of a check as JSON values."""
     return {
         "ok": not seen.findings.total,
         "at": seen.at,

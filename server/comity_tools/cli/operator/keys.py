@@ -1,4 +1,4 @@
-"""`comity keys`: the keys that the server keeps, and the one that seals them."""
+"""`comity keys`: the keys that the server stores, and the master key that encrypts them."""
 
 import click
 
@@ -20,7 +20,7 @@ from comity_tools.cli.operator.client import Ask, asked, data_option, operate, p
 
 @click.group()
 def keys() -> None:
-    """The signing keys that are kept for businesses, the master key that seals them, and the server's own key."""
+    """Show and rotate keys: signing keys of businesses, the master key that encrypts them, and the server's own key."""
 
 
 @keys.command()
@@ -28,19 +28,22 @@ def keys() -> None:
 @data_option
 @port_option
 def status(as_json: bool, **given: object) -> None:
-    """Tell which master key is in use, what it seals, and whose signing keys are kept. Never a key itself."""
+    """Show which master key is in use, what it encrypts, and the businesses whose signing keys the server stores.
+
+    The keys themselves are never shown.
+    """
     told = asked(given, STATUS, Nothing())
     if as_json:
         say_json(told)
         return
     click.echo(f"master key\t{told.masters[0]}\tin {told.source}")
     for name in told.masters[1:]:
-        click.echo(f"older key\t{name}\topens what it sealed")
+        click.echo(f"older key\t{name}\tstill needed to decrypt older secrets")
     for line in told.sealed:
         older = f", and {line.older} under older keys" if line.older else ""
-        click.echo(f"sealed\t{line.what}\t{line.current}{older}")
+        click.echo(f"encrypted\t{line.what}\t{line.current}{older}")
     for business in told.businesses:
-        click.echo(f"kept\t{business.name}")
+        click.echo(f"business\t{business.name}")
         for kid in business.kids:
             click.echo(f"\t{kid}")
 
@@ -49,16 +52,16 @@ def status(as_json: bool, **given: object) -> None:
 @data_option
 @port_option
 def rotate_master(**given: object) -> None:
-    """Put a new master key in the place of the one in use, and seal everything anew.
+    """Replace the master key with a new one, and encrypt everything again.
 
-    A master key in a file (in the data folder, where nothing else is set) is replaced there. One in COMITY_MASTER_KEY
-    is yours to replace: start the server with the new one in front of the old one, call this, and take the old one
-    away. It can be stopped at any moment and called again.
+    A master key in a file (by default in the data folder) is replaced there. A master key in COMITY_MASTER_KEY you
+    replace yourself: start the server with the new key in front of the old one, run this command, then remove the old
+    key. The command can be interrupted at any moment and run again.
     """
     told = asked(given, ROTATE_MASTER, Nothing())
-    click.echo(f"The master key is {told.master}, in {told.source}; {told.count} secrets were sealed anew.")
+    click.echo(f"The master key is {told.master}, in {told.source}; {told.count} secrets were encrypted again.")
     if told.source == "COMITY_MASTER_KEY":
-        click.echo("The keys behind the first one seal nothing any more: take them away.")
+        click.echo("The keys after the first one are no longer used: remove them.")
 
 
 @keys.command()
@@ -66,14 +69,14 @@ def rotate_master(**given: object) -> None:
 @data_option
 @port_option
 def rotate(name: str, **given: object) -> None:
-    """Give a business a new signing key, and turn its open connections to it.
+    """Give a business a new signing key, and change its open connections to it.
 
-    It can be stopped at any moment. Called again, it goes on with the key that it made, and makes no other before the
-    connections that are older than that key have all been turned.
+    The command can be interrupted at any moment. Run again, it continues with the same new key until all older
+    connections use it.
     """
 
     async def work(ask: Ask) -> tuple[str | None, Turned]:
-        # Was an earlier run stopped? Then there are connections that are older than the newest key, and not turned.
+        # After an interrupted run there are connections older than the newest key that do not use it yet.
         before = await _all(ask, name)
         if before.late:
             return None, before
@@ -81,12 +84,11 @@ def rotate(name: str, **given: object) -> None:
         return made.kid, await _all(ask, name)
 
     kid, done = operate(given, work)
-    click.echo(kid if kid is not None else "An earlier rotation was not finished; it is now.")
-    click.echo(f"{done.turned} connections were turned.")
+    click.echo(kid if kid is not None else "An earlier rotation was unfinished. It is finished now.")
+    click.echo(f"{done.turned} connections were changed to the new key.")
     if done.left:
         raise click.ClickException(
-            f"{done.left} connections were left: they are at a key that is not kept here, or could take no act now."
-            " Those go on with the keys that they have"
+            f"{done.left} connections keep their old key: the server does not store that key, or they accept no act now"
         )
 
 
@@ -94,16 +96,16 @@ def rotate(name: str, **given: object) -> None:
 @click.option(
     "--broken",
     is_flag=True,
-    help="The key before is lost, or others may have it: it does not vouch for the new one.",
+    help="The old key is lost or may be stolen: it does not sign for the new one.",
 )
 @data_option
 @port_option
 def rotate_home(*, broken: bool, **given: object) -> None:
-    """Give this server a new key, by which it signs events and status lists from now on.
+    """Give this server a new key, with which it signs events and status lists from now on.
 
-    The key before signs the statement about the new one, and wallets go on by themselves. With --broken it does not:
-    then each wallet asks its owner before it believes the new key. Use it where the key was lost or stolen, and only
-    there.
+    The old key signs a statement about the new one, and wallets accept it by themselves. With --broken it does not
+    sign, and each wallet asks its owner before it accepts the new key. Use --broken only if the old key was lost or
+    stolen.
     """
 
     async def work(ask: Ask) -> str:
@@ -111,11 +113,11 @@ def rotate_home(*, broken: bool, **given: object) -> None:
 
     click.echo(operate(given, work, needs_key=not broken))
     if broken:
-        click.echo("The key before is stated as broken. Tell the people who use this server: their wallets will ask.")
+        click.echo("The old key is declared broken. Tell the people who use this server: their wallets will ask them.")
 
 
 async def _all(ask: Ask, name: str) -> Turned:
-    """Turn all of the business's connections to its newest key, page by page."""
+    """Change all of the business's connections to its newest key, page by page."""
     sum_, place = Turned(), Place(name)
     while True:
         page = await ask(TURN, place)

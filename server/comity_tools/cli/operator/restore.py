@@ -18,17 +18,21 @@ from comity_tools.cli.wallet.session import day, say
 
 @click.command()
 @click.argument("source", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--keys", type=click.Path(path_type=Path), help="The folder with the keys of a backup that lie apart.")
-@click.option("--verify", is_flag=True, help="Look through the whole backup, and put nothing back.")
+@click.option(
+    "--keys", type=click.Path(path_type=Path), help="The folder with the keys, if they are not in the backup."
+)
+@click.option("--verify", is_flag=True, help="Check the whole backup, and restore nothing.")
 @json_option
 @data_option
 def restore(source: Path, keys: Path | None, verify: bool, as_json: bool, **given: object) -> None:
-    """Put a backup into the data folder, which must be empty or not be there.
+    """Restore a backup into the data folder, which must be empty or missing.
 
-    The backup is read first; with --verify everything in it is derived once more, and nothing is put back (exit code 1
-    if something does not hold). It lacks what was said since it was made. So the next `comity serve` begins another
-    log by itself, says that it was restored, and reaches nobody in a connection before both sides have confirmed;
-    wallets hand in what is missing. What `comity backup --move` made goes on under its log instead, once.
+    The backup is checked first. With --verify everything in it is derived again and compared, and nothing is restored
+    (exit code 1 if there are faults).
+
+    A backup lacks everything that happened after it was made. So the next `comity serve` starts a new log, announces
+    the restore, and delivers nothing in a connection until both sides have confirmed; wallets send what is missing. A
+    backup made with `comity backup --move` continues its log instead, once.
     """
     with failure_as_json(as_json), in_one_sentence("restore"), bar(as_json) as progress:
         config = configured(given)
@@ -43,13 +47,13 @@ def restore(source: Path, keys: Path | None, verify: bool, as_json: bool, **give
         told = {"ok": True, "data": str(config.data), "made_at": contents.made_at, "move": contents.move}
         say_json({**told, "home": contents.home, "logs": contents.logs})
         return
-    say(f"Put the backup of {day(contents.made_at)} into {config.data}: {contents.connections:,} connections.")
+    say(f"Restored the backup of {day(contents.made_at)} into {config.data}: {contents.connections:,} connections.")
     if contents.move:
-        say("`comity serve` goes on where the moved server stopped. The backup is one like any other from now on.")
+        say("`comity serve` continues where the moved server stopped. From now on the backup is an ordinary one.")
         return
     say(
-        "`comity serve` begins another log and waits in each connection until both sides have confirmed. API keys that"
-        " were ended since are good again: end them anew."
+        "`comity serve` starts a new log and waits in each connection until both sides have confirmed. API keys that"
+        " were ended after the backup work again: end them once more."
     )
 
 
@@ -57,7 +61,7 @@ def _tell_seen(source: Path, contents: Contents, seen: Seen, as_json: bool) -> N
     if as_json:
         say_json({**seen_as_json(seen), "backup": str(source), "made_at": contents.made_at, "move": contents.move})
         return
-    say(f"Looked through the backup of {day(contents.made_at)} in {source}; nothing was put back.")
+    say(f"Checked the backup of {day(contents.made_at)} in {source}; nothing was restored.")
     for name, text in lines_of(seen):
         say(f"  {name:11} {text}")
     tell_findings(seen)

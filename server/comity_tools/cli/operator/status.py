@@ -17,19 +17,19 @@ from comity_tools.cli.serve import configured
 @data_option
 @port_option
 def status(as_json: bool, **given: object) -> None:
-    """Tell how the running server is: each condition with its cause, and what ends it.
+    """Show the state of the running server: each problem with its cause, and what to do about it.
 
-    Exit code 0 if it does all of its work, and 1 if it does not, or none runs.
+    Exit code: 0 if the server does all of its work, 1 if it does not or if no server is running.
     """
     data: Path = configured(given).data
     if not asyncio.run(admin_socket.is_there(data)):
-        raise click.ClickException(f"no server runs in {data} (COMITY_DATA, --data)")
+        raise click.ClickException(f"no server is running in {data} (COMITY_DATA, --data)")
     standing = asked(given, CONDITIONS, Nothing())
     if as_json:
         say_json(standing)
     for it in [] if as_json else standing:
         click.echo(f"{it.condition}\t{it.cause}\n\t{it.cure}")
     if not standing and not as_json:
-        click.echo("All is well.")
+        click.echo("The server has no problems.")
     if any(it.stops for it in standing):
         raise click.exceptions.Exit(1)

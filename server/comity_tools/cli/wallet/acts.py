@@ -16,22 +16,24 @@ from comity_tools.cli.wallet.rules import per
 from comity_tools.cli.wallet.session import all_option, connected, day, plain, say, says_no, short, synced
 
 acts = click.Group()
-"""The commands, for the group `wallet` to take over."""
+"""These commands are added to the group `wallet`."""
 
 
-# --- the door ---
+# --- permissions ---
 
 
 @acts.command()
 @click.argument("connection")
 @click.argument("purposes", nargs=-1, required=True)
-@click.option("--channel", "channels", multiple=True, default=("app",), show_default=True)
-@click.option("--days", default=365.0, show_default=True)
+@click.option(
+    "--channel", "channels", multiple=True, default=("app",), show_default=True, help="A channel. May be repeated."
+)
+@click.option("--days", default=365.0, show_default=True, help="For how many days.")
 @connected
 async def grant(
     opened: Wallet, party: Party, purposes: tuple[str, ...], channels: tuple[str, ...], days: float
 ) -> None:
-    """Allow CONNECTION to come for PURPOSES."""
+    """Allow CONNECTION to contact you for PURPOSES."""
     token = await party.grant(purposes, channels, days=days)
     for line in sentences.allowed(party, token):
         say(line)
@@ -43,7 +45,7 @@ async def grant(
 @click.argument("token")
 @says_no
 async def withdraw(opened: Wallet, party: Party, token: str) -> None:
-    """Take TOKEN back from CONNECTION."""
+    """Take back the permission TOKEN from CONNECTION."""
 
     def named() -> str:
         return id_named([it.id for it in party.state.door(party.side).grants], token, "token of yours")
@@ -62,11 +64,11 @@ async def withdraw(opened: Wallet, party: Party, token: str) -> None:
 
 @acts.command()
 @click.argument("connection")
-@click.option("--days", type=float)
-@click.option("--hours", type=float)
-@click.option("-p", "--purpose", "purposes", multiple=True, help="Only this purpose.")
-@click.option("--channel", "channels", multiple=True, help="Only this channel.")
-@click.option("--show-end", is_flag=True, help="Let the other side see when it ends.")
+@click.option("--days", type=float, help="For how many days.")
+@click.option("--hours", type=float, help="For how many hours.")
+@click.option("-p", "--purpose", "purposes", multiple=True, help="Only this purpose. May be repeated.")
+@click.option("--channel", "channels", multiple=True, help="Only this channel. May be repeated.")
+@click.option("--show-end", is_flag=True, help="Let the other side see when the mute ends.")
 @all_option
 @says_no
 async def mute(
@@ -78,8 +80,8 @@ async def mute(
     channels: tuple[str, ...],
     show_end: bool,
 ) -> None:
-    """Stop CONNECTION for a while, or, without an end, until `unmute`. Notices of safety, security and law come all the
-    same."""
+    """Mute CONNECTION for a while or, without --days and --hours, until `unmute`. Notices about safety, security and
+    law still arrive."""
     shown: Literal["end", "not_now"] = "end" if show_end else "not_now"
     made = await party.mute(days=days, hours=hours, purposes=purposes or None, channels=channels or None, shown=shown)
     say(sentences.muted(party, made))
@@ -89,36 +91,42 @@ async def mute(
 @click.argument("connection")
 @connected
 async def unmute(opened: Wallet, party: Party) -> None:
-    """Take back all mutes of CONNECTION."""
+    """End all your mutes of CONNECTION."""
     await party.unmute()
-    say(f"No mute of yours stops {party.name} any more.")
+    say(f"All your mutes of {party.name} have ended.")
     for line in sentences.muted_still(party):
         say(line)
 
 
 @acts.command()
 @click.argument("connection")
-@click.option("--yes", is_flag=True, help="Do not ask again.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @all_option
 @says_no
 async def revoke(opened: Wallet, party: Party, yes: bool) -> None:
-    """End CONNECTION, for good, both ways, at once."""
+    """End CONNECTION for good, in both directions, at once."""
     if not yes:
         click.confirm(f"End the connection with {plain(party.name)} for good?", abort=True, err=True)
     await party.revoke()
     say(f"The connection with {party.name} has ended.")
 
 
-# --- words and favours ---
+# --- messages and favours ---
 
 
 @acts.command()
 @click.argument("connection")
 @click.argument("purpose")
 @click.argument("text")
-@click.option("--topic")
-@click.option("--if-muted", type=click.Choice(["hold", "drop", "fail"]), default="hold", show_default=True)
-@click.option("--days", type=float, help="How long it waits at most; where none is given, until after their quiet.")
+@click.option("--topic", help="What the message is about.")
+@click.option(
+    "--if-muted",
+    type=click.Choice(["hold", "drop", "fail"]),
+    default="hold",
+    show_default=True,
+    help="What to do with the message if the other side says not now.",
+)
+@click.option("--days", type=float, help="How many days the message may wait. Default: until their mute has ended.")
 @connected
 async def send(
     opened: Wallet,
@@ -129,23 +137,29 @@ async def send(
     if_muted: Literal["hold", "drop", "fail"],
     days: float | None,
 ) -> None:
-    """Write TEXT to CONNECTION, for PURPOSE."""
+    """Send TEXT to CONNECTION for PURPOSE."""
     message = await party.message(purpose, text, topic=topic, if_muted=if_muted, days=days)
     if message.expires_at is not None:
         end = "" if message.held_until is None else f", until {day(message.held_until)}"
-        say(f"It waits: not now{end}. It expires on {day(message.expires_at)}.")
+        say(f"The message waits: not now{end}. It expires on {day(message.expires_at)}.")
     else:
-        say("Not now, so it was dropped." if message.outcome == "dropped" else "Delivered.")
+        say("Not now: the message was dropped." if message.outcome == "dropped" else "Delivered.")
     say_away(party)
     if message.warning is not None:
-        say("Mind: it expires before the end that they show, so it will not be delivered.")
+        say("Note: the message expires before their mute ends, so it will not be delivered.")
 
 
 @acts.command()
 @click.argument("connection")
 @click.argument("kind")
 @click.argument("text")
-@click.option("--effort", type=click.Choice(["minute", "hour", "money"]), default="minute", show_default=True)
+@click.option(
+    "--effort",
+    type=click.Choice(["minute", "hour", "money"]),
+    default="minute",
+    show_default=True,
+    help="How much the favour takes.",
+)
 @click.option("--in-return", help="What you offer in return.")
 @connected
 async def ask(
@@ -156,12 +170,12 @@ async def ask(
     effort: Literal["minute", "hour", "money"],
     in_return: str | None,
 ) -> None:
-    """Ask CONNECTION a favour of some KIND (hold, review, lend …)."""
+    """Ask CONNECTION for a favour of this KIND (hold, review, lend …)."""
     favour = await party.ask(kind, text, effort=effort, in_return=in_return)
-    say(f"You asked {party.name}. It may say yes, no or not now, and needs no reason.")
+    say(f"You asked {party.name}. The answer may be yes, no or not now, without a reason.")
     say_away(party)
     if favour.ends_before_return:
-        say(f"Mind: your ask ends on {away_day(favour.ends_at)}, before that.")
+        say(f"Note: your question ends on {away_day(favour.ends_at)}, before that.")
 
 
 @acts.command()
@@ -170,7 +184,7 @@ async def ask(
 @click.argument("text", required=False)
 @connected
 async def answer(opened: Wallet, party: Party, word: Literal["yes", "no", "not_now"], text: str | None) -> None:
-    """Answer what CONNECTION asked."""
+    """Answer the favour that CONNECTION asked for."""
     favour = _favour(party, mine=False, status="asked")
     await favour.answer(word, text)
     say(f"You said {word.replace('_', ' ')} to: {favour.text or favour.kind}")
@@ -180,10 +194,10 @@ async def answer(opened: Wallet, party: Party, word: Literal["yes", "no", "not_n
 @click.argument("connection")
 @connected
 async def done(opened: Wallet, party: Party) -> None:
-    """Say that the favour CONNECTION asked for is done."""
+    """Tell CONNECTION that you did the favour it asked for."""
     favour = _favour(party, mine=False, status="promised")
     await favour.done()
-    say(f"{party.name} can read that you did it: {favour.text or favour.kind}")
+    say(f"{party.name} can see that you did it: {favour.text or favour.kind}")
 
 
 @acts.command()
@@ -198,11 +212,11 @@ async def thank(opened: Wallet, party: Party, text: str | None) -> None:
 
 
 _NO_FAVOUR = {
-    "asked": "{} asks nothing that waits for an answer",
-    "promised": "{} waits for nothing that you promised",
-    "done": "{} has done nothing for which it was not thanked",
+    "asked": "{} has asked for no favour that waits for your answer",
+    "promised": "{} waits for no favour that you promised",
+    "done": "{} has done no favour that waits for your thanks",
 }
-"""Of each state, that no favour is in it."""
+"""Status of a favour → that no favour has it."""
 
 
 def _favour(party: Party, *, mine: bool, status: str) -> Any:
@@ -212,26 +226,26 @@ def _favour(party: Party, *, mine: bool, status: str) -> Any:
     return found[-1]
 
 
-# --- what is between the two ---
+# --- notes and records ---
 
 
 @acts.command()
 @click.argument("connection")
 @click.argument("key")
 @click.argument("text", required=False)
-@click.option("--value", help='What is to be remembered: a word, or JSON as in \'["de", "en"]\'.')
-@click.option("--topic", help="What it is about, as in no_interest.")
+@click.option("--value", help='The value of the note: a word, or JSON such as \'["de", "en"]\'.')
+@click.option("--topic", help="The topic of the note, as for no_interest.")
 @connected
 async def remember(
     opened: Wallet, party: Party, key: str, text: str | None, value: str | None, topic: str | None
 ) -> None:
-    """Have CONNECTION remember a little thing: language, name, receipt, no_interest …"""
+    """Ask CONNECTION to remember a note. KEY is language, name, receipt, no_interest …"""
     await party.remember(key, value=None if value is None else _value(value), topic=topic, text=text)
-    say(f"{party.name} can read it, and is to remember it.")
+    say(f"{party.name} can read your note.")
 
 
 def _value(typed: str) -> Any:
-    """JSON where it is some, else the text itself."""
+    """The value of a text that is JSON, else the text itself."""
     try:
         return json.loads(typed)
     except (ValueError, RecursionError):
@@ -241,21 +255,21 @@ def _value(typed: str) -> Any:
 @acts.command()
 @click.argument("connection")
 @click.argument("key")
-@click.option("--topic")
+@click.option("--topic", help="The topic of the note.")
 @connected
 async def forget(opened: Wallet, party: Party, key: str, topic: str | None) -> None:
-    """Take back what CONNECTION was to remember under KEY."""
+    """Ask CONNECTION to forget your note KEY."""
     await party.forget(key, topic=topic)
-    say(f"Taken back: {party.name} is to forget it.")
+    say(f"Your note is taken back: {party.name} should forget it.")
 
 
 @acts.command()
 @click.argument("connection")
 @click.argument("kind", type=click.Choice(["bought", "installed", "serviced", "complained", "put_right"]))
 @click.argument("topic")
-@click.option("--when", type=Day(), help="The day it happened; today where none is given.")
-@click.option("--lasts", type=Day(), help="Until when nobody needs another one.")
-@click.option("--text", help="More about it, for the two of you.")
+@click.option("--when", type=Day(), help="The day it happened. Default: today.")
+@click.option("--lasts", type=Day(), help="The day until which no new one is needed.")
+@click.option("--text", help="A text about it, which only the two of you can read.")
 @connected
 async def milestone(
     opened: Wallet,
@@ -266,19 +280,19 @@ async def milestone(
     lasts: datetime | None,
     text: str | None,
 ) -> None:
-    """Note what happened with CONNECTION: nobody is sold what she already has."""
+    """Record an event with CONNECTION, such as a purchase: customers get no offers for what they already have."""
     await party.milestone(kind, topic, when=_utc(when), lasts=_utc(lasts), text=text)
-    say("Noted, for both of you.")
+    say("Recorded for both of you.")
 
 
 @acts.command()
 @click.argument("connection")
 @click.argument("channel", type=click.Choice(["email", "phone", "post", "sms", "visit"]))
 @click.argument("purpose")
-@click.option("--topic")
+@click.option("--topic", help="What the contact was about.")
 @connected
 async def contacted(opened: Wallet, party: Party, channel: str, purpose: str, topic: str | None) -> None:
-    """Say that you reached CONNECTION outside, by CHANNEL; it counts against the same budgets."""
+    """Record that you contacted CONNECTION by CHANNEL, outside Comity. It counts towards the same limits."""
     verdict = await party.contacted(channel, purpose, topic)
     say(f"Recorded. The gate would have said: {verdict.replace('_', ' ')}.")
 
@@ -290,19 +304,23 @@ async def contacted(opened: Wallet, party: Party, channel: str, purpose: str, to
 @click.argument("connection")
 @click.argument("deleted", nargs=-1)
 @click.option(
-    "--keep", "kept", multiple=True, metavar="WHAT=GROUND[=YYYY-MM-DD]", help="What is kept, why, until when."
+    "--keep",
+    "kept",
+    multiple=True,
+    metavar="WHAT=GROUND[=YYYY-MM-DD]",
+    help="Data that you keep, the legal ground, and until when. May be repeated.",
 )
-@click.option("--told", multiple=True, help="Who else had the data, and was told.")
+@click.option("--told", multiple=True, help="Another party that had the data and was informed. May be repeated.")
 @connected
 async def erasure(
     opened: Wallet, party: Party, deleted: tuple[Any, ...], kept: tuple[str, ...], told: tuple[str, ...]
 ) -> None:
-    """Say what became of what you knew of CONNECTION, which has ended: what you DELETED, and what you keep.
+    """State what happened to the data of CONNECTION after its end: what you DELETED, and what you keep.
 
-    As in `contact messages --keep payments=legal_obligation=2034-12-31`. A later statement takes its place.
+    Example: `contact messages --keep payments=legal_obligation=2034-12-31`. A later statement replaces this one.
     """
     await party.erasure(deleted, kept=[_kept(it) for it in kept], passed_on=told)
-    say(f"Signed: {party.name} can read what you said.")
+    say(f"Signed. {party.name} can read your statement.")
 
 
 @acts.command()
@@ -310,80 +328,83 @@ async def erasure(
 @json_option
 @connected
 async def statement(opened: Wallet, party: Party, as_json: bool) -> None:
-    """Show what CONNECTION said became of your data, and who else had it and was told."""
+    """Show what CONNECTION stated about your data: deleted, kept, and who else had it and was informed."""
     said = party.statement()
     if as_json:
         say_json(said)
         return
     if said is None:
-        say(f"{party.name} has said nothing of it yet.")
+        say(f"{party.name} has made no statement yet.")
         return
     say(f"deleted: {', '.join(said.deleted) or 'nothing'}")
     for it in said.kept:
         until = "" if it.until is None else f" until {datetime.fromtimestamp(it.until, UTC):%Y-%m-%d}"
         say(f"kept: {it.what}{until} ({it.ground.replace('_', ' ')})")
     for name in said.passed_on:
-        say(f"told: {name}")
+        say(f"informed: {name}")
 
 
-# --- what stays between you and the server ---
+# --- settings that only the server sees ---
 
 
 @acts.command()
 @click.argument("connection")
-@click.option("--off", is_flag=True, help="Ask for its news by its own key again.")
+@click.option("--off", is_flag=True, help="Fetch the news of CONNECTION separately again.")
 @connected
 async def mailbox(opened: Wallet, party: Party, off: bool) -> None:
-    """Let one stream bring the news of CONNECTION and of others on its server: faster, and the server knows then that
-    they share a wallet. CONNECTION does not."""
+    """Fetch the news of CONNECTION together with others on the same server. This is faster, but the server then knows
+    that they share a wallet. CONNECTION does not learn it."""
     await opened.use_mailbox(party, on=not off)
-    say(f"News of {party.name} come {'by themselves' if off else 'through your mailbox on its server'}.")
+    say(f"News of {party.name} is fetched {'separately' if off else 'through your mailbox on its server'}.")
 
 
 @acts.command()
 @click.argument("connection")
 @click.argument("zone")
 @click.argument("windows", nargs=-1, metavar="[DAYS=HH:MM-HH:MM]...")
-@click.option("--show-end", is_flag=True, help="Let the other side read when you can be reached again.")
+@click.option("--show-end", is_flag=True, help="Let the other side see when you can be reached again.")
 @connected
 async def hours(opened: Wallet, party: Party, zone: str, windows: tuple[str, ...], show_end: bool) -> None:
-    """Say when CONNECTION may come, by the clock of ZONE: `mo,tu,we=09:00-17:30 sa=22:00-04:00`; none: at any time.
+    """Set the hours in which CONNECTION may contact you, in the time zone ZONE: `mo,tu,we=09:00-17:30 sa=22:00-04:00`.
+    Without hours: at any time.
 
-    CONNECTION is told no more than "not now"; with --show-end, when it can reach you again.
+    At other times CONNECTION only reads "not now"; with --show-end, also when you can be reached again.
     """
     shown: Literal["end", "not_now"] = "end" if show_end else "not_now"
     await party.hours(zone, [_window(it) for it in windows], shown=shown)
     if not windows:
-        say(f"No hours of yours stop {party.name} any more.")
+        say(f"{party.name} may contact you at any time.")
     elif show_end:
-        say(f"{party.name} may come then. At other times it reads when it can reach you again.")
+        say(f"{party.name} may contact you then. At other times it reads when you can be reached again.")
     else:
-        say(f"{party.name} may come then. At other times it reads: not now, and is not told your hours.")
+        say(f"{party.name} may contact you then. At other times it reads: not now, and is not told your hours.")
 
 
 @acts.command()
 @click.argument("connection")
-@click.option("--messages", metavar="N/PERIOD", help="Messages, as in 3/week (day, week, month).")
-@click.option("--asks", metavar="N/PERIOD", help="Favours asked.")
+@click.option("--messages", metavar="N/PERIOD", help="How many messages, such as 3/week (day, week, month).")
+@click.option("--asks", metavar="N/PERIOD", help="How many favours it may ask for, such as 1/month.")
 @connected
 async def budget(opened: Wallet, party: Party, messages: str | None, asks: str | None) -> None:
-    """Say how often CONNECTION may come; nothing named means no limit of yours."""
+    """Limit how often CONNECTION may contact you. Without an option there is no limit."""
     await party.budget(messages=per(messages), asks=per(asks))
     say(sentences.limits(party))
 
 
 @acts.command()
 @click.argument("connection")
-@click.option("--again", is_flag=True, help="Give what they gave up once more, too.")
+@click.option("--again", is_flag=True, help="Also give permissions again that they gave up.")
 @connected
 async def rotate(opened: Wallet, party: Party, again: bool) -> None:
-    """Take a new key for your side of CONNECTION; what you granted is signed anew. (A business: `key --turn`.)"""
+    """Use a new key for your side of CONNECTION. Your permissions are signed again. (A business: `key --turn`.)"""
     if opened.did is not None:
-        raise click.ClickException("a business turns its key everywhere at once: `comity wallet key --next`, `--turn`")
+        raise click.ClickException(
+            "a business changes its key in all connections at once: `comity wallet key --next`, then `--turn`"
+        )
     await party.rotate(again=again)
-    say("Done: the old key signs nothing any more. It is kept, to read what was written to it.")
+    say("Done. The old key signs nothing any more. It is stored to read older messages.")
     if party.state.door(party.side).grants:
-        say(f"What you granted is signed anew{'' if again else ', without what they gave up of it'}.")
+        say(f"Your permissions are signed again{'' if again else ', without those that they gave up'}.")
 
 
 def _utc(day: datetime | None) -> datetime | None:
@@ -397,12 +418,12 @@ def _kept(text: str) -> Any:
     try:
         return what, ground, datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        raise click.ClickException(f"{day} is not a day: write it as 2034-12-31") from None
+        raise click.ClickException(f"{day} is not a date: write it as 2034-12-31") from None
 
 
 def _window(text: str) -> tuple[list[str], str, str]:
     days, mark, times = text.partition("=")
     start, dash, end = times.partition("-")
     if not mark or not dash:
-        raise click.ClickException(f"{text} is not a window: write it as mo,tu=09:00-17:30")
+        raise click.ClickException(f"{text} is not a window of hours: write it as mo,tu=09:00-17:30")
     return days.split(","), start, end

@@ -11,7 +11,7 @@ from comity_tools.cli.wallet.sentences import muted_still
 from comity_tools.cli.wallet.session import opened, say
 
 absence = click.Group()
-"""The commands, for the group `wallet` to take over."""
+"""These commands are added to the group `wallet`."""
 
 _SPREAD = click.option(
     "--spread",
@@ -19,29 +19,29 @@ _SPREAD = click.option(
     default=10.0,
     show_default=True,
     metavar="MINUTES",
-    help="Take this long, and tell one after the other at random moments: so that nobody can join your connections by "
-    "the time.",
+    help="Send one after the other at random moments within this time, so that nobody can link your connections by the "
+    "moment.",
 )
-_NOW = click.option("--now", is_flag=True, help="Tell all at once.")
+_NOW = click.option("--now", is_flag=True, help="Send all at once.")
 
 
 def _spread_over(parties: list[Party], minutes: float, now: bool, again: str) -> float:
-    """Seconds over which these are told, said before they are: none for one alone, which nothing can be joined with.
-    `again` is the command that does the rest."""
+    """Seconds over which the acts are spread, after a line about it; 0 for one connection alone, which cannot be linked
+    with another. `again` is the command that continues after Ctrl-C."""
     if now or not minutes or len(parties) < 2:
         return 0.0
-    say(f"Telling {len(parties)} connections at random moments within {minutes:g} minutes; --now tells at once.")
-    say(f"Ctrl-C stops it: whoever was not told by then, the next `{again}` tells.")
+    say(f"Telling {len(parties)} connections at random moments within {minutes:g} minutes; --now tells all at once.")
+    say(f"Ctrl-C stops this. The next `{again}` continues it.")
     return minutes * 60
 
 
 def away_day(seconds: int) -> str:
-    """The day until which somebody is away."""
+    """The date until which somebody is away."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
 
 
 def say_away(party: Party) -> None:
-    """Tells until when the other side is away, and what it says about it, where it says so; words as text alone."""
+    """Prints until when the other side is away, with the text of its notice, if it is away."""
     away = party.away_until()
     if away is None:
         return
@@ -58,9 +58,9 @@ def say_away(party: Party) -> None:
 @_NOW
 @opened
 async def away(opened: Wallet, names: tuple[str, ...], until: datetime, spread: float, now: bool) -> None:
-    """Tell everybody, or these, that you are away: nothing reaches you until that day, and they read until when.
+    """Tell all your connections, or only these, that you are away. They see until when, and cannot reach you before.
 
-    Whom you have muted for longer already stays muted. `back` ends it before its time.
+    Connections that you have muted for longer stay muted. `back` ends the absence early.
     """
     chosen = [opened.find(name) for name in names] or opened.connections()
     parties = [it for it in chosen if it.phase == "open"]
@@ -69,7 +69,7 @@ async def away(opened: Wallet, names: tuple[str, ...], until: datetime, spread: 
     for party in went.told:
         say(f"{party.name} reads that you are away until {until:%Y-%m-%d}.")
     for party in went.left_out:
-        say(f"{party.name} is muted until then, or for longer already; left as it is.")
+        say(f"{party.name} is already muted until then or longer, and stays so.")
     if not went.told and not went.left_out:
         say("There is nobody to tell.")
 
@@ -79,7 +79,7 @@ async def away(opened: Wallet, names: tuple[str, ...], until: datetime, spread: 
 @_NOW
 @opened
 async def back(opened: Wallet, spread: float, now: bool) -> None:
-    """Take back what `away` muted, and nothing else."""
+    """End your absence. Your other mutes stay."""
     over = _spread_over(opened.absent(), spread, now, "back")
     for party in await opened.back(spread=over):
         still = muted_still(party)

@@ -16,17 +16,17 @@ from comity_tools.cli.wallet.rules import per
 from comity_tools.cli.wallet.session import connected, say
 
 feedback_commands = click.Group()
-"""The commands, for the group `wallet` to take over."""
+"""These commands are added to the group `wallet`."""
 
 
 @feedback_commands.command()
 @click.argument("connection")
 @click.argument("message")
 @click.argument("word", type=click.Choice(get_args(Says)))
-@click.option("--as", "as_", metavar="PURPOSE", help="With mislabelled: what it really was, as in sales.")
-@click.option("--topic", help="With mislabelled: what it was really about.")
-@click.option("--limit", metavar="N/PERIOD", help="With too_often: how often they may come, as in 2/month.")
-@click.option("--also", is_flag=True, help="Do what is offered beside it, too.")
+@click.option("--as", "as_", metavar="PURPOSE", help="With mislabelled: the real purpose, such as sales.")
+@click.option("--topic", help="With mislabelled: the real topic.")
+@click.option("--limit", metavar="N/PERIOD", help="With too_often: the new limit on messages, such as 2/month.")
+@click.option("--also", is_flag=True, help="Also do what the command suggests, without asking.")
 @connected
 async def feedback(
     opened: Wallet,
@@ -38,61 +38,62 @@ async def feedback(
     limit: str | None,
     also: bool,
 ) -> None:
-    """Say how MESSAGE of CONNECTION was (its id, as `messages` shows it); the last word counts.
+    """Give feedback on MESSAGE of CONNECTION (its id, as `messages` shows it). The last feedback counts.
 
-    `mislabelled --as sales` contests it: what calls itself so may come only if the other may come, too.
+    `mislabelled --as sales` contests the message: others with its purpose then arrive only if sales may arrive too.
     """
     named, rate = _named(party, message), per(limit)
     for sentence in party.what_it_does(named, word, as_, topic):
         say(sentence)
     await party.feedback(named, word, as_=as_, topic=topic)
-    say("Said.")
+    say("Feedback given.")
     await _offer_more(party, named, word, rate, also)
 
 
 def _named(party: Party, typed: str) -> str:
-    """The message, or contact, of the other side that was typed. Raises NotNamed, SeveralNamed."""
+    """The id of the message, or contact, that `typed` names. Raises NotNamed, SeveralNamed."""
     ids = [line.act.id for line in party.lines if line.act is not None and line.act.kind in ("message", "contacted")]
     return id_named(ids, typed, "message")
 
 
 async def _offer_more(party: Party, message: str, word: str, rate: tuple[int, str] | None, also: bool) -> None:
-    """What belongs to the word and is another act; done only where the person says yes."""
+    """Suggests the act that goes with the feedback, and does it if the person says yes."""
     about = opinion.reached(party, message).topic
     if word == "too_often":
         if rate is not None:
             await party.budget(messages=rate, asks=_asks(party))
-            say(f"At most {rate[0]} a {rate[1]} from now on. {party.name} is told no more than “not now”.")
+            say(f"At most {rate[0]} a {rate[1]} from now on. {party.name} only reads “not now”.")
         else:
-            say("You can say how often they may come: `budget`, as in --messages 2/month. They do not learn it.")
+            say("You can limit their messages with `budget`, such as --messages 2/month. They do not see the limit.")
     elif word == "not_interested" and about is not None:
-        if _says_yes(f"Have {party.name} remember that {about} is of no interest to you?", also):
+        if _says_yes(f"Tell {party.name} that {about} does not interest you?", also):
             await party.remember("no_interest", topic=about)
-            say(f"{party.name} can read it: no {about}.")
+            say(f"{party.name} can read your note: no interest in {about}.")
     elif word == "mislabelled" and (near := opinion.near_topic(party, message)) is not None:
         await _offer_note(party, near, also)
 
 
 async def _offer_note(party: Party, topic: str, also: bool) -> None:
-    if _says_yes(f"Do you have {topic} from {party.name}? Note that?", also):
+    if _says_yes(f"Do you have {topic} from {party.name}? Record that?", also):
         await party.milestone("bought", topic)
-        say("Noted, for both of you: nobody sells you that.")
+        say("Recorded for both of you: you get no offers for it.")
 
 
 def _asks(party: Party) -> tuple[int, str] | None:
-    """The limit on asks that is set: another one on messages must not take it away."""
+    """The limit on asks in force: a new limit on messages must not remove it."""
     asks = party.state.door(party.side).settings.asks
     periods = {86_400: "day", 604_800: "week", 2_592_000: "month"}
     return None if asks is None else (asks.max, periods[asks.seconds])
 
 
 def _says_yes(question: str, also: bool) -> bool:
-    """Yes by the option, or typed; where nobody can be asked, the question is printed, and the answer is no."""
+    """True with the option, or if the person types yes. Without a terminal the question is printed, and the answer is
+    no."""
     if also:
         return True
     if sys.stdin.isatty():
         return click.confirm(question, default=False, err=True)
-    say(f"{question} With --also that is done, too.")
+    say(f"{question} To do it, use --also.")
     return False
 
 
@@ -101,7 +102,7 @@ def _says_yes(question: str, also: bool) -> bool:
 @json_option
 @connected
 async def contests(opened: Wallet, party: Party, as_json: bool) -> None:
-    """Show which messages between you and CONNECTION were something else than they said."""
+    """Show which messages between you and CONNECTION are contested as mislabelled."""
     if as_json:
         say_json(party.contests())
         return
@@ -122,7 +123,7 @@ def contest_lines(party: Party) -> list[str]:
 
 
 def given_up_lines(party: Party) -> list[str]:
-    """What either side gave up of what the other allowed it, in words."""
+    """The permissions that either side gave up, in words."""
     found = []
     for mine in (True, False):
         side = party.side if mine else other(party.side)
@@ -136,9 +137,11 @@ def given_up_lines(party: Party) -> list[str]:
 @feedback_commands.command()
 @click.argument("connection")
 @click.argument("tokens", nargs=-1)
-@click.option("--because", type=click.Choice(get_args(Because)), default="not_needed", show_default=True)
-@click.option("-p", "--purpose", "purposes", multiple=True, help="Only this purpose.")
-@click.option("--channel", "channels", multiple=True, help="Only this channel.")
+@click.option(
+    "--because", type=click.Choice(get_args(Because)), default="not_needed", show_default=True, help="The reason."
+)
+@click.option("-p", "--purpose", "purposes", multiple=True, help="Only this purpose. May be repeated.")
+@click.option("--channel", "channels", multiple=True, help="Only this channel. May be repeated.")
 @connected
 async def renounce(
     opened: Wallet,
@@ -148,8 +151,8 @@ async def renounce(
     purposes: tuple[str, ...],
     channels: tuple[str, ...],
 ) -> None:
-    """Give up what CONNECTION allowed you: all of it, or these TOKENS; only a new permission opens that again."""
+    """Give up what CONNECTION allowed you: everything, or these TOKENS. Only CONNECTION can allow it again."""
     theirs = [it.id for it in party.state.door(other(party.side)).grants]
     named = [id_named(theirs, typed, "token of theirs") for typed in tokens] if tokens else None
     await party.renounce(because, named, purposes=purposes or None, channels=channels or None)
-    say(f"You gave that up. {party.name} sees it, and can allow it again.")
+    say(f"You gave that up. {party.name} sees it and can allow it again.")

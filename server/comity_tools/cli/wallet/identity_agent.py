@@ -1,4 +1,4 @@
-"""The process that keeps the identity of one unlocked wallet in its memory, for a while (WALLET-9).
+"""The process that holds the identity of one unlocked wallet in memory for a while (WALLET-9).
 
 `unlocked` starts it by the name of this file, so that it imports nothing but the standard library: a small process with
 nothing of the wallet in it but the identity. It answers its owner alone (the peer's user id, beside the modes of socket

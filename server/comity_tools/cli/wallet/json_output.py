@@ -1,4 +1,4 @@
-"""What a wallet lists and shows, as values for JSON."""
+"""The wallet's lists and pages as values for JSON."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def party_value(party: Party) -> dict[str, Any]:
 
 
 async def overview_value(party: Party) -> dict[str, Any]:
-    """All that stands in one connection."""
+    """Everything about one connection."""
     if party.phase not in ("open", "ended"):
         return party_value(party)
     return {
@@ -37,7 +37,7 @@ async def overview_value(party: Party) -> dict[str, Any]:
 
 
 def proposal_value(proposal: Proposal) -> dict[str, Any]:
-    """Somebody's half that waits for a signature."""
+    """A half-signed agreement that waits for a signature."""
     offer = proposal.signed.offer
     return {
         "cid": proposal.cid,
@@ -52,7 +52,7 @@ def proposal_value(proposal: Proposal) -> dict[str, Any]:
 
 
 def offer_value(shown: ShownOffer) -> dict[str, Any]:
-    """An offer, looked at."""
+    """An offer."""
     return {
         "id": shown.signed.hash,
         "did": shown.did,

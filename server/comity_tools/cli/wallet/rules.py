@@ -10,36 +10,36 @@ from comity_tools.cli.wallet.json_output import party_value
 from comity_tools.cli.wallet.session import day, opened, say, short
 
 rules = click.Group()
-"""The commands, for the group `wallet` to take over."""
+"""These commands are added to the group `wallet`."""
 
 
 @rules.command()
 @click.argument("business")
 @opened
 async def block(opened: Wallet, business: str) -> None:
-    """Refuse further offers of BUSINESS (a DID, or how a connection with it is named); nothing is signed or sent."""
+    """Refuse new offers from BUSINESS (a DID, or the name of a connection with it). Nothing is signed or sent."""
     did, name = _business(opened, business)
     await opened.block(did)
-    say(f"Offers of {name} are refused from now on.")
+    say(f"Offers from {name} are refused from now on.")
     going_on = opened.connections_with(did)
     for party in going_on:
         which = short(party.cid)
         ends = f"take-back {which}" if party.phase == "proposed" else f"revoke --all {did}"
-        say(f"Mind: your connection with it goes on: {party.name} ({which}, {party.phase}). `{ends}` ends it.")
+        say(f"Note: your connection with it stays: {party.name} ({which}, {party.phase}). `{ends}` ends it.")
 
 
 @rules.command()
 @click.argument("business")
 @opened
 async def unblock(opened: Wallet, business: str) -> None:
-    """Let offers of BUSINESS in again."""
+    """Accept offers from BUSINESS again."""
     did, name = _business(opened, business)
     was_blocked = await opened.unblock(did)
-    say(f"Offers of {name} reach you again." if was_blocked else f"Offers of {name} were not refused.")
+    say(f"Offers from {name} reach you again." if was_blocked else f"Offers from {name} were not refused.")
 
 
 def _business(opened: Wallet, typed: str) -> tuple[str, str]:
-    """(DID, what to call it) of a business. Raises NotNamed, SeveralNamed."""
+    """(DID, name for people) of a business. Raises NotNamed, SeveralNamed."""
     if is_did(did := host_folded(typed)):
         return did, did
     try:
@@ -65,42 +65,42 @@ async def blocks(opened: Wallet, as_json: bool) -> None:
         names = sorted({party.name for party in opened.connections() if party.did == it.did})
         say(f"{it.did}  since {day(it.at // 1000)}" + (f"  {', '.join(names)}" if names else ""))
     if not found:
-        say("Nobody is blocked.")
+        say("No business is blocked.")
 
 
 @rules.command()
 @click.argument("connection")
-@click.option("--days", type=float)
-@click.option("--hours", type=float)
+@click.option("--days", type=float, help="For how many days.")
+@click.option("--hours", type=float, help="For how many hours.")
 @opened
 async def snooze(opened: Wallet, connection: str, days: float | None, hours: float | None) -> None:
-    """Keep quiet about CONNECTION for a while, a day if you do not say: messages arrive quietly.
+    """Snooze CONNECTION for a while (default: a day): messages arrive quietly, and the other side does not notice.
 
     Nothing is signed or sent.
     """
     party = opened.find(connection)
     await party.snooze(days=days, hours=hours)
     if (until := party.snoozed_until()) is not None:
-        say(f"Your wallet keeps quiet about {party.name} until {day(until)}; `wake` ends it.")
-    say("E-mail, phone and post go on: only a mute stops those.")
+        say(f"{party.name} is snoozed until {day(until)}; `wake` ends it.")
+    say("E-mail, phone and post are not stopped: only a mute does that.")
 
 
 @rules.command()
 @click.argument("connection")
 @opened
 async def wake(opened: Wallet, connection: str) -> None:
-    """End a snooze of CONNECTION."""
+    """End the snooze of CONNECTION."""
     party = opened.find(connection)
     was_snoozed = party.snoozed_until() is not None
     await party.wake()
-    say(f"Your wallet tells you of {party.name} again." if was_snoozed else f"{party.name} was not snoozed.")
+    say(f"{party.name} is no longer snoozed." if was_snoozed else f"{party.name} was not snoozed.")
 
 
 @rules.command()
 @json_option
 @opened
 async def snoozes(opened: Wallet, as_json: bool) -> None:
-    """List the connections about which the wallet keeps quiet."""
+    """List the snoozed connections."""
     if as_json:
         say_json([party_value(it) for it in opened.connections() if it.snoozed_until() is not None])
         return
@@ -116,9 +116,9 @@ async def snoozes(opened: Wallet, as_json: bool) -> None:
 @click.argument("kid")
 @opened
 async def accept_home_key(opened: Wallet, home: str, kid: str) -> None:
-    """Go on with the key KID of the home server HOME, which said that its key was lost or stolen.
+    """Accept the new key KID of the home server HOME, whose old key was lost or stolen.
 
-    Ask whoever runs the server first, by another way than the server itself: nobody else vouches for the new key.
+    First ask the operator of the server, and not through the server itself: nobody else vouches for the new key.
     """
     await opened.accept_home_key(home, kid)
     say(f"{kid} is the key of {home} from now on.")
@@ -126,9 +126,9 @@ async def accept_home_key(opened: Wallet, home: str, kid: str) -> None:
 
 @rules.command()
 @click.argument("purpose", required=False)
-@click.option("--channel", "channels", multiple=True, show_default="app")
-@click.option("--days", type=int, show_default="365")
-@click.option("--budget", "rate", metavar="N/PERIOD", help="How often, as in 2/month.")
+@click.option("--channel", "channels", multiple=True, show_default="app", help="A channel. May be repeated.")
+@click.option("--days", type=int, show_default="365", help="For how many days.")
+@click.option("--budget", "rate", metavar="N/PERIOD", help="How often, such as 2/month.")
 @click.option("--none", "nothing", is_flag=True, help="Suggest nothing for it.")
 @json_option
 @opened
@@ -141,20 +141,20 @@ async def defaults(
     nothing: bool,
     as_json: bool,
 ) -> None:
-    """Show what is suggested when you accept an offer, all of it or for one class: PURPOSE (care, sales, favour …).
+    """Show what is suggested when you accept an offer: for all classes of purposes, or for one (care, sales, favour …).
 
-    With another option than --json, change it for that class.
+    With --channel, --days, --budget or --none, change the suggestion for PURPOSE.
     """
     changes = bool(channels or days is not None or rate is not None or nothing)
     if changes and purpose is None:
-        raise click.UsageError("what is to be suggested is said for one PURPOSE")
+        raise click.UsageError("a suggestion is for one PURPOSE: name it")
     if changes and purpose is not None:
         limits = {"channels": list(channels or ("app",)), "days": 365 if days is None else days, "budget": per(rate)}
         chosen = {name: value for name, value in limits.items() if value is not None}
         await opened.set_default(purpose, None if nothing else chosen)
     found = opened.defaults()
     if purpose is not None and not changes:
-        # A class that nobody has named: nothing is suggested for it.
+        # Nothing is suggested for a class that was never set.
         found = {purpose: found.get(purpose)}
     if as_json:
         say_json(found)
@@ -168,10 +168,10 @@ async def defaults(
 
 
 def per(text: str | None) -> tuple[int, str] | None:
-    """The budget in a text as `3/week`. Raises ClickException."""
+    """The budget in a text such as `3/week`. Raises ClickException."""
     number, mark, period = (text or "").partition("/")
     if text is None:
         return None
     if not mark or not number.isascii() or not number.isdigit() or len(number) > 9:
-        raise click.ClickException(f"{text} is not a budget: write it as 3/week")
+        raise click.ClickException(f"{text} is not a limit: write it as 3/week")
     return int(number), period

@@ -1,4 +1,4 @@
-"""Sentences of `comity wallet` that follow what is in force, and not what was asked for (WHO-7)."""
+"""Sentences of `comity wallet` that describe what is in force, not what was requested (WHO-7)."""
 
 from collections.abc import Iterable
 
@@ -15,17 +15,17 @@ _PERIODS = {86_400: "day", 604_800: "week", 2_592_000: "month"}
 
 
 def scope(purposes: Iterable[str], channels: Iterable[str]) -> str:
-    """What a mute or a grant is of, to stand behind a verb; empty for everything."""
+    """The scope of a mute or a grant as a phrase after a verb; empty for everything."""
     for_, by = ", ".join(purposes), ", ".join(channels)
     return (f" for {for_}" if for_ else "") + (f" by {by}" if by else "")
 
 
 def muted(party: Party, mute_id: str) -> str:
-    """What an own mute does, and what the other side reads of it."""
+    """The effect of an own mute, and what the other side sees of it."""
     door = party.state.door(party.side)
     mute = next((it for it in door.mutes if it.id == mute_id), None)
     if mute is None:
-        return f"That mute of {party.name} is over already."
+        return f"That mute of {party.name} has already ended."
     end = mute_end(door, mute)
     what = f"{party.name} is muted{scope(mute.purposes, mute.channels)}"
     if end is None:
@@ -36,7 +36,7 @@ def muted(party: Party, mute_id: str) -> str:
 
 
 def muted_still(party: Party) -> list[str]:
-    """What stops the other side once mutes were taken back, a line each; none where nothing of this side does."""
+    """The own mutes and hours that still stop the other side, a line for each."""
     door = party.state.door(party.side)
     found = []
     for it in _in_force(door, party.now()):
@@ -44,18 +44,18 @@ def muted_still(party: Party) -> list[str]:
         until = "" if end is None else f" until {day(end // 1000)}"
         found.append(f"{party.name} is still muted{scope(it.purposes, it.channels)}{until}.")
     if door.settings.windows:
-        found.append(f"Your hours still hold for {party.name}.")
+        found.append(f"Your hours still apply to {party.name}.")
     return found
 
 
 def muted_you(name: str, mute: Mute | Muted) -> str:
-    """What a mute of the other side stops, with the end that this side may know."""
+    """The scope of a mute by the other side, with its end if this side may know it."""
     until = "" if mute.until is None else f" until {day(mute.until)}"
     return f"{name} has muted you{scope(mute.purposes, mute.channels)}{until}"
 
 
 def their_mute(party: Party, mute_id: str | None) -> str | None:
-    """The sentence for one mute of the other side; None where it is not in force."""
+    """The sentence for one mute by the other side; None if it is not in force."""
     door = party.state.door(other(party.side))
     return next((muted_you(party.name, it) for it in door.mutes if it.id == mute_id), None)
 
@@ -66,10 +66,10 @@ def _in_force(door: Door, now: int) -> list[Mute]:
 
 
 def allowed(party: Party, grant_id: str) -> list[str]:
-    """What a grant that was just given lets the other side do, and what still stops it."""
+    """The effect of a new grant, and what still stops the other side."""
     grants = party.state.door(party.side).grants
     told = [
-        f"{party.name} may come{scope(it.purposes, it.channels)}, until {day(it.exp)}."
+        f"{party.name} may contact you{scope(it.purposes, it.channels)}, until {day(it.exp)}."
         for it in grants
         if it.id == grant_id
     ]
@@ -77,7 +77,7 @@ def allowed(party: Party, grant_id: str) -> list[str]:
 
 
 def taken_back(party: Party, purposes: Iterable[str], channels: Iterable[str]) -> list[str]:
-    """What the end of a grant for these leaves allowed."""
+    """What other grants still allow after one for these purposes and channels was taken back."""
     others = [
         it
         for it in party.state.door(party.side).grants
@@ -86,38 +86,38 @@ def taken_back(party: Party, purposes: Iterable[str], channels: Iterable[str]) -
         and any(is_among(it.purposes, one) or is_among((one,), its) for one in purposes for its in it.purposes)
     ]
     if not others:
-        return [f"Taken back: {party.name} may no longer come for that."]
-    told = [f"Taken back. But {party.name} may still come by other tokens of yours:"]
+        return [f"Taken back: {party.name} may no longer contact you for that."]
+    told = [f"Taken back. But {party.name} may still contact you with other tokens of yours:"]
     return told + [f"  {short(it.id)} {scope(it.purposes, it.channels)}, until {day(it.exp)}" for it in others]
 
 
 def limits(party: Party) -> str:
-    """How often the other side may come, as its owner set it."""
+    """The limits on the other side that are in force."""
     settings = party.state.door(party.side).settings
     messages, asks = _limit(settings.messages, "messages"), _limit(settings.asks, "asks")
-    reads = f" {party.name} reads no more than “not now”." if settings.messages or settings.asks else ""
+    reads = f" {party.name} only reads “not now”." if settings.messages or settings.asks else ""
     return f"From now on: {messages}, {asks}.{reads}"
 
 
 def _limit(budget: Budget | None, what: str) -> str:
     if budget is None:
-        return f"no limit of yours on {what}"
+        return f"no limit on {what}"
     return f"at most {budget.max} {what} a {_PERIODS[budget.seconds]}"
 
 
 _RECOVERY = {
-    "restored": "the server of {name} was put back from a backup; nobody is reached until both of you have confirmed",
-    "confirmed": "{name} confirmed what the server that was put back has",
-    "said_again": "the server lost for good what you had said to {name} before it was put back; each no is said again",
-    "unknown": "the server that was put back does not know {name} any more: neither of you is reached there",
-    "lost": "the server lost for good some of what was said with {name} before it was put back",
-    "declined": "the server was put back from a backup before {name} signed; accept once more if you want it still",
+    "restored": "the server of {name} was restored from a backup; it delivers nothing until both of you have confirmed",
+    "confirmed": "{name} confirmed the records of the restored server",
+    "said_again": "the restored server has lost acts of yours towards {name} for good; each “no” is sent again",
+    "unknown": "the restored server does not know {name} any more: neither of you can be reached there",
+    "lost": "the restored server has lost acts between you and {name} for good",
+    "declined": "the server was restored from a backup before {name} signed; accept again if you still want to",
 }
-"""What is told after a server was restored (REC-9)."""
+"""Kind of news after a server was restored → its sentence (REC-9)."""
 
 
 def of_restore(party: Party, news: News) -> str | None:
-    """What news say about a restore of the server, None for others."""
+    """The sentence for news about a restore of the server; None for other news."""
     is_void = party.link.closed is not None and party.link.closed.endswith(RESTORED)
     if news.kind not in _RECOVERY or (news.kind == "declined" and not is_void):
         return None

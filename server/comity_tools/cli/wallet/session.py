@@ -1,5 +1,4 @@
-"""What every `comity wallet` command does around its one sentence: open the file, find the connection, tell what went
-wrong in one line."""
+"""The frame of every `comity wallet` command: open the file, find the connection, report errors in one line."""
 
 import asyncio
 import functools
@@ -24,44 +23,44 @@ from comity_tools.cli.wallet import unlocked
 Work = Callable[..., Awaitable[None]]
 
 
-all_option = click.option("--all", "every", is_flag=True, help="Every open connection with that party.")
+all_option = click.option("--all", "every", is_flag=True, help="Apply to every open connection with this party.")
 
 
 class Where:
-    """Which wallet, how it is opened, and which witnesses it wants on its logs."""
+    """The wallet's file, how it is opened, and the witnesses that must have cosigned its logs."""
 
     def __init__(self, file: Path, witnesses: Policy = NO_WITNESSES) -> None:
         self.file = file
         self.witnesses = witnesses
 
     def secret(self, *, new: bool = False) -> dict[str, Any]:
-        """The passphrase, asked for where the environment has none. Never an option: others can read a command line."""
+        """The passphrase, asked for if the environment has none. Never an option: others can read a command line."""
         if identity := os.environ.get("COMITY_WALLET_IDENTITY"):
             return {"identity": identity}
         if not new and not self.file.exists():
-            # Before anybody is asked for the passphrase of what is not there.
+            # Before the passphrase of a missing file is asked for.
             raise click.ClickException(f"there is no wallet in {self.file}: `comity wallet create` makes one")
         found = os.environ.get("COMITY_PASSPHRASE")
         asked = found or click.prompt("Passphrase", hide_input=True, confirmation_prompt=new, err=True)
         return {"passphrase": str(asked)}
 
     def new_passphrase(self) -> str:
-        """The passphrase that is to take the place of the one before; asked for twice."""
+        """The new passphrase; asked for twice if the environment has none."""
         found = os.environ.get("COMITY_NEW_PASSPHRASE")
         return found or str(click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True))
 
     async def wallet(self) -> Wallet:
-        """The open wallet: by what `unlock` kept, else by the passphrase. Raises WalletFileError."""
+        """Opens the wallet with the identity that `unlock` stored, else with the passphrase. Raises WalletFileError."""
         if not os.environ.get("COMITY_WALLET_IDENTITY") and (identity := unlocked.identity_of(self.file)) is not None:
-            # What somebody else put in its place opens nothing, and is passed over.
+            # An identity that somebody else put there does not open the file, and is ignored.
             with suppress(WrongIdentity):
                 return await Wallet.open(self.file, witnesses=self.witnesses, identity=identity)
         return await Wallet.open(self.file, witnesses=self.witnesses, **self.secret())
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
-    """Does the work; what goes wrong is told in one line, with exit code 1."""
-    # Tries again are not told to a person who waits for one sentence.
+    """Does the work; an error ends the command with one line and exit code 1."""
+    # Retries are not reported to a person who waits for one sentence.
     stamina.instrumentation.set_on_retry_hooks([])
     try:
         asyncio.run(_plainly(work))
@@ -75,7 +74,7 @@ def run(work: Callable[[], Awaitable[None]]) -> None:
     except ComityError as error:
         raise click.ClickException(_one_line(str(error))) from None
     except TimeoutError:
-        raise click.ClickException("nothing came in time") from None
+        raise click.ClickException("no answer in time") from None
 
 
 def _one_line(text: str) -> str:
@@ -86,7 +85,7 @@ async def _plainly(work: Callable[[], Awaitable[None]]) -> None:
     try:
         await work()
     except BaseExceptionGroup as group:
-        # One reason is enough for one line.
+        # One line has room for one reason.
         first: BaseException = group
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
@@ -111,13 +110,13 @@ def opened(work: Work) -> Callable[..., None]:
                     await work(opened, **given)
                 except ComityError:
                     if opened.taken:
-                        say(f"It took effect: {', '.join(opened.taken)}. But what came after it did not go well.")
+                        say(f"It took effect: {', '.join(opened.taken)}. But a later step failed.")
                     raise
                 finally:
                     _tell_of_clocks(opened)
                     tell_of_damage(opened.damaged)
                 if opened.unkept is not None:
-                    say(f"Mind: {opened.unkept}. It is in force, but not in this file: `sync` reads it back.")
+                    say(f"Note: {opened.unkept}. It is in force, but not in this file: `sync` fetches it.")
 
         run(with_wallet)
 
@@ -126,28 +125,30 @@ def opened(work: Work) -> Callable[..., None]:
 
 
 def tell_of_damage(copies: Sequence[Path]) -> None:
-    """Beside what is printed: that the end of the wallet's file was damaged (WALLET-10)."""
+    """Reports on standard error that the end of the wallet file was damaged (WALLET-10)."""
     for copy in copies:
-        say(f"Mind: the end of this wallet's file could not be read. {copy} is a copy of it as it was found.", err=True)
-        say("`sync` reads back what servers accepted. Once you need that copy no more, take it away.", err=True)
+        say(f"Note: the end of this wallet file could not be read. {copy} is a copy of the damaged file.", err=True)
+        say("`sync` fetches what servers accepted. Delete the copy when you no longer need it.", err=True)
 
 
 def _tell_of_clocks(opened: Wallet) -> None:
-    """Beside what is printed, which may go into a file: that this device's clock is not that of a server (HTTP-24)."""
+    """Reports on standard error that this device's clock differs from a server's (HTTP-24)."""
     for home, ahead in opened.clocks_off.items():
         apart = f"{abs(ahead)} seconds {'behind' if ahead > 0 else 'ahead of'}"
-        say(f"Mind: this device's clock is {apart} that of {home}, by which requests were signed now.", err=True)
-        say("Set the right one: acts are signed by this device's, and refused from ten minutes on.", err=True)
+        say(f"Note: this device's clock is {apart} that of {home}, whose time requests were signed with.", err=True)
+        say(
+            "Set this device's clock: acts are signed with its time, and refused if it is off by ten minutes.", err=True
+        )
 
 
 def connected(work: Work) -> Callable[..., None]:
-    """A command that works on one connection (its first argument); reads its news first."""
+    """A command that works on one connection (its first argument) after reading its news."""
     return _on_one(work, says_no=False)
 
 
 def says_no(work: Work) -> Callable[..., None]:
-    """A command that says no to one connection: first that, and only then what is new is read. A log that stands still
-    or lies, or witnesses that are away, are told of when it is done."""
+    """A command that says no to one connection, and reads its news only afterwards. A log that has stopped or lies, or
+    witnesses that are away, are reported after that."""
     return _on_one(work, says_no=True)
 
 
@@ -167,8 +168,8 @@ def _on_one(work: Work, *, says_no: bool) -> Callable[..., None]:
 
 
 def _chosen(opened: Wallet, typed: str, every: bool, says_no: bool) -> list[Party]:
-    """The connection that was typed; with `every`, all with that party that can still be closed. A "no" is for one that
-    is open before one that is not yet (WHO-3). Raises NotNamed, SeveralNamed."""
+    """The connection that `typed` names; with `every`, all open ones with that party. A "no" prefers an open connection
+    to one that is not open yet (WHO-3). Raises NotNamed, SeveralNamed."""
     try:
         found = [opened.find(typed)]
     except SeveralNamed as several:
@@ -179,7 +180,7 @@ def _chosen(opened: Wallet, typed: str, every: bool, says_no: bool) -> list[Part
         if says_no and len(are_open) == 1:
             found = are_open
         elif not every:
-            hint = "; --all means every one of them" if _takes_all() else ""
+            hint = "; --all means all of them" if _takes_all() else ""
             raise SeveralNamed(f"{several}{hint}", several.cids) from None
     return [it for it in opened.connections_with(found[0].did) if it.phase == "open"] or found[:1] if every else found
 
@@ -190,7 +191,7 @@ def _takes_all() -> bool:
 
 
 def _tell_of_others(opened: Wallet, parties: list[Party]) -> None:
-    """What a "no" to some connections with a party leaves as it was (WHO-5)."""
+    """Names the other connections with a party, which a "no" to some of them does not change (WHO-5)."""
     for other in opened.connections_with(parties[0].did):
         if other in parties:
             continue
@@ -198,8 +199,8 @@ def _tell_of_others(opened: Wallet, parties: list[Party]) -> None:
         if other.phase == "proposed":
             more = ": `take-back` ends it before it begins"
         elif _takes_all():
-            more = f": `{click.get_current_context().info_name} --all` takes every one"
-        say(f"Mind: there is another connection with {other.name}, {short(other.cid)} ({other.phase}){more}.")
+            more = f": `{click.get_current_context().info_name} --all` applies to all of them"
+        say(f"Note: there is another connection with {other.name}, {short(other.cid)} ({other.phase}){more}.")
 
 
 async def _with_news(work: Work, opened: Wallet, party: Party, given: dict[str, Any]) -> None:
@@ -210,7 +211,7 @@ async def _with_news(work: Work, opened: Wallet, party: Party, given: dict[str, 
 
 async def _say_no(work: Work, opened: Wallet, party: Party, given: dict[str, Any]) -> None:
     if party.phase == "proposed":
-        # It may be open by now.
+        # It may have been opened meanwhile.
         await synced(party)
     await work(opened, party, **given)
     if party.phase in ("open", "ended") and opened.unkept is None:
@@ -219,29 +220,29 @@ async def _say_no(work: Work, opened: Wallet, party: Party, given: dict[str, Any
 
 
 async def synced(party: Party) -> None:
-    """Reads what is new as far as it can be: what goes wrong is told when this is done again."""
+    """Reads news, ignoring errors: the next read reports them."""
     with suppress(ComityError):
         await party.sync()
 
 
 def short(id_: str) -> str:
-    """An id as it is shown and typed."""
+    """An id in its short form, as it is shown and typed."""
     return f"{MARK}{id_[:12]}"
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Prints a line, or with `err` one beside what is printed."""
+    """Prints a line, with `err` on standard error."""
     click.echo(plain(text), err=err)
 
 
 def plain(text: str) -> str:
-    """The text without what could drive a terminal: others wrote it, a server or the other side."""
+    """The text without control characters, which could control a terminal: a server or the other side wrote it."""
     return "".join(it if it.isprintable() or it in "\n\t" else "\N{REPLACEMENT CHARACTER}" for it in text)
 
 
 def day(seconds: int) -> str:
-    """A time as people read it; one that no calendar has, as a number."""
+    """A time as people read it; a time outside the calendar as a number."""
     try:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
     except (ValueError, OverflowError, OSError):
-        return f"second {seconds} since 1970, which no calendar has"
+        return f"second {seconds} since 1970, which is outside the calendar"

@@ -1,4 +1,4 @@
-"""`comity wallet show` and `notes`: what stands in a connection, a line each (WHO-8)."""
+"""`comity wallet show` and `notes`: the state of a connection, line by line (WHO-8)."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ from comity_tools.cli.wallet.sentences import muted_you, scope
 from comity_tools.cli.wallet.session import connected, day, opened, say, short
 
 looking = click.Group()
-"""The commands, for the group `wallet` to take over."""
+"""These commands are added to the group `wallet`."""
 
 
 @looking.command()
@@ -36,11 +36,11 @@ looking = click.Group()
 @json_option
 @opened
 async def show(opened: Wallet, connection: str | None, as_json: bool) -> None:
-    """List the connections, or tell all that stands in one: what each of you allowed, stopped, noted and asked."""
+    """List your connections, or show everything about one: permissions, mutes, notes and favours of both sides."""
     parties = [opened.find(connection)] if connection else opened.connections()
     faults = Faults()
     if connection and parties[0].phase != "closed":
-        # What is known here is shown all the same.
+        # The stored state is shown even if the server cannot be reached.
         with faults.told_later():
             await parties[0].sync()
     if as_json:
@@ -60,11 +60,11 @@ async def _tell_all(parties: list[Party], is_one: bool, blocked: set[str]) -> No
 
 
 def _in_short(party: Party, is_blocked: bool) -> str:
-    """What stands in the way of either just now, and until when. From the state alone: there may be many."""
+    """What stops either side now, and until when; from the stored state alone, as there may be many connections."""
     if party.phase != "open":
         return ""
     away, snoozed = party.away_until(), party.snoozed_until()
-    found = ["its server was restored; nobody is reached yet"] if party.unconfirmed() else []
+    found = ["its server was restored and delivers nothing yet"] if party.unconfirmed() else []
     found += [] if away is None else [f"away until {away_day(away)}"]
     for mute in muted_by(party.state.door(party.side), party.now()):
         until = "" if mute.until is None else f" until {day(mute.until)}"
@@ -81,7 +81,7 @@ def _in_short(party: Party, is_blocked: bool) -> str:
 @json_option
 @connected
 async def notes(opened: Wallet, party: Party, as_json: bool) -> None:
-    """Show the little things that you and CONNECTION want remembered."""
+    """Show the notes that you and CONNECTION asked each other to remember."""
     if as_json:
         shown = party.overview()
         say_json({"me": shown.me.remembered, "them": shown.them.remembered})
@@ -91,9 +91,9 @@ async def notes(opened: Wallet, party: Party, as_json: bool) -> None:
 
 
 _PROMISES = {
-    "waiting": "they promised that you may write to them; not given yet",
+    "waiting": "they promised that you may write to them; they have not allowed it yet",
     "kept": "you may write to them, as they promised",
-    "broken": "BROKEN: they promised that you may write to them, and did not give it, or took it back within a week",
+    "broken": "BROKEN: they promised that you may write to them, but never allowed it, or took it back within a week",
 }
 
 
@@ -103,16 +103,16 @@ async def _tell(party: Party) -> None:
         say(f"  promise {_PROMISES[promise]}")
     if waited := party.unconfirmed():
         who = " and ".join("you" if it == "me" else party.name for it in waited)
-        say(f"  server  put back from a backup: nobody is reached before it has heard from {who}")
+        say(f"  server  restored from a backup: it delivers nothing until it has confirmation from {who}")
     say_away(party)
     for label, line in _lines(party, party.overview()):
         say(f"  {label:7} {' '.join(line.split())}")
     for purpose, times in sorted((await party.exempt_notices()).items()):
-        say(f"  notices {purpose}: {len(times)}, the last on {day(times[-1] // 1000)}; no mute stops these")
+        say(f"  notices {purpose}: {len(times)}, the last on {day(times[-1] // 1000)}; mutes do not stop these")
 
 
 def _lines(party: Party, shown: Overview) -> Iterator[tuple[str, str]]:
-    """(what it is about, the sentence) for everything that stands."""
+    """(label, sentence) for everything in the overview."""
     name, whose = party.name, ((shown.me, "you"), (shown.them, party.name))
     yield from _doors(name, shown)
     yield from _rules(name, shown)
@@ -131,9 +131,9 @@ def _lines(party: Party, shown: Overview) -> Iterator[tuple[str, str]]:
 
 
 def _doors(name: str, shown: Overview) -> Iterator[tuple[str, str]]:
-    """What each lets the other come for, and stops."""
-    yield from (("allowed", f"{name} may come to you{_allowed(it)}") for it in shown.me.allowed)
-    yield from (("allowed", f"you may come to {name}{_allowed(it)}") for it in shown.them.allowed)
+    """The permissions and mutes of both sides."""
+    yield from (("allowed", f"{name} may contact you{_allowed(it)}") for it in shown.me.allowed)
+    yield from (("allowed", f"you may contact {name}{_allowed(it)}") for it in shown.them.allowed)
     yield from (("muted", _own_mute(name, it)) for it in shown.me.muted)
     yield from (("muted", muted_you(name, it)) for it in shown.them.muted)
 
@@ -151,7 +151,7 @@ def _often(rate: Rate) -> str:
 
 def _own_mute(name: str, mute: Muted) -> str:
     if mute.why == "away" and mute.until is not None:
-        return f"you are away until {away_day(mute.until)}, and {name} reads that"
+        return f"you are away until {away_day(mute.until)}, and {name} can see that"
     what = f"you have muted {name}{scope(mute.purposes, mute.channels)}"
     if mute.until is None:
         return f"{what} until you `unmute` it"
@@ -159,27 +159,27 @@ def _own_mute(name: str, mute: Muted) -> str:
 
 
 def _rules(name: str, shown: Overview) -> Iterator[tuple[str, str]]:
-    """What is this side's alone: its settings, and the wallet's own rules."""
+    """The settings of this side that the other cannot see, and the wallet's own rules."""
     if shown.hours is not None:
-        reads = "can read when that is next" if shown.hours.shown else "reads no more than “not now”"
+        reads = "reads when that is next" if shown.hours.shown else "only reads “not now”"
         windows = f"{windows_in_words(shown.hours.windows)} ({shown.hours.zone})"
-        yield "hours", f"{name} may come {windows}, and else {reads}"
+        yield "hours", f"{name} may contact you {windows}; at other times it {reads}"
     for rate, what in ((shown.messages, "messages"), (shown.asks, "favours asked")):
         if rate is not None:
-            yield "limit", f"{what}: {_often(rate)}; {name} reads no more than “not now”"
+            yield "limit", f"{what}: {_often(rate)}; {name} only reads “not now”"
     if shown.mailbox is not None:
-        yield "mailbox", f"news of {name} comes through {shown.mailbox}"
+        yield "mailbox", f"news of {name} arrives through {shown.mailbox}"
     if shown.snoozed_until is not None:
-        yield "snoozed", f"your wallet keeps quiet about {name} until {day(shown.snoozed_until)}"
+        yield "snoozed", f"{name} is snoozed until {day(shown.snoozed_until)}"
     if shown.blocked_since is not None:
         yield (
             "blocked",
-            f"offers of {name} are refused since {day(shown.blocked_since // 1000)}, until you `unblock` it",
+            f"offers from {name} are refused since {day(shown.blocked_since // 1000)}, until you `unblock` it",
         )
 
 
 def _notes(party: Party, shown: Overview) -> list[str]:
-    """The little things of both sides, with their values."""
+    """The notes of both sides, with their values."""
     return [
         " ".join(f"{whose}: {_note(it)}".split())
         for side, whose in ((shown.them, party.name), (shown.me, "you"))
@@ -219,7 +219,7 @@ def _favours(count: int) -> str:
 
 
 def _contact(name: str, it: Contact) -> str:
-    who = f"you reached {name}" if it.by == "me" else f"{name} reached you"
+    who = f"you contacted {name}" if it.by == "me" else f"{name} contacted you"
     topic = f" ({it.topic})" if it.topic else ""
     verdict = "" if it.verdict is None else f"; the gate would have said: {it.verdict.replace('_', ' ')}"
     return f"{who} by {it.channel} for {it.purpose}{topic} on {day(it.at // 1000)}{verdict}"
@@ -230,13 +230,13 @@ def _statement(name: str, said: Statement) -> str:
         f"{it.what} ({it.ground.replace('_', ' ')}" + ("" if it.until is None else f", until {_date(it.until)}") + ")"
         for it in said.kept
     ]
-    whose = f"you said of {name}'s data" if said.by == "me" else f"{name} said of your data"
-    told = f"; told: {', '.join(said.passed_on)}" if said.by == "me" and said.passed_on else ""
+    whose = f"you stated about {name}'s data" if said.by == "me" else f"{name} stated about your data"
+    told = f"; informed: {', '.join(said.passed_on)}" if said.by == "me" and said.passed_on else ""
     return f"{whose}: deleted {', '.join(said.deleted) or 'nothing'}; kept {', '.join(kept) or 'nothing'}{told}"
 
 
 def _date(seconds: int) -> str:
-    """The day of a time; one that no calendar has, as a number."""
+    """The date of a time; a time outside the calendar as a number."""
     try:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
     except (ValueError, OverflowError, OSError):

@@ -10,11 +10,11 @@ from comity_tools.cli.wallet import unlocked
 from comity_tools.cli.wallet.session import Where, run, say, tell_of_damage
 
 unlocking = click.Group()
-"""The commands, for the group `wallet` to take over."""
+"""These commands are added to the group `wallet`."""
 
 MINUTES = click.IntRange(1, 24 * 60)
-"""For how long a wallet may stay unlocked."""
-_PLACES = {"keyring": "your system's keyring", "agent": "the memory of a process of yours"}
+"""For how many minutes a wallet may stay unlocked."""
+_PLACES = {"keyring": "your system's keyring", "agent": "the memory of a background process"}
 
 
 @unlocking.command()
@@ -23,13 +23,13 @@ _PLACES = {"keyring": "your system's keyring", "agent": "the memory of a process
     type=MINUTES,
     default=15,
     show_default=True,
-    help="How long; at most a day.",
+    help="For how many minutes; at most a day.",
 )
 @click.pass_obj
 def unlock(where: Where, minutes: int) -> None:
-    """Let commands open the wallet without its passphrase for a while; `lock` ends that.
+    """Let commands open the wallet without its passphrase for a while. `lock` ends that.
 
-    What opens it is kept in the system's keyring where there is one, else in the memory of a process that then ends.
+    The key is stored in the system's keyring or, without one, in the memory of a background process that ends then.
     """
     secret = where.secret()
 
@@ -40,18 +40,18 @@ def unlock(where: Where, minutes: int) -> None:
 
 
 def keep(file: Path, identity: str, minutes: int) -> None:
-    """Keeps what opens the wallet, and says where. Raises CannotUnlock."""
+    """Stores the identity that opens the wallet, and prints where. Raises CannotUnlock."""
     place = unlocked.keep(file, identity, minutes * 60)
-    say(f"Unlocked for {minutes} minutes, in {_PLACES[place]}; `lock` ends it.")
+    say(f"Unlocked for {minutes} minutes; the key is in {_PLACES[place]}. `lock` ends it.")
 
 
 @unlocking.command()
 @click.pass_obj
 def lock(where: Where) -> None:
-    """Let the wallet open with its passphrase alone again."""
+    """Require the passphrase again."""
 
     async def work() -> None:
-        say("Locked." if unlocked.forget(where.file) else "It was locked already.")
+        say("Locked." if unlocked.forget(where.file) else "The wallet was already locked.")
 
     run(work)
 
@@ -59,9 +59,9 @@ def lock(where: Where) -> None:
 @unlocking.command()
 @click.pass_obj
 def passphrase(where: Where) -> None:
-    """Change the passphrase; whoever unlocked the wallet has to do so again. An old copy of the file keeps the old one.
+    """Change the passphrase. An unlocked wallet is locked. Old copies of the file keep the old passphrase.
 
-    The new one comes from COMITY_NEW_PASSPHRASE or is asked for.
+    The new passphrase is read from COMITY_NEW_PASSPHRASE or asked for.
     """
     secret, new = where.secret(), where.new_passphrase()
 

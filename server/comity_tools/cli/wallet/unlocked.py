@@ -1,8 +1,8 @@
-"""The identities of unlocked wallets: in the system's keyring where there is one that can be used, else in a process of
-one's own (WALLET-9). Nothing here prints one, and nothing is written to a disk but by the keyring, which seals it.
+"""Stores the identities of unlocked wallets: in the system's keyring if there is one that encrypts, else in a process
+of the user (WALLET-9). No identity is printed, and only the keyring writes one to a disk, encrypted.
 
-A wallet goes by the name of its sealed identity, so what was kept under another passphrase, or for another file in the
-same place, is not found.
+A wallet is named by its sealed identity, so an identity of another passphrase, or of another file at the same path, is
+not found.
 """
 
 import json
@@ -28,7 +28,7 @@ from comity_tools.cli.wallet.identity_agent import ASK, LOCK, LOCKED, peer_uid
 _IDENTITY = re.compile(r"AGE-SECRET-KEY-1[A-Z0-9]{58}\Z")
 _SERVICE = "comity wallet"
 _PATIENCE = 2.0
-"""s to wait for the process that keeps an identity."""
+"""s to wait for an answer of the process that holds an identity."""
 _STARTS_WITHIN = 30.0
 _LONGEST_ANSWER = 256
 
@@ -36,18 +36,18 @@ Place = Literal["keyring", "agent"]
 
 
 class CannotUnlock(ComityError):
-    """The identity cannot be kept: the wallet has no passphrase, or there is no place for it."""
+    """The identity cannot be stored: the wallet has no passphrase, or there is no private place."""
 
 
 def keep(file: Path, identity: str, seconds: float) -> Place:
-    """Keeps the identity for so long, in the place of what was kept before. Returns where. Raises CannotUnlock."""
+    """Stores the identity for so many seconds, replacing an earlier one. Returns where. Raises CannotUnlock."""
     forget(file)
     name = name_of_seal(file)
     if name is None:
         raise CannotUnlock("this wallet has no passphrase: it opens with its identity")
     folder = next(_folders(file, make=True), None)
     if folder is None:
-        raise CannotUnlock("there is no folder that is private to you for the unlocked wallet")
+        raise CannotUnlock("there is no folder for the unlocked wallet that is private to you")
     if (ring := _keyring()) is not None:
         entry = json.dumps({"identity": identity, "until": int(time.time() + seconds)})
         with suppress(_keyring_error()):
@@ -59,7 +59,7 @@ def keep(file: Path, identity: str, seconds: float) -> Place:
 
 
 def identity_of(file: Path) -> str | None:
-    """The identity of an unlocked wallet; None where it is locked. Whether it opens the file is seen when it does."""
+    """The identity of an unlocked wallet, not yet tried on the file; None if the wallet is locked."""
     name = name_of_seal(file)
     for folder in _folders(file) if name is not None else ():
         assert name is not None
@@ -70,7 +70,7 @@ def identity_of(file: Path) -> str | None:
 
 
 def forget(file: Path) -> bool:
-    """Gives up what is kept of the wallet. Returns whether it was unlocked."""
+    """Removes the stored identity of the wallet. Returns whether it was unlocked."""
     name = name_of_seal(file)
     was_kept = False
     for folder in _folders(file) if name is not None else ():
@@ -85,10 +85,10 @@ def forget(file: Path) -> bool:
 
 
 def _keyring() -> Any | None:
-    """The system's keyring, where it is one that seals what it keeps."""
-    # Slow to import, and wanted only where somebody unlocks or has unlocked.
+    """The system's keyring, if it is one that encrypts."""
+    # Slow to import, and needed only for unlocked wallets.
     found = import_module("keyring").get_keyring()
-    # What the library recommends: neither the one that does nothing nor the ones that write in clear.
+    # The library does not recommend keyrings that do nothing or store plain text.
     return found if import_module("keyring.core").recommended(found) else None
 
 
@@ -98,7 +98,7 @@ def _keyring_error() -> type[Exception]:
 
 
 def _mark(folder: Path, name: str) -> Path:
-    """The empty file that says that the keyring has it: so nobody asks the keyring for nothing."""
+    """The empty file that marks an identity in the keyring: without it the keyring is not asked."""
     return folder / f"{name}.keyring"
 
 
@@ -127,11 +127,11 @@ def _forget_in_keyring(folder: Path, name: str) -> bool:
     return True
 
 
-# --- a process of one's own ---
+# --- the agent process ---
 
 
 def _folders(file: Path, *, make: bool = False) -> Iterator[Path]:
-    """The private folders in which sockets may be: in the session's own, else beside the wallet."""
+    """The private folders of the agent's socket: in the session's runtime folder, and beside the wallet."""
     session = os.environ.get("XDG_RUNTIME_DIR")
     if session and Path(session).is_absolute() and _is_private(Path(session)):
         yield from _private(Path(session) / "comity", make)
@@ -147,7 +147,7 @@ def _private(folder: Path, make: bool) -> Iterator[Path]:
 
 
 def _is_private(folder: Path) -> bool:
-    """Whether it is a folder, no link, that this user alone can look into."""
+    """Whether it is a folder, not a link, that only this user can read."""
     try:
         found = folder.lstat()
     except OSError:
@@ -156,7 +156,7 @@ def _is_private(folder: Path) -> bool:
 
 
 def _ask(folder: Path, name: str, word: bytes) -> str | None:
-    """What the process in that folder answers; None where there is none, or it is another user's."""
+    """The answer of the process in that folder; None if there is none, or if it belongs to another user."""
     with suppress(OSError), short(folder) as place, socket.socket(socket.AF_UNIX) as connected:
         connected.settimeout(_PATIENCE)
         connected.connect(f"{place}/{name}")
@@ -175,7 +175,7 @@ def _start(folder: Path, name: str, identity: str, seconds: float) -> None:
     and environment can be read by others."""
     wanted = {"folder": str(folder), "name": name, "identity": identity, "seconds": seconds}
     said = b""
-    # Where it cannot be started, or takes too long for that, it answers nobody.
+    # A process that fails to start, or is too slow, is reported below: it does not answer.
     with suppress(OSError, subprocess.TimeoutExpired):
         said = subprocess.run(
             [sys.executable, "-I", identity_agent.__file__],
@@ -188,6 +188,6 @@ def _start(folder: Path, name: str, identity: str, seconds: float) -> None:
             check=False,
         ).stdout
     if said != b"ready\n" or _ask(folder, name, ASK) != identity:
-        # It may have got so far as to keep it.
+        # It may already hold the identity.
         _ask(folder, name, LOCK)
-        raise CannotUnlock("the process that was to keep the unlocked wallet does not answer")
+        raise CannotUnlock("the background process that should hold the key does not answer")
