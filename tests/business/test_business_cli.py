@@ -69,7 +69,7 @@ async def test_an_operator_makes_lists_and_ends_keys_of_a_business(tmp_path: Pat
         assert shown not in str(listed) and any(line.split() == ["check"] for line in listed)
         await world.stop()
         assert "ended" in (await lines(world, *of, "end", "shop", id_))[0]
-        assert "no such key" in (await comity(world, *of, "end", "shop", id_, code=1)).output
+        assert "no key in force" in (await comity(world, *of, "end", "shop", id_, code=1)).output
         # The operator ends the last key of an owner too, and helps whoever is locked out.
         owner = listed[0].split("\t")[0]
         await comity(world, *of, "end", "shop", owner)
@@ -114,11 +114,14 @@ async def test_an_operator_who_misses_the_data_folder_makes_no_second_world(tmp_
         ):
             for folder in (elsewhere, empty):
                 missed = await comity(world, *words, code=1, data=str(folder))
-                assert f"no server has used {folder} (COMITY_DATA, --data), so nothing was done" in missed.stderr, words
+                assert (
+                    f"{folder} is not the data folder of a server (COMITY_DATA, --data), so nothing was done"
+                    in missed.stderr
+                ), words
                 assert missed.stdout == "" and missed.stderr.count("\n") == 1
         for folder in (elsewhere, empty):
             missed = await comity(world, "status", code=1, data=str(folder))
-            assert missed.stderr == f"Error: no server runs in {folder} (COMITY_DATA, --data)\n"
+            assert missed.stderr == f"Error: no server is running in {folder} (COMITY_DATA, --data)\n"
     assert not elsewhere.exists() and list(empty.iterdir()) == []
 
 
@@ -165,7 +168,7 @@ async def test_a_business_is_away_until_a_day_that_is_yet_to_come(tmp_path: Path
     async with a_world(tmp_path) as world:
         await a_shop(world)
         away = ("business", "away", "shop", "--until")
-        assert "yet to come" in (await comity(world, *away, "2020-01-01", code=1)).stderr
+        assert "must be in the future" in (await comity(world, *away, "2020-01-01", code=1)).stderr
         for texts in (("--text", "nonsense"), ("--text", "en= "), ("--text", "en=one", "--text", "en=two")):
             assert (
                 "one LANG=TEXT for each language" in (await comity(world, *away, "2034-07-01", *texts, code=2)).stderr

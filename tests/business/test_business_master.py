@@ -213,7 +213,11 @@ async def test_a_master_key_in_the_folder_is_replaced_while_the_server_goes_on(t
         words = await draft_of(shop)
         before = master_file(world).read_text().strip()
         status = (await comity(world, "keys", "status")).stdout
-        assert f"in {master_file(world)}" in status and "sealed\tsigning keys\t1\n" in status and "kept\tshop" in status
+        assert (
+            f"in {master_file(world)}" in status
+            and "encrypted\tsigning keys\t1\n" in status
+            and "business\tshop" in status
+        )
         # Others go on meanwhile.
         done, *_ = await asyncio.gather(
             comity(world, "keys", "rotate-master"), *(shop.post("/seats", {"staff": f"n {n}"}) for n in range(9))
@@ -226,7 +230,7 @@ async def test_a_master_key_in_the_folder_is_replaced_while_the_server_goes_on(t
         late = await a_shop(world, "late")
         assert (await shop.post("/seats", {"staff": "staff 4711"}))["seat"] == seat["seat"]
         told = (await comity(world, "keys", "status")).stdout
-        assert "sealed\tsigning keys\t2\n" in told and "older" not in told
+        assert "encrypted\tsigning keys\t2\n" in told and "older" not in told
         await late.customer("care")
         await world.stop()
         assert seals_in(world) == {MasterKey.read(after).name}
@@ -271,7 +275,7 @@ async def test_a_master_key_in_the_environment_is_replaced_by_the_operator(tmp_p
         await world.start()
         status = (await comity(world, "keys", "status")).stdout
         assert "in COMITY_MASTER_KEY\n" in status and "signing keys\t0, and 1 under older keys" in status
-        assert "take them away" in (await comity(world, "keys", "rotate-master")).stdout
+        assert "remove them" in (await comity(world, "keys", "rotate-master")).stdout
         await world.stop()
         world._settings["master_key"] = NEW
         await world.start()
@@ -393,7 +397,7 @@ async def test_a_business_gets_a_new_signing_key_and_its_customers_go_on_believi
         for cid in open_:
             await says(world, shop, cid, "mute")
         said = (await comity(world, "keys", "rotate", "shop")).stdout
-        assert "it is now" in said and "2 connections were turned" in said
+        assert "It is finished now" in said and "2 connections were changed" in said
         assert {await kid_of(world, cid) for cid in open_} == {kid}
         # Asked again, there is another key.
         further, told = (await comity(world, "keys", "rotate", "shop")).stdout.splitlines()

@@ -71,7 +71,7 @@ def test_a_failed_check_is_json_with_its_exit_code(tmp_path: Path) -> None:
     (tmp_path / "receipt").write_text("nothing")
     said = CliRunner().invoke(main, ["receipt", "verify", str(tmp_path / "receipt"), "--json"])
     assert said.exit_code == 2 and json.loads(said.stdout) == {
-        "ok": False, "error": "a receipt is checked under the key of its log: give --vkey",
+        "ok": False, "error": "the key of the log is missing: give --vkey",
     }  # fmt: skip
 
 

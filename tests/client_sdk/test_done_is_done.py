@@ -23,7 +23,7 @@ async def test_a_business_whose_name_the_terminal_cannot_print_can_be_connected(
     code, told, failed = await mia.outside("accept", link, encoding=encoding)
     assert (code, failed) == (0, "")
     shown = "???? Ro?" if encoding == "ascii" else "???? Roß"
-    assert f"It is a connection when {shown} has signed, too." in told
+    assert f"The connection opens when {shown} has signed too." in told
     await shop("countersign", "--call", "Mia")
     await mia("sync")
     for words in (("mute", "Кафе Roß", "--days", "2"), ("export",)):
@@ -42,7 +42,7 @@ async def test_a_no_on_a_full_disk_is_said_and_told_as_done(host: World, tmp_pat
         code, told, failed = await mia.outside("mute", SHOP, "-p", f"care.n{number}", most=size + room)
         assert (code, failed) == (0, ""), (room, failed)
         assert told.startswith(f"{SHOP} is muted for care.n{number}"), told
-        assert ("Mind: cannot write" in told) == (room < 100_000), (room, told)
+        assert ("Note: cannot write" in told) == (room < 100_000), (room, told)
         assert f"Mia has muted you for care.n{number}\n" in await shop("show", "Mia")
     assert "new" in await mia("sync")
     assert "is muted" in await mia("mute", SHOP, "-p", "sales")
@@ -62,7 +62,7 @@ async def test_any_other_word_that_cannot_be_kept_is_not_sent(host: World, tmp_p
     assert await shop("tokens", "Mia") == before
     # With room for what is kept first and not for what is kept behind it, it is given, and said so.
     code, told, failed = await mia.outside("grant", SHOP, "service", most=mia.file.stat().st_size + 2400)
-    assert (code, failed) == (0, "") and f"{SHOP} may come for service" in told and "Mind: cannot write" in told
+    assert (code, failed) == (0, "") and f"{SHOP} may contact you for service" in told and "Note: cannot write" in told
     assert "service" in await shop("tokens", "Mia")
     await mia("sync")
     assert "for service by app" in await mia("tokens", SHOP)

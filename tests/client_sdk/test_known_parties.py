@@ -82,14 +82,14 @@ async def test_a_no_in_a_terminal_tells_of_the_other_connection_and_takes_both(h
     await shop("countersign", "--call", "Mia too")
     await mia("sync")
     told = await mia("mute", "The Blue Shop", code=1)
-    assert told.count("The Blue Shop (id:") == 2 and "--all means every one" in told
+    assert told.count("The Blue Shop (id:") == 2 and "--all means all of them" in told
     told = await mia("mute", other, "-p", "care")
     assert "there is another connection with The Blue Shop" in told and "`mute --all`" in told
     assert (await mia("mute", "The Blue Shop", "--all")).count("is muted") == 2
     for name in ("Mia", "Mia too"):
-        assert "It waits" in await shop("send", name, "complaint", "Hello?")
+        assert "The message waits" in await shop("send", name, "complaint", "Hello?")
     told = await mia("block", "The Blue Shop")
-    assert told.count("goes on") == 2 and "`revoke --all did:web:" in told
+    assert told.count("stays") == 2 and "`revoke --all did:web:" in told
     assert (await mia("revoke", "The Blue Shop", "--all", "--yes")).count("has ended") == 2
     assert "(connection_ended)" in await shop("send", "Mia too", "complaint", "Hello?", code=1)
 
@@ -110,7 +110,7 @@ async def test_a_block_is_of_somebody_or_it_is_refused(host: World, tmp_path: Pa
     mia, shop = await connected(host, tmp_path)
     did = f"did:web:localhost%3A{host.port}:b:shop"
     assert "no connection is called" in await mia("block", "Example Salon", code=1)
-    assert "Nobody is blocked." in await mia("blocks")
+    assert "No business is blocked." in await mia("blocks")
     assert "another key in every connection" in await shop("block", "Mia", code=1)
     assert f"Offers of The Blue Shop ({did}) are refused" in await mia("block", "The Blue Shop")
     assert f"{did}  since 20" in await mia("blocks") and "  The Blue Shop\n" in await mia("blocks")
@@ -149,7 +149,7 @@ async def test_a_no_with_all_of_one_reaches_that_one(host: World, tmp_path: Path
     mia, shop = await connected(host, tmp_path)
     await a_shop(host, tmp_path, "The Red Shop", "red")
     assert (await mia("mute", "The Blue Shop", "--all")).count("is muted") == 1
-    assert "It waits" in await shop("send", "Mia", "care", "Hello?")
+    assert "The message waits" in await shop("send", "Mia", "care", "Hello?")
 
 
 async def test_an_offer_under_a_known_name_by_another_party_is_flagged(host: World, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ async def test_an_offer_under_a_known_name_by_another_party_is_flagged(host: Wor
     other = await a_shop(host, tmp_path, name="THE  BLUE shop", segment="other")
     link = await an_offer(host, other)
     for told in (await mia("look", link), await mia("accept", link)):
-        assert "Mind: Somebody else has this name: The Blue Shop (id:" in told and "This is another party." in told
+        assert "Note: Somebody else has this name: The Blue Shop (id:" in told and "This is another party." in told
     await other("countersign")
     await mia("sync")
     # Whoever she gives that name now is reached by it, and the others are told of.

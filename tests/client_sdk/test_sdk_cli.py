@@ -38,23 +38,23 @@ async def test_a_customer_and_a_business_in_two_terminals(host: World, tmp_path:
 
     link = (await shop("offer", host.origin, "-p", "care", "--terms", str(tmp_path / "terms.txt"))).split()[0]
     assert "The Blue Shop" in await mia("look", link)
-    assert "has signed, too" in await mia("accept", link)
+    assert "has signed too" in await mia("accept", link)
     assert "has not signed yet" in await mia("mute", "The Blue Shop", code=1)
     proposal = (await shop("proposals")).split()[0]
     cid = re.search(r"The id is (\S+)\.", await shop("countersign", proposal))
     assert cid is not None
     assert "Nobody waits" in await shop("proposals")
     assert "1 new" in await mia("sync")
-    assert "may come for care, favour" in await mia("grant", "The Blue Shop", "care", "favour")
+    assert "may contact you for care, favour" in await mia("grant", "The Blue Shop", "care", "favour")
     assert "Delivered." in await shop("send", cid[1], "care", "How are you?")
     assert "How are you?" in await mia("messages", "The Blue Shop")
-    assert "you may come to" in await shop("tokens", cid[1])
+    assert "you may contact" in await shop("tokens", cid[1])
     await mia("mute", "The Blue Shop", "--days", "3")
     assert "It waits: not now. It expires on " in await shop("send", cid[1], "care", "Still there?")
     await mia("unmute", "The Blue Shop")
     day = f"{datetime.now(UTC) + timedelta(days=14):%Y-%m-%d}"
     assert f"The Blue Shop reads that you are away until {day}." in await mia("away", "--until", day, "The Blue Shop")
-    assert "muted until then, or for longer already" in await mia("away", "--until", day)
+    assert "already muted until then or longer" in await mia("away", "--until", day)
     told = await shop("send", cid[1], "care", "Are you there?")
     assert f"It waits: not now, until {day} 00:00 UTC. It expires on " in told and f"is away until {day}\n" in told
     assert f"is away until {day}\n" in await shop("show", cid[1])
@@ -113,7 +113,7 @@ async def test_a_customer_and_a_business_in_two_terminals(host: World, tmp_path:
         "timeline", "The Blue Shop"
     )
     assert "told: Zahlwerk 24" in await mia("statement", "The Blue Shop")
-    assert "has said nothing" in await shop("statement", cid[1])
+    assert "has made no statement" in await shop("statement", cid[1])
     assert "is https, and http on loopback only" in await mia("look", "http://nowhere", code=1)
     assert "no connection is called" in await mia("timeline", "green", code=1)
 
@@ -139,7 +139,7 @@ async def test_an_offer_that_allows_something_and_defaults_that_suggest_somethin
     await shop("countersign")
     assert "  promise you may write to them, as they promised" in await mia("show", "The Blue Shop")
     assert "Delivered." in await mia("send", "The Blue Shop", "care", "Good morning!")
-    assert "you may come to The Blue Shop for care" in await mia("tokens", "The Blue Shop")
+    assert "you may contact The Blue Shop for care" in await mia("tokens", "The Blue Shop")
     (ours,) = [
         line for line in (await shop("tokens", (await shop("show")).split()[0])).splitlines() if "you may" in line
     ]
@@ -154,7 +154,7 @@ async def test_a_no_in_a_terminal_comes_before_any_complaint(
     await shop("send", "mia", "care", "How are you?")
     witness = NoteSigner("w.example", COSIGNATURE, SigningKey(b"w" * 32)).verifier.text
     assert "witnesses cosigned" in await mia("--witness", witness, "mute", "The Blue Shop", code=1)
-    assert "It waits" in await shop("send", "mia", "care", "Still there?")
+    assert "The message waits" in await shop("send", "mia", "care", "Still there?")
     await mia("unmute", "The Blue Shop")
     # What came is told before the complaint, or it would be told to nobody.
     await shop("send", "mia", "care", "And now?")
@@ -180,7 +180,7 @@ async def test_a_no_whose_receipt_is_false_took_effect_and_that_is_told(
     monkeypatch.setattr("comity.client.opening.over_aiohttp", wired)
     assert "It took effect" in await mia("mute", "The Blue Shop", code=1, told=True)
     monkeypatch.undo()
-    assert "It waits" in await shop("send", "mia", "care", "Are you there?")
+    assert "The message waits" in await shop("send", "mia", "care", "Are you there?")
 
 
 async def customer_of_two(host: World, tmp_path: Path) -> tuple[Terminal, Shop]:
@@ -216,7 +216,7 @@ async def test_going_away_takes_minutes_unless_it_is_now_and_what_was_interrupte
             child.send_signal(signal.SIGINT)
             await child.wait()
         assert "Telling 2 connections at random moments within 10 minutes" in told[0]
-        assert f"the next `{command}` tells" in told[1] and child.returncode
+        assert f"The next `{command}` continues" in told[1] and child.returncode
         assert "random moments" not in await mia(command, *rest, "--now")
         mutes = [it["mutes"] for it in (await shop.get("/connections"))["items"]]
         assert [[it["why"] for it in of_one] for of_one in mutes] == [["away"] if command == "away" else []] * 2
@@ -234,7 +234,7 @@ async def test_an_ask_to_a_party_who_is_away_for_longer_brings_a_warning(host: W
 
     told = await away(40)
     asked = await mia("ask", "Red", "review", "Two lines?")
-    assert told in asked and "Mind: your ask ends on " in asked and asked.rstrip().endswith(", before that.")
+    assert told in asked and "Note: your question ends on " in asked and asked.rstrip().endswith(", before that.")
     told = (await away(20)).replace("Red", "Green")
     asked = await mia("ask", "Green", "review", "Two lines?")
     assert told in asked and "Mind" not in asked
@@ -261,7 +261,7 @@ async def test_the_relationship_in_a_terminal(host: World, tmp_path: Path) -> No
     await mia("forget", "The Blue Shop", "no_interest", "--topic", "shutters")
     assert "Delivered." in await shop("send", "mia", "sales", "Shutters!", "--topic", "shutters")
     assert "would have said: no grant" in await shop("contacted", "mia", "phone", "care")
-    assert "the old key signs nothing" in await mia("rotate", "The Blue Shop")
+    assert "The old key signs nothing" in await mia("rotate", "The Blue Shop")
     assert "Delivered." in await shop("send", "mia", "care", "Still there?")
 
 
@@ -270,10 +270,10 @@ async def test_hours_and_budgets_in_a_terminal(host: World, tmp_path: Path) -> N
     now = datetime.now(UTC)
     later, end = (f"{now + timedelta(hours=hours):%H:00}" for hours in (3, 4))
     assert "is not told your hours" in await mia("hours", "The Blue Shop", "UTC", f"mo,tu,we,th,fr,sa,su={later}-{end}")
-    assert "It waits" in await shop("send", "mia", "care", "Are you there?")
+    assert "The message waits" in await shop("send", "mia", "care", "Are you there?")
     await mia("hours", "The Blue Shop", "UTC")
     await mia("budget", "The Blue Shop", "--messages", "1/week")
-    assert "It waits" in await shop("send", "mia", "care", "And now?")
+    assert "The message waits" in await shop("send", "mia", "care", "And now?")
     assert "zone" in await mia("hours", "The Blue Shop", "Mars/Olympus", "mo=09:00-10:00", code=1)
     assert "wall time" in await mia("hours", "The Blue Shop", "UTC", "mo=9-10", code=1)
     assert "write it as" in await mia("hours", "The Blue Shop", "UTC", "always", code=1)
@@ -282,7 +282,7 @@ async def test_hours_and_budgets_in_a_terminal(host: World, tmp_path: Path) -> N
 
 async def test_a_mailbox_brings_news_and_is_let_go_in_a_terminal(host: World, tmp_path: Path) -> None:
     mia, shop = await connected(host, tmp_path)
-    for words, says in (((), "through your mailbox on its server"), (("--off",), "by themselves")):
+    for words, says in (((), "through your mailbox on its server"), (("--off",), "fetched separately")):
         assert says in await mia("mailbox", "The Blue Shop", *words)
         assert "Delivered." in await shop("send", "mia", "care", f"News, {says}?")
         assert "1 new" in await mia("sync")
@@ -298,5 +298,5 @@ async def test_a_business_turns_its_key_in_a_terminal(host: World, tmp_path: Pat
     assert (await shop("key")).strip() == following
     assert "Delivered." in await shop("send", "mia", "care", "With a new key.")
     assert "With a new key." in await mia("messages", "The Blue Shop")
-    assert "another key in every connection" in await mia("key", code=1)
-    assert "turns its key everywhere" in await shop("rotate", "mia", code=1)
+    assert "a different key in every connection" in await mia("key", code=1)
+    assert "changes its key in all connections" in await shop("rotate", "mia", code=1)

@@ -47,7 +47,7 @@ async def test_a_number_that_is_none_is_told_and_signs_nothing(host: World, tmp_
         "grant", "The Blue Shop", "service", "--days", "3654", code=1
     )
     assert "exp: at most 90 days ahead" in await shop("send", "Mia", "care", "Hello", "--days", "91", code=1)
-    assert "is not a budget" in await mia("budget", "The Blue Shop", "--messages", "9" * 5000 + "/day", code=1)
+    assert "is not a limit" in await mia("budget", "The Blue Shop", "--messages", "9" * 5000 + "/day", code=1)
     # A milestone that has not happened yet, or was worn out before it did.
     stone = ("milestone", "Mia", "installed", "windows")
     assert "when: must not be in the future" in await shop(*stone, "--when", "2199-01-01", code=1)
@@ -92,10 +92,10 @@ async def test_terms_that_are_no_text_are_told_of_in_words(host: World, tmp_path
         words.encode("latin-1"): "is not UTF-8, in line 1: save it as UTF-8",
         b"One.\n" + words.encode("cp1252"): "is not UTF-8, in line 2: save it as UTF-8",
         words.encode("utf-16"): "is UTF-16 or UTF-32: save it as UTF-8",
-        words.encode("utf-16-le"): "has a NUL in it",
+        words.encode("utf-16-le"): "contains a NUL",
         words.encode("utf-32"): "is UTF-16 or UTF-32: save it as UTF-8",
         codecs.BOM_UTF8 + words.encode(): "begins with a byte order mark: save it as UTF-8 without one",
-        b"One.\0Two.": "has a NUL in it",
+        b"One.\0Two.": "contains a NUL",
         b"": "is empty",
         b" \r\n\t\n": "is empty",
         b"x" * 65_537: "is longer than 65536 bytes",
@@ -135,7 +135,7 @@ async def test_a_grant_that_can_never_be_given_is_told_of_once_and_stops_nothing
         await hers._core.kept.keep(("wishes", party.cid, [{"purposes": ["Care"]}, {"purposes": ["news"]}]))
     assert "lower-case words" in await mia("messages", "The Blue Shop", code=1)
     assert "There are no messages" in await mia("messages", "The Blue Shop")
-    assert "may come to you for news" in await mia("tokens", "The Blue Shop")
+    assert "may contact you for news" in await mia("tokens", "The Blue Shop")
 
 
 async def test_a_slip_in_a_day_a_zone_or_a_word_is_told_in_words(host: World, tmp_path: Path) -> None:
@@ -145,9 +145,9 @@ async def test_a_slip_in_a_day_a_zone_or_a_word_is_told_in_words(host: World, tm
     assert told == "Error: who is away comes back on a day that is yet to come (until_passed)\n"
     assert "'soon' is no day: write it as 2027-06-14" in await mia("away", "--until", "soon", code=2)
     assert "such as Europe/Berlin" in await mia("hours", "The Blue Shop", "Mitten im Wald", code=1)
-    assert "asks nothing that waits for an answer" in await mia("answer", "The Blue Shop", "yes", code=1)
-    assert "nothing that you promised" in await mia("done", "The Blue Shop", code=1)
-    assert "comes after `--`" in await mia("mute", "-kT0uQw7eRt9yUiOpAsDfGhJkLzXcVbNm0123456789", code=2)
+    assert "no favour that waits for your answer" in await mia("answer", "The Blue Shop", "yes", code=1)
+    assert "no favour that you promised" in await mia("done", "The Blue Shop", code=1)
+    assert "put `--` before it" in await mia("mute", "-kT0uQw7eRt9yUiOpAsDfGhJkLzXcVbNm0123456789", code=2)
     assert "; --again makes another one" in await mia("accept", await an_offer(host, shop), code=1)
     assert signed(host) == (before[0], before[1] + 1)
 

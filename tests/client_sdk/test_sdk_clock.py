@@ -98,4 +98,4 @@ async def test_a_terminal_tells_of_the_clock_beside_what_it_prints(tmp_path: Pat
         await shop("send", "Mia", "care", "How are you?")
         code, told, failed = await mia.outside("messages", "The Blue Shop")
         assert code == 0 and "How are you?" in told and "clock" not in told
-        assert "Mind: this device's clock is 90 seconds ahead of that of did:web:localhost" in failed
+        assert "Note: this device's clock is 90 seconds ahead of that of did:web:localhost" in failed

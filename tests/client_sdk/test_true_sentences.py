@@ -32,7 +32,7 @@ async def test_a_mute_says_whether_its_end_can_be_read_and_the_other_side_reads_
     assert f"  muted   Mia has muted you until {in_days(3)}" in await shop("show", "Mia")
     assert f"Mia muted you: until {in_days(3)}" in await shop("timeline", "Mia")
     assert f"until {in_days(3)}" in await refused(shop)
-    assert f"It waits: not now, until {in_days(3)}" in await shop("send", "Mia", "care", "Hello?")
+    assert f"The message waits: not now, until {in_days(3)}" in await shop("send", "Mia", "care", "Hello?")
 
 
 async def test_a_mute_of_a_part_says_of_which(host: World, tmp_path: Path) -> None:
@@ -43,9 +43,9 @@ async def test_a_mute_of_a_part_says_of_which(host: World, tmp_path: Path) -> No
     told = await mia("back")
     assert "no longer reads that you are away" in told and f"{SHOP} is still muted for sales." in told
     told = await mia("grant", SHOP, "sales")
-    assert f"{SHOP} may come for sales by app, until " in told
+    assert f"{SHOP} may contact you for sales by app, until " in told
     assert f"But still: {SHOP} is still muted for sales." in told
-    assert f"No mute of yours stops {SHOP} any more.\n" == await mia("unmute", SHOP)
+    assert f"All your mutes of {SHOP} have ended.\n" == await mia("unmute", SHOP)
 
 
 async def test_hours_say_whether_they_can_be_read(host: World, tmp_path: Path) -> None:
@@ -56,33 +56,33 @@ async def test_hours_say_whether_they_can_be_read(host: World, tmp_path: Path) -
     assert "is not told your hours" in await mia("hours", SHOP, "UTC", window)
     assert "until 20" not in await refused(shop)
     told = await mia("hours", SHOP, "UTC", window, "--show-end")
-    assert "reads when it can reach you again" in told and "not told" not in told
+    assert "reads when you can be reached again" in told and "not told" not in told
     assert f"until {now + timedelta(hours=3):%Y-%m-%d %H}:00 UTC" in await refused(shop)
     await mia("mute", SHOP)
-    assert f"Your hours still hold for {SHOP}." in await mia("unmute", SHOP)
-    assert f"No hours of yours stop {SHOP} any more." in await mia("hours", SHOP, "UTC")
+    assert f"Your hours still apply to {SHOP}." in await mia("unmute", SHOP)
+    assert f"{SHOP} may contact you at any time." in await mia("hours", SHOP, "UTC")
 
 
 async def test_a_withdrawal_or_limit_shows_what_is_left(host: World, tmp_path: Path) -> None:
     mia, shop = await connected(host, tmp_path)
     token = (await mia("grant", SHOP, "care.checkin")).rpartition("The token is ")[2].split(";")[0]
     told = await mia("withdraw", SHOP, token)
-    assert f"But {SHOP} may still come by other tokens" in told and "for care, sales by app, until" in told
+    assert f"But {SHOP} may still contact you with other tokens" in told and "for care, sales by app, until" in told
     assert "Delivered." in await shop("send", "Mia", "care.checkin", "Hello?")
     other = told.splitlines()[1].split()[0]
-    assert "may no longer come for that" in await mia("withdraw", SHOP, other)
+    assert "may no longer contact you for that" in await mia("withdraw", SHOP, other)
     assert "(no_grant)" in await refused(shop)
     told = await mia("budget", SHOP, "--asks", "0/month")
-    assert "no limit of yours on messages, at most 0 asks a month" in told and "reads no more than" in told
+    assert "no limit on messages, at most 0 asks a month" in told and "only reads" in told
     told = await mia("budget", SHOP)
-    assert told == "From now on: no limit of yours on messages, no limit of yours on asks.\n"
+    assert told == "From now on: no limit on messages, no limit on asks.\n"
 
 
 async def test_a_token_that_a_topic_may_stand_in_the_way_of_is_in_force(host: World, tmp_path: Path) -> None:
     mia, shop = await connected(host, tmp_path)
     await mia("milestone", SHOP, "bought", "windows")
     told = await mia("tokens", SHOP)
-    assert "(in force, if no mute, topic or contest stands in its way)" in told and "not now" not in told
+    assert "(in force, unless a mute, topic or contest forbids it)" in told and "not now" not in told
     assert "Delivered." in await shop("send", "Mia", "care", "How are the windows?")
 
 

@@ -273,7 +273,7 @@ def test_a_desktop_keeps_it_in_its_keyring(sealed: Path, identity: str) -> None:
     assert ring.entries and is_locked(sealed) and ring.entries == {}
     # A keyring that its owner does not open is no place: the process is.
     ring.shut = True
-    assert "memory of a process" in wallet(sealed, "unlock", by=identity).output
+    assert "memory of a background process" in wallet(sealed, "unlock", by=identity).output
     assert not is_locked(sealed)
     ring.entries["comity wallet", name] = "no entry"
     mark.touch()
@@ -288,7 +288,7 @@ def test_a_keyring_that_keeps_in_clear_is_not_used(sealed: Path, identity: str) 
         priority = 0
 
     _keyring.set_keyring(ring := Clear())
-    assert "memory of a process" in wallet(sealed, "unlock", by=identity).output
+    assert "memory of a background process" in wallet(sealed, "unlock", by=identity).output
     assert ring.entries == {}
 
 

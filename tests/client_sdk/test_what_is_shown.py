@@ -58,22 +58,22 @@ async def test_mia_sees_her_own_no_with_its_end_and_the_shop_only_what_she_shows
     assert f"  muted   you have muted {SHOP} for sales until {in_days(14)}" in told
     assert f"{SHOP} is not told until when\n" in told
     assert f"  muted   you have muted {SHOP} by phone until {in_days(3)}" in told and "can read until when\n" in told
-    hours = f"{SHOP} may come mo, tu 09:00-17:30; sa 22:00-04:00 (Europe/Vienna)"
-    assert f"  hours   {hours}, and else reads no more than “not now”\n" in told
+    hours = f"{SHOP} may contact you mo, tu 09:00-17:30; sa 22:00-04:00 (Europe/Vienna)"
+    assert f"  hours   {hours}; at other times it only reads “not now”\n" in told
     assert "  limit   messages: at most 3 a week" in told and "  limit   favours asked: at most 1 a month" in told
-    assert f"  blocked offers of {SHOP} are refused since {in_days(0)}" in told
-    assert f"  snoozed your wallet keeps quiet about {SHOP} until {in_days(2)}" in told
-    assert f"  mailbox news of {SHOP} comes through did:key:" in told
+    assert f"  blocked offers from {SHOP} are refused since {in_days(0)}" in told
+    assert f"  snoozed {SHOP} is snoozed until {in_days(2)}" in told
+    assert f"  mailbox news of {SHOP} arrives through did:key:" in told
     told = await shop("show", "Mia")
     assert "  muted   Mia has muted you for sales\n" in told
     assert f"  muted   Mia has muted you by phone until {in_days(3)}" in told
-    for hers in (in_days(14), "Vienna", "at most", "refused since", "keeps quiet", "comes through"):
+    for hers in (in_days(14), "Vienna", "at most", "refused since", "snoozed", "arrives through"):
         assert hers not in told
     (line,) = (await mia("show")).splitlines()
     assert f"{SHOP}  (muted by you for sales until {in_days(14)}" in line and "; snoozed until 20" in line
     assert line.endswith("; blocked)")
     await mia("away", "--until", in_days(20))
-    assert f"  muted   you are away until {in_days(20)}, and {SHOP} reads that\n" in await mia("show", SHOP)
+    assert f"  muted   you are away until {in_days(20)}, and {SHOP} can see that\n" in await mia("show", SHOP)
     assert f"  away    Mia is away until {in_days(20)}\n" in await shop("show", "Mia")
     assert f"Mia  (away until {in_days(20)})\n" in await shop("show")
 
@@ -111,9 +111,9 @@ async def test_after_the_end_both_read_what_became_of_the_data(host: World, tmp_
     kept = ("--keep", "payments=legal_obligation=2048-12-31")
     await shop("erasure", "Mia", "contact", "messages", *kept, "--told", "Zahlwerk 24")
     account = "deleted contact, messages; kept payments (legal obligation, until 2048-12-31)"
-    assert f"  erasure you said of Mia's data: {account}; told: Zahlwerk 24\n" in await shop("show", "Mia")
+    assert f"  erasure you stated about Mia's data: {account}; informed: Zahlwerk 24\n" in await shop("show", "Mia")
     # Who else had it is for her to ask for (ERA-5): `statement`.
-    assert f"  erasure {SHOP} said of your data: {account}\n" in await mia("show", SHOP)
+    assert f"  erasure {SHOP} stated about your data: {account}\n" in await mia("show", SHOP)
 
 
 async def test_a_message_is_shown_with_its_topic_and_what_it_answers(host: World, tmp_path: Path) -> None:

@@ -567,5 +567,5 @@ async def test_a_follower_who_does_not_look_is_caught(
         "too few witnesses will do": lambda: test_a_cosignature_that_was_forged_or_made_up_does_not_count(tmp_path),
     }
     plant(defect, monkeypatch)
-    with pytest.raises(AssertionError, match="All of it holds"):
+    with pytest.raises(AssertionError, match="All checks passed"):
         await drills[defect]()

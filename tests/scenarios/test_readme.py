@@ -116,13 +116,13 @@ def run(command: str, environment: dict[str, str]) -> "subprocess.CompletedProce
 def test_a_newcomer_can_follow_the_readme_to_its_end(newcomer: dict[str, str]) -> None:
     walked = run(script(WALK, newcomer["COMITY_PORT"]), newcomer)
     assert walked.returncode == 0, walked.stdout + walked.stderr
-    assert "It waits: not now." in walked.stdout
+    assert "The message waits: not now." in walked.stdout
     assert "How is the new colour?" in walked.stdout
-    assert "The receipt holds." in walked.stdout
-    assert "may come for care by app" in walked.stdout
+    assert "The receipt is valid." in walked.stdout
+    assert "may make contact for care by app" in walked.stdout
     assert "refused, as it should be" in walked.stdout
-    assert walked.stdout.count("All of it holds.") == 4  # by two followers, of the store, and of its backup
-    assert "begins another log and waits in each connection" in walked.stdout
+    assert walked.stdout.count("All checks passed.") == 4  # by two followers, of the store, and of its backup
+    assert "starts a new log and waits in each connection" in walked.stdout
     assert "Traceback" not in walked.stderr
 
 

@@ -104,14 +104,14 @@ async def says_that_the_disk_is_full(folder: Path) -> None:
         assert (await world.send("GET", "/healthz")).status == 200
         assert (await pair.seen("second")).status == 200, "what can be read is not answered"
         code, told = await status(world)
-        assert code == 1 and "make room on the disk" in told
+        assert code == 1 and "free space on the disk" in told
         filler.unlink()
         # Nobody writes; it finds out by itself.
         await becomes(world, 200)
         assert (await world.act(revoke)).status == 200
-        assert await status(world) == (0, "All is well.\n")
+        assert await status(world) == (0, "The server has no problems.\n")
         (began,), (ended,) = (said(world.log(), event, "disk_full") for event in ("condition_began", "condition_ended"))
-        assert began["reason"] == "the store says SQLITE_FULL" and "make room" in began["cure"]
+        assert began["reason"] == "the store reports SQLITE_FULL" and "free space" in began["cure"]
         assert ended["seconds"] >= 0
         failed = [line for line in world.log().splitlines() if '"level":"error"' in line.replace(" ", "")]
         assert len(failed) == 2, "each request that met it was logged"

@@ -340,7 +340,7 @@ def an_entry_that_is_none(hand: Hand) -> tuple[str, ...]:
 def an_entry_that_is_marked_as_erased(hand: Hand) -> tuple[str, ...]:
     index = hand.index("setting")
     hand.do("UPDATE entries SET erased = 1 WHERE log = ? AND idx = ?", hand.log, index)
-    return (f"{hand.log} entry {index}", "it is marked as erased, and", hand.story.acts["setting"], "is there")
+    return (f"{hand.log} entry {index}", "it is marked as erased, but", hand.story.acts["setting"], "exists")
 
 
 @damage
@@ -382,14 +382,14 @@ def a_gap_before_the_last_entry(hand: Hand) -> tuple[str, ...]:
     size = hand.one("SELECT size FROM heads WHERE log = ?", hand.log)
     assert isinstance(size, int)
     hand.do("UPDATE entries SET idx = idx + 1 WHERE log = ? AND idx = ?", hand.log, size - 1)
-    return (f"{hand.log} entry {size}", f"the log's head has {size} entries")
+    return (f"{hand.log} entry {size}", f"it is beyond the log's head, which has {size} entries")
 
 
 @damage
 def an_entry_without_an_act(hand: Hand) -> tuple[str, ...]:
     index = hand.index("told")
     hand.do("DELETE FROM acts WHERE id = ?", hand.story.acts["told"])
-    return (f"{hand.log} entry {index}", "it is nobody's", hand.story.acts["told"])
+    return (f"{hand.log} entry {index}", "it belongs to no text", hand.story.acts["told"])
 
 
 @damage
@@ -450,7 +450,7 @@ def a_tile_that_should_not_be_there(hand: Hand) -> tuple[str, ...]:
 @damage
 def a_head_of_another_tree(hand: Hand) -> tuple[str, ...]:
     hand.flip("heads", "root", "log = ?", hand.log)
-    return (f"{hand.log} head", "its root is not the one over its")
+    return (f"{hand.log} head", "its root is not the root of its")
 
 
 @damage
@@ -472,7 +472,11 @@ def a_head_file_that_is_ahead(hand: Hand) -> tuple[str, ...]:
     file = HeadFile.open(hand.data / "log.head", signer.verifier)
     file.write(seal_checkpoint(Checkpoint(hand.log, 5000, bytes(32)), signer))
     file.close()
-    return (f"{hand.log} head file", "5000 entries were signed, and the store has", "an older store was put back")
+    return (
+        f"{hand.log} head file",
+        "the log signed 5000 entries, but the store has",
+        "it is an older copy of the store",
+    )
 
 
 @damage
@@ -482,13 +486,13 @@ def a_head_file_of_another_history(hand: Hand) -> tuple[str, ...]:
     file = HeadFile.open(hand.data / "log.head", signer.verifier)
     file.write(seal_checkpoint(Checkpoint(hand.log, 200, bytes(32)), signer))
     file.close()
-    return (f"{hand.log} head file", "its first 200 entries are not those that were signed")
+    return (f"{hand.log} head file", "its first 200 entries are not those that the log signed")
 
 
 @damage
 def a_head_file_that_is_missing(hand: Hand) -> tuple[str, ...]:
     hand.data.joinpath("log-next.head").unlink()
-    return (f"{hand.next} files", "what was signed cannot be read", "log-next.head")
+    return (f"{hand.next} files", "the signed checkpoints cannot be read", "log-next.head")
 
 
 @damage
@@ -503,7 +507,10 @@ def a_head_file_of_which_a_slot_is_damaged(hand: Hand) -> tuple[str, ...]:
 @damage
 def an_act_that_was_changed(hand: Hand) -> tuple[str, ...]:
     hand.flip("acts", "raw", "id = ?", hand.story.acts["setting"], at=-10)
-    return (f"connection {hand.story.cids['shop']} act {hand.story.acts['setting']}", "its text has another hash")
+    return (
+        f"connection {hand.story.cids['shop']} act {hand.story.acts['setting']}",
+        "its id is not the hash of its text",
+    )
 
 
 @damage
@@ -515,7 +522,7 @@ def an_act_that_is_no_text_any_more(hand: Hand) -> tuple[str, ...]:
 @damage
 def an_act_of_another_time(hand: Hand) -> tuple[str, ...]:
     hand.do("UPDATE acts SET accepted_at = accepted_at + 1 WHERE id = ?", hand.story.acts["held"])
-    return (f"act {hand.story.acts['held']}", "its row has the accepted_at", "and its acceptance")
+    return (f"act {hand.story.acts['held']}", "its row has the accepted_at", "but its acceptance has")
 
 
 @damage
@@ -540,7 +547,7 @@ def an_acceptance_that_was_changed(hand: Hand) -> tuple[str, ...]:
 def the_acceptance_of_another_act(hand: Hand) -> tuple[str, ...]:
     event = hand.one("SELECT event FROM acts WHERE id = ?", hand.story.acts["mute"])
     hand.do("UPDATE acts SET event = ? WHERE id = ?", event, hand.story.acts["setting"])
-    return (f"act {hand.story.acts['setting']}", f"and its acceptance {hand.story.acts['mute']}")
+    return (f"act {hand.story.acts['setting']}", f"but its acceptance has {hand.story.acts['mute']}")
 
 
 @damage
@@ -554,7 +561,7 @@ def a_delivery_that_is_missing(hand: Hand) -> tuple[str, ...]:
     hand.do("DELETE FROM events WHERE kind = 'delivered'")
     return (
         f"{hand.log} entry {hand.one('SELECT MAX(idx) FROM entries WHERE act = ?', hand.story.acts['held'])}",
-        "it is nobody's",
+        "it belongs to no text",
         hand.story.acts["held"],
     )
 
@@ -562,7 +569,7 @@ def a_delivery_that_is_missing(hand: Hand) -> tuple[str, ...]:
 @damage
 def an_opening_that_differs_from_the_event(hand: Hand) -> tuple[str, ...]:
     hand.bend("agreements", "opened", "cid = ?", hand.story.cids["friends"])
-    return (f"connection {hand.story.cids['friends']} opened", "is not the one among the events")
+    return (f"connection {hand.story.cids['friends']} opened", "is not the one in the events")
 
 
 @damage
@@ -605,7 +612,7 @@ def an_ended_connection_that_says_it_is_open(hand: Hand) -> tuple[str, ...]:
 @damage
 def a_waiting_message_that_nothing_wakes(hand: Hand) -> tuple[str, ...]:
     hand.do("UPDATE connections SET wake_at = NULL WHERE cid = ?", hand.story.cids["shop"])
-    return (f"connection {hand.story.cids['shop']} wake_at", "messages wait, and nothing wakes them")
+    return (f"connection {hand.story.cids['shop']} wake_at", "messages wait, but no time is set to release them")
 
 
 @damage
@@ -647,7 +654,7 @@ def a_consent_whose_index_is_free_again(hand: Hand) -> tuple[str, ...]:
 @damage
 def a_consent_that_is_not_listed(hand: Hand) -> tuple[str, ...]:
     hand.do("DELETE FROM status_entries WHERE grant_id = ?", hand.story.acts["withdrawn"])
-    return ("/status/1 index", f"it is missing, and grant {hand.story.acts['withdrawn']} has it")
+    return ("/status/1 index", f"it is missing, but grant {hand.story.acts['withdrawn']} refers to it")
 
 
 @damage
@@ -660,13 +667,13 @@ def a_key_of_a_business_that_was_exchanged(hand: Hand) -> tuple[str, ...]:
 @damage
 def a_statement_about_a_key_that_was_changed(hand: Hand) -> tuple[str, ...]:
     hand.do("UPDATE business_keys SET added_at = added_at + 1 WHERE idx = 77")
-    return ("business second-hand key", "its statement does not say what its row says")
+    return ("business second-hand key", "its statement does not match its row")
 
 
 @damage
 def an_offer_that_was_changed(hand: Hand) -> tuple[str, ...]:
     hand.do("UPDATE offers SET uses = 'many'")
-    return ("offer", "its row does not say what its text says")
+    return ("offer", "its row does not match its text")
 
 
 @damage
@@ -696,7 +703,7 @@ def a_home_key_that_is_missing(hand: Hand) -> tuple[str, ...]:
 @damage
 def a_number_where_a_text_must_be(hand: Hand) -> tuple[str, ...]:
     hand.do("UPDATE entries SET salt = 'salt' WHERE log = ? AND idx = 7", hand.log)
-    return ("entries", "7", "a value is of another type")
+    return ("entries", "7", "a value has the wrong type")
 
 
 @pytest.mark.parametrize("planted", DAMAGES, ids=lambda do: do.__name__)
@@ -783,9 +790,9 @@ def comity(*arguments: object) -> Result:
 def test_the_command_tells_what_it_saw(story: Story) -> None:
     shown = comity("--data", story.data)
     assert (shown.exit_code, shown.stderr) == (0, "")
-    assert shown.stdout.startswith(f"Looked through {story.data}, as it was after the commit of 2024-06-18 11:01 UTC\n")
+    assert shown.stdout.startswith(f"Checked {story.data}, as of the commit on 2024-06-18 11:01 UTC\n")
     assert f"{story.host}/{LOG}, " in shown.stdout
-    assert shown.stdout.endswith("All of it holds.\n")
+    assert shown.stdout.endswith("All checks passed.\n")
 
 
 def test_the_command_tells_each_fault_in_a_line_or_as_json(story: Story, copy: Path) -> None:
@@ -804,7 +811,7 @@ def test_the_command_tells_each_fault_in_a_line_or_as_json(story: Story, copy: P
 def test_the_help_says_what_the_exit_codes_mean() -> None:
     shown = comity("--help")
     assert shown.exit_code == 0
-    assert "Exits with 0 if all of it holds" in " ".join(shown.stdout.split())
+    assert "Exit code: 0 if everything is correct" in " ".join(shown.stdout.split())
     assert "fsck" in CliRunner().invoke(main, ["--help"]).stdout
 
 

@@ -87,7 +87,7 @@ async def test_a_backup_that_was_made_while_people_went_on_is_one_moment_of_it(w
     await put_back(world, world.folder / "1")
     kept = await state_at_server(world, pair.cid)
     assert kept.recovering == ("first", "second") and 0 < kept.second.seq <= pair.state.second.seq
-    assert "All of it holds." in await well(world, "fsck")
+    assert "All checks passed." in await well(world, "fsck")
 
 
 async def test_every_file_of_a_data_folder_is_in_the_backup_or_listed_as_left_out(world: World) -> None:
@@ -130,8 +130,8 @@ async def test_keys_that_lie_apart_are_needed_and_are_those_of_that_backup(world
     monday, tuesday, keys, others = (world.folder / name for name in ("monday", "tuesday", "keys", "others"))
     await well(world, "backup", str(monday), "--keys", str(keys))
     await well(world, "backup", str(tuesday), "--keys", str(others))
-    assert "name their folder with --keys" in await badly(world, "restore", str(monday), "--verify")
-    assert "of another backup" in await badly(world, "restore", str(monday), "--verify", "--keys", str(others))
+    assert "name it with --keys" in await badly(world, "restore", str(monday), "--verify")
+    assert "to another backup" in await badly(world, "restore", str(monday), "--verify", "--keys", str(others))
     assert "no whole folder of keys" in await badly(world, "restore", str(monday), "--keys", str(world.folder))
     await well(world, "restore", str(monday), "--verify", "--keys", str(keys))
     await put_back(world, monday, "--keys", str(keys))
@@ -150,7 +150,9 @@ async def test_a_master_key_that_is_kept_elsewhere_stays_there(world: World) -> 
     assert not backup.exists()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(*next(iter(env.items())))
-        assert "The master key is not: keep a copy of it apart." in await well(world, "backup", str(backup), *here)
+        assert "The master key is not in it: store a copy separately." in await well(
+            world, "backup", str(backup), *here
+        )
         assert not (backup / "master.key").exists()
         await well(world, "restore", str(backup), "--verify")
     assert "master key is missing" in await badly(world, "restore", str(backup), "--verify")
@@ -160,15 +162,17 @@ async def test_places_that_would_be_lost_or_are_taken_are_refused(world: World) 
     data, backup = world.folder / "data", world.folder / "backup"
     assert "would be lost with it" in await badly(world, "backup", str(data / "backup"))
     await well(world, "backup", str(backup))
-    assert "is there already" in await badly(world, "backup", str(backup))
-    assert "lie in each other" in await badly(
+    assert "exists already" in await badly(world, "backup", str(backup))
+    assert "one contains the other" in await badly(
         world, "backup", str(world.folder / "b"), "--keys", str(world.folder / "b" / "k")
     )
     assert "is not empty" in await badly(world, "restore", str(backup))
     assert "no whole backup" in await badly(world, "restore", str(world.folder / "nowhere"))
     assert "no whole backup" in await badly(world, "restore", str(data))
     none = world.folder / "none"
-    assert "no server has used" in await badly(world, "backup", str(world.folder / "c"), "--data", str(none))
+    assert "is not the data folder of a server" in await badly(
+        world, "backup", str(world.folder / "c"), "--data", str(none)
+    )
     assert not none.exists()
 
 
@@ -222,13 +226,17 @@ async def test_a_backup_that_was_killed_is_never_taken_for_a_whole_one(
 @pytest.mark.parametrize(
     ("name", "damage", "told"),
     [
-        ("comity.db", lambda content: content[:5000] + bytes([content[5000] ^ 1]) + content[5001:], "was changed"),
-        ("comity.db", lambda content: content[:-4096], "was changed"),
-        ("home.key", lambda content: b"k" * 32, "was changed"),
+        (
+            "comity.db",
+            lambda content: content[:5000] + bytes([content[5000] ^ 1]) + content[5001:],
+            "damaged or changed",
+        ),
+        ("comity.db", lambda content: content[:-4096], "damaged or changed"),
+        ("home.key", lambda content: b"k" * 32, "damaged or changed"),
         ("log.key", None, "log.key is missing"),
         ("backup.json", lambda content: content[:40], "backup.json is damaged"),
-        ("backup.json", lambda content: content.replace(b"comity-backup/1", b"comity-backup/2"), "its form is"),
-        ("backup.json", lambda content: content.replace(b'"log.key"', b'"../k"'), "its form is"),
+        ("backup.json", lambda content: content.replace(b"comity-backup/1", b"comity-backup/2"), "its format is"),
+        ("backup.json", lambda content: content.replace(b'"log.key"', b'"../k"'), "its format is"),
     ],
 )
 async def test_a_damaged_backup_is_not_restored(
@@ -334,10 +342,10 @@ async def test_a_restore_that_was_cut_off_is_never_served(world: World, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr("comity_server.backup.restore.os.rename", cut_off)
         assert "No space left on device" in await badly(world, "restore", str(backup))
-    with pytest.raises(CutOff, match="put the backup back again"):
+    with pytest.raises(CutOff, match="restore the backup again"):
         await world.start()
-    assert "was cut off" in await badly(world, "restore", str(backup))
-    assert "was cut off" in await badly(world, "keys", "status")
+    assert "was interrupted" in await badly(world, "restore", str(backup))
+    assert "was interrupted" in await badly(world, "keys", "status")
     await put_back_after(world, backup)
 
 
@@ -434,7 +442,7 @@ async def test_the_log_of_an_ended_name_is_served_on_after_a_restore(world: Worl
 async def test_a_move_goes_on_under_its_log_and_the_old_place_does_not(world: World) -> None:
     pair = await world.shop_and_customer("care")
     move = world.folder / "move"
-    assert "stop it first" in await badly(world, "backup", str(move), "--move")
+    assert "stop it before" in await badly(world, "backup", str(move), "--move")
     (before,) = await logs_of(world)
     await world.stop()
     assert "is not used any more" in await well(world, "backup", str(move), "--move")

@@ -168,7 +168,7 @@ def test_a_business_can_be_made_while_the_server_runs_and_while_it_does_not(tmp_
     assert "Error:" in child.comity("business", "create", "x", "--did-key", "did:key:z6MkNo").output
     second = child.comity("serve")
     assert second.exit_code == 1
-    assert "another server uses" in second.output
+    assert "another server is using" in second.output
     assert child.end(signal.SIGTERM) == 0
     stopped = child.comity("business", "create", "salon", "--did-key", KEY)
     assert stopped.exit_code == 0, stopped

@@ -457,7 +457,7 @@ async def test_a_folder_is_one_witness_and_knows_one_key_of_each_log(tmp_path: P
     (folder / "witness.key").write_bytes(b"x")
     assert "is not a key" in await refused(tmp_path)
     (folder / "witness.key").unlink()
-    assert "put it back" in await refused(tmp_path)
+    assert "restore it" in await refused(tmp_path)
     (folder / "witness.key").write_bytes(seed)
     async with a_witness(tmp_path, log) as (_, again):
         assert again.key == listening.key
@@ -470,7 +470,7 @@ async def test_a_folder_is_one_witness_and_knows_one_key_of_each_log(tmp_path: P
         opened._file.execute("PRAGMA user_version = 2")
     assert "another version" not in (said := await refused(tmp_path)) and "version 2" in said
     memory.unlink()
-    assert "begin a new one" in await refused(tmp_path)
+    assert "start a new witness" in await refused(tmp_path)
 
 
 # --- as a process
@@ -519,12 +519,12 @@ def test_the_command_says_key_and_address_and_ends_when_told(tmp_path: Path, own
     for number, status in ((signal.SIGTERM, 200), (signal.SIGINT, 409)):
         child = Child(tmp_path, "--name", "witness.example/w1", "--log", log.key.text)
         assert asyncio.run(submitted(child.url, log.submission(0, 5))) == status
-        assert f"another witness uses {folder}" in comity("--data", folder, "--port", "0")
+        assert f"another witness is using {folder}" in comity("--data", folder, "--port", "0")
         assert child.key.name == "witness.example/w1"
         assert child.end(number) == (0, "", "")
     assert "is called witness.example/w1" in comity("--data", folder, "--port", "0", "--name", "w2")
     assert "another key" in comity("--data", folder, "--port", "0", "--log", STRANGER.verifier.text)
-    assert "a witness's" in comity("--data", folder, "--log", child.key.text)
+    assert "the key of a witness" in comity("--data", folder, "--log", child.key.text)
     assert "NAME+ID+KEY" in comity("--data", folder, "--log", "log.example")
     for name in ("two words", "a+b", "a,b", "ä", ""):
         assert "without https://" in comity("--data", folder, "--name", name)

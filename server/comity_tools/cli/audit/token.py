@@ -205,7 +205,7 @@ def _named_key(text: str | None) -> HomeParty:
         return HomeParty(did=did_of_kid(kid), kid=kid, key=key or kid.rpartition("#")[2])
     except (Malformed, ValueError):
         raise Unusable(
-            "--home-key must be the name of a did:web key (did:web:HOST#KEY), and =KEY if the name does not end in the key"
+            "--home-key must be the name of a did:web key, with =KEY after it if the name does not end in the key"
         ) from None
 
 

@@ -147,7 +147,7 @@ async def defaults(
     """
     changes = bool(channels or days is not None or rate is not None or nothing)
     if changes and purpose is None:
-        raise click.UsageError("a suggestion is for one PURPOSE: name it")
+        raise click.UsageError("a suggestion is for one PURPOSE: name it first")
     if changes and purpose is not None:
         limits = {"channels": list(channels or ("app",)), "days": 365 if days is None else days, "budget": per(rate)}
         chosen = {name: value for name, value in limits.items() if value is not None}
