@@ -194,7 +194,7 @@ def test_a_refusal_of_the_system_is_reported_with_the_files_name(
             ),
             (("serve", "--data", str(folder), "--host", "no.invalid"), "no.invalid:8470"),
             (("witness", "--data", str(folder / "w"), "--port", port), f"Address already in use: 127.0.0.1:{port}"),
-            (("witness", "--data", f"{file}/x"), f"cannot witness: Not a directory: {file}/x"),
+            (("witness", "--data", f"{file}/x"), f"the witness cannot run: Not a directory: {file}/x"),
             (("demo", "--out", f"{file}/x"), f"Not a directory: {file}/x"),
         ):
             result = CliRunner().invoke(main, words)

@@ -223,7 +223,7 @@ async def test_a_master_key_in_the_folder_is_replaced_while_the_server_goes_on(t
             comity(world, "keys", "rotate-master"), *(shop.post("/seats", {"staff": f"n {n}"}) for n in range(9))
         )
         said = done.stdout
-        assert "3 secrets were sealed anew" in said
+        assert "3 secrets were encrypted again" in said
         after = master_file(world).read_text().strip()
         assert after != before and master_file(world).stat().st_mode & 0o777 == 0o600
         # What comes now is sealed under the new key, and what was sealed is still known.
@@ -235,7 +235,7 @@ async def test_a_master_key_in_the_folder_is_replaced_while_the_server_goes_on(t
         await world.stop()
         assert seals_in(world) == {MasterKey.read(after).name}
         # The same where no server runs; what was in use before opens nothing any more.
-        assert "4 secrets were sealed anew" in (await comity(world, "keys", "rotate-master")).stdout
+        assert "4 secrets were encrypted again" in (await comity(world, "keys", "rotate-master")).stdout
         last = master_file(world).read_text()
         for old in (before, after):
             master_file(world).write_text(old)
@@ -401,7 +401,7 @@ async def test_a_business_gets_a_new_signing_key_and_its_customers_go_on_believi
         assert {await kid_of(world, cid) for cid in open_} == {kid}
         # Asked again, there is another key.
         further, told = (await comity(world, "keys", "rotate", "shop")).stdout.splitlines()
-        assert further not in (kid, old.kid) and told == "3 connections were turned."
+        assert further not in (kid, old.kid) and told == "3 connections were changed to the new key."
         assert {await kid_of(world, cid) for cid in open_} == {further}
         assert await kid_of(world, pairs[2].cid) == old.kid, "what has ended is left"
         for cid in open_:

@@ -72,7 +72,10 @@ async def test_an_act_whose_report_cannot_be_printed_is_done_all_the_same(host: 
     mia, shop = await connected(host, tmp_path)
     with Path("/dev/full").open("wb") as full:
         code, _, failed = await mia.outside("mute", SHOP, out=full)
-        assert code == 0 and failed == "It was done, but this could not be printed: No space left on device\n"
+        assert (
+            code == 0
+            and failed == "The command succeeded, but its output could not be printed: No space left on device\n"
+        )
         assert "Mia has muted you" in await shop("show", "Mia")
         for words in (("show",), ("timeline", SHOP)):
             code, _, failed = await mia.outside(*words, out=full)

@@ -123,7 +123,7 @@ async def test_a_checkpoint_that_lags_is_all_right_where_the_larger_tree_is_serv
         assert (await follow_host(host, state)).code == 0
         host.lie = lambda path, data: early if path == "checkpoint" else data
         said = await follow_host(host, state)
-        assert said.code == 0 and "it lags     its checkpoint has 300" in said.out
+        assert said.code == 0 and "behind      the checkpoint has 300" in said.out
         assert (await follow_host(host, state, "--json")).json["size"] == 700
         host.lie = None
         host.log.grow(entries(1, 700))

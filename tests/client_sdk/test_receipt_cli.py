@@ -137,7 +137,7 @@ def test_a_receipt_says_what_it_proves_and_what_it_does_not(hand: Hand) -> None:
     index = read_proof(hand.receipt()).index
     assert f"{origin} signed a tree of" in told and f"this is entry {index}" in told
     assert "an act of the second side, in the minute of 2024-06-18 10:0" in told
-    assert "byte by byte, what was committed to, for 2024-06-18 10:0" in told
+    assert "exactly the act in the log, accepted at 2024-06-18 10:0" in told
     proves, _, not_proven = told.partition("It does not prove:")
     assert "signed   by did:key:z6Mk" in proves
     assert "side is true" in not_proven and "no witness cosigned" in not_proven and "tag key" in not_proven
@@ -159,7 +159,7 @@ def test_witnesses_count_where_they_are_named(hand: Hand) -> None:
     hand.put("cosigned.tlog-proof", TlogProof(parts.extra, parts.index, parts.hashes, parts.checkpoint + line).text)
     named = ("--vkey", hand.vkey, "--witness", WITNESS.verifier.text)
     told = hand.verify(*named, file="cosigned.tlog-proof")
-    assert "w.example cosigned that tree on 2024-06-18 10:00 UTC" in told and "no witness" not in told
+    assert "w.example cosigned this tree on 2024-06-18 10:00 UTC" in told and "no witness" not in told
     assert "(too_few_witnesses)" in hand.verify(*named, code=1) or "Too few" in hand.verify(*named, code=1)
     assert "none of the given witnesses did" in hand.verify(*named, "--cosignatures", "0")
     assert "--cosignatures is 2, but only" in hand.verify(*named, "--cosignatures", "2", code=2)
@@ -220,9 +220,9 @@ def test_a_false_entry_of_an_act_shows_with_the_act(hand: Hand) -> None:
         read_opening(read_proof(hand.receipt()).extra),
     )
     for changes, alone, said in (
-        ({"kind": Kind.REVOKE}, 0, "something else"),
-        ({"time": 0}, 1, "another minute"),
-        ({"kind": Kind.DELIVERED}, 0, "something else"),
+        ({"kind": Kind.REVOKE}, 0, "does not match the act"),
+        ({"time": 0}, 1, "the minute in the log"),
+        ({"kind": Kind.DELIVERED}, 0, "does not match the act"),
     ):
         entry = read_entry(opening.entry)._replace(**changes).to_bytes()
         signed = seal_checkpoint(Checkpoint("localhost/log", 1, leaf_hash(entry)), key)
@@ -263,7 +263,7 @@ def test_a_date_beyond_every_calendar_is_told_as_a_number(hand: Hand, minute: in
 
 
 def test_a_key_that_is_none_is_not_repeated_at_length(hand: Hand) -> None:
-    assert "an empty text is no verifier key" in hand.verify("--vkey", "", code=2)
+    assert "an empty text is neither a verifier key" in hand.verify("--vkey", "", code=2)
     assert len(hand.verify("--vkey", "x" * 6000, code=2)) < 200
 
 

@@ -50,13 +50,16 @@ async def test_a_customer_and_a_business_in_two_terminals(host: World, tmp_path:
     assert "How are you?" in await mia("messages", "The Blue Shop")
     assert "you may contact" in await shop("tokens", cid[1])
     await mia("mute", "The Blue Shop", "--days", "3")
-    assert "It waits: not now. It expires on " in await shop("send", cid[1], "care", "Still there?")
+    assert "The message waits: not now. It expires on " in await shop("send", cid[1], "care", "Still there?")
     await mia("unmute", "The Blue Shop")
     day = f"{datetime.now(UTC) + timedelta(days=14):%Y-%m-%d}"
     assert f"The Blue Shop reads that you are away until {day}." in await mia("away", "--until", day, "The Blue Shop")
     assert "already muted until then or longer" in await mia("away", "--until", day)
     told = await shop("send", cid[1], "care", "Are you there?")
-    assert f"It waits: not now, until {day} 00:00 UTC. It expires on " in told and f"is away until {day}\n" in told
+    assert (
+        f"The message waits: not now, until {day} 00:00 UTC. It expires on " in told
+        and f"is away until {day}\n" in told
+    )
     assert f"is away until {day}\n" in await shop("show", cid[1])
     told = await mia("back")
     assert "The Blue Shop no longer reads that you are away." in told and "You are back." in told
@@ -133,7 +136,9 @@ async def test_an_offer_that_allows_something_and_defaults_that_suggest_somethin
     terms = ("--terms", str(tmp_path / "terms.txt"))
     link = (await shop("offer", host.origin, "-p", "care", "-p", "sales", "--allow", "care", *terms)).split()[0]
     shown = await mia("look", link)
-    assert "If you accept, you may write to them about care by app, for 365 days; complaints always." in shown
+    assert (
+        "If you accept, you may write to them about care by app, for 365 days; complaints are always allowed." in shown
+    )
     assert "Your defaults would allow it care by app, 3 a month, for 30 days." in shown
     await mia("accept", link, "--only", "care", "--only", "sales")
     await shop("countersign")

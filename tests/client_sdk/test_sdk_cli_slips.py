@@ -143,7 +143,7 @@ async def test_a_slip_in_a_day_a_zone_or_a_word_is_told_in_words(host: World, tm
     before = signed(host)
     told = await mia("away", "--until", "2020-01-01", code=1)
     assert told == "Error: who is away comes back on a day that is yet to come (until_passed)\n"
-    assert "'soon' is no day: write it as 2027-06-14" in await mia("away", "--until", "soon", code=2)
+    assert "'soon' is not a date: write it as 2027-06-14" in await mia("away", "--until", "soon", code=2)
     assert "such as Europe/Berlin" in await mia("hours", "The Blue Shop", "Mitten im Wald", code=1)
     assert "no favour that waits for your answer" in await mia("answer", "The Blue Shop", "yes", code=1)
     assert "no favour that you promised" in await mia("done", "The Blue Shop", code=1)

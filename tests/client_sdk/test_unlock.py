@@ -96,12 +96,15 @@ def until(holds: Callable[[], bool]) -> None:
 def test_mia_types_her_passphrase_once_and_locks_when_she_leaves(sealed: Path) -> None:
     assert is_locked(sealed)
     told = wallet(sealed, "unlock", secret=_SECRET)
-    assert told.exit_code == 0 and "Unlocked for 15 minutes, in the memory of a process of yours" in told.output
+    assert (
+        told.exit_code == 0
+        and "Unlocked for 15 minutes; the key is in the memory of a background process" in told.output
+    )
     assert not is_locked(sealed)
     assert "no connections yet" in wallet(sealed, "show").output
     assert wallet(sealed, "lock").output == "Locked.\n"
     assert is_locked(sealed)
-    assert wallet(sealed, "lock").output == "It was locked already.\n"
+    assert wallet(sealed, "lock").output == "The wallet was already locked.\n"
 
 
 def test_a_new_wallet_may_be_unlocked_at_once(tmp_path: Path, sealed: Path) -> None:
@@ -261,7 +264,7 @@ def test_a_desktop_keeps_it_in_its_keyring(sealed: Path, identity: str) -> None:
     ring = Ring()
     _keyring.set_keyring(ring)
     told = wallet(sealed, "unlock", "--minutes", "30", by=identity)
-    assert "Unlocked for 30 minutes, in your system's keyring" in told.output
+    assert "Unlocked for 30 minutes; the key is in your system's keyring" in told.output
     ((_, name),) = ring.entries
     assert name == name_of_seal(sealed) and not is_locked(sealed)
     # What the disk has of it says that there is one, and no more.
@@ -302,7 +305,7 @@ def test_a_wallet_without_a_passphrase_has_nothing_to_unlock(tmp_path: Path) -> 
     for words in (("unlock", "--minutes", "0"), ("unlock", "--minutes", "1441"), ("unlock", "--minutes", "nan")):
         assert wallet(tmp_path / "w", *words, secret="x").exit_code == 2
     assert "there is no wallet in" in wallet(tmp_path / "nowhere", "unlock", secret="x").output
-    assert wallet(tmp_path / "nowhere", "lock").output == "It was locked already.\n"
+    assert wallet(tmp_path / "nowhere", "lock").output == "The wallet was already locked.\n"
 
 
 def test_a_name_is_of_the_seal_and_of_no_other_file(sealed: Path) -> None:
@@ -341,6 +344,6 @@ def test_a_process_that_does_not_come_up_in_time_is_told_of_in_a_line(
     told = wallet(sealed, "unlock", secret=_SECRET)
     assert (
         told.exit_code == 1
-        and told.stderr == "Error: the process that was to keep the unlocked wallet does not answer\n"
+        and told.stderr == "Error: the background process that should hold the key does not answer\n"
     )
     assert is_locked(sealed)

@@ -99,7 +99,7 @@ async def says_that_the_disk_is_full(folder: Path) -> None:
             assert reply.code == "disk_full" and int(reply.headers["Retry-After"]) > 0
             assert set(reply.json) == {"type", "title", "status", "code", "request_id"}, "it tells too much"
         causes = await becomes(world, 503, "disk_full")
-        assert causes == {"disk_full": "the store says SQLITE_FULL"}
+        assert causes == {"disk_full": "the store reports SQLITE_FULL"}
         assert await gauge(world, "disk_full") == 1
         assert (await world.send("GET", "/healthz")).status == 200
         assert (await pair.seen("second")).status == 200, "what can be read is not answered"
@@ -206,7 +206,7 @@ async def test_a_sender_of_webhooks_that_ends_is_told_until_it_runs_again(
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
         causes = await becomes(world, 200, "webhooks_stopped")
-        assert causes == {"webhooks_stopped": "the process that sends webhooks ended with -9"}
+        assert causes == {"webhooks_stopped": "the process that sends webhooks ended with status -9"}
         await becomes(world, 200)
 
 
@@ -233,7 +233,7 @@ async def test_a_store_that_cannot_be_written_says_so_and_is_tried_until_it_can(
         patch.setattr(sqlite, "_commit", fail)
         for _ in range(30):
             assert (await world.act(pair.compose("second", "revoke"))).code == "store_failing"
-        assert await becomes(world, 503, "store_failing") == {"store_failing": "the store says OperationalError"}
+        assert await becomes(world, 503, "store_failing") == {"store_failing": "the store reports OperationalError"}
     await becomes(world, 200)
     told = capsys.readouterr().err
     assert len([line for line in told.splitlines() if "StoreFailed" in line or "store_failing" in line]) == 3, told

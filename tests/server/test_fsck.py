@@ -192,7 +192,7 @@ def test_the_check_leaves_out_rows_that_the_server_writes_meanwhile(story: Story
 
 
 def test_a_server_that_begins_meanwhile_is_noticed(copy: Path) -> None:
-    with pytest.raises(CannotRead, match=r"a server began to use .* in the meantime; ask again"):
+    with pytest.raises(CannotRead, match=r"a server started in .* during the check: run the command again"):
         check_store(copy, _a_commit(copy))
 
 
@@ -266,7 +266,7 @@ def an_account_that_nobody_is_asked_for(hand: Hand) -> tuple[str, ...]:
 @damage
 def an_account_of_what_goes_on(hand: Hand) -> tuple[str, ...]:
     hand.do("UPDATE duties SET cid = ?, name = 'second-hand'", hand.story.cids["friends"])
-    return (f"connection {hand.story.cids['friends']} duty of second-hand", "by the state nothing is owed")
+    return (f"connection {hand.story.cids['friends']} duty of second-hand", "by the state nothing is due")
 
 
 @damage
@@ -302,26 +302,26 @@ def a_relation_of_no_connection(hand: Hand) -> tuple[str, ...]:
 @damage
 def an_entry_that_was_changed(hand: Hand) -> tuple[str, ...]:
     hand.flip("entries", "entry", "log = ? AND idx = 20", hand.log)
-    return (f"{hand.log} entry 20", "not the one whose hash stands in tile/0/000")
+    return (f"{hand.log} entry 20", "its hash is not the one in tile/0/000")
 
 
 @damage
 def the_commitment_of_an_entry_that_was_changed(hand: Hand) -> tuple[str, ...]:
     hand.flip("entries", "entry", "log = ? AND idx = ?", hand.log, hand.index("told"))
-    return (f"{hand.log} entry {hand.index('told')}", "its commitment is not that of", hand.story.acts["told"])
+    return (f"{hand.log} entry {hand.index('told')}", "its commitment does not match", hand.story.acts["told"])
 
 
 @damage
 def an_entry_at_the_right_edge_that_was_changed(hand: Hand) -> tuple[str, ...]:
     hand.flip("entries", "entry", "log = ? AND idx = 1", hand.next)
-    return (f"{hand.next} entry 1", "not the one whose hash stands in tile/0/000.p/")
+    return (f"{hand.next} entry 1", "its hash is not the one in tile/0/000.p/")
 
 
 @damage
 def a_delivery_whose_entry_says_that_it_was_exempt(hand: Hand) -> tuple[str, ...]:
     index = hand.index("told", after=1)
     hand.flip("entries", "entry", "log = ? AND idx = ?", hand.log, index, at=1)
-    return (f"{hand.log} entry {index}", "its kind is not that of", hand.story.acts["told"])
+    return (f"{hand.log} entry {index}", "its kind does not match", hand.story.acts["told"])
 
 
 @damage
@@ -347,13 +347,13 @@ def an_entry_that_is_marked_as_erased(hand: Hand) -> tuple[str, ...]:
 def an_entry_of_a_key_that_is_hidden_by_the_mark(hand: Hand) -> tuple[str, ...]:
     hand.do("DELETE FROM business_keys WHERE idx = 77")
     hand.do("UPDATE entries SET erased = 1 WHERE log = ? AND idx = 77", hand.log)
-    return ("entries: 1 are marked as erased, and 0 were erased with their connections",)
+    return ("entries: 1 are marked as erased, but 0 were erased with their connections",)
 
 
 @damage
 def a_salt_that_was_changed(hand: Hand) -> tuple[str, ...]:
     hand.flip("entries", "salt", "log = ? AND idx = ?", hand.log, hand.index("setting"))
-    return (f"{hand.log} entry {hand.index('setting')}", "its commitment is not that of", hand.story.acts["setting"])
+    return (f"{hand.log} entry {hand.index('setting')}", "its commitment does not match", hand.story.acts["setting"])
 
 
 @damage
@@ -361,7 +361,7 @@ def the_salts_of_two_acts_exchanged(hand: Hand) -> tuple[str, ...]:
     mine, theirs = (hand.one("SELECT salt FROM entries WHERE log = ? AND idx = ?", hand.log, it) for it in (50, 60))
     hand.do("UPDATE entries SET salt = ? WHERE log = ? AND idx = 50", theirs, hand.log)
     hand.do("UPDATE entries SET salt = ? WHERE log = ? AND idx = 60", mine, hand.log)
-    return (f"{hand.log} entry 60", "its commitment is not that of")
+    return (f"{hand.log} entry 60", "its commitment does not match")
 
 
 @damage
@@ -374,7 +374,7 @@ def a_missing_entry(hand: Hand) -> tuple[str, ...]:
 def an_act_without_its_entry(hand: Hand) -> tuple[str, ...]:
     index = hand.index("mute")
     hand.do("DELETE FROM entries WHERE log = ? AND idx = ?", hand.log, index)
-    return (f"{hand.log} entry {index}", "it is missing, and connection", hand.story.acts["mute"])
+    return (f"{hand.log} entry {index}", "it is missing, but connection", hand.story.acts["mute"])
 
 
 @damage
@@ -401,19 +401,19 @@ def an_entry_that_names_another_act(hand: Hand) -> tuple[str, ...]:
 @damage
 def a_tile_that_was_changed(hand: Hand) -> tuple[str, ...]:
     hand.flip("tiles", "hashes", "log = ? AND level = 0 AND number = 0", hand.log, at=44 * 32)
-    return (f"{hand.log} tile/0/000", "its hash 44 is not the one of entry 44")
+    return (f"{hand.log} tile/0/000", "its hash 44 is not the hash of entry 44")
 
 
 @damage
 def a_tile_at_the_right_edge_that_was_changed(hand: Hand) -> tuple[str, ...]:
     hand.flip("tiles", "hashes", "log = ? AND level = 0 AND number = 1", hand.log, at=3 * 32)
-    return (f"{hand.log} tile/0/001.p/", "its hash 3 is not the one of entry 259")
+    return (f"{hand.log} tile/0/001.p/", "its hash 3 is not the hash of entry 259")
 
 
 @damage
 def a_tile_of_the_next_level_that_was_changed(hand: Hand) -> tuple[str, ...]:
     hand.flip("tiles", "hashes", "log = ? AND level = 1 AND number = 0", hand.log)
-    return (f"{hand.log} tile/1/000.p/1", "its hash 0 is not the one over tile/0/000")
+    return (f"{hand.log} tile/1/000.p/1", "its hash 0 is not the hash of tile/0/000")
 
 
 @damage
@@ -431,14 +431,14 @@ def a_missing_tile_at_the_right_edge(hand: Hand) -> tuple[str, ...]:
 @damage
 def a_tile_that_is_too_narrow(hand: Hand) -> tuple[str, ...]:
     hand.do("UPDATE tiles SET hashes = substr(hashes, 1, 64) WHERE log = ? AND level = 0 AND number = 1", hand.log)
-    return (f"{hand.log} tile/0/001.p/", "the tile has 2 hashes, and not")
+    return (f"{hand.log} tile/0/001.p/", "the tile has 2 hashes, not")
 
 
 @damage
 def a_tile_that_is_too_wide(hand: Hand) -> tuple[str, ...]:
     sql = "UPDATE tiles SET hashes = CAST(hashes || zeroblob(33) AS BLOB) WHERE log = ? AND level = 1"
     hand.do(sql, hand.log)
-    return (f"{hand.log} tile/1/000.p/1", "the tile has 2.03125 hashes, and not 1")
+    return (f"{hand.log} tile/1/000.p/1", "the tile has 2.03125 hashes, not 1")
 
 
 @damage
@@ -462,7 +462,7 @@ def a_head_that_is_missing(hand: Hand) -> tuple[str, ...]:
 @damage
 def a_head_beyond_the_last_entry(hand: Hand) -> tuple[str, ...]:
     hand.do("UPDATE heads SET size = 1000000000 WHERE log = ?", hand.log)
-    return (f"{hand.log} head", "it has 1000000000 entries, and the last that is stored is")
+    return (f"{hand.log} head", "it has 1000000000 entries, but the last stored entry is")
 
 
 @damage
@@ -528,7 +528,7 @@ def an_act_of_another_time(hand: Hand) -> tuple[str, ...]:
 @damage
 def an_act_of_the_other_side(hand: Hand) -> tuple[str, ...]:
     hand.do("UPDATE acts SET side = 'first' WHERE id = ?", hand.story.acts["mute"])
-    return (f"act {hand.story.acts['mute']}", "its row has the side first, and its acceptance second")
+    return (f"act {hand.story.acts['mute']}", "its row has the side first, but its acceptance has second")
 
 
 @damage
@@ -588,7 +588,7 @@ def an_agreement_that_is_missing(hand: Hand) -> tuple[str, ...]:
 def a_state_that_was_changed(hand: Hand) -> tuple[str, ...]:
     sql = "UPDATE connections SET state = CAST(replace(CAST(state AS TEXT), 'sales', 'safes') AS BLOB) WHERE cid = ?"
     hand.do(sql, hand.story.cids["shop"])
-    return (f"connection {hand.story.cids['shop']} state", "not what its acts and events add up to: second.grants")
+    return (f"connection {hand.story.cids['shop']} state", "not the state that its acts and events give: second.grants")
 
 
 @damage
@@ -600,7 +600,7 @@ def a_state_that_cannot_be_read(hand: Hand) -> tuple[str, ...]:
 @damage
 def a_state_from_before_the_last_act(hand: Hand) -> tuple[str, ...]:
     hand.do("UPDATE connections SET state = ? WHERE cid = ?", hand.story.before, hand.story.cids["friends"])
-    return (f"connection {hand.story.cids['friends']} state", "add up to: at, second.head, second.seq, second.little")
+    return (f"connection {hand.story.cids['friends']} state", "events give: at, second.head, second.seq, second.little")
 
 
 @damage
@@ -618,13 +618,13 @@ def a_waiting_message_that_nothing_wakes(hand: Hand) -> tuple[str, ...]:
 @damage
 def a_tag_secret_that_was_changed(hand: Hand) -> tuple[str, ...]:
     hand.flip("connections", "tag_secret", "cid = ?", hand.story.cids["shop"])
-    return (f"{hand.log} entry {hand.index('held')}", "its tag is not that of", hand.story.acts["held"])
+    return (f"{hand.log} entry {hand.index('held')}", "its tag does not match", hand.story.acts["held"])
 
 
 @damage
 def a_side_that_reads_anothers_stream(hand: Hand) -> tuple[str, ...]:
     hand.do("UPDATE sides SET stream = 'did:key:x' WHERE cid = ? AND side = 'first'", hand.story.cids["friends"])
-    return (f"connection {hand.story.cids['friends']} sides", "the first side is did:key:")
+    return (f"connection {hand.story.cids['friends']} sides", "the first side must be did:key:")
 
 
 @damage
@@ -636,13 +636,13 @@ def a_connection_that_is_missing(hand: Hand) -> tuple[str, ...]:
 @damage
 def a_withdrawn_consent_that_is_listed_as_valid(hand: Hand) -> tuple[str, ...]:
     hand.do("UPDATE status_entries SET ended = 0 WHERE grant_id = ?", hand.story.acts["withdrawn"])
-    return ("status list 1 index", "it says valid", f"by grant {hand.story.acts['withdrawn']} it is ended")
+    return ("status list 1 index", "it says valid", f"by grant {hand.story.acts['withdrawn']} it must be ended")
 
 
 @damage
 def a_muted_consent_that_is_listed_as_valid(hand: Hand) -> tuple[str, ...]:
     hand.do("UPDATE status_entries SET ask_until = 0 WHERE ask_until > 0")
-    return ("status list 1 index", "it says valid", "it is to be asked until")
+    return ("status list 1 index", "it says valid", "it must be ask until")
 
 
 @damage
@@ -691,7 +691,7 @@ def news_of_what_is_not_there(hand: Hand) -> tuple[str, ...]:
 @damage
 def a_number_of_news_that_was_forgotten(hand: Hand) -> tuple[str, ...]:
     hand.do("UPDATE meta SET value = '3' WHERE name = 'last_news'")
-    return ("meta last_news", "it is 3, and the last news have the number")
+    return ("meta last_news", "it is 3, but the last news has the number")
 
 
 @damage
@@ -738,7 +738,7 @@ def test_of_many_faults_the_first_are_told_and_all_are_counted(story: Story, cop
     assert seen.findings.total == MOST + seen.findings.more == sum(seen.logs.values())
     shown = comity("--data", copy)
     assert shown.exit_code == 1
-    assert f"and {seen.findings.more} more\n{seen.findings.total} faults.\n" in shown.stdout
+    assert f"and {seen.findings.more} more\n{seen.findings.total} faults found.\n" in shown.stdout
 
 
 def test_a_fault_is_reported_once(story: Story, copy: Path) -> None:
@@ -800,7 +800,7 @@ def test_the_command_tells_each_fault_in_a_line_or_as_json(story: Story, copy: P
         a_missing_tile(Hand(db, copy, story))
     shown = comity("--data", copy)
     assert shown.exit_code == 1
-    assert f"\n{story.host}/{LOG} tile/0/000: the tile is missing\n1 fault.\n" in shown.stdout
+    assert f"\n{story.host}/{LOG} tile/0/000: the tile is missing\n1 fault found.\n" in shown.stdout
     shown = comity("--data", copy, "--json")
     assert shown.exit_code == 1
     answer = json.loads(shown.stdout)
@@ -822,7 +822,7 @@ def _no_folder(folder: Path) -> str:
 
 def _no_store(folder: Path) -> str:
     folder.joinpath("comity.db").unlink()
-    return f"{folder} is no data folder of Comity: there is no comity.db in it"
+    return f"{folder} is not a data folder of Comity: it contains no comity.db"
 
 
 def _no_database(folder: Path) -> str:
@@ -832,7 +832,7 @@ def _no_database(folder: Path) -> str:
 
 def _nothing_in_it(folder: Path) -> str:
     folder.joinpath("comity.db").write_bytes(b"")
-    return f"{folder}/comity.db is no store of Comity"
+    return f"{folder}/comity.db is not a store of Comity"
 
 
 def _of_a_later_version(folder: Path) -> str:

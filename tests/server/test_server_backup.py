@@ -132,7 +132,7 @@ async def test_keys_that_lie_apart_are_needed_and_are_those_of_that_backup(world
     await well(world, "backup", str(tuesday), "--keys", str(others))
     assert "name it with --keys" in await badly(world, "restore", str(monday), "--verify")
     assert "to another backup" in await badly(world, "restore", str(monday), "--verify", "--keys", str(others))
-    assert "no whole folder of keys" in await badly(world, "restore", str(monday), "--keys", str(world.folder))
+    assert "not a complete folder of keys" in await badly(world, "restore", str(monday), "--keys", str(world.folder))
     await well(world, "restore", str(monday), "--verify", "--keys", str(keys))
     await put_back(world, monday, "--keys", str(keys))
 
@@ -167,8 +167,8 @@ async def test_places_that_would_be_lost_or_are_taken_are_refused(world: World) 
         world, "backup", str(world.folder / "b"), "--keys", str(world.folder / "b" / "k")
     )
     assert "is not empty" in await badly(world, "restore", str(backup))
-    assert "no whole backup" in await badly(world, "restore", str(world.folder / "nowhere"))
-    assert "no whole backup" in await badly(world, "restore", str(data))
+    assert "not a complete backup" in await badly(world, "restore", str(world.folder / "nowhere"))
+    assert "not a complete backup" in await badly(world, "restore", str(data))
     none = world.folder / "none"
     assert "is not the data folder of a server" in await badly(
         world, "backup", str(world.folder / "c"), "--data", str(none)
@@ -220,7 +220,7 @@ async def test_a_backup_that_was_killed_is_never_taken_for_a_whole_one(
     (unfinished,) = backup.parent.iterdir()
     assert unfinished.name.startswith(".monday.") and unfinished.name.endswith(".unfinished")
     (unfinished / "backup.json").unlink()
-    assert "no whole backup" in await badly(world, "restore", str(unfinished))
+    assert "not a complete backup" in await badly(world, "restore", str(unfinished))
 
 
 @pytest.mark.parametrize(

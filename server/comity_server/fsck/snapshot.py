@@ -286,9 +286,7 @@ def _prepare(raw: Database, path: Path) -> None:
     except (SchemaTooNew, SchemaTooOld) as error:
         raise CannotRead(str(error)) from None
     if revision != HEAD:
-        raise CannotRead(
-            f"{path} has the older schema {revision}, and this version needs {HEAD}: start the server once"
-        )
+        raise CannotRead(f"{path} has schema {revision}, and this version knows {HEAD}: start the server once")
 
 
 _VERSION = "alembic_version"

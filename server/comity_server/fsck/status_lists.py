@@ -47,5 +47,5 @@ def _told(entry: tuple[str | None, int, int, int]) -> str:
     grant, ended, ask_until, expires_at = entry
     if grant is None and ended:
         return "free"
-    said = "ended" if ended else f"to be asked until {ask_until}" if ask_until else "valid"
+    said = "ended" if ended else f"ask until {ask_until}" if ask_until else "valid"
     return f"{said}, of {grant}, until {expires_at}"

@@ -164,8 +164,8 @@ def _say_what_it_allows(shown: ShownOffer) -> None:
     if (allow := shown.allowed) is None:
         return
     rate = "" if allow.budget is None else f", {allow.budget.max} a {allow.budget.per}"
-    ways = f"{', '.join(allow.purposes)} by {', '.join(allow.channels)}"
-    say(f"If you accept, you may write to them about {ways}{rate}, for {allow.days} days; about complaints always.")
+    about = f"{', '.join(allow.purposes)} by {', '.join(allow.channels)}{rate}"
+    say(f"If you accept, you may write to them about {about}, for {allow.days} days; complaints are always allowed.")
 
 
 def _grant_in_words(grant: dict[str, Any]) -> str:
