@@ -140,7 +140,7 @@ async def test_a_snooze_is_listed_and_ended(host: World, tmp_path: Path) -> None
     assert "(malformed)" in await mia("snooze", "The Blue Shop", "--days", "-1", code=1)
     assert "The Blue Shop is snoozed until 20" in await mia("snooze", "The Blue Shop", "--days", "2")
     assert "  The Blue Shop\n" in await mia("snoozes")
-    assert "tells you of The Blue Shop again" in await mia("wake", "The Blue Shop")
+    assert "The Blue Shop is no longer snoozed" in await mia("wake", "The Blue Shop")
     assert "was not snoozed" in await mia("wake", "The Blue Shop")
     assert "Nothing is snoozed." in await mia("snoozes")
 

@@ -84,7 +84,7 @@ async def test_a_customer_and_a_business_in_two_terminals(host: World, tmp_path:
     message = (await mia("messages", "The Blue Shop")).split()[0]
     told = await mia("feedback", "The Blue Shop", message, "mislabelled", "--as", "sales")
     assert told.startswith("From now on The Blue Shop may send you what it calls care only if it may also send you ad")
-    assert "They will see this. Undo at any time." in told and told.rstrip().endswith("Said.")
+    assert "They will see this. Undo at any time." in told and told.rstrip().endswith("Feedback given.")
     assert "you: care is judged as sales, too, until " in await mia("contests", "The Blue Shop")
     assert "contest " in await mia("show", "The Blue Shop") and "[mislabelled]" in await mia(
         "messages", "The Blue Shop"
@@ -139,7 +139,7 @@ async def test_an_offer_that_allows_something_and_defaults_that_suggest_somethin
     assert (
         "If you accept, you may write to them about care by app, for 365 days; complaints are always allowed." in shown
     )
-    assert "Your defaults would allow it care by app, 3 a month, for 30 days." in shown
+    assert "Your defaults suggest to allow: care by app, 3 a month, for 30 days." in shown
     await mia("accept", link, "--only", "care", "--only", "sales")
     await shop("countersign")
     assert "  promise you may write to them, as they promised" in await mia("show", "The Blue Shop")

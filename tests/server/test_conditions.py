@@ -143,7 +143,7 @@ async def does_not_start(world: World) -> None:
     _, output = await asyncio.wait_for(process.communicate(), 30)
     told = output.decode()
     assert process.returncode == 1 and "Traceback" not in told and "fsck" not in told
-    assert re.search(r"^Error: .*make room where the data folder is.*Nothing is lost", told, re.MULTILINE), told
+    assert re.search(r"^Error: .*free space on the disk of the data folder.*Nothing is lost", told, re.MULTILINE), told
 
 
 # --- what is not signed
