@@ -115,7 +115,7 @@ async def test_a_customer_and_a_business_in_two_terminals(host: World, tmp_path:
     assert f"The Blue Shop said what became of your data: {told}; 1 other was told" in await mia(
         "timeline", "The Blue Shop"
     )
-    assert "told: Zahlwerk 24" in await mia("statement", "The Blue Shop")
+    assert "informed: Zahlwerk 24" in await mia("statement", "The Blue Shop")
     assert "has made no statement" in await shop("statement", cid[1])
     assert "is https, and http on loopback only" in await mia("look", "http://nowhere", code=1)
     assert "no connection is called" in await mia("timeline", "green", code=1)
