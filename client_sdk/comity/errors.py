@@ -94,6 +94,7 @@ CODES: dict[str, Code] = {
     "proof_failed": Code(409, "The proof does not prove what it is for."),
     "too_few_witnesses": Code(409, "Too few witnesses cosigned the checkpoint."),
     # The business side.
+    "invalid_request": Code(400, "The request does not have the form that this route takes."),
     "api_key_required": Code(401, "This route takes an API key (Authorization: Bearer)."),
     "no_sandbox": Code(403, "There is no sandbox on this server."),
     "scope_missing": Code(403, "The API key has not the scope that this takes."),

@@ -15,7 +15,7 @@ from comity.errors import Malformed, Refused
 from comity.http_api import ACTS
 from comity_server.api.business.dispatcher import add_business_routes, dress, is_business, narrows, user_of
 from comity_server.api.business.docs.pages import add_docs_routes
-from comity_server.api.business.route import documentation
+from comity_server.api.business.route import problem_members, rest_refusal
 from comity_server.api.http import ALSO, CLOSE, MEBIBYTE, NO_STORE, SERVER, problem
 from comity_server.api.wallets import add_routes
 from comity_server.api.wallets.public import LOOKS
@@ -142,8 +142,11 @@ def _problem_of(error: Exception, server: Server, request: web.Request) -> web.R
     else:
         logger().error("handler_failed", exc_info=error)
         refused = Refused("internal")
+    also = None
+    if is_business(request):
+        refused = rest_refusal(refused, "body")
+        also = problem_members(server.home, refused)
     server.metrics.refused.labels(refused.code).inc()
-    also = {"documentation": documentation(server.home, refused.code)} if is_business(request) else None
     response = problem(refused, also)
     response.headers.update({**headers, **request.get(ALSO, {})})
     return response

@@ -163,7 +163,9 @@ def read_query(adapter: TypeAdapter[Any], pairs: list[tuple[str, str]]) -> Any:
     """The model that the parameters spell. Raises Malformed with a pointer for each fault."""
     given = dict(pairs)
     if len(given) != len(pairs):
-        raise Malformed("a parameter is there twice")
+        names = [name for name, _ in pairs]
+        twice = [name for name in given if names.count(name) > 1]
+        raise Malformed("a parameter is there twice", errors=tuple((f"/{name}", "is there twice") for name in twice))
     try:
         return adapter.validate_python(given)
     except ValidationError as fault:

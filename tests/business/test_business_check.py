@@ -212,13 +212,13 @@ async def test_a_slip_is_told_with_all_its_faults_and_a_line_of_it_as_one(tmp_pa
         }
         for name, body in spoilt.items():
             reply = await shop.ask("POST", "/check", raw=body)
-            assert (reply.status, reply.code) == (400, "malformed"), name
+            assert (reply.status, reply.code) == (400, "invalid_request"), name
             (line,) = await ask_many(shop, body)
             assert line["error"] == json.loads(reply.plain), name
         long = good[:-1] + b" " * MOST_LINE + b"}"
         assert (await shop.ask("POST", "/check", raw=long)).code == "too_large"
         assert await shop.refused("POST", "/check", raw=good, kind="text/plain") == "unsupported_media_type"
-        assert await shop.refused("POST", "/check?mode=soon", asking(pair.cid)) == "malformed"
+        assert await shop.refused("POST", "/check?mode=soon", asking(pair.cid)) == "invalid_request"
         assert await shop.refused("POST", "/check", raw=good, key=await shop.key_of("auditor", "report:read")) == (
             "scope_missing"
         )
@@ -325,21 +325,21 @@ async def test_five_thousand_lines_come_in_pieces_and_a_broken_one_breaks_only_i
             good = json.dumps(asking(cid, purpose, ref=ref), ensure_ascii=bool(number % 2)).encode()
             match dice.randrange(40):
                 case 0:
-                    add(good[: dice.randrange(1, len(good))], None, "malformed")
+                    add(good[: dice.randrange(1, len(good))], None, "invalid_request")
                 case 1:
-                    add(b"", None, "malformed")
+                    add(b"", None, "invalid_request")
                 case 2:
                     add(good + b" " * MOST_LINE, None, "too_large")
                 case 3:
                     add(b"{" * 9000, None, "too_large")
                 case 4:
-                    add(good[:-1] + b',"purpose":"care"}', None, "malformed")
+                    add(good[:-1] + b',"purpose":"care"}', None, "invalid_request")
                 case 5:
-                    add(good[:-1] + b',"why":"?"}', ref, "malformed")
+                    add(good[:-1] + b',"why":"?"}', ref, "invalid_request")
                 case 6:
                     add(good.replace(cid.encode(), hash_id(ref.encode()).encode()), ref, "not_found")
                 case 7:
-                    add(bytes(dice.randrange(128, 255) for _ in range(9)), None, "malformed")
+                    add(bytes(dice.randrange(128, 255) for _ in range(9)), None, "invalid_request")
                 case _:
                     zones = world.server.grounds.zones
                     told = by_the_gate(states[cid], asking(cid, purpose), world.now(), zones)

@@ -88,7 +88,7 @@ async def test_an_impossible_command_fails_with_one_plain_line(tmp_path: Path) -
             ("business", "key", "create", "nobody"),
             ("business", "key", "list", "nobody"),
             ("business", "key", "end", "shop", "key_x"),
-            ("business", "key", "create", "shop", "--role", "read_only", "--scope", "door:write"),
+            ("business", "key", "create", "shop", "--role", "read_only", "--scope", "permissions:write"),
             ("business", "key", "create", "shop", "--label", "two\nlines"),
             ("business", "key", "create", "shop", "--staff", ""),
             ("keys", "rotate", "nobody"),
@@ -156,7 +156,7 @@ async def test_an_operator_says_for_a_business_that_it_is_away_and_back(tmp_path
         assert (await pair.seen("second")).json["notices"] == []
         assert "away" not in "\n".join(await lines(world, "business", "list"))
         world.later(1000)
-        assert "no notice is in force" in (await comity(world, "business", "back", "shop", code=1)).output
+        assert "No notice is in force" in (await comity(world, "business", "back", "shop", code=1)).output
         too_long = ("business", "away", "shop", "--until", "2024-12-01")
         assert "at most 92 days" in (await comity(world, *too_long, code=1)).output
         await lines(world, "business", "create", "windows", "--did-key", KEY)

@@ -33,7 +33,7 @@ async def test_each_side_reads_that_the_other_is_away_in_place_of_muted(tmp_path
         pair = await shop.customer("care")
         at = f"/connections/{pair.cid}"
         problem = await shop.ask("POST", f"{at}/mute", {"why": "away"})
-        assert problem.code == "malformed"
+        assert problem.code == "invalid_request"
         end = (world.now() + 14 * DAY) // 1000
         await shop.post(f"{at}/mute", {"why": "away", "until": datetime.fromtimestamp(end, UTC).isoformat()})
         seen = (await pair.seen("second")).json["state"]["first"]["mutes"]
@@ -42,7 +42,7 @@ async def test_each_side_reads_that_the_other_is_away_in_place_of_muted(tmp_path
         shown = await shop.get(at)
         assert [it["why"] for side in ("us", "them") for it in shown[side]["mutes"]] == ["away", "away"]
         assert [it["why"] for it in (await shop.get("/connections"))["items"][0]["mutes"]] == ["away"]
-        (told,) = (await shop.get("/notifications?types=connection.muted"))["items"]
+        (told,) = (await shop.get("/notifications?order=oldest&types=connection.muted"))["items"]
         assert told["data"]["why"] == "away" and told["data"]["until"]
         held = await shop.ask("POST", f"{at}/messages", {"purpose": "care", "text": "Back soon?"})
         assert (held.status, held.json["verdict"]["reason"], held.json["outcome"]) == (202, "not_now", "held")
@@ -55,7 +55,7 @@ async def test_a_shop_notes_a_little_thing_in_the_form_that_every_wallet_knows(t
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
         pair = await shop.customer("care")
-        at = f"/connections/{pair.cid}/remember"
+        at = f"/connections/{pair.cid}/notes"
         await shop.post(at, {"key": "receipt", "value": "paper"})
         times = {"zone": "Europe/Berlin", "windows": [{"days": ["mo"], "start": "18:00", "end": "20:00"}]}
         await shop.post(at, {"key": "contact_time", "value": times, "text": "After work."})
@@ -76,7 +76,7 @@ async def test_a_shop_notes_a_little_thing_in_the_form_that_every_wallet_knows(t
             ({"key": "hair", "value": {"a": 1}}, "/value"),
         ):
             problem = await shop.ask("POST", at, body)
-            assert problem.code == "malformed" and [it["pointer"] for it in problem.json["errors"]] == [pointer]
+            assert problem.code == "invalid_request" and [it["pointer"] for it in problem.json["errors"]] == [pointer]
 
 
 async def test_a_hairdresser_is_away_and_back_again(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ async def test_dates_that_are_a_slip_are_pointed_to(tmp_path: Path) -> None:
             ({"lasts": due(world, -2 * DAY)}, "/lasts"),
         ):
             reply = await shop.ask("POST", f"{at}/milestones", {**stone, **changes})
-            assert (reply.code, reply.json["errors"][0]["pointer"]) == ("malformed", pointer)
+            assert (reply.code, reply.json["errors"][0]["pointer"]) == ("invalid_request", pointer)
         await shop.post(f"{at}/milestones", {**stone, "lasts": due(world, -DAY)})
 
 
@@ -235,19 +235,19 @@ async def test_nobody_is_sold_the_window_she_already_has(tmp_path: Path) -> None
         bought = {"kind": "installed", "topic": "windows.roof", "when": due(world, -DAY), "lasts": due(world, 30 * DAY)}
         await shop.post(f"{at}/milestones", {**bought, "text": "Two of them, by the stairs"})
         assert await shop.refused("POST", f"{at}/messages", sale) == "already_has"
-        await shop.post(f"{at}/remember", {"key": "paper_receipt"})
-        await shop.post(f"{at}/remember", {"key": "hair", "topic": "colour", "text": "<b>Not too dark</b>"})
-        await shop.post(f"{at}/forget", {"key": "hair", "topic": "colour"})
-        assert await shop.refused("POST", f"{at}/forget", {"key": "hair"}) == "nothing_remembered"
+        await shop.post(f"{at}/notes", {"key": "paper_receipt"})
+        await shop.post(f"{at}/notes", {"key": "hair", "topic": "colour", "text": "<b>Not too dark</b>"})
+        await shop.post(f"{at}/notes/forget", {"key": "hair", "topic": "colour"})
+        assert await shop.refused("POST", f"{at}/notes/forget", {"key": "hair"}) == "nothing_remembered"
         await pair.go("second", "mute")
         # Words do not pass a mute by way of what is remembered; facts without words do.
-        assert await shop.refused("POST", f"{at}/remember", {"key": "hair", "text": "Call us!"}) == "not_now"
+        assert await shop.refused("POST", f"{at}/notes", {"key": "hair", "text": "Call us!"}) == "not_now"
         assert await shop.refused("POST", f"{at}/milestones", {**bought, "text": "Call us!"}) == "not_now"
-        await shop.post(f"{at}/remember", {"key": "hair"})
-        stated = await shop.post(f"{at}/contacted", {"channel": "phone", "purpose": "sales", "topic": "doors"})
+        await shop.post(f"{at}/notes", {"key": "hair"})
+        stated = await shop.post(f"{at}/contacts", {"channel": "phone", "purpose": "sales", "topic": "doors"})
         assert (stated["verdict"]["decision"], stated["verdict"]["reason"]) == ("refuse", "no_grant")
         wrong = {"channel": "app", "purpose": "no such purpose", "topic": "Doors", "why": "because"}
-        reply = await shop.ask("POST", f"{at}/contacted", wrong)
+        reply = await shop.ask("POST", f"{at}/contacts", wrong)
         assert {it["pointer"] for it in reply.json["errors"]} == {f"/{name}" for name in wrong}
         assert await pair.kinds("second") == [
             "opened", "message", "milestone", "remember", "remember", "forget", "remember", "contacted",
@@ -256,14 +256,14 @@ async def test_nobody_is_sold_the_window_she_already_has(tmp_path: Path) -> None
 
 ACTS: dict[str, tuple[str, dict[str, Any]]] = {
     "message": ("messages", {"purpose": "care"}),
-    "contacted": ("contacted", {"channel": "phone", "purpose": "care"}),
+    "contacted": ("contacts", {"channel": "phone", "purpose": "care"}),
     "ask": ("favours", {}),
     "mute": ("mute", {}),
     "unmute": ("unmute", {}),
     "grant": ("grants", {}),
     "withdraw": ("withdraw", {}),
-    "remember": ("remember", {"key": "paper_receipt"}),
-    "forget": ("forget", {"key": "language"}),
+    "remember": ("notes", {"key": "paper_receipt"}),
+    "forget": ("notes/forget", {"key": "language"}),
     "milestone": ("milestones", {"kind": "bought", "topic": "tea"}),
     "answer": ("favours/{ask}/answer", {"answer": "yes"}),
     "done": ("favours/{ask}/done", {}),
@@ -322,7 +322,7 @@ async def made_ready(pair: Pair, kind: str) -> dict[str, Any]:
 async def test_an_engineer_who_keeps_the_key_sends_each_act_to_the_same_route(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop, pair = await its_own(world)
-        assert set(ACTS) == {route.act for route in ROUTES if route.act and route.path.startswith("/connections")}
+        assert set(ACTS) == {route.act for route in ROUTES if route.act and route.act != "erasure"}
         for kind, (route, fields) in ACTS.items():
             ready = await made_ready(pair, kind)
             written = {"body": body_of(pair.cid)} if kind in ("milestone", "thank") else {}
@@ -375,7 +375,7 @@ async def test_an_act_that_an_engineer_signs_must_fit_its_route_its_connection_a
         assert refused.code == "not_now" and refused.json["verdict"]["reason"] == "not_now"
         assert "draft" not in refused.json and (await shop.get("/drafts"))["items"] == []
         message = pair.compose("first", "message")
-        assert await shop.refused("POST", f"/connections/{pair.cid}/mute", jws=message.raw) == "malformed"
+        assert await shop.refused("POST", f"/connections/{pair.cid}/mute", jws=message.raw) == "invalid_request"
         elsewhere = await world.connect(pair.signers["first"], world.person())
         assert await shop.refused("POST", f"/connections/{elsewhere.cid}/messages", jws=message.raw) == "not_found"
         assert await other.refused("POST", path, jws=message.raw) == "not_found"
@@ -384,12 +384,12 @@ async def test_an_act_that_an_engineer_signs_must_fit_its_route_its_connection_a
         ask = pair.compose("first", "answer", ask=message.id, answer="no")
         route = f"/connections/{pair.cid}/favours/{HASH}/answer"
         reply = await shop.ask("POST", route, jws=ask.raw)
-        assert (reply.code, reply.json["errors"][0]["pointer"]) == ("malformed", "/ask")
+        assert (reply.code, reply.json["errors"][0]["pointer"]) == ("invalid_request", "/ask")
         held = await shop.ask("POST", path, jws=message.raw)
         assert (held.status, held.json["outcome"], held.json["verdict"]["decision"]) == (202, "held", "hold")
 
 
-@pytest.mark.parametrize("what", ["mute", "revoke", "withdraw", "forget", "grants", "contacted", "favours"])
+@pytest.mark.parametrize("what", ["mute", "revoke", "withdraw", "notes/forget", "grants", "contacts", "favours"])
 async def test_a_connection_of_another_business_is_not_found(tmp_path: Path, what: str) -> None:
     kinds = {route: kind for kind, (route, _) in ACTS.items()}
     async with a_world(tmp_path) as world:

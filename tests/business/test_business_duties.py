@@ -30,43 +30,43 @@ async def test_a_shop_sees_whose_data_it_owes_an_account_of_and_gives_it(tmp_pat
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
         pair = await shop.customer("care")
-        assert await shop.refused("POST", f"/duties/{pair.cid}", SAID) == "connection_open"
-        assert await shop.get("/duties") == {"items": []}
+        assert await shop.refused("POST", f"/connections/{pair.cid}/erasures", SAID) == "connection_open"
+        assert await shop.get("/erasures") == {"items": []}
         await pair.go("second", "revoke")
         end = pair.state.ended_at
         duty = {"connection": pair.cid, "ended_at": instant(end), "ended_by": "them", "due_at": instant(end + 30 * DAY)}
-        assert await shop.get("/duties") == {"items": [{**duty, "status": "open"}]}
-        said = await shop.post(f"/duties/{pair.cid}", SAID, again="once")
-        again = await shop.ask("POST", f"/duties/{pair.cid}", SAID, again="once")
+        assert await shop.get("/erasures") == {"items": [{**duty, "status": "open"}]}
+        said = await shop.post(f"/connections/{pair.cid}/erasures", SAID, again="once")
+        again = await shop.ask("POST", f"/connections/{pair.cid}/erasures", SAID, again="once")
         assert again.json == said and again.headers["Idempotency-Replayed"] == "true"
         assert again.headers["Location"] == f"/v1/business/connections/{pair.cid}/acts/{said['act']}"
         kept = [{**INVOICES, "until": "2032-12-31T23:59:59.000Z"}]
         statement = {"act": said["act"], "at": said["at"], **SAID, "kept": kept}
         done = {**duty, "status": "done", "done_at": said["at"], "statement": statement}
-        assert await shop.get("/duties") == {"items": [done]} == await shop.get("/duties?status=done")
-        assert await shop.get("/duties?status=open") == {"items": []}
+        assert await shop.get("/erasures") == {"items": [done]} == await shop.get("/erasures?status=done")
+        assert await shop.get("/erasures?status=open") == {"items": []}
         # Once more, and it is another statement, which takes the place of the first.
-        newest = await shop.post(f"/duties/{pair.cid}", {"deleted": ["contact", "messages", "payments"]})
-        (item,) = (await shop.get("/duties"))["items"]
+        newest = await shop.post(f"/connections/{pair.cid}/erasures", {"deleted": ["contact", "messages", "payments"]})
+        (item,) = (await shop.get("/erasures"))["items"]
         assert (item["done_at"], item["statement"]["act"]) == (said["at"], newest["act"]) and newest != said
         assert "kept" not in item["statement"]
         assert (await pair.kinds("second"))[-2:] == ["erasure", "erasure"]
         await world.stop()
         assert check_store(world.folder / "data").findings.first == []
         await world.start()
-        assert (await shop.get("/duties"))["items"] == [item]
+        assert (await shop.get("/erasures"))["items"] == [item]
 
 
 async def test_nobody_else_can_see_or_say_anything_of_it(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop, rival = await a_shop(world), await a_shop(world, "rival")
         pair = await ended(shop)
-        assert await rival.get("/duties") == {"items": []}
-        replies = [await rival.ask("POST", f"/duties/{cid}", SAID) for cid in (pair.cid, "A" * 43)]
+        assert await rival.get("/erasures") == {"items": []}
+        replies = [await rival.ask("POST", f"/connections/{cid}/erasures", SAID) for cid in (pair.cid, "A" * 43)]
         assert {reply.plain for reply in replies} == {replies[0].plain} and replies[0].code == "not_found"
         reader = await shop.key_of("read_only")
-        assert len((await shop.get("/duties", key=reader))["items"]) == 1
-        assert await shop.refused("POST", f"/duties/{pair.cid}", SAID, key=reader) == "scope_missing"
+        assert len((await shop.get("/erasures", key=reader))["items"]) == 1
+        assert await shop.refused("POST", f"/connections/{pair.cid}/erasures", SAID, key=reader) == "scope_missing"
 
 
 async def test_an_invalid_statement_leaves_the_erasure_due(tmp_path: Path) -> None:
@@ -81,12 +81,12 @@ async def test_an_invalid_statement_leaves_the_erasure_due(tmp_path: Path) -> No
             {"deleted": [], "passed_on": ["https://shop.example/come-back"]},
             {"deleted": [], "text": "Come back!"},
         ):
-            assert await shop.refused("POST", f"/duties/{pair.cid}", body) == "malformed", body
+            assert await shop.refused("POST", f"/connections/{pair.cid}/erasures", body) == "invalid_request", body
         old = {"deleted": [], "kept": [{**INVOICES, "until": "2024-01-01T00:00:00Z"}]}
-        assert await shop.refused("POST", f"/duties/{pair.cid}", old) == "until_passed"
+        assert await shop.refused("POST", f"/connections/{pair.cid}/erasures", old) == "until_passed"
         for number in range(12):
-            await shop.post(f"/duties/{pair.cid}", {"deleted": ["media"] if number else []})
-        assert await shop.refused("POST", f"/duties/{pair.cid}", SAID) == "too_many_statements"
+            await shop.post(f"/connections/{pair.cid}/erasures", {"deleted": ["media"] if number else []})
+        assert await shop.refused("POST", f"/connections/{pair.cid}/erasures", SAID) == "too_many_statements"
 
 
 async def test_a_shop_that_forgets_sees_it_late_and_whoever_ends_it_itself_owes_it_too(tmp_path: Path) -> None:
@@ -96,16 +96,18 @@ async def test_a_shop_that_forgets_sees_it_late_and_whoever_ends_it_itself_owes_
         world.later(DAY)
         second = await ended(shop, "first")
         world.later(29 * DAY + 1000)
-        pages: list[Any] = [await shop.get("/duties?limit=1")]
-        pages.append(await shop.get(f"/duties?limit=1&cursor={pages[0]['cursor']}"))
-        told = [(it["connection"], it["status"], it["ended_by"]) for page in pages for it in page["items"]]
-        assert told == [(first.cid, "late", "them"), (second.cid, "open", "us")] and "cursor" not in pages[1]
-        await shop.post(f"/duties/{first.cid}", SAID)
-        (late, _) = (await shop.get("/duties"))["items"]
+        expected = [(second.cid, "open", "us"), (first.cid, "late", "them")]
+        for query, order in (("", expected), ("&order=oldest", expected[::-1]), ("&status=open", expected)):
+            pages: list[Any] = [await shop.get(f"/erasures?limit=1{query}")]
+            pages.append(await shop.get(f"/erasures?limit=1{query}&cursor={pages[0]['next_cursor']}"))
+            shown = [(it["connection"], it["status"], it["ended_by"]) for page in pages for it in page["items"]]
+            assert shown == order and "next_cursor" not in pages[1]
+        await shop.post(f"/connections/{first.cid}/erasures", SAID)
+        (_, late) = (await shop.get("/erasures"))["items"]
         assert late["status"] == "done" and late["done_at"] > late["due_at"]
         # A cursor of another list is none of this one.
-        cursor = pages[0]["cursor"]
-        assert await shop.refused("GET", f"/drafts?cursor={cursor}") == "malformed"
+        cursor = pages[0]["next_cursor"]
+        assert await shop.refused("GET", f"/drafts?cursor={cursor}") == "invalid_request"
 
 
 async def test_a_shop_that_keeps_its_key_signs_its_statement_itself(tmp_path: Path) -> None:
@@ -114,11 +116,11 @@ async def test_a_shop_that_keeps_its_key_signs_its_statement_itself(tmp_path: Pa
         shop = Shop(world, "own", signer.did, await world.server.add_owner_key("own"))
         pair = await world.connect(signer, world.person())
         await pair.go("second", "revoke")
-        assert await shop.refused("POST", f"/duties/{pair.cid}", SAID) == "signing_key_not_kept"
+        assert await shop.refused("POST", f"/connections/{pair.cid}/erasures", SAID) == "signing_key_not_kept"
         said = pair.compose("first", "erasure", deleted=("contact",))
-        told = [await shop.post(f"/duties/{pair.cid}", jws=said.raw) for _ in range(2)]
+        told = [await shop.post(f"/connections/{pair.cid}/erasures", jws=said.raw) for _ in range(2)]
         assert told[0] == told[1] and told[0]["act"] == said.id
-        (item,) = (await shop.get("/duties"))["items"]
+        (item,) = (await shop.get("/erasures"))["items"]
         assert item["statement"]["act"] == said.id and item["status"] == "done"
 
 

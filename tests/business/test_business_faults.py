@@ -78,7 +78,7 @@ async def test_a_body_where_none_is_wanted_is_refused(tmp_path: Path) -> None:
         shop = await a_shop(world)
         done = f"/connections/{'A' * 43}/favours/{'A' * 43}/done"
         reply = await shop.ask("POST", done, {"text": "done"})
-        assert (reply.code, reply.json["detail"]) == ("malformed", "this route takes no body, or {}")
+        assert (reply.code, reply.json["detail"]) == ("invalid_request", "this route takes no body, or {}")
         reply = await shop.ask("POST", done, raw=b"done", kind="text/plain")
         assert (reply.code, reply.json["detail"]) == (
             "unsupported_media_type", "send application/json or application/jwt"

@@ -87,7 +87,7 @@ async def test_a_refused_message_says_which_contest_there_is_and_its_text_is_a_d
         assert refused.code == "no_grant" and refused.json["draft"]
         assert [it["message"] for it in refused.json["verdict"]["contest"]] == [message]
         stated = await shop.post(
-            f"/connections/{pair.cid}/contacted", {"channel": "phone", "purpose": "care", "topic": "doors"}
+            f"/connections/{pair.cid}/contacts", {"channel": "phone", "purpose": "care", "topic": "doors"}
         )
         assert stated["verdict"]["contest"][0]["as"] == "sales"
 
@@ -104,7 +104,7 @@ async def test_a_sale_that_waits_as_care_becomes_a_draft_once_it_is_contested(tm
         assert held.status == 202
         await again(pair)
         await pair.go("second", "feedback", message=sent["message"], purpose="care", says="mislabelled", as_="sales")
-        (told,) = (await shop.get("/notifications?types=message.expired"))["items"]
+        (told,) = (await shop.get("/notifications?order=oldest&types=message.expired"))["items"]
         (draft,) = (await shop.get("/drafts"))["items"]
         assert draft["id"] == told["data"]["draft"]
 
@@ -121,7 +121,7 @@ async def test_a_business_reads_its_contests_page_by_page(tmp_path: Path) -> Non
         for _ in range(4):
             page = await shop.get(f"/contests?limit=1{f'&cursor={cursor}' if cursor else ''}")
             found += page["items"]
-            cursor = page.get("cursor")
+            cursor = page.get("next_cursor")
         assert cursor is None
         assert [it["message"] for it in reversed(found)] == [message for _, message in (*made, back, revoked)]
         assert [it["in_force"] for it in reversed(found)] == [True, True, False, False]
@@ -147,7 +147,7 @@ async def test_a_business_is_told_of_each_contest_and_once_a_day_of_other_words(
         elsewhere, second = await contested(shop, "care")
         await elsewhere.go("second", "feedback", message=second, purpose="care", says="thanks")
         types = "message.contested,message.feedback"
-        told = (await shop.get(f"/notifications?types={types}"))["items"]
+        told = (await shop.get(f"/notifications?order=oldest&types={types}"))["items"]
         words = [(it["type"], it["data"].get("says"), it["data"].get("as")) for it in told]
         assert words == [
             ("message.contested", None, "sales"), ("message.feedback", "useful", None),
@@ -210,7 +210,7 @@ async def test_a_business_thanks_for_a_complaint_and_its_purpose_is_looked_up(tm
             {"message": wrote.id, "says": "thanks", "as": "sales"},
             {"message": wrote.id, "says": "rude"},
         ):
-            assert await shop.refused("POST", at, body) == "malformed"
+            assert await shop.refused("POST", at, body) == "invalid_request"
 
 
 async def test_over_rest_too_no_refusal_says_which_messages_there_are(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ async def test_a_customer_gives_up_what_a_business_allowed_her_and_it_is_told(tm
         })  # fmt: skip
         await again(pair)
         await pair.go("second", "renounce", grants=(given["grant"],), because="not_needed")
-        (told,) = (await shop.get("/notifications?types=grant.renounced"))["items"]
+        (told,) = (await shop.get("/notifications?order=oldest&types=grant.renounced"))["items"]
         assert (told["data"]["grants"], told["data"]["because"]) == ([given["grant"]], "not_needed")
         shown = await shop.get(f"/connections/{pair.cid}")
         assert shown["them"]["given_up"] == [{"grants": [given["grant"]]}]
@@ -300,7 +300,7 @@ async def test_a_query_that_names_feedback_is_refused(tmp_path: Path) -> None:
         shop = await a_shop(world)
         for name in FILTERS:
             for path in ("/connections", "/contests", "/report"):
-                assert await shop.refused("GET", f"{path}?{name}=useful") == "malformed"
+                assert await shop.refused("GET", f"{path}?{name}=useful") == "invalid_request"
 
 
 async def test_contests_outlive_a_restart_and_hours_go_by(tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ async def test_a_grant_in_the_place_of_another_gives_nothing_again_that_was_give
         problem = await shop.ask(
             "POST", at, {**wide, "channels": ["app"], "purposes": ["favour"], **until, "replaces": third["grant"]}
         )
-        assert problem.code == "malformed" and [it["pointer"] for it in problem.json["errors"]] == ["/replaces"]
+        assert problem.code == "invalid_request" and [it["pointer"] for it in problem.json["errors"]] == ["/replaces"]
         fourth = await shop.post(at, {**wide, **until, "replaces": third["grant"], "again": True})
         assert fourth["purposes"] == wide["purposes"]
         await again(pair)

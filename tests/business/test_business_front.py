@@ -7,7 +7,7 @@ from typing import Any
 
 from comity.crypto.encryption import open_body
 from comity.encoding import b64u_decode
-from comity.http_api import JSON, JSON_LINES, JWT
+from comity.http_api import EVENT_STREAM, JSON, JSON_LINES, JWT
 from comity_server.limits.rate_limits import SPARE
 from support.business_world import EXAMPLE_OFFER, a_shop
 from support.world import Pair, a_world
@@ -68,15 +68,15 @@ async def test_a_business_whose_rate_is_used_up_takes_back_what_it_gave(tmp_path
         at = f"/connections/{pair.cid}"
         given = {"purposes": ["favour"], "channels": ["app"], "expires_at": "2024-12-31T17:00:00Z"}
         grant = (await shop.post(f"{at}/grants", given))["grant"]
-        await shop.post(f"{at}/remember", {"key": "paper_receipt"})
+        await shop.post(f"{at}/notes", {"key": "paper_receipt"})
         theirs = pair.state.second.grants[0].id
         while (await shop.ask("GET", "/self")).status == 200:
             pass
         for _ in range(SPARE):
-            await shop.ask("POST", f"{at}/forget", {"key": "language"})
-        assert await shop.refused("POST", f"{at}/forget", {"key": "language"}) == "rate_limited"
+            await shop.ask("POST", f"{at}/notes/forget", {"key": "language"})
+        assert await shop.refused("POST", f"{at}/notes/forget", {"key": "language"}) == "rate_limited"
         await shop.post(f"{at}/withdraw", {"grant": grant})
-        await shop.post(f"{at}/forget", {"key": "paper_receipt"})
+        await shop.post(f"{at}/notes/forget", {"key": "paper_receipt"})
         renounced = {"grants": [theirs], "because": "told_us", "channels": ["app"]}
         await shop.post(f"{at}/renounce", renounced)
         assert await shop.refused("POST", f"{at}/renounce", renounced) == "rate_limited"
@@ -123,11 +123,11 @@ async def test_a_text_from_windows_is_sent_with_plain_line_ends(tmp_path: Path) 
         at = f"/connections/{pair.cid}"
         sent = await shop.post(f"{at}/messages", {"purpose": "care", **words})
         assert await read(pair, sent["message"]) == {"text": "One.\nTwo.", "more": ["a\nb", {"n": 1, "c": "\n"}]}
-        kept = await shop.post(f"{at}/remember", {"key": "colour", "value": "blue\r\ngreen", "text": "x\r\ny"})
+        kept = await shop.post(f"{at}/notes", {"key": "colour", "value": "blue\r\ngreen", "text": "x\r\ny"})
         assert await read(pair, kept["act"]) == {"value": "blue\ngreen", "text": "x\ny"}
         # A carriage return by itself overwrites a line on a terminal; and a name has one line.
-        assert await shop.refused("POST", f"{at}/messages", {"purpose": "care", "text": "a\rb"}) == "malformed"
-        assert await shop.refused("POST", "/offers", {**offer, "name": "Clear\r\nView"}) == "malformed"
+        assert await shop.refused("POST", f"{at}/messages", {"purpose": "care", "text": "a\rb"}) == "invalid_request"
+        assert await shop.refused("POST", "/offers", {**offer, "name": "Clear\r\nView"}) == "invalid_request"
 
 
 async def read(pair: Pair, act: str) -> Any:
@@ -136,3 +136,56 @@ async def read(pair: Pair, act: str) -> Any:
     assert stored is not None
     body = json.loads(b64u_decode(stored.raw.split(".")[1]))["body"]
     return open_body(body, pair.cid, pair.signers["second"].key)
+
+
+async def test_each_fault_says_in_which_part_of_the_request_it_is(tmp_path: Path) -> None:
+    """BIZ-10."""
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+
+        async def faults(method: str, path: str, body: Any = None, **how: Any) -> list[tuple[str, str]]:
+            reply = await shop.ask(method, path, body, **how)
+            assert (reply.status, reply.code) == (400, "invalid_request"), reply
+            assert all(fault["detail"] for fault in reply.json["errors"])
+            return [(fault["in"], fault["pointer"]) for fault in reply.json["errors"]]
+
+        assert await faults("GET", "/connections?limit=0&order=up") == [("query", "limit"), ("query", "order")]
+        assert await faults("GET", "/keys?limit=1&limit=2") == [("query", "limit")]
+        assert await faults("GET", "/keys?cursor=AAAA") == [("query", "cursor")]
+        assert await faults("GET", "/notifications?wait=3") == [("query", "wait")]
+        assert await faults("GET", "/self?who=me") == [("query", "")]
+        key = {"label": "till", "role": "chef", "more": 1}
+        assert await faults("POST", "/keys", key) == [("body", "/role"), ("body", "/more")]
+        assert await faults("POST", "/keys", raw=b"{") == [("body", "")]
+        assert await faults("POST", "/keys", {"label": "till", "role": "agent"}, again="x" * 129) == [
+            ("header", "Idempotency-Key")
+        ]
+        shop.headers.update({"Accept": EVENT_STREAM, "Last-Event-ID": "AAAA"})
+        assert await faults("GET", "/notifications") == [("header", "Last-Event-ID")]
+
+
+async def test_what_is_not_there_is_named_and_looks_as_if_it_were_anothers(tmp_path: Path) -> None:
+    """BIZ-13."""
+    async with a_world(tmp_path) as world:
+        shop, other = await a_shop(world), await a_shop(world, "other")
+        theirs, nobodys = (await other.customer()).cid, "A" * 43
+        details = {
+            "/connections/{}": "No connection with this id.",
+            "/connections/{}/timeline": "No connection with this id.",
+            "/keys/{}/rotate": "No API key with this id.",
+            "/offers/{}": "No offer with this id.",
+            "/proposals/{}/accept": "No proposal with this id.",
+            "/drafts/{}": "No draft with this id.",
+            "/webhooks/{}": "No webhook endpoint with this id.",
+        }
+        for path, detail in details.items():
+            method = "POST" if path.endswith(("rotate", "accept")) else "GET"
+            replies = [await shop.ask(method, path.format(id_)) for id_ in (theirs, nobodys)]
+            assert [(reply.code, reply.json["detail"]) for reply in replies] == [("not_found", detail)] * 2
+        pair = await shop.customer()
+        assert (await shop.ask("GET", f"/connections/{pair.cid}/acts/{nobodys}")).json["detail"] == (
+            "No act with this id."
+        )
+        asked = {"connection": theirs, "purpose": "care"}
+        assert (await shop.ask("POST", "/check", asked)).json["detail"] == "No connection with this id."
+        assert (await shop.ask("POST", "/proposals", {"offer": "A" * 12})).json["detail"] == "No offer with this id."

@@ -57,7 +57,7 @@ async def test_a_shop_is_away_and_its_customers_read_it_when_they_look(tmp_path:
         # No news of it, and no word of it, in any inbox.
         for page in (await pair.news("second"), await pair.news("first")):
             assert "notice" not in str(page) and not any(text in str(page) for text in TEXTS.values())
-        assert (await shop.get("/notifications"))["items"][-1]["type"] != "notice"
+        assert (await shop.get("/notifications?order=oldest"))["items"][-1]["type"] != "notice"
         # A later one takes its place; its end ends it, and then there is nothing left to end.
         await publish(shop, until=20 * DAY, texts={})
         (notice,) = await shown(pair, shop)
@@ -250,8 +250,8 @@ async def test_a_shop_that_signs_itself_publishes_what_it_signed_with_its_newest
         plan |= {"kind": "plan", "title": "Answer sooner", "goals": [goal], "initiatives": []}
         assert (await own.ask("PUT", "/notices/plan", jws=forge(plan, NOTICE_TYP, signer))).status == 200
         assert [it.kind for it in await shown(pair, own)] == ["away", "plan"]
-        assert await own.refused("PUT", "/notices/away", jws=forge(plan, NOTICE_TYP, signer)) == "malformed"
-        assert await own.refused("PUT", "/notices/plan") == "malformed"
+        assert await own.refused("PUT", "/notices/away", jws=forge(plan, NOTICE_TYP, signer)) == "invalid_request"
+        assert await own.refused("PUT", "/notices/plan") == "invalid_request"
         assert await other.refused("PUT", "/notices/away", jws=jws) == "not_found"
         late = forge({**members, "iat": now - 601}, NOTICE_TYP, signer)
         assert await own.refused("PUT", "/notices/away", jws=late) == "iat_out_of_range"
@@ -279,7 +279,7 @@ async def test_an_invalid_notice_is_malformed(tmp_path: Path, changes: dict[str,
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
         problem = await shop.ask("PUT", "/notices/away", absence(world, **changes))
-        assert problem.code == "malformed" and pointer in [it["pointer"] for it in problem.json["errors"]]
+        assert problem.code == "invalid_request" and pointer in [it["pointer"] for it in problem.json["errors"]]
 
 
 async def test_ten_thousand_customers_are_told_by_one_entry_and_no_act(

@@ -32,11 +32,11 @@ async def _all(shop: Shop, query: str = "", limit: int = 100) -> Items:
     found: Items = []
     cursor = ""
     while True:
-        told = await shop.get(f"/notifications?limit={limit}{query}{cursor and '&cursor=' + cursor}")
+        told = await shop.get(f"/notifications?order=oldest&limit={limit}{query}{cursor and '&cursor=' + cursor}")
         if not told["items"]:
             return found
         found += told["items"]
-        cursor = told["cursor"]
+        cursor = told["next_cursor"]
 
 
 def _types(items: Items) -> list[str]:
@@ -84,9 +84,9 @@ LIFE = [
     "favour.thanked",
     "favour.answered",
     "favour.done",
-    "fact.remembered",
-    "fact.forgotten",
-    "fact.milestone",
+    "note.remembered",
+    "note.forgotten",
+    "milestone.recorded",
     "contact.recorded",
     "grant.given",
     "grant.withdrawn",
@@ -102,7 +102,7 @@ async def test_an_engineer_is_told_what_a_customer_did_in_order_and_nobody_else_
         shop, other = await a_shop(world), await a_shop(world, "other")
         pair = await shop.customer("care", "favour")
         await _life(pair)
-        reply = await shop.ask("GET", "/notifications")
+        reply = await shop.ask("GET", "/notifications?order=oldest")
         items = reply.json["items"]
         assert _types(items) == LIFE
         _hold_to_the_catalogue(items)
@@ -123,8 +123,10 @@ async def test_an_engineer_is_told_what_a_customer_did_in_order_and_nobody_else_
         chosen = await _all(shop, "&types=connection.revoked,grant.given", limit=1)
         assert _types(chosen) == ["grant.given", "grant.given", "connection.revoked"]
         # Nobody else is told, and nobody else's cursor is good, nor one of the business's own inbox.
-        assert (await other.get("/notifications"))["items"] == []
-        assert (await other.ask("GET", f"/notifications?cursor={reply.json['cursor']}")).code == "malformed"
+        assert (await other.get("/notifications?order=oldest"))["items"] == []
+        assert (
+            await other.ask("GET", f"/notifications?order=oldest&cursor={reply.json['next_cursor']}")
+        ).code == "invalid_request"
         signer = world.server.grounds.kept.newest("shop")
         assert signer is not None
         inbox = (await world.read(signer, INBOX)).json["cursor"]
@@ -137,9 +139,11 @@ async def test_an_engineer_is_told_what_a_customer_did_in_order_and_nobody_else_
             "since=2024-06-18T10:00:00",
             "stream=1",
         ):
-            assert await shop.refused("GET", f"/notifications?{bad}") == "malformed", bad
+            assert await shop.refused("GET", f"/notifications?order=oldest&{bad}") == "invalid_request", bad
         for role in ("marketer", "read_only"):
-            assert await shop.refused("GET", "/notifications", key=await shop.key_of(role)) == "scope_missing"
+            assert (
+                await shop.refused("GET", "/notifications?order=oldest", key=await shop.key_of(role)) == "scope_missing"
+            )
 
 
 def _of(items: Items, type_: str) -> Items:
@@ -168,7 +172,7 @@ async def test_an_engineer_is_told_what_became_of_messages_that_waited(tmp_path:
         await pair.go("second", "message", topic="blinds", if_muted="drop")
         late = await pair.go("second", "message", topic="doors", exp=end + 86_400)
         world.later(DAY + HOUR)
-        told = f"/notifications?since={_rfc3339(world.now() - 2 * HOUR)}"
+        told = f"/notifications?order=oldest&since={_rfc3339(world.now() - 2 * HOUR)}"
 
         async def are_told() -> bool:
             return len((await shop.get(told))["items"]) == 2
@@ -285,24 +289,52 @@ async def test_a_stream_goes_on_over_a_restart_with_nothing_lost_and_nothing_twi
         assert [data for _, _, data in had] == polled
         assert [type_ for _, type_, _ in had] == _types(polled)
         # An id of the stream is a cursor for whoever polls.
-        assert (await shop.get(f"/notifications?cursor={had[-2][0]}"))["items"] == polled[-1:]
+        assert (await shop.get(f"/notifications?order=oldest&cursor={had[-2][0]}"))["items"] == polled[-1:]
         async with _listening(shop, query="?types=connection.muted") as events:
             assert (await anext(events))[2] == polled[-1]
         headers = {"Accept": EVENT_STREAM, "Last-Event-ID": "0", "Authorization": f"Bearer {shop.key}"}
-        assert (await world.send("GET", BUSINESS + "/notifications", headers=headers)).code == "malformed"
+        assert (await world.send("GET", BUSINESS + "/notifications", headers=headers)).code == "invalid_request"
 
 
 async def test_a_waiting_reader_gets_news_at_once(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
         pair = await shop.customer("care")
-        cursor = (await shop.get("/notifications"))["cursor"]
-        path = f"/notifications?wait=20&types=connection.revoked&cursor={cursor}"
+        cursor = (await shop.get("/notifications?order=oldest"))["next_cursor"]
+        path = f"/notifications?order=oldest&wait=20&types=connection.revoked&cursor={cursor}"
         waiting = asyncio.create_task(shop.get(path))
         await eventually(lambda: _are_waiting(world, 1))
         await pair.go("second", "mute")
         await pair.go("second", "revoke")
         assert _types((await asyncio.wait_for(waiting, 20))["items"]) == ["connection.revoked"]
+
+
+async def test_the_list_goes_back_from_the_newest_and_the_feed_goes_on_from_a_cursor(tmp_path: Path) -> None:
+    """NEWS-5, NEWS-6."""
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer("care")
+        for key in ("language", "name", "no_calls"):
+            world.later(HOUR)
+            await pair.go("second", "remember", key=key)
+        feed = await _all(shop)
+        pages = [await shop.get("/notifications?limit=2")]
+        while "next_cursor" in pages[-1]:
+            pages.append(await shop.get(f"/notifications?limit=2&cursor={pages[-1]['next_cursor']}"))
+        assert [item for page in pages for item in page["items"]] == feed[::-1]
+        assert (await shop.get("/notifications?types=grant.given"))["items"] == _of(feed, "grant.given")
+        since = _rfc3339(world.now() - HOUR - 30 * MINUTE)
+        assert await shop.get(f"/notifications?since={since}") == {"items": feed[:-3:-1]}
+        onward = (await shop.get("/notifications?order=oldest&limit=2"))["next_cursor"]
+        back = pages[0]["next_cursor"]
+        for bent in (f"cursor={onward}", f"order=oldest&cursor={back}", "wait=1"):
+            assert await shop.refused("GET", f"/notifications?{bent}") == "invalid_request", bent
+        # What comes meanwhile is on no older page, and the feed has it.
+        await pair.go("second", "mute")
+        rest = await shop.get(f"/notifications?cursor={back}")
+        assert rest == {"items": feed[:-2][::-1]}
+        later = await shop.get(f"/notifications?order=oldest&cursor={onward}")
+        assert later["items"][:-1] == feed[2:] and later["items"][-1]["type"] == "connection.muted"
 
 
 async def _are_waiting(world: World, many: int) -> bool:
@@ -319,11 +351,13 @@ async def test_events_since_a_time_are_those_from_then_on(tmp_path: Path) -> Non
             await pair.go("second", "remember", key=key)
         for hours, left in ((10, 6), (2, 2), (1, 1), (0, 0)):
             since = _rfc3339(world.now() - hours * HOUR + 30 * MINUTE)
-            found = await shop.get(f"/notifications?since={since}")
+            found = await shop.get(f"/notifications?order=oldest&since={since}")
             assert len(found["items"]) == left, hours
-        cursor = found["cursor"]
-        assert await shop.refused("GET", f"/notifications?since={since}&cursor={cursor}") == "malformed"
-        assert (await shop.get("/notifications?since=2024-06-18T00:00:00%2B00:00&limit=1"))["items"]
+        cursor = found["next_cursor"]
+        assert (
+            await shop.refused("GET", f"/notifications?order=oldest&since={since}&cursor={cursor}") == "invalid_request"
+        )
+        assert (await shop.get("/notifications?order=oldest&since=2024-06-18T00:00:00%2B00:00&limit=1"))["items"]
 
 
 async def test_a_key_that_ends_hears_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,9 +367,9 @@ async def test_a_key_that_ends_hears_no_more(tmp_path: Path, monkeypatch: pytest
         pair = await shop.customer("care")
         key = await shop.key_of("auditor", expires_at=world.now() + HOUR)
         ending = Shop(world, "shop", shop.did, key)
-        cursor = (await shop.get("/notifications"))["cursor"]
+        cursor = (await shop.get("/notifications?order=oldest"))["next_cursor"]
         async with _listening(ending, cursor) as events:
-            waiting = asyncio.create_task(ending.ask("GET", f"/notifications?wait=30&cursor={cursor}"))
+            waiting = asyncio.create_task(ending.ask("GET", f"/notifications?order=oldest&wait=30&cursor={cursor}"))
             await eventually(lambda: _are_waiting(world, 2))
             world.later(2 * HOUR)
             await pair.go("second", "mute")
@@ -353,15 +387,15 @@ async def test_those_who_wait_are_bounded_and_are_in_nobodys_way(tmp_path: Path)
     """NEWS-10."""
     async with a_world(tmp_path, max_waiters=100, max_requests=40) as world:
         shop, other = await a_shop(world), await a_shop(world, "other")
-        waiting = [asyncio.create_task(shop.ask("GET", "/notifications?wait=30")) for _ in range(8)]
+        waiting = [asyncio.create_task(shop.ask("GET", "/notifications?order=oldest&wait=30")) for _ in range(8)]
         await eventually(lambda: _are_waiting(world, 8))
         assert (await shop.ask("GET", "/self")).status == 200
-        assert (await shop.get("/notifications"))["items"] == []
-        full = await shop.ask("GET", "/notifications?wait=1")
+        assert (await shop.get("/notifications?order=oldest"))["items"] == []
+        full = await shop.ask("GET", "/notifications?order=oldest&wait=1")
         assert full.code == "overloaded" and full.headers["Retry-After"]
         headers = {"Accept": EVENT_STREAM, "Authorization": f"Bearer {shop.key}"}
         assert (await world.send("GET", BUSINESS + "/notifications", headers=headers)).code == "overloaded"
-        assert (await other.get("/notifications?wait=1"))["items"] == [], "one's waiting refuses another"
+        assert (await other.get("/notifications?order=oldest&wait=1"))["items"] == [], "one's waiting refuses another"
         await world.stop()
         assert [(reply.status, reply.json["items"]) for reply in await asyncio.gather(*waiting)] == [(200, [])] * 8
         await world.start()
@@ -376,9 +410,9 @@ async def test_a_filter_passes_over_many_without_losing_one(tmp_path: Path) -> N
         for line, act in zip(await world.batch(*acts), acts, strict=True):
             pair.take(line["event"], act)
         await pair.go("second", "revoke")
-        told = await shop.get("/notifications?types=connection.revoked&wait=30")
+        told = await shop.get("/notifications?order=oldest&types=connection.revoked&wait=30")
         assert told["items"] == []
-        told = await shop.get(f"/notifications?types=connection.revoked&cursor={told['cursor']}")
+        told = await shop.get(f"/notifications?order=oldest&types=connection.revoked&cursor={told['next_cursor']}")
         assert _types(told["items"]) == ["connection.revoked"]
 
 
@@ -432,6 +466,6 @@ def test_an_id_follows_from_the_row_and_cannot_be_guessed() -> None:
 
 def test_no_text_can_break_out_of_a_line() -> None:
     """NEWS-8: whatever a word of an act were made of, an event stays one line of data."""
-    told = BusinessEvent("evt_x", "fact.remembered", 0, Data(topic="a\n\nevent: x\r\ndata: {}\x00\x85\u2028", key='"}'))
+    told = BusinessEvent("evt_x", "note.remembered", 0, Data(topic="a\n\nevent: x\r\ndata: {}\x00\x85\u2028", key='"}'))
     assert not set(b"\r\n\x00") & set(told.json())
     assert json.loads(told.json())["data"]["topic"].startswith("a\n\nevent")

@@ -47,14 +47,14 @@ async def test_a_shop_publishes_an_offer_that_anybody_with_the_link_can_read(tmp
         reply = await shop.ask("POST", "/offers", {**EXAMPLE_OFFER, "label": "spring fair"}, again="one")
         made = reply.json
         assert reply.headers["Location"] == f"/v1/business/offers/{made['id']}"
-        assert made["link"] == f"{world.origin}/i/{made['id']}#{made['offer']}"
+        assert made["link"] == f"{world.origin}/i/{made['id']}#{made['offer_hash']}"
         assert (made["use"], made["countersign"], made["expires_at"]) == ("many", "auto", "2024-12-31T17:00:00.000Z")
         again = await shop.ask("POST", "/offers", {**EXAMPLE_OFFER, "label": "spring fair"}, again="one")
         assert again.json == made
 
         read = await world.send("GET", f"{OFFERS}/{made['id']}")
         offer = open_offer(read.body, world.server.directory.find_key)
-        assert (offer.hash, offer.offer.iss, offer.offer.name) == (made["offer"], shop.did, "Clear View Windows")
+        assert (offer.hash, offer.offer.iss, offer.offer.name) == (made["offer_hash"], shop.did, "Clear View Windows")
         assert b"spring fair" not in base64.urlsafe_b64decode(read.body.split(b".")[1] + b"==")  # INV-2
         told = await shop.get(f"/offers/{made['id']}")
         assert (told["label"], told["open"], told["opened"], told["waiting"]) == ("spring fair", True, 0, 0)
@@ -71,7 +71,7 @@ async def test_a_business_that_keeps_its_key_signs_its_offers_itself(tmp_path: P
         assert await own.refused("POST", "/offers", EXAMPLE_OFFER) == "signing_key_not_kept"
         signed = world.offer(signer, use="many")
         made = await own.post("/offers", jws=signed.raw)
-        assert (made["offer"], made["countersign"]) == (signed.hash, "by_hand")
+        assert (made["offer_hash"], made["countersign"]) == (signed.hash, "by_hand")
         stranger = world.offer(await world.business("stranger"))
         assert await own.refused("POST", "/offers", jws=stranger.raw) == "not_found"
         assert await own.refused("POST", "/offers", jws=signed.raw[:-4] + "AAAA") == "bad_signature"
@@ -100,11 +100,11 @@ async def test_a_list_goes_on_where_it_stopped_and_only_for_its_business(tmp_pat
         while True:
             page = await shop.get(f"/offers{query}")
             found += [item["id"] for item in page["items"]]
-            if "cursor" not in page:
+            if "next_cursor" not in page:
                 break
-            query = f"?limit=2&cursor={page['cursor']}"
-            assert await other.refused("GET", f"/offers{query}") == "malformed"
-            assert await shop.refused("GET", f"/connections{query}") == "malformed"
+            query = f"?limit=2&cursor={page['next_cursor']}"
+            assert await other.refused("GET", f"/offers{query}") == "invalid_request"
+            assert await shop.refused("GET", f"/connections{query}") == "invalid_request"
         assert found == ids[::-1]
         assert [item["id"] for item in (await shop.get("/offers?open=false"))["items"]] == [ids[1]]
         assert len((await shop.get("/offers?open=true"))["items"]) == 4
@@ -195,7 +195,7 @@ async def test_nobody_gets_an_offer_from_a_shop_without_a_name_to_be_seen(tmp_pa
             for path, member, body in ways:
                 reply = await shop.ask("POST", path, {**body, member: text})
                 (fault,) = reply.json["errors"]
-                assert (reply.code, fault["pointer"]) == ("malformed", f"/{member}"), (path, ascii(text))
+                assert (reply.code, fault["pointer"]) == ("invalid_request", f"/{member}"), (path, ascii(text))
                 assert fault["detail"].startswith("a name "), fault
         # Nor does the server publish what the shop signed itself: a wallet would show it, or refuse it.
         signer = world.server.grounds.kept.newest(shop.name)
@@ -203,16 +203,16 @@ async def test_nobody_gets_an_offer_from_a_shop_without_a_name_to_be_seen(tmp_pa
         for name in ("Clear  View", "\uff23lear View", "a\u2764\ufe0f", "M\u200dia"):
             offer = json.loads(world.offer(signer).offer.to_json()) | {"name": name}
             raw = forge(offer, OFFER_TYP, signer)
-            for reply in (
-                await shop.ask("POST", "/offers", jws=raw),
-                await world.send("POST", OFFERS, raw.encode(), JWT),
+            for reply, code in (
+                (await shop.ask("POST", "/offers", jws=raw), "invalid_request"),
+                (await world.send("POST", OFFERS, raw.encode(), JWT), "malformed"),
             ):
-                assert (reply.code, reply.json["errors"][0]["pointer"]) == ("malformed", "/name"), ascii(name)
+                assert (reply.code, reply.json["errors"][0]["pointer"]) == (code, "/name"), ascii(name)
         plan = json.loads(b64u_decode(Things(shop, "").plan().split(".")[1]))
         later = {"label": "a\u2764\ufe0f", "from": plan["iat"], "until": plan["iat"] + 9}
         for changes, pointer in (({"title": "\uff34wo"}, "/title"), ({"initiatives": [later]}, "/initiatives/0/label")):
             reply = await shop.ask("PUT", "/notices/plan", jws=forge({**plan, **changes}, NOTICE_TYP, signer))
-            assert (reply.code, reply.json["errors"][0]["pointer"]) == ("malformed", pointer)
+            assert (reply.code, reply.json["errors"][0]["pointer"]) == ("invalid_request", pointer)
 
 
 async def test_the_name_of_a_shop_does_nothing_on_a_page(tmp_path: Path) -> None:
@@ -229,30 +229,30 @@ async def test_the_name_of_a_shop_does_nothing_on_a_page(tmp_path: Path) -> None
         for member in ("name", "label"):
             for text in REFUSED:
                 reply = await shop.ask("POST", "/offers", {**EXAMPLE_OFFER, member: text})
-                assert reply.code == "malformed" and reply.json["errors"][0]["pointer"] == f"/{member}"
+                assert reply.code == "invalid_request" and reply.json["errors"][0]["pointer"] == f"/{member}"
                 assert not text or text not in reply.body.decode()  # BIZ-15
         (terms,) = EXAMPLE_OFFER["agreements"]
         bent = {**EXAMPLE_OFFER, "agreements": [{**terms, "text": "We keep\u202e nothing."}]}
-        assert await shop.refused("POST", "/offers", bent) == "malformed"
+        assert await shop.refused("POST", "/offers", bent) == "invalid_request"
 
 
 @pytest.mark.parametrize(
     ("member", "value", "code"),
     [
         ("expires_at", "2024-06-01T00:00:00Z", "offer_expired"),
-        ("expires_at", "2025-12-31T00:00:00Z", "malformed"),
-        ("expires_at", "2024-12-31", "malformed"),
-        ("to", "mailto:mia@example.org", "malformed"),
-        ("agreements", [], "malformed"),
-        ("purposes", ["Care!"], "malformed"),
-        ("use", "few", "malformed"),
-        ("seen_by", "all", "malformed"),
+        ("expires_at", "2025-12-31T00:00:00Z", "invalid_request"),
+        ("expires_at", "2024-12-31", "invalid_request"),
+        ("to", "mailto:mia@example.org", "invalid_request"),
+        ("agreements", [], "invalid_request"),
+        ("purposes", ["Care!"], "invalid_request"),
+        ("use", "few", "invalid_request"),
+        ("seen_by", "all", "invalid_request"),
     ],
 )
 async def test_an_offer_that_is_none_is_told_why(member: str, value: Any, code: str, shop: Shop) -> None:
     reply = await shop.ask("POST", "/offers", {**EXAMPLE_OFFER, member: value})
     assert reply.code == code
-    assert code != "malformed" or reply.json["errors"][0]["pointer"].startswith(f"/{member}")
+    assert code != "invalid_request" or reply.json["errors"][0]["pointer"].startswith(f"/{member}")
 
 
 async def test_a_phone_reads_the_link_from_the_picture(shop: Shop) -> None:
@@ -265,7 +265,7 @@ async def test_a_phone_reads_the_link_from_the_picture(shop: Shop) -> None:
     svg = await shop.ask("GET", f"/offers/{made['id']}/qr.svg")
     assert svg.headers["Content-Type"] == "image/svg+xml" and svg.body.lstrip().startswith(b"<?xml")
     for bent in ("scale=0", "scale=33", "scale=x", "size=3"):
-        assert await shop.refused("GET", f"/offers/{made['id']}/qr.png?{bent}") == "malformed"
+        assert await shop.refused("GET", f"/offers/{made['id']}/qr.png?{bent}") == "invalid_request"
 
 
 async def test_a_poster_says_what_for_and_until_when_and_runs_nothing(shop: Shop) -> None:
@@ -471,5 +471,5 @@ async def test_an_offer_that_allows_nothing_opens_as_before(tmp_path: Path) -> N
         assert "kept" not in told and "allow" not in told
         for allow in ({**ALLOW, "purposes": ["complaint"]}, {**ALLOW, "budget": {"max": 0, "per": "week"}}):
             problem = await shop.ask("POST", "/offers", {**EXAMPLE_OFFER, "allow": allow})
-            assert problem.code == "malformed"
+            assert problem.code == "invalid_request"
             assert all(it["pointer"].startswith("/allow") for it in problem.json["errors"])

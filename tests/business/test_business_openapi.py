@@ -45,6 +45,30 @@ def test_the_document_is_valid_and_has_every_route() -> None:
     )
 
 
+VERBS = {"GET": ("list", "get"), "PUT": ("update",), "PATCH": ("update",), "DELETE": ("delete",)}
+ACTIONS = {
+    "accept", "answer", "ask", "check", "complete", "create", "decline", "forget", "mute", "recover", "renounce",
+    "resend", "revoke", "rotate", "send", "test", "thank", "unmute", "verify", "withdraw",
+}  # fmt: skip
+"""What a POST can do, by the first word of its operationId."""
+
+
+def test_the_name_of_an_operation_says_what_it_does() -> None:
+    for route in ROUTES:
+        verb = re.match("[a-z]+", route.operation)
+        assert verb is not None and verb[0] in VERBS.get(route.method, ACTIONS), route.operation
+        is_list = "items" in getattr(route.answer, "model_fields", ())
+        assert (verb[0] == "list") is is_list, route.operation
+
+
+def test_every_list_has_items_and_a_next_cursor() -> None:
+    for route in ROUTES:
+        members = set(getattr(route.answer, "model_fields", ()))
+        assert "cursor" not in members, route.operation
+        if "items" in members and route.query is not None:
+            assert "next_cursor" in members and {"cursor", "limit"} <= set(route.query.model_fields), route.operation
+
+
 def by_path() -> list[Any]:
     """The routes in the order of the document: those of one path stand together."""
     paths = list(dict.fromkeys(route.path for route in ROUTES))

@@ -98,10 +98,11 @@ async def test_proposals_that_are_answered_withdrawn_late_or_unknown_look_the_sa
         people = [world.person() for _ in range(6)]
         soon = world.now() // 1000 + 60
         halves = [await proposed(shop, short, person) for person in people[:5]]
+        world.later(1000)
         halves.append(await proposed(shop, short, people[5], countersign_by=soon))
         first, second = [await shop.get(f"/proposals?limit=1{more}") for more in ("", "")]
         assert first["items"] == second["items"] and first["items"][0]["connection"] == halves[5].cid
-        rest = await shop.get(f"/proposals?cursor={first['cursor']}")
+        rest = await shop.get(f"/proposals?cursor={first['next_cursor']}")
         assert {item["connection"] for item in rest["items"]} == {half.cid for half in halves[:5]}
         assert (await shop.get(f"/offers/{short}"))["waiting"] == 6
 
@@ -154,14 +155,21 @@ async def test_a_person_offers_first_at_a_shops_door(tmp_path: Path) -> None:
         assert await shop.refused("POST", "/proposals", {"offer": offer.short, "lang": "fr"}) == "agreement_conflict"
         link = offer.link()
         swapped = f"{link[:-1]}{'A' if link[-1] != 'A' else 'E'}"
-        assert await shop.refused("POST", "/proposals", {"offer": swapped}) == "not_found"
+        assert await shop.refused("POST", "/proposals", {"link": swapped}) == "not_found"
         elsewhere = link.replace("localhost", "127.0.0.1")
-        assert await shop.refused("POST", "/proposals", {"offer": elsewhere}) == "wrong_home"
+        assert await shop.refused("POST", "/proposals", {"link": elsewhere}) == "wrong_home"
         assert await shop.refused("POST", "/proposals", {"offer": "A" * 12}) == "not_found"
-        assert await shop.refused("POST", "/proposals", {"offer": f"{link}x#"}) == "malformed"
+        for bent in (
+            {"link": f"{link}x#"},
+            {"link": offer.short},
+            {"offer": link},
+            {},
+            {"offer": offer.short, "link": link},
+        ):
+            assert await shop.refused("POST", "/proposals", bent) == "invalid_request", bent
 
         mailed = f"<{link.replace('http://localhost', 'HTTP://LocalHost').replace('#', '?utm_source=mail#')}>"
-        reply = await shop.ask("POST", "/proposals", {"offer": mailed, "lang": "de"})
+        reply = await shop.ask("POST", "/proposals", {"link": mailed, "lang": "de"})
         assert reply.status == 202
         (item,) = await inbox(world, mia)
         half = open_half(_dumped(item["agreement"]))
@@ -229,7 +237,7 @@ async def test_no_stranger_switches_the_poster_at_the_counter_off(tmp_path: Path
         assert {it["connection"] for it in waiting} == {half.cid for half in strangers[2:]}, "the oldest gave way"
         assert all(it["alternative"] for it in waiting)
         assert (await shop.get("/report"))["total"]["proposals.replaced"] == 2
-        told = (await shop.get("/notifications?types=proposal.taken_back"))["items"]
+        told = (await shop.get("/notifications?order=oldest&types=proposal.taken_back"))["items"]
         assert [(it["data"]["connection"], it["data"]["reason"]) for it in told] == [
             (half.cid, "no_room") for half in strangers[:2]
         ]

@@ -25,10 +25,10 @@ async def test_noors_message_is_in_the_connection_and_in_its_timeline(tmp_path: 
         await noor("milestone", name, "bought", "windows", "--text", "The oak ones.")
         ask = await shop.post(f"{here}/favours", {"kind": "review", "effort": "minute", "text": "Two lines?"})
         await noor("answer", name, "yes", "With pleasure.")
-        await shop.post(f"{here}/contacted", {"channel": "phone", "purpose": "care"})
+        await shop.post(f"{here}/contacts", {"channel": "phone", "purpose": "care"})
 
         told = await shop.get(here)
-        (thing,) = told["them"]["little_things"]
+        (thing,) = told["them"]["notes"]
         assert (thing["key"], thing["value"], thing["text"]) == ("language", ["fr"], "Oui.")
         assert [it["text"] for it in told["them"]["milestones"]] == ["The oak ones."]
         items = (await shop.get(f"{here}/timeline"))["items"]

@@ -64,7 +64,7 @@ async def test_a_marketer_reads_how_the_messages_fared_day_by_day(tmp_path: Path
             "days=%2B5",
             "days=%205",
         ):
-            assert await shop.refused("GET", f"/report?{query}") == "malformed"
+            assert await shop.refused("GET", f"/report?{query}") == "invalid_request"
         shop.headers["Accept"] = "text/csv"
         reply = await shop.ask("GET", "/report?days=3")
         assert reply.headers["Content-Type"].startswith("text/csv")

@@ -75,11 +75,11 @@ async def test_an_engineer_is_told_that_it_waits_and_when_it_goes_on(world: Worl
     shop, pair = await restored(world)
     assert (await shop.get(f"/connections/{pair.cid}"))["recovering"] == ["us", "them"]
     await confirm(pair, "second")
-    told = (await shop.get("/notifications"))["items"]
+    told = (await shop.get("/notifications?order=oldest"))["items"]
     assert [it["type"] for it in told][-3:] == [
         "connection.restored", "connection.confirmed", "connection.confirmed"
     ]  # fmt: skip
     assert {it["data"]["connection"] for it in told[-3:]} == {pair.cid}
     assert "recovering" not in await shop.get(f"/connections/{pair.cid}")
-    kinds = [it["kind"] for it in (await shop.get(f"/connections/{pair.cid}/timeline"))["items"]]
+    kinds = [it["kind"] for it in (await shop.get(f"/connections/{pair.cid}/timeline?order=oldest"))["items"]]
     assert kinds[-3:] == ["restored", "confirmed", "confirmed"]

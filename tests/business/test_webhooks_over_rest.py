@@ -69,7 +69,7 @@ async def test_an_engineer_sets_up_a_webhook_and_finds_every_event_genuine(tmp_p
         mia = await shop.customer("care")
         await mia.go("second", "mute")
         await hook.gets(2)
-        polled = {it["id"]: it for it in (await shop.get("/notifications"))["items"]}
+        polled = {it["id"]: it for it in (await shop.get("/notifications?order=oldest"))["items"]}
         for got in hook.events:
             told = Webhook(made["secret"]).verify(got.body, dict(got.headers))
             assert polled[told["id"]] == told
@@ -79,14 +79,17 @@ async def test_an_engineer_sets_up_a_webhook_and_finds_every_event_genuine(tmp_p
         assert await shop.get("/webhooks") == {"items": [shown]}
 
         page = await shop.get(place + "/deliveries?limit=1")
-        rest = await shop.get(place + f"/deliveries?cursor={page['cursor']}")
+        rest = await shop.get(place + f"/deliveries?cursor={page['next_cursor']}")
         both = page["items"] + rest["items"]
-        assert [it["type"] for it in both] == ["connection.muted", "connection.opened"] and "cursor" not in rest
+        assert [it["type"] for it in both] == ["connection.muted", "connection.opened"] and "next_cursor" not in rest
         assert {it["id"] for it in both} == {got.id for got in hook.events}
         assert both[0]["state"] == "delivered" and both[0]["attempts"][0]["status"] == 204
         assert await shop.get(f"{place}/deliveries/{both[0]['id']}") == both[0]
         other = await shop.post("/webhooks", {"url": hook.url})
-        assert await shop.refused("GET", f"/webhooks/{other['id']}/deliveries?cursor={page['cursor']}") == "malformed"
+        assert (
+            await shop.refused("GET", f"/webhooks/{other['id']}/deliveries?cursor={page['next_cursor']}")
+            == "invalid_request"
+        )
 
         tested = await shop.post(place + "/test")
         assert (tested["type"], tested["state"]) == ("webhook.test", "delivered")
@@ -161,7 +164,7 @@ async def test_an_impossible_endpoint_is_refused(tmp_path: Path) -> None:
             {"url": "https://hooks.shop.example/" + "x" * 480},
             {},
         ):
-            assert await shop.refused("POST", "/webhooks", wrong) == "malformed"
+            assert await shop.refused("POST", "/webhooks", wrong) == "invalid_request"
         assert await shop.get("/webhooks") == {"items": []}
         # Nobody has a webhook: nothing was started.
         assert sender(world) is None and not (tmp_path / "data" / "webhooks.db").exists()
@@ -176,7 +179,7 @@ async def test_an_impossible_endpoint_is_refused(tmp_path: Path) -> None:
 async def test_deliveries_can_be_read_while_the_sender_restarts(tmp_path: Path) -> None:
     async with a_world(tmp_path, webhooks_to_loopback=True) as world, Hook() as hook:
         shop = await a_shop_today(world)
-        made = await registered(shop, hook, types=["fact.remembered"])
+        made = await registered(shop, hook, types=["note.remembered"])
         pid = sender(world)
         assert pid is not None
         # It stands still with the questions before it, and is killed in the middle of them.
@@ -206,7 +209,7 @@ async def test_a_sender_that_is_killed_loses_no_event_and_is_started_again(tmp_p
 
     async with a_world(tmp_path, webhooks_to_loopback=True) as world, Killing() as hook:
         shop = await a_shop_today(world)
-        made = await registered(shop, hook, types=["fact.remembered"])
+        made = await registered(shop, hook, types=["note.remembered"])
         mia = await shop.customer()
         hook.pid = world.server.webhooks.pid
         for _ in range(3):
@@ -215,7 +218,7 @@ async def test_a_sender_that_is_killed_loses_no_event_and_is_started_again(tmp_p
         # It was not written down that it had come, so it came again, under the same id.
         killed_over = hook.events[0]
         assert [got.id for got in hook.events].count(killed_over.id) == 2 and hook.pid is None
-        polled = await shop.get("/notifications?types=fact.remembered")
+        polled = await shop.get("/notifications?order=oldest&types=note.remembered")
         assert {json.loads(got.body)["id"] for got in hook.events} == {it["id"] for it in polled["items"]}
         pid = sender(world)
         assert pid is not None
@@ -247,5 +250,5 @@ async def test_a_webhook_that_is_not_there_is_told_at_once_though_nothing_sends(
             for route in of_one:
                 path = route.path.replace("{id}", "wh_none").replace("{delivery}", "none")
                 body = bodies.get(f"{route.method} {route.path}")
-                assert await shop.refused(route.method, path, body) in ("not_found", "malformed"), route
+                assert await shop.refused(route.method, path, body) in ("not_found", "invalid_request"), route
         assert sender(world) is None

@@ -320,6 +320,38 @@ def test_the_schema_goes_up_and_down(tmp_path: Path) -> None:
     assert tables() == full
 
 
+def test_a_store_of_the_version_before_keeps_what_its_api_keys_and_webhooks_may(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    upgrade(path, "v3_0001")
+    with closing(sqlite3.connect(path)) as store:
+        for id_, scopes in (("agent", "check door:write messages:write"), ("reader", "check")):
+            row = ("shop", id_, id_, "agent", scopes, "", 1, id_)
+            store.execute(
+                "INSERT INTO api_keys (name, id, hash, role, scopes, label, created_at, line) VALUES"
+                " (?, ?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+        for id_, types in (("all", "*"), ("some", "fact.forgotten fact.milestone fact.remembered grant.given")):
+            store.execute("INSERT INTO webhooks VALUES ('shop', ?, 'https://a.example', ?, 1, x'', 0, 1)", (id_, types))
+        store.commit()
+
+    def words() -> list[str]:
+        with closing(sqlite3.connect(path)) as store:
+            ask = "SELECT scopes FROM api_keys UNION ALL SELECT types FROM webhooks"
+            return [row[0] for row in store.execute(ask)]
+
+    before = words()
+    migrations.bring_up_to_date(path)
+    assert words() == [
+        "check messages:write notes:write permissions:write",
+        "check",
+        "*",
+        "grant.given milestone.recorded note.forgotten note.remembered",
+    ]
+    downgrade(path, "v3_0001")
+    assert words() == before
+
+
 @pytest.mark.parametrize(
     ("revision", "refusal"),
     [

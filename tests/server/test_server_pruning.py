@@ -50,7 +50,7 @@ async def test_offers_and_halves_of_strangers_go_when_their_time_is_long_over(tm
         offers = [world.offer(world.person(), to=shop.did) for _ in range(3)]
         for offer in offers:
             assert (await world.publish(offer)).status == 201
-        assert len((await shop.get("/notifications"))["items"]) == 3
+        assert len((await shop.get("/notifications?order=oldest"))["items"]) == 3
         by_hand = await shop.post("/offers", {**EXAMPLE_OFFER, "countersign": "by_hand"})
         waiting, person = await proposed(shop, by_hand["id"], world.person()), world.person()
         declined = await proposed(shop, by_hand["id"], person)
@@ -65,7 +65,10 @@ async def test_offers_and_halves_of_strangers_go_when_their_time_is_long_over(tm
         world.later(60 * DAY)
         await world.server.pruner.round()
         assert rows(world, "offers") == 1, "the shop's own, which is good until the end of the year"
-        assert rows(world, "inbox", "kind = 'offer'") == 0 and (await shop.get("/notifications"))["items"] != []
+        assert (
+            rows(world, "inbox", "kind = 'offer'") == 0
+            and (await shop.get("/notifications?order=oldest"))["items"] != []
+        )
         world.later(365 * DAY)
         await world.server.pruner.round()
         assert [rows(world, table) for table in ("offers", "business_offers", "proposals")] == [0, 0, 0]
@@ -285,15 +288,15 @@ async def test_the_records_of_a_side_hold_nothing_of_the_other_side_s_settings(
 async def test_a_business_with_an_old_cursor_is_told_to_begin_again(tmp_path: Path) -> None:
     async with a_world(tmp_path, inbox_days=30) as world:
         shop = await a_shop(world)
-        cursor = (await shop.get("/notifications"))["cursor"]
+        cursor = (await shop.get("/notifications?order=oldest"))["next_cursor"]
         pair = await shop.customer("care")
-        read = (await shop.get(f"/notifications?cursor={cursor}"))["cursor"]
+        read = (await shop.get(f"/notifications?order=oldest&cursor={cursor}"))["next_cursor"]
         world.later(31 * DAY)
         await world.server.pruner.round()
-        assert await shop.refused("GET", f"/notifications?cursor={cursor}") == "cursor_expired"
-        assert (await shop.get(f"/notifications?cursor={read}"))["items"] == []
+        assert await shop.refused("GET", f"/notifications?order=oldest&cursor={cursor}") == "cursor_expired"
+        assert (await shop.get(f"/notifications?order=oldest&cursor={read}"))["items"] == []
         await pair.go("second", "mute")
-        for query in (f"?cursor={read}", "", "?since=2024-06-01T00:00:00Z"):
+        for query in (f"?order=oldest&cursor={read}", "", "?order=oldest", "?since=2024-06-01T00:00:00Z"):
             (item,) = (await shop.get(f"/notifications{query}"))["items"]
             assert item["type"] == "connection.muted"
 

@@ -237,16 +237,16 @@ async def test_keys_of_a_business_share_what_it_has_and_an_ended_key_counts_as_i
     async with behind_a_proxy(tmp_path, max_waiters=100) as world:
         shop = await a_shop(world)
         second = await shop.key_of("auditor", expires_at=world.now() + HOUR)
-        waiting = [asyncio.create_task(shop.ask("GET", "/notifications?wait=20")) for _ in range(12)]
+        waiting = [asyncio.create_task(shop.ask("GET", "/notifications?order=oldest&wait=20")) for _ in range(12)]
 
         async def settled() -> bool:
             return len(world.server.bell) + sum(task.done() for task in waiting) == 12
 
         await eventually(settled)
         held = len(world.server.bell)
-        assert held < 12 and (await shop.ask("GET", "/notifications?wait=1", key=second)).status == 200
+        assert held < 12 and (await shop.ask("GET", "/notifications?order=oldest&wait=1", key=second)).status == 200
         world.later(2 * HOUR)
-        assert (await shop.ask("GET", "/notifications?wait=1", key=second)).code == "api_key_required"
+        assert (await shop.ask("GET", "/notifications?order=oldest&wait=1", key=second)).code == "api_key_required"
         await world.stop()
         await asyncio.gather(*waiting)
         await world.start()

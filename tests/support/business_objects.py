@@ -97,7 +97,7 @@ class Things:
 
     async def body(self, route: Route) -> Any:
         """The example of a route, about things of this business and a time to come; a text is a JWS."""
-        if route.operation == "publishPlan":
+        if route.operation == "updatePlanNotice":
             return self.plan()
         if route.body is None:
             return None
@@ -154,10 +154,10 @@ class Things:
         return pair.cid
 
     async def key(self) -> str:
-        return str((await self.shop.post("/keys", EXAMPLES["makeKey"]))["id"])
+        return str((await self.shop.post("/keys", EXAMPLES["createKey"]))["id"])
 
     async def offer(self, **changes: Any) -> str:
-        example = {**EXAMPLES["publishOffer"], "expires_at": self.later(), **changes}
+        example = {**EXAMPLES["createOffer"], "expires_at": self.later(), **changes}
         return str((await self.shop.post("/offers", example))["id"])
 
     async def proposal(self) -> str:
@@ -226,9 +226,9 @@ class Things:
         """A mute of the business's in its connection."""
         await self.shop.post(f"/connections/{(await self.pair()).cid}/mute", {})
 
-    async def little_thing(self) -> None:
-        """Something that the business remembers."""
-        await self.shop.post(f"/connections/{(await self.pair()).cid}/remember", EXAMPLES["forgetThing"])
+    async def note(self) -> None:
+        """A note of the business."""
+        await self.shop.post(f"/connections/{(await self.pair()).cid}/notes", EXAMPLES["forgetNote"])
 
     async def ready(self, operation: str) -> "Things":
         """These things as an operation finds them in order to succeed."""
@@ -245,7 +245,6 @@ _MAKERS: dict[str, Callable[[Things], Awaitable[str]]] = {
     "keys": Things.key,
     "offers": Things.offer,
     "proposals": Things.proposal,
-    "duties": Things.ended,
     "acts": Things.act,
     "asks": Things.ask,
     "drafts": Things.draft,
@@ -255,9 +254,10 @@ _MAKERS: dict[str, Callable[[Things], Awaitable[str]]] = {
 """Kind of thing → how one comes to be."""
 
 _BEFORE: dict[str, tuple[str | None, Callable[[Things], Awaitable[str | None]]]] = {
-    "favourDone": ("asks", Things.promised),
+    "completeFavour": ("asks", Things.promised),
     "thankForFavour": ("asks", Things.done),
-    "unmuteCustomer": (None, Things.mute),
-    "forgetThing": (None, Things.little_thing),
+    "unmuteConnection": (None, Things.mute),
+    "forgetNote": (None, Things.note),
+    "createErasure": ("connections", Things.ended),
 }
 """operationId → what must have happened before, and the kind of thing that it made."""

@@ -9,8 +9,9 @@ Scope = Literal[
     "connections:read",
     "check",
     "messages:write",
+    "notes:write",
     "favours:write",
-    "door:write",
+    "permissions:write",
     "notifications:read",
     "webhooks:manage",
     "keys:manage",
@@ -22,8 +23,8 @@ _READING: frozenset[Scope] = frozenset({"offers:read", "connections:read", "chec
 
 ROLES: dict[Role, frozenset[Scope]] = {
     "owner": SCOPES,
-    "agent": _READING | {"messages:write", "favours:write", "door:write", "notifications:read"},
-    "marketer": _READING | {"offers:write", "messages:write", "report:read"},
+    "agent": _READING | {"messages:write", "notes:write", "favours:write", "permissions:write", "notifications:read"},
+    "marketer": _READING | {"offers:write", "messages:write", "notes:write", "report:read"},
     "auditor": _READING | {"notifications:read", "report:read"},
     "read_only": _READING,
 }

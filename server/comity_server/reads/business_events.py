@@ -51,9 +51,9 @@ Type = Literal[
     "favour.answered",
     "favour.done",
     "favour.thanked",
-    "fact.remembered",
-    "fact.forgotten",
-    "fact.milestone",
+    "note.remembered",
+    "note.forgotten",
+    "milestone.recorded",
     "contact.recorded",
     "key.rotated",
     "erasure.stated",
@@ -140,11 +140,9 @@ CATALOGUE: dict[Type, Told] = {
     "favour.answered": _told("The other side answered what it was asked.", "connection act by ask answer"),
     "favour.done": _told("The other side did what it had promised.", "connection act by ask"),
     "favour.thanked": _told("The other side says thank you.", "connection act by ask"),
-    "fact.remembered": _told("The other side wants something remembered.", "connection act by key topic?"),
-    "fact.forgotten": _told("The other side wants something forgotten.", "connection act by key topic?"),
-    "fact.milestone": _told(
-        "The other side states what happened between the two.", "connection act by kind topic when"
-    ),
+    "note.remembered": _told("The other side created or replaced a note.", "connection act by key topic?"),
+    "note.forgotten": _told("The other side deleted a note.", "connection act by key topic?"),
+    "milestone.recorded": _told("The other side recorded a milestone.", "connection act by kind topic when"),
     "contact.recorded": _told(
         "The other side reached the business outside the app; `verdict` is what the gate would have said.",
         "connection act by channel purpose topic? verdict",
@@ -172,9 +170,9 @@ ACTS: dict[str, Type] = {
     "answer": "favour.answered",
     "done": "favour.done",
     "thank": "favour.thanked",
-    "remember": "fact.remembered",
-    "forget": "fact.forgotten",
-    "milestone": "fact.milestone",
+    "remember": "note.remembered",
+    "forget": "note.forgotten",
+    "milestone": "milestone.recorded",
     "feedback": "message.feedback",
     "renounce": "grant.renounced",
     "rotate": "key.rotated",
@@ -192,7 +190,7 @@ class Data(Model):
     connection: Cid | None = Field(default=None, description="The connection, or what will be one.")
     act: Hash | None = Field(default=None, description="The act's id, as in the connection's timeline.")
     by: Who | None = Field(default=None, description="Whose act it is: the business's own, or the other side's.")
-    offer: str | None = Field(default=None, description="The offer's id.", examples=["kLw3vE0pYb2n"])
+    offer: str | None = Field(default=None, description="The id of the offer.", examples=["kLw3vE0pYb2n"])
     offerer: str | None = Field(default=None, description="The DID of who offers.")
     side: Side | None = Field(default=None, description="Which side of the connection the business is.")
     message: Hash | None = Field(default=None, description="The message, or contact, that feedback is about.")
@@ -207,7 +205,7 @@ class Data(Model):
     because: str | None = Field(default=None, description="Why consents are given up.", examples=["told_us"])
     kind: str | None = Field(default=None, description="The kind of favour, or of milestone.", examples=["hold"])
     effort: str | None = Field(default=None, description="What the favour takes.", examples=["minute"])
-    key: str | None = Field(default=None, description="What kind of little thing it is.", examples=["language"])
+    key: str | None = Field(default=None, description="The key of the note.", examples=["language"])
     answer: Literal["yes", "no", "not_now"] | None = None
     verdict: str | None = Field(default=None, examples=["muted"])
     reason: str | None = Field(default=None, description="A word for why, where one was given.")

@@ -152,6 +152,7 @@ class Waiting(NamedTuple):
     second_did: str
     raw: bytes
     countersign_by: int
+    created_at: int
 
 
 class Happened(NamedTuple):
@@ -225,10 +226,10 @@ class BusinessRows:
         rows = await self._decide("get_idempotent", {"name": name, "line": line, "key": key})
         return Idempotent(*rows[0]) if rows else None
 
-    async def seats(self, name: str, after: tuple[int, str], most: int) -> list[Seat]:
-        """Seats of a business, the oldest first, behind the one of that time (ms) and id."""
-        given = {"name": name, "created_at": after[0], "seat": after[1], "most": most}
-        return [Seat(*row) for row in await self._ask("seats_after", given)]
+    async def seats(self, name: str, before: tuple[int, str], most: int) -> list[Seat]:
+        """Seats of a business, the newest first, older than the one of that time (ms) and id."""
+        given = {"name": name, "created_at": before[0], "seat": before[1], "most": most}
+        return [Seat(*row) for row in await self._ask("seats_before", given)]
 
     async def seat(self, name: str, seat: str) -> Seat | None:
         """One seat of a business."""
@@ -318,7 +319,7 @@ class BusinessRows:
         return HalvesOfOffer(*row)
 
     async def waiting(self, did: str, now: int, place: tuple[int, str], most: int) -> list[Waiting]:
-        """Halves that wait for an offerer, behind a place, those first whose time ends first."""
+        """Halves that wait for an offerer, the newest first, older than the one of that time (ms) and cid."""
         given = {"first_did": did, "now": now, "at": place[0], "cid": place[1], "most": most}
         return [Waiting(*row) for row in await self._ask("proposals_waiting", given)]
 
@@ -373,15 +374,25 @@ class BusinessRows:
         return [Count(*row) for row in await self._ask("counts_since", {"name": name, "day": day})]
 
     async def webhooks(self, name: str) -> list[StoredWebhook]:
-        """A business's webhook endpoints, the oldest first."""
+        """A business's webhook endpoints, the newest first."""
         return [StoredWebhook(*row) for row in await self._decide("webhooks_of", {"name": name})]
 
     async def streams_with_webhooks(self) -> set[str]:
         """The streams of which something is sent to webhooks."""
         return {row[0] for row in await self._decide("streams_with_webhooks", {})}
 
-    async def duties(self, name: str, status: str | None, place: tuple[int, str], most: int) -> list[StoredDuty]:
-        """Duties of a business, all or the `open` or `done` ones, behind a place (due, cid)."""
-        queries = {None: "duties_after", "open": "duties_open_after", "done": "duties_done_after"}
-        query, given = queries[status], {"name": name, "at": place[0], "cid": place[1], "most": most}
-        return [StoredDuty(*row) for row in await self._ask(query, given)]
+    async def duties(
+        self, name: str, status: str | None, place: tuple[int, str], most: int, *, newest: bool
+    ) -> list[StoredDuty]:
+        """Duties of a business, all or the `open` or `done` ones, behind a place (due, cid): those first that are due
+        last, or first."""
+        queries = {
+            (None, True): "duties_before",
+            ("open", True): "duties_open_before",
+            ("done", True): "duties_done_before",
+            (None, False): "duties_after",
+            ("open", False): "duties_open_after",
+            ("done", False): "duties_done_after",
+        }
+        given = {"name": name, "at": place[0], "cid": place[1], "most": most}
+        return [StoredDuty(*row) for row in await self._ask(queries[status, newest], given)]

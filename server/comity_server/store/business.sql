@@ -39,10 +39,10 @@ ON CONFLICT (name, seat) DO NOTHING;
 -- name: seat(name, seat)^
 SELECT seat, created_at FROM seats WHERE name = :name AND seat = :seat;
 
--- name: seats_after(name, created_at, seat, most)
+-- name: seats_before(name, created_at, seat, most)
 SELECT seat, created_at FROM seats
-WHERE name = :name AND (created_at > :created_at OR (created_at = :created_at AND seat > :seat))
-ORDER BY created_at, seat LIMIT :most;
+WHERE name = :name AND (created_at < :created_at OR (created_at = :created_at AND seat < :seat))
+ORDER BY created_at DESC, seat DESC LIMIT :most;
 
 -- name: put_seat_secret(name, sealed)*!
 -- What a business's seats are made with; made once.
@@ -271,12 +271,12 @@ WHERE offer = :offer AND first_did = :first_did
   AND (phase = 'replaced' OR (phase = 'waiting' AND countersign_by > :now));
 
 -- name: proposals_waiting(first_did, now, at, cid, most)
--- The halves that wait for an offerer and can still be made whole, those first whose time ends first.
-SELECT p.cid, p.offer, p.second_did, p.raw, p.countersign_by
+-- The halves that wait for an offerer and can still be made whole, the newest first.
+SELECT p.cid, p.offer, p.second_did, p.raw, p.countersign_by, p.created_at
 FROM proposals p JOIN offers o ON o.short = p.offer
 WHERE p.first_did = :first_did AND p.phase = 'waiting' AND p.countersign_by > :now AND o.used_at IS NULL
-  AND p.countersign_by >= :at AND (p.countersign_by > :at OR p.cid > :cid)
-ORDER BY p.countersign_by, p.cid LIMIT :most;
+  AND p.created_at <= :at AND (p.created_at < :at OR p.cid < :cid)
+ORDER BY p.created_at DESC, p.cid DESC LIMIT :most;
 
 -- name: history_after(cid, at, most)
 -- What happened in a connection after a time, the oldest first; settings are their owner's and no part of it.
@@ -355,7 +355,7 @@ DELETE FROM webhooks WHERE name = :name AND id = :id;
 -- name: webhooks_of(name)
 SELECT w.name, b.did, w.id, w.url, w.types, w.enabled, w.sealed, w.after, w.created_at
 FROM webhooks w JOIN businesses b ON b.name = w.name
-WHERE w.name = :name ORDER BY w.created_at, w.id;
+WHERE w.name = :name ORDER BY w.created_at DESC, w.id DESC;
 
 -- name: all_webhooks()
 SELECT w.name, b.did, w.id, w.url, w.types, w.enabled, w.sealed, w.after, w.created_at
@@ -374,8 +374,27 @@ INSERT INTO duties (cid, name, due_at, ended_by, done_at, statement)
 VALUES (:cid, :name, :due_at, :ended_by, :done_at, :statement)
 ON CONFLICT (cid, name) DO UPDATE SET done_at = excluded.done_at, statement = excluded.statement;
 
+-- name: duties_before(name, at, cid, most)
+-- The duties of a business before a place, those first that are due last, each with its newest statement.
+SELECT d.cid, d.due_at, d.ended_by, d.done_at, d.statement, a.raw, a.accepted_at
+FROM duties d LEFT JOIN acts a ON a.cid = d.cid AND a.id = d.statement
+WHERE d.name = :name AND d.due_at <= :at AND (d.due_at < :at OR d.cid < :cid)
+ORDER BY d.due_at DESC, d.cid DESC LIMIT :most;
+
+-- name: duties_open_before(name, at, cid, most)
+SELECT d.cid, d.due_at, d.ended_by, d.done_at, d.statement, NULL, NULL
+FROM duties d
+WHERE d.name = :name AND d.done_at IS NULL AND d.due_at <= :at AND (d.due_at < :at OR d.cid < :cid)
+ORDER BY d.due_at DESC, d.cid DESC LIMIT :most;
+
+-- name: duties_done_before(name, at, cid, most)
+SELECT d.cid, d.due_at, d.ended_by, d.done_at, d.statement, a.raw, a.accepted_at
+FROM duties d LEFT JOIN acts a ON a.cid = d.cid AND a.id = d.statement
+WHERE d.name = :name AND d.done_at IS NOT NULL AND d.due_at <= :at AND (d.due_at < :at OR d.cid < :cid)
+ORDER BY d.due_at DESC, d.cid DESC LIMIT :most;
+
 -- name: duties_after(name, at, cid, most)
--- The duties of a business behind a place, those first that are due first, each with its newest statement.
+-- The same after a place, those first that are due first.
 SELECT d.cid, d.due_at, d.ended_by, d.done_at, d.statement, a.raw, a.accepted_at
 FROM duties d LEFT JOIN acts a ON a.cid = d.cid AND a.id = d.statement
 WHERE d.name = :name AND d.due_at >= :at AND (d.due_at > :at OR d.cid > :cid)

@@ -189,3 +189,6 @@ class Store(Protocol):
 
     async def news(self, stream: str, after: int, most: int) -> list[News]:
         """The rows of a stream after the row `after`, oldest first."""
+
+    async def news_before(self, stream: str, before: int, most: int) -> list[News]:
+        """The rows of a stream before the row `before`, newest first."""

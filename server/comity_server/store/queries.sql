@@ -212,6 +212,21 @@ LEFT JOIN offers o ON i.kind = 'offer' AND o.hash = i.act
 WHERE i.stream = :stream AND i.n > :after
 ORDER BY i.n LIMIT :most;
 
+-- name: news_before(stream, before, most)
+-- The same rows before a place, the newest first.
+SELECT i.n, i.kind, i.cid, i.shown, a.raw AS act, a.event AS acceptance, e.raw AS event,
+       g.raw AS agreement, p.raw AS half, p.reason, o.raw AS offer, s.side, c.tag_secret, i.told_at, i.quiet
+FROM inbox i
+LEFT JOIN sides s ON i.kind = 'opened' AND s.cid = i.cid AND s.stream = i.stream
+LEFT JOIN connections c ON i.kind = 'opened' AND c.cid = i.cid
+LEFT JOIN acts a ON a.cid = i.cid AND a.id = i.act
+LEFT JOIN events e ON e.cid = i.cid AND e.at = i.at
+LEFT JOIN agreements g ON i.kind = 'opened' AND g.cid = i.cid
+LEFT JOIN proposals p ON i.kind IN ('proposal', 'declined') AND p.cid = i.cid
+LEFT JOIN offers o ON i.kind = 'offer' AND o.hash = i.act
+WHERE i.stream = :stream AND i.n < :before
+ORDER BY i.n DESC LIMIT :most;
+
 
 -- ---- status lists --------------------------------------------------------------------------------------------------
 

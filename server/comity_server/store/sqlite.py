@@ -314,6 +314,11 @@ class SqliteStore:
         rows = await self._read(_rows, "news_after", stream=stream, after=after, most=most)
         return [News(*row) for row in rows]
 
+    async def news_before(self, stream: str, before: int, most: int) -> list[News]:
+        """The rows of a stream before the row `before`, newest first."""
+        rows = await self._read(_rows, "news_before", stream=stream, before=before, most=most)
+        return [News(*row) for row in rows]
+
     async def _look(self, duty: Callable[..., T], *arguments: object) -> T:
         return await next(self._turn).run(duty, *arguments)
 

@@ -56,7 +56,7 @@ class ToldVerdict(Model):
 class ActTaken(Model):
     """An act of yours was accepted."""
 
-    act: Annotated[Hash, Field(description="Its id: the SHA-256 of the signed text.")]
+    act: Annotated[Hash, Field(description="The id of the act: the SHA-256 of its signed text.")]
     at: Annotated[Instant, Field(description="When it took effect.")]
 
 

@@ -11,7 +11,7 @@ from comity.errors import Refused
 from comity.rules.feedback import Reached
 from comity.rules.next_act import next_act
 from comity.rules.state import Connection, decode_state
-from comity_server.api.business.route import Call
+from comity_server.api.business.route import Call, no_such
 from comity_server.businesses.directory import Business
 from comity_server.reads.connections import accepted_in
 from comity_server.writer.repeats import unplaced
@@ -23,7 +23,7 @@ def side_in(connection: Connection | None, business: Business) -> Side:
     never was: one answer for both (BIZ-13)."""
     side = None if connection is None else connection.side_of(business.did)
     if connection is None or side is None or connection.door(side).did != business.did:
-        raise Refused("not_found")
+        raise Refused("not_found", no_such("connection"))
     return side
 
 
@@ -93,7 +93,7 @@ def _sent(call: Call, cid: str) -> SignedAct:
     """The act that the business signed, if it is its own and of this connection. Raises Refused("not_found")."""
     assert call.signed is not None
     if call.signed.payload.cid != cid or call.signed.payload.iss != call.business.did:
-        raise Refused("not_found")
+        raise Refused("not_found", no_such("connection"))
     return call.signed
 
 

@@ -1,9 +1,8 @@
-"""From a request to a `Call` and back: the same steps, in the same order, for every route of the table (BIZ-10).
+"""Dispatches requests of the REST API: the same checks, in the same order, for every route of the table (BIZ-10).
 
-    key (401) · rate (429) · scope (403) · media type (415) · size, arrival (413, 408) · path, query, body (400)
+    key (401) · rate (429) · scope (403) · media type (415) · size, arrival (413, 408) · query, body (400)
 
-Only then does the handler look at anything that belongs to somebody, so a request that fails before says nothing
-about what is there.
+The handler runs only after these checks, so a request that fails one of them reveals nothing about stored data.
 """
 
 import asyncio
@@ -18,7 +17,7 @@ from comity.documents.acts import open_act
 from comity.documents.types import read_model
 from comity.errors import Malformed, Refused
 from comity.http_api import JSON, JSON_LINES, JWT
-from comity_server.api.business.route import BUSINESS, NOTHING, Call, Reply, Route
+from comity_server.api.business.route import BUSINESS, NOTHING, Call, InvalidRequest, Part, Reply, Route, rest_refusal
 from comity_server.api.business.routes import ROUTES
 from comity_server.api.http import SERVER, address_of, must_be, must_be_plain, read_body
 from comity_server.businesses.api_keys import ApiKey
@@ -29,15 +28,15 @@ from comity_server.writer.unit_of_work import UnitOfWork
 from comity_server.writer.writer import Writer
 
 HEADERS = web.RequestKey("business_headers", dict)
-"""What every answer to this request says, a refusal too."""
+"""Headers of every answer to this request, refusals included."""
 _KEY = web.RequestKey("api_key", ApiKey)
-"""The key in force that the request came with."""
+"""The valid API key of the request."""
 _MOST_QUERY = 2000
 _IDEMPOTENCY_KEY = "Idempotency-Key"
 
 
 def add_business_routes(app: web.Application) -> None:
-    """Every route of the table."""
+    """Add every route of the table."""
     for route in ROUTES:
         front = _Front(route)
         for method in (hdrs.METH_GET, hdrs.METH_HEAD) if route.method == hdrs.METH_GET else (route.method,):
@@ -45,26 +44,26 @@ def add_business_routes(app: web.Application) -> None:
 
 
 def is_business(request: web.Request) -> bool:
-    """Whether the request is to the business side."""
+    """True if the request is one of the REST API."""
     return request.path.startswith(BUSINESS)
 
 
 def narrows(request: web.Request) -> bool:
-    """Whether the request's route says no: room is kept for those."""
+    """True if the route of the request narrows permissions: the server keeps capacity for these."""
     front = getattr(request.match_info.handler, "__self__", None)
     return isinstance(front, _Front) and front.route.narrows
 
 
 def dress(request: web.Request, response: web.StreamResponse) -> None:
-    """Give an answer of the business side the headers that only such have; before it is sent."""
+    """Adds the headers of the REST API. Call before the response is prepared."""
     response.headers.update(request.get(HEADERS, {}))
     if response.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="comity"'
 
 
 def user_of(request: web.Request) -> User:
-    """Whose share a request takes of: its business's, and in that its key's, where it has an API key in force; else its
-    address's (HTTP-22)."""
+    """The user whose share of the capacity a request takes: its business and valid API key, or else its address
+    (HTTP-22)."""
     authorization = request.headers.get(hdrs.AUTHORIZATION) if is_business(request) else None
     if authorization is not None:
         server = request.app[SERVER]
@@ -78,12 +77,12 @@ def user_of(request: web.Request) -> User:
 
 @lru_cache(4096)
 def _user(business: str, key: str) -> User:
-    """Made once: a check is so quick that it would tell."""
+    """Cached: building it for each request would slow a check down."""
     return User(f"business {business}", key)
 
 
 class _Front:
-    """The handler of one route."""
+    """Handles the requests of one route."""
 
     def __init__(self, route: Route) -> None:
         self.route = route
@@ -92,7 +91,7 @@ class _Front:
         self._plain: Any = None
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """See the module."""
+        """Runs the checks and the handler. Raises Refused."""
         route, server = self.route, request.app[SERVER]
         headers: dict[str, str] = {}
         request[HEADERS] = headers
@@ -102,31 +101,40 @@ class _Front:
         if server.grounds.keyring.used(key, now):
             _note_use(server.accept, key, now)
         if route.scope is not None and route.scope not in key.scopes:
-            raise Refused("scope_missing", f"this takes the scope {route.scope}")
+            raise Refused("scope_missing", f"The route requires the scope {route.scope}.")
         business = server.directory.get(key.name)
-        assert business is not None, "a key belongs to a business that is hosted here"
+        assert business is not None, "an API key belongs to a hosted business"
         call = Call(server, route, request, business, key, request.match_info, over=over)
-        if route.streams:
-            self._begin(call)
-        else:
-            await self._read(call)
-        reply = await route.handler(call)
+        reply = await self._reply(call)
         if not isinstance(reply, Reply):
             return reply
-        # All headers in one go: each that is set on a response by itself costs more than a check.
-        told = {"Content-Type": reply.media, **reply.headers} if reply.body else dict(reply.headers)
+        # One mapping for all headers: setting each on the response costs more than a whole check.
+        fields = {"Content-Type": reply.media, **reply.headers} if reply.body else dict(reply.headers)
         if reply.location is not None:
-            told["Location"] = reply.location
-        return web.Response(status=reply.status, headers=told, body=reply.body or None)
+            fields["Location"] = reply.location
+        return web.Response(status=reply.status, headers=fields, body=reply.body or None)
+
+    async def _reply(self, call: Call) -> Reply | web.StreamResponse:
+        """Read the request and call the handler. Raises Refused as the REST API answers it."""
+        part: Part = "body"
+        try:
+            if self.route.streams:
+                self._begin(call)
+            else:
+                await self._read(call)
+            part = "query" if self.route.method == hdrs.METH_GET else "body"
+            return await self.route.handler(call)
+        except Refused as refused:
+            raise rest_refusal(refused, part, self.route.thing) from None
 
     def _begin(self, call: Call) -> None:
-        """Take the query in, and leave the body to the handler. Raises Refused."""
+        """Reads the query and leaves the body to the handler. Raises Refused."""
         if self._body is not None and call.request.body_exists:
             must_be(call.request, JSON, JSON_LINES)
         self._read_query(call)
 
     async def _read(self, call: Call) -> None:
-        """Take query and body in. Raises Refused."""
+        """Reads the query and the body. Raises Refused."""
         request, route = call.request, self.route
         if (raw_key := request.headers.get(_IDEMPOTENCY_KEY)) is not None:
             call.idempotency_key = _idempotency_key(raw_key)
@@ -138,18 +146,18 @@ class _Front:
         elif media == JWT:
             call.signed = open_act(body, call.server.directory.find_key)
             if call.signed.kind != route.act:
-                raise Malformed(f"this route takes the act {route.act}")
+                raise Malformed(f"the route takes the act {route.act}")
         elif self._body is not None:
             call.body = read_model(self._body, body)
         elif body.strip(b" \t\r\n") != NOTHING:
             raise Malformed("this route takes no body, or {}")
         if call.idempotency_key is not None:
-            told = b"\x00".join((request.method.encode(), request.raw_path.encode(), media.encode(), body))
-            # A plain hash would let whoever has the store alone try what was written.
-            call.fingerprint = call.server.grounds.kept.master.mark("requests", told)
+            text = b"\x00".join((request.method.encode(), request.raw_path.encode(), media.encode(), body))
+            # A plain hash would let a reader of the store guess the text of a request.
+            call.fingerprint = call.server.grounds.kept.master.mark("requests", text)
 
     async def _content(self, request: web.Request) -> tuple[bytes, str]:
-        """(the body, its media type); what has none says as much as `{}` (BIZ-10). Raises Refused."""
+        """(body, media type). A missing body counts as `{}` (BIZ-10). Raises Refused."""
         takes = _takes(self.route)
         if not request.body_exists:
             return NOTHING, JSON
@@ -163,41 +171,49 @@ class _Front:
         return body, must_be(request, *takes) if takes else JSON
 
     def _read_query(self, call: Call) -> None:
+        """Raises InvalidRequest."""
         text = call.request.rel_url.raw_query_string
-        if not text:
-            call.query = self._no_query()
-            return
+        try:
+            call.query = self._parameters(text) if text else self._no_query()
+        except Malformed as fault:
+            raise InvalidRequest(fault, "query") from None
+
+    def _parameters(self, text: str) -> Any:
+        """Parses a query. Raises Malformed."""
         if self._query is None:
             raise Malformed("this route takes no parameters")
         if len(text) > _MOST_QUERY:
-            raise Malformed("too long a query")
+            raise Malformed("the query is too long")
         try:
             pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict")
         except ValueError:
             raise Malformed("the query is not name=value pairs in UTF-8") from None
-        call.query = read_query(self._query, pairs)
+        return read_query(self._query, pairs)
 
     def _no_query(self) -> Any:
-        """The model of no parameters: the same for every request. Raises Malformed where one must be given."""
+        """The model of an empty query, cached. Raises Malformed if a parameter is required."""
         if self._plain is None and self._query is not None:
             self._plain = read_query(self._query, [])
         return self._plain
 
 
 def _takes(route: Route) -> tuple[str, ...]:
-    """The media types of what a route may be sent; JSON also where all that it may say is `{}`."""
+    """The media types that a body of the route may have; JSON also where the body can only be `{}`."""
     is_signed = route.act is not None or route.signed_text
     return (JSON, JWT) if is_signed else (JSON,) if route.body is not None else ()
 
 
 def _idempotency_key(text: str) -> str:
     if not 1 <= len(text) <= 128 or not all("!" <= char <= "~" for char in text):
-        raise Malformed(f"an {_IDEMPOTENCY_KEY} has 1 to 128 visible ASCII characters")
+        detail = "must have 1 to 128 visible ASCII characters"
+        raise InvalidRequest(
+            Malformed(f"the {_IDEMPOTENCY_KEY} {detail}", errors=((_IDEMPOTENCY_KEY, detail),)), "header"
+        )
     return text
 
 
 def _note_use(accept: Writer, key: ApiKey, now: int) -> None:
-    """Write a key's last use down, beside what it is used for: nobody waits for it."""
+    """Stores the last use of a key in the background."""
 
     async def note(group: UnitOfWork) -> None:
         group.batch.touch_api_key.append({"last_used_at": now, "name": key.name, "id": key.id})
@@ -206,7 +222,7 @@ def _note_use(accept: Writer, key: ApiKey, now: int) -> None:
         try:
             await accept.command(note)
         except Refused:
-            # A full queue: the use is known in memory, and the next one is noted.
+            # The queue is full. The use is known in memory, and the next one will be stored.
             logger().info("key_use_not_noted")
 
     task = asyncio.get_running_loop().create_task(run())
@@ -215,4 +231,4 @@ def _note_use(accept: Writer, key: ApiKey, now: int) -> None:
 
 
 _NOTING: set[asyncio.Task[None]] = set()
-"""Held here, or they could be collected in the middle of it."""
+"""Keeps the tasks from being garbage-collected while they run."""

@@ -1,4 +1,4 @@
-"""A body that comes in lines, without an end to its length: taken as it comes, a slice of lines at a time."""
+"""JSON Lines bodies of any length, read in slices as they arrive."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,17 +9,17 @@ from comity.errors import Malformed, Refused
 from comity_server.api.http import SERVER, refuse_unread
 
 MOST_LINE = 4096
-"""Bytes of one line."""
+"""The largest size of a line in bytes."""
 
 
 class Lines:
-    """Cuts what comes into lines. Of a line that is too long, no more is kept than shows it."""
+    """Splits incoming bytes into lines. A line that is too long is cut off right above the limit."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def cut(self, data: bytes) -> list[bytes]:
-        """The lines that end in these bytes."""
+        """The lines that are complete with these bytes."""
         first, *more = data.split(b"\n")
         self._rest = (self._rest + first)[: MOST_LINE + 1]
         if not more:
@@ -29,24 +29,24 @@ class Lines:
         return lines
 
     def end(self) -> list[bytes]:
-        """The last line, if nothing ended it."""
+        """The last line, if it has no line feed."""
         return [self._rest] if self._rest else []
 
 
 def lines_in(body: bytes) -> list[bytes]:
-    """The lines of a whole body, without their ends."""
+    """The lines of a whole body, without line feeds."""
     return body.removesuffix(b"\n").split(b"\n") if body else []
 
 
 async def slices(lines: list[bytes], most: int) -> AsyncIterator[list[bytes]]:
-    """The lines, up to `most` at a time."""
+    """The lines in slices of up to `most`."""
     for start in range(0, len(lines), most):
         yield lines[start : start + most]
 
 
 async def arriving(request: web.Request, most: int) -> AsyncIterator[list[bytes]]:
-    """The lines of a body on its way, up to `most` at a time. Raises Refused("too_slow") where nothing comes for as
-    long as a body may take, Malformed."""
+    """The lines of an arriving body, in slices of up to `most`. Raises Malformed, and Refused("too_slow") if nothing
+    arrives within the time allowed for a body."""
     cut = Lines()
     timeout = request.app[SERVER].config.body_timeout
     while True:

@@ -1,47 +1,63 @@
-"""Pages of lists, and the cursors that say where they go on (BIZ-12). Of a list of which only some rows are wanted, so
-many rows are looked at for each page, however few fit."""
+"""Pages of lists, the newest items first, and the cursors that lead to the next page (BIZ-12). A list with filters
+looks at a bounded number of rows for each page, however few of them match."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Annotated, Literal, TypeVar
 
+from pydantic import Field
+
+from comity.errors import Malformed
 from comity_server.api.business.route import Call
 from comity_server.schema import Cursor, Limit, Query
 
 MOST_LOOKED_AT = 500
-"""Rows that are looked at for one page (INV-11)."""
+"""The largest number of rows that one page reads (INV-11)."""
 FIRST, LAST = (-1, ""), (2**62, "")
-"""Places before and behind every row, as (ms, id)."""
+"""Positions before and after every row, as (ms, id)."""
+
+NextCursor = Annotated[
+    Cursor, Field(description="Send it back as `cursor` for the next page. Absent on the last page.")
+]
+Order = Literal["newest", "oldest"]
 
 Row = TypeVar("Row")
 Item = TypeVar("Item")
 
 
 class Page(Query):
-    """Where a list goes on, and how much of it is wanted."""
+    """The page of a list."""
 
     cursor: Cursor | None = None
     limit: Limit = 100
 
 
 def behind(call: Call, what: str, start: tuple[int, str]) -> tuple[int, str]:
-    """(time in ms, id) behind which the business's list goes on, `start` without a cursor. Raises Malformed, also for
-    the cursor of another list."""
+    """The position (time in ms, id) after which the page begins; `start` without a cursor. Raises Malformed, also for a
+    cursor of another list."""
     if call.query.cursor is None:
         return start
-    place = call.server.cursors.open(f"{what} of {call.business.name}", call.query.cursor)
+    place = open_cursor(call, f"{what} of {call.business.name}")
     return int.from_bytes(place[:8], "big"), place[8:].decode("ascii")
 
 
+def open_cursor(call: Call, list_: str) -> bytes:
+    """The position in the cursor of the query. Raises Malformed for a cursor of another list."""
+    try:
+        return call.server.cursors.open(list_, call.query.cursor)
+    except Malformed as fault:
+        raise Malformed("the cursor is not one of this list", errors=(("/cursor", fault.detail or ""),)) from None
+
+
 def cursor_of(call: Call, what: str, at: int, id_: str) -> str:
-    """The cursor behind the item of that time (ms) and id."""
+    """The cursor for the position after the item with this time (ms) and id."""
     return call.server.cursors.seal(f"{what} of {call.business.name}", at.to_bytes(8, "big") + id_.encode("ascii"))
 
 
 def sift(
     rows: Sequence[Row], limit: int, most: int, show: Callable[[Row], Item | None]
 ) -> tuple[tuple[Item, ...], int]:
-    """(up to `limit` items of the first `most` rows, those that `show` makes none of left out; how many rows were
-    looked at, 0 where nothing follows them). The caller reads one row more than `most`."""
+    """(up to `limit` items that `show` makes of the first `most` rows; the number of rows read, 0 if no row follows
+    them). `show` returns None for a row that does not match. The caller passes one row more than `most`."""
     items: list[Item] = []
     for looked_at, row in enumerate(rows[:most]):
         if len(items) == limit:

@@ -1,4 +1,4 @@
-"""What a verdict means, in words for somebody who wants to write to a customer (SAY-2)."""
+"""The reasons of the gate in words for a business that wants to write to a customer (SAY-2)."""
 
 from typing import Literal, get_args
 
@@ -19,62 +19,62 @@ Reason = Literal[
     "by_agreement",
     "exempt",
 ]
-"""The reasons that a sender is told (GATE-15)."""
+"""The reasons that a sender may see (GATE-15)."""
 assert set(get_args(Reason)) == set(REASONS) - PRIVATE_REASONS
 
 _NOT_NOW = (
-    "They do not want to be reached now. A message can be held: it arrives when they can be reached again, "
-    "if it has not expired by then."
+    "The customer does not want to be reached now. A message can be held: it is delivered when the customer can be "
+    "reached again, unless it expires before."
 )
 
 WHY: dict[str, str] = {
-    "ended": "The connection has ended, for good. Only they can start a new one, by an offer of yours or of theirs.",
-    "no_agreement": "There is no agreement with them. Make an offer, and write when they have accepted it.",
+    "ended": "The connection has ended. Only the customer can start a new one, with an offer of yours or of her own.",
+    "no_agreement": "There is no agreement with the customer. Create an offer, and write after she has accepted it.",
     "exempt_limit": (
-        "As many notices of safety, security and law have reached them within 30 days as may. Two of six are kept for "
-        "safety. Nothing passes this limit."
+        "The customer has got as many safety, security and legal notices within 30 days as are allowed. Two of six are "
+        "reserved for safety. Nothing passes this limit."
     ),
     "recovering": (
-        "The server was put back from a backup, and waits until both of you have confirmed what you hold: they may "
-        "have said no since. Nothing can be sent until then. It goes on by itself when their wallet has been in touch."
+        "The server was restored from a backup, and waits until both sides have confirmed what they hold: the customer "
+        "may have said no in the meantime. Nothing can be sent before. Her wallet confirms when it connects."
     ),
     "no_grant": (
-        "They have not allowed this purpose by this channel, or no longer. "
-        "What they have allowed is in the connection's grants; only they can allow more."
+        "The customer has not granted this purpose on this channel, or the grant has ended. "
+        "The connection shows her grants. Only she can grant more."
     ),
     "already_has": (
-        "They already have this: what was bought or installed is not sold to them again. "
-        "Write about another topic, or about what they have as care."
+        "The customer already has this: what she bought or installed is not sold to her again. "
+        "Write about another topic, or write about what she has for the purpose care."
     ),
-    "no_interest": "They have said that this topic is of no interest to them. Write about another topic.",
+    "no_interest": "The customer has said that this topic does not interest her. Write about another topic.",
     "topic_needed": (
-        "They have, or do not want, something of this kind. Name what exactly this is about (`topic`), "
-        "in a word that does not take that in."
+        "The customer has, or does not want, something in this category. Name the exact topic in `topic`, "
+        "one that does not include that category."
     ),
     "muted": _NOT_NOW,
     "outside_hours": _NOT_NOW,
     "over_limit": _NOT_NOW,
     "over_budget": (
-        "As many messages as they, or the agreement, allow within this time were delivered. "
-        "A message can be held until there is room again."
+        "The customer got as many messages in this period as she, or the agreement, allows. "
+        "A message can be held until the next one is allowed."
     ),
     "not_now": _NOT_NOW,
-    "granted": "They have allowed this.",
+    "granted": "The customer has granted this.",
     "by_agreement": (
-        "The agreement allows this: renewals and complaints need no further permission, "
-        "as long as not too many of them went unanswered."
+        "The agreement allows this: renewals and complaints need no grant, "
+        "as long as not too many of them are unanswered."
     ),
-    "exempt": "The agreement allows this notice at any time. Each one is counted, and they see the count.",
+    "exempt": "The agreement allows this notice at any time. Each one is counted, and the customer sees the count.",
 }
-"""Every reason of the gate in one or two sentences. The private ones read like `not_now`: whatever a caller passes,
-the words tell no more than `Verdict.outward` does (GATE-15)."""
+"""Reason of the gate → its words. Private reasons have the words of `not_now`, so that they reveal no more than
+`Verdict.outward` does (GATE-15)."""
 
 
 def why(verdict: Verdict) -> str:
-    """The verdict's reason as a marketer can read it, with what can be done."""
+    """The reason of the verdict in words, with the remedy."""
     return WHY[verdict.reason]
 
 
 def until(verdict: Verdict) -> int | None:
-    """When (ms) the cause of a hold ends, where the sender may know it: only what `Verdict.outward` shows."""
+    """The end (ms) of a hold as `Verdict.outward` shows it; None where the sender may not know it."""
     return verdict.outward().ends_at

@@ -69,15 +69,15 @@ class GivenUp(Model):
     channels: tuple[str, ...] | None = None
 
 
-class ShownLittleThing(Model):
-    """Something that a side wants remembered."""
+class ShownNote(Model):
+    """A note that one side keeps and both can read."""
 
     key: str
     topic: str | None = None
     act: Hash
-    value: Annotated[Any, Field(description="What is to be remembered. A customer's, where your key is kept here.")] = (
-        None
-    )
+    value: Annotated[
+        Any, Field(description="The value. Of a customer's note, where the server keeps your signing key.")
+    ] = None
     text: Annotated[str, Field(description="More of it, as your customer wrote it.")] | None = None
 
 
@@ -133,7 +133,7 @@ class ShownDoor(Model):
     did: str
     grants: tuple[GrantInForce, ...]
     mutes: tuple[MuteInForce, ...]
-    little_things: tuple[ShownLittleThing, ...]
+    notes: tuple[ShownNote, ...]
     milestones: tuple[ShownMilestone, ...]
     contests: Annotated[
         tuple[ContestInForce, ...],
@@ -228,7 +228,7 @@ def _door_of(door: Door, now: int, mutes: tuple[MuteInForce, ...], words: Words)
         did=door.did,
         grants=grants_of(door, now),
         mutes=mutes,
-        little_things=tuple(_little_thing(it, words.get(it.id)) for it in door.little),
+        notes=tuple(_note(it, words.get(it.id)) for it in door.little),
         milestones=tuple(
             ShownMilestone(
                 kind=it.kind,
@@ -251,10 +251,10 @@ def _door_of(door: Door, now: int, mutes: tuple[MuteInForce, ...], words: Words)
     )
 
 
-def _little_thing(thing: LittleThing, body: dict[str, Any] | None) -> ShownLittleThing:
+def _note(thing: LittleThing, body: dict[str, Any] | None) -> ShownNote:
     """As a wallet shows it: a value without the form of its key is a text (NOTE-4)."""
     note = read_note(thing.key, body)
-    return ShownLittleThing(key=thing.key, topic=thing.topic, act=thing.id, value=note.value, text=note.text)
+    return ShownNote(key=thing.key, topic=thing.topic, act=thing.id, value=note.value, text=note.text)
 
 
 def _text(body: dict[str, Any] | None) -> str | None:

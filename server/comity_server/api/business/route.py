@@ -3,12 +3,13 @@ tests of who may do what are made (BIZ-9)."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal
 
 from aiohttp import web
 
 from comity.documents.acts import SignedAct
-from comity.errors import Refused
+from comity.errors import Malformed, Refused
 from comity.http_api import JSON
 from comity_server.businesses.api_keys import ApiKey
 from comity_server.businesses.directory import Business
@@ -21,6 +22,20 @@ from comity_server.services import Server
 BUSINESS = "/v1/business"
 NOTIFICATIONS = "/notifications"
 """Where a business waits for news."""
+THINGS = {
+    "/check": "connection",
+    "/proposals": "offer",
+    "acts": "act",
+    "connections": "connection",
+    "deliveries": "delivery",
+    "drafts": "draft",
+    "favours": "ask",
+    "keys": "API key",
+    "offers": "offer",
+    "proposals": "proposal",
+    "webhooks": "webhook endpoint",
+}
+"""Word before an id in a path, or a path whose body has an id → the noun for what the id names."""
 NOTHING = b"{}"
 """What a request without content says (BIZ-10)."""
 
@@ -73,9 +88,45 @@ class Call:
             raise Refused("api_key_required")
 
 
-def documentation(home: Home, code: str) -> str:
-    """Where the page is that explains a code (BIZ-10)."""
-    return f"{home.origin}/docs/errors#{code}"
+Part = Literal["body", "query", "path", "header"]
+"""A part of a request."""
+
+
+class InvalidRequest(Refused):
+    """The request does not have the form that its route takes (BIZ-10). `part` is where every one of `errors` is. Their
+    pointers are JSON pointers into the body, and names of parameters or headers elsewhere."""
+
+    def __init__(self, fault: Malformed, part: Part) -> None:
+        errors = fault.errors or (("", fault.detail or fault.title),)
+        if part != "body":
+            errors = tuple((pointer.removeprefix("/"), detail) for pointer, detail in errors)
+        super().__init__("invalid_request", fault.detail, errors=errors)
+        self.part = part
+
+
+def rest_refusal(refused: Refused, part: Part, missing: str = "") -> Refused:
+    """The refusal as the REST API answers it: `invalid_request` for a Malformed, with the part of the request where the
+    fault is, and a `not_found` that says what is missing."""
+    if isinstance(refused, Malformed):
+        return InvalidRequest(refused, part)
+    if refused.code == "not_found" and refused.detail is None and missing:
+        return Refused("not_found", no_such(missing))
+    return refused
+
+
+def no_such(thing: str) -> str:
+    """The detail of a `not_found`: the same for a thing of another business and for one that never was (BIZ-13)."""
+    return f"No {thing} with this id."
+
+
+def problem_members(home: Home, refused: Refused) -> dict[str, Any]:
+    """The members that a problem of the business side has beside those of every problem (BIZ-10)."""
+    members: dict[str, Any] = {"documentation": f"{home.origin}/docs/errors#{refused.code}"}
+    if isinstance(refused, InvalidRequest):
+        members["errors"] = [
+            {"in": refused.part, "pointer": pointer[:200], "detail": detail[:200]} for pointer, detail in refused.errors
+        ]
+    return members
 
 
 Handler = Callable[[Call], Awaitable[Reply | web.StreamResponse]]
@@ -111,6 +162,13 @@ class Route:
     """A "no": a full queue does not keep it out, and the rate limit only where it closes nothing new (BIZ-14)."""
     streams: bool = False
     """The handler reads the body and writes the answer itself."""
+
+    @property
+    def thing(self) -> str:
+        """The noun for what the route's path, or its body, names."""
+        words = self.path.split("/")
+        named = [before for before, word in pairwise(words) if word.startswith("{")]
+        return THINGS.get(named[-1] if named else self.path, "")
 
     @property
     def writes(self) -> bool:

@@ -1,4 +1,5 @@
-"""The one table of the business side's routes. Handlers, OpenAPI and the tests of who may do what come from it."""
+"""The table of routes of the REST API. The handlers, the OpenAPI document and the authorization tests are made from
+it."""
 
 from comity_server.api.business.endpoints import (
     api_keys,
@@ -46,4 +47,4 @@ ROUTES: tuple[Route, ...] = (
     *erasure.ROUTES,
     *report.ROUTES,
 )
-"""In the order in which the document shows them."""
+"""In the order of the OpenAPI document."""

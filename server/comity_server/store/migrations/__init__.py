@@ -4,7 +4,7 @@ import re
 import sqlite3
 from pathlib import Path
 
-HEAD = "v3_0001"
+HEAD = "v3_0002"
 """The revision that this code works with. Those of stores of before the first release had nothing or `v2_` in front."""
 
 _REVISION = re.compile(r"v3_[0-9]{4}\Z")

@@ -1,9 +1,9 @@
-"""Examples for the API page: a body for each route that takes one. Each is a valid one: the tests send them."""
+"""A valid example body for each route that takes one. The API page shows them, and the tests send them."""
 
 from typing import Any
 
 CONNECTION = "Y29taXR5LWV4YW1wbGUtY29ubmVjdGlvbi1pZC0wMDE"
-"""Ids in examples; the tests put real ones in their place."""
+"""Ids in examples. The tests replace them with real ones."""
 GRANT = "Y29taXR5LWV4YW1wbGUtZ3JhbnQtaWQtMDAwMDAwMDE"
 GIVEN = "Y29taXR5LWV4YW1wbGUtZ3JhbnQtaWQtMDAwMDAwMDI"
 MESSAGE = "Y29taXR5LWV4YW1wbGUtbWVzc2FnZS1pZC0wMDAwMDE"
@@ -18,10 +18,10 @@ _MESSAGE: dict[str, Any] = {
 }
 
 EXAMPLES: dict[str, dict[str, Any]] = {
-    "makeKey": {"label": "night shift", "role": "agent"},
+    "createKey": {"label": "night shift", "role": "agent"},
     "rotateKey": {"overlap_seconds": 3600},
-    "makeSeat": {"staff": "staff 4711"},
-    "publishOffer": {
+    "createSeat": {"staff": "staff 4711"},
+    "createOffer": {
         "name": "Clear View Windows",
         "purposes": ["care", "service"],
         "agreements": [
@@ -36,19 +36,19 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "expires_at": "2027-05-01T00:00:00Z",
         "label": "counter",
     },
-    "propose": {"offer": LINK},
+    "createProposal": {"link": LINK},
     "declineProposal": {"reason": "full"},
-    "stateDuty": {
+    "createErasure": {
         "deleted": ["contact", "messages", "preferences"],
         "kept": [{"what": "payments", "ground": "legal_obligation", "until": "2034-12-31T23:00:00Z"}],
         "passed_on": ["Zahlwerk 24"],
     },
-    "addWebhook": {"url": HOOK, "types": ["message.received", "connection.revoked"]},
-    "changeWebhook": {"types": ["*"]},
+    "createWebhook": {"url": HOOK, "types": ["message.received", "connection.revoked"]},
+    "updateWebhook": {"types": ["*"]},
     "recoverWebhook": {"since": "2026-11-21T10:00:00Z"},
     "check": {"connection": CONNECTION, "purpose": "care.checkin", "channel": "app"},
     "sendMessage": _MESSAGE,
-    "changeDraft": _MESSAGE,
+    "updateDraft": _MESSAGE,
     "askFavour": {
         "kind": "review",
         "effort": "minute",
@@ -57,26 +57,26 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "answerFavour": {"answer": "yes", "text": "Gladly: it is put aside for you."},
     "thankForFavour": {"text": "That was kind of you."},
-    "publishAway": {
+    "updateAwayNotice": {
         "from": "2027-06-01T00:00:00+02:00",
         "until": "2027-06-14T00:00:00+02:00",
         "texts": {"en": "We are at the sea until the 14th.", "de": "Wir sind bis zum 14. am Meer."},
     },
-    "muteCustomer": {"channels": ["phone"], "until": "2027-01-07T08:00:00+01:00"},
-    "unmuteCustomer": {},
-    "giveGrant": {
+    "muteConnection": {"channels": ["phone"], "until": "2027-01-07T08:00:00+01:00"},
+    "unmuteConnection": {},
+    "createGrant": {
         "purposes": ["care", "favour"],
         "channels": ["app"],
         "expires_at": "2027-11-21T00:00:00Z",
         "budget": {"max": 5, "per": "week"},
     },
     "withdrawGrant": {"grant": GRANT},
-    "rememberThing": {"key": "receipt", "value": "paper", "text": "She likes her receipts on paper."},
-    "forgetThing": {"key": "paper_receipt"},
-    "noteMilestone": {"kind": "installed", "topic": "windows.kitchen", "when": "2026-11-20T09:00:00+01:00"},
-    "giveFeedback": {"message": MESSAGE, "says": "thanks"},
+    "createNote": {"key": "receipt", "value": "paper", "text": "She likes her receipts on paper."},
+    "forgetNote": {"key": "paper_receipt"},
+    "createMilestone": {"kind": "installed", "topic": "windows.kitchen", "when": "2026-11-20T09:00:00+01:00"},
+    "createFeedback": {"message": MESSAGE, "says": "thanks"},
     "renounceGrants": {"grants": [GIVEN], "because": "told_us", "purposes": ["care.news"], "channels": ["app"]},
-    "stateContact": {"channel": "phone", "purpose": "care.checkin"},
+    "createContact": {"channel": "phone", "purpose": "care.checkin"},
 }
 """operationId → body."""
 
@@ -86,7 +86,7 @@ LINES: dict[str, str] = {
         f'{{"ref":"2","connection":"{CONNECTION}","purpose":"care","channel":"email"}}\n'
     ),
 }
-"""operationId → a body of JSON lines."""
+"""operationId → a body of JSON Lines."""
 
 STREAM = """\
 id: Ab3dE
@@ -94,4 +94,4 @@ event: connection.opened
 data: {"id":"evt_…","type":"connection.opened","timestamp":"2026-11-21T10:00:00.000Z","data":{…}}
 
 """
-"""How a stream of server-sent events looks."""
+"""A stream of server-sent events."""

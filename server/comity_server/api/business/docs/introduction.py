@@ -1,54 +1,55 @@
-"""What an engineer reads first: the introduction of the API page, and what each group of routes is for."""
+"""The introduction of the API page, and a description of each tag."""
 
 ABOUT = """\
-Comity keeps *mutual* connections: your customer and you have both signed what you may come for, and each side can mute
-or end it. This interface is how your systems take part. It can do nothing that the rules of a connection do not allow:
-where a customer said "no" or "not now", you get that as an answer, before anybody is annoyed.
+Comity keeps *mutual* connections: you and your customer have both signed the purposes for which you may write, and
+either side can mute or end the connection. Your systems take part through this API. It allows nothing that the rules of
+a connection forbid: where a customer has said "no" or "not now", the API tells you before the customer is disturbed.
 
 **Start here**
 
-1. Ask the operator of this server for your first API key (`comity business create NAME`), or make one for each of your
-   systems with `POST /keys`. Press **Authorize**, paste it, and try `GET /self`.
-2. Make an offer (`POST /offers`) and show its QR code. A customer who accepts it is a connection.
-3. Before you write, ask: `POST /check`. Then write: `POST /connections/{connection}/messages`.
-4. Learn what customers do by `GET /notifications`, or have it brought to you by a webhook.
+1. Get your first API key from the operator of this server (`comity business create NAME`), or create one for each of
+   your systems with `POST /keys`. Press **Authorize**, paste the key, and try `GET /self`.
+2. Create an offer (`POST /offers`) and show its QR code. A customer who accepts it becomes a connection.
+3. Check before you write: `POST /check`. Then write: `POST /connections/{connection}/messages`.
+4. Follow what customers do with `GET /notifications?order=oldest`, or let a webhook deliver it.
 
-**Keys and roles.** `Authorization: Bearer ck_live_…`, and nowhere else. A key has a role (owner, agent, marketer,
-auditor, read_only); each route says which scope it takes.
+**Keys and roles.** Send the key as `Authorization: Bearer ck_live_…`, and nowhere else. A key has a role (owner, agent,
+marketer, auditor, read_only). Each route names the scope that it requires.
 
-**Writing twice does no harm.** Every route that changes something takes an `Idempotency-Key`. The same request with the
-same key gets the first answer again, for 24 hours, with `Idempotency-Replayed: true`. The keys of two of your systems
-never meet: each belongs to the API key that sent it, and to its successors by rotation.
+**Retries are safe.** Every route that changes something takes an `Idempotency-Key`. Within 24 hours, the same request
+with the same key gets the first answer again, with `Idempotency-Replayed: true`. An `Idempotency-Key` belongs to the
+API key that sent it, and to its successors by rotation, so two of your systems cannot collide.
 
-**Refusals** are problem documents (RFC 9457). Decide by `code`; [every code is explained](/docs/errors). On `429` and
-`503`, `Retry-After` says when to come back. Each answer has an `X-Request-Id`: tell us that one when something is odd.
+**Errors** are problem documents (RFC 9457). Decide by `code`; [the error guide](/docs/errors) explains every code. On
+`429` and `503`, `Retry-After` says when to try again. Each answer has an `X-Request-Id`: give it to the operator when
+you report a problem.
 
-**Lists** have a `cursor`: send it back for the next page. A page can be short while there is more; without a cursor
-you have reached the end.
+**Lists** begin with the newest item. Send the `next_cursor` of a page back as `cursor` for the next page. A page can be
+short while more follow; the last page has no `next_cursor`.
 
-**Times** are RFC 3339. Ids say nothing; do not take them apart. A member that has no value is left out, never `null`;
-what you send with members that a route does not know is refused. What you get may have new members one day: pass over
-those that you do not know.
+**Times** are RFC 3339. Ids are opaque. A member without a value is absent, never `null`. A request with a member that
+the route does not know is refused. Answers can get new members in later versions: ignore those that you do not know.
 
-**Who signs.** What you do here becomes signed acts. Most businesses leave their signing key with this server, and then
-it signs. If you keep the key yourself, send the signed act as the body of the same route (`application/jwt`).
+**Signatures.** Your requests become signed acts. Most businesses leave their signing key with this server, and then the
+server signs. If you keep the key yourself, send the signed act as the body of the same route (`application/jwt`).
 """
 
 AREAS = {
-    "keys": "API keys, and the seats of your staff. Give each system a key of its own, with no more than it needs.",
-    "offers": "What you put onto the counter: an offer to connect, as a link, a QR code or a poster.",
-    "proposals": "Customers who have signed and wait for your signature.",
-    "connections": "Your customers as both sides see the connection: what is allowed, and what happened.",
-    "check": "May we write? Ask before you do: for one customer, or for a whole list.",
-    "messages": "Writing to a customer.",
-    "drafts": "Messages that did not go out, kept so that nobody has to write them again.",
-    "favours": "Asking somebody for a favour, and returning it.",
-    "door": "What may reach you: mute a customer for a while, unmute, end a connection; what you allow her to do.",
-    "feedback": "What a message was like: yours to customers, theirs to you; and consents that you give up.",
-    "notices": "One text for all of your customers: that you are away, and what you mean to do.",
-    "notifications": "What your customers did: page by page, or as it happens.",
-    "webhooks": "The same, brought to an address of yours (Standard Webhooks).",
-    "duties": "After the end of a connection: saying what became of the customer's data.",
-    "report": "How your messages fared, day by day.",
+    "keys": "API keys, and seats for members of staff. Give each system its own key, with the scopes that it needs.",
+    "offers": "Offers to connect, as a link, a QR code or a poster.",
+    "proposals": "Agreements that a customer has signed and that wait for your signature.",
+    "connections": "Your customers: the permissions of both sides, and the history of each connection.",
+    "check": "Permission checks before you write: for one customer, or for a whole list.",
+    "messages": "Messages to a customer, and contacts outside the app.",
+    "drafts": "Messages that were not sent. You can edit and send them later.",
+    "notes": "Notes about a customer, and milestones such as a purchase. Your customer can read both.",
+    "favours": "Favours that you ask of a customer, and favours that a customer asks of you.",
+    "permissions": "Mute and unmute a customer, end a connection, and grant, withdraw and give up permissions.",
+    "feedback": "Feedback on messages in both directions, and contests of your customers.",
+    "notices": "Notices for all of your customers: your absence, and your plans.",
+    "notifications": "Acts of your customers, as a list or as a feed.",
+    "webhooks": "The same notifications, delivered to your own endpoint (Standard Webhooks).",
+    "erasures": "Statements, after the end of a connection, about the deletion of the customer's data.",
+    "report": "Daily counts of what became of your messages.",
 }
-"""Tag → what its routes are for, in the order of the page."""
+"""Tag → description, in the order of the page."""

@@ -1,11 +1,11 @@
-"""The OpenAPI document (3.1) of the business side, made of the table of routes and the models (BIZ-9)."""
+"""Builds the OpenAPI 3.1 document of the REST API from the table of routes and the models (BIZ-9)."""
 
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from http import HTTPStatus
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue, models_json_schema
@@ -15,37 +15,37 @@ from comity.errors import CODES
 from comity.http_api import EVENT_STREAM, JSON, JSON_LINES, JWT, PROBLEM, Problem
 from comity_server.api.business.docs.examples import EXAMPLES, LINES, STREAM
 from comity_server.api.business.docs.introduction import ABOUT, AREAS
-from comity_server.api.business.route import BUSINESS, Route
+from comity_server.api.business.route import BUSINESS, Part, Route
 from comity_server.api.business.routes import ROUTES
 from comity_server.businesses.roles import ROLES
 
 VERSION = "1"
-"""Of the interface: the one in its paths."""
+"""The version of the API, as in its paths."""
 _REF = "#/components/schemas/{model}"
 _HASH = {"type": "string", "pattern": "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$"}
 _NAMED = {"type": "string", "minLength": 1, "maxLength": 100}
 _PLACES: dict[str, tuple[str, dict[str, Any]]] = {
-    "connection": ("The connection.", _HASH),
-    "ask": ("The ask: the id of its act.", _HASH),
-    "acts": ("The act: the SHA-256 of its text.", _HASH),
-    "keys": ("The id of an API key, as lists show it; not the key itself.", _NAMED),
-    "offers": ("The id of an offer: the short one in its link.", _NAMED),
+    "connection": ("The id of the connection.", _HASH),
+    "ask": ("The id of the ask, which is the id of its act.", _HASH),
+    "acts": ("The id of the act: the SHA-256 of its signed text.", _HASH),
+    "keys": ("The id of an API key, which is not the key itself.", _NAMED),
+    "offers": ("The id of an offer, as in its link.", _NAMED),
     "drafts": ("The id of a draft.", _NAMED),
     "webhooks": ("The id of a webhook endpoint.", _NAMED),
     "delivery": ("The id of a delivery.", _NAMED),
 }
-"""What stands in a path: by the parameter's name, or by the word before an `{id}`."""
+"""Path parameter, or word before an `{id}` → description and schema."""
 _SIGNED = (
     "bad_signature", "unknown_key", "wrong_audience", "key_replaced", "seq_taken", "seq_gap", "prev_mismatch",
     "iat_out_of_range",
 )  # fmt: skip
-"""What can be wrong with an act that the business signs itself."""
+"""Codes for an act that the business signs itself."""
 _SHARED = 3
-"""Refusals with at most so many codes stand in the document once; of longer lists each route has its own."""
+"""Refusals with at most this many codes are shared components; a route has longer lists of its own."""
 
 
 class _Schemas(GenerateJsonSchema):
-    """JSON Schema as these models mean it: absent members are left out, never null; a member's name is its title."""
+    """JSON Schema of models whose members are absent rather than null, and are titled by their names."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
@@ -61,12 +61,12 @@ class _Schemas(GenerateJsonSchema):
 
 
 def text(made: dict[str, Any]) -> str:
-    """The document as the file in spec/ has it."""
+    """The document as in the file spec/openapi.json."""
     return json.dumps(made, ensure_ascii=False, indent=2) + "\n"
 
 
 def document(routes: Sequence[Route] = ROUTES, server: str = "/") -> dict[str, Any]:
-    """The whole document; `server` is the URL below which the routes are."""
+    """The whole document. `server` is the base URL of the routes."""
     schemas = _schemas(routes)
     responses: dict[str, Any] = {}
     paths: dict[str, Any] = {}
@@ -79,7 +79,7 @@ def document(routes: Sequence[Route] = ROUTES, server: str = "/") -> dict[str, A
         "info": {
             "title": "Comity for businesses",
             "version": VERSION,
-            "summary": "Mutual connections with your customers: ask before you write, and be able to show it.",
+            "summary": "Mutual connections with your customers: check before you write, and prove it later.",
             "description": ABOUT,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
@@ -92,7 +92,7 @@ def document(routes: Sequence[Route] = ROUTES, server: str = "/") -> dict[str, A
                 "apiKey": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "An API key of your business, as it was shown when it was made: `ck_live_…`.",
+                    "description": "An API key of your business, as shown when it was created: `ck_live_…`.",
                 }
             },
             "headers": _HEADERS,
@@ -103,12 +103,20 @@ def document(routes: Sequence[Route] = ROUTES, server: str = "/") -> dict[str, A
 
 
 UNAVAILABLE = tuple(code for code, it in CODES.items() if it.status == HTTPStatus.SERVICE_UNAVAILABLE)
-"""Codes of a server that cannot do now what it is asked for (OPS-3)."""
+"""Codes of a server that cannot serve the request at the moment (OPS-3)."""
 
 
 def refusals(route: Route) -> dict[int, list[str]]:
-    """Status → codes: everything that the route can be refused with, in the order of CODES (BIZ-10)."""
-    codes = {"malformed", "api_key_required", "no_sandbox", "rate_limited", "internal", *UNAVAILABLE, *route.codes}
+    """Status → codes of every refusal of the route, in the order of CODES (BIZ-10)."""
+    codes = {
+        "invalid_request",
+        "api_key_required",
+        "no_sandbox",
+        "rate_limited",
+        "internal",
+        *UNAVAILABLE,
+        *route.codes,
+    }
     codes |= set() if route.scope is None else {"scope_missing"}
     codes |= {"not_found"} if "{" in route.path else set()
     codes |= {"idempotency_mismatch"} if route.writes else set()
@@ -122,7 +130,7 @@ def refusals(route: Route) -> dict[int, list[str]]:
 
 
 def _takes(route: Route) -> list[str]:
-    """The media types of a body."""
+    """The media types that the body may have."""
     types = [JSON] if route.body is not None else []
     types += [JSON_LINES] if route.streams and route.method == "POST" else []
     return types + ([JWT] if route.act is not None or route.signed_text else [])
@@ -141,18 +149,18 @@ def _schemas(routes: Sequence[Route]) -> dict[Any, Any]:
     _open_problem(rest["$defs"]["Problem"])
     sent = _reached(rest["$defs"], [_name(refs[key]) for key in refs if key[1] == "validation"])
     for name in rest["$defs"].keys() - sent:
-        # Readers pass over members that they do not know, so that there can be new ones.
+        # Readers ignore unknown members, so that a later version can add some.
         rest["$defs"][name].pop("additionalProperties", None)
     return {**refs, **rest}
 
 
 def _name(reference: dict[str, str]) -> str:
-    """The name of the schema that a reference leads to."""
+    """The name of the schema behind a reference."""
     return reference["$ref"].rpartition("/")[2]
 
 
 def _reached(schemas: dict[str, Any], waiting: list[str]) -> set[str]:
-    """The names of these schemas, and of all that they are made of."""
+    """The names of these schemas and of every schema that they contain."""
     found: set[str] = set()
     while waiting:
         if (name := waiting.pop()) not in found:
@@ -162,15 +170,25 @@ def _reached(schemas: dict[str, Any], waiting: list[str]) -> set[str]:
 
 
 def _open_problem(schema: dict[str, Any]) -> None:
-    """A problem of the business side: one more member, and more of them with some codes (RFC 9457, section 3.2)."""
+    """Describe the members that a problem of the REST API adds; some codes add more (RFC 9457, section 3.2)."""
     schema["description"] = "Why a request was refused (RFC 9457). Decide by `code`; the texts are for people."
-    about = "The page that explains the code, and what to do about it. Absent where what came was not HTTP at all."
+    about = "The section of the error guide for this code. Absent when the request was not valid HTTP."
     schema["properties"]["documentation"] = {"type": "string", "format": "uri", "description": about}
-    pairs = {name: {"type": "string"} for name in ("pointer", "detail")}
-    schema["properties"]["errors"]["items"] = {"type": "object", "properties": pairs}
-    schema["properties"]["errors"]["description"] = "Each fault, with a JSON Pointer (RFC 6901) to where it is."
-    schema["properties"]["until"]["description"] = 'When a "not now" ends (seconds), where the other side shows it.'
-    named = "The `X-Request-Id` of the answer: tell the operator this when something is odd."
+    schema["properties"]["errors"]["items"] = {
+        "type": "object",
+        "properties": {
+            "in": {"type": "string", "enum": list(get_args(Part)), "description": "The part of the request."},
+            "pointer": {
+                "type": "string",
+                "description": "In the body a JSON Pointer (RFC 6901), elsewhere the name of the parameter or header.",
+            },
+            "detail": {"type": "string"},
+        },
+        "required": ["in", "pointer", "detail"],
+    }
+    schema["properties"]["errors"]["description"] = "With `invalid_request`: every fault, and where it is."
+    schema["properties"]["until"]["description"] = 'The end of a "not now" (in seconds), where the other side shows it.'
+    named = "The `X-Request-Id` of the answer. Give it to the operator when you report a problem."
     schema["properties"]["request_id"]["description"] = named
 
 
@@ -195,7 +213,7 @@ def _operation(route: Route, schemas: dict[Any, Any], responses: dict[str, Any])
 
 
 def _is_needed(body: type[BaseModel] | None) -> bool:
-    """Whether something must be sent, so that no body, which says as much as `{}`, is not enough (BIZ-10)."""
+    """True if a request without a body is refused. No body counts as `{}` (BIZ-10)."""
     return body is not None and any(member.is_required() for member in body.model_fields.values())
 
 
@@ -203,19 +221,19 @@ def _paragraphs(route: Route) -> Iterator[str]:
     if route.description:
         yield route.description
     if route.scope is None:
-        yield "Takes any API key."
+        yield "Any API key is enough."
     else:
         roles = ", ".join(role for role, scopes in ROLES.items() if route.scope in scopes)
-        yield f"Takes the scope `{route.scope}`, which these roles have: {roles}."
+        yield f"Requires the scope `{route.scope}`. Roles with it: {roles}."
     if route.act is not None:
         yield (
-            f"Does the act `{route.act}`. A business that keeps its signing key sends the act's JWS instead"
-            f" (`{JWT}`); the answer is the same."
+            f"Makes the act `{route.act}`. A business that keeps its own signing key sends the act's JWS instead"
+            f" (`{JWT}`). The answer is the same."
         )
     if route.narrows:
         yield (
-            'This is a "no": it is counted, but a full server does not keep it out, and the rate only where it closes'
-            " nothing that was open."
+            "This narrows permissions: an overloaded server accepts it too, and the rate limit applies only where it"
+            " changes nothing."
         )
 
 
@@ -240,11 +258,11 @@ def _query_parameters(route: Route, schemas: dict[Any, Any]) -> Iterator[dict[st
 
 
 _USUAL = {
-    "cursor": "Where to go on: the `cursor` of the page before. Without it, from the start.",
-    "limit": "Items of the page, at most.",
-    "order": "Which end comes first.",
+    "cursor": "The `next_cursor` of the page before. Without it, the first page.",
+    "limit": "The largest number of items on the page.",
+    "order": "Whether the newest or the oldest items come first.",
 }
-"""What parameters of these names are for, where their model does not say it."""
+"""Parameter name → description, where its model has none."""
 
 
 def _body(route: Route, schemas: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
@@ -261,7 +279,7 @@ def _body(route: Route, schemas: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _lines(item: dict[str, Any], example: str | None) -> dict[str, Any]:
-    """JSON lines: OpenAPI 3.1 has no word for them, so the schema of one line is told in the text."""
+    """JSON Lines. OpenAPI 3.1 has no schema for them, so the description names the schema of one line."""
     schema = {"type": "string", "description": f"JSON Lines: each line is one `{_name(item)}`."}
     return {"schema": schema, **({} if example is None else {"example": example})}
 
@@ -277,7 +295,7 @@ def _answer(route: Route, status: int, schemas: dict[Any, Any]) -> dict[str, Any
     return made
 
 
-_HEADING = {200: "As asked.", 201: "Made.", 202: "Taken in.", 204: "Done; there is nothing more to say."}
+_HEADING = {200: "Success.", 201: "Created.", 202: "Accepted.", 204: "Success, without a body."}
 
 
 def _content(route: Route, schemas: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
@@ -291,12 +309,12 @@ def _content(route: Route, schemas: dict[Any, Any]) -> Iterator[tuple[str, Any]]
     if route.streams and route.method == "POST":
         yield JSON_LINES, _lines(answer, None)
     elif route.streams:
-        said = "Server-sent events: of each, `id` is the cursor to go on from, `data` one item as JSON."
+        said = "Server-sent events: `id` is a cursor of the feed, `data` one item as JSON."
         yield EVENT_STREAM, {"schema": {"type": "string", "description": said}, "example": STREAM}
 
 
 def _refusal(status: int, codes: list[str], responses: dict[str, Any]) -> dict[str, Any]:
-    """A reference to the refusal with these codes, or the refusal itself, where there are many."""
+    """A reference to the refusal with these codes, or the refusal itself where there are many codes."""
     name = "-".join(codes)
     if len(codes) > _SHARED:
         return _refused(status, codes)
@@ -340,25 +358,31 @@ def _header(description: str, schema: dict[str, Any], example: Any) -> dict[str,
 _TEXT: dict[str, Any] = {"type": "string"}
 _AN_ID = "5f0c2b7e9d1a4c3b8e6f7a90"
 _HEADERS = {
-    "X-Request-Id": _header("Names this request: put it into your log, as we put it into ours.", _TEXT, _AN_ID),
-    "RateLimit-Policy": _header("How many requests (`q`) in how many seconds (`w`).", _TEXT, '"api-key";q=6000;w=60'),
-    "RateLimit": _header("Requests that are left (`r`), and seconds until all are back.", _TEXT, '"api-key";r=59;t=4'),
-    "Retry-After": _header("Seconds to wait before the next try.", {"type": "integer", "minimum": 0}, 1),
-    "Idempotency-Replayed": _header("`true`: the first answer to this request, once more.", _TEXT, "true"),
-    "Location": _header("The path of what was made.", _TEXT, "/v1/business/offers/7JxQ2mP4ZkVw"),
-    "WWW-Authenticate": _header("How to authenticate.", _TEXT, 'Bearer realm="comity"'),
+    "X-Request-Id": _header(
+        "The id of this request, which is also in the log of the server. Write it into your log.", _TEXT, _AN_ID
+    ),
+    "RateLimit-Policy": _header(
+        "The number of requests (`q`) allowed in a window of seconds (`w`).", _TEXT, '"api-key";q=6000;w=60'
+    ),
+    "RateLimit": _header(
+        "The number of requests left (`r`), and the seconds until the window ends (`t`).", _TEXT, '"api-key";r=59;t=4'
+    ),
+    "Retry-After": _header("Seconds to wait before the next attempt.", {"type": "integer", "minimum": 0}, 1),
+    "Idempotency-Replayed": _header("`true` if this is the first answer to the request, sent again.", _TEXT, "true"),
+    "Location": _header("The path of the created resource.", _TEXT, "/v1/business/offers/7JxQ2mP4ZkVw"),
+    "WWW-Authenticate": _header("The authentication scheme.", _TEXT, 'Bearer realm="comity"'),
 }
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "Send the same key with the same request again, and get the first answer again (24 hours).",
+    "description": "Makes retries safe: for 24 hours the same request with the same key gets the first answer.",
     "schema": {"type": "string", "pattern": "^[!-~]{1,128}$"},
 }
 _LAST_EVENT_ID = {
     "name": "Last-Event-ID",
     "in": "header",
     "required": False,
-    "description": "Of a stream that broke off: the `id` of the last event; it goes on behind that one.",
+    "description": "The `id` of the last event of an interrupted stream. The new stream starts after that event.",
     "schema": {"type": "string"},
 }

@@ -1,5 +1,4 @@
-"""The pages for engineers: the API with a form for every route, and what each code means. Anybody may read them
-(BIZ-16)."""
+"""The public documentation pages: the API page with a form for each route, and the error guide (BIZ-16)."""
 
 import html
 import importlib.util
@@ -23,7 +22,7 @@ POLICY = (
     " frame-ancestors 'none'; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script';"
     " trusted-types default dompurify"
 )
-"""What these pages may do: nothing that is not in a file of this server."""
+"""The content security policy: only files of this server."""
 CACHED = "public, max-age=3600"
 _OWN = Path(__file__).parent / "files"
 _OURS = {"policy.js": "text/javascript", "start.js": "text/javascript", "docs.css": "text/css"}
@@ -31,7 +30,7 @@ _SWAGGER = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/c
 
 
 def add_docs_routes(app: web.Application) -> None:
-    """The pages, and the files that they are made of."""
+    """Add the routes of the pages and their files."""
     app.router.add_get("/docs", get_docs)
     app.router.add_get("/docs/openapi.json", get_openapi)
     app.router.add_get("/docs/errors", get_errors)
@@ -39,23 +38,23 @@ def add_docs_routes(app: web.Application) -> None:
 
 
 async def get_docs(request: web.Request) -> web.Response:
-    """The page of the API."""
+    """The API page."""
     return _page(_read("index.html"))
 
 
 async def get_openapi(request: web.Request) -> web.StreamResponse:
-    """The OpenAPI document, with this server's own address."""
+    """The OpenAPI document, with the address of this server."""
     headers = {"Content-Type": JSON, "Cache-Control": CACHED, "Access-Control-Allow-Origin": "*"}
     return await in_pieces(request, _document(request.app[SERVER].home.origin), headers)
 
 
 async def get_errors(request: web.Request) -> web.Response:
-    """The page of codes."""
+    """The error guide."""
     return _page(_errors())
 
 
 async def get_asset(request: web.Request) -> web.StreamResponse:
-    """A script or a style of these pages."""
+    """A script or style sheet of the pages. Raises Refused("not_found")."""
     name = request.match_info["asset"]
     folder, kind = (_OWN, _OURS.get(name)) if name in _OURS else (_swagger(), _SWAGGER.get(name))
     if kind is None:
@@ -76,13 +75,13 @@ def _document(origin: str) -> bytes:
 
 @lru_cache(len(_OURS) + len(_SWAGGER))
 def _bytes_of(path: Path) -> bytes:
-    """Read once: each file that is open while it is sent would take a descriptor more."""
+    """The bytes of a file, read once: a file that is open while it is sent costs a descriptor."""
     return path.read_bytes()
 
 
 @cache
 def _swagger() -> Path:
-    """Where the files of Swagger UI lie: in a package that is looked for and never run."""
+    """The folder of the Swagger UI files, in a package that is located and never imported."""
     found = importlib.util.find_spec("flask_swagger_ui")
     assert found is not None and found.origin is not None, "the files of Swagger UI are a dependency"
     return Path(found.origin).parent / "dist"
@@ -99,9 +98,9 @@ def _errors() -> str:
     return page.replace("<!-- contents -->", "\n".join(_contents())).replace("<!-- codes -->", "\n".join(_codes()))
 
 
-def _text(told: str) -> str:
-    """As HTML, with what stands between backticks as code."""
-    return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(told))
+def _html(text: str) -> str:
+    """The text as HTML, with backticked words as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 
 def _anchor(heading: str) -> str:
@@ -124,7 +123,7 @@ def _codes() -> Iterator[str]:
                 f'<h3 id="of-{code}"><a href="#{code}"><code>{code}</code></a>'
                 f' <span class="status">{status}</span></h3>\n'
                 f'<p class="title">{html.escape(title)}</p>\n'
-                f"<p>{_text(advice.means)}</p>\n"
-                f"<p><strong>What to do.</strong> {_text(advice.do)}</p>\n"
+                f"<p>{_html(advice.means)}</p>\n"
+                f"<p><strong>What to do.</strong> {_html(advice.do)}</p>\n"
                 "</section>"
             )

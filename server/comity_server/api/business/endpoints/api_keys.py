@@ -1,4 +1,4 @@
-"""API keys and seats over REST (BIZ-1 to BIZ-6)."""
+"""API keys over REST (BIZ-1 to BIZ-6)."""
 
 from typing import Annotated
 
@@ -6,21 +6,21 @@ from pydantic import Field
 
 from comity.errors import Refused
 from comity_server.api.business.idempotency import change
-from comity_server.api.business.pagination import FIRST, Page, behind, cursor_of
-from comity_server.api.business.route import BUSINESS, Call, Reply, Route
+from comity_server.api.business.pagination import LAST, NextCursor, Page, behind, cursor_of
+from comity_server.api.business.route import BUSINESS, Call, Reply, Route, no_such
 from comity_server.businesses.api_keys import ApiKey, new_key
 from comity_server.businesses.roles import Role, Scope
 from comity_server.commands.provisioning import admit, keys_of
-from comity_server.schema import Cursor, Due, Instant, Label, Model, instant, seconds
+from comity_server.schema import Due, Instant, Label, Model, instant, seconds
 from comity_server.writer.unit_of_work import UnitOfWork
 
 MOST_OVERLAP = 30 * 24 * 3600
-"""Seconds for which a key that was rotated is good beside its successor, at most."""
+"""The longest time (s) for which a rotated key stays valid beside its successor."""
 _DAY = 24 * 3600
 
 
 class Self(Model):
-    """Who an API key speaks for, and what it may do."""
+    """The business of an API key, and the key's scopes."""
 
     business: str
     did: str
@@ -33,57 +33,61 @@ class Self(Model):
 
 
 class Key(Model):
-    """An API key, without the key itself: that is shown once, when it is made."""
+    """An API key without its secret, which is shown only when the key is created."""
 
     id: str = Field(examples=["key_9gkCkfxbKDl2rZ0q"])
     label: str = Field(examples=["night shift"])
     role: Role
-    scopes: tuple[Scope, ...] = Field(description="What it may do: all of its role's scopes, or fewer.")
-    seat: str | None = Field(default=None, description="Whose it is, where it is a member of staff's.")
+    scopes: tuple[Scope, ...] = Field(description="All scopes of its role, or fewer.")
+    seat: str | None = Field(default=None, description="The seat of the member of staff who has the key.")
     created_at: Instant
-    expires_at: Instant | None = Field(default=None, description="From when on it is no longer good; absent: no end.")
-    last_used_at: Instant | None = Field(default=None, description="To the minute; absent: never.")
-    in_force: bool = Field(description="Whether it is good now.")
+    expires_at: Instant | None = Field(default=None, description="The end of the key. Absent: it has no end.")
+    last_used_at: Instant | None = Field(
+        default=None, description="The time of its last use, to the minute. Absent: never used."
+    )
+    in_force: bool = Field(description="True if the key is valid now.")
 
 
 class MadeKey(Key):
-    """A new API key. `key` is not kept: who loses it makes another."""
+    """A new API key. The server does not store `key`: if you lose it, create another."""
 
     key: str | None = Field(
         default=None,
-        description="The key itself, shown this once: absent in an answer that is given again.",
+        description="The key itself. It is shown once, and absent when the answer is sent again.",
         examples=["ck_live_m7Qx1c0Zb8r2VfT5uYw9Jk3Ls6Nd4Hg1Pa0Ee8Ri2To"],
     )
 
 
 class Keys(Model):
-    """A page of API keys, the oldest first."""
+    """A page of API keys, the newest first."""
 
     items: tuple[Key, ...]
-    cursor: Cursor | None = Field(default=None, description="Where the list goes on; absent at its end.")
+    next_cursor: NextCursor | None = None
 
 
 class NewKey(Model):
-    """What a new API key is for."""
+    """The label, role and scopes of a new API key."""
 
-    label: Label = Field(description="What people call it.", examples=["night shift"])
+    label: Label = Field(description="A name for people.", examples=["night shift"])
     role: Role
     scopes: Annotated[tuple[Scope, ...], Field(min_length=1, max_length=32)] | None = Field(
-        default=None, description="To narrow the role. Absent: all that the role may do.", examples=[["check"]]
+        default=None,
+        description="Fewer scopes than the role has. Absent: all scopes of the role.",
+        examples=[["check"]],
     )
     seat: Annotated[str, Field(pattern=r"^seat_[A-Za-z0-9_-]{22}$")] | None = Field(
-        default=None, description="The member of staff whose key it is (POST /seats)."
+        default=None, description="The seat of the member of staff who gets the key (POST /seats)."
     )
     expires_at: Due | None = Field(
-        default=None, description="From when on it is no longer good. Absent: as long as the key that makes it."
+        default=None, description="The end of the key. Absent: the end of the key that creates it."
     )
 
 
 class Overlap(Model):
-    """For how long the old key stays good."""
+    """The time for which the old key stays valid."""
 
     overlap_seconds: int = Field(
-        default=_DAY, ge=0, le=MOST_OVERLAP, description="0 ends the old key at once; the default is a day."
+        default=_DAY, ge=0, le=MOST_OVERLAP, description="0 ends the old key at once. The default is a day."
     )
 
 
@@ -91,7 +95,7 @@ class Overlap(Model):
 
 
 async def get_self(call: Call) -> Reply:
-    """The business, and what the key may do for it."""
+    """The business of the key, and the key's scopes."""
     key = call.key
     kept = call.server.grounds.kept.newest(call.business.name) is not None
     return Reply.of(
@@ -112,16 +116,17 @@ async def get_self(call: Call) -> Reply:
 
 
 async def get_keys(call: Call) -> Reply:
-    """The business's keys, those that ended too."""
-    after = behind(call, "keys", FIRST)
-    keys = [key for key in call.server.grounds.keyring.of(call.business.name) if (key.created_at, key.id) > after]
+    """Lists the keys of the business, the newest first, ended keys too."""
+    before = behind(call, "keys", LAST)
+    keys = [key for key in call.server.grounds.keyring.of(call.business.name) if (key.created_at, key.id) < before]
+    keys.reverse()
     page, now = keys[: call.query.limit], call.server.clock.now()
     cursor = cursor_of(call, "keys", page[-1].created_at, page[-1].id) if len(keys) > len(page) else None
-    return Reply.of(Keys(items=tuple(_shown(key, now) for key in page), cursor=cursor))
+    return Reply.of(Keys(items=tuple(_shown(key, now) for key in page), next_cursor=cursor))
 
 
 async def post_keys(call: Call) -> Reply:
-    """A new key, which can do no more and lasts no longer than the one that makes it."""
+    """Creates a key, which has no scope and no later end than the key of the caller."""
     wanted: NewKey = call.body
     name = call.business.name
 
@@ -135,7 +140,7 @@ async def post_keys(call: Call) -> Reply:
         if not key.is_in_force(group.now):
             raise Refused("until_passed")
         if key.seat is not None and not await is_seat(call, group, key.seat):
-            raise Refused("not_found", "there is no such seat")
+            raise Refused("not_found", no_such("seat"))
         admit(group, shown, key)
         return _made(shown, key, group.now)
 
@@ -143,7 +148,7 @@ async def post_keys(call: Call) -> Reply:
 
 
 async def rotate_key(call: Call) -> Reply:
-    """A new key in the place of an old one, and an end for that."""
+    """Creates the successor of a key, and sets the end of the old one."""
 
     async def decide(group: UnitOfWork) -> Reply:
         old = _managed(call, group)
@@ -167,7 +172,7 @@ async def rotate_key(call: Call) -> Reply:
 
 
 async def delete_key(call: Call) -> Reply:
-    """The end of a key, at once."""
+    """Ends a key at once."""
 
     async def decide(group: UnitOfWork) -> Reply:
         key = _managed(call, group)
@@ -181,7 +186,7 @@ async def delete_key(call: Call) -> Reply:
 
 
 def _manager(call: Call, group: UnitOfWork) -> ApiKey:
-    """The caller's key as it is by now: what ended it may stand in this very group. Raises Refused."""
+    """Rereads the caller's API key, including changes made earlier in this transaction. Raises Refused."""
     key = keys_of(group, call.business.name)[call.key.id]
     if not key.is_in_force(group.now):
         raise Refused("api_key_required")
@@ -189,7 +194,7 @@ def _manager(call: Call, group: UnitOfWork) -> ApiKey:
 
 
 def _managed(call: Call, group: UnitOfWork) -> ApiKey:
-    """The key that the path names, in force, and within the caller's. Raises Refused."""
+    """The valid key in the path, if the caller's key may manage it. Raises Refused."""
     manager = _manager(call, group)
     key = keys_of(group, call.business.name).get(call.path["id"])
     if key is None or not key.is_in_force(group.now):
@@ -199,16 +204,16 @@ def _managed(call: Call, group: UnitOfWork) -> ApiKey:
 
 
 def _must_be_within(manager: ApiKey, key: ApiKey) -> None:
-    """Raises Refused unless the key can do no more, and lasts no longer, than the one that manages it: else a narrowed
-    key, or one that ends soon, would be as good as any other (BIZ-4)."""
+    """Raises Refused if the key has a scope that its manager lacks, or a later end: otherwise a narrowed key, or one
+    that ends soon, could create a stronger one (BIZ-4)."""
     if not key.scopes <= manager.scopes:
-        raise Refused("scope_missing", "a key manages only keys that can do no more than itself")
+        raise Refused("scope_missing", "a key manages only keys that have no scope beyond its own")
     if manager.expires_at is not None and (key.expires_at is None or key.expires_at > manager.expires_at):
-        raise Refused("scope_missing", "a key manages only keys that last no longer than itself")
+        raise Refused("scope_missing", "a key manages only keys that end no later than itself")
 
 
 def _is_lasting_owner(key: ApiKey) -> bool:
-    """Whether the business can always manage its keys with this one (BIZ-3)."""
+    """True if the key can manage keys and has no end (BIZ-3)."""
     return "keys:manage" in key.scopes and key.expires_at is None
 
 
@@ -227,14 +232,14 @@ def _shown(key: ApiKey, now: int) -> Key:
 
 
 def _made(shown: str, key: ApiKey, now: int) -> Reply:
-    """The answer that shows a key, and what is kept for a repeated request: the same without it (BIZ-11)."""
+    """The answer with the key itself. The copy for a repeated request lacks it (BIZ-11)."""
     kept = _shown(key, now)
     body = MadeKey(**dict(kept), key=shown).to_json()
     return Reply(201, body, f"{BUSINESS}/keys/{key.id}", instead=kept.to_json())
 
 
 async def is_seat(call: Call, group: UnitOfWork, seat: str) -> bool:
-    """Whether it is a seat of this business."""
+    """True if the business has this seat."""
     name = call.business.name
     fresh = any((row["name"], row["seat"]) == (name, seat) for row in group.batch.put_seat)
     return fresh or await call.server.store.business.seat(name, seat) is not None
@@ -249,7 +254,9 @@ def _instant(ms: int | None) -> str | None:
 
 _TAG = "keys"
 ROUTES = (
-    Route("GET", "/self", None, get_self, "getSelf", "Who this API key speaks for", _TAG, answer=Self),
+    Route(
+        "GET", "/self", None, get_self, "getSelf", "Get the business and the scopes of this API key", _TAG, answer=Self
+    ),
     Route(
         "GET",
         "/keys",
@@ -258,7 +265,7 @@ ROUTES = (
         "listKeys",
         "List the API keys",
         _TAG,
-        description="Every key of the business, the oldest first, those that ended too. Never a key itself.",
+        description="Every key of the business, ended keys too. The keys themselves are not shown.",
         query=Page,
         answer=Keys,
     ),
@@ -267,11 +274,12 @@ ROUTES = (
         "/keys",
         "keys:manage",
         post_keys,
-        "makeKey",
-        "Make an API key",
+        "createKey",
+        "Create an API key",
         _TAG,
         description=(
-            "The key is shown this once. It can do no more than the key that makes it, and lasts no longer (BIZ-4)."
+            "Only this answer shows the key. The new key has no scope, and no later end, than the key that creates it"
+            " (BIZ-4)."
         ),
         body=NewKey,
         answer=MadeKey,
@@ -284,11 +292,11 @@ ROUTES = (
         "keys:manage",
         rotate_key,
         "rotateKey",
-        "Put a new API key in the place of one",
+        "Replace an API key with a new one",
         _TAG,
         description=(
-            "The new key has the role, scopes, seat, label and end of the old one. The old one stays good for the"
-            " overlap, and never longer than it would have been."
+            "The new key has the role, scopes, seat, label and end of the old one. The old one stays valid for the"
+            " overlap, but not beyond its own end."
         ),
         body=Overlap,
         answer=MadeKey,
@@ -300,10 +308,10 @@ ROUTES = (
         "/keys/{id}",
         "keys:manage",
         delete_key,
-        "endKey",
-        "End an API key",
+        "deleteKey",
+        "Delete an API key",
         _TAG,
-        description="From this answer on it is no longer good.",
+        description="The key is invalid from this answer on. It stays in the list as one that has ended.",
         statuses=(204,),
         codes=("not_found", "last_owner"),
     ),

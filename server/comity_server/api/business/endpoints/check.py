@@ -26,7 +26,7 @@ from comity_server.api.business import reasons
 from comity_server.api.business.acts import side_in
 from comity_server.api.business.jsonl import MOST_LINE, arriving, lines_in, slices
 from comity_server.api.business.representations import ContestInForce, contests_of
-from comity_server.api.business.route import NOTHING, Call, Reply, Route, documentation
+from comity_server.api.business.route import NOTHING, Call, Reply, Route, problem_members, rest_refusal
 from comity_server.api.http import MEBIBYTE, json_answer, read_body, refuse_unread
 from comity_server.limits.capacity import counted_in
 from comity_server.refusals import clock_doubtful
@@ -174,7 +174,8 @@ def _line(server: Server, line: bytes, answer: "str | Refused") -> str:
     """An answer as a line. A refused question is refused alone, under its own `ref` where that can be read."""
     if isinstance(answer, str):
         return answer + "\n"
-    problem = encode_problem(answer, {"documentation": documentation(server.home, answer.code)}).decode()
+    refused = rest_refusal(answer, "body")
+    problem = encode_problem(refused, problem_members(server.home, refused)).decode()
     ref = _ref_of(line)
     head = "" if ref is None else f'"ref":{_json(ref)},'
     return f'{{{head}"error":{problem}}}\n'

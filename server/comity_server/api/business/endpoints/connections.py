@@ -19,7 +19,17 @@ from comity.rules.state import Connection, decode_state
 from comity_server.api.business.acts import own_connection
 from comity_server.api.business.endpoints.favours import FavourBalance
 from comity_server.api.business.endpoints.offers import OfferId, ShownTerms
-from comity_server.api.business.pagination import FIRST, LAST, MOST_LOOKED_AT, Page, behind, cursor_of, sift
+from comity_server.api.business.pagination import (
+    FIRST,
+    LAST,
+    MOST_LOOKED_AT,
+    NextCursor,
+    Order,
+    Page,
+    behind,
+    cursor_of,
+    sift,
+)
 from comity_server.api.business.received import words_by_id
 from comity_server.api.business.representations import (
     GrantInForce,
@@ -32,13 +42,12 @@ from comity_server.api.business.representations import (
     own_door_of,
     settings_of,
 )
-from comity_server.api.business.route import Call, Reply, Route
+from comity_server.api.business.route import Call, Reply, Route, no_such
 from comity_server.reads.connections import accepted_in
-from comity_server.schema import Cid, Cursor, Due, Hash, Instant, Model, Who, instant, milliseconds
+from comity_server.schema import Cid, Due, Hash, Instant, Model, Who, instant, milliseconds
 from comity_server.store.business import ListedConnection
 
 Phase = Literal["open", "ended"]
-Order = Literal["newest", "oldest"]
 
 
 class ListedCustomer(Model):
@@ -60,7 +69,7 @@ class Connections(Model):
     """A page of connections. It can be short while there are more: go on while there is a cursor."""
 
     items: tuple[ListedCustomer, ...]
-    cursor: Cursor | None = Field(default=None, description="Where the list goes on; absent at its end.")
+    next_cursor: NextCursor | None = None
 
 
 class SignedTerms(Model):
@@ -69,7 +78,7 @@ class SignedTerms(Model):
     terms: ShownTerms
     operator: str
     home: str
-    offer: Hash
+    offer_hash: Hash
     signed_at: Instant = Field(description="As the accepting side's clock said.")
     jws: dict[str, Any] = Field(description="The agreement itself, with both signatures (RFC 7515, General JSON).")
 
@@ -137,7 +146,7 @@ async def get_connections(call: Call) -> Reply:
     items, looked_at = sift(rows, query.limit, most, _wanted(query, call.server.clock.now()))
     last = rows[looked_at - 1] if looked_at else None
     cursor = None if last is None else cursor_of(call, what, last.opened_at, last.cid)
-    return Reply.of(Connections(items=items, cursor=cursor))
+    return Reply.of(Connections(items=items, next_cursor=cursor))
 
 
 def _wanted(query: ConnectionsPage, now: int) -> Callable[[ListedConnection], ListedCustomer | None]:
@@ -195,7 +204,7 @@ async def get_connection(call: Call) -> Reply:
     relation = await store.business.relation(state.cid, call.business.name)
     agreed = await store.agreement(state.cid)
     if relation is None or agreed is None:
-        raise Refused("not_found")
+        raise Refused("not_found", no_such("connection"))
     ended_at, ended_by = await _ended(call, state, side)
     theirs = state.door(other(side))
     words = await words_by_id(call, [*(it.id for it in theirs.little), *(it.id for it in theirs.milestones)])
@@ -236,7 +245,7 @@ def _agreement(signed: SignedAgreement) -> SignedTerms:
         terms=ShownTerms(**agreement.terms.model_dump()),
         operator=agreement.operator,
         home=agreement.home.did,
-        offer=agreement.offer,
+        offer_hash=agreement.offer,
         signed_at=instant(agreement.iat * 1000),
         jws=msgspec.json.decode(signed.raw),
     )

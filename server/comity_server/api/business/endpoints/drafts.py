@@ -17,7 +17,7 @@ from comity.encoding import b64u_encode, dump_json, parse_object
 from comity.errors import Malformed, Refused
 from comity_server.api.business.idempotency import change
 from comity_server.api.business.outgoing import NewMessage
-from comity_server.api.business.pagination import LAST, behind, cursor_of
+from comity_server.api.business.pagination import LAST, NextCursor, behind, cursor_of
 from comity_server.api.business.route import Call, Reply, Route
 from comity_server.businesses.master_key import CannotUnseal, MasterKey
 from comity_server.schema import Cid, Cursor, Instant, Limit, Model, Query, instant
@@ -46,7 +46,7 @@ class DraftPage(Model):
     """Drafts, the newest first."""
 
     items: tuple[Draft, ...]
-    cursor: Annotated[Cursor, Field(description="Where the list goes on; absent at its end.")] | None = None
+    next_cursor: NextCursor | None = None
 
 
 class DraftQuery(Query):
@@ -178,7 +178,7 @@ async def list_drafts(call: Call) -> Reply:
     page = rows[:limit]
     cursor = cursor_of(call, "drafts", page[-1].created_at, page[-1].id) if len(rows) > limit else None
     items = tuple(_told(opened(server.grounds.kept.master, row)) for row in page)
-    return Reply.of(DraftPage(items=items, cursor=cursor))
+    return Reply.of(DraftPage(items=items, next_cursor=cursor))
 
 
 async def get_draft(call: Call) -> Reply:
@@ -244,7 +244,7 @@ ROUTES = (
         "/drafts/{id}",
         "messages:write",
         put_draft,
-        "changeDraft",
+        "updateDraft",
         "Write a draft anew",
         "drafts",
         body=NewMessage,

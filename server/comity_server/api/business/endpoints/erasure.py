@@ -1,111 +1,119 @@
-"""What a business owes after the end of a connection: to say what became of the customer's data (ERA-6, ERA-7)."""
+"""Erasures: after the end of a connection a business states which of the customer's data it deleted (ERA-6, ERA-7)."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from comity.documents.acts import Erasure
+from comity.documents import acts
 from comity.documents.types import Categories, Category, Ground, Recipients
 from comity.encoding import b64u_decode
 from comity.rules.erasure import DUE_AFTER, Duty, DutyStatus
 from comity_server.api.business.act_response import ActTaken, take
-from comity_server.api.business.pagination import FIRST, behind, cursor_of
+from comity_server.api.business.pagination import FIRST, LAST, NextCursor, Order, Page, behind, cursor_of
 from comity_server.api.business.route import Call, Reply, Route
-from comity_server.schema import Cid, Cursor, Due, Hash, Instant, Limit, Model, Query, Who, instant, seconds
+from comity_server.schema import Cid, Due, Hash, Instant, Limit, Model, Who, instant, seconds
 from comity_server.store.business import StoredDuty
 
 
 class KeptData(Model):
-    """Data that you keep, and why you may."""
+    """A category of data that you keep, with the legal ground."""
 
     what: Category = Field(examples=["payments"])
     ground: Ground = Field(examples=["legal_obligation"])
-    until: Instant | None = Field(default=None, description="When it is deleted, where that is known.")
+    until: Instant | None = Field(default=None, description="The time of its deletion, where it is known.")
 
 
-class Statement(Model):
-    """What you said last of what became of the data."""
+class ErasureStatement(Model):
+    """Your last statement about the customer's data."""
 
     act: Hash = Field(description="Its id: that of its act.")
     at: Instant
     deleted: tuple[Category, ...]
     kept: tuple[KeptData, ...] | None = None
-    passed_on: tuple[str, ...] | None = Field(default=None, description="Who else had the data, and was told.")
+    passed_on: tuple[str, ...] | None = Field(
+        default=None, description="Recipients of the data that you told to delete it."
+    )
 
 
-class ListedDuty(Model):
-    """A customer's data that is to be accounted for, or is."""
+class Erasure(Model):
+    """The erasure of a customer's data after the end of a connection: a statement that is due, or that you made."""
 
     connection: Cid
-    status: DutyStatus = Field(description="`open`, `late` (open, and its time is over) or `done`.")
+    status: DutyStatus = Field(description="`open`, `late` (open, and past `due_at`) or `done`.")
     ended_at: Instant
     ended_by: Who
-    due_at: Instant = Field(description="30 days after the end.")
-    done_at: Instant | None = Field(default=None, description="When you made your first statement.")
-    statement: Statement | None = None
+    due_at: Instant = Field(description="30 days after `ended_at`.")
+    done_at: Instant | None = Field(default=None, description="The time of your first statement.")
+    statement: ErasureStatement | None = None
 
 
-class Duties(Model):
-    """A page of duties, those first that are due first."""
+class Erasures(Model):
+    """A page of erasures, those of the connections first that ended last."""
 
-    items: tuple[ListedDuty, ...]
-    cursor: Cursor | None = Field(default=None, description="Where the list goes on; absent at its end.")
+    items: tuple[Erasure, ...]
+    next_cursor: NextCursor | None = None
 
 
-class DutyQuery(Query):
-    """Which duties."""
+class ErasureQuery(Page):
+    """Filters of the list of erasures."""
 
     status: Annotated[
-        Literal["open", "done"] | None, Field(description="Only these; `open` has the late ones, too.")
+        Literal["open", "done"] | None, Field(description="Only erasures of this status. `open` includes `late`.")
     ] = None
-    cursor: Cursor | None = None
     limit: Limit = 50
+    order: Order = "newest"
 
 
-class KeepingData(Model):
-    """Data that you keep, and why you may."""
+class NewKeptData(Model):
+    """A category of data that you keep, with the legal ground."""
 
     what: Category
-    ground: Ground = Field(description="On which ground; the protocol's list names the article of the GDPR for each.")
-    until: Due | None = Field(default=None, description="When you will delete it; then you state it anew.")
+    ground: Ground = Field(description="The legal ground. The specification names the article of the GDPR for each.")
+    until: Due | None = Field(default=None, description="The time of its deletion. Make another statement then.")
 
 
-class NewStatement(Model):
-    """What became of the customer's data. Of a category in neither list you say that you hold nothing."""
+class NewErasure(Model):
+    """A statement about the customer's data. It says that you hold no data of a category that is in neither list."""
 
-    deleted: Annotated[Categories, Field(description="What you deleted.", examples=[["contact", "messages"]])]
+    deleted: Annotated[
+        Categories, Field(description="The categories that you deleted.", examples=[["contact", "messages"]])
+    ]
     kept: (
         Annotated[
-            tuple[KeepingData, ...],
-            Field(min_length=1, max_length=24, description="What you keep. Consent is no ground any more."),
+            tuple[NewKeptData, ...],
+            Field(
+                min_length=1,
+                max_length=24,
+                description="The categories that you keep. Consent is not a valid ground after the end.",
+            ),
         ]
         | None
     ) = None
     passed_on: (
         Annotated[
             Recipients,
-            Field(
-                description="Whom you had given data, and told that it is to be deleted.", examples=[["Zahlwerk 24"]]
-            ),
+            Field(description="Recipients of the data that you told to delete it.", examples=[["Zahlwerk 24"]]),
         ]
         | None
     ) = None
 
 
-async def get_duties(call: Call) -> Reply:
-    """The business's duties."""
-    limit, place = call.query.limit, behind(call, "duties", FIRST)
-    rows = await call.server.store.business.duties(call.business.name, call.query.status, place, limit + 1)
+async def list_erasures(call: Call) -> Reply:
+    """Lists the erasures of the business."""
+    query: ErasureQuery = call.query
+    newest, limit, what = query.order == "newest", query.limit, f"erasures, {query.order} first"
+    place = behind(call, what, LAST if newest else FIRST)
+    rows = await call.server.store.business.duties(call.business.name, query.status, place, limit + 1, newest=newest)
     now = call.server.clock.now()
     items = tuple(_listed(row, now) for row in rows[:limit])
     last = rows[limit - 1] if len(rows) > limit else None
     return Reply.of(
-        Duties(items=items, cursor=None if last is None else cursor_of(call, "duties", last.due_at, last.cid))
+        Erasures(items=items, next_cursor=None if last is None else cursor_of(call, what, last.due_at, last.cid))
     )
 
 
-def _listed(row: StoredDuty, now: int) -> ListedDuty:
-    return ListedDuty(
+def _listed(row: StoredDuty, now: int) -> Erasure:
+    return Erasure(
         connection=row.cid,
         status=Duty(row.due_at, row.done_at, row.statement).status(now),
         ended_at=instant(row.due_at - DUE_AFTER),
@@ -116,15 +124,15 @@ def _listed(row: StoredDuty, now: int) -> ListedDuty:
     )
 
 
-def _statement(row: StoredDuty) -> Statement | None:
+def _statement(row: StoredDuty) -> ErasureStatement | None:
     if row.statement is None or row.raw is None or row.accepted_at is None:
         return None
-    said = Erasure.model_validate_json(b64u_decode(row.raw.split(".")[1]))
+    said = acts.Erasure.model_validate_json(b64u_decode(row.raw.split(".")[1]))
     kept = [
         KeptData(what=it.what, ground=it.ground, until=None if it.until is None else instant(it.until * 1000))
         for it in said.kept or ()
     ]
-    return Statement(
+    return ErasureStatement(
         act=row.statement,
         at=instant(row.accepted_at),
         deleted=said.deleted,
@@ -133,9 +141,9 @@ def _statement(row: StoredDuty) -> Statement | None:
     )
 
 
-async def state_duty(call: Call) -> Reply:
-    """Say what became of the data, for the first time or anew."""
-    wanted: NewStatement | None = call.body
+async def create_erasure(call: Call) -> Reply:
+    """Makes the first statement about the data, or a later one that replaces it."""
+    wanted: NewErasure | None = call.body
     if wanted is None:
         return await take(call, "erasure")
     kept = [
@@ -146,31 +154,32 @@ async def state_duty(call: Call) -> Reply:
     return await take(call, "erasure", fields)
 
 
-_TAG = "duties"
+_TAG = "erasures"
 ROUTES = (
     Route(
         "GET",
-        "/duties",
+        "/erasures",
         "connections:read",
-        get_duties,
-        "listDuties",
-        "See whose data you are to account for",
+        list_erasures,
+        "listErasures",
+        "List the erasures that are due or done",
         _TAG,
-        description="Once a connection has ended, whoever ended it, you have 30 days to say what became of your "
-        "customer's data. Those that are due first come first. Deleting is up to you: nothing is deleted here.",
-        query=DutyQuery,
-        answer=Duties,
+        description="After the end of a connection, whichever side ended it, you have 30 days to state which of the "
+        "customer's data you deleted. Delete the data in your own systems: this server deletes nothing. "
+        "`order=oldest` lists those first that are due first.",
+        query=ErasureQuery,
+        answer=Erasures,
     ),
     Route(
         "POST",
-        "/duties/{connection}",
-        "door:write",
-        state_duty,
-        "stateDuty",
-        "Say what became of a customer's data",
+        "/connections/{connection}/erasures",
+        "permissions:write",
+        create_erasure,
+        "createErasure",
+        "State which data of a customer you deleted",
         _TAG,
-        description="A signed statement, which your customer keeps. A later one takes its place whole; twelve at most.",
-        body=NewStatement,
+        description="A signed statement that your customer receives. A later one replaces it whole. At most twelve.",
+        body=NewErasure,
         answer=ActTaken,
         statuses=(201,),
         codes=("connection_open", "until_passed", "too_many_statements"),

@@ -1,4 +1,4 @@
-"""What is between the two (SAY-14): the little things, what happened, and contacts outside."""
+"""Notes, milestones and contacts outside the app (SAY-14)."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,15 +11,16 @@ from comity_server.api.business import acts
 from comity_server.api.business.act_response import ActTaken, ToldVerdict, at_hand, judged, place_of, take
 from comity_server.api.business.idempotency import change
 from comity_server.api.business.route import Call, Reply, Route
+from comity_server.businesses.roles import Scope
 from comity_server.schema import Due, Hash, Instant, Model, Text, instant, seconds, with_line_feeds
 from comity_server.writer.unit_of_work import UnitOfWork
 
-Key = Annotated[Token, Field(description="Which thing, in your words.", examples=["paper_receipt"])]
-About = Annotated[Topic, Field(description="What about.", examples=["windows.kitchen"])]
+Key = Annotated[Token, Field(description="The key of the note.", examples=["paper_receipt"])]
+About = Annotated[Topic, Field(description="The topic.", examples=["windows.kitchen"])]
 
 
-class LittleThing(Model):
-    """Something to remember; your customer sees that you do."""
+class NewNote(Model):
+    """A note about a customer. Your customer can read it."""
 
     key: Key
     topic: About | None = None
@@ -28,7 +29,7 @@ class LittleThing(Model):
             Any,
             AfterValidator(with_line_feeds),
             Field(
-                description="What is to be remembered, in the form of its key; of a key of your own, a text. It is "
+                description="The value. A known key has values of one form; a key of your own has a text. It is "
                 "encrypted for your customer.",
                 examples=[["de", "en"]],
             ),
@@ -38,15 +39,15 @@ class LittleThing(Model):
     text: Annotated[Text, Field(description="More of it, for people. It is encrypted for your customer.")] | None = None
 
 
-class Forgetting(Model):
-    """What you forget."""
+class ForgottenNote(Model):
+    """The note to delete."""
 
     key: Key
     topic: About | None = None
 
 
 class NewMilestone(Model):
-    """Something that happened between the two of you."""
+    """An event between you and a customer."""
 
     kind: Literal["bought", "installed", "serviced", "complained", "put_right"]
     topic: About
@@ -55,8 +56,8 @@ class NewMilestone(Model):
         Annotated[
             Due,
             Field(
-                description="Until when: nobody is sold what she has `bought` or `installed` before that, or at all "
-                "where you name no end.",
+                description="The end of life of what was `bought` or `installed`. Messages that sell the customer the "
+                "same are refused until then, or always where there is no end.",
                 examples=["2036-11-20T00:00:00Z"],
             ),
         ]
@@ -66,44 +67,44 @@ class NewMilestone(Model):
 
 
 class NewContact(Model):
-    """You have reached your customer outside of the app."""
+    """A contact with a customer outside the app."""
 
     channel: Literal["email", "phone", "post", "sms", "visit"]
     purpose: Annotated[ReachPurpose, Field(examples=["care.checkin"])]
     topic: About | None = None
 
 
-class StatedContact(Model):
-    """The contact is on record, for both of you."""
+class Contact(Model):
+    """A recorded contact. Both sides can read it."""
 
-    contact: Annotated[Hash, Field(description="Its id: that of its act.")]
+    contact: Annotated[Hash, Field(description="The id of the contact, which is the id of its act.")]
     at: Instant
     verdict: (
         Annotated[
             ToldVerdict,
-            Field(description="What the answer would have been, had you asked. Absent where it was stated before."),
+            Field(description="The answer of `POST /check` at that time. Absent when the contact was recorded before."),
         ]
         | None
     ) = None
 
 
-async def remember(call: Call) -> Reply:
-    """Keep a little thing."""
-    wanted: LittleThing | None = call.body
+async def create_note(call: Call) -> Reply:
+    """Creates a note, or replaces the one of the same key and topic."""
+    wanted: NewNote | None = call.body
     if wanted is None:
         return await take(call, "remember")
     content = note_body(wanted.key, wanted.topic, wanted.value, wanted.text)
     return await take(call, "remember", {"key": wanted.key, "topic": wanted.topic}, content)
 
 
-async def forget(call: Call) -> Reply:
-    """Take a little thing back."""
-    wanted: Forgetting | None = call.body
+async def forget_note(call: Call) -> Reply:
+    """Deletes a note."""
+    wanted: ForgottenNote | None = call.body
     return await take(call, "forget", {} if wanted is None else {"key": wanted.key, "topic": wanted.topic})
 
 
-async def milestone(call: Call) -> Reply:
-    """Note what happened."""
+async def create_milestone(call: Call) -> Reply:
+    """Records a milestone."""
     wanted: NewMilestone | None = call.body
     if wanted is None:
         return await take(call, "milestone")
@@ -112,8 +113,8 @@ async def milestone(call: Call) -> Reply:
     return await take(call, "milestone", fields, {"text": wanted.text})
 
 
-async def contacted(call: Call) -> Reply:
-    """State that the customer was reached outside: never refused (SAY-14)."""
+async def create_contact(call: Call) -> Reply:
+    """Records a contact outside the app. What it states is never refused (SAY-14)."""
     cid = call.path["connection"]
 
     async def decide(group: UnitOfWork) -> Reply:
@@ -131,26 +132,27 @@ async def contacted(call: Call) -> Reply:
         event = acts.accepted(answer)
         is_new = answer.accepted is not None and not is_known
         told = ToldVerdict.of(verdict) if is_new else None
-        stated = StatedContact(contact=event.act, at=instant(event.at), verdict=told)
+        stated = Contact(contact=event.act, at=instant(event.at), verdict=told)
         return Reply.of(stated, 201, place_of(event))
 
     return await change(call, decide, (cid,))
 
 
-_TAG = "connections"
+_TAG = "notes"
+_SCOPE: Scope = "notes:write"
 ROUTES = (
     Route(
         "POST",
-        "/connections/{connection}/remember",
-        "messages:write",
-        remember,
-        "rememberThing",
-        "Remember a little thing",
+        "/connections/{connection}/notes",
+        _SCOPE,
+        create_note,
+        "createNote",
+        "Create or replace a note about a customer",
         _TAG,
-        description="A language, a receipt on paper, how she likes her hair. Known keys have values of one form: "
+        description="For example a language, paper receipts, a diet. These known keys have values of one form: "
         "`language` `name` `receipt` `contact_by` `contact_time` `pronouns` `accessibility` `no_interest_payments` "
-        "`diet` `birthday`; `no_interest` has a topic. Your customer sees it; it dies with the connection.",
-        body=LittleThing,
+        "`diet` `birthday`. `no_interest` has a topic. Your customer can read the note. It ends with the connection.",
+        body=NewNote,
         answer=ActTaken,
         statuses=(201,),
         codes=("too_much_remembered", "not_now", "over_budget"),
@@ -158,13 +160,13 @@ ROUTES = (
     ),
     Route(
         "POST",
-        "/connections/{connection}/forget",
-        "messages:write",
-        forget,
-        "forgetThing",
-        "Forget a little thing",
+        "/connections/{connection}/notes/forget",
+        _SCOPE,
+        forget_note,
+        "forgetNote",
+        "Delete a note about a customer",
         _TAG,
-        body=Forgetting,
+        body=ForgottenNote,
         answer=ActTaken,
         statuses=(201,),
         codes=("nothing_remembered",),
@@ -174,13 +176,13 @@ ROUTES = (
     Route(
         "POST",
         "/connections/{connection}/milestones",
-        "messages:write",
-        milestone,
-        "noteMilestone",
-        "Note what happened between you",
+        _SCOPE,
+        create_milestone,
+        "createMilestone",
+        "Record a milestone with a customer",
         _TAG,
-        description="What was bought, installed, serviced, complained about, put right: so that nobody is sold the "
-        "window she already has.",
+        description="A purchase, an installation, a service, a complaint or its solution. Messages that would sell a "
+        "customer what she already has are refused.",
         body=NewMilestone,
         answer=ActTaken,
         statuses=(201,),
@@ -189,16 +191,17 @@ ROUTES = (
     ),
     Route(
         "POST",
-        "/connections/{connection}/contacted",
+        "/connections/{connection}/contacts",
         "messages:write",
-        contacted,
-        "stateContact",
-        "State that you reached a customer outside",
-        _TAG,
-        description="By e-mail, phone, post, text message or visit. It is on record for both of you, with the answer "
-        "that you would have had, and counts as a message does. It is never refused: ask before (`POST /check`).",
+        create_contact,
+        "createContact",
+        "Record a contact outside the app",
+        "messages",
+        description="A contact by e-mail, phone, post, text message or visit. Both sides can read it. It counts as a "
+        "message does, and the answer has the verdict that `POST /check` would have given. It is never refused, so "
+        "check before you contact a customer.",
         body=NewContact,
-        answer=StatedContact,
+        answer=Contact,
         statuses=(201,),
         act="contacted",
     ),

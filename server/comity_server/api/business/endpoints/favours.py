@@ -308,7 +308,7 @@ ROUTES = (
         "/connections/{connection}/favours/{ask}/done",
         "favours:write",
         done,
-        "favourDone",
+        "completeFavour",
         "Say that a favour is done",
         _TAG,
         answer=ActTaken,

@@ -16,9 +16,9 @@ from comity.rules.state import Contest, decode_state
 from comity_server.api.business import acts
 from comity_server.api.business.act_response import ActTaken, at_hand, take, taken
 from comity_server.api.business.idempotency import change
-from comity_server.api.business.pagination import LAST, Page, behind, cursor_of
+from comity_server.api.business.pagination import LAST, NextCursor, Page, behind, cursor_of
 from comity_server.api.business.route import Call, Reply, Route
-from comity_server.schema import Cid, Cursor, Hash, Instant, Model, instant
+from comity_server.schema import Cid, Hash, Instant, Model, instant
 from comity_server.store.business import StoredContest
 from comity_server.writer.unit_of_work import UnitOfWork
 
@@ -77,7 +77,7 @@ class ReceivedContests(Model):
     """A page of contests, the newest first."""
 
     items: tuple[ReceivedContest, ...]
-    cursor: Annotated[Cursor, Field(description="Where the list goes on; absent at its end.")] | None = None
+    next_cursor: NextCursor | None = None
 
 
 async def give_feedback(call: Call) -> Reply:
@@ -115,7 +115,7 @@ async def get_contests(call: Call) -> Reply:
     rows = await call.server.store.business.contests(call.business.name, place, limit + 1)
     page, now = rows[:limit], call.server.clock.now()
     cursor = cursor_of(call, what, page[-1].at, page[-1].act) if len(rows) > len(page) else None
-    return Reply.of(ReceivedContests(items=tuple(_received(row, now) for row in page), cursor=cursor))
+    return Reply.of(ReceivedContests(items=tuple(_received(row, now) for row in page), next_cursor=cursor))
 
 
 def _received(row: StoredContest, now: int) -> ReceivedContest:
@@ -153,7 +153,7 @@ ROUTES = (
         "/connections/{connection}/feedback",
         "messages:write",
         give_feedback,
-        "giveFeedback",
+        "createFeedback",
         "Say how a message of a customer was",
         _TAG,
         description="Your customer sees it. `mislabelled` contests the message: what she sends for its purpose is from "
@@ -167,11 +167,11 @@ ROUTES = (
     Route(
         "POST",
         "/connections/{connection}/renounce",
-        "door:write",
+        "permissions:write",
         renounce,
         "renounceGrants",
-        "Give consents of a customer up",
-        _TAG,
+        "Give up grants of a customer",
+        "permissions",
         description="She told you, or answered STOP, and does not use her wallet: you will not use these grants of "
         "hers, for some purposes and channels or at all. Only a new grant of hers opens that again.",
         body=NewRenouncement,

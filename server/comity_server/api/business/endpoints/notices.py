@@ -37,49 +37,53 @@ Kind = Literal["away", "plan"]
 
 
 class NewAway(Model):
-    """That you are away: every customer sees it when she opens the connection or writes to you. Messages arrive."""
+    """Your absence. Customers see it when they open the connection or write to you. Their messages still arrive."""
 
-    starts: Annotated[Due, Field(alias="from", description="From when on.", examples=["2027-06-01T00:00:00+02:00"])]
+    starts: Annotated[
+        Due, Field(alias="from", description="The start of your absence.", examples=["2027-06-01T00:00:00+02:00"])
+    ]
     until: Annotated[
         Due,
         Field(
-            description="Until when: at most 92 days later. Now, or earlier, ends what you published.",
+            description="The end of your absence, at most 92 days later. Now or earlier: ends the published notice.",
             examples=["2027-06-14T00:00:00+02:00"],
         ),
     ]
     texts: Annotated[
         NoticeTexts,
         Field(
-            description="A sentence in each language, of at most 200 characters; links are shown as text.",
+            description="A sentence in each language, at most 200 characters. Links are shown as text.",
             examples=[{"en": "We are at the sea. Urgent repairs: 020 123 456."}],
         ),
     ]
 
 
 class PublishedNotice(Model):
-    """A notice that every customer of yours can read from now on, until a later one of its kind takes its place."""
+    """A notice that all of your customers can read until a later one of its kind replaces it."""
 
-    notice: Annotated[Hash, Field(description="Its id: the SHA-256 of the signed text.")]
+    notice: Annotated[Hash, Field(description="The id of the notice: the SHA-256 of its signed text.")]
     kind: Kind
-    until: Annotated[Instant, Field(description="When you are back.")] | None = None
-    in_force: Annotated[bool, Field(description="Whether it is shown; one that ends an earlier one is not.")]
-    jws: Annotated[str, Field(description="The notice itself, as it was signed.")]
+    until: Annotated[Instant, Field(description="The end of your absence.")] | None = None
+    in_force: Annotated[
+        bool, Field(description="True if customers see the notice. One that ends an earlier notice is not shown.")
+    ]
+    jws: Annotated[str, Field(description="The signed notice (JWS).")]
 
 
 async def put_away(call: Call) -> Reply:
-    """Publish that the business is away, or that it is back: composed and signed here, or signed by the business."""
+    """Publishes or ends an away notice that the server composes and signs, or that the business signed."""
     return await _put(call, "away")
 
 
 async def put_plan(call: Call) -> Reply:
-    """Publish a plan, signed by the business."""
+    """Publishes a plan that the business signed."""
     return await _put(call, "plan")
 
 
 async def _put(call: Call, kind: Kind) -> Reply:
     sent = None if call.jws is None else open_notice(call.jws, call.server.directory.find_key)
     if sent is None and call.body is None:
-        raise Malformed("this route takes the signed notice")
+        raise Malformed("the body must be the signed notice")
     if sent is not None and sent.notice.kind != kind:
         raise Malformed(f"this route takes a notice of the kind {kind}", errors=(("/kind", f"must be {kind}"),))
     if sent is not None and isinstance(sent.notice, PlanNotice):
@@ -105,7 +109,7 @@ async def _put(call: Call, kind: Kind) -> Reply:
 
 
 def _composed(call: Call, now: int) -> SignedNotice:
-    """The notice that the body describes, signed at `now` (s) with the newest kept key. Raises Malformed,
+    """Composes the notice of the body, and signs it at `now` (s) with the newest kept key. Raises Malformed,
     Refused("signing_key_not_kept")."""
     wanted: NewAway = call.body
     starts, until = seconds(wanted.starts), seconds(wanted.until)
@@ -113,27 +117,27 @@ def _composed(call: Call, now: int) -> SignedNotice:
 
 
 def compose_away(signer: Signer, starts: int, until: int, texts: Mapping[str, str], now: int) -> SignedNotice:
-    """An away notice of the business (times in s). One that ends now, or ended, is made to end now."""
+    """Composes an away notice (times in s). An `until` that has passed counts as now."""
     if until <= now:
         starts = until = now
     if until - starts > LONGEST_AWAY:
-        raise Malformed("nobody is away for so long", errors=(("/until", "at most 92 days after `from`"),))
+        raise Malformed("the absence is too long", errors=(("/until", "must be at most 92 days after `from`"),))
     try:
         return seal_notice(away_notice(signer.did, now, starts, until, texts), signer)
     except ValidationError as fault:
-        raise Malformed("that is no notice", errors=faults(fault)) from None
+        raise Malformed("the notice is not valid", errors=faults(fault)) from None
 
 
 async def publish(rows: BusinessRows, business: Business, signed: SignedNotice, group: UnitOfWork) -> None:
-    """Publish a notice of a hosted business in this group, with its entry in the log; the same one again changes
-    nothing.
+    """Publish a notice of a hosted business in this transaction, with its log entry. Publishing the same notice again
+    changes nothing.
 
-    Raises Refused("not_found") for another's notice, and for the end of one where none is in force,
+    Raises Refused("not_found") for a notice of another business, and for the end of one if none is in force,
     Refused("key_replaced" | "iat_out_of_range" | "too_many_notices").
     """
     notice = signed.notice
     if notice.iss != business.did:
-        raise Refused("not_found")
+        raise Refused("not_found", "The notice is not one of this business.")
     known = {it.id for it in await rows.notices(business.name)}
     if signed.id in known | {row["id"] for row in group.batch.put_notice}:
         return
@@ -145,7 +149,7 @@ async def publish(rows: BusinessRows, business: Business, signed: SignedNotice, 
     if says_something:
         await _check_count(rows, business, group)
     elif not _is_one_in_force(business, group):
-        raise Refused("not_found", "no notice is in force")
+        raise Refused("not_found", "No notice is in force.")
     place = group.log.place()
     group.log.notice(signed.id, signed.raw, group.now, public_tag_key(business.did))
     row = {"name": business.name, "id": signed.id, "kind": notice.kind, "raw": signed.raw, "added_at": group.now}
@@ -153,7 +157,7 @@ async def publish(rows: BusinessRows, business: Business, signed: SignedNotice, 
 
 
 def _is_one_in_force(business: Business, group: UnitOfWork) -> bool:
-    """Whether there is an away notice to be ended, perhaps one that is published in this very group."""
+    """True if an away notice is in force, which may be one of this transaction."""
     fresh = [row for row in group.batch.put_notice if row["name"] == business.name and row["kind"] == "away"]
     if fresh:
         return is_in_force(believe_notice(fresh[-1]["raw"]), group.now)
@@ -161,14 +165,14 @@ def _is_one_in_force(business: Business, group: UnitOfWork) -> bool:
 
 
 def _newest_kid(business: Business, group: UnitOfWork) -> str:
-    """The key of the business that was stated last: the one that may sign a notice (NOTICE-6)."""
+    """The newest published key of the business, which alone may sign a notice (NOTICE-6)."""
     fresh = [row["kid"] for row in group.batch.put_business_key if row["name"] == business.name]
     published = group.grounds.directory.get(business.name) or business
     return str([*published.keys, *fresh][-1])
 
 
 async def _check_count(rows: BusinessRows, business: Business, group: UnitOfWork) -> None:
-    """Raises Refused("too_many_notices") where a year has as many as it may have (NOTICE-5)."""
+    """Raises Refused("too_many_notices") if the business published the largest number within a year (NOTICE-5)."""
     count, first = await rows.notices_since(business.name, group.now - NOTICES_IN * 1000)
     fresh = [row for row in group.batch.put_notice if row["name"] == business.name and row["counts"]]
     if count + len(fresh) >= MOST_NOTICES:
@@ -182,14 +186,14 @@ ROUTES = (
     Route(
         "PUT",
         "/notices/away",
-        "door:write",
+        "permissions:write",
         put_away,
-        "publishAway",
-        "Say that you are away, or back again",
+        "updateAwayNotice",
+        "Publish or end your absence",
         _TAG,
-        description="One notice for all of your customers: it is shown when a customer opens the connection or writes, "
-        "and is no message. What she writes arrives all the same. A later one takes its place; `until` now ends it. At "
-        "most 24 in 365 days. It is signed, and stands in the public log.",
+        description="A notice for all of your customers, shown when one opens the connection or writes. It is not a "
+        "message, and messages of customers still arrive. A later notice replaces it; `until` now ends it. At most "
+        "24 in 365 days. The notice is signed and is in the public log.",
         body=NewAway,
         answer=PublishedNotice,
         signed_text=True,
@@ -198,12 +202,12 @@ ROUTES = (
     Route(
         "PUT",
         "/notices/plan",
-        "door:write",
+        "permissions:write",
         put_plan,
-        "publishPlan",
-        "Publish what you mean to do for your customers",
+        "updatePlanNotice",
+        "Publish your plan for your customers",
         _TAG,
-        description="Goals and initiatives with their dates, signed by you (`application/jwt`), so that everybody sees "
+        description="Goals and initiatives with their dates, signed by you (`application/jwt`). The public log proves "
         "that a goal is older than its result.",
         answer=PublishedNotice,
         signed_text=True,

@@ -1,4 +1,5 @@
-"""What is new for a business: polled with a cursor, waited for, or streamed as it comes (spec/notification.md)."""
+"""The notifications of a business: a list, the newest first, and a feed that a reader follows from a cursor on, polled,
+waited for or streamed (spec/notification.md)."""
 
 import asyncio
 from typing import Annotated
@@ -9,16 +10,20 @@ from pydantic import AfterValidator, Field
 
 from comity.errors import Malformed, Refused
 from comity.http_api import LONGEST_WAIT, PAGE
-from comity_server.api.business.route import NOTIFICATIONS, Call, Reply, Route
+from comity_server.api.business.pagination import Order, open_cursor
+from comity_server.api.business.route import NOTIFICATIONS, Call, InvalidRequest, Reply, Route
 from comity_server.api.http import event_stream, stream_head, wants_stream
 from comity_server.reads.business_events import CATALOGUE, BusinessEvent, Notification, happening
 from comity_server.reads.inbox import must_be_kept
 from comity_server.schema import Cursor, Digits, Due, Limit, Model, Query, milliseconds
+from comity_server.store.rows import News
 
 MOST_PAGES = 5
-"""Pages of rows that one look goes through for the types that are asked for; whoever gets a cursor goes on (NEWS-7)."""
+"""Pages of rows that one look goes through to find notifications of the types in the query (NEWS-7)."""
 LOOK_UP = 3
-"""Seconds after which whoever waits is asked again whether his key is still good (NEWS-9)."""
+"""Seconds between two checks that the API key of a waiting reader is still in force (NEWS-9)."""
+END = 2**62
+"""A row behind every row of a stream."""
 
 
 def _types(value: str) -> str:
@@ -28,53 +33,64 @@ def _types(value: str) -> str:
 
 
 class NotificationsQuery(Query):
-    """Where to begin, what to leave out, and how long to wait."""
+    """The order, the first notification, the types, and how long to wait."""
 
     cursor: Cursor | None = Field(
-        default=None, description="The `cursor` of the page before; without it, from the start."
+        default=None, description="The `next_cursor` of the page before. Without it, the first page."
     )
     since: Due | None = Field(
         default=None,
-        description="In the place of a cursor: begin with what was told at this time.",
+        description="Only notifications from this time on. With `order=oldest` not beside `cursor`.",
         examples=["2026-11-21T10:00:00Z"],
     )
     limit: Limit = PAGE
+    order: Order = Field(
+        default="newest",
+        description="`newest`: a list that goes back in time. `oldest`: a feed to follow; it has a `next_cursor` on "
+        "every page, and misses nothing.",
+    )
     wait: Annotated[int, Field(ge=0, le=LONGEST_WAIT), Digits] = Field(
-        default=0, description="Seconds to wait where nothing is new; the answer comes as soon as something is."
+        default=0,
+        description="With `order=oldest`: seconds to wait for the next notification if there is none yet.",
     )
     types: Annotated[str, Field(max_length=1000), AfterValidator(_types)] | None = Field(
         default=None,
-        description="Only these types, with commas between.",
+        description="Only these types, separated by commas.",
         examples=["message.received,connection.revoked"],
     )
 
 
 class Notifications(Model):
-    """What is new, in the order in which it was told. There may be more: go on with the cursor."""
+    """A page of notifications. It can be short or empty although more follow."""
 
     items: tuple[Notification, ...]
-    cursor: Cursor
+    next_cursor: Cursor | None = Field(
+        default=None,
+        description="Send it back as `cursor` for the next page. With `order=oldest` on every page; else absent on the "
+        "last page.",
+    )
 
 
 class _Reader:
-    """One caller's way through the stream of his business."""
+    """A reader's place in the stream of its business. `place` is the row behind which, in the reader's order, the next
+    look begins; rows up to `least` are left out."""
 
-    def __init__(self, call: Call, after: int) -> None:
+    def __init__(self, call: Call, place: int, least: int = 0) -> None:
         self._call = call
         self._types = None if call.query.types is None else set(call.query.types.split(","))
-        self.after = after
-        """The row behind which the next look begins."""
+        self.place = place
+        self.least = least
 
     async def look(self, most: int) -> tuple[list[tuple[int, BusinessEvent]], bool]:
-        """(up to `most` happenings, each with its row; whether there is nothing behind them)."""
+        """(up to `most` happenings, each with its row; whether nothing follows them yet)."""
         server, business = self._call.server, self._call.business
         found: list[tuple[int, BusinessEvent]] = []
         for _ in range(MOST_PAGES):
-            rows = await server.store.news(business.did, self.after, PAGE)
+            rows = await self._rows()
             for row in rows:
                 if len(found) == most:
                     return found, False
-                self.after = row.n
+                self.place = row.n
                 told = happening(row, business, server.happening_ids)
                 if told is not None and (self._types is None or told.type in self._types):
                     found.append((row.n, told))
@@ -82,44 +98,91 @@ class _Reader:
                 return found, True
         return found, False
 
+    async def _rows(self) -> list[News]:
+        return await self._call.server.store.news(self._call.business.did, self.place, PAGE)
+
     def cursor(self, n: int | None = None) -> str:
-        """The cursor behind row `n`, or behind all that was looked at."""
-        place = (self.after if n is None else n).to_bytes(8, "big")
-        return self._call.server.cursors.seal(_list(self._call), place)
+        """The cursor behind row `n`, or behind every row that was looked at."""
+        return _seal(self._call, self.place if n is None else n)
 
     def may_go_on(self) -> bool:
-        """Whether the key is still one that may read (NEWS-9)."""
+        """Whether the API key is still in force (NEWS-9)."""
         server, name = self._call.server, self._call.business.name
         key = server.grounds.keyring.get(name, self._call.key.id)
         return key is not None and key.is_in_force(server.clock.now())
 
 
-async def get_notifications(call: Call) -> Reply | web.StreamResponse:
-    """A page, at once or after a wait, or a stream, for whoever accepts one."""
-    as_stream = wants_stream(call.request)
-    reader = _Reader(call, await _place(call, call.request.headers.get("Last-Event-ID") if as_stream else None))
-    if as_stream and call.request.method == hdrs.METH_HEAD:
-        return stream_head()
-    if as_stream:
-        return await _stream(call, reader)
+class _BackwardReader(_Reader):
+    """The same from the newest row on, back to the row behind `least`."""
+
+    async def _rows(self) -> list[News]:
+        rows = await self._call.server.store.news_before(self._call.business.did, self.place, PAGE)
+        return [row for row in rows if row.n > self.least]
+
+
+async def list_notifications(call: Call) -> Reply | web.StreamResponse:
+    """A page at once or after a wait, or a stream where the request accepts one."""
+    if wants_stream(call.request):
+        reader = _Reader(call, await _place(call, call.request.headers.get("Last-Event-ID")))
+        return stream_head() if call.request.method == hdrs.METH_HEAD else await _stream(call, reader)
+    if call.query.order == "newest":
+        return await _newest(call)
+    reader = _Reader(call, await _place(call, None))
     found, is_all = await reader.look(call.query.limit)
     if not found and is_all and call.query.wait:
         found = await _waited(call, reader)
-    items = [msgspec.Raw(told.json()) for _, told in found]
-    return Reply(body=msgspec.json.encode({"items": items, "cursor": reader.cursor()}))
+    return _page(found, reader.cursor())
 
 
-def _list(call: Call) -> str:
-    return f"notifications {call.business.did}"
+async def _newest(call: Call) -> Reply:
+    """A page of the list. Raises Malformed, also for a cursor of the feed."""
+    query: NotificationsQuery = call.query
+    if query.wait:
+        raise Malformed("only a feed can be waited for", errors=(("/wait", "only with order=oldest"),))
+    place = END if query.cursor is None else int.from_bytes(open_cursor(call, _list(call, newest=True)), "big")
+    least = 0
+    if query.since is not None:
+        least = await call.server.store.business.news_place(call.business.did, milliseconds(query.since))
+    reader = _BackwardReader(call, place, least)
+    found, is_all = await reader.look(query.limit)
+    return _page(found, None if is_all else _seal(call, reader.place, newest=True))
+
+
+def _page(found: list[tuple[int, BusinessEvent]], next_cursor: str | None) -> Reply:
+    members: dict[str, object] = {"items": [msgspec.Raw(told.json()) for _, told in found]}
+    if next_cursor is not None:
+        members["next_cursor"] = next_cursor
+    return Reply(body=msgspec.json.encode(members))
+
+
+def _list(call: Call, *, newest: bool) -> str:
+    return f"notifications{', newest first,' if newest else ''} {call.business.did}"
+
+
+def _seal(call: Call, n: int, *, newest: bool = False) -> str:
+    return call.server.cursors.seal(_list(call, newest=newest), n.to_bytes(8, "big"))
+
+
+def _cursor(call: Call, last_event_id: str | None) -> bytes:
+    """The place in the feed for which the event id, or else the cursor in the query, stands. Raises Malformed,
+    InvalidRequest."""
+    list_ = _list(call, newest=False)
+    if not last_event_id:
+        return open_cursor(call, list_)
+    try:
+        return call.server.cursors.open(list_, last_event_id)
+    except Malformed as fault:
+        named = Malformed("the event is not one of this feed", errors=(("Last-Event-ID", fault.detail or ""),))
+        raise InvalidRequest(named, "header") from None
 
 
 async def _place(call: Call, last_event_id: str | None) -> int:
-    """The row to begin behind. Raises Malformed, also for a cursor of another business; Refused("cursor_expired")."""
-    cursor = last_event_id or call.query.cursor
-    if cursor is not None:
+    """The row behind which the feed begins. Raises Malformed, also for a cursor of another business or of the list;
+    Refused("cursor_expired")."""
+    if last_event_id or call.query.cursor is not None:
         if call.query.since is not None and not last_event_id:
             raise Malformed("begin at a cursor or at a time", errors=(("/since", "there is a cursor as well"),))
-        place = int.from_bytes(call.server.cursors.open(_list(call), cursor), "big")
+        place = int.from_bytes(_cursor(call, last_event_id), "big")
         for row in await call.server.store.news(call.business.did, place, 1):
             must_be_kept(row)
         return place
@@ -129,7 +192,7 @@ async def _place(call: Call, last_event_id: str | None) -> int:
 
 
 async def _waited(call: Call, reader: _Reader) -> list[tuple[int, BusinessEvent]]:
-    """What comes within the time that the caller waits. Raises Refused."""
+    """The notifications that come while the request waits. Raises Refused."""
     until = asyncio.get_running_loop().time() + call.query.wait
     with call.server.bell.listen(call.business.did, call.business.did) as listening:
         while True:
@@ -143,8 +206,8 @@ async def _waited(call: Call, reader: _Reader) -> list[tuple[int, BusinessEvent]
 
 
 async def _stream(call: Call, reader: _Reader) -> web.StreamResponse:
-    """Everything as it comes, until the server stops, the key ends, or nobody listens (NEWS-8, NEWS-9). Raises
-    Refused."""
+    """Every notification as it comes, until the server stops, the key ends or the reader leaves (NEWS-8, NEWS-9).
+    Raises Refused."""
     server = call.server
     with server.bell.listen(call.business.did, call.business.did) as listening:
         response = event_stream()
@@ -165,16 +228,17 @@ ROUTES = (
         "GET",
         NOTIFICATIONS,
         "notifications:read",
-        get_notifications,
-        "getNotifications",
-        "What is new",
+        list_notifications,
+        "listNotifications",
+        "List or follow the notifications",
         "notifications",
         description=(
-            "What the other sides did, and what became of messages that waited, in the order in which it was told."
-            " Ask again with the `cursor` of the answer; with `wait` the answer comes as soon as there is something."
-            " Whoever accepts `text/event-stream` gets each notification as a server-sent event: `id` is its cursor,"
-            " which comes back in `Last-Event-ID`, `event` its type, `data` the notification. The same notification"
-            " has the same id here and in webhooks."
+            "Acts of your customers, and the delivery or expiry of held messages. The newest come first, as in every"
+            " list. To follow them, ask with `order=oldest`, keep the `next_cursor` of the answer, and send it with the"
+            " next request; with `wait` the answer comes as soon as there is something. A request that accepts"
+            " `text/event-stream` gets the feed as server-sent events: `id` is a cursor of the feed, which comes back"
+            " in `Last-Event-ID`, `event` the type, `data` the notification. A notification has the same id here and in"
+            " webhooks."
         ),
         query=NotificationsQuery,
         answer=Notifications,

@@ -22,17 +22,18 @@ from comity.errors import Malformed, Refused
 from comity.rules.allowances import STANDS_FOR
 from comity_server.api.business.acts import newest_signer
 from comity_server.api.business.idempotency import change
-from comity_server.api.business.pagination import LAST, MOST_LOOKED_AT, Page, behind, cursor_of, sift
+from comity_server.api.business.pagination import LAST, MOST_LOOKED_AT, NextCursor, Page, behind, cursor_of, sift
 from comity_server.api.business.route import BUSINESS, Call, Reply, Route
-from comity_server.schema import HARMLESS, Cursor, Due, Hash, Instant, Label, Model, instant, seconds, with_line_feeds
+from comity_server.schema import HARMLESS, Due, Hash, Instant, Label, Model, instant, seconds, with_line_feeds
 from comity_server.store.business import BusinessOffer
 from comity_server.writer.unit_of_work import UnitOfWork
 
 MOST_COUNTED = 10_000
-"""Connections of one offer that are counted (INV-4)."""
+"""The largest number of connections that is counted for one offer (INV-4)."""
 Use = Literal["one", "many"]
 Countersign = Literal["auto", "by_hand"]
 OfferId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{12}$", examples=["7JxQ2mP4ZkVw"])]
+"""The id of an offer, in every member `offer`: the first characters of its hash."""
 TermsText = Annotated[
     str,
     Field(min_length=1, max_length=16_384, pattern=HARMLESS, examples=["We keep what you tell us to ourselves."]),
@@ -42,7 +43,7 @@ TermsText = Annotated[
 
 
 class NewTerms(Model):
-    """An agreement that the business would sign: its text, and what the text is called."""
+    """An agreement that you would sign: its text, id, version and language."""
 
     id: Id = Field(examples=["https://w3id.org/dpv/standards/ieee/7012#SD-BASE"])
     version: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[!-~]+$", examples=["1"])]
@@ -51,43 +52,50 @@ class NewTerms(Model):
 
 
 class NewOffer(Model):
-    """What is offered. The customer's wallet shows all of it but the label."""
+    """A new offer. The customer's wallet shows every member except `label` and `countersign`."""
 
-    purposes: ReachPurposes = Field(description="What you would like to be allowed.", examples=[["care", "sales"]])
-    channels: Channels | None = Field(default=None, description="By which ways.", examples=[["app", "email"]])
+    purposes: ReachPurposes = Field(
+        description="The purposes that you ask permission for.", examples=[["care", "sales"]]
+    )
+    channels: Channels | None = Field(
+        default=None, description="The channels that you ask permission for.", examples=[["app", "email"]]
+    )
     agreements: Annotated[tuple[NewTerms, ...], Field(min_length=1, max_length=8)] = Field(
-        description="The one that you prefer first."
+        description="The agreements that you would sign, in order of preference."
     )
-    use: Use = Field(description="`one`: an invitation for one person; `many`: a poster, a receipt, a counter.")
+    use: Use = Field(description="`one`: an invitation for one person. `many`: for a poster, a receipt or a counter.")
     expires_at: Due = Field(
-        description="Nobody can accept from then on; at most 366 days ahead.", examples=["2027-05-01T00:00:00Z"]
+        description="The end of the offer, at most 366 days ahead.", examples=["2027-05-01T00:00:00Z"]
     )
-    name: Label | None = Field(default=None, description="What to call you.", examples=["Clear View Windows"])
-    to: Did | None = Field(default=None, description="The one party that may accept; absent: whoever has the link.")
+    name: Label | None = Field(default=None, description="The name of your business.", examples=["Clear View Windows"])
+    to: Did | None = Field(
+        default=None, description="The DID of the only party that may accept. Absent: everybody with the link may."
+    )
     allow: Allow | None = Field(
         default=None,
         description=(
-            "What your customer may come to you for from the first moment on, for so many days: a promise in the"
-            " signed offer. `auto`, or accepted by you here, she has it with the opening."
+            "The permission that you promise your customer in the signed offer, from the opening of the connection, for"
+            " so many days. The server grants it when the connection opens, with `auto` or when you accept it here."
         ),
         examples=[{"purposes": ["care"], "channels": ["app"], "days": 365, "budget": {"max": 10, "per": "week"}}],
     )
     label: Label | None = Field(
-        default=None, description="Your own note, seen by nobody else.", examples=["spring fair, stand 12"]
+        default=None, description="Your own label. Nobody else sees it.", examples=["spring fair, stand 12"]
     )
     countersign: Countersign = Field(
         default="auto",
         description=(
-            "`auto`: who accepts one of these agreements is connected at once. `by_hand`: it waits under `/proposals`."
+            "`auto`: a customer who accepts one of these agreements is connected at once. `by_hand`: the proposal waits"
+            " under `/proposals`."
         ),
     )
 
 
 class PublishedOffer(Model):
-    """An offer that can be accepted. The link is what goes into a message, a page or a QR code."""
+    """A published offer. Put the link into a message, a page or a QR code."""
 
     id: OfferId
-    offer: Hash = Field(description="The hash of the offer, which is the fragment of the link.")
+    offer_hash: Hash = Field(description="The hash of the signed offer, which is the fragment of the link.")
     link: str = Field(examples=["https://home.example/i/adRdcBR-A1qp#adRdcBR-A1qpmEseMjoNbsJ1RPk7ANPpIInyQYky05M"])
     expires_at: Instant
     use: Use
@@ -95,23 +103,23 @@ class PublishedOffer(Model):
 
 
 class ListedOffer(PublishedOffer):
-    """An offer, and whether it can be accepted."""
+    """An offer, and whether it is open."""
 
     label: str | None = None
     created_at: Instant
-    used_at: Instant | None = Field(default=None, description="When an offer for one use was used.")
-    open: bool = Field(description="Whether it can still be accepted.")
+    used_at: Instant | None = Field(default=None, description="The time at which an offer for one person was used.")
+    open: bool = Field(description="True if the offer can be accepted now.")
 
 
 class Offers(Model):
-    """A page of offers, the newest first. `GET /offers/{id}` tells the rest of each."""
+    """A page of offers, the newest first. `GET /offers/{id}` has more members."""
 
     items: tuple[ListedOffer, ...]
-    cursor: Cursor | None = Field(default=None, description="Where the list goes on; absent at its end.")
+    next_cursor: NextCursor | None = None
 
 
 class ShownTerms(Model):
-    """An agreement as the offer names it; `text` where the offer brings it along."""
+    """An agreement of an offer, with its `text` where the offer contains it."""
 
     id: str
     version: str
@@ -121,37 +129,39 @@ class ShownTerms(Model):
 
 
 class KeptPromises(Model):
-    """How often you kept what the offer allows. A grant that you take back within 7 days of the opening is broken."""
+    """How often you kept the promise in `allow`. A grant withdrawn within 7 days of the opening does not count."""
 
-    given: int = Field(description="Connections in which you gave it.")
-    opened: int = Field(description="Connections that the offer opened.")
+    given: int = Field(description="The number of connections in which you gave the grant.")
+    opened: int = Field(description="The number of connections that the offer opened.")
 
 
 class OfferInFull(ListedOffer):
-    """An offer, and what came of it."""
+    """An offer with its connections and proposals counted."""
 
     name: str | None = None
     to: str | None = None
     purposes: tuple[str, ...]
     channels: tuple[str, ...] | None = None
     agreements: tuple[ShownTerms, ...]
-    opened: int = Field(description=f"Connections that it opened, counted up to {MOST_COUNTED}.")
-    ended: int = Field(description="How many of those have ended.")
+    opened: int = Field(description=f"The number of connections that it opened, counted up to {MOST_COUNTED}.")
+    ended: int = Field(description="The number of these connections that have ended.")
     allow: Allow | None = None
-    kept: KeptPromises | None = Field(default=None, description="Of an offer that allows something.")
-    waiting: int = Field(description="Proposals that wait for your signature.")
-    alternatives: int = Field(description="How many of those bring other agreements than you offered.")
-    replaced: int = Field(description="Proposals that gave way to newer ones within a day: too many came.")
+    kept: KeptPromises | None = Field(default=None, description="Present if the offer has `allow`.")
+    waiting: int = Field(description="The number of proposals that wait for your signature.")
+    alternatives: int = Field(description="The number of these proposals whose agreement is none of the offer's.")
+    replaced: int = Field(
+        description="The number of proposals that newer ones replaced within a day, because too many waited."
+    )
 
 
 class OffersPage(Page):
-    """Which offers are wanted."""
+    """The page and the filter of the list of offers."""
 
-    open: bool | None = Field(default=None, description="Only those that can, or can no longer, be accepted.")
+    open: bool | None = Field(default=None, description="Only offers that are open (`true`) or closed (`false`).")
 
 
 async def post_offers(call: Call) -> Reply:
-    """Publish an offer: composed and signed here, or signed by the business (INV-1)."""
+    """Publishes an offer that the server composes and signs, or one that the business signed (INV-1)."""
     sent = None if call.jws is None else _sent(call, call.jws)
     if sent is None:
         newest_signer(call)
@@ -163,7 +173,7 @@ async def post_offers(call: Call) -> Reply:
         await call.server.connecting.publish(signed, group, label, auto=auto)
         told = PublishedOffer(
             id=signed.short,
-            offer=signed.hash,
+            offer_hash=signed.hash,
             link=signed.link(),
             expires_at=instant(signed.offer.exp * 1000),
             use=signed.offer.use,
@@ -175,15 +185,16 @@ async def post_offers(call: Call) -> Reply:
 
 
 def _sent(call: Call, jws: bytes) -> SignedOffer:
-    """The offer that the business signed. Raises Refused("not_found") for another's, and what `open_offer` does."""
+    """The offer that the business signed. Raises Refused("not_found") for one of another business, and what
+    `open_offer` raises."""
     signed = open_offer(jws, call.server.directory.find_key)
     if signed.offer.iss != call.business.did:
-        raise Refused("not_found")
+        raise Refused("not_found", "The offer is not one of this business.")
     return signed
 
 
 def _composed(call: Call, now: int) -> SignedOffer:
-    """The offer that the body describes, signed with the newest kept key. Raises Malformed,
+    """Composes the offer of the body, and signs it with the newest kept key. Raises Malformed,
     Refused("signing_key_not_kept" | "offer_expired" | "too_large")."""
     wanted: NewOffer = call.body
     signer = newest_signer(call)
@@ -191,7 +202,7 @@ def _composed(call: Call, now: int) -> SignedOffer:
     if exp <= iat:
         raise Refused("offer_expired")
     if exp > iat + LONGEST_OFFER:
-        raise Malformed("an offer ends within 366 days", errors=(("/expires_at", "more than 366 days ahead"),))
+        raise Malformed("the offer ends too late", errors=(("/expires_at", "must be at most 366 days ahead"),))
     agreements = tuple(OfferedTerms(**it.model_dump(), sha256=text_hash(it.text)) for it in wanted.agreements)
     offer = Offer(
         v=2,
@@ -213,7 +224,7 @@ def _composed(call: Call, now: int) -> SignedOffer:
 
 
 async def get_offers(call: Call) -> Reply:
-    """The business's offers, the newest first."""
+    """Lists the offers of the business."""
     query: OffersPage = call.query
     place = behind(call, "offers", LAST)
     most = query.limit if query.open is None else MOST_LOOKED_AT
@@ -227,13 +238,13 @@ async def get_offers(call: Call) -> Reply:
     items, looked_at = sift(rows, query.limit, most, show)
     last = rows[looked_at - 1] if looked_at else None
     cursor = None if last is None else cursor_of(call, "offers", last.created_at, last.short)
-    return Reply.of(Offers(items=items, cursor=cursor))
+    return Reply.of(Offers(items=items, next_cursor=cursor))
 
 
 def _members(call: Call, row: BusinessOffer, now: int) -> dict[str, Any]:
     return {
         "id": row.short,
-        "offer": row.hash,
+        "offer_hash": row.hash,
         "link": f"{call.server.home.origin}/i/{row.short}#{row.hash}",
         "label": row.label or None,
         "use": row.uses,
@@ -256,7 +267,7 @@ async def own_offer(call: Call) -> tuple[BusinessOffer, SignedOffer]:
 
 
 async def get_offer(call: Call) -> Reply:
-    """One offer, and what came of it."""
+    """One offer with its connections and proposals counted."""
     row, signed = await own_offer(call)
     store, now, offer = call.server.store.business, call.server.clock.now(), signed.offer
     opened, ended = await store.opened_by(call.business.name, row.short, MOST_COUNTED)
@@ -284,7 +295,7 @@ async def _kept(call: Call, short: str) -> int:
 
 
 async def delete_offer(call: Call) -> Reply:
-    """End an offer before its time (INV-6)."""
+    """Ends an offer early (INV-6)."""
 
     async def decide(group: UnitOfWork) -> Reply:
         await call.server.connecting.end_offer(call.business, call.path["id"], group)
@@ -300,12 +311,12 @@ ROUTES = (
         "/offers",
         "offers:write",
         post_offers,
-        "publishOffer",
+        "createOffer",
         "Publish an offer to connect",
         _TAG,
         description=(
-            "The answer's `link` is what a customer opens in a wallet: print it, or show it as a QR code. A business"
-            " that keeps its signing key sends the signed offer itself (`application/jwt`) and countersigns by itself."
+            "A customer opens the `link` of the answer in a wallet: print it, or show it as a QR code. A business that"
+            " keeps its own signing key sends the signed offer (`application/jwt`), and countersigns by itself."
         ),
         body=NewOffer,
         answer=PublishedOffer,
@@ -338,9 +349,9 @@ ROUTES = (
         "offers:read",
         get_offer,
         "getOffer",
-        "One offer, and what came of it",
+        "Get an offer with its results",
         _TAG,
-        description="How many connections it opened, how many of those ended, and how many proposals wait.",
+        description="With the number of connections that it opened, of those that ended, and of proposals that wait.",
         answer=OfferInFull,
     ),
     Route(
@@ -348,12 +359,12 @@ ROUTES = (
         "/offers/{id}",
         "offers:write",
         delete_offer,
-        "endOffer",
-        "End an offer before its time",
+        "deleteOffer",
+        "Delete an offer before its end",
         _TAG,
         description=(
-            "From this answer on nobody can accept it; it looks expired. Proposals that wait already can still be"
-            " accepted by you."
+            "From this answer on nobody can accept the offer; to others it looks expired. You can still accept"
+            " proposals that wait."
         ),
         statuses=(204,),
     ),

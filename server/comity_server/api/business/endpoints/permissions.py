@@ -1,4 +1,4 @@
-"""What may reach the business, and the end of a connection (SAY-10, SAY-11): the same acts as everybody's."""
+"""Permissions of the business: mutes, grants, and the end of a connection (SAY-10, SAY-11)."""
 
 from functools import partial
 from typing import Annotated, Literal
@@ -19,7 +19,7 @@ from comity_server.writer.unit_of_work import UnitOfWork
 
 
 class NewMute(Model):
-    """What is not to reach you for a while; without purposes and channels, nothing at all."""
+    """The messages that are held for a while. Without purposes and channels: all messages."""
 
     purposes: Annotated[Purposes, Field(description="Only these.", examples=[["complaint"]])] | None = None
     channels: Annotated[Channels, Field(description="Only these.", examples=[["phone"]])] | None = None
@@ -27,7 +27,7 @@ class NewMute(Model):
         Annotated[
             Due,
             Field(
-                description="Until then; your customer is shown it. Without it, until you unmute.",
+                description="The end of the mute, which your customer sees. Absent: until you unmute.",
                 examples=["2027-01-07T08:00:00+01:00"],
             ),
         ]
@@ -37,51 +37,62 @@ class NewMute(Model):
         Annotated[
             Literal["away"],
             AfterValidator(needs("until")),
-            Field(description="Only with `until`: your customer reads that you are away, not that you muted her."),
+            Field(description="Only with `until`: your customer sees that you are away, not that you muted her."),
         ]
         | None
     ) = None
 
 
 class Unmute(Model):
-    """Which mute ends; without one, all of yours."""
+    """The mute that ends. Without `mute`: all of your mutes."""
 
-    mute: Annotated[Hash, Field(description="The id of a mute: that of its act.")] | None = None
+    mute: Annotated[Hash, Field(description="The id of a mute, which is the id of its act.")] | None = None
 
 
 class NewGrant(Model):
-    """What a customer may come to you for."""
+    """The permission that you give a customer to write to you."""
 
     purposes: Annotated[ReachPurposes, Field(examples=[["care", "favour"]])]
     channels: Annotated[Channels, Field(examples=[["app"]])]
     expires_at: Annotated[Due, Field(examples=["2027-11-21T00:00:00Z"])]
-    budget: Annotated[Budget, Field(description="How often.", examples=[{"max": 5, "per": "week"}])] | None = None
-    data: Annotated[tuple[Token, ...], Field(max_length=16, description="Which data it is about.")] | None = None
-    replaces: Annotated[Hash, Field(description="The grant of yours in whose place it comes.")] | None = None
+    budget: (
+        Annotated[
+            Budget,
+            Field(description="The largest number of messages in a period.", examples=[{"max": 5, "per": "week"}]),
+        ]
+        | None
+    ) = None
+    data: (
+        Annotated[
+            tuple[Token, ...], Field(max_length=16, description="The categories of data that the grant is about.")
+        ]
+        | None
+    ) = None
+    replaces: Annotated[Hash, Field(description="The grant of yours that the new one replaces.")] | None = None
     again: Annotated[
         bool,
-        Field(description="With `replaces`: give once more what your customer gave up of that one, too."),
+        Field(description="With `replaces`: grant again what your customer gave up of that grant."),
     ] = False
-    value: Annotated[Token, Field(description="What is given for it, and stops with it.")] | None = None
+    value: Annotated[Token, Field(description="A benefit that depends on the grant and ends with it.")] | None = None
 
 
 class GivenGrant(Model):
-    """A grant of yours is in force."""
+    """Your new grant."""
 
     grant: Annotated[Hash, Field(description="Its id: that of its act.")]
-    purposes: Annotated[Purposes, Field(description="What it gives: without what your customer gave up.")]
+    purposes: Annotated[Purposes, Field(description="The purposes granted, without those that your customer gave up.")]
     channels: Channels
     expires_at: Instant
 
 
 class Withdrawal(Model):
-    """Which grant of yours you take back."""
+    """The grant of yours that you withdraw."""
 
     grant: Hash
 
 
 async def mute(call: Call) -> Reply:
-    """Stop the other side for a while."""
+    """Mutes the other side."""
     wanted: NewMute | None = call.body
     if wanted is None:
         return await take(call, "mute")
@@ -91,35 +102,35 @@ async def mute(call: Call) -> Reply:
 
 
 async def unmute(call: Call) -> Reply:
-    """End one mute, or all."""
+    """Ends one mute, or all."""
     wanted: Unmute | None = call.body
     return await take(call, "unmute", {} if wanted is None else {"mute": wanted.mute})
 
 
 async def revoke(call: Call) -> Reply:
-    """End the connection, both ways, for good."""
+    """Ends the connection for both sides."""
     return await take(call, "revoke")
 
 
 async def withdraw(call: Call) -> Reply:
-    """Take a grant back."""
+    """Withdraws a grant."""
     wanted: Withdrawal | None = call.body
     return await take(call, "withdraw", {} if wanted is None else {"grant": wanted.grant})
 
 
-async def give(call: Call) -> Reply:
-    """Let the other side come for something."""
+async def create_grant(call: Call) -> Reply:
+    """Gives the other side a grant."""
     cid = call.path["connection"]
     if call.signed is not None:
         return await take(call, "grant")
-    return await change(call, partial(_give, call, cid, call.body), (cid,))
+    return await change(call, partial(_create_grant, call, cid, call.body), (cid,))
 
 
-async def _give(call: Call, cid: str, wanted: NewGrant, group: UnitOfWork) -> Reply:
-    """The grant, on a status index that is reserved with it (SAY-11)."""
+async def _create_grant(call: Call, cid: str, wanted: NewGrant, group: UnitOfWork) -> Reply:
+    """Makes the grant with a status index that is reserved in the same transaction (SAY-11)."""
     state, side = at_hand(call, group, cid)
     acts.signer_of(call, state, side)
-    part = _what_is_left(state, side, wanted)
+    part = _ungiven_part(state, side, wanted)
     place = await call.server.connecting.reserve(cid, state.door(side).did, group)
     expires = seconds(wanted.expires_at)
     fields = wanted.model_dump(exclude_none=True, exclude={"expires_at", "budget", "again"}) | part._asdict()
@@ -129,7 +140,7 @@ async def _give(call: Call, cid: str, wanted: NewGrant, group: UnitOfWork) -> Re
     try:
         answer = await acts.act(call, group, cid, "grant", exp=expires, status=status, **fields)
     except Refused:
-        # What is refused leaves nothing behind.
+        # A refused grant leaves no reserved index behind.
         status_indexes.give_back(group, place)
         raise
     event = acts.accepted(answer)
@@ -137,9 +148,9 @@ async def _give(call: Call, cid: str, wanted: NewGrant, group: UnitOfWork) -> Re
     return Reply.of(given, 201, place_of(event))
 
 
-def _what_is_left(state: Connection, side: Side, wanted: NewGrant) -> Part:
-    """What is wanted without what the other side gave up of the grant that it replaces (GRANT-12): of two parts the
-    larger, since the answer is one grant. Raises Malformed where nothing is left."""
+def _ungiven_part(state: Connection, side: Side, wanted: NewGrant) -> Part:
+    """The wanted grant without what the other side gave up of the replaced one (GRANT-12). Of two remaining parts the
+    larger, because the answer is one grant. Raises Malformed if nothing remains."""
     part = Part(wanted.purposes, wanted.channels)
     before = next((it for it in state.door(side).grants if it.id == wanted.replaces), None)
     if before is None or wanted.again:
@@ -147,23 +158,23 @@ def _what_is_left(state: Connection, side: Side, wanted: NewGrant) -> Part:
     given_up = state.door(other(side)).renounced
     parts = parts_left(before.id, Part(before.purposes, before.channels), part, given_up, is_one=True)
     if not parts:
-        fault = "your customer gave all of this up; `again` gives it once more"
-        raise Malformed("nothing is left to be given", errors=(("/replaces", fault),))
+        fault = "your customer gave all of this up; set `again` to grant it again"
+        raise Malformed("nothing remains to be granted", errors=(("/replaces", fault),))
     return parts[0]
 
 
-_TAG = "door"
+_TAG = "permissions"
 ROUTES = (
     Route(
         "POST",
         "/connections/{connection}/mute",
-        "door:write",
+        "permissions:write",
         mute,
-        "muteCustomer",
-        "Have a customer wait for a while",
+        "muteConnection",
+        "Mute a customer",
         _TAG,
-        description="Messages and asks of hers wait, or are refused as she chose; notices of safety, security and law "
-        "come through.",
+        description="Holds her messages and asks, or refuses them if she chose that. Safety, security and legal "
+        "notices are still delivered.",
         body=NewMute,
         answer=ActTaken,
         statuses=(201,),
@@ -174,12 +185,12 @@ ROUTES = (
     Route(
         "POST",
         "/connections/{connection}/unmute",
-        "door:write",
+        "permissions:write",
         unmute,
-        "unmuteCustomer",
-        "End a mute of yours",
+        "unmuteConnection",
+        "Unmute a customer",
         _TAG,
-        description="What waited, is delivered.",
+        description="Delivers the held messages.",
         body=Unmute,
         answer=ActTaken,
         statuses=(201,),
@@ -189,12 +200,12 @@ ROUTES = (
     Route(
         "POST",
         "/connections/{connection}/revoke",
-        "door:write",
+        "permissions:write",
         revoke,
-        "endConnection",
-        "End a connection for good",
+        "revokeConnection",
+        "End a connection",
         _TAG,
-        description="Both ways, at once, and for good: only a new agreement begins anew.",
+        description="Ends the connection for both sides at once. This is final: a new one needs a new agreement.",
         answer=ActTaken,
         statuses=(201,),
         act="revoke",
@@ -203,14 +214,14 @@ ROUTES = (
     Route(
         "POST",
         "/connections/{connection}/grants",
-        "door:write",
-        give,
-        "giveGrant",
-        "Let a customer come to you for something",
+        "permissions:write",
+        create_grant,
+        "createGrant",
+        "Grant a customer a permission",
         _TAG,
-        description="What a customer may write to you about, beside complaints and renewals. With `replaces`, what she "
-        "gave up of the earlier grant is left out, unless `again`; where that takes two grants, the larger is given, "
-        "and where nothing is left, it is `malformed`.",
+        description="The purposes for which a customer may write to you, beside complaints and renewals. With "
+        "`replaces`, the new grant leaves out what she gave up of the earlier one, unless `again` is set. If two parts "
+        "remain, the larger is granted; if nothing remains, the answer is `invalid_request`.",
         body=NewGrant,
         answer=GivenGrant,
         statuses=(201,),
@@ -220,10 +231,10 @@ ROUTES = (
     Route(
         "POST",
         "/connections/{connection}/withdraw",
-        "door:write",
+        "permissions:write",
         withdraw,
         "withdrawGrant",
-        "Take a grant of yours back",
+        "Withdraw a grant of yours",
         _TAG,
         body=Withdrawal,
         answer=ActTaken,

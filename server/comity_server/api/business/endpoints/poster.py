@@ -1,6 +1,6 @@
-"""An offer as something to look at: a QR code, and a page to hang on the door (spec/business-offers.md).
+"""Pictures of an offer: a QR code, and a poster to print (spec/business-offers.md).
 
-The page has no scripts, takes nothing from anywhere, and everything in it that a business wrote is escaped (INV-5).
+The poster has no scripts and loads nothing, and every text of the business in it is escaped (INV-5).
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from comity_server.api.business.route import Call, Reply, Route
 from comity_server.schema import Digits, Query
 
 BORDER = 4
-"""Modules of white around a QR code: what readers need (ISO/IEC 18004)."""
+"""The white border of a QR code in modules, as ISO/IEC 18004 requires it."""
 MOST_SCALE = 32
 _CSS = """
 :root { color-scheme: light; --ink: #14213d; --soft: #4a5673; --line: #c9d1e2; --tint: #f3f6fb; --accent: #0b5d51; }
@@ -66,7 +66,7 @@ code { font: .95em/1.4 ui-monospace, "Cascadia Mono", Menlo, Consolas, monospace
 """
 _STYLE = base64.b64encode(hashlib.sha256(_CSS.encode("utf-8")).digest()).decode("ascii")
 POLICY = f"default-src 'none'; style-src 'sha256-{_STYLE}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-"""Nothing but this one style (CSP, level 3)."""
+"""The content security policy: this style sheet and nothing else (CSP, level 3)."""
 # In the page itself too, for it is kept as a file; `frame-ancestors` counts in a header alone.
 _POLICY_IN_PAGE = POLICY.partition("; frame-ancestors")[0]
 
@@ -83,7 +83,7 @@ PURPOSES = {
     "security": "warnings about the security of your data",
     "legal_notice": "notices that the law demands",
 }
-"""Purposes in words; others are told by their names."""
+"""Purpose → its words on a poster. Other purposes are shown by their names."""
 CHANNELS = {
     "app": "in your app",
     "email": "by e-mail",
@@ -100,24 +100,26 @@ _MONTHS = (
 
 
 class QrSize(Query):
-    """How large the picture is."""
+    """The size of the picture."""
 
-    scale: Annotated[int, Field(ge=1, le=MOST_SCALE, description="Pixels of one module of the code."), Digits] = 8
+    scale: Annotated[
+        int, Field(ge=1, le=MOST_SCALE, description="The width of one module of the code, in pixels."), Digits
+    ] = 8
 
 
 def qr(link: str) -> segno.QRCode:
-    """The code that holds the link with its fragment; a quarter of it may be hidden or torn."""
+    """The QR code of the link with its fragment. It can be read with a quarter of it missing."""
     return segno.make_qr(link, error="q")
 
 
 def in_words(purpose: str) -> str:
-    """What a purpose is, for people who read a poster."""
+    """The purpose in words for a poster."""
     return PURPOSES.get(purpose) or purpose.replace("_", " ").replace(".", ": ", 1).replace(".", ", ")
 
 
 async def _open_offer(call: Call) -> SignedOffer:
-    """The offer in the path. Raises Refused("not_found") where nobody can accept it any more, too: a picture of a door
-    that leads nowhere helps nobody."""
+    """The offer in the path. Raises Refused("not_found"), also for an offer that can no longer be accepted: its picture
+    would be useless."""
     row, signed = await own_offer(call)
     if row.used_at is not None or row.expires_at <= call.server.clock.now():
         raise Refused("not_found")
@@ -125,12 +127,12 @@ async def _open_offer(call: Call) -> SignedOffer:
 
 
 async def get_svg(call: Call) -> Reply:
-    """The link as a QR code, drawn with lines."""
+    """The link as a QR code (SVG)."""
     return await _picture(call, "svg", "image/svg+xml")
 
 
 async def get_png(call: Call) -> Reply:
-    """The link as a QR code, in pixels."""
+    """The link as a QR code (PNG)."""
     return await _picture(call, "png", "image/png")
 
 
@@ -141,20 +143,20 @@ async def _picture(call: Call, kind: str, media: str) -> Reply:
 
 def _drawn(link: str, kind: str, scale: int) -> bytes:
     out = io.BytesIO()
-    # White is painted, not left out: on a dark page a code without its own ground cannot be read.
+    # The background is white, not transparent: on a dark page a transparent code cannot be read.
     qr(link).save(out, kind=kind, scale=scale, border=BORDER, dark="#000", light="#fff")
     return out.getvalue()
 
 
 async def get_poster(call: Call) -> Reply:
-    """A page for the door of a shop."""
+    """The poster of an offer."""
     signed = await _open_offer(call)
     page = await asyncio.to_thread(poster, signed, call.business.name)
     return Reply(200, page.encode("utf-8"), media="text/html", headers={"Content-Security-Policy": POLICY})
 
 
 def poster(signed: SignedOffer, business: str) -> str:
-    """The page; `business` is what it is called where the offer does not say."""
+    """The HTML of the poster. `business` is the name for an offer without one."""
     offer, link = signed.offer, signed.link()
     drawing = qr(link).svg_inline(border=BORDER, dark="#000", light="#fff", omitsize=True)
     name = html.escape(offer.name or business)
@@ -232,10 +234,10 @@ ROUTES = (
         "/offers/{id}/qr.svg",
         "offers:read",
         get_svg,
-        "getQrSvg",
-        "The offer's link as a QR code (SVG)",
+        "getOfferQrSvg",
+        "Get the link of an offer as a QR code (SVG)",
         _TAG,
-        description="For print: it can be made as large as you like. Only of an offer that can be accepted.",
+        description="For print, at any size. Only an open offer has a QR code.",
         query=QrSize,
         media="image/svg+xml",
     ),
@@ -244,10 +246,10 @@ ROUTES = (
         "/offers/{id}/qr.png",
         "offers:read",
         get_png,
-        "getQrPng",
-        "The offer's link as a QR code (PNG)",
+        "getOfferQrPng",
+        "Get the link of an offer as a QR code (PNG)",
         _TAG,
-        description="Only of an offer that can be accepted.",
+        description="Only an open offer has a QR code.",
         query=QrSize,
         media="image/png",
     ),
@@ -256,10 +258,10 @@ ROUTES = (
         "/offers/{id}/poster",
         "offers:read",
         get_poster,
-        "getPoster",
-        "A poster for the door of your shop",
+        "getOfferPoster",
+        "Get a poster for your shop",
         _TAG,
-        description="One page of HTML to print: what you would like, the QR code and the link. Only while it is open.",
+        description="An HTML page to print, with the purposes, the QR code and the link. Only an open offer has one.",
         media="text/html",
     ),
 )

@@ -1,10 +1,10 @@
-"""Proposals: what customers signed and the business has not yet, and the business's own answer to a customer's offer
-(INV-9, INV-10)."""
+"""Proposals: agreements that a customer has signed and that wait for the business, and the acceptance of a customer's
+offer (INV-9, INV-10)."""
 
 import secrets
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from comity.crypto.keys import Signer
 from comity.documents.agreements import (
@@ -19,13 +19,13 @@ from comity.documents.agreements import (
 from comity.documents.offers import MOST_LINK, HomeParty, Id, OfferedTerms, PartyKey, SignedOffer, open_offer, read_link
 from comity.documents.types import Language, Token
 from comity.encoding import b64u_encode
-from comity.errors import Refused
+from comity.errors import Malformed, Refused
 from comity_server.api.business.acts import kept_signer, newest_signer
 from comity_server.api.business.endpoints.offers import OfferId
 from comity_server.api.business.idempotency import change
-from comity_server.api.business.pagination import FIRST, Page, behind, cursor_of, sift
+from comity_server.api.business.pagination import LAST, NextCursor, Page, behind, cursor_of, sift
 from comity_server.api.business.route import BUSINESS, Call, Reply, Route
-from comity_server.schema import Cid, Cursor, Hash, Instant, Model, instant
+from comity_server.schema import Cid, Hash, Instant, Model, instant
 from comity_server.store.business import Waiting
 from comity_server.writer.unit_of_work import UnitOfWork
 
@@ -40,60 +40,70 @@ class ProposedTerms(Model):
 
 
 class Proposal(Model):
-    """A customer's half of an agreement. It opens the connection when you accept it."""
+    """An agreement that a customer has signed. The connection opens when you accept it."""
 
-    connection: Cid = Field(description="What the connection will be called.")
+    connection: Cid = Field(description="The id of the future connection.")
     offer: OfferId
-    customer: str = Field(description="The customer's name (DID), made for this connection alone.")
+    customer: str = Field(description="The DID of the customer, which is used in this connection only.")
     terms: ProposedTerms
-    alternative: bool = Field(description="Whether these terms are none of those that you offered.")
+    alternative: bool = Field(description="True if the agreement is none of those in the offer.")
     proposed_at: Instant
-    countersign_by: Instant = Field(description="From then on it is gone.")
+    countersign_by: Instant = Field(description="The end of the proposal.")
 
 
 class Proposals(Model):
-    """A page of proposals that wait for you, those first whose time ends first."""
+    """A page of proposals that wait for you, the newest first."""
 
     items: tuple[Proposal, ...]
-    cursor: Cursor | None = Field(default=None, description="Where the list goes on; absent at its end.")
+    next_cursor: NextCursor | None = None
 
 
 class Accepted(Model):
-    """The connection that is open now."""
+    """The connection that opened."""
 
     connection: Cid
     opened_at: Instant
 
 
 class Declining(Model):
-    """How a proposal is declined. `{}` is enough: no reason is owed."""
+    """Why a proposal is declined. `{}` is enough: you need no reason."""
 
-    reason: Token | None = Field(default=None, description="A code that the customer is told.", examples=["full"])
-    silent: bool = Field(default=False, description="Tell the customer nothing: it looks as if nobody had looked.")
+    reason: Token | None = Field(default=None, description="A code that the customer sees.", examples=["full"])
+    silent: bool = Field(default=False, description="Tell the customer nothing: to her the proposal stays unanswered.")
 
 
 class NewProposal(Model):
-    """A customer's offer that you would like to accept."""
+    """The customer's offer that you accept: its id or its link."""
 
-    offer: Annotated[str, Field(min_length=12, max_length=MOST_LINK, pattern=r"^[!-~]+$")] = Field(
-        description="The link of the offer, or its short id.",
+    offer: OfferId | None = Field(default=None, description="The id of the offer.")
+    link: Annotated[str, Field(max_length=MOST_LINK, pattern=r"^[!-~]+$")] | None = Field(
+        default=None,
+        description="The link of the offer.",
         examples=["https://home.example/i/adRdcBR-A1qp#adRdcBR-A1qpmEseMjoNbsJ1RPk7ANPpIInyQYky05M"],
     )
-    agreement: Id | None = Field(default=None, description="The id of the agreement you choose; absent: the first.")
+    agreement: Id | None = Field(
+        default=None, description="The id of the agreement that you choose. Absent: the first."
+    )
     lang: Language | None = Field(default=None, description="The language of the text that you choose.")
+
+    @model_validator(mode="after")
+    def _one_offer(self) -> "NewProposal":
+        if (self.offer is None) == (self.link is None):
+            raise ValueError("either offer or link is needed")
+        return self
 
 
 class Proposed(Model):
-    """Your half is there; the connection opens when the customer signs."""
+    """Your signed agreement. The connection opens when the customer signs it, too."""
 
-    connection: Cid = Field(description="What the connection will be called.")
+    connection: Cid = Field(description="The id of the future connection.")
     countersign_by: Instant
 
 
 async def get_proposals(call: Call) -> Reply:
-    """The halves that wait for the business."""
+    """Lists the proposals that wait for the business."""
     limit = call.query.limit
-    place = behind(call, "proposals", FIRST)
+    place = behind(call, "proposals", LAST)
     did, now = call.business.did, call.server.clock.now()
     rows = await call.server.store.business.waiting(did, now, place, limit + 1)
     offers: dict[str, SignedOffer] = {}
@@ -103,8 +113,8 @@ async def get_proposals(call: Call) -> Reply:
             offers[short] = open_offer(stored.raw, call.server.directory.find_key)
     items, looked_at = sift(rows, limit, limit, lambda row: _shown(row, offers[row.offer]))
     last = rows[looked_at - 1] if looked_at else None
-    cursor = None if last is None else cursor_of(call, "proposals", last.countersign_by, last.cid)
-    return Reply.of(Proposals(items=items, cursor=cursor))
+    cursor = None if last is None else cursor_of(call, "proposals", last.created_at, last.cid)
+    return Reply.of(Proposals(items=items, next_cursor=cursor))
 
 
 def _shown(row: Waiting, offer: SignedOffer) -> Proposal:
@@ -121,7 +131,7 @@ def _shown(row: Waiting, offer: SignedOffer) -> Proposal:
 
 
 async def accept_proposal(call: Call) -> Reply:
-    """Countersign: the connection opens."""
+    """Countersigns a proposal, which opens the connection."""
     server = call.server
 
     async def decide(group: UnitOfWork) -> Reply:
@@ -136,7 +146,7 @@ async def accept_proposal(call: Call) -> Reply:
 
 
 async def decline_proposal(call: Call) -> Reply:
-    """Decline a customer's half, or take the business's own back."""
+    """Declines a customer's proposal, or withdraws the business's own."""
     how: Declining = call.body
 
     async def decide(group: UnitOfWork) -> Reply:
@@ -148,10 +158,10 @@ async def decline_proposal(call: Call) -> Reply:
 
 
 async def post_proposals(call: Call) -> Reply:
-    """Accept a customer's offer: the business's half, signed with its newest kept key."""
+    """Accepts a customer's offer: signs its agreement with the newest kept key of the business."""
     wanted: NewProposal = call.body
     signer = newest_signer(call)
-    short, hash_ = _named(call, wanted.offer)
+    short, hash_ = _offer_of(call, wanted)
 
     async def decide(group: UnitOfWork) -> Reply:
         offer = await call.server.connecting.offer_to_accept(group, short)
@@ -165,28 +175,32 @@ async def post_proposals(call: Call) -> Reply:
     return await change(call, decide)
 
 
-def _named(call: Call, text: str) -> tuple[str, str | None]:
-    """(short id, hash or None) of a link or a short id. Raises Malformed, Refused("wrong_home")."""
-    if "#" not in text:
-        return text, None
-    origin, short, hash_ = read_link(text)
+def _offer_of(call: Call, wanted: NewProposal) -> tuple[str, str | None]:
+    """(id, hash where the link has it) of the offer. Raises Malformed, Refused("wrong_home")."""
+    if wanted.link is None:
+        assert wanted.offer is not None, "one of them is there"
+        return wanted.offer, None
+    try:
+        origin, short, hash_ = read_link(wanted.link)
+    except Malformed as fault:
+        raise Malformed("the link is none of an offer", errors=(("/link", fault.detail or ""),)) from None
     if origin != call.server.home.origin:
-        raise Refused("wrong_home", "that offer is another server's")
+        raise Refused("wrong_home", "The offer is one of another server.")
     return short, hash_
 
 
 def _chosen(offer: SignedOffer, wanted: NewProposal) -> OfferedTerms:
-    """The terms that are wanted, the offerer's favourites before others. Raises Refused("agreement_conflict")."""
+    """The first terms of the offer that match the request. Raises Refused("agreement_conflict")."""
     for terms in offer.offer.agreements:
         if wanted.agreement in (None, terms.id) and wanted.lang in (None, terms.lang):
             return terms
-    raise Refused("agreement_conflict", "none of the agreements offered is that one")
+    raise Refused("agreement_conflict", "The offer does not have this agreement.")
 
 
 def _half(offer: SignedOffer, terms: OfferedTerms, signer: Signer, home: HomeParty, now: int) -> HalfSigned:
-    """The business's half. Raises Refused("agreement_conflict") for its own offer: nobody agrees with himself."""
+    """The agreement with the signature of the business. Raises Refused("agreement_conflict") for its own offer."""
     if offer.offer.iss == signer.did:
-        raise Refused("agreement_conflict", "that is your own offer")
+        raise Refused("agreement_conflict", "The offer is your own.")
     members: dict[str, Any] = {
         "v": 2,
         "offer": offer.hash,
@@ -213,8 +227,8 @@ ROUTES = (
         "List the proposals that wait for you",
         _TAG,
         description=(
-            "Those on offers with `countersign: by_hand`, and those with terms that you did not offer. Whatever is"
-            " answered, taken back, or too late is not there."
+            "Proposals on offers with `countersign: by_hand`, and proposals with an agreement that you did not offer."
+            " Those that were answered, withdrawn or expired are not in the list."
         ),
         query=Page,
         answer=Proposals,
@@ -224,13 +238,13 @@ ROUTES = (
         "/proposals",
         "offers:write",
         post_proposals,
-        "propose",
-        "Accept an offer that a customer made",
+        "createProposal",
+        "Accept an offer of a customer",
         _TAG,
         description=(
-            "A customer may offer first, at your door. Your half is signed with the key that you left here; the"
-            " connection opens when the customer signs, and you are notified. A business that keeps its key sends its"
-            " half to `/v1/offers/{id}/agreements`."
+            "For a customer who made an offer to you. The server signs the agreement with your kept key. The connection"
+            " opens when the customer countersigns, and you get a notification. A business that keeps its own key sends"
+            " the signed agreement to `/v1/offers/{id}/agreements`."
         ),
         body=NewProposal,
         answer=Proposed,
@@ -249,11 +263,11 @@ ROUTES = (
         "offers:write",
         accept_proposal,
         "acceptProposal",
-        "Accept a proposal: the connection opens",
+        "Accept a proposal, which opens the connection",
         _TAG,
         description=(
-            "Needs the signing key to be kept here; a business that keeps it sends the agreement with both signatures"
-            " to `/v1/agreements/{cid}`."
+            "The server signs with your kept key. A business that keeps its own key sends the agreement with both"
+            " signatures to `/v1/agreements/{cid}`."
         ),
         answer=Accepted,
         statuses=(201,),
@@ -265,9 +279,9 @@ ROUTES = (
         "offers:write",
         decline_proposal,
         "declineProposal",
-        "Decline a proposal, or take your own back",
+        "Decline a proposal, or withdraw your own",
         _TAG,
-        description="With a reason, without one, or in silence: then it looks to the customer as if nobody had looked.",
+        description="With a reason, without one, or silently: then the proposal looks unanswered to the customer.",
         body=Declining,
         statuses=(204,),
     ),

@@ -1,4 +1,4 @@
-"""The report: how the business's messages fared, day by day (SAY-15, SAY-16)."""
+"""The report: daily counts of messages, connections, offers and favours (SAY-15, SAY-16)."""
 
 import csv
 import io
@@ -16,73 +16,73 @@ from comity_server.writer.unit_of_work import DAY
 CSV = "text/csv"
 
 COUNTS: dict[str, str] = {
-    "messages.delivered": "Messages that reached a customer, at once or after they had waited.",
-    "messages.held": "Messages that had to wait; each is counted again as what became of it.",
-    "messages.dropped": "Messages that were dropped, as you wanted, rather than wait.",
-    "messages.expired": "Messages that had waited until they expired.",
+    "messages.delivered": "Messages delivered to a customer, at once or after a hold.",
+    "messages.held": "Messages held. Each is counted again when it is delivered or expires.",
+    "messages.dropped": "Messages dropped instead of held, as you asked.",
+    "messages.expired": "Held messages that expired.",
     "messages.refused.connection_ended": "Messages refused: the connection had ended.",
-    "messages.refused.no_grant": "Messages refused: the customer had not allowed it.",
-    "messages.refused.already_has": "Messages refused: the customer already had what they would have sold.",
-    "messages.refused.no_interest": "Messages refused: the topic is of no interest to the customer.",
-    "messages.refused.topic_needed": "Messages refused: they did not name exactly enough what they would have sold.",
-    "messages.refused.not_now": "Messages refused: not now, and they were not to wait.",
-    "messages.refused.over_budget": "Messages refused: no room in the budget that the customer set, and not to wait.",
-    "messages.refused.hold_full": "Messages refused: too many waited already.",
-    "messages.refused.message_expired": "Messages refused: they had expired before they were sent.",
-    "messages.refused.other": "Messages refused for another reason, such as a wrong place in the chain.",
-    "messages.exempt": "Notices of safety, security or law that were delivered; counted as delivered as well.",
-    "messages.exempt_over_limit": "Such notices refused: more than the limit for one customer.",
-    "contacts.stated": "Contacts outside the app that you stated.",
-    "connections.opened": "Connections that began.",
+    "messages.refused.no_grant": "Messages refused: no grant of the customer covered them.",
+    "messages.refused.already_has": "Messages refused: the customer already had the product.",
+    "messages.refused.no_interest": "Messages refused: the customer is not interested in the topic.",
+    "messages.refused.topic_needed": "Messages refused: the topic was missing or too general.",
+    "messages.refused.not_now": "Messages refused: not now, and you did not want them held.",
+    "messages.refused.over_budget": "Messages refused: the budget was used up, and you did not want them held.",
+    "messages.refused.hold_full": "Messages refused: too many messages were held already.",
+    "messages.refused.message_expired": "Messages refused: they had expired.",
+    "messages.refused.other": "Messages refused for another reason, such as a wrong sequence number.",
+    "messages.exempt": "Safety, security and legal notices delivered. They also count as delivered messages.",
+    "messages.exempt_over_limit": "Safety, security and legal notices refused: over the limit for one customer.",
+    "contacts.stated": "Contacts outside the app that you recorded.",
+    "connections.opened": "Connections opened.",
     "connections.ended_by_us": "Connections that you ended.",
     "connections.ended_by_them": "Connections that a customer ended.",
-    "offers.made": "Offers to connect that you made.",
-    "offers.over_quota": "Offers refused: more than the limit of a day.",
-    "offers.declined_used_again": "Offers on which you were declined, and which you tried to accept again.",
-    "proposals.replaced": "Proposals that gave way to newer ones: too many waited for one offer.",
+    "offers.made": "Offers to connect that you created.",
+    "offers.over_quota": "Offers refused: over the daily limit.",
+    "offers.declined_used_again": "Offers that you tried to accept again after you were declined.",
+    "proposals.replaced": "Proposals replaced by newer ones because too many waited for one offer.",
     "asks.made": "Favours that you asked for.",
     "asks.received": "Favours that customers asked for.",
-    "answers.given": "Answers of yours to what customers asked.",
-    "answers.received": "Answers of customers to what you asked.",
+    "answers.given": "Answers that you gave to customers' asks.",
+    "answers.received": "Answers that customers gave to your asks.",
     "favours.done": "Favours that you did.",
     "favours.received": "Favours that customers did.",
-    "feedback.useful": "Messages of yours that a customer called useful.",
-    "feedback.not_useful": "Messages of yours that a customer called not useful.",
-    "feedback.too_often": "Messages of yours that came too often, as a customer said.",
-    "feedback.not_interested": "Messages of yours in whose topic a customer is not interested.",
-    "feedback.thanks": "Messages of yours that a customer thanked you for.",
-    "contests.received": "Messages of yours that were something else than they said, as a customer said.",
-    "contests.exempt": "Those of them that were notices of safety, security or law; a contest changes nothing there.",
-    "contests.taken_back": "Contests that a customer took back.",
+    "feedback.useful": "Feedback: a message of yours was useful.",
+    "feedback.not_useful": "Feedback: a message of yours was not useful.",
+    "feedback.too_often": "Feedback: your messages come too often.",
+    "feedback.not_interested": "Feedback: the customer is not interested in the topic.",
+    "feedback.thanks": "Feedback: the customer said thank you for a message.",
+    "contests.received": "Messages of yours that a customer contested as mislabelled.",
+    "contests.exempt": "Contested safety, security and legal notices. A contest of these changes no decision.",
+    "contests.taken_back": "Contests that a customer withdrew.",
 }
-"""Everything that is counted → what it counts. Nothing else is counted anywhere."""
+"""Name of a count → its meaning. The server counts nothing else."""
 
 
 class ReportQuery(Query):
-    """How far back."""
+    """The period of the report."""
 
-    days: Annotated[int, Field(ge=1, le=90, description="Days, today among them."), Digits] = 30
+    days: Annotated[int, Field(ge=1, le=90, description="The number of days, including today."), Digits] = 30
 
 
 class ReportDay(Model):
-    """What happened on one day (UTC). What is absent did not happen."""
+    """The counts of one day (UTC). A count that is absent is zero."""
 
     day: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$", examples=["2026-11-21"])]
     counts: Annotated[dict[str, int], Field(examples=[{"messages.delivered": 41, "messages.held": 3}])]
 
 
 class Report(Model):
-    """How your messages, offers and connections fared."""
+    """Daily counts of your messages, offers, connections and favours."""
 
     first_day: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
     last_day: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
     days: tuple[ReportDay, ...]
     total: dict[str, int]
-    meanings: Annotated[dict[str, str], Field(description="What each name counts, in words.")]
+    meanings: Annotated[dict[str, str], Field(description="The meaning of each name.")]
 
 
 async def get_report(call: Call) -> Reply:
-    """What was counted for the business, as JSON or CSV."""
+    """The report of the business, as JSON or CSV."""
     today = call.server.clock.now() // DAY
     first = today - call.query.days + 1
     by_day: dict[int, dict[str, int]] = {day: {} for day in range(first, today + 1)}
@@ -109,7 +109,7 @@ def _date(day: int) -> str:
 
 
 def to_csv(days: list[ReportDay]) -> bytes:
-    """The same as lines of day, name, number and meaning (RFC 4180)."""
+    """The days as CSV rows of day, name, number and meaning (RFC 4180)."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(("day", "name", "number", "meaning"))
@@ -120,7 +120,7 @@ def to_csv(days: list[ReportDay]) -> bytes:
 
 
 def safe_cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula (SAY-16)."""
+    """The text, escaped so that no spreadsheet reads it as a formula (SAY-16)."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
 
 
@@ -131,9 +131,9 @@ ROUTES = (
         "report:read",
         get_report,
         "getReport",
-        "How your messages fared",
+        "Get the report of your messages",
         "report",
-        description="Counts by day (UTC): numbers, and never who. With `Accept: text/csv` the same as a table.",
+        description="Counts by day (UTC), without any name. With `Accept: text/csv` the answer is a table.",
         query=ReportQuery,
         answer=Report,
         also=(CSV,),

@@ -1,7 +1,7 @@
-"""Seats: what stands for members of staff, so that their names need not be kept (BIZ-6).
+"""Seats: pseudonyms for members of staff, so that the server does not store their names (BIZ-6).
 
-A name can be guessed, so what stands for it must need a secret that is not in the store beside it: each business has
-one, sealed under the master key, and it is never changed, or all seats would.
+A name can be guessed, so a seat is an HMAC under a secret of the business, which is sealed under the master key. The
+secret never changes, because every seat would change with it.
 """
 
 import hashlib
@@ -13,22 +13,22 @@ from pydantic import Field
 from comity.encoding import b64u_encode
 from comity_server.api.business.endpoints.api_keys import is_seat
 from comity_server.api.business.idempotency import change
-from comity_server.api.business.pagination import FIRST, Page, behind, cursor_of
+from comity_server.api.business.pagination import LAST, NextCursor, Page, behind, cursor_of
 from comity_server.api.business.route import Call, Reply, Route
 from comity_server.businesses.master_key import CannotUnseal
-from comity_server.schema import Cursor, Instant, Label, Model, instant
+from comity_server.schema import Instant, Label, Model, instant
 from comity_server.services import Server
 from comity_server.writer.unit_of_work import UnitOfWork
 
 _LENGTH = 16
-"""Bytes of a seat: two names of one business never meet."""
+"""Bytes of a seat: enough that two names of one business never get the same."""
 
 
 class NewSeat(Model):
-    """A member of staff, in the business's own words."""
+    """A name for a member of staff."""
 
     staff: Label = Field(
-        description="Any name that the business always uses for this person, a staff number say. It is not kept.",
+        description="A name that you always use for this person, such as a staff number. It is not stored.",
         examples=["staff 4711"],
     )
 
@@ -40,26 +40,26 @@ class SeatId(Model):
 
 
 class Seat(SeatId):
-    """A seat, and since when it is known."""
+    """A seat, and the time of its creation."""
 
     created_at: Instant
 
 
 class Seats(Model):
-    """A page of seats, the oldest first."""
+    """A page of seats, the newest first."""
 
     items: tuple[Seat, ...]
-    cursor: Cursor | None = Field(default=None, description="Where the list goes on; absent at its end.")
+    next_cursor: NextCursor | None = None
 
 
 def seat_of(secret: bytes, staff: str) -> str:
-    """The seat of the member of staff whom the business calls so."""
+    """The seat of the member of staff with this name."""
     told = hmac.digest(secret, b"comity.seat.v1\x00" + staff.encode("utf-8"), hashlib.sha256)
     return "seat_" + b64u_encode(told[:_LENGTH])
 
 
 async def seat_secret(server: Server, name: str) -> bytes:
-    """What a business's seats are made with, made before its first one. Raises Refused("overloaded"), CannotUnseal."""
+    """The secret of the business's seats, created before the first seat. Raises Refused("overloaded"), CannotUnseal."""
     sealed, place = await server.store.business.seat_secret(name), name.encode("ascii") + b"\x00"
 
     async def make(group: UnitOfWork) -> bytes:
@@ -80,19 +80,19 @@ async def seat_secret(server: Server, name: str) -> bytes:
 
 
 async def get_seats(call: Call) -> Reply:
-    """The business's seats."""
+    """Lists the seats of the business."""
     limit = call.query.limit
-    rows = await call.server.store.business.seats(call.business.name, behind(call, "seats", FIRST), limit + 1)
+    rows = await call.server.store.business.seats(call.business.name, behind(call, "seats", LAST), limit + 1)
     page = rows[:limit]
     cursor = cursor_of(call, "seats", page[-1].created_at, page[-1].seat) if len(rows) > len(page) else None
     items = tuple(Seat(seat=row.seat, created_at=instant(row.created_at)) for row in page)
-    return Reply.of(Seats(items=items, cursor=cursor))
+    return Reply.of(Seats(items=items, next_cursor=cursor))
 
 
 async def post_seats(call: Call) -> Reply:
-    """The seat of a member of staff: for the same name always the same."""
+    """Gets the seat of a member of staff, which is the same for the same name."""
     seat = seat_of(await seat_secret(call.server, call.business.name), call.body.staff)
-    # A hash of the request would be one of the name, and could be found by trying.
+    # A hash of the request would be a hash of the name, and names can be guessed.
     call.fingerprint = seat
 
     async def decide(group: UnitOfWork) -> Reply:
@@ -112,7 +112,7 @@ ROUTES = (
         "listSeats",
         "List the seats",
         "keys",
-        description="The seats that were asked for, the oldest first. They say nothing of whose they are.",
+        description="A seat does not reveal the member of staff.",
         query=Page,
         answer=Seats,
     ),
@@ -121,10 +121,10 @@ ROUTES = (
         "/seats",
         "keys:manage",
         post_seats,
-        "makeSeat",
-        "The seat of a member of staff",
+        "createSeat",
+        "Create the seat of a member of staff",
         "keys",
-        description="The same name gets the same seat at any time. The name itself is not kept.",
+        description="The same name always gets the same seat. The server does not store the name.",
         body=NewSeat,
         answer=SeatId,
     ),

@@ -18,12 +18,11 @@ from comity.errors import Refused
 from comity.rules.fold import Record
 from comity.rules.timeline import Moment, timeline
 from comity_server.api.business.acts import own_connection
-from comity_server.api.business.endpoints.connections import Order
-from comity_server.api.business.pagination import FIRST, LAST, Page, behind, cursor_of
+from comity_server.api.business.pagination import FIRST, LAST, NextCursor, Order, Page, behind, cursor_of
 from comity_server.api.business.received import Words, words_in
 from comity_server.api.business.route import Call, Reply, Route
 from comity_server.reads.connections import accepted_in
-from comity_server.schema import Cid, Cursor, Hash, Instant, Model, Who, instant
+from comity_server.schema import Cid, Hash, Instant, Model, Who, instant
 from comity_server.store.business import Doing, Happened
 
 _LET_GO = ("delivered", "expired")
@@ -52,8 +51,8 @@ class TimelineItem(Model):
     act: Hash | None = None
     body: dict[str, Any] | None = Field(
         default=None,
-        description="What your customer wrote in an ask, an answer, thanks, a milestone or a little thing; where your "
-        "key is kept here.",
+        description="The words of your customer in an ask, an answer, thanks, a milestone or a note. Present where the "
+        "server keeps your signing key.",
     )
     done_by: DoneBy | None = None
 
@@ -62,13 +61,13 @@ class Timeline(Model):
     """A page of what happened."""
 
     items: tuple[TimelineItem, ...]
-    cursor: Cursor | None = Field(default=None, description="Where the list goes on; absent at its end.")
+    next_cursor: NextCursor | None = None
 
 
 class TimelinePage(Page):
-    """From which end."""
+    """The page of a timeline."""
 
-    order: Order = "oldest"
+    order: Order = "newest"
 
 
 class ActInFull(Model):
@@ -108,7 +107,7 @@ async def get_timeline(call: Call) -> Reply:
     doings = await store.doings(state.cid)
     items = [_shown(moment, side, doings, words) for moment in timeline(records)]
     cursor = cursor_of(call, what, page[-1].at, "") if len(rows) > len(page) else None
-    return Reply.of(Timeline(items=_ordered(items, newest), cursor=cursor))
+    return Reply.of(Timeline(items=_ordered(items, newest), next_cursor=cursor))
 
 
 def _ordered(items: Sequence[TimelineItem], newest: bool) -> tuple[TimelineItem, ...]:

@@ -1,5 +1,5 @@
-"""What is asked of the sender about an endpoint: a challenge, a test, what became of deliveries, and to send again
-(HOOK-8, HOOK-13, HOOK-14)."""
+"""Commands and questions about an endpoint for the sender: a challenge, a test, deliveries, and sending again (HOOK-8,
+HOOK-13, HOOK-14)."""
 
 from collections.abc import Callable
 
@@ -13,6 +13,7 @@ from comity_server.api.business.endpoints.webhook_schemas import (
 )
 from comity_server.api.business.endpoints.webhooks import SCOPE, TAG, endpoint
 from comity_server.api.business.idempotency import REMEMBERED, change
+from comity_server.api.business.pagination import open_cursor
 from comity_server.api.business.route import Call, Reply, Route
 from comity_server.schema import milliseconds
 from comity_server.store.business import StoredWebhook
@@ -21,49 +22,49 @@ from comity_server.writer.unit_of_work import UnitOfWork
 
 
 async def get_deliveries(call: Call) -> Reply:
-    """A page of what was sent to an endpoint."""
+    """Lists the deliveries to an endpoint."""
     query: DeliveriesQuery = call.query
     stored = await endpoint(call)
     list_ = f"deliveries of {stored.name} {stored.id}"
-    before = None if query.cursor is None else int.from_bytes(call.server.cursors.open(list_, query.cursor), "big")
+    before = None if query.cursor is None else int.from_bytes(open_cursor(call, list_), "big")
     ask = Ask("deliveries", stored.name, stored.id, before=before, most=query.limit + 1)
     sent = (await call.server.webhooks.ask(ask)).deliveries
     page = sent[: query.limit]
     cursor = None
     if len(sent) > len(page):
         cursor = call.server.cursors.seal(list_, page[-1].number.to_bytes(8, "big"))
-    return Reply.of(Deliveries(items=tuple(map(Delivery.of, page)), cursor=cursor))
+    return Reply.of(Deliveries(items=tuple(map(Delivery.of, page)), next_cursor=cursor))
 
 
 async def get_delivery(call: Call) -> Reply:
-    """One delivery."""
+    """Gets one delivery."""
     stored = await endpoint(call)
     return _one(await call.server.webhooks.ask(_about("delivery", stored, call.path["delivery"])))
 
 
 async def post_verify(call: Call) -> Reply:
-    """A challenge, now."""
+    """Sends a challenge now."""
     return await _asked(call, "verify", _how_it_stands)
 
 
 async def post_test(call: Call) -> Reply:
-    """A test event, now."""
+    """Sends a test event now."""
     return await _asked(call, "test", lambda _stored, answer: _one(answer))
 
 
 async def post_resend(call: Call) -> Reply:
-    """A delivery once more."""
+    """Sends a delivery again."""
     return await _asked(call, "resend", lambda _stored, answer: _one(answer, 202))
 
 
 async def post_recover(call: Call) -> Reply:
-    """Everything since a time once more."""
+    """Sends everything since a time again."""
     return await _asked(call, "recover", lambda stored, answer: _how_it_stands(stored, answer, 202))
 
 
 async def _asked(call: Call, what: What, reply_of: Callable[[StoredWebhook, Answer], Reply]) -> Reply:
-    """What the sender makes of a question. It is asked before the answer is remembered (BIZ-11): a server that is
-    killed in between asks again, and nobody waits in vain for what he was told is done."""
+    """The sender's answer. The sender is asked before the answer is stored for a repeated request (BIZ-11): a server
+    that is killed in between asks again, and no command is lost that was answered."""
     stored = await endpoint(call)
     if (key := call.idempotency_key) is not None:
         earlier = await call.server.store.business.idempotent(stored.name, call.key.line, key)
@@ -82,7 +83,7 @@ async def _asked(call: Call, what: What, reply_of: Callable[[StoredWebhook, Answ
 
 
 async def _too_old_by_now(_group: UnitOfWork) -> Reply:
-    """For the moment in which a remembered answer stops to count: who comes again is asked for anew."""
+    """For a stored answer that expires at this moment: the caller tries again."""
     raise Refused("overloaded", retry_after=1)
 
 
@@ -107,10 +108,10 @@ ROUTES = (
         SCOPE,
         post_verify,
         "verifyWebhook",
-        "Challenge it now",
+        "Verify an endpoint with a challenge",
         TAG,
-        description="It proves that it takes these webhooks by answering with `data.challenge`, as text or as the"
-        " member `challenge` of a JSON object, and nothing else. This also takes up again what was disabled.",
+        description="The endpoint must answer with `data.challenge`, as text or as the only member, `challenge`, of a"
+        " JSON object. A disabled endpoint that passes becomes active again.",
         answer=Webhook,
         codes=("not_public", "not_owned"),
     ),
@@ -120,9 +121,9 @@ ROUTES = (
         SCOPE,
         post_test,
         "testWebhook",
-        "Send it a test event",
+        "Send a test event to an endpoint",
         TAG,
-        description="Of the type `webhook.test`, once; the answer says what became of it.",
+        description="The event has the type `webhook.test` and is sent once. The answer has the result.",
         answer=Delivery,
         codes=("not_owned",),
     ),
@@ -132,9 +133,9 @@ ROUTES = (
         SCOPE,
         post_recover,
         "recoverWebhook",
-        "Send everything since a time again",
+        "Send all events since a time again",
         TAG,
-        description="Under the same ids as the first time; no further back than the endpoint's making.",
+        description="With the same ids as the first time, and no further back than the creation of the endpoint.",
         body=RecoverFrom,
         answer=Webhook,
         statuses=(202,),
@@ -145,8 +146,8 @@ ROUTES = (
         "/webhooks/{id}/deliveries",
         SCOPE,
         get_deliveries,
-        "listDeliveries",
-        "What was sent to it, and what became of it",
+        "listWebhookDeliveries",
+        "List the deliveries to an endpoint",
         TAG,
         query=DeliveriesQuery,
         answer=Deliveries,
@@ -156,8 +157,8 @@ ROUTES = (
         "/webhooks/{id}/deliveries/{delivery}",
         SCOPE,
         get_delivery,
-        "getDelivery",
-        "One delivery",
+        "getWebhookDelivery",
+        "Get a delivery with its attempts",
         TAG,
         answer=Delivery,
     ),
@@ -166,10 +167,10 @@ ROUTES = (
         "/webhooks/{id}/deliveries/{delivery}/resend",
         SCOPE,
         post_resend,
-        "resendDelivery",
-        "Send it once more",
+        "resendWebhookDelivery",
+        "Send a delivery again",
         TAG,
-        description="Under the same `webhook-id`.",
+        description="With the same `webhook-id`.",
         answer=Delivery,
         statuses=(202,),
         codes=("not_owned",),

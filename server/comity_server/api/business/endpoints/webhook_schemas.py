@@ -1,9 +1,10 @@
-"""What the routes of webhooks take and answer (spec/webhook.md)."""
+"""The models of the webhook routes (spec/webhook.md)."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from comity_server.api.business.pagination import NextCursor
 from comity_server.reads.business_events import Type
 from comity_server.schema import Cursor, Due, Instant, Limit, Model, Query, instant
 from comity_server.store.business import StoredWebhook
@@ -23,7 +24,7 @@ Url = Annotated[
     Field(
         min_length=1,
         max_length=500,
-        description="Where to: https, a public host, port 443 or 1024 and above, no user and no fragment.",
+        description="An https URL with a public host, port 443 or at least 1024, no user and no fragment.",
         examples=["https://hooks.shop.example/comity"],
     ),
 ]
@@ -33,47 +34,47 @@ Types = Annotated[
     Field(
         min_length=1,
         max_length=50,
-        description="Which events, by their types; `*` for all, those of later versions too.",
+        description="The types of notifications to send. `*`: all types, including those of later versions.",
         examples=[["message.received", "connection.revoked"]],
     ),
 ]
 
 
 class WebhookWanted(Model):
-    """An endpoint to be."""
+    """A new endpoint."""
 
     url: Url
     types: Types = (ALL,)
 
 
 class WebhookChange(Model):
-    """What is to be otherwise with an endpoint; what is left out stays as it is."""
+    """Changes of an endpoint. An absent member stays as it is."""
 
-    url: Annotated[Url, Field(description="Elsewhere it has to prove itself again.")] | None = None
+    url: Annotated[Url, Field(description="An endpoint with a new URL must answer a challenge again.")] | None = None
     types: Types | None = None
-    enabled: Annotated[bool, Field(description="false: send nothing for now; what happens waits.")] | None = None
+    enabled: Annotated[bool, Field(description="`false` pauses the endpoint: notifications wait.")] | None = None
 
 
 class Webhook(Model):
-    """An endpoint, and how it stands."""
+    """An endpoint and its state."""
 
     id: str = Field(examples=["wh_Zc7uYd0h3nLq5xkT1mVwRb2s"])
     url: Url
     types: Types
     enabled: bool
     state: State = Field(
-        description="unproven: it has not yet answered a challenge; paused: you said so; disabled: it answered 410, or"
-        " nothing got through for three days. Only an active one gets events."
+        description="`unproven`: it has not answered a challenge. `paused`: you paused it. `disabled`: it answered 410,"
+        " or no delivery succeeded for three days. Only an `active` endpoint gets notifications."
     )
-    since: Instant = Field(description="From when on it stands so.")
+    since: Instant = Field(description="The time of the last change of this state.")
     created_at: Instant
-    reason: str | None = Field(default=None, description="Why it stands so, in words.")
-    failing_since: Instant | None = Field(default=None, description="Nothing has got through since.")
-    waiting: int | None = Field(default=None, description="Deliveries on their way.")
+    reason: str | None = Field(default=None, description="The reason for this state, in words.")
+    failing_since: Instant | None = Field(default=None, description="The time since which no delivery has succeeded.")
+    waiting: int | None = Field(default=None, description="The number of deliveries that wait.")
 
     @staticmethod
     def of(stored: StoredWebhook, found: Found | None) -> "Webhook":
-        """The endpoint as it was set up, with what the sender found; None while it does not know it yet."""
+        """The endpoint as stored, with its state at the sender; None if the sender does not know it yet."""
         return Webhook(**members_of(stored, found))
 
 
@@ -96,25 +97,25 @@ def members_of(stored: StoredWebhook, found: Found | None) -> dict[str, Any]:
 
 
 _SECRET = Field(
-    description="What the `v1` signature is made with, as Standard Webhooks libraries take it. Absent in an answer that"
-    " is given again: then ask for it.",
+    description="The secret of the `v1` signature, as libraries for Standard Webhooks take it. Absent when the answer"
+    " is sent again: then get it from `/secret`.",
     examples=["whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"],
 )
 _PUBLIC_KEY = Field(
-    description="What the `v1a` signature is checked with: by receivers that are to check, and not to sign.",
+    description="The public key that verifies the `v1a` signature, for receivers that must not be able to sign.",
     examples=["whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="],
 )
 
 
 class NewWebhook(Webhook):
-    """An endpoint that was made just now, with its secret."""
+    """A new endpoint with its secret."""
 
     secret: Annotated[str, _SECRET] | None = None
     public_key: Annotated[str, _PUBLIC_KEY]
 
 
 class FormerSecret(Model):
-    """The secret before the current one, which signs beside it for a while."""
+    """The previous secret, which also signs until `until`."""
 
     secret: Annotated[str, _SECRET]
     public_key: Annotated[str, _PUBLIC_KEY]
@@ -122,7 +123,7 @@ class FormerSecret(Model):
 
 
 class WebhookSecret(Model):
-    """What an endpoint's webhooks are signed with; `before` for a day after a rotation."""
+    """The secret of an endpoint, and for a day after a rotation the previous one in `before`."""
 
     secret: Annotated[str, _SECRET] | None = None
     public_key: Annotated[str, _PUBLIC_KEY]
@@ -130,7 +131,7 @@ class WebhookSecret(Model):
 
     @staticmethod
     def of(secrets: Secrets, now: int) -> "WebhookSecret":
-        """Those that sign at `now` (ms)."""
+        """The secrets that sign at `now` (ms)."""
         before = None
         if secrets.before is not None and now < secrets.until:
             before = FormerSecret(**shown(secrets.before), until=instant(secrets.until))
@@ -138,44 +139,44 @@ class WebhookSecret(Model):
 
 
 def shown(secret: Secret) -> dict[str, Any]:
-    """A secret as its owner sees it."""
+    """The secret and its public key, as the owner sees them."""
     return {"secret": secret.shown, "public_key": secret.public_key}
 
 
 class Webhooks(Model):
-    """All endpoints, the oldest first."""
+    """All endpoints, the newest first."""
 
     items: tuple[Webhook, ...]
 
 
 class DeliveryAttempt(Model):
-    """One attempt."""
+    """One attempt of a delivery."""
 
     at: Instant
-    ms: int = Field(description="How long it took.")
-    status: int | None = Field(default=None, description="What was answered, if anything was.")
-    error: str | None = Field(default=None, description="What went wrong, in words.")
+    ms: int = Field(description="The duration in milliseconds.")
+    status: int | None = Field(default=None, description="The HTTP status of the answer, if there was one.")
+    error: str | None = Field(default=None, description="The error in words, if there was one.")
 
     @staticmethod
     def of(attempt: Attempt) -> "DeliveryAttempt":
-        """As the sender noted it."""
+        """The attempt as the sender recorded it."""
         return DeliveryAttempt(at=instant(attempt.at), ms=attempt.ms, status=attempt.status, error=attempt.error)
 
 
 class Delivery(Model):
-    """One event on its way to one endpoint."""
+    """The delivery of one event to one endpoint."""
 
-    id: str = Field(description="What `webhook-id` says, at every attempt.", examples=["msg_5Wb8Vd3nLq0xkT1mVwRb2sZc"])
-    event: str = Field(description="The event's id.", examples=["evt_Zc7uYd0h3nLq5xkT1mVwRb2s"])
+    id: str = Field(description="The `webhook-id` of every attempt.", examples=["msg_5Wb8Vd3nLq0xkT1mVwRb2sZc"])
+    event: str = Field(description="The id of the event.", examples=["evt_Zc7uYd0h3nLq5xkT1mVwRb2s"])
     type: str = Field(examples=["message.received"])
     state: Literal["waiting", "delivered", "failed"]
     created_at: Instant
-    next_at: Instant | None = Field(default=None, description="When it is tried next, at the earliest.")
+    next_at: Instant | None = Field(default=None, description="The earliest time of the next attempt.")
     attempts: tuple[DeliveryAttempt, ...]
 
     @staticmethod
     def of(sent: Sent) -> "Delivery":
-        """As the sender keeps it."""
+        """The delivery as the sender stores it."""
         return Delivery(
             id=sent.id,
             event=sent.event,
@@ -191,17 +192,17 @@ class Deliveries(Model):
     """Deliveries, the newest first."""
 
     items: tuple[Delivery, ...]
-    cursor: Annotated[Cursor, Field(description="Where the list goes on; absent at its end.")] | None = None
+    next_cursor: NextCursor | None = None
 
 
 class DeliveriesQuery(Query):
-    """Which deliveries."""
+    """The page of the list of deliveries."""
 
     cursor: Cursor | None = None
     limit: Limit = 50
 
 
 class RecoverFrom(Model):
-    """From when on to send everything again."""
+    """The time from which everything is sent again."""
 
     since: Annotated[Due, Field(examples=["2026-11-21T10:00:00Z"])]

@@ -1,5 +1,5 @@
-"""Webhook endpoints over REST (spec/webhook.md). What a business sets up is decided in the group like everything; what
-becomes of it the sender knows, and is asked."""
+"""Webhook endpoints over REST (spec/webhook.md). Their settings are in the store; their state is at the sender, which
+is a process of its own."""
 
 import secrets
 from collections.abc import Awaitable, Callable
@@ -27,14 +27,14 @@ from comity_server.webhooks.ssrf_guard import check_url
 from comity_server.writer.unit_of_work import UnitOfWork
 
 MOST_WEBHOOKS = 20
-"""Endpoints of one business."""
+"""The largest number of endpoints of one business."""
 
 
 # --- set up ---
 
 
 async def post_webhook(call: Call) -> Reply:
-    """A new endpoint."""
+    """Creates an endpoint."""
     wanted: WebhookWanted = call.body
     _check(call, wanted.url)
 
@@ -63,11 +63,11 @@ async def post_webhook(call: Call) -> Reply:
 
 
 async def patch_webhook(call: Call) -> Reply:
-    """An endpoint set up otherwise."""
+    """Updates an endpoint."""
     wanted: WebhookChange = call.body
     if wanted.url is not None:
         _check(call, wanted.url)
-    # The sender, which may not even run, is asked only of an endpoint that is there.
+    # Look the endpoint up first: the sender, which may not run, is asked only about one that exists.
     stored = await endpoint(call)
     found = (await _states(call)).get(stored.id)
 
@@ -87,7 +87,7 @@ async def patch_webhook(call: Call) -> Reply:
 
 
 async def delete_webhook(call: Call) -> Reply:
-    """The end of an endpoint."""
+    """Deletes an endpoint."""
 
     async def decide(group: UnitOfWork) -> Reply:
         stored = await endpoint(call, group)
@@ -98,7 +98,7 @@ async def delete_webhook(call: Call) -> Reply:
 
 
 async def rotate_webhook(call: Call) -> Reply:
-    """A new secret."""
+    """Rotates the secret of an endpoint."""
 
     async def decide(group: UnitOfWork) -> Reply:
         stored = await endpoint(call, group)
@@ -116,7 +116,7 @@ async def _changed(call: Call, decide: Callable[[UnitOfWork], Awaitable[Reply]])
     try:
         return await change(call, decide)
     finally:
-        # Also where nobody knows whether it was committed.
+        # Also after a commit whose outcome is unknown.
         await call.server.webhooks.changed()
 
 
@@ -127,7 +127,7 @@ def _put(group: UnitOfWork, stored: StoredWebhook) -> None:
 
 
 async def _endpoints(call: Call, group: UnitOfWork | None = None) -> dict[str, StoredWebhook]:
-    """The business's endpoints, by id, as they are by now."""
+    """The endpoints of the business by id, with the changes of this transaction."""
     found = {it.id: it for it in await call.server.store.business.webhooks(call.business.name)}
     if group is not None:
         for row in group.batch.put_webhook:
@@ -159,20 +159,20 @@ def _master(group: UnitOfWork) -> MasterKey:
 
 
 async def get_webhooks(call: Call) -> Reply:
-    """Every endpoint of the business."""
+    """Lists the endpoints of the business."""
     endpoints = await _endpoints(call)
     states = await _states(call) if endpoints else {}
     return Reply.of(Webhooks(items=tuple(Webhook.of(it, states.get(it.id)) for it in endpoints.values())))
 
 
 async def get_webhook(call: Call) -> Reply:
-    """One endpoint."""
+    """Gets one endpoint."""
     stored = await endpoint(call)
     return Reply.of(Webhook.of(stored, (await _states(call)).get(stored.id)))
 
 
 async def get_secret(call: Call) -> Reply:
-    """What an endpoint's webhooks are signed with."""
+    """Gets the secret of an endpoint."""
     stored = await endpoint(call)
     master = call.server.grounds.kept.master.derived(PURPOSE)
     found = Secrets.opened(stored.sealed, master, stored.name, stored.id)
@@ -195,7 +195,7 @@ ROUTES = (
         SCOPE,
         get_webhooks,
         "listWebhooks",
-        "All webhook endpoints",
+        "List your webhook endpoints",
         TAG,
         answer=Webhooks,
     ),
@@ -204,12 +204,12 @@ ROUTES = (
         "/webhooks",
         SCOPE,
         post_webhook,
-        "addWebhook",
-        "Have events sent to an address of yours",
+        "createWebhook",
+        "Create a webhook endpoint",
         TAG,
-        description="The answer has the secret with which you check what comes. The endpoint gets a signed challenge at"
-        " once, and once more a minute later; it has to answer with `data.challenge` before it gets anything else. Give"
-        " it the secret, then call `POST …/verify`.",
+        description="The answer has the secret for verifying signatures. The endpoint gets a signed challenge at once,"
+        " and again a minute later. It must answer with `data.challenge` before it gets anything else. Configure the"
+        " secret at the endpoint, then call `POST …/verify`.",
         body=WebhookWanted,
         answer=NewWebhook,
         statuses=(201,),
@@ -221,7 +221,7 @@ ROUTES = (
         SCOPE,
         get_webhook,
         "getWebhook",
-        "One endpoint, and how it stands",
+        "Get a webhook endpoint and its state",
         TAG,
         answer=Webhook,
     ),
@@ -230,10 +230,10 @@ ROUTES = (
         "/webhooks/{id}",
         SCOPE,
         patch_webhook,
-        "changeWebhook",
-        "Change its URL or its types, or pause it",
+        "updateWebhook",
+        "Update the URL or types of an endpoint, or pause it",
         TAG,
-        description="At another URL it has to prove itself again. While it is paused, what happens waits.",
+        description="With a new URL it must answer a challenge again. While it is paused, notifications wait.",
         body=WebhookChange,
         answer=Webhook,
         codes=("not_public",),
@@ -243,10 +243,10 @@ ROUTES = (
         "/webhooks/{id}",
         SCOPE,
         delete_webhook,
-        "endWebhook",
-        "Remove an endpoint",
+        "deleteWebhook",
+        "Delete a webhook endpoint",
         TAG,
-        description="What was on its way is not sent any more, and what was noted about it is forgotten.",
+        description="Deliveries that wait are dropped, and its records are deleted.",
         statuses=(204,),
     ),
     Route(
@@ -255,7 +255,7 @@ ROUTES = (
         SCOPE,
         get_secret,
         "getWebhookSecret",
-        "What its webhooks are signed with",
+        "Get the secret of an endpoint",
         TAG,
         answer=WebhookSecret,
     ),
@@ -265,10 +265,10 @@ ROUTES = (
         SCOPE,
         rotate_webhook,
         "rotateWebhookSecret",
-        "Give it a new secret",
+        "Rotate the secret of an endpoint",
         TAG,
-        description="The old one goes on signing beside it for 24 hours. A repeated request shows no secret: ask for it"
-        " with `GET …/secret`.",
+        description="The old secret also signs for 24 hours. A repeated request shows no secret: get it from"
+        " `GET …/secret`.",
         answer=WebhookSecret,
     ),
 )

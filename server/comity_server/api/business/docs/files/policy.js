@@ -1,7 +1,7 @@
 "use strict";
 
-// The pages may not make elements out of text (Trusted Types), but for what Markdown becomes: these elements, with
-// these attributes. Any other text is shown as the text that it is.
+// Trusted Types: text may become elements only where it is the HTML of Markdown, with these elements and attributes.
+// Any other text is shown as text.
 const ATTRIBUTE = `(?: (?:class|title|target|rel|align|start)="[^"<>]*"| href="(?:https?://|/|#)[^"<>]*")`;
 const ELEMENTS = "a|blockquote|br|code|del|div|em|h[1-6]|hr|li|ol|p|pre|span|strong|table|tbody|td|th|thead|tr|ul";
 const HARMLESS = new RegExp(`^(?:[^<>]|</?(?:${ELEMENTS})${ATTRIBUTE}*\\s*/?>)*$`);

@@ -1,12 +1,12 @@
 "use strict";
 
-// Swagger UI has a dark dress, and does not look by itself whether it is wanted.
+// Swagger UI has a dark mode, and does not follow the preference of the reader by itself.
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
-const dress = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
-dark.addEventListener("change", dress);
-dress();
+const applyMode = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+dark.addEventListener("change", applyMode);
+applyMode();
 
-// The forms of the page talk to the server that it came from, by whatever name that was reached.
+// The forms of the page use the origin from which the page was loaded.
 fetch("/docs/openapi.json")
   .then((answer) => answer.json())
   .then((spec) => {
