@@ -19,10 +19,10 @@ from comity_server.api.business.route import problem_members, rest_refusal
 from comity_server.api.http import ALSO, CLOSE, MEBIBYTE, NO_STORE, SERVER, problem
 from comity_server.api.wallets import add_routes
 from comity_server.api.wallets.public import LOOKS
-from comity_server.assembly import opened
+from comity_server.assembly import open_server
 from comity_server.config import Config
-from comity_server.data_dir import locked
-from comity_server.http_server import bind, listening, ticket_of, wire_bytes
+from comity_server.data_dir import lock
+from comity_server.http_server import bind, serve_http, ticket_of, wire_bytes
 from comity_server.limits import descriptors
 from comity_server.limits.admission import Admission, Refusal
 from comity_server.limits.capacity import PLACE, Place
@@ -64,7 +64,7 @@ def application(server: Server) -> web.Application:
 
     app.on_shutdown.append(wake_waiters)
 
-    async def dressed(request: web.Request, response: web.StreamResponse) -> None:
+    async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
         # Before it is sent, for a stream has no other moment.
         if is_business(request):
             dress(request, response)
@@ -72,7 +72,7 @@ def application(server: Server) -> web.Application:
         response.headers[hdrs.DATE] = _date(server.clock.now() // 1000)
         _dress(response, REQUEST_ID.get() or begin_request())
 
-    app.on_response_prepare.append(dressed)
+    app.on_response_prepare.append(set_headers)
     return app
 
 
@@ -188,7 +188,7 @@ class _Refusals:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._around = lru_cache(64)(self._made_around)
+        self._around = lru_cache(64)(self._make_around)
 
     def __call__(self, refusal: Refusal) -> bytes:
         now, refused = self._server.clock.now() // 1000, refusal.refused
@@ -197,7 +197,7 @@ class _Refusals:
         around.refused.inc()
         return new_request_id().encode().join(around.parts)
 
-    def _made_around(self, code: str, detail: str | None, retry_after: int | None, close: bool, now: int) -> "_Around":
+    def _make_around(self, code: str, detail: str | None, retry_after: int | None, close: bool, now: int) -> "_Around":
         """The parts that all such refusals of one second (`now`) share."""
         response = problem(Refused(code, detail, retry_after=retry_after), id_=_NO_ID)
         response.headers[hdrs.DATE] = _date(now)
@@ -219,7 +219,7 @@ class _Around(NamedTuple):
 
 
 @asynccontextmanager
-async def serving(config: Config, open_logs: OpenLogs = open_logs) -> AsyncIterator[Server]:
+async def run_server(config: Config, open_logs: OpenLogs = open_logs) -> AsyncIterator[Server]:
     """A server that answers on its port. At the end, long polls end, other requests finish, and the store is closed.
 
     Raises the faults of `opened`, FolderInUse, TooFewDescriptors, AnotherHome, SchemaTooNew, OSError (the port is in
@@ -227,15 +227,15 @@ async def serving(config: Config, open_logs: OpenLogs = open_logs) -> AsyncItera
     """
     descriptors.allow(config.max_connections, "COMITY_MAX_CONNECTIONS")
     async with AsyncExitStack() as stack:
-        stack.enter_context(locked(config.data))
+        stack.enter_context(lock(config.data))
         bound = stack.enter_context(bind(config.host, config.port))
-        server = await stack.enter_async_context(opened(config, bound.getsockname()[1], open_logs))
-        await stack.enter_async_context(server.webhooks.running())
+        server = await stack.enter_async_context(open_server(config, bound.getsockname()[1], open_logs))
+        await stack.enter_async_context(server.webhooks.run_sender())
         rates, addresses = server.address_limits.requests, server.addresses
         admission = Admission(server.accept.room, rates, addresses, server.turns, _Refusals(server))
         parts = (application(server), server.sockets, _not_http, admission)
-        await stack.enter_async_context(listening(bound, *parts, idle=config.idle_timeout, stop=config.stop_timeout))
-        await stack.enter_async_context(admin_socket.listening(server))
+        await stack.enter_async_context(serve_http(bound, *parts, idle=config.idle_timeout, stop=config.stop_timeout))
+        await stack.enter_async_context(admin_socket.serve_operator(server))
         server.ready = True
         yield server
 
@@ -244,7 +244,7 @@ async def serve(
     config: Config, tell: Callable[[Server], None], stop: asyncio.Event, open_logs: OpenLogs = open_logs
 ) -> None:
     """Serve until `stop` is set; `tell` is called when ready. Raises Overtaken when another server took the store."""
-    async with serving(config, open_logs) as server:
+    async with run_server(config, open_logs) as server:
         # Objects made so far live as long as the process, and requests make few reference cycles: collecting garbage as
         # often as Python does by default takes a tenth of the time of an act.
         gc.collect()

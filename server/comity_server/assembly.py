@@ -15,7 +15,7 @@ from comity_server.businesses.rate_limits import Limits
 from comity_server.businesses.sealing import check_seals
 from comity_server.businesses.signing_keys import KeptKeys
 from comity_server.clock import ServerClock, StoryClock
-from comity_server.commands.onboarding import Connecting
+from comity_server.commands.onboarding import Onboarding
 from comity_server.commands.server_key_rotation import state_home_keys
 from comity_server.config import Config, home_did
 from comity_server.cursors import Cursors
@@ -27,14 +27,14 @@ from comity_server.log.receipts import Receipts
 from comity_server.log.recovery import RolledBack
 from comity_server.log.registry import Logs, NoSuchLog, OpenLogs, open_logs
 from comity_server.log.restores import CannotRestore, MovedAway, check_not_moved, note_restore
-from comity_server.log.tiles import Served
+from comity_server.log.tiles import LogTiles
 from comity_server.log.witness_client import Witnesses, read_witnesses
 from comity_server.logging import logger
 from comity_server.metrics import Metrics
 from comity_server.pubsub import Broker
 from comity_server.reads.connections import Answers
 from comity_server.reads.inbox import Inbox
-from comity_server.request_auth import Readers
+from comity_server.request_auth import RequestAuth
 from comity_server.server_keys import Home, HomeKeyMissing, HomeKeyring
 from comity_server.services import Server
 from comity_server.status_lists import StatusLists
@@ -73,7 +73,7 @@ MASTER_CHECK = "master_check"
 
 
 @asynccontextmanager
-async def opened(
+async def open_server(
     config: Config, port: int, open_logs: OpenLogs = open_logs, *, needs_key: bool = True
 ) -> AsyncIterator[Server]:
     """The server of a data folder whose lock the caller holds, on port `port`. Without `needs_key` the server's private
@@ -89,7 +89,7 @@ async def opened(
     store = await open_store(config.data / STORE)
     try:
         # Before anything is begun in the store: one of another name, or with another master key, is left as it is.
-        cursor_key, master = await _remembered(store, home, config)
+        cursor_key, master = await _own_secrets(store, home, config)
         await check_seals(store.business, master)
         clock = await _clock_of(config, store)
         started = clock.now() // 1000
@@ -160,7 +160,7 @@ async def _assemble(
     held = (Keyring(), KeptKeys(master), Notices(), cursors.secret("tags"))
     grounds = DecisionContext(home, directory, lists, InstalledZones(), *held)
     await grounds.read(store)
-    metrics, bell, served = Metrics(), Broker(config.max_waiters), Served(store, config.log_cache)
+    metrics, bell, served = Metrics(), Broker(config.max_waiters), LogTiles(store, config.log_cache)
     witnesses = Witnesses(logs.active.key, read_witnesses(config.witnesses), clock=clock)
     receipts, crypto = Receipts(store, logs, served), SignaturePool(directory.find_key)
     accept = Writer(store, grounds, logs.active, clock, crypto, bell, metrics, config, since=logs.time)
@@ -177,18 +177,18 @@ async def _assemble(
         metrics=metrics,
         bell=bell,
         accept=accept,
-        connecting=Connecting(store, config),
+        connecting=Onboarding(store, config),
         releases=Releases(store, accept, clock),
         answers=Answers(store, receipts, clock, grounds.notices),
         inbox=Inbox(store, bell, cursors),
         cursors=cursors,
-        readers=Readers(home.origin, clock, directory.find_key, started, store.is_party),
+        readers=RequestAuth(home.origin, clock, directory.find_key, started, store.is_party),
         limits=Limits(config.business_rate),
         rooms=Rooms(config.max_requests),
     )
 
 
-async def _remembered(store: Store, home: Home, config: Config) -> tuple[bytes, MasterKey]:
+async def _own_secrets(store: Store, home: Home, config: Config) -> tuple[bytes, MasterKey]:
     """The key of cursors, and the master key, both made at the first start. Raises AnotherHome: every connection names
     its home server, so a folder cannot change its name; MovedAway; CannotUnseal."""
     meta = await store.meta()

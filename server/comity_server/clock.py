@@ -39,7 +39,7 @@ class ServerClock(Clock, Protocol):
         """The wall is right."""
         ...
 
-    def vouched(self, at: int) -> bool:
+    def confirm(self, at: int) -> bool:
         """A witness says that it is `at` (ms): whether the wall is borne out by that, and believed from now on."""
         ...
 
@@ -67,7 +67,7 @@ class Undoubted:
     def believe(self) -> None:
         """It always is."""
 
-    def vouched(self, at: int) -> bool:
+    def confirm(self, at: int) -> bool:
         """No witness knows what time it is in a story."""
         return False
 

@@ -141,7 +141,7 @@ class Conditions:
 
     def _causes(self) -> Iterator[tuple[str, str]]:
         """(name, cause) of each that is there, of the cause no more than anybody may read (OPS-1)."""
-        if (failed := self._store.failed) is not None:
+        if (failed := self._store.last_fault) is not None:
             yield ("disk_full" if isinstance(failed, StoreFull) else "store_failing"), f"the store reports {failed}"
         if (jump := self._clock.ahead()) > 0:
             yield "clock_ahead", f"the clock is {_long(jump)} ahead of the time that the server has counted"
@@ -164,7 +164,7 @@ class Conditions:
             if time.monotonic() >= remember_at:
                 self._clock.remember()
                 remember_at = time.monotonic() + REMEMBER_EVERY
-            if self._store.failed is not None:
+            if self._store.last_fault is not None:
                 await self._try_again()
             self.look()
             await asyncio.sleep(LOOK_EVERY)

@@ -33,7 +33,7 @@ def check_whole(data: Path) -> None:
 
 
 @contextmanager
-def locked(data: Path) -> Iterator[None]:
+def lock(data: Path) -> Iterator[None]:
     """Hold the data folder (made if missing). Raises FolderInUse: two writers would number acts twice."""
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -253,7 +253,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def listening(
+async def serve_http(
     bound: socket.socket,
     app: web.Application,
     sockets: Sockets,

@@ -67,7 +67,7 @@ class Repeated:
 
     def note(self, count: int = 1, **why: object) -> None:
         """It happened, so many times; of the last time it is logged `why`."""
-        if (so_far := self._often.due(count)) is not None:
+        if (so_far := self._often.count_if_due(count)) is not None:
             logger().warning(self._event, count=so_far, **why)
 
 
@@ -79,7 +79,7 @@ class _Often:
         self._count = 0
         self._again_at = -math.inf
 
-    def due(self, count: int = 1) -> int | None:
+    def count_if_due(self, count: int = 1) -> int | None:
         """How often it happened, these included, if it is to be logged now."""
         self._count += count
         now = self._clock()
@@ -98,7 +98,7 @@ class _OnceAMinute(logging.Filter):
         self._places: dict[tuple[str, int], _Often] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        count = self._places.setdefault((record.pathname, record.lineno), _Often()).due()
+        count = self._places.setdefault((record.pathname, record.lineno), _Often()).count_if_due()
         record.so_far = count
         return count is not None
 

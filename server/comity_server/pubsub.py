@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from comity_server.limits.capacity import counted_in, user
+from comity_server.limits.capacity import count_in, user
 from comity_server.limits.shares import SplitPool
 
 
@@ -19,7 +19,7 @@ class Broker:
         self.closed = False
 
     def __len__(self) -> int:
-        return self._room.taken
+        return self._room.total
 
     def ring(self, streams: Iterable[str]) -> None:
         """Wake those who wait for any of the streams."""
@@ -52,7 +52,7 @@ class Broker:
         """Subscribes to a stream; the current request counts among the waiting ones from then on, as one of `party` if
         its reader is known to be a party here. Subscribe first and read the store after, so that nothing is missed in
         between. Raises Refused("overloaded") if too many wait."""
-        with counted_in(self._room, "too many wait for news", retry_after=5, party=party):
+        with count_in(self._room, "too many wait for news", retry_after=5, party=party):
             event = asyncio.Event()
             self._waiting.setdefault(stream, set()).add(event)
             try:

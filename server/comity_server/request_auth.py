@@ -17,7 +17,7 @@ OF_ANYBODY = MOST_SEEN // 4
 """The part of them that keys of strangers may hold."""
 
 
-class Seen:
+class NonceCache:
     """The signed requests of the last two minutes, in memory. A request signed in or before the second in which the
     process started is refused instead, since another process may have seen it."""
 
@@ -31,7 +31,7 @@ class Seen:
     def admit(self, kid: str, nonce: str, created: int, now: int, party: str | None) -> None:
         """Accepts a request (times in s) once, as one of `party` if its signer is known to be a party here. Raises
         Refused."""
-        if not self._started_long_ago(now):
+        if not self._is_start_outdated(now):
             if created < self._started:
                 raise Refused("signature_stale", "signed before the server started")
             if created == self._started:
@@ -50,13 +50,13 @@ class Seen:
         self._seen.add(key)
         self._order.append((now, key, share))
 
-    def _started_long_ago(self, now: int) -> bool:
+    def _is_start_outdated(self, now: int) -> bool:
         """True if the clock went back behind the start, and requests from before that start are no longer fresh: else
         nobody could read until the clock has caught up (CLOCK-2)."""
         return now + WINDOW < self._started and time.monotonic() - self._began > 2 * WINDOW
 
 
-class Readers:
+class RequestAuth:
     """Opens signed requests to this server."""
 
     def __init__(
@@ -66,7 +66,7 @@ class Readers:
         self._clock = clock
         self._find_key = find_key
         self._is_party = is_party
-        self.seen = Seen(started)
+        self.seen = NonceCache(started)
 
     async def open(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> SignedRequest:
         """The signer of the request for `target` (path and query as sent). Raises Refused."""

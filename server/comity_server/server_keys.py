@@ -100,7 +100,7 @@ class HomeKeyring:
         broken = {it.statement.before for it in self.stated if it.statement.broken}
         return party.kid not in broken and any(party == it.statement.party for it in self.stated)
 
-    def missing_in(self, log: str) -> list[int]:
+    def statements_missing_in(self, log: str) -> list[int]:
         """The numbers of the statements that the log lacks."""
         return [n for n, placed in enumerate(self.keys.chain) if log not in {place.log for place in placed.places}]
 
@@ -191,7 +191,7 @@ class HomeKeyring:
 
         Raises NotPossible, HomeKeyMissing if the key in force would have to sign and is not here.
         """
-        found = self.pending()
+        found = self.pending_statement()
         if found is not None and bool(found.statement.broken) == broken:
             return found
         if found is not None:
@@ -207,7 +207,7 @@ class HomeKeyring:
         write_whole(files.statement, msgspec.json.encode({"statement": stated.raw, "signed": stated.signed}))
         return stated
 
-    def pending(self, fresh: Iterable[Stated] = ()) -> Stated | None:
+    def pending_statement(self, fresh: Iterable[Stated] = ()) -> Stated | None:
         """The statement of a key that follows the one in force and was prepared, but is not in the store: its commit
         failed, or the store was put back from an older copy. `fresh` are those that are about to be stated."""
         for path in sorted(self._data.glob("home-z*.statement")):

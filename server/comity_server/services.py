@@ -6,8 +6,8 @@ from functools import partial
 from comity_server.businesses.directory import Business, Directory
 from comity_server.businesses.rate_limits import Limits
 from comity_server.clock import ServerClock
-from comity_server.commands.onboarding import Connecting
-from comity_server.commands.provisioning import first_key, found
+from comity_server.commands.onboarding import Onboarding
+from comity_server.commands.provisioning import first_key, publish_key
 from comity_server.conditions import Conditions
 from comity_server.config import Config
 from comity_server.cursors import Cursors
@@ -19,7 +19,7 @@ from comity_server.limits.turns import Turns
 from comity_server.log.cosigning import Cosigning
 from comity_server.log.receipts import Receipts
 from comity_server.log.registry import Logs
-from comity_server.log.tiles import Served
+from comity_server.log.tiles import LogTiles
 from comity_server.logging import Repeated
 from comity_server.metrics import Metrics
 from comity_server.pruner import Pruner
@@ -27,7 +27,7 @@ from comity_server.pubsub import Broker
 from comity_server.reads.connections import Answers
 from comity_server.reads.inbox import Inbox
 from comity_server.reads.records import Records
-from comity_server.request_auth import Readers
+from comity_server.request_auth import RequestAuth
 from comity_server.server_keys import Home
 from comity_server.status_lists import StatusLists
 from comity_server.store.contract import Store
@@ -47,18 +47,18 @@ class Server:
     store: Store
     grounds: DecisionContext
     logs: Logs
-    served: Served
+    served: LogTiles
     cosigning: Cosigning
     receipts: Receipts
     metrics: Metrics
     bell: Broker
     accept: Writer
-    connecting: Connecting
+    connecting: Onboarding
     releases: Releases
     answers: Answers
     inbox: Inbox
     cursors: Cursors
-    readers: Readers
+    readers: RequestAuth
     limits: Limits
     rooms: Rooms
     ready: bool = False
@@ -82,7 +82,7 @@ class Server:
         self.address_limits = AddressLimits.of(self.config.address_rate, self.config.address_openings)
         rows, kept = self.store.business, self.grounds.kept
         self.webhooks = Webhooks(
-            self.config, rows, self.bell, self.rooms.asked, lambda: kept.master, lambda: self.happening_ids
+            self.config, rows, self.bell, self.rooms.asked, lambda: kept.master, lambda: self.notification_secret
         )
 
         parts = (self.logs.active, self.cosigning, self.sockets, self.webhooks)
@@ -100,13 +100,13 @@ class Server:
         return self.grounds.lists
 
     @property
-    def happening_ids(self) -> bytes:
+    def notification_secret(self) -> bytes:
         """The key from which the ids of notifications are derived (NEWS-1)."""
         return self.cursors.secret("happenings")
 
     async def add_business_key(self, name: str, did_key: str | None) -> Business:
         """Publishes a key of a hosted business; without one, a new key that is stored here. Raises NotPossible."""
-        return await self.accept.command(partial(found, self.connecting, name, did_key))
+        return await self.accept.command(partial(publish_key, self.connecting, name, did_key))
 
     async def add_owner_key(self, name: str) -> str:
         """A new API key of an owner, as it is shown once. Raises NotPossible, Refused."""

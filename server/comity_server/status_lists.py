@@ -158,7 +158,7 @@ class StatusLists:
             self.load(number, ())
         return number, self._lists[number].free_index({idx for list_no, idx in drawn if list_no == number})
 
-    def reserved(self, rows: Iterable[ReservedRow]) -> None:
+    def mark_reserved(self, rows: Iterable[ReservedRow]) -> None:
         """Take in the places that a commit reserved."""
         for row in rows:
             self._lists[row["list_no"]].put(Entry(row["idx"], 1, 0, 0))

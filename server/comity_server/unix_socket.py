@@ -15,7 +15,7 @@ _REQUEST_ID = "X-Request-Id"
 
 
 @asynccontextmanager
-async def answering(data: Path, name: str, app: web.Application) -> AsyncIterator[None]:
+async def serve_unix(data: Path, name: str, app: web.Application) -> AsyncIterator[None]:
     """Lets the application answer at the socket for the duration of the context. Its log lines carry the id of the
     request that its caller works on (HTTP-19)."""
     app.middlewares.append(_same_request)
@@ -36,14 +36,14 @@ async def answering(data: Path, name: str, app: web.Application) -> AsyncIterato
             _remove(path)
 
 
-async def asked(data: Path, name: str, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes] | None:
+async def request(data: Path, name: str, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes] | None:
     """(status, body) of the answer at the socket; None if nobody listens there. Raises ClientError if the listener went
     away."""
     with short(data) as folder:
         try:
             async with (
                 ClientSession(connector=UnixConnector(f"{folder}/{name}")) as session,
-                session.request(method, f"http://private{path}", data=body, headers=_named()) as response,
+                session.request(method, f"http://private{path}", data=body, headers=_request_headers()) as response,
             ):
                 return response.status, await response.read()
         except ClientConnectorError:
@@ -51,7 +51,7 @@ async def asked(data: Path, name: str, method: str, path: str, body: bytes | Non
             return None
 
 
-def _named() -> dict[str, str]:
+def _request_headers() -> dict[str, str]:
     id_ = REQUEST_ID.get()
     return {} if id_ is None else {_REQUEST_ID: id_}
 

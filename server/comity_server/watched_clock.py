@@ -98,7 +98,7 @@ class WatchedClock:
         self._line = wall() - self._followed_at
         self.remember()
 
-    def vouched(self, at: int) -> bool:
+    def confirm(self, at: int) -> bool:
         """A witness says that it is `at` (ms): whether the wall is borne out by that."""
         if abs(wall() - at) > VOUCHES:
             return False

@@ -28,7 +28,7 @@ from comity_server.api.business.jsonl import MOST_LINE
 from comity_server.clock import Undoubted
 from comity_server.schema import instant
 from comity_server.store.rows import Batch, Known
-from comity_server.writer.decision_cache import MOST_OF_ONE, About, Verdicts
+from comity_server.writer.decision_cache import MOST_OF_ONE, About, VerdictCache
 from support.business_world import BUSINESS, Shop, a_shop
 from support.random_states import Scene, moments, state_of
 from support.random_stories import KINDS, Hand
@@ -167,13 +167,13 @@ async def test_anothers_customer_and_nobody_look_alike(tmp_path: Path) -> None:
         pair = await rival.customer("care")
         await ask(rival, asking(pair.cid))
         reads: list[set[str]] = []
-        known = world.server.store.known
+        known = world.server.store.states_before
 
         async def counted(cids: Any) -> dict[str, Known]:
             reads.append(set(cids))
             return await known(cids)
 
-        world.server.store.known = counted  # type: ignore[method-assign]
+        world.server.store.states_before = counted  # type: ignore[method-assign]
         strange = hash_id(b"nobody")
         replies = [await shop.ask("POST", "/check", asking(cid)) for cid in (pair.cid, strange)]
         assert [reply.code for reply in replies] == ["not_found", "not_found"]
@@ -508,7 +508,7 @@ async def test_a_verdict_read_while_she_says_no_is_not_cached(tmp_path: Path) ->
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
         pair = await shop.customer("care")
-        known, came, go_on = world.server.store.known, asyncio.Event(), asyncio.Event()
+        known, came, go_on = world.server.store.states_before, asyncio.Event(), asyncio.Event()
 
         async def late(cids: Any) -> dict[str, Known]:
             found = await known(cids)
@@ -516,10 +516,10 @@ async def test_a_verdict_read_while_she_says_no_is_not_cached(tmp_path: Path) ->
             await go_on.wait()
             return found
 
-        world.server.store.known = late  # type: ignore[method-assign]
+        world.server.store.states_before = late  # type: ignore[method-assign]
         begun = asyncio.create_task(ask(shop, asking(pair.cid)))
         await came.wait()
-        world.server.store.known = known  # type: ignore[method-assign]
+        world.server.store.states_before = known  # type: ignore[method-assign]
         await pair.go("second", "revoke")
         go_on.set()
         # It began before her no was acknowledged, so it may be answered as of then.
@@ -546,10 +546,10 @@ async def test_nothing_is_kept_where_nobody_knows_what_a_commit_did(tmp_path: Pa
 
 
 def test_the_cache_is_bounded_and_leaves_out_what_was_written_meanwhile() -> None:
-    kept = Verdicts(3)
+    kept = VerdictCache(3)
 
     def keep(cid: str, question: str, while_reading: Callable[[], None] = lambda: None) -> None:
-        with kept.reading() as reading:
+        with kept.watch_writes() as reading:
             while_reading()
             kept.keep(reading, cid, About("shop", 1000, 60_000, ""), (question, "app", None), "told")
 
@@ -560,15 +560,15 @@ def test_the_cache_is_bounded_and_leaves_out_what_was_written_meanwhile() -> Non
     assert kept.about("c4", "rival", 1000) is None
     assert kept.about("c4", "shop", 999) is None
     assert kept.about("c4", "shop", 60_000 - FRESH_FOR) is None
-    kept.written(["c3", "c9"])
+    kept.drop_written(["c3", "c9"])
     assert len(kept) == 2 and kept.about("c3", "shop", 1000) is None
-    keep("c3", "care", lambda: kept.written(["c3"]))
+    keep("c3", "care", lambda: kept.drop_written(["c3"]))
     keep("c3", "care", kept.in_doubt)
     assert len(kept) == 0
-    keep("c3", "care", lambda: kept.written(["c4"]))
+    keep("c3", "care", lambda: kept.drop_written(["c4"]))
     assert len(kept) == 1
-    whole = Verdicts(1000)
-    with whole.reading() as reading:
+    whole = VerdictCache(1000)
+    with whole.watch_writes() as reading:
         for number in range(MOST_OF_ONE + 1):
             whole.keep(reading, "c", About("shop", 1000, 60_000, ""), (f"p{number}", "app", None), "told")
     assert len(whole) == 1

@@ -16,7 +16,7 @@ from comity.encoding import b64u_encode
 from comity.rules.state import decode_state
 from comity_server.api.business import acts
 from comity_server.api.business.route import Call
-from comity_server.app import serving
+from comity_server.app import run_server
 from comity_server.businesses.master_key import FILE, CannotUnseal, MasterKey
 from comity_server.config import load
 from comity_server.operator import master_key_rotation, signing_key_rotation
@@ -149,7 +149,7 @@ async def test_a_server_that_cannot_unseal_what_it_keeps_does_not_start_and_says
             settings = {name: str(value) for name, value in spoil(world).items()}
             spoilt = stored(data)
             with pytest.raises(CannotUnseal, match=says):
-                async with serving(load({**world.settings(), **settings}, {})):
+                async with run_server(load({**world.settings(), **settings}, {})):
                     pass
             said = (await comity(world, "keys", "status", code=1, **settings)).stderr
             assert says in said and said.startswith("Error: ") and said.count("\n") == 1, (spoil, said)
@@ -176,7 +176,7 @@ async def test_nobody_signs_with_a_key_that_was_put_in_the_place_of_another(tmp_
                 sealed = store.execute(wrong).fetchone()[0] if isinstance(wrong, str) else wrong
                 store.execute("UPDATE kept_keys SET sealed = ? WHERE name = 'shop'", (sealed,))
             with pytest.raises(CannotUnseal, match="another signing key under the name did:web:"):
-                async with serving(load(world.settings(), {})):
+                async with run_server(load(world.settings(), {})):
                     pass
             said = (await comity(world, "keys", "status", code=1)).stderr
             assert said.startswith("Error: the store has another signing key under the name did:web:"), said

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from comity.errors import Refused
 from comity_server.webhooks.control_protocol import Attempt
-from comity_server.webhooks.delivery_store import FILE, KEPT, MOST_ATTEMPTS, MOST_KEPT, New, Records, Row
+from comity_server.webhooks.delivery_store import FILE, KEPT, MOST_ATTEMPTS, MOST_KEPT, DeliveryStore, New, Row
 from comity_server.webhooks.endpoint import is_echo
 from comity_server.webhooks.lanes import (
     AT_ALL,
@@ -310,7 +310,7 @@ async def test_a_dozen_that_hang_are_soon_left_alone_and_tried_in_turn(tmp_path:
 
 
 def _is_left_alone(room: Mailroom, id_: str) -> bool:
-    return room.sender._lanes.closed_until(("shop", id_)) > room.clock.now()
+    return room.sender._lanes.paused_until(("shop", id_)) > room.clock.now()
 
 
 async def test_an_endpoint_in_trouble_is_left_alone_and_tried_once_when_the_pause_is_over(tmp_path: Path) -> None:
@@ -344,7 +344,7 @@ def test_the_pause_of_an_endpoint_grows_and_is_its_own_alone() -> None:
         lanes.give(goal, now, is_well=False)
     pauses = []
     for _ in range(8):
-        until = lanes.closed_until(goal.endpoint)
+        until = lanes.paused_until(goal.endpoint)
         pauses.append(until - now)
         assert not lanes.take(goal, until - 1) and lanes.take(beside, until - 1)
         lanes.give(beside, until - 1, is_well=True)
@@ -352,7 +352,7 @@ def test_the_pause_of_an_endpoint_grows_and_is_its_own_alone() -> None:
         assert lanes.take(goal, now) and not lanes.take(goal, now)
         lanes.give(goal, now, is_well=False)
     assert pauses == [min(FIRST_PAUSE << step, LONGEST_PAUSE) for step in range(8)]
-    now = lanes.closed_until(goal.endpoint)
+    now = lanes.paused_until(goal.endpoint)
     assert lanes.take(goal, now)
     lanes.give(goal, now, is_well=True)
     assert all(lanes.take(goal, now) for _ in range(TO_ONE_ENDPOINT)) and not lanes.take(goal, now)
@@ -414,19 +414,19 @@ async def test_a_receiver_that_asks_for_time_gets_it(tmp_path: Path, asked: str)
 
 
 def test_the_log_of_deliveries_stays_within_its_bounds(tmp_path: Path) -> None:
-    records, key = Records(tmp_path / FILE), ("shop", "wh_1")
+    records, key = DeliveryStore(tmp_path / FILE), ("shop", "wh_1")
     row, most = Row("https://a.example/", 0, "active", None, 0, None), MOST_KEPT + 3
     records.take(key, row, [New(f"msg_{n}", f"evt_{n}", "connection.muted", n) for n in range(most)], 0)
-    for due in records.due(key, 0, most - 1):
-        records.attempted(key, row, due, Attempt(1000, 5, 204), "delivered", None)
+    for due in records.due_deliveries(key, 0, most - 1):
+        records.record_attempt(key, row, due, Attempt(1000, 5, 204), "delivered", None)
     records.prune(key, KEPT + 1000)
     kept = records.deliveries(key, None, 5000)
     assert len(kept) == MOST_KEPT + 1 and kept[0].state == "waiting"
     records.prune(key, KEPT + 1006)
     assert [sent.state for sent in records.deliveries(key, None, 5000)] == ["waiting"]
-    (due,) = records.due(key, 0, 10)
+    (due,) = records.due_deliveries(key, 0, 10)
     for number in range(MOST_ATTEMPTS + 5):
-        records.attempted(key, row, due, Attempt(number, 5, error="it answered 500"), "waiting", 0)
+        records.record_attempt(key, row, due, Attempt(number, 5, error="it answered 500"), "waiting", 0)
     (sent,) = records.deliveries(key, None, 10)
     assert [attempt.at for attempt in sent.attempts] == list(range(5, MOST_ATTEMPTS + 5))
     records.forget(key)

@@ -56,7 +56,7 @@ def test_the_published_vector_comes_out_of_our_signer() -> None:
 def test_a_receiver_with_the_library_and_one_with_the_public_key_both_find_it_genuine() -> None:
     secrets = Secrets.new()
     headers = Signers(secrets).headers("msg_1", NOW, BODY)
-    assert Webhook(secrets.current.shown).verify(BODY, headers) == json.loads(BODY)
+    assert Webhook(secrets.current.display_text).verify(BODY, headers) == json.loads(BODY)
     check_v1a(headers, BODY, secrets.current.public_key)
     assert [word.partition(",")[0] for word in headers["webhook-signature"].split(" ")] == ["v1", "v1a"]
 
@@ -72,17 +72,17 @@ def test_a_receiver_notices_what_was_changed_on_the_way(part: str) -> None:
     else:
         headers[part] = str(int(headers[part]) + 1)
     with pytest.raises(WebhookVerificationError):
-        Webhook(secrets.current.shown).verify(body, headers)
+        Webhook(secrets.current.display_text).verify(body, headers)
     with pytest.raises(InvalidSignature):
         check_v1a(headers, body, secrets.current.public_key)
 
 
 def test_for_a_day_after_a_rotation_old_and_new_secret_both_do() -> None:
     old = Secrets.new()
-    new = old.rotated(NOW)
+    new = old.rotate(NOW)
     during = Signers(new).headers("msg_1", NOW, BODY)
     for secret in (old.current, new.current):
-        Webhook(secret.shown).verify(BODY, during)
+        Webhook(secret.display_text).verify(BODY, during)
         check_v1a(during, BODY, secret.public_key)
     after = Signers(new).headers("msg_1", NOW + OVERLAP, BODY)
     assert len(during["webhook-signature"].split(" ")) == 4 and len(after["webhook-signature"].split(" ")) == 2
@@ -93,26 +93,26 @@ def test_for_a_day_after_a_rotation_old_and_new_secret_both_do() -> None:
 
 def test_rotating_again_within_the_day_ends_the_oldest_at_once() -> None:
     first = Secrets.new()
-    third = first.rotated(NOW).rotated(NOW + 1000)
+    third = first.rotate(NOW).rotate(NOW + 1000)
     headers = Signers(third).headers("msg_1", NOW + 2000, BODY)
     with pytest.raises(WebhookVerificationError):
-        Webhook(first.current.shown).verify(BODY, headers)
+        Webhook(first.current.display_text).verify(BODY, headers)
 
 
 def test_a_sealed_secret_opens_at_its_own_endpoint_alone_and_under_the_derived_key_alone() -> None:
     master = MasterKey([bytes(32)])
     derived, secrets = master.derived("webhooks"), Secrets.new()
-    sealed = secrets.sealed(derived, "shop", "wh_1")
-    assert Secrets.opened(sealed, derived, "shop", "wh_1") == secrets
+    sealed = secrets.seal(derived, "shop", "wh_1")
+    assert Secrets.unseal(sealed, derived, "shop", "wh_1") == secrets
     assert secrets.current.symmetric not in sealed
     for key, name, id_ in ((derived, "shop", "wh_2"), (derived, "other", "wh_1"), (master, "shop", "wh_1")):
         with pytest.raises(CannotUnseal):
-            Secrets.opened(sealed, key, name, id_)
+            Secrets.unseal(sealed, key, name, id_)
 
 
 def test_the_demo_leaves_files_that_anybodys_library_can_check() -> None:
     receiver, secrets = WebhookReceiver(), Secrets.new()
-    receiver.secret = secrets.current.shown
+    receiver.secret = secrets.current.display_text
     receiver.received = [Received(Signers(secrets).headers("msg_1", NOW, BODY), BODY)]
     (file,) = receiver.files().values()
     kept = json.loads(file)

@@ -263,7 +263,7 @@ async def a_witness_says_the_same(folder: Path, hands: Hands, off: int) -> None:
         log = world.server.logs.active
 
         async def is_cosigned() -> bool:
-            return len(world.server.cosigning.served(log).cosignatures) == 1
+            return len(world.server.cosigning.served_checkpoint(log).cosignatures) == 1
 
         await eventually(is_cosigned)
         # The machine stood still, and does not know for how long.
@@ -516,8 +516,8 @@ async def test_a_log_after_a_clock_that_was_ahead_is_held_to_what_it_says(
     if defect == "the log does not say so":
         monkeypatch.setattr(server_module, "state_home_keys", server_key_rotation.state_home_keys)
     if defect == "the old log's times count":
-        whole, planted = server_module.opened, logs_module.open_logs
-        monkeypatch.setattr("comity_server.app.opened", lambda config, port, _: whole(config, port, planted))
+        whole, planted = server_module.open_server, logs_module.open_logs
+        monkeypatch.setattr("comity_server.app.open_server", lambda config, port, _: whole(config, port, planted))
     monkeypatch.setattr("support.conditions.WITHIN", 2.0)
     with pytest.raises((AssertionError, TimeoutError)):
         await goes_on_in_a_log_that_says_so(tmp_path, hands)

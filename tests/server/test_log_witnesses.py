@@ -317,11 +317,11 @@ async def test_a_gatherer_that_takes_any_line_for_a_cosignature_is_noticed(monke
     for said in ("one of an hour ago", "one of an hour ahead"):
         with pytest.raises(AssertionError):
             await test_a_lie_is_no_cosignature_and_is_told_once(said)
-    plant(monkeypatch, Witnesses, "_told", ("size < it.seen or ", ""))
+    plant(monkeypatch, Witnesses, "_read_witnessed_size", ("size < it.seen or ", ""))
     with pytest.raises(AssertionError):
         await test_a_lie_is_no_cosignature_and_is_told_once("less than it signed")
     monkeypatch.undo()
-    plant(monkeypatch, Witnesses, "_told", ("if size > self._newest:", "if size > 2**60:"))
+    plant(monkeypatch, Witnesses, "_read_witnessed_size", ("if size > self._newest:", "if size > 2**60:"))
     with pytest.raises(BaseException, match="DID NOT RAISE"):
         await test_a_witness_that_only_says_so_is_told_apart()
 

@@ -199,8 +199,8 @@ def test_a_client_from_ever_new_addresses_fills_no_memory(monkeypatch: pytest.Mo
     now = 0.0
     windows = Windows(2, 60, lambda: now)
     for number in range(1000):
-        assert windows.over(f"stranger {number}") is None
+        assert windows.count_and_check(f"stranger {number}") is None
     assert len(windows._windows) == 100
-    assert windows.over("stranger 999") is None and windows.over("stranger 999") is not None
+    assert windows.count_and_check("stranger 999") is None and windows.count_and_check("stranger 999") is not None
     now = 61.0
-    assert windows.over("mia") is None and len(windows._windows) == 1, "what has ended is forgotten"
+    assert windows.count_and_check("mia") is None and len(windows._windows) == 1, "what has ended is forgotten"

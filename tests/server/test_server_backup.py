@@ -408,7 +408,7 @@ async def test_a_start_that_was_cut_off_before_its_log_began_goes_on_with_that_l
 
     with monkeypatch.context() as patch:
         patch.setattr("comity_server.assembly.open_logs", cut_off)
-        patch.setattr("comity_server.app.opened", _with(cut_off))
+        patch.setattr("comity_server.app.open_server", _with(cut_off))
         with pytest.raises(RuntimeError, match="the power goes"):
             await put_back(world, backup)
     await world.start()
@@ -417,9 +417,9 @@ async def test_a_start_that_was_cut_off_before_its_log_began_goes_on_with_that_l
 
 
 def _with(open_logs: object) -> Callable[..., object]:
-    from comity_server.assembly import opened
+    from comity_server.assembly import open_server
 
-    return lambda config, port, _: opened(config, port, open_logs)  # type: ignore[arg-type]
+    return lambda config, port, _: open_server(config, port, open_logs)  # type: ignore[arg-type]
 
 
 async def test_the_log_of_an_ended_name_is_served_on_after_a_restore(world: World) -> None:

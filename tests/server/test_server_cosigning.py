@@ -356,7 +356,7 @@ async def test_a_cosignature_that_is_not_kept_or_shown_with_another_tree_is_noti
     plant(
         monkeypatch,
         Cosigning,
-        "served",
+        "served_checkpoint",
         ("and newest.size == log.published.size ", ""),
         ("log.overtaken_for(best.size) <= LAG", "True"),
     )

@@ -18,6 +18,6 @@ async def test_every_later_key_is_stated_again_and_the_last_one_names_the_new_lo
     keys = world.server.home.keys
     assert [it.statement.kid for it in keys.stated] == [*kids, kids[-1]]
     assert keys.stated[-1].statement.log == world.server.logs.active.key.text
-    assert keys.missing_in(world.server.logs.active.origin) == []
+    assert keys.statements_missing_in(world.server.logs.active.origin) == []
     pair = await world.shop_and_customer("care")
     assert await pair.go("second", "mute")

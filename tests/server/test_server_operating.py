@@ -24,7 +24,7 @@ from comity.encoding import b64u_decode
 from comity.http_api import ACTS, JWT
 from comity.rules.next_act import next_rotation
 from comity_server import clock as clocks
-from comity_server.app import serving
+from comity_server.app import run_server
 from comity_server.config import Config, ConfigError, home_did, load
 from comity_server.data_dir import AnotherHome, FolderInUse
 from comity_server.store import migrations
@@ -264,12 +264,12 @@ def test_however_an_operator_writes_the_public_url_the_server_has_one_name(url: 
 
 async def test_two_servers_never_share_a_folder_and_a_folder_keeps_its_name(world: World, tmp_path: Path) -> None:
     with pytest.raises(FolderInUse):
-        async with serving(world.config()):
+        async with run_server(world.config()):
             pass
     await world.stop()
     mine, world.port = world.port, free_port()
     with pytest.raises(AnotherHome):
-        async with serving(world.config()):
+        async with run_server(world.config()):
             pass
     world.port = mine
     await world.start()

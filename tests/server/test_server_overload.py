@@ -159,7 +159,7 @@ async def test_a_no_is_refused_only_where_its_address_has_used_its_share_of_noes
                 pass
             assert (await act(world, GREEDY, mia, "revoke")).code == "overloaded"
             assert (await act(world, OTHER, noor, "revoke")).status == 200
-        assert noes.taken == noes.held_by(GREEDY) == NOES // 2
+        assert noes.taken == noes.count_of(GREEDY) == NOES // 2
 
 
 def admission_of(world: World) -> admission.Admission:
@@ -349,10 +349,10 @@ def fill(room: Backlog) -> int:
 def test_the_room_is_for_as_many_as_are_decided_in_time() -> None:
     room = Backlog(4000)
     assert fill(room) == FIRST
-    room.waited(2 * LONGEST)
+    room.adapt_capacity(2 * LONGEST)
     assert room.size == FIRST // 2
     for _ in range(20):
-        room.waited(10 * LONGEST)
+        room.adapt_capacity(10 * LONGEST)
     assert room.size == LEAST, "a few always find room"
 
 
@@ -360,7 +360,7 @@ def test_on_a_disk_that_takes_long_more_wait_for_each_commit() -> None:
     room = Backlog(4000)
     fill(room)
     room.commit = 0.2
-    room.waited(0.5)
+    room.adapt_capacity(0.5)
     assert room.size >= FIRST
 
 
@@ -368,7 +368,7 @@ def test_a_short_pause_of_the_machine_does_not_make_the_room_smaller_for_a_lone_
     room = Backlog(4000)
     for _ in range(FIRST // 4):
         assert room.take(User("business", "key"))
-    room.waited(1.0)
+    room.adapt_capacity(1.0)
     assert room.size == FIRST
 
 
@@ -377,14 +377,14 @@ def test_the_room_grows_while_it_refuses_though_nobody_waits_and_comes_back_afte
     for _ in range(40):
         fill(room)
         assert not room.take(User("one more")) and room.full_until > time.monotonic()
-        room.waited(LONGEST / 4)
+        room.adapt_capacity(LONGEST / 4)
     assert room.size == 400
-    room.waited(8 * LONGEST)
-    room.waited(8 * LONGEST)
+    room.adapt_capacity(8 * LONGEST)
+    room.adapt_capacity(8 * LONGEST)
     assert room.size == 100
     room.taken = 0
     for _ in range(40):
-        room.waited(LONGEST / 4)
+        room.adapt_capacity(LONGEST / 4)
     assert FIRST <= room.size < 300
 
 

@@ -37,7 +37,7 @@ async def test_a_message_comes_out_though_the_store_could_not_be_read_when_it_wa
 ) -> None:
     monkeypatch.setattr(release_scheduler, "PAUSE", 0.2)
     pair = await a_message_waits(world, HOUR)
-    store, due, failed = world.server.store, world.server.store.due, 0
+    store, due, failed = world.server.store, world.server.store.due_connections, 0
 
     async def counted(now: int, most: int) -> list[str]:
         nonlocal failed
@@ -47,7 +47,7 @@ async def test_a_message_comes_out_though_the_store_could_not_be_read_when_it_wa
             failed += 1
             raise
 
-    monkeypatch.setattr(store, "due", counted)
+    monkeypatch.setattr(store, "due_connections", counted)
     with connections_not_to_be_read(world):
         world.later(HOUR + 1000)
         await asyncio.sleep(0.7)

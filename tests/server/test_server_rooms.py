@@ -141,10 +141,10 @@ async def test_signed_reads_of_one_address_do_not_use_up_what_is_remembered_of_t
         room = world.server.readers.seen.room
         room.anybody.size = 20
         codes = [(await read(world, GREEDY, mia)).code for _ in range(6)]
-        assert codes == [""] * 4 + ["overloaded"] * 2 and room.taken == 4
+        assert codes == [""] * 4 + ["overloaded"] * 2 and room.total == 4
         assert (await read(world, OTHER, noor)).status == 200
         world.later(3 * MINUTE)
-        assert (await read(world, GREEDY, mia)).status == 200 and room.taken == 1
+        assert (await read(world, GREEDY, mia)).status == 200 and room.total == 1
 
 
 def many_addresses() -> Iterator[str]:

@@ -28,7 +28,7 @@ def test_a_runaway_system_of_a_business_stops_neither_its_other_systems_nor_anyb
     pool = Pool(1024)
     assert all_of(pool, SALON) == 256
     assert all_of(pool, SALON._replace(hand="key_2")) > 80
-    assert pool.held_by("business salon") < 512 and all_of(pool, MIA) > 200
+    assert pool.count_of("business salon") < 512 and all_of(pool, MIA) > 200
 
 
 def test_of_what_is_kept_for_long_forty_who_come_one_after_the_other_have_not_all() -> None:
@@ -63,11 +63,11 @@ def test_however_many_strangers_there_are_a_party_finds_room_and_leaves_some_to_
     held = [share for stranger in strangers for _ in range(9) if (share := pool.take(stranger, None))]
     assert len(held) == 100 and pool.is_full(NOOR) and pool.take(NOOR, None) is None
     mine = [share for _ in range(300) if (share := pool.take(NOOR, "did:key:noor"))]
-    assert len(mine) == 60 and pool.taken == 160
+    assert len(mine) == 60 and pool.total == 160
     assert pool.take(NOOR, "did:key:mia") is not None, "also from the same address"
     for share in (*held, *mine):
         share.give()
-    assert pool.taken == 1 and not pool.is_full(NOOR)
+    assert pool.total == 1 and not pool.is_full(NOOR)
 
 
 def test_a_pool_is_empty_once_everybody_has_given_back() -> None:

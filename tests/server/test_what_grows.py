@@ -36,7 +36,7 @@ def told() -> dict[str, str]:
 
 def test_every_table_is_on_the_page(tmp_path: Path) -> None:
     migrations.bring_up_to_date(tmp_path / "comity.db")
-    delivery_store.Records(tmp_path / "webhooks.db").close()
+    delivery_store.DeliveryStore(tmp_path / "webhooks.db").close()
     assert set(told()) == tables(tmp_path / "comity.db") | tables(tmp_path / "webhooks.db")
 
 

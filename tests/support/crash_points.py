@@ -139,7 +139,7 @@ def _answer_first(armed: Path) -> None:
             return await commit(self, group)
         batch = group.finish()
         if not batch.is_empty():
-            missing = group.log.missing()
+            missing = group.log.missing_acts()
             group.log.write(batch, group.now, await self._store.raws(missing) if missing else {})
             self._seal(group)
             for command in in_hand:

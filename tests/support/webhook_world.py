@@ -12,11 +12,11 @@ from comity_server.data_dir import STORE
 from comity_server.store.business import StoredWebhook
 from comity_server.store.read_only import ReadOnlyStore
 from comity_server.webhooks.control_protocol import Sent
-from comity_server.webhooks.delivery_store import FILE, Key, Records
-from comity_server.webhooks.event_source import Events
+from comity_server.webhooks.delivery_store import FILE, DeliveryStore, Key
+from comity_server.webhooks.event_source import EventSource
 from comity_server.webhooks.http_client import Post
 from comity_server.webhooks.signatures import PURPOSE, Secrets
-from comity_server.webhooks.worker import Sender
+from comity_server.webhooks.worker import WebhookWorker
 from comity_tools.demo.webhook_receiver import Received, WebhookReceiver
 from support.business_world import Shop
 from support.world import eventually
@@ -76,7 +76,7 @@ async def set_up(shop: Shop, url: str, id_: str = "wh_1", **changes: Any) -> Key
 
     async def decide(group: Any) -> None:
         master = group.grounds.kept.master.derived(PURPOSE)
-        sealed = Secrets.new().sealed(master, shop.name, id_)
+        sealed = Secrets.new().seal(master, shop.name, id_)
         stored = StoredWebhook(shop.name, shop.did, id_, url, "*", 1, sealed, group.news, group.now)
         row = {**stored._asdict(), **changes}
         del row["did"]
@@ -89,7 +89,7 @@ async def set_up(shop: Shop, url: str, id_: str = "wh_1", **changes: Any) -> Key
 class Mailroom:
     """A sender at work, and its records."""
 
-    def __init__(self, sender: Sender, clock: HandClock) -> None:
+    def __init__(self, sender: WebhookWorker, clock: HandClock) -> None:
         self.sender = sender
         self.clock = clock
 
@@ -119,11 +119,13 @@ async def a_sender(shop: Shop, records: Path, clock: HandClock | None = None, **
     """A sender in this process over the store of the shop's server, with no chance in its waits."""
     server = shop.world.server
     store = ReadOnlyStore(shop.world.folder / "data" / STORE)
-    kept = Records(records / FILE)
+    kept = DeliveryStore(records / FILE)
     clock = clock or HandClock(shop.world.now())
     post = Post(to_loopback=True, **how)
     master = server.grounds.kept.master.derived(PURPOSE)
-    sender = Sender(Events(store, server.happening_ids), kept, post, clock, master, chance=lambda: 0.5)
+    sender = WebhookWorker(
+        EventSource(store, server.notification_secret), kept, post, clock, master, chance=lambda: 0.5
+    )
     sender.reload()
     running = asyncio.create_task(sender.run())
     try:

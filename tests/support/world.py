@@ -34,7 +34,7 @@ from comity.http_api import ACTS, AGREEMENTS, CONNECTIONS, INBOX, JSON, JSON_LIN
 from comity.rules.fold import Record, fold, opening
 from comity.rules.next_act import compose, next_act, next_mailbox, next_rotation
 from comity.rules.state import Connection
-from comity_server.app import serving
+from comity_server.app import run_server
 from comity_server.config import Config, load
 from comity_server.data_dir import STORE
 from comity_server.services import Server
@@ -133,7 +133,7 @@ class World:
         """Start the server, the first time or again, on the same port and folder."""
         is_restarted = (self.folder / "data" / STORE).exists()
         self._stack = AsyncExitStack()
-        self.server = await self._stack.enter_async_context(serving(self.config()))
+        self.server = await self._stack.enter_async_context(run_server(self.config()))
         if is_restarted:
             self.pass_the_second()
         if self._http is None:

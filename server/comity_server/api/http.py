@@ -41,7 +41,7 @@ async def read_body(request: web.Request, limit: int = MAX_BODY) -> bytes:
         refuse_unread(request, Refused("too_large", f"at most {limit} bytes"))
     try:
         # The ordinary case: the whole body arrived with the headers.
-        body = request.content.read_nowait() if request.content.is_eof() else await _arriving(request, limit)
+        body = request.content.read_nowait() if request.content.is_eof() else await _read_arriving(request, limit)
     except web.RequestPayloadError:
         raise Malformed("the body is not what its headers announce") from None
     if len(body) > limit:
@@ -49,7 +49,7 @@ async def read_body(request: web.Request, limit: int = MAX_BODY) -> bytes:
     return body
 
 
-async def _arriving(request: web.Request, limit: int) -> bytes:
+async def _read_arriving(request: web.Request, limit: int) -> bytes:
     """A body that is still arriving, read up to just beyond the limit. Meanwhile the request does not count as in hand;
     the bytes that have arrived count instead, so a client that sends half of a body uses little room (HTTP-22)."""
     server, place = request.app[SERVER], PLACE.get()
@@ -78,7 +78,7 @@ def refuse_unread(request: web.Request, refused: Refused) -> NoReturn:
     raise refused
 
 
-async def signed(request: web.Request, body: bytes = b"") -> SignedRequest:
+async def authenticate(request: web.Request, body: bytes = b"") -> SignedRequest:
     """The signer of the request. Raises Refused."""
     return await request.app[SERVER].readers.open(request.method, request.raw_path, request.headers, body)
 
@@ -91,26 +91,26 @@ def address_of(request: web.Request) -> str:
     return address
 
 
-def over_requests(request: web.Request, count: int = 1) -> Over | None:
+def count_requests(request: web.Request, count: int = 1) -> Over | None:
     """Count requests that need neither a key nor a signature, and tell if they are too many for their address
     (HTTP-20)."""
-    return _over(request, request.app[SERVER].address_limits.requests, count)
+    return _count(request, request.app[SERVER].address_limits.requests, count)
 
 
 def count_request(request: web.Request) -> None:
     """The same for one request, where nothing in it could say no. Raises Refused("rate_limited")."""
-    _refuse_over(request, over_requests(request))
+    _refuse_over(request, count_requests(request))
 
 
 def count_opening(request: web.Request, body: bytes) -> None:
     """Count an offer or half by its size. Raises Refused("rate_limited") where it is too much for its address
     (HTTP-20)."""
-    _refuse_over(request, _over(request, request.app[SERVER].address_limits.openings, 1 + len(body) // ONE_OPENING))
+    _refuse_over(request, _count(request, request.app[SERVER].address_limits.openings, 1 + len(body) // ONE_OPENING))
 
 
-def _over(request: web.Request, windows: Windows, count: int) -> Over | None:
+def _count(request: web.Request, windows: Windows, count: int) -> Over | None:
     address = address_of(request)
-    over = windows.over(address, count)
+    over = windows.count_and_check(address, count)
     if over is not None:
         request.app[SERVER].addresses.warn_of(address)
     return over
@@ -182,7 +182,7 @@ def must_be_plain(request: web.Request) -> None:
         refuse_unread(request, Refused("unsupported_media_type", "send the body without a content coding"))
 
 
-def preferred(request: web.Request, *types: str) -> str:
+def preferred_type(request: web.Request, *types: str) -> str:
     """Which of these media types the client likes best (RFC 9110, section 12.5.1); the first of those that are liked
     as much, or if none of them is accepted at all."""
     accept = ",".join(request.headers.getall("Accept", ()))
@@ -198,4 +198,4 @@ def preferred(request: web.Request, *types: str) -> str:
 
 def wants_stream(request: web.Request) -> bool:
     """Whether the answer is to be an event stream rather than JSON (HTTP-13)."""
-    return preferred(request, JSON, EVENT_STREAM) == EVENT_STREAM
+    return preferred_type(request, JSON, EVENT_STREAM) == EVENT_STREAM

@@ -29,7 +29,7 @@ from comity_server.backup.contents import (
 from comity_server.backup.store_copy import check_copy, copy_database, count_connections, ended_logs, meta_of, put_meta
 from comity_server.businesses.master_key import FILE as MASTER
 from comity_server.config import Config
-from comity_server.data_dir import STORE, check_whole, locked, sync_folder
+from comity_server.data_dir import STORE, check_whole, lock, sync_folder
 from comity_server.fsck.checker import Progress
 from comity_server.log.recovery import files_of, name_in
 from comity_server.log.restores import COPIED, MOVED, check_not_moved
@@ -50,7 +50,7 @@ def back_up(config: Config, target: Path, keys: Path | None, progress: Progress,
         raise NoBackup(f"{data} is not the data folder of a server (COMITY_DATA, --data): there is nothing to back up")
     check_whole(data)
     _check_places(target, None if keys is None else keys.absolute(), data.absolute())
-    with locked(data) if move else nullcontext(), ExitStack() as stack:
+    with lock(data) if move else nullcontext(), ExitStack() as stack:
         folder = stack.enter_context(_unfinished(target))
         apart = folder if keys is None else stack.enter_context(_unfinished(keys.absolute()))
         if move:

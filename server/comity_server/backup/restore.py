@@ -26,7 +26,7 @@ from comity_server.backup.contents import (
 )
 from comity_server.backup.store_copy import check_copy, put_meta
 from comity_server.config import Config
-from comity_server.data_dir import LOCK, RESTORING, STORE, check_whole, locked, sync_folder
+from comity_server.data_dir import LOCK, RESTORING, STORE, check_whole, lock, sync_folder
 from comity_server.fsck.checker import Progress, Seen
 from comity_server.log.restores import COPIED, MOVED
 
@@ -52,7 +52,7 @@ def put_back(config: Config, source: Path, keys: Path | None, progress: Progress
     check_whole(data)
     if data.exists() and (not data.is_dir() or {it.name for it in data.iterdir()} - {LOCK, _OF_THE_DISK}):
         raise NoBackup(f"{data} is not empty: move it away first, as a restore overwrites nothing")
-    with _removed_unless_kept(data), locked(data), _staged(data) as staged:
+    with _removed_unless_kept(data), lock(data), _staged(data) as staged:
         for path in paths:
             copy_file(path, staged / path.name)
         if not contents.move:

@@ -33,7 +33,7 @@ INVITES_IN = 24 * 3600 * 1000
 """ms in which a hosted business may publish so many offers for one use (INV-7)."""
 
 
-class ConnectingStore(Protocol):
+class OnboardingStore(Protocol):
     """The queries of these decisions."""
 
     @property
@@ -47,10 +47,10 @@ class ConnectingStore(Protocol):
     async def unused_indexes(self, cid: str, side: str, first: int) -> dict[tuple[int, int], int]: ...
 
 
-class Connecting:
+class Onboarding:
     """The decisions, over a store, with the operator's limits."""
 
-    def __init__(self, store: ConnectingStore, config: Config) -> None:
+    def __init__(self, store: OnboardingStore, config: Config) -> None:
         self._store = store
         self._most_offers = config.max_offers
         self._most_invites = config.max_invites

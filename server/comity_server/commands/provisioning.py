@@ -7,12 +7,12 @@ from comity.crypto.keys import Signer, SigningKey
 from comity.errors import Refused
 from comity_server.businesses.api_keys import MOST_KEYS, MOST_LISTED, ApiKey, new_key
 from comity_server.businesses.directory import Business
-from comity_server.commands.onboarding import Connecting
+from comity_server.commands.onboarding import Onboarding
 from comity_server.errors import NotPossible
 from comity_server.writer.unit_of_work import UnitOfWork
 
 
-async def found(connecting: Connecting, name: str, did_key: str | None, group: UnitOfWork) -> Business:
+async def publish_key(connecting: Onboarding, name: str, did_key: str | None, group: UnitOfWork) -> Business:
     """Publishes a key of a business, its first or a further one: the given public key, else a new one whose private key
     is stored here, sealed. Raises NotPossible."""
     if did_key is not None:
@@ -29,7 +29,7 @@ async def found(connecting: Connecting, name: str, did_key: str | None, group: U
 
 
 async def begin(
-    connecting: Connecting, name: str, did_key: str | None, group: UnitOfWork
+    connecting: Onboarding, name: str, did_key: str | None, group: UnitOfWork
 ) -> tuple[Business, str | None]:
     """Carries out an operator's command: a new business with its first key, and an API key of its owner (shown once)
     where the business is new here; or a further public key of a known one. Raises NotPossible, Refused."""
@@ -37,7 +37,7 @@ async def begin(
     known = new or group.grounds.directory.get(name) is not None
     if known and did_key is None:
         raise NotPossible(f"there is such a business: `comity keys rotate {name}` gives it a new signing key")
-    business = await found(connecting, name, did_key, group)
+    business = await publish_key(connecting, name, did_key, group)
     return business, None if known else admit(group, *new_key(name, "owner", group.now, label="owner"))[0]
 
 

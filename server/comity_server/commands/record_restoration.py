@@ -96,7 +96,7 @@ async def open_handed(lines: Sequence[Line], crypto: SignaturePool, home: Home) 
     pairs = [(line, None if line.act is None else next(acts)) for line in lines]
 
     def check() -> list[Handed | Refused]:
-        return [_opened(line, act, home) for line, act in pairs]
+        return [_open_line(line, act, home) for line, act in pairs]
 
     opened = await asyncio.to_thread(check)
     if len({it.cid for it in opened if isinstance(it, Handed)}) > 1:
@@ -104,7 +104,7 @@ async def open_handed(lines: Sequence[Line], crypto: SignaturePool, home: Home) 
     return opened
 
 
-def _opened(line: Line, act: SignedAct | Refused | None, home: Home) -> Handed | Refused:
+def _open_line(line: Line, act: SignedAct | Refused | None, home: Home) -> Handed | Refused:
     raw = line.event
     try:
         event = home.keys.open_own(raw).event
@@ -148,7 +148,7 @@ async def take_back(
         before = await accept.state(cid)
         if before is None:
             raise Refused("not_found")
-        known = await _known(store, cid, handed)
+        known = await _stored_events(store, cid, handed)
         if not (before.recovering or (before.phase == "ended" and before.restored_at)):
             why = Refused("prev_mismatch", "this connection does not recover")
             return [None if it.raw in known else why for it in handed]
@@ -187,7 +187,7 @@ async def _open_again(store: TakingStore, accept: Writer, logs: Logs, cid: str, 
     await accept.command(decide, (cid,))
 
 
-async def _known(store: TakingStore, cid: str, handed: Sequence[Handed]) -> set[str]:
+async def _stored_events(store: TakingStore, cid: str, handed: Sequence[Handed]) -> set[str]:
     """The texts of those events that are stored."""
     events = [it.record.event for it in handed]
     accepted = await store.acceptances({event.act for event in events if isinstance(event, Accepted)})
@@ -198,7 +198,7 @@ async def _known(store: TakingStore, cid: str, handed: Sequence[Handed]) -> set[
 async def _plan(
     store: TakingStore, accept: Writer, before: Connection, known: set[str], handed: Sequence[Handed]
 ) -> _Plan:
-    stored = await _stored(store, accept.crypto, before.cid)
+    stored = await _read_stored(store, accept.crypto, before.cid)
     with_text = {it.record.act.id: it for it in handed if it.record.act is not None}
     fills = [with_text[act] for act in sorted(stored.empty & with_text.keys()) if with_text[act].raw in stored.texts]
     delivered = {it.record.event.act for it in handed if isinstance(it.record.event, Delivered)}
@@ -213,7 +213,7 @@ async def _plan(
     sides = {event.act: event.side for event, _ in records if isinstance(event, Accepted)}
     if not offered:
         return _Plan(before, known, None, {}, fills, answers, sides)
-    merged = await _merged(stored, [it.record for it in offered.values()])
+    merged = await _merge(stored, [it.record for it in offered.values()])
     texts = {id(it.record): it.raw for it in offered.values()}
     codes = {texts[id(record)]: code for record, code in merged.refused}
     answers = [
@@ -226,7 +226,11 @@ async def _plan(
 async def _carry_out(store: TakingStore, plan: _Plan, handed: Sequence[Handed], group: UnitOfWork) -> bool:
     """Writes the plan if nothing has changed since it was made; returns whether it did."""
     cid = plan.before.cid
-    if group.is_touched(cid) or group.states.get(cid) != plan.before or plan.known != await _known(store, cid, handed):
+    if (
+        group.is_touched(cid)
+        or group.states.get(cid) != plan.before
+        or plan.known != await _stored_events(store, cid, handed)
+    ):
         return False
     for it in plan.fills:
         if it.record.act is not None:
@@ -265,7 +269,7 @@ def _is_kept(grounds: DecisionContext, state: Connection, side: Side) -> bool:
     return grounds.kept.signer(state.door(side).kid) is not None
 
 
-async def _stored(store: TakingStore, crypto: SignaturePool, cid: str) -> _Stored:
+async def _read_stored(store: TakingStore, crypto: SignaturePool, cid: str) -> _Stored:
     """The stored part of the connection, ordered by time. Raises Refused("internal") if it cannot be read."""
     rows, agreement = await store.history(cid), await store.agreement(cid)
     acts = iter(await crypto.open_acts([row.raw.encode("ascii") for row in rows if row.raw]))
@@ -283,7 +287,7 @@ async def _stored(store: TakingStore, crypto: SignaturePool, cid: str) -> _Store
     return _Stored(start, records, {row.event for row in rows}, empty)
 
 
-async def _merged(stored: _Stored, offered: Sequence[Record]) -> recovery.Merged:
+async def _merge(stored: _Stored, offered: Sequence[Record]) -> recovery.Merged:
     try:
         return await asyncio.to_thread(recovery.take_back, stored.start, stored.records, offered)
     except Contradiction as fault:

@@ -22,11 +22,11 @@ async def state_home_keys(accept: Writer, keys: HomeKeyring, log: str, ahead: in
             _state(group, keys, seal_statement(keys.signer, group.now, log))
             return
         origin = group.log.place().log
-        missing = keys.missing_in(origin)
+        missing = keys.statements_missing_in(origin)
         for n in missing:
             group.enter_home_statement(n, keys.stated[n])
         fresh: list[Stated] = []
-        while (pending := keys.pending(fresh)) is not None:
+        while (pending := keys.pending_statement(fresh)) is not None:
             _state(group, keys, pending)
             fresh.append(pending)
         stated = [*keys.stated, *fresh]

@@ -96,14 +96,14 @@ class Admission:
         here."""
         if not data.startswith(_LINE):
             return More() if _LINE.startswith(data) and data else None
-        found = _framed(data)
+        found = _read_frame(data)
         if found is None or isinstance(found, More):
             return found
         fields, body = found
         close = b"close" in fields.get(b"connection", b"").lower()
         address = self._address(peer, fields)
         user, says_no = User(address), _says_no(body)
-        if not says_no and (left := self._rates.left_if_over(address)) is not None:
+        if not says_no and (left := self._rates.seconds_if_over(address)) is not None:
             return Refusal(Refused("rate_limited", "too many from this address", retry_after=left), close)
         if time.monotonic() >= self._room.full_until:
             # Another address is over its rate, and there is room: also for a "no" that closes nothing new.
@@ -117,7 +117,7 @@ class Admission:
         return self._addresses.of(peer, CIMultiDict(named))
 
 
-def _framed(data: bytes) -> tuple[dict[bytes, bytes], bytes] | More | None:
+def _read_frame(data: bytes) -> tuple[dict[bytes, bytes], bytes] | More | None:
     """(header fields by lower-case name, body) of one act, if `data` is exactly one request that every reader of HTTP
     frames in the same way: another one is left to the parser, or a proxy could take one answer for another's."""
     end = data.find(b"\r\n\r\n")

@@ -41,7 +41,7 @@ class Backlog(Pool):
         self.full_until = time.monotonic() + FULL_FOR
         return False
 
-    def waited(self, seconds: float) -> None:
+    def adapt_capacity(self, seconds: float) -> None:
         """Adapts the capacity to the longest waiting time (s) of a group, whose commands still hold their room."""
         longest = max(LONGEST, COMMITS * self.commit)
         if seconds > longest and self.taken > self.size // 2:

@@ -88,9 +88,7 @@ def user() -> User:
 
 
 @contextmanager
-def counted_in(
-    pool: Pool | SplitPool, detail: str, retry_after: int = 1, *, party: str | None = None
-) -> Iterator[None]:
+def count_in(pool: Pool | SplitPool, detail: str, retry_after: int = 1, *, party: str | None = None) -> Iterator[None]:
     """Counts the current request in that pool until the end of the block, as one of `party` if its sender is known to
     be one, and no longer as an open request. Raises Refused("overloaded")."""
     place, asks = PLACE.get(), user()

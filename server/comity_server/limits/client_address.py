@@ -41,7 +41,7 @@ class ClientAddresses:
 
     def __init__(self, trusted: Sequence[Network]) -> None:
         self._trusted = trusted
-        self._look_up = lru_cache(_KNOWN)(self._looked_up)
+        self._look_up = lru_cache(_KNOWN)(self._read_address)
         self._has_warned = False
 
     def is_proxy(self, peer: str | None) -> bool:
@@ -73,7 +73,7 @@ class ClientAddresses:
             self._has_warned = True
             logger().warning("clients_may_share_an_address", see="COMITY_TRUSTED_PROXIES")
 
-    def _looked_up(self, text: str) -> tuple[str, bool]:
+    def _read_address(self, text: str) -> tuple[str, bool]:
         """(the address in `text`, whether a trusted proxy has it)."""
         found = _read(text)
         if found is None:

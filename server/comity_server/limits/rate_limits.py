@@ -71,18 +71,18 @@ class Windows:
         """(the asker's window with `more` counted in it, whole seconds until it ends)."""
         window = self._window(asker)
         window.count += more
-        return window, self._left(window)
+        return window, self._seconds_left(window)
 
-    def over(self, asker: str, more: int = 1) -> Over | None:
+    def count_and_check(self, asker: str, more: int = 1) -> Over | None:
         """Count, and tell if that is too much."""
         window = self._window(asker)
         window.count += more
         if window.count <= self.most:
             return None
         self.over_until = time.monotonic() + OVER_FOR
-        return Over(window, self._left(window))
+        return Over(window, self._seconds_left(window))
 
-    def left_if_over(self, asker: str) -> int | None:
+    def seconds_if_over(self, asker: str) -> int | None:
         """Count a question of one whose window is used up, and tell in how many seconds it ends. None, and nothing is
         counted, for anybody else."""
         window = self._windows.get(asker)
@@ -90,14 +90,14 @@ class Windows:
             return None
         window.count += 1
         self.over_until = time.monotonic() + OVER_FOR
-        return self._left(window)
+        return self._seconds_left(window)
 
     def _window(self, asker: str) -> Window:
         now = self._clock()
         window = self._windows.get(asker)
         return self._begin(asker, now) if window is None or now >= window.ends else window
 
-    def _left(self, window: Window) -> int:
+    def _seconds_left(self, window: Window) -> int:
         # Rounded up: a client that waits so long finds room.
         return min(max(math.ceil(window.ends - self._clock()), 1), self.seconds)
 

@@ -63,7 +63,7 @@ class Pool:
         if user.hand is not None:
             _less(self._hands, user.hand, count)
 
-    def held_by(self, owner: str) -> int:
+    def count_of(self, owner: str) -> int:
         """How much somebody holds."""
         return self._owners.get(owner, 0)
 
@@ -89,7 +89,7 @@ class SplitPool:
         self.parties = Pool(parties, for_long=True)
 
     @property
-    def taken(self) -> int:
+    def total(self) -> int:
         """How much all hold."""
         return self.anybody.taken + self.parties.taken
 

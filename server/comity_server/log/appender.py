@@ -120,7 +120,7 @@ class Additions(Protocol):
         """Enter a notice of the public name whose tag key is given."""
         ...
 
-    def missing(self) -> list[tuple[str, str]]:
+    def missing_acts(self) -> list[tuple[str, str]]:
         """(cid, id) of the acts whose bytes are needed and not in memory."""
         ...
 
@@ -180,7 +180,7 @@ class LogAdditions:
         """Enter a notice of the public name whose tag key is given."""
         self._enter("", id_, at, lambda salt: entry_of_notice(raw, tag_key, salt, at))
 
-    def missing(self) -> list[tuple[str, str]]:
+    def missing_acts(self) -> list[tuple[str, str]]:
         """(cid, id) of the acts whose bytes are needed and not in memory: messages that were accepted earlier."""
         return [(cid, act) for act, cid in self._needed.items() if act not in self._raws]
 

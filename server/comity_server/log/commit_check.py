@@ -101,7 +101,7 @@ class StoredTiles:
 
 def _rows(reading: Reading, log: str, start: int, size: int) -> list[Logged]:
     """The entries from `start` on, as many as are looked at at a time. Raises StoreDamaged where one is missing."""
-    rows = reading.logged(log, start, min(MOST_ROWS, size - start))
+    rows = reading.logged_entries(log, start, min(MOST_ROWS, size - start))
     for index in range(start, min(size, start + MOST_ROWS)):
         if index - start >= len(rows) or rows[index - start].idx != index:
             raise StoreDamaged(f"{log}: entry {index} is missing")

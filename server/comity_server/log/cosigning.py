@@ -14,7 +14,7 @@ from comity.transparency.checkpoints import SignedCheckpoint
 from comity_server.log.cosigned_file import CosignedFile
 from comity_server.log.recovery import files_of, name_in
 from comity_server.log.sequencer import Sequencer
-from comity_server.log.tiles import Served
+from comity_server.log.tiles import LogTiles
 from comity_server.log.witness_client import WitnessAhead, Witnesses
 from comity_server.logging import logger
 
@@ -31,7 +31,7 @@ in doubt all are."""
 class Cosigning:
     """Gathers cosignatures for the active log, and knows which checkpoint is served."""
 
-    def __init__(self, log: Sequencer, served: Served, witnesses: Witnesses, data: Path, least: int) -> None:
+    def __init__(self, log: Sequencer, served: LogTiles, witnesses: Witnesses, data: Path, least: int) -> None:
         """`data`: the data folder. `least`: the cosignatures that a checkpoint needs to be served as cosigned."""
         self.witnesses = witnesses
         self.least = least
@@ -48,7 +48,7 @@ class Cosigning:
         self._task: asyncio.Task[None] | None = None
         self._gathering: set[asyncio.Task[None]] = set()
 
-    def served(self, log: Sequencer) -> SignedCheckpoint:
+    def served_checkpoint(self, log: Sequencer) -> SignedCheckpoint:
         """The checkpoint of a log to serve now."""
         if log is not self._log:
             return log.published

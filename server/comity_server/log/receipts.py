@@ -8,19 +8,19 @@ from comity.transparency.receipts import Opening, seal_receipt
 from comity_server.log.appender import Entered
 from comity_server.log.registry import Logs
 from comity_server.log.sequencer import Sequencer
-from comity_server.log.tiles import Served
+from comity_server.log.tiles import LogTiles
 
 
 class ReceiptStore(Protocol):
     """The queries of receipts."""
 
-    async def opening(self, log: str, idx: int) -> tuple[bytes, bytes, int] | None: ...
+    async def entry_opening(self, log: str, idx: int) -> tuple[bytes, bytes, int] | None: ...
 
 
 class Receipts:
     """Receipts of the entries of all logs."""
 
-    def __init__(self, store: ReceiptStore, logs: Logs, served: Served) -> None:
+    def __init__(self, store: ReceiptStore, logs: Logs, served: LogTiles) -> None:
         self._store = store
         self._logs = logs
         self._served = served
@@ -32,7 +32,7 @@ class Receipts:
         if log is None or entered is None:
             return None
         try:
-            return _made(log, entered)
+            return _make_receipt(log, entered)
         except KeyError:
             # More was committed since than is remembered.
             return None
@@ -45,7 +45,7 @@ class Receipts:
         made = self.at_hand(place)
         if made is not None:
             return made
-        stored = await self._store.opening(place.log, place.index)
+        stored = await self._store.entry_opening(place.log, place.index)
         if stored is None:
             return None
         signed = log.published
@@ -53,7 +53,7 @@ class Receipts:
         return seal_receipt(Opening(*stored), place.index, hashes, signed)
 
 
-def _made(log: Sequencer, entered: Entered) -> str:
+def _make_receipt(log: Sequencer, entered: Entered) -> str:
     """The receipt of a recent entry. The subtrees left of it existed when it was entered, smallest last; those right of
     it were completed since. Raises KeyError."""
     signed = log.published

@@ -11,7 +11,7 @@ from comity.transparency.notes import ED25519, NoteSigner
 from comity_server.data_dir import seed_in
 from comity_server.log.commit_check import reread
 from comity_server.log.head_file import HeadFile
-from comity_server.log.sequencer import LogStore, Sequencer, stored_tail
+from comity_server.log.sequencer import LogStore, Sequencer, read_tail
 from comity_server.store.contract import Reading
 from comity_server.store.rows import Head
 
@@ -77,7 +77,7 @@ async def begin(store: LogStore, files: LogFiles, origin: str) -> Sequencer:
         signed = seal_checkpoint(Checkpoint(origin, found.size, found.root), signer)
         file.write(signed)
         file.sync()
-        tail = await store.reread(lambda reading: stored_tail(reading, origin, term))
+        tail = await store.reread(lambda reading: read_tail(reading, origin, term))
     except BaseException:
         file.close()
         raise

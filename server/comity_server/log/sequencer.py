@@ -119,7 +119,7 @@ class Sequencer:
         self._tried = LogAdditions(self.tail)
         return self._tried
 
-    def committed(self, added: LogAdditions) -> None:
+    def apply_commit(self, added: LogAdditions) -> None:
         """Takes over the additions of a commit."""
         self.tail = added.tail
         self._nodes.update(added.nodes)
@@ -137,7 +137,7 @@ class Sequencer:
         tried = self._tried
         if tried is None or (head.size, head.root) != (tried.tail.size, tried.tail.edge.root()):
             raise StoreDamaged(f"{self.origin}: the stored head is nothing that was written")
-        self.committed(tried)
+        self.apply_commit(tried)
 
     def is_behind(self, proof: SignedCheckpoint, reason: str) -> None:
         """A larger tree of this log was signed by its key once: sign nothing more, at the next start neither."""
@@ -167,7 +167,7 @@ class Sequencer:
         waiter = _Waiter(size, go_on, asyncio.get_running_loop().call_later(RECEIPT_WITHIN, give_up))
         self._waiters.append(waiter)
 
-    async def settled(self) -> None:
+    async def wait_until_signed(self) -> None:
         """Returns when every committed entry is signed, or after a moment: a slow signer delays nobody."""
         if self.published.size >= self.tail.size or self.halted is not None or self._fails:
             return
@@ -310,7 +310,7 @@ def _why(fault: StoreFailed | OSError) -> str:
     return f"the store cannot be read: {fault}"
 
 
-def stored_tail(reading: Reading, log: str, term: int) -> Tail:
+def read_tail(reading: Reading, log: str, term: int) -> Tail:
     """The end of a log as it is stored. Raises StoreDamaged, Overtaken."""
     head = reading.head(log)
     if head is None:

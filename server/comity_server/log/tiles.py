@@ -15,17 +15,17 @@ from comity_server.store.errors import StoreDamaged
 Key = tuple[str, int, int]
 
 
-class ServedStore(Protocol):
+class TileStore(Protocol):
     """The queries of serving."""
 
     async def tile(self, log: str, level: int, number: int) -> bytes | None: ...
     async def entries_of_log(self, log: str, first: int, most: int) -> list[bytes]: ...
 
 
-class Served:
+class LogTiles:
     """The tiles and bundles of all logs, with a bounded cache."""
 
-    def __init__(self, store: ServedStore, most_bytes: int) -> None:
+    def __init__(self, store: TileStore, most_bytes: int) -> None:
         self._store = store
         self._cache = LRU[Key, bytes](most_bytes, weigh=len)
 

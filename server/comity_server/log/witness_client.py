@@ -111,7 +111,7 @@ class _Failed(Exception):
     """A witness did not cosign; the text is a code for the log."""
 
 
-class _Asked:
+class _WitnessState:
     """The state of one witness."""
 
     def __init__(self, at: WitnessAt) -> None:
@@ -162,7 +162,7 @@ class Witnesses:
     ) -> None:
         self.keys = tuple(it.key for it in witnesses)
         self._log = log
-        self._asked = [_Asked(it) for it in witnesses]
+        self._asked = [_WitnessState(it) for it in witnesses]
         self._timeout = timeout
         self._rest = rest
         self._clock = clock
@@ -192,10 +192,10 @@ class Witnesses:
         self._newest = max(self._newest, signed.size)
         self._raise_if_ahead(proven=True)
         now = asyncio.get_running_loop().time()
-        asked: dict[asyncio.Task[str | None], _Asked] = {}
+        asked: dict[asyncio.Task[str | None], _WitnessState] = {}
         for it in self._asked:
             if it.is_free(now) and it.name not in signed.cosignatures:
-                it.task = asyncio.create_task(self._cosigned(it, signed, prove), name=f"witness {it.name}")
+                it.task = asyncio.create_task(self._request_cosignature(it, signed, prove), name=f"witness {it.name}")
                 asked[it.task] = it
         while asked:
             done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
@@ -226,7 +226,7 @@ class Witnesses:
         if ahead is not None and ahead.size > self._newest:
             raise ahead
 
-    async def _cosigned(self, it: _Asked, signed: SignedCheckpoint, prove: Prove) -> str | None:
+    async def _request_cosignature(self, it: _WitnessState, signed: SignedCheckpoint, prove: Prove) -> str | None:
         """The cosignature lines of a witness, None if it did not cosign. Raises nothing: nobody may be waiting for
         it."""
         try:
@@ -247,12 +247,12 @@ class Witnesses:
         it.rests_until = asyncio.get_running_loop().time() + self._rest
         return None
 
-    async def _ask(self, it: _Asked, signed: SignedCheckpoint, prove: Prove) -> str:
+    async def _ask(self, it: _WitnessState, signed: SignedCheckpoint, prove: Prove) -> str:
         """The lines by which it cosigned, its own among them. Raises _Failed, WitnessAhead, and what `prove` does."""
         before = self._now()
         status, body = await self._submit(it, signed, prove)
         if status == HTTPStatus.CONFLICT:
-            it.old = await self._told(it, body, signed)
+            it.old = await self._read_witnessed_size(it, body, signed)
             status, body = await self._submit(it, signed, prove)
         if status != HTTPStatus.OK:
             raise _Failed(f"status_{status}")
@@ -260,7 +260,7 @@ class Witnesses:
         it.old = it.seen = signed.size
         return body
 
-    async def _submit(self, it: _Asked, signed: SignedCheckpoint, prove: Prove) -> tuple[int, str]:
+    async def _submit(self, it: _WitnessState, signed: SignedCheckpoint, prove: Prove) -> tuple[int, str]:
         if it.old > signed.size:
             raise _Failed("newer_known")
         proof = await prove(it.old, signed.size) if 0 < it.old < signed.size else []
@@ -277,12 +277,12 @@ class Witnesses:
             raise _Failed("bad_signature") from None
         if time_ is None:
             raise _Failed("no_cosignature")
-        if self.are_needed() and self._clock is not None and self._clock.vouched(time_ * 1000):
+        if self.are_needed() and self._clock is not None and self._clock.confirm(time_ * 1000):
             return
         if not before - MOST_SKEW <= time_ <= self._now() + MOST_SKEW:
             raise _Failed("clock")
 
-    async def _told(self, it: _Asked, body: str, signed: SignedCheckpoint) -> int:
+    async def _read_witnessed_size(self, it: _WitnessState, body: str, signed: SignedCheckpoint) -> int:
         """The size that the witness says it cosigned last. Raises _Failed, WitnessAhead."""
         try:
             size = check_size(body.removesuffix("\n"))
@@ -299,7 +299,7 @@ class Witnesses:
             raise _Failed("contradicts_itself")
         return size
 
-    async def _largest(self, it: _Asked) -> SignedCheckpoint | None:
+    async def _largest(self, it: _WitnessState) -> SignedCheckpoint | None:
         """The checkpoint that the witness keeps of this log, if we signed it and it is larger than any submitted."""
         url = f"{it.at.url}/{origin_hash(self._log.name)}/checkpoint"
         try:

@@ -19,7 +19,7 @@ from comity_server.errors import NotPossible
 from comity_server.operator.commands import DUTIES, Duty
 from comity_server.services import Server
 from comity_server.short_path import short
-from comity_server.unix_socket import answering, asked
+from comity_server.unix_socket import request, serve_unix
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -28,12 +28,12 @@ SOCKET = "admin.sock"
 
 
 @asynccontextmanager
-async def listening(server: Server) -> AsyncIterator[None]:
+async def serve_operator(server: Server) -> AsyncIterator[None]:
     """Answer the operator for as long as the context lasts."""
     app = web.Application()
     for duty in DUTIES:
         app.router.add_post(f"/{duty.name}", partial(_answer, server, duty))
-    async with answering(server.config.data, SOCKET, app):
+    async with serve_unix(server.config.data, SOCKET, app):
         yield
 
 
@@ -60,7 +60,7 @@ async def is_there(data: Path) -> bool:
 async def ask(data: Path, duty: Duty[Q, A], question: Q) -> A:
     """The running server's answer. Raises NotPossible."""
     try:
-        found = await asked(data, SOCKET, "POST", f"/{duty.name}", msgspec.json.encode(question))
+        found = await request(data, SOCKET, "POST", f"/{duty.name}", msgspec.json.encode(question))
     except ClientError:
         found = None
     if found is None:

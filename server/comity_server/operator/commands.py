@@ -189,7 +189,7 @@ class Place(msgspec.Struct):
     after: tuple[int, str] = (-1, "")
 
 
-def told(business: Business, api_key: str | None = None) -> Told:
+def business_answer(business: Business, api_key: str | None = None) -> Told:
     """A business in words that can be sent."""
     return Told(business.name, business.did, list(business.keys), api_key)
 
@@ -206,11 +206,11 @@ async def _believe(server: Server, _: Nothing) -> Moment:
 
 
 async def _create(server: Server, wanted: KeyToPublish) -> Told:
-    return told(*await server.accept.command(partial(begin, server.connecting, wanted.name, wanted.did_key)))
+    return business_answer(*await server.accept.command(partial(begin, server.connecting, wanted.name, wanted.did_key)))
 
 
 async def _list(server: Server, _: Nothing) -> list[Told]:
-    found, now = [told(business) for business in server.directory.names()], server.clock.now()
+    found, now = [business_answer(business) for business in server.directory.names()], server.clock.now()
     for it in found:
         notice = server.grounds.notices.away_notice(it.did, now)
         it.away = None if notice is None else Away(notice.starts, notice.until, dict(notice.texts))
@@ -265,7 +265,7 @@ async def _status(server: Server, _: Nothing) -> MasterStatus:
         current = names.get(key_of(kind, kept.master).name, 0)
         found.append(Sealed(kind.what, current, sum(names.values()) - current))
     businesses: dict[str, list[str]] = {}
-    for row in await server.store.business.kept_keys():
+    for row in await server.store.business.signing_keys():
         businesses.setdefault(row.name, []).append(row.kid)
     masters = [name.decode("ascii") for name in kept.master.names]
     return MasterStatus(masters, _source(server), found, [OfKept(*it) for it in businesses.items()])

@@ -66,7 +66,7 @@ async def _reseal(server: Server) -> int:
         master, count = group.grounds.kept.master, 0
         for kind in SEALED:
             key, rows = key_of(kind, master), getattr(group.batch, kind.reseal)
-            for name, id_, sealed in await server.store.business.sealed(kind.sealed):
+            for name, id_, sealed in await server.store.business.sealed_secrets(kind.sealed):
                 if not key.is_current(sealed):
                     rows.append({"name": name, "id": id_, "before": sealed, "sealed": key.seal(key.open(sealed))})
                     count += 1

@@ -11,7 +11,7 @@ from comity.crypto.keys import Signer
 from comity.documents.types import Side
 from comity.errors import Refused
 from comity.rules.next_act import next_rotation
-from comity_server.commands.provisioning import found
+from comity_server.commands.provisioning import publish_key
 from comity_server.errors import NotPossible
 from comity_server.services import Server
 from comity_server.store.business import Related
@@ -37,7 +37,7 @@ async def next_key(server: Server, name: str) -> str:
     _newest(server, name)
 
     async def decide(group: UnitOfWork) -> str:
-        return next(iter((await found(server.connecting, name, None, group)).keys))
+        return next(iter((await publish_key(server.connecting, name, None, group)).keys))
 
     return await server.accept.command(decide)
 
@@ -47,7 +47,7 @@ async def turn(server: Server, name: str, after: tuple[int, str]) -> Turned:
     left, and so is one that cannot take an act at this moment. Raises NotPossible, Refused("overloaded")."""
     new = _newest(server, name)
     rows = await server.store.business.relations_after(name, after, AT_ONCE)
-    made = await server.store.business.kept_since(name, new.kid)
+    made = await server.store.business.signing_key_since(name, new.kid)
 
     async def decide(group: UnitOfWork) -> Turned:
         done = Turned(after=(rows[-1].opened_at, rows[-1].cid) if len(rows) == AT_ONCE else None)

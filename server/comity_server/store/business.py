@@ -209,11 +209,11 @@ class BusinessRows:
         self._ask = ask
         self._decide = decide
 
-    async def kept_keys(self) -> list[KeptKey]:
+    async def signing_keys(self) -> list[KeptKey]:
         """Every sealed signing key, the oldest of each business first."""
         return [KeptKey(*row) for row in await self._decide("kept_keys", {})]
 
-    async def kept_since(self, name: str, kid: str) -> int:
+    async def signing_key_since(self, name: str, kid: str) -> int:
         """When (ms) a signing key was first kept, one that is."""
         return int((await self._decide("kept_since", {"name": name, "kid": kid}))[0][0])
 
@@ -245,7 +245,7 @@ class BusinessRows:
         """How much of one kind is sealed under each master key, by the key's name."""
         return {bytes(name): n for name, n in await self._decide(query, {})}
 
-    async def sealed(self, query: str) -> list[Sealed]:
+    async def sealed_secrets(self, query: str) -> list[Sealed]:
         """All of one kind that is sealed."""
         return [Sealed(*row) for row in await self._decide(query, {})]
 
@@ -287,7 +287,7 @@ class BusinessRows:
             given["offer"] = offer
         return [ListedConnection(*row) for row in await self._ask(query, given)]
 
-    async def opened_by(self, name: str, offer: str, most: int) -> tuple[int, int]:
+    async def count_opened_by(self, name: str, offer: str, most: int) -> tuple[int, int]:
         """(opened, and of those ended) of the connections that came from an offer; the count stops at `most`."""
         ((opened, ended),) = await self._ask("count_relations", {"name": name, "offer": offer, "most": most})
         return opened, ended
@@ -318,7 +318,7 @@ class BusinessRows:
         (row,) = await self._ask("count_waiting", {"offer": offer, "first_did": did, "now": now})
         return HalvesOfOffer(*row)
 
-    async def waiting(self, did: str, now: int, place: tuple[int, str], most: int) -> list[Waiting]:
+    async def waiting_halves(self, did: str, now: int, place: tuple[int, str], most: int) -> list[Waiting]:
         """Halves that wait for an offerer, the newest first, older than the one of that time (ms) and cid."""
         given = {"first_did": did, "now": now, "at": place[0], "cid": place[1], "most": most}
         return [Waiting(*row) for row in await self._ask("proposals_waiting", given)]

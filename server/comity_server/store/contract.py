@@ -43,7 +43,7 @@ class Reading(Protocol):
     def tile(self, log: str, level: int, number: int) -> bytes | None:
         """The hashes of a tile."""
 
-    def logged(self, log: str, first: int, most: int) -> list[Logged]:
+    def logged_entries(self, log: str, first: int, most: int) -> list[Logged]:
         """Entries with what they commit to."""
 
 
@@ -54,7 +54,7 @@ class Store(Protocol):
     prunes: Prunes
 
     @property
-    def failed(self) -> StoreFailed | None:
+    def last_fault(self) -> StoreFailed | None:
         """The last fault, until a probe finds it over."""
 
     async def probe(self) -> None:
@@ -76,7 +76,7 @@ class Store(Protocol):
     async def events_at(self, cid: str, times: Iterable[int]) -> dict[int, str]:
         """The events other than acceptances that were stated in a connection at those times (ms)."""
 
-    async def reached(self, ids: Iterable[str]) -> dict[str, Reached]:
+    async def messages_by_id(self, ids: Iterable[str]) -> dict[str, Reached]:
         """The messages that were delivered and the contacts outside among those acts, by id."""
 
     async def raws(self, acts: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -132,7 +132,7 @@ class Store(Protocol):
     async def entries_of_log(self, log: str, first: int, most: int) -> list[bytes]:
         """Entries from number `first` on, up to the first one that is missing."""
 
-    async def opening(self, log: str, idx: int) -> tuple[bytes, bytes, int] | None:
+    async def entry_opening(self, log: str, idx: int) -> tuple[bytes, bytes, int] | None:
         """(entry, salt, time in ms) of one entry."""
 
     async def key_statements(self, name: str) -> list[KeyStatement]:
@@ -142,7 +142,7 @@ class Store(Protocol):
         """The result of `judge` on the committed rows, in a thread that never writes. Raises StoreFailed, and the
         faults of `judge`."""
 
-    async def due(self, now: int, most: int) -> list[str]:
+    async def due_connections(self, now: int, most: int) -> list[str]:
         """Connections in which something is to be released at `now` (ms)."""
 
     async def next_wake(self) -> int | None:
@@ -163,7 +163,7 @@ class Store(Protocol):
     async def state(self, cid: str) -> Known | None:
         """The stored state of a connection."""
 
-    async def known(self, cids: Iterable[str]) -> dict[str, Known]:
+    async def states_before(self, cids: Iterable[str]) -> dict[str, Known]:
         """The stored states of those connections that exist: at least everything committed before the call."""
 
     async def agreement(self, cid: str) -> tuple[bytes, str] | None:

@@ -53,7 +53,7 @@ class Prunes:
         """Delete up to `most` of the rows that are older than `before` (ms): those that the query `find` answers, each
         by the statements `drop`. How many were found. Raises StoreFailed."""
         given = {"before": before, "most": most}
-        rows = await self._look(_named_rows, self._sql[find], given)
+        rows = await self._look(_rows_by_name, self._sql[find], given)
         if rows:
             await self.drop(drop, [{**row, "before": before} for row in rows])
         return len(rows)
@@ -77,7 +77,7 @@ class Prunes:
         await self.drop(("drop_news", "mark_pruned"), [{"stream": stream, "n": n} for stream, n in ends])
 
 
-def _named_rows(raw: sqlite3.Connection, sql: str, given: Mapping[str, object]) -> list[dict[str, Any]]:
+def _rows_by_name(raw: sqlite3.Connection, sql: str, given: Mapping[str, object]) -> list[dict[str, Any]]:
     cursor = raw.execute(sql, given)
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]

@@ -137,7 +137,7 @@ class SqliteStore:
         return cls(writer, readers)
 
     @property
-    def failed(self) -> StoreFailed | None:
+    def last_fault(self) -> StoreFailed | None:
         return next((it.failed for it in (self._writer, *self._readers) if it.failed is not None), None)
 
     async def probe(self) -> None:
@@ -172,7 +172,7 @@ class SqliteStore:
         found = await self._writer.run(_each_row, SQL["get_event"], [{"cid": cid, "at": at} for at in times])
         return {row["at"]: raw for row, (raw,) in found}
 
-    async def reached(self, ids: Iterable[str]) -> dict[str, Reached]:
+    async def messages_by_id(self, ids: Iterable[str]) -> dict[str, Reached]:
         found = await self._writer.run(_each_row, SQL["get_act"], [{"id": id_} for id_ in ids])
         return dict(reached_in(Record(own_event(event)) for _, row in found for event in row[4:6] if event is not None))
 
@@ -241,7 +241,7 @@ class SqliteStore:
         rows = await self._read(_rows, "entries_from", log=log, first=first, most=most)
         return [entry for place, (idx, entry) in enumerate(rows, first) if place == idx]
 
-    async def opening(self, log: str, idx: int) -> tuple[bytes, bytes, int] | None:
+    async def entry_opening(self, log: str, idx: int) -> tuple[bytes, bytes, int] | None:
         row: tuple[bytes, bytes, int] | None = await self._read(_row, "get_opening", log=log, idx=idx)
         return row
 
@@ -249,11 +249,11 @@ class SqliteStore:
         return [KeyStatement(*row) for row in await self._read(_rows, "key_statements", name=name)]
 
     async def reread(self, judge: Callable[[Reading], T]) -> T:
-        return await next(self._turn).run(_judged, judge)
+        return await next(self._turn).run(_judge, judge)
 
     # --- reading for an answer --------------------------------------------------------------------------------------
 
-    async def due(self, now: int, most: int) -> list[str]:
+    async def due_connections(self, now: int, most: int) -> list[str]:
         return [row[0] for row in await self._read(_rows, "due_connections", now=now, most=most)]
 
     async def next_wake(self) -> int | None:
@@ -277,7 +277,7 @@ class SqliteStore:
         row = await self._read(_row, "get_state", cid=cid)
         return None if row is None else Known(*row)
 
-    async def known(self, cids: Iterable[str]) -> dict[str, Known]:
+    async def states_before(self, cids: Iterable[str]) -> dict[str, Known]:
         found = await next(self._turn).run(_each_row, SQL["get_state"], [{"cid": cid} for cid in cids])
         return {row["cid"]: Known(*value) for row, value in found}
 
@@ -348,7 +348,7 @@ class _SqliteReading:
         hashes: bytes | None = _value(self._raw, SQL["get_tile"], {"log": log, "level": level, "number": number})
         return hashes
 
-    def logged(self, log: str, first: int, most: int) -> list[Logged]:
+    def logged_entries(self, log: str, first: int, most: int) -> list[Logged]:
         rows = _rows(self._raw, SQL["logged_from"], {"log": log, "first": first, "most": most})
         return [Logged(*(*row, None if row[1] else self._statement(log, row[0]))) for row in rows]
 
@@ -357,7 +357,7 @@ class _SqliteReading:
         return found
 
 
-def _judged(raw: sqlite3.Connection, judge: Callable[[Reading], T]) -> T:
+def _judge(raw: sqlite3.Connection, judge: Callable[[Reading], T]) -> T:
     # One transaction, so that a commit in between cannot show half of itself.
     raw.execute("BEGIN")
     try:

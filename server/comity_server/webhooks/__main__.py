@@ -19,11 +19,11 @@ from comity_server.data_dir import STORE
 from comity_server.store.read_only import ReadOnlyStore
 from comity_server.watched_clock import SharedClock
 from comity_server.webhooks.control_protocol import ANOTHER_KEY, RELOAD, Start
-from comity_server.webhooks.control_server import answering_for
-from comity_server.webhooks.delivery_store import FILE, Records
-from comity_server.webhooks.event_source import Events
+from comity_server.webhooks.control_server import serve_control
+from comity_server.webhooks.delivery_store import FILE, DeliveryStore
+from comity_server.webhooks.event_source import EventSource
 from comity_server.webhooks.http_client import Post
-from comity_server.webhooks.worker import Sender
+from comity_server.webhooks.worker import WebhookWorker
 
 LOCK = "webhooks.lock"
 _LOOK_AGAIN = 0.05
@@ -56,16 +56,16 @@ async def _run() -> None:
         story = start.clock_offset_file
         clock = SharedClock(data) if story is None else StoryClock(Path(story))
         post = Post(to_loopback=start.to_loopback)
-        with closing(ReadOnlyStore(data / STORE)) as store, closing(Records(data / FILE)) as records:
-            sender = Sender(Events(store, start.ids), records, post, clock, MasterKey.read(start.master))
+        with closing(ReadOnlyStore(data / STORE)) as store, closing(DeliveryStore(data / FILE)) as records:
+            sender = WebhookWorker(EventSource(store, start.ids), records, post, clock, MasterKey.read(start.master))
             try:
                 await _send(sender, data, reader)
             finally:
                 await post.close()
 
 
-async def _send(sender: Sender, data: Path, reader: asyncio.StreamReader) -> None:
-    async with answering_for(sender, data):
+async def _send(sender: WebhookWorker, data: Path, reader: asyncio.StreamReader) -> None:
+    async with serve_control(sender, data):
         running = asyncio.create_task(sender.run())
         told = asyncio.create_task(_listen(sender, reader))
         await asyncio.wait([running, told], return_when=asyncio.FIRST_COMPLETED)
@@ -77,7 +77,7 @@ async def _send(sender: Sender, data: Path, reader: asyncio.StreamReader) -> Non
             raise error
 
 
-async def _listen(sender: Sender, reader: asyncio.StreamReader) -> None:
+async def _listen(sender: WebhookWorker, reader: asyncio.StreamReader) -> None:
     while told := await reader.read(1024):
         if RELOAD in told:
             sender.reload()

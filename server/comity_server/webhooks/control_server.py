@@ -9,13 +9,13 @@ from aiohttp import web
 
 from comity.errors import Refused
 from comity_server.businesses.master_key import CannotUnseal
-from comity_server.unix_socket import answering
+from comity_server.unix_socket import serve_unix
 from comity_server.webhooks.control_protocol import SOCKET, Answer, Ask, Found, What
 from comity_server.webhooks.endpoint import Endpoint
-from comity_server.webhooks.worker import Sender
+from comity_server.webhooks.worker import WebhookWorker
 
 
-def answering_for(sender: Sender, data: Path) -> AbstractAsyncContextManager[None]:
+def serve_control(sender: WebhookWorker, data: Path) -> AbstractAsyncContextManager[None]:
     """Answer for as long as the context lasts."""
     app = web.Application()
 
@@ -33,51 +33,51 @@ def answering_for(sender: Sender, data: Path) -> AbstractAsyncContextManager[Non
         return web.Response(body=msgspec.json.encode(answer))
 
     app.router.add_post("/", post)
-    return answering(data, SOCKET, app)
+    return serve_unix(data, SOCKET, app)
 
 
-def _found(endpoint: Endpoint) -> Found:
+def _endpoint_record(endpoint: Endpoint) -> Found:
     row = endpoint.row
     return Found(endpoint.definition.id, row.state, row.since, row.reason, endpoint.waiting, row.failing_since)
 
 
-async def _states(sender: Sender, ask: Ask) -> Answer:
-    return Answer(states=[_found(endpoint) for endpoint in sender.endpoints(ask.name)])
+async def _states(sender: WebhookWorker, ask: Ask) -> Answer:
+    return Answer(states=[_endpoint_record(endpoint) for endpoint in sender.endpoints(ask.name)])
 
 
-async def _verify(sender: Sender, ask: Ask) -> Answer:
+async def _verify(sender: WebhookWorker, ask: Ask) -> Answer:
     endpoint = sender.endpoint(ask.name, ask.id)
     await sender.verify(endpoint)
-    return Answer(states=[_found(endpoint)])
+    return Answer(states=[_endpoint_record(endpoint)])
 
 
-async def _test(sender: Sender, ask: Ask) -> Answer:
-    endpoint = _proved(sender, ask)
+async def _test(sender: WebhookWorker, ask: Ask) -> Answer:
+    endpoint = _proved_endpoint(sender, ask)
     return _one(sender, endpoint, await sender.test(endpoint))
 
 
-async def _resend(sender: Sender, ask: Ask) -> Answer:
-    endpoint = _proved(sender, ask)
+async def _resend(sender: WebhookWorker, ask: Ask) -> Answer:
+    endpoint = _proved_endpoint(sender, ask)
     sender.resend(endpoint, ask.delivery)
     return _one(sender, endpoint, ask.delivery)
 
 
-async def _recover(sender: Sender, ask: Ask) -> Answer:
-    endpoint = _proved(sender, ask)
+async def _recover(sender: WebhookWorker, ask: Ask) -> Answer:
+    endpoint = _proved_endpoint(sender, ask)
     sender.recover(endpoint, ask.since)
-    return Answer(states=[_found(endpoint)])
+    return Answer(states=[_endpoint_record(endpoint)])
 
 
-async def _deliveries(sender: Sender, ask: Ask) -> Answer:
+async def _deliveries(sender: WebhookWorker, ask: Ask) -> Answer:
     endpoint = sender.endpoint(ask.name, ask.id)
     return Answer(deliveries=sender.records.deliveries(endpoint.key, ask.before, ask.most))
 
 
-async def _delivery(sender: Sender, ask: Ask) -> Answer:
+async def _delivery(sender: WebhookWorker, ask: Ask) -> Answer:
     return _one(sender, sender.endpoint(ask.name, ask.id), ask.delivery)
 
 
-def _proved(sender: Sender, ask: Ask) -> Endpoint:
+def _proved_endpoint(sender: WebhookWorker, ask: Ask) -> Endpoint:
     """The endpoint, if events may be sent there. Raises Refused("not_owned"): one that was disabled has to prove itself
     once more, too."""
     endpoint = sender.endpoint(ask.name, ask.id)
@@ -86,14 +86,14 @@ def _proved(sender: Sender, ask: Ask) -> Endpoint:
     return endpoint
 
 
-def _one(sender: Sender, endpoint: Endpoint, id_: str) -> Answer:
+def _one(sender: WebhookWorker, endpoint: Endpoint, id_: str) -> Answer:
     found = sender.records.delivery(endpoint.key, id_)
     if found is None:
         raise Refused("not_found")
     return Answer(deliveries=[found])
 
 
-_ANSWERS: dict[What, Callable[[Sender, Ask], Awaitable[Answer]]] = {
+_ANSWERS: dict[What, Callable[[WebhookWorker, Ask], Awaitable[Answer]]] = {
     "states": _states,
     "verify": _verify,
     "test": _test,

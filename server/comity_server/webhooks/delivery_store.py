@@ -83,12 +83,12 @@ class New(NamedTuple):
 _DUE = "number, id, event, type, n, tries, made_at"
 
 
-class Records:
+class DeliveryStore:
     """The file `path`, made where there is none or none of use."""
 
     def __init__(self, path: Path) -> None:
         try:
-            self._raw = _opened(path)
+            self._raw = _open_file(path)
         except DatabaseUnusable as error:
             if isinstance(error, DatabaseBusy):
                 raise
@@ -98,7 +98,7 @@ class Records:
             path.rename(path.with_name(f"{path.name}.unreadable-{time.time_ns()}"))
             for more in ("-wal", "-shm"):
                 path.with_name(path.name + more).unlink(missing_ok=True)
-            self._raw = _opened(path)
+            self._raw = _open_file(path)
 
     def close(self) -> None:
         """Close the file."""
@@ -163,7 +163,7 @@ class Records:
         )
         return done.rowcount == 1
 
-    def due(self, key: Key, now: int, most: int) -> list[Due]:
+    def due_deliveries(self, key: Key, now: int, most: int) -> list[Due]:
         """Deliveries to attempt by `now` (ms), those that wait longest first."""
         rows = self._raw.execute(
             f"SELECT {_DUE} FROM deliveries"  # noqa: S608 # our own text
@@ -181,7 +181,7 @@ class Records:
         )
         return next((next_at for number, next_at in rows if number not in but), None)
 
-    def waiting(self, key: Key) -> int:
+    def count_pending(self, key: Key) -> int:
         """How many deliveries of an endpoint are on their way."""
         row = self._raw.execute(
             "SELECT COUNT(*) FROM deliveries WHERE name = ? AND webhook = ? AND state = 'waiting'", key
@@ -200,7 +200,7 @@ class Records:
             )
         return Due(done.lastrowid or 0, *new, 0, now)
 
-    def attempted(
+    def record_attempt(
         self, key: Key, row: Row, due: Due, attempt: Attempt, state: DeliveryState, next_at: int | None
     ) -> None:
         """Take note of an attempt, with what follows from it for the delivery and the endpoint."""
@@ -243,7 +243,7 @@ class Records:
             " WHERE name = ? AND webhook = ? AND number < ? ORDER BY number DESC LIMIT ?",
             (*key, (1 << 62) if before is None else before, most),
         )
-        return [self._sent(row) for row in rows.fetchall()]
+        return [self._delivery(row) for row in rows.fetchall()]
 
     def delivery(self, key: Key, id_: str) -> Sent | None:
         """One delivery of an endpoint."""
@@ -252,9 +252,9 @@ class Records:
             " WHERE name = ? AND webhook = ? AND id = ?",
             (*key, id_),
         ).fetchone()
-        return None if row is None else self._sent(row)
+        return None if row is None else self._delivery(row)
 
-    def _sent(self, row: tuple[int, str, str, str, DeliveryState, int, int | None]) -> Sent:
+    def _delivery(self, row: tuple[int, str, str, str, DeliveryState, int, int | None]) -> Sent:
         return Sent(*row, self._attempts(row[0]))
 
     def _attempts(self, number: int) -> list[Attempt]:
@@ -264,7 +264,7 @@ class Records:
         return [Attempt(*row) for row in rows]
 
 
-def _opened(path: Path) -> Database:
+def _open_file(path: Path) -> Database:
     path.touch(mode=0o600)
     raw = open_database(path)
     try:

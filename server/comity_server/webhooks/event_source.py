@@ -20,7 +20,7 @@ def wants(of: StoredWebhook, type_: str) -> bool:
     return of.types == ALL or type_ in of.types.split(" ")
 
 
-class Events:
+class EventSource:
     """The events in the streams of a store; `ids` is the key from which event ids are derived."""
 
     def __init__(self, store: ReadOnlyStore, ids: bytes) -> None:
@@ -34,7 +34,7 @@ class Events:
 
     def after(self, of: StoredWebhook, n: int, most: int) -> list[tuple[int, BusinessEvent | None]]:
         """The events after row `n` of the business's stream, each with its row's number."""
-        return [(row.n, self._told(of, row)) for row in self._store.news(of.did, n, most)]
+        return [(row.n, self._render(of, row)) for row in self._store.news(of.did, n, most)]
 
     def at(self, of: StoredWebhook, n: int) -> BusinessEvent | None:
         """The event of row `n`; None if the row is gone."""
@@ -55,7 +55,7 @@ class Events:
                 low = row[0]
         return low
 
-    def _told(self, of: StoredWebhook, row: News) -> BusinessEvent | None:
+    def _render(self, of: StoredWebhook, row: News) -> BusinessEvent | None:
         try:
             found = happening(row, Business(of.name, of.did, {}), self._ids)
         except Exception as error:  # a mistake of ours over one row must not keep all others from being sent

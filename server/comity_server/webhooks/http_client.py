@@ -73,8 +73,8 @@ class Post:
 
         try:
             async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
-                read = await _beginning_of(response)
-                asked = _asked(response)
+                read = await _read_beginning(response)
+                asked = _requested_pause(response)
                 return Outcome(took(), response.status, _complaint(response.status), asked=asked, body=read)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # A TimeoutError is an OSError; a ValueError is a URL or a name that no library can make sense of.
@@ -98,7 +98,7 @@ class Post:
         return next((words for kind, words in kinds if isinstance(error, kind)), "the connection broke off")
 
 
-async def _beginning_of(response: aiohttp.ClientResponse) -> bytes:
+async def _read_beginning(response: aiohttp.ClientResponse) -> bytes:
     """The beginning of the answer, as far as it is read; a longer answer is cut off."""
     read = bytearray()
     while len(read) <= MOST_READ:
@@ -110,7 +110,7 @@ async def _beginning_of(response: aiohttp.ClientResponse) -> bytes:
     return bytes(read[:MOST_READ])
 
 
-def _asked(response: aiohttp.ClientResponse) -> int:
+def _requested_pause(response: aiohttp.ClientResponse) -> int:
     headers = response.headers
     return (seconds_asked(headers.get("Retry-After"), headers.get("Date"), int(time.time())) or 0) * 1000
 

@@ -59,7 +59,7 @@ class Lanes:
         if trouble is not None and is_left_alone and (now < trouble.until or trouble.trying):
             return False
         taken = self._taken.get(goal, [])
-        needed = list(self._needed(goal, in_trouble=trouble is not None))
+        needed = list(self._pools_of(goal, in_trouble=trouble is not None))
         if len(taken) >= TO_ONE_ENDPOINT or not all(pool.has_room(user) for pool, user in needed):
             return False
         for pool, user in needed:
@@ -71,7 +71,7 @@ class Lanes:
 
     def give(self, goal: Goal, now: int, *, is_well: bool | None) -> None:
         """The lane is free again. `is_well`: whether the endpoint did its part; None where nothing was learnt."""
-        for pool, user in self._needed(goal, in_trouble=self._taken[goal].pop()):
+        for pool, user in self._pools_of(goal, in_trouble=self._taken[goal].pop()):
             pool.give(user)
         if not self._taken[goal]:
             del self._taken[goal]
@@ -83,7 +83,7 @@ class Lanes:
         elif (trouble := self._trouble.get(goal.endpoint)) is not None:
             trouble.trying = False
 
-    def closed_until(self, endpoint: Key) -> int:
+    def paused_until(self, endpoint: Key) -> int:
         """The time (ms) before which the endpoint gets nothing; 0: trouble does not hold it back."""
         trouble = self._trouble.get(endpoint)
         return 0 if trouble is None or trouble.failures < FAILURES else trouble.until
@@ -92,7 +92,7 @@ class Lanes:
         """Forgets its trouble: it answered, moved, or was removed."""
         self._trouble.pop(endpoint, None)
 
-    def _needed(self, goal: Goal, *, in_trouble: bool) -> Iterator[tuple[Pool, User]]:
+    def _pools_of(self, goal: Goal, *, in_trouble: bool) -> Iterator[tuple[Pool, User]]:
         """Each pool that a lane takes of, and for whom. Endpoints in trouble share half of each: the other half is for
         those that are well."""
         (name, id_), host = goal.endpoint, goal.host

@@ -30,7 +30,7 @@ class Secret(msgspec.Struct, frozen=True):
         return Secret(secrets.token_bytes(32), secrets.token_bytes(32))
 
     @property
-    def shown(self) -> str:
+    def display_text(self) -> str:
         """The symmetric one as receivers need it."""
         return "whsec_" + base64.b64encode(self.symmetric).decode("ascii")
 
@@ -52,20 +52,20 @@ class Secrets(msgspec.Struct, frozen=True):
         """The secrets of a new endpoint."""
         return Secrets(Secret.new())
 
-    def rotated(self, now: int) -> "Secrets":
+    def rotate(self, now: int) -> "Secrets":
         """Adds a new secret; the current one stays valid for a while (HOOK-3)."""
         return Secrets(Secret.new(), self.current, now + OVERLAP)
 
-    def signing(self, now: int) -> tuple[Secret, ...]:
+    def signing_secrets(self, now: int) -> tuple[Secret, ...]:
         """The secrets that sign at `now` (ms), the current one first."""
         return (self.current,) if self.before is None or now >= self.until else (self.current, self.before)
 
-    def sealed(self, master: MasterKey, name: str, id_: str) -> bytes:
+    def seal(self, master: MasterKey, name: str, id_: str) -> bytes:
         """As they are stored with that endpoint of that business; `master` is the one derived for PURPOSE."""
         return master.seal(msgspec.json.encode(_Placed(name, id_, self)))
 
     @staticmethod
-    def opened(sealed: bytes, master: MasterKey, name: str, id_: str) -> "Secrets":
+    def unseal(sealed: bytes, master: MasterKey, name: str, id_: str) -> "Secrets":
         """Opens the stored secrets of that endpoint. Raises CannotUnseal, also for those of another endpoint."""
         placed = msgspec.json.decode(master.open(sealed), type=_Placed)
         if (placed.name, placed.id) != (name, id_):
@@ -98,7 +98,9 @@ class Signers:
         """The three headers of a webhook sent at `now` (ms)."""
         seconds = now // 1000
         signed = b"%s.%d.%s" % (id_.encode("ascii"), seconds, body)
-        words = [word for secret in self._of.signing(now) for word in self._words(secret, id_, seconds, signed, body)]
+        words = [
+            word for secret in self._of.signing_secrets(now) for word in self._words(secret, id_, seconds, signed, body)
+        ]
         return {ID: id_, TIMESTAMP: str(seconds), SIGNATURE: " ".join(words)}
 
     def _words(self, secret: Secret, id_: str, seconds: int, signed: bytes, body: bytes) -> tuple[str, str]:

@@ -15,12 +15,12 @@ from aiohttp import ClientError
 from comity.errors import Refused
 from comity_server.businesses.master_key import MasterKey
 from comity_server.config import PREFIX, Config
-from comity_server.limits.capacity import counted_in
+from comity_server.limits.capacity import count_in
 from comity_server.limits.shares import Pool
 from comity_server.logging import logger
 from comity_server.pubsub import Broker
 from comity_server.store.business import BusinessRows
-from comity_server.unix_socket import asked
+from comity_server.unix_socket import request
 from comity_server.webhooks.control_protocol import ANOTHER_KEY, LOOK, RELOAD, SOCKET, Answer, Ask, Start, What
 from comity_server.webhooks.signatures import PURPOSE
 
@@ -71,7 +71,7 @@ class Webhooks:
         return None if self._process is None else self._process.pid
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def run_sender(self) -> AsyncIterator[None]:
         """Watch over the sender for as long as the context lasts, if any endpoint is ever there."""
         if self._config.webhooks_to_loopback:
             logger().warning("WEBHOOKS GO TO THIS MACHINE TOO: who may set up a webhook can reach what listens on it")
@@ -86,7 +86,7 @@ class Webhooks:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
 
-    async def changed(self) -> None:
+    async def announce_change(self) -> None:
         """An endpoint was made, changed or removed: everybody must know."""
         await self._listen()
         self._tell(RELOAD)
@@ -119,21 +119,21 @@ class Webhooks:
         """The sender's answer. Raises its refusal, and Refused("overloaded") if it does not answer, or too many
         requests wait."""
         try:
-            with counted_in(self._room, "too many wait for the sender of webhooks"):
+            with count_in(self._room, "too many wait for the sender of webhooks"):
                 async with asyncio.timeout(ANSWERS_WITHIN):
-                    answered = await self._asked(msgspec.json.encode(ask), again=ask.what in _READS)
+                    answered = await self._ask_sender(msgspec.json.encode(ask), again=ask.what in _READS)
         except (TimeoutError, ClientError):
             raise Refused("overloaded", retry_after=1) from None
         if answered.refused is not None:
             raise Refused(answered.refused, answered.detail, retry_after=answered.retry_after)
         return answered
 
-    async def _asked(self, body: bytes, *, again: bool) -> Answer:
+    async def _ask_sender(self, body: bytes, *, again: bool) -> Answer:
         """The answer of a sender, also of one that is starting: nothing was asked yet. If the sender ends in the
         middle, a request that changes nothing is sent `again`. Raises ClientError, Refused."""
         while True:
             try:
-                found = await asked(self._config.data, SOCKET, "POST", "/", body)
+                found = await request(self._config.data, SOCKET, "POST", "/", body)
             except ClientError:
                 if not again:
                     raise
@@ -189,7 +189,7 @@ class Webhooks:
             master=self._master().derived(PURPOSE).lines(),
             ids=self._ids(),
             to_loopback=config.webhooks_to_loopback,
-            clock_offset_file=_resolved(config.clock_offset_file),
+            clock_offset_file=_resolve(config.clock_offset_file),
             log_format=config.log_format,
             log_level=config.log_level,
         )
@@ -208,5 +208,5 @@ class Webhooks:
             await process.wait()
 
 
-def _resolved(path: Path | None) -> str | None:
+def _resolve(path: Path | None) -> str | None:
     return None if path is None else str(path.resolve())

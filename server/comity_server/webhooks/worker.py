@@ -22,9 +22,9 @@ from comity_server.clock import Clock, sleep_until
 from comity_server.logging import logger
 from comity_server.store.business import StoredWebhook
 from comity_server.webhooks.control_protocol import Attempt, DeliveryState
-from comity_server.webhooks.delivery_store import Due, Key, New, Records, Row
+from comity_server.webhooks.delivery_store import DeliveryStore, Due, Key, New, Row
 from comity_server.webhooks.endpoint import CHALLENGE, TEST, Endpoint, event_json, id_of, new_id
-from comity_server.webhooks.event_source import Events, wants
+from comity_server.webhooks.event_source import EventSource, wants
 from comity_server.webhooks.http_client import TIMEOUT, Outcome
 from comity_server.webhooks.lanes import TO_ONE_ENDPOINT, Goal, Lanes
 from comity_server.webhooks.retry import CHALLENGED_AGAIN, HOUR, MINUTE, next_at
@@ -48,13 +48,13 @@ class Posting(Protocol):
     async def __call__(self, url: str, headers: dict[str, str], body: bytes) -> Outcome: ...
 
 
-class Sender:
+class WebhookWorker:
     """See the module."""
 
     def __init__(
         self,
-        events: Events,
-        records: Records,
+        events: EventSource,
+        records: DeliveryStore,
         post: Posting,
         clock: Clock,
         master: MasterKey,
@@ -105,14 +105,14 @@ class Sender:
         endpoint = self._endpoints.get(key)
         if endpoint is not None and endpoint.definition == of:
             return
-        signers = Signers(Secrets.opened(of.sealed, self._master, of.name, of.id))
+        signers = Signers(Secrets.unseal(of.sealed, self._master, of.name, of.id))
         is_known = row is not None and row.url == of.url
         if row is None or not is_known:
             # New, or moved: the host there has proved nothing yet (HOOK-8).
             row = Row(of.url, of.after if row is None else row.cursor, "unproven", None, self._clock.now(), None)
             self.records.put_endpoint(key, row)
         if endpoint is None:
-            self._endpoints[key] = Endpoint(of, signers, row, self.records.waiting(key))
+            self._endpoints[key] = Endpoint(of, signers, row, self.records.count_pending(key))
             return
         if not is_known:
             self._lanes.forget(key)
@@ -197,13 +197,13 @@ class Sender:
         endpoint.row = endpoint.row._replace(cursor=found[-1][0])
         self.records.take(endpoint.key, endpoint.row, new, now)
         if new:
-            endpoint.waiting, endpoint.wake_at = self.records.waiting(endpoint.key), now
+            endpoint.waiting, endpoint.wake_at = self.records.count_pending(endpoint.key), now
         if endpoint.is_behind:
             self._woken.set()
 
     def _begin(self, endpoint: Endpoint, now: int) -> None:
         """Begins due deliveries, as far as lanes are free."""
-        for due in self.records.due(endpoint.key, now, len(endpoint.under_way) + TO_ONE_ENDPOINT):
+        for due in self.records.due_deliveries(endpoint.key, now, len(endpoint.under_way) + TO_ONE_ENDPOINT):
             if due.number in endpoint.under_way:
                 continue
             if not self._has_lane(endpoint, now):
@@ -217,7 +217,7 @@ class Sender:
         if self._lanes.take(endpoint.goal, now):
             self._endpoints[endpoint.key] = self._endpoints.pop(endpoint.key)
             return True
-        closed = self._lanes.closed_until(endpoint.key)
+        closed = self._lanes.paused_until(endpoint.key)
         if closed > now:
             endpoint.wake_at = closed
         else:
@@ -252,7 +252,7 @@ class Sender:
             well = await self._attempt(endpoint, due, url)
         finally:
             endpoint.under_way.discard(due.number)
-            endpoint.waiting = self.records.waiting(endpoint.key)
+            endpoint.waiting = self.records.count_pending(endpoint.key)
             self._give_lane(endpoint, goal, well)
 
     def _body(self, endpoint: Endpoint, due: Due) -> bytes | None:
@@ -267,7 +267,7 @@ class Sender:
         at, body = self._clock.now(), self._body(endpoint, due)
         if body is None:
             gone = Attempt(at, 0, error="what it told about was erased")
-            self.records.attempted(endpoint.key, endpoint.row, due, gone, "failed", None)
+            self.records.record_attempt(endpoint.key, endpoint.row, due, gone, "failed", None)
             return None
         outcome = await self._post(url, endpoint.signers.headers(due.id, at, body), body)
         if not self._is_at(endpoint, url):
@@ -275,11 +275,11 @@ class Sender:
         attempt, was = Attempt(at, outcome.ms, outcome.status, outcome.error), endpoint.row.state
         endpoint.learn(attempt)
         if outcome.error is None:
-            self.records.attempted(endpoint.key, endpoint.row, due, attempt, "delivered", None)
+            self.records.record_attempt(endpoint.key, endpoint.row, due, attempt, "delivered", None)
         else:
             again = self._again_at(due, outcome)
             state: DeliveryState = "failed" if again is None else "waiting"
-            self.records.attempted(endpoint.key, endpoint.row, due, attempt, state, again)
+            self.records.record_attempt(endpoint.key, endpoint.row, due, attempt, state, again)
         if endpoint.row.state != was:
             logger().warning("webhook_disabled", reason=endpoint.row.reason)
         return outcome.is_well
@@ -372,7 +372,7 @@ class Sender:
         now = self._clock.now()
         if not self.records.again(endpoint.key, id_, now):
             raise Refused("not_found")
-        endpoint.waiting, endpoint.wake_at = self.records.waiting(endpoint.key), now
+        endpoint.waiting, endpoint.wake_at = self.records.count_pending(endpoint.key), now
         self._woken.set()
 
     def recover(self, endpoint: Endpoint, since: int) -> None:

@@ -13,8 +13,8 @@ from aiohttp import web
 
 from comity.transparency.notes import VerifierKey
 from comity_server.clock import Clock, WallClock
-from comity_server.data_dir import locked
-from comity_server.http_server import bind, listening
+from comity_server.data_dir import lock
+from comity_server.http_server import bind, serve_http
 from comity_server.limits import descriptors
 from comity_server.limits.client_address import ClientAddresses
 from comity_server.limits.connections import Sockets
@@ -68,7 +68,7 @@ async def witnessing(
     """
     descriptors.allow(MOST_CONNECTIONS)
     async with AsyncExitStack() as stack:
-        stack.enter_context(locked(data))
+        stack.enter_context(lock(data))
         bound = stack.enter_context(bind(host, port))
         address, number = bound.getsockname()[:2]
         usual = f"witness.localhost:{number}"
@@ -77,7 +77,7 @@ async def witnessing(
         thread = stack.enter_context(ThreadPoolExecutor(1, "witness"))
         addresses = ClientAddresses(())
         app, sockets = _application(witness, thread, patience, addresses), Sockets(MOST_CONNECTIONS, addresses)
-        await stack.enter_async_context(listening(bound, app, sockets, _not_http, idle=IDLE, stop=STOP))
+        await stack.enter_async_context(serve_http(bound, app, sockets, _not_http, idle=IDLE, stop=STOP))
         yield Listening(witness.key, f"http://{f'[{address}]' if ':' in address else address}:{number}")
 
 

@@ -55,7 +55,7 @@ class DecisionContext:
         for number in range(1, await store.last_list() + 1):
             self.lists.load(number, await store.entries(number))
         self.keyring.load(await store.business.api_keys())
-        self.kept.load(await store.business.kept_keys(), self.directory)
+        self.kept.load(await store.business.signing_keys(), self.directory)
         self.notices.load(raw for _, raw in await store.business.newest_notices())
 
     def apply(
@@ -70,7 +70,7 @@ class DecisionContext:
         places = (StoredPlace(row["n"], row["log"], row["index"]) for row in batch.put_home_place)
         self.home.keys.take((StoredStatement(**row) for row in batch.put_home_statement), places)
         self.directory.load(keys)
-        self.lists.reserved(batch.reserve_index)
+        self.lists.mark_reserved(batch.reserve_index)
         self.lists.put(batch.put_status)
         self.notices.load(row["raw"] for row in batch.put_notice)
         for key in api_keys:

@@ -53,7 +53,7 @@ class Reading:
         return not self._all and cid not in self._written
 
 
-class Verdicts:
+class VerdictCache:
     """At most so many; those that were kept first go first."""
 
     def __init__(self, most: int) -> None:
@@ -74,7 +74,7 @@ class Verdicts:
         return about
 
     @contextmanager
-    def reading(self) -> Iterator[Reading]:
+    def watch_writes(self) -> Iterator[Reading]:
         """Marks the time in which states are read for the cache: a verdict on a state that changes meanwhile is not
         cached."""
         reading = Reading()
@@ -100,7 +100,7 @@ class Verdicts:
         while self._count > self._most:
             self._drop(next(iter(self._kept)))
 
-    def written(self, cids: Iterable[str]) -> None:
+    def drop_written(self, cids: Iterable[str]) -> None:
         """These connections were committed."""
         for cid in cids:
             self._drop(cid)

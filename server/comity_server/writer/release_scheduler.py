@@ -20,7 +20,7 @@ PAUSE = 1.0
 class ReleaseStore(Protocol):
     """The queries of the timer."""
 
-    async def due(self, now: int, most: int) -> list[str]: ...
+    async def due_connections(self, now: int, most: int) -> list[str]: ...
     async def next_wake(self) -> int | None: ...
 
 
@@ -48,7 +48,7 @@ class Releases:
         while True:
             try:
                 woken.clear()
-                due = await self._store.due(self._clock.now(), MOST)
+                due = await self._store.due_connections(self._clock.now(), MOST)
                 if due:
                     await self._accept.command(partial(_release, due), cids=due)
                 else:

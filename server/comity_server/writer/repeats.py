@@ -6,7 +6,7 @@ from comity.documents.acts import SignedAct
 from comity.rules.state import Connection
 
 
-def unplaced(acts: Iterable[SignedAct], states: dict[str, Connection]) -> list[str]:
+def possible_repeats(acts: Iterable[SignedAct], states: dict[str, Connection]) -> list[str]:
     """The ids of those acts that may have been accepted before: all that are not next in their chain.
 
     An act that was accepted is no longer next, so the common case needs no look into the store.

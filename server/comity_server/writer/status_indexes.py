@@ -27,8 +27,12 @@ def reserve(group: ReservingUnit, cid: str, side: Side, stored: dict[Place, int]
     """A place for a side of a connection: a fresh one, or, where it holds `most` that no accepted grant names, the one
     that it was given longest ago: newer ones may be on their way into a grant. `stored`: its unused places in the
     store, with when (ms) it was given each."""
-    unused = _unused(group, cid, side, stored)
-    place = min(unused, key=lambda it: unused[it]) if len(unused) >= most else group.grounds.lists.draw(_drawn(group))
+    unused = _unused_places(group, cid, side, stored)
+    place = (
+        min(unused, key=lambda it: unused[it])
+        if len(unused) >= most
+        else group.grounds.lists.draw(_reserved_places(group))
+    )
     group.reservations[place] = Reservation(cid, side, None)
     row: ReservedRow = {"list_no": place[0], "idx": place[1], "cid": cid, "side": side, "reserved_at": group.now}
     group.batch.reserve_index.append(row)
@@ -61,7 +65,7 @@ def take(group: ReservingUnit, grant: Grant, side: Side | None, id_: str) -> Non
     )
 
 
-def _unused(group: ReservingUnit, cid: str, side: Side, stored: dict[Place, int]) -> dict[Place, int]:
+def _unused_places(group: ReservingUnit, cid: str, side: Side, stored: dict[Place, int]) -> dict[Place, int]:
     """The stored places as this group has left them, and those that it has reserved."""
     mine = [row for row in group.batch.reserve_index if (row["cid"], row["side"]) == (cid, side)]
     known = stored | {(row["list_no"], row["idx"]): row["reserved_at"] for row in mine}
@@ -69,5 +73,5 @@ def _unused(group: ReservingUnit, cid: str, side: Side, stored: dict[Place, int]
     return {place: at for place, at in known.items() if group.reservations.get(place) in free}
 
 
-def _drawn(group: ReservingUnit) -> set[Place]:
+def _reserved_places(group: ReservingUnit) -> set[Place]:
     return {(row["list_no"], row["idx"]) for row in group.batch.reserve_index}

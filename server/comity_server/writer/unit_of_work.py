@@ -126,7 +126,7 @@ class UnitOfWork:
             raise Refused("not_found")
         if (self.time_stands or is_far_ahead(before, self.now)) and not is_narrowing(signed.payload):
             raise clock_doubtful()
-        before = self._released(before)
+        before = self._release_due(before)
         at = self._time_of(before, signed, over)
         try:
             events, after = rules.accept_next(before, signed, at, self.log.place(), self.grounds.zones)
@@ -232,11 +232,11 @@ class UnitOfWork:
 
     def current(self, cid: str) -> Connection:
         """The connection, which is among `states`, as an act would find it."""
-        return self._released(self.states[cid])
+        return self._release_due(self.states[cid])
 
-    def _released(self, before: Connection) -> Connection:
+    def _release_due(self, before: Connection) -> Connection:
         """The connection after its due releases: a newer message must not overtake a held one (CONN-12)."""
-        due = self._due(before.cid)
+        due = self._next_release(before.cid)
         if due is None or due > self.now or self.time_stands:
             return before
         self.release(before.cid)
@@ -383,7 +383,7 @@ class UnitOfWork:
         """The event, signed by the key of the home server for its place (HOME-4). Called in the store's thread."""
         return seal_event(event, self.grounds.home.keys.signer_at(event, self.entered_home_keys))
 
-    def added_keys(self) -> list[HostedKey]:
+    def new_business_keys(self) -> list[HostedKey]:
         """The keys of businesses that this group publishes."""
         return self._hosted
 
@@ -459,7 +459,7 @@ class UnitOfWork:
     def finish(self) -> Batch:
         """The whole batch but for what the log adds; called once, after the last command and before sealing."""
         for cid in list(self._touched):
-            if (due := self._due(cid)) is not None and due <= self.now and not self.time_stands:
+            if (due := self._next_release(cid)) is not None and due <= self.now and not self.time_stands:
                 # Messages that this unit of work itself released (by an unmute, say) are sent with it.
                 self.release(cid)
         for cid, before in self._touched.items():
@@ -470,7 +470,7 @@ class UnitOfWork:
         return self.batch
 
     def _write(self, before: Connection, after: Connection) -> None:
-        due = self._due(after.cid)
+        due = self._next_release(after.cid)
         self.batch.put_connection.append(
             {
                 "cid": after.cid,
@@ -488,7 +488,7 @@ class UnitOfWork:
         if before.second.did != after.second.did:
             self._name(after, "second")
 
-    def _due(self, cid: str) -> int | None:
+    def _next_release(self, cid: str) -> int | None:
         state = self.states[cid]
         if not state.first.held and not state.second.held:
             return None

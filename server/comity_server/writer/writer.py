@@ -36,9 +36,9 @@ from comity_server.refusals import clock_doubtful, refusal_of
 from comity_server.store.errors import Overtaken, StoreFailed
 from comity_server.store.rows import Batch, Known, Reservation
 from comity_server.writer.context import DecisionContext, GroundsStore
-from comity_server.writer.decision_cache import Verdicts
+from comity_server.writer.decision_cache import VerdictCache
 from comity_server.writer.queue import PIECE, Command, Queue
-from comity_server.writer.repeats import unplaced
+from comity_server.writer.repeats import possible_repeats
 from comity_server.writer.signature_pool import SignaturePool
 from comity_server.writer.time_lead import Leads
 from comity_server.writer.unit_of_work import Answer, UnitOfWork
@@ -60,7 +60,7 @@ class WriterStore(GroundsStore, Protocol):
     async def states(self, cids: Sequence[str]) -> dict[str, Known]: ...
     async def acceptances(self, ids: Sequence[str]) -> dict[str, str]: ...
     async def reservations(self, places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Reservation]: ...
-    async def reached(self, ids: Sequence[str]) -> dict[str, Reached]: ...
+    async def messages_by_id(self, ids: Sequence[str]) -> dict[str, Reached]: ...
     async def meta(self) -> dict[str, str]: ...
     async def raws(self, acts: Sequence[tuple[str, str]]) -> dict[str, str]: ...
 
@@ -71,10 +71,10 @@ class WriterLog(Protocol[A]):
     @property
     def origin(self) -> str: ...
     def additions(self) -> A: ...
-    def committed(self, added: A) -> None: ...
+    def apply_commit(self, added: A) -> None: ...
     async def in_doubt(self) -> None: ...
     def when_covered(self, size: int, go_on: Callable[[], None]) -> None: ...
-    async def settled(self) -> None: ...
+    async def wait_until_signed(self) -> None: ...
 
 
 class Writer:
@@ -105,7 +105,7 @@ class Writer:
         self._opened = Queue()
         self._states = LRU[str, tuple[Connection, bytes]](config.cached_connections)
         self._leads = Leads()
-        self.verdicts = Verdicts(config.kept_verdicts)
+        self.verdicts = VerdictCache(config.kept_verdicts)
         """The cache of verdicts for checks."""
         self._news: int | None = None
         self._is_sure = True
@@ -157,7 +157,7 @@ class Writer:
         """The same for many, in pieces, each of which is decided by itself. A batch that is larger than the whole room
         gets in when no other is there, or it never would."""
         if self._stopping or not self._lines.take(user(), len(raws)):
-            raise _overloaded()
+            raise _overloaded_refusal()
         broken: set[tuple[str, str, str]] = set()
         pieces = [
             Command(self._future(), raws=raws[at : at + PIECE], over=over, room=self._lines, broken=broken)
@@ -178,7 +178,7 @@ class Writer:
         """
         command = Command(self._future(), decide=decide, cids=cids, narrows=narrows)
         if not (self._is_let_in(command, self.room) or (narrows and self._is_let_in(command, self._kept))):
-            raise _overloaded()
+            raise _overloaded_refusal()
         return cast(R, await self._put(command))
 
     def _future(self) -> asyncio.Future[Any]:
@@ -197,23 +197,23 @@ class Writer:
         cannot fill the reserve; signers share it, so that a "no" waits for nobody who happens to have the same
         address."""
         if self._stopping or self._kept.taken >= self._kept.size:
-            raise _overloaded()
+            raise _overloaded_refusal()
         (act,) = await self.crypto.open_acts(command.raws)
         if isinstance(act, Refused):
             raise act
         payload = act.payload
         if not is_narrowing(payload):
-            raise _overloaded()
+            raise _overloaded_refusal()
         state = await self.state(payload.cid)
         side = None if state is None else state.side_of(payload.iss)
         if state is None or side is None:
             raise Refused("not_found")
         is_new = act.chain == "settings" or payload.seq >= state.door(side).seq
         if is_new and payload.act != "feedback" and not closes_something(state, side, payload, self._clock.now()):
-            raise _overloaded()
+            raise _overloaded_refusal()
         command.user = User(act.payload.iss)
         if not self._is_let_in(command, self._kept):
-            raise _overloaded()
+            raise _overloaded_refusal()
 
     async def state(self, cid: str) -> Connection | None:
         """The connection as it was committed last."""
@@ -258,7 +258,7 @@ class Writer:
                 # Commands that arrive while a checkpoint is signed enlarge the next unit, and a larger unit costs less
                 # for each.
                 if sum(command.weight for command in commands) < GROUP:
-                    await self._log.settled()
+                    await self._log.wait_until_signed()
 
     async def _went_well(self, commands: list[Command], work: Callable[[list[Command]], Awaitable[None]]) -> bool:
         """Do the work; the loops must outlive any mistake in one group."""
@@ -290,7 +290,7 @@ class Writer:
 
     def _note_time(self, commands: list[Command]) -> None:
         if came_at := [command.came_at for command in commands if command.room is self.room]:
-            self.room.waited(time.perf_counter() - min(came_at))
+            self.room.adapt_capacity(time.perf_counter() - min(came_at))
 
     def _let_go(self, commands: list[Command]) -> None:
         for command in commands:
@@ -338,12 +338,12 @@ class Writer:
         group = UnitOfWork(self._grounds, now, self._log.additions(), self._news, self._leads, stands)
         named = {cid for command in commands for cid in command.cids}
         await self._load(named | {act.payload.cid for act in acts}, group)
-        if ids := unplaced(acts, group.states):
+        if ids := possible_repeats(acts, group.states):
             group.first_answers = await self._store.acceptances(ids)
         if places := self.places(acts):
             group.reservations = await self._store.reservations(places)
         if messages := [act.payload.message for act in acts if isinstance(act.payload, Feedback)]:
-            group.reached = await self._store.reached(messages)
+            group.reached = await self._store.messages_by_id(messages)
         return group
 
     async def _be_sure(self) -> None:
@@ -403,7 +403,7 @@ class Writer:
         batch = group.finish()
         if batch.is_empty():
             return
-        missing = group.log.missing()
+        missing = group.log.missing_acts()
         group.log.write(batch, group.now, await self._store.raws(missing) if missing else {})
         began = time.perf_counter()
         # Signing lets go of the interpreter's lock, so it is done where the writing is: in the store's thread.
@@ -421,14 +421,14 @@ class Writer:
     def _took_effect(self, group: UnitOfWork) -> None:
         """After the commit and before any answer: an answered client must find its act in force everywhere."""
         self._news = group.news
-        self._log.committed(group.log)
+        self._log.apply_commit(group.log)
         for state in group.states.values():
             self._states.put(state.cid, (state, group.tag_secrets[state.cid]))
-        self.verdicts.written(group.states)
+        self.verdicts.drop_written(group.states)
         if group.batch.put_notice:
             # A verdict says until when a party is away, in any number of connections.
             self.verdicts.in_doubt()
-        self._grounds.apply(group.batch, group.added_keys(), group.added_api_keys, group.added_signers)
+        self._grounds.apply(group.batch, group.new_business_keys(), group.added_api_keys, group.added_signers)
         self._metrics.acts.inc(group.accepted)
         self._metrics.exempt_contests.inc(group.exempt_contests)
         self._metrics.released.inc(group.released)
@@ -482,5 +482,5 @@ def decide_batch(
     return results
 
 
-def _overloaded() -> Refused:
+def _overloaded_refusal() -> Refused:
     return Refused("overloaded", retry_after=1)

@@ -20,9 +20,9 @@ from comity.http_api import JSON, JSON_LINES
 from comity.rules import gate
 from comity.rules.state import Connection, encode_state
 from comity_server.api.business.route import BUSINESS
-from comity_server.assembly import opened
+from comity_server.assembly import open_server
 from comity_server.config import load as load_config
-from comity_server.data_dir import locked
+from comity_server.data_dir import lock
 from comity_server.store.rows import Batch, ConnectionRow
 from comity_tools.bench.in_memory import ZONES, a_connection
 from comity_tools.bench.load_client import STALLED, Load, asking_again, percentile, post, request
@@ -86,8 +86,8 @@ async def _made(folder: Path, port: int, count: int) -> tuple[str, Signer, list[
     like = a_connection(int(time.time() * 1000), hours=False)
     cids: list[str] = []
     states: list[Connection] = []
-    with locked(folder):
-        async with opened(config, port) as server:
+    with lock(folder):
+        async with open_server(config, port) as server:
             await server.add_business_key(NAME, None)
             signer = server.grounds.kept.newest(NAME)
             assert signer is not None

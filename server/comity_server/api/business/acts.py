@@ -14,7 +14,7 @@ from comity.rules.state import Connection, decode_state
 from comity_server.api.business.route import Call, no_such
 from comity_server.businesses.directory import Business
 from comity_server.reads.connections import accepted_in
-from comity_server.writer.repeats import unplaced
+from comity_server.writer.repeats import possible_repeats
 from comity_server.writer.unit_of_work import Answer, UnitOfWork
 
 
@@ -80,7 +80,7 @@ async def act(call: Call, group: UnitOfWork, cid: str, kind: str, /, **fields: A
 async def look_up(call: Call, group: UnitOfWork, message: str) -> Reached | None:
     """The message, delivered by now, or contact of that id, whosever it is; at hand from now on (CONN-2)."""
     if message not in group.reached:
-        group.reached.update(await call.server.store.reached([message]))
+        group.reached.update(await call.server.store.messages_by_id([message]))
     return group.reached.get(message)
 
 
@@ -99,7 +99,7 @@ def _sent(call: Call, cid: str) -> SignedAct:
 
 async def _at_hand(call: Call, group: UnitOfWork, signed: SignedAct) -> None:
     """What deciding an act that may have come before needs from the store."""
-    if unplaced([signed], group.states):
+    if possible_repeats([signed], group.states):
         group.first_answers.update(await call.server.store.acceptances([signed.id]))
     if isinstance(signed.payload, Feedback):
         await look_up(call, group, signed.payload.message)

@@ -6,8 +6,8 @@ from aiohttp import web
 from comity.documents.events import Place
 from comity.errors import Refused
 from comity.http_api import ACTS, JSON_LINES, JWT, MOST_BATCH, MOST_LINES, encode_problem
-from comity_server.api.http import SERVER, json_answer, must_be, over_requests, read_body
-from comity_server.limits.capacity import counted_in
+from comity_server.api.http import SERVER, count_requests, json_answer, must_be, read_body
+from comity_server.limits.capacity import count_in
 from comity_server.reads.connections import accepted_in
 from comity_server.services import Server
 from comity_server.writer.unit_of_work import Answer
@@ -26,13 +26,13 @@ async def post_acts(request: web.Request) -> web.Response:
     server = request.app[SERVER]
     if must_be(request, JWT, JSON_LINES) == JWT:
         raw = await read_body(request)
-        results = await server.accept.acts([raw], over_requests(request))
+        results = await server.accept.acts([raw], count_requests(request))
         if isinstance(results[0], Refused):
             raise results[0]
         return json_answer((await _lines(server, results))[0])
     lines = await read_lines(request)
     # Batches are large: few of them may be worked for at a time.
-    with counted_in(server.rooms.batches, TOO_MANY_BATCHES):
+    with count_in(server.rooms.batches, TOO_MANY_BATCHES):
         return await _batch(request, server, lines)
 
 
@@ -46,7 +46,7 @@ async def read_lines(request: web.Request) -> list[bytes]:
 
 
 async def _batch(request: web.Request, server: Server, lines: list[bytes]) -> web.Response:
-    over = over_requests(request, len(lines))
+    over = count_requests(request, len(lines))
     results = await server.accept.acts(lines, over) if lines else []
     answer = b"".join(line + b"\n" for line in await _lines(server, results))
     return web.Response(body=answer, content_type=JSON_LINES)

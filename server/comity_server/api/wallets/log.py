@@ -41,7 +41,7 @@ def _log(request: web.Request) -> Sequencer:
 
 async def get_checkpoint(request: web.Request) -> web.Response:
     """The checkpoint, with the cosignatures that it has by now."""
-    served = request.app[SERVER].cosigning.served(_log(request))
+    served = request.app[SERVER].cosigning.served_checkpoint(_log(request))
     headers = {"Cache-Control": NEW, "Access-Control-Allow-Origin": "*"}
     return web.Response(text=served.raw, content_type="text/plain", charset="utf-8", headers=headers)
 
@@ -67,7 +67,7 @@ async def get_home_keys(request: web.Request) -> web.Response:
     keys = []
     for placed in server.home.keys.keys.chain:
         signed = {} if placed.stated.signed is None else {"signed": placed.stated.signed}
-        places = [await _entered(server, place) for place in placed.places]
+        places = [await _statement_entry(server, place) for place in placed.places]
         keys.append({"statement": placed.stated.raw, **signed, "places": places})
     response = json_answer(msgspec.json.encode({"did": server.home.did, "keys": keys}))
     response.headers["Access-Control-Allow-Origin"] = "*"
@@ -85,7 +85,7 @@ async def get_keys(request: web.Request) -> web.Response:
     keys = []
     for stated in await server.store.key_statements(business.name):
         place = Place(stated.log, stated.index)
-        keys.append({"statement": stated.statement, **await _entered(server, place)})
+        keys.append({"statement": stated.statement, **await _statement_entry(server, place)})
     response = json_answer(msgspec.json.encode({"did": business.did, "keys": keys}))
     response.headers["Access-Control-Allow-Origin"] = "*"
     return response
@@ -101,13 +101,13 @@ async def get_notices(request: web.Request) -> web.Response:
         raise Refused("not_found")
     notices = []
     for stored in await server.store.business.notices(business.name):
-        notices.append({"notice": stored.raw, **await _entered(server, Place(stored.log, stored.idx))})
+        notices.append({"notice": stored.raw, **await _statement_entry(server, Place(stored.log, stored.idx))})
     response = json_answer(msgspec.json.encode({"did": business.did, "notices": notices}))
     response.headers["Access-Control-Allow-Origin"] = "*"
     return response
 
 
-async def _entered(server: Server, place: Place) -> dict[str, str | int]:
+async def _statement_entry(server: Server, place: Place) -> dict[str, str | int]:
     """The place of a statement, with its receipt where there is one."""
     receipt = await server.receipts.of(place)
     return {**place.members, **({} if receipt is None else {"receipt": receipt})}

@@ -14,12 +14,12 @@ from comity.http_api import AGREEMENTS, JSON, JWT, OFFERS, STATUS_INDEXES, Decli
 from comity_server.api.http import (
     SERVER,
     address_of,
+    authenticate,
     count_opening,
     count_request,
     json_answer,
     must_be,
     read_body,
-    signed,
 )
 
 _DECLINE = TypeAdapter(Decline)
@@ -88,7 +88,7 @@ async def delete_agreement(request: web.Request) -> web.Response:
     if request.body_exists:
         must_be(request, JSON)
     body = await read_body(request)
-    reader = await signed(request, body)
+    reader = await authenticate(request, body)
     decline = read_model(_DECLINE, body) if body else Decline()
     cid = request.match_info["cid"]
     await server.accept.command(partial(server.connecting.decline, cid, reader.did, decline.reason, decline.silent))
@@ -100,7 +100,7 @@ async def post_index(request: web.Request) -> web.Response:
     server = request.app[SERVER]
     must_be(request, JSON)
     body = await read_body(request)
-    reader = await signed(request, body)
+    reader = await authenticate(request, body)
     wanted = read_model(_RESERVE, body)
     place = await server.accept.command(partial(server.connecting.reserve, wanted.cid, reader.did), cids=(wanted.cid,))
     return json_answer(msgspec.json.encode({"status_list": server.grounds.lists.reference(place)}), 201)

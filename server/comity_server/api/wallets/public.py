@@ -65,7 +65,7 @@ async def get_well_known(request: web.Request) -> web.Response:
                 "name": server.config.name,
                 "longest_wait": LONGEST_WAIT,
                 "most_lines": MOST_LINES,
-                "logs": [_told(log, scheme, server.logs) for log in server.logs],
+                "logs": [_log_description(log, scheme, server.logs) for log in server.logs],
                 "witnesses": [key.text for key in server.cosigning.witnesses.keys],
                 "cosignatures": server.cosigning.least,
             }
@@ -73,7 +73,7 @@ async def get_well_known(request: web.Request) -> web.Response:
     )
 
 
-def _told(log: Sequencer, scheme: str, logs: Logs) -> dict[str, str | int]:
+def _log_description(log: Sequencer, scheme: str, logs: Logs) -> dict[str, str | int]:
     told: dict[str, str | int] = {"origin": log.origin, "vkey": log.key.text, "url": f"{scheme}//{log.origin}"}
     if log is not logs.active:
         told["ended"] = True
@@ -147,7 +147,7 @@ async def get_metrics(request: web.Request) -> web.Response:
     metrics.waiters.set(len(server.bell))
     metrics.entries.set(log.tail.size)
     metrics.signed.set(log.published.size)
-    metrics.cosigned.set(len(server.cosigning.served(log).cosignatures))
+    metrics.cosigned.set(len(server.cosigning.served_checkpoint(log).cosignatures))
     metrics.signing.set(log.halted is None)
     standing = {it.name for it in server.conditions.look()}
     for name in CONDITIONS:

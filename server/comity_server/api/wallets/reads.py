@@ -6,7 +6,7 @@ from aiohttp import hdrs, web
 
 from comity.errors import Malformed
 from comity.http_api import ACTS, CONNECTIONS, INBOX, LONGEST_WAIT
-from comity_server.api.http import SERVER, event_stream, json_answer, signed, stream_head, wants_stream
+from comity_server.api.http import SERVER, authenticate, event_stream, json_answer, stream_head, wants_stream
 
 
 def add_routes(app: web.Application) -> None:
@@ -19,26 +19,26 @@ def add_routes(app: web.Application) -> None:
 
 async def get_connection(request: web.Request) -> web.Response:
     """A connection as one of its sides may see it."""
-    reader = await signed(request)
+    reader = await authenticate(request)
     return json_answer(await request.app[SERVER].answers.connection(request.match_info["cid"], reader.did))
 
 
 async def get_records(request: web.Request) -> web.Response:
     """All of a connection that its side may have, a page of it."""
-    reader = await signed(request)
+    reader = await authenticate(request)
     cursor = request.query.get("cursor")
     return json_answer(await request.app[SERVER].records.page(request.match_info["cid"], reader.did, cursor))
 
 
 async def get_act(request: web.Request) -> web.Response:
     """An act's acceptance."""
-    reader = await signed(request)
+    reader = await authenticate(request)
     return json_answer(await request.app[SERVER].answers.act(request.match_info["id"], reader.did))
 
 
 async def get_inbox(request: web.Request) -> web.StreamResponse:
     """News, at once, after a wait, or as they come."""
-    reader = await signed(request)
+    reader = await authenticate(request)
     inbox, wait = request.app[SERVER].inbox, _wait(request)
     cursor = request.query.get("cursor")
     if request.query.get("stream") == "1" or wants_stream(request):

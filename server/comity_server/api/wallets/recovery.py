@@ -11,11 +11,11 @@ from comity.encoding import MAX_BODY, hash_id
 from comity.errors import Refused
 from comity.http_api import CONNECTIONS, JSON, JSON_LINES, RECORDS, HandedIn, HeadsKnown, encode_problem
 from comity.rules.recovery import Heads
-from comity_server.api.http import SERVER, json_answer, must_be, over_requests, read_body, signed
+from comity_server.api.http import SERVER, authenticate, count_requests, json_answer, must_be, read_body
 from comity_server.api.wallets.acts import TOO_MANY_BATCHES, read_lines
 from comity_server.commands import record_restoration
 from comity_server.commands.record_restoration import Handed, Line
-from comity_server.limits.capacity import counted_in
+from comity_server.limits.capacity import count_in
 from comity_server.services import Server
 from comity_server.writer import recovery
 
@@ -35,12 +35,12 @@ async def post_records(request: web.Request) -> web.Response:
     must_be(request, JSON_LINES)
     lines = await read_lines(request)
     # As large as batches of acts, and as few at a time.
-    with counted_in(server.rooms.batches, TOO_MANY_BATCHES):
-        over = over_requests(request, len(lines))
+    with count_in(server.rooms.batches, TOO_MANY_BATCHES):
+        over = count_requests(request, len(lines))
         handed = await record_restoration.open_handed(_records(lines), server.accept.crypto, server.home)
         if over is not None and not record_restoration.is_one_revoke(handed):
             raise Refused("rate_limited", "too many from this address", retry_after=over.retry_after)
-        results = await _taken(server, handed)
+        results = await _restore_lines(server, handed)
     return web.Response(body=b"".join(line + b"\n" for line in results), content_type=JSON_LINES)
 
 
@@ -50,17 +50,17 @@ def _records(lines: list[bytes]) -> list[Line]:
     return [Line(it.event, it.act, it.agreement) for it in read]
 
 
-async def _taken(server: Server, handed: list[Handed | Refused]) -> list[bytes]:
+async def _restore_lines(server: Server, handed: list[Handed | Refused]) -> list[bytes]:
     good = [it for it in handed if isinstance(it, Handed)]
     why: list[Refused | None] = []
     if good:
         why = await record_restoration.take_back(server.store, server.accept, server.logs, good[0].cid, good)
     answers = iter(zip(good, why, strict=True))
-    told = [it if isinstance(it, Refused) else _said(*next(answers)) for it in handed]
+    told = [it if isinstance(it, Refused) else _answer_line(*next(answers)) for it in handed]
     return [encode_problem(it) if isinstance(it, Refused) else it for it in told]
 
 
-def _said(handed: Handed, why: Refused | None) -> bytes | Refused:
+def _answer_line(handed: Handed, why: Refused | None) -> bytes | Refused:
     return msgspec.json.encode({"event": hash_id(handed.raw.encode("ascii"))}) if why is None else why
 
 
@@ -69,7 +69,7 @@ async def post_heads(request: web.Request) -> web.Response:
     server = request.app[SERVER]
     must_be(request, JSON)
     body = await read_body(request)
-    reader = await signed(request, body)
+    reader = await authenticate(request, body)
     known, cid = read_model(_HEADS, body), request.match_info["cid"]
     if not recovery.is_side(await server.accept.state(cid), reader.did):
         # The room that is reserved for a "no" is for parties that can say one here.

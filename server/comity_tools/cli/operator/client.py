@@ -10,9 +10,9 @@ import click
 
 from comity.errors import Refused
 from comity_server import logging
-from comity_server.assembly import CANNOT_OPEN, opened
+from comity_server.assembly import CANNOT_OPEN, open_server
 from comity_server.config import Config
-from comity_server.data_dir import STORE, FolderInUse, locked
+from comity_server.data_dir import STORE, FolderInUse, lock
 from comity_server.errors import NotPossible
 from comity_server.operator import admin_socket
 from comity_server.operator.commands import Duty
@@ -73,8 +73,8 @@ async def _reached(config: Config, needs_key: bool) -> AsyncIterator[Ask]:
 
         yield over_socket
         return
-    with locked(config.data):
-        async with opened(config, config.port, needs_key=needs_key) as server:
+    with lock(config.data):
+        async with open_server(config, config.port, needs_key=needs_key) as server:
 
             async def here(duty: Duty[Q, A], question: Q) -> A:
                 return await duty.do(server, question)

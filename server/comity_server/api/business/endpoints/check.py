@@ -28,7 +28,7 @@ from comity_server.api.business.jsonl import MOST_LINE, arriving, lines_in, slic
 from comity_server.api.business.representations import ContestInForce, contests_of
 from comity_server.api.business.route import NOTHING, Call, Reply, Route, problem_members, rest_refusal
 from comity_server.api.http import MEBIBYTE, json_answer, read_body, refuse_unread
-from comity_server.limits.capacity import counted_in
+from comity_server.limits.capacity import count_in
 from comity_server.refusals import clock_doubtful
 from comity_server.schema import Basis, Cid, Instant, Model, Query, instant
 from comity_server.services import Server
@@ -129,7 +129,7 @@ ROUTES = (
 async def _stream(call: Call, incoming: AsyncIterator[list[bytes]]) -> web.StreamResponse:
     """Answer slice by slice, as they come (CHECK-5)."""
     server, request = call.server, call.request
-    with counted_in(server.rooms.checks, "too many streams of checks at once"):
+    with count_in(server.rooms.checks, "too many streams of checks at once"):
         response = web.StreamResponse(headers={"Content-Type": JSON_LINES})
         asking = _Asking(call)
         if request.transport is not None:
@@ -284,8 +284,8 @@ class _Asking:
 
     async def _decide(self, missing: list[_Missing], answers: list[str | Refused]) -> None:
         """Decide on the states that are stored now, which is after each question was read (GATE-16)."""
-        with self._verdicts.reading() as reading:
-            known = await self._server.store.known({it.check.connection for it in missing})
+        with self._verdicts.watch_writes() as reading:
+            known = await self._server.store.states_before({it.check.connection for it in missing})
             began = perf_counter()
             for place, check in missing:
                 if perf_counter() - began > AT_A_STRETCH:

@@ -91,7 +91,7 @@ class _Reader:
                 if len(found) == most:
                     return found, False
                 self.place = row.n
-                told = happening(row, business, server.happening_ids)
+                told = happening(row, business, server.notification_secret)
                 if told is not None and (self._types is None or told.type in self._types):
                     found.append((row.n, told))
             if len(rows) < PAGE:

@@ -270,7 +270,7 @@ async def get_offer(call: Call) -> Reply:
     """One offer with its connections and proposals counted."""
     row, signed = await own_offer(call)
     store, now, offer = call.server.store.business, call.server.clock.now(), signed.offer
-    opened, ended = await store.opened_by(call.business.name, row.short, MOST_COUNTED)
+    opened, ended = await store.count_opened_by(call.business.name, row.short, MOST_COUNTED)
     halves = await store.halves_of(row.short, call.business.did, now)
     shown = OfferInFull(
         **_members(call, row, now),

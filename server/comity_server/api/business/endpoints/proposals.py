@@ -105,7 +105,7 @@ async def get_proposals(call: Call) -> Reply:
     limit = call.query.limit
     place = behind(call, "proposals", LAST)
     did, now = call.business.did, call.server.clock.now()
-    rows = await call.server.store.business.waiting(did, now, place, limit + 1)
+    rows = await call.server.store.business.waiting_halves(did, now, place, limit + 1)
     offers: dict[str, SignedOffer] = {}
     for short in {row.offer for row in rows}:
         stored = await call.server.store.offer(short)

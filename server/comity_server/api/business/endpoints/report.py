@@ -9,7 +9,7 @@ from pydantic import Field
 
 from comity.http_api import JSON
 from comity_server.api.business.route import Call, Reply, Route
-from comity_server.api.http import preferred
+from comity_server.api.http import preferred_type
 from comity_server.schema import Digits, Model, Query
 from comity_server.writer.unit_of_work import DAY
 
@@ -89,7 +89,7 @@ async def get_report(call: Call) -> Reply:
     for row in await call.server.store.business.counts(call.business.name, first):
         by_day.setdefault(row.day, {})[row.what] = row.n
     days = [ReportDay(day=_date(day), counts=counts) for day, counts in sorted(by_day.items())]
-    if preferred(call.request, JSON, CSV) == CSV:
+    if preferred_type(call.request, JSON, CSV) == CSV:
         named = {"Content-Disposition": f'attachment; filename="report-{_date(today)}.csv"'}
         return Reply(200, to_csv(days), media=CSV, headers=named)
     total: dict[str, int] = {}

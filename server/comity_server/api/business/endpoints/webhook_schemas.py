@@ -140,7 +140,7 @@ class WebhookSecret(Model):
 
 def shown(secret: Secret) -> dict[str, Any]:
     """The secret and its public key, as the owner sees them."""
-    return {"secret": secret.shown, "public_key": secret.public_key}
+    return {"secret": secret.display_text, "public_key": secret.public_key}
 
 
 class Webhooks(Model):

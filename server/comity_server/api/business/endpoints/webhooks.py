@@ -42,7 +42,7 @@ async def post_webhook(call: Call) -> Reply:
         if len(await _endpoints(call, group)) >= MOST_WEBHOOKS:
             raise Refused("too_many_webhooks", f"at most {MOST_WEBHOOKS}")
         id_, made = "wh_" + b64u_encode(secrets.token_bytes(18)), Secrets.new()
-        sealed = made.sealed(_master(group), call.business.name, id_)
+        sealed = made.seal(_master(group), call.business.name, id_)
         stored = StoredWebhook(
             call.business.name,
             call.business.did,
@@ -103,8 +103,8 @@ async def rotate_webhook(call: Call) -> Reply:
     async def decide(group: UnitOfWork) -> Reply:
         stored = await endpoint(call, group)
         master = _master(group)
-        rotated = Secrets.opened(stored.sealed, master, stored.name, stored.id).rotated(group.now)
-        _put(group, stored._replace(sealed=rotated.sealed(master, stored.name, stored.id)))
+        rotated = Secrets.unseal(stored.sealed, master, stored.name, stored.id).rotate(group.now)
+        _put(group, stored._replace(sealed=rotated.seal(master, stored.name, stored.id)))
         answer = WebhookSecret.of(rotated, group.now)
         again = answer.model_copy(update={"secret": None, "before": None})
         return Reply(200, answer.to_json(), instead=again.to_json())
@@ -117,7 +117,7 @@ async def _changed(call: Call, decide: Callable[[UnitOfWork], Awaitable[Reply]])
         return await change(call, decide)
     finally:
         # Also after a commit whose outcome is unknown.
-        await call.server.webhooks.changed()
+        await call.server.webhooks.announce_change()
 
 
 def _put(group: UnitOfWork, stored: StoredWebhook) -> None:
@@ -175,7 +175,7 @@ async def get_secret(call: Call) -> Reply:
     """Gets the secret of an endpoint."""
     stored = await endpoint(call)
     master = call.server.grounds.kept.master.derived(PURPOSE)
-    found = Secrets.opened(stored.sealed, master, stored.name, stored.id)
+    found = Secrets.unseal(stored.sealed, master, stored.name, stored.id)
     return Reply.of(WebhookSecret.of(found, call.server.clock.now()))
 
 
