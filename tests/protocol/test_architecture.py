@@ -140,14 +140,8 @@ def test_a_planted_call_is_found(planted: str) -> None:
 
 # --- how long things are
 
-MOST_LINES = 500
+MOST_LINES = 550
 MOST_FUNCTION_LINES = 40
-LONGER_MODULES: dict[str, str] = {
-    "client_sdk/comity/client/connection/connection.py": "all that a caller does in one connection",
-    "client_sdk/comity/client/wallet.py": "all that a caller does with a wallet",
-    "server/comity_server/writer/unit_of_work.py": "all that one command may read and write",
-    "client_sdk/comity/rules/fold.py": "the effect of every kind of record on the state, in one place",
-}
 LONGER_FUNCTIONS = {
     "client_sdk/comity/rules/gate.py _judge": "the order of looking is the rule, so all of it stands in one place",
     "client_sdk/comity/rules/consent_tokens.py check_token": "the same, for a token: one reason after the other",
@@ -166,8 +160,7 @@ def long_functions(path: Path) -> Iterator[str]:
 
 def test_no_module_is_longer_than_can_be_read_at_once() -> None:
     lengths = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8").count("\n") for path in CODE}
-    assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES and name not in LONGER_MODULES} == {}
-    assert {name for name in LONGER_MODULES if lengths.get(name, 0) <= MOST_LINES} == set()
+    assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES} == {}
 
 
 def test_no_function_is_longer_than_can_be_read_at_once() -> None:
