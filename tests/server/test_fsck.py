@@ -20,7 +20,7 @@ from comity.documents.timezones import InstalledZones
 from comity.rules import decide as rules
 from comity.transparency.checkpoints import Checkpoint, seal_checkpoint
 from comity.transparency.notes import ED25519, NoteSigner
-from comity_server.fsck.checker import CannotRead, Progress, Seen, check_store
+from comity_server.fsck.checker import CannotRead, CheckResult, Progress, check_store
 from comity_server.fsck.findings import MOST
 from comity_server.log.head_file import HeadFile
 from comity_server.store import migrations
@@ -45,7 +45,7 @@ class Story:
     acts: dict[str, str] = field(default_factory=dict)
     before: bytes = b""
     """The state of the friends' connection before its last act."""
-    beside: Seen = field(default_factory=Seen)
+    beside: CheckResult = field(default_factory=CheckResult)
     """What was seen beside the running server."""
 
 
@@ -143,7 +143,7 @@ def copy(story: Story, tmp_path: Path) -> Path:
     return shutil.copytree(story.data, tmp_path / "copy")
 
 
-def told(seen: Seen) -> list[str]:
+def told(seen: CheckResult) -> list[str]:
     return [f"{place}: {fault}" for place, fault in seen.findings.first]
 
 

@@ -16,7 +16,7 @@ from comity.errors import Malformed
 from comity.transparency.checkpoints import Policy, SignedCheckpoint, is_witnessed, open_checkpoint
 from comity.transparency.notes import COSIGNATURE, NoteSigner, signature_line
 from comity_server.log.witness_client import WitnessAhead, WitnessAt, Witnesses, read_witnesses
-from comity_server.witness.app import witnessing
+from comity_server.witness.app import run_witness
 from support.witness_logs import Log, plant
 
 LIAR = NoteSigner("liar.example", COSIGNATURE, SigningKey(b"l" * 32))
@@ -27,7 +27,7 @@ async def honest(folder: Path, log: Log, *names: str) -> AsyncIterator[tuple[Wit
     async with AsyncExitStack() as stack:
         found = []
         for name in names:
-            running = witnessing(folder / name, port=0, name=name, logs=[log.key])
+            running = run_witness(folder / name, port=0, name=name, logs=[log.key])
             found.append(WitnessAt(*await stack.enter_async_context(running)))
         yield tuple(found)
 

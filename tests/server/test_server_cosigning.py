@@ -23,7 +23,7 @@ from comity_server.log.cosigning import Cosigning
 from comity_server.log.head_file import HeadFile
 from comity_server.log.recovery import RolledBack
 from comity_server.log.witness_client import Witnesses
-from comity_server.witness.app import witnessing
+from comity_server.witness.app import run_witness
 from comity_tools.cli import main
 from support.witness_logs import Puppet, plant
 from support.world import Pair, World, eventually
@@ -46,7 +46,7 @@ async def watched(folder: Path, least: int, *witnesses: Puppet, and_a_real_one: 
     async with AsyncExitStack() as stack:
         told = [await stack.enter_async_context(it.listening()) for it in witnesses]
         if and_a_real_one:
-            real = witnessing(folder / "witness", port=0, name="real.example", logs=[signer_of(world).verifier])
+            real = run_witness(folder / "witness", port=0, name="real.example", logs=[signer_of(world).verifier])
             at = await stack.enter_async_context(real)
             told.append(f"{at.key.text} {at.url}")
         world._settings["witnesses"] = ", ".join(told)

@@ -34,10 +34,10 @@ from comity.transparency.notes import (
 from comity_server.data_dir import FolderInUse
 from comity_server.log.witness_protocol import MOST_BODY, SIZE_TYPE, open_submission, seal_submission
 from comity_server.witness import cosign
-from comity_server.witness.app import Listening, witnessing
+from comity_server.witness.app import RunningWitness, run_witness
 from comity_server.witness.cosign import Declined, Witness
 from comity_server.witness.data_dir import CannotWitness
-from comity_server.witness.store import Memory
+from comity_server.witness.store import WitnessStore
 from comity_tools.cli import main
 from support.witness_logs import Log, Said, Talk, plant
 
@@ -59,9 +59,9 @@ class Watch:
 
 
 @asynccontextmanager
-async def a_witness(folder: Path, *logs: Log, **more: Any) -> AsyncIterator[tuple[Talk, Listening]]:
+async def a_witness(folder: Path, *logs: Log, **more: Any) -> AsyncIterator[tuple[Talk, RunningWitness]]:
     async with (
-        witnessing(folder / "witness", port=0, logs=[log.key for log in logs], **more) as listening,
+        run_witness(folder / "witness", port=0, logs=[log.key for log in logs], **more) as listening,
         aiohttp.ClientSession() as http,
     ):
         yield Talk(http, listening.url), listening
@@ -290,7 +290,7 @@ async def test_a_witness_that_writes_down_what_it_has_not_checked_is_noticed(
 
 def test_a_submission_with_a_changed_or_missing_byte_is_not_cosigned(tmp_path: Path) -> None:
     log = Log()
-    with closing(Memory(tmp_path / "memory")) as memory:
+    with closing(WitnessStore(tmp_path / "memory")) as memory:
         memory.take(log.key)
         witness = Witness(NoteSigner("w", COSIGNATURE, SigningKey(b"w" * 32)), memory, Watch(1000))
         witness.cosign(log.submission(0, 5))
@@ -331,7 +331,7 @@ async def test_a_witness_that_looks_before_it_has_the_turn_is_noticed(
     # What was read at the start of the race is what both are judged by.
     plant(
         monkeypatch,
-        Memory,
+        WitnessStore,
         "replace",
         (
             "head = judge(Head(*row))",
@@ -410,7 +410,7 @@ async def test_a_witness_that_cannot_write_cosigns_nothing(tmp_path: Path, capfd
     async with a_witness(tmp_path, log) as (talk, _):
         await talk.submit(log.submission(0, 5))
         before = await talk.kept(log)
-        with closing(Memory(tmp_path / "witness" / "witness.db")) as another:
+        with closing(WitnessStore(tmp_path / "witness" / "witness.db")) as another:
             another._file.execute("CREATE TRIGGER full BEFORE UPDATE ON logs BEGIN SELECT RAISE(ABORT, 'full'); END")
             assert (await talk.submit(log.submission(5, 9))).status == 503
             assert await talk.kept(log) == before
@@ -440,7 +440,7 @@ async def test_a_restart_changes_neither_key_nor_name_nor_what_was_cosigned(tmp_
 
 async def refused(folder: Path, *logs: VerifierKey, name: str | None = None) -> str:
     with pytest.raises(CannotWitness) as caught:
-        async with witnessing(folder / "witness", port=0, logs=logs, name=name):
+        async with run_witness(folder / "witness", port=0, logs=logs, name=name):
             pass
     return str(caught.value)
 
@@ -466,7 +466,7 @@ async def test_a_folder_is_one_witness_and_knows_one_key_of_each_log(tmp_path: P
     memory.write_bytes(b"not a store " * 1000)
     assert "cannot be used" in await refused(tmp_path)
     memory.write_bytes(whole)
-    with closing(Memory(memory)) as opened:
+    with closing(WitnessStore(memory)) as opened:
         opened._file.execute("PRAGMA user_version = 2")
     assert "another version" not in (said := await refused(tmp_path)) and "version 2" in said
     memory.unlink()

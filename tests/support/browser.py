@@ -15,7 +15,7 @@ QUIET = (
 """As root there is no sandbox; and it asks nobody but the server."""
 
 
-class Seen:
+class CheckResult:
     """A page, and every error on it: of the console, of a script, of a request, of the content security policy."""
 
     def __init__(self, page: Page) -> None:
@@ -43,11 +43,11 @@ async def a_browser() -> AsyncIterator[Browser]:
 
 
 @asynccontextmanager
-async def a_page(browser: Browser, **how: Any) -> AsyncIterator[Seen]:
+async def a_page(browser: Browser, **how: Any) -> AsyncIterator[CheckResult]:
     """A page in a window of its own. Fails if the page had an error."""
     context = await browser.new_context(**how)
     try:
-        seen = Seen(await context.new_page())
+        seen = CheckResult(await context.new_page())
         yield seen
         assert seen.wrong == []
     finally:

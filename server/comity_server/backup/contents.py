@@ -86,22 +86,22 @@ def write_contents(folder: Path, contents: Contents) -> None:
     write_whole(folder / LIST, msgspec.json.format(msgspec.json.encode(contents)))
 
 
-def listed(folder: Path) -> dict[str, File]:
+def list_files(folder: Path) -> dict[str, File]:
     """The list of the files in a folder, which are synced to the disk."""
-    found = {path.name: File(path.stat().st_size, _sum_of(path)) for path in sorted(folder.iterdir())}
+    found = {path.name: File(path.stat().st_size, _sha256_of(path)) for path in sorted(folder.iterdir())}
     for path in (*folder.iterdir(), folder):
         # A folder and a file are synced alike.
         sync_folder(path)
     return found
 
 
-def damaged(folder: Path, contents: Contents) -> Iterator[str]:
+def find_damage(folder: Path, contents: Contents) -> Iterator[str]:
     """The faults of a backup's files: missing, or changed since they were written."""
     for name, file in contents.files.items():
         path = folder / name
         if not path.is_file():
             yield f"{name} is missing"
-        elif path.stat().st_size != file.bytes or _sum_of(path) != file.sha256:
+        elif path.stat().st_size != file.bytes or _sha256_of(path) != file.sha256:
             yield f"{name} was damaged or changed after the backup was made"
 
 
@@ -116,6 +116,6 @@ def copy_file(source: Path, target: Path) -> None:
             os.fsync(copy.fileno())
 
 
-def _sum_of(path: Path) -> str:
+def _sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -23,7 +23,7 @@ from comity_server.backup.contents import (
     NoBackup,
     copy_file,
     files_like,
-    listed,
+    list_files,
     write_contents,
 )
 from comity_server.backup.store_copy import check_copy, copy_database, count_connections, ended_logs, meta_of, put_meta
@@ -51,28 +51,28 @@ def back_up(config: Config, target: Path, keys: Path | None, progress: Progress,
     check_whole(data)
     _check_places(target, None if keys is None else keys.absolute(), data.absolute())
     with lock(data) if move else nullcontext(), ExitStack() as stack:
-        folder = stack.enter_context(_unfinished(target))
-        apart = folder if keys is None else stack.enter_context(_unfinished(keys.absolute()))
+        folder = stack.enter_context(_temporary_folder(target))
+        apart = folder if keys is None else stack.enter_context(_temporary_folder(keys.absolute()))
         if move:
             check_not_moved(meta_of(data / STORE))
         _copy(config, folder, apart)
         _copy_heads(data, folder, move=move)
         if not move:
             put_meta(folder / STORE, **{COPIED: str(time.time_ns() // 1_000_000), MOVED: ""})
-        contents = _checked(config, folder, apart, progress, move=move)
+        contents = _check_backup(config, folder, apart, progress, move=move)
         if apart is not folder:
-            write_contents(apart, contents_of_keys(contents, apart))
+            write_contents(apart, list_keys(contents, apart))
         write_contents(folder, contents)
         if move:
-            _hand_over(data, folder, target, apart, keys)
+            _move_log(data, folder, target, apart, keys)
         else:
-            _name(folder, target, apart, keys)
+            _rename_into_place(folder, target, apart, keys)
     return contents
 
 
-def contents_of_keys(contents: Contents, apart: Path) -> Contents:
+def list_keys(contents: Contents, apart: Path) -> Contents:
     """The list in a folder of keys."""
-    return Contents(FORM, contents.id, contents.made_at, contents.home, contents.keys, listed(apart))
+    return Contents(FORM, contents.id, contents.made_at, contents.home, contents.keys, list_files(apart))
 
 
 def _check_places(target: Path, keys: Path | None, data: Path) -> None:
@@ -86,7 +86,7 @@ def _check_places(target: Path, keys: Path | None, data: Path) -> None:
 
 
 @contextmanager
-def _unfinished(target: Path) -> Iterator[Path]:
+def _temporary_folder(target: Path) -> Iterator[Path]:
     """A temporary folder beside the target, readable for its owner only; removed unless it was renamed."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".unfinished", dir=target.parent))
@@ -101,11 +101,11 @@ def _copy(config: Config, folder: Path, apart: Path) -> None:
     for _ in range(_TRIES):
         for name in DATABASES:
             (folder / name).unlink(missing_ok=True)
-        before = _keys_of(config)
+        before = _read_keys(config)
         for name in DATABASES:
             if (config.data / name).exists():
                 copy_database(config.data / name, folder / name)
-        if _keys_of(config) == before:
+        if _read_keys(config) == before:
             break
     else:
         raise NoBackup("keys are being rotated: try again when that is done")
@@ -115,7 +115,7 @@ def _copy(config: Config, folder: Path, apart: Path) -> None:
             file.write(content)
 
 
-def _keys_of(config: Config) -> dict[str, bytes]:
+def _read_keys(config: Config) -> dict[str, bytes]:
     """The keys in the data folder, without a master key that is stored elsewhere (BACKUP-2)."""
     elsewhere = master_file(config) != config.data.resolve() / MASTER
     return {it.name: it.read_bytes() for it in files_like(config.data, KEYS) if not (it.name == MASTER and elsewhere)}
@@ -131,7 +131,7 @@ def _copy_heads(data: Path, folder: Path, *, move: bool) -> None:
             copy_file(path, folder / path.name)
 
 
-def _checked(config: Config, folder: Path, apart: Path, progress: Progress, *, move: bool) -> Contents:
+def _check_backup(config: Config, folder: Path, apart: Path, progress: Progress, *, move: bool) -> Contents:
     """Checks that a server could start with the backup, and returns its contents. Raises NoBackup."""
     seen = check_copy(folder, apart, config, progress, move=move, whole=False)
     if seen.findings.total:
@@ -143,14 +143,14 @@ def _checked(config: Config, folder: Path, apart: Path, progress: Progress, *, m
         made_at=int(time.time()),
         home=meta_of(folder / STORE)["home"],
         keys="here" if apart is folder else "apart",
-        files=listed(folder),
+        files=list_files(folder),
         move=move,
         logs=seen.logs,
         connections=count_connections(folder / STORE),
     )
 
 
-def _name(folder: Path, target: Path, apart: Path, keys: Path | None) -> None:
+def _rename_into_place(folder: Path, target: Path, apart: Path, keys: Path | None) -> None:
     """Renames the folder of the keys, then the backup: a backup without its keys cannot be restored."""
     if keys is not None:
         os.rename(apart, keys.absolute())
@@ -164,12 +164,12 @@ def _name(folder: Path, target: Path, apart: Path, keys: Path | None) -> None:
         sync_folder(path)
 
 
-def _hand_over(data: Path, folder: Path, target: Path, apart: Path, keys: Path | None) -> None:
+def _move_log(data: Path, folder: Path, target: Path, apart: Path, keys: Path | None) -> None:
     """Lets only the backup continue the log. The data folder is closed before the backup is renamed: a crash between
     the two leaves a complete backup under its temporary name, and no server that continues."""
     put_meta(data / STORE, **{MOVED: str(target)})
     try:
-        _name(folder, target, apart, keys)
+        _rename_into_place(folder, target, apart, keys)
     except OSError:
         if not target.exists():
             put_meta(data / STORE, **{MOVED: ""})

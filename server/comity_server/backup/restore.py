@@ -19,40 +19,40 @@ from comity_server.backup.contents import (
     Contents,
     NoBackup,
     copy_file,
-    damaged,
     files_like,
+    find_damage,
     read_contents,
     write_contents,
 )
 from comity_server.backup.store_copy import check_copy, put_meta
 from comity_server.config import Config
 from comity_server.data_dir import LOCK, RESTORING, STORE, check_whole, lock, sync_folder
-from comity_server.fsck.checker import Progress, Seen
+from comity_server.fsck.checker import CheckResult, Progress
 from comity_server.log.restores import COPIED, MOVED
 
 _OF_THE_DISK = "lost+found"
 """A folder that an empty disk contains."""
 
 
-def look_through(config: Config, source: Path, keys: Path | None, progress: Progress) -> tuple[Contents, Seen]:
+def check_backup(config: Config, source: Path, keys: Path | None, progress: Progress) -> tuple[Contents, CheckResult]:
     """Checks all of a backup by deriving it again; nothing is written. Raises NoBackup, CannotRead, OSError,
     sqlite3.Error."""
-    contents, apart, _ = _opened(source, keys)
+    contents, apart, _ = _open_backup(source, keys)
     return contents, check_copy(source, apart, config, progress, move=contents.move, whole=True)
 
 
-def put_back(config: Config, source: Path, keys: Path | None, progress: Progress) -> Contents:
+def restore_backup(config: Config, source: Path, keys: Path | None, progress: Progress) -> Contents:
     """Restores a backup into the data folder, which must be empty or missing. The backup of a move becomes an ordinary
     one.
 
     Raises NoBackup, FolderInUse, CutOff, CannotRead, OSError, sqlite3.Error; then the data folder is as it was.
     """
-    contents, _, paths = _opened(source, keys)
+    contents, _, paths = _open_backup(source, keys)
     data = config.data
     check_whole(data)
     if data.exists() and (not data.is_dir() or {it.name for it in data.iterdir()} - {LOCK, _OF_THE_DISK}):
         raise NoBackup(f"{data} is not empty: move it away first, as a restore overwrites nothing")
-    with _removed_unless_kept(data), lock(data), _staged(data) as staged:
+    with _remove_after_error(data), lock(data), _staging_folder(data) as staged:
         for path in paths:
             copy_file(path, staged / path.name)
         if not contents.move:
@@ -62,14 +62,14 @@ def put_back(config: Config, source: Path, keys: Path | None, progress: Progress
             place, fault = seen.findings.first[0]
             raise NoBackup(f"the backup in {source} is damaged ({place}: {fault}): restore another one")
         if contents.move:
-            _use_up(source, contents)
+            _end_move(source, contents)
         for path in sorted(staged.iterdir(), key=lambda it: it.name != STORE):
             os.rename(path, data / path.name)
         sync_folder(data)
     return contents
 
 
-def _opened(source: Path, keys: Path | None) -> tuple[Contents, Path, list[Path]]:
+def _open_backup(source: Path, keys: Path | None) -> tuple[Contents, Path, list[Path]]:
     """(list of a backup, folder of its keys, all files), checked to be unchanged. Raises NoBackup."""
     contents = read_contents(source)
     if contents.keys == "apart" and keys is None:
@@ -82,13 +82,13 @@ def _opened(source: Path, keys: Path | None) -> tuple[Contents, Path, list[Path]
         if found[keys].id != contents.id:
             raise NoBackup(f"the keys in {keys} belong to another backup than {source}")
     for folder, listed in found.items():
-        for fault in damaged(folder, listed):
+        for fault in find_damage(folder, listed):
             raise NoBackup(f"{folder} is damaged: {fault}")
     return contents, keys or source, [folder / name for folder, listed in found.items() for name in listed.files]
 
 
 @contextmanager
-def _removed_unless_kept(data: Path) -> Iterator[None]:
+def _remove_after_error(data: Path) -> Iterator[None]:
     """Removes the data folder after an error, if it did not exist before."""
     was_there = data.exists()
     try:
@@ -100,7 +100,7 @@ def _removed_unless_kept(data: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _staged(data: Path) -> Iterator[Path]:
+def _staging_folder(data: Path) -> Iterator[Path]:
     """The folder in the data folder whose existence keeps servers from starting. It is removed if no file was moved
     into place yet, or if all were."""
     staged = data / RESTORING
@@ -114,7 +114,7 @@ def _staged(data: Path) -> Iterator[Path]:
             sync_folder(data)
 
 
-def _use_up(source: Path, contents: Contents) -> None:
+def _end_move(source: Path, contents: Contents) -> None:
     """Makes the backup of a move an ordinary one, so that its log continues in one place only (BACKUP-4). Raises
     NoBackup if the list cannot be written."""
     heads = {path.name for path in files_like(source, HEADS)}

@@ -10,7 +10,7 @@ from comity_server.businesses.master_key import MasterKey, master_for
 from comity_server.businesses.sealing import check_kind
 from comity_server.config import Config
 from comity_server.data_dir import STORE
-from comity_server.fsck.checker import Progress, Seen, check_store
+from comity_server.fsck.checker import CheckResult, Progress, check_store
 from comity_server.store.seals import SEALED
 from comity_server.store.sqlite import SQL
 from comity_server.store.sqlite_file import open_database, read_only
@@ -54,7 +54,7 @@ def put_meta(path: Path, **values: str) -> None:
         raw.execute("COMMIT")
 
 
-def check_copy(folder: Path, keys: Path, config: Config, progress: Progress, *, move: bool, whole: bool) -> Seen:
+def check_copy(folder: Path, keys: Path, config: Config, progress: Progress, *, move: bool, whole: bool) -> CheckResult:
     """Checks a copy of a data folder with its `keys`: the `whole`, or what a server needs to start. Raises NoBackup if
     the master key does not fit, CannotRead, DatabaseFault."""
     seen = check_store(folder, progress, keys=keys, whole=whole, copied=not move)

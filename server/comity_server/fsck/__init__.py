@@ -8,7 +8,7 @@
     entry_owners   the text that each log entry belongs to
     status_lists   the status list entry of each grant
     server_keys    the statements about the server's own keys
-    orphans        businesses, offers, half-signed agreements, news, and rows that belong to nothing
+    other_records  businesses, offers, half-signed agreements, news, and rows that belong to nothing
     documents      opens signed texts again
     findings       the faults, with their places
 

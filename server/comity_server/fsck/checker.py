@@ -9,14 +9,14 @@ import msgspec
 
 from comity.crypto.keys import did_web_base
 from comity.errors import Malformed
-from comity_server.fsck import orphans, server_keys
-from comity_server.fsck.connections import Counted, check_connections
+from comity_server.fsck import other_records, server_keys
+from comity_server.fsck.connections import Counts, check_connections
 from comity_server.fsck.documents import Opener
-from comity_server.fsck.entry_owners import Places
+from comity_server.fsck.entry_owners import EntryOwners
 from comity_server.fsck.findings import MOST, Findings
 from comity_server.fsck.log import Signed, check_log, read_head_file
-from comity_server.fsck.replay import Ground
-from comity_server.fsck.snapshot import UNREADABLE, CannotRead, LogEnded, Named, Snapshot, StoredHead, looked_at
+from comity_server.fsck.replay import CheckContext
+from comity_server.fsck.snapshot import UNREADABLE, CannotRead, LogEnded, MetaRow, Snapshot, StoredHead, open_snapshot
 from comity_server.log.restores import COPIED, Restore, restores_in
 
 Progress = Callable[[str, int, int], None]
@@ -24,17 +24,17 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(slots=True)
-class Seen:
+class CheckResult:
     """The result of a check of the store as of the commit at `at` (ms); 0 if there was no commit."""
 
     findings: Findings = field(default_factory=Findings)
     at: int = 0
     logs: dict[str, int] = field(default_factory=dict)
     """The entries of each log."""
-    connections: Counted = field(default_factory=Counted)
+    connections: Counts = field(default_factory=Counts)
     keys: int = 0
     offers: int = 0
-    halves: int = 0
+    proposals: int = 0
     meanwhile: int = 0
     """Entries that a server added during the check."""
 
@@ -46,26 +46,26 @@ def check_store(
     keys: Path | None = None,
     whole: bool = True,
     copied: bool = False,
-) -> Seen:
+) -> CheckResult:
     """Checks a data folder by deriving everything again, whether or not a server uses it. `keys` is the folder with the
     keys if they are elsewhere. A `copied` folder lacks the head files of its active logs. If not `whole`, only the
     file, the logs and the server's own key are checked. Raises CannotRead."""
-    seen, keys = Seen(), keys or data
-    signed = _signed_before(data, keys, seen.findings, copied=copied)
-    with looked_at(data, seen.findings) as snapshot:
-        look = _Look(keys, snapshot, seen, progress)
+    result, keys = CheckResult(), keys or data
+    signed = _read_head_files(data, keys, result.findings, copied=copied)
+    with open_snapshot(data, result.findings) as snapshot:
+        check = _StoreCheck(keys, snapshot, result, progress)
         if whole:
-            look.all(signed)
+            check.all(signed)
         else:
-            look.base(signed)
-    if seen.logs:
-        seen.meanwhile = _entries_now(data) - sum(seen.logs.values())
-    return seen
+            check.base(signed)
+    if result.logs:
+        result.meanwhile = _entries_now(data) - sum(result.logs.values())
+    return result
 
 
-def _signed_before(data: Path, keys: Path, findings: Findings, *, copied: bool) -> dict[str, Signed]:
+def _read_head_files(data: Path, keys: Path, findings: Findings, *, copied: bool) -> dict[str, Signed]:
     """The checkpoints in the head files of all logs, read before the store, which can only be ahead of them."""
-    with looked_at(data, Findings()) as snapshot:
+    with open_snapshot(data, Findings()) as snapshot:
         try:
             meta, logs = _meta(snapshot), _logs(snapshot)
             host, restores = _base(meta.get("home", "")).partition("://")[2], _restores(meta, Findings())
@@ -81,7 +81,7 @@ def _signed_before(data: Path, keys: Path, findings: Findings, *, copied: bool) 
 
 def _entries_now(data: Path) -> int:
     """The number of entries of all logs at this moment; 0 if the store cannot be read."""
-    with looked_at(data, Findings()) as snapshot:
+    with open_snapshot(data, Findings()) as snapshot:
         try:
             heads = [snapshot.row(StoredHead, "get_head_of", log=log) for log in _logs(snapshot)]
         except UNREADABLE:
@@ -90,7 +90,7 @@ def _entries_now(data: Path) -> int:
 
 
 def _meta(snapshot: Snapshot) -> dict[str, str]:
-    return dict(snapshot.rows(Named, "all_meta"))
+    return dict(snapshot.rows(MetaRow, "all_meta"))
 
 
 def _restores(meta: dict[str, str], findings: Findings) -> tuple[Restore, ...]:
@@ -120,25 +120,25 @@ def _logs(snapshot: Snapshot) -> list[str]:
     return sorted(found)
 
 
-class _Look:
+class _StoreCheck:
     """See `check_store`."""
 
-    def __init__(self, keys: Path, snapshot: Snapshot, seen: Seen, progress: Progress) -> None:
+    def __init__(self, keys: Path, snapshot: Snapshot, result: CheckResult, progress: Progress) -> None:
         self._keys = keys
         self._snapshot = snapshot
-        self._seen = seen
-        self._findings = seen.findings
+        self._result = result
+        self._findings = result.findings
         self._progress = progress
-        self._places = Places(snapshot, seen.findings)
+        self._owners = EntryOwners(snapshot, result.findings)
 
     def all(self, signed: dict[str, Signed]) -> None:
         """Checks every part. An error of SQLite ends its part and is reported."""
         meta = self._base_parts(signed)
         self._part("connections", lambda: self._connections(meta.get("home", "")))
         self._part("businesses", self._businesses)
-        self._part("inbox", lambda: orphans.check_news(self._snapshot, self._findings, meta.get("last_news")))
-        self._part("strays", lambda: orphans.check_strays(self._snapshot, self._findings))
-        self._part("entries", self._places.tell_unclaimed)
+        self._part("inbox", lambda: other_records.check_news(self._snapshot, self._findings, meta.get("last_news")))
+        self._part("strays", lambda: other_records.check_stray_rows(self._snapshot, self._findings))
+        self._part("entries", self._owners.report_unowned)
 
     def base(self, signed: dict[str, Signed]) -> None:
         """Checks the base of everything else: the file, the logs, and the server's key."""
@@ -151,15 +151,15 @@ class _Look:
         self._part("the file", self._file)
         self._part("meta", lambda: meta.update(_meta(self._snapshot)))
         self._part("logs", lambda: logs.extend(_logs(self._snapshot)))
-        orphans.check_remembered(meta, self._findings)
-        self._places.restores = _restores(meta, self._findings)
+        other_records.check_meta(meta, self._findings)
+        self._owners.restores = _restores(meta, self._findings)
         for log in logs:
             self._part(log, partial(self._log, log, signed.get(log, ())))
         return meta
 
-    def _part(self, name: str, look: Callable[[], None]) -> None:
+    def _part(self, name: str, check: Callable[[], None]) -> None:
         try:
-            look()
+            check()
         except UNREADABLE as error:
             self._findings.add(name, f"reading stopped here: {error}")
 
@@ -169,38 +169,40 @@ class _Look:
             self._findings.add("the file", fault)
 
     def _log(self, log: str, before: Signed) -> None:
-        def told(done: int, size: int) -> None:
+        def report(done: int, size: int) -> None:
             self._progress(log, done, size)
 
         # A log that cannot be read to its end is listed all the same.
-        self._seen.logs[log] = 0
-        size, at = check_log(log, before, self._snapshot, self._findings, self._places, told)
-        self._seen.logs[log] = size
-        self._seen.at = max(self._seen.at, at)
+        self._result.logs[log] = 0
+        size, at = check_log(log, before, self._snapshot, self._findings, self._owners, report)
+        self._result.logs[log] = size
+        self._result.at = max(self._result.at, at)
 
     def _connections(self, home: str) -> None:
-        ground = self._ground(home)
+        context = self._context(home)
         acts = int(self._snapshot.value("count_acts") or 0)
-        self._seen.connections = check_connections(
-            f"{_base(home)}/status/", ground, lambda done: self._progress("connections", done, acts)
+        self._result.connections = check_connections(
+            f"{_base(home)}/status/", context, lambda done: self._progress("connections", done, acts)
         )
-        self._seen.offers = orphans.check_offers(ground)
-        self._seen.halves = orphans.check_halves(ground)
+        self._result.offers = other_records.check_offers(context)
+        self._result.proposals = other_records.check_proposals(context)
 
     def _home_key(self, home: str) -> None:
         server_keys.home_keys_of(self._keys, home, self._snapshot, self._findings)
 
-    def _ground(self, home: str) -> Ground:
+    def _context(self, home: str) -> CheckContext:
         keys = server_keys.home_keys_of(self._keys, home, self._snapshot, self._findings)
-        hosted = orphans.hosted_keys(self._snapshot, self._findings)
-        return Ground(self._snapshot, self._findings, self._places, Opener(home, keys, self._findings), hosted.get)
+        found_keys = other_records.business_keys(self._snapshot, self._findings)
+        return CheckContext(
+            self._snapshot, self._findings, self._owners, Opener(home, keys, self._findings), found_keys.get
+        )
 
     def _businesses(self) -> None:
-        server_keys.check_places(self._snapshot, self._findings, self._places)
-        self._seen.keys = orphans.check_keys(self._snapshot, self._findings, self._places)
-        hosted = orphans.hosted_keys(self._snapshot, Findings())
-        orphans.check_notices(self._snapshot, hosted, self._findings, self._places)
-        orphans.check_possessions(self._snapshot, self._findings)
+        server_keys.check_places(self._snapshot, self._findings, self._owners)
+        self._result.keys = other_records.check_keys(self._snapshot, self._findings, self._owners)
+        found_keys = other_records.business_keys(self._snapshot, Findings())
+        other_records.check_notices(self._snapshot, found_keys, self._findings, self._owners)
+        other_records.check_business_rows(self._snapshot, self._findings)
 
 
-__all__ = ["CannotRead", "Progress", "Seen", "check_store"]
+__all__ = ["CannotRead", "CheckResult", "Progress", "check_store"]

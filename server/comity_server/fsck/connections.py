@@ -12,72 +12,72 @@ from comity.rules.fold import opening
 from comity.rules.state import Connection, decode_state, encode_state
 from comity.transparency.entries import SALT
 from comity_server.businesses.erasure_duties import duty_row
-from comity_server.fsck.replay import Ground, Replay
-from comity_server.fsck.snapshot import Happened, ListedDuty, StoredAgreement, StoredConnection, StoredSide
-from comity_server.fsck.status_lists import check_consents
+from comity_server.fsck.replay import CheckContext, Replay
+from comity_server.fsck.snapshot import HistoryRow, ListedDuty, StoredAgreement, StoredConnection, StoredSide
+from comity_server.fsck.status_lists import check_grants
 
 
-class Counted:
+class Counts:
     """The number of connections, acts and events that were checked."""
 
     def __init__(self) -> None:
         self.connections = self.acts = self.events = 0
 
 
-def check_connections(prefix: str, ground: Ground, told: Callable[[int], None]) -> Counted:
-    """Every connection in the store; `prefix` begins the URIs of its status lists, `told` takes the number of acts
-    that were looked at so far."""
-    counted = Counted()
-    for row in ground.snapshot.rows(StoredConnection, "all_connections"):
-        replay = _replayed(row, ground, lambda acts: told(counted.acts + acts))
-        _check_stored(row, replay.state, ground)
-        check_consents(row.cid, prefix, replay, ground)
-        counted.connections += 1
-        counted.acts += replay.acts
-        counted.events += replay.events
-    return counted
+def check_connections(prefix: str, context: CheckContext, report: Callable[[int], None]) -> Counts:
+    """Checks every connection in the store. `prefix` begins the URIs of its status lists; `report` is called with the
+    number of acts that were checked so far."""
+    counts = Counts()
+    for row in context.snapshot.rows(StoredConnection, "all_connections"):
+        replay = _replay_connection(row, context, lambda acts: report(counts.acts + acts))
+        _check_stored(row, replay.state, context)
+        check_grants(row.cid, prefix, replay, context)
+        counts.connections += 1
+        counts.acts += replay.acts
+        counts.events += replay.events
+    return counts
 
 
-def _replayed(row: StoredConnection, ground: Ground, told: Callable[[int], None]) -> Replay:
+def _replay_connection(row: StoredConnection, context: CheckContext, report: Callable[[int], None]) -> Replay:
     """The connection, lived through."""
-    signed, state = _begun(row.cid, ground)
+    signed, state = _load_start(row.cid, context)
     if len(row.tag_secret) != SALT:
-        ground.findings.add(f"connection {row.cid} tag secret", f"it has {len(row.tag_secret)} bytes, not {SALT}")
-    replay = Replay(row.cid, None if signed is None else signed.agreement, state, row.tag_secret, ground)
-    for happened in ground.snapshot.rows(Happened, "history_of", cid=row.cid):
-        replay.take(happened)
+        context.findings.add(f"connection {row.cid} tag secret", f"it has {len(row.tag_secret)} bytes, not {SALT}")
+    replay = Replay(row.cid, None if signed is None else signed.agreement, state, row.tag_secret, context)
+    for record in context.snapshot.rows(HistoryRow, "history_of", cid=row.cid):
+        replay.add(record)
         if not replay.acts % 64:
-            told(replay.acts)
+            report(replay.acts)
     return replay
 
 
-def _begun(cid: str, ground: Ground) -> tuple[SignedAgreement | None, Connection | None]:
+def _load_start(cid: str, context: CheckContext) -> tuple[SignedAgreement | None, Connection | None]:
     """The agreement, and the state with which the connection began."""
-    findings, place = ground.findings, f"connection {cid} agreement"
-    stored = ground.snapshot.row(StoredAgreement, "get_agreement", cid=cid)
+    findings, place = context.findings, f"connection {cid} agreement"
+    stored = context.snapshot.row(StoredAgreement, "get_agreement", cid=cid)
     if stored is None:
         findings.add(place, "it is missing")
         return None, None
-    signed = ground.opener.held(place, lambda: open_agreement(stored.raw))
-    event = ground.opener.event(f"connection {cid} opened", stored.opened)
+    signed = context.opener.open_or_report(place, lambda: open_agreement(stored.raw))
+    event = context.opener.event(f"connection {cid} opened", stored.opened)
     if signed is None or not isinstance(event, Opened):
         findings.add(place, "without it the connection's state cannot be derived")
         return signed, None
     if signed.cid != cid:
         findings.add(place, f"it belongs to connection {signed.cid}")
-    beside = ground.snapshot.value("opened_event", cid=cid, at=event.at)
+    beside = context.snapshot.value("opened_event", cid=cid, at=event.at)
     if beside != stored.opened:
         findings.add(f"connection {cid} opened", "the event stored with the agreement is not the one in the events")
     try:
         return signed, opening(signed, event)
-    except Contradiction as fault:
-        findings.add(place, str(fault))
+    except Contradiction as contradiction:
+        findings.add(place, str(contradiction))
         return signed, None
 
 
-def _check_stored(row: StoredConnection, state: Connection | None, ground: Ground) -> None:
+def _check_stored(row: StoredConnection, state: Connection | None, context: CheckContext) -> None:
     """Checks that the stored row is the state that its records give."""
-    place, findings = f"connection {row.cid}", ground.findings
+    place, findings = f"connection {row.cid}", context.findings
     try:
         stored = decode_state(row.state)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -86,18 +86,18 @@ def _check_stored(row: StoredConnection, state: Connection | None, ground: Groun
     if state is None:
         return
     if stored is not None and encode_state(state) != row.state:
-        which = ", ".join(_differing(stored, state)) or "its encoding"
+        which = ", ".join(_differing_members(stored, state)) or "its encoding"
         findings.add(f"{place} state", f"it is not the state that its acts and events give: {which}")
     if (row.at, row.phase) != (state.at, state.phase):
-        told = f"its row says {row.phase} at {row.at}, but its acts and events say {state.phase} at {state.at}"
-        findings.add(place, told)
+        fault = f"its row says {row.phase} at {row.at}, but its acts and events say {state.phase} at {state.at}"
+        findings.add(place, fault)
     if (row.wake_at is None) == bool(state.first.held or state.second.held):
         findings.add(
             f"{place} wake_at",
             "messages wait, but no time is set to release them" if row.wake_at is None else "no messages wait",
         )
-    _check_duties(state, ground)
-    sides = {it.side: (it.did, it.stream) for it in ground.snapshot.rows(StoredSide, "sides_of", cid=row.cid)}
+    _check_duties(state, context)
+    sides = {it.side: (it.did, it.stream) for it in context.snapshot.rows(StoredSide, "sides_of", cid=row.cid)}
     for side in SIDES:
         door = state.door(side)
         if sides.pop(side, None) != (door.did, door.origin):
@@ -106,22 +106,22 @@ def _check_stored(row: StoredConnection, state: Connection | None, ground: Groun
         findings.add(f"{place} sides", f"{name} is not a side")
 
 
-def _check_duties(state: Connection, ground: Ground) -> None:
+def _check_duties(state: Connection, context: CheckContext) -> None:
     """Checks that the listed erasure statements that are due follow from the state (ERA-7)."""
-    names = {side: ground.snapshot.value("business_called", did=state.door(side).origin) for side in SIDES}
+    names = {side: context.snapshot.value("business_called", did=state.door(side).origin) for side in SIDES}
     wanted = [duty_row(state, name, state.door(side).did) for side, name in names.items() if name is not None]
     expected = {row["name"]: row for row in wanted if row is not None}
-    for found in ground.snapshot.rows(ListedDuty, "duties_of", cid=state.cid):
+    for found in context.snapshot.rows(ListedDuty, "duties_of", cid=state.cid):
         row = expected.pop(found.name, None)
         if row != {"cid": state.cid, **found._asdict()}:
-            told = "nothing is due" if row is None else f"due at {row['due_at']}, done at {row['done_at']}"
+            due = "nothing is due" if row is None else f"due at {row['due_at']}, done at {row['done_at']}"
             place = f"connection {state.cid} duty of {found.name}"
-            ground.findings.add(place, f"it is due at {found.due_at}, done at {found.done_at}, but by the state {told}")
+            context.findings.add(place, f"it is due at {found.due_at}, done at {found.done_at}, but by the state {due}")
     for name in expected:
-        ground.findings.add(f"connection {state.cid} duty of {name}", "it is missing")
+        context.findings.add(f"connection {state.cid} duty of {name}", "it is missing")
 
 
-def _differing(stored: Connection, state: Connection) -> list[str]:
+def _differing_members(stored: Connection, state: Connection) -> list[str]:
     """The names of the members in which two states differ."""
     members = ("cid", "home", "phase", "at", "ended_at", "ended_by")
     names = [name for name in members if getattr(stored, name) != getattr(state, name)]

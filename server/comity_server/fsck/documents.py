@@ -30,7 +30,7 @@ class Opener:
     def event(self, place: str, raw: str) -> Event | None:
         """The event in a text. An event with an invalid signature is reported and still used, so that one fault gives
         one finding."""
-        event = self.held(place, lambda: open_home_event(raw, self._keys).event)
+        event = self.open_or_report(place, lambda: open_home_event(raw, self._keys).event)
         if event is None:
             try:
                 event = read_model(_EVENT, split(raw, {EVENT_TYP}).payload)
@@ -40,16 +40,16 @@ class Opener:
             self._findings.add(place, f"it is an event of {event.iss}, but this server is {self.home}")
         return event
 
-    def held(self, place: str, work: Callable[[], T]) -> T | None:
+    def open_or_report(self, place: str, work: Callable[[], T]) -> T | None:
         """The result of `work`; None, and a finding with the reason, if it raises Refused."""
         try:
             return work()
         except Refused as refused:
-            self._findings.add(place, why(refused))
+            self._findings.add(place, refusal_text(refused))
             return None
 
 
-def why(refused: Refused) -> str:
+def refusal_text(refused: Refused) -> str:
     """The reason of a refusal, in words."""
     where = "; ".join(f"{pointer}: {what}" for pointer, what in refused.errors)
     return where or refused.detail or refused.title.rstrip(".")

@@ -16,7 +16,7 @@ Make = Callable[[bytes], LogEntry]
 """Makes the expected entry from its salt."""
 
 
-class Places:
+class EntryOwners:
     """The entries that were claimed so far, one bit for each."""
 
     def __init__(self, snapshot: Snapshot, findings: Findings) -> None:
@@ -54,8 +54,8 @@ class Places:
         if not self._mark(place):
             self._findings.add(name, f"it belongs to {whose} and to another text as well")
         if (row.cid, row.act) != key:
-            told = f"its row names {row.act} of {row.cid or 'a business'}, but it belongs to {whose}"
-            self._findings.add(name, told)
+            fault = f"its row names {row.act} of {row.cid or 'a business'}, but it belongs to {whose}"
+            self._findings.add(name, fault)
         if row.erased:
             self._findings.add(name, f"it is marked as erased, but {whose} exists")
             return
@@ -68,7 +68,7 @@ class Places:
         except Malformed:
             # The check of the log has reported that.
             return
-        for member in _differing(found, make(row.salt)):
+        for member in _differing_members(found, make(row.salt)):
             self._findings.add(name, f"its {member} does not match {whose}")
 
     def _mark(self, place: Place) -> bool:
@@ -81,7 +81,7 @@ class Places:
         bits[byte] |= 1 << bit
         return is_new
 
-    def tell_unclaimed(self) -> None:
+    def report_unowned(self) -> None:
         """Reports every entry that belongs to no text, and a wrong number of entries marked as erased: else the mark
         would hide damage."""
         for log, bits in self._claimed.items():
@@ -93,8 +93,8 @@ class Places:
                     whose = f"act {row.act} of connection {row.cid}" if row.cid else f"key {row.act}"
                     self._findings.add(f"{log} entry {index}", f"it belongs to no text: {whose} does not refer to it")
         if self._erased != ERASED:
-            told = f"{self._erased} are marked as erased, but {ERASED} were erased with their connections"
-            self._findings.add("entries", told)
+            fault = f"{self._erased} are marked as erased, but {ERASED} were erased with their connections"
+            self._findings.add("entries", fault)
 
 
 def _unset(bits: bytearray) -> Iterator[int]:
@@ -103,7 +103,7 @@ def _unset(bits: bytearray) -> Iterator[int]:
             yield from (number * 8 + bit for bit in range(8) if not byte >> bit & 1)
 
 
-def _differing(found: LogEntry, wanted: LogEntry) -> Iterator[str]:
+def _differing_members(found: LogEntry, wanted: LogEntry) -> Iterator[str]:
     for member, mine, theirs in zip(LogEntry._fields, wanted, found, strict=True):
         if mine != theirs:
             yield member

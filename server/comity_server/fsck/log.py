@@ -11,7 +11,7 @@ from comity.transparency.entries import MINUTE, MOST_BACK, read_entry
 from comity.transparency.notes import ED25519, VerifierKey
 from comity.transparency.server_keys import read_statement
 from comity.transparency.tiles import WIDTH
-from comity_server.fsck.entry_owners import Places
+from comity_server.fsck.entry_owners import EntryOwners
 from comity_server.fsck.findings import Findings
 from comity_server.fsck.snapshot import Snapshot, StoredEntry, StoredHead, TilePlace
 from comity_server.fsck.tree import Tree, leaf, width_of
@@ -38,8 +38,8 @@ def read_head_file(data: Path, keys: Path, host: str, log: str, findings: Findin
         key = VerifierKey(log, ED25519, SigningKey(files.key.read_bytes()).public)
         slots = _slots(files.head, key)
     except (OSError, Malformed) as fault:
-        told = f"{Path(fault.filename).name}: {fault.strerror}" if isinstance(fault, OSError) else files.key.name
-        findings.add(f"{log} files", f"the signed checkpoints cannot be read ({told})")
+        reason = f"{Path(fault.filename).name}: {fault.strerror}" if isinstance(fault, OSError) else files.key.name
+        findings.add(f"{log} files", f"the signed checkpoints cannot be read ({reason})")
         return ()
     for number in (at for at, slot in enumerate(slots) if slot is False):
         findings.add(f"{files.head.name} slot {number}", "it is damaged, or not signed by this log's key")
@@ -67,20 +67,20 @@ def check_log(
     signed: Signed,
     snapshot: Snapshot,
     findings: Findings,
-    places: Places,
-    told: Callable[[int, int], None],
+    owners: EntryOwners,
+    report: Callable[[int, int], None],
 ) -> tuple[int, int]:
     """Checks the entries of a log (LOG-6), its tiles and its head (LOG-1, LOG-3), and that it continues every signed
-    checkpoint (LOG-14). `told` is called with the number of entries that were checked, and of all. Returns (size, time
-    of the last commit in ms)."""
-    looking = _Looking(log, signed, snapshot, findings, told)
-    places.begin(log, looking.size)
-    looking.entries()
-    looking.surplus_tiles()
-    return looking.size, looking.at
+    checkpoint (LOG-14). `report` is called with the numbers of checked entries and of all. Returns (size, time of the
+    last commit in ms)."""
+    check = _LogCheck(log, signed, snapshot, findings, report)
+    owners.begin(log, check.size)
+    check.entries()
+    check.surplus_tiles()
+    return check.size, check.at
 
 
-class _Looking:
+class _LogCheck:
     """See `check_log`."""
 
     def __init__(
@@ -89,10 +89,10 @@ class _Looking:
         signed: Signed,
         snapshot: Snapshot,
         findings: Findings,
-        told: Callable[[int, int], None],
+        report: Callable[[int, int], None],
     ) -> None:
         self._log = log
-        self._told = told
+        self._report = report
         self._snapshot = snapshot
         self._findings = findings
         last = snapshot.value("last_entry", log=log)
@@ -108,7 +108,7 @@ class _Looking:
         self._signed = _by_size(signed, self.size, log, findings)
         self._tree = Tree(log, self._stored_tile, findings)
         self._latest = 0
-        self._ahead = _stated_ahead(snapshot, log)
+        self._ahead = _read_stated_ahead(snapshot, log)
         """The minute up to which the log states that its times may be ahead (CLOCK-4)."""
 
     def _stored_tile(self, level: int, number: int) -> bytes | None:
@@ -120,8 +120,8 @@ class _Looking:
         self._check_signed()
         for row in self._snapshot.rows(StoredEntry, "all_entries", log=self._log):
             if not 0 <= row.idx < self.size:
-                told = f"it is beyond the log's head, which has {self.size} entries"
-                self._findings.add(f"{self._log} entry {row.idx}", told)
+                fault = f"it is beyond the log's head, which has {self.size} entries"
+                self._findings.add(f"{self._log} entry {row.idx}", fault)
                 continue
             if row.idx > self._tree.size and not self._skip_to(row.idx):
                 return
@@ -138,13 +138,13 @@ class _Looking:
             self._findings.add(f"{self._log} entry {row.idx}", fault.detail or "it is not an entry")
         minute = row.at // MINUTE
         if minute < self._latest - MOST_BACK and self._latest > self._ahead:
-            told = f"its time is {self._latest - minute} minutes before that of an earlier entry"
-            self._findings.add(f"{self._log} entry {row.idx}", told)
+            reason = f"its time is {self._latest - minute} minutes before that of an earlier entry"
+            self._findings.add(f"{self._log} entry {row.idx}", reason)
         self._latest = max(self._latest, minute)
         self._tree.add(leaf(row.entry))
         self._check_signed()
         if not self._tree.size % WIDTH:
-            self._told(self._tree.size, self.size)
+            self._report(self._tree.size, self.size)
 
     def _skip_to(self, index: int) -> bool:
         """Reports that the entries up to `index` are missing. Returns whether the tree can be hashed without them."""
@@ -161,8 +161,8 @@ class _Looking:
     def _check_signed(self) -> None:
         for checkpoint in self._signed.get(self._tree.size, ()):
             if checkpoint.root not in self._tree.roots():
-                told = f"its first {checkpoint.size} entries are not those that the log signed"
-                self._findings.add(f"{self._log} head file", told)
+                fault = f"its first {checkpoint.size} entries are not those that the log signed"
+                self._findings.add(f"{self._log} head file", fault)
 
     def surplus_tiles(self) -> None:
         """Reports tiles that a tree of this size does not have."""
@@ -171,13 +171,13 @@ class _Looking:
                 self._findings.add(f"{self._log} tile/{level}/{number:03}", "the tree has no such tile")
 
 
-def _stated_ahead(snapshot: Snapshot, log: str) -> int:
+def _read_stated_ahead(snapshot: Snapshot, log: str) -> int:
     found = [-1]
     for row in snapshot.rows(StoredStatement, "home_statements"):
         with suppress(Refused):
-            said = read_statement(row.statement)
-            if said.ahead is not None and said.log.partition("+")[0] == log:
-                found.append(said.ahead // MINUTE)
+            statement = read_statement(row.statement)
+            if statement.ahead is not None and statement.log.partition("+")[0] == log:
+                found.append(statement.ahead // MINUTE)
     return max(found)
 
 
@@ -188,6 +188,6 @@ def _by_size(signed: Signed, size: int, log: str, findings: Findings) -> dict[in
         found.setdefault(checkpoint.size, []).append(checkpoint)
     ahead = max(found, default=0)
     if ahead > size:
-        told = f"the log signed {ahead} entries, but the store has {size}: it is an older copy of the store"
-        findings.add(f"{log} head file", told)
+        fault = f"the log signed {ahead} entries, but the store has {size}: it is an older copy of the store"
+        findings.add(f"{log} head file", fault)
     return found

@@ -10,8 +10,8 @@ from comity.documents.offers import HomeParty
 from comity.errors import Malformed, Refused
 from comity.transparency.entries import LogEntry, entry_of_key, public_tag_key
 from comity.transparency.server_keys import HomeKeys, HomeStatement, Listed, Placed, follow, read_listed, read_statement
-from comity_server.fsck.documents import why
-from comity_server.fsck.entry_owners import Places
+from comity_server.fsck.documents import refusal_text
+from comity_server.fsck.entry_owners import EntryOwners
 from comity_server.fsck.findings import Findings
 from comity_server.fsck.snapshot import Snapshot, StoredEntry
 from comity_server.store.rows import StoredPlace, StoredStatement
@@ -29,7 +29,7 @@ def home_keys_of(data: Path, home: str, snapshot: Snapshot, findings: Findings) 
     try:
         stated = read_listed(Listed(statement=row.statement, signed=row.signed) for row in rows)
     except (Refused, ValueError) as fault:
-        findings.add("home keys", why(fault) if isinstance(fault, Refused) else "a statement is malformed")
+        findings.add("home keys", refusal_text(fault) if isinstance(fault, Refused) else "a statement is malformed")
         stated = ()
     if not stated or [row.n for row in rows] != list(range(len(rows))) or stated[0].statement.did != home:
         findings.add("home keys", "there is no valid statement: signatures of this server cannot be checked")
@@ -49,7 +49,7 @@ def _check_private(data: Path, statement: HomeStatement, findings: Findings) -> 
     findings.add("home.key", "the private key in force is missing or damaged")
 
 
-def check_places(snapshot: Snapshot, findings: Findings, places: Places) -> None:
+def check_places(snapshot: Snapshot, findings: Findings, owners: EntryOwners) -> None:
     """Checks that each statement has its log entry where its row says."""
     rows = {row.n: row for row in snapshot.rows(StoredStatement, "home_statements")}
     for at in snapshot.rows(StoredPlace, "home_places"):
@@ -61,10 +61,10 @@ def check_places(snapshot: Snapshot, findings: Findings, places: Places) -> None
         elif entry is None:
             findings.add(f"{at.log} entry {at.idx}", f"it is missing, but {name} refers to it")
         else:
-            _claim(name, row.statement, Place(at.log, at.idx), entry.at, findings, places)
+            _claim(name, row.statement, Place(at.log, at.idx), entry.at, findings, owners)
 
 
-def _claim(name: str, raw: str, place: Place, at: int, findings: Findings, places: Places) -> None:
+def _claim(name: str, raw: str, place: Place, at: int, findings: Findings, owners: EntryOwners) -> None:
     try:
         stated = read_statement(raw)
     except (Refused, ValueError):
@@ -73,7 +73,7 @@ def _claim(name: str, raw: str, place: Place, at: int, findings: Findings, place
     if at < stated.at:
         findings.add(name, f"its entry has the time {at}, before its own time {stated.at}")
     make = partial(_entry, raw.encode("utf-8"), public_tag_key(stated.did), at)
-    places.claim(name, place, ("", stated.kid), at, make)
+    owners.claim(name, place, ("", stated.kid), at, make)
 
 
 def _entry(statement: bytes, key: bytes, at: int, salt: bytes) -> LogEntry:

@@ -52,7 +52,7 @@ class StoredSide(NamedTuple):
     stream: str
 
 
-class Happened(NamedTuple):
+class HistoryRow(NamedTuple):
     """A row of `acts` (its `kind` is accepted, its `raw` the act and `event` the acceptance) or of `events` (`raw` is
     None and `event` the event)."""
 
@@ -153,7 +153,7 @@ class StoredOffer(NamedTuple):
     uses: str
 
 
-class StoredHalf(NamedTuple):
+class StoredProposal(NamedTuple):
     """A row of `proposals`; `connected` is its cid where the connection is there."""
 
     cid: str
@@ -175,7 +175,7 @@ class StoredNews(NamedTuple):
     cid: str
 
 
-class Stray(NamedTuple):
+class StrayRow(NamedTuple):
     """A connection that a table names, and its first row there."""
 
     place: str
@@ -183,7 +183,7 @@ class Stray(NamedTuple):
     name: str
 
 
-class OfNothing(NamedTuple):
+class OrphanRow(NamedTuple):
     """Something that is stored for a business, and its fault."""
 
     what: str
@@ -192,7 +192,7 @@ class OfNothing(NamedTuple):
     fault: str
 
 
-class Named(NamedTuple):
+class MetaRow(NamedTuple):
     """A row of `meta`."""
 
     name: str
@@ -207,35 +207,35 @@ class TilePlace(NamedTuple):
 
 
 class Snapshot:
-    """The committed rows of a store at one moment. `looked_at` makes one."""
+    """The committed rows of a store at one moment. `open_snapshot` makes one."""
 
     def __init__(self, raw: Database, findings: Findings) -> None:
         self._raw = raw
         self._findings = findings
 
-    def rows(self, kind: type[N], query: str, **given: object) -> Iterator[N]:
+    def rows(self, kind: type[N], query: str, **parameters: object) -> Iterator[N]:
         """The rows of one of the store's queries, one after the other. A row with a value of the wrong type is a
         finding and left out."""
-        for row in self._raw.execute(SQL[query], given):
+        for row in self._raw.execute(SQL[query], parameters):
             if tuple(map(type, row)) in _types(kind):
                 yield kind(*row)
             else:
                 shown = ", ".join(str(value) for value in row if isinstance(value, str | int))
                 self._findings.add(f"{(kind.__doc__ or '').rstrip('.')}: {shown}", "a value has the wrong type")
 
-    def row(self, kind: type[N], query: str, **given: object) -> N | None:
+    def row(self, kind: type[N], query: str, **parameters: object) -> N | None:
         """The first row of a query, or None."""
-        return next(self.rows(kind, query, **given), None)
+        return next(self.rows(kind, query, **parameters), None)
 
-    def value(self, query: str, **given: object) -> Any:
+    def value(self, query: str, **parameters: object) -> Any:
         """The first value of the first row of a query, or None."""
-        row = self._raw.execute(SQL[query], given).fetchone()
+        row = self._raw.execute(SQL[query], parameters).fetchone()
         return None if row is None else row[0]
 
     def integrity(self, most: int) -> list[str]:
         """The faults that SQLite itself finds in the file, at most so many."""
-        told = [str(row[0]) for row in self._raw.execute(f"PRAGMA integrity_check({most})")]
-        return [] if told == ["ok"] else told
+        faults = [str(row[0]) for row in self._raw.execute(f"PRAGMA integrity_check({most})")]
+        return [] if faults == ["ok"] else faults
 
 
 @cache
@@ -245,7 +245,7 @@ def _types(kind: type[tuple[Any, ...]]) -> frozenset[tuple[type, ...]]:
 
 
 @contextmanager
-def looked_at(data: Path, findings: Findings) -> Iterator[Snapshot]:
+def open_snapshot(data: Path, findings: Findings) -> Iterator[Snapshot]:
     """A snapshot of a data folder's store, whether or not a server uses it. Raises CannotRead."""
     path = data / STORE
     if not data.is_dir():
@@ -254,15 +254,15 @@ def looked_at(data: Path, findings: Findings) -> Iterator[Snapshot]:
         raise CannotRead(f"{data} is not a data folder of Comity: it contains no {STORE}")
     log = path.with_name(f"{STORE}-wal")
     # Without a writer the file is opened as immutable: no file is made beside it, and a read-only disk will do.
-    alone, before = not log.exists(), path.stat().st_mtime_ns
+    is_unused, modified_at = not log.exists(), path.stat().st_mtime_ns
     try:
-        raw = open_read_only(path, cache=CACHE, immutable=alone)
+        raw = open_read_only(path, cache=CACHE, immutable=is_unused)
     except UNREADABLE as error:
         raise CannotRead(f"{path} cannot be read: {error}") from None
     try:
         _prepare(raw, path)
         yield Snapshot(raw, findings)
-        if alone and (log.exists() or path.stat().st_mtime_ns != before):
+        if is_unused and (log.exists() or path.stat().st_mtime_ns != modified_at):
             raise CannotRead(f"a server started in {data} during the check: run the command again")
     finally:
         raw.close()

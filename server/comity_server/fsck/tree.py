@@ -52,7 +52,7 @@ class Tree:
 
     def roots(self) -> set[bytes]:
         """The possible roots of the tree so far: over the entries, and over the hashes of the stored tiles."""
-        theirs = [_with_stored(row, self._tile(level)) for level, row in enumerate(self._rows)]
+        theirs = [_prefer_stored(row, self._tile(level)) for level, row in enumerate(self._rows)]
         return {_root(self._rows), _root(theirs)}
 
     def finish(self, root: bytes) -> None:
@@ -79,8 +79,8 @@ class Tree:
     def _close(self, level: int, row: list[Hash]) -> bytes:
         """The hash over a full tile: over the stored hashes if the tile above confirms them, else over the entries."""
         stored, above = self._tile(level), self._above(level)
-        mine = root_of_hashes(_filled(row, stored))
-        theirs = root_of_hashes(_cut(stored)) if stored is not None and len(stored) == WIDTH * HASH else mine
+        mine = root_of_hashes(_fill_missing(row, stored))
+        theirs = root_of_hashes(_split_hashes(stored)) if stored is not None and len(stored) == WIDTH * HASH else mine
         self._compare(level, row, stored, entries_are_right=mine == above or theirs != above)
         return theirs if theirs == above else mine
 
@@ -93,7 +93,7 @@ class Tree:
             return
         if len(stored) != len(row) * HASH:
             self._findings.add(place, f"the tile has {len(stored) / HASH:g} hashes, not {len(row)}")
-        for at, (mine, theirs) in enumerate(zip(row, _cut(stored), strict=False)):
+        for at, (mine, theirs) in enumerate(zip(row, _split_hashes(stored), strict=False)):
             if mine is None or mine == theirs:
                 continue
             below = number * WIDTH + at
@@ -115,21 +115,21 @@ class Tree:
         return None if stored is None else stored[at * HASH : (at + 1) * HASH]
 
 
-def _cut(stored: bytes) -> list[bytes]:
+def _split_hashes(stored: bytes) -> list[bytes]:
     return [stored[at : at + HASH] for at in range(0, len(stored) - HASH + 1, HASH)]
 
 
-def _filled(row: list[Hash], stored: bytes | None) -> list[bytes]:
+def _fill_missing(row: list[Hash], stored: bytes | None) -> list[bytes]:
     """The row, with the stored hashes in the place of missing entries."""
-    kept = _cut(stored or b"")
-    kept += [_UNKNOWN] * (len(row) - len(kept))
-    return [theirs if mine is None else mine for mine, theirs in zip(row, kept, strict=False)]
+    hashes = _split_hashes(stored or b"")
+    hashes += [_UNKNOWN] * (len(row) - len(hashes))
+    return [theirs if mine is None else mine for mine, theirs in zip(row, hashes, strict=False)]
 
 
-def _with_stored(row: list[Hash], stored: bytes | None) -> list[Hash]:
+def _prefer_stored(row: list[Hash], stored: bytes | None) -> list[Hash]:
     """The stored row, continued with the own hashes where it ends."""
-    kept = _cut(stored or b"")[: len(row)]
-    return [*kept, *row[len(kept) :]]
+    hashes = _split_hashes(stored or b"")[: len(row)]
+    return [*hashes, *row[len(hashes) :]]
 
 
 def _root(rows: list[list[Hash]]) -> bytes:
@@ -137,5 +137,5 @@ def _root(rows: list[list[Hash]]) -> bytes:
     right: list[Hash] = []
     for row in rows:
         if whole := [*row, *right]:
-            right = [root_of_hashes(_filled(whole, None))]
-    return root_of_hashes(_filled(right, None))
+            right = [root_of_hashes(_fill_missing(whole, None))]
+    return root_of_hashes(_fill_missing(right, None))

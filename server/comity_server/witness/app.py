@@ -23,7 +23,7 @@ from comity_server.log.witness_protocol import MOST_BODY, PATH, SIZE_TYPE
 from comity_server.logging import begin_request, logger
 from comity_server.store.sqlite_file import DatabaseFault
 from comity_server.witness.cosign import Declined, Witness
-from comity_server.witness.data_dir import remembered
+from comity_server.witness.data_dir import open_witness
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -43,7 +43,7 @@ HEADERS = {
 }
 
 
-class Listening(NamedTuple):
+class RunningWitness(NamedTuple):
     """A running witness: its key, and its address, which is its submission prefix and its monitoring prefix."""
 
     key: VerifierKey
@@ -51,7 +51,7 @@ class Listening(NamedTuple):
 
 
 @asynccontextmanager
-async def witnessing(
+async def run_witness(
     data: Path,
     *,
     host: str = "127.0.0.1",
@@ -60,7 +60,7 @@ async def witnessing(
     logs: Iterable[VerifierKey] = (),
     clock: Clock | None = None,
     patience: float = 5.0,
-) -> AsyncIterator[Listening]:
+) -> AsyncIterator[RunningWitness]:
     """Runs a witness on its port for as long as the context lasts; running requests then finish. `patience`: seconds
     for a body to arrive.
 
@@ -72,13 +72,13 @@ async def witnessing(
         bound = stack.enter_context(bind(host, port))
         address, number = bound.getsockname()[:2]
         usual = f"witness.localhost:{number}"
-        witness = stack.enter_context(remembered(data, name, usual, logs, clock or WallClock()))
+        witness = stack.enter_context(open_witness(data, name, usual, logs, clock or WallClock()))
         # One thread: the database has one connection, and the event loop never waits for a disk.
         thread = stack.enter_context(ThreadPoolExecutor(1, "witness"))
         addresses = ClientAddresses(())
         app, sockets = _application(witness, thread, patience, addresses), Sockets(MOST_CONNECTIONS, addresses)
         await stack.enter_async_context(serve_http(bound, app, sockets, _not_http, idle=IDLE, stop=STOP))
-        yield Listening(witness.key, f"http://{f'[{address}]' if ':' in address else address}:{number}")
+        yield RunningWitness(witness.key, f"http://{f'[{address}]' if ':' in address else address}:{number}")
 
 
 def _application(

@@ -10,7 +10,7 @@ from comity.transparency.notes import NoteSigner, VerifierKey, check_lines, sign
 from comity_server.clock import Clock
 from comity_server.log.witness_protocol import Submission, open_submission
 from comity_server.logging import logger
-from comity_server.witness.store import Head, Memory
+from comity_server.witness.store import Head, WitnessStore
 
 
 class Declined(Exception):
@@ -26,9 +26,9 @@ class Declined(Exception):
 class Witness:
     """A key and the record of what it cosigned. Not thread-safe."""
 
-    def __init__(self, signer: NoteSigner, memory: Memory, clock: Clock) -> None:
+    def __init__(self, signer: NoteSigner, store: WitnessStore, clock: Clock) -> None:
         self._signer = signer
-        self._memory = memory
+        self._store = store
         self._clock = clock
 
     @property
@@ -38,7 +38,7 @@ class Witness:
 
     def note(self, origin_hash: str) -> str | None:
         """The last checkpoint that was cosigned of that log, with its signature and the cosignature."""
-        return self._memory.note(origin_hash)
+        return self._store.note(origin_hash)
 
     def cosign(self, body: bytes) -> str:
         """Cosigns the checkpoint in a request's body, records it, and returns the signature line. Raises Declined,
@@ -49,27 +49,27 @@ class Witness:
             origin = text.partition("\n")[0]
             if not origin or len(text) > MOST_TEXT:
                 raise Malformed("not a checkpoint")
-            signed = self._signed(origin, text, lines)
+            signed = self._log_signature(origin, text, lines)
             new = _read(text)
         except Refused as refused:
             raise Declined(HTTPStatus.BAD_REQUEST, refused.detail or refused.title) from None
         line = ""
 
-        def judge(kept: Head) -> Head:
+        def decide(last: Head) -> Head:
             nonlocal line
             now = self._clock.now() // 1000
-            check(submission, new, kept, now)
+            check(submission, new, last, now)
             line = signature_line(text, self._signer, now)
             return Head(new.size, new.root, now, f"{text}\n{signed}{line}")
 
         # Stored before anybody sees the signature: a crash in between costs the log one more request (409); in the
         # other order it could get two histories cosigned.
-        self._memory.replace(origin, judge)
+        self._store.replace(origin, decide)
         return line
 
-    def _signed(self, origin: str, text: str, lines: list[tuple[str, bytes]]) -> str:
+    def _log_signature(self, origin: str, text: str, lines: list[tuple[str, bytes]]) -> str:
         """The line of that log's signature of the text. Raises Declined."""
-        log = self._memory.log(origin)
+        log = self._store.log(origin)
         if log is None:
             raise Declined(HTTPStatus.NOT_FOUND, "this log is not known here")
         try:
@@ -91,20 +91,20 @@ def _read(text: str) -> Checkpoint:
     return read_checkpoint(text)
 
 
-def check(submission: Submission, new: Checkpoint, kept: Head, now: int) -> None:
+def check(submission: Submission, new: Checkpoint, last: Head, now: int) -> None:
     """Checks that a checkpoint, which its log signed, continues the recorded one; `now` in s. Raises Declined."""
     if submission.old > new.size:
         raise Declined(HTTPStatus.BAD_REQUEST, "the old size is larger than the checkpoint's")
-    if submission.old != kept.size:
-        raise Declined(HTTPStatus.CONFLICT, "the last cosigned size is another one", kept.size)
-    if not check_consistency(kept.size, kept.root, new.size, new.root, submission.proof):
+    if submission.old != last.size:
+        raise Declined(HTTPStatus.CONFLICT, "the last cosigned size is another one", last.size)
+    if not check_consistency(last.size, last.root, new.size, new.root, submission.proof):
         # Two signed roots of one size are two histories; otherwise only the proof may be wrong.
-        forked = new.size == kept.size and new.root != kept.root
+        forked = new.size == last.size and new.root != last.root
         logger().warning("two_histories" if forked else "not_continued", where=new.origin, count=new.size)
         raise Declined(
             HTTPStatus.UNPROCESSABLE_ENTITY, "the proof does not show that the last cosigned checkpoint is continued"
         )
-    if now < kept.time:
+    if now < last.time:
         # A cosignature states the largest tree at its time; at that earlier time it was not yet this one.
-        logger().error("clock_went_back", where=new.origin, seconds=kept.time - now)
+        logger().error("clock_went_back", where=new.origin, seconds=last.time - now)
         raise Declined(HTTPStatus.SERVICE_UNAVAILABLE, "the clock of this witness went back")

@@ -12,10 +12,10 @@ from comity_server.data_dir import seed_in
 from comity_server.logging import logger
 from comity_server.store.sqlite_file import DatabaseFault
 from comity_server.witness.cosign import Witness
-from comity_server.witness.store import AnotherKey, AnotherVersion, Memory
+from comity_server.witness.store import AnotherKey, AnotherVersion, WitnessStore
 
 SEED = "witness.key"
-MEMORY = "witness.db"
+DATABASE = "witness.db"
 
 
 class CannotWitness(Exception):
@@ -23,35 +23,35 @@ class CannotWitness(Exception):
 
 
 @contextmanager
-def remembered(
+def open_witness(
     data: Path, name: str | None, usual: str, logs: Iterable[VerifierKey], clock: Clock
 ) -> Iterator[Witness]:
     """Opens the witness of that folder, or creates it, and adds those logs. Without a `name` it keeps its name; a new
     one gets the `usual` name. The caller holds the folder's lock. Raises CannotWitness."""
-    if (data / SEED).exists() and not (data / MEMORY).exists():
+    if (data / SEED).exists() and not (data / DATABASE).exists():
         raise CannotWitness(
-            f"{data} has a key, but {MEMORY} is missing. A witness that has forgotten can be made to cosign two "
+            f"{data} has a key, but {DATABASE} is missing. A witness that has forgotten can be made to cosign two "
             f"histories of a log: start a new witness in another folder"
         )
     try:
-        memory = Memory(data / MEMORY)
+        store = WitnessStore(data / DATABASE)
     except (DatabaseFault, AnotherVersion) as fault:
-        raise CannotWitness(f"{data / MEMORY} cannot be used: {fault}") from None
+        raise CannotWitness(f"{data / DATABASE} cannot be used: {fault}") from None
     try:
-        signer = _signer(data, memory, name, usual)
+        signer = _signer(data, store, name, usual)
         for log in logs:
-            memory.take(log)
-        if not memory.logs():
+            store.take(log)
+        if not store.logs():
             logger().warning("no_logs_taken")
-        yield Witness(signer, memory, clock)
+        yield Witness(signer, store, clock)
     except AnotherKey as fault:
         raise CannotWitness(str(fault)) from None
     finally:
-        memory.close()
+        store.close()
 
 
-def _signer(data: Path, memory: Memory, name: str | None, usual: str) -> NoteSigner:
-    known = memory.own_key()
+def _signer(data: Path, store: WitnessStore, name: str | None, usual: str) -> NoteSigner:
+    known = store.own_key()
     if known is None:
         # The store is on the disk already, so from here on a key without a store means that the store was lost.
         signer = NoteSigner(name or usual, COSIGNATURE, SigningKey(seed_in(data / SEED)))
@@ -59,7 +59,7 @@ def _signer(data: Path, memory: Memory, name: str | None, usual: str) -> NoteSig
             read_vkey(signer.verifier.text)
         except Malformed:
             raise CannotWitness("a witness's name must not contain spaces or a plus sign") from None
-        memory.begin(signer.verifier)
+        store.begin(signer.verifier)
         return signer
     if name not in (None, known.name):
         raise CannotWitness(f"the witness in {data} is called {known.name}; another name needs another folder")

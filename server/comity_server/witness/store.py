@@ -45,7 +45,7 @@ class Head(NamedTuple):
     note: str = ""
 
 
-class Memory:
+class WitnessStore:
     """The store at `path`, created if missing. Not thread-safe.
 
     Every method raises DatabaseFault if the file cannot be read or written; opening it also raises AnotherVersion.
@@ -98,9 +98,9 @@ class Memory:
     def take(self, log: VerifierKey) -> None:
         """Adds a log whose checkpoints are accepted. Raises AnotherKey."""
         with self._transaction():
-            known = self.log(log.name)
-            if known is not None and known != log:
-                raise AnotherKey(f"{log.name} is known here under another key: {known.text}")
+            stored = self.log(log.name)
+            if stored is not None and stored != log:
+                raise AnotherKey(f"{log.name} is known here under another key: {stored.text}")
             head = Head()
             self._file.execute(
                 "INSERT INTO logs VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (origin) DO NOTHING",
@@ -117,12 +117,12 @@ class Memory:
         row = self._file.execute("SELECT vkey FROM logs WHERE origin = ?", (origin,)).fetchone()
         return None if row is None else read_vkey(row[0])
 
-    def replace(self, origin: str, judge: Callable[[Head], Head]) -> Head:
+    def replace(self, origin: str, decide: Callable[[Head], Head]) -> Head:
         """Replaces the head of an accepted log by the one that `judge` makes from it, and returns that once it is on
         the disk. If `judge` raises, nothing changes. No other decision happens in between."""
         with self._transaction():
             row = self._file.execute("SELECT size, root, time, note FROM logs WHERE origin = ?", (origin,)).fetchone()
-            head = judge(Head(*row))
+            head = decide(Head(*row))
             self._file.execute(
                 "UPDATE logs SET size = ?, root = ?, time = ?, note = ? WHERE origin = ?", (*head, origin)
             )

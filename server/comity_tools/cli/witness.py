@@ -14,7 +14,7 @@ from comity_server import logging
 from comity_server.clock import StoryClock, clock_of
 from comity_server.data_dir import FolderInUse
 from comity_server.limits.descriptors import TooFewDescriptors
-from comity_server.witness.app import witnessing
+from comity_server.witness.app import run_witness
 from comity_server.witness.data_dir import CannotWitness
 from comity_tools.cli.groups import system_fault
 
@@ -104,7 +104,7 @@ async def _run(
     clock = clock_of(offset)
     if isinstance(clock, StoryClock):
         logging.logger().warning("THE CLOCK IS NOT THE WALL CLOCK: times in what this witness signs are a story's")
-    async with witnessing(data, host=host, port=port, name=name, logs=taken, clock=clock) as listening:
+    async with run_witness(data, host=host, port=port, name=name, logs=taken, clock=clock) as listening:
         click.echo(listening.key.text)
         click.echo(listening.url)
         await stop.wait()

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from comity_server.fsck.checker import CannotRead, Progress, Seen, check_store
-from comity_server.fsck.orphans import LATEST
+from comity_server.fsck.checker import CannotRead, CheckResult, Progress, check_store
+from comity_server.fsck.other_records import LATEST
 from comity_tools.cli.serve import configured
 from comity_tools.cli.wallet.session import day, say
 
@@ -65,7 +65,7 @@ def bar(quiet: bool) -> Iterator[Progress]:
         yield progress
 
 
-def _tell(folder: Path, seen: Seen) -> None:
+def _tell(folder: Path, seen: CheckResult) -> None:
     known = 0 < seen.at <= LATEST
     say(f"Checked {folder}" + (f", as of the commit on {day(seen.at // 1000)}" if known else ""))
     for name, text in lines_of(seen):
@@ -73,7 +73,7 @@ def _tell(folder: Path, seen: Seen) -> None:
     tell_findings(seen)
 
 
-def tell_findings(seen: Seen) -> None:
+def tell_findings(seen: CheckResult) -> None:
     """Prints the faults, or that there are none."""
     for place, fault in seen.findings.first:
         say(f"{place}: {fault}")
@@ -83,18 +83,21 @@ def tell_findings(seen: Seen) -> None:
     say("All checks passed." if not total else f"{total:,} {'fault' if total == 1 else 'faults'} found.")
 
 
-def lines_of(seen: Seen) -> Iterator[tuple[str, str]]:
+def lines_of(seen: CheckResult) -> Iterator[tuple[str, str]]:
     """(label, amount) of everything that was checked."""
     for log, size in seen.logs.items():
         yield "log", f"{log}, {size:,} entries"
     counted = seen.connections
     yield "connections", f"{counted.connections:,}, with {counted.acts:,} acts and {counted.events:,} other events"
-    yield "other", f"{seen.keys:,} keys of businesses, {seen.offers:,} offers, {seen.halves:,} half-signed agreements"
+    yield (
+        "other",
+        f"{seen.keys:,} keys of businesses, {seen.offers:,} offers, {seen.proposals:,} half-signed agreements",
+    )
     if seen.meanwhile > 0:
         yield "since then", f"{seen.meanwhile:,} more entries were written, which were not checked"
 
 
-def seen_as_json(seen: Seen) -> dict[str, Any]:
+def seen_as_json(seen: CheckResult) -> dict[str, Any]:
     """The result of a check as JSON values."""
     return {
         "ok": not seen.findings.total,
@@ -105,7 +108,7 @@ def seen_as_json(seen: Seen) -> dict[str, Any]:
         "events": seen.connections.events,
         "keys": seen.keys,
         "offers": seen.offers,
-        "proposals": seen.halves,
+        "proposals": seen.proposals,
         "meanwhile": seen.meanwhile,
         "findings": [finding._asdict() for finding in seen.findings.first],
         "more": seen.findings.more,

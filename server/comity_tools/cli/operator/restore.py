@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from comity_server.backup.contents import Contents
-from comity_server.backup.restore import look_through, put_back
-from comity_server.fsck.checker import Seen
+from comity_server.backup.restore import check_backup, restore_backup
+from comity_server.fsck.checker import CheckResult
 from comity_tools.cli.json_output import failure_as_json, json_option, say_json
 from comity_tools.cli.operator.backup import in_one_sentence
 from comity_tools.cli.operator.client import data_option
@@ -37,9 +37,9 @@ def restore(source: Path, keys: Path | None, verify: bool, as_json: bool, **give
     with failure_as_json(as_json), in_one_sentence("restore"), bar(as_json) as progress:
         config = configured(given)
         if verify:
-            contents, seen = look_through(config, source, keys, progress)
+            contents, seen = check_backup(config, source, keys, progress)
         else:
-            contents, seen = put_back(config, source, keys, progress), None
+            contents, seen = restore_backup(config, source, keys, progress), None
     if seen is not None:
         _tell_seen(source, contents, seen, as_json)
         sys.exit(FOUND if seen.findings.total else 0)
@@ -57,7 +57,7 @@ def restore(source: Path, keys: Path | None, verify: bool, as_json: bool, **give
     )
 
 
-def _tell_seen(source: Path, contents: Contents, seen: Seen, as_json: bool) -> None:
+def _tell_seen(source: Path, contents: Contents, seen: CheckResult, as_json: bool) -> None:
     if as_json:
         say_json({**seen_as_json(seen), "backup": str(source), "made_at": contents.made_at, "move": contents.move})
         return

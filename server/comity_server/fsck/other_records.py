@@ -13,25 +13,25 @@ from comity.documents.offers import open_offer
 from comity.encoding import b64u_decode
 from comity.errors import Malformed, Refused
 from comity.transparency.entries import LogEntry, entry_of_key, entry_of_notice, key_statement, public_tag_key
-from comity_server.fsck.entry_owners import Places
+from comity_server.fsck.entry_owners import EntryOwners
 from comity_server.fsck.findings import Findings
-from comity_server.fsck.replay import Ground
+from comity_server.fsck.replay import CheckContext
 from comity_server.fsck.snapshot import (
-    OfNothing,
+    OrphanRow,
     Snapshot,
-    StoredHalf,
     StoredKey,
     StoredNews,
     StoredNotice,
     StoredOffer,
-    Stray,
+    StoredProposal,
+    StrayRow,
 )
 
 LATEST = 253_402_300_799_999
 """ms: the last moment that a text can name (`documents.types.Milliseconds`)."""
 
 
-def hosted_keys(snapshot: Snapshot, findings: Findings) -> dict[str, PublicKey]:
+def business_keys(snapshot: Snapshot, findings: Findings) -> dict[str, PublicKey]:
     """The keys of all businesses of this host, by name."""
     keys: dict[str, PublicKey] = {}
     for row in snapshot.rows(StoredKey, "all_business_keys"):
@@ -42,7 +42,7 @@ def hosted_keys(snapshot: Snapshot, findings: Findings) -> dict[str, PublicKey]:
     return keys
 
 
-def check_keys(snapshot: Snapshot, findings: Findings, places: Places) -> int:
+def check_keys(snapshot: Snapshot, findings: Findings, owners: EntryOwners) -> int:
     """Checks that each key of a business has its statement and its log entry. Returns the number of keys."""
     count = 0
     for row in snapshot.rows(StoredKey, "all_business_keys"):
@@ -60,7 +60,7 @@ def check_keys(snapshot: Snapshot, findings: Findings, places: Places) -> int:
             findings.add(place, f"its time {row.added_at} is out of range")
             continue
         make = partial(_entry, statement, public_tag_key(row.did), row.added_at)
-        places.claim(place, Place(row.log, row.idx), ("", row.kid), row.added_at, make)
+        owners.claim(place, Place(row.log, row.idx), ("", row.kid), row.added_at, make)
     return count
 
 
@@ -68,76 +68,76 @@ def _entry(statement: bytes, key: bytes, at: int, salt: bytes) -> LogEntry:
     return entry_of_key(statement, key, salt, at)
 
 
-def check_notices(snapshot: Snapshot, hosted: dict[str, PublicKey], findings: Findings, places: Places) -> None:
+def check_notices(snapshot: Snapshot, keys: dict[str, PublicKey], findings: Findings, owners: EntryOwners) -> None:
     """Checks that each notice of a business is signed with its newest key of that time, and has its log entry
     (NOTICE-5, NOTICE-6)."""
-    stated: dict[tuple[str, str], list[StatedKey]] = {}
+    stated_keys: dict[tuple[str, str], list[StatedKey]] = {}
     for key in snapshot.rows(StoredKey, "all_business_keys"):
-        stated.setdefault((key.name, key.log), []).append(StatedKey(key.idx, key.kid))
+        stated_keys.setdefault((key.name, key.log), []).append(StatedKey(key.idx, key.kid))
     for row in snapshot.rows(StoredNotice, "all_notices"):
         place = f"business {row.name} notice {row.id}"
         if row.did is None:
             findings.add(place, "its business is missing")
             continue
         try:
-            signed = open_notice(row.raw, hosted.get)
+            signed = open_notice(row.raw, keys.get)
         except Refused as fault:
             findings.add(place, str(fault.detail or fault.title))
             continue
         if (signed.id, signed.notice.kind, signed.notice.iss) != (row.id, row.kind, row.did):
             findings.add(place, "its row does not match its text")
-        newest = key_for_entry(stated.get((row.name, row.log), ()), row.idx)
+        newest = key_for_entry(stated_keys.get((row.name, row.log), ()), row.idx)
         if newest is not None and signed.kid != newest:
             findings.add(place, f"it is signed with {signed.kid}, but the newest key was {newest}")
         make = partial(_notice_entry, row.raw, public_tag_key(row.did), row.added_at)
-        places.claim(place, Place(row.log, row.idx), ("", row.id), row.added_at, make)
+        owners.claim(place, Place(row.log, row.idx), ("", row.id), row.added_at, make)
 
 
 def _notice_entry(raw: str, key: bytes, at: int, salt: bytes) -> LogEntry:
     return entry_of_notice(raw, key, salt, at)
 
 
-def check_offers(ground: Ground) -> int:
+def check_offers(context: CheckContext) -> int:
     """Checks that each offer is the one that its offerer signed. Returns the number of offers."""
     count = 0
-    for row in ground.snapshot.rows(StoredOffer, "all_offers"):
+    for row in context.snapshot.rows(StoredOffer, "all_offers"):
         count += 1
         place = f"offer {row.short}"
-        signed = _opened_offer(place, row.raw, ground.hosted, ground)
+        signed = _offer_row(place, row.raw, context.business_key, context)
         # A business may end its offer early (INV-6), never later than its text says.
         if signed is not None and signed._replace(expires_at=min(signed.expires_at, row.expires_at)) != row:
-            ground.findings.add(place, "its row does not match its text")
+            context.findings.add(place, "its row does not match its text")
     return count
 
 
-def _opened_offer(place: str, raw: str, find_key: FindKey, ground: Ground) -> StoredOffer | None:
+def _offer_row(place: str, raw: str, find_key: FindKey, context: CheckContext) -> StoredOffer | None:
     """The row that follows from the text of an offer."""
-    signed = ground.opener.held(place, lambda: open_offer(raw, find_key))
+    signed = context.opener.open_or_report(place, lambda: open_offer(raw, find_key))
     if signed is None:
         return None
     offer = signed.offer
     return StoredOffer(signed.short, signed.hash, offer.iss, raw, offer.exp * 1000, offer.exp * 1000, offer.use)
 
 
-def check_halves(ground: Ground) -> int:
+def check_proposals(context: CheckContext) -> int:
     """Checks that each half-signed agreement is the one that its accepter signed, and is marked as opened exactly if
     its connection exists. Returns the number of half-signed agreements."""
     count = 0
-    for row in ground.snapshot.rows(StoredHalf, "all_proposals"):
+    for row in context.snapshot.rows(StoredProposal, "all_proposals"):
         count += 1
         place = f"proposal {row.cid}"
         if (row.connected is not None) != (row.phase == "opened"):
             there = "the connection exists" if row.connected else "there is no such connection"
-            ground.findings.add(place, f"its phase is {row.phase}, but {there}")
-        half = ground.opener.held(place, lambda raw=row.raw: open_half(raw))  # type: ignore[misc]
+            context.findings.add(place, f"its phase is {row.phase}, but {there}")
+        half = context.opener.open_or_report(place, lambda raw=row.raw: open_half(raw))  # type: ignore[misc]
         if half is None:
             continue
         agreement = half.agreement
         found = (row.cid, row.first_did, row.second_did, row.countersign_by)
         if found != (half.cid, agreement.offerer.did, agreement.accepter.did, agreement.countersign_by * 1000):
-            ground.findings.add(place, "its row does not match its text")
+            context.findings.add(place, "its row does not match its text")
         if not agreement.offer.startswith(row.offer):
-            ground.findings.add(place, f"it accepts the offer {agreement.offer}, but its row names {row.offer}")
+            context.findings.add(place, f"it accepts the offer {agreement.offer}, but its row names {row.offer}")
     return count
 
 
@@ -151,25 +151,25 @@ def check_news(snapshot: Snapshot, findings: Findings, last_news: str | None) ->
         findings.add("meta last_news", f"it is {last_news}, but the last news has the number {last}")
 
 
-def check_strays(snapshot: Snapshot, findings: Findings) -> None:
+def check_stray_rows(snapshot: Snapshot, findings: Findings) -> None:
     """Reports rows of connections that do not exist."""
-    for stray in snapshot.rows(Stray, "strays"):
-        findings.add(f"{stray.place} {stray.name}", f"there is no connection {stray.cid}")
+    for row in snapshot.rows(StrayRow, "strays"):
+        findings.add(f"{row.place} {row.name}", f"there is no connection {row.cid}")
 
 
-def check_possessions(snapshot: Snapshot, findings: Findings) -> None:
+def check_business_rows(snapshot: Snapshot, findings: Findings) -> None:
     """Reports API keys, signing keys and relations of businesses that do not exist."""
-    for row in snapshot.rows(OfNothing, "keys_and_relations_of_nothing"):
+    for row in snapshot.rows(OrphanRow, "keys_and_relations_of_nothing"):
         findings.add(f"business {row.name} {row.what} {row.id}", row.fault)
 
 
-def check_remembered(meta: dict[str, str], findings: Findings) -> None:
+def check_meta(meta: dict[str, str], findings: Findings) -> None:
     """Checks that the store has the server's own settings."""
-    for fault in _forgotten(meta):
+    for fault in _meta_faults(meta):
         findings.add(*fault)
 
 
-def _forgotten(meta: dict[str, str]) -> Iterator[tuple[str, str]]:
+def _meta_faults(meta: dict[str, str]) -> Iterator[tuple[str, str]]:
     if "home" not in meta:
         yield "meta home", "it is missing"
     try:
