@@ -207,7 +207,7 @@ async def test_a_backup_that_was_killed_is_never_taken_for_a_whole_one(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backup = world.folder / "backups" / "monday"
-    monkeypatch.setattr(create, "_name", lambda *given: os.kill(os.getpid(), signal.SIGKILL))
+    monkeypatch.setattr(create, "_rename_into_place", lambda *given: os.kill(os.getpid(), signal.SIGKILL))
     child = os.fork()
     if not child:
         try:

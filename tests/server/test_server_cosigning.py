@@ -373,5 +373,5 @@ def test_more_cosignatures_than_witnesses_can_never_be_had() -> None:
     )
     assert load({"witnesses": two, "cosignatures": 2}, {}).cosignatures == 2
     for witnesses, cosignatures in ((two, 3), ("", 1)):
-        with pytest.raises(ConfigError, match=r"COMITY_COSIGNATURES: .*more cosignatures than witnesses"):
+        with pytest.raises(ConfigError, match=r"COMITY_COSIGNATURES: .*larger than the number of witnesses"):
             load({"witnesses": witnesses, "cosignatures": cosignatures}, {})

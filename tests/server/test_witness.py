@@ -276,10 +276,10 @@ async def test_a_witness_that_writes_down_what_it_has_not_checked_is_noticed(
         monkeypatch,
         Witness,
         "cosign",
-        ("    check(submission, new, kept, now)\n", "    seen.append((kept, now))\n"),
+        ("    check(submission, new, last, now)\n", "    seen.append((last, now))\n"),
         (
-            "    self._memory.replace(origin, judge)\n",
-            "    seen = []\n    self._memory.replace(origin, judge)\n    check(submission, new, *seen[0])\n",
+            "    self._store.replace(origin, decide)\n",
+            "    seen = []\n    self._store.replace(origin, decide)\n    check(submission, new, *seen[0])\n",
         ),
     )
     found = await wrong_rows(tmp_path)
@@ -334,8 +334,8 @@ async def test_a_witness_that_looks_before_it_has_the_turn_is_noticed(
         WitnessStore,
         "replace",
         (
-            "head = judge(Head(*row))",
-            "seen = self.__dict__.setdefault(origin, Head(*row)) if row[0] else Head(*row)\n        head = judge(seen)",
+            "head = decide(Head(*row))",
+            "seen = self.__dict__.setdefault(origin, Head(*row)) if row[0] else Head(*row)\n        head = decide(seen)",
         ),
     )
     assert await race(tmp_path) != [([200, 409], True)] * 8
