@@ -335,7 +335,7 @@ async def test_a_witness_that_looks_before_it_has_the_turn_is_noticed(
         "replace",
         (
             "head = decide(Head(*row))",
-            "seen = self.__dict__.setdefault(origin, Head(*row)) if row[0] else Head(*row)\n        head = decide(seen)",
+            "seen = vars(self).setdefault(origin, Head(*row)) if row[0] else Head(*row)\n        head = decide(seen)",
         ),
     )
     assert await race(tmp_path) != [([200, 409], True)] * 8

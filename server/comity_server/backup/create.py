@@ -43,7 +43,7 @@ def back_up(config: Config, target: Path, keys: Path | None, progress: Progress,
     """Copies the data folder of a server, which may be running, into `target`, and its keys into the folder `keys` or
     beside the rest. To `move` its log the server must be stopped, and the data folder is never used again.
 
-    Raises NoBackup, FolderInUse, MovedAway, CutOff, CannotRead, OSError, sqlite3.Error; then nothing was written.
+    Raises NoBackup, FolderInUse, MovedAway, CutOff, CannotRead, OSError, DatabaseFault; then nothing was written.
     """
     data, target = config.data, target.absolute()
     if not (data / STORE).exists():

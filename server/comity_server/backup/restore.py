@@ -36,7 +36,7 @@ _OF_THE_DISK = "lost+found"
 
 def check_backup(config: Config, source: Path, keys: Path | None, progress: Progress) -> tuple[Contents, CheckResult]:
     """Checks all of a backup by deriving it again; nothing is written. Raises NoBackup, CannotRead, OSError,
-    sqlite3.Error."""
+    DatabaseFault."""
     contents, apart, _ = _open_backup(source, keys)
     return contents, check_copy(source, apart, config, progress, move=contents.move, whole=True)
 
@@ -45,7 +45,7 @@ def restore_backup(config: Config, source: Path, keys: Path | None, progress: Pr
     """Restores a backup into the data folder, which must be empty or missing. The backup of a move becomes an ordinary
     one.
 
-    Raises NoBackup, FolderInUse, CutOff, CannotRead, OSError, sqlite3.Error; then the data folder is as it was.
+    Raises NoBackup, FolderInUse, CutOff, CannotRead, OSError, DatabaseFault; then the data folder is as it was.
     """
     contents, _, paths = _open_backup(source, keys)
     data = config.data
