@@ -25,7 +25,7 @@ from comity_server.data_dir import CutOff
 from comity_server.log.restores import CannotRestore, MovedAway
 from comity_server.operator.master_key_rotation import rotate_master
 from support.business_world import a_shop
-from support.restored_server import command, confirm, restore_backup, state_at_server
+from support.restored_server import command, confirm, put_back, state_at_server
 from support.webhook_world import Hook
 from support.world import World, eventually
 
@@ -84,7 +84,7 @@ async def test_a_backup_that_was_made_while_people_went_on_is_one_moment_of_it(w
         assert told["ok"] and told["findings"] == [] and told["connections"] == 1
         sizes.append(sum(told["logs"].values()))
     assert sizes[0] < sizes[1] < sizes[2]
-    await restore_backup(world, world.folder / "1")
+    await put_back(world, world.folder / "1")
     kept = await state_at_server(world, pair.cid)
     assert kept.recovering == ("first", "second") and 0 < kept.second.seq <= pair.state.second.seq
     assert "All checks passed." in await well(world, "fsck")
@@ -134,7 +134,7 @@ async def test_keys_that_lie_apart_are_needed_and_are_those_of_that_backup(world
     assert "to another backup" in await badly(world, "restore", str(monday), "--verify", "--keys", str(others))
     assert "not a complete folder of keys" in await badly(world, "restore", str(monday), "--keys", str(world.folder))
     await well(world, "restore", str(monday), "--verify", "--keys", str(keys))
-    await restore_backup(world, monday, "--keys", str(keys))
+    await put_back(world, monday, "--keys", str(keys))
 
 
 async def test_a_master_key_that_is_kept_elsewhere_stays_there(world: World) -> None:
@@ -283,7 +283,7 @@ async def test_a_backup_during_which_the_master_key_was_replaced_has_the_new_one
     monkeypatch.setattr(create, "copy_database", replaced_meanwhile)
     await well(world, "backup", str(backup))
     await well(world, "restore", str(backup), "--verify")
-    await restore_backup(world, backup)
+    await put_back(world, backup)
 
 
 async def test_a_backup_is_put_on_a_new_disk_and_over_nothing_else(world: World) -> None:
@@ -306,7 +306,7 @@ async def test_a_backup_on_what_cannot_be_written_is_put_back_as_often_as_needed
 
     monkeypatch.setattr(restore, "write_contents", read_only)
     for _ in range(2):
-        await restore_backup(world, backup)
+        await put_back(world, backup)
 
 
 async def test_a_store_that_does_not_hold_is_no_backup(world: World) -> None:
@@ -389,7 +389,7 @@ async def test_no_setting_lets_a_copy_go_on_in_the_log_of_its_original(world: Wo
     backup = world.folder / "backup"
     await well(world, "backup", str(backup))
     with pytest.raises(CannotRestore, match="or leave that unset"):
-        await restore_backup(world, backup)
+        await put_back(world, backup)
     world.change(consent_log="yours")
     await world.start()
     assert (await logs_of(world))[0]["origin"] == f"localhost:{world.port}/log/yours"
@@ -410,7 +410,7 @@ async def test_a_start_that_was_cut_off_before_its_log_began_goes_on_with_that_l
         patch.setattr("comity_server.assembly.open_logs", cut_off)
         patch.setattr("comity_server.app.open_server", _with(cut_off))
         with pytest.raises(RuntimeError, match="the power goes"):
-            await restore_backup(world, backup)
+            await put_back(world, backup)
     await world.start()
     assert (await state_at_server(world, pair.cid)).recovering == ("first", "second")
     assert [log.get("ended") for log in await logs_of(world)] == [None]
@@ -430,7 +430,7 @@ async def test_the_log_of_an_ended_name_is_served_on_after_a_restore(world: Worl
     backup = world.folder / "backup"
     await well(world, "backup", str(backup))
     world.change(consent_log=None)
-    await restore_backup(world, backup)
+    await put_back(world, backup)
     named = {str(log["origin"]): log.get("ended") for log in await logs_of(world)}
     assert named[f"localhost:{world.port}/log"] and len(named) == 2
     assert (await world.send("GET", "/log/checkpoint")).status == 200
@@ -465,10 +465,10 @@ async def test_a_move_is_put_back_under_its_log_once(world: World) -> None:
     await world.stop()
     await well(world, "backup", str(move), "--move", "--keys", str(world.folder / "keys"))
     where = ["--keys", str(world.folder / "keys")]
-    await restore_backup(world, move, *where)
+    await put_back(world, move, *where)
     await pair.go("second", "mute")
     await well(world, "restore", str(move), "--verify", *where)
-    await restore_backup(world, move, *where)
+    await put_back(world, move, *where)
     assert (await state_at_server(world, pair.cid)).recovering == ("first", "second")
     (log,) = await logs_of(world)
     assert log["restored_at"]
@@ -516,7 +516,7 @@ async def test_of_a_move_that_failed_one_place_goes_on_and_no_other(
     # It has its name, so the old place stays closed.
     with pytest.raises(MovedAway):
         await world.start()
-    await restore_backup(world, move, "--keys", str(keys))
+    await put_back(world, move, "--keys", str(keys))
 
 
 async def test_an_ordinary_copy_of_the_old_place_is_a_backup_like_any_other(world: World) -> None:
@@ -543,7 +543,7 @@ async def test_acts_made_since_the_backup_come_back_and_the_doors_open(world: Wo
     pair = await world.shop_and_customer("care")
     backup = world.folder / "backup"
     await well(world, "backup", str(backup))
-    await restore_backup(world, backup)
+    await put_back(world, backup)
     for side in ("first", "second"):
         assert (await confirm(pair, side)).status == 200
 

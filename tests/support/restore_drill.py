@@ -109,7 +109,7 @@ class Drill:
         assert done.exit_code == 0, done.output
         return target
 
-    async def restore_backup(self, backup: Path) -> None:
+    async def put_back(self, backup: Path) -> None:
         """The server's disk is gone; the backup is put in its place."""
         self.restores += 1
         self.remember()

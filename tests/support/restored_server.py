@@ -40,7 +40,7 @@ class Backup:
         """A file of the folder that the operator keeps apart from the store: it is there after the restore as well."""
         shutil.copy(path, self._copy)
 
-    async def restore_backup(self, log: str | None = "again", *, said: bool = True) -> None:
+    async def put_back(self, log: str | None = "again", *, said: bool = True) -> None:
         """Stop the server, put the copy in the place of its folder, and start it with a new log; `said`: the operator
         says what happened."""
         await self._world.stop()
@@ -57,7 +57,7 @@ async def command(world: World, *words: str) -> Result:
     return await asyncio.to_thread(CliRunner().invoke, main, words, env=env)
 
 
-async def restore_backup(world: World, backup: Path, *words: str) -> None:
+async def put_back(world: World, backup: Path, *words: str) -> None:
     """Stop the server, lose its data folder, put a backup of `comity backup` into a new one, and start the server."""
     await world.stop()
     shutil.rmtree(world.folder / "data", ignore_errors=True)
