@@ -69,7 +69,7 @@ class HomeKeyring:
         else:
             chain = [Placed(stated, tuple(entered.get(n, ()))) for n, stated in enumerate(self.stated)]
             # The server accepts every key that it stated, whoever vouched for it.
-            accepted = {it.statement.kid for it in self.stated}
+            accepted = {known.statement.kid for known in self.stated}
             self._keys = follow(self.stated[0].statement.party, chain, accepted)
 
     def take(self, rows: Iterable[StoredStatement], places: Iterable[StoredPlace]) -> None:
@@ -97,8 +97,8 @@ class HomeKeyring:
 
     def is_stated(self, party: HomeParty) -> bool:
         """Whether this is the server under a key that it stated and that is not broken (HOME-6)."""
-        broken = {it.statement.before for it in self.stated if it.statement.broken}
-        return party.kid not in broken and any(party == it.statement.party for it in self.stated)
+        broken = {known.statement.before for known in self.stated if known.statement.broken}
+        return party.kid not in broken and any(party == known.statement.party for known in self.stated)
 
     def statements_missing_in(self, log: str) -> list[int]:
         """The numbers of the statements that the log lacks."""
@@ -114,15 +114,15 @@ class HomeKeyring:
         signed = open_event(raw, self.keys.find_key)
         event, kid = signed.event, self.keys.kid_at(Place(signed.event.log, signed.event.index))
         lost = [
-            it.stated.statement
-            for it in self.keys.chain
-            if it.stated.statement.log.partition("+")[0] == event.log
-            and event.log not in {place.log for place in it.places}
+            placed.stated.statement
+            for placed in self.keys.chain
+            if placed.stated.statement.log.partition("+")[0] == event.log
+            and event.log not in {place.log for place in placed.places}
         ]
-        in_force = [kid, *(it.kid for it in lost if it.at < event.at)][-1]
-        if signed.kid not in {in_force, *(it.kid for it in lost if it.at == event.at)}:
+        in_force = [kid, *(lost_key.kid for lost_key in lost if lost_key.at < event.at)][-1]
+        if signed.kid not in {in_force, *(lost_key.kid for lost_key in lost if lost_key.at == event.at)}:
             raise Refused("unknown_key", "another key of the home server signs at this place of the log")
-        if any(it.statement.broken and it.statement.before == signed.kid for it in self.stated):
+        if any(known.statement.broken and known.statement.before == signed.kid for known in self.stated):
             raise Refused("unknown_key", "the key is broken, and nothing bears its event out")
         return signed
 
@@ -214,7 +214,7 @@ class HomeKeyring:
             listed = msgspec.json.decode(path.read_bytes(), type=dict[str, str | None])
             one = Listed.model_validate(listed)
             try:
-                behind = [Listed(statement=it.raw, signed=it.signed) for it in (*self.stated, *fresh)]
+                behind = [Listed(statement=known.raw, signed=known.signed) for known in (*self.stated, *fresh)]
                 stated = read_listed([*behind, one])[-1]
             except Refused:
                 continue

@@ -85,7 +85,7 @@ class StatusList:
         if len(self._changes) > 2 * len(self._entries) + MOST_STALE:
             # Each mute that begins and ends leaves an old end behind: one time for each entry is enough.
             ends = ((value_of(entry, now)[1], idx) for idx, entry in self._entries.items())
-            self._changes = sorted(it for it in ends if it[0] != FOR_EVER)
+            self._changes = sorted(end for end in ends if end[0] != FOR_EVER)
         return changed
 
 

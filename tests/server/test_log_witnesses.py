@@ -317,7 +317,7 @@ async def test_a_gatherer_that_takes_any_line_for_a_cosignature_is_noticed(monke
     for said in ("one of an hour ago", "one of an hour ahead"):
         with pytest.raises(AssertionError):
             await test_a_lie_is_no_cosignature_and_is_told_once(said)
-    plant(monkeypatch, Witnesses, "_read_witnessed_size", ("size < it.seen or ", ""))
+    plant(monkeypatch, Witnesses, "_read_witnessed_size", ("size < witness.seen or ", ""))
     with pytest.raises(AssertionError):
         await test_a_lie_is_no_cosignature_and_is_told_once("less than it signed")
     monkeypatch.undo()

@@ -55,7 +55,7 @@ def admit(group: UnitOfWork, shown: str, key: ApiKey, instead_of: str | None = N
     """Puts a new API key into force (as it is shown, and as it is stored); `instead_of` is the id of the key that ends
     with this. Raises Refused("too_many_keys")."""
     others = [it for it in keys_of(group, key.name).values() if it.id != instead_of]
-    if sum(it.is_in_force(group.now) for it in others) >= MOST_KEYS:
+    if sum(other.is_in_force(group.now) for other in others) >= MOST_KEYS:
         raise Refused("too_many_keys", f"at most {MOST_KEYS} at a time")
     if len(others) >= MOST_LISTED:
         raise Refused("too_many_keys", "too many were made and ended within an hour", retry_after=3600)

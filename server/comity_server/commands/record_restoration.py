@@ -99,7 +99,7 @@ async def open_handed(lines: Sequence[Line], crypto: SignaturePool, home: Home) 
         return [_open_line(line, act, home) for line, act in pairs]
 
     opened = await asyncio.to_thread(check)
-    if len({it.cid for it in opened if isinstance(it, Handed)}) > 1:
+    if len({item.cid for item in opened if isinstance(item, Handed)}) > 1:
         raise Malformed("records of several connections")
     return opened
 
@@ -151,7 +151,7 @@ async def take_back(
         known = await _stored_events(store, cid, handed)
         if not (before.recovering or (before.phase == "ended" and before.restored_at)):
             why = Refused("prev_mismatch", "this connection does not recover")
-            return [None if it.raw in known else why for it in handed]
+            return [None if item.raw in known else why for item in handed]
         plan = await _plan(store, accept, before, known, handed)
         if plan.merged is None and not plan.fills:
             return plan.answers
@@ -163,13 +163,13 @@ async def take_back(
 async def _open_again(store: TakingStore, accept: Writer, logs: Logs, cid: str, handed: Sequence[Handed]) -> None:
     """Opens a connection again that opened after the copy was made (REC-10). Raises Refused("not_found") if no
     handed-in record shows that it opened."""
-    for it in handed:
-        event, signed = it.record.event, it.agreement
+    for item in handed:
+        event, signed = item.record.event, item.agreement
         if isinstance(event, Opened) and signed is not None and logs.is_lost(event.log):
             break
     else:
         raise Refused("not_found")
-    opened, whole, raw = event, signed, it.raw
+    opened, whole, raw = event, signed, item.raw
     if not accept.grounds.home.keys.is_stated(whole.agreement.home):
         raise Refused("unknown_key", "the agreement pins a key that is broken, or none of this server's")
     state, offer = opening(whole, opened), await store.offer(whole.agreement.offer[:SHORT])
@@ -189,36 +189,36 @@ async def _open_again(store: TakingStore, accept: Writer, logs: Logs, cid: str, 
 
 async def _stored_events(store: TakingStore, cid: str, handed: Sequence[Handed]) -> set[str]:
     """The texts of those events that are stored."""
-    events = [it.record.event for it in handed]
+    events = [item.record.event for item in handed]
     accepted = await store.acceptances({event.act for event in events if isinstance(event, Accepted)})
     others = await store.events_at(cid, {event.at for event in events if not isinstance(event, Accepted)})
-    return {it.raw for it in handed} & {*accepted.values(), *others.values()}
+    return {item.raw for item in handed} & {*accepted.values(), *others.values()}
 
 
 async def _plan(
     store: TakingStore, accept: Writer, before: Connection, known: set[str], handed: Sequence[Handed]
 ) -> _Plan:
     stored = await _read_stored(store, accept.crypto, before.cid)
-    with_text = {it.record.act.id: it for it in handed if it.record.act is not None}
+    with_text = {item.record.act.id: item for item in handed if item.record.act is not None}
     fills = [with_text[act] for act in sorted(stored.empty & with_text.keys()) if with_text[act].raw in stored.texts]
-    delivered = {it.record.event.act for it in handed if isinstance(it.record.event, Delivered)}
+    delivered = {item.record.event.act for item in handed if isinstance(item.record.event, Delivered)}
     lost = stored.empty - with_text.keys()
     answers = [
-        None if it.raw in stored.texts else _refusal(it, before, accept.grounds, accept.origin, delivered, lost)
-        for it in handed
+        None if item.raw in stored.texts else _refusal(item, before, accept.grounds, accept.origin, delivered, lost)
+        for item in handed
     ]
-    good = [it for it, why in zip(handed, answers, strict=True) if why is None]
-    offered = {it.raw: it for it in good if it.raw not in stored.texts}
-    records = [*stored.records, *(it.record for it in good)]
+    good = [item for item, why in zip(handed, answers, strict=True) if why is None]
+    offered = {item.raw: item for item in good if item.raw not in stored.texts}
+    records = [*stored.records, *(item.record for item in good)]
     sides = {event.act: event.side for event, _ in records if isinstance(event, Accepted)}
     if not offered:
         return _Plan(before, known, None, {}, fills, answers, sides)
-    merged = await _merge(stored, [it.record for it in offered.values()])
-    texts = {id(it.record): it.raw for it in offered.values()}
+    merged = await _merge(stored, [item.record for item in offered.values()])
+    texts = {id(item.record): item.raw for item in offered.values()}
     codes = {texts[id(record)]: code for record, code in merged.refused}
     answers = [
-        Refused(codes[it.raw]) if why is None and it.raw in codes else why
-        for it, why in zip(handed, answers, strict=True)
+        Refused(codes[item.raw]) if why is None and item.raw in codes else why
+        for item, why in zip(handed, answers, strict=True)
     ]
     return _Plan(before, known, merged if merged.taken else None, texts, fills, answers, sides)
 
@@ -232,9 +232,9 @@ async def _carry_out(store: TakingStore, plan: _Plan, handed: Sequence[Handed], 
         or plan.known != await _stored_events(store, cid, handed)
     ):
         return False
-    for it in plan.fills:
-        if it.record.act is not None:
-            group.batch.fill_act.append({"cid": cid, "id": it.record.act.id, "raw": it.record.act.raw})
+    for item in plan.fills:
+        if item.record.act is not None:
+            group.batch.fill_act.append({"cid": cid, "id": item.record.act.id, "raw": item.record.act.raw})
     if plan.merged is not None:
         _write(group, plan, plan.merged)
     return True

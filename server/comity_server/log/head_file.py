@@ -29,7 +29,7 @@ class HeadFile:
     """The head file of one log. `open` makes one. Only the signer writes it."""
 
     def __init__(self, file: int, slots: list[SignedCheckpoint | None]) -> None:
-        sizes = [-1 if it is None else it.size for it in slots]
+        sizes = [-1 if slot is None else slot.size for slot in slots]
         self._file = file
         self._written, self._synced = 1 - _larger(sizes[:2]), 1 - _larger(sizes[2:])
         self._lock = threading.Lock()

@@ -63,10 +63,10 @@ def read_witnesses(text: str) -> tuple[WitnessAt, ...]:
     if len(found) > MOST_WITNESSES:
         raise Malformed(f"more than {MOST_WITNESSES} witnesses")
     for what, several in (
-        ("name", [it.key.name for it in found]),
+        ("name", [witness.key.name for witness in found]),
         # One key under two names would be counted as two who saw the same.
-        ("key", [it.key.key.raw for it in found]),
-        ("URL", [it.url for it in found]),
+        ("key", [witness.key.key.raw for witness in found]),
+        ("URL", [witness.url for witness in found]),
     ):
         if len(set(several)) != len(found):
             raise Malformed(f"two witnesses with the same {what}")
@@ -160,9 +160,9 @@ class Witnesses:
         rest: float = 1.0,
         clock: ServerClock | None = None,
     ) -> None:
-        self.keys = tuple(it.key for it in witnesses)
+        self.keys = tuple(witness.key for witness in witnesses)
         self._log = log
-        self._asked = [_WitnessState(it) for it in witnesses]
+        self._asked = [_WitnessState(witness) for witness in witnesses]
         self._timeout = timeout
         self._rest = rest
         self._clock = clock
@@ -180,7 +180,11 @@ class Witnesses:
 
     def away(self) -> str:
         """Which of them did not cosign what they were asked last, each with the code that says why; empty: none."""
-        return ", ".join(f"{it.name}: {it.condition}" for it in self._asked if it.condition not in (None, COSIGNS))
+        return ", ".join(
+            f"{witness.name}: {witness.condition}"
+            for witness in self._asked
+            if witness.condition not in (None, COSIGNS)
+        )
 
     async def gather(self, signed: SignedCheckpoint, prove: Prove) -> AsyncGenerator[SignedCheckpoint, None]:
         """Yields the checkpoint again with each new cosignature, until every free witness has answered.
@@ -193,10 +197,12 @@ class Witnesses:
         self._raise_if_ahead(proven=True)
         now = asyncio.get_running_loop().time()
         asked: dict[asyncio.Task[str | None], _WitnessState] = {}
-        for it in self._asked:
-            if it.is_free(now) and it.name not in signed.cosignatures:
-                it.task = asyncio.create_task(self._request_cosignature(it, signed, prove), name=f"witness {it.name}")
-                asked[it.task] = it
+        for witness in self._asked:
+            if witness.is_free(now) and witness.name not in signed.cosignatures:
+                witness.task = asyncio.create_task(
+                    self._request_cosignature(witness, signed, prove), name=f"witness {witness.name}"
+                )
+                asked[witness.task] = witness
         while asked:
             done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
             self._raise_if_ahead(proven=True)
@@ -211,7 +217,7 @@ class Witnesses:
 
     async def close(self) -> None:
         """Cancels the requests under way."""
-        tasks = [it.task for it in self._asked if it.task is not None]
+        tasks = [witness.task for witness in self._asked if witness.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -226,46 +232,46 @@ class Witnesses:
         if ahead is not None and ahead.size > self._newest:
             raise ahead
 
-    async def _request_cosignature(self, it: _WitnessState, signed: SignedCheckpoint, prove: Prove) -> str | None:
+    async def _request_cosignature(self, witness: _WitnessState, signed: SignedCheckpoint, prove: Prove) -> str | None:
         """The cosignature lines of a witness, None if it did not cosign. Raises nothing: nobody may be waiting for
         it."""
         try:
-            lines = await self._ask(it, signed, prove)
+            lines = await self._ask(witness, signed, prove)
         except _Failed as fault:
-            it.turn(str(fault))
+            witness.turn(str(fault))
         except WitnessAhead as ahead:
-            it.turn("ahead")
+            witness.turn("ahead")
             if self._ahead is None or self._ahead.proof is None:
                 self._ahead = ahead
         except Exception as error:
             # A fault of ours: the data of the proof could not be read.
-            if it.turn("not_asked"):
+            if witness.turn("not_asked"):
                 logger().error("witness_not_asked", exc_info=error)
         else:
-            it.turn(COSIGNS)
+            witness.turn(COSIGNS)
             return lines
-        it.rests_until = asyncio.get_running_loop().time() + self._rest
+        witness.rests_until = asyncio.get_running_loop().time() + self._rest
         return None
 
-    async def _ask(self, it: _WitnessState, signed: SignedCheckpoint, prove: Prove) -> str:
+    async def _ask(self, witness: _WitnessState, signed: SignedCheckpoint, prove: Prove) -> str:
         """The lines by which it cosigned, its own among them. Raises _Failed, WitnessAhead, and what `prove` does."""
         before = self._now()
-        status, body = await self._submit(it, signed, prove)
+        status, body = await self._submit(witness, signed, prove)
         if status == HTTPStatus.CONFLICT:
-            it.old = await self._read_witnessed_size(it, body, signed)
-            status, body = await self._submit(it, signed, prove)
+            witness.old = await self._read_witnessed_size(witness, body, signed)
+            status, body = await self._submit(witness, signed, prove)
         if status != HTTPStatus.OK:
             raise _Failed(f"status_{status}")
-        self._check(it.at.key, signed, body, before)
-        it.old = it.seen = signed.size
+        self._check(witness.at.key, signed, body, before)
+        witness.old = witness.seen = signed.size
         return body
 
-    async def _submit(self, it: _WitnessState, signed: SignedCheckpoint, prove: Prove) -> tuple[int, str]:
-        if it.old > signed.size:
+    async def _submit(self, witness: _WitnessState, signed: SignedCheckpoint, prove: Prove) -> tuple[int, str]:
+        if witness.old > signed.size:
             raise _Failed("newer_known")
-        proof = await prove(it.old, signed.size) if 0 < it.old < signed.size else []
-        submission = seal_submission(it.old, proof, signed.raw)
-        return await self._exchange("POST", f"{it.at.url}{PATH}", submission, MOST_ANSWER)
+        proof = await prove(witness.old, signed.size) if 0 < witness.old < signed.size else []
+        submission = seal_submission(witness.old, proof, signed.raw)
+        return await self._exchange("POST", f"{witness.at.url}{PATH}", submission, MOST_ANSWER)
 
     def _check(self, key: VerifierKey, signed: SignedCheckpoint, lines: str, before: float) -> None:
         """Whether that witness's cosignature is among the lines, holds and was made just now. Raises _Failed."""
@@ -282,26 +288,26 @@ class Witnesses:
         if not before - MOST_SKEW <= time_ <= self._now() + MOST_SKEW:
             raise _Failed("clock")
 
-    async def _read_witnessed_size(self, it: _WitnessState, body: str, signed: SignedCheckpoint) -> int:
+    async def _read_witnessed_size(self, witness: _WitnessState, body: str, signed: SignedCheckpoint) -> int:
         """The size that the witness says it cosigned last. Raises _Failed, WitnessAhead."""
         try:
             size = check_size(body.removesuffix("\n"))
         except Malformed:
             raise _Failed("garbage") from None
         if size > self._newest:
-            proof = await self._largest(it)
+            proof = await self._largest(witness)
             # Another checkpoint may have been submitted meanwhile; the caller checks again.
-            raise WitnessAhead(it.name, size if proof is None else proof.size, proof)
+            raise WitnessAhead(witness.name, size if proof is None else proof.size, proof)
         if size > signed.size:
             raise _Failed("newer_known")
         # It signed that it had seen more, or it names the very size that it was given.
-        if size < it.seen or size == it.old:
+        if size < witness.seen or size == witness.old:
             raise _Failed("contradicts_itself")
         return size
 
-    async def _largest(self, it: _WitnessState) -> SignedCheckpoint | None:
+    async def _largest(self, witness: _WitnessState) -> SignedCheckpoint | None:
         """The checkpoint that the witness keeps of this log, if we signed it and it is larger than any submitted."""
-        url = f"{it.at.url}/{origin_hash(self._log.name)}/checkpoint"
+        url = f"{witness.at.url}/{origin_hash(self._log.name)}/checkpoint"
         try:
             status, body = await self._exchange("GET", url, None, MOST_NOTE)
             found = open_checkpoint(body, self._log) if status == HTTPStatus.OK else None

@@ -45,7 +45,7 @@ def open_submission(body: bytes) -> Submission:
     if len(proof) > LONGEST_PROOF:
         raise Malformed(f"a proof has at most {LONGEST_PROOF} lines")
     hashes = tuple(decode_base64(line) for line in proof)
-    if any(len(it) != HASH for it in hashes):
+    if any(len(digest) != HASH for digest in hashes):
         raise Malformed("a line of the proof is not a hash")
     return Submission(check_size(first[4:]), hashes, note)
 

@@ -268,7 +268,7 @@ async def _status(server: Server, _: Nothing) -> MasterStatus:
     for row in await server.store.business.signing_keys():
         businesses.setdefault(row.name, []).append(row.kid)
     masters = [name.decode("ascii") for name in kept.master.names]
-    return MasterStatus(masters, _source(server), found, [OfKept(*it) for it in businesses.items()])
+    return MasterStatus(masters, _source(server), found, [OfKept(*item) for item in businesses.items()])
 
 
 async def _rotate_master(server: Server, _: Nothing) -> Resealed:

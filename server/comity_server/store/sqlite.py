@@ -138,7 +138,7 @@ class SqliteStore:
 
     @property
     def last_fault(self) -> StoreFailed | None:
-        return next((it.failed for it in (self._writer, *self._readers) if it.failed is not None), None)
+        return next((reader.failed for reader in (self._writer, *self._readers) if reader.failed is not None), None)
 
     async def probe(self) -> None:
         for connection in (self._writer, *self._readers):
