@@ -193,19 +193,23 @@ def has_ensurepip() -> bool:
 
 def install(root: Path, lock: str, uv: str | None, held: int) -> None:
     """Install exactly what `lock` names, then the project itself as an editable install over it."""
+    pip = installer(root, uv, held)
+    run([*pip, "--require-hashes", "-r", str(root / lock)], root / ".venv", held)
+    # Its builder is in the lock: without isolation nothing is fetched that no hash covers.
+    run([*pip, "--no-build-isolation", "--no-deps", "-e", str(root)], root / ".venv", held)
+
+
+def installer(root: Path, uv: str | None, held: int) -> list[str]:
+    """The command that installs packages for the Python of `.venv`; the arguments of pip follow it."""
     venv = root / ".venv"
     python = str(venv / "bin" / "python")
     if uv is not None:
-        pip = [uv, "pip", "install", "--quiet", "--python", python]
-    else:
-        if run([python, "-I", "-m", "pip", "--version"], venv, held, must=False) != 0:
-            # An environment that uv made before has no pip.
-            need_ensurepip()
-            run([python, "-I", "-m", "ensurepip"], venv, held)
-        pip = [python, "-I", "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
-    run([*pip, "--require-hashes", "-r", str(root / lock)], venv, held)
-    # Its builder is in the lock: without isolation nothing is fetched that no hash covers.
-    run([*pip, "--no-build-isolation", "--no-deps", "-e", str(root)], venv, held)
+        return [uv, "pip", "install", "--quiet", "--python", python]
+    if run([python, "-I", "-m", "pip", "--version"], venv, held, must=False) != 0:
+        # An environment that uv made before has no pip.
+        need_ensurepip()
+        run([python, "-I", "-m", "ensurepip"], venv, held)
+    return [python, "-I", "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
 
 
 def run(command: Sequence[str], venv: Path, held: int, *, must: bool = True) -> int:

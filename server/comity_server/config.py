@@ -47,7 +47,9 @@ class Config(BaseSettings):
     clock_offset_file: Path | None = None
     """A file with milliseconds (<= 0) added to the wall clock: for stories and tests only."""
     log_format: str = Field(default="auto", pattern=r"^(auto|json|pretty)$")
+    """`json`, `pretty`, or `auto`: pretty on a terminal, JSON elsewhere."""
     log_level: str = Field(default="info", pattern=r"^(debug|info|warning|error)$")
+    """The least severe lines that are logged: `debug`, `info`, `warning` or `error`."""
 
     master_key: SecretStr = SecretStr("")
     """What seals the secrets that are kept for businesses: 32 bytes in base64url. Several with blanks between them put

@@ -1,4 +1,4 @@
-"""The commands of the README are read out of it and run, in order, as a newcomer would."""
+"""The commands of the README, the tutorials and the how-to pages are read out of them and run, as a newcomer would."""
 
 import os
 import re
@@ -15,18 +15,31 @@ import pytest
 
 from support.debian import need
 
+pytestmark = pytest.mark.timeout(600)  # a hundred commands one after the other, while other tests run beside
 ROOT = Path(__file__).parents[2]
 SERVE = "python3 server"
 NOT_HERE = ("python3 tests", "python3 server demo")
-"""This test is part of the one; the other has tests of its own."""
+"""This test is part of the first; the second has tests of its own."""
+
+README = ("README.md",)
+AS_A_CUSTOMER = (
+    "docs/tutorials/customer.md",
+    "docs/how-to/operating.md",
+    "docs/how-to/witnesses.md",
+    "docs/how-to/backup.md",
+)
+AS_AN_ENGINEER = (
+    "docs/tutorials/business-quickstart.md",
+    "docs/how-to/businesses.md",
+    "docs/how-to/webhooks.md",
+    "docs/how-to/rotate-keys.md",
+)
+"""Each tuple is one walk: a how-to page continues with the server and the files of the tutorial before it."""
 
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-_BEFORE, _, _REST = README.partition("## The first half hour of an engineer\n")
-HALF_HOUR, _, _AFTER = _REST.partition("\n## ")
-"""The section for the engineers of a business; whoever reads it has a server by then."""
-WALK = _BEFORE + "## " + _AFTER
-TO_A_SERVER = _BEFORE.partition("### As a business")[0]
+def text_of(walk: tuple[str, ...]) -> str:
+    """The pages of a walk, one after the other."""
+    return "\n".join((ROOT / page).read_text(encoding="utf-8") for page in walk)
 
 
 def blocks(text: str) -> list[str]:
@@ -42,7 +55,7 @@ def blocks(text: str) -> list[str]:
 
 def script(text: str, port: str) -> str:
     """The blocks of a text as one script. What a reader leaves running goes on beside it, and the next command comes
-    when that is ready; where he is told to stop the first server, it is stopped."""
+    when that is ready; where a reader is told to stop the first server, it is stopped."""
     ready = f"python3 -c 'import urllib.request as web; web.urlopen(\"http://localhost:{port}/readyz\")' 2>/dev/null"
     lines = []
     for line in (
@@ -50,12 +63,16 @@ def script(text: str, port: str) -> str:
     ):
         if line == SERVE:
             lines += [f"{SERVE} 2>/dev/null &", "first=$!", until(ready)]
-        elif line.startswith("comity witness "):
-            lines += [line.replace("witness ", "witness --port 0 ", 1), until("grep -qs http:// witness.txt")]
         elif line.endswith(" comity serve &"):
             lines += ["kill $first", "wait $first", line, until(ready)]
         elif line == "comity serve &":
             lines += [line, until(ready)]
+        elif announced := re.search(r"> (\w+\.txt) &$", line):
+            # A witness or a receiver prints its address when it listens.
+            lines += [
+                line.replace("comity witness ", "comity witness --port 0 "),
+                until(f"grep -qs http:// {announced[1]}"),
+            ]
         else:
             lines.append(line)
     return "\n".join(["set -euo pipefail", "trap 'kill $(jobs -p)' EXIT", *lines])
@@ -106,38 +123,57 @@ def run(command: str, environment: dict[str, str]) -> "subprocess.CompletedProce
         start_new_session=True,
     ) as shell:
         try:
-            out, told = shell.communicate(timeout=110)
+            out, told = shell.communicate(timeout=580)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(shell.pid, signal.SIGKILL)
     return subprocess.CompletedProcess(command, shell.returncode, out, told)
 
 
-def test_a_newcomer_can_follow_the_readme_to_its_end(newcomer: dict[str, str]) -> None:
-    walked = run(script(WALK, newcomer["COMITY_PORT"]), newcomer)
+def walk(pages: tuple[str, ...], newcomer: dict[str, str]) -> str:
+    """Run a walk to its end; returns its output."""
+    need("curl", "the pages talk to the server with it", "curl")
+    text = text_of(pages).replace("8490", str(free_port()))
+    walked = run(script(text, newcomer["COMITY_PORT"]), newcomer)
     assert walked.returncode == 0, walked.stdout + walked.stderr
-    assert "The message waits: not now." in walked.stdout
-    assert "How is the new colour?" in walked.stdout
-    assert "The receipt is valid." in walked.stdout
-    assert "may make contact for care by app" in walked.stdout
-    assert "refused, as it should be" in walked.stdout
-    assert walked.stdout.count("All checks passed.") == 4  # by two followers, of the store, and of its backup
-    assert "starts a new log and waits in each connection" in walked.stdout
     assert "Traceback" not in walked.stderr
+    return walked.stdout
+
+
+def test_an_engineer_can_follow_the_readme_to_its_end(newcomer: dict[str, str]) -> None:
+    said = walk(README, newcomer)
+    assert "allow\n" in said and "How are the new windows?" in said
+    assert "They do not want to be reached now." in said
+
+
+def test_a_customer_can_follow_the_tutorial_and_an_operator_the_pages_behind_it(newcomer: dict[str, str]) -> None:
+    said = walk(AS_A_CUSTOMER, newcomer)
+    assert "The message waits: not now." in said
+    assert "How is the new colour?" in said
+    assert "The receipt is valid." in said
+    assert "may make contact for care by app" in said
+    assert "refused, as it should be" in said
+    assert said.count("All checks passed.") == 4  # by two followers, of the store, and of its backup
+    assert "starts a new log and waits in each connection" in said
 
 
 def test_an_engineer_of_a_business_has_a_customer_within_half_an_hour(newcomer: dict[str, str]) -> None:
-    need("curl", "the README talks to the server with it", "curl")
-    walked = run(script(TO_A_SERVER + HALF_HOUR, newcomer["COMITY_PORT"]), newcomer)
-    assert walked.returncode == 0, walked.stdout + walked.stderr
-    assert "allow\n" in walked.stdout and '"decision":"refuse"' in walked.stdout
-    assert "Is everything all right with the new windows?" in walked.stdout
-    assert "(no, and that is the answer)" in walked.stdout and "held\n" in walked.stdout
-    assert "grant.given" in walked.stdout and "asked: " in walked.stdout
-    assert '"kind": "answer"' in walked.stdout
-    assert "Traceback" not in walked.stderr
+    said = walk(AS_AN_ENGINEER, newcomer)
+    assert "allow\n" in said and '"decision":"refuse"' in said
+    assert "Is everything all right with the new windows?" in said
+    assert "(no, and that is the answer)" in said and "held\n" in said
+    assert "grant.given" in said and "asked: " in said
+    assert '"kind": "answer"' in said
 
 
-def test_every_place_that_the_readme_names_is_there() -> None:
-    for name in re.findall(r"`((?:spec|client_sdk|server|tests)/[\w/.]*)`|\]\(([\w/.]+)\)", README):
-        assert (ROOT / (name[0] or name[1])).exists(), name
+def test_every_page_with_commands_is_in_a_walk() -> None:
+    pages = {
+        str(page.relative_to(ROOT))
+        for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"))
+        if "```sh\n" in page.read_text(encoding="utf-8")
+    }
+    assert pages == {*README, *AS_A_CUSTOMER, *AS_AN_ENGINEER}
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120

@@ -206,7 +206,9 @@ def test_a_misspelt_setting_stops_the_start(tmp_path: Path) -> None:
 def test_a_server_that_nobody_set_up_otherwise_keeps_to_the_numbers_of_the_pages() -> None:
     """What the spec names as a setting's default is what an operator has who sets nothing."""
     root = Path(__file__).parents[2]
-    pages = " ".join(page.read_text(encoding="utf-8") for page in (root / "README.md", *(root / "spec").glob("*.md")))
+    pages = " ".join(
+        page.read_text(encoding="utf-8") for page in (*(root / "docs").rglob("*.md"), *(root / "spec").glob("*.md"))
+    )
     named = re.findall(r"`COMITY_([A-Z_]+)`,?\s+\(?(\d+)", pages)
     assert {"ADDRESS_RATE", "BUSINESS_RATE", "INBOX_DAYS", "MAX_CONNECTIONS"} <= {name for name, _ in named}
     assert {(name, Config.model_fields[name.lower()].default) for name, _ in named} == {(n, int(it)) for n, it in named}

@@ -1,0 +1,16 @@
+// Draws the diagrams of a page. The 3 MB that this takes are loaded only by a page that has one.
+const here = document.currentScript.src;
+
+addEventListener("DOMContentLoaded", () => {
+  const diagrams = document.querySelectorAll("pre.diagram");
+  if (diagrams.length === 0) return;
+  const script = document.createElement("script");
+  script.src = new URL("mermaid.min.js", here).href;
+  script.onload = () => {
+    const isDark = document.body.dataset.mdColorScheme === "slate";
+    mermaid.initialize({ startOnLoad: false, theme: isDark ? "dark" : "neutral" });
+    for (const diagram of diagrams) diagram.textContent = diagram.textContent.trim();
+    mermaid.run({ nodes: diagrams });
+  };
+  document.head.append(script);
+});
