@@ -1,7 +1,7 @@
-"""Bytes in and out: base64url, hashes, and JSON read strictly (spec/act.md, ACT-1 to ACT-4).
+"""Base64url, hash ids, and a strict JSON parser (spec/act.md, ACT-1 to ACT-4).
 
-Nothing that is signed is ever serialised again, so there is no canonical form here: `dump_json` is used once,
-by whoever composes a text, and from then on the bytes are the text.
+A signed text is never serialised again, so there is no canonical form. Whoever composes a text calls `dump_json` once;
+from then on the bytes are the text.
 """
 
 import binascii
@@ -24,10 +24,10 @@ MAX_DEPTH = 32
 MAX_INTEGER = 2**53 - 1
 
 _TO_URL = bytes.maketrans(b"+/", b"-_")
-# Base64url to base64, and what base64url does not have to a character that no base64 has.
+# Maps the characters that base64url does not have to one that base64 does not have either.
 _TO_STANDARD = bytes.maketrans(b"-_+/=", b"+/!!!")
-_LAST = {2: frozenset(b"AQgw"), 3: frozenset(b"AEIMQUYcgkosw048")}
-"""The last characters that leave no unused bits set, by the length modulo four."""
+_LAST_CHARACTERS = {2: frozenset(b"AQgw"), 3: frozenset(b"AEIMQUYcgkosw048")}
+"""The characters that may end a text, by its length modulo four: they leave every unused bit zero."""
 
 
 def b64u_encode(data: bytes) -> str:
@@ -36,14 +36,15 @@ def b64u_encode(data: bytes) -> str:
 
 
 def b64u_decode(text: str | bytes) -> bytes:
-    """The bytes of an unpadded base64url text. Raises Malformed for any other spelling, so each value has one."""
+    """The bytes of an unpadded base64url text. Raises Malformed for every other spelling, so that each value has
+    one."""
     try:
         raw = text.encode("ascii") if isinstance(text, str) else text
     except UnicodeEncodeError:
         raise Malformed("not base64url") from None
     rest = len(raw) % 4
     # Unused low bits in the last character would be a second spelling of the same bytes.
-    if rest == 1 or (rest and raw[-1] not in _LAST[rest]):
+    if rest == 1 or (rest and raw[-1] not in _LAST_CHARACTERS[rest]):
         raise Malformed("not canonical base64url")
     try:
         return binascii.a2b_base64(raw.translate(_TO_STANDARD) + b"=" * (-len(raw) % 4), strict_mode=True)
@@ -52,12 +53,12 @@ def b64u_decode(text: str | bytes) -> bytes:
 
 
 def hash_id(data: bytes) -> str:
-    """The id of a text: base64url of its SHA-256 (43 characters)."""
+    """The id of a text: the base64url form of its SHA-256 (43 characters)."""
     return b64u_encode(hashlib.sha256(data).digest())
 
 
 def dump_json(value: object) -> bytes:
-    """Compact UTF-8 JSON. Raises ValueError for NaN and infinities."""
+    """The value as compact UTF-8 JSON. Raises ValueError for NaN and infinities."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
 
 
@@ -72,7 +73,7 @@ def _finite_float(digits: str) -> float:
     return number
 
 
-def _checked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _check_distinct_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
         raise Malformed("a member name appears twice")
@@ -80,7 +81,7 @@ def _checked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _bounded_integer(digits: str) -> int:
-    # JavaScript reads it as a zero that is not the integer 0; 3.0 and 3e0 are read as fractions, so as no integers.
+    # JavaScript reads -0 as a zero that is not the integer 0. 3.0 and 3e0 are fractions here, never integers.
     if digits == "-0":
         raise Malformed("an integer is spelled -0")
     number = int(digits)
@@ -91,42 +92,46 @@ def _bounded_integer(digits: str) -> int:
 
 # Built once: building a decoder costs as much as reading a short text.
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_checked, parse_constant=_refuse_constant, parse_float=_finite_float, parse_int=_bounded_integer
+    object_pairs_hook=_check_distinct_names,
+    parse_constant=_refuse_constant,
+    parse_float=_finite_float,
+    parse_int=_bounded_integer,
 )
-# JSON of a few levels, all integers in range; what lies deeper is left to the decoder above.
+# JSON of a few levels, all integers in range; the decoder above reads deeper texts.
 _SCALAR = str | Annotated[int, msgspec.Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)] | float | bool | None
 _LEVEL = _SCALAR | list[_SCALAR] | dict[str, _SCALAR]
 for _ in range(3):
     _LEVEL = _SCALAR | list[_LEVEL] | dict[str, _LEVEL]  # type: ignore[misc]
-_READ: Callable[[bytes], Any] = msgspec.json.Decoder(_LEVEL).decode
-_WRITE = msgspec.json.Encoder().encode
-_OTHER = object()
+_DECODE_PLAIN: Callable[[bytes], Any] = msgspec.json.Decoder(_LEVEL).decode
+_ENCODE_PLAIN = msgspec.json.Encoder().encode
+_NOT_PLAIN = object()
 
 
 def parse_json(data: bytes, limit: int = MAX_BODY) -> Any:
-    """The value of strict JSON: UTF-8 without BOM, no duplicate names, no NaN or infinities, integers within
-    ±(2^53 - 1) and none spelled -0, at most 32 levels deep, no lone surrogates, at most `limit` bytes. A number with a
-    fraction or an exponent is a float, whatever its value.
+    """Parses strict JSON: UTF-8 without BOM, no duplicate names, no NaN or infinities, integers within ±(2^53 - 1) and
+    none spelled -0, at most 32 levels deep, no lone surrogates, at most `limit` bytes. A number with a fraction or an
+    exponent is a float, whatever its value.
 
-    Raises Malformed, or Refused("too_large") when the bytes are more than `limit` (RFC 8259, RFC 7493).
+    Raises Malformed, or Refused("too_large") for more than `limit` bytes (RFC 8259, RFC 7493).
     """
     if len(data) > limit:
         raise Refused("too_large", f"at most {limit} bytes")
     value = _parse_plain(data)
-    return _parse_any(data) if value is _OTHER else value
+    return _parse_any(data) if value is _NOT_PLAIN else value
 
 
 def _parse_plain(data: bytes) -> Any:
-    """The value of a text that is written back byte for byte, or `_OTHER`: most texts, at a third of the cost.
+    """The value of a text that msgspec writes back byte for byte, else `_NOT_PLAIN`. Most texts take this path, at a
+    third of the cost.
 
-    What is written back has no name twice, no NaN and one spelling for everything; `_READ` sees to the range of the
-    integers and to the depth. Nothing is refused here: `_parse_any` decides about all other texts.
+    A text that is written back unchanged has no duplicate name, no NaN and no second spelling; `_DECODE_PLAIN` checks
+    the range of the integers and the depth. This function refuses nothing: `_parse_any` decides about every other text.
     """
     try:
-        value = _READ(data)
+        value = _DECODE_PLAIN(data)
     except ValueError:
-        return _OTHER
-    return value if _WRITE(value) == data else _OTHER
+        return _NOT_PLAIN
+    return value if _ENCODE_PLAIN(value) == data else _NOT_PLAIN
 
 
 def _parse_any(data: bytes) -> Any:
@@ -138,13 +143,13 @@ def _parse_any(data: bytes) -> Any:
     except (ValueError, RecursionError):
         raise Malformed("not JSON") from None
     # Fewer brackets than levels allowed cannot be too deep, and without an escape there is no lone surrogate:
-    # nearly every text is cleared by these two counts and never walked.
+    # these two counts clear nearly every text, so that it is never walked.
     if data.count(b"{") + data.count(b"[") > MAX_DEPTH or b"\\u" in data:
-        _walk(value)
+        _check_depth(value)
     return value
 
 
-def _walk(value: Any) -> None:
+def _check_depth(value: Any) -> None:
     level: list[Any] = [value]
     depth = 0
     while level:
@@ -172,7 +177,7 @@ def _no_lone_surrogate(text: str) -> None:
 
 
 def parse_object(data: bytes, limit: int = MAX_BODY) -> Mapping[str, Any]:
-    """`parse_json` for what must be a JSON object. Raises Malformed."""
+    """Parses strict JSON whose value is an object. Raises what `parse_json` raises, and Malformed for another value."""
     value = parse_json(data, limit)
     if not isinstance(value, dict):
         raise Malformed("not a JSON object")

@@ -1,4 +1,5 @@
-"""What goes over HTTP: paths, media types (HTTP-1), bodies and problems (spec/http.md). Both ends read it from here."""
+"""The HTTP API of the protocol, for both ends: paths, media types (HTTP-1), bodies and problem documents
+(spec/http.md)."""
 
 from collections.abc import Mapping
 from datetime import UTC
@@ -19,12 +20,12 @@ from comity.documents.types import (
     Token,
     Url,
     Version,
-    read_model,
+    parse_model,
 )
 from comity.encoding import dump_json
 from comity.errors import CODES, Malformed, Refused
 from comity.transparency.receipts import MOST_RECEIPT
-from comity.transparency.server_keys import MOST_STATEMENTS, Listed
+from comity.transparency.server_keys import MOST_STATEMENTS, ListedStatement
 
 API = "/v1"
 OFFERS = f"{API}/offers"
@@ -43,54 +44,54 @@ JWT = "application/jwt"
 JSON_LINES = "application/jsonl"
 PROBLEM = "application/problem+json"
 EVENT_STREAM = "text/event-stream"
-"""What a reader accepts who wants its items as they come (HTTP-13)."""
+"""The media type that a reader accepts to receive items as they arrive (HTTP-13)."""
 
 MOST_LINES = 1000
-"""Acts in one batch (HTTP-12, HTTP-15)."""
+"""The most acts in one batch (HTTP-12, HTTP-15)."""
 MOST_BATCH = 8 * 1024 * 1024
-"""Bytes of one batch."""
+"""The most bytes of one batch."""
 LONGEST_WAIT = 30
-"""Seconds that a long poll waits at most."""
+"""The most seconds that a long poll waits."""
 PAGE = 100
-"""Items in one page of the inbox at most (HTTP-11)."""
+"""The most items in one page of the inbox (HTTP-11)."""
 MOST_RECEIPT_TEXT = 16_384
-"""Characters of a receipt in an answer: the longest proof, a checkpoint, and the log's signature alone."""
+"""The most characters of a receipt in an answer: the longest proof, and a checkpoint with the log's signature alone."""
 MOST_WITNESSES = 32
-"""Witnesses that a server names."""
+"""The most witnesses that a server names."""
 
 Jws = Annotated[str, Field(max_length=65_536, pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$")]
 Cursor = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
 ReceiptText = Annotated[str, Field(min_length=1, max_length=MOST_RECEIPT_TEXT)]
-"""The text of a receipt, nothing believed yet (spec/log.md)."""
+"""The text of a receipt, not verified (spec/log.md)."""
 Vkey = Annotated[str, Field(max_length=400, pattern=r"^[!-*,-~]{1,255}\+[0-9a-f]{8}\+[A-Za-z0-9+/]{43,64}={0,2}$")]
-"""The public key of a log or witness, under its name."""
+"""The public key of a log or witness, with its name."""
 TagKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$")]
 """32 bytes in base64url."""
 
 
-class Published(Model):
-    """Answer to a published offer."""
+class PublishedOffer(Model):
+    """The answer to a published offer."""
 
     offer: Hash
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{12}$")]
     link: Annotated[str, Field(max_length=600)]
 
 
-class Proposed(Model):
-    """Answer to a half-signed agreement."""
+class ProposalAnswer(Model):
+    """The answer to a half-signed agreement."""
 
     cid: Hash
 
 
 class OpenedAnswer(Model):
-    """Answer to a countersigned agreement: the `opened` event."""
+    """The answer to a countersigned agreement: the `opened` event."""
 
     cid: Hash
     event: Jws
 
 
 class Decline(Model):
-    """Why an agreement is declined or taken back: a code, or nothing; `silent` tells the other side nothing at all
+    """The reason for declining or withdrawing an agreement, if any. With `silent` the other side is not told
     (AGR-10)."""
 
     reason: Token | None = None
@@ -98,7 +99,7 @@ class Decline(Model):
 
 
 class Acceptance(Model):
-    """Answer to an act: its id, the signed acceptance, and the receipt where a checkpoint covers the act already."""
+    """The answer to an act: its id, the signed acceptance, and the receipt if a checkpoint includes the act already."""
 
     act: Hash
     event: Jws
@@ -106,7 +107,7 @@ class Acceptance(Model):
 
 
 class Tags(Model):
-    """The tag keys of a connection that a side may know: that of both sides' acts, and that of its own settings."""
+    """The tag keys of a connection for one side: that of both sides' acts, and that of its own settings."""
 
     both: TagKey
     own: TagKey
@@ -125,23 +126,23 @@ class Problem(Model):
     request_id: Annotated[str, Field(max_length=64)] | None = None
 
 
-class HandedIn(Model):
-    """A record: the event, and the act that it is about, or the agreement that it opened. It comes back to its server
-    after a restore (REC-7, REC-10), or to a side whose copy lacks it."""
+class RecordBody(Model):
+    """A record: the event, and the act or agreement that it is about. A side returns records to its server after a
+    restore (REC-7, REC-10), and a side whose copy lacks some receives them."""
 
     event: Jws
     act: Jws | None = None
     agreement: dict[str, Any] | None = None
 
 
-class TakenBack(Model):
-    """Answer to a record that is there now: the hash of the event's text."""
+class RecordAnswer(Model):
+    """The answer to a returned record that the server has now: the hash of the event's text."""
 
     event: Hash
 
 
 class HeadsKnown(Model):
-    """What a side knows after a restore: the heads of both chains of acts, and of its own settings (REC-5)."""
+    """The heads that a side knows after a restore: of both chains of acts, and of its own settings (REC-5)."""
 
     first: Hash
     second: Hash
@@ -149,48 +150,48 @@ class HeadsKnown(Model):
 
 
 class HeadsAnswer(Model):
-    """Which of these heads the server lacks, and whose doors are recovering still."""
+    """The heads that the server lacks, and the sides that are still recovering."""
 
     lacks: Annotated[tuple[Literal["first", "second", "settings"], ...], Field(max_length=3)]
     recovering: Annotated[tuple[Side, ...], Field(max_length=2)]
 
 
 class ReserveIndex(Model):
-    """Request for a status index."""
+    """The request for a status index."""
 
     cid: Hash
 
 
-class Reserved(Model):
-    """A reserved status index, as it goes into the grant's `status` claim."""
+class ReservedIndex(Model):
+    """A reserved status index, as in the grant's `status` claim."""
 
     idx: Annotated[int, Field(ge=0, lt=2**32)]
     uri: Url
 
 
 class ReservedAnswer(Model):
-    """Answer to a reservation."""
+    """The answer to a reservation."""
 
-    status_list: Reserved
+    status_list: ReservedIndex
 
 
 class Head(Model):
-    """Where a chain stands: the next `seq`, and the hash that the next act names in `prev`."""
+    """The head of a chain: the next `seq`, and the hash for the next act's `prev`."""
 
     seq: Annotated[int, Field(ge=0, le=2**53 - 1)]
     head: Hash
 
 
 class Heads(Model):
-    """Where both public chains stand."""
+    """The heads of both public chains."""
 
     first: Head
     second: Head
 
 
 class ConnectionAnswer(Model):
-    """A connection as its home server has it. `settings` and `tags` are the reader's own; `notices` are those of the
-    other side that are in force."""
+    """A connection as its home server has it. `settings` and `tags` are the reader's own; `notices` are the other
+    side's that are in force."""
 
     cid: Hash
     agreement: dict[str, Any]
@@ -202,9 +203,9 @@ class ConnectionAnswer(Model):
 
 
 class ActAnswer(Model):
-    """An act's acceptance, and where the reader may have it the act with its receipts: of its own entry, of its
-    delivery's, and (`over`) of the entry that its own mute was over by it. A receipt is absent while no checkpoint
-    covers its entry."""
+    """An act's acceptance. If the reader may see the act: the act, and the receipts of its own entry, of its delivery,
+    and (`over`) of the entry for the end of the reader's own mute by it. A receipt is absent while no checkpoint
+    includes its entry."""
 
     event: Jws
     act: Jws | None = None
@@ -214,7 +215,7 @@ class ActAnswer(Model):
 
 
 class Item(Model):
-    """One item of an inbox; `cursor` is opaque (HTTP-10). `tags` come with `opened`."""
+    """One item of an inbox; `cursor` is opaque (HTTP-10). An `opened` item has `tags`."""
 
     cursor: Cursor
     kind: Literal["offer", "proposal", "declined", "opened", "act", "event"]
@@ -228,8 +229,8 @@ class Item(Model):
 
 
 class Page(Model):
-    """A page of an inbox; `cursor` is where the next one begins. `pruned` where it begins at the beginning, and news
-    from before are kept no more (HTTP-23)."""
+    """A page of an inbox; `cursor` is the start of the next one. `pruned` is set if the page is the first and earlier
+    items were deleted (HTTP-23)."""
 
     items: Annotated[tuple[Item, ...], Field(max_length=PAGE)]
     cursor: Cursor
@@ -237,15 +238,15 @@ class Page(Model):
 
 
 class RecordsPage(Model):
-    """A page of the records of a connection; `cursor` is where the next one begins."""
+    """A page of the records of a connection; `cursor` is the start of the next one."""
 
-    items: Annotated[tuple[HandedIn, ...], Field(max_length=PAGE)]
+    items: Annotated[tuple[RecordBody, ...], Field(max_length=PAGE)]
     cursor: Cursor
 
 
 class LogKey(Model):
-    """A log of a server: its name, its key, and below which URL it is served; `ended` where it never grows again;
-    `restored_at` (ms) is when the server was restored, where the log began with that (REC-1)."""
+    """A log of a server: its name, its key, and its URL. `ended`: it never grows again. `restored_at` (ms): the time of
+    the restore with which the log began (REC-1)."""
 
     origin: Origin
     vkey: Vkey
@@ -255,29 +256,29 @@ class LogKey(Model):
 
 
 class KeyPlace(Model):
-    """Where a statement about a key stands in a log, with its receipt as soon as there is one."""
+    """The position of a key statement in a log, with its receipt once there is one."""
 
     log: Origin
     index: Sequence
     receipt: Annotated[str, Field(max_length=MOST_RECEIPT)] | None = None
 
 
-class ListedKey(Listed):
-    """A statement about a key of a home server, and the places of its entries."""
+class ListedKey(ListedStatement):
+    """A statement about a key of a home server, and the positions of its entries."""
 
     places: Annotated[tuple[KeyPlace, ...], Field(max_length=1024)]
 
 
 class HomeKeysAnswer(Model):
-    """What a home server states of its keys, from the first on (HOME-2)."""
+    """A home server's statements about its keys, from the first on (HOME-2)."""
 
     did: Did
     keys: Annotated[tuple[ListedKey, ...], Field(max_length=MOST_STATEMENTS)]
 
 
 class WellKnown(Model):
-    """What a server says of itself. `logs`: those that are active first, then those that stand still; `cosignatures` is
-    how many of the `witnesses` it gathers on a checkpoint."""
+    """A server's description of itself. `logs`: the active ones first, then those that ended. `cosignatures`: how many
+    of the `witnesses` cosign each checkpoint."""
 
     version: Version
     home: Did
@@ -290,31 +291,30 @@ class WellKnown(Model):
     cosignatures: Annotated[int, Field(ge=0, le=MOST_WITNESSES)]
 
 
-LONGEST_ASKED = 10_000_000
-"""Seconds that a Retry-After can ask for, so that no number is too large to be one."""
+LONGEST_RETRY_AFTER = 10_000_000
+"""The most seconds of a Retry-After, so that every number fits an int."""
 
 
-def seconds_asked(retry_after: str | None, date: str | None, now: int) -> int | None:
-    """How long (s) an answer asks to be left alone, in its Retry-After: a number of seconds, or a date, which counts
-    from the answer's own `date` where that is one, else from `now` (s) (RFC 9110, section 10.2.3). None where it asks
-    for nothing that is either."""
+def retry_after_seconds(retry_after: str | None, date: str | None, now: int) -> int | None:
+    """The seconds to wait by an answer's Retry-After: a number of seconds, or a date. A date counts from the answer's
+    own `date` if it has one, else from `now` (s) (RFC 9110, section 10.2.3). None for any other text."""
     text = (retry_after or "").strip()
     if text.isascii() and text.isdigit():
-        return min(int(text), LONGEST_ASKED) if len(text) < 4000 else LONGEST_ASKED
+        return min(int(text), LONGEST_RETRY_AFTER) if len(text) < 4000 else LONGEST_RETRY_AFTER
     until = http_date(text)
     if until is None:
         return None
-    sent = http_date(date or "")
-    return min(max(until - (now if sent is None else sent), 0), LONGEST_ASKED)
+    sent_at = http_date(date or "")
+    return min(max(until - (now if sent_at is None else sent_at), 0), LONGEST_RETRY_AFTER)
 
 
 def http_date(text: str) -> int | None:
-    """The time (s) that an HTTP date of any of the three forms spells (RFC 9110, section 5.6.7)."""
+    """The time (s) of an HTTP date in any of the three forms (RFC 9110, section 5.6.7), None for any other text."""
     from email.utils import parsedate_to_datetime
 
     try:
-        found = parsedate_to_datetime(text[:64])
-        return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
+        parsed = parsedate_to_datetime(text[:64])
+        return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp())
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
 
@@ -323,7 +323,7 @@ _PROBLEM: TypeAdapter[Problem] = TypeAdapter(Problem)
 
 
 def encode_problem(refused: Refused, also: Mapping[str, Any] | None = None) -> bytes:
-    """The problem document of a refusal (RFC 9457), with extension members. It never repeats what was sent."""
+    """The problem document of a refusal (RFC 9457), with extension members. It never repeats the input."""
     document: dict[str, Any] = {
         "type": f"urn:comity:problem:{refused.code}",
         "title": refused.title,
@@ -340,16 +340,18 @@ def encode_problem(refused: Refused, also: Mapping[str, Any] | None = None) -> b
 
 
 def decode_problem(data: bytes, retry_after: int | None = None) -> Refused:
-    """The refusal that a problem document spells. Raises Malformed, also for a code that this version does not know
-    or a status that is not the code's."""
-    problem = read_model(_PROBLEM, data)
+    """The refusal in a problem document. Raises Malformed, also for an unknown code and for a status that does not
+    belong to the code."""
+    problem = parse_model(_PROBLEM, data)
     code = CODES.get(problem.code)
     if code is None or code.status != problem.status:
-        raise Malformed("not a problem that this version knows")
+        raise Malformed("not a problem document that this version knows")
     if problem.code == "malformed":
-        return Malformed(problem.detail or problem.title, errors=_pairs(problem))
-    return Refused(problem.code, problem.detail, errors=_pairs(problem), retry_after=retry_after, until=problem.until)
+        return Malformed(problem.detail or problem.title, errors=_error_pairs(problem))
+    return Refused(
+        problem.code, problem.detail, errors=_error_pairs(problem), retry_after=retry_after, until=problem.until
+    )
 
 
-def _pairs(problem: Problem) -> tuple[tuple[str, str], ...]:
+def _error_pairs(problem: Problem) -> tuple[tuple[str, str], ...]:
     return tuple((error.get("pointer", ""), error.get("detail", "")) for error in problem.errors or ())

@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from comity.crypto.keys import did_of_host, split_origin
-from comity.documents.names import nickname
+from comity.documents.names import normalize_name
 from comity.errors import Malformed
 from comity_server.limits.client_address import read_networks
 from comity_server.log.witness_client import read_witnesses
@@ -143,7 +143,7 @@ class Config(BaseSettings):
     def _can_be_seen(cls, value: str) -> str:
         # Wallets show them, and refuse what is no name (ACT-17).
         try:
-            return nickname(value)
+            return normalize_name(value)
         except Malformed as fault:
             raise ValueError(fault.detail) from None
 

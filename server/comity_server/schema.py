@@ -16,8 +16,8 @@ from pydantic import (
     ValidationError,
 )
 
-from comity.documents.names import nickname
-from comity.documents.types import HARMFUL, Hash, Model, can_be_seen, faults
+from comity.documents.names import normalize_name
+from comity.documents.types import HARMFUL, Hash, Model, check_visible, describe_faults
 from comity.documents.types import Label as Spelled
 from comity.errors import Malformed
 
@@ -87,7 +87,7 @@ Text = Annotated[
     str,
     Field(min_length=1, max_length=10_000, pattern=HARMLESS),
     AfterValidator(with_line_feeds),
-    AfterValidator(can_be_seen),
+    AfterValidator(check_visible),
 ]
 """A text for people, of several lines perhaps (BIZ-15)."""
 
@@ -97,7 +97,7 @@ def _name(value: object) -> object:
     if not isinstance(value, str) or len(value) > 1000:
         return value
     try:
-        return nickname(value)
+        return normalize_name(value)
     except Malformed as fault:
         raise ValueError(fault.detail) from None
 
@@ -169,4 +169,4 @@ def read_query(adapter: TypeAdapter[Any], pairs: list[tuple[str, str]]) -> Any:
     try:
         return adapter.validate_python(given)
     except ValidationError as fault:
-        raise Malformed("the parameters are not those of this route", errors=faults(fault)) from None
+        raise Malformed("the parameters are not those of this route", errors=describe_faults(fault)) from None

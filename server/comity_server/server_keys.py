@@ -21,12 +21,12 @@ from comity.errors import Malformed, Refused
 from comity.transparency.server_keys import (
     MOST_STATEMENTS,
     HomeKeys,
-    Listed,
-    Placed,
-    Stated,
-    follow,
-    read_listed,
-    seal_statement,
+    ListedStatement,
+    PlacedStatement,
+    VerifiedStatement,
+    follow_keys,
+    sign_statement,
+    verify_statements,
 )
 from comity_server.data_dir import SEED, seed_in, write_whole
 from comity_server.errors import NotPossible
@@ -51,7 +51,7 @@ class HomeKeyring:
         self._did = did
         self._signers: dict[str, Signer] = {}
         self._rows: tuple[list[StoredStatement], list[StoredPlace]] = [], []
-        self.stated: tuple[Stated, ...] = ()
+        self.stated: tuple[VerifiedStatement, ...] = ()
         self._keys: HomeKeys | None = None
 
     def load(self, rows: Iterable[StoredStatement], places: Iterable[StoredPlace]) -> None:
@@ -61,16 +61,18 @@ class HomeKeyring:
         for place in self._rows[1]:
             entered.setdefault(place.n, []).append(Place(place.log, place.idx))
         try:
-            self.stated = read_listed(Listed(statement=row.statement, signed=row.signed) for row in self._rows[0])
+            self.stated = verify_statements(
+                ListedStatement(statement=row.statement, signed=row.signed) for row in self._rows[0]
+            )
         except Refused as fault:
             raise StoreDamaged(f"what is stated of the server's own keys does not hold: {fault}") from None
         if not self.stated:
-            self._keys = follow(HomeParty.of(self._first()))
+            self._keys = follow_keys(HomeParty.of(self._first()))
         else:
-            chain = [Placed(stated, tuple(entered.get(n, ()))) for n, stated in enumerate(self.stated)]
+            chain = [PlacedStatement(stated, tuple(entered.get(n, ()))) for n, stated in enumerate(self.stated)]
             # The server accepts every key that it stated, whoever vouched for it.
             accepted = {known.statement.kid for known in self.stated}
-            self._keys = follow(self.stated[0].statement.party, chain, accepted)
+            self._keys = follow_keys(self.stated[0].statement.party, chain, accepted)
 
     def take(self, rows: Iterable[StoredStatement], places: Iterable[StoredPlace]) -> None:
         """Adds the statements of a commit."""
@@ -121,7 +123,7 @@ class HomeKeyring:
         ]
         in_force = [kid, *(lost_key.kid for lost_key in lost if lost_key.at < event.at)][-1]
         if signed.kid not in {in_force, *(lost_key.kid for lost_key in lost if lost_key.at == event.at)}:
-            raise Refused("unknown_key", "another key of the home server signs at this place of the log")
+            raise Refused("unknown_key", "another key of the home server signs at this position in the log")
         if any(known.statement.broken and known.statement.before == signed.kid for known in self.stated):
             raise Refused("unknown_key", "the key is broken, and nothing bears its event out")
         return signed
@@ -185,7 +187,7 @@ class HomeKeyring:
     def _files(self, multibase: str) -> _Files:
         return _Files(self._data / f"home-{multibase}.key", self._data / f"home-{multibase}.statement")
 
-    def prepare(self, at: int, log: str, *, broken: bool) -> Stated:
+    def prepare(self, at: int, log: str, *, broken: bool) -> VerifiedStatement:
         """The statement about the next key from `at` (ms) on; both are in files when this returns. A statement that was
         prepared before and never stated is reused.
 
@@ -201,21 +203,21 @@ class HomeKeyring:
             raise NotPossible(f"a home server states at most {MOST_STATEMENTS // 2} keys")
         key = SigningKey(secrets.token_bytes(32))
         new = Signer(f"{self._did}#{key.public.multibase}", key)
-        stated = seal_statement(new, at, log, self.party.kid if broken else self.signer)
+        stated = sign_statement(new, at, log, self.party.kid if broken else self.signer)
         files = self._files(key.public.multibase)
         write_whole(files.key, key.seed)
         write_whole(files.statement, msgspec.json.encode({"statement": stated.raw, "signed": stated.signed}))
         return stated
 
-    def pending_statement(self, fresh: Iterable[Stated] = ()) -> Stated | None:
+    def pending_statement(self, fresh: Iterable[VerifiedStatement] = ()) -> VerifiedStatement | None:
         """The statement of a key that follows the one in force and was prepared, but is not in the store: its commit
         failed, or the store was put back from an older copy. `fresh` are those that are about to be stated."""
         for path in sorted(self._data.glob("home-z*.statement")):
             listed = msgspec.json.decode(path.read_bytes(), type=dict[str, str | None])
-            one = Listed.model_validate(listed)
+            one = ListedStatement.model_validate(listed)
             try:
-                behind = [Listed(statement=known.raw, signed=known.signed) for known in (*self.stated, *fresh)]
-                stated = read_listed([*behind, one])[-1]
+                behind = [ListedStatement(statement=known.raw, signed=known.signed) for known in (*self.stated, *fresh)]
+                stated = verify_statements([*behind, one])[-1]
             except Refused:
                 continue
             if _read_key(self._files(stated.statement.key).key) is not None:

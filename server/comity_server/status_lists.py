@@ -9,13 +9,13 @@ import secrets
 import time
 from collections.abc import Collection, Iterable
 
-from comity.documents.status_lists import ENTRIES, GrantStatus, pack, seal_status_list
+from comity.documents.status_lists import ENTRIES, GrantStatus, pack_entries, sign_status_list
 from comity.documents.types import SIDES, Side, other
 from comity.encoding import hash_id
 from comity.rules import gate
 from comity.rules.gate import FOR_EVER
 from comity.rules.state import Connection, Grant
-from comity.rules.topics import unclear_until
+from comity.rules.topics import topic_needed_until
 from comity_server.clock import Clock
 from comity_server.server_keys import Home
 from comity_server.store.rows import Entry, ReservedRow, StatusRow
@@ -65,7 +65,7 @@ class StatusList:
             # The second test is for a story's clock, which can jump.
             if monotonic - made < FRESH_FOR and abs(now - made_at) < FRESH_FOR * 1000:
                 return raw, etag
-        raw = seal_status_list(self.uri, pack(self._values, 2), now // 1000, home.signer)
+        raw = sign_status_list(self.uri, pack_entries(self._values, 2), now // 1000, home.signer)
         etag = f'"{hash_id(raw.encode("ascii"))[:22]}"'
         self._token = (raw, etag, monotonic, now)
         return raw, etag
@@ -212,9 +212,9 @@ class StatusLists:
 def status_of(state: Connection, side: Side, grant: Grant) -> tuple[int, int]:
     """(1 for a grant of `side` that was given up whole, until when (ms) it says "ask")."""
     across = state.door(other(side))
-    if across.renounced and gate.is_given_up(across, grant):
+    if across.renounced and gate.is_fully_renounced(across, grant):
         return 1, 0
-    return 0, gate.ask_until(state, side, grant)
+    return 0, gate.undecidable_until(state, side, grant)
 
 
 def _may_say_else(before: Connection, after: Connection, side: Side) -> bool:
@@ -231,5 +231,5 @@ def _may_say_else(before: Connection, after: Connection, side: Side) -> bool:
         or old.contests != new.contests
         or before.door(other(side)).renounced != after.door(other(side)).renounced
         or bool(before.recovering) != bool(after.recovering)
-        or unclear_until(before, old) != unclear_until(after, new)
+        or topic_needed_until(before, old) != topic_needed_until(after, new)
     )

@@ -7,7 +7,7 @@ import base58
 from comity.documents.acts import SETTINGS, typ_of
 from comity.encoding import MAX_BODY, b64u_decode, b64u_encode, hash_id
 from comity.crypto.keys import Signer
-from comity.documents.proofs import MAILBOX_TYP, ROTATE_TYP, seal_mailbox_proof, seal_rotation_proof
+from comity.documents.proofs import MAILBOX_TYP, ROTATE_TYP, sign_mailbox_proof, sign_rotation_proof
 from edges import with_neutral_r
 from plain import BAD_KEYS
 from story import (
@@ -170,13 +170,13 @@ def _of_length(length: int) -> str:
 
 def _rotation(old: Signer, new: Signer, **changes: Any) -> dict[str, Any]:
     link = members_of("rotate", old)
-    proof = seal_rotation_proof(link["cid"], link["seq"], link["prev"], new)
+    proof = sign_rotation_proof(link["cid"], link["seq"], link["prev"], new)
     return {**link, "kid": new.kid, "key": new.key.public.multibase, "proof": proof, **changes}
 
 
 def _mailbox(side: Signer = MIA, box: Signer = BOX, **changes: Any) -> dict[str, Any]:
     link = members_of("mailbox", side)
-    proof = seal_mailbox_proof(side.did, link["cid"], link["seq"], link["prev"], box)
+    proof = sign_mailbox_proof(side.did, link["cid"], link["seq"], link["prev"], box)
     return {**link, "did": box.did, "proof": proof, **changes}
 
 
@@ -192,13 +192,13 @@ def _bad_mailboxes() -> list[tuple[str, dict[str, Any], str]]:
         ("mailbox: a party that is no key", _mailbox(did=SHOP.did), "malformed"),
         ("mailbox: no proof", {k: v for k, v in _mailbox().items() if k != "proof"}, "malformed"),
         ("mailbox: a proof alone", {k: v for k, v in _mailbox().items() if k != "did"}, "malformed"),
-        proof("signed by the side itself", seal_mailbox_proof(MIA.did, *place, MIA)),
+        proof("signed by the side itself", sign_mailbox_proof(MIA.did, *place, MIA)),
         proof("another key in the mailbox's name", forge(claims, MAILBOX_TYP, Signer(BOX.kid, EVE.key))),
-        proof("for the other side", seal_mailbox_proof(SHOP.did, *place, BOX)),
-        proof("for the mailbox itself", seal_mailbox_proof(BOX.did, *place, BOX)),
-        proof("for another connection", seal_mailbox_proof(MIA.did, words("else"), *place[1:], BOX)),
-        proof("for another place", seal_mailbox_proof(MIA.did, CID, 4, words("prev"), BOX)),
-        proof("behind another setting", seal_mailbox_proof(MIA.did, CID, 3, words("other"), BOX)),
+        proof("for the other side", sign_mailbox_proof(SHOP.did, *place, BOX)),
+        proof("for the mailbox itself", sign_mailbox_proof(BOX.did, *place, BOX)),
+        proof("for another connection", sign_mailbox_proof(MIA.did, words("else"), *place[1:], BOX)),
+        proof("for another place", sign_mailbox_proof(MIA.did, CID, 4, words("prev"), BOX)),
+        proof("behind another setting", sign_mailbox_proof(MIA.did, CID, 3, words("other"), BOX)),
         proof("with a member more", forge({**claims, "iat": NOW}, MAILBOX_TYP, BOX)),
         proof("with a member less", forge({k: v for k, v in claims.items() if k != "prev"}, MAILBOX_TYP, BOX)),
         proof("of the type of a rotation", forge(claims, ROTATE_TYP, BOX)),
@@ -402,12 +402,12 @@ def _bad_members() -> list[dict[str, Any]]:
         signed("rotate: another's proof", _rotation(MIA, new, proof=_rotation(MIA, EVE)["proof"]), "wrong_proof"),
         signed(
             "rotate: for another place",
-            _rotation(MIA, new, proof=seal_rotation_proof(CID, 4, words("prev"), new)),
+            _rotation(MIA, new, proof=sign_rotation_proof(CID, 4, words("prev"), new)),
             "wrong_proof",
         ),
         signed(
             "rotate: for another connection",
-            _rotation(MIA, new, proof=seal_rotation_proof(words("else"), 3, words("prev"), new)),
+            _rotation(MIA, new, proof=sign_rotation_proof(words("else"), 3, words("prev"), new)),
             "wrong_proof",
         ),
     ]

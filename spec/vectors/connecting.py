@@ -22,7 +22,7 @@ from comity.documents.events import (
     Opened,
     Restored,
     erased_hash,
-    seal_event,
+    sign_event,
 )
 from comity.crypto.keys import Signer
 from comity.documents.offers import HomeParty, PartyKey
@@ -427,10 +427,10 @@ def events() -> dict[str, Any]:
         "good": [
             {
                 "name": name,
-                "jws": seal_event(event, HOME),
+                "jws": sign_event(event, HOME),
                 "payload": json.loads(event.to_json()),
                 "places": event.places,
-                **({"brings_the_act": event.brings_the_act} if isinstance(event, Accepted) else {}),
+                **({"brings_the_act": event.includes_act} if isinstance(event, Accepted) else {}),
             }
             for name, event in good.items()
         ],

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from comity.documents.acts import SignedAct, open_act
-from comity.rules.next_act import compose
+from comity.rules.next_act import compose_act
 from comity.rules.decide import decide
 from comity.documents.events import (
     Contents,
@@ -15,11 +15,11 @@ from comity.documents.events import (
     Opened,
     erased_hash,
     open_event,
-    seal_event,
+    sign_event,
 )
-from comity.rules.fold import contents_of, opening
+from comity.rules.fold import contents_of, initial_state
 from comity.crypto.keys import Signer
-from comity.rules.state import public
+from comity.rules.state import public_state
 from connecting import events
 from story import (
     DAY,
@@ -124,7 +124,7 @@ def _out_of_place(story: Story, chain: str, act: SignedAct, now: int) -> None:
 def _again(act: SignedAct, signer: Signer, **changes: Any) -> SignedAct:
     """The act with other members."""
     members = {**act.payload.model_dump(exclude_none=True), **changes}
-    return compose(members.pop("act"), signer, **members)
+    return compose_act(members.pop("act"), signer, **members)
 
 
 def _under_another_key(story: Story, act: SignedAct, now: int) -> None:
@@ -304,7 +304,7 @@ def _around_the_end() -> Story:
     held = _muted_message(story, at)
     early = story.compose("erasure", "first", at + SECOND, deleted=("contact",))
     story.contradict("an erasure before the end", statement(story, early, at + SECOND), early)
-    revoke = compose("revoke", MIA, iss=MIA.did, aud=SHOP.did, iat=0, cid=story.state.cid, seq=0, prev=words("head"))
+    revoke = compose_act("revoke", MIA, iss=MIA.did, aud=SHOP.did, iat=0, cid=story.state.cid, seq=0, prev=words("head"))
     story.send(revoke, at + MINUTE)
     now = at + 2 * MINUTE
     for kind, side, given in (
@@ -346,18 +346,18 @@ def openings() -> list[dict[str, Any]]:
         {
             "name": "its own",
             "agreement": agreement,
-            "event": seal_event(own, HOME),
-            "state": public(opening(story.agreement, own)),
+            "event": sign_event(own, HOME),
+            "state": public_state(initial_state(story.agreement, own)),
         },
         {
             "name": "another connection's",
             "agreement": agreement,
-            "event": seal_event(own.model_copy(update={"cid": other.state.cid}), HOME),
+            "event": sign_event(own.model_copy(update={"cid": other.state.cid}), HOME),
         },
         {
             "name": "another home's",
             "agreement": agreement,
-            "event": seal_event(own.model_copy(update={"iss": OTHER_HOME.did}), OTHER_HOME),
+            "event": sign_event(own.model_copy(update={"iss": OTHER_HOME.did}), OTHER_HOME),
         },
     ]
 

@@ -7,8 +7,8 @@ import limits
 import msgspec
 
 from comity.rules import gate
-from comity.rules.next_act import blind_revoke, compose, next_mailbox
-from comity.rules.message_lifetime import shown_verdict
+from comity.rules.next_act import blind_revoke, compose_act, next_mailbox
+from comity.rules.message_lifetime import public_verdict
 from comity.rules.state import Connection, Grant
 from comity.documents.types import Side, other
 from story import (
@@ -153,12 +153,12 @@ def _new_keys() -> Story:
     story.rotate("first", published(SHOP.did, "key-2"), at + 2 * DAY)
     story.go("message", "second", at + 2 * DAY + 1, purpose="complaint")
     story.go("unmute", "first", at + 2 * DAY + 2)
-    revoke = compose(
+    revoke = compose_act(
         "revoke", MIA, iss=MIA.did, aud=SHOP.did, iat=at // 1000, cid=story.state.cid, seq=0, prev=story.state.cid
     )
     story.refuse(revoke, at + 3 * DAY, "a revoke under the old key")
     story.refuse(
-        compose(
+        compose_act(
             "revoke", EVE, iss=EVE.did, aud=SHOP.did, iat=at // 1000, cid=story.state.cid, seq=0, prev=story.state.cid
         ),
         at + 3 * DAY,
@@ -263,7 +263,7 @@ class Checked:
 
     def look(self, now: int, purpose: str = "care", sender: Side = "first", topic: str | None = None) -> None:
         """What the verdict would be without the other side's settings: on it rests how long a message waits (HOLD-2)."""
-        verdict = shown_verdict(self.story.state, sender, purpose, topic, now, ZONES)
+        verdict = public_verdict(self.story.state, sender, purpose, topic, now, ZONES)
         row = {"after": len(self.story.records), "sender": sender, "purpose": purpose, "topic": topic, "now": now}
         self.shown.append({**row, "verdict": told(verdict)})
 
@@ -329,9 +329,9 @@ def _without_repeats(checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def status_of(state: Connection, side: Side, grant: Grant, now: int) -> int:
     """What a status list says of a grant in force: 0 valid, 1 over, 2 ask."""
-    if grant.exp * 1000 <= now or gate.is_given_up(state.door(other(side)), grant):
+    if grant.exp * 1000 <= now or gate.is_fully_renounced(state.door(other(side)), grant):
         return 1
-    return 2 if gate.ask_until(state, side, grant) > now else 0
+    return 2 if gate.undecidable_until(state, side, grant) > now else 0
 
 
 def told(verdict: gate.Verdict) -> dict[str, Any]:
@@ -339,7 +339,7 @@ def told(verdict: gate.Verdict) -> dict[str, Any]:
     members = {
         "decision": verdict.decision,
         "reason": verdict.reason,
-        "as_of": verdict.as_of._asdict(),
+        "as_of": msgspec.to_builtins(verdict.as_of),
         "valid_until": verdict.valid_until,
         "ends_at": verdict.ends_at,
         "end_shown": verdict.end_shown,

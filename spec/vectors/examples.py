@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from comity.encoding import b64u_decode, dump_json
-from comity.transparency.entries import EPOCH, read_entry
-from comity.rules.state import public
+from comity.transparency.entries import EPOCH, parse_entry
+from comity.rules.state import public_state
 from comity.http_api import LogKey, WellKnown
 from story import HOME_DID, LOG, MINUTE, OPERATOR, START, connected, payload_of, words
 
@@ -90,14 +90,14 @@ def _decided(made: dict[str, dict[str, Any]]) -> dict[str, str]:
         check for check in mutes["checks"] if check["verdict"]["reason"] == "muted" and check["purpose"] == "care"
     )
     return {
-        "chain.state": pretty(public(story.state)),
+        "chain.state": pretty(public_state(story.state)),
         "gate.muted": pretty({name: it for name, it in hidden.items() if name != "after"}),
     }
 
 
 def _log(made: dict[str, dict[str, Any]]) -> dict[str, str]:
     (receipt,) = made["log"]["receipts"]
-    entry, raw = read_entry(bytes.fromhex(receipt["entry"])), receipt["entry"]
+    entry, raw = parse_entry(bytes.fromhex(receipt["entry"])), receipt["entry"]
     key = next(it["key"] for it in made["log"]["tag_keys"] if it["scope"] == "both")
     act = _named(made["acts"]["good"], receipt["act"])["jws"]
     rows = [

@@ -5,27 +5,27 @@ from typing import Any
 
 from comity.encoding import dump_json
 from comity.errors import Refused
-from comity.documents.events import AsOf, Expired, Opened, Place, seal_event
-from comity.transparency.checkpoints import Checkpoint, seal_checkpoint
+from comity.documents.events import AsOf, Expired, Opened, Place, sign_event
+from comity.transparency.checkpoints import Checkpoint, sign_checkpoint
 from comity.transparency.server_keys import (
     MOST_STATEMENTS,
     PROOF_TYP,
     HomeKeys,
-    Listed,
-    Placed,
-    Stated,
-    follow,
-    is_entered,
+    ListedStatement,
+    PlacedStatement,
+    VerifiedStatement,
+    follow_keys,
+    is_entry_of,
     open_home_event,
-    read_listed,
-    seal_statement,
+    verify_statements,
+    sign_statement,
 )
 from comity.crypto.keys import Signer
 from comity.transparency.entries import entry_of_key, public_tag_key
 from comity.transparency.merkle import leaf_hash
 from comity.transparency.notes import ED25519, NoteSigner
 from comity.documents.offers import HomeParty
-from comity.transparency.receipts import Opening, open_receipt, seal_receipt
+from comity.transparency.receipts import Opening, open_receipt, receipt_text
 from comity.documents.status_lists import open_home_list
 from logs import salt_of
 from offline import LIST_TYP, claims
@@ -44,13 +44,13 @@ KEYS = (HOME, *(_named(number) for number in (2, 3, 4, 5)))
 the fifth follows the fourth."""
 
 
-def _chain() -> tuple[Stated, ...]:
-    first = seal_statement(KEYS[0], START, _VKEY)
-    second = seal_statement(KEYS[1], START + DAY, _VKEY, KEYS[0])
-    again = seal_statement(KEYS[1], START + 2 * DAY, _NEXT_VKEY, KEYS[1])
-    third = seal_statement(KEYS[2], START + 3 * DAY + 1, _NEXT_VKEY, KEYS[1])
-    broken = seal_statement(KEYS[3], START + 4 * DAY, _NEXT_VKEY, KEYS[2].kid)
-    last = seal_statement(KEYS[4], START + 5 * DAY, _NEXT_VKEY, KEYS[3])
+def _chain() -> tuple[VerifiedStatement, ...]:
+    first = sign_statement(KEYS[0], START, _VKEY)
+    second = sign_statement(KEYS[1], START + DAY, _VKEY, KEYS[0])
+    again = sign_statement(KEYS[1], START + 2 * DAY, _NEXT_VKEY, KEYS[1])
+    third = sign_statement(KEYS[2], START + 3 * DAY + 1, _NEXT_VKEY, KEYS[1])
+    broken = sign_statement(KEYS[3], START + 4 * DAY, _NEXT_VKEY, KEYS[2].kid)
+    last = sign_statement(KEYS[4], START + 5 * DAY, _NEXT_VKEY, KEYS[3])
     return first, second, again, third, broken, last
 
 
@@ -65,22 +65,22 @@ PLACES = (
 """Where each statement was entered."""
 
 
-def _listed(stated: Stated) -> dict[str, Any]:
+def _listed(stated: VerifiedStatement) -> dict[str, Any]:
     return {"statement": stated.raw, **({} if stated.signed is None else {"signed": stated.signed})}
 
 
 def _lists() -> list[dict[str, Any]]:
     first, second, again, third, broken, _ = _chain()
     eve = Signer(HOME.kid, key("eve"))
-    forged = seal_statement(KEYS[1], START + DAY, _VKEY, eve)
-    others = seal_statement(KEYS[2], START + DAY, _VKEY, KEYS[0])
+    forged = sign_statement(KEYS[1], START + DAY, _VKEY, eve)
+    others = sign_statement(KEYS[2], START + DAY, _VKEY, KEYS[0])
 
-    def changed(stated: Stated, **changes: Any) -> dict[str, Any]:
+    def changed(stated: VerifiedStatement, **changes: Any) -> dict[str, Any]:
         members = {**json.loads(stated.raw), **changes}
         raw = dump_json({name: value for name, value in members.items() if value is not None})
         return {**_listed(stated), "statement": raw.decode()}
 
-    def signed_again(stated: Stated, by: Signer, **changes: Any) -> dict[str, Any]:
+    def signed_again(stated: VerifiedStatement, by: Signer, **changes: Any) -> dict[str, Any]:
         row = changed(stated, **changes)
         return {**row, "signed": forge(row["statement"].encode(), "comity-key+jwt", by)}
 
@@ -97,11 +97,11 @@ def _lists() -> list[dict[str, Any]]:
         ("of another server", "malformed", [one, signed_again(second, HOME, did=SHOP.did, kid=SHOP.kid)]),
         ("without the new key's proof", "malformed", [one, signed_again(second, HOME, proof=None)]),
         ("the proof of another change", "wrong_proof", [one, signed_again(second, HOME, at=START + DAY + 1)]),
-        ("a key that was stated before", "malformed", [*map(_listed, (first, second, again)), _listed(seal_statement(KEYS[0], START + 3 * DAY, _VKEY, KEYS[1]))]),
-        ("a broken key that goes on", "malformed", [one, _listed(seal_statement(KEYS[0], START + DAY, _VKEY, KEYS[0].kid))]),
-        ("a name that was stated before, for another key", "malformed", [*map(_listed, (first, second)), _listed(seal_statement(Signer(KEYS[0].kid, KEYS[2].key), START + 3 * DAY, _VKEY, KEYS[1]))]),
-        ("a key that was stated before, under another name", "malformed", [*map(_listed, (first, second)), _listed(seal_statement(Signer(KEYS[2].kid, KEYS[0].key), START + 3 * DAY, _VKEY, KEYS[1]))]),
-        ("one name for two keys", "malformed", [*map(_listed, (first, second)), _listed(seal_statement(Signer(KEYS[1].kid, KEYS[2].key), START + 3 * DAY, _VKEY, KEYS[1]))]),
+        ("a key that was stated before", "malformed", [*map(_listed, (first, second, again)), _listed(sign_statement(KEYS[0], START + 3 * DAY, _VKEY, KEYS[1]))]),
+        ("a broken key that goes on", "malformed", [one, _listed(sign_statement(KEYS[0], START + DAY, _VKEY, KEYS[0].kid))]),
+        ("a name that was stated before, for another key", "malformed", [*map(_listed, (first, second)), _listed(sign_statement(Signer(KEYS[0].kid, KEYS[2].key), START + 3 * DAY, _VKEY, KEYS[1]))]),
+        ("a key that was stated before, under another name", "malformed", [*map(_listed, (first, second)), _listed(sign_statement(Signer(KEYS[2].kid, KEYS[0].key), START + 3 * DAY, _VKEY, KEYS[1]))]),
+        ("one name for two keys", "malformed", [*map(_listed, (first, second)), _listed(sign_statement(Signer(KEYS[1].kid, KEYS[2].key), START + 3 * DAY, _VKEY, KEYS[1]))]),
         ("the first one, broken", "malformed", [changed(first, broken=True)]),
         ("a proof that is none", "wrong_proof", [one, signed_again(second, HOME, proof="x")]),
         ("a proof by a key alone", "wrong_proof", [one, signed_again(second, HOME, proof=forge(payload_of(json.loads(second.raw)["proof"]), PROOF_TYP, MIA))]),
@@ -113,24 +113,24 @@ def _lists() -> list[dict[str, Any]]:
         ("a clock that was ahead, with a new key", "malformed", [one, signed_again(second, HOME, ahead=START)]),
         ("a home that is a key", "malformed", [changed(first, did=MIA.did, kid=MIA.kid, key=MIA.key.public.multibase)]),
     ]
-    at_once = seal_statement(KEYS[1], START, _VKEY, KEYS[0])
+    at_once = sign_statement(KEYS[1], START, _VKEY, KEYS[0])
     long = Signer(f"{HOME_DID}#".ljust(400, "a"), key("long")), Signer(f"{HOME_DID}#".ljust(400, "b"), key("longer"))
-    names = [seal_statement(long[0], START, _VKEY), seal_statement(long[1], START + DAY, "~" * 400, long[0])]
-    after = seal_statement(KEYS[1], START + 2 * DAY, _NEXT_VKEY, KEYS[1], START + 9 * DAY)
+    names = [sign_statement(long[0], START, _VKEY), sign_statement(long[1], START + DAY, "~" * 400, long[0])]
+    after = sign_statement(KEYS[1], START + 2 * DAY, _NEXT_VKEY, KEYS[1], START + 9 * DAY)
     good = [("the first alone", [one]), ("a log after a clock that was ahead", [*map(_listed, (first, second, after))]), ("all of them", [_listed(it) for it in _chain()]), ("two at one time", [one, _listed(at_once)]), ("names as long as can be", [_listed(it) for it in names])]
     made = [{"name": name, "list": rows, "kids": [json.loads(row["statement"])["kid"] for row in rows]} for name, rows in good]
     for row in made:
-        read_listed(Listed.model_validate(it) for it in row["list"])
+        verify_statements(ListedStatement.model_validate(it) for it in row["list"])
     return [*made, *(case(name, code, list=rows) for name, code, rows in bad)]
 
 
 def _keys(pin: int, *accepted: str) -> HomeKeys:
-    chain = [Placed(stated, places) for stated, places in zip(_chain(), PLACES, strict=True)]
-    return follow(HomeParty.of(KEYS[pin]), chain, accepted)
+    chain = [PlacedStatement(stated, places) for stated, places in zip(_chain(), PLACES, strict=True)]
+    return follow_keys(HomeParty.of(KEYS[pin]), chain, accepted)
 
 
 def _opened_at(log: str, index: int, signer: Signer) -> str:
-    return seal_event(Opened(iss=HOME_DID, cid=CID, event="opened", log=log, index=index, at=START + DAY), signer)
+    return sign_event(Opened(iss=HOME_DID, cid=CID, event="opened", log=log, index=index, at=START + DAY), signer)
 
 
 def _events() -> list[dict[str, Any]]:
@@ -190,8 +190,8 @@ def _signed_lists() -> list[dict[str, Any]]:
 
 def _at_once() -> dict[str, Any]:
     """Two keys that were stated at one time: the first ends when it began."""
-    chain = [seal_statement(KEYS[0], START, _VKEY), seal_statement(KEYS[1], START, _VKEY, KEYS[0])]
-    reader = follow(HomeParty.of(KEYS[0]), [Placed(it, (Place(LOG, number),)) for number, it in enumerate(chain)])
+    chain = [sign_statement(KEYS[0], START, _VKEY), sign_statement(KEYS[1], START, _VKEY, KEYS[0])]
+    reader = follow_keys(HomeParty.of(KEYS[0]), [PlacedStatement(it, (Place(LOG, number),)) for number, it in enumerate(chain)])
     asked = [START // 1000 + off for off in (-1, 0, 59, 60, 61)]
     rows = [
         {"kid": signer.kid, "asked": asked, "taken": [iat for iat in asked if reader.find_list_key(signer.kid, iat) is not None]}
@@ -218,9 +218,9 @@ def _entered() -> list[dict[str, Any]]:
     }
     for name, (entry, moment) in made.items():
         leaf = leaf_hash(entry.to_bytes())
-        head = seal_checkpoint(Checkpoint(LOG, 1, leaf), signer)
-        text = seal_receipt(Opening(entry.to_bytes(), salt, moment), 0, [], head)
-        entered = is_entered(chain[1], open_receipt(text, signer.verifier))
+        head = sign_checkpoint(Checkpoint(LOG, 1, leaf), signer)
+        text = receipt_text(Opening(entry.to_bytes(), salt, moment), 0, [], head)
+        entered = is_entry_of(chain[1], open_receipt(text, signer.verifier))
         rows.append({"name": name, "statement": 1, "receipt": text, "entered": entered})
     return rows
 
@@ -246,7 +246,7 @@ def home() -> dict[str, Any]:
         "entry": {"at": at, "salt": salt.hex(), "entry": entry_of_key(second.raw.encode(), tag_key, salt, at).to_bytes().hex()},
         "lists": _lists(),
         "chain": rows,
-        "events": [*_events(), {"pinned": HOME.kid, "accepted": [], "jws": seal_event(expired, KEYS[1]), "log": LOG, "index": 41, "by": KEYS[1].kid}],
+        "events": [*_events(), {"pinned": HOME.kid, "accepted": [], "jws": sign_event(expired, KEYS[1]), "log": LOG, "index": 41, "by": KEYS[1].kid}],
         "status_lists": _status_times(),
         "list_keys": _list_keys(),
         "at_once": _at_once(),

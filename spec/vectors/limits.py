@@ -4,8 +4,8 @@ drops when (CONN-15)."""
 from typing import Any
 
 from comity.documents.acts import SignedAct
-from comity.rules.next_act import compose
-from comity.rules.state import Delivery, Grant, Held, LittleThing, Milestone, Mute
+from comity.rules.next_act import compose_act
+from comity.rules.state import Delivery, Grant, HeldMessage, Note, Milestone, Mute
 from comity.crypto.keys import Signer, SigningKey
 from story import (
     DAY,
@@ -147,7 +147,7 @@ def _scopes() -> Story:
 
 def _held() -> Story:
     at, exp = START + SECOND, (START + 3 * DAY) // 1000
-    each = [Held(words("held", str(it)), "care", exp, f"t{it}") for it in range(19)]
+    each = [HeldMessage(words("held", str(it)), "care", exp, f"t{it}") for it in range(19)]
     grant = Grant(words("grant"), ("care", "sales"), APP, LATER, 7, STATUS_URI)
     shut = {"grants": (grant,), "mutes": (Mute(words("mute"), until=LATER),)}
     story, now = begun(connected(), first={"held": tuple(each)}, second=shut), at + MINUTE
@@ -171,8 +171,8 @@ def _held() -> Story:
 
 
 def _little() -> Story:
-    things = [LittleThing(f"k{number}", words("little", str(number)), NOW) for number in range(62)]
-    things.append(LittleThing("no_interest", words("little", "62"), NOW, "blinds"))
+    things = [Note(f"k{number}", words("little", str(number)), NOW) for number in range(62)]
+    things.append(Note("no_interest", words("little", "62"), NOW, "blinds"))
     story, at = begun(connected(), second={"little": tuple(things)}), START + SECOND
     story.go("remember", "second", at, key="no_interest", topic="doors")
     for name, given in {
@@ -242,7 +242,7 @@ def _names() -> Story:
     now = at + MINUTE
     story.refuse(to_names[1], now, "to a name that is no longer kept")
     refused = story.compose("message", "first", now, purpose="complaint")
-    old = compose("message", SHOP, **{**_own(refused), "aud": MIA.did})
+    old = compose_act("message", SHOP, **{**_own(refused), "aud": MIA.did})
     story.refuse(old, now, "a message to a former name")
     for number, name in ((0, "under the first key"), (2, "under the oldest key that is kept")):
         signer = MIA if number == 0 else pairwise(f"mia, name {number - 1}")
@@ -253,9 +253,9 @@ def _names() -> Story:
     grant = story.go("grant", "first", now + 3, purposes=("care",))
     for kind, given in (("mute", {"until": LATER}), ("withdraw", {"grant": grant.id}), ("forget", {"key": "name"})):
         last = story.compose(kind, "first", now + 4, **given)
-        story.send(compose(kind, SHOP, **{**_own(last), "aud": MIA.did}), now + 4)
+        story.send(compose_act(kind, SHOP, **{**_own(last), "aud": MIA.did}), now + 4)
     last = story.compose("revoke", "first", now + 5)
-    story.send(compose("revoke", SHOP, **{**_own(last), "aud": MIA.did}), now + 5)
+    story.send(compose_act("revoke", SHOP, **{**_own(last), "aud": MIA.did}), now + 5)
     return story
 
 
@@ -287,7 +287,7 @@ def _own(act: SignedAct) -> dict[str, Any]:
 
 def _revoke(story: Story, signer: Any) -> SignedAct:
     place = {"cid": story.state.cid, "seq": 0, "prev": story.state.cid}
-    return compose("revoke", signer, iss=signer.did, aud=SHOP.did, iat=START // 1000, **place)
+    return compose_act("revoke", signer, iss=signer.did, aud=SHOP.did, iat=START // 1000, **place)
 
 
 def _clocks() -> Story:
@@ -651,27 +651,27 @@ def _places() -> Story:
     second = published(SHOP.did, "key-9")
     other_key = Signer(SHOP.kid, SigningKey(bytes(32)))
     for name, signer in (("under another name of its key", Signer(f"{SHOP.did}#key-8", SHOP.key)), ("under another of its keys", second), ("under another key of the same name", other_key)):
-        act = compose("remember", signer, **_own(mine))
+        act = compose_act("remember", signer, **_own(mine))
         story.refuse(act, at, name)
         story.refusals[-1]["keys"] = {signer.kid: signer.key.public.multibase}
     for name, members in (
         ("to a stranger", {"aud": EVE.did}), ("to itself", {"aud": SHOP.did}), ("to the home server", {"aud": HOME_DID}),
         ("a place too far", {"seq": 1}), ("after another head", {"prev": words("head")}),
     ):  # fmt: skip
-        story.refuse(compose("remember", SHOP, **{**_own(mine), **members}), at, name)
+        story.refuse(compose_act("remember", SHOP, **{**_own(mine), **members}), at, name)
     setting = story.compose("hours", "second", at, zone="Europe/Berlin", windows=(), shown="end")
     for name, members in (
         ("hours: to the other side", {"aud": SHOP.did}), ("hours: a place too far", {"seq": 1}),
         ("hours: after another head", {"prev": words("head")}), ("hours: of a zone that is none", {"zone": "Mars/Olympus_Mons"}),
     ):  # fmt: skip
-        story.refuse(compose("hours", MIA, **{**_own(setting), **members}), at, name)
+        story.refuse(compose_act("hours", MIA, **{**_own(setting), **members}), at, name)
     story.send(mine, at)
     story.send(setting, at + 1)
     for act in (mine, setting):
-        again = compose(act.kind, SHOP if act is mine else MIA, **{**_own(act), "iat": at // 1000 + 1})
+        again = compose_act(act.kind, SHOP if act is mine else MIA, **{**_own(act), "iat": at // 1000 + 1})
         story.refuse(again, at + 2, f"{act.kind}: a place that is taken")
     behind = story.compose("remember", "first", at + 3, key="paper")
-    story.refuse(compose("remember", SHOP, **{**_own(behind), "prev": story.state.cid}), at + 3, "after the beginning")
+    story.refuse(compose_act("remember", SHOP, **{**_own(behind), "prev": story.state.cid}), at + 3, "after the beginning")
     return story
 
 

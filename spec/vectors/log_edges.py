@@ -9,7 +9,7 @@ from comity.transparency.checkpoints import (
     Policy,
     is_witnessed,
     open_checkpoint,
-    seal_checkpoint,
+    sign_checkpoint,
     with_cosignatures,
 )
 from comity.crypto.keys import SigningKey
@@ -17,8 +17,8 @@ from acts import members_of
 from comity.documents.acts import open_act, typ_of
 from comity.transparency.entries import entry_of_act, entry_of_notice, kind_of, named_mute, tag_key
 from comity.transparency.merkle import leaf_hash, node_hash, prove_consistency, prove_inclusion, root_of_hashes
-from comity.transparency.notes import COSIGNATURE, ED25519, NoteSigner, VerifierKey, seal_note, signature_line
-from comity.transparency.receipts import Opening, TlogProof, open_receipt, read_proof, seal_receipt
+from comity.transparency.notes import COSIGNATURE, ED25519, NoteSigner, VerifierKey, sign_note, signature_line
+from comity.transparency.receipts import Opening, TlogProof, open_receipt, parse_proof, receipt_text
 from comity.transparency.tiles import Tile, tiles_of, width_at
 from logs import HOME, KEYS, NOW, OTHER, SECRET, WITNESSES, _acts, _hashes, _node, _root
 from comity.rules.state import Mute
@@ -239,8 +239,8 @@ def _notes() -> list[dict[str, Any]]:
         "the latest time": (f"{text}\n{late}", text, [(WITNESSES[0].name, 2**63 - 1)]),
         "two times of one witness": (f"{text}\n{both}", text, [(WITNESSES[0].name, NOW)]),
         "of the year 1970": (f"{text}\n{signature_line(text, WITNESSES[0], 0)}", text, [(WITNESSES[0].name, 0)]),
-        "empty lines within": (seal_note("\n\nA\n\n\nB\n", HOME), "\n\nA\n\n\nB\n", [(HOME.name, None)]),
-        "words of many alphabets": (seal_note("Ä 日本 \U0001f600\n", HOME), "Ä 日本 \U0001f600\n", [(HOME.name, None)]),
+        "empty lines within": (sign_note("\n\nA\n\n\nB\n", HOME), "\n\nA\n\n\nB\n", [(HOME.name, None)]),
+        "words of many alphabets": (sign_note("Ä 日本 \U0001f600\n", HOME), "Ä 日本 \U0001f600\n", [(HOME.name, None)]),
     }
     rows = [
         {"name": name, "note": raw, "text": read, "signatures": [{"name": who, "time": time} for who, time in signed]}
@@ -279,8 +279,8 @@ def _bad_notes() -> list[dict[str, Any]]:
         "base64 with a blank in it": (f"{text}\n{mine[:20]} {mine[20:]}", "malformed"),
         "base64 that is no ASCII": (f"{text}\n— s ÄÄÄÄ\n{mine}", "malformed"),
         "base64 with three signs at its end": (f"{text}\n— s AAAAA===\n{mine}", "malformed"),
-        "a carriage return in the text": (seal_note("A\rnote\n", HOME), "malformed"),
-        "a null in the text": (seal_note("A\0note\n", HOME), "malformed"),
+        "a carriage return in the text": (sign_note("A\rnote\n", HOME), "malformed"),
+        "a null in the text": (sign_note("A\0note\n", HOME), "malformed"),
         "nothing": ("", "malformed"),
     }
     rows = [case(name, code, note=raw) for name, (raw, code) in given.items()]
@@ -295,14 +295,14 @@ def _bad_notes() -> list[dict[str, Any]]:
 
 
 def _head() -> Any:
-    return seal_checkpoint(Checkpoint(LOG, SIZE, _root(SIZE)), HOME)
+    return sign_checkpoint(Checkpoint(LOG, SIZE, _root(SIZE)), HOME)
 
 
 def _checkpoints() -> list[dict[str, Any]]:
     text = _head().text
     fill = 4096 - len(text) - 1
     longest = f"{text}{'x' * fill}\n"
-    return [{"name": "4096 characters", "checkpoint": seal_note(longest, HOME), "size": SIZE, "root": _root(SIZE).hex(), "cosignatures": {}}]
+    return [{"name": "4096 characters", "checkpoint": sign_note(longest, HOME), "size": SIZE, "root": _root(SIZE).hex(), "cosignatures": {}}]
 
 
 def _bad_checkpoints() -> list[dict[str, Any]]:
@@ -321,9 +321,9 @@ def _bad_checkpoints() -> list[dict[str, Any]]:
         "a size below 0": f"{origin}\n-1\n{root}\n",
         "the root of nothing for one entry less than none": f"{origin}\n0\n{root}\n",
     }
-    rows = [case(name, "malformed", checkpoint=seal_note(it, HOME)) for name, it in wrong.items()]
+    rows = [case(name, "malformed", checkpoint=sign_note(it, HOME)) for name, it in wrong.items()]
     wide = NoteSigner(LOG, COSIGNATURE, key("log"))
-    raw = seal_note(text, wide, NOW)
+    raw = sign_note(text, wide, NOW)
     rows.append(case("signed as a witness would", "malformed", checkpoint=raw, log=wide.verifier.text))
     return rows
 
@@ -397,11 +397,11 @@ def _receipts() -> dict[str, Any]:
     def node(height: int, place: int) -> bytes:
         return root_of_hashes(hashes[place << height : (place + 1) << height])
 
-    head = seal_checkpoint(Checkpoint(LOG, 7, root_of_hashes(hashes)), HOME)
+    head = sign_checkpoint(Checkpoint(LOG, 7, root_of_hashes(hashes)), HOME)
     both = with_cosignatures(head, "".join(signature_line(head.text, it, NOW) for it in WITNESSES), KEYS)
-    raw = seal_receipt(Opening(entry, salt, at), 4, prove_inclusion(4, 7, node), both)
+    raw = receipt_text(Opening(entry, salt, at), 4, prove_inclusion(4, 7, node), both)
     policies = []
-    beyond = seal_receipt(Opening(entry, salt, at), 4, prove_inclusion(3, 7, node), both)
+    beyond = receipt_text(Opening(entry, salt, at), 4, prove_inclusion(3, 7, node), both)
     lost = {"name": "a proof of something else, and too few witnesses", "receipt": beyond, "witnesses": [it.text for it in KEYS], "least": 3}
     lost["code"] = code_of(lambda: open_receipt(beyond, HOME.verifier, Policy(3, tuple(KEYS))))
     for witnesses, least in ((KEYS, 2), (KEYS, 3), (KEYS[:1], 1), (KEYS[:1], 2), ((), 0), ((OTHER.verifier,), 1)):
@@ -418,7 +418,7 @@ def _receipts() -> dict[str, Any]:
 
 def _proofs(raw: str) -> list[dict[str, Any]]:
     """What is a tlog-proof, whatever it proves."""
-    parts = read_proof(raw)
+    parts = parse_proof(raw)
     made = {
         "without extra": TlogProof(b"", 0, (), "x\n"),
         "63 hashes": TlogProof(b"", 2**53 - 1, (bytes(32),) * 63, parts.checkpoint),
@@ -434,7 +434,7 @@ def _proofs(raw: str) -> list[dict[str, Any]]:
 
 
 def _bad_proofs(raw: str) -> list[dict[str, Any]]:
-    parts = read_proof(raw)
+    parts = parse_proof(raw)
     lines = raw.split("\n")
     made = {
         "64 hashes": (TlogProof(b"", 1, (bytes(32),) * 64, parts.checkpoint).text, "malformed"),

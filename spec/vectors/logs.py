@@ -9,7 +9,7 @@ from acts import acts
 from story import LOG, MIA, SHOP, START, case, code_of, key, published
 
 from comity.documents.acts import SignedAct, Unmute, open_act
-from comity.transparency.checkpoints import Checkpoint, open_checkpoint, read_checkpoint, seal_checkpoint
+from comity.transparency.checkpoints import Checkpoint, open_checkpoint, parse_checkpoint, sign_checkpoint
 from comity.transparency.entries import (
     EPOCH,
     LogEntry,
@@ -20,16 +20,16 @@ from comity.transparency.entries import (
     entry_of_key,
     entry_of_mute_over,
     key_statement,
-    read_entry,
-    scope_of,
-    tag,
+    parse_entry,
+    tag_scope_of,
+    entry_tag,
     public_tag_key,
     tag_key,
 )
 from comity.transparency.merkle import leaf_hash, node_hash, prove_consistency, prove_inclusion, root_of_hashes
-from comity.transparency.notes import COSIGNATURE, ED25519, NoteSigner, open_note, read_vkey, seal_note, signature_line
-from comity.transparency.receipts import Opening, TlogProof, open_receipt, read_proof, seal_receipt
-from comity.transparency.tiles import Tile, bundles_of, open_bundle, read_path, seal_bundle, tiles_of
+from comity.transparency.notes import COSIGNATURE, ED25519, NoteSigner, open_note, parse_vkey, sign_note, signature_line
+from comity.transparency.receipts import Opening, TlogProof, open_receipt, parse_proof, receipt_text
+from comity.transparency.tiles import Tile, bundles_of, decode_bundle, parse_path, encode_bundle, tiles_of
 from comity.documents.types import Side
 
 SIZES = (0, 1, 2, 3, 7, 8, 255, 256, 257, 600)
@@ -96,7 +96,7 @@ def _tiles() -> dict[str, Any]:
         "tile/0/000.p/01", "tile/0/000.p/256", "tile/0/000.p/257", "tile/0/000/", "/tile/0/000", "tile/\u0660/000",
     )  # fmt: skip
     entries = [b"", b"entry 1", bytes(59)]
-    sealed = seal_bundle(entries)
+    sealed = encode_bundle(entries)
     bad_bundles = {
         "ends in a length": sealed[:-60],
         "ends in an entry": sealed[:-1],
@@ -106,9 +106,9 @@ def _tiles() -> dict[str, Any]:
         "nothing": b"",
     }
     for path in bad_paths:
-        assert code_of(lambda path=path: read_path(path)) == "malformed"
+        assert code_of(lambda path=path: parse_path(path)) == "malformed"
     for data in bad_bundles.values():
-        assert code_of(lambda data=data: open_bundle(Tile(-1, 0, 3), data)) == "malformed"
+        assert code_of(lambda data=data: decode_bundle(Tile(-1, 0, 3), data)) == "malformed"
     return {
         "paths": [{**it._asdict(), "path": it.path} for it in paths],
         "bad_paths": [case(ascii(path), "malformed", path=path) for path in bad_paths],
@@ -156,7 +156,7 @@ def _notes() -> dict[str, Any]:
         "without a blank line": f"{text}{line}".replace("\n\n", "\n"),
         "without an end": f"{text}\n{line}".removesuffix("\n"),
         "with other ends of lines": f"{text}\n{line}".replace("\n", "\r\n"),
-        "with a tab": seal_note("A\tnote\n", HOME),
+        "with a tab": sign_note("A\tnote\n", HOME),
         "with base64 of another spelling": f"{text}\n{line}— a AAAAAAB=\n",
         "without signatures": f"{text}\n",
     }
@@ -171,7 +171,7 @@ def _notes() -> dict[str, Any]:
     known = (HOME.verifier, *KEYS)
     return {
         "vkeys": [_vkey(signer) for signer in (HOME, *WITNESSES, OTHER)],
-        "bad_vkeys": [case(name, code_of(lambda it=it: read_vkey(it)), vkey=it) for name, it in bad_vkeys.items()],
+        "bad_vkeys": [case(name, code_of(lambda it=it: parse_vkey(it)), vkey=it) for name, it in bad_vkeys.items()],
         "known": [it.text for it in known],
         "notes": [
             {
@@ -187,10 +187,10 @@ def _notes() -> dict[str, Any]:
 
 
 def _checkpoints() -> dict[str, Any]:
-    head = seal_checkpoint(Checkpoint(LOG, 600, _root(600)), HOME)
-    empty = seal_checkpoint(Checkpoint(LOG, 0, _root(0)), HOME)
+    head = sign_checkpoint(Checkpoint(LOG, 600, _root(600)), HOME)
+    empty = sign_checkpoint(Checkpoint(LOG, 0, _root(0)), HOME)
     root = head.text.split("\n")[2]
-    extended = seal_note(f"{head.text}something else\n", HOME)
+    extended = sign_note(f"{head.text}something else\n", HOME)
     lines = {it.name: signature_line(head.text, it, NOW + at) for at, it in enumerate(WITNESSES)}
     good = {
         "six hundred entries": head.raw,
@@ -199,14 +199,14 @@ def _checkpoints() -> dict[str, Any]:
         "cosigned": head.raw + "".join(lines.values()),
     }
     bad = {
-        "of another log": seal_note(head.text.replace(LOG, OTHER.name), HOME),
-        "signed by another log": seal_note(head.text, OTHER),
-        "signed by a witness alone": seal_note(head.text, WITNESSES[0], NOW),
-        "a leading zero": seal_note(f"{LOG}\n0600\n{root}\n", HOME),
-        "another root of nothing": seal_note(f"{LOG}\n0\n{root}\n", HOME),
-        "too many entries": seal_note(f"{LOG}\n{2**53}\n{root}\n", HOME),
-        "a short root": seal_note(f"{LOG}\n600\n{root[4:]}\n", HOME),
-        "no root": seal_note(f"{LOG}\n600\n", HOME),
+        "of another log": sign_note(head.text.replace(LOG, OTHER.name), HOME),
+        "signed by another log": sign_note(head.text, OTHER),
+        "signed by a witness alone": sign_note(head.text, WITNESSES[0], NOW),
+        "a leading zero": sign_note(f"{LOG}\n0600\n{root}\n", HOME),
+        "another root of nothing": sign_note(f"{LOG}\n0\n{root}\n", HOME),
+        "too many entries": sign_note(f"{LOG}\n{2**53}\n{root}\n", HOME),
+        "a short root": sign_note(f"{LOG}\n600\n{root[4:]}\n", HOME),
+        "no root": sign_note(f"{LOG}\n600\n", HOME),
         "a cosignature of another text": head.raw + signature_line(empty.text, WITNESSES[0], NOW),
     }
     return {
@@ -228,7 +228,7 @@ def _checkpoints() -> dict[str, Any]:
         ],
         "cosignatures": [
             {
-                "text": read_checkpoint(head.text).text,
+                "text": parse_checkpoint(head.text).text,
                 "vkey": it.verifier.text,
                 "time": NOW + at,
                 "message": f"cosignature/v1\ntime {NOW + at}\n{head.text}",
@@ -274,7 +274,7 @@ def _entries() -> dict[str, Any]:
     for name, act in _acts().items():
         side: Side = "first" if act.payload.iss == SHOP.did else "second"
         for muted in _mutes_of(act):
-            scope, salt = scope_of(act, side), salt_of(name)
+            scope, salt = tag_scope_of(act, side), salt_of(name)
             mute = None if muted is None else _acts()[muted].payload
             entry = entry_of_act(act, side, tag_key(SECRET, scope), salt, at, mute)  # type: ignore[arg-type]
             named = {} if muted is None else {"muted": muted}
@@ -321,7 +321,7 @@ def _entries() -> dict[str, Any]:
         "secret": SECRET.hex(),
         "tag_keys": [{"scope": scope, "key": tag_key(SECRET, scope).hex()} for scope in SCOPES],
         "tags": [
-            {"scope": scope, "at": moment, "epoch": moment // EPOCH, "tag": tag(tag_key(SECRET, scope), moment).hex()}
+            {"scope": scope, "at": moment, "epoch": moment // EPOCH, "tag": entry_tag(tag_key(SECRET, scope), moment).hex()}
             for scope in SCOPES
             for moment in (0, border - EPOCH, border - 1, border, border + EPOCH)
         ],
@@ -345,7 +345,7 @@ def _entries() -> dict[str, Any]:
             }
         ],
         "bad_entries": [
-            case(name, code_of(lambda it=it: read_entry(bytes.fromhex(it))), entry=it) for name, it in bad.items()
+            case(name, code_of(lambda it=it: parse_entry(bytes.fromhex(it))), entry=it) for name, it in bad.items()
         ],
     }
 
@@ -363,16 +363,16 @@ def _receipts() -> dict[str, Any]:
     def node(height: int, place: int) -> bytes:
         return root_of_hashes(hashes[place << height : (place + 1) << height])
 
-    head = seal_checkpoint(Checkpoint(LOG, len(hashes), root_of_hashes(hashes)), HOME)
+    head = sign_checkpoint(Checkpoint(LOG, len(hashes), root_of_hashes(hashes)), HOME)
     proof = prove_inclusion(index, len(hashes), node)
-    raw = seal_receipt(Opening(entry, salt, at), index, proof, head)
-    parts = read_proof(raw)
+    raw = receipt_text(Opening(entry, salt, at), index, proof, head)
+    parts = parse_proof(raw)
 
     def other(**changes: Any) -> str:
         members = {name: getattr(parts, name) for name in ("extra", "index", "hashes", "checkpoint")}
         return TlogProof(**{**members, **changes}).text
 
-    theirs = seal_checkpoint(head.checkpoint._replace(origin=OTHER.name), OTHER)
+    theirs = sign_checkpoint(head.checkpoint._replace(origin=OTHER.name), OTHER)
     bad = {
         "another index": other(index=5),
         "one hash less": other(hashes=parts.hashes[:-1]),
@@ -383,8 +383,8 @@ def _receipts() -> dict[str, Any]:
         "nothing extra": other(extra=b""),
         "an extra line that says nothing": raw.replace(raw.split("\n")[1], "extra "),
         "another log's checkpoint": other(checkpoint=theirs.raw),
-        "another size": other(checkpoint=seal_checkpoint(head.checkpoint._replace(size=9), HOME).raw),
-        "another root": other(checkpoint=seal_checkpoint(head.checkpoint._replace(root=_root(7)), HOME).raw),
+        "another size": other(checkpoint=sign_checkpoint(head.checkpoint._replace(size=9), HOME).raw),
+        "another root": other(checkpoint=sign_checkpoint(head.checkpoint._replace(root=_root(7)), HOME).raw),
         "a checkpoint that is not signed so": other(checkpoint=head.raw.replace("\n7\n", "\n8\n")),
         "another first line": raw.replace("@v1", "@v2"),
         "no index": raw.replace("index 4\n", ""),

@@ -5,7 +5,7 @@ from typing import Any
 import base58
 from comity.encoding import b64u_encode
 from comity.crypto.keys import did_document
-from comity.documents.names import folded, nickname
+from comity.documents.names import comparison_form, normalize_name
 from story import HOME_DID, MIA, SHOP, case, published
 
 LONG = "did:web:a.example" + (":" + "p" * 63) * 5
@@ -50,10 +50,10 @@ def names() -> dict[str, Any]:
         ],
         "signatures": _signatures(),
         "bad_seeds": [case(f"{length} bytes", "malformed", seed="11" * length) for length in (0, 31, 33, 64)],
-        "labels": [{"typed": typed, "label": nickname(typed)} for typed in _typed_labels()],
+        "labels": [{"typed": typed, "label": normalize_name(typed)} for typed in _typed_labels()],
         "bad_labels": [case(ascii(text)[:60], "malformed", typed=text) for text in _bad_labels()],
         "compared": [
-            {"one": one, "two": two, "same": folded(one) == folded(two)}
+            {"one": one, "two": two, "same": comparison_form(one) == comparison_form(two)}
             for one, two in (
                 ("Clear View", "CLEAR  view "), ("Cafe\u0301", "caf\u00c9"), ("Stra\u00dfe", "STRASSE"), ("\uff21nna", "anna"),
                 ("Anna", "\u0410nna"), ("Clear View", "ClearView"),

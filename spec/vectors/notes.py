@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from comity.documents.note_values import FILTERS, read_note
+from comity.documents.note_values import FILTERS, parse_note
 
 ZONE = {"zone": "Europe/Berlin", "windows": [{"days": ["mo", "tu"], "start": "18:00", "end": "20:00"}]}
 GOOD: dict[str, tuple[str, Any, str | None]] = {
@@ -119,12 +119,12 @@ def notes() -> dict[str, Any]:
     }
     looks = []
     for name, (key, body) in shown.items():
-        note = read_note(key, body)
+        note = parse_note(key, body)
         looks.append({"name": name, "key": key, "body": body, "value": note.value, "text": note.text, "known": note.known})
     bad = []
     for name, (key, value) in BAD.items():
         body = {} if value is None else {"value": value}
-        bad.append({"name": name, "key": key, "body": body, "pointer": "/value", "shown": read_note(key, body).value})
+        bad.append({"name": name, "key": key, "body": body, "pointer": "/value", "shown": parse_note(key, body).value})
     spelled = [
         {"key": key, "typed": "  Mia \u00a0 B.\u3000", "value": value}
         for key, value in (("name", "Mia B."), ("pronouns", "Mia B."), ("hair", "  Mia \u00a0 B.\u3000"))

@@ -20,7 +20,7 @@ from comity.documents.status_lists import (
     TTL,
     SignedStatusList,
     open_status_list,
-    pack,
+    pack_entries,
 )
 from comity.http_api import encode_problem
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -56,7 +56,7 @@ LIST_TYP = "statuslist+jwt"
 def claims(values: dict[int, int], entries: int = 128, **changes: Any) -> dict[str, Any]:
     """The claims of a list in which all entries but these read 1. Stored, not compressed, so that the bytes do not
     depend on whose zlib it is."""
-    packed = pack(bytes(values.get(idx, 1) for idx in range(entries)), 2)
+    packed = pack_entries(bytes(values.get(idx, 1) for idx in range(entries)), 2)
     lst = b64u_encode(zlib.compress(packed, 0))
     members = {"iss": HOME_DID, "sub": STATUS_URI, "iat": NOW, "ttl": 60, "status_list": {"bits": 2, "lst": lst}}
     return {**members, **changes}
@@ -90,7 +90,7 @@ def status() -> dict[str, Any]:
         "made": {"entries": ENTRIES, "ttl": TTL, "media_type": STATUS_LIST_TYPE},
         "longest": {"characters": MOST_LIST_BYTES, "claims": claims({})},
         "large": {"bits": 8, "zeros": 100_000, "claims": {name: it for name, it in claims({}).items() if name != "status_list"}},
-        "packed": [{"bits": bits, "values": v, "packed": pack(bytes(v), bits).hex()} for bits, v in packings],
+        "packed": [{"bits": bits, "values": v, "packed": pack_entries(bytes(v), bits).hex()} for bits, v in packings],
         "good": [
             {
                 "name": "entry 3 valid, entry 4 to be asked for",

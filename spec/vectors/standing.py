@@ -6,19 +6,19 @@ from typing import Any
 
 import msgspec
 from comity.rules.next_act import blind_revoke
-from comity.rules.allowances import grant_of, promise
+from comity.rules.allowances import promised_grant, promise_status
 from comity.rules.away import is_muted, muted_away_until
 from comity.errors import Contradiction
-from comity.documents.events import Opened, seal_event
+from comity.documents.events import Opened, sign_event
 from comity.rules.fold import Record
 from comity.rules.gate import AsOf, Verdict
 from comity.rules.message_lifetime import default_expiry, expiry_warning
 from comity.encoding import b64u_encode
-from comity.documents.notices import StatedKey, believe_notice, is_in_force, key_for_entry, text_in
+from comity.documents.notices import PublishedKey, parse_stored_notice, is_in_force, key_for_entry, choose_text
 from comity.documents.offers import Allow
-from comity.rules.recovery import Heads, lacking, take_back
-from comity.rules.renunciations import Part, parts_left
-from comity.rules.state import Connection, Door, Mute, Renounced, public
+from comity.rules.recovery import Heads, missing_heads, merge_records
+from comity.rules.renunciations import GrantPart, remaining_parts
+from comity.rules.state import Connection, Door, Mute, Renounced, public_state
 from story import DAY, HOME, HOME_DID, HOUR, LOG, MIA, MINUTE, NOW, SECOND, SHOP, START, Story, connected, words
 
 ALLOW: dict[str, Any] = {"purposes": ["service"], "channels": ["app"], "days": 30, "budget": {"max": 2, "per": "week"}}
@@ -54,7 +54,7 @@ def _allow(members: dict[str, Any]) -> Allow:
 
 
 def _grant(members: dict[str, Any]) -> dict[str, Any]:
-    made = grant_of(_allow(members), START + 999)
+    made = promised_grant(_allow(members), START + 999)
     return json.loads(json.dumps({name: it.model_dump() if name == "budget" else it for name, it in made.items()}))
 
 
@@ -72,7 +72,7 @@ class Promised:
         """Write down how it stands at some moments."""
         members = {name: it for name, it in {**ALLOW, **changes}.items() if it is not None}
         for now in moments:
-            stands = promise(_allow(members), giver, START, self.story.shown, now)  # type: ignore[arg-type]
+            stands = promise_status(_allow(members), giver, START, self.story.shown, now)  # type: ignore[arg-type]
             row = {"after": len(self.story.records), "giver": giver, "allow": members, "now": now, "stands": stands}
             self.checks.append(row)
 
@@ -215,10 +215,10 @@ def _left() -> list[dict[str, Any]]:
     for name, given_up in sets.items():
         for is_one in (False, True):
             purposes, channels = ("care", "sales", "news.july.late"), both
-            had = Part(("care", "sales", "news.july"), ("app", "email"))
+            had = GrantPart(("care", "sales", "news.july"), ("app", "email"))
             channels = both if "nothing else" in name else (*both, "post")
             purposes = (*purposes, "gifts") if name == "twice" or "something new" in name else purposes
-            found = parts_left(words("g"), had, Part(purposes, channels), given_up, is_one=is_one)
+            found = remaining_parts(words("g"), had, GrantPart(purposes, channels), given_up, is_one=is_one)
             given = [{"grants": it.grants, "purposes": it.purposes, "channels": it.channels} for it in given_up]
             rows.append(
                 {
@@ -244,17 +244,17 @@ def _notices() -> dict[str, Any]:
     return {
         "in_force": [{"notice": it, "now": now, "in_force": is_in_force(_read(it), now)} for it, now in cases],
         "keys": [
-            {"stated": stated, "index": index, "kid": key_for_entry([StatedKey(**it) for it in stated], index)}  # type: ignore[arg-type]
+            {"stated": stated, "index": index, "kid": key_for_entry([PublishedKey(**it) for it in stated], index)}  # type: ignore[arg-type]
             for index in (0, 3, 4, 5, 6, 9, 10)
         ],
         "texts": [
-            {"texts": some, "languages": it, "text": text_in(some, it)} for some in (texts, {}) for it in asked
+            {"texts": some, "languages": it, "text": choose_text(some, it)} for some in (texts, {}) for it in asked
         ],
     }
 
 
 def _read(payload: dict[str, Any]) -> Any:
-    return believe_notice(f".{b64u_encode(json.dumps(payload).encode())}.")
+    return parse_stored_notice(f".{b64u_encode(json.dumps(payload).encode())}.")
 
 
 # --- after a restore
@@ -267,7 +267,7 @@ def _lacking() -> list[dict[str, Any]]:
         ("b", "c", "d"), ("a", "cid", "cid"), ("cid", "cid", "cid"), ("c", "c", "d"), ("b", "a", "d"), ("b", "c", "x"), ("x", "x", "x"),
     ):  # fmt: skip
         named = Heads(*(words(it) for it in heads))
-        found = lacking(named, words("cid"), known)  # type: ignore[arg-type]
+        found = missing_heads(named, words("cid"), known)  # type: ignore[arg-type]
         rows.append({"cid": words("cid"), "heads": named._asdict(), "known": known, "lacking": list(found)})
     return rows
 
@@ -326,7 +326,7 @@ def _taken_back() -> list[dict[str, Any]]:
     for kept, offered in cases:
         row: dict[str, Any] = {"kept": list(kept), "offered": list(offered)}
         try:
-            found = take_back(begun, [records[it] for it in kept], [records[it] for it in offered])
+            found = merge_records(begun, [records[it] for it in kept], [records[it] for it in offered])
         except Contradiction:
             rows.append({**row, "contradiction": True})
             continue
@@ -336,10 +336,10 @@ def _taken_back() -> list[dict[str, Any]]:
         rows.append({**row, "taken": taken, "refused": refused, "state": _heads(found.state)})
     texts = _short(whole)
     texts["records"] += [it for story in made[1:] for it in _short(story)["records"]]
-    texts["records"].append({"event": seal_event(opened, HOME)})
+    texts["records"].append({"event": sign_event(opened, HOME)})
     return [{**texts, "cases": rows}]
 
 
 def _heads(state: Connection) -> dict[str, Any]:
-    told = public(state)
+    told = public_state(state)
     return {"first": told["first"]["head"], "second": told["second"]["head"], "phase": told["phase"]}

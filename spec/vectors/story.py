@@ -14,13 +14,13 @@ from comity.documents.agreements import Agreement, SignedAgreement, countersign,
 from comity.rules.next_act import next_act, next_rotation
 from comity.encoding import b64u_decode, b64u_encode, dump_json, hash_id
 from comity.errors import Contradiction, Refused
-from comity.documents.events import Accepted, Delivered, Event, Opened, Place, seal_event
-from comity.rules.feedback import check_message, reached_in
-from comity.rules.fold import Record, fold, opening
+from comity.documents.events import Accepted, Delivered, Event, Opened, Place, sign_event
+from comity.rules.feedback import check_feedback_message, delivered_messages
+from comity.rules.fold import Record, fold, initial_state
 from comity.crypto.keys import PublicKey, Signer, SigningKey, is_pairwise
-from comity.rules.narrowing import closes_something
-from comity.documents.offers import HomeParty, Offer, OfferedTerms, PartyKey, SignedOffer, Terms, seal_offer, text_hash
-from comity.rules.state import Connection, public
+from comity.rules.narrowing import is_new_restriction
+from comity.documents.offers import HomeParty, Offer, OfferedTerms, PartyKey, SignedOffer, Terms, sign_offer, text_hash
+from comity.rules.state import Connection, public_state
 from comity.documents.types import SIDES, Side
 from msgspec.structs import replace
 
@@ -126,7 +126,7 @@ def offer(offerer: Signer = SHOP, **changes: Any) -> SignedOffer:
     if "allow" in members:
         given = members["allow"]
         members["allow"] = {**given, "purposes": tuple(given["purposes"]), "channels": tuple(given["channels"])}
-    return seal_offer(Offer.model_validate(members), offerer)
+    return sign_offer(Offer.model_validate(members), offerer)
 
 
 def agreement(signed: SignedOffer, offerer: Signer = SHOP, accepter: Signer = MIA, **changes: Any) -> Agreement:
@@ -228,7 +228,7 @@ class Story:
     """Whether its doors held something from the start that no record brought."""
 
     def __post_init__(self) -> None:
-        self.written = public(self.state)
+        self.written = public_state(self.state)
         self.begins = {"at": self.state.at, **self.written}
 
     def compose(self, kind: str, side: Side, at: int, /, **fields: Any) -> SignedAct:
@@ -278,9 +278,9 @@ class Story:
 
     def release(self, at: int, *, even_if_nothing_waits: bool = False) -> None:
         """Let go what may go."""
-        events, _ = decide.release(self.state, at, self._place, ZONES)
+        events, _ = decide.release_held(self.state, at, self._place, ZONES)
         if even_if_nothing_waits or any(self.state.door(side).held for side in SIDES):
-            due = decide.due(self.state, self.state.at, ZONES)
+            due = decide.next_release_at(self.state, self.state.at, ZONES)
             let_go = [json.loads(event.to_json()) for event in events]
             row = {"after": len(self.records), "at": at, "due": due, "log": LOG, "index": self.index, "events": let_go}
             self.releases.append(row)
@@ -291,11 +291,11 @@ class Story:
 
     def restore(self, at: int) -> None:
         """State that the server's store was restored."""
-        self._state(recovery.restored(self.state, at, Place(NEXT_LOG, 1)))
+        self._state(recovery.restored_event(self.state, at, Place(NEXT_LOG, 1)))
 
     def confirm(self, side: Side, at: int) -> None:
         """State that a side has confirmed."""
-        self._state(recovery.confirmed(self.state, side, at, Place(NEXT_LOG, 1)))
+        self._state(recovery.confirmed_event(self.state, side, at, Place(NEXT_LOG, 1)))
 
     def state_event(self, event: Event) -> None:
         """Keep an event that the server stated by what it knew then."""
@@ -326,7 +326,7 @@ class Story:
             fold(self.state, Record(event, act))
         except Contradiction:
             given = {} if act is None else {"act": act.raw}
-            row = {"name": name, "after": len(self.records), "event": seal_event(event, home), **given}
+            row = {"name": name, "after": len(self.records), "event": sign_event(event, home), **given}
             self.contradictions.append(row)
             return
         raise AssertionError(f"{name}: this cannot follow")
@@ -344,9 +344,9 @@ class Story:
         """Note whether feedback is about a message that reached its side in time (CONN-23)."""
         side = self.state.side_of(act.payload.iss) or "first"
         row = {"name": name, "after": len(self.records), "act": act.raw, "at": at}
-        reached = reached_in(self.shown).get(act.payload.message)
+        reached = delivered_messages(self.shown).get(act.payload.message)
         try:
-            check_message(self.state, side, act.payload, reached, at)
+            check_feedback_message(self.state, side, act.payload, reached, at)
         except Refused as refused:
             row["code"] = refused.code
         self.named.append(row)
@@ -354,7 +354,7 @@ class Story:
     def close(self, name: str, kind: str, side: Side, at: int, /, *, closes: bool, **fields: Any) -> None:
         """Note whether the next act of a side would close something (CONN-24)."""
         act = self.compose(kind, side, at, **fields)
-        if closes_something(self.state, side, act.payload, at) != closes:
+        if is_new_restriction(self.state, side, act.payload, at) != closes:
             raise AssertionError(f"{name}: {kind} {fields}")
         self.closings.append({"name": name, "after": len(self.records), "act": act.raw, "at": at, "closes": closes})
 
@@ -364,10 +364,10 @@ class Story:
 
     def _keep(self, event: Event, act: SignedAct | None) -> None:
         self.shown.append(Record(event, act))
-        told: dict[str, Any] = {"event": seal_event(event, HOME)}
+        told: dict[str, Any] = {"event": sign_event(event, HOME)}
         if act is not None:
             told["act"] = act.raw
-        state = public(self.state)
+        state = public_state(self.state)
         self.records.append({**told, "changed": changed(self.written, state)})
         self.written = state
 
@@ -407,7 +407,7 @@ def connected(offerer: Signer = SHOP, accepter: Signer = MIA, at: int = START) -
     """A connection just opened."""
     signed = countersign(half_sign(agreement(offer(offerer), offerer, accepter), accepter), offerer)
     opened = Opened(iss=HOME_DID, cid=signed.cid, event="opened", log=LOG, index=0, at=at)
-    return Story(signed, seal_event(opened, HOME), opening(signed, opened), {"first": offerer, "second": accepter})
+    return Story(signed, sign_event(opened, HOME), initial_state(signed, opened), {"first": offerer, "second": accepter})
 
 
 CID = connected().state.cid
@@ -426,7 +426,7 @@ def begun(story: Story, **doors: Any) -> Story:
 
 def duty_of(state: Connection, side: Side, now: int) -> dict[str, Any] | None:
     """What a side owes after the end, as JSON (ERA-6)."""
-    owed = erasure.duty(state, side)
+    owed = erasure.erasure_duty(state, side)
     if owed is None:
         return None
     return {**owed._asdict(), "status": owed.status(now), "was_late": owed.was_late}

@@ -8,14 +8,14 @@ from typing import Any
 
 from comity.documents.acts import SignedAct
 from comity.documents.agreements import open_agreement
-from comity.transparency.checkpoints import Checkpoint, seal_checkpoint
-from comity.documents.events import Delivered, open_event, seal_event
+from comity.transparency.checkpoints import Checkpoint, sign_checkpoint
+from comity.documents.events import Delivered, open_event, sign_event
 from comity.rules.consent_tokens import check_token, is_log_of
 
 from comity.transparency.entries import Kind, LogEntry, commitment, entry_of_act
 from comity.transparency.merkle import leaf_hash, prove_inclusion, root_of_hashes
 from comity.transparency.notes import ED25519, NoteSigner
-from comity.transparency.receipts import Opening, open_receipt, seal_receipt
+from comity.transparency.receipts import Opening, open_receipt, receipt_text
 
 from comity.documents.status_lists import open_status_list
 from offline import LIST_TYP, claims
@@ -78,8 +78,8 @@ def _receipt(raw: str, side: str = "second", log: str = LOG, index: int = INDEX,
     def node(height: int, place: int) -> bytes:
         return root_of_hashes(hashes[place << height : (place + 1) << height])
 
-    head = seal_checkpoint(Checkpoint(log, 4, root_of_hashes(hashes)), LOGS[log])
-    return seal_receipt(Opening(entry, SALT, at), index, prove_inclusion(index, 4, node), head)
+    head = sign_checkpoint(Checkpoint(log, 4, root_of_hashes(hashes)), LOGS[log])
+    return receipt_text(Opening(entry, SALT, at), index, prove_inclusion(index, 4, node), head)
 
 
 def _granted(story: Story, side: str) -> tuple[SignedAct, str]:
@@ -128,7 +128,7 @@ def _mias() -> dict[str, str]:
         "acceptance at another time": other(accepted_at=START + 2),
         "acceptance of the other side": other(side="first"),
         "acceptance by another server": forge({**stated, "iss": EVE.did}, "comity-event+jwt", EVE),
-        "delivery": seal_event(delivered, HOME),
+        "delivery": sign_event(delivered, HOME),
         "receipt": _receipt(grant.raw),
         "receipt of another act": _receipt(mute.raw),
         "receipt of another kind": _receipt(grant.raw, kind=Kind.DELIVERED),

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from comity.rules.next_act import compose
+from comity.rules.next_act import compose_act
 from comity_server.api.business.route import BUSINESS, Route
 from comity_server.api.business.routes import ROUTES
 from comity_server.businesses.roles import ROLES, SCOPES, Scope
@@ -143,7 +143,7 @@ async def test_an_engineer_who_signs_herself_reaches_no_object_of_another_busine
         mine, other = (await ours.pair()).cid, (await theirs.pair()).cid
         now, answers = world.now() // 1000, []
         for path, cid in ((other, other), (never(other), never(other)), (mine, other), (other, mine)):
-            act = compose("revoke", signer, iss=signer.did, aud=ours.shop.did, iat=now, cid=cid, seq=0, prev=cid)
+            act = compose_act("revoke", signer, iss=signer.did, aud=ours.shop.did, iat=now, cid=cid, seq=0, prev=cid)
             answers.append(await ours.shop.ask("POST", f"/connections/{path}/revoke", jws=act.raw))
         assert answers[0].code == "not_found" and len({str(told(answer)) for answer in answers}) == 1
         for things in (ours, theirs):

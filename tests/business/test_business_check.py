@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from comity.documents.acts import MODELS
 from comity.documents.events import open_event
 from comity.encoding import hash_id
 from comity.http_api import JSON_LINES
 from comity.rules import gate
-from comity.rules.feedback import reached_in
+from comity.rules.feedback import delivered_messages
 from comity.rules.fold import Record
 from comity.rules.gate import FRESH_FOR
 from comity.rules.state import Connection, Contest, decode_state, encode_state
@@ -70,7 +70,7 @@ def by_the_gate(state: Connection, question: Question, now: int, zones: Any) -> 
         "why": words.why(verdict),
         **({"until": instant(verdict.ends_at)} if verdict.ends_at is not None else {}),
         **({"contest": [shown_contest(it) for it in verdict.contest]} if verdict.contest else {}),
-        "as_of": verdict.as_of._asdict(),
+        "as_of": asdict(verdict.as_of),
         "valid_until": instant(verdict.valid_until),
         "mode": question.get("mode", "strict"),
     }
@@ -610,7 +610,7 @@ async def compare(world: World, shop: Shop, state: Connection, asked: list[Quest
     batch.put_connection.append({**row, "wake_at": None, "tag_secret": bytes(32)})  # type: ignore[typeddict-item]
     await world.server.store.commit(batch)
     zones = world.server.grounds.zones
-    turn = gate.settled_until(state, "first", now, zones)
+    turn = gate.unchanged_until(state, "first", now, zones)
     beside = [turn + it for it in (-FRESH_FOR - 1, -FRESH_FOR, -1, 0)] if turn < now + 30 * DAY else []
     for moment in (now, now + 3 * MINUTE, *beside, now):
         world.server.clock = Still(moment)
@@ -663,7 +663,7 @@ async def tell_and_ask(world: World, shop: Shop, pair: Pair, hand: Hand, steps: 
         world.later(hand.one(1, MINUTE, HOUR, DAY))
         side, kind = hand.one("first", "second"), hand.one(*KINDS)
         find = world.server.directory.find_key
-        reached = reached_in(Record(open_event(raw, find).event) for raw in pair.events)
+        reached = delivered_messages(Record(open_event(raw, find).event) for raw in pair.events)
         fields = hand.fields(kind, pair.state, reached, side, world.now())
         if fields is None:
             continue
@@ -682,7 +682,7 @@ async def told_at_turns(world: World, shop: Shop, cid: str, met: set[str]) -> li
     now."""
     state = await stored(world, cid)
     now = max(world.now(), state.at)
-    turn = gate.settled_until(state, "first", now, world.server.grounds.zones)
+    turn = gate.unchanged_until(state, "first", now, world.server.grounds.zones)
     later = [*moments(state, now + 1, now + 800 * DAY), *(turn + it for it in (-FRESH_FOR - 1, -FRESH_FOR, -1, 0))]
     clock = world.server.clock
     for moment in (now, *sorted(it for it in later if now < it < gate.FOR_EVER), now):

@@ -39,7 +39,7 @@ async def test_a_business_begins_with_a_signing_key_that_is_kept_and_a_key_of_it
         # One that keeps its key itself gets an API key as well, once.
         *_, own = await lines(world, "business", "create", "windows", "--did-key", KEY)
         assert (await salon.get("/self", key=own))["signing"] == "own"
-        assert "keeps its signing key itself" in (await comity(world, "keys", "rotate", "windows", code=1)).output
+        assert "holds its own signing key" in (await comity(world, "keys", "rotate", "windows", code=1)).output
         further = SigningKey(b"f" * 32).public.did
         assert len(await lines(world, "business", "create", "windows", "--did-key", further)) == 2
         await world.stop()
@@ -161,7 +161,7 @@ async def test_an_operator_says_for_a_business_that_it_is_away_and_back(tmp_path
         assert "at most 92 days" in (await comity(world, *too_long, code=1)).output
         await lines(world, "business", "create", "windows", "--did-key", KEY)
         windows = ("business", "away", "windows", "--until", "2024-07-01")
-        assert "keeps its signing key itself" in (await comity(world, *windows, code=1)).output
+        assert "holds its own signing key" in (await comity(world, *windows, code=1)).output
 
 
 async def test_a_business_is_away_until_a_day_that_is_yet_to_come(tmp_path: Path) -> None:

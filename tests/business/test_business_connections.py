@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from comity.crypto.encryption import BodyKey, seal_body
+from comity.crypto.encryption import BodyKey, encrypt_body
 from comity.documents.acts import open_act
 from comity.documents.events import Accepted, open_event
 from comity.rules.fold import Record
@@ -179,14 +179,14 @@ async def test_an_act_comes_with_its_proof_and_what_the_customer_wrote(tmp_path:
         to_shop = BodyKey(f"{signer.kid}-x", signer.key.public.x25519())
         words = {"text": "Grüße! <b>=1+1</b>"}
         await pair.grant("first", "care")
-        written = await pair.go("second", "message", body=seal_body(words, pair.cid, to_shop))
+        written = await pair.go("second", "message", body=encrypt_body(words, pair.cid, to_shop))
         told = await shop.get(f"/connections/{pair.cid}/acts/{written.id}")
         assert (told["kind"], told["by"], told["outcome"]) == ("message", "them", "delivered")
         assert told["body"] == words and told["members"]["purpose"] == "care" and "body" not in told["members"]
         assert told["jws"] == written.raw and told["receipt"] and told["delivery"]
         # Sealed to somebody else: the act comes, the words do not.
         strange = await pair.go(
-            "second", "message", body=seal_body(words, pair.cid, BodyKey(pair.signers["second"].kid, to_shop.raw))
+            "second", "message", body=encrypt_body(words, pair.cid, BodyKey(pair.signers["second"].kid, to_shop.raw))
         )
         assert "body" not in await shop.get(f"/connections/{pair.cid}/acts/{strange.id}")
         await pair.go("first", "mute")

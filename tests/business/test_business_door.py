@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from comity.crypto.encryption import open_body
+from comity.crypto.encryption import decrypt_body
 from comity.documents.acts import NARROWING, Remember, open_act
-from comity.rules.next_act import compose
+from comity.rules.next_act import compose_act
 from comity_server.api.business.routes import ROUTES
 from comity_server.writer.unit_of_work import UnitOfWork
 from support.business_world import Shop, a_shop
@@ -63,7 +63,7 @@ async def test_a_shop_notes_a_little_thing_in_the_form_that_every_wallet_knows(t
         acts = [open_act(it["act"], world.server.directory.find_key) for it in (await pair.news("second"))["items"][1:]]
         notes = [it.payload for it in acts if isinstance(it.payload, Remember)]
         key = pair.signers["second"].key
-        assert [it.body and open_body(it.body, pair.cid, key) for it in notes] == [
+        assert [it.body and decrypt_body(it.body, pair.cid, key) for it in notes] == [
             {"value": "paper"}, {"value": times, "text": "After work."}, None,
         ]  # fmt: skip
         for body, pointer in (
@@ -138,7 +138,7 @@ async def test_two_signed_grants_of_one_group_do_not_share_an_index(tmp_path: Pa
         care = pair.compose("first", "grant", purposes=("care",), **given)
         base = {name: getattr(care.payload, name) for name in ("iss", "aud", "iat", "cid")}
         place_in_chain = {"seq": care.payload.seq + 1, "prev": care.id}
-        sales = compose("grant", pair.signers["first"], **base, **place_in_chain, purposes=("sales",), **given)
+        sales = compose_act("grant", pair.signers["first"], **base, **place_in_chain, purposes=("sales",), **given)
         path = f"/connections/{pair.cid}/grants"
         accept, goes_on = world.server.accept, asyncio.Event()
         holding = asyncio.create_task(accept.command(lambda _group: goes_on.wait()))

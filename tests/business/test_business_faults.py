@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from comity.documents.types import read_model
+from comity.documents.types import parse_model
 from comity.errors import Malformed
 from comity_server.api.business.endpoints.offers import NewOffer
 from comity_server.api.business.endpoints.webhook_schemas import WebhookWanted
@@ -21,7 +21,7 @@ from support.world import a_world
 
 def told(model: Any, body: Any) -> dict[str, str]:
     with pytest.raises(Malformed) as refused:
-        read_model(TypeAdapter(model), json.dumps(body).encode())
+        parse_model(TypeAdapter(model), json.dumps(body).encode())
     found = dict(refused.value.errors)
     assert len(found) == len(refused.value.errors), "one fault for each place"
     return found
@@ -47,7 +47,7 @@ def test_an_engineer_reads_what_is_wrong_with_each_member_without_knowing_patter
         "/if_muted": "must be 'hold', 'drop' or 'fail'",
         "/expires_at": "a time as in RFC 3339 is wanted, with its offset or Z",
         "/reply_to": "must be an id: 43 characters of base64url",
-        "/colour": "no member of this name is known here",
+        "/colour": "is not a known member",
     }
     assert told(NewMessage, {"text": 5}) == {"/purpose": "is missing", "/text": "must be a text"}
     assert told(NewMessage, {"purpose": "care", "text": ""}) == {"/text": "must have at least 1 character"}

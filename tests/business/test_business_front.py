@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from comity.crypto.encryption import open_body
+from comity.crypto.encryption import decrypt_body
 from comity.encoding import b64u_decode
 from comity.http_api import EVENT_STREAM, JSON, JSON_LINES, JWT
 from comity_server.limits.rate_limits import SPARE
@@ -135,7 +135,7 @@ async def read(pair: Pair, act: str) -> Any:
     stored = await pair.world.server.store.act(act)
     assert stored is not None
     body = json.loads(b64u_decode(stored.raw.split(".")[1]))["body"]
-    return open_body(body, pair.cid, pair.signers["second"].key)
+    return decrypt_body(body, pair.cid, pair.signers["second"].key)
 
 
 async def test_each_fault_says_in_which_part_of_the_request_it_is(tmp_path: Path) -> None:

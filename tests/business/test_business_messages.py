@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from comity.client import Wallet
-from comity.crypto.encryption import open_body
+from comity.crypto.encryption import decrypt_body
 from comity.documents.acts import Message, open_act
 from comity.documents.types import SIDES
 from comity.errors import Refused
@@ -32,7 +32,7 @@ async def arrived(pair: Pair) -> list[dict[str, Any]]:
     page = await pair.news("second")
     acts = [open_act(it["act"], pair.world.server.directory.find_key) for it in page["items"] if "act" in it]
     key = pair.signers["second"].key
-    return [open_body(it.payload.body, pair.cid, key) for it in acts if isinstance(it.payload, Message)]
+    return [decrypt_body(it.payload.body, pair.cid, key) for it in acts if isinstance(it.payload, Message)]
 
 
 async def counted(shop: Shop) -> dict[str, int]:
@@ -474,7 +474,7 @@ async def test_words_are_sealed_to_the_key_that_the_customer_has_when_they_are_d
         old, new = pair.signers["second"], world.person()
         await pair.rotate("second", new)
         late = sealing.text(pair.state, "first")
-        assert open_body(early, pair.cid, old.key) == open_body(late, pair.cid, new.key) == {"text": "Hello"}
+        assert decrypt_body(early, pair.cid, old.key) == decrypt_body(late, pair.cid, new.key) == {"text": "Hello"}
         await pair.grant("second", "care")
         await shop.post(messages(pair), HELLO)
         assert [it["text"] for it in await arrived(pair)] == [HELLO["text"]]
@@ -544,5 +544,5 @@ async def test_nobody_is_reached_by_words_in_which_nothing_can_be_seen(tmp_path:
             ):
                 reply = await shop.ask("POST", f"/connections/{mia.cid}/{path}", body)
                 assert reply.json["errors"] == [
-                    {"in": "body", "pointer": "/text", "detail": "a text needs something to be seen"}
+                    {"in": "body", "pointer": "/text", "detail": "a text needs a visible character"}
                 ]

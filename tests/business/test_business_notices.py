@@ -10,8 +10,8 @@ import pytest
 from comity.crypto.keys import SigningKey
 from comity.documents.notices import MOST_NOTICES, NOTICE_TYP, open_notice
 from comity.encoding import hash_id
-from comity.transparency.entries import Kind, public_tag_key, tag
-from comity.transparency.notes import read_vkey
+from comity.transparency.entries import Kind, entry_tag, public_tag_key
+from comity.transparency.notes import parse_vkey
 from comity.transparency.receipts import open_receipt
 from comity_server.fsck.checker import check_store
 from comity_server.schema import instant
@@ -91,12 +91,12 @@ async def test_every_notice_stands_in_the_log_and_in_the_list_with_its_receipt(t
             await asyncio.sleep(0.05)
             told = (await world.send("GET", "/b/shop/notices")).json
         assert [it["notice"] for it in told["notices"]] == [it["jws"] for it in made]
-        vkey = read_vkey((await world.send("GET", "/.well-known/comity")).json["logs"][0]["vkey"])
+        vkey = parse_vkey((await world.send("GET", "/.well-known/comity")).json["logs"][0]["vkey"])
         for it in told["notices"]:
             receipt = open_receipt(it["receipt"], vkey)
             assert receipt.entry.kind is Kind.NOTICE and receipt.entry.side is None
             assert receipt.is_of(it["notice"].encode())
-            assert receipt.entry.tag == tag(public_tag_key(told["did"]), receipt.opening.at)
+            assert receipt.entry.tag == entry_tag(public_tag_key(told["did"]), receipt.opening.at)
         assert (await world.send("GET", "/b/nobody/notices")).code == "not_found"
     assert check_store(tmp_path / "data").findings.first == []
 

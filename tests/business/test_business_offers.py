@@ -22,7 +22,7 @@ from comity.documents.notices import NOTICE_TYP
 from comity.documents.offers import OFFER_TYP, open_offer
 from comity.encoding import b64u_decode
 from comity.http_api import INBOX, JWT, OFFERS
-from comity.rules.fold import opening
+from comity.rules.fold import initial_state
 from comity.rules.state import Budget
 from comity_server.fsck.checker import check_store
 from comity_server.schema import instant
@@ -345,7 +345,7 @@ async def accepted(shop: Shop, short: str) -> Pair:
     items = (await world.read(person, INBOX)).json["items"]
     opened = open_event(items[0]["event"], world.server.directory.find_key).event
     assert isinstance(opened, Opened)
-    pair = Pair(world, whole, signers, opening(whole, opened))  # type: ignore[arg-type]
+    pair = Pair(world, whole, signers, initial_state(whole, opened))  # type: ignore[arg-type]
     for item in items[1:]:
         pair.take(item["event"], open_act(item["act"], world.server.directory.find_key))
     return pair
@@ -452,7 +452,7 @@ async def test_a_shop_that_signs_itself_keeps_its_promise_by_the_grant_that_it_s
         reply = await world.countersign(whole)
         opened = open_event(reply.json["event"], world.server.directory.find_key).event
         assert isinstance(opened, Opened)
-        pair = Pair(world, whole, {"first": signer, "second": person}, opening(whole, opened))
+        pair = Pair(world, whole, {"first": signer, "second": person}, initial_state(whole, opened))
         assert (await own.get(f"/offers/{signed.short}"))["kept"] == {"given": 0, "opened": 1}
         assert await pair.refused("second", "message", purpose="care") == "no_grant"
         await pair.grant("first", "care", "favour")

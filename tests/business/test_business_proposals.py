@@ -11,7 +11,7 @@ from comity.documents.events import Opened, open_event
 from comity.documents.offers import OfferedTerms
 from comity.encoding import dump_json
 from comity.http_api import AGREEMENTS, INBOX, JSON, OFFERS
-from comity.rules.fold import opening
+from comity.rules.fold import initial_state
 from support.business_world import EXAMPLE_OFFER, Shop, a_shop, half_on
 from support.world import DAY, MINUTE, TEXT, Pair, Reply, World, a_world, terms
 
@@ -55,7 +55,7 @@ async def test_a_customer_who_scans_the_code_is_connected_at_once(tmp_path: Path
         whole = countersign(half, _shop_signer(shop))
         opened = open_event(item["event"], world.server.directory.find_key).event
         assert isinstance(opened, Opened)
-        pair = Pair(world, whole, {"first": _shop_signer(shop), "second": mia}, opening(whole, opened))
+        pair = Pair(world, whole, {"first": _shop_signer(shop), "second": mia}, initial_state(whole, opened))
         await pair.grant("second", "care")
         await pair.go("second", "revoke")
         assert (await shop.get(f"/offers/{made['id']}"))["ended"] == 1

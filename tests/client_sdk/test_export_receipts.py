@@ -8,7 +8,7 @@ import pytest
 from comity.client import Party, Request, Response, Wallet
 from comity.documents.events import Accepted
 from comity.errors import Contradiction, Unreachable
-from comity.transparency.notes import read_vkey
+from comity.transparency.notes import parse_vkey
 from comity.transparency.receipts import open_receipt
 from support.sdk_world import SdkWorld
 from support.terminal_world import a_host, connected
@@ -37,7 +37,7 @@ async def test_every_act_of_either_side_goes_out_with_its_receipt(world: SdkWorl
         assert await wallet.fetch_receipts() == 0
         exported = wallet.export()
         (log,) = exported["logs"].values()
-        key = read_vkey(log["vkey"])
+        key = parse_vkey(log["vkey"])
         records = exported["connections"][0]["records"]
         by = {line.event.side for line in party.lines if isinstance(line.event, Accepted)}
         assert by == {"first", "second"}

@@ -20,8 +20,8 @@ from comity.client.log.tile_reader import LogFinding, LogSource, log_prefix
 from comity.errors import Malformed
 from comity.transparency.checkpoints import open_checkpoint
 from comity.transparency.entries import Kind
-from comity.transparency.merkle import check_consistency, needed, prove_consistency
-from comity.transparency.tiles import ENTRIES, WIDTH, Tile, bundles_of, open_bundle, tiles_of
+from comity.transparency.merkle import check_consistency, needed_nodes, prove_consistency
+from comity.transparency.tiles import ENTRIES, WIDTH, Tile, bundles_of, decode_bundle, tiles_of
 from support.served_log import MINUTE, Host, TrueLog, command, entries, entry, follow_host, hosting, signer, witness
 
 LARGE = 70_000
@@ -139,13 +139,13 @@ async def test_nodes_for_a_proof_are_fetched_by_tiles() -> None:
         source = LogSource(f"{host.url}/", transport)
         new = open_checkpoint(await source.checkpoint(), host.log.signer.verifier)
         for _ in range(2):
-            node = await source.nodes(needed(lambda node: prove_consistency(600, 2000, node)), 2000)
+            node = await source.nodes(needed_nodes(lambda node: prove_consistency(600, 2000, node)), 2000)
             proof = prove_consistency(600, 2000, node)
             assert check_consistency(600, old.root, 2000, new.root, proof)
         # Asked for once: what is in hand is not fetched again.
         assert len(host.asked) == len(set(host.asked)) <= 6
         bundle = Tile(ENTRIES, 7, 208)
-        assert open_bundle(bundle, await source.tile(bundle)) == host.log.entries[1792:]
+        assert decode_bundle(bundle, await source.tile(bundle)) == host.log.entries[1792:]
         with pytest.raises(LogFinding, match="is not there"):
             await source.tile(Tile(3, 0, 1))
         await transport.close()

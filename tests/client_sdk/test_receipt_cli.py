@@ -14,11 +14,11 @@ from click.testing import CliRunner
 
 from comity.crypto.keys import SigningKey
 from comity.http_api import HOME_KEYS
-from comity.transparency.checkpoints import Checkpoint, seal_checkpoint
-from comity.transparency.entries import Kind, LogEntry, commitment, read_entry
+from comity.transparency.checkpoints import Checkpoint, sign_checkpoint
+from comity.transparency.entries import Kind, LogEntry, commitment, parse_entry
 from comity.transparency.merkle import leaf_hash
-from comity.transparency.notes import COSIGNATURE, ED25519, NoteSigner, read_vkey, signature_line
-from comity.transparency.receipts import Opening, TlogProof, open_receipt, read_opening, read_proof, seal_receipt
+from comity.transparency.notes import COSIGNATURE, ED25519, NoteSigner, parse_vkey, signature_line
+from comity.transparency.receipts import Opening, TlogProof, open_receipt, parse_opening, parse_proof, receipt_text
 from comity_server.operator.commands import ROTATE_HOME, HomeRotation
 from comity_tools.cli import main
 from comity_tools.cli.audit.receipt import KINDS
@@ -134,7 +134,7 @@ def hand(files: Hand, tmp_path: Path) -> Hand:
 def test_a_receipt_says_what_it_proves_and_what_it_does_not(hand: Hand) -> None:
     told = hand.verify("--vkey", hand.path("log.vkey"), "--act", hand.path("grant.jws"))
     origin = hand.vkey.partition("+")[0]
-    index = read_proof(hand.receipt()).index
+    index = parse_proof(hand.receipt()).index
     assert f"{origin} signed a tree of" in told and f"this is entry {index}" in told
     assert "an act of the second side, in the minute of 2024-06-18 10:0" in told
     assert "exactly the act in the log, accepted at 2024-06-18 10:0" in told
@@ -153,7 +153,7 @@ def test_a_receipt_tells_its_connection_to_whoever_has_the_tag_key(hand: Hand) -
 
 
 def test_witnesses_count_where_they_are_named(hand: Hand) -> None:
-    parts = read_proof(hand.receipt())
+    parts = parse_proof(hand.receipt())
     text = parts.checkpoint.rpartition("\n\n")[0] + "\n"
     line = signature_line(text, WITNESS, 1_718_704_800)
     hand.put("cosigned.tlog-proof", TlogProof(parts.extra, parts.index, parts.hashes, parts.checkpoint + line).text)
@@ -205,9 +205,9 @@ def test_another_log_s_key_does_not_open_it(hand: Hand) -> None:
     key = NoteSigner(hand.vkey.partition("+")[0], ED25519, SigningKey(b"x" * 32))
     told = hand.verify("--vkey", key.verifier.text, code=1)
     assert "is not valid" in told
-    receipt = open_receipt(hand.receipt(), read_vkey(hand.vkey))
-    parts = read_proof(hand.receipt())
-    forged = seal_checkpoint(receipt.checkpoint.checkpoint, key).raw
+    receipt = open_receipt(hand.receipt(), parse_vkey(hand.vkey))
+    parts = parse_proof(hand.receipt())
+    forged = sign_checkpoint(receipt.checkpoint.checkpoint, key).raw
     hand.put("forged", TlogProof(parts.extra, parts.index, parts.hashes, forged).text)
     assert "The receipt is valid" in hand.verify("--vkey", key.verifier.text, file="forged")
     assert "is not valid" in hand.verify("--vkey", hand.vkey, file="forged", code=1)
@@ -217,16 +217,16 @@ def test_a_false_entry_of_an_act_shows_with_the_act(hand: Hand) -> None:
     """Entered as a revoke, under the log's own signature."""
     key, opening = (
         NoteSigner("localhost/log", ED25519, SigningKey(b"l" * 32)),
-        read_opening(read_proof(hand.receipt()).extra),
+        parse_opening(parse_proof(hand.receipt()).extra),
     )
     for changes, alone, said in (
         ({"kind": Kind.REVOKE}, 0, "does not match the act"),
         ({"time": 0}, 1, "the minute in the log"),
         ({"kind": Kind.DELIVERED}, 0, "does not match the act"),
     ):
-        entry = read_entry(opening.entry)._replace(**changes).to_bytes()
-        signed = seal_checkpoint(Checkpoint("localhost/log", 1, leaf_hash(entry)), key)
-        hand.put("false", seal_receipt(opening._replace(entry=entry), 0, [], signed))
+        entry = parse_entry(opening.entry)._replace(**changes).to_bytes()
+        signed = sign_checkpoint(Checkpoint("localhost/log", 1, leaf_hash(entry)), key)
+        hand.put("false", receipt_text(opening._replace(entry=entry), 0, [], signed))
         given = ("--vkey", key.verifier.text)
         assert ("is valid", "the minute in the log")[alone] in hand.verify(*given, file="false", code=alone)
         assert said in hand.verify(*given, "--act", hand.path("grant.jws"), file="false", code=1)
@@ -235,13 +235,13 @@ def test_a_false_entry_of_an_act_shows_with_the_act(hand: Hand) -> None:
 def test_an_act_that_was_not_signed_as_it_says_does_not_hold(hand: Hand) -> None:
     key, opening = (
         NoteSigner("localhost/log", ED25519, SigningKey(b"l" * 32)),
-        read_opening(read_proof(hand.receipt()).extra),
+        parse_opening(parse_proof(hand.receipt()).extra),
     )
     act = (hand.folder / "grant.jws").read_text().strip()
     forged = f"{act[:-40]}{'A' * 40}".encode()
-    said = read_entry(opening.entry)._replace(commitment=commitment(opening.salt, opening.at, forged)).to_bytes()
-    signed = seal_checkpoint(Checkpoint("localhost/log", 1, leaf_hash(said)), key)
-    hand.put("forged", seal_receipt(opening._replace(entry=said), 0, [], signed))
+    said = parse_entry(opening.entry)._replace(commitment=commitment(opening.salt, opening.at, forged)).to_bytes()
+    signed = sign_checkpoint(Checkpoint("localhost/log", 1, leaf_hash(said)), key)
+    hand.put("forged", receipt_text(opening._replace(entry=said), 0, [], signed))
     told = hand.verify("--vkey", key.verifier.text, "--act", hand.put("forged.jws", forged), file="forged", code=1)
     assert "is not valid" in told
 
@@ -252,7 +252,7 @@ def test_a_date_beyond_every_calendar_is_told_as_a_number(hand: Hand, minute: in
     act = (hand.folder / "grant.jws").read_bytes().strip()
     kind = Kind.MUTE_ALL if until else Kind.ACT
     entry = LogEntry(kind, "second", minute, until, b"t" * 16, commitment(b"s" * 32, at, act)).to_bytes()
-    signed = seal_checkpoint(Checkpoint("localhost/log", 1, leaf_hash(entry)), key)
+    signed = sign_checkpoint(Checkpoint("localhost/log", 1, leaf_hash(entry)), key)
     cosigned = signed.raw + signature_line(signed.text, WITNESS, 2**63 - 1)
     hand.put("far", TlogProof(Opening(entry, b"s" * 32, at).to_bytes(), 0, (), cosigned).text)
     told = hand.verify("--vkey", key.verifier.text, "--witness", WITNESS.verifier.text, file="far")
@@ -304,10 +304,10 @@ def test_a_token_is_no_use_otherwise(hand: Hand) -> None:
 def test_a_receipt_of_another_act_or_log_does_not_make_a_token_count(hand: Hand) -> None:
     assert "(not_accepted)" in hand.check(1, receipt=hand.path("remember.tlog-proof"))
     # The same entry in a log of another host, whose key was believed.
-    parts = read_proof(hand.receipt())
-    signed = open_receipt(hand.receipt(), read_vkey(hand.vkey)).checkpoint.checkpoint
+    parts = parse_proof(hand.receipt())
+    signed = open_receipt(hand.receipt(), parse_vkey(hand.vkey)).checkpoint.checkpoint
     elsewhere = NoteSigner("elsewhere.example/log", ED25519, SigningKey(b"y" * 32))
-    checkpoint = seal_checkpoint(signed._replace(origin=elsewhere.name), elsewhere).raw
+    checkpoint = sign_checkpoint(signed._replace(origin=elsewhere.name), elsewhere).raw
     moved = hand.put("moved", TlogProof(parts.extra, parts.index, parts.hashes, checkpoint).text)
     vkey = elsewhere.verifier.text
     assert "(list_missing)" in hand.check(1, receipt=moved, vkey=vkey)

@@ -10,7 +10,7 @@ import pytest
 from comity.client import Party, Request, Response, Wallet
 from comity.errors import Contradiction, Unreachable
 from comity.http_api import ACTS
-from comity.rules.state import public
+from comity.rules.state import public_state
 from support.sdk_world import SdkWorld
 
 
@@ -26,7 +26,7 @@ async def agree(*parties: Party) -> None:
     """Both have read everything, and have one state."""
     for party in parties:
         await party.sync()
-    assert public(parties[0].state) == public(parties[1].state)
+    assert public_state(parties[0].state) == public_state(parties[1].state)
 
 
 async def test_an_answer_before_reading_brings_the_acts_accepted_before_it(world: SdkWorld) -> None:

@@ -280,7 +280,7 @@ async def test_hours_and_budgets_in_a_terminal(host: World, tmp_path: Path) -> N
     await mia("budget", "The Blue Shop", "--messages", "1/week")
     assert "The message waits" in await shop("send", "mia", "care", "And now?")
     assert "zone" in await mia("hours", "The Blue Shop", "Mars/Olympus", "mo=09:00-10:00", code=1)
-    assert "wall time" in await mia("hours", "The Blue Shop", "UTC", "mo=9-10", code=1)
+    assert "HH:MM" in await mia("hours", "The Blue Shop", "UTC", "mo=9-10", code=1)
     assert "write it as" in await mia("hours", "The Blue Shop", "UTC", "always", code=1)
     assert "write it as 3/week" in await mia("budget", "The Blue Shop", "--messages", "many", code=1)
 

@@ -56,7 +56,7 @@ async def test_a_number_that_is_none_is_told_and_signs_nothing(host: World, tmp_
     nested = ("remember", "The Blue Shop", "nickname_of_the_dog", "--value", "[" * 5000)
     assert "value: must have at most 200 characters" in await mia(*nested, code=1)
     told = await shop("offer", host.origin, "-p", "care", "--terms", str(tmp_path / "terms.txt"), "--days=367", code=1)
-    assert told.startswith("Error: the offer ends before it begins, or too late")
+    assert told.startswith("Error: the offer's end is not after its start, or is too late")
     assert "not a link to an offer" in await mia("look", "", code=1)
     assert "when: " in await shop(*stone, "--when", "1066-10-14", code=1)
     assert signed(host) == acts
@@ -102,7 +102,7 @@ async def test_terms_that_are_no_text_are_told_of_in_words(host: World, tmp_path
     }.items():
         assert why in await said(data, 2), data[:20]
     for text, why in {
-        "\u2800\u3164": "text: a text needs something to be seen",
+        "\u2800\u3164": "text: a text needs a visible character",
         "One.\x07Two.": "text: must have no control characters",
         "We \u202eyas": "text: must have no control characters and no bidirectional overrides",
         "x" * 16_385: "text: must have at most 16384 characters",
@@ -183,6 +183,6 @@ async def test_words_in_which_nothing_can_be_seen_are_not_sent(host: World, tmp_
     _, shop = await connected(host, tmp_path)
     before = signed(host)
     for nothing in ("", " ", "\u200b", "\u2800"):
-        assert "needs something to be seen" in await shop("send", "Mia", "care", nothing, code=1)
-        assert "needs something to be seen" in await shop("ask", "Mia", "review", nothing, code=1)
+        assert "needs a visible character" in await shop("send", "Mia", "care", nothing, code=1)
+        assert "needs a visible character" in await shop("ask", "Mia", "review", nothing, code=1)
     assert signed(host) == before

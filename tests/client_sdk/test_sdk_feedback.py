@@ -4,7 +4,7 @@ GRANT-12), over HTTP with a real server."""
 import pytest
 
 from comity.errors import Contradiction, Malformed, Refused
-from comity.rules.renunciations import Part, parts_left
+from comity.rules.renunciations import GrantPart, remaining_parts
 from comity.rules.state import Renounced
 from comity_server.writer import unit_of_work
 from support.sdk_world import SdkWorld
@@ -91,7 +91,7 @@ async def test_a_server_that_takes_feedback_on_no_message_is_found_out(
     """A contest of a message that never was would close a door by somebody's word about nothing."""
     shop, mia = await world.business("shop"), await world.person("mia")
     ours, theirs = await world.connect(shop, mia, "care")
-    monkeypatch.setattr(unit_of_work, "check_message", lambda *_: None)
+    monkeypatch.setattr(unit_of_work, "check_feedback_message", lambda *_: None)
     about = {"message": "A" * 43, "purpose": "care", "says": "mislabelled", "as_": "sales"}
     with pytest.raises(Contradiction, match="no_such_message"):
         await theirs.writing.write("feedback", **about)
@@ -147,27 +147,29 @@ async def test_a_new_key_gives_nothing_again_that_was_given_up(world: SdkWorld, 
 
 
 def test_the_rest_of_a_grant_never_allows_more_than_before() -> None:
-    had = Part(("care", "sales"), ("app", "email"))
+    had = GrantPart(("care", "sales"), ("app", "email"))
 
-    def left(entry: Renounced, grant: str = "g", *, is_one: bool = False) -> tuple[Part, ...]:
-        return parts_left(grant, had, had, [entry], is_one=is_one)
+    def left(entry: Renounced, grant: str = "g", *, is_one: bool = False) -> tuple[GrantPart, ...]:
+        return remaining_parts(grant, had, had, [entry], is_one=is_one)
 
-    july, care = Renounced(("g",), ("sales.july",), ("email",)), Part(("care",), ("app", "email"))
-    assert left(july) == (care, Part(("sales",), ("app",)))
+    july, care = Renounced(("g",), ("sales.july",), ("email",)), GrantPart(("care",), ("app", "email"))
+    assert left(july) == (care, GrantPart(("sales",), ("app",)))
     assert left(july, is_one=True) == (care,)
-    assert left(july, "other") == (Part(("care", "sales"), ("app", "email")),)
+    assert left(july, "other") == (GrantPart(("care", "sales"), ("app", "email")),)
     assert left(Renounced(("g",))) == ()
-    assert left(Renounced(("g",), (), ("app",))) == (Part(("care", "sales"), ("email",)),)
+    assert left(Renounced(("g",), (), ("app",))) == (GrantPart(("care", "sales"), ("email",)),)
 
 
 def test_a_purpose_that_was_never_granted_was_not_given_up() -> None:
-    had, whole = Part(("care.offer",), ("app",)), [Renounced(("g",))]
-    assert parts_left("g", had, Part(("news",), ("app",)), whole, is_one=True) == (Part(("news",), ("app",)),)
-    assert parts_left("g", had, Part(("care.offer",), ("app", "email")), whole, is_one=True) == (
-        Part(("care.offer",), ("email",)),
+    had, whole = GrantPart(("care.offer",), ("app",)), [Renounced(("g",))]
+    assert remaining_parts("g", had, GrantPart(("news",), ("app",)), whole, is_one=True) == (
+        GrantPart(("news",), ("app",)),
+    )
+    assert remaining_parts("g", had, GrantPart(("care.offer",), ("app", "email")), whole, is_one=True) == (
+        GrantPart(("care.offer",), ("email",)),
     )
     for wider in ("care", "care.offer", "care.offer.july"):
-        assert parts_left("g", had, Part((wider,), ("app",)), whole, is_one=True) == ()
+        assert remaining_parts("g", had, GrantPart((wider,), ("app",)), whole, is_one=True) == ()
 
 
 async def test_another_purpose_in_the_place_of_one_that_was_given_up_is_given(world: SdkWorld) -> None:

@@ -15,12 +15,12 @@ from comity.client.known_servers import HomeKeyBroken
 from comity.client.log.monitor import follow
 from comity.client.log.monitor_state import Followed
 from comity.client.log.tile_reader import LogFinding, LogSource
-from comity.crypto.jws import read_protected, split
+from comity.crypto.jws import decode_header, split_jws
 from comity.crypto.keys import PublicKey, Signer, SigningKey, did_document
-from comity.documents.events import read_event, seal_event
+from comity.documents.events import parse_event, sign_event
 from comity.errors import ComityError, Contradiction, Refused
 from comity.http_api import HOME_KEYS
-from comity.transparency.server_keys import open_home_event, seal_statement
+from comity.transparency.server_keys import open_home_event, sign_statement
 from comity_server.fsck.checker import check_store
 from comity_server.operator.commands import ROTATE_HOME, HomeRotation
 from comity_server.server_keys import HomeKeyMissing
@@ -44,7 +44,7 @@ async def rotate(world: SdkWorld, *, broken: bool = False) -> str:
 
 
 def kid_of(raw: str) -> str:
-    return read_protected(raw.partition(".")[0]).kid
+    return decode_header(raw.partition(".")[0]).kid
 
 
 def listed(change: Callable[[list[dict[str, Any]]], object]) -> Callable[[Request, Response], Response]:
@@ -201,7 +201,7 @@ async def test_a_list_for_one_visitor_alone_does_not_hold_against_the_log(world:
 
     def instead(keys: list[dict[str, Any]]) -> None:
         statement = json.loads(keys[0]["statement"])
-        keys[0]["statement"] = seal_statement(other, statement["at"], statement["log"]).raw
+        keys[0]["statement"] = sign_statement(other, statement["at"], statement["log"]).raw
 
     world.wires["mia"].after = listed(instead)
     with pytest.raises(Contradiction, match="the log says something else at the place of a statement"):
@@ -250,8 +250,8 @@ def signed_by(old: Signer) -> Callable[[Request, Response], Response]:
             return response
         page = json.loads(response.body)
         for item in page["items"]:
-            event = read_event(split(item["event"], {"comity-event+jwt"}).payload)
-            item["event"] = seal_event(event, old)
+            event = parse_event(split_jws(item["event"], {"comity-event+jwt"}).payload)
+            item["event"] = sign_event(event, old)
         return Response(response.status, response.headers, json.dumps(page).encode())
 
     return altered

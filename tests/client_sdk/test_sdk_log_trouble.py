@@ -15,9 +15,9 @@ from comity.client.log import known_logs
 from comity.crypto.keys import SigningKey
 from comity.errors import Contradiction, Fork, Refused, Unreachable
 from comity.http_api import ACTS
-from comity.transparency.checkpoints import Checkpoint, Policy, is_witnessed, seal_checkpoint, with_cosignatures
+from comity.transparency.checkpoints import Checkpoint, Policy, is_witnessed, sign_checkpoint, with_cosignatures
 from comity.transparency.notes import COSIGNATURE, ED25519, MOST_NOTE, NoteSigner, signature_line, split_note
-from comity.transparency.receipts import MOST_RECEIPT, read_proof
+from comity.transparency.receipts import MOST_RECEIPT, parse_proof
 from support.sdk_world import SdkWorld
 
 WITNESS = NoteSigner("w.example", COSIGNATURE, SigningKey(b"w" * 32))
@@ -61,7 +61,7 @@ def forked(world: SdkWorld) -> Callable[[Request, Response], Response]:
         if not request.url.endswith("/log/checkpoint"):
             return response
         size = int(response.body.decode().split("\n")[1])
-        lie = seal_checkpoint(Checkpoint(key.name, size, b"f" * 32), key)
+        lie = sign_checkpoint(Checkpoint(key.name, size, b"f" * 32), key)
         return Response(200, response.headers, lie.raw.encode())
 
     return after
@@ -285,7 +285,7 @@ async def test_a_fork_is_one_record_however_often_it_is_met(world: SdkWorld) -> 
         def after(request: Request, response: Response, root: bytes = root) -> Response:
             if not request.url.endswith("/log/checkpoint"):
                 return response
-            lie = seal_checkpoint(Checkpoint(key.name, int(response.body.decode().split("\n")[1]), root * 32), key)
+            lie = sign_checkpoint(Checkpoint(key.name, int(response.body.decode().split("\n")[1]), root * 32), key)
             return Response(200, response.headers, lie.raw.encode())
 
         world.wires["mia"].after = after
@@ -304,7 +304,7 @@ def test_a_key_under_two_names_and_a_name_with_two_keys_are_one_witness() -> Non
         return NoteSigner(name, COSIGNATURE, SigningKey(seed * 32))
 
     log = NoteSigner("log.example/log", ED25519, SigningKey(b"l" * 32))
-    signed = seal_checkpoint(Checkpoint(log.name, 1, b"r" * 32), log)
+    signed = sign_checkpoint(Checkpoint(log.name, 1, b"r" * 32), log)
     for signers, least in (
         ([witness("a", b"1"), witness("b", b"1")], 1),
         ([witness("a", b"1"), witness("a", b"2")], 1),
@@ -319,7 +319,7 @@ def test_a_key_under_two_names_and_a_name_with_two_keys_are_one_witness() -> Non
 
 
 def test_a_text_is_as_long_as_its_bytes() -> None:
-    for read, most in ((split_note, MOST_NOTE), (read_proof, MOST_RECEIPT)):
+    for read, most in ((split_note, MOST_NOTE), (parse_proof, MOST_RECEIPT)):
         text = "ä" * (most // 2 + 1)
         for raw in (text, text.encode()):
             with pytest.raises(Refused) as told:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from comity.client import Party
-from comity.rules.state import public
+from comity.rules.state import public_state
 from support.sdk_world import TERMS, SdkWorld, sdk_world
 
 AWAY = 450
@@ -28,7 +28,7 @@ async def go_on_without_her(world: SdkWorld, ours: Party) -> None:
 async def is_as_the_server_says(party: Party) -> None:
     """The wallet has the state that the server shows."""
     answer, _ = await party.writing.core.home(party.link.home).connection(party.cid, party.writing.signer)
-    assert public(party.state) == answer.state
+    assert public_state(party.state) == answer.state
 
 
 @pytest.mark.parametrize("with_mailbox", [False, True])

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from comity.client.connection.history import Ledger, Line
-from comity.documents.events import Accepted, Delivered, Event, Expired, Opened, open_event, seal_event
+from comity.documents.events import Accepted, Delivered, Event, Expired, Opened, open_event, sign_event
 from comity.documents.offers import HomeParty
 from comity.documents.types import Side
 from comity.errors import Contradiction
 from comity.rules.fold import Record
-from comity.rules.state import public
-from comity.transparency.server_keys import follow
+from comity.rules.state import public_state
+from comity.transparency.server_keys import follow_keys
 from support.parties import (
     DAY,
     HOME,
@@ -40,8 +40,8 @@ class Watching:
         self.pair = pair
         opened = pair.records[0].event
         assert isinstance(opened, Opened)
-        keys = follow(HomeParty.of(HOME))
-        self.ledger = Ledger(pair.agreement, side, lambda: keys, seal_event(opened, HOME), ZONES)
+        keys = follow_keys(HomeParty.of(HOME))
+        self.ledger = Ledger(pair.agreement, side, lambda: keys, sign_event(opened, HOME), ZONES)
         self.side = side
         self.told = 1
         self.tell()
@@ -64,14 +64,14 @@ class Watching:
             act = None
         if isinstance(event, Delivered):
             act = next(it.act for it in self.pair.records if it.act is not None and it.act.id == event.act)
-        return self.ledger.read(raw or seal_event(event, HOME), act and act.raw)
+        return self.ledger.read(raw or sign_event(event, HOME), act and act.raw)
 
     def lie(self, event: Event, act: str | None, signer: Any = HOME) -> Contradiction:
         """Tells something else; the contradiction that follows. The ledger stays as it was."""
-        before = (public(self.ledger.state), len(self.ledger.lines))
+        before = (public_state(self.ledger.state), len(self.ledger.lines))
         with pytest.raises(Contradiction) as told:
-            self.ledger.enter(self.ledger.read(seal_event(event, signer), act))
-        assert (public(self.ledger.state), len(self.ledger.lines)) == before
+            self.ledger.enter(self.ledger.read(sign_event(event, signer), act))
+        assert (public_state(self.ledger.state), len(self.ledger.lines)) == before
         assert told.value.evidence
         return told.value
 
@@ -140,7 +140,7 @@ def test_a_message_without_a_grant_is_noticed() -> None:
 def test_a_waiting_message_released_too_early_or_dropped_too_soon_is_noticed() -> None:
     watching, at = muted()
     event, act = accepted(watching, at)
-    watching.ledger.enter(watching.ledger.read(seal_event(event, HOME)))
+    watching.ledger.enter(watching.ledger.read(sign_event(event, HOME)))
     stated: dict[str, Any] = {"iss": HOME_DID, "cid": event.cid, "act": event.act, "side": "first", "at": at + 5}
     stated["as_of"] = as_of(watching.pair)
     place: dict[str, Any] = {"log": LOG, "index": event.index + 1}
@@ -157,7 +157,7 @@ def test_a_gap_a_reordering_and_a_second_history_are_noticed() -> None:
     first, first_act = accepted(watching, START + HOUR)
     second, second_act = accepted(watching, START + HOUR + SECOND)
     watching.lie(second, second_act)
-    watching.ledger.enter(watching.ledger.read(seal_event(first, HOME), first_act))
+    watching.ledger.enter(watching.ledger.read(sign_event(first, HOME), first_act))
     for changes in (
         {"accepted_at": first.accepted_at},
         {"accepted_at": first.accepted_at - 1},
@@ -171,8 +171,8 @@ def test_a_gap_a_reordering_and_a_second_history_are_noticed() -> None:
         watching.lie(Accepted.model_validate({**second.model_dump(), **changes}), second_act)
     watching.lie(second, first_act)
     watching.lie(Accepted.model_validate({**first.model_dump(), "accepted_at": first.at + 7, "index": 9}), first_act)
-    watching.ledger.enter(watching.ledger.read(seal_event(second, HOME), second_act))
-    assert public(watching.ledger.state) == public(pair.state)
+    watching.ledger.enter(watching.ledger.read(sign_event(second, HOME), second_act))
+    assert public_state(watching.ledger.state) == public_state(pair.state)
 
 
 def test_an_event_of_another_server_or_connection_is_noticed() -> None:
@@ -201,7 +201,7 @@ def test_an_own_act_s_acceptance_is_checked_like_any_other() -> None:
         watching.lie(Accepted.model_validate({**event.model_dump(), **changes}), act.raw)
     watching.lie(event, None)
     watching.tell()
-    assert public(watching.ledger.state) == public(pair.state)
+    assert public_state(watching.ledger.state) == public_state(pair.state)
 
 
 def test_an_own_act_fits_once_what_the_other_side_did_before_it_was_read() -> None:
@@ -216,7 +216,7 @@ def test_an_own_act_fits_once_what_the_other_side_did_before_it_was_read() -> No
     watching.ledger.enter(watching.ledger.read(pair.events[theirs.id], theirs.raw))
     watching.ledger.enter(answer)
     watching.told = len(pair.records)
-    assert public(watching.ledger.state) == public(pair.state)
+    assert public_state(watching.ledger.state) == public_state(pair.state)
     assert [line.at for line in watching.ledger.lines] == sorted(line.at for line in watching.ledger.lines)
     assert watching.ledger.enter(watching.ledger.read(pair.events[mine.id], mine.raw)) == []
 
@@ -239,5 +239,5 @@ def test_both_sides_follow_a_long_honest_history() -> None:
     pair.go("revoke", "second", at + 8 * DAY)
     for watching in watchers:
         watching.tell()
-        assert public(watching.ledger.state) == public(pair.state)
+        assert public_state(watching.ledger.state) == public_state(pair.state)
     assert MIA.did == pair.state.second.did

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from comity.client import Party, Response, Wallet
-from comity.documents.notices import AwayNotice, away_notice, seal_notice, text_in
+from comity.documents.notices import AwayNotice, away_notice, choose_text, sign_notice
 from comity.errors import Contradiction
 from support.business_world import Shop, a_shop
 from support.parties import public
@@ -85,7 +85,7 @@ async def test_a_notice_that_the_shop_did_not_sign_is_a_contradiction(world: Sdk
     await away(shop, world)
     now = world.host.now() // 1000
     stranger = public(shop.did, "a-key-of-nobody")
-    forged = seal_notice(away_notice(shop.did, now, now, now + 99, {"en": "Closed for good."}), stranger).raw
+    forged = sign_notice(away_notice(shop.did, now, now, now + 99, {"en": "Closed for good."}), stranger).raw
 
     def bend(request: Any, response: Response) -> Response:
         if b'"notices":[' not in response.body:
@@ -112,7 +112,7 @@ async def test_a_notice_that_the_shop_did_not_sign_is_a_contradiction(world: Sdk
     ],
 )
 def test_she_reads_it_in_her_own_language_where_there_is_one(languages: list[str], text: str) -> None:
-    assert text_in(TEXTS, languages) == text and text_in({}, languages) is None
+    assert choose_text(TEXTS, languages) == text and choose_text({}, languages) is None
 
 
 async def test_an_ask_that_ends_before_the_shop_is_back_says_so(world: SdkWorld) -> None:

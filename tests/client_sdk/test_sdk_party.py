@@ -8,7 +8,7 @@ import pytest
 
 from comity.client import Blocked, NotOpen, Party, Response, Wallet, own_terms
 from comity.errors import Contradiction, Malformed, Refused, Unreachable
-from comity.rules.state import public
+from comity.rules.state import public_state
 from support.sdk_world import ELSE, IDENTITY, TERMS, Bent, SdkWorld
 
 
@@ -274,12 +274,12 @@ async def test_a_mute_with_its_end_shown_says_when(world: SdkWorld) -> None:
 async def test_a_snooze_changes_nothing_that_the_other_side_can_see(world: SdkWorld) -> None:
     _, ours, mia, theirs = await pair(world)
     await ours.sync()
-    before = public(ours.state)
+    before = public_state(ours.state)
     sent = len(world.wires["mia"].seen)
     await theirs.snooze(days=2)
     assert len(world.wires["mia"].seen) == sent
     await ours.sync()
-    assert public(ours.state) == before
+    assert public_state(ours.state) == before
     await ours.message("care", "Happy birthday")
     news = await mia.sync()
     assert [(it.kind, it.quiet) for it in news] == [("message", True)]
@@ -301,7 +301,7 @@ async def test_hours_and_budgets_stay_between_a_side_and_the_server(world: SdkWo
     await theirs.hours("Asia/Tokyo", [(["mo"], "23:00", "01:00")], shown="not_now")
     await theirs.sync()
     await ours.sync()
-    assert public(ours.state) == public(theirs.state)
+    assert public_state(ours.state) == public_state(theirs.state)
 
 
 async def test_a_token_is_valid_then_to_be_asked_for_then_gone(world: SdkWorld) -> None:
@@ -499,7 +499,7 @@ async def test_an_act_whose_fate_is_unknown_is_sent_again_with_the_same_bytes(wo
     await ours.sync()
     assert [it.kind for it in await ours.timeline()].count("mute") == 1
     assert ours.may("care").reason == "not_now"
-    assert public(ours.state) == public(theirs.state)
+    assert public_state(ours.state) == public_state(theirs.state)
 
 
 async def test_a_revoke_from_an_old_copy_of_the_wallet_works(world: SdkWorld) -> None:
@@ -535,7 +535,7 @@ async def test_an_old_copy_of_the_wallet_catches_up_with_its_own_acts_and_goes_o
     assert theirs.favours()[0].id == favour.id
     assert theirs.favours()[0].status == "promised"
     await ours.sync()
-    assert public(ours.state) == public(theirs.state)
+    assert public_state(ours.state) == public_state(theirs.state)
     assert len(await theirs.timeline()) == len(await ours.timeline())
 
 
@@ -549,7 +549,7 @@ async def test_two_devices_that_write_at_once_both_get_their_acts_in(world: SdkW
     await also.sync()
     await ours.sync()
     assert {it.key for it in ours.state.door("second").little} == {"small_talk", "paper_receipt", "hair"}
-    assert public(theirs.state) == public(also.state) == public(ours.state)
+    assert public_state(theirs.state) == public_state(also.state) == public_state(ours.state)
 
 
 async def test_a_mute_that_waited_for_the_network_all_night_is_still_a_mute(world: SdkWorld) -> None:

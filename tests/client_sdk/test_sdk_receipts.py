@@ -14,8 +14,8 @@ from comity.documents.events import Accepted
 from comity.encoding import b64u_decode
 from comity.errors import ComityError, Refused, Unreachable
 from comity.transparency.checkpoints import Policy, open_checkpoint
-from comity.transparency.entries import Kind, tag
-from comity.transparency.notes import COSIGNATURE, NoteSigner, read_vkey, signature_line
+from comity.transparency.entries import Kind, entry_tag
+from comity.transparency.notes import COSIGNATURE, NoteSigner, parse_vkey, signature_line
 from comity.transparency.receipts import Receipt, open_receipt
 from support.sdk_world import Bent, SdkWorld, sdk_world
 from support.world import eventually
@@ -32,7 +32,7 @@ async def pair(world: SdkWorld) -> tuple[Wallet, Party, Wallet, Party]:
 def opened(wallet: Wallet, text: str) -> Receipt:
     """A receipt, opened with nothing but what the wallet exports."""
     (vkey,) = {it["vkey"] for it in wallet.export()["logs"].values() if f"\n{it['vkey'].partition('+')[0]}\n" in text}
-    return open_receipt(text, read_vkey(vkey))
+    return open_receipt(text, parse_vkey(vkey))
 
 
 def act_of(line: Line) -> str:
@@ -60,7 +60,7 @@ async def test_every_own_act_has_its_receipt_at_once(world: SdkWorld) -> None:
         assert receipt.is_of(line.act.raw.encode())
         assert (receipt.index, receipt.opening.at) == (line.event.index, line.at)
         scope = "own" if line.act.chain == "settings" else "both"
-        assert receipt.entry.tag == tag(b64u_decode(exported["tags"][scope]), line.at)
+        assert receipt.entry.tag == entry_tag(b64u_decode(exported["tags"][scope]), line.at)
         kinds.append(receipt.entry.kind)
     # The grant; the hidden end of a mute and the mute; its end; the hours; the little thing.
     assert kinds == [Kind.ACT, Kind.PRIVATE, Kind.MUTE_ALL, Kind.UNMUTE, Kind.PRIVATE, Kind.ACT]
@@ -211,7 +211,7 @@ async def test_a_wallet_with_connections_at_two_servers_keeps_a_log_for_each(wor
         logs = mia.export()["logs"]
         assert set(logs) == {f"localhost:{it.host.port}/log" for it in (world, elsewhere)}
         for origin, it in logs.items():
-            assert open_checkpoint(it["checkpoint"], read_vkey(it["vkey"])).origin == origin
+            assert open_checkpoint(it["checkpoint"], parse_vkey(it["vkey"])).origin == origin
         assert all(it["receipt"] for connection in mia.export()["connections"] for it in connection["records"])
         await mia.close()
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from comity.rules.state import public
+from comity.rules.state import public_state
 from support.sdk_world import sdk_world
 from support.terminal_world import Terminal
 
@@ -42,11 +42,11 @@ async def test_a_no_in_a_wallet_whose_end_was_damaged_is_read_back_and_the_next_
             again = mia.party(theirs.cid)
             await again.sync()
             await ours.sync()
-            assert public(again.state) == public(ours.state)
+            assert public_state(again.state) == public_state(ours.state)
             assert len(again.state.second.mutes) == 1
             await again.remember("language", value=["fr"])
             await ours.sync()
-            assert public(again.state) == public(ours.state)
+            assert public_state(again.state) == public_state(ours.state)
             await mia.close()
             copy.unlink()
 

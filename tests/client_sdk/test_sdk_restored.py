@@ -8,8 +8,8 @@ import pytest
 
 from comity.client import Party, Wallet
 from comity.errors import Refused, Unreachable
-from comity.http_api import HandedIn
-from comity.rules.state import decode_state, public
+from comity.http_api import RecordBody
+from comity.rules.state import decode_state, public_state
 from comity_server.commands import record_restoration
 from support.business_world import EXAMPLE_OFFER, a_shop
 from support.restored_server import Backup, state_at_server
@@ -43,7 +43,7 @@ async def test_a_no_that_the_backup_does_not_know_of_holds_and_comes_back(world:
     await annas.revoke()
     for wallet in (shop, mia, anna):
         await wallet.sync()
-    was = public(hers.state)
+    was = public_state(hers.state)
     world.pass_time(hours=1)
     await backup.put_back()
     world.pass_time(seconds=2)
@@ -63,7 +63,7 @@ async def test_a_no_that_the_backup_does_not_know_of_holds_and_comes_back(world:
     await mia.sync()
     for party in (ours, hers):
         await party.sync()
-        again = public(party.state)
+        again = public_state(party.state)
         assert again.pop("restored_at") and again == was
     assert await refused(ours) == "no_grant"
     assert (ours_anna.phase, annas.phase) == ("ended", "ended")
@@ -168,7 +168,7 @@ async def test_a_message_whose_text_nobody_has_expires_and_no_wallet_complains(w
     await hers.sync()
     state = await state_at_server(world.host, hers.cid)
     assert (state.recovering, state.first.held, len(state.second.mutes)) == ((), (), 1)
-    assert public(hers.state) == public(state)
+    assert public_state(hers.state) == public_state(state)
     assert mia.contradictions() == [] and sent
 
 
@@ -267,7 +267,7 @@ async def test_a_no_in_a_connection_that_opened_after_the_backup_comes_back(worl
     ours, hers = await world.connect(shop, mia, "care", "sales")
     await hers.mute(days=14, purposes=["sales"])
     await shop.sync()
-    was = public(hers.state)
+    was = public_state(hers.state)
     await backup.put_back()
     world.pass_time(seconds=2)
     await mia.sync()
@@ -278,7 +278,7 @@ async def test_a_no_in_a_connection_that_opened_after_the_backup_comes_back(worl
     assert (await state_at_server(world.host, hers.cid)).recovering == ()
     for party in (ours, hers):
         await party.sync()
-        again = public(party.state)
+        again = public_state(party.state)
         assert again.pop("restored_at") and again == was
     assert await refused(ours, "sales") == "not_now"
     assert shop.contradictions() == mia.contradictions() == []
@@ -374,7 +374,7 @@ async def test_a_server_that_was_never_restored_takes_no_connection_back(world: 
         (world.host.folder / "data" / name).unlink(missing_ok=True)
     await world.host.start()
     with pytest.raises(Refused) as caught:
-        await other._core.home(hers.link.home).records([HandedIn(event=event, agreement=agreement)])
+        await other._core.home(hers.link.home).records([RecordBody(event=event, agreement=agreement)])
     assert caught.value.code == "not_found"
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from comity.client import Party, Wallet
 from comity.errors import Refused
-from comity.rules.state import public
+from comity.rules.state import public_state
 from support.business_world import EXAMPLE_OFFER, a_shop
 from support.restored_server import Backup, state_at_server
 from support.sdk_world import SdkWorld
@@ -53,11 +53,11 @@ async def test_a_no_of_one_device_comes_back_after_the_other_has_confirmed(world
         await wallet.sync()
     for party in (ours, hers, theirs):
         await party.sync()
-    assert public(ours.state) == public(hers.state) == public(theirs.state)
+    assert public_state(ours.state) == public_state(hers.state) == public_state(theirs.state)
     assert [wallet.contradictions() for wallet in (shop, phone, tablet)] == [[], [], []]
     assert phone.receipts_owed == 0
     again = await world.again(phone, "phone")
-    assert public(again.party(hers.cid).state) == public(hers.state)
+    assert public_state(again.party(hers.cid).state) == public_state(hers.state)
 
 
 async def test_an_end_that_one_device_alone_knew_of_is_said_again(world: SdkWorld) -> None:

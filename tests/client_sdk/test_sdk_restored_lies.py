@@ -46,7 +46,7 @@ async def restored(world: SdkWorld, party: Party, log: str | None) -> None:
     async def decide(group: UnitOfWork) -> None:
         before = group.states[cid]
         place = group.log.place() if log is None else Place(log, 0)
-        group.state_recovery(recovery.restored(before, max(group.now, before.at + 1), place))
+        group.state_recovery(recovery.restored_event(before, max(group.now, before.at + 1), place))
 
     await world.host.server.accept.command(decide, (cid,))
 

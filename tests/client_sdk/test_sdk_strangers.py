@@ -7,9 +7,9 @@ import click
 import pytest
 
 from comity.client import Request, Response
-from comity.crypto.encryption import BodyKey, open_body, seal_body
+from comity.crypto.encryption import BodyKey, decrypt_body, encrypt_body
 from comity.crypto.keys import Signer, SigningKey
-from comity.documents.offers import seal_offer
+from comity.documents.offers import sign_offer
 from comity.encoding import b64u_encode, hash_id
 from comity.errors import ComityError, Contradiction, Malformed, Refused
 from comity_tools.cli.wallet.session import run
@@ -75,7 +75,7 @@ async def test_an_offer_cannot_make_a_wallet_ask_somebody_else(world: SdkWorld) 
     link = await shop.offer(world.base, [TERMS], ["care"])
     # The document that this name leads to would be fetched from Mia's own machine, or her neighbour's.
     stranger = Signer("did:web:127.0.0.1%3A9:admin:reset#key", SigningKey(b"s" * 32))
-    signed = seal_offer((await mia.look(link)).signed.offer.model_copy(update={"iss": stranger.did}), stranger)
+    signed = sign_offer((await mia.look(link)).signed.offer.model_copy(update={"iss": stranger.did}), stranger)
 
     def swapped(request: Request, response: Response) -> Response:
         if "/v1/offers/" not in request.url:
@@ -96,7 +96,7 @@ async def test_an_offer_of_a_sandbox_is_accepted_by_no_wallet(world: SdkWorld) -
     mia, shop = await world.person("mia"), await world.business("shop")
     link = await shop.offer(world.base, [TERMS], ["care"])
     signer = shop._core.signer(shop._core.me.kid or "")
-    signed = seal_offer((await mia.look(link)).signed.offer.model_copy(update={"test": True}), signer)
+    signed = sign_offer((await mia.look(link)).signed.offer.model_copy(update={"test": True}), signer)
 
     def swapped(request: Request, response: Response) -> Response:
         return Response(200, {"content-type": "application/jwt"}, signed.raw.encode())
@@ -136,15 +136,15 @@ def test_a_body_says_no_more_than_it_must_about_how_to_open_it(more: dict[str, s
     to = jwk.OKPKey.import_key({"kty": "OKP", "crv": "X25519", "x": b64u_encode(key.public.x25519())})
     registry = jwe.JWERegistry(algorithms=[header["alg"], header["enc"], "DEF"])
     plain = jwe.encrypt_compact({**header}, b'{"text":"Hello."}', to, registry=registry)
-    assert open_body(plain, cid, key) == {"text": "Hello."}
+    assert decrypt_body(plain, cid, key) == {"text": "Hello."}
     with pytest.raises(Malformed):
-        open_body(jwe.encrypt_compact({**header, **more}, b'{"text":"Hello."}', to, registry=registry), cid, key)
+        decrypt_body(jwe.encrypt_compact({**header, **more}, b'{"text":"Hello."}', to, registry=registry), cid, key)
 
 
 def test_nothing_is_sealed_to_a_key_that_shares_no_secret() -> None:
     for low in (bytes(32), bytes([1, *bytes(31)]), b"short"):
         with pytest.raises(Malformed):
-            seal_body({"text": "Hello."}, hash_id(b"a connection"), BodyKey("did:key:x#x", low))
+            encrypt_body({"text": "Hello."}, hash_id(b"a connection"), BodyKey("did:key:x#x", low))
 
 
 async def test_a_crowd_of_strangers_on_a_shop_s_offer_leaves_its_wallet_what_still_waits(world: SdkWorld) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from comity.client import Request, Response
 from comity.errors import Refused, Unreachable
-from comity.http_api import ACTS, LONGEST_ASKED, PROBLEM, encode_problem, seconds_asked
+from comity.http_api import ACTS, LONGEST_RETRY_AFTER, PROBLEM, encode_problem, retry_after_seconds
 from support.sdk_world import TERMS, SdkWorld
 
 
@@ -144,7 +144,7 @@ def test_a_servers_retry_after_is_read_as_seconds_or_not_at_all() -> None:
         "0": 0,
         "120": 120,
         " 5 ": 5,
-        "9" * 8000: LONGEST_ASKED,
+        "9" * 8000: LONGEST_RETRY_AFTER,
         _at(90): 90,
         "Sunday, 17-Mar-30 17:48:20 GMT": 100,
         "Sun Mar 17 17:48:20 2030": 100,
@@ -157,8 +157,8 @@ def test_a_servers_retry_after_is_read_as_seconds_or_not_at_all() -> None:
         "Sun, 99 Mar 2030 99:99:99 GMT": None,
         "Sun, 17 Mar 2030 17:48:20 +9999": None,
     }.items():
-        assert seconds_asked(asked, None, now) == seconds, asked
+        assert retry_after_seconds(asked, None, now) == seconds, asked
     # By the clock that wrote the date, where the answer shows it.
-    assert seconds_asked(_at(90), _at(30), now + 10**6) == 60
-    assert seconds_asked(_at(90), "a while ago", now) == 90
-    assert seconds_asked(None, None, now) is None
+    assert retry_after_seconds(_at(90), _at(30), now + 10**6) == 60
+    assert retry_after_seconds(_at(90), "a while ago", now) == 90
+    assert retry_after_seconds(None, None, now) is None

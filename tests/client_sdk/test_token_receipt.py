@@ -8,13 +8,13 @@ import pytest
 from comity.crypto.keys import SigningKey
 from comity.documents.acts import SignedAct
 from comity.documents.events import Accepted, SignedEvent, open_event
-from comity.documents.status_lists import ENTRIES, SignedStatusList, open_status_list, pack, seal_status_list
+from comity.documents.status_lists import ENTRIES, SignedStatusList, open_status_list, pack_entries, sign_status_list
 from comity.rules.consent_tokens import TokenVerdict, check_token, is_log_of
-from comity.transparency.checkpoints import Checkpoint, seal_checkpoint
+from comity.transparency.checkpoints import Checkpoint, sign_checkpoint
 from comity.transparency.entries import Kind, LogEntry, entry_of_act
 from comity.transparency.merkle import leaf_hash
 from comity.transparency.notes import ED25519, NoteSigner
-from comity.transparency.receipts import Opening, Receipt, open_receipt, seal_receipt
+from comity.transparency.receipts import Opening, Receipt, open_receipt, receipt_text
 from support.parties import DAY, HOME, HOUR, SHOP, START, STATUS_URI, Pair, connected, keys_of, pairwise, public
 
 NOW = (START + HOUR) // 1000
@@ -25,7 +25,9 @@ SALT, TAG_KEY = b"s" * 32, b"t" * 32
 def status_list(signer: Any = HOME) -> SignedStatusList:
     entries = bytearray(b"\x01" * ENTRIES)
     entries[1] = 0
-    return open_status_list(seal_status_list(STATUS_URI, pack(entries, 2), NOW, signer), STATUS_URI, keys_of(signer))
+    return open_status_list(
+        sign_status_list(STATUS_URI, pack_entries(entries, 2), NOW, signer), STATUS_URI, keys_of(signer)
+    )
 
 
 def receipt(act: SignedAct, event: Accepted, origin: str = LOG, late: int = 0, **changes: Any) -> Receipt:
@@ -33,8 +35,8 @@ def receipt(act: SignedAct, event: Accepted, origin: str = LOG, late: int = 0, *
     at = event.at + late
     signer = NoteSigner(origin, ED25519, SigningKey(b"l" * 32))
     entry: LogEntry = entry_of_act(act, event.side, TAG_KEY, SALT, at)._replace(**changes)
-    signed = seal_checkpoint(Checkpoint(origin, 1, leaf_hash(entry.to_bytes())), signer)
-    return open_receipt(seal_receipt(Opening(entry.to_bytes(), SALT, at), 0, [], signed), signer.verifier)
+    signed = sign_checkpoint(Checkpoint(origin, 1, leaf_hash(entry.to_bytes())), signer)
+    return open_receipt(receipt_text(Opening(entry.to_bytes(), SALT, at), 0, [], signed), signer.verifier)
 
 
 @dataclass

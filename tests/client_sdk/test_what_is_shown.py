@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from comity.client.models import tell
 from comity.documents.acts import MODELS, ChainLink
-from comity.documents.hours import WEEKDAYS, Window, spans, windows_of
+from comity.documents.hours import WEEKDAYS, Window, spans_of, windows_of
 from comity.documents.types import DAY, SIDES
-from comity.rules.timeline import Moment
+from comity.rules.timeline import TimelineEntry
 from support.sdk_world import SdkWorld
 from support.terminal_world import connected
 from support.world import World
@@ -219,8 +219,8 @@ def _flat(value: Any) -> list[str]:
     )
 )
 def test_hours_are_shown_as_they_were_set(windows: list[Window]) -> None:
-    shown = windows_of(spans(tuple(windows)))
-    assert set(spans(shown)) == set(spans(tuple(windows)))
+    shown = windows_of(spans_of(tuple(windows)))
+    assert set(spans_of(shown)) == set(spans_of(tuple(windows)))
 
 
 def test_a_time_that_no_calendar_has_is_shown_as_a_number() -> None:
@@ -239,5 +239,5 @@ def test_a_value_reads_as_words(value: object, words: str) -> None:
 
 def test_each_answer_to_a_favour_is_told_as_it_was_given() -> None:
     for outcome, words in {"yes": "said yes", "no": "said no", "not_now": "said not now", None: "answered"}.items():
-        answer = Moment(0, "second", "answer", None, outcome, "act")
+        answer = TimelineEntry(0, "second", "answer", None, outcome, "act")
         assert [tell(answer, side, "Mia").sentence for side in SIDES] == [f"Mia {words}", f"you {words}"]

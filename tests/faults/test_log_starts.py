@@ -21,7 +21,7 @@ from comity.crypto.keys import SigningKey
 from comity.documents.acts import SignedAct
 from comity.documents.events import Accepted, open_event
 from comity.transparency.checkpoints import SignedCheckpoint
-from comity.transparency.entries import tag, tag_key
+from comity.transparency.entries import entry_tag, tag_key
 from comity.transparency.notes import VerifierKey
 from comity_server.config import ConfigError, load
 from comity_server.log import recovery
@@ -491,7 +491,7 @@ def secrets_of(world: World) -> set[str]:
         found |= {row[0] for row in store.execute("SELECT salt FROM entries")}
         secret = [row[0] for row in store.execute("SELECT tag_secret FROM connections")]
     keys = [tag_key(it, scope) for it in secret for scope in ("both", "first", "second")]
-    found |= {*secret, *keys, *(tag(key, world.now() - day * DAY) for key in keys for day in (0, 7))}
+    found |= {*secret, *keys, *(entry_tag(key, world.now() - day * DAY) for key in keys for day in (0, 7))}
     found |= {(world.folder / "data" / name).read_bytes() for name in ("log.key", "home.key")}
     spelt = {it.hex() for it in found} | {repr(it)[2:-1] for it in found}
     for encode in (base64.b64encode, base64.urlsafe_b64encode):

@@ -20,8 +20,8 @@ from comity.client.log import monitor, tree
 from comity.client.log.tile_reader import FINDINGS
 from comity.transparency.checkpoints import open_checkpoint
 from comity.transparency.merkle import check_consistency, check_inclusion, leaf_hash, root_of_hashes
-from comity.transparency.receipts import read_proof
-from comity.transparency.tiles import ENTRIES, HASH, WIDTH, Tile, seal_bundle
+from comity.transparency.receipts import parse_proof
+from comity.transparency.tiles import ENTRIES, HASH, WIDTH, Tile, encode_bundle
 from comity_tools.cli.audit import log as cli_log
 from support.served_log import (
     MINUTE,
@@ -204,7 +204,7 @@ def forging(log: TrueLog, levels: int) -> Lie:
     """Entry 5 is another one, and the tiles over it fit to that, up to so many levels."""
     changed = [*log.entries[:5], entry(99, minute=MINUTE), *log.entries[6:WIDTH]]
     row = [leaf_hash(it) for it in changed]
-    files = {Tile(ENTRIES, 0).path: seal_bundle(changed)}
+    files = {Tile(ENTRIES, 0).path: encode_bundle(changed)}
     for level in range(levels):
         files[Tile(level, 0).path] = b"".join(row)
         above = log.file(Tile(level + 1, 0).path) or b""
@@ -401,7 +401,7 @@ async def test_a_signed_entry_that_is_none_is_proved_to_be_there(tmp_path: Path,
 def stands(evidence: str, log: TrueLog, index: int) -> bytes:
     """The entry of that index which the file proves to be in the log."""
     proofs = [
-        read_proof(f"c2sp.org/tlog-proof@v1{it}".rstrip("\n") + "\n")
+        parse_proof(f"c2sp.org/tlog-proof@v1{it}".rstrip("\n") + "\n")
         for it in evidence.split("c2sp.org/tlog-proof@v1")[1:]
     ]
     (found,) = (it for it in proofs if it.index == index)

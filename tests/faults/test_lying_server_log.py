@@ -20,9 +20,9 @@ from comity.client.log.known_logs import Tree
 from comity.crypto.keys import SigningKey
 from comity.errors import Contradiction, Fork, Unreachable
 from comity.transparency.checkpoints import open_checkpoint
-from comity.transparency.entries import LENGTH, Kind, read_entry
+from comity.transparency.entries import LENGTH, Kind, parse_entry
 from comity.transparency.merkle import check_consistency
-from comity.transparency.receipts import TlogProof, read_opening, read_proof
+from comity.transparency.receipts import TlogProof, parse_opening, parse_proof
 from support.lying_proxy import Answer, Liar, LyingWorld, history, lying_world, put_in, receipt_in, signed_by, telling
 from support.served_log import TrueLog, entry, signer
 
@@ -120,7 +120,7 @@ PLACES = {
 
 def altered(text: str) -> Iterator[tuple[str, str]]:
     """A true receipt with one thing in it changed."""
-    parts = read_proof(text)
+    parts = parse_proof(text)
     for name, at in PLACES.items():
         extra = bytearray(parts.extra)
         extra[at] ^= 1
@@ -180,9 +180,9 @@ async def is_whole(scene: Scene, wallet: Wallet) -> None:
 async def test_false_statements_of_the_log_itself_are_noticed(scene: Scene) -> None:
     """Signed with the log's key, in its tree: another tag, kind, side, minute, end, or another act."""
     true = await true_receipt(scene)
-    parts, log = read_proof(true), await history(scene.world)
-    opening = read_opening(parts.extra)
-    honest = read_entry(opening.entry)
+    parts, log = parse_proof(true), await history(scene.world)
+    opening = parse_opening(parts.extra)
+    honest = parse_entry(opening.entry)
     assert (honest.kind, honest.side) == (Kind.MUTE_ALL, "second")
     for changes in (
         {"tag": bytes(16)},
@@ -282,7 +282,7 @@ async def test_a_log_that_stands_still_stops_nobody(scene: Scene) -> None:
         assert theirs.phase == "ended"
         owed = jonas._core.kept.file.table("owed")
         assert len(owed) == jonas.receipts_owed == 5
-        with pytest.raises(Unreachable, match="does not cover"):
+        with pytest.raises(Unreachable, match="does not include"):
             await theirs.receipt(next(iter(owed)))
         world.proxy.honest()
         await theirs.sync()
@@ -390,8 +390,8 @@ async def test_two_branches_that_come_at_once_are_held_against_each_other(scene:
 
 
 async def test_a_fork_that_comes_with_a_receipt_does_not_undo_the_act(scene: Scene) -> None:
-    parts = read_proof(await true_receipt(scene))
-    opening = read_opening(parts.extra)
+    parts = parse_proof(await true_receipt(scene))
+    opening = parse_opening(parts.extra)
     lie = put_in(await history(scene.world), 0, entry(0))
     lie.grow([entry(1)])
     forged = receipt_in(lie, parts.index, opening)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from comity.client import Party, Wallet
-from comity.rules.state import public
+from comity.rules.state import public_state
 from support.fault_injection import a_disk, failing
 from support.forked_wallets import WalletProcess, on_a_disk
 from support.sdk_world import IDENTITY, TERMS, SdkWorld, sdk_world
@@ -45,7 +45,7 @@ class Pair:
         await theirs.sync()
         is_there = set(said) <= acts_of(theirs) and (was_kept or not in_the_file)
         await self.ours.sync()
-        agree = public(self.ours.state) == public(theirs.state)
+        agree = public_state(self.ours.state) == public_state(theirs.state)
         left = mia._core.kept.file.table("unsent")
         assert not mia.damaged
         await mia.close()

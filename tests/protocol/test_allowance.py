@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from comity.documents.offers import Allow
-from comity.rules.allowances import GIVEN_WITHIN, STANDS_FOR, grant_of, promise
+from comity.rules.allowances import GIVE_WITHIN, IN_FORCE_FOR, promise_status, promised_grant
 from support.parties import DAY, START, Pair, connected
 
 ALLOW = Allow.model_validate(
@@ -15,11 +15,11 @@ ALLOW = Allow.model_validate(
 
 
 def stands(pair: Pair, now: int) -> str:
-    return promise(ALLOW, "first", START, pair.records, now)
+    return promise_status(ALLOW, "first", START, pair.records, now)
 
 
 def promised(pair: Pair, at: int, **changes: Any) -> Any:
-    return pair.go("grant", "first", at, **{**grant_of(ALLOW, START), **changes})
+    return pair.go("grant", "first", at, **{**promised_grant(ALLOW, START), **changes})
 
 
 @pytest.mark.parametrize(
@@ -40,18 +40,18 @@ def test_an_offer_allows_nothing_that_no_grant_could(changes: dict[str, Any]) ->
 
 
 def test_the_grant_of_a_promise_ends_so_many_days_after_the_opening() -> None:
-    assert grant_of(ALLOW, START + 999) == {
+    assert promised_grant(ALLOW, START + 999) == {
         "purposes": ("care", "favour"),
         "channels": ("app",),
         "exp": (START + 365 * DAY) // 1000,
         "budget": ALLOW.budget,
     }
-    assert "budget" not in grant_of(Allow(purposes=("care",), channels=("app",), days=1), START)
+    assert "budget" not in promised_grant(Allow(purposes=("care",), channels=("app",), days=1), START)
 
 
 def test_a_promise_waits_for_a_day_and_is_broken_then() -> None:
     pair = connected()
-    assert [stands(pair, START + at) for at in (0, GIVEN_WITHIN - 1, GIVEN_WITHIN)] == ["waiting", "waiting", "broken"]
+    assert [stands(pair, START + at) for at in (0, GIVE_WITHIN - 1, GIVE_WITHIN)] == ["waiting", "waiting", "broken"]
     promised(pair, START + 2 * DAY)
     assert stands(pair, START + 2 * DAY) == "kept"
 
@@ -81,7 +81,7 @@ def test_a_wider_grant_keeps_it() -> None:
     assert stands(pair, START + 2) == "kept"
 
 
-@pytest.mark.parametrize(("at", "then"), [(START + STANDS_FOR - 1, "broken"), (START + STANDS_FOR, "kept")])
+@pytest.mark.parametrize(("at", "then"), [(START + IN_FORCE_FOR - 1, "broken"), (START + IN_FORCE_FOR, "kept")])
 def test_bait_that_is_taken_back_within_a_week_is_a_broken_promise(at: int, then: str) -> None:
     pair = connected()
     grant = promised(pair, START + 1)
@@ -98,7 +98,7 @@ def test_a_lesser_grant_in_its_place_takes_it_back() -> None:
     assert stands(pair, START + 2 * DAY) == "kept"
 
 
-@pytest.mark.parametrize("again", [1 + GIVEN_WITHIN, 28 * DAY])
+@pytest.mark.parametrize("again", [1 + GIVE_WITHIN, 28 * DAY])
 def test_bait_is_not_made_good_by_a_grant_on_a_later_day(again: int) -> None:
     pair = connected()
     grant = promised(pair, START + 1)
@@ -114,7 +114,7 @@ def test_a_grant_that_was_taken_back_by_mistake_is_given_again_within_a_day() ->
     grant = promised(pair, START + 1)
     pair.go("withdraw", "first", START + 3 * DAY, grant=grant.id)
     assert stands(pair, START + 3 * DAY) == "broken"
-    second = promised(pair, START + 3 * DAY + GIVEN_WITHIN - 1)
+    second = promised(pair, START + 3 * DAY + GIVE_WITHIN - 1)
     assert stands(pair, START + 5 * DAY) == "kept"
     pair.go("withdraw", "first", START + 5 * DAY, grant=second.id)
     assert stands(pair, START + 30 * DAY) == "broken"
@@ -122,5 +122,5 @@ def test_a_grant_that_was_taken_back_by_mistake_is_given_again_within_a_day() ->
 
 def test_a_grant_of_the_other_side_keeps_no_promise_of_ones_own() -> None:
     pair = connected()
-    pair.go("grant", "second", START + 1, **grant_of(ALLOW, START))
+    pair.go("grant", "second", START + 1, **promised_grant(ALLOW, START))
     assert stands(pair, START + 2) == "waiting"

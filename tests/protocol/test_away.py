@@ -5,7 +5,7 @@ import pytest
 from comity.documents.types import SIDES
 from comity.errors import Malformed
 from comity.rules.away import muted_away_until
-from comity.rules.state import public
+from comity.rules.state import public_state
 from comity.rules.timeline import timeline
 from support.parties import DAY, HOUR, START, granted
 
@@ -26,7 +26,7 @@ def test_both_sides_read_away_until_and_the_state_keeps_it(side: str) -> None:
     away = pair.go("mute", side, START + 2, until=END // 1000, why="away")  # type: ignore[arg-type]
     for reader in SIDES:
         seen = pair.seen_by(reader)
-        assert public(seen)[side]["mutes"] == [{"id": away.id, "until": END // 1000, "why": "away"}]
+        assert public_state(seen)[side]["mutes"] == [{"id": away.id, "until": END // 1000, "why": "away"}]
         assert muted_away_until(seen.door(side), END - 1) == END // 1000  # type: ignore[arg-type]
     assert [(it.kind, it.about, it.outcome) for it in timeline(pair.records)][-1] == (
         "mute", "until 2024-07-02", "away",
@@ -38,7 +38,7 @@ def test_a_plain_mute_says_nothing_of_being_away() -> None:
     pair = granted("care")
     pair.go("mute", "second", START + 2, until=END // 1000)
     assert muted_away_until(pair.state.second, START + 3) is None
-    assert "why" not in public(pair.state)["second"]["mutes"][0]
+    assert "why" not in public_state(pair.state)["second"]["mutes"][0]
     assert timeline(pair.records)[-1].outcome is None
 
 

@@ -10,8 +10,8 @@ from comity.documents.events import Accepted, Opened
 from comity.documents.types import SIDES, Side
 from comity.errors import Contradiction, Malformed, Refused
 from comity.rules import decide, guards
-from comity.rules.fold import Record, fold, opening
-from comity.rules.next_act import blind_revoke, compose, next_rotation
+from comity.rules.fold import Record, fold, initial_state
+from comity.rules.next_act import blind_revoke, compose_act, next_rotation
 from comity.rules.state import Connection
 from support.parties import (
     DAY,
@@ -47,7 +47,7 @@ def mute(pair: Pair, **changes: Any) -> SignedAct:
     given = {
         "iss": door.did, "aud": SHOP.did, "iat": NOW // 1000, "cid": pair.state.cid, "seq": door.seq, "prev": door.head,
     }  # fmt: skip
-    return compose("mute", signer, **{**given, **changes})
+    return compose_act("mute", signer, **{**given, **changes})
 
 
 # --- the chain
@@ -93,10 +93,10 @@ def test_settings_have_a_chain_of_their_own() -> None:
     assert (pair.state.second.seq, pair.state.second.settings.seq) == (1, 2)
     given: Any = {"iss": MIA.did, "aud": HOME.did, "iat": NOW // 1000, "cid": pair.state.cid}
     head = pair.state.second.settings.head
-    assert code(pair.state, compose("mailbox", MIA, **given, seq=1, prev=head)) == "seq_taken"
-    assert code(pair.state, compose("mailbox", MIA, **given, seq=3, prev=head)) == "seq_gap"
-    assert code(pair.state, compose("mailbox", MIA, **given, seq=2, prev=pair.state.second.head)) == "prev_mismatch"
-    decide.decide(pair.state, compose("mailbox", MIA, **given, seq=2, prev=head), NOW, ZONES)
+    assert code(pair.state, compose_act("mailbox", MIA, **given, seq=1, prev=head)) == "seq_taken"
+    assert code(pair.state, compose_act("mailbox", MIA, **given, seq=3, prev=head)) == "seq_gap"
+    assert code(pair.state, compose_act("mailbox", MIA, **given, seq=2, prev=pair.state.second.head)) == "prev_mismatch"
+    decide.decide(pair.state, compose_act("mailbox", MIA, **given, seq=2, prev=head), NOW, ZONES)
 
 
 def test_a_revoke_is_taken_wherever_it_says_it_stands() -> None:
@@ -104,7 +104,7 @@ def test_a_revoke_is_taken_wherever_it_says_it_stands() -> None:
         pair = connected()
         pair.go("mute", "second", NOW)
         given: Any = {"iss": MIA.did, "aud": SHOP.did, "iat": 0, "cid": pair.state.cid}
-        pair.send(compose("revoke", MIA, **given, seq=seq, prev=prev or pair.state.cid), NOW + 1)
+        pair.send(compose_act("revoke", MIA, **given, seq=seq, prev=prev or pair.state.cid), NOW + 1)
         assert pair.state.phase == "ended"
         assert 0 < pair.state.second.seq <= 2**53 - 1
 
@@ -238,9 +238,9 @@ def test_the_checks_come_in_the_order_that_is_promised() -> None:
     for wanted, mend, state in mended:
         wrong = {**wrong, **mend}
         members = {name: value for name, value in wrong.items() if name != "signer"}
-        assert code(state, compose("grant", wrong["signer"], **members)) == wanted
+        assert code(state, compose_act("grant", wrong["signer"], **members)) == wanted
     del members["replaces"]
-    decide.decide(open_state, compose("grant", new, **members), NOW, ZONES)
+    decide.decide(open_state, compose_act("grant", new, **members), NOW, ZONES)
 
 
 def test_to_a_stranger_an_ended_an_open_and_another_s_connection_look_alike() -> None:
@@ -250,7 +250,7 @@ def test_to_a_stranger_an_ended_an_open_and_another_s_connection_look_alike() ->
     for _ in range(2):
         for aud in (SHOP.did, MIA.did):
             members: Any = {"aud": aud, "iat": NOW // 1000, "cid": pair.state.cid, "seq": 0, "prev": pair.state.cid}
-            act = compose("revoke", stranger, iss=stranger.did, **members)
+            act = compose_act("revoke", stranger, iss=stranger.did, **members)
             with pytest.raises(Refused) as caught:
                 decide.decide(pair.state, act, NOW, ZONES)
             answers.add((caught.value.code, caught.value.detail))
@@ -270,13 +270,13 @@ def test_an_act_to_somebody_else_is_refused() -> None:
     for aud in (MIA.did, HOME.did, pairwise("x").did):
         assert code(pair.state, mute(pair, aud=aud)) == "wrong_audience"
     given: Any = {"iss": MIA.did, "iat": NOW // 1000, "cid": pair.state.cid, "seq": 0, "prev": pair.state.cid}
-    assert code(pair.state, compose("mailbox", MIA, **given, aud=SHOP.did)) == "wrong_audience"
+    assert code(pair.state, compose_act("mailbox", MIA, **given, aud=SHOP.did)) == "wrong_audience"
 
 
 def test_a_did_web_s_other_key_is_not_the_side_s() -> None:
     pair = connected()
     other = public(SHOP.did, "key-2")
-    act = compose(
+    act = compose_act(
         "mute", other, iss=SHOP.did, aud=MIA.did, iat=NOW // 1000, cid=pair.state.cid, seq=0, prev=pair.state.cid
     )
     assert code(pair.state, open_act(act.raw, keys_of(other))) == "key_replaced"
@@ -286,7 +286,7 @@ def test_the_name_of_the_key_does_not_make_the_key() -> None:
     """Somebody publishes another key under the name that the side signed with."""
     pair = connected()
     swapped = Signer(SHOP.kid, pairwise("x").key)
-    act = compose(
+    act = compose_act(
         "mute", swapped, iss=SHOP.did, aud=MIA.did, iat=NOW // 1000, cid=pair.state.cid, seq=0, prev=pair.state.cid
     )
     assert code(pair.state, act) == "key_replaced"
@@ -381,7 +381,7 @@ def test_a_mute_of_one_scope_takes_the_place_of_the_one_before() -> None:
 
 def test_the_little_things_have_room_for_sixty_four() -> None:
     pair = connected()
-    for number in range(guards.MOST_LITTLE):
+    for number in range(guards.MOST_NOTES):
         pair.go("remember", "second", START + 1 + number, key=f"k{number}")
     assert pair.refused("remember", "second", NOW, key="one_more").code == "too_much_remembered"
     again = pair.go("remember", "second", NOW, key="k3")
@@ -465,7 +465,7 @@ def test_a_connection_is_opened_by_its_own_event_alone() -> None:
             {"iss": HOME.did, "cid": pair.state.cid, "event": "opened", "log": LOG, "index": 0, "at": START} | changes
         )
         with pytest.raises(Contradiction):
-            opening(pair.agreement, opened)
+            initial_state(pair.agreement, opened)
 
 
 def test_the_settings_of_the_other_side_cannot_be_folded_from_their_event_alone() -> None:

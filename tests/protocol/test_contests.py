@@ -10,7 +10,7 @@ from comity.documents.types import AGREEMENT_PURPOSES, EXEMPT_PURPOSES, Side
 from comity.encoding import hash_id
 from comity.errors import Malformed, Refused
 from comity.rules import gate
-from comity.rules.feedback import check_message, reached_in
+from comity.rules.feedback import check_feedback_message, delivered_messages
 from comity.rules.gate import Verdict
 from comity.rules.guards import MOST_CONTESTS, MOST_FEEDBACK
 from support.parties import DAY, HOUR, MINUTE, SECOND, START, ZONES, Pair, connected, granted, pairwise
@@ -267,7 +267,7 @@ def test_a_contest_ends_after_a_year_to_the_second() -> None:
     assert pair.may("first", "care", until - 1).valid_until == until
     assert pair.may("first", "care", until).decision == "allow"
     assert pair.may("first", "care", until).contest == ()
-    assert gate.settled_until(pair.state, "first", until - 1, ZONES) == until
+    assert gate.unchanged_until(pair.state, "first", until - 1, ZONES) == until
 
 
 def test_the_end_of_the_connection_ends_the_contests_with_all_else() -> None:
@@ -373,7 +373,7 @@ def feedback_on(message: SignedAct, /, id_: str | None = None, **changes: Any) -
 def looked_up(pair: Pair, payload: Feedback, at: int, side: Side = "second") -> str:
     """What somebody who has the records finds: the code, or "" where the message is one."""
     try:
-        check_message(pair.state, side, payload, reached_in(pair.records).get(payload.message), at)
+        check_feedback_message(pair.state, side, payload, delivered_messages(pair.records).get(payload.message), at)
     except Refused as refused:
         assert str(refused) == str(Refused("no_such_message")), "all refusals are alike"
         assert (refused.until, refused.retry_after) == (None, None)

@@ -9,7 +9,7 @@ import pytest
 
 from comity.documents.events import Accepted, Delivered, Expired, Opened
 from comity.documents.types import SIDES, Side
-from comity.rules.fold import Record, fold, opening
+from comity.rules.fold import Record, fold, initial_state
 from comity.rules.state import Connection
 from support import gate_reference
 from support.gate_reference import TOLD_AS_NOT_NOW, Answer
@@ -57,7 +57,7 @@ def _answer(state: Connection, side: Side, purpose: str, channel: str, topic: st
 def opened(pair: Pair) -> Connection:
     event = pair.records[0].event
     assert isinstance(event, Opened)
-    return opening(pair.agreement, event)
+    return initial_state(pair.agreement, event)
 
 
 @pytest.mark.parametrize("count", STORIES)

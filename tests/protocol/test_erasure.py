@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from comity.documents.acts import Erasure
 from comity.documents.events import Accepted, Place
-from comity.documents.types import SIDES, Category, Ground, Recipient, Side, is_name, other
+from comity.documents.types import SIDES, Category, Ground, Recipient, Side, check_name, other
 from comity.errors import Contradiction, Malformed, Refused
 from comity.rules import decide, gate
 from comity.rules.decide import accept
-from comity.rules.erasure import DUE_AFTER, Duty, duty
+from comity.rules.erasure import DUE_AFTER, Duty, erasure_duty
 from comity.rules.fold import Record, fold
 from comity.rules.guards import MOST_STATEMENTS
-from comity.rules.next_act import blind_revoke, compose, next_act
-from comity.rules.state import decode_state, encode_state, public
+from comity.rules.next_act import blind_revoke, compose_act, next_act
+from comity.rules.state import decode_state, encode_state, public_state
 from comity.rules.timeline import timeline
 from support.parties import DAY, HOUR, LOG, MIA, SHOP, START, ZONES, Pair, connected, granted, pairwise
 from support.parties import public as a_public
@@ -62,7 +62,7 @@ def test_before_the_end_there_is_nothing_to_account_for() -> None:
     pair = granted("care")
     for side in SIDES:
         assert pair.refused("erasure", side, NOW, deleted=()).code == "connection_open"
-        assert duty(pair.state, side) is None
+        assert erasure_duty(pair.state, side) is None
 
 
 def test_the_chain_goes_on_behind_a_revoke_wherever_that_stood() -> None:
@@ -74,7 +74,7 @@ def test_the_chain_goes_on_behind_a_revoke_wherever_that_stood() -> None:
     again = {**said.payload.model_dump(exclude_none=True), "prev": pair.state.cid, "seq": 2}
     del again["act"]
     with pytest.raises(Refused) as caught:
-        decide.decide(pair.state, compose("erasure", MIA, **again), NOW + 2, ZONES)
+        decide.decide(pair.state, compose_act("erasure", MIA, **again), NOW + 2, ZONES)
     assert caught.value.code == "prev_mismatch"
 
 
@@ -175,7 +175,7 @@ _KEPT: st.SearchStrategy[dict[str, Any]] = st.builds(
 def can_be_a_name(text: str) -> bool:
     """Whether anybody sees it (ACT-17)."""
     try:
-        return bool(is_name(text))
+        return bool(check_name(text))
     except ValueError:
         return False
 
@@ -229,19 +229,19 @@ def test_the_newest_statement_counts_and_the_thirteenth_is_refused() -> None:
 def test_a_shop_owes_an_account_within_thirty_days_whoever_ended_it_and_mia_none(by: Side) -> None:
     pair = ended(by)
     assert (pair.state.ended_at, pair.state.ended_by) == (NOW, by)
-    owed = duty(pair.state, "first")
+    owed = erasure_duty(pair.state, "first")
     assert owed == Duty(NOW + 30 * DAY) and owed is not None
-    assert duty(pair.state, "second") is None
+    assert erasure_duty(pair.state, "second") is None
     assert [owed.status(at) for at in (NOW, NOW + DUE_AFTER, NOW + DUE_AFTER + 1)] == ["open", "open", "late"]
 
 
 def test_it_is_done_at_the_first_statement_and_a_correction_undoes_nothing() -> None:
     pair = ended()
     pair.go("erasure", "second", NOW + 1, deleted=("messages",))
-    assert duty(pair.state, "first") == Duty(NOW + DUE_AFTER)
+    assert erasure_duty(pair.state, "first") == Duty(NOW + DUE_AFTER)
     pair.go("erasure", "first", NOW + DAY, deleted=(), kept=(INVOICES,))
     newest = pair.go("erasure", "first", NOW + 90 * DAY, deleted=("payments",))
-    owed = duty(pair.state, "first")
+    owed = erasure_duty(pair.state, "first")
     assert owed == Duty(NOW + DUE_AFTER, NOW + DAY, newest.id) and owed is not None
     assert owed.status(NOW + 99 * DAY) == "done" and not owed.was_late
 
@@ -249,17 +249,17 @@ def test_it_is_done_at_the_first_statement_and_a_correction_undoes_nothing() -> 
 def test_a_late_statement_is_taken_and_was_late() -> None:
     pair = ended()
     pair.go("erasure", "first", NOW + DUE_AFTER + 1, deleted=())
-    owed = duty(pair.state, "first")
+    owed = erasure_duty(pair.state, "first")
     assert owed is not None and owed.was_late and owed.status(NOW + 99 * DAY) == "done"
 
 
 def test_between_two_people_nobody_owes_anything_and_two_businesses_owe_each_other() -> None:
     people = connected(MIA, pairwise("ben"))
     people.go("revoke", "first", NOW)
-    assert [duty(people.state, side) for side in SIDES] == [None, None]
+    assert [erasure_duty(people.state, side) for side in SIDES] == [None, None]
     firms = connected(SHOP, a_public("did:web:post.example", "key-1"))
     firms.go("revoke", "first", NOW)
-    assert [duty(firms.state, side) for side in SIDES] == [Duty(NOW + DUE_AFTER)] * 2
+    assert [erasure_duty(firms.state, side) for side in SIDES] == [Duty(NOW + DUE_AFTER)] * 2
 
 
 # --- the state
@@ -273,13 +273,13 @@ def test_a_state_that_was_stored_before_there_were_statements_is_still_read() ->
     read = decode_state(earlier)
     assert (read.ended_at, read.ended_by, read.first.erasure) == (0, None, None)
     assert decode_state(raw) == pair.state
-    assert "ended_at" not in public(granted("care").state)
+    assert "ended_at" not in public_state(granted("care").state)
 
 
 def test_everybody_finds_the_same_in_the_records() -> None:
     pair = ended()
     pair.go("erasure", "first", NOW + 1, deleted=("contact",), kept=(INVOICES,), passed_on=("Kurier",))
-    assert public(pair.seen_by("second")) == public(pair.seen_by("first")) == public(pair.state)
+    assert public_state(pair.seen_by("second")) == public_state(pair.seen_by("first")) == public_state(pair.state)
     told = timeline(pair.records)[-1]
     assert (told.side, told.kind) == ("first", "erasure")
     until = "2032-09-05"

@@ -30,7 +30,7 @@ def asked(pair: Pair, at: int = FIRST_TIME, **fields: Any) -> SignedAct:
 def status(pair: Pair, now: int) -> str:
     """Where the first side's last ask stands."""
     assert pair.state.first.ask is not None
-    return favours.status(pair.state.first.ask, now)
+    return favours.ask_status(pair.state.first.ask, now)
 
 
 def test_a_favour_is_asked_promised_done_and_thanked_for() -> None:
@@ -75,7 +75,7 @@ def test_after_a_no_one_waits_longer_than_after_not_now(answer: str, days: int) 
     assert pair.refused("ask", "first", answered + days * DAY - 1).code == "cooling_down"
     asked(pair, answered + days * DAY)
     # The one who said no may ask all the while.
-    assert favours.own_ask(pair.state, "second", answered + 1) == "free"
+    assert favours.ask_obstacle(pair.state, "second", answered + 1) == "free"
 
 
 def test_an_ask_that_nobody_answers_ends_as_not_now_after_thirty_days() -> None:

@@ -14,8 +14,8 @@ import pytest
 from comity.documents.events import MuteOver, Opened
 from comity.documents.types import SIDES
 from comity.errors import Contradiction, Refused
-from comity.rules.fold import Record, fold, opening
-from comity.rules.mute_over import owner_of
+from comity.rules.fold import Record, fold, initial_state
+from comity.rules.mute_over import owner_of_mute
 from comity.transparency.entries import Kind
 from support.log_rules import Entered, entries, findings, joined, week_by_week
 from support.parties import DAY, LOG, START, Pair, connected
@@ -153,10 +153,12 @@ def test_a_mute_ended_by_nothing_looks_true_to_others_and_false_to_her_who_muted
     for pair in stories(1500):
         opened = pair.records[0].event
         assert isinstance(opened, Opened)
-        state = opening(pair.agreement, opened)
+        state = initial_state(pair.agreement, opened)
         for event, act in pair.records[1:]:
             state = fold(state, Record(event, act))
-            if act is None or act.kind != "mute" or owner_of(state, act.id) is None or act.payload.until is not None:  # type: ignore[union-attr]
+            if act is None or act.payload.act != "mute":
+                continue
+            if owner_of_mute(state, act.id) is None or act.payload.until is not None:
                 continue
             about = {"iss": state.home, "cid": state.cid, "act": act.id, "by": act.id, "at": state.at + 1}
             false = MuteOver.model_validate({"event": "mute_over", **about, "log": LOG, "index": 0})

@@ -361,9 +361,9 @@ def test_nobody_is_reached_more_than_a_thousand_times_in_a_month() -> None:
         pair.go("contacted", "first", LATER + number, purpose="care")
     verdict = pair.may("first", "care", LATER + HOUR)
     assert said(verdict) == ("hold", "over_budget")
-    assert verdict.ends_at == LATER + budgets.KEPT_FOR
+    assert verdict.ends_at == LATER + budgets.COUNTED_FOR
     assert len(pair.state.first.sent) <= 2 * budgets.MOST_SENT
-    assert pair.may("first", "care", LATER + budgets.KEPT_FOR).decision == "allow"
+    assert pair.may("first", "care", LATER + budgets.COUNTED_FOR).decision == "allow"
 
 
 def test_each_cause_is_looked_for_before_the_next() -> None:

@@ -328,7 +328,7 @@ def test_events_of_a_release_are_later_than_everything_before() -> None:
     write(pair)
     write(pair, NOON + 1)
     pair.go("unmute", "second", NOON + HOUR)
-    events, after = decide.release(pair.state, NOON, Place(LOG, pair.index), ZONES)
+    events, after = decide.release_held(pair.state, NOON, Place(LOG, pair.index), ZONES)
     assert [event.at for event in events] == [NOON + HOUR + 1, NOON + HOUR + 2]
     assert [(event.log, event.index) for event in events if isinstance(event, Delivered)] == [
         (LOG, pair.index),

@@ -14,7 +14,7 @@ from comity.documents.types import SIDES, Side
 from comity.errors import Malformed
 from comity.rules import gate
 from comity.rules.gate import Verdict
-from comity.rules.state import Connection, public
+from comity.rules.state import Connection, public_state
 from support.parties import BODY, DAY, HOUR, MINUTE, START, Pair, connected, granted
 from support.parties import public as business
 
@@ -198,7 +198,11 @@ def test_security_and_legal_notices_leave_room_for_two_about_safety() -> None:
 
 def status_of(state: Connection, side: Side, number: int, at: int) -> GrantStatus:
     """What the status list says of a grant: `ask` while anything may stand in the way."""
-    return GrantStatus.ASK if gate.ask_until(state, side, state.door(side).grants[number]) > at else GrantStatus.VALID
+    return (
+        GrantStatus.ASK
+        if gate.undecidable_until(state, side, state.door(side).grants[number]) > at
+        else GrantStatus.VALID
+    )
 
 
 def test_a_mail_house_that_knows_no_topic_is_told_to_ask() -> None:
@@ -222,7 +226,7 @@ def test_a_mail_house_is_told_to_ask_about_what_was_contested_and_all_above_it()
     contest(pair, tips, NOON + 4, as_="news")
     assert status_of(pair.state, "second", 2, NOON + 5) == GrantStatus.ASK
     year = NOON + 365 * DAY
-    assert [gate.ask_until(pair.state, "second", grant) for grant in pair.state.second.grants][:3] == [
+    assert [gate.undecidable_until(pair.state, "second", grant) for grant in pair.state.second.grants][:3] == [
         (year + 4) // 1000 * 1000, (year + 1) // 1000 * 1000, (year + 1) // 1000 * 1000,
     ]  # fmt: skip
 
@@ -250,6 +254,6 @@ def test_a_customer_who_gave_nothing_has_nothing_given_up() -> None:
 def test_both_sides_work_out_the_same_contests() -> None:
     pair = with_kitchen_windows()
     contest(pair, pair.go("message", "first", NOON, purpose="care"), NOON + 1)
-    views = [public(pair.seen_by(side)) for side in SIDES]
-    assert views[0] == views[1] == public(pair.state)
+    views = [public_state(pair.seen_by(side)) for side in SIDES]
+    assert views[0] == views[1] == public_state(pair.state)
     assert views[0]["second"]["contests"][0]["as"] == "sales"

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from comity.crypto.jws import seal
+from comity.crypto.jws import sign_jws
 from comity.crypto.keys import Signer
-from comity.documents.events import Opened, Place, seal_event
+from comity.documents.events import Opened, Place, sign_event
 from comity.documents.offers import HomeParty
 from comity.encoding import dump_json
 from comity.errors import Malformed, Refused
@@ -14,13 +14,13 @@ from comity.transparency.server_keys import (
     MOST_STATEMENTS,
     HomeKeys,
     HomeStatement,
-    Listed,
-    Placed,
-    Stated,
-    follow,
+    ListedStatement,
+    PlacedStatement,
+    VerifiedStatement,
+    follow_keys,
     open_home_event,
-    read_listed,
-    seal_statement,
+    sign_statement,
+    verify_statements,
 )
 from support.parties import HOME, HOME_DID, LOG, START, connected, key
 from support.spec_pages import SPEC
@@ -28,26 +28,28 @@ from support.spec_pages import SPEC
 VKEY = "home.example/log+885ea595+AdnWLVGyO4sWoVTJj7mdI+LtL1l9pQbLggNvNfmHG7W9"
 NEXT = Signer(f"{HOME_DID}#home-2", key("home 2"))
 THIRD = Signer(f"{HOME_DID}#home-3", key("home 3"))
-FIRST_STATED = seal_statement(HOME, START, VKEY)
-NEXT_STATED = seal_statement(NEXT, START + 1000, VKEY, HOME)
+FIRST_STATED = sign_statement(HOME, START, VKEY)
+NEXT_STATED = sign_statement(NEXT, START + 1000, VKEY, HOME)
 
 
-def listed(*stated: Stated) -> list[Listed]:
+def listed(*stated: VerifiedStatement) -> list[ListedStatement]:
     """The statements as a server lists them."""
-    return [Listed(statement=it.raw, signed=it.signed) for it in stated]
+    return [ListedStatement(statement=it.raw, signed=it.signed) for it in stated]
 
 
-def keys_of(pinned: Signer, *placed: tuple[Stated, tuple[Place, ...]], accepted: tuple[str, ...] = ()) -> HomeKeys:
+def keys_of(
+    pinned: Signer, *placed: tuple[VerifiedStatement, tuple[Place, ...]], accepted: tuple[str, ...] = ()
+) -> HomeKeys:
     """What a reader takes who pinned that key."""
-    chain = [Placed(stated, places) for stated, places in placed]
-    return follow(HomeParty.of(pinned), chain, accepted)
+    chain = [PlacedStatement(stated, places) for stated, places in placed]
+    return follow_keys(HomeParty.of(pinned), chain, accepted)
 
 
 def opened(log: str, index: int, signer: Signer) -> str:
     """An event without an entry, at that place."""
     cid = connected().state.cid
     event = Opened(iss=HOME_DID, cid=cid, event="opened", log=log, index=index, at=START)
-    return seal_event(event, signer)
+    return sign_event(event, signer)
 
 
 CHANGED = ((FIRST_STATED, (Place(LOG, 0),)), (NEXT_STATED, (Place(LOG, 7),)))
@@ -57,23 +59,28 @@ CHANGED = ((FIRST_STATED, (Place(LOG, 0),)), (NEXT_STATED, (Place(LOG, 7),)))
 
 
 def test_a_statement_is_vouched_for_by_the_key_before_and_by_itself() -> None:
-    assert [it.statement.kid for it in read_listed(listed(FIRST_STATED, NEXT_STATED))] == [HOME.kid, NEXT.kid]
+    assert [it.statement.kid for it in verify_statements(listed(FIRST_STATED, NEXT_STATED))] == [HOME.kid, NEXT.kid]
     eve = Signer(HOME.kid, key("eve"))
-    stolen = seal_statement(Signer(NEXT.kid, key("eve 2")), START + 1000, VKEY, eve)
+    stolen = sign_statement(Signer(NEXT.kid, key("eve 2")), START + 1000, VKEY, eve)
     with pytest.raises(Refused, match="bad_signature"):
-        read_listed(listed(FIRST_STATED, stolen))
+        verify_statements(listed(FIRST_STATED, stolen))
     # The key before alone cannot name a key that its owner does not have.
     members = {**json.loads(NEXT_STATED.raw), "kid": THIRD.kid, "key": THIRD.key.public.multibase}
     raw = dump_json(members)
     with pytest.raises(Refused, match="wrong_proof"):
-        read_listed([*listed(FIRST_STATED), Listed(statement=raw.decode(), signed=seal(raw, "comity-key+jwt", HOME))])
+        verify_statements(
+            [
+                *listed(FIRST_STATED),
+                ListedStatement(statement=raw.decode(), signed=sign_jws(raw, "comity-key+jwt", HOME)),
+            ]
+        )
 
 
 def test_no_more_statements_are_read_than_there_can_be() -> None:
-    again = [seal_statement(HOME, START + n, VKEY, HOME) for n in range(MOST_STATEMENTS)]
-    assert len(read_listed(listed(FIRST_STATED, *again[:-1]))) == MOST_STATEMENTS
+    again = [sign_statement(HOME, START + n, VKEY, HOME) for n in range(MOST_STATEMENTS)]
+    assert len(verify_statements(listed(FIRST_STATED, *again[:-1]))) == MOST_STATEMENTS
     with pytest.raises(Malformed):
-        read_listed(listed(FIRST_STATED, *again))
+        verify_statements(listed(FIRST_STATED, *again))
 
 
 # --- which key (HOME-4)
@@ -107,10 +114,10 @@ def test_a_key_that_is_not_stated_is_no_pin() -> None:
 
 
 def test_behind_a_broken_key_nothing_is_taken_until_its_owner_says_so() -> None:
-    broken = seal_statement(NEXT, START + 1000, VKEY, HOME.kid)
-    third = seal_statement(THIRD, START + 2000, VKEY, NEXT)
+    broken = sign_statement(NEXT, START + 1000, VKEY, HOME.kid)
+    third = sign_statement(THIRD, START + 2000, VKEY, NEXT)
     chain = ((FIRST_STATED, (Place(LOG, 0),)), (broken, (Place(LOG, 7),)), (third, (Place(LOG, 9),)))
-    assert [it.statement.broken for it in read_listed(listed(FIRST_STATED, broken, third))] == [None, True, None]
+    assert [it.statement.broken for it in verify_statements(listed(FIRST_STATED, broken, third))] == [None, True, None]
     alone, asked = keys_of(HOME, *chain), keys_of(HOME, *chain, accepted=(NEXT.kid,))
     for index, signer in ((8, NEXT), (10, THIRD)):
         with pytest.raises(Refused, match="unknown_key"):

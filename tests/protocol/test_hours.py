@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from comity.documents.hours import WEEKDAYS, Window, check_windows, is_open, next_change, spans
+from comity.documents.hours import WEEKDAYS, Window, check_windows, is_open, next_change, spans_of
 from comity.documents.timezones import InstalledZones
 from support.parties import MINUTE, instant
 
@@ -71,7 +71,7 @@ def test_on_every_clock_of_the_world_a_window_is_open_when_the_wall_clock_says_s
 ) -> None:
     name, day = place
     zone, begin = ZoneInfo(name), int(day.timestamp()) * 1000 + shift * MINUTE
-    packed = spans(tuple(found))
+    packed = spans_of(tuple(found))
     opened = is_open(packed, zone, begin)
     assert opened == oracle(found, zone, begin)
     change = next_change(packed, zone, begin)
@@ -90,27 +90,27 @@ def test_on_every_clock_of_the_world_a_window_is_open_when_the_wall_clock_says_s
 def test_the_next_change_is_the_same_from_every_moment_of_a_minute(
     place: tuple[str, datetime], found: list[Window], ms: int
 ) -> None:
-    zone, begin, packed = ZoneInfo(place[0]), int(place[1].timestamp()) * 1000, spans(tuple(found))
+    zone, begin, packed = ZoneInfo(place[0]), int(place[1].timestamp()) * 1000, spans_of(tuple(found))
     if is_open(packed, zone, begin) == is_open(packed, zone, begin + ms):
         assert next_change(packed, zone, begin + ms) == next_change(packed, zone, begin)
 
 
 def test_a_window_that_a_whole_spring_night_swallows_opens_the_week_after() -> None:
     """Only on Sundays from 02:15 to 02:45, in Berlin, and on 31 March there is no such time."""
-    packed = spans((Window(days=("su",), start="02:15", end="02:45"),))
+    packed = spans_of((Window(days=("su",), start="02:15", end="02:45"),))
     closed = instant("Europe/Berlin", 2024, 3, 24, 2, 45)
     assert next_change(packed, ZoneInfo("Europe/Berlin"), closed) == instant("Europe/Berlin", 2024, 4, 7, 2, 15)
 
 
 def test_a_window_that_never_closes_has_no_next_change() -> None:
-    always = spans((Window(days=WEEKDAYS, start="00:00", end="24:00"),))
+    always = spans_of((Window(days=WEEKDAYS, start="00:00", end="24:00"),))
     for name, day in PLACES:
         assert is_open(always, ZoneInfo(name), int(day.timestamp()) * 1000)
         assert next_change(always, ZoneInfo(name), int(day.timestamp()) * 1000) is None
 
 
 def test_a_window_from_a_time_to_itself_is_a_whole_day() -> None:
-    packed = spans((Window(days=("mo",), start="08:00", end="08:00"),))
+    packed = spans_of((Window(days=("mo",), start="08:00", end="08:00"),))
     monday = instant("UTC", 2024, 6, 17, 8, 0)
     assert is_open(packed, ZoneInfo("UTC"), monday)
     assert next_change(packed, ZoneInfo("UTC"), monday) == monday + 1440 * MINUTE

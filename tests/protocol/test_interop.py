@@ -25,8 +25,8 @@ from comity.documents.status_lists import (
     decode_list,
     encode_list,
     open_status_list,
-    pack,
-    seal_status_list,
+    pack_entries,
+    sign_status_list,
     value_at,
 )
 from comity.encoding import b64u_decode, hash_id
@@ -231,7 +231,7 @@ def lists(draw: st.DrawFn) -> tuple[Any, bytes]:
 @settings(max_examples=200)
 def test_a_status_list_says_to_others_what_it_says_to_us(drawn: tuple[Any, bytes]) -> None:
     bits, values = drawn
-    packed = pack(values, bits)
+    packed = pack_entries(values, bits)
     claim = json.loads(encode_list(packed, bits).to_json())
     for index, value in enumerate(values):
         assert value_at(packed, bits, index) == independent_entry(claim, index) == value
@@ -248,13 +248,13 @@ def test_a_value_too_large_for_its_bits_is_not_packed(drawn: tuple[Any, bytes]) 
     bits, values = drawn
     if bits < 8:
         with pytest.raises(Refused):
-            pack(values + bytes([1 << bits]), bits)
+            pack_entries(values + bytes([1 << bits]), bits)
 
 
 def test_a_sealed_status_list_is_verified_and_read_by_others() -> None:
     values = bytearray(b"\x01" * ENTRIES)
     values[7], values[99_999], values[ENTRIES - 1] = 0, 2, 2
-    raw = seal_status_list(STATUS_URI, pack(values, 2), START // 1000, HOME)
+    raw = sign_status_list(STATUS_URI, pack_entries(values, 2), START // 1000, HOME)
     public = HOME.key.public.jwk(HOME.kid)
     claims = pyjwt.decode(raw, pyjwt.PyJWK(public), algorithms=ALGORITHMS)
     token = joserfc_jwt.decode(raw, OKPKey.import_key(public), algorithms=ALGORITHMS)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from comity.rules import decide, favours, gate, guards
 from comity.rules.fold import Record, fold
 from comity.rules.gate import Verdict
 from comity.rules.next_act import blind_revoke
-from comity.rules.state import Connection, Door, decode_state, encode_state, public
+from comity.rules.state import Connection, Door, decode_state, encode_state, public_state
 from support.parties import (
     DAY,
     HOUR,
@@ -228,8 +228,8 @@ def test_after_a_revoke_nothing_is_accepted_said_or_delivered_ever_again(
     pair.go("revoke", revoker, pair.state.at + pause)
     ended = pair.state
     assert ended.phase == "ended"
-    assert decide.due(ended, ended.at + 1, ZONES) is None
-    assert decide.release(ended, ended.at + 99 * DAY, Place(LOG, 0), ZONES) == ((), ended)
+    assert decide.next_release_at(ended, ended.at + 1, ZONES) is None
+    assert decide.release_held(ended, ended.at + 99 * DAY, Place(LOG, 0), ZONES) == ((), ended)
     for step in after:
         assert attempt(pair, step) == "connection_ended"
     for side in SIDES:
@@ -266,9 +266,9 @@ def test_nobody_shortens_the_wait_between_asks_by_himself(before: list[Step], th
     for step in then:
         attempt(pair, Step(step.kind, asker, step.after, step.fields))
         now = pair.state.at + 1
-        if favours.own_ask(still, asker, now) != "free":
-            assert favours.own_ask(pair.state, asker, now) != "free"
-        assert favours.asks_left(still, asker, now) or not favours.asks_left(pair.state, asker, now)
+        if favours.ask_obstacle(still, asker, now) != "free":
+            assert favours.ask_obstacle(pair.state, asker, now) != "free"
+        assert favours.has_asks_left(still, asker, now) or not favours.has_asks_left(pair.state, asker, now)
 
 
 # --- narrowing
@@ -318,15 +318,15 @@ def test_even_with_all_places_for_mutes_taken_a_mute_of_everything_has_room() ->
 def test_settings_change_nothing_that_the_other_side_sees(before: list[Step], then: list[Step]) -> None:
     pair = told(before)
     for step in then:
-        seen, views = public(pair.state), {side: public(pair.seen_by(side)) for side in SIDES}
+        seen, views = public_state(pair.state), {side: public_state(pair.seen_by(side)) for side in SIDES}
         records = len(pair.records)
         # As the server does, what is due is let go first; that is no work of the setting.
         pair.release(pair.state.at + step.after)
         if len(pair.records) > records:
             continue
         attempt(pair, step)
-        assert public(pair.state) == seen
-        assert {side: public(pair.seen_by(side)) for side in SIDES} == views
+        assert public_state(pair.state) == seen
+        assert {side: public_state(pair.seen_by(side)) for side in SIDES} == views
         assert pair.seen_by(other(step.side)).door(step.side).settings.head == ""
 
 
@@ -337,7 +337,7 @@ def test_both_sides_work_out_the_public_state_that_the_server_has(before: list[S
     pair = told(before)
     for side in SIDES:
         view = pair.seen_by(side)
-        assert public(view) == public(pair.state)
+        assert public_state(view) == public_state(pair.state)
         assert view.door(side).settings == pair.state.door(side).settings
 
 
@@ -346,7 +346,7 @@ def test_both_sides_work_out_the_public_state_that_the_server_has(before: list[S
 def test_a_state_is_stored_and_read_back_as_it_was(before: list[Step]) -> None:
     state = told(before).state
     assert decode_state(encode_state(state)) == state
-    assert "settings" not in str(public(state))
+    assert "settings" not in str(public_state(state))
 
 
 @given(story)
@@ -451,13 +451,13 @@ def test_nothing_is_let_go_before_it_is_due_and_something_is_when_it_is(before: 
     pair = told(before)
     now = pair.state.at + 1
     for _ in range(60):
-        due = decide.due(pair.state, now, ZONES)
+        due = decide.next_release_at(pair.state, now, ZONES)
         if due is None:
             assert not pair.state.first.held and not pair.state.second.held
             return
         for moment in (due - 1, *(now + (due - now) * look // 16 for look in looks)):
             if now <= moment < due:
-                assert decide.release(pair.state, moment, Place(LOG, pair.index), ZONES) == ((), pair.state), (
+                assert decide.release_held(pair.state, moment, Place(LOG, pair.index), ZONES) == ((), pair.state), (
                     moment,
                     due,
                 )
@@ -469,7 +469,7 @@ def test_nothing_is_let_go_before_it_is_due_and_something_is_when_it_is(before: 
         assert left == waiting - len(events)
         for side in SIDES:
             assert all(held.exp * 1000 > now for held in pair.state.door(side).held)
-        again = decide.due(pair.state, now, ZONES)
+        again = decide.next_release_at(pair.state, now, ZONES)
         # What stays waits for a later moment: a timer that is set to it does not spin.
         assert again is None or again > now
     raise AssertionError("something waits for ever")

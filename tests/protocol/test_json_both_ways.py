@@ -117,4 +117,4 @@ def test_a_text_of_our_own_is_read_the_quick_way() -> None:
     ],
 )
 def test_the_quick_way_leaves_every_doubt_to_the_thorough_one(data: bytes) -> None:
-    assert encoding._parse_plain(data) is encoding._OTHER
+    assert encoding._parse_plain(data) is encoding._NOT_PLAIN

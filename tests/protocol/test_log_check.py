@@ -12,21 +12,21 @@ from pathlib import Path
 import pytest
 
 from comity.crypto.keys import SigningKey
-from comity.transparency.checkpoints import Checkpoint, SignedCheckpoint, seal_checkpoint
+from comity.transparency.checkpoints import Checkpoint, SignedCheckpoint, sign_checkpoint
 from comity.transparency.entries import Kind, LogEntry, commitment
 from comity.transparency.merkle import (
     Edge,
     leaf_hash,
-    needed,
+    needed_nodes,
     node_hash,
     peaks,
     prove_consistency,
     prove_inclusion,
     root_of,
 )
-from comity.transparency.notes import COSIGNATURE, ED25519, NoteSigner, seal_note, signature_line
-from comity.transparency.receipts import Opening, read_proof, seal_receipt
-from comity.transparency.tiles import bundles_of, seal_bundle, tile_of, tiles_of
+from comity.transparency.notes import COSIGNATURE, ED25519, NoteSigner, sign_note, signature_line
+from comity.transparency.receipts import Opening, parse_proof, receipt_text
+from comity.transparency.tiles import bundles_of, encode_bundle, tile_of, tiles_of
 from support.go_tools import PACKAGES, install_go, judge
 
 # The first test may have to install Go.
@@ -66,7 +66,7 @@ class AnyLog:
                 if height == len(self._rows):
                     self._rows.append([])
                 self._rows[height].append(done)
-        return seal_checkpoint(Checkpoint(ORIGIN, size, root or root_of(size, self.node)), signer)
+        return sign_checkpoint(Checkpoint(ORIGIN, size, root or root_of(size, self.node)), signer)
 
     def write(self, folder: Path, size: int) -> Path:
         """All files of the log at that size, and below the checkpoint a witness's line."""
@@ -77,13 +77,13 @@ class AnyLog:
             keep(folder / tile.path, b"".join(row[tile.number * 256 : tile.number * 256 + tile.width]))
         for bundle in bundles_of(size):
             first = bundle.number * 256
-            keep(folder / bundle.path, seal_bundle(self._entries[first : first + bundle.width]))
+            keep(folder / bundle.path, encode_bundle(self._entries[first : first + bundle.width]))
         return folder
 
     def receipt(self, number: int, size: int) -> str:
         """The receipt for an entry from the checkpoint of that size."""
         head = self.checkpoint(size)
-        return seal_receipt(self.opening(number), number, prove_inclusion(number, size, self.node), head)
+        return receipt_text(self.opening(number), number, prove_inclusion(number, size, self.node), head)
 
 
 ONE = AnyLog()
@@ -145,12 +145,12 @@ def test_a_stranger_finds_the_tiles_of_a_log_of_hundreds_of_millions(tmp_path: P
         same.append(node_hash(same[height], same[height]))
 
     def signed(size: int) -> str:
-        return seal_checkpoint(Checkpoint(ORIGIN, size, root_of(size, node)), LOG).raw
+        return sign_checkpoint(Checkpoint(ORIGIN, size, root_of(size, node)), LOG).raw
 
     def node(height: int, index: int) -> bytes:
         return same[height]
 
-    proof = needed(lambda read: prove_consistency(before, after, read))
+    proof = needed_nodes(lambda read: prove_consistency(before, after, read))
     for height, index in [*proof, *peaks(after)]:
         # With those above it: a stranger wants to know that a tile belongs to the tree.
         for above in range(0, after.bit_length() - height, 8):
@@ -207,7 +207,7 @@ def test_a_flipped_bit_in_an_entry_is_seen(tmp_path: Path, name: str, at: int) -
 )
 def test_entries_that_are_not_those_of_the_tree_are_seen(tmp_path: Path, entries: list[int], reason: str) -> None:
     folder = ONE.write(tmp_path / "log", 2)
-    keep(folder / "tile/entries/000.p/2", seal_bundle([ONE.opening(number).entry for number in entries]))
+    keep(folder / "tile/entries/000.p/2", encode_bundle([ONE.opening(number).entry for number in entries]))
     assert refused(judge("tree", folder, vkey(tmp_path, LOG)), reason)
 
 
@@ -265,10 +265,10 @@ def test_a_checkpoint_that_is_none_is_seen_though_it_is_signed(tmp_path: Path) -
         (text.replace("\n3\n", f"\n{2**50}\n"), "files do not hold"),
         (text.replace("\n3\n", f"\n{2**53}\n"), "is no number"),
     ):
-        keep(folder / "checkpoint", seal_note(bent, LOG))
+        keep(folder / "checkpoint", sign_note(bent, LOG))
         assert refused(judge("tree", folder, vkey(tmp_path, LOG)), reason), bent
     # What a log says besides is its own affair.
-    keep(folder / "checkpoint", seal_note(f"{text}more\n", LOG))
+    keep(folder / "checkpoint", sign_note(f"{text}more\n", LOG))
     assert judge("tree", folder, vkey(tmp_path, LOG)) == (True, "ok size=3 entries=3")
 
 
@@ -318,7 +318,7 @@ def test_a_key_that_is_not_that_of_a_witness_is_seen(tmp_path: Path) -> None:
 # --- receipts and histories that do not hold
 
 
-GOOD = read_proof(ONE.receipt(299, 600))
+GOOD = parse_proof(ONE.receipt(299, 600))
 NOT_IN_IT = "the entry is not number [0-9]+ of 600"
 
 

@@ -26,13 +26,13 @@ from comity.transparency.entries import (
     entry_of_act,
     entry_of_delivery,
     entry_of_key,
+    entry_tag,
     key_statement,
     kind_of,
     named_mute,
-    read_entry,
-    scope_of,
-    tag,
+    parse_entry,
     tag_key,
+    tag_scope_of,
 )
 from comity.transparency.merkle import leaf_hash
 from support.parties import BODY, DAY, LOG, MIA, SHOP, START, Pair, connected, pairwise
@@ -83,7 +83,7 @@ def act_of(pair: Pair, kind: str, side: Side = "second", **fields: Any) -> Signe
 
 
 def entry_of(act: SignedAct, side: Side = "second", at: int = AT, salt: bytes = SALTED) -> LogEntry:
-    return entry_of_act(act, side, tag_key(SECRET, scope_of(act, side)), salt, at)
+    return entry_of_act(act, side, tag_key(SECRET, tag_scope_of(act, side)), salt, at)
 
 
 def rotation() -> SignedAct:
@@ -98,7 +98,7 @@ def test_a_contest_is_told_apart_and_other_feedback_is_not(pair: Pair) -> None:
     about: Any = {"message": HASH, "purpose": "care"}
     contest = entry_of(act_of(pair, "feedback", **about, says="mislabelled", as_="sales"))
     assert (contest.kind, contest.side, contest.until) == (Kind.CONTEST, "second", 0)
-    assert read_entry(contest.to_bytes()) == contest
+    assert parse_entry(contest.to_bytes()) == contest
     for word in ("useful", "not_useful", "too_often", "not_interested", "thanks"):
         assert entry_of(act_of(pair, "feedback", **about, says=word)).kind is Kind.ACT
 
@@ -114,8 +114,8 @@ def test_the_log_tells_a_no_from_the_rest_and_nothing_else_apart(pair: Pair, kin
     entry = entry_of(act)
     assert kind_of(act) is entry.kind is told
     assert entry.side == (None if private else "second")
-    assert scope_of(act, "second") == ("second" if private else "both")
-    assert scope_of(act, "first") == ("first" if private else "both")
+    assert tag_scope_of(act, "second") == ("second" if private else "both")
+    assert tag_scope_of(act, "first") == ("first" if private else "both")
     assert (entry.time, entry.until) == (AT // MINUTE, 0)
     assert len(entry.to_bytes()) == LENGTH == 59
 
@@ -182,7 +182,7 @@ def test_the_end_of_a_mute_is_shown_rounded_down_to_the_hour(pair: Pair, seconds
 def test_a_mute_to_the_end_of_all_times_still_fits(pair: Pair) -> None:
     last = 253_402_300_799
     entry = entry_of(act_of(pair, "mute", until=last), at=last * 1000 + 999)
-    assert read_entry(entry.to_bytes()) == entry
+    assert parse_entry(entry.to_bytes()) == entry
     assert (entry.until, entry.time) == (last // 3600, last // 60)
 
 
@@ -200,7 +200,7 @@ def test_a_delivery_has_an_entry_that_names_who_sent_it(pair: Pair, purpose: str
     entry = entry_of_delivery(raw, purpose, side, tag_key(SECRET, "both"), SALTED, AT)
     kind = Kind.DELIVERED_EXEMPT if purpose in EXEMPT_PURPOSES else Kind.DELIVERED
     assert entry == LogEntry(
-        kind, side, AT // MINUTE, 0, tag(tag_key(SECRET, "both"), AT), commitment(SALTED, AT, raw.encode())
+        kind, side, AT // MINUTE, 0, entry_tag(tag_key(SECRET, "both"), AT), commitment(SALTED, AT, raw.encode())
     )
 
 
@@ -219,7 +219,7 @@ def test_a_key_that_is_published_has_an_entry() -> None:
     )
     key = tag_key(SECRET, "both")
     entry = entry_of_key(statement, key, SALTED, AT)
-    assert entry == LogEntry(Kind.KEY, None, AT // MINUTE, 0, tag(key, AT), commitment(SALTED, AT, statement))
+    assert entry == LogEntry(Kind.KEY, None, AT // MINUTE, 0, entry_tag(key, AT), commitment(SALTED, AT, statement))
 
 
 # --- bytes
@@ -242,13 +242,13 @@ def entries(draw: st.DrawFn) -> LogEntry:
 
 @given(entries())
 def test_an_entry_is_read_as_it_was_written(entry: LogEntry) -> None:
-    assert read_entry(entry.to_bytes()) == entry
+    assert parse_entry(entry.to_bytes()) == entry
 
 
 @given(st.one_of(st.binary(), st.binary(min_size=LENGTH, max_size=LENGTH).map(lambda it: b"\2" + it[1:])))
 def test_every_entry_that_is_read_has_one_spelling(data: bytes) -> None:
     try:
-        entry = read_entry(data)
+        entry = parse_entry(data)
     except Malformed:
         return
     assert entry.to_bytes() == data
@@ -263,15 +263,15 @@ def test_an_entry_is_laid_out_so() -> None:
 
 def test_an_invalid_entry_is_refused() -> None:
     good = LogEntry(Kind.ACT, "first", 1, 0, bytes(16), bytes(32)).to_bytes()
-    assert read_entry(good).side == "first"
+    assert parse_entry(good).side == "first"
     for length in range(LENGTH):
         with pytest.raises(Malformed):
-            read_entry(good[:length])
+            parse_entry(good[:length])
     with pytest.raises(Malformed):
-        read_entry(good + b"\0")
+        parse_entry(good + b"\0")
     for at, byte in [(0, 0), (0, 1), (0, 3), (0, 255), (1, 0), (1, 16), (1, 255), (2, 3), (2, 255)]:
         with pytest.raises(Malformed):
-            read_entry(good[:at] + bytes([byte]) + good[at + 1 :])
+            parse_entry(good[:at] + bytes([byte]) + good[at + 1 :])
 
 
 def test_an_entry_says_neither_more_nor_less_than_its_kind_does() -> None:
@@ -280,10 +280,10 @@ def test_an_entry_says_neither_more_nor_less_than_its_kind_does() -> None:
         fits = (side is None) == (kind in SIDELESS) and (until == 0 or kind is Kind.MUTE_ALL)
         data = LogEntry(kind, side, 1, until, bytes(16), bytes(32)).to_bytes()
         if fits:
-            assert read_entry(data).kind is kind
+            assert parse_entry(data).kind is kind
         else:
             with pytest.raises(Malformed):
-                read_entry(data)
+                parse_entry(data)
 
 
 # --- tags and commitments
@@ -293,15 +293,15 @@ def test_a_connection_keeps_its_tag_for_a_week_and_no_longer() -> None:
     key = tag_key(SECRET, "both")
     begin = START // EPOCH * EPOCH
     assert EPOCH == 7 * DAY
-    assert len({tag(key, begin + more) for more in (0, 1, DAY, EPOCH - 1)}) == 1
-    weeks = [tag(key, begin + week * EPOCH) for week in range(-3, 50)]
+    assert len({entry_tag(key, begin + more) for more in (0, 1, DAY, EPOCH - 1)}) == 1
+    weeks = [entry_tag(key, begin + week * EPOCH) for week in range(-3, 50)]
     assert len(set(weeks)) == len(weeks) and {len(it) for it in weeks} == {16}
 
 
 def test_whose_key_it_is_shows_in_the_tag_to_those_who_have_it() -> None:
     scopes: tuple[Scope, ...] = ("both", "first", "second")
     keys = [tag_key(secret, scope) for secret in (SECRET, sha256(SECRET).digest()) for scope in scopes]
-    assert len({tag(key, AT) for key in keys}) == len(set(keys)) == 6
+    assert len({entry_tag(key, AT) for key in keys}) == len(set(keys)) == 6
     # Nobody gets from one key to another: each is as long as what it was made with, and shows nothing of it.
     assert {len(key) for key in keys} == {32} and SECRET not in keys
 
@@ -378,7 +378,7 @@ def shown(entry: LogEntry) -> set[bytes]:
 
 def logged(acts: list[SignedAct], secret: bytes, salts: Iterable[bytes]) -> Iterator[LogEntry]:
     for act, at, salt in zip(acts, (AT, START, START + 1) * len(acts), salts, strict=False):
-        yield entry_of_act(act, "second", tag_key(secret, scope_of(act, "second")), salt, at)
+        yield entry_of_act(act, "second", tag_key(secret, tag_scope_of(act, "second")), salt, at)
         if act.kind == "message":
             yield entry_of_delivery(act.raw, "care", "second", tag_key(secret, "both"), sha256(salt).digest(), at)
 

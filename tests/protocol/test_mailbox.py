@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from comity.crypto.jws import seal
+from comity.crypto.jws import sign_jws
 from comity.crypto.keys import Signer
 from comity.documents.acts import SETTING_TYP, SignedAct, open_act
-from comity.documents.proofs import seal_mailbox_proof, seal_rotation_proof
+from comity.documents.proofs import sign_mailbox_proof, sign_rotation_proof
 from comity.encoding import dump_json
 from comity.errors import Malformed, Refused
 from support.parties import MIA, SHOP, START, Pair, connected, keys_of, pairwise
@@ -20,7 +20,7 @@ def setting(pair: Pair, side: Any = "second", **members: Any) -> SignedAct:
     """A mailbox setting as whoever signs for that side may send it."""
     signer = pair.signers[side]
     plain = pair.compose("mailbox", side, NOW).payload.model_dump(exclude_none=True)
-    return open_act(seal(dump_json({**plain, **members}), SETTING_TYP, signer), keys_of(SHOP))
+    return open_act(sign_jws(dump_json({**plain, **members}), SETTING_TYP, signer), keys_of(SHOP))
 
 
 def code(pair: Pair, side: Any = "second", **members: Any) -> str:
@@ -46,21 +46,21 @@ def test_the_mailbox_must_have_signed_exactly_this() -> None:
     def refused(proof: str) -> str:
         return code(pair, did=BOX.did, proof=proof)
 
-    assert setting(pair, did=BOX.did, proof=seal_mailbox_proof(MIA.did, *place, BOX)).kind == "mailbox"
-    assert refused(seal_mailbox_proof(SHOP.did, *place, BOX)) == "wrong_proof"
-    assert refused(seal_mailbox_proof(BOX.did, *place, BOX)) == "wrong_proof"
-    assert refused(seal_mailbox_proof(MIA.did, "A" * 43, *place[1:], BOX)) == "wrong_proof"
-    assert refused(seal_mailbox_proof(MIA.did, cid, settings.seq + 1, settings.head, BOX)) == "wrong_proof"
-    assert refused(seal_mailbox_proof(MIA.did, cid, settings.seq, cid, BOX)) == "wrong_proof"
-    assert refused(seal_mailbox_proof(MIA.did, *place, MIA)) == "wrong_proof"
-    assert refused(seal_mailbox_proof(MIA.did, *place, Signer(BOX.kid, MIA.key))) == "wrong_proof"
-    assert refused(seal_rotation_proof(*place, BOX)) == "wrong_proof"
+    assert setting(pair, did=BOX.did, proof=sign_mailbox_proof(MIA.did, *place, BOX)).kind == "mailbox"
+    assert refused(sign_mailbox_proof(SHOP.did, *place, BOX)) == "wrong_proof"
+    assert refused(sign_mailbox_proof(BOX.did, *place, BOX)) == "wrong_proof"
+    assert refused(sign_mailbox_proof(MIA.did, "A" * 43, *place[1:], BOX)) == "wrong_proof"
+    assert refused(sign_mailbox_proof(MIA.did, cid, settings.seq + 1, settings.head, BOX)) == "wrong_proof"
+    assert refused(sign_mailbox_proof(MIA.did, cid, settings.seq, cid, BOX)) == "wrong_proof"
+    assert refused(sign_mailbox_proof(MIA.did, *place, MIA)) == "wrong_proof"
+    assert refused(sign_mailbox_proof(MIA.did, *place, Signer(BOX.kid, MIA.key))) == "wrong_proof"
+    assert refused(sign_rotation_proof(*place, BOX)) == "wrong_proof"
     assert refused("a.b.c") == "wrong_proof"
 
 
 def test_a_mailbox_is_a_key_and_comes_with_its_proof() -> None:
     pair = connected()
-    proof = seal_mailbox_proof(MIA.did, pair.state.cid, 0, pair.state.cid, BOX)
+    proof = sign_mailbox_proof(MIA.did, pair.state.cid, 0, pair.state.cid, BOX)
     assert code(pair, did=SHOP.did, proof=proof) == "malformed"
     assert code(pair, did=BOX.did) == "malformed"
     assert code(pair, proof=proof) == "malformed"
@@ -71,6 +71,6 @@ def test_a_mailbox_is_a_key_and_comes_with_its_proof() -> None:
 def test_the_first_setting_of_one_side_is_no_proof_for_the_first_of_the_other() -> None:
     """Both have the same cid, seq 0 and prev; the side's name tells them apart."""
     pair = connected()
-    proof = seal_mailbox_proof(MIA.did, pair.state.cid, 0, pair.state.cid, BOX)
+    proof = sign_mailbox_proof(MIA.did, pair.state.cid, 0, pair.state.cid, BOX)
     assert setting(pair, did=BOX.did, proof=proof).payload.iss == MIA.did
     assert code(pair, "first", did=BOX.did, proof=proof) == "wrong_proof"

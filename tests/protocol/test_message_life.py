@@ -3,7 +3,7 @@
 import pytest
 
 from comity.rules.gate import Verdict
-from comity.rules.message_lifetime import default_expiry, expiry_warning, shown_verdict
+from comity.rules.message_lifetime import default_expiry, expiry_warning, public_verdict
 from comity.rules.state import Settings
 from support.parties import DAY, HOUR, START, ZONES, Pair, granted
 
@@ -58,7 +58,7 @@ def test_the_verdict_on_what_is_shown_is_the_same_with_settings_and_without() ->
     mute = pair.go("mute", "second", START + 2)
 
     def shown() -> Verdict:
-        return shown_verdict(pair.state, "first", "care", None, NOW, ZONES)
+        return public_verdict(pair.state, "first", "care", None, NOW, ZONES)
 
     before, named = shown(), pair.may("first", "care", NOW)
     assert before == named

@@ -10,7 +10,7 @@ from comity.documents.events import Accepted, Event, MuteOver, Place
 from comity.documents.types import EXEMPT_PURPOSES, Side
 from comity.errors import Contradiction
 from comity.rules.fold import Record, fold
-from comity.rules.state import public
+from comity.rules.state import public_state
 from support.parties import DAY, HOUR, LOG, MINUTE, SECOND, START, Pair, granted
 
 END = START + DAY
@@ -166,8 +166,8 @@ def test_the_other_side_finds_the_same_public_state_and_is_told_nothing() -> Non
     pair = muted()
     pair.go("message", "first", LATER, purpose="care")
     assert len(overs(pair)) == 1
-    assert public(pair.seen_by("first")) == public(pair.state) == public(pair.seen_by("second"))
-    assert "standing" not in repr(public(pair.state))
+    assert public_state(pair.seen_by("first")) == public_state(pair.state) == public_state(pair.seen_by("second"))
+    assert "standing" not in repr(public_state(pair.state))
 
 
 # --- false ones (AUD-2)

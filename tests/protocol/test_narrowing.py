@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comity.rules.fold import MOST_RENOUNCED
-from comity.rules.narrowing import closes_something
+from comity.rules.narrowing import is_new_restriction
 from support.parties import DAY, HOUR, SECOND, START, Pair, connected, granted
 
 NOON = START + HOUR
@@ -14,7 +14,7 @@ NOON = START + HOUR
 
 def closes(pair: Pair, kind: str, at: int = NOON, side: Any = "second", **fields: Any) -> bool:
     """Whether the next act of a side would close something; it is not done."""
-    return closes_something(pair.state, side, pair.compose(kind, side, at, **fields).payload, at)
+    return is_new_restriction(pair.state, side, pair.compose(kind, side, at, **fields).payload, at)
 
 
 def test_mia_s_first_mute_closes_something_and_the_same_once_more_does_not() -> None:

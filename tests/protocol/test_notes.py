@@ -16,8 +16,8 @@ from comity.transparency.checkpoints import (
     SignedCheckpoint,
     is_witnessed,
     open_checkpoint,
-    read_checkpoint,
-    seal_checkpoint,
+    parse_checkpoint,
+    sign_checkpoint,
     with_cosignatures,
 )
 from comity.transparency.merkle import EMPTY_ROOT, leaf_hash
@@ -31,8 +31,8 @@ from comity.transparency.notes import (
     VerifierKey,
     decode_base64,
     open_note,
-    read_vkey,
-    seal_note,
+    parse_vkey,
+    sign_note,
     signature_line,
     split_lines,
     split_note,
@@ -44,7 +44,7 @@ WITNESSES = [NoteSigner(f"witness.example/w{number}", COSIGNATURE, key(f"witness
 KEYS = tuple(witness.verifier for witness in WITNESSES)
 NOW = START // 1000
 TEXT = "A note\nin two lines.\n"
-NOTE = seal_note(TEXT, HOME)
+NOTE = sign_note(TEXT, HOME)
 
 
 def code_of(attempt: Callable[..., object], *given_: object) -> str:
@@ -69,7 +69,7 @@ def unknown(number: int) -> str:
 
 def test_a_key_is_handed_on_as_a_text() -> None:
     for signer in (HOME, *WITNESSES):
-        assert read_vkey(signer.verifier.text) == signer.verifier
+        assert parse_vkey(signer.verifier.text) == signer.verifier
         assert signer.verifier.text.startswith(f"{signer.name}+{signer.verifier.id.hex()}+")
 
 
@@ -125,7 +125,7 @@ LOW_ORDER = [bytes(32), b"\1" + bytes(31), b"\xec" + b"\xff" * 30 + b"\x7f"]
 def test_an_invalid_key_is_refused(text: str) -> None:
     """Under a key of low order one signature would fit more than one checkpoint."""
     with pytest.raises(Malformed):
-        read_vkey(text)
+        parse_vkey(text)
 
 
 # --- notes
@@ -145,13 +145,13 @@ def test_a_note_says_what_was_signed() -> None:
     "text", ["a\n", "\n", "a\n\nb\n", "a\n\n\nb\n", "\n\na\n", "— a b\n", "ß 字 \u00a0\u2028 \x7f\n", NOTE]
 )
 def test_a_text_may_have_empty_lines_and_what_looks_like_a_note(text: str) -> None:
-    assert opened(seal_note(text, HOME)).text == text
+    assert opened(sign_note(text, HOME)).text == text
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"])).map(lambda text: f"{text}\n"))
 @settings(max_examples=40)
 def test_every_note_is_read_back(text: str) -> None:
-    assert opened(seal_note(text, HOME)).text == text
+    assert opened(sign_note(text, HOME)).text == text
 
 
 def test_lines_of_people_who_are_not_known_are_passed_over() -> None:
@@ -227,8 +227,8 @@ def test_a_cosignature_is_of_its_time_too() -> None:
 
 def test_a_time_beyond_what_can_be_is_refused_though_it_was_signed() -> None:
     for time in (0, 2**63 - 1):
-        assert opened(seal_note(TEXT, WITNESSES[0], time), KEYS[0]).signatures[0].time == time
-    assert code_of(opened, seal_note(TEXT, WITNESSES[0], 2**63), KEYS[0]) == "bad_signature"
+        assert opened(sign_note(TEXT, WITNESSES[0], time), KEYS[0]).signatures[0].time == time
+    assert code_of(opened, sign_note(TEXT, WITNESSES[0], 2**63), KEYS[0]) == "bad_signature"
 
 
 def test_a_signature_of_one_kind_is_none_of_the_other() -> None:
@@ -307,9 +307,9 @@ def test_an_invalid_note_is_refused(raw: str) -> None:
 def test_a_note_that_is_not_utf_8_or_too_long_is_refused() -> None:
     assert code_of(opened, b"\xff" + NOTE.encode()) == "malformed"
     long = "a" * (MOST_NOTE - len(NOTE.encode()) + len(TEXT) - 1) + "\n"
-    assert opened(seal_note(long, HOME).encode()).text == long
-    assert code_of(opened, seal_note("a" + long, HOME).encode()) == "too_large"
-    assert code_of(opened, seal_note("a" * MOST_NOTE, HOME)) == "too_large"
+    assert opened(sign_note(long, HOME).encode()).text == long
+    assert code_of(opened, sign_note("a" + long, HOME).encode()) == "too_large"
+    assert code_of(opened, sign_note("a" * MOST_NOTE, HOME)) == "too_large"
 
 
 def test_a_note_cut_short_anywhere_is_refused() -> None:
@@ -350,7 +350,7 @@ def read_all(raw: str | bytes) -> None:
         lambda: split_note(raw),
         lambda: split_lines(text),
         lambda: open_checkpoint(raw, HOME.verifier, KEYS),
-        lambda: read_checkpoint(text),
+        lambda: parse_checkpoint(text),
         lambda: with_cosignatures(HEAD, text, KEYS),
         lambda: decode_base64(text),
     ]
@@ -361,7 +361,7 @@ def read_all(raw: str | bytes) -> None:
             continue
 
 
-HEAD = seal_checkpoint(Checkpoint(LOG, 600, leaf_hash(b"root")), HOME)
+HEAD = sign_checkpoint(Checkpoint(LOG, 600, leaf_hash(b"root")), HOME)
 WITNESSED = with_cosignatures(HEAD, signature_line(HEAD.text, WITNESSES[0], NOW), KEYS)
 
 
@@ -378,7 +378,7 @@ def test_any_bytes_are_read_as_a_note_or_refused(raw: str | bytes) -> None:
 @given(st.one_of(st.text(), bent(HOME.verifier.text), st.text(alphabet="a+\ud800/=0", max_size=12)))
 def test_any_text_is_read_as_a_key_or_refused(text: str) -> None:
     try:
-        found = read_vkey(text)
+        found = parse_vkey(text)
     except Malformed:
         return
     assert found.text == text
@@ -393,17 +393,17 @@ def test_a_checkpoint_says_whose_how_many_and_over_what() -> None:
     assert (again.origin, again.size, again.root) == (LOG, 600, leaf_hash(b"root"))
     assert again.text == f"{LOG}\n600\n{base64.b64encode(again.root).decode()}\n"
     assert open_checkpoint(HEAD.raw.encode(), HOME.verifier) == HEAD
-    empty = seal_checkpoint(Checkpoint(LOG, 0, EMPTY_ROOT), HOME)
+    empty = sign_checkpoint(Checkpoint(LOG, 0, EMPTY_ROOT), HOME)
     assert open_checkpoint(empty.raw, HOME.verifier).size == 0
 
 
 def signed(text: str, signer: NoteSigner = HOME) -> str:
-    return seal_note(text, signer)
+    return sign_note(text, signer)
 
 
 def test_the_checkpoint_of_another_log_is_refused() -> None:
     other = NoteSigner("other.example/log", ED25519, key("another log"))
-    theirs = seal_checkpoint(HEAD.checkpoint._replace(origin=other.name), other)
+    theirs = sign_checkpoint(HEAD.checkpoint._replace(origin=other.name), other)
     assert open_checkpoint(theirs.raw, other.verifier) == theirs
     assert code_of(open_checkpoint, theirs.raw, HOME.verifier) == "unknown_key"
     # One that this log signed all the same, and one of a log of another key under the same name.
@@ -466,12 +466,12 @@ EMPTY = base64.b64encode(EMPTY_ROOT).decode()
 def test_an_invalid_checkpoint_is_refused_though_the_log_signed_it(text: str) -> None:
     assert code_of(open_checkpoint, signed(text), HOME.verifier) == "malformed"
     with pytest.raises(Malformed):
-        read_checkpoint(text)
+        parse_checkpoint(text)
 
 
 def test_a_checkpoint_without_its_last_newline_is_none() -> None:
     with pytest.raises(Malformed):
-        read_checkpoint(HEAD.text.removesuffix("\n"))
+        parse_checkpoint(HEAD.text.removesuffix("\n"))
 
 
 # --- witnesses
@@ -508,7 +508,7 @@ def test_a_second_line_of_a_witness_is_left_out() -> None:
 
 
 def test_an_answer_that_does_not_hold_is_refused() -> None:
-    for text in (TEXT, HEAD.text + "more\n", seal_checkpoint(HEAD.checkpoint._replace(size=601), HOME).text):
+    for text in (TEXT, HEAD.text + "more\n", sign_checkpoint(HEAD.checkpoint._replace(size=601), HOME).text):
         line = signature_line(text, WITNESSES[0], NOW)
         assert code_of(with_cosignatures, HEAD, line, KEYS) == "bad_signature"
     for lines in ("", "\n", "nothing\n", signature_line(HEAD.text, WITNESSES[0], NOW) + "\n", "— a AAAA\n"):

@@ -20,7 +20,7 @@ REVOKE = f"{INVARIANTS}::test_after_a_revoke_nothing_is_accepted_said_or_deliver
 DEFECTS = {
     "the gate forgets mutes": (
         f"{GATE}::test_a_muted_shop_may_not_write", "rules/gate.py",
-        "block = _muted(door, purpose, channel, now) or ", "block = ",
+        "_mute_block(door, purpose, channel, now)\n        or ", "",
     ),
     "the sender is told a hidden end": (
         f"{GATE}::{ALIKE}", "rules/gate.py",
@@ -32,8 +32,8 @@ DEFECTS = {
     ),
     "an unmute takes the other side's mutes back": (
         f"{INVARIANTS}::test_nobody_widens_what_the_other_let_in", "rules/fold.py",
-        "door = connection.door(side)\n    left = tuple(",
-        "side = other(side)\n    door = connection.door(side)\n    left = tuple(",
+        "door = connection.door(side)\n    remaining = tuple(",
+        "side = other(side)\n    door = connection.door(side)\n    remaining = tuple(",
     ),
     "a revoke is recorded and ends nothing": (
         REVOKE, "rules/fold.py",
@@ -45,18 +45,18 @@ DEFECTS = {
     ),
     "one side confirms for both": (
         f"{RECOVERY}::test_nobody_is_told_offline_what_the_gate_does_not_say", "rules/fold.py",
-        "recovering=tuple(it for it in connection.recovering if it != side)", "recovering=()",
+        "recovering=tuple(name for name in connection.recovering if name != side)", "recovering=()",
     ),
     "what comes back is put behind what is there": (
         f"{RECOVERY}::test_a_revoke_comes_back_before_everything_that_led_to_it", "rules/recovery.py",
-        "sorted((*kept, *wanted), key=lambda it: it.event.at)", "(*kept, *wanted)",
+        "sorted((*kept, *candidates), key=lambda record: record.event.at)", "(*kept, *candidates)",
     ),
     "a setting shows that a chain of acts was kept": (
         f"{RECOVERY}::test_a_sides_next_act_shows_that_its_chain_was_kept_whole_and_a_setting_does_not",
         "rules/fold.py",
         "settings = replace(door.settings, seq=event.seq + 1, head=event.act)",
         "settings = replace(door.settings, seq=event.seq + 1, head=event.act)"
-        "\n        connection = _confirmed(connection, event.side)",
+        "\n        connection = _confirm_side(connection, event.side)",
     ),
     "a withdrawal is refused over its clock": (
         f"{INVARIANTS}::test_either_side_can_always_say_no_whatever_its_clock_says", "documents/acts.py",
@@ -64,12 +64,12 @@ DEFECTS = {
     ),
     "what waits is not looked at when its grant ends": (
         f"{INVARIANTS}::test_nothing_is_let_go_before_it_is_due_and_something_is_when_it_is", "rules/decide.py",
-        'ends = [verdict.ends_at, gate.granted_until(connection, side, held.purpose, "app", now)]',
+        'ends = [verdict.ends_at, gate.granted_until(connection, side, message.purpose, "app", now)]',
         "ends = [verdict.ends_at]",
     ),
     "a contest is not looked at by the gate": (
         f"{STATES}::test_a_gate_written_from_the_rules_words_says_the_same[short]", "rules/gate.py",
-        "if found and (named := ", "if not found and (named := ",
+        "if active and (covering := ", "if not active and (covering := ",
     ),
     "what waits does not wake up when a contest ends": (
         f"{CONTESTS}::test_held_messages_are_decided_again_when_the_contest_ends", "rules/decide.py",
@@ -81,7 +81,7 @@ DEFECTS = {
     ),
     "a contest does not count under the word that it names": (
         f"{CONTESTS}::test_the_contested_message_was_her_sales_message_of_this_month", "rules/budgets.py",
-        "    return bool(found) and any(", "    return not found and any(",
+        "    return bool(active) and any(", "    return not active and any(",
     ),
     "a public side silences complaints by contests": (
         f"{CONTESTS}::test_a_business_cannot_contest_its_customers_complaints_into_silence", "rules/contests.py",
@@ -102,7 +102,7 @@ DEFECTS = {
     ),
     "what was asked is forgotten over the contests": (
         f"{STATES}::test_a_contest_never_widens_a_verdict_and_never_touches_an_exempt_purpose[short]", "rules/gate.py",
-        "_strictest(verdicts, now)", "_strictest(verdicts[1:] or verdicts, now)",
+        "_strictest(verdicts, context.now)", "_strictest(verdicts[1:] or verdicts, context.now)",
     ),
     "a purchase is of its very word alone": (
         f"{STATES}::test_the_topic_rule_refuses_all_that_it_refused_before_unless_she_asked_for_it[short]",
@@ -116,7 +116,7 @@ DEFECTS = {
     ),
     "a shown end tells whether a hidden one comes before it": (
         f"{STATES}::test_no_question_tells_a_hidden_end_a_limit_or_hours[short]", "rules/gate.py",
-        "shown = shown and mute.until is not None", "shown = mute.until is not None",
+        "is_shown = is_shown and mute.until is not None", "shown = mute.until is not None",
     ),
     "words that wait tell a limit of hers": (
         f"{STATES}::test_no_refusal_of_an_act_tells_a_hidden_end_a_limit_or_hours[short]", "rules/guards.py",
@@ -129,12 +129,12 @@ DEFECTS = {
     ),
     "what waits is let go as if it were a complaint": (
         f"{AGAIN}::test_the_side_that_is_written_to_decides_so_from_what_it_has_itself[short]", "rules/decide.py",
-        'gate.may(state, side, held.purpose, "app", held.topic, at, zones)\n    # What may',
-        'gate.may(state, side, "complaint", "app", None, at, zones)\n    # What may',
+        'gate.may(state, side, message.purpose, "app", message.topic, at, zones)\n    # A message',
+        'gate.may(state, side, "complaint", "app", None, at, zones)\n    # A message',
     ),
     "a verdict is kept beyond the end of a contest": (
         f"{STATES}::test_until_a_verdict_is_said_to_be_settled_nothing_of_it_changes[short]", "rules/gate.py",
-        "yield reach.contest.until * 1000", "yield None",
+        "yield active_contest.contest.until * 1000", "yield None",
     ),
     "a verdict is kept when there is room again": (
         f"{STATES}::test_until_a_verdict_is_said_to_be_settled_nothing_of_it_changes[short]", "rules/gate.py",
@@ -142,7 +142,7 @@ DEFECTS = {
     ),
     "a verdict is kept when an exempt notice has room again": (
         f"{STATES}::test_until_a_verdict_is_said_to_be_settled_nothing_of_it_changes[short]", "rules/gate.py",
-        "yield exempt_frees_at(sent, purpose, now)", "yield None",
+        "yield exempt_frees_at(deliveries, purpose, now)", "yield None",
     ),
 }  # fmt: skip
 
@@ -180,7 +180,7 @@ LOG_DEFECTS = {
     ),
     "a bad line is passed over after a good one": (
         f"{NOTES}::test_a_bad_line_of_a_known_key_spoils_the_whole_note", "transparency/notes.py",
-        "if key is not None:\n            held", "if key is not None and key not in held:\n            held",
+        "if key is not None:\n            valid", "if key is not None and key not in valid:\n            valid",
     ),
     "one witness counts twice": (
         f"{NOTES}::test_a_witness_with_two_keys_or_two_names_is_one_witness", "transparency/checkpoints.py",

@@ -21,12 +21,12 @@ from comity.crypto.http_signatures import Ed25519ByLibsodium
 from comity.crypto.jws import open_jws
 from comity.crypto.keys import PublicKey, SigningKey, key_of_did, key_of_jwk
 from comity.documents.agreements import open_agreement, open_half
-from comity.documents.status_lists import StatusList, decode_list, encode_list, open_status_list, pack, value_at
+from comity.documents.status_lists import StatusList, decode_list, encode_list, open_status_list, pack_entries, value_at
 from comity.encoding import b64u_decode, b64u_encode
 from comity.errors import Malformed, Refused
-from comity.transparency.checkpoints import read_checkpoint
-from comity.transparency.notes import open_note, read_vkey, split_note
-from comity.transparency.tiles import Tile, read_path, tiles_of
+from comity.transparency.checkpoints import parse_checkpoint
+from comity.transparency.notes import open_note, parse_vkey, split_note
+from comity.transparency.tiles import Tile, parse_path, tiles_of
 
 HERE = Path(__file__).resolve().parent
 VECTORS = HERE.parents[2] / "shared" / "vectors"
@@ -190,12 +190,12 @@ def test_a_log_has_as_many_tiles_as_the_document_says(size: int) -> None:
 def test_a_tile_lies_where_the_document_says() -> None:
     for number, path in read("c2sp/examples.json")["tile_path"].items():
         assert Tile(0, int(number)).path == f"tile/0/{path}"
-        assert read_path(f"tile/0/{path}") == Tile(0, int(number))
+        assert parse_path(f"tile/0/{path}") == Tile(0, int(number))
 
 
 def test_the_published_note_holds_under_the_published_key() -> None:
     vector = read("c2sp/examples.json")["signed_note"]
-    key = read_vkey(vector["vkey"])
+    key = parse_vkey(vector["vkey"])
     assert (key.name, key.kind, key.text) == ("example.com/foo", 1, vector["vkey"])
     note = open_note(vector["note"], [key])
     assert note.text == vector["note"].partition("\n\n")[0] + "\n"
@@ -207,7 +207,7 @@ def test_the_published_note_holds_under_the_published_key() -> None:
 def test_the_published_checkpoint_is_of_our_form() -> None:
     """Nobody published its keys, so whether it holds cannot be told here."""
     text, lines = split_note(read("c2sp/examples.json")["checkpoint_without_vkey"])
-    checkpoint = read_checkpoint(text)
+    checkpoint = parse_checkpoint(text)
     assert (checkpoint.origin, checkpoint.size) == ("example.com/behind-the-sofa", 20_852_163)
     assert checkpoint.text == text
     # A signature, and a cosignature with its time before it.
@@ -231,7 +231,7 @@ def test_the_published_status_lists_read_as_they_say(number: int) -> None:
     for index, value in vector["nonzero_or_named"].items():
         values[int(index)] = value
         assert value_at(packed, bits, int(index)) == value
-    assert pack(values, bits) == packed
+    assert pack_entries(values, bits) == packed
     assert decode_list(encode_list(packed, bits)) == packed
 
 
@@ -246,7 +246,7 @@ def test_the_short_examples_of_the_draft_are_packed_as_it_says(name: str, bits: 
     text = (VECTORS / "tsl" / name).read_text()
     said = [int(byte, 16) for byte in text[text.index("[") + 1 : text.index("]")].split(",")]
     claim = json.loads(text[text.index("{") :])
-    packed = pack(bytes(values), bits)
+    packed = pack_entries(bytes(values), bits)
     assert list(packed) == said
     assert encode_list(packed, bits).lst == claim["lst"]
     assert decode_list(StatusList(bits=bits, lst=claim["lst"])) == packed

@@ -250,7 +250,7 @@ def test_no_refusal_of_an_act_tells_a_hidden_end_a_limit_or_hours(count: int) ->
 def test_until_a_verdict_is_said_to_be_settled_nothing_of_it_changes(count: int) -> None:
     """So what is kept is what the gate would say, at every moment at which it is told."""
     for number, scene in scenes(count):
-        until = gate.settled_until(scene.state, scene.sender, scene.now, ZONES)
+        until = gate.unchanged_until(scene.state, scene.sender, scene.now, ZONES)
         assert until > scene.now
         between = moments(scene.state, scene.now, until)
         for question in (*scene.questions[:2], ("safety", "app", None), ("security", "app", None)):
@@ -263,14 +263,14 @@ def test_until_a_verdict_is_said_to_be_settled_nothing_of_it_changes(count: int)
 @in_all_states
 def test_nothing_is_let_go_before_it_is_said_to_be_due(count: int) -> None:
     for number, scene in scenes(count):
-        due = decide.due(scene.state, scene.now + 1, ZONES)
+        due = decide.next_release_at(scene.state, scene.now + 1, ZONES)
         if due is None:
             assert not scene.state.first.held, number
             assert not scene.state.second.held, number
             continue
         between = moments(scene.state, scene.now + 1, due)
         for moment in (*between[:3], *between[-2:]):
-            events, _ = decide.release(scene.state, moment, Place(LOG, 0), ZONES)
+            events, _ = decide.release_held(scene.state, moment, Place(LOG, 0), ZONES)
             assert events == (), (number, moment, due)
 
 
@@ -282,8 +282,8 @@ def test_nobody_is_told_valid_offline_where_the_gate_might_say_anything_but_yes(
         state = _without_limits(scene)
         across = state.door(scene.sender)
         for grant in state.door(side).grants:
-            until = max(scene.now, gate.ask_until(scene.state, side, grant))
-            if gate.is_given_up(across, grant) or until >= grant.exp * 1000:
+            until = max(scene.now, gate.undecidable_until(scene.state, side, grant))
+            if gate.is_fully_renounced(across, grant) or until >= grant.exp * 1000:
                 continue
             covered = {*grant.purposes, *(f"{word}.more" for word in grant.purposes)}
             covered |= {it.purpose for it in state.door(side).contests if _is_covered(grant.purposes, it.purpose)}

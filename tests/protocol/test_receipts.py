@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from comity.documents.acts import SignedAct
 from comity.errors import Malformed, Refused
-from comity.transparency.checkpoints import Checkpoint, Policy, SignedCheckpoint, seal_checkpoint, with_cosignatures
+from comity.transparency.checkpoints import Checkpoint, Policy, SignedCheckpoint, sign_checkpoint, with_cosignatures
 from comity.transparency.entries import (
     LENGTH,
     SALT,
@@ -21,16 +21,16 @@ from comity.transparency.entries import (
     tag_key,
 )
 from comity.transparency.merkle import LONGEST_PROOF, leaf_hash, prove_inclusion, root_of_hashes
-from comity.transparency.notes import COSIGNATURE, ED25519, NoteSigner, VerifierKey, seal_note, signature_line
+from comity.transparency.notes import COSIGNATURE, ED25519, NoteSigner, VerifierKey, sign_note, signature_line
 from comity.transparency.receipts import (
     FIRST_LINE,
     MOST_RECEIPT,
     Opening,
     TlogProof,
     open_receipt,
-    read_opening,
-    read_proof,
-    seal_receipt,
+    parse_opening,
+    parse_proof,
+    receipt_text,
 )
 from support.parties import DAY, LOG, SHOP, START, Pair, connected, key
 
@@ -90,17 +90,17 @@ class SmallLog:
 
     def head(self, size: int = 9, signer: NoteSigner = HOME) -> SignedCheckpoint:
         """The head of the log when it had that size."""
-        return seal_checkpoint(Checkpoint(signer.name, size, root_of_hashes(self.hashes[:size])), signer)
+        return sign_checkpoint(Checkpoint(signer.name, size, root_of_hashes(self.hashes[:size])), signer)
 
     def receipt(self, index: int, size: int = 9) -> str:
         """The receipt for an entry, from the checkpoint of that size."""
         head = self.head(size)
-        return seal_receipt(self.openings[index], index, prove_inclusion(index, size, self.node), head)
+        return receipt_text(self.openings[index], index, prove_inclusion(index, size, self.node), head)
 
 
 WRITTEN = SmallLog()
 RECEIPT = WRITTEN.receipt(3)
-PARTS = read_proof(RECEIPT)
+PARTS = parse_proof(RECEIPT)
 
 
 def altered(
@@ -146,7 +146,7 @@ def test_a_receipt_is_of_one_act_and_of_no_other() -> None:
 
 
 def test_a_receipt_carries_what_opens_its_entry_and_is_written_so() -> None:
-    assert read_opening(PARTS.extra) == WRITTEN.openings[3]
+    assert parse_opening(PARTS.extra) == WRITTEN.openings[3]
     assert PARTS.extra == WRITTEN.openings[3].entry + salt("message") + AT.to_bytes(8, "big")
     assert len(PARTS.extra) == LENGTH + SALT + 8 == 99
     lines = RECEIPT.split("\n")
@@ -158,9 +158,9 @@ def test_a_receipt_carries_what_opens_its_entry_and_is_written_so() -> None:
 
 def test_a_proof_of_others_that_carries_nothing_extra_is_a_proof_and_no_receipt() -> None:
     """One entry, so that there are no hashes either."""
-    head = seal_checkpoint(Checkpoint(LOG, 1, leaf_hash(b"theirs")), HOME)
+    head = sign_checkpoint(Checkpoint(LOG, 1, leaf_hash(b"theirs")), HOME)
     proof = TlogProof(b"", 0, (), head.raw)
-    assert read_proof(proof.text) == proof
+    assert parse_proof(proof.text) == proof
     assert proof.text == f"{FIRST_LINE}\nindex 0\n\n{head.raw}"
     assert code_of(proof.text) == "malformed"
 
@@ -175,9 +175,9 @@ def test_the_receipt_of_another_log_is_refused() -> None:
     assert code_of(theirs) == "unknown_key"
     assert code_of(RECEIPT, OTHER.verifier) == "unknown_key"
     assert code_of(RECEIPT, OTHER.verifier._replace(name=LOG)) == "unknown_key"
-    renamed = seal_checkpoint(WRITTEN.head().checkpoint._replace(origin=OTHER.name), HOME._replace(name=OTHER.name))
+    renamed = sign_checkpoint(WRITTEN.head().checkpoint._replace(origin=OTHER.name), HOME._replace(name=OTHER.name))
     assert code_of(altered(checkpoint=renamed.raw)) == "unknown_key"
-    assert code_of(altered(checkpoint=seal_note(renamed.text, HOME))) == "malformed"
+    assert code_of(altered(checkpoint=sign_note(renamed.text, HOME))) == "malformed"
 
 
 def bits(data: bytes) -> Iterator[bytes]:
@@ -237,7 +237,7 @@ def test_a_checkpoint_that_does_not_cover_the_act_is_refused() -> None:
     for size in (1, 3, 5, 8):
         assert code_of(altered(checkpoint=WRITTEN.head(size).raw)) == "proof_failed"
     other_root = WRITTEN.head().checkpoint._replace(root=sha256(b"").digest())
-    assert code_of(altered(checkpoint=seal_checkpoint(other_root, HOME).raw)) == "proof_failed"
+    assert code_of(altered(checkpoint=sign_checkpoint(other_root, HOME).raw)) == "proof_failed"
 
 
 def test_no_byte_of_the_checkpoint_can_be_another() -> None:
@@ -298,7 +298,7 @@ def test_a_second_blank_line_would_be_the_checkpoint_s() -> None:
 def test_an_extra_line_that_says_nothing_is_left_out_instead() -> None:
     empty = altered(extra=b"").replace(f"{FIRST_LINE}\n", f"{FIRST_LINE}\nextra \n")
     with pytest.raises(Malformed):
-        read_proof(empty)
+        parse_proof(empty)
 
 
 def test_a_receipt_that_is_not_utf_8_or_too_long_is_refused() -> None:
@@ -335,7 +335,7 @@ def test_any_bytes_are_the_receipt_or_are_refused(raw: str | bytes) -> None:
 @settings(max_examples=60)
 def test_every_proof_that_is_read_has_one_spelling(raw: str) -> None:
     try:
-        parts = read_proof(raw)
+        parts = parse_proof(raw)
     except Refused:
         return
     assert parts.text == raw

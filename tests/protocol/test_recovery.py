@@ -11,8 +11,8 @@ from comity.errors import Contradiction, Refused
 from comity.rules import decide, fold, gate, recovery
 from comity.rules.fold import Record
 from comity.rules.next_act import next_act
-from comity.rules.recovery import Heads, lacking, take_back
-from comity.rules.state import Connection, public
+from comity.rules.recovery import Heads, merge_records, missing_heads
+from comity.rules.state import Connection, public_state
 from support.parties import DAY, HOUR, LOG, MIA, MINUTE, SHOP, START, ZONES, Pair, connected, granted
 
 LATER = START + DAY
@@ -25,7 +25,7 @@ def restored(pair: Pair, at: int = LATER) -> Pair:
     return pair
 
 
-def codes(merged: recovery.Merged) -> list[str]:
+def codes(merged: recovery.MergeResult) -> list[str]:
     """Why records were not taken back."""
     return [code for _, code in merged.refused]
 
@@ -35,11 +35,11 @@ class Lost:
 
     def __init__(self, pair: Pair, kept: int, at: int = LATER) -> None:
         self.pair = pair
-        self.start = fold.opening(pair.agreement, pair.records[0].event)  # type: ignore[arg-type]
+        self.start = fold.initial_state(pair.agreement, pair.records[0].event)  # type: ignore[arg-type]
         self.kept = pair.records[1 : 1 + kept]
         self.lost = pair.records[1 + kept :]
         state = self._folded(self.kept)
-        self.kept.append(Record(recovery.restored(state, at, Place(f"{LOG}/next", 0))))
+        self.kept.append(Record(recovery.restored_event(state, at, Place(f"{LOG}/next", 0))))
         self.state = self._folded(self.kept)
 
     def _folded(self, records: list[Record]) -> Connection:
@@ -53,9 +53,9 @@ class Lost:
         event, self.state = decide.accept(self.state, act, at, Place(f"{LOG}/next", 0), ZONES)
         self.kept.append(Record(event, act))
 
-    def take_back(self, *records: Record) -> recovery.Merged:
+    def take_back(self, *records: Record) -> recovery.MergeResult:
         """The restored server takes records back."""
-        merged = take_back(self.start, self.kept, records)
+        merged = merge_records(self.start, self.kept, records)
         self.kept = sorted([*self.kept, *merged.taken], key=lambda it: it.event.at)
         self.state = merged.state
         return merged
@@ -92,7 +92,7 @@ def test_a_door_that_nobody_confirms_stays_closed_for_years() -> None:
     pair.confirm("first", AGAIN)
     for days in (34, 35, 36, 400):
         assert pair.may("first", "security", LATER + days * DAY).reason == "recovering"
-        assert gate.settled_until(pair.state, "first", LATER, ZONES) > LATER + days * DAY or days == 400
+        assert gate.unchanged_until(pair.state, "first", LATER, ZONES) > LATER + days * DAY or days == 400
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -134,11 +134,11 @@ def test_a_held_message_expires_at_its_own_end_and_is_not_released_before() -> N
 def test_nobody_is_told_offline_what_the_gate_does_not_say() -> None:
     pair = restored(granted("care"))
     (grant,) = pair.state.second.grants
-    assert gate.ask_until(pair.state, "second", grant) == gate.FOR_EVER
+    assert gate.undecidable_until(pair.state, "second", grant) == gate.FOR_EVER
     pair.confirm("first", AGAIN)
-    assert gate.ask_until(pair.state, "second", grant) == gate.FOR_EVER
+    assert gate.undecidable_until(pair.state, "second", grant) == gate.FOR_EVER
     pair.confirm("second", AGAIN)
-    assert gate.ask_until(pair.state, "second", grant) == 0
+    assert gate.undecidable_until(pair.state, "second", grant) == 0
 
 
 def test_after_the_end_no_door_waits() -> None:
@@ -159,7 +159,7 @@ def test_lost_records_come_back_in_their_places_and_restore_the_state() -> None:
     merged = lost.take_back(*lost.lost)
     assert merged.refused == () and len(merged.taken) == 4
     restored(pair)
-    assert public(lost.state) == public(pair.state)
+    assert public_state(lost.state) == public_state(pair.state)
     assert lost.state.second.settings == pair.state.second.settings
 
 
@@ -185,7 +185,7 @@ def test_a_revoke_comes_back_before_everything_that_led_to_it() -> None:
     assert (lost.state.phase, lost.state.ended_at) == ("ended", pair.state.ended_at)
     assert lost.take_back(*lost.lost[:-1]).refused == ()
     restored(pair)
-    assert public(lost.state) == public(pair.state)
+    assert public_state(lost.state) == public_state(pair.state)
 
 
 def test_later_acts_of_the_other_side_do_not_keep_an_end_from_coming_back() -> None:
@@ -225,7 +225,7 @@ def test_a_message_that_was_delivered_before_and_expired_since_stays_delivered()
     pair.go("message", "first", START + HOUR, purpose="care", exp=(LATER + HOUR) // 1000)
     pair.release(START + 4 * HOUR)
     lost = Lost(pair, 3)
-    events, lost.state = decide.release(lost.state, LATER + 2 * HOUR, Place(f"{LOG}/next", 0), ZONES)
+    events, lost.state = decide.release_held(lost.state, LATER + 2 * HOUR, Place(f"{LOG}/next", 0), ZONES)
     lost.kept += [Record(event) for event in events]
     assert [event.event for event in events] == ["expired"]
     assert lost.take_back(*lost.lost).refused == ()
@@ -257,11 +257,11 @@ def test_heads_that_the_server_lacks_are_named() -> None:
     everything: dict[recovery.HeadName, tuple[str, ...]] = {
         "first": (heads.first,), "second": (heads.second,), "settings": (heads.settings,)
     }  # fmt: skip
-    assert lacking(heads, cid, everything) == ()
-    assert lacking(heads, cid, {"first": (), "second": (), "settings": ()}) == ("first", "second", "settings")
-    assert lacking(Heads(cid, cid, cid), cid, {"first": (), "second": (), "settings": ()}) == ()
+    assert missing_heads(heads, cid, everything) == ()
+    assert missing_heads(heads, cid, {"first": (), "second": (), "settings": ()}) == ("first", "second", "settings")
+    assert missing_heads(Heads(cid, cid, cid), cid, {"first": (), "second": (), "settings": ()}) == ()
     # A head of another chain is none.
-    assert lacking(heads, cid, {**everything, "settings": (heads.second,)}) == ("settings",)
+    assert missing_heads(heads, cid, {**everything, "settings": (heads.second,)}) == ("settings",)
 
 
 def test_the_statement_names_the_heads_that_were_kept() -> None:

@@ -8,11 +8,11 @@ import pytest
 
 from comity.crypto.keys import Signer
 from comity.documents.acts import ACT_TYP, SignedAct, open_act
-from comity.documents.proofs import seal_rotation_proof
+from comity.documents.proofs import sign_rotation_proof
 from comity.documents.types import SIDES
 from comity.encoding import b64u_decode
 from comity.errors import Malformed, Refused
-from comity.rules.next_act import blind_revoke, compose
+from comity.rules.next_act import blind_revoke, compose_act
 from support.parties import DAY, HOUR, MIA, SHOP, START, Pair, connected, forge, granted, keys_of, pairwise, public
 
 NOW = START + HOUR
@@ -27,9 +27,9 @@ def rotation(pair: Pair, new: Signer = NEW, signer: Signer = MIA, **changes: Any
         "iss": signer.did, "aud": across.did, "iat": NOW // 1000, "cid": pair.state.cid,
         "seq": door.seq, "prev": door.head,
         "kid": new.kid, "key": new.key.public.multibase,
-        "proof": seal_rotation_proof(pair.state.cid, door.seq, door.head, new),
+        "proof": sign_rotation_proof(pair.state.cid, door.seq, door.head, new),
     }  # fmt: skip
-    return compose("rotate", signer, **{**given, **changes})
+    return compose_act("rotate", signer, **{**given, **changes})
 
 
 def refusal(pair: Pair, new: Signer = NEW, signer: Signer = MIA, **changes: Any) -> str:
@@ -77,7 +77,7 @@ def test_from_then_on_the_old_key_speaks_for_nobody() -> None:
     pair.rotate("second", NEW, NOW)
     for kind in ("mute", "revoke"):
         door = pair.state.second
-        old = compose(
+        old = compose_act(
             kind, MIA, iss=MIA.did, aud=SHOP.did, iat=NOW // 1000, cid=pair.state.cid, seq=door.seq, prev=door.head
         )
         with pytest.raises(Refused) as caught:
@@ -95,7 +95,7 @@ def test_a_no_that_was_written_before_the_other_took_a_new_name_still_reaches_it
     for kind, given in (("mute", {}), ("forget", {"key": "name"}), ("revoke", {})):
         door = pair.state.first
         members: Any = {"iat": NOW // 1000, "cid": pair.state.cid, "seq": door.seq, "prev": door.head, **given}
-        pair.send(compose(kind, SHOP_2, iss=SHOP.did, aud=MIA.did, **members), NOW)
+        pair.send(compose_act(kind, SHOP_2, iss=SHOP.did, aud=MIA.did, **members), NOW)
     assert pair.state.phase == "ended"
     assert fields
 
@@ -105,9 +105,9 @@ def test_anything_else_is_addressed_to_the_new_name() -> None:
     pair.rotate("second", NEW, NOW - 9)
     members: Any = {"iat": NOW // 1000, "cid": pair.state.cid, "seq": 0, "prev": pair.state.cid, "purpose": "care"}
     with pytest.raises(Refused) as caught:
-        pair.send(compose("contacted", SHOP, iss=SHOP.did, aud=MIA.did, channel="phone", **members), NOW)
+        pair.send(compose_act("contacted", SHOP, iss=SHOP.did, aud=MIA.did, channel="phone", **members), NOW)
     assert caught.value.code == "wrong_audience"
-    pair.send(compose("contacted", SHOP, iss=SHOP.did, aud=NEW.did, channel="phone", **members), NOW)
+    pair.send(compose_act("contacted", SHOP, iss=SHOP.did, aud=NEW.did, channel="phone", **members), NOW)
 
 
 def test_a_restored_wallet_revokes_though_the_other_has_a_new_name() -> None:
@@ -121,12 +121,12 @@ def test_the_new_key_must_have_signed_exactly_this() -> None:
     pair = connected()
     door, cid = pair.state.second, pair.state.cid
     thief = pairwise("thief")
-    assert refusal(pair, proof=seal_rotation_proof(cid, door.seq + 1, door.head, NEW)) == "wrong_proof"
-    assert refusal(pair, proof=seal_rotation_proof(cid, door.seq, "A" * 43, NEW)) == "wrong_proof"
-    assert refusal(pair, proof=seal_rotation_proof("A" * 43, door.seq, door.head, NEW)) == "wrong_proof"
-    assert refusal(pair, proof=seal_rotation_proof(cid, door.seq, door.head, thief)) == "wrong_proof"
+    assert refusal(pair, proof=sign_rotation_proof(cid, door.seq + 1, door.head, NEW)) == "wrong_proof"
+    assert refusal(pair, proof=sign_rotation_proof(cid, door.seq, "A" * 43, NEW)) == "wrong_proof"
+    assert refusal(pair, proof=sign_rotation_proof("A" * 43, door.seq, door.head, NEW)) == "wrong_proof"
+    assert refusal(pair, proof=sign_rotation_proof(cid, door.seq, door.head, thief)) == "wrong_proof"
     in_its_name = Signer(NEW.kid, thief.key)
-    assert refusal(pair, proof=seal_rotation_proof(cid, door.seq, door.head, in_its_name)) == "wrong_proof"
+    assert refusal(pair, proof=sign_rotation_proof(cid, door.seq, door.head, in_its_name)) == "wrong_proof"
     assert refusal(pair, proof="a.b.c") == "wrong_proof"
     assert refusal(pair, proof=rotation(pair).raw[:2000]) == "wrong_proof"
     assert rotation(pair).kind == "rotate"
@@ -174,7 +174,7 @@ def test_a_no_addressed_to_any_earlier_name_still_arrives() -> None:
             pair.rotate("second", pairwise(f"mia {number}"), NOW + number * DAY)
         door = pair.state.first
         members: Any = {"iat": (NOW + 9 * DAY) // 1000, "cid": pair.state.cid, "seq": door.seq, "prev": door.head}
-        mute = compose("mute", SHOP, iss=SHOP.did, aud=earlier.did, **members)
+        mute = compose_act("mute", SHOP, iss=SHOP.did, aud=earlier.did, **members)
         pair.send(open_act(mute.raw, keys_of(SHOP)), NOW + 9 * DAY)
         assert [it.id for it in pair.state.first.mutes] == [mute.id]
 
@@ -182,7 +182,7 @@ def test_a_no_addressed_to_any_earlier_name_still_arrives() -> None:
 def mute_by(pair: Pair, signer: Signer) -> SignedAct:
     door = pair.state.second
     members: Any = {"iat": (NOW + 9 * DAY) // 1000, "cid": pair.state.cid, "seq": door.seq, "prev": door.head}
-    return compose("mute", signer, iss=signer.did, aud=SHOP.did, **members)
+    return compose_act("mute", signer, iss=signer.did, aud=SHOP.did, **members)
 
 
 def test_both_see_the_new_name() -> None:

@@ -241,7 +241,7 @@ def test_limits_of_a_side_are_those_of_the_rules() -> None:
         "contests in force": guards.MOST_CONTESTS,
         "feedback within 30 days, without contests": guards.MOST_FEEDBACK,
         "entries of renounced (the two oldest become one)": fold.MOST_RENOUNCED,
-        "notes": guards.MOST_LITTLE,
+        "notes": guards.MOST_NOTES,
         "milestones": guards.MOST_MILESTONES,
         "erasure statements": guards.MOST_STATEMENTS,
         "hidden ends of mutes that are not in force (a new one replaces the oldest)": fold.MOST_MUTE_ENDS,
@@ -287,7 +287,7 @@ def test_an_entry_says_of_its_kind_what_the_page_says() -> None:
 
 def _is_read(data: bytes) -> bool:
     try:
-        entries.read_entry(data)
+        entries.parse_entry(data)
     except Malformed:
         return False
     return True

@@ -38,8 +38,8 @@ from comity.crypto.keys import (
 )
 from comity.documents.acts import ACT_TYP, GRANT_TYP, SETTING_TYP, open_act
 from comity.documents.agreements import countersign, half_sign, open_agreement, open_half
-from comity.documents.events import EVENT_TYP, AsOf, Delivered, open_event, seal_event
-from comity.documents.offers import OFFER_TYP, PartyKey, open_offer, read_link
+from comity.documents.events import EVENT_TYP, AsOf, Delivered, open_event, sign_event
+from comity.documents.offers import OFFER_TYP, PartyKey, open_offer, parse_link
 from comity.documents.proofs import ROTATE_TYP
 from comity.documents.status_lists import (
     ENTRIES,
@@ -48,9 +48,9 @@ from comity.documents.status_lists import (
     StatusList,
     decode_list,
     open_status_list,
-    seal_status_list,
+    sign_status_list,
 )
-from comity.documents.types import Label, Model, Purpose, Seconds, Topic, Version, read_model
+from comity.documents.types import Label, Model, Purpose, Seconds, Topic, Version, parse_model
 from comity.encoding import MAX_BODY, b64u_decode, b64u_encode, dump_json, parse_json
 from comity.errors import CODES, Malformed, Refused
 from comity.rules.consent_tokens import open_grant
@@ -131,7 +131,7 @@ def an_agreement() -> bytes:
 
 @cache
 def a_status_list() -> str:
-    return seal_status_list(STATUS_URI, bytes(ENTRIES // 4), START // 1000, HOME)
+    return sign_status_list(STATUS_URI, bytes(ENTRIES // 4), START // 1000, HOME)
 
 
 @cache
@@ -166,7 +166,7 @@ def _header_lines() -> bytes:
 
 def _wire(model: type[Any]) -> Callable[[bytes], object]:
     adapter = TypeAdapter(model)
-    return lambda data: read_model(adapter, data)
+    return lambda data: parse_model(adapter, data)
 
 
 HASH = "A" * 43
@@ -186,7 +186,7 @@ PARSERS: dict[str, tuple[Callable[[bytes], object], Callable[[], str | bytes]]] 
     "open_event": (lambda data: open_event(data, find), an_event),
     "open_status_list": (lambda data: open_status_list(data, STATUS_URI, find), a_status_list),
     "decode_problem": (http_api.decode_problem, a_problem),
-    "read_link": (_text(read_link), lambda: offer().link()),
+    "parse_link": (_text(parse_link), lambda: offer().link()),
     "PublicKey.admit": (PublicKey.admit, lambda: MIA.key.public.raw),
     "PublicKey.of_multibase": (_text(PublicKey.of_multibase), lambda: MIA.key.public.multibase),
     "key_of_did": (_text(key_of_did), lambda: MIA.did),
@@ -195,16 +195,16 @@ PARSERS: dict[str, tuple[Callable[[bytes], object], Callable[[], str | bytes]]] 
     "did_web_base": (_text(did_web_base), lambda: "did:web:localhost%3A8080:b:salon"),
     "did_web_url": (_text(did_web_url), lambda: "did:web:localhost%3A8080:b:salon"),
     "keys_of_document": (
-        lambda data: keys_of_document(HOME_DID, read_model(TypeAdapter(dict[str, Any]), data)),
+        lambda data: keys_of_document(HOME_DID, parse_model(TypeAdapter(dict[str, Any]), data)),
         a_document,
     ),
     "key_of_jwk": (
-        lambda data: key_of_jwk(read_model(TypeAdapter(dict[str, Any]), data)),
+        lambda data: key_of_jwk(parse_model(TypeAdapter(dict[str, Any]), data)),
         lambda: dump_json(MIA.key.public.jwk(MIA.kid)),
     ),
     "open_request": (_open_request, _header_lines),
     "Published": (
-        _wire(http_api.Published),
+        _wire(http_api.PublishedOffer),
         lambda: dump_json({"offer": HASH, "id": HASH[:12], "link": "https://a/i/b"}),
     ),
     "OpenedAnswer": (_wire(http_api.OpenedAnswer), lambda: dump_json({"cid": HASH, "event": an_event()})),
@@ -790,8 +790,8 @@ def test_an_integer_has_one_spelling(spelled: str, around: str) -> None:
         iat: Seconds
 
     with pytest.raises(Malformed):
-        read_model(TypeAdapter(Signed), (around % spelled).encode())
-    assert read_model(TypeAdapter(Signed), (around % 3).encode()).iat == 3
+        parse_model(TypeAdapter(Signed), (around % spelled).encode())
+    assert parse_model(TypeAdapter(Signed), (around % 3).encode()).iat == 3
 
 
 @pytest.mark.parametrize("number", [1.0, True, 0, 1.5])
@@ -800,7 +800,7 @@ def test_a_version_has_one_spelling(number: object) -> None:
         v: Version
 
     with pytest.raises(Malformed):
-        read_model(TypeAdapter(Told), json.dumps({"v": number}).encode())
+        parse_model(TypeAdapter(Told), json.dumps({"v": number}).encode())
 
 
 def test_a_small_list_that_unpacks_to_a_gigabyte_is_not_unpacked() -> None:
@@ -982,7 +982,7 @@ def test_a_person_s_offer_is_for_one_use() -> None:
 
 def test_a_link_brings_the_hash_that_the_offer_must_have() -> None:
     signed = offer()
-    origin, short, hash_ = read_link(f"  {signed.link()}\n")
+    origin, short, hash_ = parse_link(f"  {signed.link()}\n")
     assert (origin, short, hash_) == ("https://comity.example", signed.short, signed.hash)
     for link in (
         signed.link().replace("#", "#A"),
@@ -998,7 +998,7 @@ def test_a_link_brings_the_hash_that_the_offer_must_have() -> None:
         signed.link() * 20,
     ):
         with pytest.raises(Malformed):
-            read_link(link)
+            parse_link(link)
 
 
 # --- names
@@ -1101,7 +1101,7 @@ def test_a_document_gives_the_keys_that_may_sign_for_its_own_party() -> None:
 def test_words_that_only_look_like_words_are_refused(form: Any, bad: list[str]) -> None:
     for text in bad:
         with pytest.raises(Malformed):
-            read_model(TypeAdapter(form), json.dumps(text).encode())
+            parse_model(TypeAdapter(form), json.dumps(text).encode())
 
 
 # --- signed requests
@@ -1296,7 +1296,7 @@ def test_an_event_of_an_issuer_that_is_not_the_key_s_is_refused() -> None:
     place: dict[str, Any] = {"log": LOG, "index": 0, "at": START, "as_of": as_of}
     event = Delivered(iss=SHOP.did, cid=HASH, event="delivered", act=HASH, side="first", **place)
     with pytest.raises(Refused) as caught:
-        open_event(seal_event(event, HOME), find)
+        open_event(sign_event(event, HOME), find)
     assert caught.value.code == "bad_signature"
 
 

@@ -16,13 +16,13 @@ from comity.transparency.tiles import (
     WIDTH,
     Tile,
     bundles_of,
-    check_size,
     check_tile,
+    decode_bundle,
+    encode_bundle,
     node_of,
     node_reader,
-    open_bundle,
-    read_path,
-    seal_bundle,
+    parse_path,
+    parse_size,
     tile_of,
     tiles_of,
     width_at,
@@ -74,7 +74,7 @@ def test_every_hash_of_a_log_is_in_one_tile(size: int) -> None:
 )
 def test_a_tile_has_its_path(tile: Tile, path: str) -> None:
     assert tile.path == path
-    assert read_path(path) == tile
+    assert parse_path(path) == tile
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_tile_has_its_path(tile: Tile, path: str) -> None:
 def test_no_other_spelling_is_a_path(path: str) -> None:
     """Else a cache could hold two contents for one tile."""
     with pytest.raises(Malformed):
-        read_path(path)
+        parse_path(path)
 
 
 levels = st.one_of(st.just(ENTRIES), st.integers(0, MOST_LEVEL))
@@ -152,7 +152,7 @@ levels = st.one_of(st.just(ENTRIES), st.integers(0, MOST_LEVEL))
 @given(levels, st.integers(0, MOST_SIZE // WIDTH), st.integers(1, WIDTH))
 def test_a_path_leads_back_to_its_tile(level: int, number: int, width: int) -> None:
     tile = Tile(level, number, width)
-    assert read_path(tile.path) == tile
+    assert parse_path(tile.path) == tile
 
 
 @settings(max_examples=50)
@@ -166,7 +166,7 @@ def test_a_path_leads_back_to_its_tile(level: int, number: int, width: int) -> N
 @example(f"tile/0/000.p/{WIDTH + 1}")
 def test_every_path_that_is_read_is_the_one_path_of_its_tile(path: str) -> None:
     try:
-        tile = read_path(path)
+        tile = parse_path(path)
     except Malformed:
         return
     assert tile.path == path
@@ -228,44 +228,44 @@ entries_ = st.lists(st.binary(max_size=70), min_size=1, max_size=12)
 
 @given(entries_)
 def test_a_bundle_gives_its_entries_back(entries: list[bytes]) -> None:
-    assert open_bundle(Tile(ENTRIES, 0, len(entries)), seal_bundle(entries)) == entries
+    assert decode_bundle(Tile(ENTRIES, 0, len(entries)), encode_bundle(entries)) == entries
 
 
 @pytest.mark.parametrize("entries", [[b""], [bytes(65_535)], [bytes([number]) * 59 for number in range(256)]])
 def test_a_bundle_may_be_as_small_and_as_large_as_any(entries: list[bytes]) -> None:
-    data = seal_bundle(entries)
-    assert open_bundle(Tile(ENTRIES, 0, len(entries)), data) == entries
+    data = encode_bundle(entries)
+    assert decode_bundle(Tile(ENTRIES, 0, len(entries)), data) == entries
     assert len(data) <= MOST_BUNDLE
 
 
 def test_an_entry_that_fits_into_no_bundle_is_not_cut() -> None:
     with pytest.raises(OverflowError):
-        seal_bundle([bytes(65_536)])
+        encode_bundle([bytes(65_536)])
 
 
 def test_a_bundle_that_ends_early_or_late_is_none() -> None:
     entries = [b"one", b"", b"three", bytes(300)]
-    data, tile = seal_bundle(entries), Tile(ENTRIES, 0, len(entries))
-    assert open_bundle(tile, data) == entries
+    data, tile = encode_bundle(entries), Tile(ENTRIES, 0, len(entries))
+    assert decode_bundle(tile, data) == entries
     # At a border of entries, in a length, after it, and in an entry.
     for length in range(len(data)):
         with pytest.raises(Malformed):
-            open_bundle(tile, data[:length])
+            decode_bundle(tile, data[:length])
     for more in (b"\0", b"\0\0", b"\0\1", b"\0\1x", data):
         with pytest.raises(Malformed):
-            open_bundle(tile, data + more)
+            decode_bundle(tile, data + more)
     for width in (1, 3, 5, 256):
         with pytest.raises(Malformed):
-            open_bundle(tile._replace(width=width), data)
+            decode_bundle(tile._replace(width=width), data)
 
 
 @given(st.binary(max_size=80), st.integers(1, WIDTH))
 def test_every_bundle_that_opens_is_the_one_bundle_of_its_entries(data: bytes, width: int) -> None:
     try:
-        entries = open_bundle(Tile(ENTRIES, 0, width), data)
+        entries = decode_bundle(Tile(ENTRIES, 0, width), data)
     except Malformed:
         return
-    assert len(entries) == width and seal_bundle(entries) == data
+    assert len(entries) == width and encode_bundle(entries) == data
 
 
 # --- sizes
@@ -273,7 +273,7 @@ def test_every_bundle_that_opens_is_the_one_bundle_of_its_entries(data: bytes, w
 
 @pytest.mark.parametrize("size", [0, 1, 9, 10, 70_000, MOST_SIZE])
 def test_a_size_has_one_spelling(size: int) -> None:
-    assert check_size(str(size)) == size
+    assert parse_size(str(size)) == size
 
 
 @pytest.mark.parametrize(
@@ -286,13 +286,13 @@ def test_a_size_has_one_spelling(size: int) -> None:
 )  # fmt: skip
 def test_an_invalid_size_is_refused(text: str) -> None:
     with pytest.raises(Malformed):
-        check_size(text)
+        parse_size(text)
 
 
 @given(st.one_of(st.text(max_size=20), st.text(alphabet="0123456789-+_. \n", max_size=18)))
 def test_every_size_that_is_read_has_one_spelling(text: str) -> None:
     try:
-        size = check_size(text)
+        size = parse_size(text)
     except Malformed:
         return
     assert str(size) == text and 0 <= size <= MOST_SIZE

@@ -8,18 +8,18 @@ import pytest
 from comity.crypto.keys import Signer
 from comity.documents.acts import GRANT_TYP, SignedAct
 from comity.documents.agreements import SignedAgreement
-from comity.documents.events import Accepted, SignedEvent, open_event, seal_event
+from comity.documents.events import Accepted, SignedEvent, open_event, sign_event
 from comity.documents.status_lists import (
     ENTRIES,
     GrantStatus,
     SignedStatusList,
     open_status_list,
-    pack,
-    seal_status_list,
+    pack_entries,
+    sign_status_list,
 )
 from comity.errors import Malformed, Refused
 from comity.rules.consent_tokens import TokenReason, TokenVerdict, check_token, open_grant
-from comity.rules.next_act import compose
+from comity.rules.next_act import compose_act
 from support.parties import (
     DAY,
     HOME,
@@ -48,7 +48,7 @@ def status_list(
     entries = bytearray(b"\x01" * ENTRIES)
     for index, value in values.items():
         entries[index] = value
-    return open_status_list(seal_status_list(uri, pack(entries, 2), iat, signer), uri, keys_of(signer))
+    return open_status_list(sign_status_list(uri, pack_entries(entries, 2), iat, signer), uri, keys_of(signer))
 
 
 @dataclass
@@ -166,7 +166,7 @@ def made_up(hand: Hand, thief: Signer) -> str:
     grant = open_grant(hand.token).payload
     members = {**grant.model_dump(exclude_none=True), "iss": thief.did}
     members.pop("act")
-    return compose("grant", thief, **members).raw
+    return compose_act("grant", thief, **members).raw
 
 
 def test_a_grant_under_a_made_up_key_is_none_even_with_the_agreement_at_hand(hand: Hand) -> None:
@@ -187,7 +187,7 @@ def test_a_stranger_s_token_is_none_for_a_mail_house_that_asks_for_no_proof(hand
     event = hand.acceptance.event
     assert isinstance(event, Accepted)
     stated = event.model_copy(update={"iss": server.did, "act": open_grant(token).id})
-    forged = {**nothing, "acceptance": open_event(seal_event(stated, server), keys_of())}
+    forged = {**nothing, "acceptance": open_event(sign_event(stated, server), keys_of())}
     assert hand.check(**forged, status_list=status_list({1: 0}, signer=server)).reason == "not_accepted"
     # Mia's own token is not better without what shows it, either.
     without: tuple[dict[str, Any], ...] = ({"acceptance": None}, {"agreement": None}, nothing | {"token": hand.token})
@@ -202,7 +202,7 @@ def test_a_grant_an_acceptance_and_a_list_all_made_up_are_none(hand: Hand) -> No
     event = hand.acceptance.event
     assert isinstance(event, Accepted)
     stated = event.model_copy(update={"iss": server.did, "act": open_grant(token).id})
-    acceptance = open_event(seal_event(stated, server), keys_of())
+    acceptance = open_event(sign_event(stated, server), keys_of())
     forged = status_list({1: 0}, signer=server)
     assert hand.check(token=token, acceptance=acceptance, status_list=forged).reason == "not_accepted"
 
@@ -233,7 +233,7 @@ def test_a_business_s_token_is_checked_with_the_key_of_the_agreement(hand: Hand)
         hand.check(**{**given, "agreement": None})
     assert caught.value.code == "unknown_key"
     thief = Signer(SHOP.kid, pairwise("thief").key)
-    forged = compose("grant", thief, **act.payload.model_dump(exclude={"act"}, exclude_none=True))
+    forged = compose_act("grant", thief, **act.payload.model_dump(exclude={"act"}, exclude_none=True))
     with pytest.raises(Refused) as caught:
         hand.check(**{**given, "token": forged.raw})
     assert caught.value.code == "bad_signature"

@@ -16,7 +16,7 @@ from comity.crypto.keys import Signer
 from comity.documents.agreements import countersign
 from comity.encoding import b64u_encode, dump_json, hash_id
 from comity.http_api import ACTS, AGREEMENTS, CONNECTIONS, INBOX, JSON, JSON_LINES, JWT, OFFERS, STATUS_INDEXES
-from comity.rules.next_act import blind_revoke, compose
+from comity.rules.next_act import blind_revoke, compose_act
 from support.child_server import child_world
 from support.parties import forge
 from support.world import DAY, HOUR, Pair, Reply, body_of
@@ -168,7 +168,7 @@ async def test_a_grant_under_a_made_up_key_and_other_peoples_places(tmp_path: Pa
             "channels": ("app",), "status": {"status_list": await other.index("second")},
         }  # fmt: skip
         before = await world.everything(pair, other)
-        forged = compose("grant", made_up, iss=made_up.did, aud=pair.state.first.did, **members)
+        forged = compose_act("grant", made_up, iss=made_up.did, aud=pair.state.first.did, **members)
         assert (await world.act(forged)).code == "not_found"
         theirs = pair.compose(
             "second", "grant", **{name: members[name] for name in ("exp", "purposes", "channels", "status")}

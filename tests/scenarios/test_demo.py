@@ -35,9 +35,9 @@ from comity.documents.events import Place
 from comity.documents.offers import HomeParty
 from comity.errors import Refused
 from comity.transparency.checkpoints import Policy
-from comity.transparency.notes import read_vkey
-from comity.transparency.server_keys import Listed, Placed, open_home_event, read_listed
-from comity.transparency.server_keys import follow as keys_from
+from comity.transparency.notes import parse_vkey
+from comity.transparency.server_keys import ListedStatement, PlacedStatement, open_home_event, verify_statements
+from comity.transparency.server_keys import follow_keys as keys_from
 from support.go_tools import judge
 
 ROOT = Path(__file__).parents[2]
@@ -293,9 +293,11 @@ def test_the_servers_statements_hold_by_the_agreement_alone(told: tuple[str, Pat
     out = told[1]
     pinned = open_agreement((out / "agreement.json").read_bytes()).agreement.home
     answer = json.loads((out / "home-keys.json").read_bytes())
-    stated = read_listed(Listed(statement=it["statement"], signed=it.get("signed")) for it in answer["keys"])
+    stated = verify_statements(
+        ListedStatement(statement=it["statement"], signed=it.get("signed")) for it in answer["keys"]
+    )
     chain = [
-        Placed(one, tuple(Place(at["log"], at["index"]) for at in row["places"]))
+        PlacedStatement(one, tuple(Place(at["log"], at["index"]) for at in row["places"]))
         for one, row in zip(stated, answer["keys"], strict=True)
     ]
     events = sorted((out / "events").glob("*.jwt"))
@@ -326,7 +328,7 @@ def test_go_judges_the_left_log_and_every_receipt(
 
 async def test_any_file_server_can_serve_the_left_log(told: tuple[str, Path]) -> None:
     out = told[1]
-    key, witness = (read_vkey((out / name).read_text().strip()) for name in ("log/vkey", "witness.vkey"))
+    key, witness = (parse_vkey((out / name).read_text().strip()) for name in ("log/vkey", "witness.vkey"))
     async with aiohttp.ClientSession() as session:
         with file_server(out) as url:
             source = LogSource(f"{url}/log", over_aiohttp(session))

@@ -18,7 +18,7 @@ from comity.crypto.keys import SigningKey
 from comity.documents.events import Place
 from comity.documents.timezones import InstalledZones
 from comity.rules import decide as rules
-from comity.transparency.checkpoints import Checkpoint, seal_checkpoint
+from comity.transparency.checkpoints import Checkpoint, sign_checkpoint
 from comity.transparency.notes import ED25519, NoteSigner
 from comity_server.fsck.checker import CannotRead, CheckResult, Progress, check_store
 from comity_server.fsck.findings import MOST
@@ -470,7 +470,7 @@ def a_head_file_that_is_ahead(hand: Hand) -> tuple[str, ...]:
     key = SigningKey(hand.data.joinpath("log.key").read_bytes())
     signer = NoteSigner(hand.log, ED25519, key)
     file = HeadFile.open(hand.data / "log.head", signer.verifier)
-    file.write(seal_checkpoint(Checkpoint(hand.log, 5000, bytes(32)), signer))
+    file.write(sign_checkpoint(Checkpoint(hand.log, 5000, bytes(32)), signer))
     file.close()
     return (
         f"{hand.log} head file",
@@ -484,7 +484,7 @@ def a_head_file_of_another_history(hand: Hand) -> tuple[str, ...]:
     key = SigningKey(hand.data.joinpath("log.key").read_bytes())
     signer = NoteSigner(hand.log, ED25519, key)
     file = HeadFile.open(hand.data / "log.head", signer.verifier)
-    file.write(seal_checkpoint(Checkpoint(hand.log, 200, bytes(32)), signer))
+    file.write(sign_checkpoint(Checkpoint(hand.log, 200, bytes(32)), signer))
     file.close()
     return (f"{hand.log} head file", "its first 200 entries are not those that the log signed")
 

@@ -11,7 +11,7 @@ from comity.documents.offers import OfferedTerms
 from comity.encoding import dump_json
 from comity.errors import Malformed
 from comity.http_api import ACTS, JSON_LINES, JWT, OFFERS, RECORDS, WELL_KNOWN
-from comity.rules.next_act import compose
+from comity.rules.next_act import compose_act
 from comity_server.api.http import ONE_OPENING
 from comity_server.config import ConfigError, load
 from comity_server.limits import rate_limits
@@ -105,7 +105,7 @@ def next_to(pair: Pair, last: SignedAct, kind: str, **fields: object) -> SignedA
     """The act of Mia's behind that one."""
     place = {"cid": pair.cid, "seq": last.payload.seq + 1, "prev": last.id}
     head = {"iss": last.payload.iss, "aud": last.payload.aud, "iat": last.payload.iat}
-    return compose(kind, pair.signers["second"], **head, **place, **fields)
+    return compose_act(kind, pair.signers["second"], **head, **place, **fields)
 
 
 async def test_a_stranger_uses_an_address_up_and_mia_s_no_gets_in_from_there(tmp_path: Path) -> None:

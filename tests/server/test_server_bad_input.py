@@ -8,7 +8,7 @@ from typing import Any
 import base58
 import pytest
 
-from comity.crypto.jws import seal
+from comity.crypto.jws import sign_jws
 from comity.documents.acts import ACT_TYP
 from comity.encoding import b64u_encode, dump_json
 from comity.http_api import (
@@ -25,7 +25,7 @@ from comity.http_api import (
     RECORDS,
     STATUS_INDEXES,
 )
-from comity.rules.next_act import blind_revoke, compose
+from comity.rules.next_act import blind_revoke, compose_act
 from comity.rules.state import encode_state
 from support.world import Pair, Reply, World, a_world
 
@@ -82,7 +82,7 @@ async def test_acts_that_are_none_are_refused_and_change_nothing(world: World) -
         "null": dump_json({**members, "topic": None}),
     }
     for name, text in signed.items():
-        reply = await world.send("POST", ACTS, seal(text, ACT_TYP, pair.signers["second"]).encode(), JWT)
+        reply = await world.send("POST", ACTS, sign_jws(text, ACT_TYP, pair.signers["second"]).encode(), JWT)
         assert reply.code == "malformed", (name, reply)
         assert b"erase" not in reply.body
     assert await unchanged(pair)
@@ -261,7 +261,7 @@ async def test_places_in_the_chain_that_do_not_fit_are_refused(world: World) -> 
 
     async def code(**changes: Any) -> str:
         members = json.loads(pair.compose("second", "remember", key="name").payload.to_json())
-        return (await world.act(compose(members.pop("act"), pair.signers["second"], **{**members, **changes}))).code
+        return (await world.act(compose_act(members.pop("act"), pair.signers["second"], **{**members, **changes}))).code
 
     assert await code(seq=7) == "seq_gap"
     assert await code(seq=0) == "seq_taken"
@@ -292,7 +292,7 @@ async def test_a_grant_of_somebody_else_is_no_grant_here(world: World) -> None:
         "channels": ("app",),
         "status": {"status_list": await pair.index("second")},
     }
-    assert (await world.act(compose("grant", made_up, **members))).code == "not_found"
+    assert (await world.act(compose_act("grant", made_up, **members))).code == "not_found"
     assert await pair.refused("first", "message") == "no_grant"
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from comity.crypto.encryption import open_body
+from comity.crypto.encryption import decrypt_body
 from comity.crypto.keys import SigningKey
 from comity.errors import Malformed
 from comity.rules.fold import Record, fold
@@ -45,4 +45,4 @@ def test_a_body_of_another_form_never_stops_a_reader() -> None:
     folded = fold(before, Record(pair.records[-1].event, pair.records[-1].act))
     assert folded == pair.state and len(folded.first.sent) == 1
     with pytest.raises(Malformed):
-        open_body("A.A.A.A.A", pair.state.cid, SigningKey(b"m" * 32))
+        decrypt_body("A.A.A.A.A", pair.state.cid, SigningKey(b"m" * 32))

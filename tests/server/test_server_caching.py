@@ -6,7 +6,7 @@ from typing import Any
 
 import aiohttp
 
-from comity.documents.offers import read_link
+from comity.documents.offers import parse_link
 from comity.http_api import ACTS, CONNECTIONS, EVENT_STREAM, INBOX, JWT
 from support.spec_pages import table
 from support.world import Pair, World
@@ -40,7 +40,7 @@ async def places(world: World, pair: Pair) -> dict[str, str]:
 async def offer(world: World, pair: Pair) -> str:
     signed = world.offer(pair.signers["first"])
     assert (await world.publish(signed)).status == 201
-    return read_link(signed.link())[1]
+    return parse_link(signed.link())[1]
 
 
 async def test_each_route_tells_caches_what_the_page_says(world: World) -> None:

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from comity.crypto.keys import SigningKey
-from comity.transparency.checkpoints import Checkpoint, SignedCheckpoint, open_checkpoint, seal_checkpoint
+from comity.transparency.checkpoints import Checkpoint, SignedCheckpoint, open_checkpoint, sign_checkpoint
 from comity.transparency.notes import ED25519, NoteSigner
 from comity_server.config import ConfigError, load
 from comity_server.log import cosigning, sequencer
@@ -199,7 +199,7 @@ async def shows_a_larger_one(folder: Path) -> None:
         pair = await world.connect(world.person(), world.person())
         await grow(pair, 1)
         await becomes(world, 2, "w.example")
-        larger = seal_checkpoint(Checkpoint(signer_of(world).name, 99, b"r" * 32), signer_of(world))
+        larger = sign_checkpoint(Checkpoint(signer_of(world).name, 99, b"r" * 32), signer_of(world))
         witness.kept = larger.raw
         witness.has_cosigned(99)
         await grow(pair, 1)

@@ -13,13 +13,13 @@ async def test_two_who_agreed_can_write_to_each_other(world: World) -> None:
 
 
 async def test_the_server_and_who_follows_the_acts_agree_on_the_state(world: World) -> None:
-    from comity.rules.state import public
+    from comity.rules.state import public_state
 
     pair = await world.shop_and_customer("care", "sales")
     await pair.go("second", "mute", until=(world.now() + DAY) // 1000)
     await pair.go("first", "milestone", kind="bought", topic="windows", when=world.now() // 1000)
     seen = (await pair.seen("second")).json
-    assert seen["state"] == public(pair.state)
+    assert seen["state"] == public_state(pair.state)
     assert seen["heads"]["first"] == {"seq": pair.state.first.seq, "head": pair.state.first.head}
 
 

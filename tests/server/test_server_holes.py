@@ -7,7 +7,7 @@ from typing import Any
 from comity.documents.acts import SignedAct
 from comity.encoding import hash_id
 from comity.http_api import INBOX
-from comity.rules.next_act import compose
+from comity.rules.next_act import compose_act
 from support.world import DAY, HOUR, MINUTE, Pair, Reply, World, body_of
 
 
@@ -21,7 +21,7 @@ async def feedback(pair: Pair, message: str, says: str = "mislabelled", **change
 def behind(act: SignedAct, pair: Pair, kind: str, **fields: Any) -> SignedAct:
     """The act of the same side that follows, before the first was sent."""
     base = {name: getattr(act.payload, name) for name in ("iss", "aud", "iat", "cid")}
-    return compose(kind, pair.signers["second"], **base, seq=act.payload.seq + 1, prev=act.id, **fields)
+    return compose_act(kind, pair.signers["second"], **base, seq=act.payload.seq + 1, prev=act.id, **fields)
 
 
 async def texts_of(pair: Pair) -> int:

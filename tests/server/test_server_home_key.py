@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from comity.documents.events import Place
-from comity.transparency.entries import Kind, public_tag_key, read_entry, tag
-from comity.transparency.server_keys import open_home_event, read_statement
+from comity.transparency.entries import Kind, entry_tag, parse_entry, public_tag_key
+from comity.transparency.server_keys import open_home_event, parse_statement
 from comity_server.commands import server_key_rotation
 from comity_server.errors import NotPossible
 from comity_server.server_keys import HomeKeyMissing
@@ -39,12 +39,12 @@ async def test_events_behind_a_key_statement_in_one_commit_are_signed_by_the_new
 async def test_the_key_stands_in_the_log_before_anything_else(world: World) -> None:
     reader = await Reader.of(world)
     signed, entries = await reader.whole()
-    entry = read_entry(entries[0])
+    entry = parse_entry(entries[0])
     assert (len(entries), entry.kind, entry.side) == (1, Kind.KEY, None)
     (row,) = (await world.send("GET", "/.well-known/comity/keys")).json["keys"]
-    statement = read_statement(row["statement"])
+    statement = parse_statement(row["statement"])
     assert statement.party == world.home_party and statement.log == reader.key.text
-    assert entry.tag == tag(public_tag_key(world.home), statement.at)
+    assert entry.tag == entry_tag(public_tag_key(world.home), statement.at)
     (place,) = row["places"]
     await reader.holds(place["receipt"], row["statement"].encode(), signed)
 

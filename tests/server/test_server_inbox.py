@@ -8,10 +8,10 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from comity.crypto.jws import seal
+from comity.crypto.jws import sign_jws
 from comity.crypto.keys import Signer
 from comity.documents.acts import SETTING_TYP, Mailbox
-from comity.documents.proofs import seal_mailbox_proof
+from comity.documents.proofs import sign_mailbox_proof
 from comity.encoding import dump_json
 from comity.http_api import ACTS, INBOX, JWT
 from support.world import MINUTE, Pair, World, a_world
@@ -136,22 +136,22 @@ async def test_nobody_pours_news_into_the_stream_of_another_s_mailbox(world: Wor
     setting = json.loads(eves.compose("second", "mailbox").payload.to_json())
     place = (setting["cid"], setting["seq"], setting["prev"])
     proofs = {
-        "her own": seal_mailbox_proof(eve.did, *place, eve),
-        "under the mailbox's name": seal_mailbox_proof(eve.did, *place, Signer(mailbox.kid, eve.key)),
+        "her own": sign_mailbox_proof(eve.did, *place, eve),
+        "under the mailbox's name": sign_mailbox_proof(eve.did, *place, Signer(mailbox.kid, eve.key)),
         "Mia's": told.proof,
     }
     for name, proof in proofs.items():
-        act = seal(dump_json({**setting, "did": mailbox.did, "proof": proof}), SETTING_TYP, eve)
+        act = sign_jws(dump_json({**setting, "did": mailbox.did, "proof": proof}), SETTING_TYP, eve)
         reply = await world.send("POST", ACTS, act.encode(), JWT)
         assert (reply.code, reply.status) == ("wrong_proof", 409), name
-    bare = seal(dump_json({**setting, "did": mailbox.did}), SETTING_TYP, eve)
+    bare = sign_jws(dump_json({**setting, "did": mailbox.did}), SETTING_TYP, eve)
     assert (await world.send("POST", ACTS, bare.encode(), JWT)).code == "malformed"
     await eves.go("first", "message")
     assert (await world.read(mailbox, INBOX)).json["items"] == []
     # Nor does the other side of Mia's own connection: the proof is for hers.
     shop = mias.signers["first"]
     claims = {**json.loads(mias.compose("first", "mailbox").payload.to_json()), "did": mailbox.did}
-    stolen = seal(dump_json({**claims, "proof": told.proof}), SETTING_TYP, shop)
+    stolen = sign_jws(dump_json({**claims, "proof": told.proof}), SETTING_TYP, shop)
     assert (await world.send("POST", ACTS, stolen.encode(), JWT)).code == "wrong_proof"
     await mias.go("second", "mailbox")
     await mias.go("first", "message")

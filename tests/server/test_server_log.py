@@ -22,8 +22,8 @@ from comity.documents.types import SIDES, Side
 from comity.encoding import b64u_decode
 from comity.errors import Malformed
 from comity.http_api import ACTS, AGREEMENTS, JSON, MOST_LINES
-from comity.transparency.checkpoints import seal_checkpoint
-from comity.transparency.entries import Kind, public_tag_key, read_entry, tag
+from comity.transparency.checkpoints import sign_checkpoint
+from comity.transparency.entries import Kind, entry_tag, parse_entry, public_tag_key
 from comity.transparency.receipts import open_receipt
 from comity.transparency.tiles import Tile
 from comity_server.log import sequencer
@@ -72,7 +72,7 @@ async def test_an_act_is_answered_with_the_proof_that_it_stands_in_the_log(world
     for act in (mute, unmute, message, last):
         receipt = await reader.holds(pair.receipts[act.id], act.raw, signed)
         assert entries[receipt.index] == receipt.opening.entry
-        assert receipt.entry.tag == tag(both, receipt.opening.at)
+        assert receipt.entry.tag == entry_tag(both, receipt.opening.at)
         seen.append((receipt.entry.kind, receipt.entry.side))
         indexes.append(receipt.index)
     assert seen == [
@@ -82,8 +82,8 @@ async def test_an_act_is_answered_with_the_proof_that_it_stands_in_the_log(world
         (Kind.ACT, "second"),
     ]
     assert [later - index for index, later in pairwise(indexes)] == [1, 1, 2], "what is delivered has two entries"
-    delivery = read_entry(entries[indexes[2] + 1])
-    assert (delivery.kind, delivery.side, delivery.tag) == (Kind.DELIVERED, "first", tag(both, world.now()))
+    delivery = parse_entry(entries[indexes[2] + 1])
+    assert (delivery.kind, delivery.side, delivery.tag) == (Kind.DELIVERED, "first", entry_tag(both, world.now()))
     assert [accepted(pair, event).index for event in pair.events[-4:]] == indexes
     assert {accepted(pair, event).log for event in pair.events[-4:]} == {signed.origin}
 
@@ -109,8 +109,8 @@ async def test_a_setting_is_in_the_log_and_says_nothing_to_anybody_but_its_owner
     receipt = await (await Reader.of(world)).holds(pair.receipts[setting.id], setting.raw)
     theirs, ours = await tags_of(pair, "first"), await tags_of(pair, "second")
     assert (receipt.entry.kind, receipt.entry.side, receipt.entry.until) == (Kind.PRIVATE, None, 0)
-    assert receipt.entry.tag == tag(ours["own"], receipt.opening.at)
-    assert receipt.entry.tag not in [tag(key, receipt.opening.at) for key in (*theirs.values(), ours["both"])]
+    assert receipt.entry.tag == entry_tag(ours["own"], receipt.opening.at)
+    assert receipt.entry.tag not in [entry_tag(key, receipt.opening.at) for key in (*theirs.values(), ours["both"])]
     assert (await world.read(pair.signers["first"], f"{ACTS}/{setting.id}")).code == "not_found"
     assert (await fetched(pair, "second", setting))["receipt"]
 
@@ -255,7 +255,7 @@ async def test_the_keys_of_a_business_are_in_the_log_from_the_first_to_the_last(
         receipt = await reader.holds(item["receipt"], item["statement"].encode(), signed)
         statement = json.loads(item["statement"])
         assert (receipt.entry.kind, receipt.entry.side) == (Kind.KEY, None)
-        assert receipt.entry.tag == tag(public_tag_key(old.did), statement["at"])
+        assert receipt.entry.tag == entry_tag(public_tag_key(old.did), statement["at"])
         assert receipt.opening.at == statement["at"]
         stated.append((statement["did"], statement["kid"], statement["key"]))
     assert stated == [
@@ -626,9 +626,9 @@ async def test_a_server_that_stops_finishes_what_it_signs(world: World, monkeypa
         if not signing.is_set():
             signing.set()
             time.sleep(0.3)
-        return seal_checkpoint(*arguments)
+        return sign_checkpoint(*arguments)
 
-    monkeypatch.setattr(sequencer, "seal_checkpoint", seal_slowly)
+    monkeypatch.setattr(sequencer, "sign_checkpoint", seal_slowly)
     asking = asyncio.create_task(world.act(pair.compose("second", "mute")))
     await asyncio.to_thread(signing.wait, 20)
     asking.cancel()

@@ -14,9 +14,9 @@ from comity.encoding import b64u_decode
 from comity.errors import Contradiction, Refused
 from comity.rules import decide, fold, gate, mute_over
 from comity.rules.state import MuteEnd
-from comity.transparency.entries import Kind, LogEntry, read_entry
+from comity.transparency.entries import Kind, LogEntry, parse_entry
 from comity.transparency.receipts import Receipt, open_receipt
-from comity.transparency.tiles import bundles_of, open_bundle
+from comity.transparency.tiles import bundles_of, decode_bundle
 from comity_server.fsck.checker import check_store
 from support.log_rules import Entered, findings, week_by_week
 from support.sdk_world import SdkWorld, sdk_world
@@ -48,7 +48,7 @@ async def entries(world: SdkWorld) -> list[LogEntry]:
     found = []
     for bundle in bundles_of(size):
         data = (await world.host.send("GET", f"/log/{bundle.path}")).body
-        found += [read_entry(it) for it in open_bundle(bundle, data)]
+        found += [parse_entry(it) for it in decode_bundle(bundle, data)]
     return found
 
 
@@ -137,25 +137,25 @@ def _form(exchange: tuple[Request, Response]) -> tuple[str, int, Any]:
 
 def _never(monkeypatch: pytest.MonkeyPatch) -> None:
     """It delivers behind the end and enters nothing."""
-    real = decide.relied_on
+    real = decide.mute_over_before
 
     def relied_on(*given: Any) -> Any:
         found = real(*given)
         return None if _by_the_server() else found
 
-    monkeypatch.setattr(decide, "relied_on", relied_on)
+    monkeypatch.setattr(decide, "mute_over_before", relied_on)
 
 
 def _too_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes every hidden end for one that has passed."""
-    real = mute_over.latest_end
+    real = mute_over.latest_mute_end
 
     def latest_end(settings: Any, mute: str) -> Any:
         found = real(settings, mute)
         return found if found is None or not _by_the_server() else MuteEnd(found.mute, 0, found.id)
 
-    monkeypatch.setattr(mute_over, "latest_end", latest_end)
-    monkeypatch.setattr(gate, "latest_end", latest_end)
+    monkeypatch.setattr(mute_over, "latest_mute_end", latest_end)
+    monkeypatch.setattr(gate, "latest_mute_end", latest_end)
 
 
 def _by_the_server() -> bool:
@@ -190,27 +190,27 @@ async def test_a_server_that_ends_a_mute_before_its_time_is_found(
 
 def _by_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes every mute for one that has ended by itself."""
-    real = mute_over.over_by
+    real = mute_over.ended_by
 
     def over_by(door: Any, at: int) -> str | None:
         found = door.settings.standing
         return found.id if _by_the_server() and found is not None else real(door, at)
 
-    monkeypatch.setattr(mute_over, "over_by", over_by)
-    monkeypatch.setattr(decide, "over_by", over_by)
-    monkeypatch.setattr(gate, "_muted", lambda *given: None)
+    monkeypatch.setattr(mute_over, "ended_by", over_by)
+    monkeypatch.setattr(decide, "ended_by", over_by)
+    monkeypatch.setattr(gate, "_mute_block", lambda *given: None)
 
 
 def _by_an_older_end(monkeypatch: pytest.MonkeyPatch, first: MuteEnd) -> None:
     """It holds on to the first end that was set for a mute."""
-    real = mute_over.latest_end
+    real = mute_over.latest_mute_end
 
     def latest_end(settings: Any, mute: str) -> Any:
         found = real(settings, mute)
         return first if found is not None and _by_the_server() else found
 
-    monkeypatch.setattr(mute_over, "latest_end", latest_end)
-    monkeypatch.setattr(gate, "latest_end", latest_end)
+    monkeypatch.setattr(mute_over, "latest_mute_end", latest_end)
+    monkeypatch.setattr(gate, "latest_mute_end", latest_end)
 
 
 def _goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +277,7 @@ async def test_a_server_that_lets_a_waiting_message_go_after_her_no_is_found(
     _goes_on(monkeypatch)
     await theirs.revoke()
     world.pass_time(hours=2)
-    with pytest.raises(Contradiction, match="does not wait"):
+    with pytest.raises(Contradiction, match="is not held"):
         for _ in range(100):
             await theirs.sync(wait=1)
     assert "delivered_after_revoke" in await named(world)

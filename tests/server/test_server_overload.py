@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from comity.crypto.jws import seal
+from comity.crypto.jws import sign_jws
 from comity.documents.acts import SignedAct
 from comity.encoding import dump_json
 from comity.http_api import ACTS, INBOX, JWT
@@ -139,9 +139,9 @@ async def test_a_no_gets_in_while_acts_are_refused_and_what_closes_nothing_does_
 async def test_an_unsigned_no_gains_nothing(world: World) -> None:
     pair, stranger = await world.shop_and_customer("care"), world.person()
     members = pair.compose("second", "revoke").payload.model_dump(mode="json", exclude_none=True)
-    forged = seal(dump_json(members), "comity-act+jwt", stranger).encode()
+    forged = sign_jws(dump_json(members), "comity-act+jwt", stranger).encode()
     twice = b'{"act":"remember",' + dump_json(members)[1:]
-    doubled = seal(twice, "comity-act+jwt", pair.signers["second"]).encode()
+    doubled = sign_jws(twice, "comity-act+jwt", pair.signers["second"]).encode()
     with acts_are_refused(world):
         for raw in (forged, doubled):
             reply = await world.send("POST", ACTS, raw, JWT)

@@ -13,8 +13,8 @@ from comity.documents.acts import open_act
 from comity.documents.agreements import HalfSigned
 from comity.documents.events import open_event
 from comity.http_api import CONNECTIONS, INBOX, JWT, OFFERS
-from comity.rules.fold import Record, fold, opening
-from comity.rules.state import public
+from comity.rules.fold import Record, fold, initial_state
+from comity.rules.state import public_state
 from comity_server import pruner
 from comity_server.commands import provisioning
 from comity_server.reads import records as deliver_records
@@ -232,7 +232,8 @@ async def test_a_reader_who_comes_after_more_than_a_year_is_sent_to_the_records_
         opened = open_event(everything[0]["event"], world.server.directory.find_key).event
         assert opened.event == "opened"
         assert (
-            public(state_from(everything, opening(pair.agreement, opened))) == (await pair.seen("second")).json["state"]
+            public_state(state_from(everything, initial_state(pair.agreement, opened)))
+            == (await pair.seen("second")).json["state"]
         )
 
 

@@ -2,7 +2,7 @@
 
 from comity.documents.status_lists import GrantStatus, open_status_list, value_at
 from comity.http_api import ACTS
-from comity.rules.next_act import compose
+from comity.rules.next_act import compose_act
 from comity_server.status_lists import MOST_STALE, StatusList
 from comity_server.store.errors import StoreFailed
 from comity_server.store.rows import Entry
@@ -142,11 +142,11 @@ async def test_a_grant_that_is_taken_back_in_the_same_batch_has_used_its_index(w
     grant = pair.compose("second", "grant", **given)
     base = {name: getattr(grant.payload, name) for name in ("iss", "aud", "iat", "cid")}
     signer = pair.signers["second"]
-    withdraw = compose("withdraw", signer, **base, seq=grant.payload.seq + 1, prev=grant.id, grant=grant.id)
+    withdraw = compose_act("withdraw", signer, **base, seq=grant.payload.seq + 1, prev=grant.id, grant=grant.id)
     answers = await world.batch(grant, withdraw)
     assert [answer.get("code") for answer in answers] == [None, None]
     assert await pair.status(grant) == GrantStatus.INVALID
-    again = compose("grant", signer, **base, seq=withdraw.payload.seq + 1, prev=withdraw.id, **given)
+    again = compose_act("grant", signer, **base, seq=withdraw.payload.seq + 1, prev=withdraw.id, **given)
     assert (await world.act(again)).code == "index_not_reserved"
     await world.stop()
     await world.start()
@@ -163,7 +163,7 @@ async def test_two_consents_of_one_batch_do_not_share_an_index(world: World) -> 
     base = {name: getattr(care.payload, name) for name in ("iss", "aud", "iat", "cid")}
     signer = pair.signers["second"]
     chained = {"seq": care.payload.seq + 1, "prev": care.id}
-    sales = compose("grant", signer, **base, **chained, purposes=("sales",), **given)
+    sales = compose_act("grant", signer, **base, **chained, purposes=("sales",), **given)
     answers = await world.batch(care, sales)
     assert [answer.get("code") for answer in answers] == [None, "index_not_reserved"]
 

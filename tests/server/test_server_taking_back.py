@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from comity.encoding import dump_json
 from comity.http_api import ACTS, JSON_LINES, RECORDS
-from comity.rules.state import public
+from comity.rules.state import public_state
 from comity_tools.cli import main
 from support.business_world import a_shop
 from support.restored_server import Backup, Kept, codes, confirm, hand_in, said_and_lost, state_at_server
@@ -24,7 +24,7 @@ async def test_all_of_it_comes_back_and_is_as_it_was(world: World) -> None:
     assert codes(answers) == [None] * len(kept)
     now = await state_at_server(world, pair.cid)
     for side in ("first", "second"):
-        assert public(now)[side] == public(was)[side]
+        assert public_state(now)[side] == public_state(was)[side]
         assert now.door(side).settings == was.door(side).settings
     assert codes(await hand_in(world, *kept)) == [None] * len(kept), "again changes nothing"
     for side in ("first", "second"):

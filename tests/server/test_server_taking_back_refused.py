@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from comity.crypto.keys import Signer
-from comity.documents.events import Delivered, Disclosed, MuteOver, open_event, seal_event
+from comity.documents.events import Delivered, Disclosed, MuteOver, open_event, sign_event
 from comity.encoding import dump_json
 from comity.http_api import CONNECTIONS, JSON, JSON_LINES, RECORDS
 from comity_server.commands.server_key_rotation import rotate_home
@@ -29,7 +29,7 @@ async def rotate(world: World, *, broken: bool) -> None:
 def changed(world: World, raw: str, signer: Signer, **members: Any) -> str:
     """The event with other members, signed by that key."""
     event = open_event(raw, world.server.directory.find_key).event
-    return seal_event(event.model_copy(update=members), signer)
+    return sign_event(event.model_copy(update=members), signer)
 
 
 async def test_a_key_at_the_place_of_another_brings_nothing_back(world: World) -> None:
@@ -203,7 +203,7 @@ async def test_events_of_a_mute_go_to_its_owner_and_of_a_disclosure_to_both(worl
     event = open_event(pair.events[-1], find).event
     about = {"iss": event.iss, "cid": pair.cid, "event": "disclosed", "to": "court", "ground": "court"}
     place = {"log": event.log, "index": event.index + 2, "at": event.at + 5}
-    disclosed = seal_event(
+    disclosed = sign_event(
         Disclosed.model_validate({**about, "settings": (), "bodies": False, **place}), signer_of_home(world)
     )
     kept += [(over, None), (disclosed, None)]

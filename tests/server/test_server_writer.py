@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from comity.crypto.jws import seal
+from comity.crypto.jws import sign_jws
 from comity.documents.acts import ACT_TYP, SignedAct
 from comity.documents.events import Accepted, open_event
-from comity.rules.next_act import blind_revoke, compose, next_act
+from comity.rules.next_act import blind_revoke, compose_act, next_act
 from comity_server.writer import time_lead
 from support.world import DAY, HOUR, Pair, World, a_world, eventually, sqlite_of
 
@@ -44,7 +44,7 @@ async def test_of_two_devices_that_write_at_once_one_is_told_that_the_place_is_t
 async def test_one_bad_act_in_a_batch_stops_its_own_chain_and_no_other(world: World) -> None:
     pair = await world.shop_and_customer("care")
     first = pair.compose("first", "remember", key="language")
-    stranger = seal(first.payload.to_json(), ACT_TYP, world.person())
+    stranger = sign_jws(first.payload.to_json(), ACT_TYP, world.person())
     skipped = _after(pair, first, key="name")
     gap = _after(pair, skipped, key="nickname")
     other = pair.compose("second", "mute")
@@ -65,7 +65,7 @@ async def test_one_bad_act_in_a_batch_stops_its_own_chain_and_no_other(world: Wo
 
 def _after(pair: Pair, act: SignedAct, kind: str = "remember", **fields: object) -> SignedAct:
     payload = act.payload
-    return compose(
+    return compose_act(
         kind,
         next(signer for signer in pair.signers.values() if signer.did == payload.iss),
         iss=payload.iss,

@@ -27,8 +27,8 @@ from comity.transparency.notes import (
     MOST_NOTE,
     NoteSigner,
     VerifierKey,
-    read_vkey,
-    seal_note,
+    parse_vkey,
+    sign_note,
     signature_line,
 )
 from comity_server.data_dir import FolderInUse
@@ -82,14 +82,14 @@ class Row(NamedTuple):
 
 def text(log: Log, size: int, *more: str) -> str:
     """A checkpoint with extension lines, signed."""
-    return seal_note(log.checkpoint(size).text + "".join(f"{line}\n" for line in more), log.signer)
+    return sign_note(log.checkpoint(size).text + "".join(f"{line}\n" for line in more), log.signer)
 
 
 def retold(log: Log, old: str, new: str) -> str:
     """A checkpoint of size 5, put otherwise before it is signed."""
     plain = log.checkpoint(5).text
     assert plain.count(old) == 1
-    return seal_note(plain.replace(old, new), log.signer)
+    return sign_note(plain.replace(old, new), log.signer)
 
 
 def spoilt(log: Log, old: int, new: int) -> list[bytes]:
@@ -161,7 +161,7 @@ TABLE = [
         "another's signature under the log's name",
         5,
         lambda log: seal_submission(
-            5, log.proof(5, 9), seal_note(log.checkpoint(9).text, STRANGER._replace(name=log.signer.name))
+            5, log.proof(5, 9), sign_note(log.checkpoint(9).text, STRANGER._replace(name=log.signer.name))
         ),
         403,
     ),
@@ -183,7 +183,7 @@ TABLE = [
     Row(
         "a stranger's key and a broken checkpoint",
         5,
-        lambda log: blank(log, "old 5", note=seal_note(f"{log.signer.name}\nx\n", STRANGER)),
+        lambda log: blank(log, "old 5", note=sign_note(f"{log.signer.name}\nx\n", STRANGER)),
         403,
     ),
     # 409: another size was cosigned last.
@@ -197,13 +197,13 @@ TABLE = [
     Row(
         "another root for the empty tree",
         None,
-        lambda log: seal_submission(0, [], seal_note(f"{log.signer.name}\n0\n{HASH}\n", log.signer)),
+        lambda log: seal_submission(0, [], sign_note(f"{log.signer.name}\n0\n{HASH}\n", log.signer)),
         422,
     ),
     Row(
         "the same, once the empty tree was cosigned",
         0,
-        lambda log: seal_submission(0, [], seal_note(f"{log.signer.name}\n0\n{HASH}\n", log.signer)),
+        lambda log: seal_submission(0, [], sign_note(f"{log.signer.name}\n0\n{HASH}\n", log.signer)),
         422,
     ),
     Row("a proof from nothing", None, lambda log: log.submission(0, 9, [JUNK]), 422),
@@ -429,7 +429,7 @@ async def test_a_restart_changes_neither_key_nor_name_nor_what_was_cosigned(tmp_
     key = tmp_path / "witness" / "witness.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     async with a_witness(tmp_path, later) as (talk, again):
-        assert again.key == first.key == read_vkey(first.key.text)
+        assert again.key == first.key == parse_vkey(first.key.text)
         assert (again.key.name, again.key.kind) == ("witness.example/w1", COSIGNATURE)
         assert (await talk.submit(log.submission(3, 3))).body == b"5\n"
         assert (await talk.submit(later.submission(0, 3))).status == 200
@@ -483,7 +483,7 @@ class Child:
         command = [*program, "--data", folder / "witness", "--port", "0", *arguments]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
-        self.key = read_vkey(self.process.stdout.readline().rstrip("\n"))
+        self.key = parse_vkey(self.process.stdout.readline().rstrip("\n"))
         self.url = self.process.stdout.readline().rstrip("\n")
 
     def end(self, number: int) -> tuple[int, str, str]:

@@ -9,14 +9,14 @@ from comity.transparency.merkle import (
     check_consistency,
     check_inclusion,
     leaf_hash,
-    needed,
+    needed_nodes,
     prove_consistency,
     prove_inclusion,
     root_of_hashes,
 )
-from comity.transparency.notes import VerifierKey, read_vkey
+from comity.transparency.notes import VerifierKey, parse_vkey
 from comity.transparency.receipts import Receipt, open_receipt
-from comity.transparency.tiles import Tile, bundles_of, check_tile, node_of, open_bundle, tile_of, tiles_of
+from comity.transparency.tiles import Tile, bundles_of, check_tile, decode_bundle, node_of, tile_of, tiles_of
 from support.world import World
 
 
@@ -33,7 +33,7 @@ class Reader:
         """The reader of the log at that path; its key is what the server says of itself."""
         told = (await world.send("GET", "/.well-known/comity")).json["logs"]
         (vkey,) = (log["vkey"] for log in told if log["url"] == world.origin + path)
-        return cls(world, path, read_vkey(vkey))
+        return cls(world, path, parse_vkey(vkey))
 
     async def checkpoint(self) -> SignedCheckpoint:
         """The checkpoint that is served."""
@@ -55,7 +55,7 @@ class Reader:
 
     async def entries(self, size: int) -> list[bytes]:
         """All entries of a tree of that size."""
-        return [entry for tile in bundles_of(size) for entry in open_bundle(tile, await self.data(tile))]
+        return [entry for tile in bundles_of(size) for entry in decode_bundle(tile, await self.data(tile))]
 
     async def whole(self) -> tuple[SignedCheckpoint, list[bytes]]:
         """The checkpoint, and the entries that have its root."""
@@ -67,7 +67,7 @@ class Reader:
     async def extends(self, old: SignedCheckpoint, new: SignedCheckpoint) -> None:
         """The tree of `new` begins with that of `old`."""
         assert old.size <= new.size
-        node = await self.nodes(new.size, needed(lambda it: prove_consistency(old.size, new.size, it)))
+        node = await self.nodes(new.size, needed_nodes(lambda it: prove_consistency(old.size, new.size, it)))
         proof = prove_consistency(old.size, new.size, node)
         assert check_consistency(old.size, old.root, new.size, new.root, proof)
 
@@ -77,7 +77,7 @@ class Reader:
         assert receipt.is_of(act if isinstance(act, bytes) else act.encode())
         if new is not None:
             await self.extends(receipt.checkpoint, new)
-            node = await self.nodes(new.size, needed(lambda it: prove_inclusion(receipt.index, new.size, it)))
+            node = await self.nodes(new.size, needed_nodes(lambda it: prove_inclusion(receipt.index, new.size, it)))
             proof = prove_inclusion(receipt.index, new.size, node)
             assert check_inclusion(leaf_hash(receipt.opening.entry), receipt.index, new.size, proof, new.root)
         return receipt

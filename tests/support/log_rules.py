@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from comity.documents.events import Accepted, Delivered, MuteOver, Opened
 from comity.documents.types import Side, other
-from comity.rules.fold import Record, fold, opening
-from comity.rules.mute_over import owner_of
+from comity.rules.fold import Record, fold, initial_state
+from comity.rules.mute_over import owner_of_mute
 from comity.transparency.entries import (
     Kind,
     LogEntry,
@@ -18,7 +18,7 @@ from comity.transparency.entries import (
     entry_of_delivery,
     entry_of_mute_over,
     named_mute,
-    scope_of,
+    tag_scope_of,
 )
 from support.parties import Pair
 
@@ -38,21 +38,21 @@ def entries(pair: Pair, name: str = "") -> list[Entered]:
     for each connection of a log."""
     opened = pair.records[0].event
     assert isinstance(opened, Opened)
-    state, found = opening(pair.agreement, opened), list[Entered]()
+    state, found = initial_state(pair.agreement, opened), list[Entered]()
     keys = {scope: sha256(f"{name} {scope}".encode()).digest() for scope in ("both", "first", "second")}
     acts = {act.id: act for _, act in pair.records if act is not None}
     for event, act in pair.records[1:]:
         made = list[LogEntry]()
         if isinstance(event, Accepted) and act is not None:
             muted = named_mute(act, state.door(event.side).mutes)
-            made.append(entry_of_act(act, event.side, keys[scope_of(act, event.side)], SALT, event.at, muted))
+            made.append(entry_of_act(act, event.side, keys[tag_scope_of(act, event.side)], SALT, event.at, muted))
         if isinstance(event, Delivered) or (isinstance(event, Accepted) and event.outcome == "delivered"):
             sent = acts[event.act]
             made.append(
                 entry_of_delivery(sent.raw, sent.payload.purpose, event.side, keys["both"], SALT, event.at)  # type: ignore[union-attr]
             )
         if isinstance(event, MuteOver):
-            owner = owner_of(state, event.act)
+            owner = owner_of_mute(state, event.act)
             assert owner is not None
             made.append(entry_of_mute_over(acts[event.by].raw, owner, keys["both"], SALT, event.at))
         found += [Entered(event.at, name, entry) for entry in made]

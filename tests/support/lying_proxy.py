@@ -23,12 +23,12 @@ from comity.client.connection import queries
 from comity.crypto.keys import Signer, SigningKey
 from comity.encoding import b64u_decode, b64u_encode, hash_id
 from comity.errors import ComityError
-from comity.rules.state import public
+from comity.rules.state import public_state
 from comity.transparency.checkpoints import open_checkpoint
 from comity.transparency.merkle import prove_inclusion
 from comity.transparency.notes import ED25519, NoteSigner
 from comity.transparency.receipts import Opening, TlogProof
-from comity.transparency.tiles import Tile, bundles_of, node_reader, open_bundle
+from comity.transparency.tiles import Tile, bundles_of, decode_bundle, node_reader
 from support.parties import forge
 from support.sdk_world import IDENTITY, SdkWorld
 from support.served_log import TrueLog
@@ -282,7 +282,7 @@ async def history(world: LyingWorld) -> TrueLog:
     served = (await world.host.send("GET", "/log/checkpoint")).body
     size = open_checkpoint(served, key.verifier).size
     (bundle,) = bundles_of(size)
-    entries = open_bundle(bundle, (await world.host.send("GET", f"/log/{bundle.path}")).body)
+    entries = decode_bundle(bundle, (await world.host.send("GET", f"/log/{bundle.path}")).body)
     return signed_by(key, entries)
 
 
@@ -356,7 +356,7 @@ def _of_the_form(true: Answer) -> Iterator[tuple[str, Alter]]:
         yield "the connection breaks", lambda answer: replace(answer, cut=len(answer.body) // 2)
         yield "something after the body", lambda answer: replace(answer, body=answer.body + b"{}")
     yield "not HTTP of this protocol", lambda _: Answer(502, {"content-type": "text/html"}, b"<h1>Bad gateway</h1>")
-    yield "another refusal's title", lambda _: _problem(409, "no_grant", "There is nothing here for you.")
+    yield "another refusal's title", lambda _: _problem(409, "no_grant", "Not found, or not visible to you.")
     yield "a refusal that is none", lambda _: _problem(409, "made_up", "Made up.")
     yield "a refusal with another status", lambda _: replace(_problem(403, "no_grant", _NO_GRANT), status=404)
 
@@ -709,7 +709,7 @@ def everything(wallet: Wallet) -> dict[str, Any]:
         found[party.cid] = {"phase": party.phase, "closed": party.link.closed, "name": party.name}
         if party.phase in ("open", "ended"):
             found[party.cid] |= {
-                "state": public(party.state),
+                "state": public_state(party.state),
                 "settings": repr(party.state.door(party.side).settings),
                 "lines": sorted(line.raw for line in party.lines),
                 "messages": [repr(it) for it in queries.messages(party)],

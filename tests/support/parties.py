@@ -14,16 +14,16 @@ from zoneinfo import ZoneInfo
 from comity.crypto.keys import PublicKey, Signer, SigningKey
 from comity.documents.acts import SignedAct, open_act
 from comity.documents.agreements import Agreement, SignedAgreement, countersign, half_sign
-from comity.documents.events import Accepted, Event, MuteOver, Opened, Place, open_event, seal_event
-from comity.documents.offers import HomeParty, Offer, OfferedTerms, PartyKey, SignedOffer, Terms, seal_offer, text_hash
+from comity.documents.events import Accepted, Event, MuteOver, Opened, Place, open_event, sign_event
+from comity.documents.offers import HomeParty, Offer, OfferedTerms, PartyKey, SignedOffer, Terms, sign_offer, text_hash
 from comity.documents.timezones import InstalledZones
 from comity.documents.types import Side
 from comity.encoding import b64u_encode
 from comity.errors import Refused
 from comity.rules import decide, gate, recovery
-from comity.rules.fold import Record, fold, opening
+from comity.rules.fold import Record, fold, initial_state
 from comity.rules.gate import Verdict
-from comity.rules.mute_over import owner_of
+from comity.rules.mute_over import owner_of_mute
 from comity.rules.next_act import next_act, next_mailbox, next_rotation
 from comity.rules.state import Connection
 
@@ -95,7 +95,7 @@ def offer(offerer: Signer = SHOP, at: int = START, **changes: Any) -> SignedOffe
         "use": "one",
         **changes,
     }
-    return seal_offer(Offer.model_validate(members), offerer)
+    return sign_offer(Offer.model_validate(members), offerer)
 
 
 def agreement_on(signed: SignedOffer, offerer: Signer, accepter: Signer, at: int = START, **changes: Any) -> Agreement:
@@ -142,7 +142,7 @@ class Pair:
 
     def send(self, act: SignedAct, at: int) -> Accepted:
         """What a server does with an act: let go what is due, decide, sign the acceptance, fold. Raises Refused."""
-        wake = decide.due(self.state, at, ZONES)
+        wake = decide.next_release_at(self.state, at, ZONES)
         if wake is not None and wake <= at:
             self.release(at)
         at = max(at, self.state.at + 1)
@@ -151,7 +151,7 @@ class Pair:
         for it in first:
             self._stated(it)
             self.index += it.places
-        raw = seal_event(event, self.home)
+        raw = sign_event(event, self.home)
         opened = open_event(raw, keys_of(self.home)).event
         again = open_act(act.raw, keys_of(*self.signers.values()))
         self.state = fold(self.state, Record(opened, again))
@@ -188,7 +188,7 @@ class Pair:
 
     def release(self, at: int) -> tuple[Event, ...]:
         """Let go what may go at `at`; the signed events."""
-        events, after = decide.release(self.state, at, Place(LOG, self.index), ZONES)
+        events, after = decide.release_held(self.state, at, Place(LOG, self.index), ZONES)
         for event in events:
             self._stated(event)
             self.index += event.places
@@ -197,16 +197,16 @@ class Pair:
 
     def restore(self, at: int) -> Event:
         """The home server states at `at` that its store was restored."""
-        return self._stated(recovery.restored(self.state, max(at, self.state.at + 1), Place(f"{LOG}/next", 1)))
+        return self._stated(recovery.restored_event(self.state, max(at, self.state.at + 1), Place(f"{LOG}/next", 1)))
 
     def confirm(self, side: Side, at: int) -> Event:
         """The home server states at `at` that a side has confirmed."""
         return self._stated(
-            recovery.confirmed(self.state, side, max(at, self.state.at + 1), Place(f"{LOG}/next", self.index))
+            recovery.confirmed_event(self.state, side, max(at, self.state.at + 1), Place(f"{LOG}/next", self.index))
         )
 
     def _stated(self, event: Event) -> Event:
-        opened = open_event(seal_event(event, self.home), keys_of(self.home)).event
+        opened = open_event(sign_event(event, self.home), keys_of(self.home)).event
         self.state = fold(self.state, Record(opened))
         self.records.append(Record(opened))
         return opened
@@ -219,14 +219,14 @@ class Pair:
 
     def due(self, at: int) -> int | None:
         """When something is to be let go next."""
-        return decide.due(self.state, at, ZONES)
+        return decide.next_release_at(self.state, at, ZONES)
 
     def seen_by(self, side: Side) -> Connection:
         """The state that this side works out from what reaches it: its own acts and settings, the other side's acts
         but for messages that were not delivered, no setting of the other side."""
         opened = self.records[0].event
         assert isinstance(opened, Opened)
-        view = opening(self.agreement, opened)
+        view = initial_state(self.agreement, opened)
         for record in self.records[1:]:
             if (reaching := as_it_reaches(view, side, record)) is not None:
                 view = fold(view, reaching)
@@ -254,7 +254,7 @@ class Pair:
 def as_it_reaches(view: Connection, side: Side, record: Record) -> Record | None:
     """What of a record reaches a side that has worked out `view` so far; None for what does not."""
     event, act = record
-    if isinstance(event, MuteOver) and owner_of(view, event.act) != side:
+    if isinstance(event, MuteOver) and owner_of_mute(view, event.act) != side:
         return None
     if isinstance(event, Accepted) and event.side != side:
         if event.chain == "settings":
@@ -269,9 +269,9 @@ def connected(offerer: Signer = SHOP, accepter: Signer = MIA, at: int = START) -
     made = agreement_on(offer(offerer, at), offerer, accepter, at)
     signed = countersign(half_sign(made, accepter), offerer)
     stated = Opened(iss=HOME_DID, cid=signed.cid, event="opened", log=LOG, index=0, at=at)
-    opened = open_event(seal_event(stated, HOME), keys_of(HOME)).event
+    opened = open_event(sign_event(stated, HOME), keys_of(HOME)).event
     assert isinstance(opened, Opened)
-    state = opening(signed, opened)
+    state = initial_state(signed, opened)
     return Pair(signed, {"first": offerer, "second": accepter}, state, [Record(opened)])
 
 

@@ -21,11 +21,11 @@ from comity.rules.state import (
     Delivery,
     Door,
     Grant,
-    Held,
-    LittleThing,
+    HeldMessage,
     Milestone,
     Mute,
     MuteEnd,
+    Note,
     Renounced,
     Settings,
 )
@@ -145,10 +145,10 @@ def _mutes(r: Random, place: int, now: int) -> tuple[Mute, ...]:
     )
 
 
-def _little(r: Random, now: int) -> tuple[LittleThing, ...]:
+def _little(r: Random, now: int) -> tuple[Note, ...]:
     keys = ("no_interest", "interested", "language")
     return tuple(
-        LittleThing(r.choice(keys), f"thing {number}", end_of(r, now), r.choice((None, *TOPICS)))
+        Note(r.choice(keys), f"thing {number}", end_of(r, now), r.choice((None, *TOPICS)))
         for number in range(r.choice((0, 0, 0, 1, 2, 3)))
     )
 
@@ -181,10 +181,10 @@ def _sent(r: Random, now: int) -> tuple[Delivery, ...]:
     )
 
 
-def _held(r: Random, now: int) -> tuple[Held, ...]:
+def _held(r: Random, now: int) -> tuple[HeldMessage, ...]:
     lives, topics = (1, 5, DAY, 60 * DAY), (None, *TOPICS)
     return tuple(
-        Held(hash_id(b"held %d" % number), r.choice(PURPOSES), now // 1000 + r.choice(lives), r.choice(topics))
+        HeldMessage(hash_id(b"held %d" % number), r.choice(PURPOSES), now // 1000 + r.choice(lives), r.choice(topics))
         for number in range(r.choice((0, 0, 1, 2)))
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from comity.documents.types import SIDES, Side, other
 from comity.errors import Malformed, Refused
-from comity.rules.feedback import Reached, reached_in
+from comity.rules.feedback import DeliveredMessage, delivered_messages
 from comity.rules.state import Connection
 from support.parties import DAY, HOUR, MINUTE, SECOND, Pair, connected
 
@@ -45,7 +45,7 @@ class Hand:
         return limit if self.one(True, False) else None
 
     def fields(
-        self, kind: str, state: Connection, reached: Mapping[str, Reached], side: Side, at: int
+        self, kind: str, state: Connection, reached: Mapping[str, DeliveredMessage], side: Side, at: int
     ) -> dict[str, Any] | None:
         """The members of an act of that kind; None where there is nothing that it could be about. `reached`: what was
         delivered."""
@@ -78,7 +78,7 @@ def _message(hand: Hand, state: Connection, side: Side, at: int) -> dict[str, An
     return {"purpose": hand.one(*PURPOSES), "topic": hand.one(*TOPICS), "if_muted": if_muted, "exp": hand.end(at)}
 
 
-def _reactions(hand: Hand, reached: Mapping[str, Reached], side: Side) -> dict[str, Any] | None:
+def _reactions(hand: Hand, reached: Mapping[str, DeliveredMessage], side: Side) -> dict[str, Any] | None:
     theirs = [(id_, it) for id_, it in reached.items() if it.side == other(side)]
     if not theirs:
         return None
@@ -143,7 +143,7 @@ def tell_on(pair: Pair, hand: Hand) -> None:
         pair.restore(at)
         return
     kind = hand.one(*KINDS)
-    fields = hand.fields(kind, pair.state, reached_in(pair.records), side, at)
+    fields = hand.fields(kind, pair.state, delivered_messages(pair.records), side, at)
     if fields is not None:
         try:
             pair.go(kind, side, at, **fields)

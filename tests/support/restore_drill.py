@@ -11,13 +11,13 @@ from typing import Any
 from comity.client import Party, Wallet
 from comity.client.connection.history import Line
 from comity.documents.acts import SignedAct
-from comity.documents.events import Accepted, Restored, own_event
+from comity.documents.events import Accepted, Restored, parse_own_event
 from comity.documents.timezones import InstalledZones
 from comity.errors import Refused
 from comity.rules import gate
 from comity.rules.fold import Record, fold
 from comity.rules.next_act import next_act
-from comity.rules.state import Connection, public
+from comity.rules.state import Connection, public_state
 from support.restored_server import command, state_at_server
 from support.sdk_world import SdkWorld
 from support.world import body_of
@@ -151,7 +151,7 @@ class Drill:
         self.tried += 1
         if reply.status == 200 and (purpose in forbidden or state.recovering):
             self.reached += 1
-            outcome = getattr(own_event(reply.json["event"]), "outcome", None)
+            outcome = getattr(parse_own_event(reply.json["event"]), "outcome", None)
             raise Reached(f"{person.name}, for {purpose}: {outcome}")
 
     # --- afterwards
@@ -224,7 +224,7 @@ async def _sync(wallet: Wallet) -> None:
 
 def _as_before(state: Connection) -> dict[str, Any]:
     """The public state without that a restore was stated."""
-    shown = public(state)
+    shown = public_state(state)
     shown.pop("restored_at", None)
     shown.pop("recovering", None)
     return shown

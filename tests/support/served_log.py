@@ -14,11 +14,11 @@ from click.testing import CliRunner
 
 from comity.crypto.keys import SigningKey
 from comity.errors import Malformed
-from comity.transparency.checkpoints import Checkpoint, seal_checkpoint
+from comity.transparency.checkpoints import Checkpoint, sign_checkpoint
 from comity.transparency.entries import VERSION, Kind
 from comity.transparency.merkle import Edge, leaf_hash
 from comity.transparency.notes import COSIGNATURE, ED25519, NoteSigner, signature_line
-from comity.transparency.tiles import HEIGHT, WIDTH, read_path, seal_bundle
+from comity.transparency.tiles import HEIGHT, WIDTH, encode_bundle, parse_path
 from comity_tools.cli import main
 
 MINUTE = 29_000_000
@@ -86,7 +86,7 @@ class TrueLog:
 
     def checkpoint(self) -> str:
         """Its head now, signed, and cosigned by its witnesses."""
-        signed = seal_checkpoint(Checkpoint(self.origin, self.size, self._edge.root()), self.signer)
+        signed = sign_checkpoint(Checkpoint(self.origin, self.size, self._edge.root()), self.signer)
         return signed.raw + "".join(signature_line(signed.text, it, time) for it, time in self.witnesses)
 
     def file(self, path: str) -> bytes | None:
@@ -94,12 +94,12 @@ class TrueLog:
         if path == "checkpoint":
             return self.checkpoint().encode()
         try:
-            tile = read_path(path)
+            tile = parse_path(path)
         except Malformed:
             return None
         first, end = tile.number * WIDTH, tile.number * WIDTH + tile.width
         if tile.level < 0:
-            return seal_bundle(self.entries[first:end]) if end <= self.size else None
+            return encode_bundle(self.entries[first:end]) if end <= self.size else None
         row = self._rows[tile.level] if tile.level < len(self._rows) else []
         return b"".join(row[first:end]) if end <= len(row) else None
 

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from comity.crypto.keys import SigningKey
-from comity.transparency.checkpoints import Checkpoint, SignedCheckpoint, seal_checkpoint
+from comity.transparency.checkpoints import Checkpoint, SignedCheckpoint, sign_checkpoint
 from comity.transparency.merkle import leaf_hash, prove_consistency, root_of, root_of_hashes
 from comity.transparency.notes import COSIGNATURE, ED25519, NoteSigner, VerifierKey, signature_line, split_note
 from comity_server.log.witness_protocol import PATH, open_submission, origin_hash, seal_submission
@@ -36,7 +36,7 @@ class Log:
         return root_of_hashes([leaf_hash(f"{self.history}{number}".encode()) for number in numbers])
 
     def checkpoint(self, size: int) -> SignedCheckpoint:
-        return seal_checkpoint(Checkpoint(self.signer.name, size, root_of(size, self.node)), self.signer)
+        return sign_checkpoint(Checkpoint(self.signer.name, size, root_of(size, self.node)), self.signer)
 
     def proof(self, old: int, new: int) -> list[bytes]:
         return prove_consistency(old, new, self.node)

@@ -25,14 +25,14 @@ from comity.crypto.keys import Signer, SigningKey, did_of_host, key_of_kid
 from comity.documents.acts import SignedAct, open_act
 from comity.documents.agreements import Agreement, HalfSigned, SignedAgreement, countersign, half_sign
 from comity.documents.events import Accepted, Opened, open_event
-from comity.documents.offers import HomeParty, Offer, OfferedTerms, PartyKey, SignedOffer, Terms, seal_offer, text_hash
+from comity.documents.offers import HomeParty, Offer, OfferedTerms, PartyKey, SignedOffer, Terms, sign_offer, text_hash
 from comity.documents.status_lists import open_status_list
 from comity.documents.types import Side
 from comity.encoding import b64u_encode, dump_json
 from comity.errors import CODES
 from comity.http_api import ACTS, AGREEMENTS, CONNECTIONS, INBOX, JSON, JSON_LINES, JWT, OFFERS, PROBLEM, STATUS_INDEXES
-from comity.rules.fold import Record, fold, opening
-from comity.rules.next_act import compose, next_act, next_mailbox, next_rotation
+from comity.rules.fold import Record, fold, initial_state
+from comity.rules.next_act import compose_act, next_act, next_mailbox, next_rotation
 from comity.rules.state import Connection
 from comity_server.app import run_server
 from comity_server.config import Config, load
@@ -261,7 +261,7 @@ class World:
             "use": "one",
             **changes,
         }
-        return seal_offer(Offer.model_validate(members), offerer)
+        return sign_offer(Offer.model_validate(members), offerer)
 
     def half(self, offer: SignedOffer, offerer: Signer, accepter: Signer, **changes: Any) -> HalfSigned:
         """The accepter's half of an agreement on an offer."""
@@ -304,7 +304,7 @@ class World:
         assert reply.status == 200, reply
         opened = open_event(reply.json["event"], self.server.directory.find_key).event
         assert isinstance(opened, Opened)
-        return Pair(self, whole, {"first": offerer, "second": accepter}, opening(whole, opened))
+        return Pair(self, whole, {"first": offerer, "second": accepter}, initial_state(whole, opened))
 
     async def shop_and_customer(self, *purposes: str) -> "Pair":
         """A hosted shop (first) and a customer (second), who has granted it these purposes in the app."""
@@ -379,7 +379,7 @@ class Pair:
             last = acts[-1].payload
             place = {"cid": self.cid, "seq": last.seq + 1, "prev": acts[-1].id}
             head = {"iss": last.iss, "aud": last.aud, "iat": last.iat}
-            acts.append(compose("remember", self.signers[side], **head, **place, key=f"key_{number % 5}"))
+            acts.append(compose_act("remember", self.signers[side], **head, **place, key=f"key_{number % 5}"))
         return acts
 
     async def refused(self, side: Side, kind: str, /, **fields: Any) -> str:

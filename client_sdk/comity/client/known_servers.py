@@ -17,14 +17,22 @@ from comity.client.http.did_resolver import Resolver
 from comity.client.http.server_api import Home
 from comity.client.log.known_logs import LogGone, LogKeeping, beginning
 from comity.client.storage.records import Kept
-from comity.crypto.jws import split
+from comity.crypto.jws import split_jws
 from comity.crypto.keys import PublicKey, did_of_kid
-from comity.documents.events import EVENT_TYP, Place, read_event
+from comity.documents.events import EVENT_TYP, Place, parse_event
 from comity.documents.offers import HomeParty
 from comity.documents.status_lists import SignedStatusList, open_home_list
 from comity.errors import ComityError, Contradiction, Refused, Unreachable
 from comity.transparency.receipts import open_receipt
-from comity.transparency.server_keys import HomeKeys, Listed, Placed, Stated, follow, is_entered, read_listed
+from comity.transparency.server_keys import (
+    HomeKeys,
+    ListedStatement,
+    PlacedStatement,
+    VerifiedStatement,
+    follow_keys,
+    is_entry_of,
+    verify_statements,
+)
 
 LOOK_AGAIN = 600.0
 """Seconds after which an event that comes makes a wallet read the list of keys again: an old key that goes on signing
@@ -92,10 +100,10 @@ class HomeKeeping:
         if cached is not None and cached[0] == known:
             return cached[1]
         try:
-            keys = follow(pinned, _chain(known), known.accepted)
+            keys = follow_keys(pinned, _chain(known), known.accepted)
         except Refused:
             # What the list does not state was named when the list came; the pin counts all the same.
-            keys = follow(pinned)
+            keys = follow_keys(pinned)
         self._readers[pinned.did, pinned.kid] = known, keys
         return keys
 
@@ -113,7 +121,7 @@ class HomeKeeping:
     def broken(self, home: str) -> str | None:
         """The kid of a key behind a broken one that nobody has accepted yet."""
         known = self.known(home)
-        stated = read_listed(Listed(statement=it.statement, signed=it.signed) for it in known.statements)
+        stated = verify_statements(ListedStatement(statement=it.statement, signed=it.signed) for it in known.statements)
         return next((it.statement.kid for it in stated if _is_open(it, known)), None)
 
     # --- asking the server
@@ -147,8 +155,8 @@ class HomeKeeping:
         (`writes`), perhaps a "no", the age of the list is left to the next reading. Raises Unreachable, Contradiction,
         HomeKeyBroken."""
         try:
-            parts = split(raw, {EVENT_TYP})
-            event = read_event(parts.payload)
+            parts = split_jws(raw, {EVENT_TYP})
+            event = parse_event(parts.payload)
         except Refused:
             return
         keys, kid = self.reader(pinned), parts.header.kid
@@ -196,7 +204,7 @@ class HomeKeeping:
             self.on_change(home)
 
     async def _checked(
-        self, home: str, one: Stated, place: http_api.KeyPlace, was: tuple[KeptPlace, ...], text: str
+        self, home: str, one: VerifiedStatement, place: http_api.KeyPlace, was: tuple[KeptPlace, ...], text: str
     ) -> KeptPlace:
         """The place as it is kept: proved before, or now, or not yet. Raises Contradiction."""
         done = KeptPlace(place.log, place.index, True)
@@ -204,7 +212,7 @@ class HomeKeeping:
             return done
         return KeptPlace(place.log, place.index)
 
-    async def _is_proved(self, home: str, one: Stated, place: http_api.KeyPlace, text: str) -> bool:
+    async def _is_proved(self, home: str, one: VerifiedStatement, place: http_api.KeyPlace, text: str) -> bool:
         """Whether the statement was shown to stand there; False where that cannot be said yet. Raises Contradiction."""
         try:
             log = await self._logs.find(home, place.log)
@@ -217,7 +225,7 @@ class HomeKeeping:
                     return False
                 raise _hides("the log covers a statement, and the server hides its receipt", text, latest.raw)
             receipt = open_receipt(place.receipt, log.key)
-            if receipt.index != place.index or not is_entered(one, receipt):
+            if receipt.index != place.index or not is_entry_of(one, receipt):
                 raise _hides("the log says something else at the place of a statement", text, place.receipt)
             await self._logs.take(log, receipt.checkpoint, beginning(receipt))
         except (LogGone, Unreachable):
@@ -251,20 +259,20 @@ class HomeKeeping:
         return latest is not None and latest.size > place.index
 
 
-def _chain(known: KeptKeys) -> list[Placed]:
-    stated = read_listed(Listed(statement=it.statement, signed=it.signed) for it in known.statements)
+def _chain(known: KeptKeys) -> list[PlacedStatement]:
+    stated = verify_statements(ListedStatement(statement=it.statement, signed=it.signed) for it in known.statements)
     rows = zip(stated, known.statements, strict=True)
-    return [Placed(one, tuple(Place(at.log, at.index) for at in row.places)) for one, row in rows]
+    return [PlacedStatement(one, tuple(Place(at.log, at.index) for at in row.places)) for one, row in rows]
 
 
-def _is_open(stated: Stated, known: KeptKeys) -> bool:
+def _is_open(stated: VerifiedStatement, known: KeptKeys) -> bool:
     return stated.statement.broken is not None and stated.statement.kid not in known.accepted
 
 
-def _read(home: str, answer: http_api.HomeKeysAnswer, text: str) -> tuple[Stated, ...]:
+def _read(home: str, answer: http_api.HomeKeysAnswer, text: str) -> tuple[VerifiedStatement, ...]:
     """The statements of an answer. Raises Contradiction unless they hold, and are the server's own."""
     try:
-        stated = read_listed(Listed(statement=it.statement, signed=it.signed) for it in answer.keys)
+        stated = verify_statements(ListedStatement(statement=it.statement, signed=it.signed) for it in answer.keys)
     except Refused as fault:
         raise _hides(f"a list of the server's keys that does not hold: {fault}", text) from None
     if answer.did != home or not stated or stated[0].statement.did != home:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from comity.documents.types import Category, Kept, Side
+from comity.documents.types import Category, RetainedData, Side
 from comity.rules.message_lifetime import ExpiryWarning
-from comity.rules.timeline import Moment
+from comity.rules.timeline import TimelineEntry
 
 Who = Literal["me", "them"]
 
@@ -72,7 +72,7 @@ class Statement:
     by: Who
     at: int
     deleted: tuple[Category, ...]
-    kept: tuple[Kept, ...] = ()
+    kept: tuple[RetainedData, ...] = ()
     passed_on: tuple[str, ...] = ()
 
     @property
@@ -170,7 +170,7 @@ _MESSAGES = {
 _ANSWERS = {"yes": "{you} said yes", "no": "{you} said no", "not_now": "{you} said not now"}
 
 
-def tell(moment: Moment, side: Side, name: str) -> Told:
+def tell(moment: TimelineEntry, side: Side, name: str) -> Told:
     """A moment of the history in words, as this side would say it."""
     mine = moment.side == side
     if moment.kind in _NOTICES:
@@ -200,7 +200,7 @@ def tell(moment: Moment, side: Side, name: str) -> Told:
     return Told(moment.at, "me" if mine else "them", moment.kind, sentence, moment.act)
 
 
-def _notice(moment: Moment, mine: bool, name: str) -> str:
+def _notice(moment: TimelineEntry, mine: bool, name: str) -> str:
     you = "the home server" if moment.side is None else "you" if mine else name
     if moment.outcome == "taken_back":
         return f"{you} took back that this connection is to be erased"

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Protocol, TypeVar
 
 from comity.crypto.keys import is_did
-from comity.documents.names import folded, nickname
+from comity.documents.names import comparison_form, normalize_name
 from comity.errors import ComityError, Malformed
 
 SHORTEST_ID = 8
@@ -117,8 +117,8 @@ def namesakes(parties: Iterable[P], name: str | None) -> list[P]:
 def checked_petname(name: str) -> str:
     """A name that an owner can give, in its one spelling (ACT-17). Raises Malformed, too for one that would be read as
     something else."""
-    spelled = nickname(name)
-    if is_did(spelled) or folded(spelled).startswith(_NO_NAMES):
+    spelled = normalize_name(name)
+    if is_did(spelled) or comparison_form(spelled).startswith(_NO_NAMES):
         raise Malformed("a name cannot begin as an id or a DID does")
     if len(spelled) > _LONGEST_NAME:
         raise Malformed(f"a name has at most {_LONGEST_NAME} characters")
@@ -127,7 +127,7 @@ def checked_petname(name: str) -> str:
 
 def _plain(name: str | None) -> str:
     """A name as names are compared; empty for none."""
-    return folded(name or "")
+    return comparison_form(name or "")
 
 
 def _perhaps(parties: Sequence[P], typed: str) -> str:

@@ -40,7 +40,7 @@ from comity.client.sync.inbox import Inbox, merged
 from comity.client.sync.item_handler import ItemHandler
 from comity.crypto.keys import Signer, SigningKey, did_of_kid
 from comity.documents.hours import ZoneRules
-from comity.documents.names import nickname
+from comity.documents.names import normalize_name
 from comity.errors import Refused, Unreachable
 from comity.transparency.checkpoints import Policy
 
@@ -108,7 +108,7 @@ class Wallet(Absence, OwnRules):
         Malformed for one that is none (ACT-17)."""
 
         async def make() -> Wallet:
-            spelled = None if name is None else nickname(name)
+            spelled = None if name is None else normalize_name(name)
             secret = None if identity is None else str(identity)
             file = await asyncio.to_thread(WalletFile.create, path, passphrase=passphrase, identity=secret)
             core = core_of(file, send, clock, randomness, zones, witnesses)

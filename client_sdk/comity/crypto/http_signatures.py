@@ -1,7 +1,7 @@
-"""Signed requests: RFC 9421 with Content-Digest (RFC 9530), Ed25519 by libsodium (spec/http.md, HTTP-4 to HTTP-8).
+"""Signed HTTP requests: RFC 9421 with Content-Digest (RFC 9530), Ed25519 by libsodium (spec/http.md, HTTP-4 to HTTP-8).
 
-A read says who reads. The signature covers the method, the whole target URI and, where there is a body, its digest;
-it carries the time, a nonce and the key's name. Whether the nonce was seen before is for the server's replay store.
+A signature also identifies the reader of a GET. It covers the method, the whole target URI and the digest of a body; it
+carries the time, a nonce and the key's name. The server's replay store rejects a nonce that it has seen.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from comity.crypto.keys import PublicKey, Signer, SigningKey, did_of_kid, is_kid
 from comity.errors import Malformed, Refused
 
 TAG = "comity"
-"""The signature's `tag`, and its label (HTTP-4)."""
+"""The signature's `tag` and label (HTTP-4)."""
 COVERED = ("@method", "@target-uri")
 WINDOW = 60
 """Seconds by which `created` may differ from the server's clock (HTTP-6)."""
@@ -67,7 +67,7 @@ class _OneSigner(HTTPSignatureKeyResolver):
 
 
 class _Keys(HTTPSignatureKeyResolver):
-    """The one key that is named, or why there is none: the library would tell only that it does not hold."""
+    """Resolves the named key and keeps the reason of a failure, which the library does not report."""
 
     key: PublicKey | None = None
     refused: Refused | None = None
@@ -78,7 +78,7 @@ class _Keys(HTTPSignatureKeyResolver):
     def resolve_public_key(self, key_id: str) -> Any:
         try:
             if not is_kid(key_id):
-                raise Malformed("keyid is the name of a key")
+                raise Malformed("keyid must be the name of a key")
             self.key = key_of_kid(key_id) or self._find_key(key_id)
             if self.key is None:
                 raise Refused("unknown_key")
@@ -90,12 +90,12 @@ class _Keys(HTTPSignatureKeyResolver):
 
 class _Verifier(HTTPMessageVerifier):
     def validate_created_and_expires(self, sig_input: Any, max_age: Any = None) -> None:
-        """Left to `open_request`, which is given the time; the library would ask the machine for it."""
+        """Does nothing: `open_request` checks the times. The library would read the machine's clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """Who signed a request, when (s), and the nonce that makes it one of a kind. Only `open_request` makes one."""
+    """The signer of a request, the time of the signature (s) and its nonce. Only `open_request` makes one."""
 
     kid: str
     key: PublicKey
@@ -104,14 +104,15 @@ class SignedRequest:
 
     @property
     def did(self) -> str:
-        """The party that signed."""
+        """The DID of the party that signed."""
         return did_of_kid(self.kid)
 
 
 def sign_request(
     method: str, url: str, signer: Signer, created: int, nonce: str, body: bytes | None = None
 ) -> dict[str, str]:
-    """The headers that sign a request: `Signature-Input`, `Signature`, and `Content-Digest` where there is a body."""
+    """The headers that sign a request: `Signature-Input`, `Signature`, and `Content-Digest` for a request with a
+    body."""
     message = _Message(method, url, {})
     HTTPMessageSigner(signature_algorithm=Ed25519ByLibsodium, key_resolver=_OneSigner(signer)).sign(
         message,
@@ -129,17 +130,18 @@ def sign_request(
 def open_request(
     method: str, url: str, headers: dict[str, str], body: bytes, now: int, find_key: FindKey
 ) -> SignedRequest:
-    """Who signed the request, if a signature holds and covers what it must, at `now` (s).
+    """Verifies the signature of a request at `now` (s).
 
-    Raises Refused: "signature_required" where there is none, "malformed" where it cannot be read, "unknown_key",
-    "bad_signature", "signature_stale" when `created` is more than a minute off or `expires` is past (HTTP-5 to HTTP-7).
+    Raises Refused: "signature_required" if there is none, "malformed" if it cannot be read, "unknown_key",
+    "bad_signature", also for one that covers too little, "signature_stale" if `created` is more than a minute off or
+    `expires` is past (HTTP-5 to HTTP-7).
     """
-    found = {name: value for name, value in headers.items() if name.title() in SIGNATURE_HEADERS}
-    if not any(name.title() == "Signature" for name in found):
+    signature_headers = {name: value for name, value in headers.items() if name.title() in SIGNATURE_HEADERS}
+    if not any(name.title() == "Signature" for name in signature_headers):
         raise Refused("signature_required")
-    if sum(len(value) for value in found.values()) > 4096:
+    if sum(len(value) for value in signature_headers.values()) > 4096:
         raise Malformed("the signature headers are too long")
-    message, keys = _Message(method, url, found), _Keys(find_key)
+    message, keys = _Message(method, url, signature_headers), _Keys(find_key)
     try:
         results = _Verifier(signature_algorithm=Ed25519ByLibsodium, key_resolver=keys).verify(
             message, expect_tag=TAG, require_components=COVERED, body=body

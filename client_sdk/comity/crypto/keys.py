@@ -1,7 +1,7 @@
 """Keys and the names of parties: Ed25519 by libsodium only, did:key and did:web (spec/security.md, KEY-1 to KEY-6).
 
-A key is taken only if it is a point of the main subgroup: under a low-order key one signature fits any message
-(KEY-1). The algorithm is a property of the key; no message can choose it.
+A key is accepted only if it is a point of the main subgroup: under a low-order key one signature fits any message
+(KEY-1). The key decides the algorithm; no message can choose it.
 """
 
 import re
@@ -21,7 +21,7 @@ from comity.errors import Malformed
 _ED25519_MULTICODEC = b"\xed\x01"
 _X25519_MULTICODEC = b"\xec\x01"
 _MULTIBASE_ED25519 = re.compile(r"z6Mk[1-9A-HJ-NP-Za-km-z]{44}\Z")
-# A host without empty labels, a port, and path segments of which none climbs.
+# A host without empty labels, a port, and path segments, none of them "." or "..".
 _DID_WEB = re.compile(
     r"did:web:((?![^:%]{254})[a-z0-9-]+(?:\.[a-z0-9-]+)*(?:%3A([1-9][0-9]*))?)"
     r"((?::(?!\.\.?(?::|\Z))[A-Za-z0-9._-]{1,64}){0,8})\Z"
@@ -35,33 +35,33 @@ MAX_DID = 400
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """An admitted Ed25519 key (32 bytes). Only `admit`, `of_multibase` and `SigningKey` make one."""
+    """An accepted Ed25519 key (32 bytes). Only `admit`, `of_multibase` and `SigningKey` make one."""
 
     raw: bytes
     multibase: str = field(compare=False)
 
     @staticmethod
     def admit(raw: bytes) -> "PublicKey":
-        """The key, if libsodium holds it to be a valid point of the main subgroup. Raises Malformed (KEY-1)."""
+        """The key, if libsodium considers it a valid point of the main subgroup. Raises Malformed (KEY-1)."""
         return _admit(bytes(raw))
 
     @staticmethod
     def of_multibase(text: str) -> "PublicKey":
-        """The key of a `z6Mk…` text (Multikey, base58btc). Raises Malformed."""
+        """The key in a `z6Mk…` text (Multikey, base58btc). Raises Malformed."""
         return _of_multibase(text)
 
     @property
     def did(self) -> str:
-        """The key as a party's name: did:key."""
+        """The did:key of this key, a party's name."""
         return f"did:key:{self.multibase}"
 
     @property
     def kid(self) -> str:
-        """The key's name inside its did:key document."""
+        """The key's id in its did:key document."""
         return f"did:key:{self.multibase}#{self.multibase}"
 
     def verify(self, message: bytes, signature: bytes) -> bool:
-        """Whether `signature` (64 bytes) over `message` holds, by libsodium's verdict (KEY-2)."""
+        """True if `signature` (64 bytes) is valid for `message`, as libsodium decides (KEY-2)."""
         if len(signature) != 64:
             return False
         try:
@@ -71,11 +71,11 @@ class PublicKey:
         return True
 
     def x25519(self) -> bytes:
-        """The 32 bytes of the key's X25519 form, to which bodies are encrypted."""
+        """The 32 bytes of the key's X25519 form, for the encryption of bodies."""
         return bindings.crypto_sign_ed25519_pk_to_curve25519(self.raw)
 
     def jwk(self, kid: str) -> dict[str, str]:
-        """The key as an RFC 8037 JWK under the given `kid`."""
+        """The key as an RFC 8037 JWK with this `kid`."""
         return {
             "kty": "OKP",
             "crv": "Ed25519",
@@ -105,7 +105,7 @@ def _of_multibase(text: str) -> PublicKey:
     if not decoded.startswith(_ED25519_MULTICODEC):
         raise Malformed("not an Ed25519 multibase key")
     _check_point(decoded[2:])
-    # 34 bytes that do not begin with zero have one spelling in base58, so the text is the one that would be made.
+    # 34 bytes that do not begin with zero have one spelling in base58, so the text is the canonical one.
     return PublicKey(decoded[2:], text)
 
 
@@ -126,7 +126,8 @@ class SigningKey:
         return bindings.crypto_sign(message, self._secret)[:64]
 
     def x25519(self) -> bytes:
-        """The private key of `public.x25519()` (32 bytes); kept for as long as what was sent to it is read (BODY-4)."""
+        """The private key of `public.x25519()` (32 bytes). Its owner keeps it for as long as it reads bodies encrypted
+        to it (BODY-4)."""
         return bindings.crypto_sign_ed25519_sk_to_curve25519(self._secret)
 
     def __repr__(self) -> str:
@@ -135,24 +136,24 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """A private key under the name (`kid`) that goes into protected headers."""
+    """A private key and the `kid` that goes into protected headers."""
 
     kid: str
     key: SigningKey
 
     @staticmethod
     def of_did_key(key: SigningKey) -> "Signer":
-        """The signer of a pairwise party: the key names itself."""
+        """The signer of a pairwise party, whose key is its own name."""
         return Signer(key.public.kid, key)
 
     @property
     def did(self) -> str:
-        """The party that signs: the `kid` without its fragment."""
+        """The DID of the party that signs: the `kid` without its fragment."""
         return did_of_kid(self.kid)
 
 
 def did_of_kid(kid: str) -> str:
-    """The DID before the fragment of a key's name. Raises Malformed when there is no single fragment."""
+    """The DID before the fragment of a `kid`. Raises Malformed unless there is exactly one fragment."""
     did, _, fragment = kid.partition("#")
     if not fragment or "#" in fragment or len(kid) > MAX_DID:
         raise Malformed("a kid is a DID and a fragment")
@@ -160,14 +161,14 @@ def did_of_kid(kid: str) -> str:
 
 
 def key_of_did(did: str) -> PublicKey:
-    """The key that a did:key is. Raises Malformed for any other DID."""
+    """The key in a did:key. Raises Malformed for every other DID."""
     if not did.startswith("did:key:"):
         raise Malformed("not a did:key")
     return PublicKey.of_multibase(did[8:])
 
 
 def key_of_kid(kid: str) -> PublicKey | None:
-    """The key named by a did:key `kid`, or None where the name is of another method. Raises Malformed (KEY-3)."""
+    """The key in a did:key `kid`, None for a `kid` of another method. Raises Malformed (KEY-3)."""
     return _key_of_did_key_kid(kid) if kid.startswith("did:key:") else None
 
 
@@ -180,7 +181,7 @@ def _key_of_did_key_kid(kid: str) -> PublicKey:
 
 
 def is_did(text: str) -> bool:
-    """Whether the text names a party in one of the two methods that Comity knows."""
+    """True if the text is a did:key or did:web of the form that Comity accepts."""
     if text.startswith("did:key:"):
         return bool(_MULTIBASE_ED25519.match(text[8:]))
     return _did_web(text) is not None
@@ -188,21 +189,21 @@ def is_did(text: str) -> bool:
 
 @lru_cache(maxsize=16384)
 def is_kid(text: str) -> bool:
-    """Whether the text is a key's name: a DID, `#` and a fragment of base64url's characters (KEY-3)."""
+    """True if the text is a key's name: a DID, `#` and a fragment of base64url characters (KEY-3)."""
     did, _, fragment = text.partition("#")
     return len(text) <= MAX_DID and bool(_FRAGMENT.match(fragment)) and is_did(did)
 
 
 def _did_web(text: str) -> re.Match[str] | None:
-    found = _DID_WEB.match(text) if len(text) <= MAX_DID else None
-    if found is None or int(found[2] or 0) >= 65_536:
+    match = _DID_WEB.match(text) if len(text) <= MAX_DID else None
+    if match is None or int(match[2] or 0) >= 65_536:
         return None
-    # The scheme's own port is left out, or one party would have two names.
-    return None if found[2] == _DEFAULT_PORTS[_scheme_of(unquote(found[1]))] else found
+    # The scheme's default port must be left out, or one party would have two names.
+    return None if match[2] == _DEFAULT_PORTS[_scheme_of(unquote(match[1]))] else match
 
 
 def is_pairwise(did: str) -> bool:
-    """Whether the party is known by the key alone (did:key), and so to this one connection only (KEY-8)."""
+    """True if the DID is a did:key: its key alone names the party, in one connection only (KEY-8)."""
     return did.startswith("did:key:")
 
 
@@ -213,34 +214,37 @@ def did_of_host(host: str, *path: str) -> str:
 
 def did_web_base(did: str) -> str:
     """The origin (`https://host`) of a did:web; http on loopback only (KEY-5). Raises Malformed."""
-    found = _did_web(did)
-    if found is None:
+    match = _did_web(did)
+    if match is None:
         raise Malformed("not a did:web")
-    host = unquote(found[1])
+    host = unquote(match[1])
     return f"{_scheme_of(host)}://{host}"
 
 
 def split_origin(url: str) -> tuple[str, str]:
-    """(the origin of a URL in the one spelling that a did:web has for it, what follows it): scheme and host in lower
-    case, and no port where it is the scheme's own (RFC 3986, sections 6.2.2.1 and 6.2.3). Raises Malformed for one that
-    no home server can have: it is https, or http on loopback, and nothing stands before the host (KEY-5)."""
-    found = _ORIGIN.match(url)
-    if found is None:
+    """(the origin of a URL in the spelling of its did:web, the rest of the URL). Scheme and host are in lower case, and
+    the scheme's default port is left out (RFC 3986, sections 6.2.2.1 and 6.2.3).
+
+    Raises Malformed unless a home server can have that origin: https, or http on loopback, without user information
+    (KEY-5).
+    """
+    match = _ORIGIN.match(url)
+    if match is None:
         raise Malformed("not the URL of a home server")
-    scheme, host, port = found[1].lower(), found[2].lower(), found[3]
-    named = f"{scheme}://{host}" + (f":{port}" if port not in (None, "", _DEFAULT_PORTS[scheme]) else "")
-    if did_web_base(did_of_host(named.partition("://")[2])) != named:
+    scheme, host, port = match[1].lower(), match[2].lower(), match[3]
+    origin = f"{scheme}://{host}" + (f":{port}" if port not in (None, "", _DEFAULT_PORTS[scheme]) else "")
+    if did_web_base(did_of_host(origin.partition("://")[2])) != origin:
         raise Malformed("the URL of a home server is https, and http on loopback only")
-    return named, url[found.end() :]
+    return origin, url[match.end() :]
 
 
 def _scheme_of(host: str) -> str:
-    """With which scheme a host, with its port, is reached (KEY-5)."""
+    """The scheme for a host with its port (KEY-5)."""
     return "http" if _is_loopback(host) else "https"
 
 
 def did_web_url(did: str) -> str:
-    """Where the document of a did:web lies (did:web method, section 3.2). Raises Malformed."""
+    """The URL of the document of a did:web (did:web method, section 3.2). Raises Malformed."""
     base = did_web_base(did)
     segments = did.split(":")[3:]
     return f"{base}/{'/'.join(segments)}/did.json" if segments else f"{base}/.well-known/did.json"
@@ -274,9 +278,9 @@ def did_document(did: str, keys: Mapping[str, PublicKey]) -> dict[str, Any]:
 
 
 def keys_of_document(did: str, document: Mapping[str, Any]) -> dict[str, PublicKey]:
-    """The Ed25519 keys (kid → key) that a DID document lets sign for `did` (assertionMethod). Raises Malformed."""
+    """The Ed25519 keys (kid → key) that a DID document allows to sign for `did` (assertionMethod). Raises Malformed."""
     if document.get("id") != did:
-        raise Malformed("the document is another party's")
+        raise Malformed("the document belongs to another party")
     methods, allowed = document.get("verificationMethod"), document.get("assertionMethod")
     if not isinstance(methods, list) or not isinstance(allowed, list) or len(methods) > 64:
         raise Malformed("the document lists no keys")
@@ -286,14 +290,14 @@ def keys_of_document(did: str, document: Mapping[str, Any]) -> dict[str, PublicK
             continue
         kid, text = method.get("id"), method.get("publicKeyMultibase")
         if not isinstance(kid, str) or not isinstance(text, str) or did_of_kid(kid) != did:
-            raise Malformed("a key of the document is not one of Comity's form")
+            raise Malformed("a key in the document does not have the required form")
         if text.startswith("z6Mk"):
             keys[kid] = PublicKey.of_multibase(text)
     return keys
 
 
 def key_of_jwk(jwk: Mapping[str, Any]) -> PublicKey:
-    """The Ed25519 key of an RFC 8037 JWK. Raises Malformed."""
+    """The Ed25519 key in an RFC 8037 JWK. Raises Malformed."""
     if jwk.get("kty") != "OKP" or jwk.get("crv") != "Ed25519" or not isinstance(jwk.get("x"), str):
         raise Malformed("not an Ed25519 JWK")
     return PublicKey.admit(b64u_decode(jwk["x"]))

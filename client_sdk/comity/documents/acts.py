@@ -1,15 +1,15 @@
-"""Acts and settings: what one side can sign (spec/act.md).
+"""Acts and settings: the documents that one side signs (spec/act.md).
 
-`open_act` is the only way to a `SignedAct`: whoever holds one knows that the form, the members and the signature
-held, and that the key belongs to the issuer. Whether the act is allowed *now* is decided in `connection`.
+`open_act` is the only way to a `SignedAct`, so form, members and signature of a `SignedAct` are valid and the key
+belongs to the issuer. `rules.decide` decides whether the act is allowed now.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, model_validator
 
-from comity.crypto.jws import FindKey, OpenedJws, no_other_keys, open_jws, seal
+from comity.crypto.jws import FindKey, OpenedJws, no_other_keys, open_jws, sign_jws
 from comity.crypto.keys import PublicKey, Signer, did_of_kid, is_pairwise, key_of_did
 from comity.documents.hours import Window, check_windows
 from comity.documents.proofs import MAILBOX_TYP, ROTATE_TYP, Proof, check_proof
@@ -23,21 +23,21 @@ from comity.documents.types import (
     Hash,
     Hashes,
     Jwe,
-    Kept,
     Kid,
     Model,
     Purposes,
     ReachPurpose,
     ReachPurposes,
     Recipients,
+    RetainedData,
     Seconds,
     Sequence,
     Status,
     Token,
     Topic,
     ZoneName,
-    needs,
-    read_model,
+    parse_model,
+    requires,
 )
 from comity.encoding import MAX_BODY, hash_id
 from comity.errors import Malformed, Refused
@@ -51,7 +51,7 @@ Chain = Literal["acts", "settings"]
 
 
 class ChainLink(Model):
-    """What every act and setting carries: who to whom, when, in which connection, and its place in the chain."""
+    """The members of every act and setting: sender, recipient, time, connection, and position in the chain."""
 
     iss: Did
     aud: Did
@@ -62,7 +62,7 @@ class ChainLink(Model):
 
 
 class Grant(ChainLink):
-    """A consent token: what the other side may do towards the giver, and until when (GRANT-1 to GRANT-6)."""
+    """A consent token: what the other side may do towards the grantor, and until when (GRANT-1 to GRANT-6)."""
 
     act: Literal["grant"]
     exp: Seconds
@@ -76,41 +76,42 @@ class Grant(ChainLink):
 
 
 class Withdraw(ChainLink):
-    """Take a grant back."""
+    """Withdraws a grant."""
 
     act: Literal["withdraw"]
     grant: Hash
 
 
 class Mute(ChainLink):
-    """Stop the other side for a while: all, or some purposes or channels.
+    """Mutes the other side for a while: completely, or for some purposes or channels.
 
-    With `until` the other side is shown the end. Without, it is shown "not now"; the end, if there is one, is then
-    the setting `mute_end`, which the other side never gets. `why` tells the other side that this side is away (AWAY-1).
+    With `until` the other side sees the end. Without it the other side sees "not now"; the end, if there is one, is
+    then the setting `mute_end`, which the other side never receives. `why` tells the other side that this side is away
+    (AWAY-1).
     """
 
     act: Literal["mute"]
     purposes: Purposes | None = None
     channels: Channels | None = None
     until: Seconds | None = None
-    why: Annotated[Literal["away"], AfterValidator(needs("until"))] | None = None
+    why: Annotated[Literal["away"], AfterValidator(requires("until"))] | None = None
 
 
 class Unmute(ChainLink):
-    """End one mute, or every mute of this side."""
+    """Ends one mute, or every mute of this side."""
 
     act: Literal["unmute"]
     mute: Hash | None = None
 
 
 class Revoke(ChainLink):
-    """End the connection, both ways, for good."""
+    """Ends the connection for both sides, for good."""
 
     act: Literal["revoke"]
 
 
 class Message(ChainLink):
-    """A message in the app, and what becomes of it when the other side is not reached now."""
+    """A message in the app, and its handling while the other side cannot be reached."""
 
     act: Literal["message"]
     purpose: ReachPurpose
@@ -122,7 +123,7 @@ class Message(ChainLink):
 
 
 class Contacted(ChainLink):
-    """The statement that the other side was reached outside the app, which nothing calls back (GATE-19)."""
+    """A statement that this side contacted the other outside the app. It cannot be taken back (GATE-19)."""
 
     act: Literal["contacted"]
     channel: Literal["email", "phone", "post", "sms", "visit"]
@@ -131,7 +132,7 @@ class Contacted(ChainLink):
 
 
 class Ask(ChainLink):
-    """A request for a favour; the text, and what is offered in return, are in the body."""
+    """A request for a favour. The text, and an offer in return, are in the body."""
 
     act: Literal["ask"]
     kind: Token
@@ -141,7 +142,7 @@ class Ask(ChainLink):
 
 
 class Answer(ChainLink):
-    """Yes, no or not now; no reason is needed."""
+    """Yes, no or not now; it needs no reason."""
 
     act: Literal["answer"]
     ask: Hash
@@ -150,14 +151,14 @@ class Answer(ChainLink):
 
 
 class Done(ChainLink):
-    """The favour that was promised is done."""
+    """The promised favour is done."""
 
     act: Literal["done"]
     ask: Hash
 
 
 class Thank(ChainLink):
-    """Thanks for the favour that was done."""
+    """Thanks for a favour that was done."""
 
     act: Literal["thank"]
     ask: Hash
@@ -165,7 +166,7 @@ class Thank(ChainLink):
 
 
 class Remember(ChainLink):
-    """One of the little things: a language, a name, a receipt on paper, no interest in a topic."""
+    """A note about this side: a language, a name, a receipt on paper, no interest in a topic."""
 
     act: Literal["remember"]
     key: Token
@@ -180,7 +181,7 @@ class Remember(ChainLink):
 
 
 class Forget(ChainLink):
-    """Take a little thing back."""
+    """Deletes a note."""
 
     act: Literal["forget"]
     key: Token
@@ -188,7 +189,7 @@ class Forget(ChainLink):
 
 
 class Milestone(ChainLink):
-    """Something that happened between the two, and how long it lasts."""
+    """Something that happened between the two sides, and how long it lasts."""
 
     act: Literal["milestone"]
     kind: Literal["bought", "installed", "serviced", "complained", "put_right"]
@@ -199,10 +200,10 @@ class Milestone(ChainLink):
 
 
 class Feedback(ChainLink):
-    """What a side says of a message that reached it, or of a contact outside: the last word on each counts. `had` is
-    the message's own topic.
+    """Feedback on a message that this side received, or on a contact outside the app; the latest counts. `had` is the
+    message's own topic.
 
-    `mislabelled` contests it: it was really of the purpose `as`, about `topic` (GATE-21).
+    `mislabelled` contests the message: its purpose was really `as`, its topic `topic` (GATE-21).
     """
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
@@ -219,16 +220,16 @@ class Feedback(ChainLink):
     def _contest_is_whole(self) -> "Feedback":
         if self.says != "mislabelled":
             if self.as_ is not None or self.topic is not None:
-                raise ValueError("as and topic come with mislabelled alone")
+                raise ValueError("as and topic are allowed only with mislabelled")
         elif self.as_ is None:
-            raise ValueError("mislabelled says as what the message should have come")
+            raise ValueError("mislabelled needs as, the purpose that the message really had")
         elif self.as_ == self.purpose and self.topic is None:
-            raise ValueError("a contest names another purpose, or another topic")
+            raise ValueError("a contest needs another purpose or another topic than the message had")
         return self
 
 
 class Renounce(ChainLink):
-    """The side will not use these consents of the other side, for some purposes and channels or at all (GATE-23)."""
+    """Gives up consents of the other side, for some purposes and channels or completely (GATE-23)."""
 
     act: Literal["renounce"]
     grants: Hashes
@@ -238,7 +239,7 @@ class Renounce(ChainLink):
 
 
 class Rotate(ChainLink):
-    """A new key for this side: signed by the old key, and in `proof` by the new one."""
+    """A new key for this side, signed by the old key; `proof` is signed by the new one."""
 
     act: Literal["rotate"]
     kid: Kid
@@ -247,23 +248,24 @@ class Rotate(ChainLink):
 
 
 class Erasure(ChainLink):
-    """After the end: what was deleted of the other side's data, what is kept and why, and who else was told."""
+    """After the end: which of the other side's data was deleted, what is retained and why, and which recipients were
+    told."""
 
     act: Literal["erasure"]
     deleted: Categories
-    kept: Annotated[tuple[Kept, ...], Field(min_length=1, max_length=24)] | None = None
+    kept: Annotated[tuple[RetainedData, ...], Field(min_length=1, max_length=24)] | None = None
     passed_on: Recipients | None = None
 
     @model_validator(mode="after")
     def _each_in_one_place(self) -> "Erasure":
-        reasons = [(it.what, it.ground) for it in self.kept or ()]
+        reasons = [(kept.what, kept.ground) for kept in self.kept or ()]
         if len(set(reasons)) < len(reasons) or {what for what, _ in reasons} & set(self.deleted):
-            raise ValueError("a category is deleted or kept, and kept once on each ground")
+            raise ValueError("a category is either deleted or kept, and is kept once for each ground")
         return self
 
 
 class Hours(ChainLink):
-    """When the other side may come: weekly windows in an IANA zone; none means at any time."""
+    """When the other side may reach this one: weekly windows in an IANA zone. No window means at any time."""
 
     act: Literal["hours"]
     zone: ZoneName
@@ -272,7 +274,7 @@ class Hours(ChainLink):
 
 
 class BudgetSetting(ChainLink):
-    """How often the other side may come: messages and asks in a rolling period."""
+    """How often the other side may reach this one: messages and asks in a rolling period."""
 
     act: Literal["budget"]
     messages: Budget | None = None
@@ -280,7 +282,8 @@ class BudgetSetting(ChainLink):
 
 
 class Mailbox(ChainLink):
-    """The key whose stream brings this connection's news too, and its signature for that (ACT-15); none ends it."""
+    """The key whose inbox receives this connection's items too, and its signature (ACT-15). Without a key it ends
+    that."""
 
     act: Literal["mailbox"]
     did: Did | None = None
@@ -289,12 +292,12 @@ class Mailbox(ChainLink):
     @model_validator(mode="after")
     def _comes_with_its_proof(self) -> "Mailbox":
         if (self.did is None) != (self.proof is None):
-            raise ValueError("a mailbox comes with its proof, and a proof with its mailbox")
+            raise ValueError("did and proof are given together or not at all")
         return self
 
 
 class MuteEnd(ChainLink):
-    """The end of a mute that the other side is not shown."""
+    """The end of a mute, hidden from the other side."""
 
     act: Literal["mute_end"]
     mute: Hash
@@ -319,36 +322,37 @@ _ADAPTERS: dict[str, TypeAdapter[Act | Setting]] = {
     SETTING_TYP: TypeAdapter(Annotated[Setting, Field(discriminator="act")]),
 }  # fmt: skip
 
-MODELS: dict[str, type[ChainLink]] = {
-    "grant": Grant, "withdraw": Withdraw, "mute": Mute, "unmute": Unmute, "revoke": Revoke, "message": Message,
-    "contacted": Contacted, "ask": Ask, "answer": Answer, "done": Done, "thank": Thank, "remember": Remember,
-    "forget": Forget, "milestone": Milestone, "feedback": Feedback, "renounce": Renounce, "rotate": Rotate,
-    "erasure": Erasure,
-    "hours": Hours, "budget": BudgetSetting, "mailbox": Mailbox, "mute_end": MuteEnd,
-}  # fmt: skip
-"""Every kind of act and setting, by the word in its `act` member."""
+
+def kind_of_model(model: type[ChainLink]) -> str:
+    """The value of the `act` member in this model."""
+    (kind,) = get_args(model.model_fields["act"].annotation)
+    return str(kind)
+
+
+MODELS: dict[str, type[Act | Setting]] = {kind_of_model(model): model for model in (*get_args(Act), *get_args(Setting))}
+"""The model of every kind of act and setting, by the value of its `act` member."""
 
 SETTINGS = frozenset({"hours", "budget", "mailbox", "mute_end"})
 
 NARROWING = frozenset({"withdraw", "mute", "revoke", "forget", "renounce", "mute_end"})
-"""Acts by which a side says no, or less: accepted whatever the signer's clock says (CONN-7). Of a mute its end too.
-A contest is one as well (`is_narrowing`)."""
+"""Acts that restrict the other side: accepted whatever the signer's clock says (CONN-7). The end of a mute is one. So
+is a contest (`is_narrowing`)."""
 
 
 def is_narrowing(payload: Act | Setting) -> bool:
-    """Whether the act says no, or less: its kind is in NARROWING, or it is a contest (CONN-7)."""
-    return payload.act in NARROWING or (isinstance(payload, Feedback) and payload.says == "mislabelled")
+    """True if the act restricts the other side: its kind is in NARROWING, or it is a contest (CONN-7)."""
+    return payload.act in NARROWING or (payload.act == "feedback" and payload.says == "mislabelled")
 
 
 def typ_of(kind: str) -> str:
-    """The JWS type that an act of this kind has (ACT-9)."""
+    """The JWS type for an act of this kind (ACT-9)."""
     if kind == "grant":
         return GRANT_TYP
     return SETTING_TYP if kind in SETTINGS else ACT_TYP
 
 
 class SignedAct(msgspec.Struct, frozen=True):
-    """An act or setting whose signature held. Only `open_act` and `seal_act` make one."""
+    """An act or setting with a valid signature. Only `open_act` and `sign_act` make one."""
 
     raw: str
     id: str
@@ -358,21 +362,21 @@ class SignedAct(msgspec.Struct, frozen=True):
 
     @property
     def kind(self) -> str:
-        """The word in the `act` member."""
+        """The value of the `act` member."""
         return self.payload.act
 
     @property
     def chain(self) -> Chain:
-        """Which of its side's two chains it belongs to."""
+        """The chain of its side to which it belongs."""
         return "settings" if self.payload.act in SETTINGS else "acts"
 
 
-def seal_act(payload: Act | Setting, signer: Signer) -> SignedAct:
-    """Sign an act. What it holds is a model already and the signature is fresh, so the text is not taken apart again.
+def sign_act(payload: Act | Setting, signer: Signer) -> SignedAct:
+    """Signs an act. The payload is a valid model and the signature is new, so the text is not parsed again.
 
     Raises Malformed, Refused("too_large" | "bad_signature" | "wrong_proof") for what `open_act` would refuse.
     """
-    raw = seal(payload.to_json(), typ_of(payload.act), signer)
+    raw = sign_jws(payload.to_json(), typ_of(payload.act), signer)
     if len(raw) > MAX_BODY:
         raise Refused("too_large", f"at most {MAX_BODY} bytes")
     _check_signer(payload, signer.kid)
@@ -380,33 +384,33 @@ def seal_act(payload: Act | Setting, signer: Signer) -> SignedAct:
 
 
 def open_act(raw: str | bytes, find_key: FindKey = no_other_keys) -> SignedAct:
-    """The act, if form, signature and members hold, checked in this order (ACT-10).
+    """Parses and verifies an act: form, signature and members, in this order (ACT-10).
 
     Raises Malformed, Refused("too_large" | "unknown_key" | "bad_signature" | "wrong_proof").
     """
-    return believe_act(open_jws(raw, ACT_TYPS, find_key))
+    return parse_verified_act(open_jws(raw, ACT_TYPS, find_key))
 
 
-def believe_act(opened: OpenedJws) -> SignedAct:
-    """The act in a text whose signature held already. Raises Malformed, Refused("bad_signature" | "wrong_proof")."""
-    return SignedAct(opened.raw, opened.id, opened.header.kid, opened.key, believe_payload(opened))
+def parse_verified_act(opened: OpenedJws) -> SignedAct:
+    """The act in a JWS with a verified signature. Raises Malformed, Refused("bad_signature" | "wrong_proof")."""
+    return SignedAct(opened.raw, opened.id, opened.header.kid, opened.key, parse_verified_payload(opened))
 
 
-def believe_payload(opened: OpenedJws) -> Act | Setting:
-    """What such a text says. Raises as `believe_act` does."""
-    payload = read_model(_ADAPTERS[opened.header.typ], opened.payload)
+def parse_verified_payload(opened: OpenedJws) -> Act | Setting:
+    """The payload of an act in a JWS with a verified signature. Raises what `parse_verified_act` raises."""
+    payload = parse_model(_ADAPTERS[opened.header.typ], opened.payload)
     _check_signer(payload, opened.header.kid)
     return payload
 
 
 def _check_signer(payload: Act | Setting, kid: str) -> None:
-    """That the key is the issuer's, that a new one agrees to take its place (ACT-14), and a mailbox to take the news
-    (ACT-15)."""
+    """Raises Refused unless the key is the issuer's, a new key consents to the rotation (ACT-14), and a mailbox's key
+    to the setting (ACT-15)."""
     if did_of_kid(kid) != payload.iss:
         raise Refused("bad_signature", "the key is not the issuer's")
     if isinstance(payload, Rotate):
         if payload.kid == kid:
-            raise Malformed("the new key has a name of its own")
+            raise Malformed("the new key must have another name than the old one")
         _check_rotation(payload)
     elif isinstance(payload, Mailbox):
         _check_mailbox(payload)
@@ -417,15 +421,15 @@ def _check_rotation(rotate: Rotate) -> None:
     key = PublicKey.of_multibase(rotate.key)
     if is_pairwise(rotate.iss):
         if rotate.kid != key.kid:
-            raise Malformed("the new kid of a pairwise side is its new key's")
+            raise Malformed("the new kid of a pairwise side must be that of its new key")
     elif did_of_kid(rotate.kid) != rotate.iss:
-        raise Malformed("the new kid is another party's")
+        raise Malformed("the new kid belongs to another party")
     place = Proof(iss=did_of_kid(rotate.kid), cid=rotate.cid, seq=rotate.seq, prev=rotate.prev)
     check_proof(rotate.proof, ROTATE_TYP, rotate.kid, key, place)
 
 
 def _check_mailbox(mailbox: Mailbox) -> None:
-    """Raises Refused("wrong_proof") or Malformed unless the mailbox's key agreed to exactly this setting (ACT-15)."""
+    """Raises Refused("wrong_proof") or Malformed unless the mailbox's key signed exactly this setting (ACT-15)."""
     if mailbox.did is None:
         return
     assert mailbox.proof is not None

@@ -1,7 +1,7 @@
-"""Agreements: one payload, exactly two signatures (spec/agreement.md).
+"""Agreements: one payload with exactly two signatures (spec/agreement.md).
 
-Common JOSE libraries are content with any one valid signature of a General JSON JWS. Here an agreement is one only
-with two, one under each party's key, over the very same payload bytes (AGR-7).
+Common JOSE libraries accept a General JSON JWS with any one valid signature. An agreement needs two, one under each
+party's key, over the same payload bytes (AGR-7).
 """
 
 from dataclasses import dataclass
@@ -9,24 +9,24 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter, model_validator
 
-from comity.crypto.jws import protected, read_protected
+from comity.crypto.jws import decode_header, encode_header
 from comity.crypto.keys import PublicKey, Signer
-from comity.documents.offers import Form, HomeParty, Nonce, Operator, PartyKey, SignedOffer, Terms
-from comity.documents.types import DAY, Hash, Mark, Model, Seconds, Side, read_model
+from comity.documents.offers import FormatVersion, HomeParty, Nonce, Operator, PartyKey, SignedOffer, Terms
+from comity.documents.types import DAY, Flag, Hash, Model, Seconds, Side, parse_model
 from comity.encoding import b64u_decode, b64u_encode, dump_json, hash_id
 from comity.errors import Malformed, Refused
 
 AGREEMENT_TYP = "comity-agreement+jws"
 COUNTERSIGN_WITHIN = 7 * DAY
-"""Seconds from `iat` to `countersign_by` at most (AGR-4)."""
+"""The most seconds from `iat` to `countersign_by` (AGR-4)."""
 CLOCK_SKEW = 600
-"""Seconds by which a signer's clock may be off (CONN-7)."""
+"""The most seconds by which a signer's clock may be off (CONN-7)."""
 
 
 class Agreement(Model):
-    """What both sides sign."""
+    """The payload that both sides sign."""
 
-    v: Form
+    v: FormatVersion
     offer: Hash
     offerer: PartyKey
     accepter: PartyKey
@@ -36,20 +36,20 @@ class Agreement(Model):
     nonce: Nonce
     iat: Seconds
     countersign_by: Seconds
-    test: Mark | None = None
+    test: Flag | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> "Agreement":
         if self.offerer.did == self.accepter.did or self.offerer.key == self.accepter.key:
-            raise ValueError("nobody agrees with himself")
+            raise ValueError("the two parties must be different")
         if self.home.key in (self.offerer.key, self.accepter.key):
-            raise ValueError("the home server's key is neither party's")
+            raise ValueError("the home server must not use the key of a party")
         if not self.iat < self.countersign_by <= self.iat + COUNTERSIGN_WITHIN:
             raise ValueError("countersign_by is at most seven days after iat")
         return self
 
     def party(self, side: Side) -> PartyKey:
-        """The offerer is the first side, the accepter the second."""
+        """The party on a side: the offerer is first, the accepter second."""
         return self.offerer if side == "first" else self.accepter
 
 
@@ -69,7 +69,7 @@ _GENERAL: TypeAdapter[_GeneralJws] = TypeAdapter(_GeneralJws)
 
 @dataclass(frozen=True, slots=True)
 class HalfSigned:
-    """An agreement that its accepter signed. Only `half_sign` and `open_half` make one."""
+    """An agreement with the accepter's signature. Only `half_sign` and `open_half` make one."""
 
     raw: bytes
     cid: str
@@ -78,7 +78,7 @@ class HalfSigned:
 
 @dataclass(frozen=True, slots=True)
 class SignedAgreement:
-    """An agreement that both signed. Only `countersign` and `open_agreement` make one."""
+    """An agreement with both signatures. Only `countersign` and `open_agreement` make one."""
 
     raw: bytes
     cid: str
@@ -86,49 +86,49 @@ class SignedAgreement:
 
 
 def half_sign(agreement: Agreement, accepter: Signer) -> HalfSigned:
-    """The accepter's half. Raises Refused("bad_signature") when the signer is no party to it, Malformed when it is the
-    offerer, whose half comes second."""
+    """Signs an agreement as its accepter. Raises Refused("bad_signature") if the signer is not a party, Malformed if it
+    is the offerer, who signs second."""
     payload = b64u_encode(agreement.to_json())
-    return open_half(_general(payload, [_sign(payload, accepter)]))
+    return open_half(_general_jws(payload, [_sign(payload, accepter)]))
 
 
 def countersign(half: HalfSigned, offerer: Signer) -> SignedAgreement:
-    """The whole: the offerer's signature over the very same bytes (AGR-9). Raises Refused("bad_signature") when the
-    signer is not the offerer named."""
-    general = read_model(_GENERAL, half.raw)
+    """Adds the offerer's signature over the same bytes (AGR-9). Raises Refused("bad_signature") if the signer is not
+    the offerer."""
+    general = parse_model(_GENERAL, half.raw)
     first = general.signatures[0].model_dump()
-    return open_agreement(_general(general.payload, [first, _sign(general.payload, offerer)]))
+    return open_agreement(_general_jws(general.payload, [first, _sign(general.payload, offerer)]))
 
 
 def open_half(raw: bytes) -> HalfSigned:
-    """An agreement with the accepter's signature and no other.
+    """Verifies an agreement with the accepter's signature alone.
 
-    Raises Malformed, Refused("too_large" | "bad_signature"). Whether a did:web party's key is really its own is for
-    the caller to check (AGR-3).
+    Raises Malformed, Refused("too_large" | "bad_signature"). The caller checks that a did:web party publishes its key
+    (AGR-3).
     """
     cid, agreement, signers = _open(raw)
     if signers != ["second"]:
-        raise Malformed("a half-signed agreement bears the accepter's signature alone")
+        raise Malformed("a half-signed agreement has the accepter's signature and no other")
     return HalfSigned(raw, cid, agreement)
 
 
 def open_agreement(raw: bytes) -> SignedAgreement:
-    """An agreement with exactly two signatures, one under each party's key (AGR-7).
+    """Verifies an agreement with exactly two signatures, one under each party's key (AGR-7).
 
     Raises Malformed, Refused("too_large" | "bad_signature").
     """
     cid, agreement, signers = _open(raw)
     if sorted(signers) != ["first", "second"]:
-        raise Malformed("an agreement bears one signature of each party")
+        raise Malformed("an agreement has exactly one signature of each party")
     return SignedAgreement(raw, cid, agreement)
 
 
 def fits_offer(agreement: Agreement, signed: SignedOffer) -> bool:
-    """Whether the agreement is made on this offer: its hash, its offerer's key, its home, its operator, and whether
-    both are of a sandbox (AGR-5).
+    """True if the agreement belongs to this offer: same hash, offerer's key, home server, operator and sandbox flag
+    (AGR-5).
 
-    Of the home only the `did` is compared: the server may have taken another key since the offer was signed (HOME-6).
-    The terms need not be among those offered: an accepter may put one alternative in their place (AGR-6).
+    Only the `did` of the home server is compared: it may have rotated its key since the offer was signed (HOME-6). The
+    terms need not be among those offered: an accepter may propose one alternative (AGR-6).
     """
     offer = signed.offer
     return (
@@ -142,30 +142,30 @@ def fits_offer(agreement: Agreement, signed: SignedOffer) -> bool:
 
 
 def is_alternative(agreement: Agreement, signed: SignedOffer) -> bool:
-    """Whether the accepter put other terms in place of those offered (AGR-6)."""
+    """True if the accepter proposed other terms than the offer (AGR-6)."""
     return agreement.terms not in [offered.terms() for offered in signed.offer.agreements]
 
 
-def _general(payload: str, signatures: list[dict[str, str]]) -> bytes:
+def _general_jws(payload: str, signatures: list[dict[str, str]]) -> bytes:
     return dump_json({"payload": payload, "signatures": signatures})
 
 
 def _sign(payload: str, signer: Signer) -> dict[str, str]:
-    head = protected(AGREEMENT_TYP, signer.kid)
+    head = encode_header(AGREEMENT_TYP, signer.kid)
     return {"protected": head, "signature": b64u_encode(signer.key.sign(f"{head}.{payload}".encode("ascii")))}
 
 
 def _open(raw: bytes) -> tuple[str, Agreement, list[Side]]:
-    """(cid, agreement, the sides whose signatures held, in order). Every signature there must hold."""
-    general = read_model(_GENERAL, raw)
+    """(cid, agreement, the sides that signed, in order). Raises Refused unless every signature is valid."""
+    general = parse_model(_GENERAL, raw)
     payload = b64u_decode(general.payload)
-    agreement = read_model(_AGREEMENT, payload)
+    agreement = parse_model(_AGREEMENT, payload)
     sides: list[Side] = []
     for entry in general.signatures:
-        header = read_protected(entry.protected)
+        header = decode_header(entry.protected)
         side = _side_of(agreement, header.kid)
         if header.typ != AGREEMENT_TYP or side is None:
-            raise Refused("bad_signature", "a signature is neither party's")
+            raise Refused("bad_signature", "a signature belongs to neither party")
         key = PublicKey.of_multibase(agreement.party(side).key)
         signing_input = f"{entry.protected}.{general.payload}".encode("ascii")
         if not key.verify(signing_input, b64u_decode(entry.signature)):

@@ -1,7 +1,7 @@
-"""Events: what the home server states about a connection and signs (spec/event.md).
+"""Events: the home server's signed statements about a connection (spec/event.md).
 
-`accepted` is the signed acceptance of an act. For a message it says what became of it, and carries what the other
-side needs to go on with the chain when the message itself does not reach it (yet) (EVENT-4).
+`accepted` is the signed acceptance of an act. For a message it states the outcome, and includes what the other side
+needs for its copy of the chain while it does not receive the message itself (EVENT-4).
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from comity.crypto.jws import FindKey, open_jws, seal
+from comity.crypto.jws import FindKey, open_jws, sign_jws
 from comity.crypto.keys import Signer, did_of_kid
 from comity.documents.types import (
     Channel,
@@ -27,7 +27,7 @@ from comity.documents.types import (
     Sides,
     Token,
     Topic,
-    read_model,
+    parse_model,
 )
 from comity.encoding import b64u_decode, b64u_encode
 from comity.errors import Refused
@@ -36,22 +36,22 @@ EVENT_TYP = "comity-event+jwt"
 
 
 Origin = Annotated[str, Field(pattern=r"^[!-*,-~]{1,255}$")]
-"""The name of a log: a key name of a note, in ASCII."""
+"""The name of a log: the key name of its notes, in ASCII."""
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A place in a log."""
+    """A position in a log."""
 
     log: str
     index: int
 
     @property
     def members(self) -> dict[str, str | int]:
-        """As it stands in an event."""
+        """The position as members of an event."""
         return {"log": self.log, "index": self.index}
 
     def next(self) -> "Place":
-        """The place after it."""
+        """The next position."""
         return Place(self.log, self.index + 1)
 
 
@@ -68,18 +68,18 @@ class _Event(Model):
     cid: Hash
 
     def is_about(self, cid: str) -> bool:
-        """Whether the event is about that connection."""
+        """True if the event is about this connection."""
         return self.cid == cid
 
     @property
     def places(self) -> int:
-        """How many entries of the log it takes."""
+        """The number of log entries of the event."""
         return 1
 
 
 class Opened(_Event):
-    """The agreement is complete: the connection is open from `at` on. `index` is the number that the next entry of the
-    log `log` would have (EVENT-9)."""
+    """The agreement is complete: the connection is open from `at` on. `index` is the next free position in the log
+    `log` (EVENT-9)."""
 
     event: Literal["opened"]
     log: Origin
@@ -88,12 +88,12 @@ class Opened(_Event):
 
     @property
     def places(self) -> int:
-        """It has no entry."""
+        """Always 0: the event has no entry."""
         return 0
 
 
 class Contents(Model):
-    """What a message or an outside contact was for: all that the rules need of it."""
+    """The members of a message or outside contact that the rules need."""
 
     purpose: Purpose
     channel: Channel
@@ -101,16 +101,15 @@ class Contents(Model):
     exp: Seconds | None = None
 
 
-_TOLD_OF = {"message": (True, True, False), "contacted": (False, True, True)}
-"""Of which kinds of acts an event has `outcome`, `contents` and `verdict`; of all others none (EVENT-3)."""
+_MEMBERS_BY_KIND = {"message": (True, True, False), "contacted": (False, True, True)}
+"""For each kind of act that has any of them: whether its event has `outcome`, `contents` and `verdict` (EVENT-3)."""
 
 
 class Accepted(_Event):
     """The act `act` was accepted at `accepted_at`, as entry `index` of the log `log` (EVENT-2).
 
-    `outcome` and `contents` come with messages (EVENT-3), of which a delivered one has the next entry as well
-    (LOG-10); `replaces` names the held message whose place this one took; `verdict` comes with `contacted`: the
-    decision it would have had.
+    Messages have `outcome` and `contents` (EVENT-3); one that is delivered at once has the next entry too (LOG-10).
+    `replaces` is the held message that this one replaces. `verdict` is the gate's reason for a `contacted`.
     """
 
     event: Literal["accepted"]
@@ -130,20 +129,20 @@ class Accepted(_Event):
 
     @property
     def places(self) -> int:
-        """How many entries of the log it takes: a message that is delivered at once takes two (LOG-10)."""
+        """The number of log entries of the event: a message that is delivered at once has two (LOG-10)."""
         return 2 if self.outcome == "delivered" else 1
 
     @property
     def at(self) -> int:
-        """When it took effect (ms)."""
+        """The time of acceptance (ms)."""
         return self.accepted_at
 
     @property
     def is_whole(self) -> bool:
-        """Whether `outcome`, `contents`, `verdict` and `replaces` are there exactly where an act of this kind has them
-        (EVENT-3)."""
-        told = (self.outcome is not None, self.contents is not None, self.verdict is not None)
-        if told != _TOLD_OF.get(self.kind, (False, False, False)):
+        """True if `outcome`, `contents`, `verdict` and `replaces` are present exactly where an act of this kind has
+        them (EVENT-3)."""
+        present = (self.outcome is not None, self.contents is not None, self.verdict is not None)
+        if present != _MEMBERS_BY_KIND.get(self.kind, (False, False, False)):
             return False
         if self.replaces is not None and self.outcome != "held":
             return False
@@ -153,15 +152,15 @@ class Accepted(_Event):
         )
 
     @property
-    def brings_the_act(self) -> bool:
-        """Whether the act comes to the other side with its acceptance: a message that waits or was dropped does not
-        (EVENT-4)."""
+    def includes_act(self) -> bool:
+        """True if the other side receives the act with its acceptance. A message that is held or dropped is not
+        included (EVENT-4)."""
         return self.outcome in (None, "delivered")
 
 
 class Delivered(_Event):
-    """A held message was released into the other side's inbox, as entry `index` of the log `log`; no other end awaits
-    it (EVENT-5)."""
+    """A held message was delivered to the other side's inbox, as entry `index` of the log `log`. Its outcome is final
+    (EVENT-5)."""
 
     event: Literal["delivered"]
     act: Hash
@@ -173,7 +172,7 @@ class Delivered(_Event):
 
 
 class Expired(_Event):
-    """A held message will not be delivered any more. `log` and `index` as in `opened`."""
+    """A held message will not be delivered. `log` and `index` as in `opened`."""
 
     event: Literal["expired"]
     act: Hash
@@ -185,13 +184,13 @@ class Expired(_Event):
 
     @property
     def places(self) -> int:
-        """It has no entry."""
+        """Always 0: the event has no entry."""
         return 0
 
 
 class Restored(_Event):
-    """The store was put back from an older copy: this is what it kept, the heads of both chains of acts, and the log in
-    which the server goes on (REC-1). `index` as in `opened`."""
+    """The store was restored from an older copy, with these heads of both chains of acts. The server continues in the
+    log `log` (REC-1). `index` as in `opened`."""
 
     event: Literal["restored"]
     first: Hash
@@ -202,12 +201,12 @@ class Restored(_Event):
 
     @property
     def places(self) -> int:
-        """It has no entry."""
+        """Always 0: the event has no entry."""
         return 0
 
 
 class Confirmed(_Event):
-    """The side `side` said after a restore that the server has all that it holds (REC-6). `log` and `index` as in
+    """After a restore, the side `side` confirmed that the server has all its records (REC-6). `log` and `index` as in
     `opened`."""
 
     event: Literal["confirmed"]
@@ -218,17 +217,17 @@ class Confirmed(_Event):
 
     @property
     def places(self) -> int:
-        """It has no entry."""
+        """Always 0: the event has no entry."""
         return 0
 
 
 By = Literal["first", "second", "home"]
-"""Who asked for an erasure: a side, or the operator of the home server."""
+"""Who requested an erasure: a side, or the operator of the home server."""
 
 
 class MuteOver(_Event):
-    """A message was let in behind the mute of everything `act`, which was over by then. `by` is the hash of the bytes
-    that ended it: its latest `mute_end`, or the mute itself where it shows its end. For its owner alone (AUD-1)."""
+    """The mute of everything `act` was over when a message was delivered. `by` is the hash of the text that ended it:
+    its latest `mute_end`, or the mute itself if it shows its end. Only the mute's owner receives this event (AUD-1)."""
 
     event: Literal["mute_over"]
     act: Hash
@@ -239,8 +238,8 @@ class MuteOver(_Event):
 
 
 class Disclosed(_Event):
-    """The server made a copy of the connection for `to`, on a ground; `settings` names the sides whose settings are in
-    it, `bodies` says whether texts are (EVENT-8)."""
+    """The server made a copy of the connection for `to`, on a legal ground. `settings` names the sides whose settings
+    the copy has; `bodies` is true if it has texts (EVENT-8)."""
 
     model_config = ConfigDict(serialize_by_alias=True)
 
@@ -257,7 +256,7 @@ class Disclosed(_Event):
 
 
 class Erasing(_Event):
-    """The connection is to be erased at `due_at`; without `due_at` that was taken back (EVENT-8)."""
+    """The connection will be erased at `due_at`. Without `due_at` the erasure was cancelled (EVENT-8)."""
 
     event: Literal["erasing"]
     by: By
@@ -269,7 +268,7 @@ class Erasing(_Event):
 
 
 class ErasureHeld(_Event):
-    """The connection is not erased before `until` (s), as a court or a claim needs it (EVENT-8)."""
+    """The connection will not be erased before `until` (s), since a court or a claim needs it (EVENT-8)."""
 
     event: Literal["erasure_held"]
     ground: Literal["court", "claim"]
@@ -280,8 +279,8 @@ class ErasureHeld(_Event):
 
 
 class Erased(Model):
-    """The connection whose id has the hash `cid_hash` was erased; `entries` entries of the log cannot be opened any
-    more. It names no connection, since it outlives it (EVENT-8)."""
+    """The connection whose id has the hash `cid_hash` was erased; `entries` entries of the log can no longer be opened.
+    The event outlives the connection and does not name it (EVENT-8)."""
 
     event: Literal["erased"]
     iss: Did
@@ -294,58 +293,58 @@ class Erased(Model):
     at: Milliseconds
 
     def is_about(self, cid: str) -> bool:
-        """Whether the event is about that connection."""
+        """True if the event is about this connection."""
         return self.cid_hash == erased_hash(cid)
 
     @property
     def places(self) -> int:
-        """How many entries of the log it takes."""
+        """The number of log entries of the event."""
         return 1
 
 
 def erased_hash(cid: str) -> str:
-    """What is left of the id of a connection that was erased."""
+    """The hash that replaces the id of an erased connection."""
     return b64u_encode(hashlib.sha256(b"comity.erased.v1\x00" + cid.encode("ascii")).digest())
 
 
 Notice = MuteOver | Disclosed | Erasing | ErasureHeld | Erased
-"""Events that change nothing of the public state but its time."""
+"""Events that change nothing in the public state but its time."""
 Event = Opened | Accepted | Delivered | Expired | Restored | Confirmed | Notice
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 
 @dataclass(frozen=True, slots=True)
 class SignedEvent:
-    """An event whose signature held. Only `open_event` makes one."""
+    """An event with a valid signature. Only `open_event` makes one."""
 
     raw: str
     kid: str
-    """The name of the key that signed it."""
+    """The name of the key that signed."""
     event: Event
 
 
-def seal_event(event: Event, signer: Signer) -> str:
-    """The event, signed by the home server."""
-    return seal(event.to_json(), EVENT_TYP, signer)
+def sign_event(event: Event, signer: Signer) -> str:
+    """Signs an event as the home server."""
+    return sign_jws(event.to_json(), EVENT_TYP, signer)
 
 
-def read_event(payload: bytes) -> Event:
-    """The event that these members spell, whoever signed them. Raises Malformed."""
-    return read_model(_EVENT, payload)
+def parse_event(payload: bytes) -> Event:
+    """Parses the members of an event. No signature is verified. Raises Malformed."""
+    return parse_model(_EVENT, payload)
 
 
-def own_event(raw: str) -> Event:
-    """The event in a text that the caller itself signed and stored; nothing of it is checked."""
+def parse_own_event(raw: str) -> Event:
+    """Parses an event that the caller itself signed and stored. Nothing is verified."""
     return _EVENT.validate_json(b64u_decode(raw.split(".")[1]))
 
 
 def open_event(raw: str | bytes, find_key: FindKey) -> SignedEvent:
-    """The event, if form, signature and members hold and its issuer is the key's own.
+    """Parses and verifies an event; the key must be its issuer's.
 
     Raises Malformed, Refused("too_large" | "unknown_key" | "bad_signature").
     """
-    opened = open_jws(raw, {EVENT_TYP}, find_key)
-    event = read_event(opened.payload)
-    if did_of_kid(opened.header.kid) != event.iss:
+    jws = open_jws(raw, {EVENT_TYP}, find_key)
+    event = parse_event(jws.payload)
+    if did_of_kid(jws.header.kid) != event.iss:
         raise Refused("bad_signature", "the key is not the issuer's")
-    return SignedEvent(opened.raw, opened.header.kid, event)
+    return SignedEvent(jws.raw, jws.header.kid, event)

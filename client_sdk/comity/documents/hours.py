@@ -1,9 +1,8 @@
-"""Weekly windows in a time zone: when the other side may come (spec/gate.md, HOURS-1 to HOURS-5).
+"""Weekly windows in a time zone, within which the other side may reach this one (spec/gate.md, HOURS-1 to HOURS-5).
 
-Windows are wall-clock times. A window whose end is not after its start runs over midnight into the next day. On a
-day when the clock springs forward, the wall times that do not exist are simply never reached; on a day when it
-falls back, a wall time that comes twice counts both times. The zone rules are an argument, and their version is
-part of every verdict that rests on them.
+Windows are wall-clock times. A window whose end is not after its start runs past midnight into the next day. When the
+clock springs forward, the skipped wall times do not occur; when it falls back, a repeated wall time counts both times.
+The zone rules are an argument, and every verdict that depends on them names their version.
 """
 
 import re
@@ -19,23 +18,23 @@ Weekday = Literal["mo", "tu", "we", "th", "fr", "sa", "su"]
 WEEKDAYS: tuple[Weekday, ...] = ("mo", "tu", "we", "th", "fr", "sa", "su")
 _TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]\Z")
 _AHEAD_DAYS = 16
-"""A weekly rule repeats after seven days; the week after covers a window that a transition swallows whole."""
+"""A weekly rule repeats after seven days; the second week covers a window that a transition swallows whole."""
 
 
 class ZoneRules(Protocol):
-    """A version of the time zone database."""
+    """One release of the time zone database."""
 
     @property
     def version(self) -> str:
-        """Its release, as in `2026a`."""
+        """Its release, such as `2026a`."""
 
     def zone(self, name: str) -> tzinfo | None:
-        """The rules of a zone, or None where this version does not know it."""
+        """The rules of a zone, None if this release does not have it."""
 
 
 def _wall_time(text: str) -> str:
     if text != "24:00" and not _TIME.match(text):
-        raise ValueError("a wall time is HH:MM")
+        raise ValueError("a time must have the form HH:MM")
     return text
 
 
@@ -43,7 +42,7 @@ WallTime = Annotated[str, AfterValidator(_wall_time)]
 
 
 class Window(BaseModel):
-    """From `start` to `end` (not included) on the named days; over midnight when `end` is not after `start`."""
+    """From `start` to `end` (exclusive) on the named days; past midnight if `end` is not after `start`."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
@@ -53,7 +52,7 @@ class Window(BaseModel):
 
 
 def check_windows(windows: tuple[Window, ...]) -> tuple[Window, ...]:
-    """Raises ValueError for a window that names a day twice or starts at 24:00."""
+    """Returns the windows. Raises ValueError for a window that names a day twice or starts at 24:00."""
     for window in windows:
         if len(set(window.days)) != len(window.days):
             raise ValueError("a day appears twice")
@@ -63,28 +62,28 @@ def check_windows(windows: tuple[Window, ...]) -> tuple[Window, ...]:
 
 
 Span = tuple[int, int, int]
-"""(weekday 0-6, start minute, end minute); an end of more than 1440 reaches into the next day."""
+"""(weekday 0-6, start minute, end minute); an end above 1440 lies in the next day."""
 
 
-def spans(windows: tuple[Window, ...]) -> tuple[Span, ...]:
-    """The windows as minutes of a weekday, the form that a connection keeps."""
-    found: list[Span] = []
+def spans_of(windows: tuple[Window, ...]) -> tuple[Span, ...]:
+    """The windows as minutes of a weekday, the form in a connection's state."""
+    result: list[Span] = []
     for window in windows:
         start, end = _minutes(window.start), _minutes(window.end)
         if end <= start:
             end += 1440
-        found.extend((WEEKDAYS.index(day), start, end) for day in window.days)
-    return tuple(sorted(found))
+        result.extend((WEEKDAYS.index(day), start, end) for day in window.days)
+    return tuple(sorted(result))
 
 
-def windows_of(found: tuple[Span, ...]) -> tuple[Window, ...]:
-    """The windows that have these minutes of weekdays: days with equal times in one, and nothing twice."""
+def windows_of(spans: tuple[Span, ...]) -> tuple[Window, ...]:
+    """The windows for these minutes of weekdays. Days with equal times share a window, and none appears twice."""
     days: dict[tuple[int, int], list[Weekday]] = {}
-    for weekday, start, end in dict.fromkeys(found):
+    for weekday, start, end in dict.fromkeys(spans):
         days.setdefault((start, end), []).append(WEEKDAYS[weekday])
     return tuple(
-        Window(days=tuple(named), start=_wall(start), end=_wall(end if end <= 1440 else end - 1440))
-        for (start, end), named in days.items()
+        Window(days=tuple(weekdays), start=_wall(start), end=_wall(end if end <= 1440 else end - 1440))
+        for (start, end), weekdays in days.items()
     )
 
 
@@ -97,7 +96,7 @@ def _minutes(text: str) -> int:
 
 
 def is_open(windows: tuple[Span, ...], zone: tzinfo, at: int) -> bool:
-    """Whether the instant `at` (ms) lies in a window by the wall clock of the zone (HOURS-2)."""
+    """True if the instant `at` (ms) lies in a window by the zone's wall clock (HOURS-2)."""
     wall = datetime.fromtimestamp(at // 1000, zone)
     minute, day = wall.hour * 60 + wall.minute, wall.weekday()
     yesterday = (day - 1) % 7
@@ -108,7 +107,8 @@ def is_open(windows: tuple[Span, ...], zone: tzinfo, at: int) -> bool:
 
 
 def next_change(windows: tuple[Span, ...], zone: tzinfo, at: int) -> int | None:
-    """The first instant (ms) after `at` at which `is_open` is otherwise, or None within sixteen days (HOURS-4)."""
+    """The first instant (ms) after `at` at which `is_open` changes, None if there is none within sixteen days
+    (HOURS-4)."""
     now_open = is_open(windows, zone, at)
     edges = _edges_from(windows, zone, datetime.fromtimestamp(at // 1000, zone).date())
     later = edges[bisect_right(edges, at) :]
@@ -117,13 +117,14 @@ def next_change(windows: tuple[Span, ...], zone: tzinfo, at: int) -> int | None:
 
 @lru_cache(maxsize=256)
 def _edges_from(windows: tuple[Span, ...], zone: tzinfo, day: date) -> tuple[int, ...]:
-    """`_edges` in order. The same for a whole day, and for all who have these hours: they are dear to find."""
+    """The sorted `_edges`. Cached, since they are expensive and the same for a whole day and for everybody with these
+    hours."""
     return tuple(sorted(_edges(windows, zone, datetime.combine(day, time()))))
 
 
 def _edges(windows: tuple[Span, ...], zone: tzinfo, today: datetime) -> Iterator[int]:
-    """Every instant about the day `today` and those ahead at which a window may begin or end: its wall times, and the
-    zone's transitions."""
+    """Every instant around the day `today` and the days ahead at which a window may begin or end: its wall times, and
+    the zone's transitions."""
     for ahead in range(-1, _AHEAD_DAYS + 1):
         day = today + timedelta(days=ahead)
         for weekday, start, end in windows:
@@ -142,7 +143,7 @@ def _transitions(zone: tzinfo, second: int) -> Iterator[int]:
         return datetime.fromtimestamp(instant, UTC).astimezone(zone).utcoffset()
 
     step, after = 6 * 3600, offset(second)
-    # A day more, since `second` may lie a day before the moment that is asked about.
+    # One day more, since `second` may be a day before the instant in question.
     for low in range(second, second + (_AHEAD_DAYS + 1) * 86_400, step):
         before, high = after, low + step
         after = offset(high)

@@ -1,6 +1,6 @@
-"""Notices: what a public side says to all of its connections at once (spec/away.md, NOTICE-1 to NOTICE-8).
+"""Notices: statements of a public side to all its connections at once (spec/away.md, NOTICE-1 to NOTICE-8).
 
-A signed text and no act: it is in no chain, is folded by nobody, and opens and closes no door. Pure.
+A notice is a signed text, not an act: it is in no chain, changes no state, and affects no permission. Pure.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,18 +9,18 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, model_validator
 
-from comity.crypto.jws import FindKey, open_jws, seal
+from comity.crypto.jws import FindKey, open_jws, sign_jws
 from comity.crypto.keys import PublicKey, Signer, did_of_kid
-from comity.documents.offers import Form
-from comity.documents.types import DAY, Did, Label, Language, Model, Seconds, Token, one_line, read_model
+from comity.documents.offers import FormatVersion
+from comity.documents.types import DAY, Did, Label, Language, Model, Seconds, Token, check_one_line, parse_model
 from comity.encoding import b64u_decode
 from comity.errors import Refused
 
 NOTICE_TYP = "comity-notice+jwt"
 LONGEST_AWAY = 92 * DAY
-"""Seconds from `from` to `until` of an away notice at most (NOTICE-2)."""
+"""The most seconds from `from` to `until` of an away notice (NOTICE-2)."""
 MOST_NOTICES = 24
-"""Notices of one business within NOTICES_IN; those that end one do not count (NOTICE-5)."""
+"""The most notices of one business within NOTICES_IN; a notice that ends another does not count (NOTICE-5)."""
 NOTICES_IN = 365 * DAY
 """Seconds in which they are counted."""
 MOST_LANGUAGES = 8
@@ -28,39 +28,41 @@ MOST_LANGUAGES = 8
 Kind = Literal["away", "plan"]
 
 
-def _languages_once(texts: dict[str, str]) -> dict[str, str]:
+def _check_distinct_languages(texts: dict[str, str]) -> dict[str, str]:
     if len({tag.casefold() for tag in texts}) < len(texts):
-        raise ValueError("two texts are in one language")
+        raise ValueError("two texts are in the same language")
     return texts
 
 
-NoticeText = Annotated[str, Field(max_length=200), AfterValidator(one_line)]
-"""A text for people: every character that can be seen, on one line, no directional overrides (NOTICE-3)."""
-NoticeTexts = Annotated[dict[Language, NoticeText], Field(max_length=MOST_LANGUAGES), AfterValidator(_languages_once)]
-"""A text in each of some languages, by their tags."""
+NoticeText = Annotated[str, Field(max_length=200), AfterValidator(check_one_line)]
+"""A text for people: one line of visible characters, without directional overrides (NOTICE-3)."""
+NoticeTexts = Annotated[
+    dict[Language, NoticeText], Field(max_length=MOST_LANGUAGES), AfterValidator(_check_distinct_languages)
+]
+"""Texts by their language tags."""
 
 
 class _Notice(Model):
-    """What every notice has. `from` is no name in Python: it is `starts` here."""
+    """The members of every notice. `from` is a keyword in Python, so the attribute is `starts`."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
-    v: Form
+    v: FormatVersion
     iss: Did
     iat: Seconds
 
     def to_json(self) -> bytes:
-        """The members as compact JSON, by the names that they have there."""
+        """The members as compact JSON, by their names in the text."""
         return self.model_dump_json(by_alias=True).encode("utf-8")
 
 
-def _in_order(starts: int, until: int) -> None:
+def _check_order(starts: int, until: int) -> None:
     if starts > until:
         raise ValueError("it ends before it begins")
 
 
 class AwayNotice(_Notice):
-    """That the business is away, from when until when (s), and a sentence about it in up to eight languages."""
+    """The business is away between two times (s), with a sentence in up to eight languages."""
 
     kind: Literal["away"]
     starts: Annotated[Seconds, Field(alias="from")]
@@ -69,16 +71,16 @@ class AwayNotice(_Notice):
 
     @model_validator(mode="after")
     def _fits(self) -> "AwayNotice":
-        _in_order(self.starts, self.until)
+        _check_order(self.starts, self.until)
         if self.until > self.starts + LONGEST_AWAY:
-            raise ValueError("nobody is away for more than 92 days")
+            raise ValueError("an absence is at most 92 days long")
         if self.until < self.iat:
-            raise ValueError("it is over before it was made")
+            raise ValueError("it ends before it was signed")
         return self
 
 
 class Goal(Model):
-    """What is to be reached `by` (s): a measure by its name, and its target, a share or days."""
+    """A goal for the time `by` (s): the name of a measure, and its target, a share or a number of days."""
 
     id: Token
     measure: Token
@@ -87,7 +89,7 @@ class Goal(Model):
 
 
 class Initiative(Model):
-    """What is going to be done, from when until when (s)."""
+    """A planned activity between two times (s)."""
 
     label: Label
     starts: Annotated[Seconds, Field(alias="from")]
@@ -95,12 +97,12 @@ class Initiative(Model):
 
     @model_validator(mode="after")
     def _fits(self) -> "Initiative":
-        _in_order(self.starts, self.until)
+        _check_order(self.starts, self.until)
         return self
 
 
 class PlanNotice(_Notice):
-    """What the business means to do for its customers, and by when: no results."""
+    """The plans of a business for its customers, with dates and without results."""
 
     kind: Literal["plan"]
     title: Label
@@ -120,7 +122,7 @@ _NOTICE: TypeAdapter[Notice] = TypeAdapter(Annotated[Notice, Field(discriminator
 
 @dataclass(frozen=True, slots=True)
 class SignedNotice:
-    """A notice whose signature held. Only `open_notice` makes one."""
+    """A notice with a valid signature. Only `open_notice` makes one."""
 
     raw: str
     id: str
@@ -130,8 +132,8 @@ class SignedNotice:
 
 
 def is_in_force(notice: Notice, now: int) -> bool:
-    """Whether a notice says something at `now` (ms), unless a later one of its kind took its place: one about being
-    away until its end, a plan always (NOTICE-4). One that ends when it was made says nothing by any clock."""
+    """True if the notice applies at `now` (ms), unless a later one of its kind replaced it: an away notice until its
+    end, a plan always (NOTICE-4). An away notice that ends at its `iat` never applies."""
     return not isinstance(notice, AwayNotice) or (now < notice.until * 1000 and notice.iat < notice.until)
 
 
@@ -141,47 +143,48 @@ def away_notice(iss: str, iat: int, starts: int, until: int, texts: Mapping[str,
     return AwayNotice.model_validate(members)
 
 
-def seal_notice(notice: Notice, signer: Signer) -> SignedNotice:
-    """Sign a notice."""
-    return open_notice(seal(notice.to_json(), NOTICE_TYP, signer), {signer.kid: signer.key.public}.get)
+def sign_notice(notice: Notice, signer: Signer) -> SignedNotice:
+    """Signs a notice."""
+    return open_notice(sign_jws(notice.to_json(), NOTICE_TYP, signer), {signer.kid: signer.key.public}.get)
 
 
 def open_notice(raw: str | bytes, find_key: FindKey) -> SignedNotice:
-    """The notice, if form, signature and members hold (NOTICE-1).
+    """Parses and verifies a notice (NOTICE-1).
 
     Raises Malformed, Refused("too_large" | "unknown_key" | "bad_signature").
     """
-    opened = open_jws(raw, {NOTICE_TYP}, find_key)
-    notice = read_model(_NOTICE, opened.payload)
-    if did_of_kid(opened.header.kid) != notice.iss:
+    jws = open_jws(raw, {NOTICE_TYP}, find_key)
+    notice = parse_model(_NOTICE, jws.payload)
+    if did_of_kid(jws.header.kid) != notice.iss:
         raise Refused("bad_signature", "the key is not the issuer's")
-    return SignedNotice(opened.raw, opened.id, opened.header.kid, opened.key, notice)
+    return SignedNotice(jws.raw, jws.id, jws.header.kid, jws.key, notice)
 
 
-def believe_notice(raw: str) -> Notice:
-    """What a notice says whose signature was checked before it was stored. Raises Malformed."""
-    return read_model(_NOTICE, b64u_decode(raw.split(".")[1]))
+def parse_stored_notice(raw: str) -> Notice:
+    """Parses a notice whose signature was verified before it was stored. Raises Malformed."""
+    return parse_model(_NOTICE, b64u_decode(raw.split(".")[1]))
 
 
-class StatedKey(NamedTuple):
-    """A key of a business, and the number of the entry that states it, in the log in which the notice stands."""
+class PublishedKey(NamedTuple):
+    """A key of a business, and the index of the entry that publishes it, in the log of the notice."""
 
     place: int
     kid: str
 
 
-def key_for_entry(keys: Iterable[StatedKey], index: int) -> str | None:
-    """The one key that may sign a notice with the entry `index`: that of the newest statement below it (NOTICE-6)."""
+def key_for_entry(keys: Iterable[PublishedKey], index: int) -> str | None:
+    """The `kid` that must sign a notice with the entry `index`: that of the latest key statement below it
+    (NOTICE-6)."""
     below = [stated for stated in keys if stated.place < index]
     return max(below).kid if below else None
 
 
-def text_in(texts: Mapping[str, str], languages: Iterable[str]) -> str | None:
-    """The text in the first of these languages that there is one in, else the first text; None where there is none.
-    `de` is found for `de-CH`, too."""
+def choose_text(texts: Mapping[str, str], languages: Iterable[str]) -> str | None:
+    """The text in the first of these languages that has one, else the first text; None if there is none. `de` also
+    serves `de-CH`."""
     for language in languages:
-        for wanted in (language, language.partition("-")[0]):
-            found = next((text for tag, text in texts.items() if tag.casefold() == wanted.casefold()), None)
-            if found is not None:
-                return found
+        for wanted_tag in (language, language.partition("-")[0]):
+            chosen = next((text for tag, text in texts.items() if tag.casefold() == wanted_tag.casefold()), None)
+            if chosen is not None:
+                return chosen
     return next(iter(texts.values()), None)

@@ -1,6 +1,6 @@
-"""Offers: how a connection begins (spec/offer.md).
+"""Offers, which begin a connection (spec/offer.md).
 
-An offer is a signed text; it travels as a link whose fragment holds its hash, so no server between can swap it.
+An offer is a signed text. Its link carries its hash in the fragment, so no server in between can replace it.
 """
 
 import re
@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
-from comity.crypto.jws import FindKey, no_other_keys, open_jws, seal
+from comity.crypto.jws import FindKey, no_other_keys, open_jws, sign_jws
 from comity.crypto.keys import PublicKey, Signer, did_of_kid, did_web_base, is_pairwise, key_of_kid, split_origin
 from comity.documents.types import (
     AGREEMENT_PURPOSES,
@@ -18,44 +18,44 @@ from comity.documents.types import (
     Budget,
     Channels,
     Did,
+    Flag,
     Hash,
     Kid,
     Label,
     Language,
-    Mark,
     Model,
     ReachPurposes,
     Seconds,
     Whole,
-    can_be_seen,
-    is_name,
-    read_model,
+    check_name,
+    check_visible,
+    parse_model,
 )
 from comity.encoding import hash_id
 from comity.errors import Malformed, Refused
 
 OFFER_TYP = "comity-offer+jwt"
 SHORT = 12
-"""Characters of the hash by which a server serves an offer: 72 bits, not to be guessed."""
+"""Characters of the hash in an offer's URL: 72 bits, which nobody can guess."""
 LONGEST_OFFER = 366 * DAY
 """Seconds from `iat` to `exp` at most (OFFER-6)."""
 
 _LINK = re.compile(r"/i/([A-Za-z0-9_-]{12})(?:\?[!\"$-~]*)?#([A-Za-z0-9_-]{43})\Z")
-_PLAIN = re.compile(r"%(2[dDeE]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[fF]|7[eE])")
-"""Unreserved characters that are written with a percent sign (RFC 3986, section 6.2.2.2)."""
+_ENCODED_UNRESERVED = re.compile(r"%(2[dDeE]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[fF]|7[eE])")
+"""Unreserved characters in percent-encoding (RFC 3986, section 6.2.2.2)."""
 MOST_LINK = 2000
-"""Characters of a link, with what a mail sender added to it."""
+"""Characters of a link, with the additions of a mail program."""
 
 Id = Annotated[str, Field(max_length=200, pattern=r"^[!-~]+$")]
 Nonce = Annotated[str, Field(min_length=16, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
-Form = Annotated[Literal[2], Whole]
-"""The version of the form of offers and agreements: no other is read."""
-Operator = Annotated[str, Field(max_length=200, pattern=r"^[ -~]+$"), AfterValidator(is_name)]
+FormatVersion = Annotated[Literal[2], Whole]
+"""The version of offers and agreements; no other version is read."""
+Operator = Annotated[str, Field(max_length=200, pattern=r"^[ -~]+$"), AfterValidator(check_name)]
 
 
 class PartyKey(Model):
-    """A party and the key it signs with. The key is named too, so both can check everything later without asking
-    anyone; whether a did:web really publishes it is checked when the connection is made (AGR-3, KEY-7)."""
+    """A party and its signing key. The document names the key, so both sides can verify everything later without a
+    lookup. Whoever makes the connection checks that a did:web publishes the key (AGR-3, KEY-7)."""
 
     did: Did
     kid: Kid
@@ -94,7 +94,7 @@ class HomeParty(PartyKey):
 
 
 class Terms(Model):
-    """An agreement's text, named so that it cannot be exchanged: id, version, language and SHA-256 of its UTF-8."""
+    """A reference to an agreement's text that fixes it: id, version, language and SHA-256 of its UTF-8."""
 
     id: Id
     version: Annotated[str, Field(max_length=32, pattern=r"^[!-~]+$")]
@@ -102,36 +102,36 @@ class Terms(Model):
     sha256: Hash
 
 
-TermsText = Annotated[str, Field(min_length=1, max_length=16_384, pattern=TEXT), AfterValidator(can_be_seen)]
-"""An agreement's text: several lines, with something to be read."""
+TermsText = Annotated[str, Field(min_length=1, max_length=16_384, pattern=TEXT), AfterValidator(check_visible)]
+"""An agreement's text: several lines, at least one visible character."""
 
 
 class OfferedTerms(Terms):
-    """Terms with their text, where the offer brings it along."""
+    """Terms, with their text if the offer includes it."""
 
     text: TermsText | None = None
 
     @model_validator(mode="after")
     def _text_is_the_one_named(self) -> "OfferedTerms":
         if self.text is not None and text_hash(self.text) != self.sha256:
-            raise ValueError("the text is not the one whose hash is named")
+            raise ValueError("the text does not have the given hash")
         return self
 
     def terms(self) -> Terms:
-        """The terms alone, as an agreement names them."""
+        """The terms without the text, as an agreement names them."""
         return Terms(id=self.id, version=self.version, lang=self.lang, sha256=self.sha256)
 
 
-def _rest_on_a_grant(purposes: tuple[str, ...]) -> tuple[str, ...]:
+def _check_need_grants(purposes: tuple[str, ...]) -> tuple[str, ...]:
     if AGREEMENT_PURPOSES.intersection(purposes):
-        raise ValueError("a purpose that rests on the agreement needs no grant")
+        raise ValueError("this purpose needs no grant")
     return purposes
 
 
 class Allow(Model):
-    """What the offerer lets the other side come for from the opening on: a promise (ALLOW-1)."""
+    """A promise of the offerer: the grant for the other side from the opening on (ALLOW-1)."""
 
-    purposes: Annotated[ReachPurposes, AfterValidator(_rest_on_a_grant)]
+    purposes: Annotated[ReachPurposes, AfterValidator(_check_need_grants)]
     channels: Channels
     days: Annotated[int, Field(ge=1, le=366)]
     budget: Budget | None = None
@@ -139,14 +139,14 @@ class Allow(Model):
     @model_validator(mode="after")
     def _allows_something(self) -> "Allow":
         if self.budget is not None and self.budget.max < 1:
-            raise ValueError("a budget of nothing allows nothing")
+            raise ValueError("the budget must allow at least one")
         return self
 
 
 class Offer(Model):
-    """Who offers a connection, on which terms, for what, and until when."""
+    """Who offers a connection, on which terms, for which purposes, and until when."""
 
-    v: Form
+    v: FormatVersion
     iss: Did
     iat: Seconds
     exp: Seconds
@@ -160,14 +160,14 @@ class Offer(Model):
     name: Label | None = None
     to: Did | None = None
     allow: Allow | None = None
-    test: Mark | None = None
+    test: Flag | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> "Offer":
         if is_pairwise(self.iss) and self.use != "one":
-            raise ValueError("a pairwise side's offer is for one use")
+            raise ValueError("the offer of a pairwise side must be for one use")
         if not self.iat < self.exp <= self.iat + LONGEST_OFFER:
-            raise ValueError("the offer ends before it begins, or too late")
+            raise ValueError("the offer's end is not after its start, or is too late")
         return self
 
 
@@ -176,7 +176,7 @@ _OFFER: TypeAdapter[Offer] = TypeAdapter(Offer)
 
 @dataclass(frozen=True, slots=True)
 class SignedOffer:
-    """An offer whose signature held. Only `open_offer` makes one."""
+    """An offer with a valid signature. Only `open_offer` makes one."""
 
     raw: str
     hash: str
@@ -186,44 +186,44 @@ class SignedOffer:
 
     @property
     def short(self) -> str:
-        """The name by which a server serves it."""
+        """The id of the offer in its server's URLs."""
         return self.hash[:SHORT]
 
     def link(self) -> str:
-        """What goes into a QR code: where the offer is, and after `#` what it must hash to (OFFER-8)."""
+        """The link in a QR code: the offer's URL, and after `#` its hash (OFFER-8)."""
         return f"{did_web_base(self.offer.home.did)}/i/{self.short}#{self.hash}"
 
 
 def text_hash(text: str) -> str:
-    """The name of an agreement's text: base64url SHA-256 of its UTF-8 bytes. Raises Malformed for lone surrogates."""
+    """The hash of an agreement's text: base64url SHA-256 of its UTF-8 bytes. Raises Malformed for lone surrogates."""
     try:
         return hash_id(text.encode("utf-8"))
     except UnicodeEncodeError:
         raise Malformed("a text holds a lone surrogate") from None
 
 
-def seal_offer(offer: Offer, signer: Signer) -> SignedOffer:
-    """Sign an offer."""
-    return open_offer(seal(offer.to_json(), OFFER_TYP, signer), {signer.kid: signer.key.public}.get)
+def sign_offer(offer: Offer, signer: Signer) -> SignedOffer:
+    """Signs an offer."""
+    return open_offer(sign_jws(offer.to_json(), OFFER_TYP, signer), {signer.kid: signer.key.public}.get)
 
 
 def open_offer(raw: str | bytes, find_key: FindKey = no_other_keys) -> SignedOffer:
-    """The offer, if form, signature and members hold.
+    """Parses and verifies an offer.
 
     Raises Malformed, Refused("too_large" | "unknown_key" | "bad_signature").
     """
-    opened = open_jws(raw, {OFFER_TYP}, find_key)
-    offer = read_model(_OFFER, opened.payload)
-    if did_of_kid(opened.header.kid) != offer.iss:
+    jws = open_jws(raw, {OFFER_TYP}, find_key)
+    offer = parse_model(_OFFER, jws.payload)
+    if did_of_kid(jws.header.kid) != offer.iss:
         raise Refused("bad_signature", "the key is not the issuer's")
-    return SignedOffer(opened.raw, opened.id, opened.header.kid, opened.key, offer)
+    return SignedOffer(jws.raw, jws.id, jws.header.kid, jws.key, offer)
 
 
-def read_link(link: str) -> tuple[str, str, str]:
-    """(origin, short id, hash) of a link, as it may look when it arrives: in angle brackets, with a query, in another
-    of the spellings that are one URL (RFC 3986, sections 6.2.2 and 6.2.3, appendix C).
+def parse_link(link: str) -> tuple[str, str, str]:
+    """(origin, short id, hash) of a link to an offer. The link may be in angle brackets, have a query, or use another
+    spelling of the same URL (RFC 3986, sections 6.2.2 and 6.2.3, appendix C).
 
-    Raises Malformed, also when the short id is not the hash's own, or the origin is none that a home server can have
+    Raises Malformed, also if the short id does not belong to the hash, or no home server can have that origin
     (OFFER-8).
     """
     if len(link) > MOST_LINK:
@@ -233,10 +233,10 @@ def read_link(link: str) -> tuple[str, str, str]:
         text = "".join(text[1:-1].split())
         text = text[4:] if text[:4].upper() == "URL:" else text
     try:
-        origin, rest = split_origin(_PLAIN.sub(lambda it: chr(int(it[1], 16)), text))
+        origin, rest = split_origin(_ENCODED_UNRESERVED.sub(lambda match: chr(int(match[1], 16)), text))
     except Malformed as fault:
         raise Malformed(f"not a link to an offer: {fault.detail}") from None
-    found = _LINK.match(rest)
-    if not found or not found[2].startswith(found[1]):
+    parts = _LINK.match(rest)
+    if not parts or not parts[2].startswith(parts[1]):
         raise Malformed("not a link to an offer")
-    return origin, found[1], found[2]
+    return origin, parts[1], parts[2]

@@ -1,6 +1,7 @@
-"""The words of the protocol that have a fixed form: tokens, times, ids, purposes and channels (spec/act.md).
+"""Types that the signed documents share: tokens, times, ids, purposes, channels (spec/act.md), and the strict parser
+for them.
 
-Kept apart from the acts because offers, agreements, events and the HTTP shapes use the same words.
+They are apart from the acts because offers, agreements, events and the HTTP API use them too.
 """
 
 import re
@@ -28,19 +29,20 @@ DAY = 86_400
 """Seconds."""
 
 PERIODS: dict[str, int] = {"day": DAY, "week": 7 * DAY, "month": 30 * DAY}
-"""What a budget counts in: rolling windows, in seconds (GATE-12)."""
+"""The periods of a budget: rolling windows, in seconds (GATE-12)."""
 
 EXEMPT_PURPOSES = frozenset({"safety", "security", "legal_notice"})
-"""They rest on the agreement and pass mute, hours and budget, never a revoke (GATE-6)."""
+"""Purposes that need no grant and pass mutes, hours and budgets, but never a revoke (GATE-6)."""
 
 NOTE = "note"
-"""The purpose of the words in a `remember` or `milestone`. No message, contact, check, grant or offer names it."""
+"""The purpose of the text in a `remember` or `milestone`. No message, contact, check, grant or offer names it."""
 
 ROOM_PURPOSES = frozenset({"renewal", "complaint", NOTE})
-"""They rest on the agreement, meet mute, hours and budget, and have room for a few unanswered deliveries (GATE-22)."""
+"""Purposes that need no grant and obey mutes, hours and budgets. Only a few unanswered deliveries are allowed
+(GATE-22)."""
 
 AGREEMENT_PURPOSES = EXEMPT_PURPOSES | ROOM_PURPOSES
-"""They rest on the agreement and need no grant (GATE-5)."""
+"""Purposes that need no grant, since the agreement allows them (GATE-5)."""
 
 Side = Literal["first", "second"]
 SIDES: tuple[Side, Side] = ("first", "second")
@@ -49,18 +51,18 @@ Period = Literal["day", "week", "month"]
 
 
 def other(side: Side) -> Side:
-    """The side across."""
+    """The other side."""
     return "second" if side == "first" else "first"
 
 
 def covers(granted: str, purpose: str) -> bool:
-    """Whether a grant, mute or topic for `granted` is also for `purpose`: itself, or anything below it (GATE-4)."""
+    """True if `purpose` is `granted` or lies below it. Topics work alike (GATE-4)."""
     return purpose == granted or purpose.startswith(granted + ".")
 
 
 def is_among(purposes: Iterable[str], purpose: str) -> bool:
-    """Whether one of them is also for that purpose."""
-    # A plain loop: a generator for each question of the gate would cost as much as all the rest.
+    """True if one of the purposes covers `purpose`."""
+    # A plain loop: in the gate a generator would cost as much as everything else together.
     for granted in purposes:  # noqa: SIM110
         if covers(granted, purpose):
             return True
@@ -73,131 +75,134 @@ def root_of(purpose: str) -> str:
 
 
 @lru_cache(maxsize=16384)
-def _did(text: str) -> str:
+def _check_did(text: str) -> str:
     if not is_did(text):
-        raise ValueError("not a did:key or did:web that Comity knows")
+        raise ValueError("not a supported did:key or did:web")
     return text
 
 
-def _kid(text: str) -> str:
+def _check_kid(text: str) -> str:
     if not is_kid(text):
-        raise ValueError("not a did:key or did:web that Comity knows, with a fragment")
+        raise ValueError("not a supported did:key or did:web with a fragment")
     return text
 
 
 @lru_cache(maxsize=4096)
-def _distinct(items: tuple[Any, ...]) -> tuple[Any, ...]:
+def _check_distinct(items: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(set(items)) != len(items):
         raise ValueError("an item appears twice")
     return items
 
 
-def _whole(value: object) -> object:
-    # pydantic compares a Literal by value, and in Python 1 == 1.0 == True.
+def _check_integer(value: object) -> object:
+    # Pydantic compares a Literal by value, and in Python 1 == 1.0 == True.
     if type(value) is not int:
         raise ValueError("not an integer")
     return value
 
 
-Whole = BeforeValidator(_whole)
-Distinct = AfterValidator(_distinct)
+Whole = BeforeValidator(_check_integer)
+Distinct = AfterValidator(_check_distinct)
 Version = Annotated[Literal[1], Whole]
 
 
-def _is_true(value: object) -> object:
-    # The same trap: 1 is no mark.
+def _check_true(value: object) -> object:
+    # The same trap: 1 == True, and 1 is no flag.
     if value is not True:
-        raise ValueError("true, or left out")
+        raise ValueError("must be true or left out")
     return value
 
 
-Mark = Annotated[Literal[True], BeforeValidator(_is_true)]
-"""A mark that is there, as true, or is left out."""
-Did = Annotated[str, Field(max_length=400), AfterValidator(_did)]
-Kid = Annotated[str, Field(max_length=400), AfterValidator(_kid)]
+Flag = Annotated[Literal[True], BeforeValidator(_check_true)]
+"""A flag: present as must be true or left out."""
+Did = Annotated[str, Field(max_length=400), AfterValidator(_check_did)]
+Kid = Annotated[str, Field(max_length=400), AfterValidator(_check_kid)]
 Url = Annotated[str, Field(max_length=400, pattern=r"^https?://[!-~]+$")]
 Hash = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$")]
-"""A base64url SHA-256; the last character carries four bits, so two of its bits are zero."""
-Hashes = Annotated[tuple[Hash, ...], Field(min_length=1, max_length=32), AfterValidator(_distinct)]
+"""A SHA-256 in base64url. Its last character carries four bits, so two of that character's bits are zero."""
+Hashes = Annotated[tuple[Hash, ...], Field(min_length=1, max_length=32), AfterValidator(_check_distinct)]
 Seconds = Annotated[int, Field(ge=0, le=253_402_300_799)]
 """A time in whole seconds since the epoch, up to the year 9999."""
 Milliseconds = Annotated[int, Field(ge=0, le=253_402_300_799_999)]
 Sequence = Annotated[int, Field(ge=0, le=2**53 - 2)]
-"""A place in a chain: the one after it is still an integer that JSON can carry."""
+"""A position in a chain. The next one still is an integer that JSON can carry."""
 Token = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Purpose = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}(\.[a-z0-9_]{1,32}){0,3}$")]
-Data = Annotated[tuple[Token, ...], Field(min_length=1, max_length=16), AfterValidator(_distinct)]
+Data = Annotated[tuple[Token, ...], Field(min_length=1, max_length=16), AfterValidator(_check_distinct)]
 Topic = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}(\.[a-z0-9_-]{1,32}){0,3}$")]
 Jwe = Annotated[str, Field(max_length=MAX_JWE)]
-"""A body. Its form is looked at when an act is accepted, and never stops a fold (BODY-5)."""
+"""An encrypted body. The server checks its form when it accepts the act; the fold never does (BODY-5)."""
 
 
-def _not_note(purpose: str) -> str:
+def _check_not_note(purpose: str) -> str:
     if covers(NOTE, purpose):
-        raise ValueError("note is the purpose of words in a remember or milestone, and of nothing else")
+        raise ValueError("note is only for the text in a remember or milestone")
     return purpose
 
 
-def _needs_grant(purpose: str) -> str:
+def _check_needs_grant(purpose: str) -> str:
     if purpose in AGREEMENT_PURPOSES:
         raise ValueError("must be a purpose that needs a grant")
     return purpose
 
 
-ReachPurpose = Annotated[Purpose, AfterValidator(_not_note)]
-"""A purpose for which one side reaches the other: in a message, a contact, a check, a grant, an offer."""
-GrantedPurpose = Annotated[ReachPurpose, AfterValidator(_needs_grant)]
-"""A purpose that does not rest on the agreement."""
-Purposes = Annotated[tuple[Purpose, ...], Field(min_length=1, max_length=16), AfterValidator(_distinct)]
-ReachPurposes = Annotated[tuple[ReachPurpose, ...], Field(min_length=1, max_length=16), AfterValidator(_distinct)]
-Channels = Annotated[tuple[Channel, ...], Field(min_length=1, max_length=6), AfterValidator(_distinct)]
-Sides = Annotated[tuple[Side, ...], Field(max_length=2), AfterValidator(_distinct)]
+ReachPurpose = Annotated[Purpose, AfterValidator(_check_not_note)]
+"""A purpose for which one side reaches the other, in a message, contact, check, grant or offer."""
+GrantedPurpose = Annotated[ReachPurpose, AfterValidator(_check_needs_grant)]
+"""A purpose that needs a grant."""
+Purposes = Annotated[tuple[Purpose, ...], Field(min_length=1, max_length=16), AfterValidator(_check_distinct)]
+ReachPurposes = Annotated[tuple[ReachPurpose, ...], Field(min_length=1, max_length=16), AfterValidator(_check_distinct)]
+Channels = Annotated[tuple[Channel, ...], Field(min_length=1, max_length=6), AfterValidator(_check_distinct)]
+Sides = Annotated[tuple[Side, ...], Field(max_length=2), AfterValidator(_check_distinct)]
 Language = Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")]
 ZoneName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$", max_length=64)]
 _SPACES = r"\x20\xa0\u1680\u2000-\u200a\u202f\u205f\u3000"
-_UNSEEN = (
+_INVISIBLE = (
     r"\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     r"\u2800\u3164\ud800-\udfff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
     r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 ) + "".join(chr(plane * 0x10000 + last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
-_LINE = re.compile(f"(?:[{_SPACES}]|[^{_SPACES}{_UNSEEN}][\ufe0e\ufe0f]?[\u200c\u200d]?)+")
-"""Persian and emoji need joiners and selectors of a form: one of each may follow a character that is seen."""
+_LINE = re.compile(f"(?:[{_SPACES}]|[^{_SPACES}{_INVISIBLE}][\ufe0e\ufe0f]?[\u200c\u200d]?)+")
+"""Persian and emoji need joiners and variation selectors: one of each may follow a visible character."""
 
 
-_SEEN = f"[^{_SPACES}{_UNSEEN}][\ufe0e\ufe0f]?"
-_NAME = re.compile(f"{_SEEN}(?:[ \u200c\u200d]?{_SEEN})*")
+_VISIBLE = f"[^{_SPACES}{_INVISIBLE}][\ufe0e\ufe0f]?"
+_NAME = re.compile(f"{_VISIBLE}(?:[ \u200c\u200d]?{_VISIBLE})*")
 
 
-def can_be_seen(text: str) -> str:
-    """The text, if something in it can be seen. Raises ValueError."""
-    if all(unicodedata.category(it)[0] not in "LNPS" or it in "\u115f\u1160\u2800\u3164\uffa0" for it in text):
-        raise ValueError("a text needs something to be seen")
+def check_visible(text: str) -> str:
+    """Returns the text if it has a visible character. Raises ValueError."""
+    if all(
+        unicodedata.category(character)[0] not in "LNPS" or character in "\u115f\u1160\u2800\u3164\uffa0"
+        for character in text
+    ):
+        raise ValueError("a text needs a visible character")
     return text
 
 
-def one_line(text: str) -> str:
-    """The text, if it is on one line, and every character of it can be seen (NOTICE-3). Raises ValueError."""
-    can_be_seen(text)
+def check_one_line(text: str) -> str:
+    """Returns the text if it is one line of visible characters (NOTICE-3). Raises ValueError."""
+    check_visible(text)
     if not _LINE.fullmatch(text):
-        raise ValueError("a text has a character that nobody sees, or that no text has")
+        raise ValueError("a text has an invisible character, or one that is not allowed")
     return text
 
 
-def is_name(text: str) -> str:
-    """The text, if it is a name: characters that can be seen, and between two of them one space or one joiner at most
+def check_name(text: str) -> str:
+    """Returns the text if it is a name: visible characters, with at most one space or joiner between two of them
     (ACT-17). Raises ValueError."""
     if not _NAME.fullmatch(text):
-        raise ValueError("a name has characters that can be seen, and single spaces between them")
-    return can_be_seen(text)
+        raise ValueError("a name must have visible characters and single spaces between them")
+    return check_visible(text)
 
 
 HARMFUL = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069"
-"""What no text for people has, as the inside of a character class: controls but tab and line feed, and bidirectional
-overrides (ACT-16)."""
+"""Characters that no text for people may have, as the inside of a character class: controls but tab and line feed, and
+bidirectional overrides (ACT-16)."""
 TEXT = f"^[^{HARMFUL}]+$"
-"""The pattern of a text of several lines."""
-Label = Annotated[str, Field(max_length=100), AfterValidator(is_name)]
-"""A name or title for people (ACT-17). Whoever composes one spells it by `names.nickname` first."""
+"""The pattern of a text with several lines."""
+Label = Annotated[str, Field(max_length=100), AfterValidator(check_name)]
+"""A name or title for people (ACT-17). Its author normalizes it with `names.normalize_name` first."""
 
 
 Category = Literal[
@@ -214,7 +219,7 @@ Category = Literal[
     "profile",
     "special",
 ]
-"""What kind of data somebody holds of another: a closed list, so that wallets can say it in any language (ERA-2)."""
+"""A category of personal data: a closed list, so that wallets can translate it (ERA-2)."""
 Ground = Literal[
     "legal_obligation",
     "legal_claims",
@@ -227,24 +232,24 @@ Ground = Literal[
     "legitimate_interests",
     "restriction",
 ]
-"""Why data may be kept after the end (ERA-3)."""
-Categories = Annotated[tuple[Category, ...], Field(max_length=12), AfterValidator(_distinct)]
+"""The legal ground for data that is retained after the end (ERA-3)."""
+Categories = Annotated[tuple[Category, ...], Field(max_length=12), AfterValidator(_check_distinct)]
 Recipient = Annotated[
     str,
     Field(
         pattern=r"^[^\x00-%*/:-@\[-\x60{-\x9f\u2028-\u202e\u2066-\u2069][^\x00-\x1f!-%*/:-@\[-\x60{-\x9f\u2028-\u202e\u2066-\u2069]{0,59}$"
     ),
-    AfterValidator(is_name),
+    AfterValidator(check_name),
 ]
-"""The name of whom data was passed on to: no control characters, and none of the signs of an address (ERA-5)."""
-Recipients = Annotated[tuple[Recipient, ...], Field(min_length=1, max_length=16), AfterValidator(_distinct)]
+"""The name of a recipient of personal data, without control characters and the characters of an address (ERA-5)."""
+Recipients = Annotated[tuple[Recipient, ...], Field(min_length=1, max_length=16), AfterValidator(_check_distinct)]
 
 
 M = TypeVar("M")
 
 
-def needs(member: str) -> Callable[[M, ValidationInfo], M]:
-    """The check that a value stands only beside `member`, which is named before it in its model."""
+def requires(member: str) -> Callable[[M, ValidationInfo], M]:
+    """A validator that accepts a value only together with `member`, which the model declares earlier."""
 
     def check(value: M, info: ValidationInfo) -> M:
         if info.data.get(member) is None:
@@ -255,25 +260,25 @@ def needs(member: str) -> Callable[[M, ValidationInfo], M]:
 
 
 class Model(BaseModel):
-    """What every text of the protocol is parsed into: strict, frozen, nothing extra."""
+    """The base of every parsed document: strict, frozen, no extra members."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     def to_json(self) -> bytes:
-        """The members as compact JSON, those that are absent left out. Called once, by whoever composes the text."""
-        # What `model_dump_json` asks, which would make text of the bytes.
+        """The members as compact JSON, without those that are absent. The author of a text calls this once."""
+        # The serializer behind `model_dump_json`, which would decode the bytes.
         return self.__pydantic_serializer__.to_json(self, exclude_none=True)
 
 
 class Budget(Model):
-    """At most `max` in any rolling `per`."""
+    """At most `max` deliveries or asks in any rolling `per`."""
 
     max: Annotated[int, Field(ge=0, le=100)]
     per: Period
 
 
 class StatusReference(Model):
-    """Where the grant's status stands (Token Status List, section 6)."""
+    """The location of the grant's status (Token Status List, section 6)."""
 
     idx: Annotated[int, Field(ge=0, lt=2**32)]
     uri: Url
@@ -285,55 +290,56 @@ class Status(Model):
     status_list: StatusReference
 
 
-class Kept(Model):
-    """Data that is kept after the end: what, on which ground, and until when (s), where that is known."""
+class RetainedData(Model):
+    """Data that is retained after the end: its category, the ground, and the end (s), if that is known."""
 
     what: Category
     ground: Ground
     until: Seconds | None = None
 
 
-def _nulls(value: Any, pointer: str = "") -> Iterator[str]:
-    """Pointers to each null in a JSON value."""
+def _null_pointers(value: Any, pointer: str = "") -> Iterator[str]:
+    """JSON pointers to every null in a value."""
     if value is None:
         yield pointer
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, item in inside:
-        yield from _nulls(item, f"{pointer}/{_step(name)}")
+        yield from _null_pointers(item, f"{pointer}/{_pointer_step(name)}")
 
 
-def _step(name: object) -> str:
-    """A step of a JSON Pointer (RFC 6901)."""
+def _pointer_step(name: object) -> str:
+    """One step of a JSON Pointer (RFC 6901)."""
     return str(name).replace("~", "~0").replace("/", "~1")
 
 
-def read_model(adapter: TypeAdapter[M], data: bytes, limit: int = 64 * 1024) -> M:
-    """The model that strict JSON bytes spell. Raises Malformed with a JSON pointer for each fault, or
-    Refused("too_large")."""
+def parse_model(adapter: TypeAdapter[M], data: bytes, limit: int = 64 * 1024) -> M:
+    """Parses strict JSON into a model. Raises Malformed with a JSON pointer for each fault, or Refused("too_large")."""
     members = parse_json(data, limit)
-    nulls = list(_nulls(members))[:_MOST_FAULTS] if b"null" in data else []
+    nulls = list(_null_pointers(members))[:_MOST_FAULTS] if b"null" in data else []
     try:
-        # The same bytes once more: pydantic's own parser is strict in types, ours in JSON.
+        # The same bytes again: pydantic's parser is strict about types, ours about JSON.
         model: M = adapter.validator.validate_json(data)
     except ValidationError as fault:
-        # Where the kind decides the members, pydantic puts the kind in front of the path; the text has no such level.
+        # For a tagged union pydantic puts the tag in front of the path; the text has no such level.
         schema = adapter.core_schema
         kind = schema["schema"]["type"] if schema["type"] == "definitions" else schema["type"]
         levels = 1 if kind == "tagged-union" else 0
-        found = dict.fromkeys(nulls, _NOT_NULL) | dict(faults(fault, levels))
-        raise Malformed("the members are not those of this text", errors=tuple(found.items())[:_MOST_FAULTS]) from None
+        faults = dict.fromkeys(nulls, _NOT_NULL) | dict(describe_faults(fault, levels))
+        raise Malformed("the members are not those of this text", errors=tuple(faults.items())[:_MOST_FAULTS]) from None
     if nulls:
-        raise Malformed("a member that is absent is left out, not null", errors=tuple((it, _NOT_NULL) for it in nulls))
+        raise Malformed(
+            "an absent member must be left out, not null", errors=tuple((pointer, _NOT_NULL) for pointer in nulls)
+        )
     return model
 
 
 _MOST_FAULTS = 32
 _NOT_NULL = "must be left out where it has no value, not null"
-_FAULTS = {
+_FAULT_TEXTS = {
     "missing": "is missing",
-    "extra_forbidden": "no member of this name is known here",
-    # This one message would repeat what was sent.
-    "union_tag_invalid": "not a kind known here",
+    "extra_forbidden": "is not a known member",
+    # Pydantic's message would repeat the input.
+    "union_tag_invalid": "is not a known kind",
     "string_type": "must be a text",
     "tuple_type": "must be a list",
     "list_type": "must be a list",
@@ -342,9 +348,9 @@ _FAULTS = {
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
 }
-"""Pydantic's kinds of faults in our words, where its own need Python to be understood."""
-_BEGINNINGS = {"Value error, ": "", "Input should ": "must ", "String should ": "must ", "Tuple should ": "must "}
-_SIGNS = {
+"""Pydantic's error types in plain words, where its own message assumes knowledge of Python."""
+_PREFIXES = {"Value error, ": "", "Input should ": "must ", "String should ": "must ", "Tuple should ": "must "}
+_PATTERN_TEXTS = {
     r"^[a-z][a-z0-9_]{0,31}(\.[a-z0-9_]{1,32}){0,3}$": "must be lower-case words with dots between, as care.checkin",
     r"^[a-z0-9][a-z0-9_-]{0,31}(\.[a-z0-9_-]{1,32}){0,3}$": (
         "must be lower-case words with dots between, as windows.kitchen"
@@ -358,41 +364,41 @@ _SIGNS = {
     r"^[A-Za-z0-9_-]+$": "must be base64url, without blanks",
     r"^[ -~]+$": "must have ASCII characters only, on one line",
 }
-"""What a text must look like, for those who do not read patterns."""
+"""Descriptions of the patterns."""
 
 
-def faults(error: ValidationError, levels: int = 0) -> tuple[tuple[str, str], ...]:
-    """(JSON pointer, what is wrong) of up to 32 faults of a model, one for each place; `levels` of each path are left
-    out in front."""
-    found: dict[str, str] = {}
-    for it in error.errors(include_url=False, include_input=False):
-        if len(found) == _MOST_FAULTS:
+def describe_faults(error: ValidationError, levels: int = 0) -> tuple[tuple[str, str], ...]:
+    """Up to 32 faults of a model as (JSON pointer, description), one for each place. The first `levels` steps of each
+    path are left out."""
+    texts: dict[str, str] = {}
+    for fault in error.errors(include_url=False, include_input=False):
+        if len(texts) == _MOST_FAULTS:
             break
-        place, context = it["loc"][levels:], it.get("ctx", {})
-        if it["type"] == "literal_error" and place and str(place[-1]).startswith("literal["):
-            # Of several lists of words, pydantic names the list as well; the text has no such level.
+        place, context = fault["loc"][levels:], fault.get("ctx", {})
+        if fault["type"] == "literal_error" and place and str(place[-1]).startswith("literal["):
+            # For a union of literals pydantic names the literal too; the text has no such level.
             place = place[:-1]
-        pointer = "".join("/" + _step(part) for part in place)
-        if it["type"] == "too_short" and any(deeper.startswith(pointer + "/") for deeper in found):
-            # It counts only what is right, so whatever is wrong in a list is missing from it, too.
+        pointer = "".join("/" + _pointer_step(part) for part in place)
+        if fault["type"] == "too_short" and any(deeper.startswith(pointer + "/") for deeper in texts):
+            # Pydantic counts valid items only, so a list with an invalid item may seem too short as well.
             continue
-        found.setdefault(pointer, _fault(it["type"], it["msg"], context))
-    return tuple(found.items())
+        texts.setdefault(pointer, _fault_text(fault["type"], fault["msg"], context))
+    return tuple(texts.items())
 
 
-def _fault(kind: str, message: str, context: dict[str, Any]) -> str:
+def _fault_text(kind: str, message: str, context: dict[str, Any]) -> str:
     if kind == "string_pattern_mismatch":
         pattern = context["pattern"]
         if r"\u202a-\u202e" in pattern:
             return "must have no control characters and no bidirectional overrides"
         if r"\u2028-\u202e" in pattern:
             return "must be a name, with none of the signs of an address"
-        return _SIGNS.get(pattern, f"must look like {pattern}")
+        return _PATTERN_TEXTS.get(pattern, f"must look like {pattern}")
     if kind in ("too_short", "too_long"):
         few = kind == "too_short"
         number = context["min_length" if few else "max_length"]
         return f"must have at {'least' if few else 'most'} {number} {'item' if number == 1 else 'items'}"
-    if kind in _FAULTS:
-        return _FAULTS[kind]
-    beginning = next((it for it in _BEGINNINGS if message.startswith(it)), "")
-    return _BEGINNINGS.get(beginning, "") + message.removeprefix(beginning)
+    if kind in _FAULT_TEXTS:
+        return _FAULT_TEXTS[kind]
+    beginning = next((text for text in _PREFIXES if message.startswith(text)), "")
+    return _PREFIXES.get(beginning, "") + message.removeprefix(beginning)

@@ -1,18 +1,18 @@
-"""Who is away, and until when (spec/away.md): read from the public state. Nothing here opens or closes a door."""
+"""Absence of a side, read from the public state (spec/away.md). Nothing here affects a permission."""
 
 from comity.rules.gate import mute_end
 from comity.rules.state import Door
 
 
 def muted_away_until(door: Door, now: int) -> int | None:
-    """Until when (s) the side is away, as its own mutes say at `now` (ms); None where none of them says so (AWAY-2)."""
-    ends = [it.until for it in door.mutes if it.why == "away" and it.until is not None and now < it.until * 1000]
-    return max(ends, default=None)
+    """Until when (s) the side is away, by its own mutes at `now` (ms); None if no mute says so (AWAY-2)."""
+    ends = [mute.until for mute in door.mutes if mute.why == "away" and mute.until is not None]
+    return max((end for end in ends if now < end * 1000), default=None)
 
 
 def is_muted(door: Door, now: int) -> bool:
-    """Whether the side has a mute of everything in force at `now` (ms), in the app or by every way: then no words of
-    the other side are shown to it (NOTICE-8)."""
+    """True if the side has a mute of everything in force at `now` (ms), in the app or on every channel: then no text of
+    the other side is shown to it (NOTICE-8)."""
     for mute in door.mutes:
         end = mute_end(door, mute)
         if not mute.purposes and (not mute.channels or "app" in mute.channels) and (end is None or now < end):

@@ -1,7 +1,7 @@
-"""Checking a consent token offline (spec/grant.md, section "Offline").
+"""Checks a consent token offline (spec/grant.md, section "Offline").
 
-What a business, or its mail house, does with a grant in hand: no network, no state of the connection, only the token,
-a status list, and what shows that the grant was accepted: its receipt, or the signed acceptance with the agreement.
+A business, or its mail provider, needs no network and no state of the connection: only the token, a status list, and
+evidence that the grant was accepted. The evidence is its receipt, or the signed acceptance with the agreement.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from comity.crypto.jws import FindKey, OpenedJws, no_other_keys, open_jws
 from comity.crypto.keys import PublicKey, did_of_host
-from comity.documents.acts import GRANT_TYP, Grant, SignedAct, believe_payload
+from comity.documents.acts import GRANT_TYP, Grant, SignedAct, parse_verified_payload
 from comity.documents.agreements import SignedAgreement
 from comity.documents.events import Accepted, SignedEvent
 from comity.documents.status_lists import GrantStatus, SignedStatusList
@@ -28,27 +28,27 @@ TokenReason = Literal[
     "invalid",
     "ask",
 ]
-"""Why a token is good or not; all but `granted` mean no (GRANT-9)."""
+"""Why a token is valid or not; every reason but `granted` means no (GRANT-9)."""
 
 
 _GRANT_TYPS = frozenset({GRANT_TYP})
 
 
-class Opened(Protocol):
-    """What opens an entry's commitment; `comity.transparency.receipts.Opening` is one."""
+class CommitmentOpening(Protocol):
+    """The values that open an entry's commitment; `comity.transparency.receipts.Opening` is one."""
 
     @property
     def at(self) -> int:
-        """The time (ms) that was committed to."""
+        """The time (ms) in the commitment."""
         ...
 
 
-class Logged(Protocol):
-    """What a receipt that holds says of an entry; `comity.transparency.receipts.Receipt` is one."""
+class LoggedEntry(Protocol):
+    """The contents of a valid receipt; `comity.transparency.receipts.Receipt` is one."""
 
     @property
     def index(self) -> int:
-        """Its number in the log."""
+        """The index of the entry in the log."""
         ...
 
     @property
@@ -57,8 +57,8 @@ class Logged(Protocol):
         ...
 
     @property
-    def opening(self) -> Opened:
-        """What opens its commitment."""
+    def opening(self) -> CommitmentOpening:
+        """The values that open its commitment."""
         ...
 
     @property
@@ -67,13 +67,13 @@ class Logged(Protocol):
         ...
 
     def is_of(self, data: bytes) -> bool:
-        """Whether these bytes are what was committed to."""
+        """True if the commitment is about these bytes."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class TokenVerdict:
-    """Whether the token lets its audience come for that purpose by that channel, and why (not)."""
+    """True if the token allows its audience this purpose and channel, and the reason."""
 
     allowed: bool
     reason: TokenReason
@@ -81,16 +81,16 @@ class TokenVerdict:
 
 
 def open_grant(raw: str | bytes, find_key: FindKey = no_other_keys) -> SignedAct:
-    """The grant in a token whose signature held. A did:key issuer is its own key; others go through `find_key`.
+    """Parses and verifies a consent token. A did:key issuer is its own key; `find_key` finds every other one.
 
     Raises Malformed, Refused("too_large" | "unknown_key" | "bad_signature").
     """
-    opened = open_jws(raw, _GRANT_TYPS, find_key)
-    return SignedAct(opened.raw, opened.id, opened.header.kid, opened.key, _believe_grant(opened))
+    jws = open_jws(raw, _GRANT_TYPS, find_key)
+    return SignedAct(jws.raw, jws.id, jws.header.kid, jws.key, _parse_grant(jws))
 
 
-def _believe_grant(opened: OpenedJws) -> Grant:
-    payload = believe_payload(opened)
+def _parse_grant(jws: OpenedJws) -> Grant:
+    payload = parse_verified_payload(jws)
     assert isinstance(payload, Grant)
     return payload
 
@@ -105,28 +105,28 @@ def check_token(
     status_list: SignedStatusList | None,
     acceptance: SignedEvent | None = None,
     agreement: SignedAgreement | None = None,
-    receipt: Logged | None = None,
+    receipt: LoggedEntry | None = None,
     find_key: FindKey = no_other_keys,
 ) -> TokenVerdict:
-    """Whether `audience` may use the token for `purpose` by `channel` at `now` (s), by what is in hand alone (GATE-18).
-    Good for what is done at once (GRANT-10).
+    """Decides from these documents alone whether `audience` may use the token for `purpose` by `channel` at `now` (s)
+    (GATE-18). The answer is for immediate use (GRANT-10).
 
-    `status_list` is the opened list that the token names; without it, or with one out of date, the answer is no.
-    Anyone can sign a grant under a key of his own, and an acceptance and a list under another: so the answer is no
-    without the opened `receipt`, under a log's key that the caller trusts, or, until there is one, both the
-    `acceptance` (the home server's event about this very act) and the `agreement`, which names the home server
-    (GRANT-8, GRANT-11). `find_key` knows the keys of a did:web giver that came after the one in the agreement.
-    Raises Malformed and Refused as `open_grant` does, and Malformed for an index outside the list.
+    `status_list` is the verified list that the token names; without it, or if it is outdated, the answer is no. Anybody
+    can sign a grant, an acceptance and a list under keys of their own. So the answer also is no without one of these:
+    the verified `receipt`, from a log whose key the caller trusts; or, until there is one, both the `acceptance` (the
+    home server's event about this act) and the `agreement`, which names the home server (GRANT-8, GRANT-11). `find_key`
+    knows later keys of a did:web grantor than the agreement. Raises Malformed and Refused as `open_grant` does, and
+    Malformed for an index outside the list.
     """
-    opened = open_jws(raw, _GRANT_TYPS, _agreed_key(agreement, find_key))
-    grant = _believe_grant(opened)
+    jws = open_jws(raw, _GRANT_TYPS, _agreed_key(agreement, find_key))
+    grant = _parse_grant(jws)
 
     def no(reason: TokenReason) -> TokenVerdict:
         return TokenVerdict(False, reason, grant)
 
     if grant.aud != audience:
         return no("wrong_audience")
-    if not _is_accepted(opened, grant, acceptance, agreement, receipt):
+    if not _is_accepted(jws, grant, acceptance, agreement, receipt):
         return no("not_accepted")
     if now >= grant.exp:
         return no("expired")
@@ -135,7 +135,7 @@ def check_token(
     reference = grant.status.status_list
     if status_list is None or status_list.claims.sub != reference.uri:
         return no("list_missing")
-    # A list is the home server's or nobody's: any did:key could have signed another one for that address.
+    # Only the home server's list counts: any did:key can sign a list for that URL.
     issuer = status_list.claims.iss
     if acceptance is not None and issuer != acceptance.event.iss:
         return no("list_missing")
@@ -150,7 +150,7 @@ def check_token(
 
 
 def _agreed_key(agreement: SignedAgreement | None, find_key: FindKey) -> FindKey:
-    """The key of a did:web giver: the one that the agreement names, or a later one that the caller knows."""
+    """A finder for the key of a did:web grantor: the one in the agreement, or a later one that the caller knows."""
     if agreement is None:
         return find_key
     parties = (agreement.agreement.offerer, agreement.agreement.accepter)
@@ -159,25 +159,26 @@ def _agreed_key(agreement: SignedAgreement | None, find_key: FindKey) -> FindKey
 
 
 def _is_accepted(
-    opened: OpenedJws,
+    jws: OpenedJws,
     grant: Grant,
     acceptance: SignedEvent | None,
     agreement: SignedAgreement | None,
-    receipt: Logged | None,
+    receipt: LoggedEntry | None,
 ) -> bool:
-    """Whether what is in hand shows that the grant was accepted (GRANT-8), and fits together (GRANT-11)."""
+    """True if the documents show that the grant was accepted (GRANT-8) and belong together (GRANT-11)."""
     if receipt is None and (acceptance is None or agreement is None):
         return False
-    if acceptance is not None and not _accepts(acceptance, opened.id, grant.cid):
+    if acceptance is not None and not _is_acceptance_of(acceptance, jws.id, grant.cid):
         return False
-    if receipt is not None and not _is_logged(receipt, opened.raw, acceptance, _giver(grant, agreement)):
+    if receipt is not None and not _is_logged(receipt, jws.raw, acceptance, _granting_side(grant, agreement)):
         return False
-    return agreement is None or _belongs(agreement, grant.cid, acceptance, receipt)
+    return agreement is None or _fits_agreement(agreement, grant.cid, acceptance, receipt)
 
 
-def _belongs(agreement: SignedAgreement, cid: str, acceptance: SignedEvent | None, receipt: Logged | None) -> bool:
-    """Whether what was given in the connection `cid` was given under this agreement: its home server and that one's
-    log say so."""
+def _fits_agreement(
+    agreement: SignedAgreement, cid: str, acceptance: SignedEvent | None, receipt: LoggedEntry | None
+) -> bool:
+    """True if the connection `cid` was made by this agreement, as its home server and that server's log show."""
     home = agreement.agreement.home.did
     if agreement.cid != cid:
         return False
@@ -187,14 +188,14 @@ def _belongs(agreement: SignedAgreement, cid: str, acceptance: SignedEvent | Non
 
 
 def is_log_of(origin: str, home: str) -> bool:
-    """Whether the log of that name is this home server's, whose name is that of the log's host: a business that the
-    server hosts has a longer one (LOG-19)."""
+    """True if the log of that name is this home server's. The log of a business that the server hosts has a longer name
+    (LOG-19)."""
     host, _, path = origin.partition("/")
     return home == did_of_host(host) and (path == "log" or path.startswith("log/"))
 
 
-def _giver(grant: Grant, agreement: SignedAgreement | None) -> Side | None:
-    """Whose grant it is by the names in the agreement; None where none is at hand, or both took others since."""
+def _granting_side(grant: Grant, agreement: SignedAgreement | None) -> Side | None:
+    """The side that gave the grant, by the names in the agreement; None without one, or if both names changed since."""
     terms = None if agreement is None else agreement.agreement
     if terms is None:
         return None
@@ -203,9 +204,9 @@ def _giver(grant: Grant, agreement: SignedAgreement | None) -> Side | None:
     return "second" if terms.accepter.did == grant.iss or terms.offerer.did == grant.aud else None
 
 
-def _is_logged(receipt: Logged, raw: str, acceptance: SignedEvent | None, side: Side | None) -> bool:
-    """Whether the receipt is this token's, its entry says what follows from it (LOG-11), and its place, time and side
-    are those that the acceptance states."""
+def _is_logged(receipt: LoggedEntry, raw: str, acceptance: SignedEvent | None, side: Side | None) -> bool:
+    """True if the receipt is about this token, its entry matches it (LOG-11), and its position, time and side match the
+    acceptance."""
     entry, at = receipt.entry, receipt.opening.at
     if entry.kind is not Kind.ACT or not receipt.is_of(raw.encode("ascii")):
         return False
@@ -214,10 +215,10 @@ def _is_logged(receipt: Logged, raw: str, acceptance: SignedEvent | None, side: 
     event = None if acceptance is None else acceptance.event
     if not isinstance(event, Accepted):
         return True
-    stated = event.log, event.index, event.at, event.side
-    return stated == (receipt.checkpoint.origin, receipt.index, at, entry.side)
+    accepted_at_place = event.log, event.index, event.at, event.side
+    return accepted_at_place == (receipt.checkpoint.origin, receipt.index, at, entry.side)
 
 
-def _accepts(acceptance: SignedEvent, act_id: str, cid: str) -> bool:
+def _is_acceptance_of(acceptance: SignedEvent, act_id: str, cid: str) -> bool:
     event = acceptance.event
     return isinstance(event, Accepted) and event.act == act_id and event.cid == cid and event.kind == "grant"

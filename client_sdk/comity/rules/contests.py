@@ -1,12 +1,12 @@
-"""Contests: a receiver's word that a message was something else than it said (spec/gate.md, GATE-21).
+"""Contests: a receiver's statement that a message had another purpose than it claimed (spec/gate.md, GATE-21).
 
-    reaches        the contests of a side that are in force, and the purposes that each of them covers
+    reaches        the contests of a side that are in force, and the purpose that each of them covers
     covering       those that cover a purpose
-    applies        whether a contest is about a topic
-    labels         the purposes under which a delivery counts, beside its own
-    narrowed_until when the last one ends that narrows a grant
+    applies        is a contest about a topic?
+    labels         the further purposes as which a delivery counts
+    narrowed_until when the last contest ends that narrows a grant
 
-A contest only narrows: the gate takes the strictest of the verdicts (`gate.may`).
+A contest can only restrict: the gate takes the strictest of the verdicts (`gate.may`).
 """
 
 from collections.abc import Iterable
@@ -16,35 +16,35 @@ from comity.crypto.keys import is_pairwise
 from comity.documents.types import AGREEMENT_PURPOSES, DAY, EXEMPT_PURPOSES, covers, root_of
 from comity.rules.state import Contest, Door
 
-LASTS = 365 * DAY
+CONTEST_LASTS = 365 * DAY
 """Seconds for which a contest is in force."""
 
 
-class Reach(NamedTuple):
-    """A contest in force. `purpose` is the word that it covers with all below it: its own, or the root of that.
-    `rests` says whether it has effect on what rests on the agreement."""
+class ActiveContest(NamedTuple):
+    """A contest in force. It covers `purpose` and all below it: its own purpose, or the root of that. With
+    `affects_agreement` it affects purposes that rest on the agreement too."""
 
     contest: Contest
     purpose: str
-    rests: bool
+    affects_agreement: bool
 
 
-def reaches(receiver: Door, sender: Door, now: int) -> tuple[Reach, ...]:
-    """The contests of `receiver` that are in force at `now` (ms) against `sender`.
+def active_contests(receiver: Door, sender: Door, now: int) -> tuple[ActiveContest, ...]:
+    """The contests of `receiver` against `sender` that are in force at `now` (ms).
 
-    Two of different purposes with one root word and the same `as` cover that root, so that a new name for the same
-    thing helps once.
+    Two contests of different purposes with one root and the same `as` cover that root, so that renaming a purpose helps
+    only once.
     """
-    found = [contest for contest in receiver.contests if contest.until * 1000 > now]
+    in_force = [contest for contest in receiver.contests if contest.until * 1000 > now]
     families: dict[tuple[str, str], set[str]] = {}
-    for contest in found:
+    for contest in in_force:
         families.setdefault(_family(contest), set()).add(contest.purpose)
-    rests = _has_effect_on_agreement(receiver, sender)
+    affects_agreement = _has_effect_on_agreement(receiver, sender)
 
     def widened(contest: Contest) -> str:
         return root_of(contest.purpose) if len(families[_family(contest)]) > 1 else contest.purpose
 
-    return tuple(Reach(contest, widened(contest), rests) for contest in found)
+    return tuple(ActiveContest(contest, widened(contest), affects_agreement) for contest in in_force)
 
 
 def _family(contest: Contest) -> tuple[str, str]:
@@ -52,39 +52,41 @@ def _family(contest: Contest) -> tuple[str, str]:
 
 
 def _has_effect_on_agreement(receiver: Door, sender: Door) -> bool:
-    """A pairwise side narrows what a public side may by the agreement; a business must not contest its customers'
-    complaints into silence."""
+    """True if a pairwise side contests a public side: then a contest may also restrict what rests on the agreement. A
+    business must not silence its customers' complaints that way."""
     return is_pairwise(receiver.did) and not is_pairwise(sender.did)
 
 
-def covering(found: Iterable[Reach], purpose: str) -> list[Reach]:
-    """Those that cover a purpose, root rule included; whether they have an effect on it is not asked."""
-    return [reach for reach in found if covers(reach.purpose, purpose)]
+def covering_contests(active: Iterable[ActiveContest], purpose: str) -> list[ActiveContest]:
+    """The contests that cover a purpose, by the root rule too, whether or not they affect it."""
+    return [active_contest for active_contest in active if covers(active_contest.purpose, purpose)]
 
 
-def has_effect(reach: Reach, purpose: str) -> bool:
-    """Whether a contest may change the verdict on a purpose: never on an exempt one."""
-    return purpose not in EXEMPT_PURPOSES and (reach.rests or purpose not in AGREEMENT_PURPOSES)
+def affects(active_contest: ActiveContest, purpose: str) -> bool:
+    """True if a contest may change the verdict on a purpose; an exempt one it never may."""
+    return purpose not in EXEMPT_PURPOSES and (active_contest.affects_agreement or purpose not in AGREEMENT_PURPOSES)
 
 
-def applies(contest: Contest, topic: str | None) -> bool:
-    """Whether a contest is about that topic: the contested message's own, what is below it, and none at all. The
-    contest of a message without a topic is about every topic."""
+def is_about_topic(contest: Contest, topic: str | None) -> bool:
+    """True if a contest is about a topic: the contested message's own, one below it, or none. The contest of a message
+    without a topic is about every topic."""
     return contest.had is None or topic is None or covers(contest.had, topic)
 
 
-def labels(found: Iterable[Reach], purpose: str) -> frozenset[str]:
-    """The purposes as which a delivery of `purpose` counts against budgets, beside its own."""
+def counted_as(active: Iterable[ActiveContest], purpose: str) -> frozenset[str]:
+    """The further purposes as which a delivery of `purpose` counts against budgets."""
     return frozenset(
-        reach.contest.as_ for reach in found if covers(reach.purpose, purpose) and has_effect(reach, purpose)
+        active_contest.contest.as_
+        for active_contest in active
+        if covers(active_contest.purpose, purpose) and affects(active_contest, purpose)
     )
 
 
 def narrowed_until(receiver: Door, purposes: tuple[str, ...]) -> int:
-    """When (s) the last contest ends that narrows some purpose which a grant of `purposes` covers; 0 for none, and
-    perhaps past (GRANT-7). A root is covered for as long as two of its purposes are contested.
+    """When (s, may be past) the last contest ends that narrows a purpose of a grant for `purposes`; 0 for none
+    (GRANT-7). A root is covered for as long as two of its purposes are contested.
 
-    Words that a contest leaves alone (`safety`) have others below them that it narrows, so that none is left out here.
+    Purposes that a contest does not affect (`safety`) are not left out, since it may affect purposes below them.
     """
     families: dict[tuple[str, str], dict[str, int]] = {}
     ends = [0]
@@ -100,5 +102,5 @@ def narrowed_until(receiver: Door, purposes: tuple[str, ...]) -> int:
 
 
 def _overlaps(contested: str, purposes: tuple[str, ...]) -> bool:
-    """Whether what is contested is covered by one of `purposes`, or covers one."""
+    """True if one of `purposes` covers the contested purpose, or lies below it."""
     return any(covers(contested, granted) or covers(granted, contested) for granted in purposes)

@@ -1,8 +1,8 @@
-"""The mute of everything that stands in the log, and whether it is over (spec/log.md, AUD-1).
+"""The mute of everything in the log, and whether it is over (spec/log.md, AUD-1).
 
-The log shows that a mute of everything began. Where it is over without a word, by the end that it shows or by a hidden
-one, nobody who reads the log can know that a delivery behind it is right. So the server enters the end, but only when a
-delivery relies on it: until then the hidden end stays hidden.
+The log shows the begin of a mute of everything. If it ends silently, by the end that it shows or by a hidden one, a
+reader of the log cannot tell that a later delivery is allowed. So the server enters the end, but only when a delivery
+relies on it: until then a hidden end remains hidden.
 """
 
 from msgspec.structs import replace
@@ -12,60 +12,61 @@ from comity.documents.acts import Unmute
 from comity.documents.events import MuteOver
 from comity.documents.types import SIDES, Side
 from comity.errors import Contradiction
-from comity.rules.state import Connection, Door, MuteEnd, Settings, Standing
+from comity.rules.state import Connection, Door, LoggedMute, MuteEnd, Settings
 
 
-def latest_end(settings: Settings, mute: str) -> MuteEnd | None:
-    """The hidden end that counts for the mute of that id: the latest one."""
+def latest_mute_end(settings: Settings, mute: str) -> MuteEnd | None:
+    """The hidden end that applies to the mute with that id: the latest one."""
     return next((end for end in reversed(settings.mute_ends) if end.mute == mute), None)
 
 
-def over_by(door: Door, at: int) -> str | None:
-    """The id of what ended the standing mute of everything by `at` (ms): its latest `mute_end`, or the mute itself
-    where it shows its end. None where none stands, or it is not over."""
-    standing = door.settings.standing
-    if standing is None:
+def ended_by(door: Door, at: int) -> str | None:
+    """The id of the text that ended the mute of everything in the log by `at` (ms): its latest `mute_end`, or the mute
+    itself if it shows its end. None if there is no such mute, or it is not over."""
+    logged = door.settings.standing
+    if logged is None:
         return None
-    if standing.until is not None:
-        return standing.id if standing.until * 1000 <= at else None
-    end = latest_end(door.settings, standing.id)
+    if logged.until is not None:
+        return logged.id if logged.until * 1000 <= at else None
+    end = latest_mute_end(door.settings, logged.id)
     return end.id if end is not None and end.until * 1000 <= at else None
 
 
-def owner_of(connection: Connection, mute: str) -> Side | None:
-    """The side whose standing mute of everything has that id."""
+def owner_of_mute(connection: Connection, mute: str) -> Side | None:
+    """The side whose mute of everything in the log has that id."""
     for side in SIDES:
-        standing = connection.door(side).settings.standing
-        if standing is not None and standing.id == mute:
+        logged = connection.door(side).settings.standing
+        if logged is not None and logged.id == mute:
             return side
     return None
 
 
-def after_act(door: Door, id_: str, payload: MuteAct | Unmute) -> Door:
-    """The door of the side that muted, or took a mute back, as to what stands; `door` is as it was before."""
+def with_logged_mute(door: Door, id_: str, payload: MuteAct | Unmute) -> Door:
+    """The door of the side that muted or unmuted, with the new mute of everything in the log. `door` is the one before
+    the act."""
     if isinstance(payload, MuteAct):
-        whole = not payload.purposes and not payload.channels
-        return _with(door, Standing(id_, payload.until)) if whole else door
-    named = next((mute for mute in door.mutes if mute.id == payload.mute), None)
-    # An unmute of a part leaves the mute of everything where it is (LOG-7, kind 12).
-    return door if named is not None and (named.purposes or named.channels) else _with(door, None)
+        is_of_everything = not payload.purposes and not payload.channels
+        return _replace_logged_mute(door, LoggedMute(id_, payload.until)) if is_of_everything else door
+    ended = next((mute for mute in door.mutes if mute.id == payload.mute), None)
+    # An unmute of a part does not end the mute of everything (LOG-7, kind 12).
+    return door if ended is not None and (ended.purposes or ended.channels) else _replace_logged_mute(door, None)
 
 
-def after_over(connection: Connection, event: MuteOver) -> Connection:
-    """The state after a `mute_over`. Raises Contradiction for one that no signed end bears out (AUD-2)."""
-    owner = owner_of(connection, event.act)
+def apply_mute_over(connection: Connection, event: MuteOver) -> Connection:
+    """The state after a `mute_over`. Raises Contradiction for one without a signed end (AUD-2)."""
+    owner = owner_of_mute(connection, event.act)
     if owner is None:
-        raise Contradiction("false_over: the mute that is said to be over does not stand")
+        raise Contradiction("false_over: the log does not show the named mute, or it is over already")
     door = connection.door(owner)
-    if over_by(door, event.at) != event.by:
-        raise Contradiction("false_over: the mute was not ended by what is said to have ended it")
-    return connection.with_door(owner, _with(door, None))
+    if ended_by(door, event.at) != event.by:
+        raise Contradiction("false_over: the named text did not end the mute")
+    return connection.with_door(owner, _replace_logged_mute(door, None))
 
 
-def nothing_stands(door: Door) -> Door:
+def without_logged_mute(door: Door) -> Door:
     """The door after the end of the connection."""
-    return _with(door, None)
+    return _replace_logged_mute(door, None)
 
 
-def _with(door: Door, standing: Standing | None) -> Door:
-    return replace(door, settings=replace(door.settings, standing=standing))
+def _replace_logged_mute(door: Door, logged: LoggedMute | None) -> Door:
+    return replace(door, settings=replace(door.settings, standing=logged))

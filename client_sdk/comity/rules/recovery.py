@@ -1,10 +1,10 @@
-"""After a restore: what a server does whose store was put back from an older copy (spec/connection.md, section
-"Recovery", REC-1 to REC-9).
+"""Recovery of a server whose store was restored from an older copy (spec/connection.md, section "Recovery", REC-1 to
+REC-9).
 
     restored    the event that begins the recovery of a connection
     confirmed   the event that ends it for one side
-    lacking     which of the heads that a side names the server does not have
-    take_back   the server's own records, handed in by those who kept them, put in their places again
+    lacking     the heads that a side names and the server does not have
+    take_back   merges the server's own records that a side returns
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -16,8 +16,8 @@ from comity.errors import Contradiction
 from comity.rules.fold import Record, fold
 from comity.rules.state import Connection
 
-LET_IN = frozenset({"revoke", "mute", "mute_end"})
-"""Kinds of acts that are accepted while a door is recovering (REC-3)."""
+ACCEPTED_WHILE_RECOVERING = frozenset({"revoke", "mute", "mute_end"})
+"""Kinds of acts that are accepted while a side is recovering (REC-3)."""
 
 HeadName = Literal["first", "second", "settings"]
 
@@ -31,60 +31,61 @@ class Heads(NamedTuple):
     settings: str
 
 
-def restored(connection: Connection, at: int, place: Place) -> Restored:
-    """The event at `at` (ms) that says what was kept, and that the server goes on at `place` in a new log (REC-1)."""
+def restored_event(connection: Connection, at: int, place: Place) -> Restored:
+    """The event at `at` (ms) with the heads that the restored store has. The server continues at `place` in a new log
+    (REC-1)."""
     first, second = connection.first.head, connection.second.head
-    about = {"iss": connection.home, "cid": connection.cid, "event": "restored", "first": first, "second": second}
-    return Restored.model_validate({**about, **place.members, "at": at})
+    members = {"iss": connection.home, "cid": connection.cid, "event": "restored", "first": first, "second": second}
+    return Restored.model_validate({**members, **place.members, "at": at})
 
 
-def confirmed(connection: Connection, side: Side, at: int, place: Place) -> Confirmed:
-    """The event at `at` (ms) that ends the recovery for `side`; `place` is the log's next (REC-6)."""
-    about = {"iss": connection.home, "cid": connection.cid, "event": "confirmed", "side": side}
-    return Confirmed.model_validate({**about, **place.members, "at": at})
+def confirmed_event(connection: Connection, side: Side, at: int, place: Place) -> Confirmed:
+    """The event at `at` (ms) that ends the recovery for `side`. `place` is the next position in the log (REC-6)."""
+    members = {"iss": connection.home, "cid": connection.cid, "event": "confirmed", "side": side}
+    return Confirmed.model_validate({**members, **place.members, "at": at})
 
 
-def lacking(heads: Heads, cid: str, known: Mapping[HeadName, Collection[str]]) -> tuple[HeadName, ...]:
-    """The heads that are neither the `cid` nor among the acts `known` of their own chain (REC-5)."""
-    named: dict[HeadName, str] = {"first": heads.first, "second": heads.second, "settings": heads.settings}
-    return tuple(name for name, head in named.items() if head != cid and head not in known[name])
+def missing_heads(heads: Heads, cid: str, known: Mapping[HeadName, Collection[str]]) -> tuple[HeadName, ...]:
+    """The heads that are neither the `cid` nor an act in `known` of their chain (REC-5)."""
+    heads_by_name: dict[HeadName, str] = {"first": heads.first, "second": heads.second, "settings": heads.settings}
+    return tuple(name for name, head in heads_by_name.items() if head != cid and head not in known[name])
 
 
-class Merged(NamedTuple):
-    """What came of records that were handed in: the state with them, those that are in it now, and why each of the
-    others is not."""
+class MergeResult(NamedTuple):
+    """The result of a merge: the state, the records that were added, and the others, each with the code of its
+    refusal."""
 
     state: Connection
     taken: tuple[Record, ...]
     refused: tuple[tuple[Record, str], ...]
 
 
-def take_back(start: Connection, kept: Sequence[Record], offered: Iterable[Record]) -> Merged:
-    """The records `offered` folded among those that the server `kept`, in the order of the events' times from the state
-    `start` on (REC-7). One that finds no place is left out with the code of CONN-2 that says why.
+def merge_records(start: Connection, kept: Sequence[Record], offered: Iterable[Record]) -> MergeResult:
+    """Folds the records `offered` among those that the server `kept`, in order of the events' times, from the state
+    `start` on (REC-7). A record that does not fit is left out, with the code of CONN-2.
 
-    Raises Contradiction where what was kept does not hold together without them: the store is broken then.
+    Raises Contradiction if the stored records do not fit together without the others: then the store is broken.
     """
     places = {(event.side, event.chain, event.seq) for event, _ in kept if isinstance(event, Accepted)}
     times = {record.event.at for record in kept}
-    wanted, refused = list[Record](), list[tuple[Record, str]]()
-    for record in sorted(offered, key=lambda it: it.event.at):
-        if (code := _no_place(record, places, times)) is None:
-            wanted.append(record)
+    candidates, refused = list[Record](), list[tuple[Record, str]]()
+    for record in sorted(offered, key=lambda record: record.event.at):
+        if (code := _conflict_of(record, places, times)) is None:
+            candidates.append(record)
             times.add(record.event.at)
         else:
             refused.append((record, code))
     try:
-        state, taken, without = _merged(start, kept, wanted)
+        state, added, left_out = _merge(start, kept, candidates)
     except Contradiction:
-        # Each fits where it stands, and what came later does not follow from them: what was kept counts.
-        state, taken, without = _merged(start, kept, ())
-        without = [(record, "prev_mismatch") for record in wanted]
-    return Merged(state, tuple(taken), (*refused, *without))
+        # The offered records fit, but a stored one does not follow from them: the stored ones win.
+        state, added, left_out = _merge(start, kept, ())
+        left_out = [(record, "prev_mismatch") for record in candidates]
+    return MergeResult(state, tuple(added), (*refused, *left_out))
 
 
-def _no_place(record: Record, places: Collection[tuple[str, str, int]], times: Collection[int]) -> str | None:
-    """The code of a record whose place or time is another's, None where both are free."""
+def _conflict_of(record: Record, places: Collection[tuple[str, str, int]], times: Collection[int]) -> str | None:
+    """The code for a record whose position or time is taken, None if both are free."""
     event = record.event
     if event.at in times:
         return "prev_mismatch"
@@ -93,26 +94,26 @@ def _no_place(record: Record, places: Collection[tuple[str, str, int]], times: C
     return None
 
 
-def _merged(
-    start: Connection, kept: Sequence[Record], wanted: Sequence[Record]
+def _merge(
+    start: Connection, kept: Sequence[Record], candidates: Sequence[Record]
 ) -> tuple[Connection, list[Record], list[tuple[Record, str]]]:
-    """Folds both in the order of their times. Raises Contradiction for one of `kept` that cannot follow."""
-    ours = {id(record) for record in kept}
+    """Folds both in order of their times. Raises Contradiction for a record of `kept` that cannot follow."""
+    kept_ids = {id(record) for record in kept}
     restored_at = max((record.event.at for record in kept if isinstance(record.event, Restored)), default=0)
-    state, taken, refused = start, list[Record](), list[tuple[Record, str]]()
-    for record in sorted((*kept, *wanted), key=lambda it: it.event.at):
+    state, added, refused = start, list[Record](), list[tuple[Record, str]]()
+    for record in sorted((*kept, *candidates), key=lambda record: record.event.at):
         try:
             state = fold(state, record, restored_at)
         except Contradiction:
-            if id(record) in ours:
+            if id(record) in kept_ids:
                 raise
-            refused.append((record, _why(state, record)))
+            refused.append((record, _refusal_code(state, record)))
         else:
-            taken += [record] if id(record) not in ours else []
-    return state, taken, refused
+            added += [record] if id(record) not in kept_ids else []
+    return state, added, refused
 
 
-def _why(state: Connection, record: Record) -> str:
+def _refusal_code(state: Connection, record: Record) -> str:
     """The code for a record that cannot follow here."""
     event = record.event
     if isinstance(event, Accepted):

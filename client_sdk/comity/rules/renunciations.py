@@ -1,7 +1,6 @@
-"""What is left of a grant whose receiver gave up a part of it (spec/gate.md, GATE-23; spec/grant.md, GRANT-12).
+"""The rest of a grant whose receiver renounced a part of it (spec/gate.md, GATE-23; spec/grant.md, GRANT-12).
 
-Whoever signs a grant anew, in the place of another or under a new key, must not give again by the way what the other
-side gave up.
+Whoever signs a grant again, as a replacement or under a new key, must not restore a renounced part.
 """
 
 from collections.abc import Iterable
@@ -11,35 +10,39 @@ from comity.documents.types import covers
 from comity.rules.state import Renounced
 
 
-class Part(NamedTuple):
+class GrantPart(NamedTuple):
     """Purposes and channels of one grant."""
 
     purposes: tuple[str, ...]
     channels: tuple[str, ...]
 
 
-def parts_left(grant: str, had: Part, wanted: Part, given_up: Iterable[Renounced], *, is_one: bool) -> tuple[Part, ...]:
-    """The grants that give what is wanted without what was given up of the grant of that id, which gave `had`; none
-    where nothing is left.
+def remaining_parts(
+    grant: str, earlier: GrantPart, wanted: GrantPart, given_up: Iterable[Renounced], *, is_one: bool
+) -> tuple[GrantPart, ...]:
+    """The grants that give `wanted` without the renounced parts of the grant with that id, which gave `earlier`; empty
+    if nothing is left.
 
-    A purpose goes as a whole where one below it was given up: a grant cannot leave that out. What the earlier grant did
-    not give was not given up. With `is_one`, the largest part alone: two grants with one budget each would allow twice
-    as much.
+    A purpose is left out completely if one below it was renounced, since a grant cannot exclude that. Parts that the
+    earlier grant did not give were not renounced. With `is_one` only the largest part: two grants with one budget each
+    would allow twice as much.
     """
-    entries = [it for it in given_up if grant in it.grants]
+    entries = [entry for entry in given_up if grant in entry.grants]
     purposes, channels = wanted
-    left: dict[tuple[str, ...], list[str]] = {}
+    purposes_by_channels: dict[tuple[str, ...], list[str]] = {}
     for purpose in purposes:
-        kept = tuple(it for it in channels if not any(_gives_up(entry, had, purpose, it) for entry in entries))
-        if kept:
-            left.setdefault(kept, []).append(purpose)
-    parts = tuple(Part(tuple(some), ways) for ways, some in left.items())
+        remaining = tuple(
+            channel for channel in channels if not any(_gives_up(entry, earlier, purpose, channel) for entry in entries)
+        )
+        if remaining:
+            purposes_by_channels.setdefault(remaining, []).append(purpose)
+    parts = tuple(GrantPart(tuple(group), remaining) for remaining, group in purposes_by_channels.items())
     if is_one and parts:
-        return (max(parts, key=lambda it: len(it.purposes) * len(it.channels)),)
+        return (max(parts, key=lambda part: len(part.purposes) * len(part.channels)),)
     return parts
 
 
-def _gives_up(entry: Renounced, had: Part, purpose: str, channel: str) -> bool:
+def _gives_up(entry: Renounced, had: GrantPart, purpose: str, channel: str) -> bool:
     if not _overlaps(had.purposes, purpose) or channel not in had.channels:
         return False
     names_it = not entry.purposes or _overlaps(entry.purposes, purpose)
@@ -47,4 +50,4 @@ def _gives_up(entry: Renounced, had: Part, purpose: str, channel: str) -> bool:
 
 
 def _overlaps(purposes: Iterable[str], purpose: str) -> bool:
-    return any(covers(it, purpose) or covers(purpose, it) for it in purposes)
+    return any(covers(granted, purpose) or covers(purpose, granted) for granted in purposes)

@@ -1,7 +1,7 @@
 """The state of a connection: two sides, each with its own door (spec/connection.md, section "State").
 
-Plain frozen structures, made from the records alone (CONN-1). What only a side and the server may know is in
-`Settings`, and `public` leaves it out: the public state is what both sides and the server must agree on.
+Plain frozen structures, computed from the records alone (CONN-1). `Settings` is known to its side and the server only,
+and `public_state` leaves it out: both sides and the server must agree on the public state.
 """
 
 from typing import Any, Literal
@@ -31,7 +31,7 @@ class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Mute(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A mute that was set and not taken back; `until` (s) where the other side is shown its end, `why` its reason."""
+    """A mute that was not taken back. `until` (s) is its end and `why` its reason, where the other side sees them."""
 
     id: str
     purposes: tuple[str, ...] = ()
@@ -41,15 +41,15 @@ class Mute(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Delivery(msgspec.Struct, frozen=True, array_like=True):
-    """What counts against budgets: a message delivered, or a contact outside, at `at` (ms)."""
+    """A delivered message or an outside contact at `at` (ms), which counts against budgets."""
 
     at: int
     purpose: str
     channel: str
 
 
-class Held(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A message that waits: its id, what it is for, and when it expires (s)."""
+class HeldMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A held message: its id, purpose, topic, and expiry (s)."""
 
     id: str
     purpose: str
@@ -58,7 +58,7 @@ class Held(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """The last ask of a side; `ends_at` (ms) is when it lapses, unanswered or promised."""
+    """The last ask of a side. It lapses at `ends_at` (ms), unanswered or promised."""
 
     id: str
     kind: str
@@ -67,8 +67,8 @@ class Ask(msgspec.Struct, frozen=True):
     ends_at: int
 
 
-class LittleThing(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Something a side wants remembered, by the act that says it, signed at `since` (s)."""
+class Note(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A note of a side, by the act that set it, signed at `since` (s)."""
 
     key: str
     id: str
@@ -77,7 +77,8 @@ class LittleThing(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Milestone(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Something that happened at `when` (s) and lasts until `lasts` (s), or for good; signed at `since` (s)."""
+    """Something that happened at `when` (s) and lasts until `lasts` (s), None for ever. Its act was signed at `since`
+    (s)."""
 
     kind: str
     topic: str
@@ -88,8 +89,8 @@ class Milestone(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Contest(msgspec.Struct, frozen=True, omit_defaults=True, rename={"as_": "as"}):
-    """A side's word, in force until `until` (s), that the other side's message of `purpose`, and of the topic `had`,
-    was one of purpose `as`, about `topic` (GATE-21)."""
+    """A contest of a side, in force until `until` (s): the other side's message of `purpose`, with the topic `had`, was
+    really of purpose `as`, about `topic` (GATE-21)."""
 
     message: str
     purpose: str
@@ -100,28 +101,28 @@ class Contest(msgspec.Struct, frozen=True, omit_defaults=True, rename={"as_": "a
 
     @property
     def scope(self) -> tuple[str, str | None, str, str | None]:
-        """A later contest of the same scope takes the place of this one."""
+        """A later contest with an equal scope replaces this one."""
         return self.purpose, self.had, self.as_, self.topic
 
 
 class Renounced(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Grants of the other side that this side gave up, for some purposes and channels or for all (GATE-23)."""
+    """Grants of the other side that this side gave up, for some purposes and channels or completely (GATE-23)."""
 
     grants: tuple[str, ...]
     purposes: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
 
 
-class Last(msgspec.Struct, frozen=True, omit_defaults=True):
-    """When (ms) a side last reached the other about care and about sales, by the root word as sent."""
+class LastContact(msgspec.Struct, frozen=True, omit_defaults=True):
+    """When (ms) a side last reached the other about care and about sales, by the first word of the purpose as sent."""
 
     care: int = 0
     sales: int = 0
 
 
 class Erasure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a side stated of the other's data: last by the act `id` at `at` (ms), at first at `first_at` (ms), `count`
-    times in all; `complete` where it keeps nothing."""
+    """A side's statements about the other's data: the latest by the act `id` at `at` (ms), the first at `first_at`
+    (ms), `count` in all. `complete` is true if nothing is retained."""
 
     id: str
     at: int
@@ -131,23 +132,23 @@ class Erasure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class MuteEnd(msgspec.Struct, frozen=True, array_like=True):
-    """A hidden end: of which mute, until when (s), and the id of the setting that says so."""
+    """A hidden end: the mute, its end (s), and the id of the setting."""
 
     mute: str
     until: int
     id: str
 
 
-class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The mute of everything that stands in the log: no entry of a later one, of its end or of its being over has
-    followed (AUD-1). `until` (s) is the end that it shows."""
+class LoggedMute(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The latest mute of everything in the log: no entry of a later one, of its end or of its expiry followed (AUD-1).
+    `until` (s) is the end that it shows."""
 
     id: str
     until: int | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What stays between a side and the server (CONN-19). `head` is empty until the first setting."""
+    """The settings of a side, known to it and the server only (CONN-19). `head` is empty until the first setting."""
 
     seq: int = 0
     head: str = ""
@@ -158,15 +159,14 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     asks: Budget | None = None
     mailbox: str | None = None
     mute_ends: tuple[MuteEnd, ...] = ()
-    standing: Standing | None = None
+    standing: LoggedMute | None = None
 
 
 class Door(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One side: its name and key, the head of its chain, what it lets in, and what it has sent (the counts).
+    """One side: its name and key, the head of its chain, what it allows, and what it has sent.
 
-    `origin` is the name that the agreement gives it, `former` those that it had between that and `did`. `feedback`
-    holds the times (ms) of its feedback but for contests; `unanswered` (ms) is its first message that the other side
-    has not answered with one.
+    `origin` is its name in the agreement, `former` its names between that and `did`. `feedback` holds the times (ms) of
+    its feedback without contests. `unanswered` (ms) is its first message since the other side's last one.
     """
 
     did: str
@@ -177,10 +177,10 @@ class Door(msgspec.Struct, frozen=True, omit_defaults=True):
     seq: int = 0
     grants: tuple[Grant, ...] = ()
     mutes: tuple[Mute, ...] = ()
-    little: tuple[LittleThing, ...] = ()
+    little: tuple[Note, ...] = ()
     milestones: tuple[Milestone, ...] = ()
     sent: tuple[Delivery, ...] = ()
-    held: tuple[Held, ...] = ()
+    held: tuple[HeldMessage, ...] = ()
     ask: Ask | None = None
     asked: tuple[int, ...] = ()
     cool_until: int = 0
@@ -191,28 +191,27 @@ class Door(msgspec.Struct, frozen=True, omit_defaults=True):
     contests: tuple[Contest, ...] = ()
     feedback: tuple[int, ...] = ()
     renounced: tuple[Renounced, ...] = ()
-    last: Last | None = None
+    last: LastContact | None = None
     unanswered: int = 0
     settings: Settings = Settings()
 
 
 def earlier_names(door: Door) -> tuple[str, ...]:
-    """The names that a side had: the first, and the later ones as far as they are kept."""
+    """The names that a side had: the first one, and the later ones that are still stored."""
     return (door.origin, *door.former)
 
 
-class LastOfAny(msgspec.Struct, frozen=True, omit_defaults=True):
-    """When (ms) each side's last act or delivery was, of whatever kind; 0 for none. Gone after the end."""
+class LastActs(msgspec.Struct, frozen=True, omit_defaults=True):
+    """When (ms) each side's last act or delivery was, of any kind; 0 for none. Empty after the end."""
 
     first: int = 0
     second: int = 0
 
 
 class Connection(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What two parties made together. `at` (ms) is the time of the last thing that was accepted or stated; `ended_at`
-    (ms) and `ended_by` say when and by which side it was ended. `restored_at` (ms) is when the server stated last that
-    its store had been restored, 0 for never; `recovering` names the doors that have not been confirmed since. `last` is
-    when each side last did anything."""
+    """A connection of two parties. `at` (ms) is the time of the last record. `ended_at` (ms) and `ended_by` tell when
+    and by which side it was ended. `restored_at` (ms) is when the server last stated a restore of its store, 0 for
+    never; `recovering` names the sides that have not confirmed since. `last` is the time of each side's last act."""
 
     cid: str
     home: str
@@ -224,19 +223,19 @@ class Connection(msgspec.Struct, frozen=True, omit_defaults=True):
     ended_by: Side | None = None
     restored_at: int = 0
     recovering: tuple[Side, ...] = ()
-    last: LastOfAny | None = None
+    last: LastActs | None = None
 
     def door(self, side: Side) -> Door:
-        """The side's own door."""
+        """The door of a side."""
         return self.first if side == "first" else self.second
 
     def with_door(self, side: Side, door: Door) -> "Connection":
-        """The same connection with one door changed."""
+        """A copy of the connection with another door for the side."""
         return msgspec.structs.replace(self, **{side: door})
 
     def side_of(self, did: str) -> Side | None:
-        """The side that has this name, or had it."""
-        # Nearly always it is a name that a side has, and this is asked twice for every act.
+        """The side that has this name now, or had it earlier."""
+        # A current name in nearly every case, and every act asks twice.
         if did == self.first.did:
             return "first"
         if did == self.second.did:
@@ -248,17 +247,17 @@ _DECODER = msgspec.json.Decoder(Connection)
 
 
 def encode_state(connection: Connection) -> bytes:
-    """The state as bytes for a store of one's own; not a format that anybody else reads."""
+    """The state as bytes for the caller's own store; no other program reads them."""
     return msgspec.json.encode(connection)
 
 
 def decode_state(data: bytes) -> Connection:
-    """What `encode_state` wrote. Raises msgspec.DecodeError for anything else: a store that answers so is broken."""
+    """The state in bytes of `encode_state`. Raises msgspec.DecodeError for anything else, a sign of a broken store."""
     return _DECODER.decode(data)
 
 
-def public(connection: Connection) -> dict[str, Any]:
-    """The public state as JSON values: what both sides and the server must agree on at equal heads (CONN-20)."""
+def public_state(connection: Connection) -> dict[str, Any]:
+    """The public state as JSON values. Both sides and the server must agree on it at equal heads (CONN-20)."""
     state: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(connection))
     del state["at"]
     for side in SIDES:

@@ -1,13 +1,28 @@
-"""What two sides did, told from the acts and from nothing else (spec/connection.md, section "Relationship", CONN-21).
+"""The history of a connection and its promises, computed from the acts alone (spec/connection.md, section
+"Relationship", CONN-21).
 
-The same for both sides. Facts only: no score of anybody is made here, and none can be made from what is returned.
+The result is the same for both sides. It holds facts only: no score of a person, and nothing that a score could be made
+of.
 """
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from comity.documents.acts import Answer, Ask, Contacted, Done, Erasure, Feedback, Grant, Milestone, Mute, Renounce
+from comity.documents.acts import (
+    Act,
+    Answer,
+    Ask,
+    Contacted,
+    Done,
+    Erasure,
+    Feedback,
+    Grant,
+    Milestone,
+    Mute,
+    Renounce,
+    Setting,
+)
 from comity.documents.events import (
     Accepted,
     Confirmed,
@@ -27,8 +42,8 @@ from comity.rules.fold import Record
 from comity.rules.state import Connection
 
 
-class Moment(NamedTuple):
-    """One line of the history: when (ms), by which side, what kind of thing, about what, and what became of it."""
+class TimelineEntry(NamedTuple):
+    """One line of the history: the time (ms), the side, the kind, the subject, and the outcome."""
 
     at: int
     side: Side | None
@@ -38,72 +53,72 @@ class Moment(NamedTuple):
     act: str | None
 
 
-def timeline(records: Iterable[Record]) -> tuple[Moment, ...]:
-    """The history in the order of its times. Settings are not part of it: the other side never sees them."""
-    moments = []
+def timeline(records: Iterable[Record]) -> tuple[TimelineEntry, ...]:
+    """The history in order of time. Settings are not in it, since the other side never sees them."""
+    entries = []
     for event, act in records:
         if isinstance(event, Opened):
-            moments.append(Moment(event.at, None, "opened", None, None, None))
+            entries.append(TimelineEntry(event.at, None, "opened", None, None, None))
         elif isinstance(event, Accepted):
             if event.chain == "acts":
-                about, outcome = _about(event, act.payload if act else None)
-                moments.append(Moment(event.at, event.side, event.kind, about, outcome, event.act))
+                subject, outcome = _subject_and_outcome(event, act.payload if act else None)
+                entries.append(TimelineEntry(event.at, event.side, event.kind, subject, outcome, event.act))
         elif isinstance(event, Delivered | Expired):
-            moments.append(Moment(event.at, event.side, event.event, None, None, event.act))
+            entries.append(TimelineEntry(event.at, event.side, event.event, None, None, event.act))
         elif isinstance(event, Restored):
-            moments.append(Moment(event.at, None, "restored", None, None, None))
+            entries.append(TimelineEntry(event.at, None, "restored", None, None, None))
         elif isinstance(event, Confirmed):
-            moments.append(Moment(event.at, event.side, "confirmed", None, None, None))
+            entries.append(TimelineEntry(event.at, event.side, "confirmed", None, None, None))
         elif not isinstance(event, MuteOver):
             # The end of a mute is its owner's alone (CONN-19).
-            moments.append(_notice(event))
-    return tuple(sorted(moments))
+            entries.append(_notice_entry(event))
+    return tuple(sorted(entries))
 
 
-def _notice(event: Disclosed | Erasing | ErasureHeld | Erased) -> Moment:
-    """What the server states of a copy that it made, or of the connection's erasure."""
+def _notice_entry(event: Disclosed | Erasing | ErasureHeld | Erased) -> TimelineEntry:
+    """The line for a disclosure, or for an erasure of the connection."""
     by = getattr(event, "by", None)
     side: Side | None = by if by in SIDES else None
     if isinstance(event, Disclosed):
-        return Moment(event.at, None, event.event, event.to, event.ground, None)
+        return TimelineEntry(event.at, None, event.event, event.to, event.ground, None)
     if isinstance(event, Erasing) and event.due_at is not None:
-        return Moment(event.at, side, event.event, _day(event.due_at // 1000), event.ground, None)
+        return TimelineEntry(event.at, side, event.event, _day(event.due_at // 1000), event.ground, None)
     if isinstance(event, Erasing):
-        return Moment(event.at, side, event.event, None, "taken_back", None)
+        return TimelineEntry(event.at, side, event.event, None, "taken_back", None)
     if isinstance(event, ErasureHeld):
-        return Moment(event.at, None, event.event, _day(event.until), event.ground, None)
-    return Moment(event.at, side, event.event, None, event.ground, None)
+        return TimelineEntry(event.at, None, event.event, _day(event.until), event.ground, None)
+    return TimelineEntry(event.at, side, event.event, None, event.ground, None)
 
 
-def _about(event: Accepted, payload: object) -> tuple[str | None, str | None]:
-    """What a thing was about (purpose, topic, kind of favour …), and what became of it."""
+def _subject_and_outcome(event: Accepted, payload: Act | Setting | None) -> tuple[str | None, str | None]:
+    """(the subject: purpose, topic, kind of favour …; the outcome)."""
     if event.contents is not None:
         topic = f" ({event.contents.topic})" if event.contents.topic else ""
-        way = f" by {payload.channel}" if isinstance(payload, Contacted) else ""
-        return f"{event.contents.purpose}{topic}{way}", event.outcome or event.verdict
+        channel = f" by {payload.channel}" if isinstance(payload, Contacted) else ""
+        return f"{event.contents.purpose}{topic}{channel}", event.outcome or event.verdict
     if isinstance(payload, Erasure):
-        return _account(payload), None
+        return _erasure_text(payload), None
     if isinstance(payload, Mute):
-        return _of_mute(payload), payload.why
+        return _mute_text(payload), payload.why
     if isinstance(payload, Feedback):
-        return _of_feedback(payload), payload.says
+        return _feedback_text(payload), payload.says
     if isinstance(payload, Renounce):
         return ", ".join((*(payload.purposes or ()), *(payload.channels or ()))) or "everything", payload.because
     if isinstance(payload, Grant):
-        return _of_grant(payload), None
+        return _grant_text(payload), None
     words = [getattr(payload, name, None) for name in ("kind", "key", "topic")]
-    told = " ".join(str(word) for word in words if word and word != event.kind) + _of_time(payload)
-    return told or None, getattr(payload, "answer", None)
+    subject = " ".join(str(word) for word in words if word and word != event.kind) + _time_text(payload)
+    return subject or None, getattr(payload, "answer", None)
 
 
-def _of_grant(payload: Grant) -> str:
-    """What is allowed, by which channels, until when, and how often."""
+def _grant_text(payload: Grant) -> str:
+    """Purposes, channels, end and budget of a grant."""
     often = "" if payload.budget is None else f", at most {payload.budget.max} a {payload.budget.per}"
     return f"{', '.join(payload.purposes)} by {', '.join(payload.channels)} until {_day(payload.exp)}{often}"
 
 
-def _of_time(payload: object) -> str:
-    """When something happened and until when it lasts; what a favour takes, and by when it is wanted."""
+def _time_text(payload: Act | Setting | None) -> str:
+    """The date and end of a milestone; the effort and date of an ask."""
     if isinstance(payload, Milestone):
         return f" on {_day(payload.when)}" + ("" if payload.lasts is None else f", lasts until {_day(payload.lasts)}")
     if isinstance(payload, Ask):
@@ -111,32 +126,34 @@ def _of_time(payload: object) -> str:
     return ""
 
 
-def _of_mute(payload: Mute) -> str | None:
-    """What is muted, if not everything, and until when, if that is shown."""
+def _mute_text(payload: Mute) -> str | None:
+    """The scope of a mute, None for everything, and its end if it is shown."""
     parts = [", ".join(payload.purposes or ()), f"by {', '.join(payload.channels)}" if payload.channels else ""]
     parts.append("" if payload.until is None else f"until {_day(payload.until)}")
     return " ".join(part for part in parts if part) or None
 
 
-def _of_feedback(payload: Feedback) -> str:
-    """The purpose and topic of the message, and what a contest says that it was."""
-    about = payload.purpose + (f" ({payload.had})" if payload.had else "")
+def _feedback_text(payload: Feedback) -> str:
+    """The message's purpose and topic, and those that a contest claims."""
+    text = payload.purpose + (f" ({payload.had})" if payload.had else "")
     if payload.as_ is None:
-        return about
-    return f"{about} as {payload.as_}" + (f" ({payload.topic})" if payload.topic else "")
+        return text
+    return f"{text} as {payload.as_}" + (f" ({payload.topic})" if payload.topic else "")
 
 
-def _account(payload: Erasure) -> str:
-    """What was deleted, what is kept and why, and how many others were told: who they are is for those who ask
-    (ERA-5)."""
-    kept = [
-        f"{it.what} ({it.ground.replace('_', ' ')}" + ("" if it.until is None else f", until {_day(it.until)}") + ")"
-        for it in payload.kept or ()
+def _erasure_text(payload: Erasure) -> str:
+    """What was deleted, what is retained and why, and the number of recipients that were told; their names are given on
+    request only (ERA-5)."""
+    retained = [
+        f"{data.what} ({data.ground.replace('_', ' ')}"
+        + ("" if data.until is None else f", until {_day(data.until)}")
+        + ")"
+        for data in payload.kept or ()
     ]
     parts = [f"deleted {', '.join(payload.deleted)}" if payload.deleted else ""]
-    parts.append(f"kept {', '.join(kept)}" if kept else "nothing is kept")
-    others = len(payload.passed_on or ())
-    parts.append("" if not others else "1 other was told" if others == 1 else f"{others} others were told")
+    parts.append(f"kept {', '.join(retained)}" if retained else "nothing is kept")
+    recipients = len(payload.passed_on or ())
+    parts.append("" if not recipients else "1 other was told" if recipients == 1 else f"{recipients} others were told")
     return "; ".join(part for part in parts if part)
 
 
@@ -145,7 +162,7 @@ def _day(seconds: int) -> str:
 
 
 class Promises(NamedTuple):
-    """Favours of one side for the other: done, still to be done, and not done in time."""
+    """Favours of one side for the other: done, still open, and not done in time."""
 
     kept: int
     open: int
@@ -153,7 +170,7 @@ class Promises(NamedTuple):
 
 
 def promises(connection: Connection, records: Iterable[Record], now: int) -> dict[Side, Promises]:
-    """How each side's promises stand at `now` (ms). A favour done late counts as kept: it was done."""
+    """The promises of each side at `now` (ms). A favour that was done late counts as kept."""
     promised: dict[str, Side] = {}
     done: set[str] = set()
     for event, act in records:
@@ -167,7 +184,7 @@ def promises(connection: Connection, records: Iterable[Record], now: int) -> dic
     still_open = {
         door.ask.id
         for door in (connection.first, connection.second)
-        if door.ask is not None and favours.status(door.ask, now) == "promised"
+        if door.ask is not None and favours.ask_status(door.ask, now) == "promised"
     }
 
     def count(side: Side) -> Promises:

@@ -1,37 +1,37 @@
-"""The Merkle tree of a log: hashes, proofs and their checks (RFC 6962 section 2.1; spec/log.md, LOG-1, LOG-2).
+"""The Merkle tree of a log: hashes, proofs and their verification (RFC 6962 section 2.1; spec/log.md, LOG-1, LOG-2).
 
-A tree is known here by its complete subtrees alone: node (h, i) is the hash over the leaves from i·2^h up to (i+1)·2^h.
-They never change once their last leaf is there, so whoever has them can prove anything about any earlier size; `prove`
-asks for them through a `NodeReader`, `check` needs no more than the proof.
+This module knows a tree by its complete subtrees alone: node (h, i) is the hash over the leaves from i·2^h up to
+(i+1)·2^h. A complete subtree never changes, so its hashes suffice to prove anything about any earlier size. The
+`prove_…` functions read them through a `NodeReader`; the `check_…` functions need only the proof.
 """
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 
 NodeReader = Callable[[int, int], bytes]
-"""From (height, index) of a complete subtree to its hash."""
+"""Maps (height, index) of a complete subtree to its hash."""
 Node = tuple[int, int]
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()
-"""The root of the tree without leaves."""
+"""The root of the empty tree."""
 MOST_SIZE = 2**53 - 1
-"""Leaves that a tree may have: what JSON can count."""
+"""The most leaves of a tree: the largest integer that JSON can carry."""
 LONGEST_PROOF = 63
-"""Hashes in one proof (tlog-witness)."""
+"""The most hashes in one proof (tlog-witness)."""
 
 
 def leaf_hash(entry: bytes) -> bytes:
-    """The hash of an entry as a leaf."""
+    """The leaf hash of an entry."""
     return hashlib.sha256(b"\x00" + entry).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
-    """The hash of a node over its two children."""
+    """The hash of a node with two children."""
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
 def root_of_hashes(hashes: Sequence[bytes]) -> bytes:
-    """The root over leaf hashes, by the definition in RFC 6962: slow, and nothing else to go wrong in it."""
+    """The root over leaf hashes, straight from the definition in RFC 6962: slow and simple."""
     if len(hashes) < 2:
         return hashes[0] if hashes else EMPTY_ROOT
     split = 1 << ((len(hashes) - 1).bit_length() - 1)
@@ -44,23 +44,23 @@ def root_of(size: int, node: NodeReader) -> bytes:
 
 
 def root_of_span(low: int, high: int, node: NodeReader) -> bytes:
-    """The hash over the leaves from `low` up to `high`, where `low` is a multiple of the least power of two that is
-    not less than their number."""
+    """The hash over the leaves from `low` up to `high`. `low` is a multiple of the least power of two that is not less
+    than their number."""
     height = (high - low - 1).bit_length()
     if high - low == 1 << height:
         return node(height, low >> height)
-    # From the right: what is not complete hangs below the complete subtrees to its left.
-    found: bytes | None = None
+    # From the right: an incomplete subtree joins the complete subtrees to its left.
+    root: bytes | None = None
     for level in range(height):
         if high >> level & 1:
             complete = node(level, (high >> level) - 1)
-            found = complete if found is None else node_hash(complete, found)
-    assert found is not None
-    return found
+            root = complete if root is None else node_hash(complete, root)
+    assert root is not None
+    return root
 
 
 def prove_inclusion(index: int, size: int, node: NodeReader) -> list[bytes]:
-    """The audit path of leaf `index` in a tree of `size` leaves (RFC 6962 section 2.1.1), from the leaf upwards.
+    """The audit path of leaf `index` in a tree of `size` leaves, from the leaf upwards (RFC 6962 section 2.1.1).
 
     Raises ValueError unless 0 <= index < size.
     """
@@ -68,36 +68,36 @@ def prove_inclusion(index: int, size: int, node: NodeReader) -> list[bytes]:
         raise ValueError("no such leaf")
     path: list[bytes] = []
     for height in range(size.bit_length()):
-        beside = (index >> height) ^ 1
-        low, high = beside << height, min((beside + 1) << height, size)
+        sibling = (index >> height) ^ 1
+        low, high = sibling << height, min((sibling + 1) << height, size)
         if low < size:
             path.append(root_of_span(low, high, node))
     return path
 
 
 def check_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
-    """Whether the leaf hash is number `index` of the tree with that size and root (RFC 9162 section 2.1.3.2)."""
+    """True if the leaf hash is number `index` of the tree with that size and root (RFC 9162 section 2.1.3.2)."""
     if not 0 <= index < size or len(proof) > LONGEST_PROOF:
         return False
-    at, last, found = index, size - 1, leaf
-    for beside in proof:
+    at, last, computed = index, size - 1, leaf
+    for sibling in proof:
         if last == 0:
             return False
         if at & 1 or at == last:
-            found = node_hash(beside, found)
+            computed = node_hash(sibling, computed)
             while not at & 1:
                 at, last = at >> 1, last >> 1
         else:
-            found = node_hash(found, beside)
+            computed = node_hash(computed, sibling)
         at, last = at >> 1, last >> 1
-    return last == 0 and found == root
+    return last == 0 and computed == root
 
 
 def prove_consistency(old: int, new: int, node: NodeReader) -> list[bytes]:
-    """The proof that the tree of size `new` begins with that of size `old` (RFC 6962 section 2.1.2); nothing for the
-    empty tree, and for one and the same. Raises ValueError unless 0 <= old <= new."""
+    """The proof that the tree of size `new` begins with that of size `old` (RFC 6962 section 2.1.2). It is empty for
+    the empty tree, and for two equal sizes. Raises ValueError unless 0 <= old <= new."""
     if not 0 <= old <= new:
-        raise ValueError("a tree does not shrink")
+        raise ValueError("the new size is smaller than the old one")
     return [] if old == 0 else _subproof(old, 0, new, True, node)
 
 
@@ -111,9 +111,9 @@ def _subproof(old: int, low: int, high: int, whole: bool, node: NodeReader) -> l
 
 
 def check_consistency(old: int, old_root: bytes, new: int, new_root: bytes, proof: Sequence[bytes]) -> bool:
-    """Whether the tree of size `new` begins with that of size `old` (RFC 9162 section 2.1.4.2).
+    """True if the tree of size `new` begins with that of size `old` (RFC 9162 section 2.1.4.2).
 
-    Every tree begins with the empty one, whose root must be right as well; nothing is proved about a smaller `new`.
+    Every tree begins with the empty one, whose root must be right as well. A smaller `new` cannot be proved.
     """
     if not 0 <= old <= new or len(proof) > LONGEST_PROOF:
         return False
@@ -128,21 +128,21 @@ def check_consistency(old: int, old_root: bytes, new: int, new_root: bytes, proo
     while at & 1:
         at, last = at >> 1, last >> 1
     before = after = path[0]
-    for beside in path[1:]:
+    for sibling in path[1:]:
         if last == 0:
             return False
         if at & 1 or at == last:
-            before, after = node_hash(beside, before), node_hash(beside, after)
+            before, after = node_hash(sibling, before), node_hash(sibling, after)
             while not at & 1:
                 at, last = at >> 1, last >> 1
         else:
-            after = node_hash(after, beside)
+            after = node_hash(after, sibling)
         at, last = at >> 1, last >> 1
     return last == 0 and before == old_root and after == new_root
 
 
-def needed(prove: Callable[[NodeReader], object]) -> list[Node]:
-    """The complete subtrees that a proof is made of, for whoever must fetch them first."""
+def needed_nodes(prove: Callable[[NodeReader], object]) -> list[Node]:
+    """The complete subtrees that a proof consists of, so that the caller can fetch them first."""
     nodes: list[Node] = []
 
     def note_down(height: int, index: int) -> bytes:
@@ -154,11 +154,11 @@ def needed(prove: Callable[[NodeReader], object]) -> list[Node]:
 
 
 class Edge:
-    """The right edge of a growing tree: of each height the last complete subtree that waits for its sibling. Enough
-    to add leaves and to know the root; a node is hashed once."""
+    """The right edge of a growing tree: for each height the last complete subtree without a sibling. It suffices to add
+    leaves and to compute the root; each node is hashed once."""
 
     def __init__(self, size: int = 0, peaks: Iterable[bytes] = ()) -> None:
-        """`peaks`: the complete subtrees that the size is made of, the largest first."""
+        """`peaks`: the complete subtrees of a tree of that size, the largest first."""
         self.size = size
         self._peaks = list(peaks)
         if len(self._peaks) != size.bit_count():
@@ -166,34 +166,34 @@ class Edge:
 
     @property
     def peaks(self) -> tuple[bytes, ...]:
-        """The complete subtrees that the tree is made of, the largest first."""
+        """The complete subtrees of the tree, the largest first."""
         return tuple(self._peaks)
 
     def copy(self) -> "Edge":
-        """Another edge at the same place."""
+        """A copy of this edge."""
         return Edge(self.size, self._peaks)
 
     def append(self, leaf: bytes) -> list[bytes]:
-        """Add a leaf hash; the subtrees that it completed, from height 0 (the leaf itself) upwards."""
-        done = [leaf]
+        """Adds a leaf hash. Returns the subtrees that it completed, from height 0 (the leaf itself) upwards."""
+        completed = [leaf]
         at = self.size
         while at & 1:
-            done.append(node_hash(self._peaks.pop(), done[-1]))
+            completed.append(node_hash(self._peaks.pop(), completed[-1]))
             at >>= 1
-        self._peaks.append(done[-1])
+        self._peaks.append(completed[-1])
         self.size += 1
-        return done
+        return completed
 
     def root(self) -> bytes:
-        """The root of the tree as it is."""
+        """The root of the current tree."""
         if not self._peaks:
             return EMPTY_ROOT
-        found = self._peaks[-1]
+        root = self._peaks[-1]
         for peak in reversed(self._peaks[:-1]):
-            found = node_hash(peak, found)
-        return found
+            root = node_hash(peak, root)
+        return root
 
 
 def peaks(size: int) -> list[Node]:
-    """The complete subtrees that a tree of that size is made of, the largest first."""
+    """The complete subtrees of a tree of that size, the largest first."""
     return [(height, (size >> height) - 1) for height in reversed(range(size.bit_length())) if size >> height & 1]

@@ -1,8 +1,7 @@
-"""Tiles and entry bundles: how the tree and the entries of a log are cut into files (C2SP tlog-tiles; spec/log.md,
-LOG-3).
+"""Tiles and entry bundles: the files of a log's tree and entries (C2SP tlog-tiles; spec/log.md, LOG-3).
 
-A tile is up to 256 hashes of one level, beside each other; level l holds the complete subtrees of height 8·l. What
-lies between is hashed from it.
+A tile has up to 256 adjacent hashes of one level; level l holds the complete subtrees of height 8·l. Nodes of other
+heights are computed from them.
 """
 
 import re
@@ -19,11 +18,11 @@ HEIGHT = 8
 HASH = 32
 MOST_LEVEL = 63
 MOST_BUNDLE = WIDTH * (2 + 65_535)
-"""Bytes of an entry bundle at most."""
+"""The most bytes of an entry bundle."""
 
 
 class Tile(NamedTuple):
-    """A tile's place: its level (-1: an entry bundle), its number in that level, and its width."""
+    """A tile's address: its level (-1 for an entry bundle), its number in that level, and its width."""
 
     level: int
     number: int
@@ -34,11 +33,11 @@ class Tile(NamedTuple):
         """Its path below the log's prefix."""
         level = "entries" if self.level < 0 else str(self.level)
         partial = "" if self.width == WIDTH else f".p/{self.width}"
-        return f"tile/{level}/{_elements(self.number)}{partial}"
+        return f"tile/{level}/{_path_elements(self.number)}{partial}"
 
     @property
     def is_full(self) -> bool:
-        """Whether it will never grow again."""
+        """True if it cannot grow."""
         return self.width == WIDTH
 
 
@@ -46,8 +45,8 @@ ENTRIES = -1
 """The level of entry bundles."""
 
 
-def _elements(number: int) -> str:
-    """1234067 as x001/x234/067."""
+def _path_elements(number: int) -> str:
+    """Path elements for a number: x001/x234/067 for 1234067."""
     text = f"{number % 1000:03d}"
     while number := number // 1000:
         text = f"x{number % 1000:03d}/{text}"
@@ -57,27 +56,27 @@ def _elements(number: int) -> str:
 _PATH = re.compile(r"tile/(entries|0|[1-9][0-9]?)/((?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?\Z")
 
 
-def read_path(path: str) -> Tile:
-    """The tile that a path names. Raises Malformed for any other spelling, so each tile has one path."""
-    found = _PATH.match(path)
-    if found is None:
+def parse_path(path: str) -> Tile:
+    """The tile of a path. Raises Malformed for every other spelling, so that each tile has one path."""
+    match = _PATH.match(path)
+    if match is None:
         raise Malformed("not the path of a tile")
-    level = ENTRIES if found[1] == "entries" else int(found[1])
-    tile = Tile(level, int(re.sub("[x/]", "", found[2])), int(found[3] or WIDTH))
-    # The path again, from what was read: a leading x000 or a .p/256 would be second spellings.
+    level = ENTRIES if match[1] == "entries" else int(match[1])
+    tile = Tile(level, int(re.sub("[x/]", "", match[2])), int(match[3] or WIDTH))
+    # Compares the canonical path: a leading x000 or a .p/256 would be second spellings.
     if level > MOST_LEVEL or tile.width > WIDTH or tile.path != path:
         raise Malformed("not the path of a tile")
     return tile
 
 
 def width_at(level: int, number: int, size: int) -> int:
-    """How wide that tile (or bundle) is in a tree of `size` leaves; 0 where there is none."""
+    """The width of that tile (or bundle) in a tree of `size` leaves; 0 if there is none."""
     hashes = size >> (HEIGHT * max(level, 0))
     return max(0, min(WIDTH, hashes - number * WIDTH))
 
 
 def tiles_of(size: int) -> Iterator[Tile]:
-    """Every tile of a tree, partial ones last in each level, and no bundle."""
+    """Every tile of a tree, the partial one last in each level, without bundles."""
     level = 0
     while hashes := size >> (HEIGHT * level):
         for number in range(hashes // WIDTH):
@@ -94,7 +93,7 @@ def bundles_of(size: int) -> Iterator[Tile]:
 
 
 def tile_of(height: int, index: int, size: int) -> Tile:
-    """The tile in which the complete subtree (height, index) lies, as wide as a tree of `size` leaves has it."""
+    """The tile with the complete subtree (height, index), in its width for a tree of `size` leaves."""
     level, above = divmod(height, HEIGHT)
     number = index >> (HEIGHT - above)
     return Tile(level, number, width_at(level, number, size))
@@ -104,15 +103,15 @@ def node_of(height: int, index: int, hashes: bytes) -> bytes:
     """The complete subtree (height, index) from the bytes of its tile."""
     above = height % HEIGHT
     first = (index << above) % WIDTH
-    return _joined(hashes[first * HASH : (first + (1 << above)) * HASH])
+    return _root_of_row(hashes[first * HASH : (first + (1 << above)) * HASH])
 
 
 def root_of_tile(hashes: bytes) -> bytes:
-    """The hash of a full tile, as it stands in the level above."""
-    return _joined(hashes)
+    """The hash of a full tile in the level above."""
+    return _root_of_row(hashes)
 
 
-def _joined(hashes: bytes) -> bytes:
+def _root_of_row(hashes: bytes) -> bytes:
     row = [hashes[at : at + HASH] for at in range(0, len(hashes), HASH)]
     while len(row) > 1:
         row = [node_hash(row[at], row[at + 1]) for at in range(0, len(row), 2)]
@@ -120,23 +119,24 @@ def _joined(hashes: bytes) -> bytes:
 
 
 def node_reader(size: int, read: Callable[[Tile], bytes]) -> NodeReader:
-    """Nodes by way of tiles, for proofs in a tree of `size` leaves. `read` gives a tile's bytes, as wide as asked."""
+    """A NodeReader over tiles, for proofs in a tree of `size` leaves. `read` returns a tile's bytes in the given
+    width."""
     return lambda height, index: node_of(height, index, read(tile_of(height, index, size)))
 
 
 def check_tile(tile: Tile, data: bytes) -> bytes:
-    """The bytes of a tile, if they are as many as it has. Raises Malformed."""
+    """Returns a tile's bytes if their number fits its width. Raises Malformed."""
     if len(data) != tile.width * HASH:
         raise Malformed("a tile has 32 bytes for each hash")
     return data
 
 
-def seal_bundle(entries: list[bytes]) -> bytes:
+def encode_bundle(entries: list[bytes]) -> bytes:
     """The bytes of an entry bundle."""
     return b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
 
 
-def open_bundle(tile: Tile, data: bytes) -> list[bytes]:
+def decode_bundle(tile: Tile, data: bytes) -> list[bytes]:
     """The entries in a bundle. Raises Malformed."""
     entries: list[bytes] = []
     at = 0
@@ -144,16 +144,16 @@ def open_bundle(tile: Tile, data: bytes) -> list[bytes]:
         end = at + 2 + int.from_bytes(data[at : at + 2], "big")
         entries.append(data[at + 2 : end])
         at = end
-    # Behind the end of the data where that ends too soon, in the middle of an entry or before the last.
+    # Past the end if the data is too short, in the middle of an entry or before the last one.
     if at != len(data):
-        raise Malformed("an entry bundle has not the entries that its path says")
+        raise Malformed("the entry bundle does not have the number of entries in its path")
     return entries
 
 
-def check_size(text: str) -> int:
-    """The number of leaves that a decimal text spells. Raises Malformed for any other spelling (tlog-checkpoint)."""
+def parse_size(text: str) -> int:
+    """The number of leaves in a decimal text. Raises Malformed for every other spelling (tlog-checkpoint)."""
     if not text.isascii() or not text.isdigit() or (text != "0" and text.startswith("0")) or len(text) > 16:
-        raise Malformed("not a decimal number in its one spelling")
+        raise Malformed("not a canonical decimal number")
     if int(text) > MOST_SIZE:
         raise Malformed("the tree is too large")
     return int(text)

@@ -3,7 +3,7 @@ news (SAY-19, NEWS-11). Pure: rows are added, nothing is asked."""
 
 from collections.abc import Callable
 
-from comity.documents.acts import Feedback
+from comity.documents.acts import Act, Feedback, Setting
 from comity.documents.events import Accepted
 from comity.documents.types import other
 from comity.rules.state import Connection
@@ -15,7 +15,11 @@ DAY = 86_400_000
 
 
 def note_contest(
-    batch: Batch, hosted: Callable[[str], Business | None], payload: object, event: Accepted, state: Connection
+    batch: Batch,
+    hosted: Callable[[str], Business | None],
+    payload: Act | Setting | None,
+    event: Accepted,
+    state: Connection,
 ) -> None:
     """Add a contest against a hosted business to its list."""
     if not isinstance(payload, Feedback) or payload.says != "mislabelled":

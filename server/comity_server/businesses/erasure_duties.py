@@ -4,7 +4,7 @@ result of `comity.rules.erasure`."""
 from collections.abc import Callable, Iterator
 
 from comity.documents.types import SIDES
-from comity.rules.erasure import duty
+from comity.rules.erasure import erasure_duty
 from comity.rules.state import Connection
 from comity_server.businesses.directory import Business
 
@@ -12,7 +12,7 @@ from comity_server.businesses.directory import Business
 def duty_row(state: Connection, name: str, did: str) -> dict[str, object] | None:
     """The row of the business of that name and DID in a connection; None where it has no duty."""
     side = state.side_of(did)
-    owed = None if side is None else duty(state, side)
+    owed = None if side is None else erasure_duty(state, side)
     if owed is None:
         return None
     return {

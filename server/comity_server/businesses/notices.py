@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from comity.documents.notices import AwayNotice, Notice, believe_notice, is_in_force
+from comity.documents.notices import AwayNotice, Notice, is_in_force, parse_stored_notice
 from comity.rules.away import muted_away_until
 from comity.rules.state import Door
 
@@ -22,7 +22,7 @@ class Notices:
     def load(self, raws: Iterable[str]) -> None:
         """Take in notices (JWS) as they are stored; a later one of a kind takes the earlier one's place."""
         for raw in raws:
-            notice = believe_notice(raw)
+            notice = parse_stored_notice(raw)
             self._of.setdefault(notice.iss, {})[notice.kind] = _Published(raw, notice)
 
     def in_force(self, did: str, now: int) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ from comity.documents.offers import Allow, PartyKey, SignedOffer, open_offer
 from comity.documents.types import Side
 from comity.errors import Refused
 from comity.lru import LRU
-from comity.rules.allowances import grant_of
-from comity.rules.fold import opening
+from comity.rules.allowances import promised_grant
+from comity.rules.fold import initial_state
 from comity.rules.next_act import next_act
 from comity_server.businesses.directory import Business, Directory, new_key
 from comity_server.config import Config
@@ -320,7 +320,7 @@ class Onboarding:
             group.batch.use_offer.append({"short": offer.short, "used_at": group.now})
         end = {"cid": signed.cid, "phase": "opened", "ended_at": group.now, "ended_by": None, "reason": None}
         group.batch.end_proposal.append(end)
-        answer = group.open_connection(opening(signed, opened), opened, offer.short)
+        answer = group.open_connection(initial_state(signed, opened), opened, offer.short)
         group.keep_agreement(signed, answer)
         if signer is not None:
             await self._give(
@@ -335,7 +335,7 @@ class Onboarding:
         state = group.states[cid]
         place = await self.reserve(cid, state.first.did, group)
         status = {"status_list": group.grounds.lists.reference(place)}
-        members = grant_of(allow, state.at)
+        members = promised_grant(allow, state.at)
         group.act(next_act(state, "first", "grant", group.now // 1000, signer, status=status, **members))
 
     async def decline(self, cid: str, did: str, reason: str | None, silent: bool, group: UnitOfWork) -> None:

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple, Protocol
 
 from comity.documents.acts import Grant, SignedAct
 from comity.documents.agreements import SignedAgreement, open_agreement
-from comity.documents.events import Accepted, Delivered, Erased, Expired, MuteOver, Opened, read_event
+from comity.documents.events import Accepted, Delivered, Erased, Expired, MuteOver, Opened, parse_event
 from comity.documents.offers import SHORT
 from comity.documents.types import SIDES, Side
 from comity.encoding import b64u_decode, dump_json
 from comity.errors import Contradiction, Malformed, Refused
 from comity.rules import recovery
-from comity.rules.decide import expire
-from comity.rules.fold import Record, opening
+from comity.rules.decide import expire_held
+from comity.rules.fold import Record, initial_state
 from comity.rules.state import Connection
 from comity_server.businesses.contests import note_contest
 from comity_server.log.registry import Logs
@@ -79,7 +79,7 @@ class _Plan(NamedTuple):
 
     before: Connection
     known: set[str]
-    merged: recovery.Merged | None
+    merged: recovery.MergeResult | None
     texts: dict[int, str]
     """The texts of the events, by the `id()` of the records."""
     fills: list[Handed]
@@ -119,7 +119,7 @@ def _open_line(line: Line, act: SignedAct | Refused | None, home: Home) -> Hande
         return Malformed("the event opened another agreement")
     if not isinstance(event, Accepted):
         return Handed(event.cid, Record(event), raw, agreement)
-    if act is None and (event.kind != "message" or event.brings_the_act):
+    if act is None and (event.kind != "message" or event.includes_act):
         return Malformed("the act is missing")
     if act is not None and act.id != event.act:
         return Malformed("the event is about another act")
@@ -172,7 +172,7 @@ async def _open_again(store: TakingStore, accept: Writer, logs: Logs, cid: str, 
     opened, whole, raw = event, signed, item.raw
     if not accept.grounds.home.keys.is_stated(whole.agreement.home):
         raise Refused("unknown_key", "the agreement pins a key that is broken, or none of this server's")
-    state, offer = opening(whole, opened), await store.offer(whole.agreement.offer[:SHORT])
+    state, offer = initial_state(whole, opened), await store.offer(whole.agreement.offer[:SHORT])
 
     async def decide(group: UnitOfWork) -> None:
         if cid in group.states:
@@ -275,9 +275,9 @@ async def _read_stored(store: TakingStore, crypto: SignaturePool, cid: str) -> _
     acts = iter(await crypto.open_acts([row.raw.encode("ascii") for row in rows if row.raw]))
     records, start = list[Record](), None
     for row in rows:
-        event, act = read_event(b64u_decode(row.event.split(".")[1])), next(acts) if row.raw else None
+        event, act = parse_event(b64u_decode(row.event.split(".")[1])), next(acts) if row.raw else None
         if isinstance(event, Opened) and agreement is not None:
-            start = opening(open_agreement(agreement[0]), event)
+            start = initial_state(open_agreement(agreement[0]), event)
         elif not isinstance(act, Refused):
             records.append(Record(event, act))
     if start is None or len(records) + 1 != len(rows):
@@ -287,15 +287,15 @@ async def _read_stored(store: TakingStore, crypto: SignaturePool, cid: str) -> _
     return _Stored(start, records, {row.event for row in rows}, empty)
 
 
-async def _merge(stored: _Stored, offered: Sequence[Record]) -> recovery.Merged:
+async def _merge(stored: _Stored, offered: Sequence[Record]) -> recovery.MergeResult:
     try:
-        return await asyncio.to_thread(recovery.take_back, stored.start, stored.records, offered)
+        return await asyncio.to_thread(recovery.merge_records, stored.start, stored.records, offered)
     except Contradiction as fault:
         logger().error("history_unreadable", reason=fault.claim)
         raise Refused("internal") from None
 
 
-def _write(group: UnitOfWork, plan: _Plan, merged: recovery.Merged) -> None:
+def _write(group: UnitOfWork, plan: _Plan, merged: recovery.MergeResult) -> None:
     """Adds the rows of the restored records, and the news about them."""
     before, texts = plan.before, plan.texts
     delivered = [event.act for event, _ in merged.taken if isinstance(event, Delivered)]
@@ -354,7 +354,7 @@ def _expire(group: UnitOfWork, cid: str, side: Side, act: str) -> None:
     """States that a message whose text is lost will not be delivered (REC-8)."""
     before = group.states[cid]
     at, place = max(group.now, before.at + 1), group.log.place()
-    event, after = expire(before, side, act, at, place, group.grounds.zones)
+    event, after = expire_held(before, side, act, at, place, group.grounds.zones)
     group.change(before, after)
     group.state_event(event, act)
     group.tell_release(after, event)

@@ -3,7 +3,7 @@ when its operator asks for it (spec/home-key.md)."""
 
 import asyncio
 
-from comity.transparency.server_keys import Stated, seal_statement
+from comity.transparency.server_keys import VerifiedStatement, sign_statement
 from comity_server.server_keys import HomeKeyring
 from comity_server.writer.unit_of_work import UnitOfWork
 from comity_server.writer.writer import Writer
@@ -19,13 +19,13 @@ async def state_home_keys(accept: Writer, keys: HomeKeyring, log: str, ahead: in
 
     async def decide(group: UnitOfWork) -> None:
         if not keys.stated:
-            _state(group, keys, seal_statement(keys.signer, group.now, log))
+            _state(group, keys, sign_statement(keys.signer, group.now, log))
             return
         origin = group.log.place().log
         missing = keys.statements_missing_in(origin)
         for n in missing:
             group.enter_home_statement(n, keys.stated[n])
-        fresh: list[Stated] = []
+        fresh: list[VerifiedStatement] = []
         while (pending := keys.pending_statement(fresh)) is not None:
             _state(group, keys, pending)
             fresh.append(pending)
@@ -34,7 +34,7 @@ async def state_home_keys(accept: Writer, keys: HomeKeyring, log: str, ahead: in
             # The key in force vouches for the key of the new log.
             last = stated[-1].statement
             signer = keys.signer_of(last.party)
-            _state(group, keys, seal_statement(signer, max(group.now, last.at), log, signer, ahead))
+            _state(group, keys, sign_statement(signer, max(group.now, last.at), log, signer, ahead))
 
     # Nobody may act before this is entered, not even with a "no".
     await accept.command(decide, narrows=True)
@@ -55,7 +55,7 @@ async def rotate_home(accept: Writer, keys: HomeKeyring, log: str, *, broken: bo
     return await accept.command(decide)
 
 
-def _state(group: UnitOfWork, keys: HomeKeyring, stated: Stated) -> None:
+def _state(group: UnitOfWork, keys: HomeKeyring, stated: VerifiedStatement) -> None:
     """States a key that was never stated. A further key in the same commit follows the earlier ones."""
     n = len(keys.stated) + len(group.batch.put_home_statement)
     group.batch.put_home_statement.append({"n": n, "statement": stated.raw, "signed": stated.signed})

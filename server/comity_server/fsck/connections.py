@@ -8,7 +8,7 @@ from comity.documents.agreements import SignedAgreement, open_agreement
 from comity.documents.events import Opened
 from comity.documents.types import SIDES
 from comity.errors import Contradiction
-from comity.rules.fold import opening
+from comity.rules.fold import initial_state
 from comity.rules.state import Connection, decode_state, encode_state
 from comity.transparency.entries import SALT
 from comity_server.businesses.erasure_duties import duty_row
@@ -69,7 +69,7 @@ def _load_start(cid: str, context: CheckContext) -> tuple[SignedAgreement | None
     if beside != stored.opened:
         findings.add(f"connection {cid} opened", "the event stored with the agreement is not the one in the events")
     try:
-        return signed, opening(signed, event)
+        return signed, initial_state(signed, event)
     except Contradiction as contradiction:
         findings.add(place, str(contradiction))
         return signed, None

@@ -5,10 +5,10 @@ from typing import Annotated, TypeVar
 
 from pydantic import Field, TypeAdapter
 
-from comity.crypto.jws import split
+from comity.crypto.jws import split_jws
 from comity.documents.acts import ACT_TYPS
 from comity.documents.events import EVENT_TYP, Event
-from comity.documents.types import read_model
+from comity.documents.types import parse_model
 from comity.encoding import parse_object
 from comity.errors import Refused
 from comity.transparency.server_keys import HomeKeys, open_home_event
@@ -33,7 +33,7 @@ class Opener:
         event = self.open_or_report(place, lambda: open_home_event(raw, self._keys).event)
         if event is None:
             try:
-                event = read_model(_EVENT, split(raw, {EVENT_TYP}).payload)
+                event = parse_model(_EVENT, split_jws(raw, {EVENT_TYP}).payload)
             except Refused:
                 return None
         if event.iss != self.home:
@@ -57,4 +57,4 @@ def refusal_text(refused: Refused) -> str:
 
 def purpose_of(raw: str) -> str:
     """The purpose of a message, whose signature is not checked. Raises Refused."""
-    return str(parse_object(split(raw, ACT_TYPS).payload).get("purpose"))
+    return str(parse_object(split_jws(raw, ACT_TYPS).payload).get("purpose"))

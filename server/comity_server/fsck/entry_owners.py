@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from comity.documents.events import Place
 from comity.errors import Malformed
-from comity.transparency.entries import SALT, LogEntry, read_entry
+from comity.transparency.entries import SALT, LogEntry, parse_entry
 from comity_server.fsck.findings import Findings
 from comity_server.fsck.snapshot import Snapshot, StoredEntry
 from comity_server.log.restores import Restore
@@ -64,7 +64,7 @@ class EntryOwners:
         if len(row.salt) != SALT:
             self._findings.add(name, f"its salt has {len(row.salt)} bytes, not {SALT}")
         try:
-            found = read_entry(row.entry)
+            found = parse_entry(row.entry)
         except Malformed:
             # The check of the log has reported that.
             return

@@ -7,9 +7,9 @@ from pathlib import Path
 from comity.crypto.keys import SigningKey
 from comity.errors import Malformed, Refused
 from comity.transparency.checkpoints import SignedCheckpoint
-from comity.transparency.entries import MINUTE, MOST_BACK, read_entry
+from comity.transparency.entries import MINUTE, MOST_BACK, parse_entry
 from comity.transparency.notes import ED25519, VerifierKey
-from comity.transparency.server_keys import read_statement
+from comity.transparency.server_keys import parse_statement
 from comity.transparency.tiles import WIDTH
 from comity_server.fsck.entry_owners import EntryOwners
 from comity_server.fsck.findings import Findings
@@ -133,7 +133,7 @@ class _LogCheck:
 
     def _entry(self, row: StoredEntry) -> None:
         try:
-            read_entry(row.entry)
+            parse_entry(row.entry)
         except Malformed as fault:
             self._findings.add(f"{self._log} entry {row.idx}", fault.detail or "it is not an entry")
         minute = row.at // MINUTE
@@ -175,7 +175,7 @@ def _read_stated_ahead(snapshot: Snapshot, log: str) -> int:
     found = [-1]
     for row in snapshot.rows(StoredStatement, "home_statements"):
         with suppress(Refused):
-            statement = read_statement(row.statement)
+            statement = parse_statement(row.statement)
             if statement.ahead is not None and statement.log.partition("+")[0] == log:
                 found.append(statement.ahead // MINUTE)
     return max(found)

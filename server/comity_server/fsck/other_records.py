@@ -8,7 +8,7 @@ from comity.crypto.jws import FindKey
 from comity.crypto.keys import PublicKey
 from comity.documents.agreements import open_half
 from comity.documents.events import Place
-from comity.documents.notices import StatedKey, key_for_entry, open_notice
+from comity.documents.notices import PublishedKey, key_for_entry, open_notice
 from comity.documents.offers import open_offer
 from comity.encoding import b64u_decode
 from comity.errors import Malformed, Refused
@@ -71,9 +71,9 @@ def _entry(statement: bytes, key: bytes, at: int, salt: bytes) -> LogEntry:
 def check_notices(snapshot: Snapshot, keys: dict[str, PublicKey], findings: Findings, owners: EntryOwners) -> None:
     """Checks that each notice of a business is signed with its newest key of that time, and has its log entry
     (NOTICE-5, NOTICE-6)."""
-    stated_keys: dict[tuple[str, str], list[StatedKey]] = {}
+    stated_keys: dict[tuple[str, str], list[PublishedKey]] = {}
     for key in snapshot.rows(StoredKey, "all_business_keys"):
-        stated_keys.setdefault((key.name, key.log), []).append(StatedKey(key.idx, key.kid))
+        stated_keys.setdefault((key.name, key.log), []).append(PublishedKey(key.idx, key.kid))
     for row in snapshot.rows(StoredNotice, "all_notices"):
         place = f"business {row.name} notice {row.id}"
         if row.did is None:

@@ -11,10 +11,17 @@ from comity.documents.events import Accepted, Delivered, Event, MuteOver, Place
 from comity.documents.types import Side
 from comity.encoding import hash_id
 from comity.errors import Contradiction, Refused
-from comity.rules.decide import relied_on
+from comity.rules.decide import mute_over_before
 from comity.rules.fold import Record, fold
 from comity.rules.state import Connection
-from comity.transparency.entries import LogEntry, entry_of_act, entry_of_delivery, entry_of_mute_over, scope_of, tag_key
+from comity.transparency.entries import (
+    LogEntry,
+    entry_of_act,
+    entry_of_delivery,
+    entry_of_mute_over,
+    tag_key,
+    tag_scope_of,
+)
 from comity_server.fsck.documents import Opener, purpose_of
 from comity_server.fsck.entry_owners import EntryOwners
 from comity_server.fsck.findings import Findings
@@ -131,7 +138,7 @@ class Replay:
         key = (self._cid, event.act)
         where = Place(event.log, event.index)
         if act is not None:
-            signed, tag = act, self._tag_keys[scope_of(act, event.side)]
+            signed, tag = act, self._tag_keys[tag_scope_of(act, event.side)]
             muted = self._mutes.get(act.payload.mute or "") if isinstance(act.payload, Unmute) else None
             self._claim(
                 place, where, key, event.at, lambda salt: entry_of_act(signed, event.side, tag, salt, event.at, muted)
@@ -200,7 +207,7 @@ class Replay:
         """Checks that each delivery after an expired mute has the entry that notes the expiry (AUD-1)."""
         if self.state is None or event.at <= self._restored_at:
             return
-        if relied_on(self.state, side, purpose, event.at, Place(event.log, event.index)) is not None:
+        if mute_over_before(self.state, side, purpose, event.at, Place(event.log, event.index)) is not None:
             self._findings.add(place, "it was delivered after a mute had expired, but no entry notes the expiry")
 
     def _check_delivery(self, place: str, event: Delivered) -> None:

@@ -9,7 +9,15 @@ from comity.documents.events import Place
 from comity.documents.offers import HomeParty
 from comity.errors import Malformed, Refused
 from comity.transparency.entries import LogEntry, entry_of_key, public_tag_key
-from comity.transparency.server_keys import HomeKeys, HomeStatement, Listed, Placed, follow, read_listed, read_statement
+from comity.transparency.server_keys import (
+    HomeKeys,
+    HomeStatement,
+    ListedStatement,
+    PlacedStatement,
+    follow_keys,
+    parse_statement,
+    verify_statements,
+)
 from comity_server.fsck.documents import refusal_text
 from comity_server.fsck.entry_owners import EntryOwners
 from comity_server.fsck.findings import Findings
@@ -27,7 +35,7 @@ def home_keys_of(data: Path, home: str, snapshot: Snapshot, findings: Findings) 
         places.setdefault(row.n, []).append(Place(row.log, row.idx))
     rows = list(snapshot.rows(StoredStatement, "home_statements"))
     try:
-        stated = read_listed(Listed(statement=row.statement, signed=row.signed) for row in rows)
+        stated = verify_statements(ListedStatement(statement=row.statement, signed=row.signed) for row in rows)
     except (Refused, ValueError) as fault:
         findings.add("home keys", refusal_text(fault) if isinstance(fault, Refused) else "a statement is malformed")
         stated = ()
@@ -35,8 +43,8 @@ def home_keys_of(data: Path, home: str, snapshot: Snapshot, findings: Findings) 
         findings.add("home keys", "there is no valid statement: signatures of this server cannot be checked")
         return HomeKeys(HomeParty(did="did:web:nobody", kid=f"did:web:nobody#{_NOBODY}", key=_NOBODY))
     _check_private(data, stated[-1].statement, findings)
-    chain = [Placed(one, tuple(places.get(n, ()))) for n, one in enumerate(stated)]
-    return follow(stated[0].statement.party, chain, {one.statement.kid for one in stated})
+    chain = [PlacedStatement(one, tuple(places.get(n, ()))) for n, one in enumerate(stated)]
+    return follow_keys(stated[0].statement.party, chain, {one.statement.kid for one in stated})
 
 
 def _check_private(data: Path, statement: HomeStatement, findings: Findings) -> None:
@@ -66,7 +74,7 @@ def check_places(snapshot: Snapshot, findings: Findings, owners: EntryOwners) ->
 
 def _claim(name: str, raw: str, place: Place, at: int, findings: Findings, owners: EntryOwners) -> None:
     try:
-        stated = read_statement(raw)
+        stated = parse_statement(raw)
     except (Refused, ValueError):
         findings.add(name, "it is malformed")
         return

@@ -21,8 +21,8 @@ from comity.transparency.entries import (
     entry_of_key,
     entry_of_mute_over,
     entry_of_notice,
-    scope_of,
     tag_key,
+    tag_scope_of,
 )
 from comity.transparency.merkle import Edge, NodeReader, leaf_hash
 from comity.transparency.receipts import Opening
@@ -156,7 +156,7 @@ class LogAdditions:
 
     def act(self, act: SignedAct, side: Side, at: int, secret: bytes, muted: Mute | None) -> None:
         """Enter an accepted act; `muted` is the mute that an unmute names."""
-        key = tag_key(secret, scope_of(act, side))
+        key = tag_key(secret, tag_scope_of(act, side))
         self._raws[act.id] = act.raw
         self._enter(act.payload.cid, act.id, at, lambda salt: entry_of_act(act, side, key, salt, at, muted))
 

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from comity.documents.events import Place
 from comity.transparency.merkle import root_of_span
-from comity.transparency.receipts import Opening, seal_receipt
+from comity.transparency.receipts import Opening, receipt_text
 from comity_server.log.appender import Entered
 from comity_server.log.registry import Logs
 from comity_server.log.sequencer import Sequencer
@@ -50,7 +50,7 @@ class Receipts:
             return None
         signed = log.published
         hashes = await self._served.prove_inclusion(log, place.index, signed.size)
-        return seal_receipt(Opening(*stored), place.index, hashes, signed)
+        return receipt_text(Opening(*stored), place.index, hashes, signed)
 
 
 def _make_receipt(log: Sequencer, entered: Entered) -> str:
@@ -66,7 +66,7 @@ def _make_receipt(log: Sequencer, entered: Entered) -> str:
         elif (at + 1) << height < size:
             hashes.append(_right_of(log, at + 1, height, size))
         at, height = at >> 1, height + 1
-    return seal_receipt(entered.opening, entered.index, hashes, signed)
+    return receipt_text(entered.opening, entered.index, hashes, signed)
 
 
 def _right_of(log: Sequencer, at: int, height: int, size: int) -> bytes:

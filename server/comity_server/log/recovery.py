@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from comity.crypto.keys import SigningKey
 from comity.errors import ComityError, Malformed
-from comity.transparency.checkpoints import Checkpoint, seal_checkpoint
+from comity.transparency.checkpoints import Checkpoint, sign_checkpoint
 from comity.transparency.merkle import EMPTY_ROOT
 from comity.transparency.notes import ED25519, NoteSigner
 from comity_server.data_dir import seed_in
@@ -74,7 +74,7 @@ async def begin(store: LogStore, files: LogFiles, origin: str) -> Sequencer:
             return reread(origin, last, max(0, last.size - RIGHT_EDGE))(reading)
 
         found = await store.reread(sign)
-        signed = seal_checkpoint(Checkpoint(origin, found.size, found.root), signer)
+        signed = sign_checkpoint(Checkpoint(origin, found.size, found.root), signer)
         file.write(signed)
         file.sync()
         tail = await store.reread(lambda reading: read_tail(reading, origin, term))
@@ -100,7 +100,7 @@ def _check_head_file(file: HeadFile, path: Path, signer: NoteSigner, head: Head)
                 f"{path.name} is missing, or another log's, and the store has {head.size} entries: nobody can say "
                 f"whether more were signed; {_instead(signer.name)}"
             )
-        file.write(seal_checkpoint(Checkpoint(signer.name, 0, EMPTY_ROOT), signer))
+        file.write(sign_checkpoint(Checkpoint(signer.name, 0, EMPTY_ROOT), signer))
         file.sync()
     elif file.last.size > head.size:
         raise RolledBack(

@@ -29,7 +29,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from comity.lru import LRU
 from comity.transparency import merkle
-from comity.transparency.checkpoints import Checkpoint, SignedCheckpoint, seal_checkpoint
+from comity.transparency.checkpoints import Checkpoint, SignedCheckpoint, sign_checkpoint
 from comity.transparency.notes import NoteSigner, VerifierKey
 from comity.transparency.tiles import node_reader
 from comity_server.log.appender import Entered, LogAdditions, Tail, tail_of
@@ -255,7 +255,7 @@ class Sequencer:
         def sign(reading: Reading) -> SignedCheckpoint:
             # Steps 2, 3 and 4, in this order, in one hop to a thread of the store.
             head = self._rereading.step(reading)
-            signed = seal_checkpoint(Checkpoint(self.origin, head.size, head.root), self._signer)
+            signed = sign_checkpoint(Checkpoint(self.origin, head.size, head.root), self._signer)
             self._file.write(signed)
             return signed
 

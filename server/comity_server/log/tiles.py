@@ -7,8 +7,8 @@ memory, or read.
 from typing import Protocol
 
 from comity.lru import LRU
-from comity.transparency.merkle import NodeReader, needed, prove_consistency, prove_inclusion
-from comity.transparency.tiles import ENTRIES, HASH, HEIGHT, WIDTH, Tile, node_of, seal_bundle, tile_of, width_at
+from comity.transparency.merkle import NodeReader, needed_nodes, prove_consistency, prove_inclusion
+from comity.transparency.tiles import ENTRIES, HASH, HEIGHT, WIDTH, Tile, encode_bundle, node_of, tile_of, width_at
 from comity_server.log.sequencer import Sequencer
 from comity_server.store.errors import StoreDamaged
 
@@ -59,12 +59,12 @@ class LogTiles:
     async def prove_consistency(self, log: Sequencer, old: int, new: int) -> list[bytes]:
         """The proof that the tree of size `new` begins with the one of size `old`; both are at most the committed
         size."""
-        node = await self.nodes(log, needed(lambda it: prove_consistency(old, new, it)))
+        node = await self.nodes(log, needed_nodes(lambda it: prove_consistency(old, new, it)))
         return prove_consistency(old, new, node)
 
     async def prove_inclusion(self, log: Sequencer, index: int, size: int) -> list[bytes]:
         """The proof that an entry is in the tree of that size."""
-        node = await self.nodes(log, needed(lambda it: prove_inclusion(index, size, it)))
+        node = await self.nodes(log, needed_nodes(lambda it: prove_inclusion(index, size, it)))
         return prove_inclusion(index, size, node)
 
     async def _full(self, origin: str, tile: Tile) -> bytes:
@@ -84,4 +84,4 @@ class LogTiles:
         entries = await self._store.entries_of_log(origin, tile.number * WIDTH, tile.width)
         if len(entries) != tile.width:
             raise StoreDamaged(f"{origin}: an entry of {tile.path} is missing")
-        return seal_bundle(entries)
+        return encode_bundle(entries)

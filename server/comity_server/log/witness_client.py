@@ -18,8 +18,8 @@ import aiohttp
 from comity.errors import Malformed, Refused
 from comity.http_api import MOST_WITNESSES
 from comity.transparency.checkpoints import SignedCheckpoint, open_checkpoint, with_cosignatures
-from comity.transparency.notes import COSIGNATURE, MOST_NOTE, VerifierKey, read_vkey
-from comity.transparency.tiles import check_size
+from comity.transparency.notes import COSIGNATURE, MOST_NOTE, VerifierKey, parse_vkey
+from comity.transparency.tiles import parse_size
 from comity_server.clock import ServerClock
 from comity_server.log.witness_protocol import PATH, origin_hash, seal_submission
 from comity_server.logging import logger
@@ -77,7 +77,7 @@ def _read_witness(text: str) -> WitnessAt:
     parts = text.split()
     if len(parts) != 2:
         raise Malformed("each witness is its key and its URL, with a comma before the next")
-    key = read_vkey(parts[0])
+    key = parse_vkey(parts[0])
     if key.kind != COSIGNATURE:
         raise Malformed("a key in the list of witnesses is a log's")
     if not key.name.isascii():
@@ -291,7 +291,7 @@ class Witnesses:
     async def _read_witnessed_size(self, witness: _WitnessState, body: str, signed: SignedCheckpoint) -> int:
         """The size that the witness says it cosigned last. Raises _Failed, WitnessAhead."""
         try:
-            size = check_size(body.removesuffix("\n"))
+            size = parse_size(body.removesuffix("\n"))
         except Malformed:
             raise _Failed("garbage") from None
         if size > self._newest:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from comity.errors import Malformed
 from comity.transparency.merkle import LONGEST_PROOF
 from comity.transparency.notes import MOST_NOTE, decode_base64
-from comity.transparency.tiles import HASH, check_size
+from comity.transparency.tiles import HASH, parse_size
 
 PATH = "/add-checkpoint"
 """The path of the request, below the witness's submission prefix."""
@@ -47,7 +47,7 @@ def open_submission(body: bytes) -> Submission:
     hashes = tuple(decode_base64(line) for line in proof)
     if any(len(digest) != HASH for digest in hashes):
         raise Malformed("a line of the proof is not a hash")
-    return Submission(check_size(first[4:]), hashes, note)
+    return Submission(parse_size(first[4:]), hashes, note)
 
 
 def origin_hash(origin: str) -> str:

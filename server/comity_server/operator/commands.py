@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar, get_args
 import msgspec
 from pydantic import TypeAdapter, ValidationError
 
-from comity.documents.types import faults
+from comity.documents.types import describe_faults
 from comity.errors import Malformed
 from comity_server.api.business.endpoints.notices import compose_away, publish
 from comity_server.api.business.endpoints.seats import seat_of, seat_secret
@@ -330,7 +330,7 @@ def _text(what: str, text: str) -> str:
     try:
         return _LABEL.validate_python(text)
     except ValidationError as fault:
-        raise NotPossible(f"the {what} is not valid: {faults(fault)[0][1]}") from None
+        raise NotPossible(f"the {what} is not valid: {describe_faults(fault)[0][1]}") from None
 
 
 def _line(key: ApiKey, now: int, shown: str | None = None) -> ApiKeyLine:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 import msgspec
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from comity.documents.acts import MODELS, Feedback, Message
+from comity.documents.acts import MODELS, Act, Feedback, Message, Setting
 from comity.documents.agreements import Agreement
 from comity.documents.events import Accepted, Confirmed, Delivered, Event, Expired, Restored
 from comity.documents.offers import SHORT, Offer
@@ -374,7 +374,7 @@ def _of_message(accepted: Accepted, by: Who) -> dict[str, Any]:
     return members
 
 
-def _value(payload: Any, member: str) -> Any:
+def _value(payload: Act | Setting, member: str) -> Any:
     value = getattr(payload, _MEMBER.get(member, member))
     if member == "kept" and value is not None:
         return tuple(dict.fromkeys(kept.what for kept in value))

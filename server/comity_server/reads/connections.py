@@ -8,7 +8,7 @@ from comity.documents.events import Accepted, Delivered, MuteOver, Place
 from comity.documents.types import Side, other
 from comity.encoding import b64u_decode, b64u_encode
 from comity.errors import Refused
-from comity.rules.state import Connection, decode_state, public
+from comity.rules.state import Connection, decode_state, public_state
 from comity.transparency.entries import tag_key
 from comity_server.businesses.notices import Notices
 from comity_server.clock import Clock
@@ -59,7 +59,7 @@ class Answers:
                     "second": {"seq": state.second.seq, "head": state.second.head},
                 },
                 "settings": {"seq": settings.seq, "head": settings.head or cid},
-                "state": public(state),
+                "state": public_state(state),
                 "tags": tags(tag_secret, side),
                 "notices": self._notices.in_force(across, self._clock.now()) if is_open else (),
             }
@@ -79,7 +79,7 @@ class Answers:
         if not stored.raw:
             # Taken back without its text, which nobody has any more (REC-8).
             return msgspec.json.encode({"event": stored.event})
-        if not own and (stored.chain != "acts" or (stored.delivered is None and not event.brings_the_act)):
+        if not own and (stored.chain != "acts" or (stored.delivered is None and not event.includes_act)):
             return msgspec.json.encode({"event": stored.event})
         place = Place(event.log, event.index)
         found = {

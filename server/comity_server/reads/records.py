@@ -50,7 +50,7 @@ def _shown(row: StoredRecord, side: str) -> dict[str, str]:
     delivery."""
     is_own = row.side == side
     if row.kind == "accepted":
-        has_act = is_own or accepted_in(row.event).brings_the_act
+        has_act = is_own or accepted_in(row.event).includes_act
     else:
         has_act = row.kind == "delivered" and not is_own
     return {"event": row.event, **({"act": row.act} if has_act and row.act else {})}

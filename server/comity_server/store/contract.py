@@ -6,7 +6,7 @@ Every method raises StoreFailed if the engine fails.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
-from comity.rules.feedback import Reached
+from comity.rules.feedback import DeliveredMessage
 from comity_server.store.business import BusinessRows
 from comity_server.store.errors import StoreFailed
 from comity_server.store.prunes import Prunes
@@ -76,7 +76,7 @@ class Store(Protocol):
     async def events_at(self, cid: str, times: Iterable[int]) -> dict[int, str]:
         """The events other than acceptances that were stated in a connection at those times (ms)."""
 
-    async def messages_by_id(self, ids: Iterable[str]) -> dict[str, Reached]:
+    async def messages_by_id(self, ids: Iterable[str]) -> dict[str, DeliveredMessage]:
         """The messages that were delivered and the contacts outside among those acts, by id."""
 
     async def raws(self, acts: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -19,8 +19,8 @@ from urllib.parse import quote
 import aiosql
 import aiosqlite
 
-from comity.documents.events import own_event
-from comity.rules.feedback import Reached, reached_in
+from comity.documents.events import parse_own_event
+from comity.rules.feedback import DeliveredMessage, delivered_messages
 from comity.rules.fold import Record
 from comity_server.store import migrations
 from comity_server.store.business import BusinessRows
@@ -172,9 +172,13 @@ class SqliteStore:
         found = await self._writer.run(_each_row, SQL["get_event"], [{"cid": cid, "at": at} for at in times])
         return {row["at"]: raw for row, (raw,) in found}
 
-    async def messages_by_id(self, ids: Iterable[str]) -> dict[str, Reached]:
+    async def messages_by_id(self, ids: Iterable[str]) -> dict[str, DeliveredMessage]:
         found = await self._writer.run(_each_row, SQL["get_act"], [{"id": id_} for id_ in ids])
-        return dict(reached_in(Record(own_event(event)) for _, row in found for event in row[4:6] if event is not None))
+        return dict(
+            delivered_messages(
+                Record(parse_own_event(event)) for _, row in found for event in row[4:6] if event is not None
+            )
+        )
 
     async def raws(self, acts: Iterable[tuple[str, str]]) -> dict[str, str]:
         found = await self._writer.run(_each_row, SQL["get_raw"], [{"cid": cid, "id": id_} for cid, id_ in acts])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
-from comity.http_api import seconds_asked
+from comity.http_api import retry_after_seconds
 from comity_server.webhooks.ssrf_guard import NotPublic, public_sockets
 
 TIMEOUT = 15.0
@@ -112,7 +112,7 @@ async def _read_beginning(response: aiohttp.ClientResponse) -> bytes:
 
 def _requested_pause(response: aiohttp.ClientResponse) -> int:
     headers = response.headers
-    return (seconds_asked(headers.get("Retry-After"), headers.get("Date"), int(time.time())) or 0) * 1000
+    return (retry_after_seconds(headers.get("Retry-After"), headers.get("Date"), int(time.time())) or 0) * 1000
 
 
 def _complaint(status: int) -> str | None:

@@ -4,7 +4,7 @@ import base64
 from http import HTTPStatus
 
 from comity.errors import Malformed, Refused
-from comity.transparency.checkpoints import MOST_TEXT, Checkpoint, read_checkpoint
+from comity.transparency.checkpoints import MOST_TEXT, Checkpoint, parse_checkpoint
 from comity.transparency.merkle import check_consistency
 from comity.transparency.notes import NoteSigner, VerifierKey, check_lines, signature_line, split_note
 from comity_server.clock import Clock
@@ -87,8 +87,8 @@ def _read(text: str) -> Checkpoint:
     origin, size, rest = text.split("\n", 2) if text.count("\n") > 1 else ("", "", "")
     if size == "0":
         # A wrong root of the empty tree has a status of its own; here only the form is checked.
-        return read_checkpoint(f"{origin}\n1\n{rest}")._replace(size=0)
-    return read_checkpoint(text)
+        return parse_checkpoint(f"{origin}\n1\n{rest}")._replace(size=0)
+    return parse_checkpoint(text)
 
 
 def check(submission: Submission, new: Checkpoint, last: Head, now: int) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from comity.crypto.keys import SigningKey
 from comity.errors import Malformed
-from comity.transparency.notes import COSIGNATURE, NoteSigner, VerifierKey, read_vkey
+from comity.transparency.notes import COSIGNATURE, NoteSigner, VerifierKey, parse_vkey
 from comity_server.clock import Clock
 from comity_server.data_dir import seed_in
 from comity_server.logging import logger
@@ -56,7 +56,7 @@ def _signer(data: Path, store: WitnessStore, name: str | None, usual: str) -> No
         # The store is on the disk already, so from here on a key without a store means that the store was lost.
         signer = NoteSigner(name or usual, COSIGNATURE, SigningKey(seed_in(data / SEED)))
         try:
-            read_vkey(signer.verifier.text)
+            parse_vkey(signer.verifier.text)
         except Malformed:
             raise CannotWitness("a witness's name must not contain spaces or a plus sign") from None
         store.begin(signer.verifier)

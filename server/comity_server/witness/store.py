@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from comity.transparency.merkle import EMPTY_ROOT
-from comity.transparency.notes import VerifierKey, read_vkey
+from comity.transparency.notes import VerifierKey, parse_vkey
 from comity_server.log.witness_protocol import origin_hash
 from comity_server.store.sqlite_file import open_database
 
@@ -89,7 +89,7 @@ class WitnessStore:
     def own_key(self) -> VerifierKey | None:
         """The key of the witness whose store this is; None before `begin`."""
         row = self._file.execute("SELECT vkey FROM witness").fetchone()
-        return None if row is None else read_vkey(row[0])
+        return None if row is None else parse_vkey(row[0])
 
     def begin(self, key: VerifierKey) -> None:
         """Makes this the store of that key."""
@@ -115,7 +115,7 @@ class WitnessStore:
     def log(self, origin: str) -> VerifierKey | None:
         """The key of the log with that origin; None if the log is not accepted."""
         row = self._file.execute("SELECT vkey FROM logs WHERE origin = ?", (origin,)).fetchone()
-        return None if row is None else read_vkey(row[0])
+        return None if row is None else parse_vkey(row[0])
 
     def replace(self, origin: str, decide: Callable[[Head], Head]) -> Head:
         """Replaces the head of an accepted log by the one that `judge` makes from it, and returns that once it is on

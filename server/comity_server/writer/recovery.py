@@ -92,7 +92,7 @@ async def _state_restored(cids: list[str], at: int, group: UnitOfWork) -> int:
     new = [cid for cid in cids if group.states[cid].restored_at < at]
     for cid in new:
         before = group.states[cid]
-        group.state_recovery(recovery.restored(before, max(group.now, before.at + 1), group.log.place()))
+        group.state_recovery(recovery.restored_event(before, max(group.now, before.at + 1), group.log.place()))
         group.confirm_kept(cid, None)
     return len(new)
 
@@ -138,4 +138,4 @@ async def _lacks(store: RestoringStore, state: Connection, side: Side, named: He
         chain = ("settings", side) if name == "settings" else ("acts", name)
         if stored is not None and (stored.cid, stored.chain, stored.side) == (state.cid, *chain):
             known[name].add(head)  # type: ignore[index]
-    return recovery.lacking(named, state.cid, known)
+    return recovery.missing_heads(named, state.cid, known)

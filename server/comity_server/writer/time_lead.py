@@ -9,7 +9,7 @@ time: together they never exceed the bound, and neither side keeps the other out
 from comity.documents.acts import Act, Setting, is_narrowing
 from comity.documents.types import Side
 from comity.errors import Refused
-from comity.rules.narrowing import closes_something
+from comity.rules.narrowing import is_new_restriction
 from comity.rules.state import Connection
 from comity_server.limits.rate_limits import Over
 
@@ -63,7 +63,7 @@ class Leads:
         narrows = is_narrowing(payload)
         is_too_fast = self.of(before.cid, side, now) >= (MOST_AHEAD_NARROWING if narrows else MOST_AHEAD)
         is_too_fast = is_too_fast or before.at - now >= MOST_OF_BOTH
-        if (not is_too_fast and over is None) or (narrows and closes_something(before, side, payload, now)):
+        if (not is_too_fast and over is None) or (narrows and is_new_restriction(before, side, payload, now)):
             return
         if is_too_fast:
             raise Refused("rate_limited", "too many acts in this connection", retry_after=1)

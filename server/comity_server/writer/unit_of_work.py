@@ -8,7 +8,7 @@ only after it was decided as a whole, so one that is refused leaves nothing behi
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from comity.crypto.encryption import check_form
+from comity.crypto.encryption import check_body_form
 from comity.crypto.keys import Signer, is_pairwise
 from comity.documents.acts import Feedback, Grant, Rotate, SignedAct, is_narrowing
 from comity.documents.agreements import SignedAgreement
@@ -22,19 +22,19 @@ from comity.documents.events import (
     Opened,
     Place,
     Restored,
-    seal_event,
+    sign_event,
 )
 from comity.documents.offers import SHORT
 from comity.documents.types import SIDES, Side, other
 from comity.errors import Refused
 from comity.rules import decide as rules
 from comity.rules import recovery
-from comity.rules.feedback import Reached, check_message, reached_in
+from comity.rules.feedback import DeliveredMessage, check_feedback_message, delivered_messages
 from comity.rules.fold import Record, fold
-from comity.rules.mute_over import owner_of
+from comity.rules.mute_over import owner_of_mute
 from comity.rules.state import Connection, Door, Mute, encode_state
 from comity.transparency.entries import key_statement, named_mute, public_tag_key
-from comity.transparency.server_keys import Stated
+from comity.transparency.server_keys import VerifiedStatement
 from comity_server.businesses import allowances, held_texts, usage
 from comity_server.businesses.api_keys import ApiKey
 from comity_server.businesses.contests import is_repeated, note_contest
@@ -85,7 +85,7 @@ class UnitOfWork:
     first_answers: dict[str, str] = field(default_factory=dict)
     """Acceptances of acts that were accepted before this group."""
     reservations: dict[tuple[int, int], Reservation] = field(default_factory=dict)
-    reached: dict[str, Reached] = field(default_factory=dict)
+    reached: dict[str, DeliveredMessage] = field(default_factory=dict)
     """Messages and contacts that feedback names, and those of this group, by the act's id."""
     batch: Batch = field(default_factory=Batch)
     to_seal: list[tuple[Event, Answer]] = field(default_factory=list)
@@ -142,7 +142,7 @@ class UnitOfWork:
         self._count_all(before, usage.accepted(event_, signed.payload, before))
         self.exempt_contests += usage.is_exempt_contest(signed.payload)
         if event_.contents is not None:
-            self.reached.update(reached_in([Record(event_)]))
+            self.reached.update(delivered_messages([Record(event_)]))
         answer = self._seal(event_, Answer(signed.id, place=Place(event_.log, event_.index), accepted=event_))
         self._answers[signed.id] = answer
         self.change(before, after, (event_.replaces,))
@@ -165,7 +165,7 @@ class UnitOfWork:
 
     def _state_over(self, before: Connection, event: MuteOver) -> None:
         """State that a mute of everything is over, to its owner alone (AUD-1)."""
-        owner = owner_of(before, event.act)
+        owner = owner_of_mute(before, event.act)
         if owner is None:
             raise AssertionError("the mute that is over stands for nobody")
         self.log.mute_over(event.cid, event.by, owner, event.at, self.tag_secrets[event.cid])
@@ -191,7 +191,7 @@ class UnitOfWork:
         if isinstance(payload, Grant):
             status_indexes.take(self, payload, before.side_of(payload.iss), signed.id)
         elif isinstance(payload, Feedback) and (side := before.side_of(payload.iss)) is not None:
-            check_message(before, side, payload, self.reached.get(payload.message), at)
+            check_feedback_message(before, side, payload, self.reached.get(payload.message), at)
         elif isinstance(payload, Rotate) and not is_pairwise(payload.iss):
             key = self.grounds.directory.find_key(payload.kid)
             if key is None or key.multibase != payload.key:
@@ -222,7 +222,7 @@ class UnitOfWork:
         if event.chain == "settings":
             return
         # A message that waits or was dropped is not shown; its acceptance is, or the chain would have a gap.
-        shown = event.brings_the_act
+        shown = event.includes_act
         kind, quiet = "act" if shown else "event", is_repeated(after, event)
         self.tell(after.door(other(event.side)), kind, event.cid, event.act, shown=shown, quiet=quiet)
 
@@ -251,7 +251,7 @@ class UnitOfWork:
             # Only to be looked at again when its time has come.
             self.change(before, before)
             return
-        events, after = rules.release(before, max(self.now, before.at + 1), self.log.place(), self.grounds.zones)
+        events, after = rules.release_held(before, max(self.now, before.at + 1), self.log.place(), self.grounds.zones)
         self.change(before, after, [event.act for event in events if isinstance(event, Delivered)])
         waiting = {held.id: held for side in SIDES for held in before.door(side).held}
         for event in events:
@@ -261,7 +261,7 @@ class UnitOfWork:
             if isinstance(event, Delivered):
                 secret, held = self.tag_secrets[cid], waiting[event.act]
                 self.log.delivery(cid, event.act, held.purpose, event.side, event.at, secret)
-                self.reached[event.act] = Reached(cid, event.side, held.purpose, held.topic, event.at)
+                self.reached[event.act] = DeliveredMessage(cid, event.side, held.purpose, held.topic, event.at)
             self.state_event(event, event.act)
             self.tell_release(after, event)
             self._count_all(after, usage.let_go(event))
@@ -291,7 +291,7 @@ class UnitOfWork:
         self.batch.put_event.append({"cid": state.cid, "at": opened.at, "kind": "opened", "act": None, "raw": raw})
         self.batch.put_agreement.append({"cid": state.cid, "raw": signed.raw, "opened": raw})
         self._begin(state, opened, signed.agreement.offer[:SHORT])
-        self.state_recovery(recovery.restored(state, max(self.now, state.at + 1), self.log.place()))
+        self.state_recovery(recovery.restored_event(state, max(self.now, state.at + 1), self.log.place()))
         self.confirm_kept(state.cid, None)
 
     def _begin(self, state: Connection, opened: Opened, offer: str) -> None:
@@ -327,7 +327,7 @@ class UnitOfWork:
     def confirm(self, cid: str, side: Side) -> None:
         """State that a side has confirmed (REC-6)."""
         before = self.states[cid]
-        self.state_recovery(recovery.confirmed(before, side, max(self.now, before.at + 1), self.log.place()))
+        self.state_recovery(recovery.confirmed_event(before, side, max(self.now, before.at + 1), self.log.place()))
 
     def confirm_kept(self, cid: str, by: Side | None) -> None:
         """Confirms the sides whose keys are stored here once no other side is left to wait for; `by` is the side that
@@ -372,7 +372,7 @@ class UnitOfWork:
         self._hosted.append(HostedKey(business.name, business.did, kid, key.multibase))
         return business
 
-    def enter_home_statement(self, n: int, stated: Stated) -> None:
+    def enter_home_statement(self, n: int, stated: VerifiedStatement) -> None:
         """Enters statement number `n` about a key of the server: that key signs the events after it (HOME-2)."""
         place, statement = self.log.place(), stated.statement
         self.log.key(statement.kid, stated.raw.encode("utf-8"), self.now, public_tag_key(statement.did))
@@ -381,7 +381,7 @@ class UnitOfWork:
 
     def seal(self, event: Event) -> str:
         """The event, signed by the key of the home server for its place (HOME-4). Called in the store's thread."""
-        return seal_event(event, self.grounds.home.keys.signer_at(event, self.entered_home_keys))
+        return sign_event(event, self.grounds.home.keys.signer_at(event, self.entered_home_keys))
 
     def new_business_keys(self) -> list[HostedKey]:
         """The keys of businesses that this group publishes."""
@@ -492,7 +492,7 @@ class UnitOfWork:
         state = self.states[cid]
         if not state.first.held and not state.second.held:
             return None
-        return rules.due(state, self.now, self.grounds.zones)
+        return rules.next_release_at(state, self.now, self.grounds.zones)
 
     def fill_in(self) -> None:
         """Put the sealed events into their rows."""
@@ -505,4 +505,4 @@ def _check_body(signed: SignedAct) -> None:
     accepted shows a bad body as unreadable (BODY-5)."""
     # Asked of the dict: a member that a model lacks costs several microseconds by getattr.
     if (body := vars(signed.payload).get("body")) is not None:
-        check_form(body, signed.payload.cid)
+        check_body_form(body, signed.payload.cid)

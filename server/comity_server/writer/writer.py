@@ -18,8 +18,8 @@ from typing import Any, Protocol, TypeVar, cast
 from comity.documents.acts import Feedback, Grant, SignedAct, is_narrowing
 from comity.errors import Refused
 from comity.lru import LRU
-from comity.rules.feedback import Reached
-from comity.rules.narrowing import closes_something
+from comity.rules.feedback import DeliveredMessage
+from comity.rules.narrowing import is_new_restriction
 from comity.rules.state import Connection, decode_state
 from comity_server.clock import ServerClock
 from comity_server.config import Config
@@ -60,7 +60,7 @@ class WriterStore(GroundsStore, Protocol):
     async def states(self, cids: Sequence[str]) -> dict[str, Known]: ...
     async def acceptances(self, ids: Sequence[str]) -> dict[str, str]: ...
     async def reservations(self, places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Reservation]: ...
-    async def messages_by_id(self, ids: Sequence[str]) -> dict[str, Reached]: ...
+    async def messages_by_id(self, ids: Sequence[str]) -> dict[str, DeliveredMessage]: ...
     async def meta(self) -> dict[str, str]: ...
     async def raws(self, acts: Sequence[tuple[str, str]]) -> dict[str, str]: ...
 
@@ -209,7 +209,7 @@ class Writer:
         if state is None or side is None:
             raise Refused("not_found")
         is_new = act.chain == "settings" or payload.seq >= state.door(side).seq
-        if is_new and payload.act != "feedback" and not closes_something(state, side, payload, self._clock.now()):
+        if is_new and payload.act != "feedback" and not is_new_restriction(state, side, payload, self._clock.now()):
             raise _overloaded_refusal()
         command.user = User(act.payload.iss)
         if not self._is_let_in(command, self._kept):

@@ -28,10 +28,10 @@ from comity.client.log.monitor_state import Followed
 from comity.client.log.tile_reader import LogSource
 from comity.client.log.tree import leaves_of, top_of
 from comity.crypto.keys import SigningKey
-from comity.transparency.checkpoints import Checkpoint, seal_checkpoint
+from comity.transparency.checkpoints import Checkpoint, sign_checkpoint
 from comity.transparency.entries import LENGTH, VERSION, Kind
 from comity.transparency.merkle import root_of
-from comity.transparency.notes import ED25519, NoteSigner, VerifierKey, read_vkey
+from comity.transparency.notes import ED25519, NoteSigner, VerifierKey, parse_vkey
 from comity.transparency.tiles import HASH, WIDTH, Tile, bundles_of, node_of, tile_of
 from comity_tools.bench.processes import Child, environment, free_port, memory_of
 from comity_tools.bench.result import BenchFailed, Row, Share, Size
@@ -141,7 +141,7 @@ def write_log(folder: Path, size: int) -> None:
         return node_of(height, index, rows[tile_of(height, index, size).level])
 
     checkpoint = Checkpoint(ORIGIN, size, root_of(size, node))
-    (folder / "checkpoint").write_text(seal_checkpoint(checkpoint, SIGNER).raw, encoding="utf-8")
+    (folder / "checkpoint").write_text(sign_checkpoint(checkpoint, SIGNER).raw, encoding="utf-8")
 
 
 def _bundle(tile: Tile) -> bytes:
@@ -246,4 +246,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "serve":
         asyncio.run(_serve(int(sys.argv[2]), Path(sys.argv[3])))
     else:
-        asyncio.run(_follow(sys.argv[2], read_vkey(sys.argv[3])))
+        asyncio.run(_follow(sys.argv[2], parse_vkey(sys.argv[3])))

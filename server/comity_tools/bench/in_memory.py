@@ -12,18 +12,18 @@ from nacl.signing import VerifyKey
 from comity.crypto import jws, keys
 from comity.crypto.keys import Signer, SigningKey
 from comity.documents import events, types
-from comity.documents.acts import Grant, SignedAct, seal_act
+from comity.documents.acts import Grant, SignedAct, sign_act
 from comity.documents.agreements import Agreement, SignedAgreement, countersign, half_sign
-from comity.documents.events import Accepted, Opened, Place, SignedEvent, open_event, seal_event
+from comity.documents.events import Accepted, Opened, Place, SignedEvent, open_event, sign_event
 from comity.documents.offers import HomeParty, PartyKey, Terms, text_hash
-from comity.documents.status_lists import ENTRIES, SignedStatusList, open_status_list, pack, seal_status_list
+from comity.documents.status_lists import ENTRIES, SignedStatusList, open_status_list, pack_entries, sign_status_list
 from comity.documents.timezones import InstalledZones
 from comity.documents.types import DAY, Side
 from comity.encoding import b64u_decode, hash_id
 from comity.rules import decide as rules
 from comity.rules import gate
 from comity.rules.consent_tokens import check_token, open_grant
-from comity.rules.fold import opening
+from comity.rules.fold import initial_state
 from comity.rules.gate import AsOf, Verdict
 from comity.rules.next_act import next_act
 from comity.rules.state import Connection
@@ -74,7 +74,7 @@ def a_connection(at: int, *, hours: bool) -> Connection:
 
 def _opened(person: Signer, at: int) -> Connection:
     signed = _agreement(person, at // 1000)
-    return opening(
+    return initial_state(
         signed, Opened(iss=HOME.did, cid=signed.cid, event="opened", log="bench.example/log", index=0, at=at)
     )
 
@@ -186,7 +186,7 @@ def _token(number: int, now: int) -> _Token:
             "status": {"status_list": {"idx": number, "uri": LIST}},
         }
     )
-    act = seal_act(grant, giver)
+    act = sign_act(grant, giver)
     signing_input, _, signature = act.raw.rpartition(".")
     key, message = VerifyKey(act.key.raw), signing_input.encode("ascii")
     return _Token(act.raw, _acceptance(act, number, now), agreement, key, message, b64u_decode(signature))
@@ -208,14 +208,14 @@ def _acceptance(act: SignedAct, number: int, now: int) -> SignedEvent:
         accepted_at=now * 1000,
         as_of=events.AsOf(first=grant.cid, second=act.id, zones=ZONES.version),
     )
-    return open_event(seal_event(event, HOME), {HOME.kid: HOME.key.public}.get)
+    return open_event(sign_event(event, HOME), {HOME.kid: HOME.key.public}.get)
 
 
 def tokens_offline(size: Size) -> list[Row]:
     """Tokens checked with what is in hand."""
     now = int(time.time())
     tokens = [_token(number, now) for number in range(GIVERS)]
-    raw_list = seal_status_list(LIST, pack(bytes(ENTRIES), 2), now, HOME)
+    raw_list = sign_status_list(LIST, pack_entries(bytes(ENTRIES), 2), now, HOME)
     opened = open_status_list(raw_list, LIST, {HOME.kid: HOME.key.public}.get)
     checking = _some(tokens, lambda token: _check(token, now, opened))
     opening_ = _some(tokens, lambda token: open_grant(token.raw))
@@ -284,7 +284,7 @@ def _first_sight(work: Callable[[], int]) -> Callable[[], int]:
     """The work by somebody who remembers no key and no name."""
 
     def forgetful() -> int:
-        for cache in (jws._read_protected, keys._admit, keys._of_multibase, keys._key_of_did_key_kid, types._did):
+        for cache in (jws._decode_header, keys._admit, keys._of_multibase, keys._key_of_did_key_kid, types._check_did):
             cache.cache_clear()
         return work()
 

@@ -4,7 +4,7 @@ import json
 import statistics
 from collections.abc import Sequence
 
-from comity.crypto.encryption import BodyKey, seal_body
+from comity.crypto.encryption import BodyKey, encrypt_body
 from comity.crypto.keys import PublicKey
 from comity.documents.types import DAY
 from comity.http_api import JSON, JWT
@@ -84,7 +84,7 @@ def _signed_messages(place: Customers, state: Connection, count: int) -> list[by
     customer = state.second
     chain = Opened(state.cid, place.signer, customer.did, state.first.seq, state.first.head)
     to = BodyKey(customer.kid, PublicKey.of_multibase(customer.key).x25519())
-    body = seal_body({"text": TEXT}, state.cid, to)
+    body = encrypt_body({"text": TEXT}, state.cid, to)
     fields = {"purpose": "care.checkin", "if_muted": "hold", "exp": now() + DAY, "body": body}
     return [_to(place, state.cid, JWT, chain.next_act("message", **fields).encode()) for _ in range(count)]
 

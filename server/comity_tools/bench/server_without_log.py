@@ -14,7 +14,7 @@ from comity.documents.acts import SignedAct
 from comity.documents.events import Place
 from comity.documents.types import Side
 from comity.rules.state import Mute
-from comity.transparency.checkpoints import Checkpoint, SignedCheckpoint, seal_checkpoint
+from comity.transparency.checkpoints import Checkpoint, SignedCheckpoint, sign_checkpoint
 from comity.transparency.merkle import EMPTY_ROOT, Edge
 from comity.transparency.notes import ED25519, NoteSigner
 from comity_server import logging
@@ -71,7 +71,7 @@ class Unlogged:
     def __init__(self) -> None:
         signer = NoteSigner(ORIGIN, ED25519, SigningKey(bytes(32)))
         self.key = signer.verifier
-        self.published: SignedCheckpoint = seal_checkpoint(Checkpoint(ORIGIN, 0, EMPTY_ROOT), signer)
+        self.published: SignedCheckpoint = sign_checkpoint(Checkpoint(ORIGIN, 0, EMPTY_ROOT), signer)
         self.tail = Tail(ORIGIN, 0, 0, Edge(), {})
         self._index = 0
 

@@ -6,12 +6,12 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from comity.crypto.http_signatures import sign_request
-from comity.crypto.jws import seal
+from comity.crypto.jws import sign_jws
 from comity.crypto.keys import PublicKey, Signer, SigningKey, did_of_host
 from comity.documents.acts import MODELS, typ_of
 from comity.documents.agreements import Agreement, countersign, half_sign
 from comity.documents.events import Accepted, open_event
-from comity.documents.offers import HomeParty, Offer, OfferedTerms, PartyKey, SignedOffer, Terms, seal_offer, text_hash
+from comity.documents.offers import HomeParty, Offer, OfferedTerms, PartyKey, SignedOffer, Terms, sign_offer, text_hash
 from comity.documents.types import DAY
 from comity.encoding import b64u_encode, dump_json, hash_id, parse_object
 from comity.http_api import ACTS, AGREEMENTS, JSON, JWT, OFFERS, STATUS_INDEXES
@@ -39,7 +39,7 @@ class Opened:
         """The next act of the chain, signed. It is not opened again as `chain.next_act` would: the server does that."""
         members = {"act": kind, "iss": self.person.did, "aud": self.business, "iat": now(), "cid": self.cid}
         payload = MODELS[kind].model_validate({**members, "seq": self.seq, "prev": self.head, **fields})
-        raw = seal(payload.to_json(), typ_of(kind), self.person)
+        raw = sign_jws(payload.to_json(), typ_of(kind), self.person)
         self.seq, self.head = self.seq + 1, hash_id(raw.encode("ascii"))
         return raw
 
@@ -56,7 +56,7 @@ class Shop:
 
     def offer(self) -> SignedOffer:
         """An offer for many people."""
-        return seal_offer(
+        return sign_offer(
             Offer(
                 v=2,
                 iss=self.did,

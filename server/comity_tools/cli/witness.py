@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from comity.errors import Malformed
-from comity.transparency.notes import ED25519, VerifierKey, read_vkey
+from comity.transparency.notes import ED25519, VerifierKey, parse_vkey
 from comity_server import logging
 from comity_server.clock import StoryClock, clock_of
 from comity_server.data_dir import FolderInUse
@@ -24,7 +24,7 @@ class _LogKey(click.ParamType[VerifierKey]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> VerifierKey:
         try:
-            key = read_vkey(str(value).strip())
+            key = parse_vkey(str(value).strip())
         except Malformed:
             self.fail("not a verifier key: NAME+ID+KEY, as the log's server announces it", param, ctx)
         if key.kind != ED25519:

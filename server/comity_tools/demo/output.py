@@ -5,7 +5,7 @@ from pathlib import Path
 
 from comity.crypto.keys import PublicKey
 from comity.documents.acts import Rotate
-from comity.transparency.receipts import read_opening, read_proof
+from comity.transparency.receipts import parse_opening, parse_proof
 from comity_tools.demo.story import Story
 
 LISTED = """\
@@ -61,11 +61,11 @@ def _acts(story: Story) -> dict[str, bytes]:
         for line in party.lines:
             if line.act is None or line.act.id not in story.kept.receipts:
                 continue
-            proof = read_proof(story.kept.receipts[line.act.id])
+            proof = parse_proof(story.kept.receipts[line.act.id])
             name = f"{proof.index:03d}-{line.act.kind}"
             files[f"acts/{name}.jws"] = line.act.raw.encode()
             files[f"receipts/{name}.tlog-proof"] = proof.text.encode()
-            files[f"receipts/{name}.entry"] = read_opening(proof.extra).entry
+            files[f"receipts/{name}.entry"] = parse_opening(proof.extra).entry
     return dict(sorted(files.items()))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from comity.transparency.notes import VerifierKey, read_vkey
+from comity.transparency.notes import VerifierKey, parse_vkey
 
 READY_WITHIN = 30.0
 """Seconds that a process may take until it is of use."""
@@ -84,7 +84,7 @@ class WitnessProcess:
             async with asyncio.timeout(READY_WITHIN):
                 told = [(await self._process.stdout.readline()).decode().strip() for _ in range(2)]
                 if told[1] == self.url:
-                    self.key = read_vkey(told[0])
+                    self.key = parse_vkey(told[0])
                     return
         raise DidNotHold("the witness did not start")
 

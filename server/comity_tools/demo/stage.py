@@ -28,7 +28,7 @@ from comity.crypto.keys import PublicKey, SigningKey, did_of_host, did_web_url, 
 from comity.encoding import parse_object
 from comity.errors import Refused
 from comity.http_api import HOME_KEYS
-from comity.transparency.notes import VerifierKey, read_vkey
+from comity.transparency.notes import VerifierKey, parse_vkey
 from comity_server.clock import StoryClock
 from comity_tools.demo.processes import (
     ENDED_WITHIN,
@@ -209,7 +209,7 @@ class Stage:
     async def _announced_log(self) -> VerifierKey:
         async with aiohttp.ClientSession() as session, session.get(f"{self.origin}/.well-known/comity") as answer:
             (log,) = parse_object(await answer.read())["logs"]
-        return read_vkey(log["vkey"])
+        return parse_vkey(log["vkey"])
 
     async def kill_and_restart(self) -> None:
         """End the server in the middle of whatever it does, and start it again on the same port and file."""

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from comity.documents.events import MuteOver
 from comity.rules.favours import balance
-from comity.rules.state import public
+from comity.rules.state import public_state
 from comity.transparency.entries import Kind
 from comity_tools.demo.common import HOUSE_TERMS, OWN_TERMS, terms
 from comity_tools.demo.endings import Endings
@@ -217,11 +217,11 @@ class Story(Endings, Engineer, Proofs):
         say = self.say
         mia, salon = self.cast.parties["mia-salon"], self.cast.parties["salon-mia"]
         await salon.sync()
-        before = (public(salon.state), salon.may("care.greeting").decision, len(salon.lines))
+        before = (public_state(salon.state), salon.may("care.greeting").decision, len(salon.lines))
         await mia.snooze(days=3)
         say.tell("Mia snoozes the salon in her own wallet: messages arrive, the wallet keeps quiet.")
         await salon.sync()
-        after = (public(salon.state), salon.may("care.greeting").decision, len(salon.lines))
+        after = (public_state(salon.state), salon.may("care.greeting").decision, len(salon.lines))
         say.check("for the salon nothing at all is different", before == after)
         greeting = await salon.message("care.greeting", "Happy birthday!")
         await mia.sync()
@@ -292,7 +292,7 @@ class Story(Endings, Engineer, Proofs):
             await yours.sync()
             say.check(
                 f"{ours.split('-')[0].title()} and the other side have the same state, each from its own texts",
-                public(mine.state) == public(yours.state),
+                public_state(mine.state) == public_state(yours.state),
             )
         say.tell("Mia and the window maker, as her wallet tells it:")
         for told in await cast.parties["mia-windows"].timeline():

@@ -13,7 +13,7 @@ import aiohttp
 
 from comity.client import Party, Wallet, new_identity
 from comity.errors import Contradiction, Refused, Unreachable
-from comity.http_api import Acceptance, HandedIn
+from comity.http_api import Acceptance, RecordBody
 from comity_server.operator import admin_socket
 from comity_server.operator.commands import CREATE, KeyToPublish
 from comity_tools.bench.result import BenchFailed
@@ -195,7 +195,7 @@ class Customers:
             except Contradiction as fault:
                 self._ledger.wrong.append(f"{party.cid}: a contradiction: {fault.claim}")
             self._note(party, known)
-            records = [HandedIn(event=it.raw, act=None if it.act is None else it.act.raw) for it in party.lines]
+            records = [RecordBody(event=it.raw, act=None if it.act is None else it.act.raw) for it in party.lines]
             self._ledger.compare_records(party.cid, records)
             self._ledger.wrong += [f"{party.cid}: evidence: {it.claim}" for it in wallet.contradictions()]
 

@@ -12,7 +12,7 @@ from comity.crypto.jws import FindKey
 from comity.documents.events import Accepted, open_event
 from comity.encoding import b64u_decode, hash_id, parse_object
 from comity.errors import ComityError
-from comity.http_api import Acceptance, HandedIn
+from comity.http_api import Acceptance, RecordBody
 from comity.transparency.merkle import Edge, leaf_hash
 from comity.transparency.notes import VerifierKey
 from comity.transparency.receipts import Receipt, open_receipt
@@ -125,7 +125,7 @@ class Ledger:
 
     # --- against the server -----------------------------------------------------------------------------------------
 
-    def compare_records(self, cid: str, records: Iterable[HandedIn], *, goes_on: bool = False) -> None:
+    def compare_records(self, cid: str, records: Iterable[RecordBody], *, goes_on: bool = False) -> None:
         """Hold all records of a connection, as one side has them, against what that side was told; or, where it
         `goes_on`, those that came since, against what it was told since."""
         known = self._known[cid] = self._known.get(cid, Known()) if goes_on else Known()

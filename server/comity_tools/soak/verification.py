@@ -15,7 +15,7 @@ from comity.client.log.tree import open_tree
 from comity.crypto.keys import Signer, did_of_host, keys_of_document
 from comity.encoding import parse_object
 from comity.errors import ComityError, Refused, Unreachable
-from comity.http_api import HandedIn
+from comity.http_api import RecordBody
 from comity_tools.soak.ledger import Ledger
 
 TRY_AGAIN = frozenset({"overloaded", "rate_limited", "internal", "too_slow"})
@@ -71,8 +71,8 @@ class Check:
         except LogFinding as finding:
             self.ledger.wrong.append(f"the log: {finding}")
 
-    async def _records(self, side: Side, *, goes_on: bool) -> list[HandedIn]:
-        found: list[HandedIn] = []
+    async def _records(self, side: Side, *, goes_on: bool) -> list[RecordBody]:
+        found: list[RecordBody] = []
         cursor = self._cursors.get(side.cid) if goes_on else None
         while True:
             page = await self.home.records_of(side.cid, side.signer, cursor)

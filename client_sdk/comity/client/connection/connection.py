@@ -25,10 +25,10 @@ from comity.client.connection.reads import ConnectionReads
 from comity.client.models import Message, News
 from comity.client.session import host_folded
 from comity.client.times import Moment, seconds_of, span
-from comity.crypto.encryption import body_key, seal_body
+from comity.crypto.encryption import body_key, encrypt_body
 from comity.crypto.keys import PublicKey, is_pairwise
 from comity.documents.acts import Grant, SignedAct
-from comity.documents.names import nickname
+from comity.documents.names import normalize_name
 from comity.documents.note_values import note_body
 from comity.documents.types import (
     DAY,
@@ -38,16 +38,16 @@ from comity.documents.types import (
     Ground,
     Model,
     ReachPurposes,
-    can_be_seen,
+    check_visible,
     other,
-    read_model,
+    parse_model,
 )
 from comity.errors import Contradiction, Malformed, Refused
-from comity.rules.allowances import grant_of
+from comity.rules.allowances import promised_grant
 from comity.rules.gate import Verdict
-from comity.rules.message_lifetime import LONGEST_LIFE, default_expiry, expiry_warning, shown_end, shown_verdict
+from comity.rules.message_lifetime import LONGEST_LIFE, default_expiry, expiry_warning, public_end, public_verdict
 from comity.rules.next_act import next_rotation
-from comity.rules.renunciations import Part, parts_left
+from comity.rules.renunciations import GrantPart, remaining_parts
 
 
 class Party(ConnectionReads):
@@ -77,7 +77,7 @@ class Party(ConnectionReads):
         while wishes:
             wish = wishes.pop(0)
             if (allow := self.allowed()) is not None and "promised" in wish:
-                await self._grant(grant_of(allow, self.writing.book.opened.event.at))
+                await self._grant(promised_grant(allow, self.writing.book.opened.event.at))
             else:
                 async with self._told_once(wishes):
                     await self.grant(**wish)
@@ -169,11 +169,11 @@ class Party(ConnectionReads):
         """Grants with these members, but for what the other side gave up of the earlier grant. Returns the id of the
         first. Raises Malformed where nothing is left."""
         given_up = self.state.door(other(self.side)).renounced
-        wanted = Part(tuple(fields["purposes"]), tuple(fields["channels"]))
+        wanted = GrantPart(tuple(fields["purposes"]), tuple(fields["channels"]))
         before = self._own_grants().get(earlier)
-        had = wanted if before is None else Part(before.purposes, tuple(before.channels))
+        had = wanted if before is None else GrantPart(before.purposes, tuple(before.channels))
         is_one = fields.get("budget") is not None
-        first, *rest = parts_left(earlier, had, wanted, given_up, is_one=is_one) or (None,)
+        first, *rest = remaining_parts(earlier, had, wanted, given_up, is_one=is_one) or (None,)
         if first is None:
             raise Malformed("the other side gave all of this up; `again` gives it again")
         given = await self._grant({**fields, **first._asdict()})
@@ -252,13 +252,13 @@ class Party(ConnectionReads):
         if message.outcome != "held":
             return message
         hold = self._shown_hold(purpose, topic)
-        end = shown_end(hold)
+        end = public_end(hold)
         return replace(
             message, warning=expiry_warning(hold, expires), held_until=None if end is None else -(-end // 1000)
         )
 
     def _shown_hold(self, purpose: str, topic: str | None) -> Verdict:
-        return shown_verdict(self.state, self.side, purpose, topic, self.now(), self._core.zones)
+        return public_verdict(self.state, self.side, purpose, topic, self.now(), self._core.zones)
 
     async def contacted(self, channel: str, purpose: str, topic: str | None = None) -> str:
         """States that the other side was reached outside the app. Returns the verdict that it would have had."""
@@ -383,8 +383,8 @@ class Party(ConnectionReads):
                 left_out = {"iss", "aud", "iat", "cid", "seq", "prev", "act", "status", "replaces"}
                 fields = grant.model_dump(exclude_none=True, exclude=left_out)
                 given_up = () if again else renounced
-                had = Part(grant.purposes, tuple(grant.channels))
-                for part in parts_left(id_, had, had, given_up, is_one=grant.budget is not None):
+                had = GrantPart(grant.purposes, tuple(grant.channels))
+                for part in remaining_parts(id_, had, had, given_up, is_one=grant.budget is not None):
                     await self._grant({**fields, **part._asdict()})
 
     def _own_grants(self) -> dict[str, Grant]:
@@ -406,7 +406,7 @@ class Party(ConnectionReads):
         Returns its id. Raises Refused("connection_open" | "until_passed" | "too_many_statements") and as others do."""
         still = [{"what": it[0], "ground": it[1], "until": seconds_of(it[2]) if len(it) == 3 else None} for it in kept]
         listed = tuple({name: value for name, value in it.items() if value is not None} for it in still)
-        told = tuple(nickname(name) for name in passed_on)
+        told = tuple(normalize_name(name) for name in passed_on)
         return _id(
             await self._writing.write("erasure", deleted=tuple(deleted), kept=listed or None, passed_on=told or None)
         )
@@ -444,14 +444,14 @@ class Party(ConnectionReads):
             return await self._writing.write(act, **fields)
         if isinstance(text := content.get("text"), str):
             try:
-                can_be_seen(text)
+                check_visible(text)
             except ValueError as fault:
                 raise Malformed(str(fault)) from None
 
         def one() -> list[SignedAct]:
             door = self.state.door(other(self.side))
             to = body_key(door.kid, PublicKey.of_multibase(door.key))
-            return [self._writing.seal(act, body=seal_body(content, self.cid, to), **fields)]
+            return [self._writing.seal(act, body=encrypt_body(content, self.cid, to), **fields)]
 
         # One's own words, too, are kept: what was sealed to the other side cannot be read again here.
         lines = await self._writing.write_all(one, about=lambda it: [("bodies", it.id, dict(content))])
@@ -483,7 +483,7 @@ def check_wish(wish: Mapping[str, Any]) -> None:
     that is known."""
     budget = {"budget": _budget(wish["budget"])} if wish.get("budget") is not None else {}
     channels = _some(wish.get("channels", ("app",)))
-    read_model(_WISH, json.dumps({"purposes": _some(wish["purposes"]), "channels": channels, **budget}).encode())
+    parse_model(_WISH, json.dumps({"purposes": _some(wish["purposes"]), "channels": channels, **budget}).encode())
     if "days" in wish:
         span(wish["days"])
 

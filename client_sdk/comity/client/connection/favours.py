@@ -89,7 +89,7 @@ class Favour:
         ask = self._party.state.door(side).ask
         if ask is None or ask.id != self.id:
             return "none"
-        return favours.status(ask, self._party.now())
+        return favours.ask_status(ask, self._party.now())
 
     @property
     def ends_at(self) -> int:

@@ -12,8 +12,8 @@ from comity.documents.acts import Feedback
 from comity.documents.types import AGREEMENT_PURPOSES, EXEMPT_PURPOSES, covers, other, root_of
 from comity.errors import Refused
 from comity.rules import contests
-from comity.rules.contests import LASTS
-from comity.rules.feedback import Reached, reached_in
+from comity.rules.contests import CONTEST_LASTS
+from comity.rules.feedback import DeliveredMessage, delivered_messages
 from comity.rules.fold import Record
 from comity.rules.state import Contest
 from comity.rules.topics import purchases
@@ -43,16 +43,16 @@ def contests_of(party: View) -> list[ShownContest]:
     """The contests of both sides that are in force, the oldest of each side first."""
     whose: tuple[Who, Who] = ("me", "them")
     return [
-        ShownContest(by, it.message, it.purpose, it.had, it.as_, it.topic, it.until - LASTS, it.until)
+        ShownContest(by, it.message, it.purpose, it.had, it.as_, it.topic, it.until - CONTEST_LASTS, it.until)
         for by in whose
         for it in party.state.door(party.side if by == "me" else other(party.side)).contests
         if it.until * 1000 > party.now()
     ]
 
 
-def reached(party: View, message: str) -> Reached:
+def reached(party: View, message: str) -> DeliveredMessage:
     """The message, or contact outside, of the other side that reached this one. Raises Refused("no_such_message")."""
-    named = reached_in(Record(line.event, line.act) for line in party.lines).get(message)
+    named = delivered_messages(Record(line.event, line.act) for line in party.lines).get(message)
     if named is None or named.side != other(party.side):
         raise Refused("no_such_message")
     return named
@@ -87,7 +87,7 @@ def what_it_does(party: View, message: str, says: Says, as_: str | None = None, 
     return [*_of_contest(party, named, message, as_ or "", topic), f"{_SEEN} Undo at any time."]
 
 
-def _of_contest(party: View, named: Reached, message: str, as_: str, topic: str | None) -> list[str]:
+def _of_contest(party: View, named: DeliveredMessage, message: str, as_: str, topic: str | None) -> list[str]:
     about = f" about {named.topic}, or about nothing in particular," if named.topic else ""
     found = [
         f"From now on {party.name} may send you what it calls {named.purpose}{about} only if it may also send you "
@@ -107,7 +107,7 @@ _BELOW = {"care": "check-ins", "news": "all that it calls news"}
 """What a person knows of what is below a purpose."""
 
 
-def _widens(party: View, named: Reached, message: str, as_: str) -> bool:
+def _widens(party: View, named: DeliveredMessage, message: str, as_: str) -> bool:
     """Whether an earlier contest makes this one cover the root (GATE-21)."""
     door, across = party.state.door(party.side), party.state.door(other(party.side))
     return any(
@@ -115,7 +115,7 @@ def _widens(party: View, named: Reached, message: str, as_: str) -> bool:
         and it.contest.purpose != named.purpose
         and it.contest.as_ == as_
         and it.contest.message != message
-        for it in contests.reaches(door, across, party.now())
+        for it in contests.active_contests(door, across, party.now())
     )
 
 

@@ -21,9 +21,9 @@ from comity.documents.hours import ZoneRules
 from comity.documents.types import Side, other
 from comity.errors import Contradiction, Refused
 from comity.rules import decide, gate
-from comity.rules.feedback import check_message, reached_in
-from comity.rules.fold import Record, contents_of, fold, opening
-from comity.rules.mute_over import owner_of
+from comity.rules.feedback import check_feedback_message, delivered_messages
+from comity.rules.fold import Record, contents_of, fold, initial_state
+from comity.rules.mute_over import owner_of_mute
 from comity.rules.state import Connection
 from comity.transparency.server_keys import HomeKeys, open_home_event
 
@@ -89,7 +89,7 @@ class Ledger:
         if event.at < (agreed.iat - CLOCK_SKEW) * 1000 or event.at > (agreed.countersign_by + CLOCK_SKEW) * 1000:
             raise Contradiction("the connection was opened outside its time", self.opened.evidence)
         try:
-            return opening(self.agreement, event)
+            return initial_state(self.agreement, event)
         except Contradiction as fault:
             raise Contradiction(fault.claim, self.opened.evidence) from None
 
@@ -265,7 +265,7 @@ class Ledger:
                     self._check_theirs(before, event, line)
             elif isinstance(event, Delivered | Expired) and event.side != self.side:
                 self._check_let_go(before, event)
-            elif isinstance(event, MuteOver) and owner_of(before, event.act) != self.side:
+            elif isinstance(event, MuteOver) and owner_of_mute(before, event.act) != self.side:
                 raise Contradiction("false_over: it is no standing mute of this side's that is said to be over")
         except Contradiction as fault:
             raise Contradiction(fault.claim, fault.evidence or line.evidence) from None
@@ -317,7 +317,7 @@ class Ledger:
         if isinstance(event, Expired) and self._may_be_lost(before, event):
             return
         if held is None:
-            raise Contradiction("the event is about a message that does not wait")
+            raise Contradiction("the event is about a message that is not held")
         verdict = self._verdict(before, held.purpose, held.topic, event.at)
         over = event.at >= held.exp * 1000
         if isinstance(event, Delivered) and (over or verdict != "allow"):
@@ -330,7 +330,7 @@ class Ledger:
     def _check_relied_on(self, before: Connection, purpose: str, event: Accepted | Delivered) -> None:
         """A delivery that relies on a mute of this side's being over comes behind the entry that says so (AUD-1)."""
         place = Place(event.log, event.index)
-        if event.at > self.restored_at and decide.relied_on(before, event.side, purpose, event.at, place):
+        if event.at > self.restored_at and decide.mute_over_before(before, event.side, purpose, event.at, place):
             raise Contradiction("a message came behind a mute that was over, and the log does not say that it was")
 
     def _may_be_lost(self, before: Connection, event: Expired) -> bool:
@@ -358,9 +358,9 @@ def _check_feedback(before: Connection, event: Accepted, line: Line, earlier: li
     """That feedback is about a message that reached its side and says what it was (CONN-23)."""
     if before.phase != "open" or line.act is None or not isinstance(line.act.payload, Feedback):
         return
-    named = reached_in(Record(it.event, it.act) for it in earlier).get(line.act.payload.message)
+    named = delivered_messages(Record(it.event, it.act) for it in earlier).get(line.act.payload.message)
     try:
-        check_message(before, event.side, line.act.payload, named, event.at)
+        check_feedback_message(before, event.side, line.act.payload, named, event.at)
     except Refused as refused:
         raise Contradiction(f"the server accepted what cannot be: {refused.code}") from None
 

@@ -19,7 +19,7 @@ from comity.client.storage.records import Link, Offered, Proposed
 from comity.client.times import span
 from comity.crypto.keys import Signer, did_of_host, is_pairwise
 from comity.documents.agreements import COUNTERSIGN_WITHIN, Agreement, countersign, fits_offer, half_sign, open_half
-from comity.documents.names import folded, nickname
+from comity.documents.names import comparison_form, normalize_name
 from comity.documents.offers import (
     SHORT,
     HomeParty,
@@ -29,11 +29,11 @@ from comity.documents.offers import (
     SignedOffer,
     Terms,
     open_offer,
-    read_link,
-    seal_offer,
+    parse_link,
+    sign_offer,
     text_hash,
 )
-from comity.documents.types import faults
+from comity.documents.types import describe_faults
 from comity.encoding import hash_id
 from comity.errors import Contradiction, Malformed, Refused
 
@@ -61,7 +61,7 @@ async def read_offer(core: Core, raw: str, home: str) -> SignedOffer:
 
 async def look(core: Core, link: str) -> ShownOffer:
     """Fetches the offer behind a link and holds it against the link's hash. Raises Refused("not_found")."""
-    origin, short, offer_hash = read_link(link)
+    origin, short, offer_hash = parse_link(link)
     home = core.home(did_of_host(origin.partition("://")[2]))
     raw = await home.offer(short)
     signed = await read_offer(core, raw, home.did)
@@ -93,7 +93,7 @@ def grant_defaults(core: Core) -> dict[str, Default]:
 
 def operator_is(operator: str, did: str, name: str | None) -> bool:
     """Whether an operator, named by its DID or by its name, is this party."""
-    return operator == did or (name is not None and folded(operator) == folded(name))
+    return operator == did or (name is not None and comparison_form(operator) == comparison_form(name))
 
 
 async def make_offer(
@@ -126,11 +126,11 @@ async def make_offer(
         "purposes": tuple(purposes),
         "use": use or ("one" if is_pairwise(signer.did) else "many"),
         "channels": None if channels is None else tuple(channels),
-        "name": core.me.name if name is None else nickname(name),
+        "name": core.me.name if name is None else normalize_name(name),
         "to": to,
         "allow": None if allow is None else _allowed(allow),
     }
-    signed = seal_offer(_valid(Offer, members), signer)
+    signed = sign_offer(_valid(Offer, members), signer)
     await core.kept.keep_first(*entries, ("offers", signed.hash, Offered(signed.raw, signer.kid)))
     answer = await core.home(home_did).publish(signed.raw)
     if (answer.offer, answer.id, answer.link) != (signed.hash, signed.short, signed.link()):
@@ -154,7 +154,7 @@ def _valid(model: Any, members: Mapping[str, Any]) -> Any:
     try:
         return model.model_validate({name: value for name, value in members.items() if value is not None})
     except ValidationError as fault:
-        told = faults(fault)
+        told = describe_faults(fault)
         raise Malformed(told[0][1], errors=told) from None
 
 

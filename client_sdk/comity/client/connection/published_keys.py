@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from comity.client.session import Core
-from comity.crypto.jws import read_protected
+from comity.crypto.jws import decode_header
 from comity.crypto.keys import PublicKey, did_of_kid, did_web_base, key_of_kid
 
 _MOST_HEADER = 1400
@@ -24,4 +24,4 @@ async def published_key(core: Core, kid: str, home: str) -> PublicKey | None:
 async def signing_key(core: Core, raw: str, home: str) -> PublicKey | None:
     """The published key that the header of a signed text names. Raises as `published_key`, and Refused for a text
     without such a header."""
-    return await published_key(core, read_protected(raw.partition(".")[0][:_MOST_HEADER]).kid, home)
+    return await published_key(core, decode_header(raw.partition(".")[0][:_MOST_HEADER]).kid, home)

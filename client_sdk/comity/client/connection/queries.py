@@ -24,7 +24,7 @@ from comity.client.session import Core, NotOpen
 from comity.documents.acts import Erasure, Grant, Remember, SignedAct
 from comity.documents.agreements import Agreement, open_agreement, open_half
 from comity.documents.events import Accepted, Delivered, Expired
-from comity.documents.note_values import read_note
+from comity.documents.note_values import parse_note
 from comity.documents.notices import Notice, open_notice
 from comity.documents.offers import HomeParty
 from comity.documents.status_lists import GrantStatus, SignedStatusList
@@ -32,7 +32,7 @@ from comity.documents.types import EXEMPT_PURPOSES, SIDES, Side, other
 from comity.errors import ComityError, Contradiction, Refused
 from comity.rules import gate
 from comity.rules.fold import Record
-from comity.rules.state import Connection, public
+from comity.rules.state import Connection, public_state
 from comity.rules.timeline import timeline
 
 _WAIT = 20.0
@@ -73,7 +73,7 @@ async def compare(party: View, core: Core, catch_up: Callable[[], Awaitable[obje
         return
     await catch_up()
     if not any(_is_shown(party, state, answer) for state in party.writing.book.states()):
-        mine = msgspec.json.encode(public(party.state)).decode()
+        mine = msgspec.json.encode(public_state(party.state)).decode()
         raise Contradiction("the server shows a state that follows from nothing it sent", (text, mine))
 
 
@@ -106,7 +106,7 @@ def _is_shown(party: View, state: Connection, answer: http_api.ConnectionAnswer)
         [(heads.first.seq, heads.first.head), (heads.second.seq, heads.second.head)]
         == [(state.first.seq, state.first.head), (state.second.seq, state.second.head)]
         and (answer.settings.seq, answer.settings.head) == (own.seq, own.head or party.cid)
-        and answer.state == public(state)
+        and answer.state == public_state(state)
     )
 
 
@@ -197,7 +197,7 @@ def words_of(party: View, act: SignedAct) -> str | None:
     if act.kind == "message" or (found := party.body_of(act)) is None:
         return None
     if isinstance(act.payload, Remember):
-        note = read_note(act.payload.key, found)
+        note = parse_note(act.payload.key, found)
         parts = [None if note.value is None else value_in_words(note.value), note.text]
     else:
         back = found.get("in_return")
@@ -318,6 +318,6 @@ def _expected(state: Connection, giver: Side, grant_id: str, at: int) -> str:
     grant = next((it for it in door.grants if it.id == grant_id), None)
     if grant is None or grant.exp * 1000 <= at:
         return "invalid"
-    if gate.is_given_up(state.door(other(giver)), grant):
+    if gate.is_fully_renounced(state.door(other(giver)), grant):
         return "invalid"
-    return "ask" if at < gate.ask_until(state, giver, grant) else "valid"
+    return "ask" if at < gate.undecidable_until(state, giver, grant) else "valid"

@@ -20,13 +20,13 @@ from comity.client.log.known_logs import PATIENCE, Log, LogGone, beginning
 from comity.client.models import News
 from comity.client.session import Core, Faults
 from comity.client.storage.records import Entry, Link, Owed, TagKeys
-from comity.crypto.jws import read_protected
+from comity.crypto.jws import decode_header
 from comity.documents.acts import Mute, SignedAct, Unmute
 from comity.documents.events import Accepted, Delivered, Erased, MuteOver
 from comity.documents.types import Side
 from comity.encoding import b64u_decode
 from comity.errors import ComityError, Contradiction, Refused, Unreachable
-from comity.transparency.entries import LogEntry, entry_of_act, entry_of_delivery, entry_of_mute_over, scope_of
+from comity.transparency.entries import LogEntry, entry_of_act, entry_of_delivery, entry_of_mute_over, tag_scope_of
 from comity.transparency.receipts import Receipt, open_receipt
 
 
@@ -63,7 +63,7 @@ class Place:
     @property
     def tag(self) -> Literal["both", "own"]:
         """Which of a side's tag keys its entry takes."""
-        return "both" if self.table == "overs" or scope_of(self.act, self.side) == "both" else "own"
+        return "both" if self.table == "overs" or tag_scope_of(self.act, self.side) == "both" else "own"
 
 
 def place_of(line: Line, book: Ledger) -> Place | None:
@@ -330,7 +330,7 @@ async def look_after(core: Core, writings: Iterable[StoredConnection], homes: It
 async def must_be_entered(writing: StoredConnection, line: Line) -> None:
     """An event of a broken key of the home server that this wallet did not have yet counts only with the receipt of its
     entry (HOME-5). Raises Contradiction, Unreachable, LogGone."""
-    core, kid = writing.core, read_protected(line.raw.partition(".")[0]).kid
+    core, kid = writing.core, decode_header(line.raw.partition(".")[0]).kid
     if not core.homes.is_broken(kid) or line.raw in {it.raw for it in (writing.book.opened, *writing.book.lines)}:
         return
     place = place_of(line, writing.book)

@@ -61,7 +61,7 @@ async def bring_back_unknown(writing: StoredConnection) -> bool:
         if not isinstance(stated, int) or stated <= book.state.restored_at:
             await core.kept.keep(("recovered", cid, at))
         return False
-    opened = http_api.HandedIn(event=book.opened.raw, agreement=json.loads(writing.link.agreement))
+    opened = http_api.RecordBody(event=book.opened.raw, agreement=json.loads(writing.link.agreement))
     if (why := await _why_not(home, opened)) is not None:
         if why.code not in UNKNOWN:
             raise why
@@ -74,7 +74,7 @@ async def bring_back_unknown(writing: StoredConnection) -> bool:
     return True
 
 
-async def _why_not(home: Home, record: http_api.HandedIn) -> Refused | None:
+async def _why_not(home: Home, record: http_api.RecordBody) -> Refused | None:
     try:
         (why,) = await home.records([record])
     except Refused as refused:
@@ -154,7 +154,7 @@ def _lost(book: Ledger) -> Iterator[Line]:
             yield line
 
 
-def _in_order(lines: list[Line]) -> Iterator[list[http_api.HandedIn]]:
+def _in_order(lines: list[Line]) -> Iterator[list[http_api.RecordBody]]:
     """A revoke first, and alone: nothing that may be wrong with the rest keeps it back. Then the others by their
     times."""
     revokes = [it for it in lines if isinstance(it.event, Accepted) and it.event.kind == "revoke"]
@@ -165,8 +165,8 @@ def _in_order(lines: list[Line]) -> Iterator[list[http_api.HandedIn]]:
         yield rest[start : start + _AT_ONCE]
 
 
-def _handed(line: Line) -> http_api.HandedIn:
-    return http_api.HandedIn(event=line.raw, act=None if line.act is None else line.act.raw)
+def _handed(line: Line) -> http_api.RecordBody:
+    return http_api.RecordBody(event=line.raw, act=None if line.act is None else line.act.raw)
 
 
 def waits(refused: Refused) -> bool:

@@ -10,20 +10,20 @@ from comity.client.connection.send_queue import SendQueue
 from comity.client.models import News, Who
 from comity.client.session import Core
 from comity.client.storage.records import Link
-from comity.crypto.encryption import open_body
+from comity.crypto.encryption import decrypt_body
 from comity.crypto.keys import did_of_kid
 from comity.documents.acts import Rotate, SignedAct
 from comity.documents.agreements import Agreement, SignedAgreement
-from comity.documents.note_values import Note, read_note
+from comity.documents.note_values import Note, parse_note
 from comity.documents.notices import AwayNotice, Notice, is_in_force
 from comity.documents.offers import Allow, Offer
 from comity.documents.types import NOTE, Side, covers, other
 from comity.encoding import b64u_decode
 from comity.errors import Malformed
 from comity.rules import gate
-from comity.rules.allowances import Promise, promise
+from comity.rules.allowances import Promise, promise_status
 from comity.rules.away import is_muted, muted_away_until
-from comity.rules.erasure import Duty, duty
+from comity.rules.erasure import Duty, erasure_duty
 from comity.rules.fold import Record
 from comity.rules.gate import Verdict
 from comity.rules.state import Connection
@@ -201,7 +201,7 @@ class View:
         if allow is None or ledger is None:
             return None
         records = (Record(line.event, line.act) for line in ledger.lines)
-        return promise(allow, "first", ledger.opened.event.at, records, self._core.clock())
+        return promise_status(allow, "first", ledger.opened.event.at, records, self._core.clock())
 
     # --- what was said ---
 
@@ -211,7 +211,7 @@ class View:
         door = self.state.door(self.side if by == "me" else other(self.side))
         acts = {line.act.id: line.act for line in self.lines if line.act is not None}
         return [
-            read_note(it.key, self.body_of(acts[it.id]) if it.id in acts else None)._replace(topic=it.topic)
+            parse_note(it.key, self.body_of(acts[it.id]) if it.id in acts else None)._replace(topic=it.topic)
             for it in door.little
         ]
 
@@ -237,7 +237,7 @@ class View:
         why = "it was sealed to the other side"
         for kid in sorted(self.own_kids()):
             try:
-                return open_body(text, self.cid, self._core.signer(kid).key), None
+                return decrypt_body(text, self.cid, self._core.signer(kid).key), None
             except Malformed as fault:
                 why = fault.detail or "it cannot be opened"
         return None, why
@@ -248,7 +248,7 @@ class View:
 
     def duty(self, of: Who = "them") -> Duty | None:
         """What a side still owes after the end, or has done: to say what became of the other's data (ERA-6)."""
-        return duty(self.state, self.side if of == "me" else other(self.side))
+        return erasure_duty(self.state, self.side if of == "me" else other(self.side))
 
     def __repr__(self) -> str:
         return f"Party({self.name}, {self.phase})"

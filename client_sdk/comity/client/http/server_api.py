@@ -17,7 +17,7 @@ from comity import http_api
 from comity.client.http.transport import Request, Response, Streaming, Transport, asked_by, send_again
 from comity.crypto.keys import Signer, did_web_base
 from comity.documents.status_lists import STATUS_LIST_TYPE
-from comity.documents.types import Model, read_model
+from comity.documents.types import Model, parse_model
 from comity.encoding import b64u_encode, parse_object
 from comity.errors import CODES, Contradiction, Malformed, Refused, Unreachable
 from comity.http_api import http_date
@@ -54,20 +54,20 @@ class Home:
 
     # --- connecting ---
 
-    async def publish(self, offer: str) -> http_api.Published:
+    async def publish(self, offer: str) -> http_api.PublishedOffer:
         """`POST /v1/offers`."""
         response = await self._again("POST", http_api.OFFERS, body=offer.encode(), kind=http_api.JWT)
-        return _model(http_api.Published, response, 201)
+        return _model(http_api.PublishedOffer, response, 201)
 
     async def offer(self, short: str) -> str:
         """`GET /v1/offers/{id}`: the text of an offer. Raises Refused("not_found")."""
         response = await self._again("GET", f"{http_api.OFFERS}/{short}")
         return _text(response, http_api.JWT)
 
-    async def propose(self, short: str, half: bytes) -> http_api.Proposed:
+    async def propose(self, short: str, half: bytes) -> http_api.ProposalAnswer:
         """`POST /v1/offers/{id}/agreements`: the accepter's half."""
         response = await self._again("POST", f"{http_api.OFFERS}/{short}/agreements", body=half, kind=http_api.JSON)
-        return _model(http_api.Proposed, response, 202)
+        return _model(http_api.ProposalAnswer, response, 202)
 
     async def countersign(self, cid: str, agreement: bytes) -> http_api.OpenedAnswer:
         """`PUT /v1/agreements/{cid}`: both halves."""
@@ -101,7 +101,7 @@ class Home:
             raise _strange(response, "not one answer for each act")
         return [_one_of_many(line) for line in lines]
 
-    async def records(self, records: Sequence[http_api.HandedIn]) -> list[Refused | None]:
+    async def records(self, records: Sequence[http_api.RecordBody]) -> list[Refused | None]:
         """`POST /v1/records`: why each of the records that are handed in was not taken back, in order."""
         body = b"".join(it.to_json() + b"\n" for it in records)
         response = await self._again("POST", http_api.RECORDS, body=body, kind=http_api.JSON_LINES)
@@ -117,7 +117,7 @@ class Home:
         response = await self._again("POST", path, body=known.to_json(), kind=http_api.JSON, signer=signer)
         return _model(http_api.HeadsAnswer, response, 200)
 
-    async def reserve(self, cid: str, signer: Signer) -> http_api.Reserved:
+    async def reserve(self, cid: str, signer: Signer) -> http_api.ReservedIndex:
         """`POST /v1/status/indexes`: a status index for a grant."""
         body = http_api.ReserveIndex(cid=cid).to_json()
         # Not repeated: a second try would reserve a second index.
@@ -254,7 +254,7 @@ def read_answer(kind: type[M], data: bytes) -> M:
     """The members of an answer. Raises Contradiction: a server of this protocol does not say anything else."""
     adapter = _ADAPTERS.get(kind) or _ADAPTERS.setdefault(kind, TypeAdapter(kind))
     try:
-        answer: M = read_model(adapter, data, _MOST)
+        answer: M = parse_model(adapter, data, _MOST)
         return answer
     except Refused as fault:
         raise Contradiction(f"an answer that is not one: {fault.detail}", (data.decode("utf-8", "replace"),)) from None
@@ -336,7 +336,7 @@ def _not_taken(line: bytes) -> Refused | None:
     except Malformed as fault:
         raise Contradiction(f"an answer that is not one: {fault.detail}", (line.decode("utf-8", "replace"),)) from None
     if not is_problem:
-        read_answer(http_api.TakenBack, line)
+        read_answer(http_api.RecordAnswer, line)
         return None
     refused = _refusal(line)
     if isinstance(refused, Refused):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import stamina
 
 from comity.errors import Unreachable
-from comity.http_api import seconds_asked
+from comity.http_api import retry_after_seconds
 
 MOST_LINE = 1024 * 1024
 """Bytes of a line of a stream that are waited for."""
@@ -151,4 +151,4 @@ async def _once(transport: Transport, request: Request) -> Response:
 def asked_by(response: Response) -> int | None:
     """How long (s) an answer asks to be left alone; None where it asks for nothing."""
     headers = response.headers
-    return seconds_asked(headers.get("retry-after"), headers.get("date"), int(time.time()))
+    return retry_after_seconds(headers.get("retry-after"), headers.get("date"), int(time.time()))

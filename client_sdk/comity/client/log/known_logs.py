@@ -24,9 +24,17 @@ from comity.crypto.keys import did_web_base
 from comity.errors import ComityError, Contradiction, Fork, Refused, Unreachable
 from comity.rules.consent_tokens import is_log_of
 from comity.transparency.checkpoints import NO_WITNESSES, Policy, SignedCheckpoint, is_witnessed, open_checkpoint
-from comity.transparency.merkle import Node, NodeReader, check_consistency, needed, peaks, prove_consistency, root_of
-from comity.transparency.notes import ED25519, VerifierKey, read_vkey
-from comity.transparency.receipts import Receipt, read_proof
+from comity.transparency.merkle import (
+    Node,
+    NodeReader,
+    check_consistency,
+    needed_nodes,
+    peaks,
+    prove_consistency,
+    root_of,
+)
+from comity.transparency.notes import ED25519, VerifierKey, parse_vkey
+from comity.transparency.receipts import Receipt, parse_proof
 
 PATIENCE = 3.0
 """Seconds for which a log that does not answer is asked again, and for which an act that was accepted waits for it; for
@@ -95,7 +103,7 @@ class LogKeeping:
     def known(self, home: str, origin: str) -> Log | None:
         """The log of that home server, if this wallet has met it."""
         pin = self._kept.get("logs", origin, LogPin)
-        return None if pin is None or pin.home != home else Log(home, read_vkey(pin.vkey), pin.url)
+        return None if pin is None or pin.home != home else Log(home, parse_vkey(pin.vkey), pin.url)
 
     async def find(self, home: str, origin: str) -> Log:
         """The log of that name; the home server is asked for one that is not known. Raises Unreachable, LogGone where
@@ -188,7 +196,7 @@ class LogKeeping:
                 raise Contradiction(f"the key of the log {it.origin} has changed", (before.vkey, text))
         for witness in about.witnesses:
             try:
-                read_vkey(witness)
+                parse_vkey(witness)
             except Refused as fault:
                 raise Contradiction(f"a witness without a key: {fault.detail}", (text,)) from None
         return entries
@@ -271,7 +279,7 @@ class LogKeeping:
         raise Contradiction(f"the log {log.origin} does not show what it signed: {why}", (old.raw, new.raw))
 
     async def _nodes(self, log: Log, old: int, new: int, *, fresh: bool) -> NodeReader:
-        wanted: list[Node] = [*needed(lambda node: prove_consistency(old, new, node)), *peaks(old)]
+        wanted: list[Node] = [*needed_nodes(lambda node: prove_consistency(old, new, node)), *peaks(old)]
         with self._asking(log.origin):
             return await self._source(log, fresh=fresh).nodes(wanted, new)
 
@@ -404,7 +412,7 @@ class LogKeeping:
 def _check_named(home: str, named: http_api.LogKey, text: str) -> None:
     """A log's name, key and place all follow from its home server's: no server can speak for another's log."""
     try:
-        key, prefix = read_vkey(named.vkey), log_prefix(named.url)
+        key, prefix = parse_vkey(named.vkey), log_prefix(named.url)
     except Refused as fault:
         raise Contradiction(f"a log that is none: {fault.detail}", (text,)) from None
     scheme = did_web_base(home).partition("://")[0]
@@ -418,7 +426,7 @@ def beginning(receipt: Receipt) -> Tree:
     """The tree before the receipt's own entry: its root follows from the hashes to the left in the receipt's proof, so
     an act that comes right after the last checkpoint needs no other proof."""
     index, size = receipt.index, receipt.checkpoint.size
-    hashes, left = iter(read_proof(receipt.raw).hashes), dict[Node, bytes]()
+    hashes, left = iter(parse_proof(receipt.raw).hashes), dict[Node, bytes]()
     for height in range((size - 1).bit_length()):
         beside = (index >> height) ^ 1
         if beside << height < size:

@@ -26,8 +26,8 @@ from comity.client.log.tile_reader import LogFinding, LogSource
 from comity.client.log.tree import Bundle, ServedTree, is_regular, open_tree
 from comity.errors import ComityError, Malformed, Refused
 from comity.transparency.checkpoints import NO_WITNESSES, Policy, SignedCheckpoint, is_witnessed, open_checkpoint
-from comity.transparency.entries import LENGTH, MOST_BACK, SIDELESS, VERSION, Kind, read_entry
-from comity.transparency.merkle import EMPTY_ROOT, check_consistency, needed, prove_consistency, root_of
+from comity.transparency.entries import LENGTH, MOST_BACK, SIDELESS, VERSION, Kind, parse_entry
+from comity.transparency.merkle import EMPTY_ROOT, check_consistency, needed_nodes, prove_consistency, root_of
 from comity.transparency.server_keys import MOST_STATEMENTS
 from comity.transparency.tiles import WIDTH
 
@@ -135,7 +135,7 @@ async def _begins_with(tree: ServedTree, older: SignedCheckpoint | None) -> None
     """Holds the tree against one that must be its beginning. Raises LogFinding("forked")."""
     size, root = (0, EMPTY_ROOT) if older is None else (older.size, older.root)
     node = await tree.nodes(
-        needed(lambda node: (prove_consistency(size, tree.size, node), root_of(size, node))),
+        needed_nodes(lambda node: (prove_consistency(size, tree.size, node), root_of(size, node))),
     )
     proof = prove_consistency(size, tree.size, node)
     if not check_consistency(size, root, tree.size, tree.signed.root, proof):
@@ -226,12 +226,12 @@ async def _look_at(tree: ServedTree, bundle: Bundle, skip: int, before: Latest, 
         entries = bundle.entries()
         for at, entry in enumerate(entries):
             try:
-                read_entry(entry)
+                parse_entry(entry)
             except Malformed as fault:
                 index = bundle.first + at
                 proof = await tree.proof_of(index)
                 raise LogFinding("bad_entry", f"entry {index}: {fault.detail}", at=index, evidence=(proof,)) from None
-        read = [read_entry(entry) for entry in entries]
+        read = [parse_entry(entry) for entry in entries]
         looked = Looked(bytes(it.kind for it in read), tuple(it.time for it in read))
     looked = Looked(looked.kinds[skip:], looked.minutes[skip:])
     if looked.minutes[0] < before.minute or sorted(looked.minutes) != list(looked.minutes):
@@ -248,7 +248,7 @@ async def _time_back(tree: ServedTree, before: Latest, index: int, minute: int) 
     return LogFinding("time_back", told, at=index, evidence=tuple(evidence))
 
 
-# The same rules as in `read_entry`, for a whole bundle at a time: a kind's bytes lie 61 bytes apart.
+# The same rules as in `parse_entry`, for a whole bundle at a time: a kind's bytes lie 61 bytes apart.
 _STRIDE = LENGTH + 2
 _TIMES = struct.Struct(">" + "5xII48x" * WIDTH)
 _ANY_KIND = bytes(Kind)
@@ -259,7 +259,7 @@ _MAY_END = frozenset({int(Kind.MUTE_ALL)})
 
 
 def read_regular(bundle: Bundle) -> Looked | None:
-    """What the entries of a bundle say, or None where `read_entry` must decide about each."""
+    """What the entries of a bundle say, or None where `parse_entry` must decide about each."""
     data, width = bundle.data, bundle.tile.width
     kinds, sides = data[3::_STRIDE], data[4::_STRIDE]
     if (

@@ -24,7 +24,7 @@ from comity.encoding import dump_json, hash_id, parse_object
 from comity.errors import ComityError, Refused
 from comity.transparency.checkpoints import SignedCheckpoint, open_checkpoint
 from comity.transparency.entries import Kind
-from comity.transparency.notes import MOST_NOTE, VerifierKey, read_vkey
+from comity.transparency.notes import MOST_NOTE, VerifierKey, parse_vkey
 
 FORM = "followed log 3"
 _EARLIER = ("followed log 1", "followed log 2")
@@ -82,7 +82,7 @@ def read_followed(data: bytes) -> Followed:
         raise Refused("malformed", "the sum does not fit")
     if set(state) != _MEMBERS:
         raise Refused("malformed", "other members than it must have")
-    key = read_vkey(_as(str, state["vkey"]))
+    key = parse_vkey(_as(str, state["vkey"]))
     seen, verified = (_reopened(state[name], key) for name in ("seen", "verified"))
     kinds = {_kind(name): _as(int, number) for name, number in _as(dict, state["kinds"]).items()}
     position, minute, latest = (_as(int, state[name]) for name in ("position", "minute", "latest"))

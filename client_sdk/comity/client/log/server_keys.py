@@ -9,13 +9,13 @@ from pydantic import TypeAdapter
 from comity.client.log.tile_reader import LogFinding, LogSource
 from comity.client.log.tree import Bundle, ServedTree
 from comity.crypto.keys import did_of_host
-from comity.documents.types import read_model
+from comity.documents.types import parse_model
 from comity.errors import Refused
 from comity.http_api import HOME_KEYS, HomeKeysAnswer, KeyPlace
-from comity.transparency.entries import MINUTE, Kind, public_tag_key, read_entry, tag
+from comity.transparency.entries import MINUTE, Kind, entry_tag, parse_entry, public_tag_key
 from comity.transparency.notes import VerifierKey
 from comity.transparency.receipts import open_receipt
-from comity.transparency.server_keys import Listed, Stated, is_entered, read_listed
+from comity.transparency.server_keys import ListedStatement, VerifiedStatement, is_entry_of, verify_statements
 
 _MOST = 8 * 1024 * 1024
 _ANSWER: TypeAdapter[HomeKeysAnswer] = TypeAdapter(HomeKeysAnswer)
@@ -32,7 +32,7 @@ def own_keys(bundle: Bundle, kinds: Sequence[int], skip: int, home: str) -> list
         return []
     found, entries = [], bundle.entries()
     for at, kind in enumerate(kinds, skip):
-        if kind == Kind.KEY and (entry := read_entry(entries[at])).tag == tag(
+        if kind == Kind.KEY and (entry := parse_entry(entries[at])).tag == entry_tag(
             public_tag_key(home), entry.time * MINUTE
         ):
             found.append(bundle.first + at)
@@ -79,14 +79,14 @@ async def stated_ahead(source: LogSource, key: VerifierKey, index: int) -> int:
     return max(found)
 
 
-async def _listed(source: LogSource, key: VerifierKey) -> dict[int, tuple[Stated, KeyPlace]]:
+async def _listed(source: LogSource, key: VerifierKey) -> dict[int, tuple[VerifiedStatement, KeyPlace]]:
     """The statements that the server lists with a place in this log, by its number."""
     data = await source.beside(HOME_KEYS)
     if data is None:
         raise LogFinding("withheld_key", "the server lists no key at all")
     try:
-        answer = read_model(_ANSWER, data, _MOST)
-        stated = read_listed(Listed(statement=it.statement, signed=it.signed) for it in answer.keys)
+        answer = parse_model(_ANSWER, data, _MOST)
+        stated = verify_statements(ListedStatement(statement=it.statement, signed=it.signed) for it in answer.keys)
     except Refused as fault:
         told = fault.detail or fault.title.rstrip(".")
         raise LogFinding("key_not_stated", told, evidence=(data.decode("utf-8", "replace"),)) from None
@@ -94,11 +94,11 @@ async def _listed(source: LogSource, key: VerifierKey) -> dict[int, tuple[Stated
     return {place.index: (one, place) for one, row in rows for place in row.places if place.log == key.name}
 
 
-def _check(stated: Stated, place: KeyPlace, raw: str, key: VerifierKey) -> None:
+def _check(stated: VerifiedStatement, place: KeyPlace, raw: str, key: VerifierKey) -> None:
     try:
         receipt = open_receipt(raw, key)
     except Refused as fault:
         raise LogFinding("key_not_stated", f"a receipt that does not hold: {fault}", at=place.index) from None
-    if receipt.index != place.index or not is_entered(stated, receipt):
+    if receipt.index != place.index or not is_entry_of(stated, receipt):
         told = f"entry {place.index} is about something else than is listed"
         raise LogFinding("key_not_stated", told, at=place.index, evidence=(raw, stated.raw))

@@ -24,16 +24,16 @@ from comity.encoding import parse_object
 from comity.errors import ComityError, Contradiction, Malformed, Refused, Unreachable
 from comity.lru import LRU
 from comity.transparency.merkle import Node, NodeReader
-from comity.transparency.notes import MOST_NOTE, VerifierKey, read_vkey
+from comity.transparency.notes import MOST_NOTE, VerifierKey, parse_vkey
 from comity.transparency.tiles import (
     HASH,
     MOST_BUNDLE,
     WIDTH,
     Tile,
     check_tile,
+    decode_bundle,
+    encode_bundle,
     node_of,
-    open_bundle,
-    seal_bundle,
     tile_of,
 )
 
@@ -119,7 +119,7 @@ async def _announced_logs(prefix: str, transport: Transport) -> list[dict[str, A
 
 
 def _announced(log: dict[str, Any], prefix: str) -> VerifierKey:
-    key = read_vkey(str(log.get("vkey")))
+    key = parse_vkey(str(log.get("vkey")))
     # What is kept of a log is found by its name: nobody may take that of another host's (LOG-19).
     if not log.get("origin") == key.name == prefix.partition("://")[2]:
         raise Malformed("the server announces the log under another name than its URL's or its key's")
@@ -218,7 +218,7 @@ def _beginning(tile: Tile, whole: bytes) -> bytes:
     if tile.level >= 0:
         return check_tile(tile, whole[: tile.width * HASH])
     try:
-        return seal_bundle(open_bundle(tile._replace(width=WIDTH), whole)[: tile.width])
+        return encode_bundle(decode_bundle(tile._replace(width=WIDTH), whole)[: tile.width])
     except Refused as fault:
         raise LogFinding("bad_bundle", f"{tile.path}: {fault.detail}", at=tile.number) from None
 

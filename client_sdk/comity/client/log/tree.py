@@ -19,9 +19,9 @@ from comity.errors import Malformed
 from comity.transparency.checkpoints import SignedCheckpoint
 from comity.transparency.entries import LENGTH
 from comity.transparency.merkle import Node, NodeReader, leaf_hash, prove_inclusion, root_of
-from comity.transparency.merkle import needed as nodes_of
+from comity.transparency.merkle import needed_nodes as nodes_of
 from comity.transparency.receipts import TlogProof
-from comity.transparency.tiles import ENTRIES, HASH, HEIGHT, WIDTH, Tile, node_of, open_bundle, tile_of, width_at
+from comity.transparency.tiles import ENTRIES, HASH, HEIGHT, WIDTH, Tile, decode_bundle, node_of, tile_of, width_at
 
 AHEAD = 8
 """Bundles, and as many tiles, that are fetched while one is looked at: all that is in memory of a log."""
@@ -44,7 +44,7 @@ class Bundle(NamedTuple):
 
     def entries(self) -> list[bytes]:
         """Its entries, taken apart."""
-        return open_bundle(self.tile, self.data)
+        return decode_bundle(self.tile, self.data)
 
 
 class ServedTree:
@@ -168,7 +168,7 @@ def leaves_of(tile: Tile, data: bytes) -> bytes:
     """The leaf hashes of the entries in a bundle, joined as in a tile. Raises Malformed."""
     if is_regular(tile, data):
         return b"".join([sha256(b"\0" + data[at : at + LENGTH]).digest() for at in range(2, len(data), STRIDE)])
-    return b"".join([leaf_hash(entry) for entry in open_bundle(tile, data)])
+    return b"".join([leaf_hash(entry) for entry in decode_bundle(tile, data)])
 
 
 def top_of(row: bytes) -> bytes:

@@ -238,7 +238,7 @@ async def take_line(party: View, item: http_api.Item) -> tuple[list[News], list[
         raise Contradiction("an item without its event", (item.model_dump_json(),))
     line = party.writing.book.read(item.event, item.act)
     await must_be_entered(party.writing, line)
-    whole = isinstance(line.event, Accepted) and line.event.brings_the_act
+    whole = isinstance(line.event, Accepted) and line.event.includes_act
     if whole != (item.kind == "act") or (whole and line.act is None):
         raise Contradiction("an item of another kind than it says", (item.model_dump_json(),))
     try:

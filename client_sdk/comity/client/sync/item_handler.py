@@ -106,7 +106,7 @@ class ItemHandler:
         queues = [party.writing for party in self._wallet.connections() if party.link.home == home]
         await bring_all_back(queues, Faults())
 
-    def _item(self, cid: str, record: http_api.HandedIn, of: http_api.ConnectionAnswer, cursor: str) -> http_api.Item:
+    def _item(self, cid: str, record: http_api.RecordBody, of: http_api.ConnectionAnswer, cursor: str) -> http_api.Item:
         """The item that a record came as, or, of an own act, would have."""
         try:
             event = open_event(record.event, self._core.homes.find_key).event
@@ -115,7 +115,7 @@ class ItemHandler:
         item = http_api.Item(cursor=cursor, kind="event", cid=cid, event=record.event, act=record.act)
         if isinstance(event, Opened):
             return item.model_copy(update={"kind": "opened", "agreement": of.agreement, "tags": of.tags})
-        is_whole = isinstance(event, Accepted) and event.brings_the_act
+        is_whole = isinstance(event, Accepted) and event.includes_act
         return item.model_copy(update={"kind": "act"}) if is_whole else item
 
     async def _is_of_others(self, item: http_api.Item, reader: Signer) -> bool:

@@ -10,7 +10,7 @@ from comity.documents.types import Side, other
 from comity.errors import Malformed
 from comity.rules import gate
 from comity.rules.gate import Decision, Verdict
-from comity.rules.message_lifetime import shown_verdict
+from comity.rules.message_lifetime import public_verdict
 from comity.rules.state import Connection
 from comity_server.api.business import acts, reasons
 from comity_server.api.business.idempotency import change
@@ -75,7 +75,7 @@ def judged(group: UnitOfWork, state: Connection, side: Side, purpose: str, chann
 def judged_by_shown(group: UnitOfWork, state: Connection, side: Side, purpose: str, topic: str | None) -> Verdict:
     """The verdict on a message of `side` now that rests on public state alone: how long it waits follows from it
     (HOLD-2)."""
-    return shown_verdict(state, side, purpose, topic, max(group.now, state.at + 1), group.grounds.zones)
+    return public_verdict(state, side, purpose, topic, max(group.now, state.at + 1), group.grounds.zones)
 
 
 def away_until(group: UnitOfWork, state: Connection, side: Side) -> int | None:

@@ -8,7 +8,7 @@ from comity.documents.acts import Feedback, SignedAct
 from comity.documents.events import Accepted
 from comity.documents.types import Side
 from comity.errors import Refused
-from comity.rules.feedback import Reached
+from comity.rules.feedback import DeliveredMessage
 from comity.rules.next_act import next_act
 from comity.rules.state import Connection, decode_state
 from comity_server.api.business.route import Call, no_such
@@ -77,7 +77,7 @@ async def act(call: Call, group: UnitOfWork, cid: str, kind: str, /, **fields: A
     return answer
 
 
-async def look_up(call: Call, group: UnitOfWork, message: str) -> Reached | None:
+async def look_up(call: Call, group: UnitOfWork, message: str) -> DeliveredMessage | None:
     """The message, delivered by now, or contact of that id, whosever it is; at hand from now on (CONN-2)."""
     if message not in group.reached:
         group.reached.update(await call.server.store.messages_by_id([message]))

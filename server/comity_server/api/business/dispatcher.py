@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 from pydantic import TypeAdapter
 
 from comity.documents.acts import open_act
-from comity.documents.types import read_model
+from comity.documents.types import parse_model
 from comity.errors import Malformed, Refused
 from comity.http_api import JSON, JSON_LINES, JWT
 from comity_server.api.business.route import BUSINESS, NOTHING, Call, InvalidRequest, Part, Reply, Route, rest_refusal
@@ -148,7 +148,7 @@ class _Front:
             if call.signed.kind != route.act:
                 raise Malformed(f"the route takes the act {route.act}")
         elif self._body is not None:
-            call.body = read_model(self._body, body)
+            call.body = parse_model(self._body, body)
         elif body.strip(b" \t\r\n") != NOTHING:
             raise Malformed("this route takes no body, or {}")
         if call.idempotency_key is not None:

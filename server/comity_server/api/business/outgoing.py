@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from comity.crypto.encryption import BodyKey, body_key, open_body, seal_body
+from comity.crypto.encryption import BodyKey, body_key, decrypt_body, encrypt_body
 from comity.crypto.keys import PublicKey
 from comity.documents.types import HARMFUL, ReachPurpose, Side, Topic, other
 from comity.encoding import b64u_decode, parse_object
@@ -135,7 +135,7 @@ class Sealing:
         door = state.door(other(side))
         if self._key != door.key:
             to = _recipient(door.kid, door.key)
-            self._text, self._key = seal_body(self._content, self._cid, to), door.key
+            self._text, self._key = encrypt_body(self._content, self._cid, to), door.key
         return self._text
 
 
@@ -155,6 +155,6 @@ def opened(kept: KeptKeys, did: str, text: str, cid: str) -> dict[str, Any] | No
         signer = kept.signer(kid.removesuffix("-x"))
         if signer is None or not kid.startswith(f"{did}#"):
             return None
-        return open_body(text, cid, signer.key)
+        return decrypt_body(text, cid, signer.key)
     except Malformed:
         return None

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from comity.documents.hours import Window, windows_of
-from comity.documents.note_values import read_note
+from comity.documents.note_values import parse_note
 from comity.rules import favours
-from comity.rules.contests import LASTS
+from comity.rules.contests import CONTEST_LASTS
 from comity.rules.gate import mute_end
-from comity.rules.state import Ask, Budget, Contest, Door, LittleThing, Mute
+from comity.rules.state import Ask, Budget, Contest, Door, Mute, Note
 from comity_server.api.business.received import Words
 from comity_server.schema import Hash, Instant, Model, instant
 
@@ -206,7 +206,7 @@ def contests_of(contests: Iterable[Contest]) -> tuple[ContestInForce, ...]:
             had=it.had,
             as_=it.as_,
             topic=it.topic,
-            since=instant((it.until - LASTS) * 1000),
+            since=instant((it.until - CONTEST_LASTS) * 1000),
             until=instant(it.until * 1000),
         )
         for it in contests
@@ -251,9 +251,9 @@ def _door_of(door: Door, now: int, mutes: tuple[MuteInForce, ...], words: Words)
     )
 
 
-def _note(thing: LittleThing, body: dict[str, Any] | None) -> ShownNote:
+def _note(thing: Note, body: dict[str, Any] | None) -> ShownNote:
     """As a wallet shows it: a value without the form of its key is a text (NOTE-4)."""
-    note = read_note(thing.key, body)
+    note = parse_note(thing.key, body)
     return ShownNote(key=thing.key, topic=thing.topic, act=thing.id, value=note.value, text=note.text)
 
 
@@ -264,6 +264,6 @@ def _text(body: dict[str, Any] | None) -> str | None:
 
 def ask_of(ask: Ask, now: int) -> ShownAsk:
     """Where the ask stands at `now` (ms)."""
-    status = favours.status(ask, now)
+    status = favours.ask_status(ask, now)
     assert status != "none", "there is an ask"
     return ShownAsk(ask=ask.id, kind=ask.kind, status=status, asked_at=instant(ask.at), ends_at=instant(ask.ends_at))

@@ -6,7 +6,7 @@ from aiohttp import web
 from comity.documents.events import Place
 from comity.errors import Malformed, Refused
 from comity.http_api import HOME_KEYS, LOG
-from comity.transparency.tiles import read_path
+from comity.transparency.tiles import parse_path
 from comity_server.api.http import SERVER, count_request, json_answer
 from comity_server.log.recovery import origin_of
 from comity_server.log.sequencer import Sequencer
@@ -50,7 +50,7 @@ async def get_tile(request: web.Request) -> web.Response:
     """A tile or an entry bundle."""
     log = _log(request)
     try:
-        tile = read_path(request.match_info["path"])
+        tile = parse_path(request.match_info["path"])
     except Malformed:
         raise Refused("not_found") from None
     data = await request.app[SERVER].served.tile(log, tile)

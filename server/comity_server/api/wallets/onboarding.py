@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from comity.documents.agreements import open_agreement, open_half
 from comity.documents.offers import open_offer
-from comity.documents.types import read_model
+from comity.documents.types import parse_model
 from comity.errors import Refused
 from comity.http_api import AGREEMENTS, JSON, JWT, OFFERS, STATUS_INDEXES, Decline, ReserveIndex
 from comity_server.api.http import (
@@ -89,7 +89,7 @@ async def delete_agreement(request: web.Request) -> web.Response:
         must_be(request, JSON)
     body = await read_body(request)
     reader = await authenticate(request, body)
-    decline = read_model(_DECLINE, body) if body else Decline()
+    decline = parse_model(_DECLINE, body) if body else Decline()
     cid = request.match_info["cid"]
     await server.accept.command(partial(server.connecting.decline, cid, reader.did, decline.reason, decline.silent))
     return web.Response(status=204)
@@ -101,6 +101,6 @@ async def post_index(request: web.Request) -> web.Response:
     must_be(request, JSON)
     body = await read_body(request)
     reader = await authenticate(request, body)
-    wanted = read_model(_RESERVE, body)
+    wanted = parse_model(_RESERVE, body)
     place = await server.accept.command(partial(server.connecting.reserve, wanted.cid, reader.did), cids=(wanted.cid,))
     return json_answer(msgspec.json.encode({"status_list": server.grounds.lists.reference(place)}), 201)

@@ -6,10 +6,10 @@ import msgspec
 from aiohttp import web
 from pydantic import TypeAdapter
 
-from comity.documents.types import read_model
+from comity.documents.types import parse_model
 from comity.encoding import MAX_BODY, hash_id
 from comity.errors import Refused
-from comity.http_api import CONNECTIONS, JSON, JSON_LINES, RECORDS, HandedIn, HeadsKnown, encode_problem
+from comity.http_api import CONNECTIONS, JSON, JSON_LINES, RECORDS, HeadsKnown, RecordBody, encode_problem
 from comity.rules.recovery import Heads
 from comity_server.api.http import SERVER, authenticate, count_requests, json_answer, must_be, read_body
 from comity_server.api.wallets.acts import TOO_MANY_BATCHES, read_lines
@@ -20,7 +20,7 @@ from comity_server.services import Server
 from comity_server.writer import recovery
 
 _HEADS = TypeAdapter(HeadsKnown)
-_RECORD = TypeAdapter(HandedIn)
+_RECORD = TypeAdapter(RecordBody)
 
 
 def add_routes(app: web.Application) -> None:
@@ -46,7 +46,7 @@ async def post_records(request: web.Request) -> web.Response:
 
 def _records(lines: list[bytes]) -> list[Line]:
     """The records of a body, one for each line. Raises Malformed, Refused("too_large")."""
-    read = [read_model(_RECORD, line, 3 * MAX_BODY) for line in lines]
+    read = [parse_model(_RECORD, line, 3 * MAX_BODY) for line in lines]
     return [Line(it.event, it.act, it.agreement) for it in read]
 
 
@@ -70,7 +70,7 @@ async def post_heads(request: web.Request) -> web.Response:
     must_be(request, JSON)
     body = await read_body(request)
     reader = await authenticate(request, body)
-    known, cid = read_model(_HEADS, body), request.match_info["cid"]
+    known, cid = parse_model(_HEADS, body), request.match_info["cid"]
     if not recovery.is_side(await server.accept.state(cid), reader.did):
         # The room that is reserved for a "no" is for parties that can say one here.
         raise Refused("not_found")

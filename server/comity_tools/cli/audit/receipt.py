@@ -12,9 +12,9 @@ from comity.crypto.keys import key_of_kid
 from comity.documents.acts import SignedAct, Unmute, open_act
 from comity.encoding import MAX_BODY, b64u_decode
 from comity.errors import Malformed, Refused
-from comity.transparency.checkpoints import Policy, witnesses_in
-from comity.transparency.entries import MINUTE, Kind, entry_of_act, entry_of_delivery, tag
-from comity.transparency.notes import COSIGNATURE, ED25519, VerifierKey, read_vkey
+from comity.transparency.checkpoints import Policy, count_witnesses
+from comity.transparency.entries import MINUTE, Kind, entry_of_act, entry_of_delivery, entry_tag
+from comity.transparency.notes import COSIGNATURE, ED25519, VerifierKey, parse_vkey
 from comity.transparency.receipts import MOST_RECEIPT, Receipt, open_receipt
 from comity_tools.cli.json_output import failure_as_json, json_option, say_json
 from comity_tools.cli.wallet.session import day, plain, say
@@ -78,10 +78,10 @@ def key_option(kind: int) -> Callable[[click.Context, click.Parameter, Any], Any
 
     def read(text: str) -> VerifierKey:
         try:
-            key = read_vkey(text.strip())
+            key = parse_vkey(text.strip())
         except Malformed:
             try:
-                key = read_vkey(content(Path(text), _MOST_KEY).decode("utf-8").strip())
+                key = parse_vkey(content(Path(text), _MOST_KEY).decode("utf-8").strip())
             except (Unusable, Malformed, ValueError):
                 shown = plain(text) if 0 < len(text) <= _MOST_SHOWN else "the value" if text else "an empty text"
                 raise Unusable(f"{shown} is neither a verifier key nor a file with one") from None
@@ -103,7 +103,7 @@ def key_option(kind: int) -> Callable[[click.Context, click.Parameter, Any], Any
 def policy_of(witnesses: tuple[VerifierKey, ...], cosignatures: int | None) -> Policy:
     """How many of which witnesses must have cosigned; all of them if no number is given. Raises Unusable."""
     least = len(witnesses) if cosignatures is None else cosignatures
-    if least > witnesses_in(witnesses):
+    if least > count_witnesses(witnesses):
         raise Unusable(f"--cosignatures is {least}, but only {len(witnesses)} witnesses are given (--witness)")
     return Policy(least, witnesses)
 
@@ -157,7 +157,7 @@ def verify(
         if found.opening.at // MINUTE != found.entry.time:
             does_not_hold("the minute in the log is not the minute of the act")
         signed = None if act is None else _held_against(found, act)
-        if tag_key is not None and tag(_tag_key(tag_key), found.entry.time * MINUTE) != found.entry.tag:
+        if tag_key is not None and entry_tag(_tag_key(tag_key), found.entry.time * MINUTE) != found.entry.tag:
             does_not_hold("the receipt does not belong to the connection with that tag key")
     if as_json:
         say_json(_as_json(found, act, signed, tag_key is not None, policy))

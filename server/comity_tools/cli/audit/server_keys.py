@@ -6,12 +6,20 @@ from pydantic import TypeAdapter
 
 from comity.documents.events import Place
 from comity.documents.offers import HomeParty
-from comity.documents.types import read_model
+from comity.documents.types import parse_model
 from comity.errors import Refused
 from comity.http_api import HomeKeysAnswer, KeyPlace
 from comity.transparency.notes import VerifierKey
 from comity.transparency.receipts import open_receipt
-from comity.transparency.server_keys import HomeKeys, Listed, Placed, Stated, follow, is_entered, read_listed
+from comity.transparency.server_keys import (
+    HomeKeys,
+    ListedStatement,
+    PlacedStatement,
+    VerifiedStatement,
+    follow_keys,
+    is_entry_of,
+    verify_statements,
+)
 from comity_tools.cli.audit.receipt import content, held
 
 MOST = 8 * 1024 * 1024
@@ -24,22 +32,22 @@ def keys_in(path: Path | None, pinned: HomeParty, vkey: VerifierKey | None) -> H
     Receipts of the log with the key `vkey` are checked. Keys after one that was declared broken are left out (HOME-5).
     Raises ClickException."""
     if path is None:
-        return follow(pinned)
+        return follow_keys(pinned)
     data = content(path, MOST)
     with held(f"the list of keys in {path}"):
-        answer = read_model(_ANSWER, data, MOST)
-        stated = read_listed(Listed(statement=it.statement, signed=it.signed) for it in answer.keys)
+        answer = parse_model(_ANSWER, data, MOST)
+        stated = verify_statements(ListedStatement(statement=it.statement, signed=it.signed) for it in answer.keys)
         chain = [
-            Placed(one, tuple(_place(one, place, vkey) for place in row.places))
+            PlacedStatement(one, tuple(_place(one, place, vkey) for place in row.places))
             for one, row in zip(stated, answer.keys, strict=True)
         ]
-        return follow(pinned, chain)
+        return follow_keys(pinned, chain)
 
 
-def _place(one: Stated, place: KeyPlace, vkey: VerifierKey | None) -> Place:
+def _place(one: VerifiedStatement, place: KeyPlace, vkey: VerifierKey | None) -> Place:
     """The place of a statement in its log. Raises Refused if its receipt contradicts that."""
     if vkey is not None and vkey.name == place.log and place.receipt is not None:
         receipt = open_receipt(place.receipt, vkey)
-        if receipt.index != place.index or not is_entered(one, receipt):
+        if receipt.index != place.index or not is_entry_of(one, receipt):
             raise Refused("key_not_stated", "the log has something else at the place of a key statement")
     return Place(place.log, place.index)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import click
 
 from comity.client import Party, Wallet
-from comity.documents.notices import AwayNotice, text_in
+from comity.documents.notices import AwayNotice, choose_text
 from comity_tools.cli.parameters import Day, Finite
 from comity_tools.cli.wallet.sentences import muted_still
 from comity_tools.cli.wallet.session import opened, say
@@ -47,7 +47,7 @@ def say_away(party: Party) -> None:
         return
     languages = next((it.value for it in party.notes("me") if it.key == "language" and it.known), ())
     notices = [it for it in party.notices_shown() if isinstance(it, AwayNotice) and it.until == away]
-    text = next((text_in(it.texts, languages) for it in notices), None)
+    text = next((choose_text(it.texts, languages) for it in notices), None)
     say(f"  away    {party.name} is away until {away_day(away)}" + ("" if text is None else f": {text}"))
 
 

@@ -280,7 +280,7 @@ ADVICE: dict[str, dict[str, Advice]] = {
             "Try again after `Retry-After`, and wait longer each time.",
         ),
         "disk_full": Advice(
-            "The server has no room to write. Nothing was changed; reading still works.",
+            "The server's disk is full. Nothing was changed; reading still works.",
             "Try again after `Retry-After`. Tell the operator if it lasts.",
         ),
         "store_failing": Advice(
@@ -292,7 +292,7 @@ ADVICE: dict[str, dict[str, Advice]] = {
             "Do not write to customers. Try again after `Retry-After`, and tell the operator if it lasts.",
         ),
         "internal": Advice(
-            "The server made a mistake. The request may or may not have changed something.",
+            "Internal server error. The request may or may not have changed something.",
             "Try again with the same `Idempotency-Key`. If it fails again, tell the operator the `X-Request-Id`.",
         ),
     },

@@ -15,7 +15,7 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 from pydantic import Field, TypeAdapter
 
-from comity.documents.types import Channel, ReachPurpose, Topic, other, read_model
+from comity.documents.types import Channel, ReachPurpose, Topic, other, parse_model
 from comity.encoding import MAX_BODY, parse_json
 from comity.errors import Refused
 from comity.http_api import JSON_LINES, encode_problem
@@ -240,7 +240,7 @@ class _Asking:
             if found is None:
                 found = ""
                 try:
-                    missing.append(_Missing(place, read_model(_CHECK, question, MOST_LINE)))
+                    missing.append(_Missing(place, parse_model(_CHECK, question, MOST_LINE)))
                 except Refused as refused:
                     found = refused
             answers.append(found)
@@ -305,7 +305,7 @@ class _Asking:
         question = (check.purpose, check.channel, check.topic)
         verdict = gate.may(state, side, *question, now, zones).outward()
         notices, door = self._server.grounds.notices, state.door(other(side))
-        settled = min((gate.settled_until(state, side, now, zones), *notices.turns(door, now)))
+        settled = min((gate.unchanged_until(state, side, now, zones), *notices.turns(door, now)))
         about = About(self._name, now, settled, _basis(verdict, notices.away_until(door, now)))
         told = _verdict(verdict.decision, verdict.reason, reasons.why(verdict), reasons.until(verdict)) + _contest(
             verdict
@@ -332,7 +332,7 @@ def _contest(verdict: Verdict) -> str:
 
 def _basis(verdict: Verdict, away: int | None) -> str:
     told = "" if away is None else f',"away_until":"{instant(away * 1000)}"'
-    return f',"as_of":{_json(verdict.as_of._asdict())}{told}'
+    return f',"as_of":{_json(verdict.as_of)}{told}'
 
 
 def _end(valid_until: int, mode: Mode) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, NamedTuple
 from pydantic import Field, TypeAdapter
 
 from comity.crypto.encryption import MAX_TEXT
-from comity.documents.types import read_model
+from comity.documents.types import parse_model
 from comity.encoding import b64u_encode, dump_json, parse_object
 from comity.errors import Malformed, Refused
 from comity_server.api.business.idempotency import change
@@ -86,7 +86,7 @@ def opened(master: MasterKey, stored: StoredDraft) -> OpenedDraft:
     plain = parse_object(master.open(stored.sealed), limit=len(stored.sealed))
     if (plain["name"], plain["id"], plain["cid"]) != (stored.name, stored.id, stored.cid):
         raise CannotUnseal("a draft in the store stands in the place of another: restore it from a backup")
-    return OpenedDraft(stored.cid, read_model(_MESSAGE, plain["message"].encode("utf-8")), stored)
+    return OpenedDraft(stored.cid, parse_model(_MESSAGE, plain["message"].encode("utf-8")), stored)
 
 
 async def find(call: Call, group: UnitOfWork, id_: str) -> OpenedDraft | None:

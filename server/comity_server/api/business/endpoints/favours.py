@@ -136,10 +136,10 @@ def stands(state: Connection, side: Side, kind: str, at: int, zones: ZoneRules) 
         return "ended", None
     if state.recovering:
         return "recovering", None
-    found: Stand = RULES["ask"].of(Case(state, side, _Kind(kind), at, zones))  # type: ignore[assignment]
+    found: Stand = RULES["ask"].guard(Case(state, side, _Kind(kind), at, zones))  # type: ignore[assignment]
     door = state.door(side)
     if found == "cooling":
-        return found, favours.cool_until(door, at)
+        return found, favours.cooldown_until(door, at)
     if found == "after_notice":
         return found, door.noticed + favours.COOL_AFTER_NOTICE
     if found == "spent":

@@ -17,12 +17,12 @@ from comity.documents.notices import (
     PlanNotice,
     SignedNotice,
     away_notice,
-    believe_notice,
     is_in_force,
     open_notice,
-    seal_notice,
+    parse_stored_notice,
+    sign_notice,
 )
-from comity.documents.types import faults
+from comity.documents.types import describe_faults
 from comity.errors import Malformed, Refused
 from comity.transparency.entries import public_tag_key
 from comity_server.api.business.acts import newest_signer
@@ -123,9 +123,9 @@ def compose_away(signer: Signer, starts: int, until: int, texts: Mapping[str, st
     if until - starts > LONGEST_AWAY:
         raise Malformed("the absence is too long", errors=(("/until", "must be at most 92 days after `from`"),))
     try:
-        return seal_notice(away_notice(signer.did, now, starts, until, texts), signer)
+        return sign_notice(away_notice(signer.did, now, starts, until, texts), signer)
     except ValidationError as fault:
-        raise Malformed("the notice is not valid", errors=faults(fault)) from None
+        raise Malformed("the notice is not valid", errors=describe_faults(fault)) from None
 
 
 async def publish(rows: BusinessRows, business: Business, signed: SignedNotice, group: UnitOfWork) -> None:
@@ -160,7 +160,7 @@ def _is_one_in_force(business: Business, group: UnitOfWork) -> bool:
     """True if an away notice is in force, which may be one of this transaction."""
     fresh = [row for row in group.batch.put_notice if row["name"] == business.name and row["kind"] == "away"]
     if fresh:
-        return is_in_force(believe_notice(fresh[-1]["raw"]), group.now)
+        return is_in_force(parse_stored_notice(fresh[-1]["raw"]), group.now)
     return group.grounds.notices.away_notice(business.did, group.now) is not None
 
 

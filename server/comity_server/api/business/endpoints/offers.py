@@ -13,13 +13,13 @@ from comity.documents.offers import (
     OfferedTerms,
     SignedOffer,
     open_offer,
-    seal_offer,
+    sign_offer,
     text_hash,
 )
-from comity.documents.types import Channels, Did, Language, ReachPurposes, can_be_seen
+from comity.documents.types import Channels, Did, Language, ReachPurposes, check_visible
 from comity.encoding import b64u_encode
 from comity.errors import Malformed, Refused
-from comity.rules.allowances import STANDS_FOR
+from comity.rules.allowances import IN_FORCE_FOR
 from comity_server.api.business.acts import newest_signer
 from comity_server.api.business.idempotency import change
 from comity_server.api.business.pagination import LAST, MOST_LOOKED_AT, NextCursor, Page, behind, cursor_of, sift
@@ -38,7 +38,7 @@ TermsText = Annotated[
     str,
     Field(min_length=1, max_length=16_384, pattern=HARMLESS, examples=["We keep what you tell us to ourselves."]),
     AfterValidator(with_line_feeds),
-    AfterValidator(can_be_seen),
+    AfterValidator(check_visible),
 ]
 
 
@@ -220,7 +220,7 @@ def _composed(call: Call, now: int) -> SignedOffer:
         to=wanted.to,
         allow=wanted.allow,
     )
-    return seal_offer(offer, signer)
+    return sign_offer(offer, signer)
 
 
 async def get_offers(call: Call) -> Reply:
@@ -291,7 +291,7 @@ async def get_offer(call: Call) -> Reply:
 
 
 async def _kept(call: Call, short: str) -> int:
-    return await call.server.store.business.promises_kept(call.business.name, short, STANDS_FOR, MOST_COUNTED)
+    return await call.server.store.business.promises_kept(call.business.name, short, IN_FORCE_FOR, MOST_COUNTED)
 
 
 async def delete_offer(call: Call) -> Reply:

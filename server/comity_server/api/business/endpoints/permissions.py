@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from comity.documents.types import Budget, Channels, Purposes, ReachPurposes, Side, Token, needs, other
+from comity.documents.types import Budget, Channels, Purposes, ReachPurposes, Side, Token, other, requires
 from comity.errors import Malformed, Refused
-from comity.rules.renunciations import Part, parts_left
+from comity.rules.renunciations import GrantPart, remaining_parts
 from comity.rules.state import Connection
 from comity_server.api.business import acts
 from comity_server.api.business.act_response import ActTaken, at_hand, place_of, take
@@ -36,7 +36,7 @@ class NewMute(Model):
     why: (
         Annotated[
             Literal["away"],
-            AfterValidator(needs("until")),
+            AfterValidator(requires("until")),
             Field(description="Only with `until`: your customer sees that you are away, not that you muted her."),
         ]
         | None
@@ -148,15 +148,15 @@ async def _create_grant(call: Call, cid: str, wanted: NewGrant, group: UnitOfWor
     return Reply.of(given, 201, place_of(event))
 
 
-def _ungiven_part(state: Connection, side: Side, wanted: NewGrant) -> Part:
+def _ungiven_part(state: Connection, side: Side, wanted: NewGrant) -> GrantPart:
     """The wanted grant without what the other side gave up of the replaced one (GRANT-12). Of two remaining parts the
     larger, because the answer is one grant. Raises Malformed if nothing remains."""
-    part = Part(wanted.purposes, wanted.channels)
+    part = GrantPart(wanted.purposes, wanted.channels)
     before = next((it for it in state.door(side).grants if it.id == wanted.replaces), None)
     if before is None or wanted.again:
         return part
     given_up = state.door(other(side)).renounced
-    parts = parts_left(before.id, Part(before.purposes, before.channels), part, given_up, is_one=True)
+    parts = remaining_parts(before.id, GrantPart(before.purposes, before.channels), part, given_up, is_one=True)
     if not parts:
         fault = "your customer gave all of this up; set `again` to grant it again"
         raise Malformed("nothing remains to be granted", errors=(("/replaces", fault),))

@@ -16,7 +16,16 @@ from comity.documents.agreements import (
     is_alternative,
     open_half,
 )
-from comity.documents.offers import MOST_LINK, HomeParty, Id, OfferedTerms, PartyKey, SignedOffer, open_offer, read_link
+from comity.documents.offers import (
+    MOST_LINK,
+    HomeParty,
+    Id,
+    OfferedTerms,
+    PartyKey,
+    SignedOffer,
+    open_offer,
+    parse_link,
+)
 from comity.documents.types import Language, Token
 from comity.encoding import b64u_encode
 from comity.errors import Malformed, Refused
@@ -181,7 +190,7 @@ def _offer_of(call: Call, wanted: NewProposal) -> tuple[str, str | None]:
         assert wanted.offer is not None, "one of them is there"
         return wanted.offer, None
     try:
-        origin, short, hash_ = read_link(wanted.link)
+        origin, short, hash_ = parse_link(wanted.link)
     except Malformed as fault:
         raise Malformed("the link is none of an offer", errors=(("/link", fault.detail or ""),)) from None
     if origin != call.server.home.origin:

@@ -11,12 +11,12 @@ import msgspec
 from pydantic import Field
 
 from comity.documents.acts import SignedAct, open_act
-from comity.documents.events import Accepted, read_event
+from comity.documents.events import Accepted, parse_event
 from comity.documents.types import Side
 from comity.encoding import b64u_decode
 from comity.errors import Refused
 from comity.rules.fold import Record
-from comity.rules.timeline import Moment, timeline
+from comity.rules.timeline import TimelineEntry, timeline
 from comity_server.api.business.acts import own_connection
 from comity_server.api.business.pagination import FIRST, LAST, NextCursor, Order, Page, behind, cursor_of
 from comity_server.api.business.received import Words, words_in
@@ -115,7 +115,7 @@ def _ordered(items: Sequence[TimelineItem], newest: bool) -> tuple[TimelineItem,
 
 
 def _record(call: Call, row: Happened) -> Record:
-    event = read_event(b64u_decode(row.event.split(".")[1]))
+    event = parse_event(b64u_decode(row.event.split(".")[1]))
     # What a message was about is in its acceptance, and is all that both sides have of one that waits.
     is_act = isinstance(event, Accepted) and event.kind != "message" and row.raw is not None
     return Record(event, _opened(call, str(row.raw)) if is_act else None)
@@ -129,7 +129,7 @@ def _opened(call: Call, raw: str) -> SignedAct:
     return open_act(raw, call.server.directory.find_key)
 
 
-def _shown(moment: Moment, side: Side, doings: dict[str, Doing], words: Words) -> TimelineItem:
+def _shown(moment: TimelineEntry, side: Side, doings: dict[str, Doing], words: Words) -> TimelineItem:
     return TimelineItem(
         at=instant(moment.at),
         by=None if moment.side is None else _who(moment.side, side),
