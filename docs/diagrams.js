@@ -8,7 +8,9 @@ addEventListener("DOMContentLoaded", () => {
   script.src = new URL("mermaid.min.js", here).href;
   script.onload = () => {
     const isDark = document.body.dataset.mdColorScheme === "slate";
-    mermaid.initialize({ startOnLoad: false, theme: isDark ? "dark" : "neutral" });
+    const whole = { useMaxWidth: false }; // a wide diagram scrolls
+    const theme = isDark ? "dark" : "neutral";
+    mermaid.initialize({ startOnLoad: false, theme, flowchart: whole, sequence: whole, themeVariables: { fontSize: "13px" } });
     for (const diagram of diagrams) diagram.textContent = diagram.textContent.trim();
     mermaid.run({ nodes: diagrams });
   };

@@ -59,7 +59,10 @@ def _command(command: click.Command, context: click.Context) -> Iterator[str]:
 def _escaped(text: str) -> str:
     """Text for people as Markdown: outside of backticks nothing is markup."""
     parts = re.split(r"(`[^`]*`)", text.replace("\b", ""))
-    return "".join(part if part.startswith("`") else re.sub(r"([<>*_|\[\]])", r"\\\1", part) for part in parts)
+    return "".join(part.replace("|", r"\|") if part.startswith("`") else part.translate(_MARKUP) for part in parts)
+
+
+_MARKUP = {ord(sign): f"&#{ord(sign)};" for sign in "<>*_|[]"}
 
 
 # --- settings
