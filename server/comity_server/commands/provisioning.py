@@ -19,7 +19,7 @@ async def publish_key(connecting: Onboarding, name: str, did_key: str | None, gr
         return await connecting.add_business_key(name, did_key, group)
     known = group.grounds.directory.get(name)
     if known is not None and group.grounds.kept.newest(name) is None:
-        raise NotPossible("this business keeps its signing key itself")
+        raise NotPossible("this business holds its own signing key")
     key = SigningKey(secrets.token_bytes(32))
     business = await connecting.add_business_key(name, key.public.did, group)
     signer = Signer(next(iter(business.keys)), key)

@@ -289,7 +289,7 @@ async def _away(server: Server, wanted: Absence) -> Nothing:
     business = server.directory.get(wanted.name)
     signer = server.grounds.kept.newest(wanted.name)
     if business is None or signer is None:
-        raise NotPossible("the business keeps its signing key itself, so it must sign and publish the notice itself")
+        raise NotPossible("the business holds its own signing key, so it must sign and publish the notice itself")
 
     async def decide(group: UnitOfWork) -> Nothing:
         now = group.now // 1000

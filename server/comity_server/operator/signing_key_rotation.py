@@ -66,7 +66,7 @@ def _newest(server: Server, name: str) -> Signer:
         raise NotPossible("there is no business with this name")
     newest = server.grounds.kept.newest(name)
     if newest is None:
-        raise NotPossible("this business keeps its signing key itself")
+        raise NotPossible("this business holds its own signing key")
     return newest
 
 
