@@ -174,7 +174,7 @@ class Remember(ChainLink):
     body: Jwe | None = None
 
     @model_validator(mode="after")
-    def _no_interest_in_something(self) -> "Remember":
+    def _check_topic(self) -> "Remember":
         if self.key == "no_interest" and self.topic is None:
             raise ValueError("no_interest needs a topic")
         return self
@@ -217,7 +217,7 @@ class Feedback(ChainLink):
     topic: Topic | None = None
 
     @model_validator(mode="after")
-    def _contest_is_whole(self) -> "Feedback":
+    def _check_contest(self) -> "Feedback":
         if self.says != "mislabelled":
             if self.as_ is not None or self.topic is not None:
                 raise ValueError("as and topic are allowed only with mislabelled")
@@ -257,7 +257,7 @@ class Erasure(ChainLink):
     passed_on: Recipients | None = None
 
     @model_validator(mode="after")
-    def _each_in_one_place(self) -> "Erasure":
+    def _check_categories(self) -> "Erasure":
         reasons = [(kept.what, kept.ground) for kept in self.kept or ()]
         if len(set(reasons)) < len(reasons) or {what for what, _ in reasons} & set(self.deleted):
             raise ValueError("a category is either deleted or kept, and is kept once for each ground")
@@ -290,7 +290,7 @@ class Mailbox(ChainLink):
     proof: Annotated[str, Field(max_length=2048)] | None = None
 
     @model_validator(mode="after")
-    def _comes_with_its_proof(self) -> "Mailbox":
+    def _check_proof(self) -> "Mailbox":
         if (self.did is None) != (self.proof is None):
             raise ValueError("did and proof are given together or not at all")
         return self

@@ -39,7 +39,7 @@ class Agreement(Model):
     test: Flag | None = None
 
     @model_validator(mode="after")
-    def _fits(self) -> "Agreement":
+    def _check_members(self) -> "Agreement":
         if self.offerer.did == self.accepter.did or self.offerer.key == self.accepter.key:
             raise ValueError("the two parties must be different")
         if self.home.key in (self.offerer.key, self.accepter.key):

@@ -70,7 +70,7 @@ class AwayNotice(_Notice):
     texts: NoticeTexts
 
     @model_validator(mode="after")
-    def _fits(self) -> "AwayNotice":
+    def _check_members(self) -> "AwayNotice":
         _check_order(self.starts, self.until)
         if self.until > self.starts + LONGEST_AWAY:
             raise ValueError("an absence is at most 92 days long")
@@ -96,7 +96,7 @@ class Initiative(Model):
     until: Seconds
 
     @model_validator(mode="after")
-    def _fits(self) -> "Initiative":
+    def _check_members(self) -> "Initiative":
         _check_order(self.starts, self.until)
         return self
 
@@ -110,7 +110,7 @@ class PlanNotice(_Notice):
     initiatives: Annotated[tuple[Initiative, ...], Field(max_length=50)]
 
     @model_validator(mode="after")
-    def _goals_by_name(self) -> "PlanNotice":
+    def _check_distinct_goals(self) -> "PlanNotice":
         if len({goal.id for goal in self.goals}) < len(self.goals):
             raise ValueError("two goals have one id")
         return self

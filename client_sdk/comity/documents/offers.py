@@ -62,7 +62,7 @@ class PartyKey(Model):
     key: Annotated[str, Field(pattern=r"^z6Mk[1-9A-HJ-NP-Za-km-z]{44}$")]
 
     @model_validator(mode="after")
-    def _names_fit(self) -> "PartyKey":
+    def _check_key_names(self) -> "PartyKey":
         try:
             key = PublicKey.of_multibase(self.key)
             fits = did_of_kid(self.kid) == self.did and (key_of_kid(self.kid) or key) == key
@@ -82,7 +82,7 @@ class HomeParty(PartyKey):
     """A home server and its key, as an offer or agreement pins it (HOME-1)."""
 
     @model_validator(mode="after")
-    def _is_public(self) -> "HomeParty":
+    def _check_is_public(self) -> "HomeParty":
         if not self.did.startswith("did:web:"):
             raise ValueError("a home server is a did:web")
         return self
@@ -112,7 +112,7 @@ class OfferedTerms(Terms):
     text: TermsText | None = None
 
     @model_validator(mode="after")
-    def _text_is_the_one_named(self) -> "OfferedTerms":
+    def _check_text_hash(self) -> "OfferedTerms":
         if self.text is not None and text_hash(self.text) != self.sha256:
             raise ValueError("the text does not have the given hash")
         return self
@@ -137,7 +137,7 @@ class Allow(Model):
     budget: Budget | None = None
 
     @model_validator(mode="after")
-    def _allows_something(self) -> "Allow":
+    def _check_budget(self) -> "Allow":
         if self.budget is not None and self.budget.max < 1:
             raise ValueError("the budget must allow at least one")
         return self
@@ -163,7 +163,7 @@ class Offer(Model):
     test: Flag | None = None
 
     @model_validator(mode="after")
-    def _fits(self) -> "Offer":
+    def _check_members(self) -> "Offer":
         if is_pairwise(self.iss) and self.use != "one":
             raise ValueError("the offer of a pairwise side must be for one use")
         if not self.iat < self.exp <= self.iat + LONGEST_OFFER:

@@ -41,10 +41,10 @@ def active_contests(receiver: Door, sender: Door, now: int) -> tuple[ActiveConte
         families.setdefault(_family(contest), set()).add(contest.purpose)
     affects_agreement = _has_effect_on_agreement(receiver, sender)
 
-    def widened(contest: Contest) -> str:
+    def widen(contest: Contest) -> str:
         return root_of(contest.purpose) if len(families[_family(contest)]) > 1 else contest.purpose
 
-    return tuple(ActiveContest(contest, widened(contest), affects_agreement) for contest in in_force)
+    return tuple(ActiveContest(contest, widen(contest), affects_agreement) for contest in in_force)
 
 
 def _family(contest: Contest) -> tuple[str, str]:

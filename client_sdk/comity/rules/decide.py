@@ -22,7 +22,7 @@ from comity.documents.types import DAY, EXEMPT_PURPOSES, SIDES, Side, other
 from comity.errors import Malformed, Refused
 from comity.rules import favours, gate, guards
 from comity.rules.fold import Record, contents_of, fold
-from comity.rules.guards import Case, replaced, verdict_on
+from comity.rules.guards import Case, replaced_message, verdict_on
 from comity.rules.mute_over import ended_by
 from comity.rules.recovery import ACCEPTED_WHILE_RECOVERING
 from comity.rules.state import Connection, HeldMessage, earlier_names
@@ -334,7 +334,7 @@ def _outcome(case: Case[Act | Setting], value: str) -> Outcome:
     contents = contents_of(payload)
     if value != "hold":
         return Outcome("delivered" if value == "allow" else "dropped", contents)
-    return Outcome("held", contents, replaced(case.connection.door(case.side).held, payload))
+    return Outcome("held", contents, replaced_message(case.connection.door(case.side).held, payload))
 
 
 # --- time ----------------------------------------------------------------------------------------------------------

@@ -307,11 +307,11 @@ def _fold_unmute(connection: Connection, side: Side, payload: acts.Unmute, event
 
 def _fold_revoke(connection: Connection, side: Side, payload: acts.Revoke, event: Accepted) -> Connection:
     # Permissions and notes end with the connection; what happened remains history (CONN-16).
-    def closed(door: Door) -> Door:
+    def close(door: Door) -> Door:
         door = replace(door, grants=(), mutes=(), little=(), held=(), ask=None, contests=(), feedback=())
         return mute_over.without_logged_mute(replace(door, renounced=(), last=None, unanswered=0))
 
-    first, second = closed(connection.first), closed(connection.second)
+    first, second = close(connection.first), close(connection.second)
     connection = replace(connection, first=first, second=second, recovering=(), last=None)
     return replace(connection, phase="ended", ended_at=event.at, ended_by=side)
 
@@ -443,12 +443,12 @@ def _fold_renounce(connection: Connection, side: Side, payload: acts.Renounce, e
     door = connection.door(side)
     in_force = {grant.id for grant in connection.door(other(side)).grants if grant.exp * 1000 > event.at}
 
-    def pruned(entry: Renounced) -> Renounced:
+    def prune(entry: Renounced) -> Renounced:
         return replace(entry, grants=tuple(id_ for id_ in entry.grants if id_ in in_force))
 
-    entries = [pruned(entry) for entry in door.renounced]
+    entries = [prune(entry) for entry in door.renounced]
     entries = [entry for entry in entries if entry.grants]
-    entries.append(pruned(Renounced(payload.grants, payload.purposes or (), payload.channels or ())))
+    entries.append(prune(Renounced(payload.grants, payload.purposes or (), payload.channels or ())))
     if len(entries) > MOST_RENOUNCED:
         # The two oldest become one that gives up all of both, so that nothing renounced returns.
         oldest, second = entries[:2]

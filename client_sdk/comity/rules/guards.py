@@ -125,7 +125,7 @@ def door(case: Case[Message]) -> str:
     if payload.if_muted != "hold":
         return f"hold_{payload.if_muted}" if verdict.reason != "over_budget" else f"spent_{payload.if_muted}"
     messages = case.connection.door(case.side).held
-    return "hold" if len(messages) < MOST_HELD or replaced(messages, payload) else "hold_full"
+    return "hold" if len(messages) < MOST_HELD or replaced_message(messages, payload) else "hold_full"
 
 
 def own_ask(case: Case[AskPayload]) -> str:
@@ -242,7 +242,7 @@ def verdict_on(case: Case[object], purpose: str, channel: str, topic: str | None
     return gate.may(case.connection, case.side, purpose, channel, topic, case.at, case.zones)
 
 
-def replaced(messages: tuple[HeldMessage, ...], payload: Message) -> str | None:
+def replaced_message(messages: tuple[HeldMessage, ...], payload: Message) -> str | None:
     """The held message with the same purpose and topic, which a newer one replaces (CONN-13)."""
     if payload.topic is None:
         return None

@@ -58,7 +58,7 @@ class HomeStatement(PartyKey):
     proof: Annotated[str, Field(max_length=2048)] | None = None
 
     @model_validator(mode="after")
-    def _is_whole(self) -> "HomeStatement":
+    def _check_members(self) -> "HomeStatement":
         if not self.did.startswith("did:web:"):
             raise ValueError("a home server is a did:web")
         if (self.before is None) != (self.proof is None) or (self.broken and self.before is None):
@@ -132,13 +132,13 @@ def verify_statements(listed: Iterable[ListedStatement]) -> tuple[VerifiedStatem
             raise Malformed(f"at most {MOST_STATEMENTS} statements")
         current = _verify_statement(row, verified[-1].statement if verified else None)
         statement = current.statement
-        if any(_is_used(earlier.statement, statement) for earlier in verified if statement.before != statement.kid):
+        if any(_repeats_key(earlier.statement, statement) for earlier in verified if statement.before != statement.kid):
             raise Malformed("a key, or its name, was used before")
         verified.append(current)
     return tuple(verified)
 
 
-def _is_used(earlier: HomeStatement, statement: HomeStatement) -> bool:
+def _repeats_key(earlier: HomeStatement, statement: HomeStatement) -> bool:
     """True if the earlier statement has the same key or name: only the current key may be stated again, for a new
     log."""
     return statement.kid == earlier.kid or statement.key == earlier.key
