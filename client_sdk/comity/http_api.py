@@ -323,7 +323,8 @@ _PROBLEM: TypeAdapter[Problem] = TypeAdapter(Problem)
 
 
 def encode_problem(refused: Refused, also: Mapping[str, Any] | None = None) -> bytes:
-    """The problem document of a refusal (RFC 9457), with extension members. It never repeats the input."""
+    """The problem document of a refusal (RFC 9457), with extension members; where one is None, the document has no such
+    member. It never repeats the input."""
     document: dict[str, Any] = {
         "type": f"urn:comity:problem:{refused.code}",
         "title": refused.title,
@@ -336,7 +337,8 @@ def encode_problem(refused: Refused, also: Mapping[str, Any] | None = None) -> b
         document["errors"] = [{"pointer": pointer[:200], "detail": text[:200]} for pointer, text in refused.errors]
     if refused.until is not None:
         document["until"] = refused.until
-    return dump_json({**document, **(also or {})})
+    members = {**document, **(also or {})}
+    return dump_json({name: value for name, value in members.items() if value is not None})
 
 
 def decode_problem(data: bytes, retry_after: int | None = None) -> Refused:

@@ -1,4 +1,4 @@
-"""What all models of the business side share: times, ids, and texts as they come in."""
+"""What all models of the business side share: times, ids, and texts as they come in (BIZ-12, BIZ-15, BIZ-17)."""
 
 import re
 from datetime import UTC, datetime
@@ -17,11 +17,13 @@ from pydantic import (
 )
 
 from comity.documents.names import normalize_name
-from comity.documents.types import HARMFUL, Hash, Model, check_visible, describe_faults
+from comity.documents.types import HARMFUL, Hash, Model, Side, check_visible, describe_faults
 from comity.documents.types import Label as Spelled
 from comity.errors import Malformed
+from comity.rules.gate import AsOf
 
 __all__ = [
+    "ACT_MEMBERS",
     "HARMLESS",
     "Basis",
     "Cid",
@@ -39,7 +41,9 @@ __all__ = [
     "instant",
     "milliseconds",
     "read_query",
+    "rest_pointer",
     "seconds",
+    "who",
     "with_line_feeds",
 ]
 
@@ -50,7 +54,7 @@ Instant = Annotated[
 Cid = Hash
 """A connection's id."""
 Who = Literal["us", "them"]
-"""Of the two in a connection: the business, or the other side."""
+"""One of the two in a connection: the business, or the other side."""
 Cursor = Annotated[str, Field(max_length=400, pattern=r"^[A-Za-z0-9_-]+$")]
 """Where a list goes on; says nothing to its bearer."""
 
@@ -145,12 +149,44 @@ def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-class Basis(Model):
-    """What a verdict rests on: the heads of both sides' act chains, and the version of the time zone rules."""
+ACT_MEMBERS: dict[str, dict[str, str]] = {
+    "ask": {"answer_by": "by"},
+    "feedback": {"topic": "had", "actual_purpose": "as_", "actual_topic": "topic"},
+    "grant": {"expires_at": "exp"},
+    "message": {"expires_at": "exp"},
+    "milestone": {"happened_at": "when", "lasts_until": "lasts"},
+    "mute": {"ends_at": "until", "reason": "why"},
+    "renounce": {"reason": "because"},
+}
+"""Kind of act → name of a member in the REST API → attribute of the act that has it, where the names differ."""
 
-    first: Hash
-    second: Hash
+
+def rest_pointer(kind: str, pointer: str) -> str:
+    """The JSON pointer to the member of a request from which a member of the act `kind` was made."""
+    for name, attribute in ACT_MEMBERS.get(kind, {}).items():
+        if pointer == f"/{attribute.removesuffix('_')}":
+            return f"/{name}"
+    return re.sub(r"^(/kept/[0-9]+)/until$", r"\1/kept_until", pointer) if kind == "erasure" else pointer
+
+
+def who(side: Side, own: Side) -> Who:
+    """Names a side of a connection for the business, whose own side is `own`."""
+    return "us" if side == own else "them"
+
+
+class Basis(Model):
+    """What a verdict rests on: the heads of the act chains of the business and of the other side, and the version of
+    the time zone rules."""
+
+    us: Hash
+    them: Hash
     zones: str
+
+    @staticmethod
+    def of(as_of: AsOf, own: Side) -> "Basis":
+        """The same as the business sees it, whose own side is `own`."""
+        us, them = (as_of.first, as_of.second) if own == "first" else (as_of.second, as_of.first)
+        return Basis(us=us, them=them, zones=as_of.zones)
 
 
 class Query(BaseModel):

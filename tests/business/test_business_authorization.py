@@ -148,7 +148,7 @@ async def test_an_engineer_who_signs_herself_reaches_no_object_of_another_busine
         assert answers[0].code == "not_found" and len({str(told(answer)) for answer in answers}) == 1
         for things in (ours, theirs):
             (seen,) = (await things.shop.get("/connections"))["items"]
-            assert seen["phase"] == "open"
+            assert seen["status"] == "open"
 
 
 async def test_without_a_good_key_every_route_says_the_same(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ async def test_a_request_sent_twice_under_one_key_is_done_once(tmp_path: Path) -
             assert (second.status, second.headers.get("Location")) == (first.status, first.headers.get("Location"))
             if second.plain != first.plain:
                 shown = {name for name in first.json if name not in second.json}
-                assert shown <= {"key", "secret", "before"} and second.json == {
+                assert shown <= {"key", "secret", "previous"} and second.json == {
                     name: value for name, value in first.json.items() if name not in shown
                 }, "all but what is shown once"
             assert await rows(world) == before, route.operation

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from comity.documents.acts import MODELS
 from comity.documents.events import open_event
@@ -68,9 +68,9 @@ def by_the_gate(state: Connection, question: Question, now: int, zones: Any) -> 
         "decision": verdict.decision,
         "reason": verdict.reason,
         "why": words.why(verdict),
-        **({"until": instant(verdict.ends_at)} if verdict.ends_at is not None else {}),
+        **({"ends_at": instant(verdict.ends_at)} if verdict.ends_at is not None else {}),
         **({"contest": [shown_contest(it) for it in verdict.contest]} if verdict.contest else {}),
-        "as_of": asdict(verdict.as_of),
+        "as_of": {"us": verdict.as_of.first, "them": verdict.as_of.second, "zones": verdict.as_of.zones},
         "valid_until": instant(verdict.valid_until),
         "mode": question.get("mode", "strict"),
     }
@@ -78,9 +78,14 @@ def by_the_gate(state: Connection, question: Question, now: int, zones: Any) -> 
 
 def shown_contest(contest: Contest) -> dict[str, Any]:
     """A contest as a business is shown it: in force for a year."""
-    about = {"message": contest.message, "purpose": contest.purpose, "had": contest.had, "as": contest.as_}
+    about = {"message": contest.message, "purpose": contest.purpose, "topic": contest.had}
     until = contest.until * 1000
-    times = {"topic": contest.topic, "since": instant(until - 365 * DAY), "until": instant(until)}
+    times = {
+        "actual_purpose": contest.as_,
+        "actual_topic": contest.topic,
+        "started_at": instant(until - 365 * DAY),
+        "ends_at": instant(until),
+    }
     return {name: value for name, value in {**about, **times}.items() if value is not None}
 
 
@@ -134,9 +139,9 @@ async def test_a_marketer_sees_before_a_campaign_whom_it_may_reach_and_why_not(t
             ("refuse", "no_grant"),
         ]
         assert [it.get("ref") for it in answers] == [*(f"row {n}" for n in range(6)), None]
-        assert answers[2]["until"] == datetime.fromtimestamp(end, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-        assert answers[4]["until"] == instant(delivered + DAY)
-        assert all("until" not in answers[place] for place in (0, 1, 3, 5, 6))
+        assert answers[2]["ends_at"] == datetime.fromtimestamp(end, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+        assert answers[4]["ends_at"] == instant(delivered + DAY)
+        assert all("ends_at" not in answers[place] for place in (0, 1, 3, 5, 6))
         assert all(it["why"] == words.WHY[it["reason"]] for it in answers)
         for question, answer in zip(questions, answers, strict=False):
             # With a key that may do little else, one by one: the same (CHECK-7).

@@ -61,7 +61,7 @@ async def test_an_operator_makes_lists_and_ends_keys_of_a_business(tmp_path: Pat
             world, *of, "create", "shop", "--role", "agent", "--scope", "check", "--label", "till", "--staff", "S 7"
         )
         told = await shop.get("/self", key=shown)
-        seat = (await shop.post("/seats", {"staff": "S 7"}))["seat"]
+        seat = (await shop.post("/seats", {"staff": "S 7"}))["id"]
         assert (told["role"], told["scopes"], told["seat"]) == ("agent", ["check"], seat)
         listed = await lines(world, *of, "list", "shop")
         told_of = [line.split("\t")[1:3] for line in listed if line[0] != "\t"]

@@ -18,7 +18,7 @@ NOBODY = "A" * 43
 
 
 async def ids(shop: Shop, query: str = "") -> list[str]:
-    return [item["connection"] for item in (await shop.get(f"/connections{query}"))["items"]]
+    return [item["id"] for item in (await shop.get(f"/connections{query}"))["items"]]
 
 
 async def customers(shop: Shop, *grants: tuple[str, ...]) -> list[Pair]:
@@ -45,19 +45,19 @@ async def test_a_list_of_customers_is_narrowed_by_what_they_allow(tmp_path: Path
         await mia.go("second", "mute", until=until, purposes=("sales",))
         await ben.go("second", "revoke")
         assert await ids(shop, "?muted=true") == [mia.cid]
-        assert await ids(shop, "?muted=false&phase=open") == [ida.cid]
-        assert await ids(shop, "?phase=ended") == [ben.cid]
+        assert await ids(shop, "?muted=false&status=open") == [ida.cid]
+        assert await ids(shop, "?status=ended") == [ben.cid]
         # Consent is still there behind a mute, and none behind an end.
         assert await ids(shop, "?purpose=care&channel=app") == [mia.cid]
         (item,) = (await shop.get("/connections?muted=true"))["items"]
-        assert item["mutes"][0]["purposes"] == ["sales"] and item["mutes"][0]["until"].startswith("2024-06-18T11:0")
+        assert item["mutes"][0]["purposes"] == ["sales"] and item["mutes"][0]["ends_at"].startswith("2024-06-18T11:0")
         world.later(2 * HOUR)
         assert await ids(shop, "?muted=true") == []
         opened = (await shop.get("/connections?order=oldest&limit=2"))["items"][1]["opened_at"]
         assert await ids(shop, f"?opened_after={opened}") == [ida.cid, ben.cid]
         assert await ids(shop, f"?opened_before={opened}") == [mia.cid]
         assert await ids(shop, f"?opened_before={opened}&order=oldest") == [mia.cid]
-        for bent in ("purpose=care", "channel=app", "purpose=Care!&channel=app", "opened_after=2024", "phase=gone"):
+        for bent in ("purpose=care", "channel=app", "purpose=Care!&channel=app", "opened_after=2024", "status=gone"):
             assert await shop.refused("GET", f"/connections?{bent}") == "invalid_request"
 
 
@@ -69,7 +69,7 @@ async def test_a_list_of_customers_goes_on_from_either_end_and_by_offer(tmp_path
         halves = [await half_on(shop, made["id"], world.person()) for _ in range(4)]
         assert {reply.status for reply in await asyncio.gather(*(world.propose(*half) for half in halves))} == {202}
         alone = await shop.customer()
-        for query in ("?limit=2", f"?limit=3&offer={made['id']}", "?limit=1&muted=false", "?limit=500&phase=ended"):
+        for query in ("?limit=2", f"?limit=3&offer={made['id']}", "?limit=1&muted=false", "?limit=500&status=ended"):
             if "500" in query:
                 assert await shop.refused("GET", f"/connections{query}") == "invalid_request"
                 continue
@@ -128,13 +128,13 @@ async def test_a_connection_in_full_is_what_both_sides_know_and_no_setting_shows
         assert told["balance"] == {"by_us": 1, "by_them": 0}
         assert told["them"]["chain"]["head"] == mute.id
         assert told["agreement"]["terms"]["sha256"] == pair.agreement.agreement.terms.sha256
-        assert told["reached_at"] and told["phase"] == "open" and "ended_at" not in told
+        assert told["last_reached_at"] and told["status"] == "open" and "ended_at" not in told
 
         await pair.go("second", "revoke")
         told = await shop.get(f"/connections/{pair.cid}")
-        assert (told["phase"], told["ended_by"], told["them"]["grants"]) == ("ended", "them", [])
+        assert (told["status"], told["ended_by"], told["them"]["grants"]) == ("ended", "them", [])
         moments = (await shop.get(f"/connections/{pair.cid}/timeline?limit=1"))["items"]
-        assert told["ended_at"] == moments[0]["at"]
+        assert told["ended_at"] == moments[0]["happened_at"]
 
 
 async def test_the_timeline_tells_both_the_same_and_the_business_who_did_it(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ async def test_the_timeline_tells_both_the_same_and_the_business_who_did_it(tmp_
         items = await pages_of(shop, f"/connections/{pair.cid}/timeline?limit=2&order=oldest", "items")
         newest = await pages_of(shop, f"/connections/{pair.cid}/timeline?limit=3", "items")
         assert newest == items[::-1]
-        kinds = [(item.get("by"), item["kind"], item.get("outcome")) for item in items]
+        kinds = [(item.get("by"), item["kind"], item.get("status")) for item in items]
         assert kinds == [
             (None, "opened", None),
             ("them", "grant", None),
@@ -166,7 +166,7 @@ async def test_the_timeline_tells_both_the_same_and_the_business_who_did_it(tmp_
             ("them", "remember", None),
         ]
         assert [item["done_by"]["seat"] for item in items if "done_by" in item] == ["seat_" + "A" * 22]
-        assert items[2]["done_by"]["key"].startswith("key_")
+        assert items[2]["done_by"]["api_key"].startswith("key_")
         assert [(item.get("about"), item.get("act")) for item in items] == await told_to_the_customer(pair)
 
 
@@ -181,8 +181,8 @@ async def test_an_act_comes_with_its_proof_and_what_the_customer_wrote(tmp_path:
         await pair.grant("first", "care")
         written = await pair.go("second", "message", body=encrypt_body(words, pair.cid, to_shop))
         told = await shop.get(f"/connections/{pair.cid}/acts/{written.id}")
-        assert (told["kind"], told["by"], told["outcome"]) == ("message", "them", "delivered")
-        assert told["body"] == words and told["members"]["purpose"] == "care" and "body" not in told["members"]
+        assert (told["kind"], told["by"], told["status"]) == ("message", "them", "delivered")
+        assert told["body"] == words and told["payload"]["purpose"] == "care" and "body" not in told["payload"]
         assert told["jws"] == written.raw and told["receipt"] and told["delivery"]
         # Sealed to somebody else: the act comes, the words do not.
         strange = await pair.go(
@@ -192,9 +192,9 @@ async def test_an_act_comes_with_its_proof_and_what_the_customer_wrote(tmp_path:
         await pair.go("first", "mute")
         waits = await pair.go("second", "message", topic="windows")
         told = await shop.get(f"/connections/{pair.cid}/acts/{waits.id}")
-        assert told["outcome"] == "held" and not {"members", "jws", "body", "receipt"} & set(told)
+        assert told["status"] == "held" and not {"payload", "jws", "body", "receipt"} & set(told)
         await pair.go("first", "unmute")
-        assert "members" in await shop.get(f"/connections/{pair.cid}/acts/{waits.id}")
+        assert "payload" in await shop.get(f"/connections/{pair.cid}/acts/{waits.id}")
 
         another = await shop.customer()
         hours = await pair.go("second", "hours", zone="Europe/Berlin", windows=(), shown="end")
@@ -255,7 +255,7 @@ async def told_to_the_customer(pair: Pair) -> list[tuple[str | None, str | None]
 
 
 async def whole_list(shop: Shop, path: str) -> list[str]:
-    return [item["connection"] for item in await pages_of(shop, path, "items")]
+    return [item["id"] for item in await pages_of(shop, path, "items")]
 
 
 async def pages_of(shop: Shop, path: str, member: str) -> list[dict[str, Any]]:

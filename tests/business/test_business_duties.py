@@ -15,7 +15,7 @@ from support.business_world import Shop, a_shop
 from support.sdk_world import SdkWorld, sdk_world
 from support.world import DAY, Pair, a_world
 
-INVOICES = {"what": "payments", "ground": "legal_obligation", "until": "2032-12-31T23:59:59Z"}
+INVOICES = {"what": "payments", "ground": "legal_obligation", "kept_until": "2032-12-31T23:59:59Z"}
 SAID = {"deleted": ["contact", "messages"], "kept": [INVOICES], "passed_on": ["Zahlwerk 24"]}
 
 
@@ -31,24 +31,35 @@ async def test_a_shop_sees_whose_data_it_owes_an_account_of_and_gives_it(tmp_pat
         shop = await a_shop(world)
         pair = await shop.customer("care")
         assert await shop.refused("POST", f"/connections/{pair.cid}/erasures", SAID) == "connection_open"
-        assert await shop.get("/erasures") == {"items": []}
+        assert await shop.get("/erasures") == {"object": "list", "items": []}
         await pair.go("second", "revoke")
         end = pair.state.ended_at
-        duty = {"connection": pair.cid, "ended_at": instant(end), "ended_by": "them", "due_at": instant(end + 30 * DAY)}
-        assert await shop.get("/erasures") == {"items": [{**duty, "status": "open"}]}
+        duty = {
+            "id": pair.cid,
+            "object": "erasure",
+            "connection": pair.cid,
+            "ended_at": instant(end),
+            "ended_by": "them",
+            "due_at": instant(end + 30 * DAY),
+        }
+        assert await shop.get("/erasures") == {"object": "list", "items": [{**duty, "status": "open"}]}
         said = await shop.post(f"/connections/{pair.cid}/erasures", SAID, again="once")
         again = await shop.ask("POST", f"/connections/{pair.cid}/erasures", SAID, again="once")
         assert again.json == said and again.headers["Idempotency-Replayed"] == "true"
-        assert again.headers["Location"] == f"/v1/business/connections/{pair.cid}/acts/{said['act']}"
-        kept = [{**INVOICES, "until": "2032-12-31T23:59:59.000Z"}]
-        statement = {"act": said["act"], "at": said["at"], **SAID, "kept": kept}
-        done = {**duty, "status": "done", "done_at": said["at"], "statement": statement}
-        assert await shop.get("/erasures") == {"items": [done]} == await shop.get("/erasures?status=done")
-        assert await shop.get("/erasures?status=open") == {"items": []}
+        assert again.headers["Location"] == f"/v1/business/connections/{pair.cid}/acts/{said['id']}"
+        kept = [{**INVOICES, "kept_until": "2032-12-31T23:59:59.000Z"}]
+        statement = {"act": said["id"], "accepted_at": said["accepted_at"], **SAID, "kept": kept}
+        done = {**duty, "status": "done", "done_at": said["accepted_at"], "statement": statement}
+        assert (
+            await shop.get("/erasures")
+            == {"object": "list", "items": [done]}
+            == await shop.get("/erasures?status=done")
+        )
+        assert await shop.get("/erasures?status=open") == {"object": "list", "items": []}
         # Once more, and it is another statement, which takes the place of the first.
         newest = await shop.post(f"/connections/{pair.cid}/erasures", {"deleted": ["contact", "messages", "payments"]})
         (item,) = (await shop.get("/erasures"))["items"]
-        assert (item["done_at"], item["statement"]["act"]) == (said["at"], newest["act"]) and newest != said
+        assert (item["done_at"], item["statement"]["act"]) == (said["accepted_at"], newest["id"]) and newest != said
         assert "kept" not in item["statement"]
         assert (await pair.kinds("second"))[-2:] == ["erasure", "erasure"]
         await world.stop()
@@ -61,7 +72,7 @@ async def test_nobody_else_can_see_or_say_anything_of_it(tmp_path: Path) -> None
     async with a_world(tmp_path) as world:
         shop, rival = await a_shop(world), await a_shop(world, "rival")
         pair = await ended(shop)
-        assert await rival.get("/erasures") == {"items": []}
+        assert await rival.get("/erasures") == {"object": "list", "items": []}
         replies = [await rival.ask("POST", f"/connections/{cid}/erasures", SAID) for cid in (pair.cid, "A" * 43)]
         assert {reply.plain for reply in replies} == {replies[0].plain} and replies[0].code == "not_found"
         reader = await shop.key_of("read_only")
@@ -82,7 +93,7 @@ async def test_an_invalid_statement_leaves_the_erasure_due(tmp_path: Path) -> No
             {"deleted": [], "text": "Come back!"},
         ):
             assert await shop.refused("POST", f"/connections/{pair.cid}/erasures", body) == "invalid_request", body
-        old = {"deleted": [], "kept": [{**INVOICES, "until": "2024-01-01T00:00:00Z"}]}
+        old = {"deleted": [], "kept": [{**INVOICES, "kept_until": "2024-01-01T00:00:00Z"}]}
         assert await shop.refused("POST", f"/connections/{pair.cid}/erasures", old) == "until_passed"
         for number in range(12):
             await shop.post(f"/connections/{pair.cid}/erasures", {"deleted": ["media"] if number else []})
@@ -119,7 +130,7 @@ async def test_a_shop_that_keeps_its_key_signs_its_statement_itself(tmp_path: Pa
         assert await shop.refused("POST", f"/connections/{pair.cid}/erasures", SAID) == "signing_key_not_kept"
         said = pair.compose("first", "erasure", deleted=("contact",))
         told = [await shop.post(f"/connections/{pair.cid}/erasures", jws=said.raw) for _ in range(2)]
-        assert told[0] == told[1] and told[0]["act"] == said.id
+        assert told[0] == told[1] and told[0]["id"] == said.id
         (item,) = (await shop.get("/erasures"))["items"]
         assert item["statement"]["act"] == said.id and item["status"] == "done"
 

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from comity.documents.types import parse_model
 from comity.errors import Malformed
 from comity_server.api.business.endpoints.offers import NewOffer
-from comity_server.api.business.endpoints.webhook_schemas import WebhookWanted
+from comity_server.api.business.endpoints.webhook_schemas import NewWebhook
 from comity_server.api.business.outgoing import NewMessage
 from support.business_world import a_shop
 from support.world import a_world
@@ -62,7 +62,7 @@ def test_a_list_is_not_called_empty_because_of_what_is_wrong_in_it() -> None:
 
 
 def test_a_type_that_no_event_has_is_pointed_to_where_it_stands_once() -> None:
-    faults = told(WebhookWanted, {"url": "https://hooks.shop.example/", "types": ["grant.given", "nope"]})
+    faults = told(NewWebhook, {"url": "https://hooks.shop.example/", "types": ["grant.given", "nope"]})
     assert list(faults) == ["/types/1"] and faults["/types/1"].startswith("must be 'offer.received'")
 
 

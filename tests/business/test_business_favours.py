@@ -8,7 +8,7 @@ from pathlib import Path
 from comity.documents.acts import open_act
 from comity.rules.decide import RULES
 from comity_server.api.business.endpoints.favours import WHY
-from comity_server.api.business.outgoing import Sealing
+from comity_server.api.business.outgoing import EncryptedBody
 from support.business_world import a_shop
 from support.world import DAY, HOUR, Pair, a_world
 
@@ -34,26 +34,26 @@ async def test_a_favour_is_asked_promised_done_and_thanked_for(tmp_path: Path) -
         pair = await shop.customer("favour")
         at = f"/connections/{pair.cid}/favours"
         free = await shop.get(at)
-        assert free["may_ask"] == {"now": True, "reason": "free", "why": WHY["free"]}
-        assert free["balance"] == {"by_us": 0, "by_them": 0} and len(free) == 2
+        assert free["may_ask"] == {"status": "free", "why": WHY["free"]}
+        assert free["balance"] == {"by_us": 0, "by_them": 0} and len(free) == 3
         made = await shop.post(at, {**REVIEW, "in_return": "A coffee", "answer_by": "2024-06-20T10:00:00+00:00"})
         assert made["ends_at"] == "2024-06-20T10:00:00.000Z"
         told = await shop.get(at)
         asked = told["asked_by_us"]
-        assert (asked["ask"], asked["status"], asked["answer_by"]) == (
-            made["ask"], "asked", "2024-06-20T10:00:00.000Z",
+        assert (asked["id"], asked["status"], asked["answer_by"]) == (
+            made["id"], "asked", "2024-06-20T10:00:00.000Z",
         )  # fmt: skip
         # What was sealed for the customer cannot be read here again.
-        assert "text" not in asked and told["may_ask"]["reason"] == "open"
+        assert "text" not in asked and told["may_ask"]["status"] == "open"
         again = await shop.ask("POST", at, REVIEW)
         assert again.code == "ask_open" and again.json["may_ask"]["why"] == WHY["open"]
         await caught_up(pair)
-        await pair.go("second", "answer", ask=made["ask"], answer="yes")
-        await pair.go("second", "done", ask=made["ask"])
+        await pair.go("second", "answer", ask=made["id"], answer="yes")
+        await pair.go("second", "done", ask=made["id"])
         assert (await shop.get(at))["balance"] == {"by_us": 0, "by_them": 1}
-        await shop.post(f"{at}/{made['ask']}/thank", {"text": "Thank you!"})
+        await shop.post(f"{at}/{made['id']}/thank", {"text": "Thank you!"})
         assert (await shop.get(at))["asked_by_us"]["status"] == "thanked"
-        assert await shop.refused("POST", f"{at}/{made['ask']}/thank", {}) == "no_such_ask"
+        assert await shop.refused("POST", f"{at}/{made['id']}/thank", {}) == "no_such_ask"
 
 
 async def test_an_agent_reads_what_a_customer_asks_and_answers_it(tmp_path: Path) -> None:
@@ -65,10 +65,10 @@ async def test_an_agent_reads_what_a_customer_asks_and_answers_it(tmp_path: Path
             "purposes": ["favour"], "channels": ["app"], "expires_at": "2025-01-01T00:00:00Z",
         })  # fmt: skip
         said = {"text": "Keep the <blue> one?", "in_return": "=CAKE()"}
-        sealed = Sealing(pair.cid, said).text(pair.state, "second")
+        sealed = EncryptedBody(pair.cid, said).jwe(pair.state, "second")
         ask = await pair.go("second", "ask", body=sealed, effort="hour")
         theirs = (await shop.get(f"{at}/favours"))["asked_by_them"]
-        assert (theirs["ask"], theirs["status"], theirs["effort"]) == (ask.id, "asked", "hour")
+        assert (theirs["id"], theirs["status"], theirs["effort"]) == (ask.id, "asked", "hour")
         assert {name: theirs[name] for name in said} == said
         for path, body in (("done", None), ("thank", {})):
             assert await shop.refused("POST", f"{at}/favours/{ask.id}/{path}", body) == "no_such_ask"
@@ -93,9 +93,9 @@ async def test_a_business_learns_why_it_is_not_the_time_and_when_it_is(tmp_path:
         async def told(code: str) -> tuple[str, bool]:
             reply = await shop.ask("POST", at, REVIEW)
             may = reply.json["may_ask"]
-            assert reply.code == code and (may["now"], may["why"]) == (False, WHY[may["reason"]])
+            assert reply.code == code and may["why"] == WHY[may["status"]] != WHY["free"]
             assert (await shop.get(at))["may_ask"] == may
-            return may["reason"], "again_at" in may
+            return may["status"], "ends_at" in may
 
         assert await told("no_grant") == ("no_grant", False)
         await pair.grant("second", "favour", "care")
@@ -113,9 +113,9 @@ async def test_a_business_learns_why_it_is_not_the_time_and_when_it_is(tmp_path:
         world.later(DAY + HOUR)
         made = await shop.post(at, REVIEW)
         await caught_up(pair)
-        await pair.go("second", "answer", ask=made["ask"], answer="no")
+        await pair.go("second", "answer", ask=made["id"], answer="no")
         assert await told("cooling_down") == ("cooling", True)
         world.later(30 * DAY)
-        assert (await shop.post(at, REVIEW))["ask"]
+        assert (await shop.post(at, REVIEW))["id"]
         await pair.go("second", "revoke")
         assert await told("connection_ended") == ("ended", False)

@@ -20,9 +20,9 @@ async def contested(shop: Shop, *grants: str, purpose: str = "care", **about: An
     pair = await shop.customer(*grants)
     sent = await shop.post(f"/connections/{pair.cid}/messages", {"purpose": purpose, "text": "20 % off all doors"})
     await again(pair)
-    await pair.go("second", "feedback", message=sent["message"], purpose=purpose, says="mislabelled", as_="sales",
+    await pair.go("second", "feedback", message=sent["id"], purpose=purpose, says="mislabelled", as_="sales",
                   **about)  # fmt: skip
-    return pair, str(sent["message"])
+    return pair, str(sent["id"])
 
 
 def lines(*questions: dict[str, Any]) -> bytes:
@@ -37,8 +37,8 @@ async def test_a_contest_is_in_every_verdict_on_its_purpose_and_in_no_other(tmp_
         asked = await shop.post("/check", question)
         (shown,) = asked["contest"]
         assert (asked["decision"], asked["reason"]) == ("refuse", "no_grant")
-        assert {**shown, "since": 0, "until": 0} == {
-            "message": message, "purpose": "care", "as": "sales", "since": 0, "until": 0,
+        assert {**shown, "started_at": 0, "ends_at": 0} == {
+            "message": message, "purpose": "care", "actual_purpose": "sales", "started_at": 0, "ends_at": 0,
         }  # fmt: skip
         # Asked again, the answer is one that was kept.
         assert (await shop.post("/check", question))["contest"] == asked["contest"]
@@ -68,7 +68,7 @@ async def test_the_kept_answer_of_a_list_changes_with_the_contest_and_with_its_e
         sent = await shop.post(f"/connections/{pair.cid}/messages", {"purpose": "care", "text": "Hello"})
         await again(pair)
         assert await told() == ["granted", "0"] == await told()
-        says: dict[str, Any] = {"message": sent["message"], "purpose": "care"}
+        says: dict[str, Any] = {"message": sent["id"], "purpose": "care"}
         await pair.go("second", "feedback", says="mislabelled", as_="sales", **says)
         assert await told() == ["no_grant", "1"] == await told()
         await pair.go("second", "feedback", says="useful", **says)
@@ -89,7 +89,7 @@ async def test_a_refused_message_says_which_contest_there_is_and_its_text_is_a_d
         stated = await shop.post(
             f"/connections/{pair.cid}/contacts", {"channel": "phone", "purpose": "care", "topic": "doors"}
         )
-        assert stated["verdict"]["contest"][0]["as"] == "sales"
+        assert stated["verdict"]["contest"][0]["actual_purpose"] == "sales"
 
 
 async def test_a_sale_that_waits_as_care_becomes_a_draft_once_it_is_contested(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ async def test_a_sale_that_waits_as_care_becomes_a_draft_once_it_is_contested(tm
         held = await shop.ask("POST", at, {"purpose": "care.offer", "text": "More doors"})
         assert held.status == 202
         await again(pair)
-        await pair.go("second", "feedback", message=sent["message"], purpose="care", says="mislabelled", as_="sales")
+        await pair.go("second", "feedback", message=sent["id"], purpose="care", says="mislabelled", as_="sales")
         (told,) = (await shop.get("/notifications?order=oldest&types=message.expired"))["items"]
         (draft,) = (await shop.get("/drafts"))["items"]
         assert draft["id"] == told["data"]["draft"]
@@ -124,14 +124,14 @@ async def test_a_business_reads_its_contests_page_by_page(tmp_path: Path) -> Non
             cursor = page.get("next_cursor")
         assert cursor is None
         assert [it["message"] for it in reversed(found)] == [message for _, message in (*made, back, revoked)]
-        assert [it["in_force"] for it in reversed(found)] == [True, True, False, False]
+        assert [it["status"] for it in reversed(found)] == ["active", "active", "ended", "ended"]
         first = found[-1]
-        assert (first["connection"], first["purpose"], first["as"], first["topic"]) == (
+        assert (first["connection"], first["purpose"], first["actual_purpose"], first["actual_topic"]) == (
             made[0][0].cid, "care", "sales", "doors",
         )  # fmt: skip
-        assert first["until"][:4] == "2025" and "until" not in found[0]
+        assert first["ends_at"][:4] == "2025" and "ends_at" not in found[0]
         world.later(366 * DAY)
-        assert not any(it["in_force"] for it in (await shop.get("/contests"))["items"])
+        assert not any(it["status"] == "active" for it in (await shop.get("/contests"))["items"])
 
 
 async def test_a_business_is_told_of_each_contest_and_once_a_day_of_other_words(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ async def test_a_business_is_told_of_each_contest_and_once_a_day_of_other_words(
         await elsewhere.go("second", "feedback", message=second, purpose="care", says="thanks")
         types = "message.contested,message.feedback"
         told = (await shop.get(f"/notifications?order=oldest&types={types}"))["items"]
-        words = [(it["type"], it["data"].get("says"), it["data"].get("as")) for it in told]
+        words = [(it["type"], it["data"].get("says"), it["data"].get("actual_purpose")) for it in told]
         assert words == [
             ("message.contested", None, "sales"), ("message.feedback", "useful", None),
             ("message.contested", None, "news"), ("message.feedback", "not_useful", None),
@@ -156,7 +156,7 @@ async def test_a_business_is_told_of_each_contest_and_once_a_day_of_other_words(
         ]  # fmt: skip
         assert told[0]["data"] == {
             "connection": pair.cid, "act": told[0]["data"]["act"], "by": "them", "message": message,
-            "purpose": "care", "as": "sales", "topic": "doors",
+            "purpose": "care", "actual_purpose": "sales", "actual_topic": "doors",
         }  # fmt: skip
 
 
@@ -185,7 +185,7 @@ async def test_a_contest_of_a_recall_is_listed_and_changes_nothing(tmp_path: Pat
             "POST", f"/connections/{pair.cid}/messages", {"purpose": "safety", "text": "Do not use the door"}
         )
         assert sent.status == 201 and sent.json["verdict"]["contest"]
-        assert (await shop.get("/contests"))["items"][0]["in_force"]
+        assert (await shop.get("/contests"))["items"][0]["status"] == "active"
 
 
 async def test_a_business_thanks_for_a_complaint_and_its_purpose_is_looked_up(tmp_path: Path) -> None:
@@ -195,19 +195,21 @@ async def test_a_business_thanks_for_a_complaint_and_its_purpose_is_looked_up(tm
         wrote = await pair.go("second", "message", purpose="complaint", topic="doors")
         at = f"/connections/{pair.cid}/feedback"
         await shop.post(at, {"message": wrote.id, "says": "useful"})
-        await shop.post(at, {"message": wrote.id, "says": "mislabelled", "as": "sales", "topic": "windows"})
+        await shop.post(
+            at, {"message": wrote.id, "says": "mislabelled", "actual_purpose": "sales", "actual_topic": "windows"}
+        )
         await again(pair)
         (contest,) = pair.state.first.contests
         assert (contest.purpose, contest.had, contest.as_, contest.topic) == ("complaint", "doors", "sales", "windows")
         await pair.go("second", "message", purpose="complaint", if_muted="fail")
         seen = await shop.get(f"/connections/{pair.cid}")
-        assert [it["as"] for it in seen["us"]["contests"]] == ["sales"]
-        kinds = [(it["kind"], it.get("outcome")) for it in (await shop.get(f"{at[:-9]}/timeline"))["items"]]
+        assert [it["actual_purpose"] for it in seen["us"]["contests"]] == ["sales"]
+        kinds = [(it["kind"], it.get("status")) for it in (await shop.get(f"{at[:-9]}/timeline"))["items"]]
         assert ("feedback", "useful") in kinds and ("feedback", "mislabelled") in kinds
         for body in (
             {"message": wrote.id, "says": "mislabelled"},
-            {"message": wrote.id, "says": "mislabelled", "as": "safety"},
-            {"message": wrote.id, "says": "thanks", "as": "sales"},
+            {"message": wrote.id, "says": "mislabelled", "actual_purpose": "safety"},
+            {"message": wrote.id, "says": "thanks", "actual_purpose": "sales"},
             {"message": wrote.id, "says": "rude"},
         ):
             assert await shop.refused("POST", at, body) == "invalid_request"
@@ -228,7 +230,7 @@ async def test_over_rest_too_no_refusal_says_which_messages_there_are(tmp_path: 
         waiting = await pair.go("second", "message", purpose="complaint")
         replies = [
             await shop.ask("POST", f"{at}/feedback", {"message": id_, "says": "thanks"})
-            for id_ in (theirs.id, old.id, own["message"], waiting.id, hash_id(b"nothing"))
+            for id_ in (theirs.id, old.id, own["id"], waiting.id, hash_id(b"nothing"))
         ]
         assert {reply.code for reply in replies} == {"no_such_message"}
         assert len({reply.plain for reply in replies}) == 1
@@ -250,7 +252,7 @@ async def test_a_business_that_signs_itself_is_held_to_the_same(tmp_path: Path) 
         assert await shop.refused("POST", at, jws=unknown.raw) == "no_such_message"
         right = signed(says="thanks")
         made = await shop.post(at, jws=right.raw)
-        assert made["act"] == right.id and (await shop.post(at, jws=right.raw)) == made
+        assert made["id"] == right.id and (await shop.post(at, jws=right.raw)) == made
 
 
 async def test_a_customer_who_says_stop_on_the_phone_is_heard(tmp_path: Path) -> None:
@@ -258,7 +260,7 @@ async def test_a_customer_who_says_stop_on_the_phone_is_heard(tmp_path: Path) ->
         shop = await a_shop(world)
         pair = await shop.customer("care", "sales")
         (given,) = pair.state.second.grants
-        at, about = f"/connections/{pair.cid}", {"grants": [given.id], "because": "told_us"}
+        at, about = f"/connections/{pair.cid}", {"grants": [given.id], "reason": "told_us"}
         for _ in range(10):
             await shop.ask("GET", "/self")
         made = await shop.ask("POST", f"{at}/renounce", {**about, "purposes": ["sales"]})
@@ -279,11 +281,11 @@ async def test_a_customer_gives_up_what_a_business_allowed_her_and_it_is_told(tm
             "purposes": ["favour"], "channels": ["app"], "expires_at": "2024-12-31T00:00:00Z",
         })  # fmt: skip
         await again(pair)
-        await pair.go("second", "renounce", grants=(given["grant"],), because="not_needed")
+        await pair.go("second", "renounce", grants=(given["id"],), because="not_needed")
         (told,) = (await shop.get("/notifications?order=oldest&types=grant.renounced"))["items"]
-        assert (told["data"]["grants"], told["data"]["because"]) == ([given["grant"]], "not_needed")
+        assert (told["data"]["grants"], told["data"]["reason"]) == ([given["id"]], "not_needed")
         shown = await shop.get(f"/connections/{pair.cid}")
-        assert shown["them"]["given_up"] == [{"grants": [given["grant"]]}]
+        assert shown["them"]["renounced"] == [{"grants": [given["id"]]}]
 
 
 FILTERS = ("feedback", "says", "word", "useful", "thanks", "contested", "contest")
@@ -324,24 +326,24 @@ async def test_a_grant_in_the_place_of_another_gives_nothing_again_that_was_give
         until = {"expires_at": "2024-12-31T00:00:00Z"}
         given = await shop.post(at, {**wide, **until})
         await again(pair)
-        await pair.go("second", "renounce", grants=(given["grant"],), purposes=("news",), because="not_needed")
-        second = await shop.post(at, {**wide, **until, "replaces": given["grant"]})
+        await pair.go("second", "renounce", grants=(given["id"],), purposes=("news",), because="not_needed")
+        second = await shop.post(at, {**wide, **until, "replaces": given["id"]})
         assert (second["purposes"], second["channels"]) == (["care", "favour"], ["app", "email"])
         await again(pair)
         part = {"purposes": ("care",), "channels": ("email",)}
-        await pair.go("second", "renounce", grants=(second["grant"],), because="not_needed", **part)
-        third = await shop.post(at, {**wide, **until, "replaces": second["grant"]})
+        await pair.go("second", "renounce", grants=(second["id"],), because="not_needed", **part)
+        third = await shop.post(at, {**wide, **until, "replaces": second["id"]})
         assert (third["purposes"], third["channels"]) == (["favour", "news"], ["app", "email"]), "the larger of two"
         await again(pair)
         assert [it.purposes for it in pair.state.first.grants] == [("favour", "news")]
-        await pair.go("second", "renounce", grants=(third["grant"],), because="not_needed")
+        await pair.go("second", "renounce", grants=(third["id"],), because="not_needed")
         problem = await shop.ask(
-            "POST", at, {**wide, "channels": ["app"], "purposes": ["favour"], **until, "replaces": third["grant"]}
+            "POST", at, {**wide, "channels": ["app"], "purposes": ["favour"], **until, "replaces": third["id"]}
         )
         assert problem.code == "invalid_request" and [it["pointer"] for it in problem.json["errors"]] == ["/replaces"]
-        fourth = await shop.post(at, {**wide, **until, "replaces": third["grant"], "again": True})
+        fourth = await shop.post(at, {**wide, **until, "replaces": third["id"], "again": True})
         assert fourth["purposes"] == wide["purposes"]
         await again(pair)
         assert await world.act(pair.compose("second", "message", purpose="news"))
-        gone = await shop.refused("POST", at, {**wide, **until, "replaces": third["grant"]})
+        gone = await shop.refused("POST", at, {**wide, **until, "replaces": third["id"]})
         assert gone == "no_such_grant"

@@ -67,7 +67,7 @@ async def test_a_business_whose_rate_is_used_up_takes_back_what_it_gave(tmp_path
         pair = await shop.customer("care")
         at = f"/connections/{pair.cid}"
         given = {"purposes": ["favour"], "channels": ["app"], "expires_at": "2024-12-31T17:00:00Z"}
-        grant = (await shop.post(f"{at}/grants", given))["grant"]
+        grant = (await shop.post(f"{at}/grants", given))["id"]
         await shop.post(f"{at}/notes", {"key": "paper_receipt"})
         theirs = pair.state.second.grants[0].id
         while (await shop.ask("GET", "/self")).status == 200:
@@ -77,7 +77,7 @@ async def test_a_business_whose_rate_is_used_up_takes_back_what_it_gave(tmp_path
         assert await shop.refused("POST", f"{at}/notes/forget", {"key": "language"}) == "rate_limited"
         await shop.post(f"{at}/withdraw", {"grant": grant})
         await shop.post(f"{at}/notes/forget", {"key": "paper_receipt"})
-        renounced = {"grants": [theirs], "because": "told_us", "channels": ["app"]}
+        renounced = {"grants": [theirs], "reason": "told_us", "channels": ["app"]}
         await shop.post(f"{at}/renounce", renounced)
         assert await shop.refused("POST", f"{at}/renounce", renounced) == "rate_limited"
         assert await shop.refused("POST", f"{at}/withdraw", {"grant": grant}) == "rate_limited"
@@ -122,9 +122,9 @@ async def test_a_text_from_windows_is_sent_with_plain_line_ends(tmp_path: Path) 
         words = {"text": "One.\r\nTwo.", "body": {"more": ["a\r\nb", {"n": 1, "c": "\r\n"}]}}
         at = f"/connections/{pair.cid}"
         sent = await shop.post(f"{at}/messages", {"purpose": "care", **words})
-        assert await read(pair, sent["message"]) == {"text": "One.\nTwo.", "more": ["a\nb", {"n": 1, "c": "\n"}]}
+        assert await read(pair, sent["id"]) == {"text": "One.\nTwo.", "more": ["a\nb", {"n": 1, "c": "\n"}]}
         kept = await shop.post(f"{at}/notes", {"key": "colour", "value": "blue\r\ngreen", "text": "x\r\ny"})
-        assert await read(pair, kept["act"]) == {"value": "blue\ngreen", "text": "x\ny"}
+        assert await read(pair, kept["id"]) == {"value": "blue\ngreen", "text": "x\ny"}
         # A carriage return by itself overwrites a line on a terminal; and a name has one line.
         assert await shop.refused("POST", f"{at}/messages", {"purpose": "care", "text": "a\rb"}) == "invalid_request"
         assert await shop.refused("POST", "/offers", {**offer, "name": "Clear\r\nView"}) == "invalid_request"

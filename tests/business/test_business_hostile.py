@@ -70,6 +70,26 @@ async def test_a_stored_answer_of_an_idempotency_key_holds_no_text(tmp_path: Pat
         assert (await shop.ask("PUT", path, {"purpose": "care", "text": SAID}, again="one")).json == first.json
 
 
+async def test_an_answer_that_an_earlier_version_stored_is_given_again_in_the_names_of_today(tmp_path: Path) -> None:
+    """BIZ-11, of a draft: its stored answer is completed with the message of the repeated request."""
+    async with a_world(tmp_path) as world:
+        shop = await a_shop(world)
+        pair = await shop.customer()
+        refused = await shop.ask("POST", f"/connections/{pair.cid}/messages", {"purpose": "care", "text": "Hello."})
+        path = f"/drafts/{refused.json['draft']}"
+        first = await shop.ask("PUT", path, {"purpose": "care", "text": SAID}, again="one")
+        await world.stop()
+        with closing(sqlite3.connect(world.folder / "data" / STORE)) as store, store:
+            ((stored,),) = store.execute("SELECT body FROM idempotent").fetchall()
+            members = json.loads(stored)
+            former = {name: members[name] for name in ("id", "connection", "created_at", "updated_at")}
+            body = json.dumps({**former, "kept_until": members["expires_at"]}).encode()
+            store.execute("UPDATE idempotent SET body = ?", (body,))
+        await world.start()
+        again = await shop.ask("PUT", path, {"purpose": "care", "text": SAID}, again="one")
+        assert again.headers["Idempotency-Replayed"] == "true" and again.json == first.json
+
+
 # --- a key that has ended ---------------------------------------------------------------------------------------------
 
 

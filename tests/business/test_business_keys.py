@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from comity.errors import Refused
-from comity_server.api.business.endpoints.api_keys import ROUTES, NewKey, post_keys
+from comity_server.api.business.endpoints.api_keys import ROUTES, NewApiKey, post_keys
 from comity_server.api.business.route import Call
 from comity_server.businesses.api_keys import MOST_KEYS
 from support.business_world import Shop, a_shop, at_once
@@ -66,7 +66,7 @@ async def test_an_engineer_makes_a_key_and_is_shown_it_once(tmp_path: Path, capf
 async def test_a_rotated_key_stays_good_for_the_overlap_and_its_successor_is_like_it(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
-        seat = (await shop.post("/seats", {"staff": "staff 4711"}))["seat"]
+        seat = (await shop.post("/seats", {"staff": "staff 4711"}))["id"]
         old = await shop.post("/keys", {**AGENT, "scopes": ["check"], "seat": seat})
         new = await shop.post(f"/keys/{old['id']}/rotate", {"overlap_seconds": 3600})
         alike = ("role", "scopes", "seat", "label")
@@ -78,7 +78,7 @@ async def test_a_rotated_key_stays_good_for_the_overlap_and_its_successor_is_lik
         assert (await shop.get("/self", key=old["key"]))["expires_at"] == (await line_of(shop, old["id"]))["expires_at"]
         world.later(2 * MINUTE)
         assert await shop.refused("GET", "/self", key=old["key"]) == "api_key_required"
-        assert (await line_of(shop, old["id"]))["in_force"] is False
+        assert (await line_of(shop, old["id"]))["status"] == "ended"
         await shop.get("/self", key=new["key"])
         # Neither ended keys nor unknown ones, nor those of others, can be told apart.
         other = await a_shop(world, "other")
@@ -108,14 +108,14 @@ async def test_an_overlap_never_makes_a_key_last_longer(tmp_path: Path) -> None:
 async def test_an_ended_key_is_dead_at_once_and_the_owner_is_never_locked_out(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
-        owner = (await shop.get("/self"))["key"]
+        owner = (await shop.get("/self"))["api_key"]
         agent = await shop.post("/keys", AGENT)
         assert (await shop.ask("DELETE", f"/keys/{agent['id']}")).status == 204
         assert await shop.refused("GET", "/self", key=agent["key"]) == "api_key_required"
         # Nor is it good for what was asked for just before, and is decided just after.
         second = await shop.post("/keys", OWNER)
         late = _call(world, shop, second["key"])
-        late.body = NewKey(label="late", role="owner")
+        late.body = NewApiKey(label="late", role="owner")
         assert (await shop.ask("DELETE", f"/keys/{second['id']}")).status == 204
         with pytest.raises(Refused, match="api_key_required"):
             await post_keys(late)
@@ -131,7 +131,7 @@ async def test_an_ended_key_is_dead_at_once_and_the_owner_is_never_locked_out(tm
 async def test_a_key_manages_only_what_is_no_more_than_itself(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
-        owner = (await shop.get("/self"))["key"]
+        owner = (await shop.get("/self"))["api_key"]
         narrow = await shop.post("/keys", {**OWNER, "scopes": ["keys:manage", "check"]})
         short = await shop.post("/keys", {**OWNER, "expires_at": when(world, HOUR)})
         for key in (narrow["key"], short["key"]):
@@ -201,19 +201,19 @@ async def test_a_seat_stands_for_a_person_whose_name_is_nowhere(tmp_path: Path) 
     async with a_world(tmp_path) as world:
         shop, other = await a_shop(world), await a_shop(world, "other")
         first = await shop.ask("POST", "/seats", {"staff": "Rosalind Example"}, again="r")
-        seat = first.json["seat"]
+        seat = first.json["id"]
         replayed = await shop.ask("POST", "/seats", {"staff": "Rosalind Example"}, again="r")
         assert (replayed.body, replayed.headers["Idempotency-Replayed"]) == (first.body, "true")
         assert await shop.refused("POST", "/seats", {"staff": "Somebody Else"}, again="r") == "idempotency_mismatch"
         await world.stop()
         await world.start()
-        assert (await shop.post("/seats", {"staff": "Rosalind Example"}))["seat"] == seat
-        assert (await other.post("/seats", {"staff": "Rosalind Example"}))["seat"] != seat
+        assert (await shop.post("/seats", {"staff": "Rosalind Example"}))["id"] == seat
+        assert (await other.post("/seats", {"staff": "Rosalind Example"}))["id"] != seat
         world.later(1000)
-        konrad = (await shop.post("/seats", {"staff": "Konrad Example"}))["seat"]
+        konrad = (await shop.post("/seats", {"staff": "Konrad Example"}))["id"]
         page = await shop.get("/seats?limit=1")
         rest = await shop.get(f"/seats?cursor={page['next_cursor']}")
-        assert [it["seat"] for it in page["items"] + rest["items"]] == [konrad, seat] and "next_cursor" not in rest
+        assert [it["id"] for it in page["items"] + rest["items"]] == [konrad, seat] and "next_cursor" not in rest
         # A key may be a seat's of this business, and of no other.
         assert (await shop.post("/keys", {**AGENT, "seat": seat}))["seat"] == seat
         assert await other.refused("POST", "/keys", {**AGENT, "seat": seat}) == "not_found"
@@ -237,17 +237,17 @@ async def test_two_systems_of_a_business_that_both_count_from_one_do_not_meet(tm
         second = await shop.ask("POST", at, {"purpose": "care", "text": "All well?"}, key=crm, again="1")
         third = await shop.ask("POST", at, bill, key=crm, again="2")
         assert [reply.status for reply in (first, second, third)] == [201, 201, 201]
-        assert len({reply.json["message"] for reply in (first, second, third)}) == 3
+        assert len({reply.json["id"] for reply in (first, second, third)}) == 3
         assert "Idempotency-Replayed" not in {**second.headers, **third.headers}
         # Whoever takes a new key in the middle of a bad line sends nothing twice.
-        id_ = (await shop.get("/self", key=till))["key"]
+        id_ = (await shop.get("/self", key=till))["api_key"]
         later = (await shop.post(f"/keys/{id_}/rotate"))["key"]
         for _ in range(2):
             again = await shop.ask("POST", at, bill, key=later, again="1")
             assert (again.body, again.headers["Idempotency-Replayed"]) == (first.body, "true")
             await world.stop()
             await world.start()
-            id_ = (await shop.get("/self", key=later))["key"]
+            id_ = (await shop.get("/self", key=later))["api_key"]
             later = (await shop.post(f"/keys/{id_}/rotate"))["key"]
         assert await shop.refused("POST", at, {**bill, "text": "Another."}, key=later, again="1") == (
             "idempotency_mismatch"
@@ -293,7 +293,7 @@ async def test_acts_made_with_a_key_are_noted_with_its_seat(tmp_path: Path) -> N
     async with a_world(tmp_path) as world:
         shop = await a_shop(world)
         pair = await shop.customer("care")
-        seat = (await shop.post("/seats", {"staff": "staff 4711"}))["seat"]
+        seat = (await shop.post("/seats", {"staff": "staff 4711"}))["id"]
         made = await shop.post("/keys", {**AGENT, "seat": seat})
         reply = await shop.ask("POST", f"/connections/{pair.cid}/mute", {}, key=made["key"])
         assert reply.status == 201, reply

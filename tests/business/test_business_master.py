@@ -189,7 +189,7 @@ async def test_nobody_signs_with_a_key_that_was_put_in_the_place_of_another(tmp_
             store.execute("UPDATE seat_secrets SET sealed = ? WHERE name = 'shop'", (sealed,))
         await world.start()
         assert await shop.refused("POST", "/seats", {"staff": "staff 4711"}) == "internal"
-        assert (await rival.post("/seats", {"staff": "staff 4711"}))["seat"]
+        assert (await rival.post("/seats", {"staff": "staff 4711"}))["id"]
         await shop.post(f"/connections/{pair.cid}/messages", {"purpose": "care", "text": "Hello"})
 
 
@@ -228,7 +228,7 @@ async def test_a_master_key_in_the_folder_is_replaced_while_the_server_goes_on(t
         assert after != before and master_file(world).stat().st_mode & 0o777 == 0o600
         # What comes now is sealed under the new key, and what was sealed is still known.
         late = await a_shop(world, "late")
-        assert (await shop.post("/seats", {"staff": "staff 4711"}))["seat"] == seat["seat"]
+        assert (await shop.post("/seats", {"staff": "staff 4711"}))["id"] == seat["id"]
         told = (await comity(world, "keys", "status")).stdout
         assert "encrypted\tsigning keys\t2\n" in told and "older" not in told
         await late.customer("care")
@@ -245,7 +245,7 @@ async def test_a_master_key_in_the_folder_is_replaced_while_the_server_goes_on(t
         await world.start()
         assert (await late.get("/self"))["signing"] == "kept"
         assert await draft_of(shop) == words == "Not yet."
-        assert (await shop.post("/seats", {"staff": "staff 4711"}))["seat"] == seat["seat"]
+        assert (await shop.post("/seats", {"staff": "staff 4711"}))["id"] == seat["id"]
 
 
 async def test_a_draft_that_is_changed_while_all_is_sealed_anew_keeps_its_new_text(tmp_path: Path) -> None:
@@ -349,7 +349,7 @@ def rotate_and_die(point: str, settings: dict[str, Any]) -> None:
 async def test_whenever_the_replacing_is_killed_it_is_finished_by_running_it_again(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop = await lived_in(world)
-        seat = (await shop.get("/seats"))["items"][0]["seat"]
+        seat = (await shop.get("/seats"))["items"][0]["id"]
         await world.stop()
         for point in POINTS:
             before = master_file(world).read_text().split()
@@ -366,7 +366,7 @@ async def test_whenever_the_replacing_is_killed_it_is_finished_by_running_it_aga
             if len(left) == 2:
                 assert after == left[0], "the key that was made first is taken up"
         await world.start()
-        assert (await shop.post("/seats", {"staff": "staff 4711"}))["seat"] == seat
+        assert (await shop.post("/seats", {"staff": "staff 4711"}))["id"] == seat
 
 
 # --- another signing key ----------------------------------------------------------------------------------------------
@@ -441,6 +441,6 @@ async def says(world: World, shop: Shop, cid: str, kind: str, **fields: Any) -> 
     call = Call(world.server, None, None, business, key, {})  # type: ignore[arg-type]
 
     async def decide(group: UnitOfWork) -> None:
-        await acts.act(call, group, cid, kind, **fields)
+        await acts.apply_act(call, group, cid, kind, **fields)
 
     await world.server.accept.command(decide, [cid])

@@ -30,7 +30,7 @@ def due(world: World, ahead: int) -> str:
 
 
 def absence(world: World, starts: int = -HOUR, until: int = 14 * DAY, **changes: Any) -> dict[str, Any]:
-    return {"from": due(world, starts), "until": due(world, until), "texts": TEXTS, **changes}
+    return {"starts_at": due(world, starts), "ends_at": due(world, until), "texts": TEXTS, **changes}
 
 
 async def publish(shop: Shop, **changes: Any) -> Any:
@@ -50,9 +50,9 @@ async def test_a_shop_is_away_and_its_customers_read_it_when_they_look(tmp_path:
         shop, other = await a_shop(world), await a_shop(world, "other")
         pair, elsewhere = await shop.customer("care"), await other.customer("care")
         made = await publish(shop)
-        assert (made["kind"], made["in_force"]) == ("away", True)
+        assert (made["kind"], made["status"]) == ("away", "active")
         (notice,) = await shown(pair, shop)
-        assert notice.texts == TEXTS and instant(notice.until * 1000) == made["until"]
+        assert notice.texts == TEXTS and instant(notice.until * 1000) == made["ends_at"]
         assert (await pair.seen("first")).json["notices"] == [] and await shown(elsewhere, shop) == []
         # No news of it, and no word of it, in any inbox.
         for page in (await pair.news("second"), await pair.news("first")):
@@ -63,7 +63,7 @@ async def test_a_shop_is_away_and_its_customers_read_it_when_they_look(tmp_path:
         (notice,) = await shown(pair, shop)
         assert notice.texts == {}
         ended = await shop.ask("PUT", "/notices/away", absence(world, until=0))
-        assert ended.status == 200 and ended.json["in_force"] is False
+        assert ended.status == 200 and ended.json["status"] == "ended"
         assert await shown(pair, shop) == []
         world.later(1000)
         assert await shop.refused("PUT", "/notices/away", absence(world, until=0)) == "not_found"
@@ -144,7 +144,7 @@ async def test_a_verdict_is_the_same_with_a_notice_and_without(tmp_path: Path, p
         assert after == before and away.startswith("2024-07-02")
         if purpose in ("care", "complaint"):
             sent = await shop.ask("POST", f"/connections/{pair.cid}/messages", {"purpose": purpose, "text": "Hello?"})
-            assert (sent.status, sent.json["outcome"], sent.json["away_until"]) == (201, "delivered", away)
+            assert (sent.status, sent.json["status"], sent.json["away_until"]) == (201, "delivered", away)
         await baker.ask("PUT", "/notices/away", absence(world, until=0))
         assert "away_until" not in await asked()
         # One that begins later says nothing yet, and begins by itself.
@@ -188,12 +188,12 @@ async def test_a_shop_whose_clock_is_ahead_ends_its_notice_when_the_year_has_no_
             return forge(members, NOTICE_TYP, signer)
 
         for _ in range(MOST_NOTICES):
-            assert (await own.ask("PUT", "/notices/away", jws=signed(0, 9999))).json["in_force"]
+            assert (await own.ask("PUT", "/notices/away", jws=signed(0, 9999))).json["status"] == "active"
             world.later(1000)
         assert len(await shown(pair, own)) == 1
         assert await own.refused("PUT", "/notices/away", jws=signed(300, 9999)) == "too_many_notices"
         ended = await own.ask("PUT", "/notices/away", jws=signed(300, 0))
-        assert (ended.status, ended.json["in_force"]) == (200, False)
+        assert (ended.status, ended.json["status"]) == (200, "ended")
         assert await shown(pair, own) == []
         assert await own.refused("PUT", "/notices/away", jws=signed(301, 0)) == "not_found", "there is none to end"
 
@@ -264,7 +264,7 @@ async def test_a_shop_that_signs_itself_publishes_what_it_signed_with_its_newest
 @pytest.mark.parametrize(
     ("changes", "pointer"),
     [
-        ({"until": 93 * DAY}, "/until"),
+        ({"until": 93 * DAY}, "/ends_at"),
         ({"texts": {"en": "x" * 201}}, "/texts/en"),
         ({"texts": {"en": "two\nlines"}}, "/texts/en"),
         ({"texts": {"en": "Back\u200b soon"}}, "/texts/en"),

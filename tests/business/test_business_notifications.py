@@ -17,7 +17,7 @@ from comity.http_api import EVENT_STREAM, INBOX
 from comity_server.api.business.endpoints import notifications
 from comity_server.api.business.endpoints.notifications import MOST_PAGES
 from comity_server.businesses.directory import Business
-from comity_server.reads.business_events import ACTS, CATALOGUE, BusinessEvent, Data, happening
+from comity_server.reads.business_events import ACTS, CATALOGUE, BusinessEvent, NotificationData, business_event
 from comity_server.schema import instant
 from comity_server.store.rows import News
 from support.business_world import BUSINESS, Shop, a_shop
@@ -109,7 +109,7 @@ async def test_an_engineer_is_told_what_a_customer_did_in_order_and_nobody_else_
         assert body_of(pair.cid).encode() not in reply.body and b"z6Mk" not in reply.body
         by_type = {item["type"]: item["data"] for item in items}
         assert {data["connection"] for data in by_type.values()} == {pair.cid}
-        assert by_type["connection.muted"]["purposes"] == ["care"] and by_type["connection.muted"]["until"]
+        assert by_type["connection.muted"]["purposes"] == ["care"] and by_type["connection.muted"]["ends_at"]
         assert (by_type["message.delivered"]["by"], by_type["message.delivered"]["topic"]) == ("us", "windows")
         assert (by_type["message.received"]["by"], by_type["message.received"]["purpose"]) == ("them", "complaint")
         assert by_type["favour.thanked"]["ask"] == by_type["favour.asked"]["act"]
@@ -152,7 +152,7 @@ def _of(items: Items, type_: str) -> Items:
 
 def _hold_to_the_catalogue(items: Items) -> None:
     for item in items:
-        assert list(item) == ["id", "type", "timestamp", "data"]
+        assert list(item) == ["id", "object", "type", "timestamp", "data"]
         names = CATALOGUE[item["type"]].data
         assert {name for name in names if not name.endswith("?")} <= set(item["data"]), item
         assert set(item["data"]) <= {name.removesuffix("?") for name in names}, item
@@ -179,7 +179,7 @@ async def test_an_engineer_is_told_what_became_of_messages_that_waited(tmp_path:
 
         await eventually(are_told)
         await pair.go("first", "unmute", mute=mute.id, iat=world.now() // 1000)
-        waiting = await _all(shop, "&types=message.waiting")
+        waiting = await _all(shop, "&types=message.held")
         assert [(item["data"]["act"], item["data"].get("replaces")) for item in waiting] == [
             (earlier.id, None),
             (theirs.id, earlier.id),
@@ -324,7 +324,7 @@ async def test_the_list_goes_back_from_the_newest_and_the_feed_goes_on_from_a_cu
         assert [item for page in pages for item in page["items"]] == feed[::-1]
         assert (await shop.get("/notifications?types=grant.given"))["items"] == _of(feed, "grant.given")
         since = _rfc3339(world.now() - HOUR - 30 * MINUTE)
-        assert await shop.get(f"/notifications?since={since}") == {"items": feed[:-3:-1]}
+        assert await shop.get(f"/notifications?since={since}") == {"object": "list", "items": feed[:-3:-1]}
         onward = (await shop.get("/notifications?order=oldest&limit=2"))["next_cursor"]
         back = pages[0]["next_cursor"]
         for bent in (f"cursor={onward}", f"order=oldest&cursor={back}", "wait=1"):
@@ -332,7 +332,7 @@ async def test_the_list_goes_back_from_the_newest_and_the_feed_goes_on_from_a_cu
         # What comes meanwhile is on no older page, and the feed has it.
         await pair.go("second", "mute")
         rest = await shop.get(f"/notifications?cursor={back}")
-        assert rest == {"items": feed[:-2][::-1]}
+        assert rest == {"object": "list", "items": feed[:-2][::-1]}
         later = await shop.get(f"/notifications?order=oldest&cursor={onward}")
         assert later["items"][:-1] == feed[2:] and later["items"][-1]["type"] == "connection.muted"
 
@@ -424,7 +424,7 @@ def test_the_page_has_the_catalogue_of_the_code() -> None:
     rows = [(type_, when, tuple(data.split())) for type_, when, data in table("notification", "type", "when", "data")]
     assert rows == [(type_, when.replace("`", ""), data) for type_, (when, data) in CATALOGUE.items()]
     members = {name.removesuffix("?") for _, _, data in rows for name in data}
-    assert members == {field.alias or name for name, field in Data.model_fields.items()}
+    assert members == set(NotificationData.model_fields)
 
 
 def test_every_kind_of_act_is_told_and_no_setting() -> None:
@@ -445,7 +445,7 @@ def _of_the_vectors() -> tuple[News, Business]:
 
 
 def test_the_example_of_the_page_is_what_the_code_tells() -> None:
-    told = happening(*_of_the_vectors(), ids=bytes(32))
+    told = business_event(*_of_the_vectors(), ids=bytes(32))
     assert told is not None
     shown = re.search(r"```json\n(.*?)```", page("notification"), re.DOTALL)
     assert shown is not None and json.loads(shown[1]) == json.loads(told.json())
@@ -454,18 +454,20 @@ def test_the_example_of_the_page_is_what_the_code_tells() -> None:
 def test_an_id_follows_from_the_row_and_cannot_be_guessed() -> None:
     """NEWS-1."""
     row, business = _of_the_vectors()
-    first, again = happening(row, business, bytes(32)), happening(row, business, bytes(32))
+    first, again = business_event(row, business, bytes(32)), business_event(row, business, bytes(32))
     assert first is not None and again is not None and first.json() == again.json()
     others = [
-        happening(row._replace(n=8), business, bytes(32)),
-        happening(row, business._replace(did="did:web:home.example:b:other"), bytes(32)),
-        happening(row, business, b"another secret of thirty-two byt"),
+        business_event(row._replace(n=8), business, bytes(32)),
+        business_event(row, business._replace(did="did:web:home.example:b:other"), bytes(32)),
+        business_event(row, business, b"another secret of thirty-two byt"),
     ]
     assert len({first.id, *(other.id for other in others if other is not None)}) == 4
 
 
 def test_no_text_can_break_out_of_a_line() -> None:
     """NEWS-8: whatever a word of an act were made of, an event stays one line of data."""
-    told = BusinessEvent("evt_x", "note.remembered", 0, Data(topic="a\n\nevent: x\r\ndata: {}\x00\x85\u2028", key='"}'))
+    told = BusinessEvent(
+        "evt_x", "note.remembered", 0, NotificationData(topic="a\n\nevent: x\r\ndata: {}\x00\x85\u2028", key='"}')
+    )
     assert not set(b"\r\n\x00") & set(told.json())
     assert json.loads(told.json())["data"]["topic"].startswith("a\n\nevent")

@@ -16,7 +16,7 @@ from comity_server.api.business.docs.introduction import AREAS
 from comity_server.api.business.docs.openapi import document, refusals
 from comity_server.api.business.routes import ROUTES
 from comity_tools.cli import main
-from support.spec_pages import SPEC
+from support.spec_pages import SPEC, table
 
 MADE = document()
 
@@ -104,6 +104,42 @@ def test_schemas_have_names_for_people_and_nothing_is_null() -> None:
     assert [name for name in schemas if not re.fullmatch(r"[A-Z][A-Za-z0-9]+", name)] == []
     assert [name for name, schema in schemas.items() if '"null"' in json.dumps(schema)] == []
     assert [name for name, schema in schemas.items() if not schema.get("description")] == []
+
+
+def properties() -> list[tuple[str, str, dict[str, Any]]]:
+    """(schema, member, the member's schema) of all members, references resolved."""
+    schemas = MADE["components"]["schemas"]
+    return [
+        (schema, name, schemas[member["$ref"].rpartition("/")[2]] if "$ref" in member else member)
+        for schema, made in schemas.items()
+        for name, member in made.get("properties", {}).items()
+    ]
+
+
+def test_whatever_has_an_id_says_what_it_is_and_its_states_are_those_of_the_page() -> None:
+    """BIZ-17."""
+    kinds = {schema: made["const"] for schema, name, made in properties() if name == "object"}
+    page = {kind: set(re.findall(r"[a-z_]+", states.partition(",")[0])) for kind, _, states in table(*RESOURCES)}
+    terms = {"NewTerms", "ProposedTerms", "AgreementTerms"}
+    assert {schema for schema, name, _ in properties() if name == "id"} - terms <= set(kinds)
+    assert set(kinds.values()) == {*page, "list", "self", "favours", "report", "webhook_secret"}
+    for schema, name, made in properties():
+        if name == "status" and schema not in ("Problem", "AskPermission", "TimelineItem"):
+            states = set(made["enum"]) if "enum" in made else {made["const"]}
+            assert states <= page[kinds[schema]], schema
+
+
+RESOURCES = ("business", "object", "id", "status")
+
+
+def test_a_time_is_named_for_what_happens_then_and_is_never_a_number() -> None:
+    """BIZ-12, BIZ-17."""
+    is_time = re.compile(r".*(_at|_until|_since|_by)|since|timestamp")
+    by_whom = {"done_by", "ended_by", "offered_by", "unconfirmed_by"}
+    for schema, name, made in properties():
+        times = made.get("format") == "date-time" or made.get("pattern", "").startswith(r"^\d{4}-\d\d-\d\dT")
+        if name not in by_whom:
+            assert times == bool(is_time.fullmatch(name)), (schema, name)
 
 
 def test_every_code_is_explained_once() -> None:

@@ -16,6 +16,7 @@ from support.business_world import EXAMPLE_OFFER, Shop, a_shop, half_on
 from support.world import DAY, MINUTE, TEXT, Pair, Reply, World, a_world, terms
 
 BY_HAND = {**EXAMPLE_OFFER, "countersign": "by_hand"}
+COUNTS = ("connections_opened", "proposals_waiting", "proposals_alternative", "proposals_replaced")
 
 
 async def proposed(shop: Shop, short: str, person: Signer, **changes: Any) -> HalfSigned:
@@ -47,9 +48,9 @@ async def test_a_customer_who_scans_the_code_is_connected_at_once(tmp_path: Path
         assert (await world.propose(signed, half)).json == {"cid": half.cid}
         assert (await shop.get("/proposals"))["items"] == []
         told = await shop.get(f"/offers/{made['id']}")
-        assert (told["opened"], told["ended"], told["waiting"]) == (1, 0, 0)
+        assert (told["connections_opened"], told["connections_ended"], told["proposals_waiting"]) == (1, 0, 0)
         (listed,) = (await shop.get("/connections"))["items"]
-        assert (listed["connection"], listed["offer"], listed["customer"]) == (half.cid, made["id"], mia.did)
+        assert (listed["id"], listed["offer"], listed["customer"]) == (half.cid, made["id"], mia.did)
 
         # The connection is one like any other: the customer grants, and ends it.
         whole = countersign(half, _shop_signer(shop))
@@ -58,7 +59,7 @@ async def test_a_customer_who_scans_the_code_is_connected_at_once(tmp_path: Path
         pair = Pair(world, whole, {"first": _shop_signer(shop), "second": mia}, initial_state(whole, opened))
         await pair.grant("second", "care")
         await pair.go("second", "revoke")
-        assert (await shop.get(f"/offers/{made['id']}"))["ended"] == 1
+        assert (await shop.get(f"/offers/{made['id']}"))["connections_ended"] == 1
 
 
 async def test_a_crowd_at_the_counter_is_connected_in_one_go_and_an_invitation_serves_one(tmp_path: Path) -> None:
@@ -68,12 +69,12 @@ async def test_a_crowd_at_the_counter_is_connected_in_one_go_and_an_invitation_s
         halves = [await half_on(shop, many["id"], world.person()) for _ in range(6)]
         replies = await asyncio.gather(*(world.propose(*half) for half in halves))
         assert [reply.status for reply in replies] == [202] * 6
-        assert (await shop.get(f"/offers/{many['id']}"))["opened"] == 6
+        assert (await shop.get(f"/offers/{many['id']}"))["connections_opened"] == 6
         one = await shop.post("/offers", {**EXAMPLE_OFFER, "use": "one"})
         halves = [await half_on(shop, one["id"], world.person()) for _ in range(3)]
         replies = await asyncio.gather(*(world.propose(*half) for half in halves))
         assert sorted(reply.status for reply in replies) == [202, 404, 404]
-        assert (await shop.get(f"/offers/{one['id']}"))["open"] is False
+        assert (await shop.get(f"/offers/{one['id']}"))["status"] == "used"
 
 
 async def test_other_terms_than_those_offered_wait_for_a_human(tmp_path: Path) -> None:
@@ -82,11 +83,11 @@ async def test_other_terms_than_those_offered_wait_for_a_human(tmp_path: Path) -
         made = await shop.post("/offers", EXAMPLE_OFFER)
         half = await proposed(shop, made["id"], world.person(), terms=terms("You keep nothing at all."))
         (item,) = (await shop.get("/proposals"))["items"]
-        assert (item["connection"], item["alternative"], item["offer"]) == (half.cid, True, made["id"])
+        assert (item["id"], item["alternative"], item["offer"]) == (half.cid, True, made["id"])
         assert item["terms"]["sha256"] == half.agreement.terms.sha256
         assert (await other.get("/proposals"))["items"] == []
         opened = await shop.post(f"/proposals/{half.cid}/accept")
-        assert opened["connection"] == half.cid
+        assert opened["id"] == half.cid
         assert (await shop.get(f"/connections/{half.cid}"))["opened_at"] == opened["opened_at"]
         assert (await shop.get("/proposals"))["items"] == []
 
@@ -101,10 +102,10 @@ async def test_proposals_that_are_answered_withdrawn_late_or_unknown_look_the_sa
         world.later(1000)
         halves.append(await proposed(shop, short, people[5], countersign_by=soon))
         first, second = [await shop.get(f"/proposals?limit=1{more}") for more in ("", "")]
-        assert first["items"] == second["items"] and first["items"][0]["connection"] == halves[5].cid
+        assert first["items"] == second["items"] and first["items"][0]["id"] == halves[5].cid
         rest = await shop.get(f"/proposals?cursor={first['next_cursor']}")
-        assert {item["connection"] for item in rest["items"]} == {half.cid for half in halves[:5]}
-        assert (await shop.get(f"/offers/{short}"))["waiting"] == 6
+        assert {item["id"] for item in rest["items"]} == {half.cid for half in halves[:5]}
+        assert (await shop.get(f"/offers/{short}"))["proposals_waiting"] == 6
 
         accepted, declined, silenced, taken_back, theirs, late = (half.cid for half in halves)
         await shop.post(f"/proposals/{accepted}/accept")
@@ -114,7 +115,7 @@ async def test_proposals_that_are_answered_withdrawn_late_or_unknown_look_the_sa
         assert (await world.read(people[3], path, "DELETE")).status == 204
         world.later(2 * MINUTE)
         (waits,) = (await shop.get("/proposals"))["items"]
-        assert waits["connection"] == theirs
+        assert waits["id"] == theirs
 
         async def answers(asker: Shop, cid: str) -> list[Reply]:
             decline: dict[str, str] | None = {} if cid not in (declined, silenced) or asker is other else None
@@ -173,11 +174,11 @@ async def test_a_person_offers_first_at_a_shops_door(tmp_path: Path) -> None:
         assert reply.status == 202
         (item,) = await inbox(world, mia)
         half = open_half(_dumped(item["agreement"]))
-        assert half.cid == reply.json["connection"] and half.agreement.terms == german.terms()
+        assert half.cid == reply.json["id"] and half.agreement.terms == german.terms()
         assert await shop.refused("POST", "/proposals", {"offer": offer.short}) == "agreement_conflict"
         assert (await world.countersign(countersign(half, mia))).status == 200
         (listed,) = (await shop.get("/connections"))["items"]
-        assert (listed["connection"], listed["side"], listed["customer"]) == (half.cid, "second", mia.did)
+        assert (listed["id"], listed["offered_by"], listed["customer"]) == (half.cid, "them", mia.did)
         own = await shop.post("/offers", EXAMPLE_OFFER)
         assert await shop.refused("POST", "/proposals", {"offer": own["id"]}) == "agreement_conflict"
 
@@ -188,7 +189,7 @@ async def test_a_shop_that_was_declined_and_comes_again_is_stopped_and_counted(t
         offer = world.offer(mia, to=shop.did, exp=world.now() // 1000 + 30 * 86_400)
         assert (await world.publish(offer)).status == 201
         half = await shop.post("/proposals", {"offer": offer.short})
-        assert (await world.read(mia, f"{AGREEMENTS}/{half['connection']}", "DELETE", b"{}", JSON)).status == 204
+        assert (await world.read(mia, f"{AGREEMENTS}/{half['id']}", "DELETE", b"{}", JSON)).status == 204
         unknown = await shop.ask("POST", "/proposals", {"offer": "A" * 12})
         for _ in range(2):
             again = await shop.ask("POST", "/proposals", {"offer": offer.short})
@@ -198,7 +199,7 @@ async def test_a_shop_that_was_declined_and_comes_again_is_stopped_and_counted(t
         other = world.offer(world.person(), to=shop.did)
         assert (await world.publish(other)).status == 201
         taken = await shop.post("/proposals", {"offer": other.short})
-        await shop.post(f"/proposals/{taken['connection']}/decline", {})
+        await shop.post(f"/proposals/{taken['id']}/decline", {})
         world.later(DAY // 24)
         assert (await shop.ask("POST", "/proposals", {"offer": other.short})).status == 202
 
@@ -232,9 +233,9 @@ async def test_no_stranger_switches_the_poster_at_the_counter_off(tmp_path: Path
         for _ in range(2):
             await proposed(shop, poster["id"], world.person())
         told = await shop.get(f"/offers/{poster['id']}")
-        assert (told["opened"], told["waiting"], told["alternatives"], told["replaced"]) == (2, 3, 3, 2)
+        assert [told[it] for it in COUNTS] == [2, 3, 3, 2]
         waiting = (await shop.get("/proposals"))["items"]
-        assert {it["connection"] for it in waiting} == {half.cid for half in strangers[2:]}, "the oldest gave way"
+        assert {it["id"] for it in waiting} == {half.cid for half in strangers[2:]}, "the oldest gave way"
         assert all(it["alternative"] for it in waiting)
         assert (await shop.get("/report"))["total"]["proposals.replaced"] == 2
         told = (await shop.get("/notifications?order=oldest&types=proposal.taken_back"))["items"]
@@ -272,13 +273,13 @@ async def test_other_terms_never_push_out_what_was_offered_and_strangers_only_ea
         for _ in range(9):
             last, reply = await sent_from(shop, short, world.person(), stranger)
             assert reply.status == 202
-        waiting = {it["connection"] for it in (await shop.get("/proposals"))["items"]}
+        waiting = {it["id"] for it in (await shop.get("/proposals"))["items"]}
         assert hers.cid in waiting and last.cid in waiting and len(waiting) == 4
         _, reply = await sent_from(shop, short, world.person(), stranger, **OTHER)
         assert reply.code == "rate_limited", "all that wait have the terms that were offered"
         fair, reply = await sent_from(shop, short, world.person(), cafe)
         assert reply.status == 202
-        waiting = {it["connection"] for it in (await shop.get("/proposals"))["items"]}
+        waiting = {it["id"] for it in (await shop.get("/proposals"))["items"]}
         assert {hers.cid, fair.cid, last.cid} < waiting
 
 
@@ -291,4 +292,4 @@ async def test_a_crowd_of_strangers_in_one_moment_leaves_room_for_as_many_as_may
         replies = await asyncio.gather(*(world.propose(*half) for half in halves))
         assert {reply.status for reply in replies} == {202}
         told = await shop.get(f"/offers/{made['id']}")
-        assert (told["opened"], told["waiting"], told["replaced"]) == (4, 3, 9)
+        assert (told["connections_opened"], told["proposals_waiting"], told["proposals_replaced"]) == (4, 3, 9)

@@ -19,7 +19,7 @@ async def test_noors_message_is_in_the_connection_and_in_its_timeline(tmp_path: 
         await noor("accept", offered["link"], "--grant", "favour")
         await noor("sync")
         name = EXAMPLE_OFFER["name"]
-        (customer,) = [it["connection"] for it in (await shop.get("/connections"))["items"]]
+        (customer,) = [it["id"] for it in (await shop.get("/connections"))["items"]]
         here = f"/connections/{customer}"
         await noor("remember", name, "language", "Oui.", "--value", '["fr"]')
         await noor("milestone", name, "bought", "windows", "--text", "The oak ones.")
@@ -38,9 +38,9 @@ async def test_noors_message_is_in_the_connection_and_in_its_timeline(tmp_path: 
             "answer": {"text": "With pleasure."},
         }
         outside = next(it for it in items if it["kind"] == "contacted")
-        assert (outside["about"], outside["outcome"]) == ("care by phone", "no_grant")
+        assert (outside["about"], outside["status"]) == ("care by phone", "no_grant")
         # Sealed to her: the server cannot read the shop's own words again.
-        assert "body" not in next(it for it in items if it.get("act") == ask["ask"])
+        assert "body" not in next(it for it in items if it.get("act") == ask["id"])
 
 
 async def test_settings_of_a_business_are_shown_to_it_alone(tmp_path: Path) -> None:
@@ -58,12 +58,12 @@ async def test_settings_of_a_business_are_shown_to_it_alone(tmp_path: Path) -> N
             "hours": {
                 "zone": "Europe/Berlin",
                 "windows": [{"days": ["mo", "fr"], "start": "09:00", "end": "17:30"}],
-                "shown": True,
+                "end_shown": True,
             },
             "messages": {"max": 3, "seconds": 86_400},
         }
         (own,) = told["us"]["mutes"]
-        assert (own["until"], own["hidden"]) == (instant(end * 1000), True)
+        assert (own["ends_at"], own["end_shown"]) == (instant(end * 1000), False)
         theirs = (await world.read(pair.signers["second"], f"/v1/connections/{pair.cid}")).body
         assert b"Berlin" not in theirs and str(end).encode() not in theirs
         world.later(2 * MINUTE)
@@ -72,4 +72,4 @@ async def test_settings_of_a_business_are_shown_to_it_alone(tmp_path: Path) -> N
         hers = await pair.go("second", "mute")
         await pair.go("second", "mute_end", mute=hers.id, until=world.now() // 1000 + 60)
         (mute_of_hers,) = (await shop.get(f"/connections/{pair.cid}"))["them"]["mutes"]
-        assert "until" not in mute_of_hers and "hidden" not in mute_of_hers
+        assert "ends_at" not in mute_of_hers and "end_shown" not in mute_of_hers

@@ -32,7 +32,7 @@ async def test_a_check_says_that_the_server_waits_and_why(world: World) -> None:
     for purpose in ("care", "safety"):
         told = await shop.post("/check", {"connection": pair.cid, "purpose": purpose, "channel": "app"})
         assert (told["decision"], told["reason"]) == ("hold", "recovering")
-        assert "backup" in told["why"] and "until" not in told
+        assert "backup" in told["why"] and "ends_at" not in told
 
 
 async def test_a_kept_key_signs_nothing_but_an_end_until_the_customer_has_confirmed(world: World) -> None:
@@ -73,13 +73,13 @@ async def test_a_mute_of_hers_ends_her_waiting_and_that_of_a_shop_whose_key_is_k
 
 async def test_an_engineer_is_told_that_it_waits_and_when_it_goes_on(world: World) -> None:
     shop, pair = await restored(world)
-    assert (await shop.get(f"/connections/{pair.cid}"))["recovering"] == ["us", "them"]
+    assert (await shop.get(f"/connections/{pair.cid}"))["unconfirmed_by"] == ["us", "them"]
     await confirm(pair, "second")
     told = (await shop.get("/notifications?order=oldest"))["items"]
     assert [it["type"] for it in told][-3:] == [
         "connection.restored", "connection.confirmed", "connection.confirmed"
     ]  # fmt: skip
     assert {it["data"]["connection"] for it in told[-3:]} == {pair.cid}
-    assert "recovering" not in await shop.get(f"/connections/{pair.cid}")
+    assert (await shop.get(f"/connections/{pair.cid}"))["status"] == "open"
     kinds = [it["kind"] for it in (await shop.get(f"/connections/{pair.cid}/timeline?order=oldest"))["items"]]
     assert kinds[-3:] == ["restored", "confirmed", "confirmed"]

@@ -28,8 +28,8 @@ async def a_shop_today(world: World) -> Shop:
 async def registered(shop: Shop, hook: Hook, **wanted: Any) -> dict[str, Any]:
     """An endpoint that has proved itself; what registering it answered."""
     made: dict[str, Any] = await shop.post("/webhooks", {"url": hook.url, **wanted})
-    assert made["state"] == "unproven"
-    assert (await shop.post(f"/webhooks/{made['id']}/verify"))["state"] == "active"
+    assert made["status"] == "unverified"
+    assert (await shop.post(f"/webhooks/{made['id']}/verify"))["status"] == "active"
     hook.secret = made["secret"]
     return made
 
@@ -45,7 +45,7 @@ async def delivered(shop: Shop, id_: str, count: int) -> None:
     async def there() -> bool:
         # It answers while the sender is being started again, too.
         listed = await shop.get(f"/webhooks/{id_}/deliveries")
-        return [it["state"] for it in listed["items"]] == ["delivered"] * count
+        return [it["status"] for it in listed["items"]] == ["delivered"] * count
 
     await eventually(there, 20)
 
@@ -75,15 +75,15 @@ async def test_an_engineer_sets_up_a_webhook_and_finds_every_event_genuine(tmp_p
             assert polled[told["id"]] == told
         await delivered(shop, made["id"], 2)
         shown = await shop.get(place)
-        assert shown["state"] == "active" and shown["url"] == hook.url and "secret" not in shown
-        assert await shop.get("/webhooks") == {"items": [shown]}
+        assert shown["status"] == "active" and shown["url"] == hook.url and "secret" not in shown
+        assert await shop.get("/webhooks") == {"object": "list", "items": [shown]}
 
         page = await shop.get(place + "/deliveries?limit=1")
         rest = await shop.get(place + f"/deliveries?cursor={page['next_cursor']}")
         both = page["items"] + rest["items"]
         assert [it["type"] for it in both] == ["connection.muted", "connection.opened"] and "next_cursor" not in rest
         assert {it["id"] for it in both} == {got.id for got in hook.events}
-        assert both[0]["state"] == "delivered" and both[0]["attempts"][0]["status"] == 204
+        assert both[0]["status"] == "delivered" and both[0]["attempts"][0]["http_status"] == 204
         assert await shop.get(f"{place}/deliveries/{both[0]['id']}") == both[0]
         other = await shop.post("/webhooks", {"url": hook.url})
         assert (
@@ -92,7 +92,7 @@ async def test_an_engineer_sets_up_a_webhook_and_finds_every_event_genuine(tmp_p
         )
 
         tested = await shop.post(place + "/test")
-        assert (tested["type"], tested["state"]) == ("webhook.test", "delivered")
+        assert (tested["type"], tested["status"]) == ("webhook.test", "delivered")
         assert (await hook.gets(3))[-1].id == tested["id"]
         again = await shop.ask("POST", f"{place}/deliveries/{both[0]['id']}/resend")
         assert again.status == 202 and again.json["id"] == both[0]["id"]
@@ -101,9 +101,9 @@ async def test_an_engineer_sets_up_a_webhook_and_finds_every_event_genuine(tmp_p
         assert since.status == 202
         await hook.gets(6)
 
-        changed = await shop.ask("PATCH", place, {"enabled": False})
-        assert (changed.status, changed.json["state"], changed.json["types"]) == (200, "paused", made["types"])
-        assert (await shop.ask("PATCH", place, {"url": hook.url + "x", "enabled": True})).json["state"] == "unproven"
+        changed = await shop.ask("PATCH", place, {"paused": True})
+        assert (changed.status, changed.json["status"], changed.json["types"]) == (200, "paused", made["types"])
+        assert (await shop.ask("PATCH", place, {"url": hook.url + "x", "paused": False})).json["status"] == "unverified"
         assert await shop.refused("POST", place + "/verify") == "not_owned"
         assert await shop.refused("POST", place + "/test") == "not_owned"
         assert (await shop.get(place))["reason"] == "it answered 404"
@@ -125,14 +125,18 @@ async def test_secrets_are_shown_to_their_owner_and_to_nobody_twice(tmp_path: Pa
         assert first.headers["Location"] == second.headers["Location"] == f"/v1/business/webhooks/{made['id']}"
         assert {**second.json, "secret": made["secret"]} == made and "secret" not in second.json
         place = f"/webhooks/{made['id']}"
-        assert await shop.get(place + "/secret") == {"secret": made["secret"], "public_key": made["public_key"]}
+        shown = {"object": "webhook_secret", "secret": made["secret"], "public_key": made["public_key"]}
+        assert await shop.get(place + "/secret") == shown
         assert await shop.refused("GET", place + "/secret", key=reader) == "scope_missing"
         for method, path in (("GET", ""), ("GET", "/secret"), ("POST", "/rotate"), ("POST", "/verify"), ("DELETE", "")):
             strange = await other.ask(method, place + path)
             assert (strange.status, strange.code) == (404, "not_found")
         rotated = await shop.post(place + "/rotate", again="turn")
-        assert rotated["before"]["secret"] == made["secret"] != rotated["secret"]
-        assert await shop.post(place + "/rotate", again="turn") == {"public_key": rotated["public_key"]}
+        assert rotated["previous"]["secret"] == made["secret"] != rotated["secret"]
+        assert await shop.post(place + "/rotate", again="turn") == {
+            "object": "webhook_secret",
+            "public_key": rotated["public_key"],
+        }
         assert await shop.get(place + "/secret") == rotated
         await shop.post(place + "/verify", again="v")
         tested = await shop.post(place + "/test", again="t")
@@ -165,7 +169,7 @@ async def test_an_impossible_endpoint_is_refused(tmp_path: Path) -> None:
             {},
         ):
             assert await shop.refused("POST", "/webhooks", wrong) == "invalid_request"
-        assert await shop.get("/webhooks") == {"items": []}
+        assert await shop.get("/webhooks") == {"object": "list", "items": []}
         # Nobody has a webhook: nothing was started.
         assert sender(world) is None and not (tmp_path / "data" / "webhooks.db").exists()
         url = "https://hooks.shop.invalid.example/"
@@ -229,11 +233,11 @@ async def test_a_sender_that_is_killed_loses_no_event_and_is_started_again(tmp_p
         before = len(hook.events)
         await mia.go("second", "remember", key="language")
         await hook.gets(before + 1)
-        assert len(hook.events) == before + 1 and (await shop.get("/webhooks"))["items"][0]["state"] == "active"
+        assert len(hook.events) == before + 1 and (await shop.get("/webhooks"))["items"][0]["status"] == "active"
         # Secrets that are sealed under another master key are opened all the same, by a sender that is given that.
         first = sender(world)
         assert await rotate_master(world.server) >= 2
-        assert (await shop.get("/webhooks"))["items"][0]["state"] == "active" and sender(world) != first
+        assert (await shop.get("/webhooks"))["items"][0]["status"] == "active" and sender(world) != first
         rotated = await shop.post(f"/webhooks/{made['id']}/rotate")
         tested = await shop.post(f"/webhooks/{made['id']}/test")
         (got,) = [got for got in hook.events if got.id == tested["id"]]
@@ -243,7 +247,7 @@ async def test_a_sender_that_is_killed_loses_no_event_and_is_started_again(tmp_p
 async def test_a_webhook_that_is_not_there_is_told_at_once_though_nothing_sends(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop = await a_shop_today(world)
-        bodies = {"PATCH /webhooks/{id}": {"enabled": False}, "POST /webhooks/{id}/recover": {"since": "2026-01-01"}}
+        bodies = {"PATCH /webhooks/{id}": {"paused": True}, "POST /webhooks/{id}/recover": {"since": "2026-01-01"}}
         of_one = [it for it in ROUTES if it.path.startswith("/webhooks/{id}")]
         assert len(of_one) > 6
         async with asyncio.timeout(20):

@@ -224,7 +224,7 @@ async def test_going_away_takes_minutes_unless_it_is_now_and_what_was_interrupte
         assert f"The next `{command}` continues" in told[1] and child.returncode
         assert "random moments" not in await mia(command, *rest, "--now")
         mutes = [it["mutes"] for it in (await shop.get("/connections"))["items"]]
-        assert [[it["why"] for it in of_one] for of_one in mutes] == [["away"] if command == "away" else []] * 2
+        assert [[it["reason"] for it in of_one] for of_one in mutes] == [["away"] if command == "away" else []] * 2
 
 
 async def test_an_ask_to_a_party_who_is_away_for_longer_brings_a_warning(host: World, tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ async def test_an_ask_to_a_party_who_is_away_for_longer_brings_a_warning(host: W
     async def away(days: int) -> str:
         now = datetime.now(UTC).replace(microsecond=0)
         back = now + timedelta(days=days)
-        body = {"from": now.isoformat(), "until": back.isoformat(), "texts": {"en": "At the sea."}}
+        body = {"starts_at": now.isoformat(), "ends_at": back.isoformat(), "texts": {"en": "At the sea."}}
         assert (await shop.ask("PUT", "/notices/away", body)).status == 200
         return f"Red is away until {back:%Y-%m-%d}: At the sea."
 

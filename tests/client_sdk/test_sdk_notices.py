@@ -39,7 +39,7 @@ def due(world: SdkWorld, days: float) -> str:
 
 
 async def away(shop: Shop, world: SdkWorld, starts: float = -1, until: float = 14) -> None:
-    body = {"from": due(world, starts), "until": due(world, until), "texts": TEXTS}
+    body = {"starts_at": due(world, starts), "ends_at": due(world, until), "texts": TEXTS}
     assert (await shop.ask("PUT", "/notices/away", body)).status == 200
 
 

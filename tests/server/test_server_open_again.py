@@ -107,8 +107,8 @@ async def test_a_business_finds_the_customer_again_whom_the_copy_did_not_know(wo
     assert (await shop.get("/connections"))["items"] == []
     assert await hand_in(world, line) == [None]
     (found,) = (await shop.get("/connections"))["items"]
-    assert found["connection"] == pair.cid
-    assert (await shop.get(f"/connections/{pair.cid}"))["recovering"] == ["us", "them"]
+    assert found["id"] == pair.cid
+    assert (await shop.get(f"/connections/{pair.cid}"))["unconfirmed_by"] == ["us", "them"]
 
 
 async def test_a_half_that_waited_is_void_and_its_accepter_may_sign_anew(world: World) -> None:

@@ -108,7 +108,7 @@ async def test_a_connection_outlives_the_offer_and_the_half_that_it_came_from(tm
         reply = await pair.seen("second")
         assert reply.status == 200, reply
         (listed,) = (await shop.get("/connections"))["items"]
-        assert listed["connection"] == pair.cid
+        assert listed["id"] == pair.cid
         # The whole agreement again, from whoever has it, gets its first answer.
         again = await world.countersign(pair.agreement)
         opened = open_event(again.json["event"], world.server.directory.find_key).event
@@ -144,7 +144,7 @@ async def test_the_text_of_a_message_that_waits_outlasts_an_old_draft_and_is_han
             await pairs[number].go("second", "mute", until=world.now() // 1000 + 200 * DAY // 1000)
             last = instant(world.now() + 90 * DAY - MINUTE)
             said = {"purpose": "care", "text": f"How are you, {number}?", "expires_at": last}
-            assert (await shop.post(at[number], said))["outcome"] == "held"
+            assert (await shop.post(at[number], said))["status"] == "held"
         world.later(90 * DAY - HOUR)
         await world.server.pruner.round()
         assert rows(world, "drafts", "waits = 1") == 2 and rows(world, "drafts", f"id = '{draft}'") == 0

@@ -84,7 +84,7 @@ class Things:
             self._pair = await self.shop.customer("care", "favour")
             body = {"purposes": ["favour"], "channels": ["app"], "expires_at": self.later()}
             given = await self.shop.post(f"/connections/{self._pair.cid}/grants", body)
-            self._grant = given["grant"]
+            self._grant = given["id"]
         return self._pair
 
     def later(self, days: int = 30) -> str:
@@ -110,7 +110,7 @@ class Things:
         if isinstance(example, list):
             return [await self._about_these(value) for value in example]
         if isinstance(example, str) and _TIME.match(example):
-            return self.later(-1 if name in ("when", "since") else 30)
+            return self.later(-1 if name in ("happened_at", "since") else 30)
         if example == HOOK:
             return self.hook
         known = {
@@ -200,9 +200,9 @@ class Things:
         known = await self.shop.world.server.store.state(pair.cid)
         assert known is not None
         pair.state = decode_state(known.state)
-        await pair.go("second", "answer", ask=made["ask"], answer="yes")
-        await pair.go("second", "done", ask=made["ask"])
-        return str(made["ask"])
+        await pair.go("second", "answer", ask=made["id"], answer="yes")
+        await pair.go("second", "done", ask=made["id"])
+        return str(made["id"])
 
     async def draft(self) -> str:
         """A message that was refused, and would not be any longer."""
@@ -216,7 +216,7 @@ class Things:
         """An endpoint that has proved itself."""
         made = await self.shop.post("/webhooks", {"url": self.hook})
         proved = await self.shop.post(f"/webhooks/{made['id']}/verify")
-        assert proved["state"] == "active", proved
+        assert proved["status"] == "active", proved
         return str(made["id"])
 
     async def delivery(self) -> str:

@@ -1,4 +1,4 @@
-"""Which grant of a business keeps the promise of its offer (ALLOW-5). Pure: rows are added, nothing is asked."""
+"""Records which grant of a business fulfils the promise in its offer (ALLOW-5). Pure: adds rows to a batch."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from comity_server.store.rows import Batch
 def note_grant(
     batch: Batch, hosted: Callable[[str], Business | None], signed: SignedAct, event: Accepted, before: Connection
 ) -> None:
-    """Note a grant that a hosted business gave or took back, in the row of its connection."""
+    """Records a grant that a hosted business gave or withdrew in the row of its connection."""
     payload = signed.payload
     if not isinstance(payload, (Grant, Withdraw)) or (business := hosted(before.door(event.side).origin)) is None:
         return

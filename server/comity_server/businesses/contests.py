@@ -1,5 +1,5 @@
-"""What the store keeps of feedback beside the acts: the list of contests against a business, and which feedback is no
-news (SAY-19, NEWS-11). Pure: rows are added, nothing is asked."""
+"""The list of contests against a business (SAY-19), and the feedback that makes no further notification (NEWS-11).
+Pure: adds rows to a batch."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ def note_contest(
     event: Accepted,
     state: Connection,
 ) -> None:
-    """Add a contest against a hosted business to its list."""
+    """Adds a contest against a hosted business to its list."""
     if not isinstance(payload, Feedback) or payload.says != "mislabelled":
         return
     if (business := hosted(state.door(other(event.side)).origin)) is not None:
@@ -29,7 +29,7 @@ def note_contest(
 
 
 def is_repeated(after: Connection, event: Accepted) -> bool:
-    """Whether the act is feedback, contests aside, of a side that gave some on the same day (UTC) before. `after` is
-    the state that the act led to."""
+    """True if the act is feedback, but no contest, and its side gave feedback earlier on the same day (UTC). `after` is
+    the state after the act."""
     given = after.door(event.side).feedback
     return event.at in given and sum(at // DAY == event.at // DAY for at in given) > 1

@@ -1,4 +1,4 @@
-"""The businesses whose did:web this host serves: their public keys, never a private one."""
+"""The businesses whose did:web this server hosts, with their public keys."""
 
 import re
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?\Z")
 
 
 class Business(NamedTuple):
-    """A hosted business, and its published keys (kid → key), oldest first."""
+    """A hosted business. `keys` are its published keys (kid → key), the oldest first."""
 
     name: str
     did: str
@@ -23,7 +23,7 @@ class Business(NamedTuple):
 
 
 class Directory:
-    """Every key that this server can find by name: its own, and those of the businesses it hosts."""
+    """The public keys that this server can find by their ids: its own, and those of the hosted businesses."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -32,7 +32,7 @@ class Directory:
         self._names: dict[str, str] = {}
 
     def load(self, rows: Iterable[HostedKey]) -> None:
-        """Publish keys of businesses from now on, as they are stored."""
+        """Publishes stored keys of businesses."""
         for row in rows:
             key = PublicKey.of_multibase(row.multibase)
             self._businesses.setdefault(row.name, Business(row.name, row.did, {})).keys[row.kid] = key
@@ -40,24 +40,24 @@ class Directory:
             self._names[row.did] = row.name
 
     def find_key(self, kid: str) -> PublicKey | None:
-        """The key of that name, None where this server cannot find it."""
+        """The public key with this id; None if the server does not know it."""
         return self._keys.get(kid) or self._home.keys.find_key(kid)
 
     def is_hosted(self, did: str) -> bool:
-        """Whether the party is a business of this host."""
+        """Whether the party is a hosted business."""
         return did in self._names
 
     def hosted(self, did: str) -> Business | None:
-        """The business of this host that has this DID."""
+        """The hosted business with this DID."""
         name = self._names.get(did)
         return None if name is None else self._businesses[name]
 
     def names(self) -> list[Business]:
-        """All hosted businesses, by name."""
+        """All hosted businesses, sorted by name."""
         return sorted(self._businesses.values())
 
     def get(self, name: str) -> Business | None:
-        """The hosted business of that name."""
+        """The hosted business with this name."""
         return self._businesses.get(name)
 
     def document(self, name: str) -> dict[str, Any] | None:
@@ -72,7 +72,7 @@ class Directory:
 
 
 def new_key(home: Home, directory: Directory, name: str, did_key: str) -> Business:
-    """The business with the one key that is its first or a further one. Raises NotPossible."""
+    """The business with one new key, its first or a further one. Raises NotPossible."""
     if not _NAME.match(name):
         raise NotPossible("a name has 1 to 32 of a-z, 0-9 and inner hyphens")
     try:

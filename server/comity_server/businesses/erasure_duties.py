@@ -1,5 +1,4 @@
-"""The erasure statements that hosted businesses owe (ERA-7): for each side of a state that is one of this host's, the
-result of `comity.rules.erasure`."""
+"""The erasure statements that are due from hosted businesses (ERA-7), from `comity.rules.erasure`."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,7 +9,7 @@ from comity_server.businesses.directory import Business
 
 
 def duty_row(state: Connection, name: str, did: str) -> dict[str, object] | None:
-    """The row of the business of that name and DID in a connection; None where it has no duty."""
+    """The row of a business in a connection; None if no erasure statement is due from it."""
     side = state.side_of(did)
     owed = None if side is None else erasure_duty(state, side)
     if owed is None:
@@ -28,7 +27,7 @@ def duty_row(state: Connection, name: str, did: str) -> dict[str, object] | None
 def changed_duties(
     before: Connection, after: Connection, hosted: Callable[[str], Business | None]
 ) -> Iterator[dict[str, object]]:
-    """The rows that are to be written once `before` has become `after`."""
+    """The rows that change when the state goes from `before` to `after`."""
     if after.phase != "ended":
         return
     for side in SIDES:

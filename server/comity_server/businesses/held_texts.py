@@ -1,7 +1,7 @@
-"""The texts of messages that wait: a hold costs the business nothing of what it wrote (SAY-6).
+"""Keeps the text of held messages; an undelivered one becomes a draft (SAY-6).
 
-A text that waits is in the table of drafts and is none yet: it is in no list, and cannot be sent a second time. What
-becomes of it is written in the commit in which its message stops waiting. Pure: rows are added, nothing is asked.
+The text of a held message is a row of the table of drafts that no list shows, and that cannot be sent again. The commit
+in which the message stops being held deletes the row, or makes it a draft. Pure: adds rows to a batch.
 """
 
 from collections.abc import Callable, Collection
@@ -13,7 +13,7 @@ from comity_server.store.rows import Batch
 
 
 def draft_of(act: str) -> str:
-    """The id of the draft that the text of a message becomes, should the message never arrive."""
+    """The id of the draft that the text of a held message becomes if it is never delivered."""
     return f"draft_{act[:16]}"
 
 
@@ -25,9 +25,9 @@ def settle(
     spent: Collection[str | None],
     now: int,
 ) -> None:
-    """What becomes of the texts of all messages that wait in `before` and no longer in `after`: those `spent`
-    (delivered, or replaced by a newer one) are gone, the others are drafts from `now` (ms) on. Where no text was kept,
-    the rows find nothing."""
+    """Settles the texts of the messages that are held in `before` and not in `after`. Those in `spent` (delivered, or
+    replaced by a newer message) are deleted. The others become drafts at `now` (ms). Rows of texts that were not kept
+    match nothing."""
     if not (before.first.held or before.second.held):
         return
     for side in SIDES:

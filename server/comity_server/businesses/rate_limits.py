@@ -1,4 +1,4 @@
-"""How many requests an API key may make, and what the answers say of it (BIZ-14)."""
+"""The rate limit of API keys, and its headers (BIZ-14)."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +15,7 @@ _POLICY, _LEFT = istr("RateLimit-Policy"), istr("RateLimit")
 
 
 class Limits:
-    """Counts requests in windows of a minute, in memory; a key's window begins with its first request."""
+    """Counts requests in windows of a minute, in memory. The window of a key begins with its first request."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._windows = Windows(per_minute, WINDOW, clock)
@@ -23,8 +23,9 @@ class Limits:
         """The RateLimit-Policy header."""
 
     def take(self, key_id: str, headers: dict[str, str], *, narrows: bool = False) -> Over | None:
-        """Count a request, and put what is left into `headers` (RateLimit, RateLimit-Policy). What is beyond the rate
-        and may be a "no" is for its act to decide. Raises Refused("rate_limited") for everything else."""
+        """Counts a request and sets the headers RateLimit and RateLimit-Policy. Returns the window for a request over
+        the limit whose route `narrows`, so that its act decides. Raises Refused("rate_limited") for other requests over
+        the limit."""
         window, reset = self._windows.count(key_id)
         left = self._windows.most - window.count
         headers[_POLICY] = self.policy

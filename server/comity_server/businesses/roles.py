@@ -1,4 +1,4 @@
-"""Who may do what for a business: roles, and the scopes that they have (BIZ-4)."""
+"""The roles of API keys, and their scopes (BIZ-4)."""
 
 from typing import Literal, get_args
 
@@ -28,4 +28,4 @@ ROLES: dict[Role, frozenset[Scope]] = {
     "auditor": _READING | {"notifications:read", "report:read"},
     "read_only": _READING,
 }
-"""What each role may do; the scopes of a key can only narrow its role."""
+"""Role → its scopes. A key can have fewer scopes than its role."""

@@ -1,4 +1,4 @@
-"""Whether all that is sealed can be opened, and by which key (BIZ-7)."""
+"""Checks that the master key can unseal everything in the store (BIZ-7)."""
 
 from collections.abc import Mapping
 
@@ -8,24 +8,25 @@ from comity_server.store.seals import SEALED, Kind
 
 
 def key_of(kind: Kind, master: MasterKey) -> MasterKey:
-    """What seals this kind."""
+    """The key that seals rows of this kind."""
     return master if kind.purpose is None else master.derived(kind.purpose)
 
 
 async def seals(rows: BusinessRows) -> dict[Kind, Mapping[bytes, int]]:
-    """Of each kind, how much is sealed under which key, by the key's name."""
+    """Kind → name of a sealing key → number of rows."""
     return {kind: await rows.seals(kind.seals) for kind in SEALED}
 
 
 async def check_seals(rows: BusinessRows, master: MasterKey) -> None:
-    """Raises CannotUnseal if anything is sealed under a key that is not there: found at the start, the key can be put
-    back; found later, somebody waits for what cannot be opened."""
+    """Raises CannotUnseal if a row is sealed under a key that is missing. The check runs at the start, so that the
+    operator can restore the key before a request needs it."""
     for kind, found in (await seals(rows)).items():
         check_kind(kind, found, master)
 
 
 def check_kind(kind: Kind, found: Mapping[bytes, int], master: MasterKey) -> None:
-    """The same for how much of one kind is sealed under which key. Raises CannotUnseal."""
+    """Raises CannotUnseal if rows of one kind are sealed under a key that is missing. `found` is name of a sealing key
+    → number of rows."""
     known = key_of(kind, master).names
     if strange := sum(n for name, n in found.items() if name not in known):
         raise CannotUnseal(

@@ -1,4 +1,4 @@
-"""Signing keys that businesses leave with the server (BIZ-8): unsealed at the start, in memory only after that."""
+"""The signing keys that the server keeps for businesses (BIZ-8). They are unsealed at the start, and then in memory."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from comity_server.store.business import KeptKey
 
 
 class KeptKeys:
-    """The signers of the businesses whose keys are kept here, by the names of the keys."""
+    """The signers of businesses whose signing keys the server keeps, by key id."""
 
     def __init__(self, master: MasterKey) -> None:
         self.master = master
@@ -17,9 +17,9 @@ class KeptKeys:
         self._newest: dict[str, Signer] = {}
 
     def load(self, rows: Iterable[KeptKey], directory: Directory) -> None:
-        """Exactly those that are stored, the oldest of each business first. Raises CannotUnseal, also for one that is
-        not the key which its business publishes under its name: what it signed would be worth nothing, and for a
-        business in whose place another's was put, it would be signed in that one's name (BIZ-7)."""
+        """Replaces the signers by the stored keys, the oldest of each business first. Raises CannotUnseal, also for a
+        key that is not the one which its business publishes under the key's id: its signatures would be invalid, or
+        those of another business (BIZ-7)."""
         opened = [(row.name, self._signer(row, directory)) for row in rows]
         self._signers.clear()
         self._newest.clear()
@@ -36,18 +36,18 @@ class KeptKeys:
         return Signer(row.kid, key)
 
     def put(self, name: str, signer: Signer) -> None:
-        """A key that was stored just now; it is the business's newest."""
+        """Adds a key that was just stored, as the business's newest."""
         self._signers[signer.kid] = signer
         self._newest[name] = signer
 
     def signer(self, kid: str) -> Signer | None:
-        """Who signs as `kid`, if that key is kept here."""
+        """The signer of the key `kid`, if the server keeps it."""
         return self._signers.get(kid)
 
     def newest(self, name: str) -> Signer | None:
-        """The newest key of the business, if it leaves its keys here."""
+        """The signer of the business's newest key, if the server keeps one."""
         return self._newest.get(name)
 
     def row(self, name: str, signer: Signer, now: int) -> dict[str, object]:
-        """The key as it is stored."""
+        """The row of a key."""
         return {"name": name, "kid": signer.kid, "sealed": self.master.seal(signer.key.seed), "added_at": now}

@@ -1,5 +1,4 @@
-"""What is counted for a business's report, by whichever way its acts come (SAY-15). Pure: the group counts, this says
-what."""
+"""The counters of a business's report (SAY-15). Pure: returns the names of the counters to increase."""
 
 from collections.abc import Iterator
 
@@ -35,14 +34,14 @@ _BOTH = {
     "done": ("favours.done", "favours.received"),
     "revoke": ("connections.ended_by_us", "connections.ended_by_them"),
 }
-"""Kind of act → what is counted for the side whose act it is, and for the other."""
+"""Kind of act → counter of the side that acted, counter of the other side."""
 
 Counted = Iterator[tuple[Side, str]]
-"""(for which side, what)."""
+"""(side, name of a counter)."""
 
 
 def accepted(event: Accepted, payload: Act | Setting, before: Connection) -> Counted:
-    """What the acceptance of an act counts as; `before` is the state that it met."""
+    """The counters of an accepted act. `before` is the state before it."""
     if event.kind in _BOTH:
         ours, theirs = _BOTH[event.kind]
         yield event.side, ours
@@ -58,11 +57,11 @@ def accepted(event: Accepted, payload: Act | Setting, before: Connection) -> Cou
 
 
 def _feedback(event: Accepted, payload: Feedback, before: Connection) -> Iterator[str]:
-    """What feedback counts as for the side whose message it is about."""
+    """The counters of feedback, for the side that sent the message."""
     if payload.says != "mislabelled":
         yield _FEEDBACK[payload.says]
         contests = before.door(event.side).contests
-        if any(it.message == payload.message and it.until * 1000 > event.at for it in contests):
+        if any(contest.message == payload.message and contest.until * 1000 > event.at for contest in contests):
             yield "contests.taken_back"
         return
     yield "contests.received"
@@ -71,16 +70,16 @@ def _feedback(event: Accepted, payload: Feedback, before: Connection) -> Iterato
 
 
 def is_exempt_contest(payload: Act | Setting) -> bool:
-    """Whether somebody contests a notice of safety, security or law: nothing follows from it by itself (GATE-21)."""
+    """Whether this contests a notice of safety, security or law, which changes no verdict (GATE-21)."""
     return isinstance(payload, Feedback) and payload.says == "mislabelled" and payload.purpose in EXEMPT_PURPOSES
 
 
 def refused(signed: SignedAct, side: Side | None, code: str) -> Counted:
-    """What the refusal of an act counts as: of a message, each by its reason."""
+    """The counters of a refused act: one for each reason to refuse a message."""
     if signed.kind == "message" and side is not None:
         yield side, _REFUSED.get(code, _OTHER)
 
 
 def let_go(event: Delivered | Expired) -> Counted:
-    """What became of a message that waited."""
+    """The counter of a held message that was delivered or has expired."""
     yield event.side, "messages.delivered" if event.event == "delivered" else "messages.expired"

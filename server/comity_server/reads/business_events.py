@@ -1,9 +1,9 @@
-"""The catalogue of what a business is told, and a row of its stream as one of these (spec/notification.md).
+"""The types of notifications, and the notification of a row of a business's stream (spec/notification.md).
 
-    happening    what a row tells, the same bytes whenever it is rendered: polled, streamed, or sent to a webhook
+`business_event` returns the event of a row. Its bytes are the same in a page, in a stream and in a webhook.
 
-A happening is thin (NEWS-3): ids, kinds, purposes, topics, times and outcomes. Nobody needs the text of a body, or a
-key, to know that he should look; and what is not there cannot lie about in somebody's logs.
+An event is thin (NEWS-3): it has ids, kinds, purposes, topics, times and outcomes. It has no text of a body and no key,
+so that neither ends up in the logs of the receivers.
 """
 
 import hashlib
@@ -13,18 +13,17 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import msgspec
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from comity.documents.acts import MODELS, Act, Feedback, Message, Setting
 from comity.documents.agreements import Agreement
 from comity.documents.events import Accepted, Confirmed, Delivered, Event, Expired, Restored
 from comity.documents.offers import SHORT, Offer
-from comity.documents.types import Side
 from comity.encoding import b64u_decode, b64u_encode, hash_id
 from comity_server.businesses.directory import Business
 from comity_server.businesses.held_texts import draft_of
 from comity_server.reads.connections import accepted_in
-from comity_server.schema import Cid, Hash, Instant, Model, Who, instant
+from comity_server.schema import ACT_MEMBERS, Cid, Hash, Instant, Model, Who, instant
 from comity_server.store.rows import News
 
 Type = Literal[
@@ -42,7 +41,7 @@ Type = Literal[
     "grant.withdrawn",
     "grant.renounced",
     "message.received",
-    "message.waiting",
+    "message.held",
     "message.delivered",
     "message.expired",
     "message.contested",
@@ -60,103 +59,141 @@ Type = Literal[
 ]
 
 
-class Told(NamedTuple):
-    """A type of the catalogue: when it is told, and the members of its `data`; those with a `?` can be absent."""
+class EventType(NamedTuple):
+    """A type of notification: its occasion, and the members of its `data`. A member with `?` can be absent."""
 
     when: str
     data: tuple[str, ...]
 
 
-def _told(when: str, data: str) -> Told:
-    return Told(when, tuple(data.split()))
+def _type(when: str, data: str) -> EventType:
+    return EventType(when, tuple(data.split()))
 
 
-CATALOGUE: dict[Type, Told] = {
-    "offer.received": _told("Somebody offers the business a connection.", "offer offerer purposes expires_at"),
-    "proposal.received": _told(
-        "Somebody accepted an offer of the business, which is to countersign until `expires_at`.",
+CATALOGUE: dict[Type, EventType] = {
+    "offer.received": _type(
+        "Somebody offers the business a connection.",
+        "offer offerer purposes expires_at",
+    ),
+    "proposal.received": _type(
+        "Somebody accepted an offer of the business. The business can countersign until `expires_at`.",
         "connection offer expires_at",
     ),
-    "proposal.declined": _told("The offerer declined what the business had accepted.", "connection offer reason?"),
-    "proposal.taken_back": _told(
-        "Whoever had accepted took it back, before it was countersigned, or it gave way to newer ones (`no_room`), or"
-        " the server was restored (`restored`).",
+    "proposal.declined": _type(
+        "The offerer declined the proposal of the business.",
         "connection offer reason?",
     ),
-    "connection.opened": _told("A connection is open; `side` is the business's own.", "connection offer side"),
-    "connection.muted": _told(
-        "The other side stops the business for a while: all, or some purposes or channels; `until` where it shows the"
-        " end, `why` where it is `away`.",
-        "connection act by purposes? channels? until? why?",
+    "proposal.taken_back": _type(
+        "A proposal ended before it was countersigned: its accepter took it back, newer ones replaced it"
+        " (`no_room`), or the server was restored (`restored`).",
+        "connection offer reason?",
     ),
-    "connection.unmuted": _told(
-        "The other side ended one mute, or without `mute` all of its.", "connection act by mute?"
+    "connection.opened": _type(
+        "A connection is open. `offered_by` made the offer.",
+        "connection offer offered_by",
     ),
-    "connection.revoked": _told("The other side ended the connection, for good.", "connection act by"),
-    "connection.restored": _told(
-        "The server was put back from a backup: nobody is reached in this connection until both sides have confirmed"
-        " what they hold.",
-        "connection",
+    "connection.muted": _type(
+        "The other side muted the business, for everything or for some purposes or channels. It has `ends_at`"
+        " where the side shows the end, and the `reason` `away` where the side is away.",
+        "connection act by purposes? channels? ends_at? reason?",
     ),
-    "connection.confirmed": _told(
-        "A side has confirmed after that; `recovering` of the connection names the one that is still waited for.",
-        "connection",
+    "connection.unmuted": _type(
+        "The other side ended one mute, or without `mute` all of its mutes.",
+        "connection act by mute?",
     ),
-    "grant.given": _told(
-        "The other side gave a consent token, perhaps in the place of an earlier one.",
-        "connection act by purposes channels expires_at replaces?",
-    ),
-    "grant.withdrawn": _told("The other side took a consent token back.", "connection act by grant"),
-    "grant.renounced": _told(
-        "The other side gives up consents of the business, for some purposes and channels or for all.",
-        "connection act by grants because purposes? channels?",
-    ),
-    "message.received": _told(
-        "A message of the other side is there to read.", "connection act by purpose topic? expires_at reply_to?"
-    ),
-    "message.waiting": _told(
-        "A message of the other side waits for a door of the business, perhaps in the place of an earlier one.",
-        "connection act by purpose topic? expires_at replaces?",
-    ),
-    "message.delivered": _told(
-        "A message of the business that had waited has reached the other side.",
-        "connection act by purpose topic? expires_at",
-    ),
-    "message.expired": _told(
-        "A message that had waited, of the business or of the other side, will not be delivered any more. `draft` is"
-        " the business's own text, where it was kept.",
-        "connection act by purpose topic? expires_at draft?",
-    ),
-    "message.contested": _told(
-        "The other side says that a message of the business was something else than it said: what is sent for its"
-        " purpose is judged as `as`, too.",
-        "connection act by message purpose had? as topic?",
-    ),
-    "message.feedback": _told(
-        "The other side says how a message of the business was; told once a day and connection.",
-        "connection act by message purpose had? says",
-    ),
-    "favour.asked": _told("The other side asks for a favour.", "connection act by kind effort answer_by?"),
-    "favour.answered": _told("The other side answered what it was asked.", "connection act by ask answer"),
-    "favour.done": _told("The other side did what it had promised.", "connection act by ask"),
-    "favour.thanked": _told("The other side says thank you.", "connection act by ask"),
-    "note.remembered": _told("The other side created or replaced a note.", "connection act by key topic?"),
-    "note.forgotten": _told("The other side deleted a note.", "connection act by key topic?"),
-    "milestone.recorded": _told("The other side recorded a milestone.", "connection act by kind topic when"),
-    "contact.recorded": _told(
-        "The other side reached the business outside the app; `verdict` is what the gate would have said.",
-        "connection act by channel purpose topic? verdict",
-    ),
-    "key.rotated": _told(
-        "The other side signs with a new key; grants of a side that is known by its key alone are given anew.",
+    "connection.revoked": _type(
+        "The other side ended the connection for good.",
         "connection act by",
     ),
-    "erasure.stated": _told(
-        "After the end, the other side states what it deleted of the business's data, and what it keeps.",
+    "connection.restored": _type(
+        "The server was restored from a backup. It delivers nothing in this connection until both sides have"
+        " confirmed their acts.",
+        "connection",
+    ),
+    "connection.confirmed": _type(
+        "A side confirmed its acts after a restore. `unconfirmed_by` of the connection names the sides that have not.",
+        "connection",
+    ),
+    "grant.given": _type(
+        "The other side gave a grant, perhaps as the replacement of an earlier one.",
+        "connection act by purposes channels expires_at replaces?",
+    ),
+    "grant.withdrawn": _type(
+        "The other side withdrew a grant.",
+        "connection act by grant",
+    ),
+    "grant.renounced": _type(
+        "The other side renounced grants of the business, for some purposes and channels or for all.",
+        "connection act by grants reason purposes? channels?",
+    ),
+    "message.received": _type(
+        "A message of the other side was delivered.",
+        "connection act by purpose topic? expires_at reply_to?",
+    ),
+    "message.held": _type(
+        "A message of the other side is held until it can reach the business. It may replace an earlier one.",
+        "connection act by purpose topic? expires_at replaces?",
+    ),
+    "message.delivered": _type(
+        "A held message of the business was delivered.",
+        "connection act by purpose topic? expires_at",
+    ),
+    "message.expired": _type(
+        "A held message, of the business or of the other side, will not be delivered any more. `draft` is the"
+        " text of the business, where it was kept.",
+        "connection act by purpose topic? expires_at draft?",
+    ),
+    "message.contested": _type(
+        "The other side contests a message of the business: further messages of its purpose must be allowed as"
+        " `actual_purpose` as well.",
+        "connection act by message purpose topic? actual_purpose actual_topic?",
+    ),
+    "message.feedback": _type(
+        "The other side gave feedback on a message of the business; at most once a day and connection.",
+        "connection act by message purpose topic? says",
+    ),
+    "favour.asked": _type(
+        "The other side asks for a favour.",
+        "connection act by kind effort answer_by?",
+    ),
+    "favour.answered": _type(
+        "The other side answered an ask of the business.",
+        "connection act by ask answer",
+    ),
+    "favour.done": _type(
+        "The other side did a favour that it had promised.",
+        "connection act by ask",
+    ),
+    "favour.thanked": _type(
+        "The other side thanked the business for a favour.",
+        "connection act by ask",
+    ),
+    "note.remembered": _type(
+        "The other side created or replaced a note.",
+        "connection act by key topic?",
+    ),
+    "note.forgotten": _type(
+        "The other side deleted a note.",
+        "connection act by key topic?",
+    ),
+    "milestone.recorded": _type(
+        "The other side recorded a milestone.",
+        "connection act by kind topic happened_at",
+    ),
+    "contact.recorded": _type(
+        "The other side reached the business outside the app. `verdict` is the verdict of the gate at that time.",
+        "connection act by channel purpose topic? verdict",
+    ),
+    "key.rotated": _type(
+        "The other side signs with a new key. A side that is known by its key alone gives its grants again.",
+        "connection act by",
+    ),
+    "erasure.stated": _type(
+        "The other side stated what it deleted of the data of the business after the end, and what it keeps.",
         "connection act by deleted kept?",
     ),
 }
-"""Every type, in the order of the page (NEWS-2)."""
+"""All types, in the order of the specification (NEWS-2)."""
 
 ACTS: dict[str, Type] = {
     "grant": "grant.given",
@@ -178,38 +215,39 @@ ACTS: dict[str, Type] = {
     "rotate": "key.rotated",
     "erasure": "erasure.stated",
 }
-"""What the other side's act of each kind is told as; a contest is `message.contested`.
-Settings are nobody's but their side's: they never come."""
+"""Kind of act of the other side → type. A contest is `message.contested`. Settings are private and have no type."""
 
 
-class Data(Model):
-    """What a notification is about. Which members there are follows from the type."""
-
-    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+class NotificationData(Model):
+    """The subject of a notification. Its members depend on the type."""
 
     connection: Cid | None = Field(default=None, description="The connection, or what will be one.")
     act: Hash | None = Field(default=None, description="The act's id, as in the connection's timeline.")
     by: Who | None = Field(default=None, description="Whose act it is: the business's own, or the other side's.")
     offer: str | None = Field(default=None, description="The id of the offer.", examples=["kLw3vE0pYb2n"])
     offerer: str | None = Field(default=None, description="The DID of who offers.")
-    side: Side | None = Field(default=None, description="Which side of the connection the business is.")
+    offered_by: Who | None = Field(default=None, description="Who made the offer: the business, or the other side.")
     message: Hash | None = Field(default=None, description="The message, or contact, that feedback is about.")
     purpose: str | None = Field(default=None, examples=["care.welcome"])
-    as_: str | None = Field(default=None, alias="as", description="What it was really for.", examples=["sales"])
+    actual_purpose: str | None = Field(
+        default=None, description="What a contested message was really for.", examples=["sales"]
+    )
     purposes: tuple[str, ...] | None = Field(default=None, examples=[["care", "sales"]])
     channel: str | None = Field(default=None, examples=["phone"])
     channels: tuple[str, ...] | None = Field(default=None, examples=[["app", "email"]])
     topic: str | None = Field(default=None, examples=["windows"])
-    had: str | None = Field(default=None, description="The topic of the message that feedback is about.")
+    actual_topic: str | None = Field(default=None, description="What a contested message was really about.")
     says: str | None = Field(default=None, description="How a message was.", examples=["useful"])
-    because: str | None = Field(default=None, description="Why consents are given up.", examples=["told_us"])
     kind: str | None = Field(default=None, description="The kind of favour, or of milestone.", examples=["hold"])
     effort: str | None = Field(default=None, description="What the favour takes.", examples=["minute"])
     key: str | None = Field(default=None, description="The key of the note.", examples=["language"])
     answer: Literal["yes", "no", "not_now"] | None = None
     verdict: str | None = Field(default=None, examples=["muted"])
-    reason: str | None = Field(default=None, description="A word for why, where one was given.")
-    why: Literal["away"] | None = Field(default=None, description="Of a mute: the other side is away until its end.")
+    reason: str | None = Field(
+        default=None,
+        description="A word for why, where one was given; `away` of a mute: the other side is away until its end.",
+        examples=["told_us"],
+    )
     ask: Hash | None = Field(default=None, description="The id of the favour that was asked for.")
     grant: Hash | None = Field(default=None, description="The id of the consent token that ends.")
     grants: tuple[Hash, ...] | None = Field(default=None, description="The ids of consent tokens.")
@@ -218,8 +256,8 @@ class Data(Model):
     deleted: tuple[str, ...] | None = Field(default=None, description="Categories of data.", examples=[["messages"]])
     kept: tuple[str, ...] | None = Field(default=None, description="Categories of data.", examples=[["payments"]])
     reply_to: Hash | None = Field(default=None, description="The id of the message that it answers.")
-    when: Instant | None = None
-    until: Instant | None = None
+    happened_at: Instant | None = None
+    ends_at: Instant | None = None
     answer_by: Instant | None = None
     expires_at: Instant | None = None
     draft: str | None = Field(
@@ -231,65 +269,67 @@ class Data(Model):
 
 
 class Notification(Model):
-    """Something that happened, as it is polled, streamed, and sent to webhooks: the same bytes each time."""
+    """An event, with the same bytes in a page, in a stream and in a webhook."""
 
-    id: str = Field(description="Stable: whoever saw it once can tell.", examples=["evt_Zc7uYd0h3nLq5xkT1mVwRb2s"])
+    id: str = Field(
+        description="The same in every page, stream and delivery. Store it to ignore repeated events.",
+        examples=["evt_Zc7uYd0h3nLq5xkT1mVwRb2s"],
+    )
+    object: Literal["event"] = "event"
     type: Type
     timestamp: Instant
-    data: Data
+    data: NotificationData
 
 
 @dataclass(frozen=True, slots=True)
 class BusinessEvent:
-    """One thing that a business is told; `at` in ms."""
+    """An event in a business's stream; `at` in ms."""
 
     id: str
     type: Type
     at: int
-    data: Data
+    data: NotificationData
 
     def json(self) -> bytes:
-        """As it is told, byte for byte the same each time (NEWS-1)."""
+        """The notification, always with the same bytes (NEWS-1)."""
         return Notification(id=self.id, type=self.type, timestamp=instant(self.at), data=self.data).to_json()
 
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
-_MEMBER = {"expires_at": "exp", "answer_by": "by", "as": "as_"}
-"""What is called otherwise in an act."""
-_TIMES = frozenset({"when", "until", "answer_by", "expires_at"})
+_TIMES = frozenset({"happened_at", "ends_at", "answer_by", "expires_at"})
 
 
-def happening(row: News, business: Business, ids: bytes) -> BusinessEvent | None:
-    """What a row of the business's stream tells its engineers; None for what is of no use to them (NEWS-4). `ids` is
-    the secret from which ids are made."""
+def business_event(row: News, business: Business, ids: bytes) -> BusinessEvent | None:
+    """The event of a row of the business's stream; None for a row that makes no notification (NEWS-4). `ids` is the
+    secret from which the ids of events are derived."""
     if row.quiet:
         return None
     if row.kind == "offer":
-        found = _offered(row)
+        found = _of_offer(row)
     elif row.kind in ("proposal", "declined"):
-        found = _proposed(row, business)
+        found = _of_proposal(row, business)
     elif row.kind == "opened":
-        found = _opened(row)
+        found = _of_opening(row)
     elif row.event is not None:
-        found = _released(row, business)
+        found = _of_held_message(row, business)
     else:
-        found = _accepted(row)
+        found = _of_act(row)
     if found is None:
         return None
     type_, at, members = found
-    return BusinessEvent(happening_id(ids, business.did, row.n), type_, at, Data(**members))
+    return BusinessEvent(event_id(ids, business.did, row.n), type_, at, NotificationData(**members))
 
 
-def happening_id(ids: bytes, stream: str, n: int) -> str:
-    """The id of what row `n` of a stream tells: always the same, in no order, not to be guessed (NEWS-1)."""
+def event_id(ids: bytes, stream: str, n: int) -> str:
+    """The id of the event of row `n` of a stream: stable, unordered, and not to be guessed (NEWS-1)."""
     return "evt_" + b64u_encode(hmac.digest(ids, n.to_bytes(8, "big") + stream.encode(), hashlib.sha256)[:18])
 
 
-_Found = tuple[Type, int, Mapping[str, Any]]
+_EventParts = tuple[Type, int, Mapping[str, Any]]
 """(type, time in ms, members of data)."""
 
 
-def _offered(row: News) -> _Found | None:
+def _of_offer(row: News) -> _EventParts | None:
     if row.offer is None:
         return None
     offer = Offer.model_validate_json(_payload(row.offer))
@@ -302,7 +342,7 @@ def _offered(row: News) -> _Found | None:
     return "offer.received", row.told_at, members
 
 
-def _proposed(row: News, business: Business) -> _Found | None:
+def _of_proposal(row: News, business: Business) -> _EventParts | None:
     if row.half is None:
         return None
     agreement = _agreement(row.half)
@@ -315,17 +355,17 @@ def _proposed(row: News, business: Business) -> _Found | None:
     return "proposal.declined", at, {**members, "reason": row.reason}
 
 
-def _opened(row: News) -> _Found | None:
+def _of_opening(row: News) -> _EventParts | None:
     if row.event is None or row.agreement is None:
         return None
     opened = _EVENT.validate_json(_payload(row.event))
     offer = _agreement(row.agreement).offer[:SHORT]
-    return "connection.opened", opened.at, {"connection": row.cid, "offer": offer, "side": row.side}
+    by: Who = "us" if row.side == "first" else "them"
+    return "connection.opened", opened.at, {"connection": row.cid, "offer": offer, "offered_by": by}
 
 
-def _released(row: News, business: Business) -> _Found | None:
-    """What became of a message that had waited: the other side's comes now, or one of ours went. And what became of the
-    connection when the server was restored."""
+def _of_held_message(row: News, business: Business) -> _EventParts | None:
+    """The event of a held message that was delivered or has expired, or of a connection after a restore."""
     event = None if row.event is None else _EVENT.validate_json(_payload(row.event))
     if isinstance(event, Restored | Confirmed):
         kind: Type = "connection.restored" if isinstance(event, Restored) else "connection.confirmed"
@@ -335,7 +375,7 @@ def _released(row: News, business: Business) -> _Found | None:
     message = Message.model_validate_json(_payload(row.act))
     by: Who = "us" if message.iss == business.did else "them"
     type_: Type = "message.expired" if isinstance(event, Expired) else "message.delivered"
-    members = _of_message(accepted_in(row.acceptance), by)
+    members = _message_members(accepted_in(row.acceptance), by)
     if type_ == "message.delivered" and by == "them":
         type_, members["reply_to"] = "message.received", message.reply_to
     if type_ == "message.expired" and by == "us":
@@ -343,8 +383,8 @@ def _released(row: News, business: Business) -> _Found | None:
     return type_, event.at, members
 
 
-def _accepted(row: News) -> _Found | None:
-    """An act of the other side: the acts of the business itself go to the other side alone."""
+def _of_act(row: News) -> _EventParts | None:
+    """The event of an act of the other side. Acts of the business make none (NEWS-4)."""
     if row.acceptance is None or row.act is None:
         return None
     accepted = accepted_in(row.acceptance)
@@ -352,7 +392,7 @@ def _accepted(row: News) -> _Found | None:
     if type_ is None or accepted.outcome == "dropped":
         return None
     if accepted.outcome == "held":
-        return "message.waiting", at, {**_of_message(accepted, "them"), "replaces": accepted.replaces}
+        return "message.held", at, {**_message_members(accepted, "them"), "replaces": accepted.replaces}
     payload = MODELS[accepted.kind].model_validate_json(_payload(row.act))
     if isinstance(payload, Feedback) and payload.says == "mislabelled":
         type_ = "message.contested"
@@ -361,12 +401,12 @@ def _accepted(row: News) -> _Found | None:
         if member == "verdict":
             members[member] = accepted.verdict
         elif member not in members:
-            members[member] = _value(payload, member)
+            members[member] = _member_value(payload, accepted.kind, member)
     return type_, at, members
 
 
-def _of_message(accepted: Accepted, by: Who) -> dict[str, Any]:
-    """What both sides may know of a message, whether it came or not (EVENT-4)."""
+def _message_members(accepted: Accepted, by: Who) -> dict[str, Any]:
+    """The members that both sides may know of a message, delivered or not (EVENT-4)."""
     members: dict[str, Any] = {"connection": accepted.cid, "act": accepted.act, "by": by}
     if (contents := accepted.contents) is not None:
         expires_at = None if contents.exp is None else instant(contents.exp * 1000)
@@ -374,8 +414,8 @@ def _of_message(accepted: Accepted, by: Who) -> dict[str, Any]:
     return members
 
 
-def _value(payload: Act | Setting, member: str) -> Any:
-    value = getattr(payload, _MEMBER.get(member, member))
+def _member_value(payload: Act | Setting, kind: str, member: str) -> Any:
+    value = getattr(payload, ACT_MEMBERS.get(kind, {}).get(member, member))
     if member == "kept" and value is not None:
         return tuple(dict.fromkeys(kept.what for kept in value))
     return instant(value * 1000) if member in _TIMES and value is not None else value

@@ -1,4 +1,4 @@
-"""What is read. Nothing here decides about acts; what is not the reader's does not exist for him (HTTP-9)."""
+"""Reads of offers, connections and acts for one party. What another party owns is not found (HTTP-9)."""
 
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from comity_server.store.rows import Known, Offer, StoredAct
 
 
 class AnswerStore(Protocol):
-    """What answers ask of a store."""
+    """The reads that this module needs of a store."""
 
     async def state(self, cid: str) -> Known | None: ...
     async def agreement(self, cid: str) -> tuple[bytes, str] | None: ...
@@ -27,7 +27,7 @@ class AnswerStore(Protocol):
 
 
 class Answers:
-    """Reads for one party at a time."""
+    """Answers to reads, as JSON."""
 
     def __init__(self, store: AnswerStore, receipts: Receipts, clock: Clock, notices: Notices) -> None:
         self._store = store
@@ -66,8 +66,8 @@ class Answers:
         )
 
     async def act(self, id_: str, did: str) -> bytes:
-        """An act's acceptance as JSON for a side, with the act and its receipts where it may have them. Raises
-        Refused("not_found")."""
+        """The acceptance of an act as JSON for the side `did`, with the act and its receipts if that side may read
+        them. Raises Refused("not_found")."""
         stored = await self._store.act(id_)
         if stored is None:
             raise Refused("not_found")
@@ -77,7 +77,7 @@ class Answers:
         if stored.chain == "settings" and not own:
             raise Refused("not_found")
         if not stored.raw:
-            # Taken back without its text, which nobody has any more (REC-8).
+            # A restored act whose text is lost (REC-8).
             return msgspec.json.encode({"event": stored.event})
         if not own and (stored.chain != "acts" or (stored.delivered is None and not event.includes_act)):
             return msgspec.json.encode({"event": stored.event})
@@ -95,7 +95,7 @@ class Answers:
         return msgspec.json.encode({"event": stored.event, "act": stored.raw, **there})
 
     async def _over(self, stored: StoredAct, id_: str) -> str | None:
-        """The receipt that a mute was over by this mute or hidden end of it, where that was entered (AUD-1)."""
+        """The receipt of the log entry that this mute, or its hidden end, has ended; None without an entry (AUD-1)."""
         mute = msgspec.json.decode(_payload(stored.raw)).get("mute", id_)
         raw = await self._store.mute_over(stored.cid, mute)
         over = None if raw is None else MuteOver.model_validate_json(_payload(raw))
@@ -108,7 +108,7 @@ class Answers:
             raise Refused("not_found")
         state = decode_state(known.state)
         side = state.side_of(did)
-        # A name that was replaced reads no more: its key may be the reason why it was.
+        # A replaced DID cannot read: its key may be compromised.
         if side is None or state.door(side).did != did:
             raise Refused("not_found")
         return state, side, known.tag_secret

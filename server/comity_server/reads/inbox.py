@@ -1,4 +1,4 @@
-"""The way out: what is new for a party, by long poll or as a stream."""
+"""The inbox of a party: new items by long poll or as a stream."""
 
 from collections.abc import AsyncGenerator
 from typing import Any, NamedTuple, Protocol
@@ -13,15 +13,15 @@ from comity_server.reads.connections import tags
 from comity_server.store.rows import News
 
 MOST_BYTES = 1024 * 1024
-"""Bytes of texts in one page, about."""
+"""Approximate maximum size of the texts in a page, in bytes."""
 PRUNED = "pruned"
-"""The kind of the row that stays of those that were pruned, the first in its stream."""
+"""The kind of the row that replaces pruned rows, the first of its stream."""
 LOOK_UP = 15
-"""Seconds after which a silent stream looks whether anybody still listens."""
+"""Seconds after which a silent stream checks that the client is still connected."""
 
 
 class InboxStore(Protocol):
-    """What the inbox asks of a store."""
+    """The reads that the inbox needs of a store."""
 
     async def is_party(self, did: str) -> bool: ...
     async def stream_of(self, did: str) -> str | None: ...
@@ -29,14 +29,14 @@ class InboxStore(Protocol):
 
 
 class Item(NamedTuple):
-    """One item, as JSON, and the cursor behind it."""
+    """An item as JSON, with the cursor after it."""
 
     cursor: str
     json: bytes
 
 
 class Inbox:
-    """Reads streams, and waits for them."""
+    """Reads the streams of parties, and waits for new items."""
 
     def __init__(self, store: InboxStore, bell: Broker, cursors: Cursors) -> None:
         self._store = store
@@ -44,7 +44,7 @@ class Inbox:
         self._cursors = cursors
 
     async def page(self, did: str, cursor: str | None, wait: float) -> bytes:
-        """What came after the cursor, waiting up to `wait` s for something. Raises Refused."""
+        """The items after the cursor. Waits up to `wait` s for the first one. Raises Refused."""
         stream, after = await self._place(did, cursor)
         news = await self._store.news(stream, after, PAGE)
         begins_later = bool(news) and news[0].kind == PRUNED
@@ -63,8 +63,8 @@ class Inbox:
         return msgspec.json.encode({**page, "pruned": True} if begins_later else page)
 
     async def stream(self, did: str, cursor: str | None) -> AsyncGenerator[Item | None, None]:
-        """Items as they come, without end but the server's. None means nothing: first when the place is found, then
-        from time to time, so that the caller can see whether anybody still listens. Raises Refused."""
+        """Items as they arrive, until the server stops. Yields None once the cursor is read, and then from time to
+        time, so that the caller can check the client's connection. Raises Refused."""
         stream, after = await self._place(did, cursor)
         with self._bell.listen(stream, await self._party(did)) as listening:
             for row in await self._store.news(stream, after, 1):
@@ -79,7 +79,7 @@ class Inbox:
                     yield None
 
     async def _party(self, did: str) -> str | None:
-        """The party, where it matters whether it is one."""
+        """The party, if the broker is full and needs to know whether it is one."""
         return did if self._bell.is_full() and await self._store.is_party(did) else None
 
     async def _place(self, did: str, cursor: str | None) -> tuple[str, int]:
@@ -114,14 +114,14 @@ class Inbox:
 
 
 def must_be_kept(row: News) -> None:
-    """Raises Refused("cursor_expired") where the first row behind a cursor is the mark of those that are gone: whoever
-    has it missed them (HTTP-23)."""
+    """Raises Refused("cursor_expired") if the first row after a cursor is the mark of pruned rows: the reader missed
+    them (HTTP-23)."""
     if row.kind == PRUNED:
         raise Refused("cursor_expired")
 
 
 def _begin(pruned: News, cursor: str | None) -> int:
-    """The row behind which whoever has no cursor begins. Raises Refused("cursor_expired") for others."""
+    """The row after which a reader without a cursor begins. Raises Refused("cursor_expired") for one with a cursor."""
     if cursor is not None:
         must_be_kept(pruned)
     return pruned.n
@@ -132,7 +132,7 @@ def _row(n: int) -> bytes:
 
 
 def _bounded(news: list[News]) -> list[News]:
-    """As many rows as fit into one page; one at least."""
+    """The rows that fit into one page; at least one."""
     size = 0
     for position, row in enumerate(news):
         texts = (row.act, row.acceptance, row.event, row.agreement, row.half, row.offer)

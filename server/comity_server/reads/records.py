@@ -1,4 +1,4 @@
-"""All of a connection that one side may have, in the order of its times: for those whose copy lacks something
+"""The records of a connection that one side may read, in the order of their times, for wallets whose copy lacks some
 (spec/http.md, "An old copy")."""
 
 from typing import Protocol
@@ -13,7 +13,7 @@ from comity_server.store.rows import StoredRecord
 
 
 class RecordStore(Protocol):
-    """What is asked of a store."""
+    """The reads that this module needs of a store."""
 
     async def records(self, cid: str, side: str, after: int, most: int) -> list[StoredRecord]: ...
 
@@ -27,8 +27,7 @@ class Records:
         self._cursors = cursors
 
     async def page(self, cid: str, did: str, cursor: str | None) -> bytes:
-        """The next records behind the cursor, as JSON, for the side that is `did` now. Raises Refused("not_found"),
-        Malformed."""
+        """The records after the cursor as JSON, for the side with this DID. Raises Refused("not_found"), Malformed."""
         _, side, _ = await self._answers.mine(cid, did)
         list_ = f"records {cid} {side}"
         after = -1 if cursor is None else int.from_bytes(self._cursors.open(list_, cursor), "big")
@@ -46,8 +45,7 @@ class Records:
 
 
 def _shown(row: StoredRecord, side: str) -> dict[str, str]:
-    """The record as the inbox brought it, or as the side was answered (EVENT-4): a message that waits comes with its
-    delivery."""
+    """The record as the inbox, or the answer to the side, had it (EVENT-4). A held message comes with its delivery."""
     is_own = row.side == side
     if row.kind == "accepted":
         has_act = is_own or accepted_in(row.event).includes_act

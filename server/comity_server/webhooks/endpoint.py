@@ -111,4 +111,4 @@ def new_id(kind: str) -> str:
 
 def event_json(id_: str, type_: str, at: int, data: dict[str, str]) -> bytes:
     """An event that only webhooks have, in the form of all others; `at` in ms."""
-    return msgspec.json.encode({"id": id_, "type": type_, "timestamp": instant(at), "data": data})
+    return msgspec.json.encode({"id": id_, "object": "event", "type": type_, "timestamp": instant(at), "data": data})

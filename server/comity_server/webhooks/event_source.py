@@ -5,7 +5,7 @@ from typing import Literal
 from comity.lru import LRU
 from comity_server.businesses.directory import Business
 from comity_server.logging import logger
-from comity_server.reads.business_events import BusinessEvent, happening
+from comity_server.reads.business_events import BusinessEvent, business_event
 from comity_server.store.business import StoredWebhook
 from comity_server.store.read_only import ReadOnlyStore
 from comity_server.store.rows import News
@@ -57,7 +57,7 @@ class EventSource:
 
     def _render(self, of: StoredWebhook, row: News) -> BusinessEvent | None:
         try:
-            found = happening(row, Business(of.name, of.did, {}), self._ids)
+            found = business_event(row, Business(of.name, of.did, {}), self._ids)
         except Exception as error:  # a mistake of ours over one row must not keep all others from being sent
             logger().error("webhook_event_failed", exc_info=error)
             found = None

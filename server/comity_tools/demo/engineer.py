@@ -77,10 +77,10 @@ class Engineer(Telling):
         receiver.secret, self._public_key = endpoint["secret"], endpoint["public_key"]
         self.say.check("its own endpoint takes them", status == 201)
         until = time.monotonic() + WITHIN
-        while endpoint["state"] != "active" and time.monotonic() < until:
+        while endpoint["status"] != "active" and time.monotonic() < until:
             await asyncio.sleep(0.05)
             _, endpoint = await rest("GET", f"/webhooks/{endpoint['id']}")
-        self.say.check("once it has proved that it wants them", endpoint["state"] == "active")
+        self.say.check("once it has proved that it wants them", endpoint["status"] == "active")
 
     async def _customer(self, rest: Rest) -> Party:
         terms = {"id": "example:house-terms", "version": "1", "lang": "en", "text": HOUSE_TERMS}
@@ -106,7 +106,7 @@ class Engineer(Telling):
         say.check(
             f"may it sell him the weekly bread? {asked['decision']}: {asked['why']}", asked["decision"] == "allow"
         )
-        bought = {"kind": "bought", "topic": "bread.weekly", "when": "2026-01-02T08:00:00Z"}
+        bought = {"kind": "bought", "topic": "bread.weekly", "happened_at": "2026-01-02T08:00:00Z"}
         await rest("POST", f"/connections/{cid}/milestones", bought)
         answers = await rest.lines("/check", [{**question, "ref": "row 1"}, {"connection": "?", "ref": "row 2"}])
         say.check(f"once he has bought it: {answers[0]['why']}", answers[0]["reason"] == "already_has")
@@ -116,11 +116,11 @@ class Engineer(Telling):
         say.check(f"the sale is refused ({refused['code']}), and kept as a draft", status == 403 and refused["draft"])
         care = {"purpose": "care.checkin", "text": "Was the bread good?"}
         _, sent = await rest("POST", f"/connections/{cid}/messages", care)
-        arrived = await self.stage.until(jonas, lambda: self._delivered(jonas, sent["message"]))
+        arrived = await self.stage.until(jonas, lambda: self._delivered(jonas, sent["id"]))
         say.check("how the bread was it may ask, and Jonas reads it", arrived)
         await jonas.mute(days=7)
         status, held = await rest("POST", f"/connections/{cid}/messages", {**care, "text": "And the cake?"})
-        say.check(f"muted, the next one waits: {held['verdict']['why']}", (status, held["outcome"]) == (202, "held"))
+        say.check(f"muted, the next one waits: {held['verdict']['why']}", (status, held["status"]) == (202, "held"))
         await jonas.unmute()
         await self._away(rest, jonas)
 
@@ -128,7 +128,7 @@ class Engineer(Telling):
         """One text for all customers: nothing is sent, and nothing waits for it."""
         say, now = self.say, datetime.fromtimestamp(self.stage.now() / 1000, UTC)
         texts = {"en": "The oven is being repaired. Back on Monday.", "de": "Der Ofen wird repariert. Montag wieder."}
-        away = {"from": now.isoformat(), "until": (now + timedelta(days=4)).isoformat(), "texts": texts}
+        away = {"starts_at": now.isoformat(), "ends_at": (now + timedelta(days=4)).isoformat(), "texts": texts}
         status, _ = await rest("PUT", "/notices/away", away)
         await jonas.sync()
         (shown,) = await jonas.notices()

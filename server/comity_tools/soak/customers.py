@@ -104,7 +104,7 @@ class Customers:
             raise BenchFailed(f"no endpoint could be set up: {made}")
         async with asyncio.timeout(PROVES_WITHIN):
             while True:
-                if (await self._rest.get(f"/webhooks/{made['id']}"))["state"] == "active":
+                if (await self._rest.get(f"/webhooks/{made['id']}"))["status"] == "active":
                     return
                 await asyncio.sleep(0.1)
 
@@ -170,7 +170,7 @@ class Customers:
             body = {"purpose": "care.checkin", "text": "Does it work?"}
             answer = await self._until_answered(f"/connections/{customer}/messages", body, f"m-{self._numbers}")
             if answer is not None and "message" in answer:
-                self._ledger.note(customer, answer["message"])
+                self._ledger.note(customer, answer["id"])
             await asyncio.sleep(self._chance.uniform(0.05, 0.3))
 
     async def _until_answered(self, path: str, body: Any, again: str) -> Any:

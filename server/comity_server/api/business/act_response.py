@@ -1,7 +1,7 @@
-"""What the routes that sign an act share: the connection at hand, the verdict in words, and the ordinary answer."""
+"""Shared by the routes that submit acts: loading the connection, the verdict in words, and the usual answer."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -13,106 +13,115 @@ from comity.rules.gate import Decision, Verdict
 from comity.rules.message_lifetime import public_verdict
 from comity.rules.state import Connection
 from comity_server.api.business import acts, reasons
-from comity_server.api.business.idempotency import change
-from comity_server.api.business.outgoing import Sealing
-from comity_server.api.business.representations import ContestInForce, contests_of
+from comity_server.api.business.idempotency import run_idempotent
+from comity_server.api.business.outgoing import EncryptedBody
+from comity_server.api.business.representations import ActiveContest, contest_list
 from comity_server.api.business.route import BUSINESS, Call, Reply
-from comity_server.schema import Basis, Hash, Instant, Model, instant
+from comity_server.schema import Basis, Cid, Hash, Instant, Model, instant
 from comity_server.writer.unit_of_work import UnitOfWork
 
 
-class ToldVerdict(Model):
-    """May we? As you may be told it, and in words."""
+class ExplainedVerdict(Model):
+    """The verdict on a message, contact or ask, with the reason in words."""
 
     decision: Annotated[Decision, Field(description="`allow`, `hold` (not now), or `refuse` (not at all).")]
-    reason: Annotated[reasons.Reason, Field(description="From a closed list.")]
-    why: Annotated[str, Field(description="The reason in words for people, with what can be done.")]
-    until: Annotated[Instant, Field(description="When a hold ends, where they show it.")] | None = None
-    valid_until: Annotated[Instant, Field(description="Ask again from then on: it is not good any longer.")]
+    reason: Annotated[reasons.Reason, Field(description="A code of a closed list.")]
+    why: Annotated[str, Field(description="The reason in words, with advice.")]
+    ends_at: (
+        Annotated[Instant, Field(description="Of `hold`: the end of its cause, where the customer shows it.")] | None
+    ) = None
+    valid_until: Annotated[Instant, Field(description="Check again at this time.")]
     contest: (
         Annotated[
-            tuple[ContestInForce, ...],
-            Field(description="Contests of theirs about this purpose, whether or not they decided."),
+            tuple[ActiveContest, ...],
+            Field(description="The customer's contests that cover this purpose, even if they changed nothing."),
         ]
         | None
     ) = None
     as_of: Basis
 
     @staticmethod
-    def of(verdict: Verdict) -> "ToldVerdict":
-        """An outward verdict, told."""
-        until = reasons.until(verdict)
-        return ToldVerdict(
+    def of(verdict: Verdict, own: Side) -> "ExplainedVerdict":
+        """The outward verdict for the business on the side `own`."""
+        ends_at = reasons.until(verdict)
+        return ExplainedVerdict(
             decision=verdict.decision,
             reason=verdict.reason,  # type: ignore[arg-type]
             why=reasons.why(verdict),
-            until=None if until is None else instant(until),
+            ends_at=None if ends_at is None else instant(ends_at),
             valid_until=instant(verdict.valid_until),
-            contest=contests_of(verdict.contest) or None,
-            as_of=Basis(first=verdict.as_of.first, second=verdict.as_of.second, zones=verdict.as_of.zones),
+            contest=contest_list(verdict.contest) or None,
+            as_of=Basis.of(verdict.as_of, own),
         )
 
 
-class ActTaken(Model):
-    """An act of yours was accepted."""
+class AcceptedAct(Model):
+    """An act of yours that was accepted."""
 
-    act: Annotated[Hash, Field(description="The id of the act: the SHA-256 of its signed text.")]
-    at: Annotated[Instant, Field(description="When it took effect.")]
+    id: Annotated[Hash, Field(description="The SHA-256 of the signed text.")]
+    object: Literal["act"] = "act"
+    connection: Cid
+    kind: Annotated[str, Field(examples=["mute"])]
+    accepted_at: Annotated[Instant, Field(description="The time at which it took effect.")]
 
 
-def at_hand(call: Call, group: UnitOfWork, cid: str) -> tuple[Connection, Side]:
-    """The connection as an act would find it now, and the business's side of it. Raises Refused("not_found")."""
-    side = acts.side_in(group.states.get(cid), call.business)
+def load_connection(call: Call, group: UnitOfWork, cid: str) -> tuple[Connection, Side]:
+    """(the connection with the changes of this unit of work, the business's side of it). Raises
+    Refused("not_found")."""
+    side = acts.own_side(group.states.get(cid), call.business)
     return group.current(cid), side
 
 
-def judged(group: UnitOfWork, state: Connection, side: Side, purpose: str, channel: str, topic: str | None) -> Verdict:
-    """What the gate says to an act of `side` now, as the side may be told it (SAY-1)."""
+def check_gate(
+    group: UnitOfWork, state: Connection, side: Side, purpose: str, channel: str, topic: str | None
+) -> Verdict:
+    """The outward verdict of the gate on an act of `side` now (SAY-1)."""
     at = max(group.now, state.at + 1)
     return gate.may(state, side, purpose, channel, topic, at, group.grounds.zones).outward()
 
 
-def judged_by_shown(group: UnitOfWork, state: Connection, side: Side, purpose: str, topic: str | None) -> Verdict:
-    """The verdict on a message of `side` now that rests on public state alone: how long it waits follows from it
-    (HOLD-2)."""
+def check_public_state(group: UnitOfWork, state: Connection, side: Side, purpose: str, topic: str | None) -> Verdict:
+    """The verdict on a message of `side` now from public state alone, which decides how long it is held (HOLD-2)."""
     return public_verdict(state, side, purpose, topic, max(group.now, state.at + 1), group.grounds.zones)
 
 
 def away_until(group: UnitOfWork, state: Connection, side: Side) -> int | None:
-    """Until when (s) the other side of `side` says that it is away: it says nothing of whether it can be reached."""
+    """The end (s) of the absence that the other side announces. It does not say whether the side can be reached."""
     return group.grounds.notices.away_until(state.door(other(side)), group.now)
 
 
-def place_of(event: Accepted) -> str:
-    """Where an act can be read."""
+def act_location(event: Accepted) -> str:
+    """The path of an act."""
     return f"{BUSINESS}/connections/{event.cid}/acts/{event.act}"
 
 
-def taken(event: Accepted) -> Reply:
-    """The ordinary answer to an act."""
-    return Reply.of(ActTaken(act=event.act, at=instant(event.at)), 201, place_of(event))
+def act_response(event: Accepted) -> Reply:
+    """The usual answer to an act."""
+    act = AcceptedAct(id=event.act, connection=event.cid, kind=event.kind, accepted_at=instant(event.at))
+    return Reply.of(act, 201, act_location(event))
 
 
-async def take(
-    call: Call, kind: str, fields: Mapping[str, Any] | None = None, said: Mapping[str, Any] | None = None
+async def submit_act(
+    call: Call, kind: str, fields: Mapping[str, Any] | None = None, content: Mapping[str, Any] | None = None
 ) -> Reply:
-    """Do the act `kind` in the connection of the path, with these fields and, where something is said, with that as
-    its sealed body; or the one that the business signed. Raises Refused."""
+    """Submits the act `kind` in the connection of the path, with these fields and the encrypted body `content`; or the
+    act that the business signed. Members that are None are left out. Raises Refused."""
     cid = call.path["connection"]
     present = {name: value for name, value in (fields or {}).items() if value is not None}
-    words_ = {name: value for name, value in (said or {}).items() if value is not None}
-    sealing = await Sealing.ahead(call, cid, words_) if words_ and call.signed is None else None
+    body_content = {name: value for name, value in (content or {}).items() if value is not None}
+    is_composed = call.signed is None
+    encrypted = await EncryptedBody.prepare(call, cid, body_content) if body_content and is_composed else None
 
     async def decide(group: UnitOfWork) -> Reply:
-        state, side = at_hand(call, group, cid)
-        body = {} if sealing is None else {"body": sealing.text(state, side)}
-        return taken(acts.accepted(await acts.act(call, group, cid, kind, **present, **body)))
+        state, side = load_connection(call, group, cid)
+        body = {} if encrypted is None else {"body": encrypted.jwe(state, side)}
+        return act_response(acts.acceptance_of(await acts.apply_act(call, group, cid, kind, **present, **body)))
 
-    return await change(call, decide, (cid,))
+    return await run_idempotent(call, decide, (cid,))
 
 
-def the_one_named(call: Call, member: str) -> str:
-    """The id in the path, which a signed act must name as well. Raises Malformed."""
+def id_in_path(call: Call, member: str) -> str:
+    """The id in the path. Raises Malformed if a signed act names another."""
     named = call.path[member]
     if call.signed is not None and getattr(call.signed.payload, member, None) != named:
         raise Malformed(f"the act names another {member} than the path", errors=((f"/{member}", "not the path's"),))

@@ -1,5 +1,4 @@
-"""Changing something for a business: one command in one group, and the same answer when the request comes again
-(BIZ-11)."""
+"""Idempotent requests: a repeated request gets the first answer (BIZ-11)."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -9,17 +8,16 @@ from comity_server.store.business import Idempotent
 from comity_server.writer.unit_of_work import UnitOfWork
 
 REMEMBERED = 24 * 3600 * 1000
-"""ms for which an answer is kept under its Idempotency-Key."""
+"""Time for which an answer is stored under its Idempotency-Key, in ms."""
 
 Decide = Callable[[UnitOfWork], Awaitable[Reply]]
 
 
-async def change(call: Call, decide: Decide, cids: Sequence[str] = ()) -> Reply:
-    """What `decide` answers, decided in a group with the connections `cids` at hand, and written with all that it
-    changes. Under an Idempotency-Key that was used within REMEMBERED, the first answer. What is refused is not
-    remembered: the same request may be tried again.
+async def run_idempotent(call: Call, decide: Decide, cids: Sequence[str] = ()) -> Reply:
+    """Runs `decide` in a unit of work that has loaded the connections `cids`, and stores its answer with its changes.
+    A request whose Idempotency-Key was used within REMEMBERED gets the first answer. Refusals are not stored.
 
-    Raises Refused, also for a key that was used for something else.
+    Raises Refused, also for a key that was used with another request.
     """
 
     async def decided(group: UnitOfWork) -> Reply:
@@ -40,7 +38,7 @@ async def change(call: Call, decide: Decide, cids: Sequence[str] = ()) -> Reply:
 
 
 def _must_go_on(call: Call, group: UnitOfWork) -> None:
-    """Raises Refused where the key has ended by now, perhaps in this very group (BIZ-3)."""
+    """Raises Refused if the API key has ended, also by an earlier command of this unit of work (BIZ-3)."""
     call.must_go_on()
     mine = (call.business.name, call.key.id)
     if any((row["name"], row["id"]) == mine and row["expires_at"] <= group.now for row in group.batch.end_api_key):

@@ -1,35 +1,37 @@
-"""What a customer wrote, opened for an answer where the business's key is kept here, and kept nowhere in clear
-(INV-14)."""
+"""Decryption of what customers wrote, for an answer. It works only for a business whose signing key the server keeps,
+and no plain text is stored (INV-14)."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from comity.documents.acts import SignedAct, open_act
-from comity_server.api.business.outgoing import opened
+from comity_server.api.business.outgoing import decrypt_for_business
 from comity_server.api.business.route import Call
 
-Words = Mapping[str, dict[str, Any]]
-"""Bodies in clear, by the acts' ids."""
+Bodies = Mapping[str, dict[str, Any]]
+"""Id of an act → its decrypted body."""
 
 
-async def words_in(call: Call, acts: Iterable[SignedAct]) -> Words:
-    """The bodies of those of these acts that the business's kept key opens."""
+async def decrypt_bodies(call: Call, acts: Iterable[SignedAct]) -> Bodies:
+    """The bodies of these acts that the server can decrypt."""
     sealed = {act.id: act for act in acts if getattr(act.payload, "body", None) is not None}
 
-    def all_of_them() -> Words:
-        found = {id_: _opened(call, act) for id_, act in sealed.items()}
+    def decrypt_all() -> Bodies:
+        found = {id_: _decrypt(call, act) for id_, act in sealed.items()}
         return {id_: body for id_, body in found.items() if body is not None}
 
-    return await asyncio.to_thread(all_of_them) if sealed else {}
+    return await asyncio.to_thread(decrypt_all) if sealed else {}
 
 
-def _opened(call: Call, act: SignedAct) -> dict[str, Any] | None:
+def _decrypt(call: Call, act: SignedAct) -> dict[str, Any] | None:
     text: str = getattr(act.payload, "body", "")
-    return opened(call.server.grounds.kept, call.business.did, text, act.payload.cid)
+    return decrypt_for_business(call.server.grounds.kept, call.business.did, text, act.payload.cid)
 
 
-async def words_by_id(call: Call, ids: Iterable[str]) -> Words:
-    """The same of acts that are named by their ids."""
+async def decrypt_bodies_by_id(call: Call, ids: Iterable[str]) -> Bodies:
+    """The bodies of the acts with these ids that the server can decrypt."""
     stored = [await call.server.store.act(id_) for id_ in ids]
-    return await words_in(call, [open_act(it.raw, call.server.directory.find_key) for it in stored if it is not None])
+    return await decrypt_bodies(
+        call, [open_act(act.raw, call.server.directory.find_key) for act in stored if act is not None]
+    )

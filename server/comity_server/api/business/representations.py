@@ -1,18 +1,18 @@
-"""One side of a connection as the business side tells it: what it allows the other, remembers and asked. All of the
-customer's is public state (CONN-20), with her words where they can be opened (INV-14)."""
+"""One side of a connection as the business sees it: grants, mutes, notes, milestones, contests and the last ask. The
+customer's side is public state (CONN-20). The customer's words are decrypted where the server can (INV-14)."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from comity.documents.hours import Window, windows_of
 from comity.documents.note_values import parse_note
 from comity.rules import favours
 from comity.rules.contests import CONTEST_LASTS
 from comity.rules.gate import mute_end
-from comity.rules.state import Ask, Budget, Contest, Door, Mute, Note
-from comity_server.api.business.received import Words
+from comity.rules.state import Ask, Budget, Contest, Door, Milestone, Mute, Note
+from comity_server.api.business.received import Bodies
 from comity_server.schema import Hash, Instant, Model, instant
 
 
@@ -23,140 +23,145 @@ class AllowedRate(Model):
     seconds: int
 
 
-class GrantInForce(Model):
-    """What somebody allows the other side, and until when."""
+class ActiveGrant(Model):
+    """A grant in force: the purposes and channels for which one side may reach the other."""
 
-    id: Hash
+    id: Hash = Field(description="The id of its act.")
+    object: Literal["grant"] = "grant"
     purposes: tuple[str, ...]
     channels: tuple[str, ...]
     expires_at: Instant
     budget: AllowedRate | None = None
 
 
-class MuteInForce(Model):
-    """A mute; without purposes and channels it is of everything. `until` where its end is shown, or the mute is yours;
-    `why`: `away`."""
+class ActiveMute(Model):
+    """A mute in force. Without purposes and channels it covers everything. A customer's mute has `ends_at` only where
+    the customer shows the end."""
 
-    id: Hash
+    id: Hash = Field(description="The id of its act.")
+    object: Literal["mute"] = "mute"
     purposes: tuple[str, ...] | None = None
     channels: tuple[str, ...] | None = None
-    until: Instant | None = None
-    why: Literal["away"] | None = None
-    hidden: Annotated[
-        bool | None, Field(description="Of a mute of yours with an end: whether your customer is not shown it.")
+    ends_at: Instant | None = None
+    reason: Literal["away"] | None = None
+    end_shown: Annotated[
+        bool | None, Field(description="Of your own mute with an end: whether the customer sees the end.")
     ] = None
 
 
-class ContestInForce(Model):
-    """A side's word that a message was something else than it said. Messages of `purpose` are judged as `as`, too."""
+class ActiveContest(Model):
+    """A contest in force: one side states that a message of the other had another purpose than it named. Messages of
+    `purpose` must then also be allowed as `actual_purpose`."""
 
-    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
-
-    message: Annotated[Hash, Field(description="The message that was contested.")]
-    purpose: Annotated[str, Field(description="What it said that it was for.", examples=["care"])]
-    had: Annotated[str, Field(description="Its topic.")] | None = None
-    as_: Annotated[str, Field(alias="as", description="What it was really for.", examples=["sales"])]
-    topic: Annotated[str, Field(description="What it was really about.", examples=["windows"])] | None = None
-    since: Instant
-    until: Instant
+    message: Annotated[Hash, Field(description="The contested message.")]
+    purpose: Annotated[str, Field(description="The purpose that the message named.", examples=["care"])]
+    topic: Annotated[str, Field(description="The topic that the message named.")] | None = None
+    actual_purpose: Annotated[str, Field(description="The purpose that it really had.", examples=["sales"])]
+    actual_topic: Annotated[str, Field(description="The topic that it really had.", examples=["windows"])] | None = None
+    started_at: Instant
+    ends_at: Instant
 
 
-class GivenUp(Model):
-    """Grants of the other side that this side gave up, for some purposes and channels or for all."""
+class Renouncement(Model):
+    """Grants of the other side that this side renounced, for some purposes and channels or for all."""
 
     grants: tuple[Hash, ...]
     purposes: tuple[str, ...] | None = None
     channels: tuple[str, ...] | None = None
 
 
-class ShownNote(Model):
+class StoredNote(Model):
     """A note that one side keeps and both can read."""
 
+    id: Hash = Field(description="The id of its act.")
+    object: Literal["note"] = "note"
     key: str
     topic: str | None = None
-    act: Hash
     value: Annotated[
         Any, Field(description="The value. Of a customer's note, where the server keeps your signing key.")
     ] = None
-    text: Annotated[str, Field(description="More of it, as your customer wrote it.")] | None = None
+    text: Annotated[str, Field(description="Further text of a customer's note.")] | None = None
 
 
-class ShownMilestone(Model):
-    """Something that happened."""
+class StoredMilestone(Model):
+    """A milestone that one side recorded and both can read."""
 
+    id: Hash = Field(description="The id of its act.")
+    object: Literal["milestone"] = "milestone"
     kind: str
     topic: str
-    when: Instant
-    lasts: Instant | None = None
-    act: Hash
-    text: Annotated[str, Field(description="More of it, as your customer wrote it; where your key is kept here.")] | (
-        None
-    ) = None
+    happened_at: Instant
+    lasts_until: Instant | None = None
+    text: Annotated[
+        str | None,
+        Field(description="The text of a customer's milestone, where the server keeps your signing key."),
+    ] = None
 
 
-class ShownAsk(Model):
-    """A side's last ask, and where it stands: `lapsed` and `broken` come of themselves with time."""
+class AskSummary(Model):
+    """The last ask of a side. `lapsed` and `broken` follow from the time alone."""
 
-    ask: Hash = Field(description="Its id: that of its act.")
+    id: Hash = Field(description="The id of its act.")
+    object: Literal["ask"] = "ask"
     kind: str
     status: Literal["asked", "promised", "refused", "not_now", "done", "thanked", "lapsed", "broken"]
     asked_at: Instant
-    ends_at: Instant = Field(description="When it lapses unanswered, or when what was promised is due.")
+    ends_at: Instant = Field(description="The time at which it lapses without an answer, or a promised favour is due.")
 
 
 class ChainHead(Model):
-    """Where a side's chain of acts stands: the next `seq`, and what the next act names in `prev`."""
+    """The end of a side's chain of acts: the `seq` of the next act, and the hash that it names in `prev`."""
 
     seq: int
     head: Hash
 
 
 class OwnHours(Model):
-    """When your customer may come; `shown`: she reads when that is next, and else no more than "not now"."""
+    """The weekly windows in which the customer reaches you."""
 
     zone: str
     windows: tuple[Window, ...]
-    shown: bool
+    end_shown: Annotated[bool, Field(description="Whether the customer sees the start of the next window.")]
 
 
 class OwnSettings(Model):
-    """What you set in a connection for yourself: your customer gets none of it."""
+    """Your private settings in a connection. The customer never sees them."""
 
     hours: OwnHours | None = None
-    messages: Annotated[AllowedRate, Field(description="How often she may write.")] | None = None
-    asks: Annotated[AllowedRate, Field(description="How often she may ask a favour.")] | None = None
+    messages: Annotated[AllowedRate, Field(description="Limit of the customer's messages.")] | None = None
+    asks: Annotated[AllowedRate, Field(description="Limit of the customer's asks.")] | None = None
 
 
-class ShownDoor(Model):
-    """One side: what it allows the other, what it remembers, what it asked."""
+class ConnectionSide(Model):
+    """The state of one side of a connection."""
 
     did: str
-    grants: tuple[GrantInForce, ...]
-    mutes: tuple[MuteInForce, ...]
-    notes: tuple[ShownNote, ...]
-    milestones: tuple[ShownMilestone, ...]
+    grants: tuple[ActiveGrant, ...]
+    mutes: tuple[ActiveMute, ...]
+    notes: tuple[StoredNote, ...]
+    milestones: tuple[StoredMilestone, ...]
     contests: Annotated[
-        tuple[ContestInForce, ...],
-        Field(description="Messages of the other's that were something else than they said, by this side's word."),
+        tuple[ActiveContest, ...],
+        Field(description="Messages of the other side that this side contests."),
     ]
-    given_up: Annotated[tuple[GivenUp, ...], Field(description="Grants of the other's that this side gave up.")]
-    ask: ShownAsk | None = None
-    waiting: int = Field(description="Messages of this side that wait at the other's door.")
+    renounced: Annotated[tuple[Renouncement, ...], Field(description="Grants of the other side that it renounced.")]
+    ask: AskSummary | None = None
+    held_messages: int = Field(description="The number of this side's messages that are held.")
     chain: ChainHead
 
 
-def grants_of(door: Door, now: int) -> tuple[GrantInForce, ...]:
-    """What the side allows the other at `now` (ms)."""
+def active_grants(door: Door, now: int) -> tuple[ActiveGrant, ...]:
+    """The side's grants that are in force at `now` (ms)."""
     return tuple(
-        GrantInForce(
-            id=it.id,
-            purposes=it.purposes,
-            channels=it.channels,
-            expires_at=instant(it.exp * 1000),
-            budget=_rate(it.budget),
+        ActiveGrant(
+            id=grant.id,
+            purposes=grant.purposes,
+            channels=grant.channels,
+            expires_at=instant(grant.exp * 1000),
+            budget=_rate(grant.budget),
         )
-        for it in door.grants
-        if now < it.exp * 1000
+        for grant in door.grants
+        if now < grant.exp * 1000
     )
 
 
@@ -164,106 +169,107 @@ def _rate(budget: Budget | None) -> AllowedRate | None:
     return None if budget is None else AllowedRate(max=budget.max, seconds=budget.seconds)
 
 
-def mutes_of(door: Door, now: int) -> tuple[MuteInForce, ...]:
-    """The side's mutes as both sides know them: an end that is not shown counts for nothing here (GATE-15)."""
-    return tuple(_mute(it, it.until) for it in door.mutes if it.until is None or now < it.until * 1000)
+def active_mutes(door: Door, now: int) -> tuple[ActiveMute, ...]:
+    """The side's mutes as both sides know them, without an end that is not shown (GATE-15)."""
+    return tuple(_mute(mute, mute.until) for mute in door.mutes if mute.until is None or now < mute.until * 1000)
 
 
-def own_mutes_of(door: Door, now: int) -> tuple[MuteInForce, ...]:
-    """The same of the business's own side, with the ends that only it knows."""
-    ends = [(it, mute_end(door, it)) for it in door.mutes]
+def own_active_mutes(door: Door, now: int) -> tuple[ActiveMute, ...]:
+    """The mutes of the business's own side, with the ends that only the business knows."""
+    ends = [(mute, mute_end(door, mute)) for mute in door.mutes]
     return tuple(
-        _mute(it, None if end is None else end // 1000, own=True) for it, end in ends if end is None or now < end
+        _mute(mute, None if end is None else end // 1000, own=True) for mute, end in ends if end is None or now < end
     )
 
 
-def _mute(mute: Mute, until: int | None, *, own: bool = False) -> MuteInForce:
-    return MuteInForce(
+def _mute(mute: Mute, until: int | None, *, own: bool = False) -> ActiveMute:
+    return ActiveMute(
         id=mute.id,
         purposes=mute.purposes or None,
         channels=mute.channels or None,
-        until=None if until is None else instant(until * 1000),
-        why=mute.why,
-        hidden=mute.until is None if own and until is not None else None,
+        ends_at=None if until is None else instant(until * 1000),
+        reason=mute.why,
+        end_shown=mute.until is not None if own and until is not None else None,
     )
 
 
-def settings_of(door: Door) -> OwnSettings:
-    """What the business set for itself."""
+def own_settings(door: Door) -> OwnSettings:
+    """The business's private settings."""
     own = door.settings
     hours = None
     if own.zone is not None and own.windows:
-        hours = OwnHours(zone=own.zone, windows=windows_of(own.windows), shown=own.hours_end_shown)
+        hours = OwnHours(zone=own.zone, windows=windows_of(own.windows), end_shown=own.hours_end_shown)
     return OwnSettings(hours=hours, messages=_rate(own.messages), asks=_rate(own.asks))
 
 
-def contests_of(contests: Iterable[Contest]) -> tuple[ContestInForce, ...]:
-    """Contests of the state, each of which lasts for a year."""
+def contest_list(contests: Iterable[Contest]) -> tuple[ActiveContest, ...]:
+    """The contests as answers show them."""
     return tuple(
-        ContestInForce(
-            message=it.message,
-            purpose=it.purpose,
-            had=it.had,
-            as_=it.as_,
-            topic=it.topic,
-            since=instant((it.until - CONTEST_LASTS) * 1000),
-            until=instant(it.until * 1000),
+        ActiveContest(
+            message=contest.message,
+            purpose=contest.purpose,
+            topic=contest.had,
+            actual_purpose=contest.as_,
+            actual_topic=contest.topic,
+            started_at=instant((contest.until - CONTEST_LASTS) * 1000),
+            ends_at=instant(contest.until * 1000),
         )
-        for it in contests
+        for contest in contests
     )
 
 
-def door_of(door: Door, now: int, words: Words) -> ShownDoor:
-    """The customer's side at `now` (ms), with what was written in these acts of hers."""
-    return _door_of(door, now, mutes_of(door, now), words)
+def customer_side(door: Door, now: int, words: Bodies) -> ConnectionSide:
+    """The customer's side at `now` (ms), with the decrypted bodies of its acts in `words`."""
+    return _side(door, now, active_mutes(door, now), words)
 
 
-def own_door_of(door: Door, now: int) -> ShownDoor:
+def own_side(door: Door, now: int) -> ConnectionSide:
     """The business's own side at `now` (ms)."""
-    return _door_of(door, now, own_mutes_of(door, now), {})
+    return _side(door, now, own_active_mutes(door, now), {})
 
 
-def _door_of(door: Door, now: int, mutes: tuple[MuteInForce, ...], words: Words) -> ShownDoor:
-    return ShownDoor(
+def _side(door: Door, now: int, mutes: tuple[ActiveMute, ...], words: Bodies) -> ConnectionSide:
+    return ConnectionSide(
         did=door.did,
-        grants=grants_of(door, now),
+        grants=active_grants(door, now),
         mutes=mutes,
-        notes=tuple(_note(it, words.get(it.id)) for it in door.little),
-        milestones=tuple(
-            ShownMilestone(
-                kind=it.kind,
-                topic=it.topic,
-                when=instant(it.when * 1000),
-                lasts=None if it.lasts is None else instant(it.lasts * 1000),
-                act=it.id,
-                text=_text(words.get(it.id)),
-            )
-            for it in door.milestones
+        notes=tuple(_note(note, words.get(note.id)) for note in door.little),
+        milestones=tuple(_milestone(milestone, words.get(milestone.id)) for milestone in door.milestones),
+        contests=contest_list(contest for contest in door.contests if now < contest.until * 1000),
+        renounced=tuple(
+            Renouncement(grants=part.grants, purposes=part.purposes or None, channels=part.channels or None)
+            for part in door.renounced
         ),
-        contests=contests_of(it for it in door.contests if now < it.until * 1000),
-        given_up=tuple(
-            GivenUp(grants=it.grants, purposes=it.purposes or None, channels=it.channels or None)
-            for it in door.renounced
-        ),
-        ask=None if door.ask is None else ask_of(door.ask, now),
-        waiting=len(door.held),
+        ask=None if door.ask is None else ask_summary(door.ask, now),
+        held_messages=len(door.held),
         chain=ChainHead(seq=door.seq, head=door.head),
     )
 
 
-def _note(thing: Note, body: dict[str, Any] | None) -> ShownNote:
-    """As a wallet shows it: a value without the form of its key is a text (NOTE-4)."""
-    note = parse_note(thing.key, body)
-    return ShownNote(key=thing.key, topic=thing.topic, act=thing.id, value=note.value, text=note.text)
+def _note(note: Note, body: dict[str, Any] | None) -> StoredNote:
+    # A value that has not the form of its key is a text, as in a wallet (NOTE-4).
+    content = parse_note(note.key, body)
+    return StoredNote(id=note.id, key=note.key, topic=note.topic, value=content.value, text=content.text)
+
+
+def _milestone(milestone: Milestone, body: dict[str, Any] | None) -> StoredMilestone:
+    return StoredMilestone(
+        id=milestone.id,
+        kind=milestone.kind,
+        topic=milestone.topic,
+        happened_at=instant(milestone.when * 1000),
+        lasts_until=None if milestone.lasts is None else instant(milestone.lasts * 1000),
+        text=_text(body),
+    )
 
 
 def _text(body: dict[str, Any] | None) -> str | None:
-    found = (body or {}).get("text")
-    return found if isinstance(found, str) else None
+    text = (body or {}).get("text")
+    return text if isinstance(text, str) else None
 
 
-def ask_of(ask: Ask, now: int) -> ShownAsk:
-    """Where the ask stands at `now` (ms)."""
+def ask_summary(ask: Ask, now: int) -> AskSummary:
+    """The ask with its status at `now` (ms)."""
     status = favours.ask_status(ask, now)
     assert status != "none", "there is an ask"
-    return ShownAsk(ask=ask.id, kind=ask.kind, status=status, asked_at=instant(ask.at), ends_at=instant(ask.ends_at))
+    return AskSummary(id=ask.id, kind=ask.kind, status=status, asked_at=instant(ask.at), ends_at=instant(ask.ends_at))

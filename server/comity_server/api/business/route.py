@@ -15,7 +15,7 @@ from comity_server.businesses.api_keys import ApiKey
 from comity_server.businesses.directory import Business
 from comity_server.businesses.roles import Scope
 from comity_server.limits.rate_limits import Over
-from comity_server.schema import Model, Query
+from comity_server.schema import Model, Query, instant
 from comity_server.server_keys import Home
 from comity_server.services import Server
 
@@ -120,8 +120,11 @@ def no_such(thing: str) -> str:
 
 
 def problem_members(home: Home, refused: Refused) -> dict[str, Any]:
-    """The members that a problem of the business side has beside those of every problem (BIZ-10)."""
-    members: dict[str, Any] = {"documentation": f"{home.origin}/docs/errors#{refused.code}"}
+    """The members that a problem of the business side has beside those of every problem (BIZ-10), and `ends_at` in the
+    place of `until`, which is in seconds (BIZ-12). One that is None is left out."""
+    ends_at = None if refused.until is None else instant(refused.until * 1000)
+    about = f"{home.origin}/docs/errors#{refused.code}"
+    members: dict[str, Any] = {"documentation": about, "ends_at": ends_at, "until": None}
     if isinstance(refused, InvalidRequest):
         members["errors"] = [
             {"in": refused.part, "pointer": pointer[:200], "detail": detail[:200]} for pointer, detail in refused.errors

@@ -116,7 +116,7 @@ ADVICE: dict[str, dict[str, Advice]] = {
         ),
         "not_now": Advice(
             "The customer does not want to be reached at the moment. The reason is private.",
-            "Wait. `until` is the end, where the customer shows it. A message that may be held is delivered later.",
+            "Wait. `ends_at` is the end, where the customer shows it. A message that may be held is delivered later.",
         ),
         "over_budget": Advice(
             "You have sent as many messages as the customer allows in this period.",
@@ -251,7 +251,7 @@ ADVICE: dict[str, dict[str, Advice]] = {
         ),
         "too_many_notices": Advice(
             "You published as many notices as are allowed within a year.",
-            "Come back after `Retry-After`. You can always end a notice (`until` now).",
+            "Come back after `Retry-After`. You can always end a notice (`ends_at` now).",
         ),
         "exempt_limit": Advice(
             "You sent as many safety, security and legal notices to this customer as are allowed within 30 days.",

@@ -40,7 +40,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "declineProposal": {"reason": "full"},
     "createErasure": {
         "deleted": ["contact", "messages", "preferences"],
-        "kept": [{"what": "payments", "ground": "legal_obligation", "until": "2034-12-31T23:00:00Z"}],
+        "kept": [{"what": "payments", "ground": "legal_obligation", "kept_until": "2034-12-31T23:00:00Z"}],
         "passed_on": ["Zahlwerk 24"],
     },
     "createWebhook": {"url": HOOK, "types": ["message.received", "connection.revoked"]},
@@ -58,11 +58,11 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "answerFavour": {"answer": "yes", "text": "Gladly: it is put aside for you."},
     "thankForFavour": {"text": "That was kind of you."},
     "updateAwayNotice": {
-        "from": "2027-06-01T00:00:00+02:00",
-        "until": "2027-06-14T00:00:00+02:00",
+        "starts_at": "2027-06-01T00:00:00+02:00",
+        "ends_at": "2027-06-14T00:00:00+02:00",
         "texts": {"en": "We are at the sea until the 14th.", "de": "Wir sind bis zum 14. am Meer."},
     },
-    "muteConnection": {"channels": ["phone"], "until": "2027-01-07T08:00:00+01:00"},
+    "muteConnection": {"channels": ["phone"], "ends_at": "2027-01-07T08:00:00+01:00"},
     "unmuteConnection": {},
     "createGrant": {
         "purposes": ["care", "favour"],
@@ -73,9 +73,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "withdrawGrant": {"grant": GRANT},
     "createNote": {"key": "receipt", "value": "paper", "text": "She likes her receipts on paper."},
     "forgetNote": {"key": "paper_receipt"},
-    "createMilestone": {"kind": "installed", "topic": "windows.kitchen", "when": "2026-11-20T09:00:00+01:00"},
+    "createMilestone": {"kind": "installed", "topic": "windows.kitchen", "happened_at": "2026-11-20T09:00:00+01:00"},
     "createFeedback": {"message": MESSAGE, "says": "thanks"},
-    "renounceGrants": {"grants": [GIVEN], "because": "told_us", "purposes": ["care.news"], "channels": ["app"]},
+    "renounceGrants": {"grants": [GIVEN], "reason": "told_us", "purposes": ["care.news"], "channels": ["app"]},
     "createContact": {"channel": "phone", "purpose": "care.checkin"},
 }
 """operationId → body."""
@@ -91,7 +91,7 @@ LINES: dict[str, str] = {
 STREAM = """\
 id: Ab3dE
 event: connection.opened
-data: {"id":"evt_…","type":"connection.opened","timestamp":"2026-11-21T10:00:00.000Z","data":{…}}
+data: {"id":"evt_…","object":"event","type":"connection.opened","timestamp":"2026-11-21T10:00:00.000Z","data":{…}}
 
 """
 """A stream of server-sent events."""

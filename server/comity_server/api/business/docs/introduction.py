@@ -27,6 +27,9 @@ you report a problem.
 **Lists** begin with the newest item. Send the `next_cursor` of a page back as `cursor` for the next page. A page can be
 short while more follow; the last page has no `next_cursor`.
 
+**Resources** have an `id`, and an `object` that says what they are: a `connection`, a `message`, an `offer`. Their
+state is in `status`. A member that holds the id of another resource has that one's name, as `connection` and `draft`.
+
 **Times** are RFC 3339. Ids are opaque. A member without a value is absent, never `null`. A request with a member that
 the route does not know is refused. Answers can get new members in later versions: ignore those that you do not know.
 

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from itertools import pairwise
 from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
@@ -18,6 +18,7 @@ from comity_server.api.business.docs.introduction import ABOUT, AREAS
 from comity_server.api.business.route import BUSINESS, Part, Route
 from comity_server.api.business.routes import ROUTES
 from comity_server.businesses.roles import ROLES
+from comity_server.schema import Instant
 
 VERSION = "1"
 """The version of the API, as in its paths."""
@@ -56,8 +57,18 @@ class _Schemas(GenerateJsonSchema):
             del made["default"]
         return made
 
+    def field_is_required(self, field: Any, total: bool) -> bool:
+        # A member that can only have one value, such as `object`, is in every answer.
+        inner = field["schema"]
+        is_constant = inner["type"] == "default" and _is_constant(inner["schema"])
+        return super().field_is_required(field, total) or (self.mode == "serialization" and is_constant)
+
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
+
+
+def _is_constant(schema: Any) -> bool:
+    return schema["type"] == "literal" and len(schema["expected"]) == 1
 
 
 def text(made: dict[str, Any]) -> str:
@@ -187,7 +198,12 @@ def _open_problem(schema: dict[str, Any]) -> None:
         "required": ["in", "pointer", "detail"],
     }
     schema["properties"]["errors"]["description"] = "With `invalid_request`: every fault, and where it is."
-    schema["properties"]["until"]["description"] = 'The end of a "not now" (in seconds), where the other side shows it.'
+    del schema["properties"]["until"]
+    ends_at = TypeAdapter(Instant).json_schema()
+    schema["properties"]["ends_at"] = {
+        **ends_at,
+        "description": 'The end of a "not now", where the other side shows it.',
+    }
     named = "The `X-Request-Id` of the answer. Give it to the operator when you report a problem."
     schema["properties"]["request_id"]["description"] = named
 

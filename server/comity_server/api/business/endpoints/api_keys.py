@@ -1,11 +1,11 @@
 """API keys over REST (BIZ-1 to BIZ-6)."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from comity.errors import Refused
-from comity_server.api.business.idempotency import change
+from comity_server.api.business.idempotency import run_idempotent
 from comity_server.api.business.pagination import LAST, NextCursor, Page, behind, cursor_of
 from comity_server.api.business.route import BUSINESS, Call, Reply, Route, no_such
 from comity_server.businesses.api_keys import ApiKey, new_key
@@ -22,9 +22,10 @@ _DAY = 24 * 3600
 class Self(Model):
     """The business of an API key, and the key's scopes."""
 
+    object: Literal["self"] = "self"
     business: str
     did: str
-    key: str
+    api_key: str = Field(description="The API key's id.", examples=["key_9gkCkfxbKDl2rZ0q"])
     role: Role
     scopes: tuple[Scope, ...]
     seat: str | None = None
@@ -32,10 +33,12 @@ class Self(Model):
     signing: str
 
 
-class Key(Model):
+class ApiKeySummary(Model):
     """An API key without its secret, which is shown only when the key is created."""
 
     id: str = Field(examples=["key_9gkCkfxbKDl2rZ0q"])
+    object: Literal["api_key"] = "api_key"
+    status: Literal["active", "ended"]
     label: str = Field(examples=["night shift"])
     role: Role
     scopes: tuple[Scope, ...] = Field(description="All scopes of its role, or fewer.")
@@ -45,10 +48,9 @@ class Key(Model):
     last_used_at: Instant | None = Field(
         default=None, description="The time of its last use, to the minute. Absent: never used."
     )
-    in_force: bool = Field(description="True if the key is valid now.")
 
 
-class MadeKey(Key):
+class CreatedApiKey(ApiKeySummary):
     """A new API key. The server does not store `key`: if you lose it, create another."""
 
     key: str | None = Field(
@@ -58,14 +60,15 @@ class MadeKey(Key):
     )
 
 
-class Keys(Model):
+class ApiKeyList(Model):
     """A page of API keys, the newest first."""
 
-    items: tuple[Key, ...]
+    object: Literal["list"] = "list"
+    items: tuple[ApiKeySummary, ...]
     next_cursor: NextCursor | None = None
 
 
-class NewKey(Model):
+class NewApiKey(Model):
     """The label, role and scopes of a new API key."""
 
     label: Label = Field(description="A name for people.", examples=["night shift"])
@@ -83,7 +86,7 @@ class NewKey(Model):
     )
 
 
-class Overlap(Model):
+class ApiKeyRotation(Model):
     """The time for which the old key stays valid."""
 
     overlap_seconds: int = Field(
@@ -102,7 +105,7 @@ async def get_self(call: Call) -> Reply:
         Self(
             business=call.business.name,
             did=call.business.did,
-            key=key.id,
+            api_key=key.id,
             role=key.role,
             scopes=tuple(sorted(key.scopes)),
             seat=key.seat,
@@ -122,12 +125,12 @@ async def get_keys(call: Call) -> Reply:
     keys.reverse()
     page, now = keys[: call.query.limit], call.server.clock.now()
     cursor = cursor_of(call, "keys", page[-1].created_at, page[-1].id) if len(keys) > len(page) else None
-    return Reply.of(Keys(items=tuple(_shown(key, now) for key in page), next_cursor=cursor))
+    return Reply.of(ApiKeyList(items=tuple(_shown(key, now) for key in page), next_cursor=cursor))
 
 
 async def post_keys(call: Call) -> Reply:
     """Creates a key, which has no scope and no later end than the key of the caller."""
-    wanted: NewKey = call.body
+    wanted: NewApiKey = call.body
     name = call.business.name
 
     async def decide(group: UnitOfWork) -> Reply:
@@ -144,7 +147,7 @@ async def post_keys(call: Call) -> Reply:
         admit(group, shown, key)
         return _made(shown, key, group.now)
 
-    return await change(call, decide)
+    return await run_idempotent(call, decide)
 
 
 async def rotate_key(call: Call) -> Reply:
@@ -168,7 +171,7 @@ async def rotate_key(call: Call) -> Reply:
         group.batch.end_api_key.append({"expires_at": ends, "name": old.name, "id": old.id})
         return _made(shown, key, group.now)
 
-    return await change(call, decide)
+    return await run_idempotent(call, decide)
 
 
 async def delete_key(call: Call) -> Reply:
@@ -182,7 +185,7 @@ async def delete_key(call: Call) -> Reply:
         group.batch.end_api_key.append({"expires_at": group.now, "name": key.name, "id": key.id})
         return Reply(204)
 
-    return await change(call, decide)
+    return await run_idempotent(call, decide)
 
 
 def _manager(call: Call, group: UnitOfWork) -> ApiKey:
@@ -217,9 +220,10 @@ def _is_lasting_owner(key: ApiKey) -> bool:
     return "keys:manage" in key.scopes and key.expires_at is None
 
 
-def _shown(key: ApiKey, now: int) -> Key:
-    return Key(
+def _shown(key: ApiKey, now: int) -> ApiKeySummary:
+    return ApiKeySummary(
         id=key.id,
+        status="active" if key.is_in_force(now) else "ended",
         label=key.label,
         role=key.role,
         scopes=tuple(sorted(key.scopes)),
@@ -227,14 +231,13 @@ def _shown(key: ApiKey, now: int) -> Key:
         created_at=instant(key.created_at),
         expires_at=_instant(key.expires_at),
         last_used_at=_instant(key.used_at),
-        in_force=key.is_in_force(now),
     )
 
 
 def _made(shown: str, key: ApiKey, now: int) -> Reply:
     """The answer with the key itself. The copy for a repeated request lacks it (BIZ-11)."""
     kept = _shown(key, now)
-    body = MadeKey(**dict(kept), key=shown).to_json()
+    body = CreatedApiKey(**dict(kept), key=shown).to_json()
     return Reply(201, body, f"{BUSINESS}/keys/{key.id}", instead=kept.to_json())
 
 
@@ -267,7 +270,7 @@ ROUTES = (
         _TAG,
         description="Every key of the business, ended keys too. The keys themselves are not shown.",
         query=Page,
-        answer=Keys,
+        answer=ApiKeyList,
     ),
     Route(
         "POST",
@@ -281,8 +284,8 @@ ROUTES = (
             "Only this answer shows the key. The new key has no scope, and no later end, than the key that creates it"
             " (BIZ-4)."
         ),
-        body=NewKey,
-        answer=MadeKey,
+        body=NewApiKey,
+        answer=CreatedApiKey,
         statuses=(201,),
         codes=("not_found", "too_many_keys", "until_passed"),
     ),
@@ -298,8 +301,8 @@ ROUTES = (
             "The new key has the role, scopes, seat, label and end of the old one. The old one stays valid for the"
             " overlap, but not beyond its own end."
         ),
-        body=Overlap,
-        answer=MadeKey,
+        body=ApiKeyRotation,
+        answer=CreatedApiKey,
         statuses=(201,),
         codes=("not_found", "too_many_keys"),
     ),

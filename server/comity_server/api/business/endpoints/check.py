@@ -1,7 +1,8 @@
-"""POST /v1/business/check: may we, now? One question, or a stream of them (spec/check.md).
+"""POST /v1/business/check: whether the business may reach a customer now. One question, or a stream of them
+(spec/check.md).
 
-What is asked again is answered out of what is kept (verdicts.py); anything else is read strictly, decided by the gate
-on the state that is stored, and kept. Both ways give the same bytes.
+A repeated question is answered from the decision cache. Any other is parsed strictly, decided by the gate on the stored
+state, and cached. Both ways give the same bytes.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 from pydantic import Field, TypeAdapter
 
-from comity.documents.types import Channel, ReachPurpose, Topic, other, parse_model
+from comity.documents.types import Channel, ReachPurpose, Side, Topic, other, parse_model
 from comity.encoding import MAX_BODY, parse_json
 from comity.errors import Refused
 from comity.http_api import JSON_LINES, encode_problem
@@ -23,9 +24,9 @@ from comity.rules import gate
 from comity.rules.gate import FRESH_FOR, Decision, Verdict
 from comity.rules.state import decode_state
 from comity_server.api.business import reasons
-from comity_server.api.business.acts import side_in
+from comity_server.api.business.acts import own_side
 from comity_server.api.business.jsonl import MOST_LINE, arriving, lines_in, slices
-from comity_server.api.business.representations import ContestInForce, contests_of
+from comity_server.api.business.representations import ActiveContest, contest_list
 from comity_server.api.business.route import NOTHING, Call, Reply, Route, problem_members, rest_refusal
 from comity_server.api.http import MEBIBYTE, json_answer, read_body, refuse_unread
 from comity_server.limits.capacity import count_in
@@ -36,51 +37,51 @@ from comity_server.store.rows import Known
 from comity_server.writer.decision_cache import About, Reading
 
 SLICE = 256
-"""Lines that are taken up together."""
+"""Lines that are decided together."""
 AT_A_STRETCH = 0.01
-"""Seconds of deciding after which others come in between."""
+"""Seconds of work after which other requests get a turn."""
 
 Mode = Literal["strict", "bounded"]
 Ref = Annotated[str, Field(max_length=200)]
 
 
 class Check(Model):
-    """May we reach this customer, for this purpose, by this channel, about this topic?"""
+    """A question: may you reach this customer now?"""
 
-    connection: Cid = Field(description="Whom: the connection's id.")
-    purpose: ReachPurpose = Field(description="What for.", examples=["sales.news"])
-    channel: Channel = Field("app", description="How.")
-    topic: Topic | None = Field(None, description="About what.", examples=["windows.roof"])
-    ref: Ref | None = Field(None, description="A name of your own for this question; it comes back with the answer.")
-    mode: Mode | None = Field(None, description="Which promise is needed; `strict` unless the query says otherwise.")
+    connection: Cid = Field(description="The connection with the customer.")
+    purpose: ReachPurpose = Field(examples=["sales.news"])
+    channel: Channel = "app"
+    topic: Topic | None = Field(None, examples=["windows.roof"])
+    ref: Ref | None = Field(None, description="Your own name for this question. The answer repeats it.")
+    mode: Mode | None = Field(None, description="The promise that you need. The default is that of the query.")
 
 
 class CheckQuery(Query):
-    """What holds for questions that do not say it themselves."""
+    """The defaults of the questions."""
 
-    mode: Mode | None = Field(None, description="Which promise is needed where a question does not say.")
+    mode: Mode | None = Field(None, description="The promise for questions without a `mode`. The default is `strict`.")
 
 
-class Checked(Model):
-    """What may be done now, and why."""
+class CheckResult(Model):
+    """The answer to a question."""
 
     ref: Ref | None = None
     connection: Cid
-    decision: Decision = Field(description="`allow`; `hold`: not now; `refuse`: not at all.")
-    reason: reasons.Reason = Field(description="From a closed list.")
-    why: str = Field(description="The reason in words, for a person.")
-    until: Instant | None = Field(None, description="Of a hold: when its cause ends, where the customer shows it.")
+    decision: Decision = Field(description="`allow`, `hold` (not now), or `refuse` (not at all).")
+    reason: reasons.Reason = Field(description="A code of a closed list.")
+    why: str = Field(description="The reason in words, with advice.")
+    ends_at: Instant | None = Field(None, description="Of `hold`: the end of its cause, where the customer shows it.")
     as_of: Basis
-    away_until: Instant | None = Field(None, description="They say that they are away until then.")
-    valid_until: Instant = Field(description="From then on, ask again.")
-    contest: tuple[ContestInForce, ...] | None = Field(
-        None, description="Contests of the customer's about this purpose, whether or not they decided."
+    away_until: Instant | None = Field(None, description="The customer is away until then.")
+    valid_until: Instant = Field(description="Check again at this time.")
+    contest: tuple[ActiveContest, ...] | None = Field(
+        None, description="The customer's contests that cover this purpose, even if they changed nothing."
     )
     mode: Mode
 
 
 async def post_check(call: Call) -> Reply | web.StreamResponse:
-    """One question (application/json), or one to a line (application/jsonl)."""
+    """Answers one question (application/json), or one on each line (application/jsonl)."""
     request = call.request
     if request.content_type == JSON_LINES:
         if not request.content.is_eof() or request.content.total_bytes > MAX_BODY:
@@ -88,7 +89,7 @@ async def post_check(call: Call) -> Reply | web.StreamResponse:
         lines = lines_in(await read_body(request))
         if len(lines) > SLICE:
             return await _stream(call, slices(lines, SLICE))
-        # All is there, and answered at once: that costs half as much as a stream.
+        # The whole body has arrived: one answer costs half as much as a stream.
         return Reply(200, await _told(call.server, _Asking(call), lines), media=JSON_LINES)
     asking, body = _Asking(call), await read_body(request) or NOTHING
     call.must_go_on()
@@ -107,16 +108,16 @@ ROUTES = (
         "check",
         post_check,
         "check",
-        "May we write to this customer now?",
+        "Check whether you may reach a customer now",
         "check",
         description=(
-            "Ask as late as you can before you write or call. As `application/jsonl`, every line is a question of "
-            'its own and is answered, in order, by one line: the same as here, or `{"ref", "error"}` with the '
-            "problem. Lines are answered while they come: for more than 1,000 of them, read while you send."
+            "Check right before you write or call. In `application/jsonl`, each line is a question, and the answer has "
+            'one line for each, in order: the same as here, or `{"ref", "error"}` with the problem. The server answers '
+            "lines as they arrive. Read while you send if there are more than 1,000."
         ),
         query=CheckQuery,
         body=Check,
-        answer=Checked,
+        answer=CheckResult,
         codes=("not_found", "overloaded"),
         streams=True,
     ),
@@ -127,7 +128,7 @@ ROUTES = (
 
 
 async def _stream(call: Call, incoming: AsyncIterator[list[bytes]]) -> web.StreamResponse:
-    """Answer slice by slice, as they come (CHECK-5)."""
+    """Answers the lines in slices as they arrive (CHECK-5)."""
     server, request = call.server, call.request
     with count_in(server.rooms.checks, "too many streams of checks at once"):
         response = web.StreamResponse(headers={"Content-Type": JSON_LINES})
@@ -147,7 +148,7 @@ async def _stream(call: Call, incoming: AsyncIterator[list[bytes]]) -> web.Strea
 
 
 def _must_go_on(call: Call) -> None:
-    """Raises Refused where the key has ended; the rest of the body is not read (BIZ-3)."""
+    """Raises Refused if the API key has ended. The rest of the body is not read (BIZ-3)."""
     try:
         call.must_go_on()
     except Refused as refused:
@@ -160,7 +161,7 @@ async def _told(server: Server, asking: "_Asking", lines: list[bytes]) -> bytes:
 
 
 async def _written(call: Call, response: web.StreamResponse, data: bytes) -> None:
-    """Write, at the reader's pace. Raises Refused where it does not read."""
+    """Writes at the pace of the reader. Raises Refused if it does not read."""
     try:
         async with asyncio.timeout(call.server.config.body_timeout):
             await response.write(data)
@@ -171,7 +172,7 @@ async def _written(call: Call, response: web.StreamResponse, data: bytes) -> Non
 
 
 def _line(server: Server, line: bytes, answer: "str | Refused") -> str:
-    """An answer as a line. A refused question is refused alone, under its own `ref` where that can be read."""
+    """The line of an answer. That of a refused question has the `ref` of the question, if it can be parsed."""
     if isinstance(answer, str):
         return answer + "\n"
     refused = rest_refusal(answer, "body")
@@ -194,7 +195,7 @@ def _ref_of(line: bytes) -> str | None:
 
 
 class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """A question, read quickly: every member is a text, and nothing is known of what the texts are."""
+    """A question as the fast parser reads it: members are strings that are not validated."""
 
     connection: str
     purpose: str
@@ -209,14 +210,14 @@ _CHECK: TypeAdapter[Check] = TypeAdapter(Check)
 
 
 class _Missing(NamedTuple):
-    """A question that nothing kept answers, and the place of its answer."""
+    """A question that the cache does not answer, and the index of its answer."""
 
     place: int
     check: Check
 
 
 class _Asking:
-    """Questions of one request: for whom, and what holds for all of them."""
+    """The questions of one request, with the business and the default mode."""
 
     def __init__(self, call: Call) -> None:
         self._server = call.server
@@ -226,8 +227,7 @@ class _Asking:
         self._verdicts = call.server.accept.verdicts
 
     async def answer(self, questions: list[bytes]) -> list[str | Refused]:
-        """The answer to each, as JSON. What is kept is told of at once: nothing is waited for between looking at the
-        clock and the last of these answers (CHECK-6)."""
+        """The answers as JSON. Nothing is awaited between reading the clock and the last cached answer (CHECK-6)."""
         if self._server.accept.is_clock_doubtful():
             return [clock_doubtful()] * len(questions)
         now = self._server.clock.now()
@@ -249,14 +249,14 @@ class _Asking:
         return answers
 
     def kept(self, question: bytes) -> str | None:
-        """The answer to a question, if it can be given at once."""
+        """The cached answer to a question."""
         if self._server.accept.is_clock_doubtful():
             return None
         now = self._server.clock.now()
         return self._kept(question, now, _end(now + FRESH_FOR, self._mode))
 
     def _kept(self, question: bytes, now: int, end: str) -> str | None:
-        """The answer to a question that is spelt plainly and whose verdict is kept."""
+        """The answer to a question without escapes whose verdict is cached."""
         if b"\\" in question or len(question) > MOST_LINE:
             return None
         try:
@@ -283,7 +283,7 @@ class _Asking:
         return f'{{"ref":"{ref}","connection":"{plain.connection}",{verdict}{about.as_of}{end}'
 
     async def _decide(self, missing: list[_Missing], answers: list[str | Refused]) -> None:
-        """Decide on the states that are stored now, which is after each question was read (GATE-16)."""
+        """Decides on the states that are stored now, after all questions were read (GATE-16)."""
         with self._verdicts.watch_writes() as reading:
             known = await self._server.store.states_before({it.check.connection for it in missing})
             began = perf_counter()
@@ -299,14 +299,14 @@ class _Asking:
     def _decided(self, check: Check, known: Known | None, reading: Reading) -> str:
         """Raises Refused("not_found")."""
         state = None if known is None else decode_state(known.state)
-        side = side_in(state, self._business)
+        side = own_side(state, self._business)
         assert state is not None
         now, zones = self._server.clock.now(), self._server.grounds.zones
         question = (check.purpose, check.channel, check.topic)
         verdict = gate.may(state, side, *question, now, zones).outward()
         notices, door = self._server.grounds.notices, state.door(other(side))
         settled = min((gate.unchanged_until(state, side, now, zones), *notices.turns(door, now)))
-        about = About(self._name, now, settled, _basis(verdict, notices.away_until(door, now)))
+        about = About(self._name, now, settled, _basis(verdict, side, notices.away_until(door, now)))
         told = _verdict(verdict.decision, verdict.reason, reasons.why(verdict), reasons.until(verdict)) + _contest(
             verdict
         )
@@ -318,21 +318,21 @@ class _Asking:
 
 @lru_cache(maxsize=1024)
 def _verdict(decision: str, reason: str, why: str, until: int | None) -> str:
-    """The JSON of these members: one text for all connections of which the same is told."""
-    end = "" if until is None else f',"until":"{instant(until)}"'
+    """The JSON of these members. Cached, since many connections share it."""
+    end = "" if until is None else f',"ends_at":"{instant(until)}"'
     return f'"decision":"{decision}","reason":"{reason}","why":{_json(why)}{end}'
 
 
 def _contest(verdict: Verdict) -> str:
-    """The JSON of the member that names the contests, as models spell it; nothing where there are none."""
+    """The JSON of the member `contest`; empty if there are no contests."""
     if not verdict.contest:
         return ""
-    return f',"contest":[{",".join(it.to_json().decode() for it in contests_of(verdict.contest))}]'
+    return f',"contest":[{",".join(it.to_json().decode() for it in contest_list(verdict.contest))}]'
 
 
-def _basis(verdict: Verdict, away: int | None) -> str:
+def _basis(verdict: Verdict, own: Side, away: int | None) -> str:
     told = "" if away is None else f',"away_until":"{instant(away * 1000)}"'
-    return f',"as_of":{_json(verdict.as_of)}{told}'
+    return f',"as_of":{Basis.of(verdict.as_of, own).to_json().decode()}{told}'
 
 
 def _end(valid_until: int, mode: Mode) -> str:

@@ -1,12 +1,11 @@
-"""Connections of a business: which there are, and what each allows now (spec/business-offers.md).
+"""The connections of a business, with their public state (spec/business-offers.md).
 
-What is shown is the public state (CONN-20) and the business's own settings: no setting of the customer's, and nothing
-that follows from one.
-The state's own time is not shown, since settings move it too (INV-12).
+An answer has the public state (CONN-20) and the business's own settings. It has no setting of the customer, and nothing
+that follows from one. It leaves out the time of the state, which a setting changes as well (INV-12).
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from pydantic import Field, model_validator
@@ -16,9 +15,9 @@ from comity.documents.types import AGREEMENT_PURPOSES, Channel, ReachPurpose, Si
 from comity.errors import Refused
 from comity.rules.gate import granted_until
 from comity.rules.state import Connection, decode_state
-from comity_server.api.business.acts import own_connection
+from comity_server.api.business.acts import read_connection
 from comity_server.api.business.endpoints.favours import FavourBalance
-from comity_server.api.business.endpoints.offers import OfferId, ShownTerms
+from comity_server.api.business.endpoints.offers import AgreementTerms, OfferId
 from comity_server.api.business.pagination import (
     FIRST,
     LAST,
@@ -30,99 +29,109 @@ from comity_server.api.business.pagination import (
     cursor_of,
     sift,
 )
-from comity_server.api.business.received import words_by_id
+from comity_server.api.business.received import decrypt_bodies_by_id
 from comity_server.api.business.representations import (
-    GrantInForce,
-    MuteInForce,
+    ActiveGrant,
+    ActiveMute,
+    ConnectionSide,
     OwnSettings,
-    ShownDoor,
-    door_of,
-    grants_of,
-    mutes_of,
-    own_door_of,
-    settings_of,
+    active_grants,
+    active_mutes,
+    customer_side,
+    own_settings,
+    own_side,
 )
 from comity_server.api.business.route import Call, Reply, Route, no_such
 from comity_server.reads.connections import accepted_in
-from comity_server.schema import Cid, Due, Hash, Instant, Model, Who, instant, milliseconds
+from comity_server.schema import Cid, Due, Hash, Instant, Model, Who, instant, milliseconds, who
 from comity_server.store.business import ListedConnection
 
-Phase = Literal["open", "ended"]
+Status = Literal["open", "recovering", "ended"]
 
 
-class ListedCustomer(Model):
-    """A connection. Consent, and no verdict: ask `POST /check` before you write."""
+_STATUS = Field(
+    description="`recovering`: the server was restored from a backup, and delivers nothing until both sides have"
+    " confirmed their acts. `ended`: for good."
+)
 
-    connection: Cid
-    customer: str = Field(description="The other side's name (DID): made for this connection alone.")
-    phase: Phase
-    side: Side = Field(description="Whether you made the offer (first) or accepted it (second).")
+
+class ConnectionSummary(Model):
+    """A connection in a list. Its grants do not say whether you may write now: `POST /check` does."""
+
+    id: Cid
+    object: Literal["connection"] = "connection"
+    status: Annotated[Status, _STATUS]
+    customer: str = Field(description="The customer's DID, which is used in this connection alone.")
+    offered_by: Who = Field(description="The side that made the offer.")
     offer: OfferId
     opened_at: Instant
-    grants: tuple[GrantInForce, ...] = Field(description="What the customer allows you now.")
-    muted: bool = Field(description="Whether a mute of the customer's is in force, for some purposes or for all.")
-    mutes: tuple[MuteInForce, ...]
-    reached_at: Instant | None = Field(default=None, description="When something of yours last reached the customer.")
+    grants: tuple[ActiveGrant, ...] = Field(description="The customer's grants that are in force.")
+    muted: bool = Field(description="Whether the customer has a mute in force, for some purposes or for all.")
+    mutes: tuple[ActiveMute, ...] = Field(description="The customer's mutes that are in force.")
+    last_reached_at: Instant | None = Field(default=None, description="The last delivery to the customer.")
 
 
-class Connections(Model):
-    """A page of connections. It can be short while there are more: go on while there is a cursor."""
+class ConnectionList(Model):
+    """A page of connections. It can be short, or empty, although more follow."""
 
-    items: tuple[ListedCustomer, ...]
+    object: Literal["list"] = "list"
+    items: tuple[ConnectionSummary, ...]
     next_cursor: NextCursor | None = None
 
 
-class SignedTerms(Model):
-    """What both sides signed."""
+class AgreementDetails(Model):
+    """The agreement that both sides signed."""
 
-    terms: ShownTerms
+    terms: AgreementTerms
     operator: str
     home: str
     offer_hash: Hash
-    signed_at: Instant = Field(description="As the accepting side's clock said.")
-    jws: dict[str, Any] = Field(description="The agreement itself, with both signatures (RFC 7515, General JSON).")
+    signed_at: Instant = Field(description="The time by the clock of the side that accepted.")
+    jws: dict[str, Any] = Field(description="The agreement with both signatures (RFC 7515, General JSON).")
 
 
-class ConnectionInFull(Model):
+class ConnectionDetails(Model):
     """A connection as both sides see it."""
 
-    connection: Cid
-    phase: Phase
-    side: Side
+    id: Cid
+    object: Literal["connection"] = "connection"
+    status: Annotated[Status, _STATUS]
+    customer: str = Field(description="The customer's DID, which is used in this connection alone.")
+    offered_by: Who = Field(description="The side that made the offer.")
     offer: OfferId
     opened_at: Instant
     ended_at: Instant | None = None
     ended_by: Who | None = None
-    recovering: tuple[Who, ...] | None = Field(
-        default=None,
-        description="After the server was put back from a backup: who has not confirmed yet; nobody is reached before.",
+    unconfirmed_by: tuple[Who, ...] | None = Field(
+        default=None, description="While it is `recovering`: the sides that have not confirmed."
     )
-    agreement: SignedTerms
-    them: ShownDoor = Field(description="The customer's side.")
-    us: ShownDoor
+    agreement: AgreementDetails
+    them: ConnectionSide = Field(description="The customer's side.")
+    us: ConnectionSide
     settings: OwnSettings
     balance: FavourBalance
-    reached_at: Instant | None = None
+    last_reached_at: Instant | None = Field(default=None, description="The last delivery to the customer.")
 
 
-class ConnectionsPage(Page):
-    """Which connections are wanted; all that is said must hold."""
+class ConnectionQuery(Page):
+    """Filters of the list of connections. A connection must match all of them."""
 
-    phase: Phase | None = Field(default=None, description="Only those that are open, or that have ended.")
-    offer: OfferId | None = Field(default=None, description="Only those that came from this offer.")
-    muted: bool | None = Field(default=None, description="Whether the customer has a mute in force.")
+    status: Status | None = Field(default=None, description="Only connections with this status.")
+    offer: OfferId | None = Field(default=None, description="Only connections that this offer opened.")
+    muted: bool | None = Field(default=None, description="Only connections with, or without, a mute of the customer.")
     purpose: ReachPurpose | None = Field(
-        default=None, description="With `channel`: only those in which a grant covers it now. Consent, no verdict."
+        default=None,
+        description="With `channel`: only connections in which a grant, or the agreement, covers this purpose now.",
     )
-    channel: Channel | None = Field(default=None, description="With `purpose`.")
-    opened_after: Due | None = Field(default=None, description="Opened at this time, or later.")
-    opened_before: Due | None = Field(default=None, description="Opened earlier than this.")
+    channel: Channel | None = Field(default=None, description="Together with `purpose`.")
+    opened_after: Due | None = Field(default=None, description="Only connections opened at this time or later.")
+    opened_before: Due | None = Field(default=None, description="Only connections opened before this time.")
     order: Order = "newest"
 
     @model_validator(mode="after")
-    def _both_or_none(self) -> "ConnectionsPage":
+    def _both_or_none(self) -> "ConnectionQuery":
         if (self.purpose is None) != (self.channel is None):
-            raise ValueError("purpose and channel come together")
+            raise ValueError("purpose and channel must be given together")
         return self
 
 
@@ -130,15 +139,15 @@ class ConnectionsPage(Page):
 
 
 async def get_connections(call: Call) -> Reply:
-    """The business's connections."""
-    query: ConnectionsPage = call.query
+    """Lists the business's connections."""
+    query: ConnectionQuery = call.query
     newest = query.order == "newest"
     after = FIRST[0] if query.opened_after is None else milliseconds(query.opened_after)
     before = LAST[0] if query.opened_before is None else milliseconds(query.opened_before)
     what = f"connections, {query.order} first"
     # Nothing sorts before "": the place is right before all that opened at `before`, or at `after`.
     place = behind(call, what, (before, "") if newest else (after, ""))
-    sifted = (query.phase, query.muted, query.purpose) != (None, None, None)
+    sifted = (query.status, query.muted, query.purpose) != (None, None, None)
     most = MOST_LOOKED_AT if sifted else query.limit
     store, name = call.server.store.business, call.business.name
     bound = after if newest else before
@@ -146,17 +155,17 @@ async def get_connections(call: Call) -> Reply:
     items, looked_at = sift(rows, query.limit, most, _wanted(query, call.server.clock.now()))
     last = rows[looked_at - 1] if looked_at else None
     cursor = None if last is None else cursor_of(call, what, last.opened_at, last.cid)
-    return Reply.of(Connections(items=items, next_cursor=cursor))
+    return Reply.of(ConnectionList(items=items, next_cursor=cursor))
 
 
-def _wanted(query: ConnectionsPage, now: int) -> Callable[[ListedConnection], ListedCustomer | None]:
-    """What makes an item of a row that has all that the query says."""
+def _wanted(query: ConnectionQuery, now: int) -> Callable[[ListedConnection], ConnectionSummary | None]:
+    """A function that makes an item of a row, or None of a row that does not match the query."""
 
-    def show(row: ListedConnection) -> ListedCustomer | None:
+    def show(row: ListedConnection) -> ConnectionSummary | None:
         state = decode_state(row.state)
         side: Side = "first" if row.side == "first" else "second"
-        muted = bool(mutes_of(state.door(other(side)), now))
-        if query.phase not in (None, state.phase) or query.muted not in (None, muted):
+        muted = bool(active_mutes(state.door(other(side)), now))
+        if query.status not in (None, _status(state)) or query.muted not in (None, muted):
             return None
         if query.purpose is not None and not _covered(state, side, query.purpose, query.channel or "app", now):
             return None
@@ -166,30 +175,34 @@ def _wanted(query: ConnectionsPage, now: int) -> Callable[[ListedConnection], Li
 
 
 def _covered(state: Connection, side: Side, purpose: str, channel: str, now: int) -> bool:
-    """Whether consent for this is there: a grant, or the agreement where that is enough (GATE-5, GATE-6)."""
+    """Whether a grant, or the agreement, covers the purpose (GATE-5, GATE-6)."""
     if state.phase == "ended":
         return False
     return purpose in AGREEMENT_PURPOSES or granted_until(state, side, purpose, channel, now) is not None
 
 
-def _listed(row: ListedConnection, state: Connection, side: Side, now: int) -> ListedCustomer:
+def _listed(row: ListedConnection, state: Connection, side: Side, now: int) -> ConnectionSummary:
     door = state.door(other(side))
-    mutes = mutes_of(door, now)
-    return ListedCustomer(
-        connection=row.cid,
+    mutes = active_mutes(door, now)
+    return ConnectionSummary(
+        id=row.cid,
+        status=_status(state),
         customer=door.did,
-        phase=state.phase,
-        side=side,
+        offered_by=who("first", side),
         offer=row.offer,
         opened_at=instant(row.opened_at),
-        grants=grants_of(door, now),
+        grants=active_grants(door, now),
         muted=bool(mutes),
         mutes=mutes,
-        reached_at=_reached(state, side),
+        last_reached_at=_last_reached_at(state, side),
     )
 
 
-def _reached(state: Connection, side: Side) -> str | None:
+def _status(state: Connection) -> Status:
+    return "ended" if state.phase == "ended" else "recovering" if state.recovering else "open"
+
+
+def _last_reached_at(state: Connection, side: Side) -> str | None:
     sent = state.door(side).sent
     return instant(sent[-1].at) if sent else None
 
@@ -198,8 +211,8 @@ def _reached(state: Connection, side: Side) -> str | None:
 
 
 async def get_connection(call: Call) -> Reply:
-    """One connection in full."""
-    state, side = await own_connection(call)
+    """Reads a connection."""
+    state, side = await read_connection(call)
     store, now = call.server.store, call.server.clock.now()
     relation = await store.business.relation(state.cid, call.business.name)
     agreed = await store.agreement(state.cid)
@@ -207,42 +220,44 @@ async def get_connection(call: Call) -> Reply:
         raise Refused("not_found", no_such("connection"))
     ended_at, ended_by = await _ended(call, state, side)
     theirs = state.door(other(side))
-    words = await words_by_id(call, [*(it.id for it in theirs.little), *(it.id for it in theirs.milestones)])
+    with_body = [*(note.id for note in theirs.little), *(milestone.id for milestone in theirs.milestones)]
+    words = await decrypt_bodies_by_id(call, with_body)
     return Reply.of(
-        ConnectionInFull(
-            connection=state.cid,
-            phase=state.phase,
-            side=side,
+        ConnectionDetails(
+            id=state.cid,
+            status=_status(state),
+            customer=theirs.did,
+            offered_by=who("first", side),
             offer=relation.offer,
             opened_at=instant(relation.opened_at),
             ended_at=ended_at,
             ended_by=ended_by,
-            recovering=tuple("us" if it == side else "them" for it in state.recovering) or None,
+            unconfirmed_by=tuple(who(it, side) for it in state.recovering) or None,
             agreement=_agreement(open_agreement(agreed[0])),
-            them=door_of(theirs, now, words),
-            us=own_door_of(state.door(side), now),
-            settings=settings_of(state.door(side)),
+            them=customer_side(theirs, now, words),
+            us=own_side(state.door(side), now),
+            settings=own_settings(state.door(side)),
             balance=FavourBalance.of(state, side, now),
-            reached_at=_reached(state, side),
+            last_reached_at=_last_reached_at(state, side),
         )
     )
 
 
 async def _ended(call: Call, state: Connection, side: Side) -> tuple[str | None, Who | None]:
-    """When and by whom the connection was ended: a revoke is the last act of its side's chain, but for the statement of
-    what was erased."""
+    """(the time of the end, the side that ended the connection). A revoke is the last act of its side's chain, except
+    for statements about erasure."""
     for own in (side, other(side)) if state.phase == "ended" else ():
         stored = await call.server.store.act(state.door(own).head)
         event = None if stored is None else accepted_in(stored.event)
         if event is not None and event.kind == "revoke":
-            return instant(event.at), "us" if own == side else "them"
+            return instant(event.at), who(own, side)
     return None, None
 
 
-def _agreement(signed: SignedAgreement) -> SignedTerms:
+def _agreement(signed: SignedAgreement) -> AgreementDetails:
     agreement = signed.agreement
-    return SignedTerms(
-        terms=ShownTerms(**agreement.terms.model_dump()),
+    return AgreementDetails(
+        terms=AgreementTerms(**agreement.terms.model_dump()),
         operator=agreement.operator,
         home=agreement.home.did,
         offer_hash=agreement.offer,
@@ -262,11 +277,11 @@ ROUTES = (
         "List your connections",
         _TAG,
         description=(
-            "The newest first, or the oldest. With `purpose` and `channel` it lists where there is consent; whether you"
-            " may write at this moment is a question for `POST /check`."
+            "The newest first, or the oldest. With `purpose` and `channel`, the list has the connections in which the"
+            " customer allows them. `POST /check` says whether you may write now."
         ),
-        query=ConnectionsPage,
-        answer=Connections,
+        query=ConnectionQuery,
+        answer=ConnectionList,
     ),
     Route(
         "GET",
@@ -274,9 +289,9 @@ ROUTES = (
         "connections:read",
         get_connection,
         "getConnection",
-        "One connection in full",
+        "Get a connection",
         _TAG,
-        description="What both sides signed, what each allows the other, and what is remembered: the same for both.",
-        answer=ConnectionInFull,
+        description="The agreement, and the state of both sides: grants, mutes, notes, milestones, contests, asks.",
+        answer=ConnectionDetails,
     ),
 )

@@ -1,13 +1,13 @@
-"""Drafts: messages that are not sent yet, kept sealed for the business alone (SAY-6, SAY-7).
+"""Drafts: messages that are not sent, encrypted under the master key (SAY-6, SAY-7).
 
-Later commands of a group see what earlier ones did to a draft: what is put takes the place of what is dropped, and the
-other way round, so that the order of writing does not matter.
+Later commands of a unit of work see the changes of earlier ones. Writing a draft cancels its deletion in the same unit
+of work, and the other way round, so the order of the writes does not matter.
 """
 
 import hashlib
 import hmac
 from dataclasses import replace
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, TypeAdapter
 
@@ -15,7 +15,7 @@ from comity.crypto.encryption import MAX_TEXT
 from comity.documents.types import parse_model
 from comity.encoding import b64u_encode, dump_json, parse_object
 from comity.errors import Malformed, Refused
-from comity_server.api.business.idempotency import change
+from comity_server.api.business.idempotency import run_idempotent
 from comity_server.api.business.outgoing import NewMessage
 from comity_server.api.business.pagination import LAST, NextCursor, behind, cursor_of
 from comity_server.api.business.route import Call, Reply, Route
@@ -25,64 +25,66 @@ from comity_server.store.business import StoredDraft
 from comity_server.writer.unit_of_work import DAY, UnitOfWork
 
 MOST_DRAFTS = 1000
-"""Drafts of one business; of messages that wait, so many texts again."""
+"""Maximum number of drafts of a business, and of kept texts of its held messages."""
 KEPT_FOR = 90 * DAY
-"""ms after its last change for which a draft is kept."""
+"""Lifetime of a draft after its last change, in ms."""
 _MESSAGE = TypeAdapter(NewMessage)
 
 
 class Draft(Model):
-    """A message that is not sent yet."""
+    """A message that is not sent."""
 
     id: Annotated[str, Field(examples=["draft_3v5b1GmKJq8y2Zt0"])]
+    object: Literal["draft"] = "draft"
     connection: Cid
     message: NewMessage
     created_at: Instant
     updated_at: Instant
-    kept_until: Annotated[Instant, Field(description="After this time it is gone, unless it is changed before.")]
+    expires_at: Annotated[Instant, Field(description="It is deleted then, unless it is changed before.")]
 
 
-class DraftPage(Model):
-    """Drafts, the newest first."""
+class DraftList(Model):
+    """A page of drafts, the newest first."""
 
+    object: Literal["list"] = "list"
     items: tuple[Draft, ...]
     next_cursor: NextCursor | None = None
 
 
 class DraftQuery(Query):
-    """Which drafts."""
+    """The page of the list of drafts."""
 
     cursor: Cursor | None = None
     limit: Limit = 50
 
 
 class OpenedDraft(NamedTuple):
-    """A draft, and where it stands."""
+    """A decrypted draft, with its row."""
 
     cid: str
     message: NewMessage
     stored: StoredDraft
 
 
-# --- kept and found again ---
+# --- stored and read ---
 
 
 def id_of(master: MasterKey, name: str, cid: str, message: NewMessage) -> str:
-    """The id of a draft that a refusal leaves: the same message refused again is the same draft. Made with the master
-    key, or the id would let whoever has the store alone try texts."""
+    """The id of the draft of a refused message. The same message has the same id, so that a repeated request makes one
+    draft. The id is an HMAC under the master key: otherwise somebody with the store alone could guess texts."""
     key = master.derived("drafts").lines().encode("ascii")
     told = b"\x00".join((name.encode(), cid.encode(), message.to_json()))
     return "draft_" + b64u_encode(hmac.digest(key, told, hashlib.sha256)[:12])
 
 
 def sealed(master: MasterKey, name: str, id_: str, cid: str, message: NewMessage) -> bytes:
-    """The draft for the store: what it says, and where it stands."""
+    """The encrypted draft for the store. It includes its row's key, so that no row can take another's place."""
     place = {"name": name, "id": id_, "cid": cid}
     return master.seal(dump_json({**place, "message": message.to_json().decode("utf-8")}))
 
 
 def opened(master: MasterKey, stored: StoredDraft) -> OpenedDraft:
-    """What is in a stored draft. Raises CannotUnseal, also for one that stands in another's place."""
+    """Decrypts a stored draft. Raises CannotUnseal, also for a draft that was moved to another row."""
     plain = parse_object(master.open(stored.sealed), limit=len(stored.sealed))
     if (plain["name"], plain["id"], plain["cid"]) != (stored.name, stored.id, stored.cid):
         raise CannotUnseal("a draft in the store stands in the place of another: restore it from a backup")
@@ -90,7 +92,7 @@ def opened(master: MasterKey, stored: StoredDraft) -> OpenedDraft:
 
 
 async def find(call: Call, group: UnitOfWork, id_: str) -> OpenedDraft | None:
-    """The draft as it is by now, if it is this business's and still kept."""
+    """The draft with the changes of this unit of work. None if it has expired or is not the business's."""
     stored = await _stored(call, group, id_)
     if stored is None or stored.updated_at + KEPT_FOR <= group.now:
         return None
@@ -110,7 +112,7 @@ async def _stored(call: Call, group: UnitOfWork, id_: str) -> StoredDraft | None
 
 
 async def keep(call: Call, group: UnitOfWork, cid: str, message: NewMessage) -> str | None:
-    """Keep a message that was refused; its id as a draft, None where too many are kept already."""
+    """Stores a refused message as a draft and returns the draft's id; None where there are too many drafts."""
     id_ = id_of(group.grounds.kept.master, call.business.name, cid, message)
     if await _stored(call, group, id_) is None and await _count(call, group) >= MOST_DRAFTS:
         return None
@@ -119,7 +121,7 @@ async def keep(call: Call, group: UnitOfWork, cid: str, message: NewMessage) -> 
 
 
 async def _count(call: Call, group: UnitOfWork) -> int:
-    """How many drafts the business has by now, or a few more: what this group replaces counts as well."""
+    """The number of drafts of the business. Drafts that this unit of work replaces count twice."""
     name = call.business.name
     stored = await call.server.store.business.count_drafts(name, group.now - KEPT_FOR)
     fresh = [row for row in group.batch.put_draft if row["name"] == name and not row["waits"]]
@@ -128,14 +130,14 @@ async def _count(call: Call, group: UnitOfWork) -> int:
 
 
 async def room_to_wait(call: Call, group: UnitOfWork) -> bool:
-    """Whether the text of one more message that waits can be kept."""
+    """Whether the text of one more held message can be stored."""
     name = call.business.name
     fresh = [row for row in group.batch.put_draft if row["name"] == name and row["waits"]]
     return len(fresh) + await call.server.store.business.count_waiting_texts(name) < MOST_DRAFTS
 
 
 def put(group: UnitOfWork, name: str, id_: str, cid: str, message: NewMessage, *, waits: bool = False) -> None:
-    """Write a draft, its first text or another; one that `waits` is none before its message has ended (SAY-6)."""
+    """Stores a draft. With `waits` it is the text of a held message, which is no draft yet (SAY-6)."""
     _forget(group, name, id_)
     batch = group.batch
     secret = sealed(group.grounds.kept.master, name, id_, cid, message)
@@ -144,13 +146,13 @@ def put(group: UnitOfWork, name: str, id_: str, cid: str, message: NewMessage, *
 
 
 def drop(group: UnitOfWork, name: str, id_: str) -> None:
-    """Take a draft away."""
+    """Deletes a draft."""
     _forget(group, name, id_)
     group.batch.drop_draft.append({"name": name, "id": id_})
 
 
 def _forget(group: UnitOfWork, name: str, id_: str) -> None:
-    """Leave out what this group was about to do to the draft."""
+    """Cancels the changes of this unit of work to the draft."""
     for rows in (group.batch.put_draft, group.batch.drop_draft):
         rows[:] = [row for row in rows if (row["name"], row["id"]) != (name, id_)]
 
@@ -166,23 +168,23 @@ def _told(draft: OpenedDraft) -> Draft:
         message=draft.message,
         created_at=instant(stored.created_at),
         updated_at=instant(stored.updated_at),
-        kept_until=instant(stored.updated_at + KEPT_FOR),
+        expires_at=instant(stored.updated_at + KEPT_FOR),
     )
 
 
 async def list_drafts(call: Call) -> Reply:
-    """A page of the business's drafts."""
+    """Lists the business's drafts."""
     server, limit, place = call.server, call.query.limit, behind(call, "drafts", LAST)
     since = server.clock.now() - KEPT_FOR
     rows = await server.store.business.drafts_before(call.business.name, place, since, limit + 1)
     page = rows[:limit]
     cursor = cursor_of(call, "drafts", page[-1].created_at, page[-1].id) if len(rows) > limit else None
     items = tuple(_told(opened(server.grounds.kept.master, row)) for row in page)
-    return Reply.of(DraftPage(items=items, next_cursor=cursor))
+    return Reply.of(DraftList(items=items, next_cursor=cursor))
 
 
 async def get_draft(call: Call) -> Reply:
-    """One draft."""
+    """Reads a draft."""
     stored = await call.server.store.business.draft(call.business.name, call.path["id"])
     if stored is None or stored.updated_at + KEPT_FOR <= call.server.clock.now():
         raise Refused("not_found")
@@ -190,7 +192,7 @@ async def get_draft(call: Call) -> Reply:
 
 
 async def put_draft(call: Call) -> Reply:
-    """Write a draft anew."""
+    """Replaces the message of a draft."""
     message: NewMessage = call.body
     message.check_expiry(call.server.clock.now())
     if len(dump_json(message.content())) > MAX_TEXT:
@@ -202,18 +204,23 @@ async def put_draft(call: Call) -> Reply:
             raise Refused("not_found")
         put(group, call.business.name, draft.stored.id, draft.cid, message)
         told = _told(OpenedDraft(draft.cid, message, draft.stored._replace(updated_at=group.now)))
-        # What is kept for a repeated request is kept in clear: the text comes with the request once more.
+        # The answer for a repeated request is stored as plain text. It leaves the message out, which a repeated
+        # request has in its body.
         kept = told.model_dump_json(exclude={"message"}).encode("utf-8")
         return Reply(200, told.to_json(), instead=kept)
 
-    reply = await change(call, decide)
+    reply = await run_idempotent(call, decide)
     if "Idempotency-Replayed" not in reply.headers:
         return reply
-    return replace(reply, body=Draft(**parse_object(reply.body), message=message).to_json())
+    members = dict(parse_object(reply.body))
+    if "kept_until" in members:
+        # Stored by an earlier version.
+        members["expires_at"] = members.pop("kept_until")
+    return replace(reply, body=Draft(**members, message=message).to_json())
 
 
 async def delete_draft(call: Call) -> Reply:
-    """Throw a draft away."""
+    """Deletes a draft."""
 
     async def decide(group: UnitOfWork) -> Reply:
         if await find(call, group, call.path["id"]) is None:
@@ -221,7 +228,7 @@ async def delete_draft(call: Call) -> Reply:
         drop(group, call.business.name, call.path["id"])
         return Reply(204)
 
-    return await change(call, decide)
+    return await run_idempotent(call, decide)
 
 
 ROUTES = (
@@ -231,12 +238,11 @@ ROUTES = (
         "messages:write",
         list_drafts,
         "listDrafts",
-        "Messages that are not sent yet",
+        "List the drafts",
         "drafts",
-        description="The newest first. A message that was refused is here, so that nobody has to write it again; so is "
-        "one that waited and will never arrive.",
+        description="Refused messages, and held messages that were never delivered. The newest first.",
         query=DraftQuery,
-        answer=DraftPage,
+        answer=DraftList,
     ),
     Route("GET", "/drafts/{id}", "messages:write", get_draft, "getDraft", "Read a draft", "drafts", answer=Draft),
     Route(
@@ -245,7 +251,7 @@ ROUTES = (
         "messages:write",
         put_draft,
         "updateDraft",
-        "Write a draft anew",
+        "Replace the message of a draft",
         "drafts",
         body=NewMessage,
         answer=Draft,
@@ -256,7 +262,7 @@ ROUTES = (
         "messages:write",
         delete_draft,
         "deleteDraft",
-        "Throw a draft away",
+        "Delete a draft",
         "drafts",
         statuses=(204,),
     ),

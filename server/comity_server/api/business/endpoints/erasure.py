@@ -8,7 +8,7 @@ from comity.documents import acts
 from comity.documents.types import Categories, Category, Ground, Recipients
 from comity.encoding import b64u_decode
 from comity.rules.erasure import DUE_AFTER, Duty, DutyStatus
-from comity_server.api.business.act_response import ActTaken, take
+from comity_server.api.business.act_response import AcceptedAct, submit_act
 from comity_server.api.business.pagination import FIRST, LAST, NextCursor, Order, Page, behind, cursor_of
 from comity_server.api.business.route import Call, Reply, Route
 from comity_server.schema import Cid, Due, Hash, Instant, Limit, Model, Who, instant, seconds
@@ -20,14 +20,14 @@ class KeptData(Model):
 
     what: Category = Field(examples=["payments"])
     ground: Ground = Field(examples=["legal_obligation"])
-    until: Instant | None = Field(default=None, description="The time of its deletion, where it is known.")
+    kept_until: Instant | None = Field(default=None, description="The time of its deletion, where it is known.")
 
 
 class ErasureStatement(Model):
     """Your last statement about the customer's data."""
 
-    act: Hash = Field(description="Its id: that of its act.")
-    at: Instant
+    act: Hash = Field(description="The act's id.")
+    accepted_at: Instant
     deleted: tuple[Category, ...]
     kept: tuple[KeptData, ...] | None = None
     passed_on: tuple[str, ...] | None = Field(
@@ -38,6 +38,8 @@ class ErasureStatement(Model):
 class Erasure(Model):
     """The erasure of a customer's data after the end of a connection: a statement that is due, or that you made."""
 
+    id: Cid = Field(description="That of the connection.")
+    object: Literal["erasure"] = "erasure"
     connection: Cid
     status: DutyStatus = Field(description="`open`, `late` (open, and past `due_at`) or `done`.")
     ended_at: Instant
@@ -47,9 +49,10 @@ class Erasure(Model):
     statement: ErasureStatement | None = None
 
 
-class Erasures(Model):
+class ErasureList(Model):
     """A page of erasures, those of the connections first that ended last."""
 
+    object: Literal["list"] = "list"
     items: tuple[Erasure, ...]
     next_cursor: NextCursor | None = None
 
@@ -69,7 +72,7 @@ class NewKeptData(Model):
 
     what: Category
     ground: Ground = Field(description="The legal ground. The specification names the article of the GDPR for each.")
-    until: Due | None = Field(default=None, description="The time of its deletion. Make another statement then.")
+    kept_until: Due | None = Field(default=None, description="The time of its deletion. Make another statement then.")
 
 
 class NewErasure(Model):
@@ -108,12 +111,13 @@ async def list_erasures(call: Call) -> Reply:
     items = tuple(_listed(row, now) for row in rows[:limit])
     last = rows[limit - 1] if len(rows) > limit else None
     return Reply.of(
-        Erasures(items=items, next_cursor=None if last is None else cursor_of(call, what, last.due_at, last.cid))
+        ErasureList(items=items, next_cursor=None if last is None else cursor_of(call, what, last.due_at, last.cid))
     )
 
 
 def _listed(row: StoredDuty, now: int) -> Erasure:
     return Erasure(
+        id=row.cid,
         connection=row.cid,
         status=Duty(row.due_at, row.done_at, row.statement).status(now),
         ended_at=instant(row.due_at - DUE_AFTER),
@@ -129,12 +133,12 @@ def _statement(row: StoredDuty) -> ErasureStatement | None:
         return None
     said = acts.Erasure.model_validate_json(b64u_decode(row.raw.split(".")[1]))
     kept = [
-        KeptData(what=it.what, ground=it.ground, until=None if it.until is None else instant(it.until * 1000))
+        KeptData(what=it.what, ground=it.ground, kept_until=None if it.until is None else instant(it.until * 1000))
         for it in said.kept or ()
     ]
     return ErasureStatement(
         act=row.statement,
-        at=instant(row.accepted_at),
+        accepted_at=instant(row.accepted_at),
         deleted=said.deleted,
         kept=tuple(kept) or None,
         passed_on=said.passed_on,
@@ -145,13 +149,13 @@ async def create_erasure(call: Call) -> Reply:
     """Makes the first statement about the data, or a later one that replaces it."""
     wanted: NewErasure | None = call.body
     if wanted is None:
-        return await take(call, "erasure")
+        return await submit_act(call, "erasure")
     kept = [
-        {"what": it.what, "ground": it.ground} | ({} if it.until is None else {"until": seconds(it.until)})
+        {"what": it.what, "ground": it.ground} | ({} if it.kept_until is None else {"until": seconds(it.kept_until)})
         for it in wanted.kept or ()
     ]
     fields = {"deleted": wanted.deleted, "kept": tuple(kept) or None, "passed_on": wanted.passed_on}
-    return await take(call, "erasure", fields)
+    return await submit_act(call, "erasure", fields)
 
 
 _TAG = "erasures"
@@ -168,7 +172,7 @@ ROUTES = (
         "customer's data you deleted. Delete the data in your own systems: this server deletes nothing. "
         "`order=oldest` lists those first that are due first.",
         query=ErasureQuery,
-        answer=Erasures,
+        answer=ErasureList,
     ),
     Route(
         "POST",
@@ -180,7 +184,7 @@ ROUTES = (
         _TAG,
         description="A signed statement that your customer receives. A later one replaces it whole. At most twelve.",
         body=NewErasure,
-        answer=ActTaken,
+        answer=AcceptedAct,
         statuses=(201,),
         codes=("connection_open", "until_passed", "too_many_statements"),
         act="erasure",

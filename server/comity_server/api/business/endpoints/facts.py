@@ -8,11 +8,18 @@ from comity.documents.acts import Contacted
 from comity.documents.note_values import note_body
 from comity.documents.types import ReachPurpose, Token, Topic
 from comity_server.api.business import acts
-from comity_server.api.business.act_response import ActTaken, ToldVerdict, at_hand, judged, place_of, take
-from comity_server.api.business.idempotency import change
+from comity_server.api.business.act_response import (
+    AcceptedAct,
+    ExplainedVerdict,
+    act_location,
+    check_gate,
+    load_connection,
+    submit_act,
+)
+from comity_server.api.business.idempotency import run_idempotent
 from comity_server.api.business.route import Call, Reply, Route
 from comity_server.businesses.roles import Scope
-from comity_server.schema import Due, Hash, Instant, Model, Text, instant, seconds, with_line_feeds
+from comity_server.schema import Cid, Due, Hash, Instant, Model, Text, instant, seconds, with_line_feeds
 from comity_server.writer.unit_of_work import UnitOfWork
 
 Key = Annotated[Token, Field(description="The key of the note.", examples=["paper_receipt"])]
@@ -51,8 +58,8 @@ class NewMilestone(Model):
 
     kind: Literal["bought", "installed", "serviced", "complained", "put_right"]
     topic: About
-    when: Annotated[Due, Field(description="When it happened.", examples=["2026-11-20T09:00:00+01:00"])]
-    lasts: (
+    happened_at: Annotated[Due, Field(examples=["2026-11-20T09:00:00+01:00"])]
+    lasts_until: (
         Annotated[
             Due,
             Field(
@@ -77,11 +84,13 @@ class NewContact(Model):
 class Contact(Model):
     """A recorded contact. Both sides can read it."""
 
-    contact: Annotated[Hash, Field(description="The id of the contact, which is the id of its act.")]
-    at: Instant
+    id: Annotated[Hash, Field(description="The id of its act.")]
+    object: Literal["contact"] = "contact"
+    connection: Cid
+    accepted_at: Instant
     verdict: (
         Annotated[
-            ToldVerdict,
+            ExplainedVerdict,
             Field(description="The answer of `POST /check` at that time. Absent when the contact was recorded before."),
         ]
         | None
@@ -92,25 +101,26 @@ async def create_note(call: Call) -> Reply:
     """Creates a note, or replaces the one of the same key and topic."""
     wanted: NewNote | None = call.body
     if wanted is None:
-        return await take(call, "remember")
+        return await submit_act(call, "remember")
     content = note_body(wanted.key, wanted.topic, wanted.value, wanted.text)
-    return await take(call, "remember", {"key": wanted.key, "topic": wanted.topic}, content)
+    return await submit_act(call, "remember", {"key": wanted.key, "topic": wanted.topic}, content)
 
 
 async def forget_note(call: Call) -> Reply:
     """Deletes a note."""
     wanted: ForgottenNote | None = call.body
-    return await take(call, "forget", {} if wanted is None else {"key": wanted.key, "topic": wanted.topic})
+    return await submit_act(call, "forget", {} if wanted is None else {"key": wanted.key, "topic": wanted.topic})
 
 
 async def create_milestone(call: Call) -> Reply:
     """Records a milestone."""
     wanted: NewMilestone | None = call.body
     if wanted is None:
-        return await take(call, "milestone")
-    lasts = None if wanted.lasts is None else seconds(wanted.lasts)
-    fields = {"kind": wanted.kind, "topic": wanted.topic, "when": seconds(wanted.when), "lasts": lasts}
-    return await take(call, "milestone", fields, {"text": wanted.text})
+        return await submit_act(call, "milestone")
+    when = seconds(wanted.happened_at)
+    lasts = None if wanted.lasts_until is None else seconds(wanted.lasts_until)
+    fields = {"kind": wanted.kind, "topic": wanted.topic, "when": when, "lasts": lasts}
+    return await submit_act(call, "milestone", fields, {"text": wanted.text})
 
 
 async def create_contact(call: Call) -> Reply:
@@ -118,24 +128,24 @@ async def create_contact(call: Call) -> Reply:
     cid = call.path["connection"]
 
     async def decide(group: UnitOfWork) -> Reply:
-        state, side = at_hand(call, group, cid)
+        state, side = load_connection(call, group, cid)
         about: NewContact | Contacted = call.body
         if call.signed is not None:
             assert isinstance(call.signed.payload, Contacted)
             about = call.signed.payload
-        verdict = judged(group, state, side, about.purpose, about.channel, about.topic)
+        verdict = check_gate(group, state, side, about.purpose, about.channel, about.topic)
         is_known = call.signed is not None and group.knows(call.signed.id)
         fields = {"channel": about.channel, "purpose": about.purpose}
         if about.topic is not None:
             fields["topic"] = about.topic
-        answer = await acts.act(call, group, cid, "contacted", **fields)
-        event = acts.accepted(answer)
+        answer = await acts.apply_act(call, group, cid, "contacted", **fields)
+        event = acts.acceptance_of(answer)
         is_new = answer.accepted is not None and not is_known
-        told = ToldVerdict.of(verdict) if is_new else None
-        stated = Contact(contact=event.act, at=instant(event.at), verdict=told)
-        return Reply.of(stated, 201, place_of(event))
+        told = ExplainedVerdict.of(verdict, side) if is_new else None
+        stated = Contact(id=event.act, connection=cid, accepted_at=instant(event.at), verdict=told)
+        return Reply.of(stated, 201, act_location(event))
 
-    return await change(call, decide, (cid,))
+    return await run_idempotent(call, decide, (cid,))
 
 
 _TAG = "notes"
@@ -153,7 +163,7 @@ ROUTES = (
         "`language` `name` `receipt` `contact_by` `contact_time` `pronouns` `accessibility` `no_interest_payments` "
         "`diet` `birthday`. `no_interest` has a topic. Your customer can read the note. It ends with the connection.",
         body=NewNote,
-        answer=ActTaken,
+        answer=AcceptedAct,
         statuses=(201,),
         codes=("too_much_remembered", "not_now", "over_budget"),
         act="remember",
@@ -167,7 +177,7 @@ ROUTES = (
         "Delete a note about a customer",
         _TAG,
         body=ForgottenNote,
-        answer=ActTaken,
+        answer=AcceptedAct,
         statuses=(201,),
         codes=("nothing_remembered",),
         act="forget",
@@ -184,7 +194,7 @@ ROUTES = (
         description="A purchase, an installation, a service, a complaint or its solution. Messages that would sell a "
         "customer what she already has are refused.",
         body=NewMilestone,
-        answer=ActTaken,
+        answer=AcceptedAct,
         statuses=(201,),
         codes=("too_many_milestones", "not_now", "over_budget"),
         act="milestone",

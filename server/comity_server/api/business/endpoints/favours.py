@@ -1,5 +1,4 @@
-"""Favours over REST (SAY-8, SAY-9): asking, answering, doing, thanking; the etiquette is the protocol's (FAV-1 to
-FAV-10)."""
+"""Favours (SAY-8, SAY-9): asks, answers, done favours and thanks. The rules are those of FAV-1 to FAV-10."""
 
 import re
 from typing import Annotated, Any, Literal, NamedTuple
@@ -15,85 +14,87 @@ from comity.rules.decide import RULES
 from comity.rules.guards import Case
 from comity.rules.state import Connection
 from comity_server.api.business import acts, reasons
-from comity_server.api.business.act_response import ActTaken, at_hand, place_of, take, the_one_named
-from comity_server.api.business.idempotency import change
-from comity_server.api.business.outgoing import Sealing, opened
+from comity_server.api.business.act_response import AcceptedAct, act_location, id_in_path, load_connection, submit_act
+from comity_server.api.business.idempotency import run_idempotent
+from comity_server.api.business.outgoing import EncryptedBody, decrypt_for_business
 from comity_server.api.business.refusals import refusal
-from comity_server.api.business.representations import ShownAsk, ask_of
+from comity_server.api.business.representations import AskSummary, ask_summary
 from comity_server.api.business.route import Call, Reply, Route
 from comity_server.schema import Due, Hash, Instant, Model, Text, instant, seconds
 from comity_server.writer.unit_of_work import UnitOfWork
 
-Stand = Literal[
+AskStatus = Literal[
     "free", "open", "cooling", "after_notice", "spent", "no_grant", "already_has", "no_interest", "topic_needed",
     "not_now", "over_budget", "recovering", "ended",
 ]  # fmt: skip
 
-WHY: dict[Stand, str] = {
+WHY: dict[AskStatus, str] = {
     "free": "You may ask.",
-    "open": "Your last ask is still open. You may ask again when it is answered, or has ended by itself.",
-    "cooling": "They said no, not now, or nothing, a short while ago. Give them time.",
-    "after_notice": "You sent a notice of safety, security or law within the last day. Do not ask on its heels.",
-    "spent": "You have asked six times within 30 days. That is enough for now.",
-    "no_grant": "They have not allowed you to ask for favours, or no longer.",
-    "already_has": "They say that your favours were sales, and they already have what this would be about.",
-    "no_interest": "They say that your favours were sales of something that is of no interest to them.",
-    "topic_needed": "They say that your favours were sales, and have, or do not want, something of this kind.",
-    "not_now": reasons.WHY["not_now"].partition(" A message")[0] + " An ask is never held: come again later.",
-    "over_budget": "As much as they allow within this time has reached them. Ask when there is room again.",
+    "open": "Your last ask is still open. You may ask again when it is answered or has lapsed.",
+    "cooling": "They answered no or not now, or did not answer, a short while ago. Wait before you ask again.",
+    "after_notice": "You sent a notice of safety, security or law within the last day. Wait for a day after a notice.",
+    "spent": "You have asked six times within 30 days. Wait until the oldest ask is 30 days old.",
+    "no_grant": "They have no grant for favours in force.",
+    "already_has": "They contest your favours as sales, and already have what this would be about.",
+    "no_interest": "They contest your favours as sales, and are not interested in the topic.",
+    "topic_needed": "They contest your favours as sales, and have, or do not want, something of this kind.",
+    "not_now": reasons.WHY["not_now"].partition(" A message")[0] + " An ask is never held: try again later.",
+    "over_budget": "The number of messages that they allow within this time is used up. Ask when there is room again.",
     "recovering": reasons.WHY["recovering"],
     "ended": reasons.WHY["ended"],
 }
-"""What stands in the way of asking, in words: the values of the rule for an ask (FAV-8), and the end."""
+"""Status → the reason in words. The values are those of the rule for an ask (FAV-8), and `recovering` and `ended`."""
 _HASH = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]\Z")
 
-Said = Annotated[Text, Field(description="For people; it is encrypted for your customer.")]
+EncryptedText = Annotated[Text, Field(description="It is encrypted for the customer.")]
 
 
 class NewAsk(Model):
     """A favour that you ask of a customer."""
 
-    kind: Annotated[Token, Field(description="What sort of favour, in your words.", examples=["review"])]
-    effort: Annotated[Literal["minute", "hour", "money"], Field(description="What it costs: time, or money's worth.")]
+    kind: Annotated[Token, Field(description="The kind of favour, in your own words.", examples=["review"])]
+    effort: Annotated[Literal["minute", "hour", "money"], Field(description="What the favour costs the customer.")]
     text: Annotated[Text, Field(examples=["Would you tell your neighbours how you like the windows?"])]
     in_return: Annotated[Text, Field(examples=["We clean them once, for nothing."])] | None = None
-    answer_by: Annotated[Due, Field(description="Until when; it ends after 30 days in any case.")] | None = None
+    answer_by: Annotated[Due, Field(description="The ask lapses then, and after 30 days at the latest.")] | None = None
 
 
-class MadeAsk(Model):
-    """The ask has reached your customer."""
+class CreatedAsk(Model):
+    """An ask that the customer received."""
 
-    ask: Annotated[Hash, Field(description="Its id: that of its act.")]
-    at: Instant
-    ends_at: Annotated[Instant, Field(description='When it ends by itself, unanswered, as "not now".')] | None = None
+    id: Annotated[Hash, Field(description="The id of its act.")]
+    object: Literal["ask"] = "ask"
+    status: Literal["asked"] = "asked"
+    asked_at: Instant
+    ends_at: Annotated[Instant, Field(description="The time at which it lapses without an answer.")] | None = None
 
 
 class AskAnswer(Model):
-    """Yes, no or not now; no reason is needed."""
+    """An answer to an ask. No reason is needed."""
 
     answer: Literal["yes", "no", "not_now"]
-    text: Said | None = None
+    text: EncryptedText | None = None
 
 
 class Thanks(Model):
     """Thanks for a favour that was done."""
 
-    text: Said | None = None
+    text: EncryptedText | None = None
 
 
-class AskInFull(ShownAsk):
-    """The last ask of one side, with all that you may have of it."""
+class AskDetails(AskSummary):
+    """The last ask of one side, with its text."""
 
     effort: Literal["minute", "hour", "money"]
     answer_by: Instant | None = None
-    text: Annotated[str, Field(description="What they ask, as they wrote it; where your key is kept here.")] | None = (
-        None
-    )
-    in_return: Annotated[str, Field(description="What they offer in return, as they wrote it.")] | None = None
+    text: Annotated[
+        str | None, Field(description="The text of a customer's ask, where the server keeps your signing key.")
+    ] = None
+    in_return: Annotated[str, Field(description="The customer's offer in return.")] | None = None
 
 
 class FavourBalance(Model):
-    """Favours done within 365 days: numbers, no money, and no score."""
+    """The number of favours that each side did within 365 days."""
 
     by_us: int
     by_them: int
@@ -106,37 +107,37 @@ class FavourBalance(Model):
         return FavourBalance(by_us=by_us, by_them=by_them)
 
 
-class MayAsk(Model):
+class AskPermission(Model):
     """Whether you may ask for a favour now."""
 
-    now: bool
-    reason: Stand
+    status: Annotated[AskStatus, Field(description="`free`: you may ask. Every other status is an obstacle.")]
     why: str
-    again_at: Annotated[Instant, Field(description="When this reason ends, where that is known.")] | None = None
+    ends_at: Annotated[Instant, Field(description="The end of the obstacle, where you may know it.")] | None = None
 
 
 class Favours(Model):
-    """How it stands with favours between the two of you; nobody else sees it."""
+    """The favours between you and a customer. Nobody else sees them."""
 
-    asked_by_us: AskInFull | None = None
-    asked_by_them: AskInFull | None = None
+    object: Literal["favours"] = "favours"
+    asked_by_us: AskDetails | None = None
+    asked_by_them: AskDetails | None = None
     balance: FavourBalance
-    may_ask: MayAsk
+    may_ask: AskPermission
 
 
 class _Kind(NamedTuple):
-    """All that the rule for an ask looks at of an ask."""
+    """The only member of an ask that the rule for asks reads."""
 
     kind: str
 
 
-def stands(state: Connection, side: Side, kind: str, at: int, zones: ZoneRules) -> tuple[Stand, int | None]:
-    """(what stands in the way of an ask of `side` at `at` (ms), when (ms) that ends, as far as the side may know)."""
+def ask_status(state: Connection, side: Side, kind: str, at: int, zones: ZoneRules) -> tuple[AskStatus, int | None]:
+    """(the obstacle to an ask of `side` at `at` (ms), its end (ms) if the side may know it)."""
     if state.phase == "ended":
         return "ended", None
     if state.recovering:
         return "recovering", None
-    found: Stand = RULES["ask"].guard(Case(state, side, _Kind(kind), at, zones))  # type: ignore[assignment]
+    found: AskStatus = RULES["ask"].guard(Case(state, side, _Kind(kind), at, zones))  # type: ignore[assignment]
     door = state.door(side)
     if found == "cooling":
         return found, favours.cooldown_until(door, at)
@@ -151,47 +152,48 @@ def stands(state: Connection, side: Side, kind: str, at: int, zones: ZoneRules) 
     return found, None
 
 
-def _may_ask(state: Connection, side: Side, kind: str, at: int, zones: ZoneRules) -> MayAsk:
-    reason, again = stands(state, side, kind, at, zones)
-    told = None if again is None else instant(again)
-    return MayAsk(now=reason == "free", reason=reason, why=WHY[reason], again_at=told)
+def _may_ask(state: Connection, side: Side, kind: str, at: int, zones: ZoneRules) -> AskPermission:
+    status, ends_at = ask_status(state, side, kind, at, zones)
+    return AskPermission(status=status, why=WHY[status], ends_at=None if ends_at is None else instant(ends_at))
 
 
 async def ask(call: Call) -> Reply:
-    """Ask a favour. Refused, it says why in words, and when one may ask again."""
+    """Asks a customer for a favour. A refusal has `may_ask` with the obstacle and its end."""
     cid = call.path["connection"]
     wanted: NewAsk | None = call.body
     if wanted is None:
-        return await change(call, lambda group: _ask(call, cid, None, None, group), (cid,))
+        return await run_idempotent(call, lambda group: _ask(call, cid, None, None, group), (cid,))
     said = {"text": wanted.text} if wanted.in_return is None else {"text": wanted.text, "in_return": wanted.in_return}
-    sealing = await Sealing.ahead(call, cid, said)
-    return await change(call, lambda group: _ask(call, cid, wanted, sealing, group), (cid,))
+    encrypted = await EncryptedBody.prepare(call, cid, said)
+    return await run_idempotent(call, lambda group: _ask(call, cid, wanted, encrypted, group), (cid,))
 
 
-async def _ask(call: Call, cid: str, wanted: NewAsk | None, sealing: Sealing | None, group: UnitOfWork) -> Reply:
-    state, side = at_hand(call, group, cid)
+async def _ask(
+    call: Call, cid: str, wanted: NewAsk | None, encrypted: EncryptedBody | None, group: UnitOfWork
+) -> Reply:
+    state, side = load_connection(call, group, cid)
     fields: dict[str, Any] = {}
-    if wanted is not None and sealing is not None:
-        fields = {"kind": wanted.kind, "effort": wanted.effort, "body": sealing.text(state, side)}
+    if wanted is not None and encrypted is not None:
+        fields = {"kind": wanted.kind, "effort": wanted.effort, "body": encrypted.jwe(state, side)}
         if wanted.answer_by is not None:
             fields["by"] = seconds(wanted.answer_by)
     kind = str(fields.get("kind") or getattr(call.signed and call.signed.payload, "kind", ""))
     at = max(group.now, state.at + 1)
     told = _may_ask(state, side, kind, at, group.grounds.zones)
     try:
-        event = acts.accepted(await acts.act(call, group, cid, "ask", **fields))
+        event = acts.acceptance_of(await acts.apply_act(call, group, cid, "ask", **fields))
     except Refused as refused:
-        if told.now or refused.code == "signing_key_not_kept":
+        if told.status == "free" or refused.code == "signing_key_not_kept":
             raise
         return refusal(call, refused, {"may_ask": told.model_dump(exclude_none=True)})
     mine = group.states[cid].door(side).ask
     ends = None if mine is None or mine.id != event.act else instant(mine.ends_at)
-    return Reply.of(MadeAsk(ask=event.act, at=instant(event.at), ends_at=ends), 201, place_of(event))
+    return Reply.of(CreatedAsk(id=event.act, asked_at=instant(event.at), ends_at=ends), 201, act_location(event))
 
 
 async def get_favours(call: Call) -> Reply:
-    """The last ask of each side, the balance, and whether one may ask."""
-    state, side = await acts.own_connection(call)
+    """Reads the last ask of each side, the balance, and whether the business may ask."""
+    state, side = await acts.read_connection(call)
     now = max(call.server.clock.now(), state.at)
     return Reply.of(
         Favours(
@@ -203,17 +205,17 @@ async def get_favours(call: Call) -> Reply:
     )
 
 
-async def _seen(call: Call, state: Connection, asker: Side, now: int) -> AskInFull | None:
-    """The last ask of a side, with its words where the business's key is kept and opens them."""
+async def _seen(call: Call, state: Connection, asker: Side, now: int) -> AskDetails | None:
+    """The last ask of a side, with its text if the server can decrypt it."""
     last = state.door(asker).ask
     stored = None if last is None else await call.server.store.act(last.id)
     if last is None or stored is None:
         return None
     payload = open_act(stored.raw, call.server.directory.find_key).payload
     assert isinstance(payload, Ask)
-    said = opened(call.server.grounds.kept, call.business.did, payload.body, state.cid) or {}
-    return AskInFull(
-        **dict(ask_of(last, now)),
+    said = decrypt_for_business(call.server.grounds.kept, call.business.did, payload.body, state.cid) or {}
+    return AskDetails(
+        **dict(ask_summary(last, now)),
         effort=payload.effort,
         answer_by=None if payload.by is None else instant(payload.by * 1000),
         text=said["text"] if isinstance(said.get("text"), str) else None,
@@ -222,29 +224,29 @@ async def _seen(call: Call, state: Connection, asker: Side, now: int) -> AskInFu
 
 
 def _named(call: Call) -> str:
-    """The ask in the path. Raises Malformed where a signed act names another, Refused for what is no id at all."""
+    """The ask in the path. Raises Malformed if a signed act names another, Refused if it is not the id of an act."""
     if not _HASH.match(call.path["ask"]):
         raise Refused("no_such_ask")
-    return the_one_named(call, "ask")
+    return id_in_path(call, "ask")
 
 
 async def answer(call: Call) -> Reply:
-    """Answer what the other side asked."""
+    """Answers the customer's ask."""
     ask_, wanted = _named(call), call.body
     if wanted is None:
-        return await take(call, "answer")
-    return await take(call, "answer", {"ask": ask_, "answer": wanted.answer}, {"text": wanted.text})
+        return await submit_act(call, "answer")
+    return await submit_act(call, "answer", {"ask": ask_, "answer": wanted.answer}, {"text": wanted.text})
 
 
 async def done(call: Call) -> Reply:
-    """Say that the favour is done."""
-    return await take(call, "done", {"ask": _named(call)})
+    """States that the favour is done."""
+    return await submit_act(call, "done", {"ask": _named(call)})
 
 
 async def thank(call: Call) -> Reply:
-    """Thank for the favour."""
+    """Thanks the customer for the favour."""
     ask_, wanted = _named(call), call.body
-    return await take(call, "thank", {"ask": ask_}, None if wanted is None else {"text": wanted.text})
+    return await submit_act(call, "thank", {"ask": ask_}, None if wanted is None else {"text": wanted.text})
 
 
 _TAG = "favours"
@@ -257,10 +259,9 @@ ROUTES = (
         "askFavour",
         "Ask a customer for a favour",
         _TAG,
-        description="One at a time, not on the heels of a no, and never while they want to be left alone: a refusal "
-        "says in `may_ask` why, and when you may ask again.",
+        description="One ask at a time. A refusal has `may_ask`: the obstacle, and its end where you may know it.",
         body=NewAsk,
-        answer=MadeAsk,
+        answer=CreatedAsk,
         statuses=(201,),
         codes=(
             "ask_open",
@@ -283,9 +284,9 @@ ROUTES = (
         "connections:read",
         get_favours,
         "getFavours",
-        "How it stands with favours",
+        "Get the favours of a connection",
         _TAG,
-        description="The last ask of each of you, how many favours each did for the other, and whether you may ask.",
+        description="The last ask of each side, the number of favours that each did, and whether you may ask.",
         answer=Favours,
     ),
     Route(
@@ -294,11 +295,11 @@ ROUTES = (
         "favours:write",
         answer,
         "answerFavour",
-        "Answer what a customer asks of you",
+        "Answer a customer's ask",
         _TAG,
-        description="Yes, no or not now; no reason is needed.",
+        description="Yes, no or not now. No reason is needed.",
         body=AskAnswer,
-        answer=ActTaken,
+        answer=AcceptedAct,
         statuses=(201,),
         codes=("no_such_ask",),
         act="answer",
@@ -309,9 +310,9 @@ ROUTES = (
         "favours:write",
         done,
         "completeFavour",
-        "Say that a favour is done",
+        "State that a favour is done",
         _TAG,
-        answer=ActTaken,
+        answer=AcceptedAct,
         statuses=(201,),
         codes=("no_such_ask",),
         act="done",
@@ -325,7 +326,7 @@ ROUTES = (
         "Thank a customer for a favour",
         _TAG,
         body=Thanks,
-        answer=ActTaken,
+        answer=AcceptedAct,
         statuses=(201,),
         codes=("no_such_ask",),
         act="thank",

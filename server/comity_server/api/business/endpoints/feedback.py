@@ -1,12 +1,11 @@
-"""Feedback on messages, consents that a business gives up, and the contests of its customers (SAY-18 to SAY-20).
+"""Feedback on messages, renounced grants, and the contests of customers (SAY-18 to SAY-21).
 
-What customers say of messages can be read one by one, and filters no list: else saying something, or nothing, would
-have consequences elsewhere.
+Feedback of customers filters no list: otherwise feedback, or its absence, would have consequences that nobody signed.
 """
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from comity.documents.acts import Feedback
 from comity.documents.types import Channels, GrantedPurpose, Hashes, ReachPurposes, Topic
@@ -14,8 +13,8 @@ from comity.encoding import b64u_decode
 from comity.errors import Refused
 from comity.rules.state import Contest, decode_state
 from comity_server.api.business import acts
-from comity_server.api.business.act_response import ActTaken, at_hand, take, taken
-from comity_server.api.business.idempotency import change
+from comity_server.api.business.act_response import AcceptedAct, act_response, load_connection, submit_act
+from comity_server.api.business.idempotency import run_idempotent
 from comity_server.api.business.pagination import LAST, NextCursor, Page, behind, cursor_of
 from comity_server.api.business.route import Call, Reply, Route
 from comity_server.schema import Cid, Hash, Instant, Model, instant
@@ -27,116 +26,118 @@ Because = Literal["one_click", "reply_stop", "told_us", "not_needed"]
 
 
 class NewFeedback(Model):
-    """What you say of a message of your customer's; the last word on each counts."""
+    """Feedback on a customer's message. The last feedback on each message counts."""
 
-    model_config = ConfigDict(validate_by_alias=True, serialize_by_alias=True)
-
-    message: Annotated[Hash, Field(description="A message that reached you, or a contact that she stated.")]
+    message: Annotated[Hash, Field(description="A message that you received, or a contact that the customer recorded.")]
     says: Says
-    as_: Annotated[
-        GrantedPurpose | None, Field(alias="as", description="With `mislabelled`: what it was really for.")
-    ] = None
-    topic: Annotated[Topic, Field(description="With `mislabelled`: what it was really about.")] | None = None
+    actual_purpose: (
+        Annotated[GrantedPurpose, Field(description="With `mislabelled`: the purpose that it really had.")] | None
+    ) = None
+    actual_topic: Annotated[Topic, Field(description="With `mislabelled`: the topic that it really had.")] | None = None
 
 
 class NewRenouncement(Model):
-    """Consents of your customer's that you give up; without purposes and channels, all that they allow."""
+    """Grants of a customer that you renounce. Without purposes and channels, you renounce all that they allow."""
 
-    grants: Annotated[Hashes, Field(description="The ids of her grants.")]
-    because: Annotated[
+    grants: Annotated[Hashes, Field(description="The ids of the customer's grants.")]
+    reason: Annotated[
         Because,
-        Field(description="Why: she used a link in a mail, answered STOP, told you, or you have no need of it."),
+        Field(
+            description="The customer used the link in an e-mail (`one_click`), answered STOP (`reply_stop`), or told "
+            "you (`told_us`); or you do not need the grants (`not_needed`)."
+        ),
     ]
-    purposes: Annotated[ReachPurposes, Field(description="Only for these.", examples=[["sales"]])] | None = None
-    channels: Annotated[Channels, Field(description="Only these.", examples=[["email"]])] | None = None
+    purposes: Annotated[ReachPurposes, Field(description="Only these purposes.", examples=[["sales"]])] | None = None
+    channels: Annotated[Channels, Field(description="Only these channels.", examples=[["email"]])] | None = None
 
 
 class ReceivedContest(Model):
-    """A customer's word that a message of yours was something else than it said."""
+    """A contest: a customer states that a message of yours had another purpose than it named."""
 
-    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
-
+    id: Annotated[Hash, Field(description="The id of the act `feedback`.")]
+    object: Literal["contest"] = "contest"
+    status: Annotated[
+        Literal["active", "ended"],
+        Field(description="An active contest of a notice of safety, security or law changes no verdict."),
+    ]
     message: Hash
     connection: Cid
-    purpose: Annotated[str, Field(description="What it said that it was for.", examples=["care"])]
-    had: Annotated[str, Field(description="Its topic.")] | None = None
-    as_: Annotated[str, Field(alias="as", description="What it was really for.", examples=["sales"])]
-    topic: Annotated[str, Field(description="What it was really about.")] | None = None
-    act: Annotated[Hash, Field(description="The feedback itself.")]
-    at: Instant
-    until: Annotated[Instant, Field(description="Until when it is in force, if she does not take it back.")] | None = (
-        None
-    )
-    in_force: Annotated[
-        bool,
-        Field(description="Whether it is, now. One about safety, security or law is, and changes no answer."),
-    ]
+    purpose: Annotated[str, Field(description="The purpose that the message named.", examples=["care"])]
+    topic: Annotated[str, Field(description="The topic that the message named.")] | None = None
+    actual_purpose: Annotated[str, Field(description="The purpose that it really had.", examples=["sales"])]
+    actual_topic: Annotated[str, Field(description="The topic that it really had.")] | None = None
+    accepted_at: Instant
+    ends_at: Annotated[Instant, Field(description="Its end, if it is not taken back before.")] | None = None
 
 
-class ReceivedContests(Model):
+class ReceivedContestList(Model):
     """A page of contests, the newest first."""
 
+    object: Literal["list"] = "list"
     items: tuple[ReceivedContest, ...]
     next_cursor: NextCursor | None = None
 
 
 async def give_feedback(call: Call) -> Reply:
-    """Say something of a message; its purpose and topic are looked up."""
+    """Gives feedback on a customer's message. The server looks up the purpose and the topic of the message."""
     if call.signed is not None:
-        return await take(call, "feedback")
+        return await submit_act(call, "feedback")
     cid, wanted = call.path["connection"], call.body
 
     async def decide(group: UnitOfWork) -> Reply:
-        state, side = at_hand(call, group, cid)
-        acts.signer_of(call, state, side)
+        state, side = load_connection(call, group, cid)
+        acts.connection_signer(call, state, side)
         if state.phase == "ended":
             raise Refused("connection_ended")
-        named = await acts.look_up(call, group, wanted.message)
+        named = await acts.find_message(call, group, wanted.message)
         if named is None or named.cid != cid:
             raise Refused("no_such_message")
         fields = {"message": wanted.message, "says": wanted.says, "purpose": named.purpose, "had": named.topic}
-        fields |= {"as_": wanted.as_, "topic": wanted.topic}
+        fields |= {"as_": wanted.actual_purpose, "topic": wanted.actual_topic}
         present = {name: value for name, value in fields.items() if value is not None}
-        return taken(acts.accepted(await acts.act(call, group, cid, "feedback", **present)))
+        return act_response(acts.acceptance_of(await acts.apply_act(call, group, cid, "feedback", **present)))
 
-    return await change(call, decide, (cid,))
+    return await run_idempotent(call, decide, (cid,))
 
 
 async def renounce(call: Call) -> Reply:
-    """Give consents of the customer's up."""
+    """Renounces grants of the customer."""
     wanted: NewRenouncement | None = call.body
-    return await take(call, "renounce", {} if wanted is None else wanted.model_dump(exclude_none=True))
+    if wanted is None:
+        return await submit_act(call, "renounce")
+    fields = {"grants": wanted.grants, "because": wanted.reason}
+    return await submit_act(call, "renounce", {**fields, "purposes": wanted.purposes, "channels": wanted.channels})
 
 
 async def get_contests(call: Call) -> Reply:
-    """The contests against the business's messages."""
+    """Lists the contests of the business's messages."""
     what, limit = "contests", call.query.limit
     place = behind(call, what, LAST)
     rows = await call.server.store.business.contests(call.business.name, place, limit + 1)
     page, now = rows[:limit], call.server.clock.now()
     cursor = cursor_of(call, what, page[-1].at, page[-1].act) if len(rows) > len(page) else None
-    return Reply.of(ReceivedContests(items=tuple(_received(row, now) for row in page), next_cursor=cursor))
+    return Reply.of(ReceivedContestList(items=tuple(_received(row, now) for row in page), next_cursor=cursor))
 
 
 def _received(row: StoredContest, now: int) -> ReceivedContest:
     said = Feedback.model_validate_json(b64u_decode(row.raw.split(".")[1]))
     found = _in_force(row, said, now)
     return ReceivedContest(
+        id=row.act,
+        status="ended" if found is None else "active",
         message=said.message,
         connection=row.cid,
         purpose=said.purpose,
-        had=said.had,
-        as_=said.as_ or "",
-        topic=said.topic,
-        act=row.act,
-        at=instant(row.at),
-        until=None if found is None else instant(found.until * 1000),
-        in_force=found is not None,
+        topic=said.had,
+        actual_purpose=said.as_ or "",
+        actual_topic=said.topic,
+        accepted_at=instant(row.at),
+        ends_at=None if found is None else instant(found.until * 1000),
     )
 
 
 def _in_force(row: StoredContest, said: Feedback, now: int) -> Contest | None:
-    """The contest as the state has it, while it is in force."""
+    """The contest in the connection's state, if it is in force."""
     state = decode_state(row.state)
     side = state.side_of(said.iss)
     scope = (said.purpose, said.had, said.as_, said.topic)
@@ -154,12 +155,12 @@ ROUTES = (
         "messages:write",
         give_feedback,
         "createFeedback",
-        "Say how a message of a customer was",
+        "Give feedback on a customer's message",
         _TAG,
-        description="Your customer sees it. `mislabelled` contests the message: what she sends for its purpose is from "
-        "then on judged as what it was (`as`), too. Another word on the same message takes that back.",
+        description="The customer sees it. `mislabelled` contests the message: further messages of its purpose must be "
+        "allowed as `actual_purpose` as well. Other feedback on the same message takes the contest back.",
         body=NewFeedback,
-        answer=ActTaken,
+        answer=AcceptedAct,
         statuses=(201,),
         codes=("no_such_message", "too_many_contests", "too_much_feedback"),
         act="feedback",
@@ -172,10 +173,11 @@ ROUTES = (
         "renounceGrants",
         "Give up grants of a customer",
         "permissions",
-        description="She told you, or answered STOP, and does not use her wallet: you will not use these grants of "
-        "hers, for some purposes and channels or at all. Only a new grant of hers opens that again.",
+        description="For a customer who told you to stop, or answered STOP, and does not use the wallet. You cannot "
+        "use these grants any more, for some purposes and channels or for all. Only a new grant of the customer "
+        "changes that.",
         body=NewRenouncement,
-        answer=ActTaken,
+        answer=AcceptedAct,
         statuses=(201,),
         codes=("no_such_grant",),
         act="renounce",
@@ -187,10 +189,10 @@ ROUTES = (
         "connections:read",
         get_contests,
         "listContests",
-        "Messages of yours that were contested",
+        "List the contests of your messages",
         _TAG,
-        description="The newest first: which message was something else than it said, and as what it is judged now.",
+        description="The newest first: the contested messages, with the purpose that they really had.",
         query=Page,
-        answer=ReceivedContests,
+        answer=ReceivedContestList,
     ),
 )

@@ -26,7 +26,7 @@ from comity.documents.types import describe_faults
 from comity.errors import Malformed, Refused
 from comity.transparency.entries import public_tag_key
 from comity_server.api.business.acts import newest_signer
-from comity_server.api.business.idempotency import change
+from comity_server.api.business.idempotency import run_idempotent
 from comity_server.api.business.route import Call, Reply, Route
 from comity_server.businesses.directory import Business
 from comity_server.schema import Due, Hash, Instant, Model, instant, seconds
@@ -39,10 +39,8 @@ Kind = Literal["away", "plan"]
 class NewAway(Model):
     """Your absence. Customers see it when they open the connection or write to you. Their messages still arrive."""
 
-    starts: Annotated[
-        Due, Field(alias="from", description="The start of your absence.", examples=["2027-06-01T00:00:00+02:00"])
-    ]
-    until: Annotated[
+    starts_at: Annotated[Due, Field(description="The start of your absence.", examples=["2027-06-01T00:00:00+02:00"])]
+    ends_at: Annotated[
         Due,
         Field(
             description="The end of your absence, at most 92 days later. Now or earlier: ends the published notice.",
@@ -61,12 +59,14 @@ class NewAway(Model):
 class PublishedNotice(Model):
     """A notice that all of your customers can read until a later one of its kind replaces it."""
 
-    notice: Annotated[Hash, Field(description="The id of the notice: the SHA-256 of its signed text.")]
-    kind: Kind
-    until: Annotated[Instant, Field(description="The end of your absence.")] | None = None
-    in_force: Annotated[
-        bool, Field(description="True if customers see the notice. One that ends an earlier notice is not shown.")
+    id: Annotated[Hash, Field(description="The SHA-256 of the signed text.")]
+    object: Literal["notice"] = "notice"
+    status: Annotated[
+        Literal["active", "ended"],
+        Field(description="`active`: customers see the notice. One that ends an earlier notice is `ended`."),
     ]
+    kind: Kind
+    ends_at: Annotated[Instant, Field(description="The end of your absence.")] | None = None
     jws: Annotated[str, Field(description="The signed notice (JWS).")]
 
 
@@ -97,22 +97,22 @@ async def _put(call: Call, kind: Kind) -> Reply:
         await publish(call.server.store.business, call.business, signed, group)
         until = signed.notice.until * 1000 if isinstance(signed.notice, AwayNotice) else None
         told = PublishedNotice(
-            notice=signed.id,
+            id=signed.id,
+            status="active" if is_in_force(signed.notice, group.now) else "ended",
             kind=signed.notice.kind,
-            until=None if until is None else instant(until),
-            in_force=is_in_force(signed.notice, group.now),
+            ends_at=None if until is None else instant(until),
             jws=signed.raw,
         )
         return Reply.of(told)
 
-    return await change(call, decide)
+    return await run_idempotent(call, decide)
 
 
 def _composed(call: Call, now: int) -> SignedNotice:
     """Composes the notice of the body, and signs it at `now` (s) with the newest kept key. Raises Malformed,
     Refused("signing_key_not_kept")."""
     wanted: NewAway = call.body
-    starts, until = seconds(wanted.starts), seconds(wanted.until)
+    starts, until = seconds(wanted.starts_at), seconds(wanted.ends_at)
     return compose_away(newest_signer(call), starts, until, wanted.texts, now)
 
 
@@ -121,7 +121,7 @@ def compose_away(signer: Signer, starts: int, until: int, texts: Mapping[str, st
     if until <= now:
         starts = until = now
     if until - starts > LONGEST_AWAY:
-        raise Malformed("the absence is too long", errors=(("/until", "must be at most 92 days after `from`"),))
+        raise Malformed("the absence is too long", errors=(("/ends_at", "must be at most 92 days after `starts_at`"),))
     try:
         return sign_notice(away_notice(signer.did, now, starts, until, texts), signer)
     except ValidationError as fault:
@@ -192,8 +192,8 @@ ROUTES = (
         "Publish or end your absence",
         _TAG,
         description="A notice for all of your customers, shown when one opens the connection or writes. It is not a "
-        "message, and messages of customers still arrive. A later notice replaces it; `until` now ends it. At most "
-        "24 in 365 days. The notice is signed and is in the public log.",
+        "message, and messages of customers still arrive. A later notice replaces it; an `ends_at` of now ends it. At "
+        "most 24 in 365 days. The notice is signed and is in the public log.",
         body=NewAway,
         answer=PublishedNotice,
         signed_text=True,

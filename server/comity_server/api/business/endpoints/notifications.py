@@ -2,7 +2,7 @@
 waited for or streamed (spec/notification.md)."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from aiohttp import hdrs, web
@@ -13,7 +13,7 @@ from comity.http_api import LONGEST_WAIT, PAGE
 from comity_server.api.business.pagination import Order, open_cursor
 from comity_server.api.business.route import NOTIFICATIONS, Call, InvalidRequest, Reply, Route
 from comity_server.api.http import event_stream, stream_head, wants_stream
-from comity_server.reads.business_events import CATALOGUE, BusinessEvent, Notification, happening
+from comity_server.reads.business_events import CATALOGUE, BusinessEvent, Notification, business_event
 from comity_server.reads.inbox import must_be_kept
 from comity_server.schema import Cursor, Digits, Due, Limit, Model, Query, milliseconds
 from comity_server.store.rows import News
@@ -32,7 +32,7 @@ def _types(value: str) -> str:
     return value
 
 
-class NotificationsQuery(Query):
+class NotificationQuery(Query):
     """The order, the first notification, the types, and how long to wait."""
 
     cursor: Cursor | None = Field(
@@ -60,9 +60,10 @@ class NotificationsQuery(Query):
     )
 
 
-class Notifications(Model):
+class NotificationList(Model):
     """A page of notifications. It can be short or empty although more follow."""
 
+    object: Literal["list"] = "list"
     items: tuple[Notification, ...]
     next_cursor: Cursor | None = Field(
         default=None,
@@ -82,7 +83,7 @@ class _Reader:
         self.least = least
 
     async def look(self, most: int) -> tuple[list[tuple[int, BusinessEvent]], bool]:
-        """(up to `most` happenings, each with its row; whether nothing follows them yet)."""
+        """(up to `most` events, each with its row; whether nothing follows them yet)."""
         server, business = self._call.server, self._call.business
         found: list[tuple[int, BusinessEvent]] = []
         for _ in range(MOST_PAGES):
@@ -91,7 +92,7 @@ class _Reader:
                 if len(found) == most:
                     return found, False
                 self.place = row.n
-                told = happening(row, business, server.notification_secret)
+                told = business_event(row, business, server.notification_secret)
                 if told is not None and (self._types is None or told.type in self._types):
                     found.append((row.n, told))
             if len(rows) < PAGE:
@@ -136,7 +137,7 @@ async def list_notifications(call: Call) -> Reply | web.StreamResponse:
 
 async def _newest(call: Call) -> Reply:
     """A page of the list. Raises Malformed, also for a cursor of the feed."""
-    query: NotificationsQuery = call.query
+    query: NotificationQuery = call.query
     if query.wait:
         raise Malformed("only a feed can be waited for", errors=(("/wait", "only with order=oldest"),))
     place = END if query.cursor is None else int.from_bytes(open_cursor(call, _list(call, newest=True)), "big")
@@ -149,7 +150,7 @@ async def _newest(call: Call) -> Reply:
 
 
 def _page(found: list[tuple[int, BusinessEvent]], next_cursor: str | None) -> Reply:
-    members: dict[str, object] = {"items": [msgspec.Raw(told.json()) for _, told in found]}
+    members: dict[str, object] = {"object": "list", "items": [msgspec.Raw(told.json()) for _, told in found]}
     if next_cursor is not None:
         members["next_cursor"] = next_cursor
     return Reply(body=msgspec.json.encode(members))
@@ -240,8 +241,8 @@ ROUTES = (
             " in `Last-Event-ID`, `event` the type, `data` the notification. A notification has the same id here and in"
             " webhooks."
         ),
-        query=NotificationsQuery,
-        answer=Notifications,
+        query=NotificationQuery,
+        answer=NotificationList,
         codes=("overloaded", "cursor_expired"),
         streams=True,
     ),

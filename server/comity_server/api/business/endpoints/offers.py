@@ -21,7 +21,7 @@ from comity.encoding import b64u_encode
 from comity.errors import Malformed, Refused
 from comity.rules.allowances import IN_FORCE_FOR
 from comity_server.api.business.acts import newest_signer
-from comity_server.api.business.idempotency import change
+from comity_server.api.business.idempotency import run_idempotent
 from comity_server.api.business.pagination import LAST, MOST_LOOKED_AT, NextCursor, Page, behind, cursor_of, sift
 from comity_server.api.business.route import BUSINESS, Call, Reply, Route
 from comity_server.schema import HARMLESS, Due, Hash, Instant, Label, Model, instant, seconds, with_line_feeds
@@ -30,6 +30,7 @@ from comity_server.writer.unit_of_work import UnitOfWork
 
 MOST_COUNTED = 10_000
 """The largest number of connections that is counted for one offer (INV-4)."""
+Status = Literal["open", "used", "expired"]
 Use = Literal["one", "many"]
 Countersign = Literal["auto", "by_hand"]
 OfferId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{12}$", examples=["7JxQ2mP4ZkVw"])]
@@ -91,10 +92,12 @@ class NewOffer(Model):
     )
 
 
-class PublishedOffer(Model):
+class CreatedOffer(Model):
     """A published offer. Put the link into a message, a page or a QR code."""
 
     id: OfferId
+    object: Literal["offer"] = "offer"
+    status: Annotated[Status, Field(description="`expired`: its time has passed, or you ended it.")]
     offer_hash: Hash = Field(description="The hash of the signed offer, which is the fragment of the link.")
     link: str = Field(examples=["https://home.example/i/adRdcBR-A1qp#adRdcBR-A1qpmEseMjoNbsJ1RPk7ANPpIInyQYky05M"])
     expires_at: Instant
@@ -102,23 +105,23 @@ class PublishedOffer(Model):
     countersign: Countersign
 
 
-class ListedOffer(PublishedOffer):
-    """An offer, and whether it is open."""
+class OfferSummary(CreatedOffer):
+    """An offer in a list."""
 
     label: str | None = None
     created_at: Instant
     used_at: Instant | None = Field(default=None, description="The time at which an offer for one person was used.")
-    open: bool = Field(description="True if the offer can be accepted now.")
 
 
-class Offers(Model):
+class OfferList(Model):
     """A page of offers, the newest first. `GET /offers/{id}` has more members."""
 
-    items: tuple[ListedOffer, ...]
+    object: Literal["list"] = "list"
+    items: tuple[OfferSummary, ...]
     next_cursor: NextCursor | None = None
 
 
-class ShownTerms(Model):
+class AgreementTerms(Model):
     """An agreement of an offer, with its `text` where the offer contains it."""
 
     id: str
@@ -128,36 +131,37 @@ class ShownTerms(Model):
     text: str | None = None
 
 
-class KeptPromises(Model):
-    """How often you kept the promise in `allow`. A grant withdrawn within 7 days of the opening does not count."""
-
-    given: int = Field(description="The number of connections in which you gave the grant.")
-    opened: int = Field(description="The number of connections that the offer opened.")
-
-
-class OfferInFull(ListedOffer):
+class OfferDetails(OfferSummary):
     """An offer with its connections and proposals counted."""
 
     name: str | None = None
     to: str | None = None
     purposes: tuple[str, ...]
     channels: tuple[str, ...] | None = None
-    agreements: tuple[ShownTerms, ...]
-    opened: int = Field(description=f"The number of connections that it opened, counted up to {MOST_COUNTED}.")
-    ended: int = Field(description="The number of these connections that have ended.")
+    agreements: tuple[AgreementTerms, ...]
     allow: Allow | None = None
-    kept: KeptPromises | None = Field(default=None, description="Present if the offer has `allow`.")
-    waiting: int = Field(description="The number of proposals that wait for your signature.")
-    alternatives: int = Field(description="The number of these proposals whose agreement is none of the offer's.")
-    replaced: int = Field(
+    connections_opened: int = Field(
+        description=f"The number of connections that it opened, counted up to {MOST_COUNTED}."
+    )
+    connections_ended: int = Field(description="The number of these connections that have ended.")
+    promises_kept: int | None = Field(
+        default=None,
+        description="The number of these connections in which you gave the grant of `allow`. A grant withdrawn within 7"
+        " days of the opening does not count.",
+    )
+    proposals_waiting: int = Field(description="The number of proposals that wait for your signature.")
+    proposals_alternative: int = Field(
+        description="The number of these proposals whose agreement is none of the offer's."
+    )
+    proposals_replaced: int = Field(
         description="The number of proposals that newer ones replaced within a day, because too many waited."
     )
 
 
-class OffersPage(Page):
+class OfferQuery(Page):
     """The page and the filter of the list of offers."""
 
-    open: bool | None = Field(default=None, description="Only offers that are open (`true`) or closed (`false`).")
+    status: Status | None = Field(default=None, description="Only offers with this status.")
 
 
 async def post_offers(call: Call) -> Reply:
@@ -171,8 +175,9 @@ async def post_offers(call: Call) -> Reply:
         auto = sent is None and call.body.countersign == "auto"
         label = "" if sent is not None else call.body.label or ""
         await call.server.connecting.publish(signed, group, label, auto=auto)
-        told = PublishedOffer(
+        told = CreatedOffer(
             id=signed.short,
+            status="open",
             offer_hash=signed.hash,
             link=signed.link(),
             expires_at=instant(signed.offer.exp * 1000),
@@ -181,7 +186,7 @@ async def post_offers(call: Call) -> Reply:
         )
         return Reply.of(told, 201, f"{BUSINESS}/offers/{signed.short}")
 
-    return await change(call, decide)
+    return await run_idempotent(call, decide)
 
 
 def _sent(call: Call, jws: bytes) -> SignedOffer:
@@ -225,25 +230,26 @@ def _composed(call: Call, now: int) -> SignedOffer:
 
 async def get_offers(call: Call) -> Reply:
     """Lists the offers of the business."""
-    query: OffersPage = call.query
+    query: OfferQuery = call.query
     place = behind(call, "offers", LAST)
-    most = query.limit if query.open is None else MOST_LOOKED_AT
+    most = query.limit if query.status is None else MOST_LOOKED_AT
     rows = await call.server.store.business.offers(call.business.name, place, most + 1)
     now = call.server.clock.now()
 
-    def show(row: BusinessOffer) -> ListedOffer | None:
-        shown = ListedOffer(**_members(call, row, now))
-        return shown if query.open in (None, shown.open) else None
+    def show(row: BusinessOffer) -> OfferSummary | None:
+        shown = OfferSummary(**_members(call, row, now))
+        return shown if query.status in (None, shown.status) else None
 
     items, looked_at = sift(rows, query.limit, most, show)
     last = rows[looked_at - 1] if looked_at else None
     cursor = None if last is None else cursor_of(call, "offers", last.created_at, last.short)
-    return Reply.of(Offers(items=items, next_cursor=cursor))
+    return Reply.of(OfferList(items=items, next_cursor=cursor))
 
 
 def _members(call: Call, row: BusinessOffer, now: int) -> dict[str, Any]:
     return {
         "id": row.short,
+        "status": _status(row, now),
         "offer_hash": row.hash,
         "link": f"{call.server.home.origin}/i/{row.short}#{row.hash}",
         "label": row.label or None,
@@ -252,8 +258,11 @@ def _members(call: Call, row: BusinessOffer, now: int) -> dict[str, Any]:
         "created_at": instant(row.created_at),
         "expires_at": instant(row.expires_at),
         "used_at": None if row.used_at is None else instant(row.used_at),
-        "open": row.used_at is None and now < row.expires_at,
     }
+
+
+def _status(row: BusinessOffer, now: int) -> Status:
+    return "used" if row.used_at is not None else "open" if now < row.expires_at else "expired"
 
 
 async def own_offer(call: Call) -> tuple[BusinessOffer, SignedOffer]:
@@ -272,25 +281,25 @@ async def get_offer(call: Call) -> Reply:
     store, now, offer = call.server.store.business, call.server.clock.now(), signed.offer
     opened, ended = await store.count_opened_by(call.business.name, row.short, MOST_COUNTED)
     halves = await store.halves_of(row.short, call.business.did, now)
-    shown = OfferInFull(
+    shown = OfferDetails(
         **_members(call, row, now),
         name=offer.name,
         to=offer.to,
         purposes=offer.purposes,
         channels=offer.channels,
-        agreements=tuple(ShownTerms(**it.model_dump()) for it in offer.agreements),
-        opened=opened,
-        ended=ended,
+        agreements=tuple(AgreementTerms(**it.model_dump()) for it in offer.agreements),
         allow=offer.allow,
-        kept=None if offer.allow is None else KeptPromises(given=await _kept(call, row.short), opened=opened),
-        waiting=0 if row.used_at is not None else halves.waiting,
-        alternatives=0 if row.used_at is not None else halves.alternatives,
-        replaced=halves.replaced,
+        connections_opened=opened,
+        connections_ended=ended,
+        promises_kept=None if offer.allow is None else await _promises_kept(call, row.short),
+        proposals_waiting=0 if row.used_at is not None else halves.waiting,
+        proposals_alternative=0 if row.used_at is not None else halves.alternatives,
+        proposals_replaced=halves.replaced,
     )
     return Reply.of(shown)
 
 
-async def _kept(call: Call, short: str) -> int:
+async def _promises_kept(call: Call, short: str) -> int:
     return await call.server.store.business.promises_kept(call.business.name, short, IN_FORCE_FOR, MOST_COUNTED)
 
 
@@ -301,7 +310,7 @@ async def delete_offer(call: Call) -> Reply:
         await call.server.connecting.end_offer(call.business, call.path["id"], group)
         return Reply(204)
 
-    return await change(call, decide)
+    return await run_idempotent(call, decide)
 
 
 _TAG = "offers"
@@ -319,7 +328,7 @@ ROUTES = (
             " keeps its own signing key sends the signed offer (`application/jwt`), and countersigns by itself."
         ),
         body=NewOffer,
-        answer=PublishedOffer,
+        answer=CreatedOffer,
         statuses=(201,),
         signed_text=True,
         codes=(
@@ -340,8 +349,8 @@ ROUTES = (
         "listOffers",
         "List your offers",
         _TAG,
-        query=OffersPage,
-        answer=Offers,
+        query=OfferQuery,
+        answer=OfferList,
     ),
     Route(
         "GET",
@@ -352,7 +361,7 @@ ROUTES = (
         "Get an offer with its results",
         _TAG,
         description="With the number of connections that it opened, of those that ended, and of proposals that wait.",
-        answer=OfferInFull,
+        answer=OfferDetails,
     ),
     Route(
         "DELETE",

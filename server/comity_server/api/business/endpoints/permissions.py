@@ -10,10 +10,10 @@ from comity.errors import Malformed, Refused
 from comity.rules.renunciations import GrantPart, remaining_parts
 from comity.rules.state import Connection
 from comity_server.api.business import acts
-from comity_server.api.business.act_response import ActTaken, at_hand, place_of, take
-from comity_server.api.business.idempotency import change
+from comity_server.api.business.act_response import AcceptedAct, act_location, load_connection, submit_act
+from comity_server.api.business.idempotency import run_idempotent
 from comity_server.api.business.route import Call, Reply, Route
-from comity_server.schema import Due, Hash, Instant, Model, instant, seconds
+from comity_server.schema import Cid, Due, Hash, Instant, Model, instant, seconds
 from comity_server.writer import status_indexes
 from comity_server.writer.unit_of_work import UnitOfWork
 
@@ -23,7 +23,7 @@ class NewMute(Model):
 
     purposes: Annotated[Purposes, Field(description="Only these.", examples=[["complaint"]])] | None = None
     channels: Annotated[Channels, Field(description="Only these.", examples=[["phone"]])] | None = None
-    until: (
+    ends_at: (
         Annotated[
             Due,
             Field(
@@ -33,11 +33,11 @@ class NewMute(Model):
         ]
         | None
     ) = None
-    why: (
+    reason: (
         Annotated[
             Literal["away"],
-            AfterValidator(requires("until")),
-            Field(description="Only with `until`: your customer sees that you are away, not that you muted her."),
+            AfterValidator(requires("ends_at")),
+            Field(description="Only with `ends_at`: your customer sees that you are away, not that you muted her."),
         ]
         | None
     ) = None
@@ -76,10 +76,12 @@ class NewGrant(Model):
     value: Annotated[Token, Field(description="A benefit that depends on the grant and ends with it.")] | None = None
 
 
-class GivenGrant(Model):
+class CreatedGrant(Model):
     """Your new grant."""
 
-    grant: Annotated[Hash, Field(description="Its id: that of its act.")]
+    id: Annotated[Hash, Field(description="The id of its act.")]
+    object: Literal["grant"] = "grant"
+    connection: Cid
     purposes: Annotated[Purposes, Field(description="The purposes granted, without those that your customer gave up.")]
     channels: Channels
     expires_at: Instant
@@ -95,41 +97,41 @@ async def mute(call: Call) -> Reply:
     """Mutes the other side."""
     wanted: NewMute | None = call.body
     if wanted is None:
-        return await take(call, "mute")
-    until = None if wanted.until is None else seconds(wanted.until)
-    fields = {"purposes": wanted.purposes, "channels": wanted.channels, "until": until, "why": wanted.why}
-    return await take(call, "mute", fields)
+        return await submit_act(call, "mute")
+    until = None if wanted.ends_at is None else seconds(wanted.ends_at)
+    fields = {"purposes": wanted.purposes, "channels": wanted.channels, "until": until, "why": wanted.reason}
+    return await submit_act(call, "mute", fields)
 
 
 async def unmute(call: Call) -> Reply:
     """Ends one mute, or all."""
     wanted: Unmute | None = call.body
-    return await take(call, "unmute", {} if wanted is None else {"mute": wanted.mute})
+    return await submit_act(call, "unmute", {} if wanted is None else {"mute": wanted.mute})
 
 
 async def revoke(call: Call) -> Reply:
     """Ends the connection for both sides."""
-    return await take(call, "revoke")
+    return await submit_act(call, "revoke")
 
 
 async def withdraw(call: Call) -> Reply:
     """Withdraws a grant."""
     wanted: Withdrawal | None = call.body
-    return await take(call, "withdraw", {} if wanted is None else {"grant": wanted.grant})
+    return await submit_act(call, "withdraw", {} if wanted is None else {"grant": wanted.grant})
 
 
 async def create_grant(call: Call) -> Reply:
     """Gives the other side a grant."""
     cid = call.path["connection"]
     if call.signed is not None:
-        return await take(call, "grant")
-    return await change(call, partial(_create_grant, call, cid, call.body), (cid,))
+        return await submit_act(call, "grant")
+    return await run_idempotent(call, partial(_create_grant, call, cid, call.body), (cid,))
 
 
 async def _create_grant(call: Call, cid: str, wanted: NewGrant, group: UnitOfWork) -> Reply:
     """Makes the grant with a status index that is reserved in the same transaction (SAY-11)."""
-    state, side = at_hand(call, group, cid)
-    acts.signer_of(call, state, side)
+    state, side = load_connection(call, group, cid)
+    acts.connection_signer(call, state, side)
     part = _ungiven_part(state, side, wanted)
     place = await call.server.connecting.reserve(cid, state.door(side).did, group)
     expires = seconds(wanted.expires_at)
@@ -138,14 +140,14 @@ async def _create_grant(call: Call, cid: str, wanted: NewGrant, group: UnitOfWor
         fields["budget"] = wanted.budget
     status = {"status_list": group.grounds.lists.reference(place)}
     try:
-        answer = await acts.act(call, group, cid, "grant", exp=expires, status=status, **fields)
+        answer = await acts.apply_act(call, group, cid, "grant", exp=expires, status=status, **fields)
     except Refused:
         # A refused grant leaves no reserved index behind.
         status_indexes.give_back(group, place)
         raise
-    event = acts.accepted(answer)
-    given = GivenGrant(grant=event.act, **part._asdict(), expires_at=instant(expires * 1000))
-    return Reply.of(given, 201, place_of(event))
+    event = acts.acceptance_of(answer)
+    given = CreatedGrant(id=event.act, connection=cid, **part._asdict(), expires_at=instant(expires * 1000))
+    return Reply.of(given, 201, act_location(event))
 
 
 def _ungiven_part(state: Connection, side: Side, wanted: NewGrant) -> GrantPart:
@@ -176,7 +178,7 @@ ROUTES = (
         description="Holds her messages and asks, or refuses them if she chose that. Safety, security and legal "
         "notices are still delivered.",
         body=NewMute,
-        answer=ActTaken,
+        answer=AcceptedAct,
         statuses=(201,),
         codes=("too_many_mutes", "until_passed"),
         act="mute",
@@ -192,7 +194,7 @@ ROUTES = (
         _TAG,
         description="Delivers the held messages.",
         body=Unmute,
-        answer=ActTaken,
+        answer=AcceptedAct,
         statuses=(201,),
         codes=("no_such_mute",),
         act="unmute",
@@ -206,7 +208,7 @@ ROUTES = (
         "End a connection",
         _TAG,
         description="Ends the connection for both sides at once. This is final: a new one needs a new agreement.",
-        answer=ActTaken,
+        answer=AcceptedAct,
         statuses=(201,),
         act="revoke",
         narrows=True,
@@ -223,7 +225,7 @@ ROUTES = (
         "`replaces`, the new grant leaves out what she gave up of the earlier one, unless `again` is set. If two parts "
         "remain, the larger is granted; if nothing remains, the answer is `invalid_request`.",
         body=NewGrant,
-        answer=GivenGrant,
+        answer=CreatedGrant,
         statuses=(201,),
         codes=("too_many_grants", "no_such_grant", "grant_expired", "index_not_reserved"),
         act="grant",
@@ -237,7 +239,7 @@ ROUTES = (
         "Withdraw a grant of yours",
         _TAG,
         body=Withdrawal,
-        answer=ActTaken,
+        answer=AcceptedAct,
         statuses=(201,),
         codes=("no_such_grant",),
         act="withdraw",

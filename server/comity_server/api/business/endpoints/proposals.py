@@ -2,7 +2,7 @@
 offer (INV-9, INV-10)."""
 
 import secrets
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -31,7 +31,7 @@ from comity.encoding import b64u_encode
 from comity.errors import Malformed, Refused
 from comity_server.api.business.acts import kept_signer, newest_signer
 from comity_server.api.business.endpoints.offers import OfferId
-from comity_server.api.business.idempotency import change
+from comity_server.api.business.idempotency import run_idempotent
 from comity_server.api.business.pagination import LAST, NextCursor, Page, behind, cursor_of, sift
 from comity_server.api.business.route import BUSINESS, Call, Reply, Route
 from comity_server.schema import Cid, Hash, Instant, Model, instant
@@ -51,7 +51,9 @@ class ProposedTerms(Model):
 class Proposal(Model):
     """An agreement that a customer has signed. The connection opens when you accept it."""
 
-    connection: Cid = Field(description="The id of the future connection.")
+    id: Cid = Field(description="The id that the connection will have.")
+    object: Literal["proposal"] = "proposal"
+    status: Annotated[Literal["waiting"], Field(description="It waits for your signature.")] = "waiting"
     offer: OfferId
     customer: str = Field(description="The DID of the customer, which is used in this connection only.")
     terms: ProposedTerms
@@ -60,21 +62,24 @@ class Proposal(Model):
     countersign_by: Instant = Field(description="The end of the proposal.")
 
 
-class Proposals(Model):
+class ProposalList(Model):
     """A page of proposals that wait for you, the newest first."""
 
+    object: Literal["list"] = "list"
     items: tuple[Proposal, ...]
     next_cursor: NextCursor | None = None
 
 
-class Accepted(Model):
+class OpenedConnection(Model):
     """The connection that opened."""
 
-    connection: Cid
+    id: Cid
+    object: Literal["connection"] = "connection"
+    status: Literal["open"] = "open"
     opened_at: Instant
 
 
-class Declining(Model):
+class ProposalDecline(Model):
     """Why a proposal is declined. `{}` is enough: you need no reason."""
 
     reason: Token | None = Field(default=None, description="A code that the customer sees.", examples=["full"])
@@ -102,10 +107,12 @@ class NewProposal(Model):
         return self
 
 
-class Proposed(Model):
+class CreatedProposal(Model):
     """Your signed agreement. The connection opens when the customer signs it, too."""
 
-    connection: Cid = Field(description="The id of the future connection.")
+    id: Cid = Field(description="The id that the connection will have.")
+    object: Literal["proposal"] = "proposal"
+    status: Annotated[Literal["waiting"], Field(description="It waits for the customer's signature.")] = "waiting"
     countersign_by: Instant
 
 
@@ -123,13 +130,13 @@ async def get_proposals(call: Call) -> Reply:
     items, looked_at = sift(rows, limit, limit, lambda row: _shown(row, offers[row.offer]))
     last = rows[looked_at - 1] if looked_at else None
     cursor = None if last is None else cursor_of(call, "proposals", last.created_at, last.cid)
-    return Reply.of(Proposals(items=items, next_cursor=cursor))
+    return Reply.of(ProposalList(items=items, next_cursor=cursor))
 
 
 def _shown(row: Waiting, offer: SignedOffer) -> Proposal:
     agreement = open_half(row.raw).agreement
     return Proposal(
-        connection=row.cid,
+        id=row.cid,
         offer=row.offer,
         customer=row.second_did,
         terms=ProposedTerms(**agreement.terms.model_dump()),
@@ -148,22 +155,22 @@ async def accept_proposal(call: Call) -> Reply:
         signer = kept_signer(call, half.agreement.offerer.kid)
         whole = countersign(half, signer)
         await server.connecting.countersign(whole, group, signer)
-        told = Accepted(connection=whole.cid, opened_at=instant(group.states[whole.cid].at))
+        told = OpenedConnection(id=whole.cid, opened_at=instant(group.states[whole.cid].at))
         return Reply.of(told, 201, f"{BUSINESS}/connections/{whole.cid}")
 
-    return await change(call, decide)
+    return await run_idempotent(call, decide)
 
 
 async def decline_proposal(call: Call) -> Reply:
     """Declines a customer's proposal, or withdraws the business's own."""
-    how: Declining = call.body
+    how: ProposalDecline = call.body
 
     async def decide(group: UnitOfWork) -> Reply:
         did = call.business.did
         await call.server.connecting.decline(call.path["connection"], did, how.reason, how.silent, group)
         return Reply(204)
 
-    return await change(call, decide)
+    return await run_idempotent(call, decide)
 
 
 async def post_proposals(call: Call) -> Reply:
@@ -178,10 +185,10 @@ async def post_proposals(call: Call) -> Reply:
             raise Refused("not_found")
         half = _half(offer, _chosen(offer, wanted), signer, call.server.home.party, group.now // 1000)
         await call.server.connecting.propose(short, half, group)
-        told = Proposed(connection=half.cid, countersign_by=instant(half.agreement.countersign_by * 1000))
+        told = CreatedProposal(id=half.cid, countersign_by=instant(half.agreement.countersign_by * 1000))
         return Reply.of(told, 202)
 
-    return await change(call, decide)
+    return await run_idempotent(call, decide)
 
 
 def _offer_of(call: Call, wanted: NewProposal) -> tuple[str, str | None]:
@@ -240,7 +247,7 @@ ROUTES = (
             " Those that were answered, withdrawn or expired are not in the list."
         ),
         query=Page,
-        answer=Proposals,
+        answer=ProposalList,
     ),
     Route(
         "POST",
@@ -256,7 +263,7 @@ ROUTES = (
             " the signed agreement to `/v1/offers/{id}/agreements`."
         ),
         body=NewProposal,
-        answer=Proposed,
+        answer=CreatedProposal,
         statuses=(202,),
         codes=(
             "not_found",
@@ -278,7 +285,7 @@ ROUTES = (
             "The server signs with your kept key. A business that keeps its own key sends the agreement with both"
             " signatures to `/v1/agreements/{cid}`."
         ),
-        answer=Accepted,
+        answer=OpenedConnection,
         statuses=(201,),
         codes=("signing_key_not_kept",),
     ),
@@ -291,7 +298,7 @@ ROUTES = (
         "Decline a proposal, or withdraw your own",
         _TAG,
         description="With a reason, without one, or silently: then the proposal looks unanswered to the customer.",
-        body=Declining,
+        body=ProposalDecline,
         statuses=(204,),
     ),
 )

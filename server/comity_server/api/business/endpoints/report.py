@@ -3,7 +3,7 @@
 import csv
 import io
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -74,6 +74,7 @@ class ReportDay(Model):
 class Report(Model):
     """Daily counts of your messages, offers, connections and favours."""
 
+    object: Literal["report"] = "report"
     first_day: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
     last_day: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
     days: tuple[ReportDay, ...]

@@ -7,12 +7,13 @@ secret never changes, because every seat would change with it.
 import hashlib
 import hmac
 import secrets
+from typing import Literal
 
 from pydantic import Field
 
 from comity.encoding import b64u_encode
 from comity_server.api.business.endpoints.api_keys import is_seat
-from comity_server.api.business.idempotency import change
+from comity_server.api.business.idempotency import run_idempotent
 from comity_server.api.business.pagination import LAST, NextCursor, Page, behind, cursor_of
 from comity_server.api.business.route import Call, Reply, Route
 from comity_server.businesses.master_key import CannotUnseal
@@ -36,7 +37,8 @@ class NewSeat(Model):
 class SeatId(Model):
     """The seat of a member of staff."""
 
-    seat: str = Field(examples=["seat_Zk1v0hYb6pQw3nT8sXc5Rg"])
+    id: str = Field(examples=["seat_Zk1v0hYb6pQw3nT8sXc5Rg"])
+    object: Literal["seat"] = "seat"
 
 
 class Seat(SeatId):
@@ -45,9 +47,10 @@ class Seat(SeatId):
     created_at: Instant
 
 
-class Seats(Model):
+class SeatList(Model):
     """A page of seats, the newest first."""
 
+    object: Literal["list"] = "list"
     items: tuple[Seat, ...]
     next_cursor: NextCursor | None = None
 
@@ -85,8 +88,8 @@ async def get_seats(call: Call) -> Reply:
     rows = await call.server.store.business.seats(call.business.name, behind(call, "seats", LAST), limit + 1)
     page = rows[:limit]
     cursor = cursor_of(call, "seats", page[-1].created_at, page[-1].seat) if len(rows) > len(page) else None
-    items = tuple(Seat(seat=row.seat, created_at=instant(row.created_at)) for row in page)
-    return Reply.of(Seats(items=items, next_cursor=cursor))
+    items = tuple(Seat(id=row.seat, created_at=instant(row.created_at)) for row in page)
+    return Reply.of(SeatList(items=items, next_cursor=cursor))
 
 
 async def post_seats(call: Call) -> Reply:
@@ -98,9 +101,9 @@ async def post_seats(call: Call) -> Reply:
     async def decide(group: UnitOfWork) -> Reply:
         if not await is_seat(call, group, seat):
             group.batch.put_seat.append({"name": call.business.name, "seat": seat, "created_at": group.now})
-        return Reply.of(SeatId(seat=seat))
+        return Reply.of(SeatId(id=seat))
 
-    return await change(call, decide)
+    return await run_idempotent(call, decide)
 
 
 ROUTES = (
@@ -114,7 +117,7 @@ ROUTES = (
         "keys",
         description="A seat does not reveal the member of staff.",
         query=Page,
-        answer=Seats,
+        answer=SeatList,
     ),
     Route(
         "POST",

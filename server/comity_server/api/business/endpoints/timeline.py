@@ -1,11 +1,11 @@
-"""What happened in a connection, page by page, and each act in full (spec/business-offers.md).
+"""The timeline of a connection, and its acts (spec/business-offers.md).
 
-The facts are those of `comity.rules.timeline`, the same for both sides (CONN-21). The business also reads which member
-of its staff did an act of its own (INV-13).
+The timeline is that of `comity.rules.timeline`, the same for both sides (CONN-21). The API key and the seat of the
+business's own acts are added for the business alone (INV-13).
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from pydantic import Field
@@ -17,85 +17,93 @@ from comity.encoding import b64u_decode
 from comity.errors import Refused
 from comity.rules.fold import Record
 from comity.rules.timeline import TimelineEntry, timeline
-from comity_server.api.business.acts import own_connection
+from comity_server.api.business.acts import read_connection
 from comity_server.api.business.pagination import FIRST, LAST, NextCursor, Order, Page, behind, cursor_of
-from comity_server.api.business.received import Words, words_in
+from comity_server.api.business.received import Bodies, decrypt_bodies
 from comity_server.api.business.route import Call, Reply, Route
 from comity_server.reads.connections import accepted_in
-from comity_server.schema import Cid, Hash, Instant, Model, Who, instant
+from comity_server.schema import Cid, Hash, Instant, Model, Who, instant, who
 from comity_server.store.business import Doing, Happened
 
 _LET_GO = ("delivered", "expired")
-"""What became of a message that waited: nobody did that."""
+"""Kinds of items that no API key caused: the end of a held message."""
 _LINK = {"iss", "aud", "iat", "cid", "seq", "prev", "act", "body"}
-"""Members that every act has, or that are told by themselves."""
+"""Members of an act that `payload` leaves out: the answer has them in other members."""
 
 
-class DoneBy(Model):
-    """By which API key, and for which seat, an act of yours was done."""
+class Actor(Model):
+    """The API key that sent an act of yours, and the seat of that key."""
 
-    key: str = Field(examples=["key_9gkCkfxbKDl2rZ0q"])
+    api_key: str = Field(description="The API key's id.", examples=["key_9gkCkfxbKDl2rZ0q"])
     seat: str | None = None
 
 
 class TimelineItem(Model):
-    """One thing that happened."""
+    """An item of the timeline."""
 
-    at: Instant
-    by: Who | None = Field(default=None, description="Whose it was; the opening is nobody's.")
+    happened_at: Instant
+    by: Who | None = Field(default=None, description="The side that acted. Absent for the opening.")
     kind: str = Field(examples=["message"])
     about: str | None = Field(
-        default=None, description="A purpose, a topic, a kind of favour, a channel, a day.", examples=["care"]
+        default=None, description="A purpose, topic, kind of favour, channel or day.", examples=["care"]
     )
-    outcome: str | None = Field(default=None, description="What became of it.", examples=["delivered"])
-    act: Hash | None = None
+    status: str | None = Field(
+        default=None, description="The status of a message, a verdict, an answer or a reason.", examples=["delivered"]
+    )
+    act: Hash | None = Field(default=None, description="The act's id.")
     body: dict[str, Any] | None = Field(
         default=None,
         description="The words of your customer in an ask, an answer, thanks, a milestone or a note. Present where the "
         "server keeps your signing key.",
     )
-    done_by: DoneBy | None = None
+    done_by: Actor | None = None
 
 
 class Timeline(Model):
-    """A page of what happened."""
+    """A page of the timeline."""
 
+    object: Literal["list"] = "list"
     items: tuple[TimelineItem, ...]
     next_cursor: NextCursor | None = None
 
 
-class TimelinePage(Page):
+class TimelineQuery(Page):
     """The page of a timeline."""
 
     order: Order = "newest"
 
 
-class ActInFull(Model):
-    """An act, as far as you may have it."""
+class ActDetails(Model):
+    """An act. The text of a held message of the customer is left out."""
 
-    act: Hash
+    id: Hash
+    object: Literal["act"] = "act"
     connection: Cid
     by: Who
     kind: str
-    at: Instant
-    outcome: str | None = Field(default=None, description="Of a message: delivered, held or dropped at first.")
-    members: dict[str, Any] | None = Field(
-        default=None, description="What the act says, as spec/act.md names it; absent where it is not for you (yet)."
+    accepted_at: Instant
+    status: Literal["delivered", "held", "dropped"] | None = Field(
+        default=None, description="The status of a message at its acceptance."
+    )
+    payload: dict[str, Any] | None = Field(
+        default=None,
+        description="The members of the signed act, with the names and the times in seconds of spec/act.md. Absent for"
+        " a held or dropped message of the customer.",
     )
     body: dict[str, Any] | None = Field(
-        default=None, description="The words in it, where they are for you and your key is kept here."
+        default=None, description="The decrypted body of a customer's act, where the server keeps your signing key."
     )
     event: str = Field(description="The server's signed acceptance (JWS).")
-    jws: str | None = Field(default=None, description="The act itself.")
-    receipt: str | None = Field(default=None, description="The proof that it is in the log.")
-    delivery: str | None = Field(default=None, description="The same of its delivery.")
-    done_by: DoneBy | None = None
+    jws: str | None = Field(default=None, description="The signed act.")
+    receipt: str | None = Field(default=None, description="The proof that the act is in the log.")
+    delivery: str | None = Field(default=None, description="The proof that its delivery is in the log.")
+    done_by: Actor | None = None
 
 
 async def get_timeline(call: Call) -> Reply:
-    """What happened in the connection."""
-    query: TimelinePage = call.query
-    state, side = await own_connection(call)
+    """Lists the timeline of a connection."""
+    query: TimelineQuery = call.query
+    state, side = await read_connection(call)
     newest = query.order == "newest"
     what = f"timeline of {state.cid}, {query.order} first"
     at, _ = behind(call, what, LAST if newest else FIRST)
@@ -103,7 +111,7 @@ async def get_timeline(call: Call) -> Reply:
     rows = await store.history(state.cid, at, query.limit + 1, newest=newest)
     page = rows[: query.limit]
     records = [_record(call, row) for row in page]
-    words = await words_in(call, (it.act for it in records if it.act is not None and _is_theirs(it, side)))
+    words = await decrypt_bodies(call, (it.act for it in records if it.act is not None and _is_theirs(it, side)))
     doings = await store.doings(state.cid)
     items = [_shown(moment, side, doings, words) for moment in timeline(records)]
     cursor = cursor_of(call, what, page[-1].at, "") if len(rows) > len(page) else None
@@ -116,7 +124,7 @@ def _ordered(items: Sequence[TimelineItem], newest: bool) -> tuple[TimelineItem,
 
 def _record(call: Call, row: Happened) -> Record:
     event = parse_event(b64u_decode(row.event.split(".")[1]))
-    # What a message was about is in its acceptance, and is all that both sides have of one that waits.
+    # The purpose and topic of a message are in its acceptance, which is all that both sides have of a held one.
     is_act = isinstance(event, Accepted) and event.kind != "message" and row.raw is not None
     return Record(event, _opened(call, str(row.raw)) if is_act else None)
 
@@ -129,30 +137,26 @@ def _opened(call: Call, raw: str) -> SignedAct:
     return open_act(raw, call.server.directory.find_key)
 
 
-def _shown(moment: TimelineEntry, side: Side, doings: dict[str, Doing], words: Words) -> TimelineItem:
+def _shown(moment: TimelineEntry, side: Side, doings: dict[str, Doing], words: Bodies) -> TimelineItem:
     return TimelineItem(
-        at=instant(moment.at),
-        by=None if moment.side is None else _who(moment.side, side),
+        happened_at=instant(moment.at),
+        by=None if moment.side is None else who(moment.side, side),
         kind=moment.kind,
         about=moment.about,
-        outcome=moment.outcome,
+        status=moment.outcome,
         act=moment.act,
         body=words.get(moment.act or ""),
         done_by=None if moment.kind in _LET_GO or moment.act is None else _done_by(doings.get(moment.act)),
     )
 
 
-def _who(by: Side, own: Side) -> Who:
-    return "us" if by == own else "them"
-
-
-def _done_by(doing: Doing | None) -> DoneBy | None:
-    return None if doing is None else DoneBy(key=doing.key_id, seat=doing.seat)
+def _done_by(doing: Doing | None) -> Actor | None:
+    return None if doing is None else Actor(api_key=doing.key_id, seat=doing.seat)
 
 
 async def get_act(call: Call) -> Reply:
-    """One act of the connection, as far as the business may have it (INV-14)."""
-    state, side = await own_connection(call)
+    """Reads an act of the connection (INV-14)."""
+    state, side = await read_connection(call)
     stored = await call.server.store.act(call.path["id"])
     if stored is None or stored.cid != state.cid:
         raise Refused("not_found")
@@ -161,15 +165,15 @@ async def get_act(call: Call) -> Reply:
     act = _opened(call, found["act"]) if "act" in found else None
     doings = await call.server.store.business.doings(state.cid)
     return Reply.of(
-        ActInFull(
-            act=event.act,
+        ActDetails(
+            id=event.act,
             connection=state.cid,
-            by=_who(event.side, side),
+            by=who(event.side, side),
             kind=event.kind,
-            at=instant(event.at),
-            outcome=event.outcome,
-            members=None if act is None else act.payload.model_dump(mode="json", exclude=_LINK, exclude_none=True),
-            body=None if act is None or event.side == side else (await words_in(call, [act])).get(act.id),
+            accepted_at=instant(event.at),
+            status=event.outcome,
+            payload=None if act is None else act.payload.model_dump(mode="json", exclude=_LINK, exclude_none=True),
+            body=None if act is None or event.side == side else (await decrypt_bodies(call, [act])).get(act.id),
             event=found["event"],
             jws=found.get("act"),
             receipt=found.get("receipt"),
@@ -187,13 +191,13 @@ ROUTES = (
         "connections:read",
         get_timeline,
         "listTimeline",
-        "What happened in a connection",
+        "List the timeline of a connection",
         _TAG,
         description=(
-            "The same facts that the customer sees, and for your own acts also who did them. The words of a message are"
-            " in its act. Settings of the customer's are no part of it."
+            "The same items that the customer sees. Your own acts have the API key and the seat as well. The text of a"
+            " message is in its act. The timeline has no private settings."
         ),
-        query=TimelinePage,
+        query=TimelineQuery,
         answer=Timeline,
     ),
     Route(
@@ -202,9 +206,9 @@ ROUTES = (
         "connections:read",
         get_act,
         "getAct",
-        "One act: what was signed, and the proof of it",
+        "Get an act, with its signature and its proof",
         _TAG,
-        description="A message of the customer's that waits comes without its contents.",
-        answer=ActInFull,
+        description="A held message of the customer comes without its contents.",
+        answer=ActDetails,
     ),
 )

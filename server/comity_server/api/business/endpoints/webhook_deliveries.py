@@ -5,14 +5,14 @@ from collections.abc import Callable
 
 from comity.errors import Refused
 from comity_server.api.business.endpoints.webhook_schemas import (
-    Deliveries,
-    DeliveriesQuery,
     Delivery,
-    RecoverFrom,
+    DeliveryList,
+    DeliveryQuery,
     Webhook,
+    WebhookRecovery,
 )
 from comity_server.api.business.endpoints.webhooks import SCOPE, TAG, endpoint
-from comity_server.api.business.idempotency import REMEMBERED, change
+from comity_server.api.business.idempotency import REMEMBERED, run_idempotent
 from comity_server.api.business.pagination import open_cursor
 from comity_server.api.business.route import Call, Reply, Route
 from comity_server.schema import milliseconds
@@ -23,7 +23,7 @@ from comity_server.writer.unit_of_work import UnitOfWork
 
 async def get_deliveries(call: Call) -> Reply:
     """Lists the deliveries to an endpoint."""
-    query: DeliveriesQuery = call.query
+    query: DeliveryQuery = call.query
     stored = await endpoint(call)
     list_ = f"deliveries of {stored.name} {stored.id}"
     before = None if query.cursor is None else int.from_bytes(open_cursor(call, list_), "big")
@@ -33,7 +33,7 @@ async def get_deliveries(call: Call) -> Reply:
     cursor = None
     if len(sent) > len(page):
         cursor = call.server.cursors.seal(list_, page[-1].number.to_bytes(8, "big"))
-    return Reply.of(Deliveries(items=tuple(map(Delivery.of, page)), next_cursor=cursor))
+    return Reply.of(DeliveryList(items=tuple(map(Delivery.of, page)), next_cursor=cursor))
 
 
 async def get_delivery(call: Call) -> Reply:
@@ -69,7 +69,7 @@ async def _asked(call: Call, what: What, reply_of: Callable[[StoredWebhook, Answ
     if (key := call.idempotency_key) is not None:
         earlier = await call.server.store.business.idempotent(stored.name, call.key.line, key)
         if earlier is not None and call.server.clock.now() - earlier.at < REMEMBERED:
-            return await change(call, _too_old_by_now)
+            return await run_idempotent(call, _too_old_by_now)
     since = milliseconds(call.body.since) if what == "recover" else 0
     answer = await call.server.webhooks.ask(_about(what, stored, call.path.get("delivery", ""), since))
     reply = reply_of(stored, answer)
@@ -79,7 +79,7 @@ async def _asked(call: Call, what: What, reply_of: Callable[[StoredWebhook, Answ
     async def decide(_group: UnitOfWork) -> Reply:
         return reply
 
-    return await change(call, decide)
+    return await run_idempotent(call, decide)
 
 
 async def _too_old_by_now(_group: UnitOfWork) -> Reply:
@@ -136,7 +136,7 @@ ROUTES = (
         "Send all events since a time again",
         TAG,
         description="With the same ids as the first time, and no further back than the creation of the endpoint.",
-        body=RecoverFrom,
+        body=WebhookRecovery,
         answer=Webhook,
         statuses=(202,),
         codes=("not_owned",),
@@ -149,8 +149,8 @@ ROUTES = (
         "listWebhookDeliveries",
         "List the deliveries to an endpoint",
         TAG,
-        query=DeliveriesQuery,
-        answer=Deliveries,
+        query=DeliveryQuery,
+        answer=DeliveryList,
     ),
     Route(
         "GET",

@@ -12,7 +12,7 @@ from comity_server.webhooks.control_protocol import Attempt, Found, Sent
 from comity_server.webhooks.event_source import ALL
 from comity_server.webhooks.signatures import Secret, Secrets
 
-State = Literal["unproven", "active", "paused", "disabled"]
+Status = Literal["unverified", "active", "paused", "disabled"]
 
 
 def _once(types: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -40,37 +40,37 @@ Types = Annotated[
 ]
 
 
-class WebhookWanted(Model):
+class NewWebhook(Model):
     """A new endpoint."""
 
     url: Url
     types: Types = (ALL,)
 
 
-class WebhookChange(Model):
+class WebhookUpdate(Model):
     """Changes of an endpoint. An absent member stays as it is."""
 
     url: Annotated[Url, Field(description="An endpoint with a new URL must answer a challenge again.")] | None = None
     types: Types | None = None
-    enabled: Annotated[bool, Field(description="`false` pauses the endpoint: notifications wait.")] | None = None
+    paused: Annotated[bool, Field(description="`true` pauses the endpoint: notifications wait.")] | None = None
 
 
 class Webhook(Model):
     """An endpoint and its state."""
 
     id: str = Field(examples=["wh_Zc7uYd0h3nLq5xkT1mVwRb2s"])
+    object: Literal["webhook"] = "webhook"
+    status: Status = Field(
+        description="`unverified`: it has not answered a challenge. `paused`: you paused it. `disabled`: it answered"
+        " 410, or no delivery succeeded for three days. Only an `active` endpoint gets notifications."
+    )
+    status_since: Instant
+    reason: str | None = Field(default=None, description="The reason for the status, in words.")
     url: Url
     types: Types
-    enabled: bool
-    state: State = Field(
-        description="`unproven`: it has not answered a challenge. `paused`: you paused it. `disabled`: it answered 410,"
-        " or no delivery succeeded for three days. Only an `active` endpoint gets notifications."
-    )
-    since: Instant = Field(description="The time of the last change of this state.")
     created_at: Instant
-    reason: str | None = Field(default=None, description="The reason for this state, in words.")
     failing_since: Instant | None = Field(default=None, description="The time since which no delivery has succeeded.")
-    waiting: int | None = Field(default=None, description="The number of deliveries that wait.")
+    pending_deliveries: int = Field(description="The number of deliveries that wait.")
 
     @staticmethod
     def of(stored: StoredWebhook, found: Found | None) -> "Webhook":
@@ -81,18 +81,18 @@ class Webhook(Model):
 def members_of(stored: StoredWebhook, found: Found | None) -> dict[str, Any]:
     """The members of a Webhook."""
     found = found or Found(stored.id, "unproven", stored.created_at)
-    is_paused = found.state == "active" and not stored.enabled
+    status: Status = "unverified" if found.state == "unproven" else found.state
     return {
         "id": stored.id,
         "url": stored.url,
         "types": tuple(stored.types.split(" ")),
-        "enabled": bool(stored.enabled),
-        "state": "paused" if is_paused else found.state,
-        "since": instant(found.since),
+        # A paused endpoint that is unverified or disabled must answer a challenge first.
+        "status": "paused" if status == "active" and not stored.enabled else status,
+        "status_since": instant(found.since),
         "created_at": instant(stored.created_at),
         "reason": found.reason,
         "failing_since": None if found.failing_since is None else instant(found.failing_since),
-        "waiting": found.waiting or None,
+        "pending_deliveries": found.waiting,
     }
 
 
@@ -107,35 +107,36 @@ _PUBLIC_KEY = Field(
 )
 
 
-class NewWebhook(Webhook):
+class CreatedWebhook(Webhook):
     """A new endpoint with its secret."""
 
     secret: Annotated[str, _SECRET] | None = None
     public_key: Annotated[str, _PUBLIC_KEY]
 
 
-class FormerSecret(Model):
+class PreviousSecret(Model):
     """The previous secret, which also signs until `until`."""
 
     secret: Annotated[str, _SECRET]
     public_key: Annotated[str, _PUBLIC_KEY]
-    until: Instant
+    expires_at: Instant
 
 
 class WebhookSecret(Model):
-    """The secret of an endpoint, and for a day after a rotation the previous one in `before`."""
+    """The secret of an endpoint, and for a day after a rotation the previous one in `previous`."""
 
+    object: Literal["webhook_secret"] = "webhook_secret"
     secret: Annotated[str, _SECRET] | None = None
     public_key: Annotated[str, _PUBLIC_KEY]
-    before: FormerSecret | None = None
+    previous: PreviousSecret | None = None
 
     @staticmethod
     def of(secrets: Secrets, now: int) -> "WebhookSecret":
         """The secrets that sign at `now` (ms)."""
-        before = None
+        previous = None
         if secrets.before is not None and now < secrets.until:
-            before = FormerSecret(**shown(secrets.before), until=instant(secrets.until))
-        return WebhookSecret(**shown(secrets.current), before=before)
+            previous = PreviousSecret(**shown(secrets.before), expires_at=instant(secrets.until))
+        return WebhookSecret(**shown(secrets.current), previous=previous)
 
 
 def shown(secret: Secret) -> dict[str, Any]:
@@ -143,35 +144,39 @@ def shown(secret: Secret) -> dict[str, Any]:
     return {"secret": secret.display_text, "public_key": secret.public_key}
 
 
-class Webhooks(Model):
+class WebhookList(Model):
     """All endpoints, the newest first."""
 
+    object: Literal["list"] = "list"
     items: tuple[Webhook, ...]
 
 
 class DeliveryAttempt(Model):
     """One attempt of a delivery."""
 
-    at: Instant
-    ms: int = Field(description="The duration in milliseconds.")
-    status: int | None = Field(default=None, description="The HTTP status of the answer, if there was one.")
+    attempted_at: Instant
+    duration_ms: int
+    http_status: int | None = Field(default=None, description="The HTTP status of the answer, if there was one.")
     error: str | None = Field(default=None, description="The error in words, if there was one.")
 
     @staticmethod
     def of(attempt: Attempt) -> "DeliveryAttempt":
         """The attempt as the sender recorded it."""
-        return DeliveryAttempt(at=instant(attempt.at), ms=attempt.ms, status=attempt.status, error=attempt.error)
+        return DeliveryAttempt(
+            attempted_at=instant(attempt.at), duration_ms=attempt.ms, http_status=attempt.status, error=attempt.error
+        )
 
 
 class Delivery(Model):
     """The delivery of one event to one endpoint."""
 
     id: str = Field(description="The `webhook-id` of every attempt.", examples=["msg_5Wb8Vd3nLq0xkT1mVwRb2sZc"])
+    object: Literal["delivery"] = "delivery"
+    status: Literal["pending", "delivered", "failed"]
     event: str = Field(description="The id of the event.", examples=["evt_Zc7uYd0h3nLq5xkT1mVwRb2s"])
     type: str = Field(examples=["message.received"])
-    state: Literal["waiting", "delivered", "failed"]
     created_at: Instant
-    next_at: Instant | None = Field(default=None, description="The earliest time of the next attempt.")
+    next_attempt_at: Instant | None = Field(default=None, description="The earliest time of the next attempt.")
     attempts: tuple[DeliveryAttempt, ...]
 
     @staticmethod
@@ -181,28 +186,29 @@ class Delivery(Model):
             id=sent.id,
             event=sent.event,
             type=sent.type,
-            state=sent.state,
+            status="pending" if sent.state == "waiting" else sent.state,
             created_at=instant(sent.made_at),
-            next_at=None if sent.next_at is None else instant(sent.next_at),
+            next_attempt_at=None if sent.next_at is None else instant(sent.next_at),
             attempts=tuple(map(DeliveryAttempt.of, sent.attempts)),
         )
 
 
-class Deliveries(Model):
+class DeliveryList(Model):
     """Deliveries, the newest first."""
 
+    object: Literal["list"] = "list"
     items: tuple[Delivery, ...]
     next_cursor: NextCursor | None = None
 
 
-class DeliveriesQuery(Query):
+class DeliveryQuery(Query):
     """The page of the list of deliveries."""
 
     cursor: Cursor | None = None
     limit: Limit = 50
 
 
-class RecoverFrom(Model):
+class WebhookRecovery(Model):
     """The time from which everything is sent again."""
 
     since: Annotated[Due, Field(examples=["2026-11-21T10:00:00Z"])]

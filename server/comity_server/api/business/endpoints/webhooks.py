@@ -7,16 +7,16 @@ from collections.abc import Awaitable, Callable
 from comity.encoding import b64u_encode
 from comity.errors import Refused
 from comity_server.api.business.endpoints.webhook_schemas import (
+    CreatedWebhook,
     NewWebhook,
     Webhook,
-    WebhookChange,
-    Webhooks,
+    WebhookList,
     WebhookSecret,
-    WebhookWanted,
+    WebhookUpdate,
     members_of,
     shown,
 )
-from comity_server.api.business.idempotency import change
+from comity_server.api.business.idempotency import run_idempotent
 from comity_server.api.business.route import BUSINESS, Call, Reply, Route
 from comity_server.businesses.master_key import MasterKey
 from comity_server.businesses.roles import Scope
@@ -35,7 +35,7 @@ MOST_WEBHOOKS = 20
 
 async def post_webhook(call: Call) -> Reply:
     """Creates an endpoint."""
-    wanted: WebhookWanted = call.body
+    wanted: NewWebhook = call.body
     _check(call, wanted.url)
 
     async def decide(group: UnitOfWork) -> Reply:
@@ -55,7 +55,7 @@ async def post_webhook(call: Call) -> Reply:
             group.now,
         )
         _put(group, stored)
-        answer = NewWebhook(**members_of(stored, None), **shown(made.current))
+        answer = CreatedWebhook(**members_of(stored, None), **shown(made.current))
         again = answer.model_copy(update={"secret": None})
         return Reply(201, answer.to_json(), f"{BUSINESS}/webhooks/{id_}", instead=again.to_json())
 
@@ -64,7 +64,7 @@ async def post_webhook(call: Call) -> Reply:
 
 async def patch_webhook(call: Call) -> Reply:
     """Updates an endpoint."""
-    wanted: WebhookChange = call.body
+    wanted: WebhookUpdate = call.body
     if wanted.url is not None:
         _check(call, wanted.url)
     # Look the endpoint up first: the sender, which may not run, is asked only about one that exists.
@@ -76,7 +76,7 @@ async def patch_webhook(call: Call) -> Reply:
         after = before._replace(
             url=wanted.url or before.url,
             types=before.types if wanted.types is None else " ".join(wanted.types),
-            enabled=before.enabled if wanted.enabled is None else int(wanted.enabled),
+            enabled=before.enabled if wanted.paused is None else int(not wanted.paused),
         )
         _put(group, after)
         if after.url == before.url:
@@ -106,7 +106,7 @@ async def rotate_webhook(call: Call) -> Reply:
         rotated = Secrets.unseal(stored.sealed, master, stored.name, stored.id).rotate(group.now)
         _put(group, stored._replace(sealed=rotated.seal(master, stored.name, stored.id)))
         answer = WebhookSecret.of(rotated, group.now)
-        again = answer.model_copy(update={"secret": None, "before": None})
+        again = answer.model_copy(update={"secret": None, "previous": None})
         return Reply(200, answer.to_json(), instead=again.to_json())
 
     return await _changed(call, decide)
@@ -114,7 +114,7 @@ async def rotate_webhook(call: Call) -> Reply:
 
 async def _changed(call: Call, decide: Callable[[UnitOfWork], Awaitable[Reply]]) -> Reply:
     try:
-        return await change(call, decide)
+        return await run_idempotent(call, decide)
     finally:
         # Also after a commit whose outcome is unknown.
         await call.server.webhooks.announce_change()
@@ -162,7 +162,7 @@ async def get_webhooks(call: Call) -> Reply:
     """Lists the endpoints of the business."""
     endpoints = await _endpoints(call)
     states = await _states(call) if endpoints else {}
-    return Reply.of(Webhooks(items=tuple(Webhook.of(it, states.get(it.id)) for it in endpoints.values())))
+    return Reply.of(WebhookList(items=tuple(Webhook.of(it, states.get(it.id)) for it in endpoints.values())))
 
 
 async def get_webhook(call: Call) -> Reply:
@@ -197,7 +197,7 @@ ROUTES = (
         "listWebhooks",
         "List your webhook endpoints",
         TAG,
-        answer=Webhooks,
+        answer=WebhookList,
     ),
     Route(
         "POST",
@@ -210,8 +210,8 @@ ROUTES = (
         description="The answer has the secret for verifying signatures. The endpoint gets a signed challenge at once,"
         " and again a minute later. It must answer with `data.challenge` before it gets anything else. Configure the"
         " secret at the endpoint, then call `POST …/verify`.",
-        body=WebhookWanted,
-        answer=NewWebhook,
+        body=NewWebhook,
+        answer=CreatedWebhook,
         statuses=(201,),
         codes=("not_public", "too_many_webhooks"),
     ),
@@ -234,7 +234,7 @@ ROUTES = (
         "Update the URL or types of an endpoint, or pause it",
         TAG,
         description="With a new URL it must answer a challenge again. While it is paused, notifications wait.",
-        body=WebhookChange,
+        body=WebhookUpdate,
         answer=Webhook,
         codes=("not_public",),
     ),

@@ -19,6 +19,7 @@ TYPES = {
     "fact.remembered": "note.remembered",
     "fact.forgotten": "note.forgotten",
     "fact.milestone": "milestone.recorded",
+    "message.waiting": "message.held",
 }
 
 
