@@ -13,7 +13,7 @@ from multidict import istr
 
 from comity.errors import Malformed, Refused
 from comity.http_api import ACTS
-from comity_server.api.business.dispatcher import add_business_routes, dress, is_business, narrows, user_of
+from comity_server.api.business.dispatcher import add_business_routes, add_rest_headers, is_business, narrows, user_of
 from comity_server.api.business.docs.pages import add_docs_routes
 from comity_server.api.business.route import problem_members, rest_refusal
 from comity_server.api.http import ALSO, CLOSE, MEBIBYTE, NO_STORE, SERVER, problem
@@ -67,7 +67,7 @@ def application(server: Server) -> web.Application:
     async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
         # Before it is sent, for a stream has no other moment.
         if is_business(request):
-            dress(request, response)
+            add_rest_headers(request, response)
         # By the clock that judges signed requests, for a client whose own is another (HTTP-24).
         response.headers[hdrs.DATE] = _date(server.clock.now() // 1000)
         _dress(response, REQUEST_ID.get() or begin_request())

@@ -24,7 +24,7 @@ from comity.rules.gate import FRESH_FOR
 from comity.rules.state import Connection, Contest, decode_state, encode_state
 from comity_server.api.business import reasons as words
 from comity_server.api.business.endpoints.check import Check
-from comity_server.api.business.jsonl import MOST_LINE
+from comity_server.api.business.jsonl import MAX_LINE
 from comity_server.clock import Undoubted
 from comity_server.schema import instant
 from comity_server.store.rows import Batch, Known
@@ -67,7 +67,7 @@ def by_the_gate(state: Connection, question: Question, now: int, zones: Any) -> 
         "connection": question["connection"],
         "decision": verdict.decision,
         "reason": verdict.reason,
-        "why": words.why(verdict),
+        "why": words.reason_text(verdict),
         **({"ends_at": instant(verdict.ends_at)} if verdict.ends_at is not None else {}),
         **({"contest": [shown_contest(it) for it in verdict.contest]} if verdict.contest else {}),
         "as_of": {"us": verdict.as_of.first, "them": verdict.as_of.second, "zones": verdict.as_of.zones},
@@ -220,7 +220,7 @@ async def test_a_slip_is_told_with_all_its_faults_and_a_line_of_it_as_one(tmp_pa
             assert (reply.status, reply.code) == (400, "invalid_request"), name
             (line,) = await ask_many(shop, body)
             assert line["error"] == json.loads(reply.plain), name
-        long = good[:-1] + b" " * MOST_LINE + b"}"
+        long = good[:-1] + b" " * MAX_LINE + b"}"
         assert (await shop.ask("POST", "/check", raw=long)).code == "too_large"
         assert await shop.refused("POST", "/check", raw=good, kind="text/plain") == "unsupported_media_type"
         assert await shop.refused("POST", "/check?mode=soon", asking(pair.cid)) == "invalid_request"
@@ -243,7 +243,7 @@ async def test_a_slip_is_told_with_all_its_faults_and_a_line_of_it_as_one(tmp_pa
 
 def test_the_page_names_what_can_be_asked() -> None:
     assert [member for member, _ in table("check", "member", "meaning")] == list(Check.model_fields)
-    assert f"at most {MOST_LINE} bytes" in page("check")
+    assert f"at most {MAX_LINE} bytes" in page("check")
 
 
 async def test_a_caller_says_which_promise_it_needs(tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ async def test_five_thousand_lines_come_in_pieces_and_a_broken_one_breaks_only_i
                 case 1:
                     add(b"", None, "invalid_request")
                 case 2:
-                    add(good + b" " * MOST_LINE, None, "too_large")
+                    add(good + b" " * MAX_LINE, None, "too_large")
                 case 3:
                     add(b"{" * 9000, None, "too_large")
                 case 4:

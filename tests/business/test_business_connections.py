@@ -9,7 +9,7 @@ from comity.documents.acts import open_act
 from comity.documents.events import Accepted, open_event
 from comity.rules.fold import Record
 from comity.rules.timeline import timeline
-from comity_server.api.business.pagination import sift
+from comity_server.api.business.pagination import filter_rows
 from support.business_world import EXAMPLE_OFFER, Shop, a_shop, half_on
 from support.world import HOUR, MINUTE, Pair, a_world
 
@@ -90,11 +90,11 @@ async def test_a_list_of_customers_goes_on_from_either_end_and_by_offer(tmp_path
 
 def test_a_page_looks_at_so_many_rows_and_no_more() -> None:
     rows = list(range(11))
-    assert sift(rows, 3, 10, lambda row: row) == ((0, 1, 2), 3)
-    assert sift(rows, 3, 10, lambda row: row if row == 9 else None) == ((9,), 10)
-    assert sift(rows[:10], 10, 10, lambda row: row) == (tuple(range(10)), 0)
-    assert sift(rows, 10, 10, lambda row: row) == (tuple(range(10)), 10)
-    assert sift(rows[:4], 3, 10, lambda row: None if row == 3 else row) == ((0, 1, 2), 3)
+    assert filter_rows(rows, 3, 10, lambda row: row) == ((0, 1, 2), 3)
+    assert filter_rows(rows, 3, 10, lambda row: row if row == 9 else None) == ((9,), 10)
+    assert filter_rows(rows[:10], 10, 10, lambda row: row) == (tuple(range(10)), 0)
+    assert filter_rows(rows, 10, 10, lambda row: row) == (tuple(range(10)), 10)
+    assert filter_rows(rows[:4], 3, 10, lambda row: None if row == 3 else row) == ((0, 1, 2), 3)
 
 
 async def test_a_connection_in_full_is_what_both_sides_know_and_no_setting_shows(tmp_path: Path) -> None:

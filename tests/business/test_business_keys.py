@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from comity.errors import Refused
-from comity_server.api.business.endpoints.api_keys import ROUTES, NewApiKey, post_keys
+from comity_server.api.business.endpoints.api_keys import ROUTES, NewApiKey, create_key
 from comity_server.api.business.route import Call
 from comity_server.businesses.api_keys import MOST_KEYS
 from support.business_world import Shop, a_shop, at_once
@@ -118,7 +118,7 @@ async def test_an_ended_key_is_dead_at_once_and_the_owner_is_never_locked_out(tm
         late.body = NewApiKey(label="late", role="owner")
         assert (await shop.ask("DELETE", f"/keys/{second['id']}")).status == 204
         with pytest.raises(Refused, match="api_key_required"):
-            await post_keys(late)
+            await create_key(late)
         # A key that ends some day, and one that can manage no keys, keep nobody from being locked out.
         await shop.post("/keys", {**OWNER, "expires_at": when(world, DAY)})
         await shop.post("/keys", {**OWNER, "scopes": ["check"]})

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from comity.rules import message_lifetime
 from comity.rules.gate import PRIVATE_REASONS, REASONS, AsOf, Verdict
 from comity_server.api.business.endpoints import drafts
-from comity_server.api.business.reasons import WHY, until, why
+from comity_server.api.business.reasons import WHY, hold_end, reason_text
 from support.spec_pages import page
 
 _HELD = Verdict("hold", "muted", AsOf("", "", "zones"), 5000, ends_at=9000)
@@ -18,11 +18,11 @@ def test_a_marketer_is_told_every_reason_in_a_sentence() -> None:
 
 
 def test_mutes_hours_and_limits_of_ones_own_read_alike() -> None:
-    assert {why(replace(_HELD, reason=reason)) for reason in (*PRIVATE_REASONS, "not_now")} == {WHY["not_now"]}
+    assert {reason_text(replace(_HELD, reason=reason)) for reason in (*PRIVATE_REASONS, "not_now")} == {WHY["not_now"]}
 
 
 def test_the_end_of_a_hold_is_told_only_where_it_is_shown() -> None:
-    assert (until(_HELD), until(replace(_HELD, end_shown=True))) == (None, 9000)
+    assert (hold_end(_HELD), hold_end(replace(_HELD, end_shown=True))) == (None, 9000)
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_rows_that_the_page_names_are_pruned_and_no_others() -> None:
 
 def test_rows_that_are_good_for_a_time_are_kept_for_that_time() -> None:
     kept = {kind.table: kind.kept for kind in PRUNES}
-    assert (kept["idempotent"], kept["drafts"]) == (idempotency.REMEMBERED, drafts.KEPT_FOR)
+    assert (kept["idempotent"], kept["drafts"]) == (idempotency.ANSWER_LIFETIME, drafts.KEPT_FOR)
     assert f"all but the {pruner.MOST_ENDED_KEYS} that ended last" in told()["api_keys"]
 
 

@@ -43,11 +43,11 @@ class ExplainedVerdict(Model):
     @staticmethod
     def of(verdict: Verdict, own: Side) -> "ExplainedVerdict":
         """The outward verdict for the business on the side `own`."""
-        ends_at = reasons.until(verdict)
+        ends_at = reasons.hold_end(verdict)
         return ExplainedVerdict(
             decision=verdict.decision,
             reason=verdict.reason,  # type: ignore[arg-type]
-            why=reasons.why(verdict),
+            why=reasons.reason_text(verdict),
             ends_at=None if ends_at is None else instant(ends_at),
             valid_until=instant(verdict.valid_until),
             contest=contest_list(verdict.contest) or None,

@@ -38,9 +38,9 @@ _IDEMPOTENCY_KEY = "Idempotency-Key"
 def add_business_routes(app: web.Application) -> None:
     """Add every route of the table."""
     for route in ROUTES:
-        front = _Front(route)
+        dispatcher = _Dispatcher(route)
         for method in (hdrs.METH_GET, hdrs.METH_HEAD) if route.method == hdrs.METH_GET else (route.method,):
-            app.router.add_route(method, BUSINESS + route.path, front.answer)
+            app.router.add_route(method, BUSINESS + route.path, dispatcher.answer)
 
 
 def is_business(request: web.Request) -> bool:
@@ -50,11 +50,11 @@ def is_business(request: web.Request) -> bool:
 
 def narrows(request: web.Request) -> bool:
     """True if the route of the request narrows permissions: the server keeps capacity for these."""
-    front = getattr(request.match_info.handler, "__self__", None)
-    return isinstance(front, _Front) and front.route.narrows
+    dispatcher = getattr(request.match_info.handler, "__self__", None)
+    return isinstance(dispatcher, _Dispatcher) and dispatcher.route.narrows
 
 
-def dress(request: web.Request, response: web.StreamResponse) -> None:
+def add_rest_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Adds the headers of the REST API. Call before the response is prepared."""
     response.headers.update(request.get(HEADERS, {}))
     if response.status == 401:
@@ -81,7 +81,7 @@ def _user(business: str, key: str) -> User:
     return User(f"business {business}", key)
 
 
-class _Front:
+class _Dispatcher:
     """Handles the requests of one route."""
 
     def __init__(self, route: Route) -> None:
@@ -139,7 +139,7 @@ class _Front:
         if (raw_key := request.headers.get(_IDEMPOTENCY_KEY)) is not None:
             call.idempotency_key = _idempotency_key(raw_key)
         body, media = await self._content(request)
-        call.must_go_on()
+        call.require_valid_key()
         self._read_query(call)
         if media == JWT and route.signed_text:
             call.jws = body

@@ -7,7 +7,7 @@ from comity_server.api.business.route import Call, Reply
 from comity_server.store.business import Idempotent
 from comity_server.writer.unit_of_work import UnitOfWork
 
-REMEMBERED = 24 * 3600 * 1000
+ANSWER_LIFETIME = 24 * 3600 * 1000
 """Time for which an answer is stored under its Idempotency-Key, in ms."""
 
 Decide = Callable[[UnitOfWork], Awaitable[Reply]]
@@ -15,44 +15,44 @@ Decide = Callable[[UnitOfWork], Awaitable[Reply]]
 
 async def run_idempotent(call: Call, decide: Decide, cids: Sequence[str] = ()) -> Reply:
     """Runs `decide` in a unit of work that has loaded the connections `cids`, and stores its answer with its changes.
-    A request whose Idempotency-Key was used within REMEMBERED gets the first answer. Refusals are not stored.
+    A request whose Idempotency-Key was used within ANSWER_LIFETIME gets the first answer. Refusals are not stored.
 
     Raises Refused, also for a key that was used with another request.
     """
 
-    async def decided(group: UnitOfWork) -> Reply:
-        _must_go_on(call, group)
+    async def decide_once(group: UnitOfWork) -> Reply:
+        _require_valid_key(call, group)
         key = call.idempotency_key
         if key is None:
             return await decide(group)
         place = (call.business.name, call.key.line, key)
         earlier = group.idempotent.get(place) or await call.server.store.business.idempotent(*place)
-        if earlier is not None and group.now - earlier.at < REMEMBERED:
-            return _again(call, earlier)
+        if earlier is not None and group.now - earlier.at < ANSWER_LIFETIME:
+            return _replay(call, earlier)
         reply = await decide(group)
         if reply.status < 400:
-            _remember(call, group, place, reply)
+            _store_answer(call, group, place, reply)
         return reply
 
-    return await call.server.accept.command(decided, cids, narrows=call.route.narrows)
+    return await call.server.accept.command(decide_once, cids, narrows=call.route.narrows)
 
 
-def _must_go_on(call: Call, group: UnitOfWork) -> None:
+def _require_valid_key(call: Call, group: UnitOfWork) -> None:
     """Raises Refused if the API key has ended, also by an earlier command of this unit of work (BIZ-3)."""
-    call.must_go_on()
+    call.require_valid_key()
     mine = (call.business.name, call.key.id)
     if any((row["name"], row["id"]) == mine and row["expires_at"] <= group.now for row in group.batch.end_api_key):
         raise Refused("api_key_required")
 
 
-def _again(call: Call, earlier: Idempotent) -> Reply:
+def _replay(call: Call, earlier: Idempotent) -> Reply:
     if earlier.request != call.fingerprint:
         raise Refused("idempotency_mismatch")
     return Reply(earlier.status, earlier.body, earlier.location, headers={"Idempotency-Replayed": "true"})
 
 
-def _remember(call: Call, group: UnitOfWork, place: tuple[str, str, str], reply: Reply) -> None:
-    body = reply.body if reply.instead is None else reply.instead
+def _store_answer(call: Call, group: UnitOfWork, place: tuple[str, str, str], reply: Reply) -> None:
+    body = reply.body if reply.replay_body is None else reply.replay_body
     kept = Idempotent(call.fingerprint, reply.status, reply.location, body, group.now)
     group.idempotent[place] = kept
     group.batch.put_idempotent.append({"name": place[0], "line": place[1], "key": place[2], **kept._asdict()})

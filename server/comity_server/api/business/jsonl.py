@@ -8,24 +8,24 @@ from aiohttp import web
 from comity.errors import Malformed, Refused
 from comity_server.api.http import SERVER, refuse_unread
 
-MOST_LINE = 4096
+MAX_LINE = 4096
 """The largest size of a line in bytes."""
 
 
-class Lines:
+class LineSplitter:
     """Splits incoming bytes into lines. A line that is too long is cut off right above the limit."""
 
     def __init__(self) -> None:
         self._rest = b""
 
-    def cut(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes) -> list[bytes]:
         """The lines that are complete with these bytes."""
         first, *more = data.split(b"\n")
-        self._rest = (self._rest + first)[: MOST_LINE + 1]
+        self._rest = (self._rest + first)[: MAX_LINE + 1]
         if not more:
             return []
         lines = [self._rest, *more[:-1]]
-        self._rest = more[-1][: MOST_LINE + 1]
+        self._rest = more[-1][: MAX_LINE + 1]
         return lines
 
     def end(self) -> list[bytes]:
@@ -33,21 +33,21 @@ class Lines:
         return [self._rest] if self._rest else []
 
 
-def lines_in(body: bytes) -> list[bytes]:
+def split_lines(body: bytes) -> list[bytes]:
     """The lines of a whole body, without line feeds."""
     return body.removesuffix(b"\n").split(b"\n") if body else []
 
 
-async def slices(lines: list[bytes], most: int) -> AsyncIterator[list[bytes]]:
+async def in_slices(lines: list[bytes], most: int) -> AsyncIterator[list[bytes]]:
     """The lines in slices of up to `most`."""
     for start in range(0, len(lines), most):
         yield lines[start : start + most]
 
 
-async def arriving(request: web.Request, most: int) -> AsyncIterator[list[bytes]]:
+async def read_slices(request: web.Request, most: int) -> AsyncIterator[list[bytes]]:
     """The lines of an arriving body, in slices of up to `most`. Raises Malformed, and Refused("too_slow") if nothing
     arrives within the time allowed for a body."""
-    cut = Lines()
+    splitter = LineSplitter()
     timeout = request.app[SERVER].config.body_timeout
     while True:
         try:
@@ -57,8 +57,8 @@ async def arriving(request: web.Request, most: int) -> AsyncIterator[list[bytes]
             refuse_unread(request, Refused("too_slow"))
         except web.RequestPayloadError:
             raise Malformed("the body is not what its headers announce") from None
-        lines = cut.cut(data) if data else cut.end()
-        async for some in slices(lines, most):
+        lines = splitter.feed(data) if data else splitter.end()
+        async for some in in_slices(lines, most):
             yield some
         if not data:
             return

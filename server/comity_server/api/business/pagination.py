@@ -10,9 +10,9 @@ from comity.errors import Malformed
 from comity_server.api.business.route import Call
 from comity_server.schema import Cursor, Limit, Query
 
-MOST_LOOKED_AT = 500
+MAX_ROWS_READ = 500
 """The largest number of rows that one page reads (INV-11)."""
-FIRST, LAST = (-1, ""), (2**62, "")
+BEFORE_ALL, AFTER_ALL = (-1, ""), (2**62, "")
 """Positions before and after every row, as (ms, id)."""
 
 NextCursor = Annotated[
@@ -31,7 +31,7 @@ class Page(Query):
     limit: Limit = 100
 
 
-def behind(call: Call, what: str, start: tuple[int, str]) -> tuple[int, str]:
+def page_start(call: Call, what: str, start: tuple[int, str]) -> tuple[int, str]:
     """The position (time in ms, id) after which the page begins; `start` without a cursor. Raises Malformed, also for a
     cursor of another list."""
     if call.query.cursor is None:
@@ -48,12 +48,12 @@ def open_cursor(call: Call, list_: str) -> bytes:
         raise Malformed("the cursor is not one of this list", errors=(("/cursor", fault.detail or ""),)) from None
 
 
-def cursor_of(call: Call, what: str, at: int, id_: str) -> str:
+def seal_cursor(call: Call, what: str, at: int, id_: str) -> str:
     """The cursor for the position after the item with this time (ms) and id."""
     return call.server.cursors.seal(f"{what} of {call.business.name}", at.to_bytes(8, "big") + id_.encode("ascii"))
 
 
-def sift(
+def filter_rows(
     rows: Sequence[Row], limit: int, most: int, show: Callable[[Row], Item | None]
 ) -> tuple[tuple[Item, ...], int]:
     """(up to `limit` items that `show` makes of the first `most` rows; the number of rows read, 0 if no row follows

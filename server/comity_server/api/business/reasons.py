@@ -70,11 +70,11 @@ WHY: dict[str, str] = {
 `Verdict.outward` does (GATE-15)."""
 
 
-def why(verdict: Verdict) -> str:
+def reason_text(verdict: Verdict) -> str:
     """The reason of the verdict in words, with the remedy."""
     return WHY[verdict.reason]
 
 
-def until(verdict: Verdict) -> int | None:
+def hold_end(verdict: Verdict) -> int | None:
     """The end (ms) of a hold as `Verdict.outward` shows it; None where the sender may not know it."""
     return verdict.outward().ends_at

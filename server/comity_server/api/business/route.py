@@ -1,5 +1,5 @@
-"""What a route of the business side is: one row of the table from which the handlers, the OpenAPI document and the
-tests of who may do what are made (BIZ-9)."""
+"""A route of the REST API: one row of the table from which the handlers, the OpenAPI document and the authorization
+tests are made (BIZ-9)."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from comity_server.services import Server
 
 BUSINESS = "/v1/business"
 NOTIFICATIONS = "/notifications"
-"""Where a business waits for news."""
+"""The path of the feed, on which requests wait."""
 THINGS = {
     "/check": "connection",
     "/proposals": "offer",
@@ -35,32 +35,32 @@ THINGS = {
     "proposals": "proposal",
     "webhooks": "webhook endpoint",
 }
-"""Word before an id in a path, or a path whose body has an id → the noun for what the id names."""
+"""Path segment before an id, or path of a route whose body has the id → noun for the resource."""
 NOTHING = b"{}"
-"""What a request without content says (BIZ-10)."""
+"""The meaning of a missing body (BIZ-10)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer that is known when the group decides: what a repeated request gets again."""
+    """An answer that is complete when the transaction decides, and can be stored for a repeated request."""
 
     status: int = 200
     body: bytes = b""
     location: str | None = None
     media: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
-    instead: bytes | None = None
-    """What is kept for a repeated request in the place of a body with a secret in it (BIZ-11)."""
+    replay_body: bytes | None = None
+    """The body to store for a repeated request if `body` contains a secret (BIZ-11)."""
 
     @staticmethod
     def of(model: Model, status: int = 200, location: str | None = None) -> "Reply":
-        """The model as JSON, with members that are absent left out."""
+        """The model as JSON, without absent members."""
         return Reply(status, model.to_json(), location)
 
 
 @dataclass(slots=True)
 class Call:
-    """One request, taken apart: by whom, for which business, with what."""
+    """One request with its business, API key, query and body."""
 
     server: Server
     route: "Route"
@@ -69,20 +69,20 @@ class Call:
     key: ApiKey
     path: Mapping[str, str]
     over: Over | None = None
-    """Where the key's rate is used up: only what closes something is accepted (BIZ-14)."""
+    """Set if the rate of the key is used up: then only acts that close something are accepted (BIZ-14)."""
     query: Any = None
     body: Any = None
     signed: SignedAct | None = None
-    """The act itself, where the business signs it (BIZ-8)."""
+    """The act in the body, if the business signed it (BIZ-8)."""
     jws: bytes | None = None
-    """Another signed text, not opened yet."""
+    """Another signed text in the body, not verified yet."""
     idempotency_key: str | None = None
     fingerprint: str = ""
-    """An HMAC of method, path, query and body: what is compared when an Idempotency-Key comes again (BIZ-11)."""
+    """An HMAC of method, path, query and body, compared when an Idempotency-Key is used again (BIZ-11)."""
 
-    def must_go_on(self) -> None:
-        """Raises Refused("api_key_required") where the key has ended since the request came: what it began ends with
-        it (BIZ-3)."""
+    def require_valid_key(self) -> None:
+        """Raises Refused("api_key_required") if the key has ended since the request arrived: its requests end with it
+        (BIZ-3)."""
         key = self.server.grounds.keyring.get(self.business.name, self.key.id)
         if key is None or not key.is_in_force(self.server.clock.now()):
             raise Refused("api_key_required")
@@ -120,7 +120,7 @@ def no_such(thing: str) -> str:
 
 
 def problem_members(home: Home, refused: Refused) -> dict[str, Any]:
-    """The members that a problem of the business side has beside those of every problem (BIZ-10), and `ends_at` in the
+    """The members that only problems of the REST API have (BIZ-10), and `ends_at` in the
     place of `until`, which is in seconds (BIZ-12). One that is None is left out."""
     ends_at = None if refused.until is None else instant(refused.until * 1000)
     about = f"{home.origin}/docs/errors#{refused.code}"
@@ -137,15 +137,15 @@ Handler = Callable[[Call], Awaitable[Reply | web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One operation. `path` is under BUSINESS; every success has the model `answer` with one of `statuses`, or the
-    media type `media`. `codes` are the refusals beside those that every route has (BIZ-10)."""
+    """One operation. `path` is below BUSINESS. A success has one of `statuses`, with the model `answer` or the media
+    type `media`. `codes` are the refusals beside those of every route (BIZ-10)."""
 
     method: str
     path: str
     scope: Scope | None
     handler: Handler
     operation: str
-    """The operationId: unique, in camelCase."""
+    """The operationId: unique, in camel case."""
     summary: str
     tag: str
     description: str = ""
@@ -156,24 +156,25 @@ class Route:
     codes: tuple[str, ...] = ()
     media: str = JSON
     also: tuple[str, ...] = ()
-    """Other media types of a success, for whoever accepts one of them."""
+    """Other media types of a success, for requests that accept them."""
     act: str | None = None
-    """The kind of act that this route does; its JWS may be the body."""
+    """The kind of act that the route makes. The body may be its JWS."""
     signed_text: bool = False
-    """The body may be another signed text (`application/jwt`) that the handler opens."""
+    """The body may be another signed text (`application/jwt`), which the handler verifies."""
     narrows: bool = False
-    """A "no": a full queue does not keep it out, and the rate limit only where it closes nothing new (BIZ-14)."""
+    """The route narrows permissions: a full queue accepts it, and the rate limit applies only if it closes nothing new
+    (BIZ-14)."""
     streams: bool = False
-    """The handler reads the body and writes the answer itself."""
+    """The handler reads the body and writes the answer by itself."""
 
     @property
     def thing(self) -> str:
-        """The noun for what the route's path, or its body, names."""
+        """The noun for the resource that the path or the body names."""
         words = self.path.split("/")
         named = [before for before, word in pairwise(words) if word.startswith("{")]
         return THINGS.get(named[-1] if named else self.path, "")
 
     @property
     def writes(self) -> bool:
-        """Whether it changes something, and so takes an Idempotency-Key."""
+        """True if the route changes something and so takes an Idempotency-Key."""
         return self.method != "GET" and not self.streams

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from comity.errors import Refused
 from comity_server.api.business.idempotency import run_idempotent
-from comity_server.api.business.pagination import LAST, NextCursor, Page, behind, cursor_of
+from comity_server.api.business.pagination import AFTER_ALL, NextCursor, Page, page_start, seal_cursor
 from comity_server.api.business.route import BUSINESS, Call, Reply, Route, no_such
 from comity_server.businesses.api_keys import ApiKey, new_key
 from comity_server.businesses.roles import Role, Scope
@@ -118,17 +118,17 @@ async def get_self(call: Call) -> Reply:
 # --- keys -------------------------------------------------------------------------------------------------------------
 
 
-async def get_keys(call: Call) -> Reply:
+async def list_keys(call: Call) -> Reply:
     """Lists the keys of the business, the newest first, ended keys too."""
-    before = behind(call, "keys", LAST)
+    before = page_start(call, "keys", AFTER_ALL)
     keys = [key for key in call.server.grounds.keyring.of(call.business.name) if (key.created_at, key.id) < before]
     keys.reverse()
     page, now = keys[: call.query.limit], call.server.clock.now()
-    cursor = cursor_of(call, "keys", page[-1].created_at, page[-1].id) if len(keys) > len(page) else None
+    cursor = seal_cursor(call, "keys", page[-1].created_at, page[-1].id) if len(keys) > len(page) else None
     return Reply.of(ApiKeyList(items=tuple(_shown(key, now) for key in page), next_cursor=cursor))
 
 
-async def post_keys(call: Call) -> Reply:
+async def create_key(call: Call) -> Reply:
     """Creates a key, which has no scope and no later end than the key of the caller."""
     wanted: NewApiKey = call.body
     name = call.business.name
@@ -238,7 +238,7 @@ def _made(shown: str, key: ApiKey, now: int) -> Reply:
     """The answer with the key itself. The copy for a repeated request lacks it (BIZ-11)."""
     kept = _shown(key, now)
     body = CreatedApiKey(**dict(kept), key=shown).to_json()
-    return Reply(201, body, f"{BUSINESS}/keys/{key.id}", instead=kept.to_json())
+    return Reply(201, body, f"{BUSINESS}/keys/{key.id}", replay_body=kept.to_json())
 
 
 async def is_seat(call: Call, group: UnitOfWork, seat: str) -> bool:
@@ -264,7 +264,7 @@ ROUTES = (
         "GET",
         "/keys",
         "keys:manage",
-        get_keys,
+        list_keys,
         "listKeys",
         "List the API keys",
         _TAG,
@@ -276,7 +276,7 @@ ROUTES = (
         "POST",
         "/keys",
         "keys:manage",
-        post_keys,
+        create_key,
         "createKey",
         "Create an API key",
         _TAG,

@@ -25,7 +25,7 @@ from comity.rules.gate import FRESH_FOR, Decision, Verdict
 from comity.rules.state import decode_state
 from comity_server.api.business import reasons
 from comity_server.api.business.acts import own_side
-from comity_server.api.business.jsonl import MOST_LINE, arriving, lines_in, slices
+from comity_server.api.business.jsonl import MAX_LINE, in_slices, read_slices, split_lines
 from comity_server.api.business.representations import ActiveContest, contest_list
 from comity_server.api.business.route import NOTHING, Call, Reply, Route, problem_members, rest_refusal
 from comity_server.api.http import MEBIBYTE, json_answer, read_body, refuse_unread
@@ -80,22 +80,22 @@ class CheckResult(Model):
     mode: Mode
 
 
-async def post_check(call: Call) -> Reply | web.StreamResponse:
+async def check_permission(call: Call) -> Reply | web.StreamResponse:
     """Answers one question (application/json), or one on each line (application/jsonl)."""
     request = call.request
     if request.content_type == JSON_LINES:
         if not request.content.is_eof() or request.content.total_bytes > MAX_BODY:
-            return await _stream(call, arriving(request, SLICE))
-        lines = lines_in(await read_body(request))
+            return await _stream(call, read_slices(request, SLICE))
+        lines = split_lines(await read_body(request))
         if len(lines) > SLICE:
-            return await _stream(call, slices(lines, SLICE))
+            return await _stream(call, in_slices(lines, SLICE))
         # The whole body has arrived: one answer costs half as much as a stream.
-        return Reply(200, await _told(call.server, _Asking(call), lines), media=JSON_LINES)
-    asking, body = _Asking(call), await read_body(request) or NOTHING
-    call.must_go_on()
-    answer: str | Refused | None = asking.kept(body)
+        return Reply(200, await _answer_lines(call.server, _Checks(call), lines), media=JSON_LINES)
+    checks, body = _Checks(call), await read_body(request) or NOTHING
+    call.require_valid_key()
+    answer: str | Refused | None = checks.cached_answer(body)
     if answer is None:
-        (answer,) = await asking.answer([body])
+        (answer,) = await checks.answer([body])
     if isinstance(answer, Refused):
         raise answer
     return json_answer(answer.encode())
@@ -106,7 +106,7 @@ ROUTES = (
         "POST",
         "/check",
         "check",
-        post_check,
+        check_permission,
         "check",
         "Check whether you may reach a customer now",
         "check",
@@ -132,35 +132,35 @@ async def _stream(call: Call, incoming: AsyncIterator[list[bytes]]) -> web.Strea
     server, request = call.server, call.request
     with count_in(server.rooms.checks, "too many streams of checks at once"):
         response = web.StreamResponse(headers={"Content-Type": JSON_LINES})
-        asking = _Asking(call)
+        checks = _Checks(call)
         if request.transport is not None:
             # Who reads nothing before all is sent is answered all the same, up to here.
             request.transport.set_write_buffer_limits(high=MEBIBYTE)
         async for lines in incoming:
-            _must_go_on(call)
-            told = await _told(server, asking, lines)
+            _require_valid_key(call)
+            answers = await _answer_lines(server, checks, lines)
             if not response.prepared:
                 await response.prepare(request)
-            await _written(call, response, told)
+            await _write(call, response, answers)
         if not response.prepared:
             await response.prepare(request)
         return response
 
 
-def _must_go_on(call: Call) -> None:
+def _require_valid_key(call: Call) -> None:
     """Raises Refused if the API key has ended. The rest of the body is not read (BIZ-3)."""
     try:
-        call.must_go_on()
+        call.require_valid_key()
     except Refused as refused:
         refuse_unread(call.request, refused)
 
 
-async def _told(server: Server, asking: "_Asking", lines: list[bytes]) -> bytes:
-    answers = await asking.answer(lines)
+async def _answer_lines(server: Server, checks: "_Checks", lines: list[bytes]) -> bytes:
+    answers = await checks.answer(lines)
     return "".join(_line(server, line, answer) for line, answer in zip(lines, answers, strict=True)).encode()
 
 
-async def _written(call: Call, response: web.StreamResponse, data: bytes) -> None:
+async def _write(call: Call, response: web.StreamResponse, data: bytes) -> None:
     """Writes at the pace of the reader. Raises Refused if it does not read."""
     try:
         async with asyncio.timeout(call.server.config.body_timeout):
@@ -184,14 +184,14 @@ def _line(server: Server, line: bytes, answer: "str | Refused") -> str:
 
 def _ref_of(line: bytes) -> str | None:
     try:
-        members = parse_json(line, MOST_LINE)
+        members = parse_json(line, MAX_LINE)
     except Refused:
         return None
     ref = members.get("ref") if isinstance(members, dict) else None
     return ref if isinstance(ref, str) and len(ref) <= 200 else None
 
 
-# --- asking -----------------------------------------------------------------------------------------------------------
+# --- checks -----------------------------------------------------------------------------------------------------------
 
 
 class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -216,7 +216,7 @@ class _Missing(NamedTuple):
     check: Check
 
 
-class _Asking:
+class _Checks:
     """The questions of one request, with the business and the default mode."""
 
     def __init__(self, call: Call) -> None:
@@ -236,11 +236,11 @@ class _Asking:
         answers: list[str | Refused] = []
         missing: list[_Missing] = []
         for place, question in enumerate(questions):
-            found: str | Refused | None = self._kept(question, now, end)
+            found: str | Refused | None = self._from_cache(question, now, end)
             if found is None:
                 found = ""
                 try:
-                    missing.append(_Missing(place, parse_model(_CHECK, question, MOST_LINE)))
+                    missing.append(_Missing(place, parse_model(_CHECK, question, MAX_LINE)))
                 except Refused as refused:
                     found = refused
             answers.append(found)
@@ -248,16 +248,16 @@ class _Asking:
             await self._decide(missing, answers)
         return answers
 
-    def kept(self, question: bytes) -> str | None:
+    def cached_answer(self, question: bytes) -> str | None:
         """The cached answer to a question."""
         if self._server.accept.is_clock_doubtful():
             return None
         now = self._server.clock.now()
-        return self._kept(question, now, _end(now + FRESH_FOR, self._mode))
+        return self._from_cache(question, now, _end(now + FRESH_FOR, self._mode))
 
-    def _kept(self, question: bytes, now: int, end: str) -> str | None:
+    def _from_cache(self, question: bytes, now: int, end: str) -> str | None:
         """The answer to a question without escapes whose verdict is cached."""
-        if b"\\" in question or len(question) > MOST_LINE:
+        if b"\\" in question or len(question) > MAX_LINE:
             return None
         try:
             plain = _READ_PLAIN(question)
@@ -292,11 +292,11 @@ class _Asking:
                     await asyncio.sleep(0)
                     began = perf_counter()
                 try:
-                    answers[place] = self._decided(check, known.get(check.connection), reading)
+                    answers[place] = self._decision(check, known.get(check.connection), reading)
                 except Refused as refused:
                     answers[place] = refused
 
-    def _decided(self, check: Check, known: Known | None, reading: Reading) -> str:
+    def _decision(self, check: Check, known: Known | None, reading: Reading) -> str:
         """Raises Refused("not_found")."""
         state = None if known is None else decode_state(known.state)
         side = own_side(state, self._business)
@@ -307,9 +307,9 @@ class _Asking:
         notices, door = self._server.grounds.notices, state.door(other(side))
         settled = min((gate.unchanged_until(state, side, now, zones), *notices.turns(door, now)))
         about = About(self._name, now, settled, _basis(verdict, side, notices.away_until(door, now)))
-        told = _verdict(verdict.decision, verdict.reason, reasons.why(verdict), reasons.until(verdict)) + _contest(
-            verdict
-        )
+        told = _verdict(
+            verdict.decision, verdict.reason, reasons.reason_text(verdict), reasons.hold_end(verdict)
+        ) + _contest(verdict)
         self._verdicts.keep(reading, check.connection, about, question, told)
         ref = "" if check.ref is None else f'"ref":{_json(check.ref)},'
         end = _end(verdict.valid_until, check.mode or self._mode)

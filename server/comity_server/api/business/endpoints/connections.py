@@ -19,15 +19,15 @@ from comity_server.api.business.acts import read_connection
 from comity_server.api.business.endpoints.favours import FavourBalance
 from comity_server.api.business.endpoints.offers import AgreementTerms, OfferId
 from comity_server.api.business.pagination import (
-    FIRST,
-    LAST,
-    MOST_LOOKED_AT,
+    AFTER_ALL,
+    BEFORE_ALL,
+    MAX_ROWS_READ,
     NextCursor,
     Order,
     Page,
-    behind,
-    cursor_of,
-    sift,
+    filter_rows,
+    page_start,
+    seal_cursor,
 )
 from comity_server.api.business.received import decrypt_bodies_by_id
 from comity_server.api.business.representations import (
@@ -142,19 +142,19 @@ async def get_connections(call: Call) -> Reply:
     """Lists the business's connections."""
     query: ConnectionQuery = call.query
     newest = query.order == "newest"
-    after = FIRST[0] if query.opened_after is None else milliseconds(query.opened_after)
-    before = LAST[0] if query.opened_before is None else milliseconds(query.opened_before)
+    after = BEFORE_ALL[0] if query.opened_after is None else milliseconds(query.opened_after)
+    before = AFTER_ALL[0] if query.opened_before is None else milliseconds(query.opened_before)
     what = f"connections, {query.order} first"
     # Nothing sorts before "": the place is right before all that opened at `before`, or at `after`.
-    place = behind(call, what, (before, "") if newest else (after, ""))
+    place = page_start(call, what, (before, "") if newest else (after, ""))
     sifted = (query.status, query.muted, query.purpose) != (None, None, None)
-    most = MOST_LOOKED_AT if sifted else query.limit
+    most = MAX_ROWS_READ if sifted else query.limit
     store, name = call.server.store.business, call.business.name
     bound = after if newest else before
     rows = await store.connections(name, query.offer, place, bound, most + 1, newest=newest)
-    items, looked_at = sift(rows, query.limit, most, _wanted(query, call.server.clock.now()))
+    items, looked_at = filter_rows(rows, query.limit, most, _wanted(query, call.server.clock.now()))
     last = rows[looked_at - 1] if looked_at else None
-    cursor = None if last is None else cursor_of(call, what, last.opened_at, last.cid)
+    cursor = None if last is None else seal_cursor(call, what, last.opened_at, last.cid)
     return Reply.of(ConnectionList(items=items, next_cursor=cursor))
 
 

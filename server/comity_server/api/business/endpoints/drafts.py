@@ -17,7 +17,7 @@ from comity.encoding import b64u_encode, dump_json, parse_object
 from comity.errors import Malformed, Refused
 from comity_server.api.business.idempotency import run_idempotent
 from comity_server.api.business.outgoing import NewMessage
-from comity_server.api.business.pagination import LAST, NextCursor, behind, cursor_of
+from comity_server.api.business.pagination import AFTER_ALL, NextCursor, page_start, seal_cursor
 from comity_server.api.business.route import Call, Reply, Route
 from comity_server.businesses.master_key import CannotUnseal, MasterKey
 from comity_server.schema import Cid, Cursor, Instant, Limit, Model, Query, instant
@@ -174,11 +174,11 @@ def _told(draft: OpenedDraft) -> Draft:
 
 async def list_drafts(call: Call) -> Reply:
     """Lists the business's drafts."""
-    server, limit, place = call.server, call.query.limit, behind(call, "drafts", LAST)
+    server, limit, place = call.server, call.query.limit, page_start(call, "drafts", AFTER_ALL)
     since = server.clock.now() - KEPT_FOR
     rows = await server.store.business.drafts_before(call.business.name, place, since, limit + 1)
     page = rows[:limit]
-    cursor = cursor_of(call, "drafts", page[-1].created_at, page[-1].id) if len(rows) > limit else None
+    cursor = seal_cursor(call, "drafts", page[-1].created_at, page[-1].id) if len(rows) > limit else None
     items = tuple(_told(opened(server.grounds.kept.master, row)) for row in page)
     return Reply.of(DraftList(items=items, next_cursor=cursor))
 
@@ -207,7 +207,7 @@ async def put_draft(call: Call) -> Reply:
         # The answer for a repeated request is stored as plain text. It leaves the message out, which a repeated
         # request has in its body.
         kept = told.model_dump_json(exclude={"message"}).encode("utf-8")
-        return Reply(200, told.to_json(), instead=kept)
+        return Reply(200, told.to_json(), replay_body=kept)
 
     reply = await run_idempotent(call, decide)
     if "Idempotency-Replayed" not in reply.headers:

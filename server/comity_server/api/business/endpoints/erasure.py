@@ -9,7 +9,15 @@ from comity.documents.types import Categories, Category, Ground, Recipients
 from comity.encoding import b64u_decode
 from comity.rules.erasure import DUE_AFTER, Duty, DutyStatus
 from comity_server.api.business.act_response import AcceptedAct, submit_act
-from comity_server.api.business.pagination import FIRST, LAST, NextCursor, Order, Page, behind, cursor_of
+from comity_server.api.business.pagination import (
+    AFTER_ALL,
+    BEFORE_ALL,
+    NextCursor,
+    Order,
+    Page,
+    page_start,
+    seal_cursor,
+)
 from comity_server.api.business.route import Call, Reply, Route
 from comity_server.schema import Cid, Due, Hash, Instant, Limit, Model, Who, instant, seconds
 from comity_server.store.business import StoredDuty
@@ -105,13 +113,13 @@ async def list_erasures(call: Call) -> Reply:
     """Lists the erasures of the business."""
     query: ErasureQuery = call.query
     newest, limit, what = query.order == "newest", query.limit, f"erasures, {query.order} first"
-    place = behind(call, what, LAST if newest else FIRST)
+    place = page_start(call, what, AFTER_ALL if newest else BEFORE_ALL)
     rows = await call.server.store.business.duties(call.business.name, query.status, place, limit + 1, newest=newest)
     now = call.server.clock.now()
     items = tuple(_listed(row, now) for row in rows[:limit])
     last = rows[limit - 1] if len(rows) > limit else None
     return Reply.of(
-        ErasureList(items=items, next_cursor=None if last is None else cursor_of(call, what, last.due_at, last.cid))
+        ErasureList(items=items, next_cursor=None if last is None else seal_cursor(call, what, last.due_at, last.cid))
     )
 
 

@@ -148,7 +148,7 @@ def ask_status(state: Connection, side: Side, kind: str, at: int, zones: ZoneRul
         return found, recent[-favours.ASK_BUDGET.max] + favours.ASK_BUDGET.seconds * 1000
     if found in ("not_now", "over_budget"):
         purpose = "renewal" if kind == "renewal" else "favour"
-        return found, reasons.until(gate.may(state, side, purpose, "app", None, at, zones))
+        return found, reasons.hold_end(gate.may(state, side, purpose, "app", None, at, zones))
     return found, None
 
 

@@ -15,7 +15,7 @@ from comity.rules.state import Contest, decode_state
 from comity_server.api.business import acts
 from comity_server.api.business.act_response import AcceptedAct, act_response, load_connection, submit_act
 from comity_server.api.business.idempotency import run_idempotent
-from comity_server.api.business.pagination import LAST, NextCursor, Page, behind, cursor_of
+from comity_server.api.business.pagination import AFTER_ALL, NextCursor, Page, page_start, seal_cursor
 from comity_server.api.business.route import Call, Reply, Route
 from comity_server.schema import Cid, Hash, Instant, Model, instant
 from comity_server.store.business import StoredContest
@@ -112,10 +112,10 @@ async def renounce(call: Call) -> Reply:
 async def get_contests(call: Call) -> Reply:
     """Lists the contests of the business's messages."""
     what, limit = "contests", call.query.limit
-    place = behind(call, what, LAST)
+    place = page_start(call, what, AFTER_ALL)
     rows = await call.server.store.business.contests(call.business.name, place, limit + 1)
     page, now = rows[:limit], call.server.clock.now()
-    cursor = cursor_of(call, what, page[-1].at, page[-1].act) if len(rows) > len(page) else None
+    cursor = seal_cursor(call, what, page[-1].at, page[-1].act) if len(rows) > len(page) else None
     return Reply.of(ReceivedContestList(items=tuple(_received(row, now) for row in page), next_cursor=cursor))
 
 

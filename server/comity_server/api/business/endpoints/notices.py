@@ -70,17 +70,17 @@ class PublishedNotice(Model):
     jws: Annotated[str, Field(description="The signed notice (JWS).")]
 
 
-async def put_away(call: Call) -> Reply:
+async def update_away(call: Call) -> Reply:
     """Publishes or ends an away notice that the server composes and signs, or that the business signed."""
-    return await _put(call, "away")
+    return await _update(call, "away")
 
 
-async def put_plan(call: Call) -> Reply:
+async def update_plan(call: Call) -> Reply:
     """Publishes a plan that the business signed."""
-    return await _put(call, "plan")
+    return await _update(call, "plan")
 
 
-async def _put(call: Call, kind: Kind) -> Reply:
+async def _update(call: Call, kind: Kind) -> Reply:
     sent = None if call.jws is None else open_notice(call.jws, call.server.directory.find_key)
     if sent is None and call.body is None:
         raise Malformed("the body must be the signed notice")
@@ -187,7 +187,7 @@ ROUTES = (
         "PUT",
         "/notices/away",
         "permissions:write",
-        put_away,
+        update_away,
         "updateAwayNotice",
         "Publish or end your absence",
         _TAG,
@@ -203,7 +203,7 @@ ROUTES = (
         "PUT",
         "/notices/plan",
         "permissions:write",
-        put_plan,
+        update_plan,
         "updatePlanNotice",
         "Publish your plan for your customers",
         _TAG,

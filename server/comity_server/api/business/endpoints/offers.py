@@ -22,7 +22,15 @@ from comity.errors import Malformed, Refused
 from comity.rules.allowances import IN_FORCE_FOR
 from comity_server.api.business.acts import newest_signer
 from comity_server.api.business.idempotency import run_idempotent
-from comity_server.api.business.pagination import LAST, MOST_LOOKED_AT, NextCursor, Page, behind, cursor_of, sift
+from comity_server.api.business.pagination import (
+    AFTER_ALL,
+    MAX_ROWS_READ,
+    NextCursor,
+    Page,
+    filter_rows,
+    page_start,
+    seal_cursor,
+)
 from comity_server.api.business.route import BUSINESS, Call, Reply, Route
 from comity_server.schema import HARMLESS, Due, Hash, Instant, Label, Model, instant, seconds, with_line_feeds
 from comity_server.store.business import BusinessOffer
@@ -164,7 +172,7 @@ class OfferQuery(Page):
     status: Status | None = Field(default=None, description="Only offers with this status.")
 
 
-async def post_offers(call: Call) -> Reply:
+async def create_offer(call: Call) -> Reply:
     """Publishes an offer that the server composes and signs, or one that the business signed (INV-1)."""
     sent = None if call.jws is None else _sent(call, call.jws)
     if sent is None:
@@ -228,11 +236,11 @@ def _composed(call: Call, now: int) -> SignedOffer:
     return sign_offer(offer, signer)
 
 
-async def get_offers(call: Call) -> Reply:
+async def list_offers(call: Call) -> Reply:
     """Lists the offers of the business."""
     query: OfferQuery = call.query
-    place = behind(call, "offers", LAST)
-    most = query.limit if query.status is None else MOST_LOOKED_AT
+    place = page_start(call, "offers", AFTER_ALL)
+    most = query.limit if query.status is None else MAX_ROWS_READ
     rows = await call.server.store.business.offers(call.business.name, place, most + 1)
     now = call.server.clock.now()
 
@@ -240,9 +248,9 @@ async def get_offers(call: Call) -> Reply:
         shown = OfferSummary(**_members(call, row, now))
         return shown if query.status in (None, shown.status) else None
 
-    items, looked_at = sift(rows, query.limit, most, show)
+    items, looked_at = filter_rows(rows, query.limit, most, show)
     last = rows[looked_at - 1] if looked_at else None
-    cursor = None if last is None else cursor_of(call, "offers", last.created_at, last.short)
+    cursor = None if last is None else seal_cursor(call, "offers", last.created_at, last.short)
     return Reply.of(OfferList(items=items, next_cursor=cursor))
 
 
@@ -319,7 +327,7 @@ ROUTES = (
         "POST",
         "/offers",
         "offers:write",
-        post_offers,
+        create_offer,
         "createOffer",
         "Publish an offer to connect",
         _TAG,
@@ -345,7 +353,7 @@ ROUTES = (
         "GET",
         "/offers",
         "offers:read",
-        get_offers,
+        list_offers,
         "listOffers",
         "List your offers",
         _TAG,

@@ -126,12 +126,12 @@ async def _open_offer(call: Call) -> SignedOffer:
     return signed
 
 
-async def get_svg(call: Call) -> Reply:
+async def get_qr_svg(call: Call) -> Reply:
     """The link as a QR code (SVG)."""
     return await _picture(call, "svg", "image/svg+xml")
 
 
-async def get_png(call: Call) -> Reply:
+async def get_qr_png(call: Call) -> Reply:
     """The link as a QR code (PNG)."""
     return await _picture(call, "png", "image/png")
 
@@ -233,7 +233,7 @@ ROUTES = (
         "GET",
         "/offers/{id}/qr.svg",
         "offers:read",
-        get_svg,
+        get_qr_svg,
         "getOfferQrSvg",
         "Get the link of an offer as a QR code (SVG)",
         _TAG,
@@ -245,7 +245,7 @@ ROUTES = (
         "GET",
         "/offers/{id}/qr.png",
         "offers:read",
-        get_png,
+        get_qr_png,
         "getOfferQrPng",
         "Get the link of an offer as a QR code (PNG)",
         _TAG,

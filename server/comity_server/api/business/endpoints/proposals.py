@@ -32,7 +32,7 @@ from comity.errors import Malformed, Refused
 from comity_server.api.business.acts import kept_signer, newest_signer
 from comity_server.api.business.endpoints.offers import OfferId
 from comity_server.api.business.idempotency import run_idempotent
-from comity_server.api.business.pagination import LAST, NextCursor, Page, behind, cursor_of, sift
+from comity_server.api.business.pagination import AFTER_ALL, NextCursor, Page, filter_rows, page_start, seal_cursor
 from comity_server.api.business.route import BUSINESS, Call, Reply, Route
 from comity_server.schema import Cid, Hash, Instant, Model, instant
 from comity_server.store.business import Waiting
@@ -116,10 +116,10 @@ class CreatedProposal(Model):
     countersign_by: Instant
 
 
-async def get_proposals(call: Call) -> Reply:
+async def list_proposals(call: Call) -> Reply:
     """Lists the proposals that wait for the business."""
     limit = call.query.limit
-    place = behind(call, "proposals", LAST)
+    place = page_start(call, "proposals", AFTER_ALL)
     did, now = call.business.did, call.server.clock.now()
     rows = await call.server.store.business.waiting_halves(did, now, place, limit + 1)
     offers: dict[str, SignedOffer] = {}
@@ -127,9 +127,9 @@ async def get_proposals(call: Call) -> Reply:
         stored = await call.server.store.offer(short)
         if stored is not None:
             offers[short] = open_offer(stored.raw, call.server.directory.find_key)
-    items, looked_at = sift(rows, limit, limit, lambda row: _shown(row, offers[row.offer]))
+    items, looked_at = filter_rows(rows, limit, limit, lambda row: _shown(row, offers[row.offer]))
     last = rows[looked_at - 1] if looked_at else None
-    cursor = None if last is None else cursor_of(call, "proposals", last.created_at, last.cid)
+    cursor = None if last is None else seal_cursor(call, "proposals", last.created_at, last.cid)
     return Reply.of(ProposalList(items=items, next_cursor=cursor))
 
 
@@ -173,7 +173,7 @@ async def decline_proposal(call: Call) -> Reply:
     return await run_idempotent(call, decide)
 
 
-async def post_proposals(call: Call) -> Reply:
+async def create_proposal(call: Call) -> Reply:
     """Accepts a customer's offer: signs its agreement with the newest kept key of the business."""
     wanted: NewProposal = call.body
     signer = newest_signer(call)
@@ -238,7 +238,7 @@ ROUTES = (
         "GET",
         "/proposals",
         "offers:read",
-        get_proposals,
+        list_proposals,
         "listProposals",
         "List the proposals that wait for you",
         _TAG,
@@ -253,7 +253,7 @@ ROUTES = (
         "POST",
         "/proposals",
         "offers:write",
-        post_proposals,
+        create_proposal,
         "createProposal",
         "Accept an offer of a customer",
         _TAG,

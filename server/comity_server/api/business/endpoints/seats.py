@@ -14,7 +14,7 @@ from pydantic import Field
 from comity.encoding import b64u_encode
 from comity_server.api.business.endpoints.api_keys import is_seat
 from comity_server.api.business.idempotency import run_idempotent
-from comity_server.api.business.pagination import LAST, NextCursor, Page, behind, cursor_of
+from comity_server.api.business.pagination import AFTER_ALL, NextCursor, Page, page_start, seal_cursor
 from comity_server.api.business.route import Call, Reply, Route
 from comity_server.businesses.master_key import CannotUnseal
 from comity_server.schema import Instant, Label, Model, instant
@@ -82,17 +82,17 @@ async def seat_secret(server: Server, name: str) -> bytes:
     return plain.removeprefix(place)
 
 
-async def get_seats(call: Call) -> Reply:
+async def list_seats(call: Call) -> Reply:
     """Lists the seats of the business."""
     limit = call.query.limit
-    rows = await call.server.store.business.seats(call.business.name, behind(call, "seats", LAST), limit + 1)
+    rows = await call.server.store.business.seats(call.business.name, page_start(call, "seats", AFTER_ALL), limit + 1)
     page = rows[:limit]
-    cursor = cursor_of(call, "seats", page[-1].created_at, page[-1].seat) if len(rows) > len(page) else None
+    cursor = seal_cursor(call, "seats", page[-1].created_at, page[-1].seat) if len(rows) > len(page) else None
     items = tuple(Seat(id=row.seat, created_at=instant(row.created_at)) for row in page)
     return Reply.of(SeatList(items=items, next_cursor=cursor))
 
 
-async def post_seats(call: Call) -> Reply:
+async def create_seat(call: Call) -> Reply:
     """Gets the seat of a member of staff, which is the same for the same name."""
     seat = seat_of(await seat_secret(call.server, call.business.name), call.body.staff)
     # A hash of the request would be a hash of the name, and names can be guessed.
@@ -111,7 +111,7 @@ ROUTES = (
         "GET",
         "/seats",
         "keys:manage",
-        get_seats,
+        list_seats,
         "listSeats",
         "List the seats",
         "keys",
@@ -123,7 +123,7 @@ ROUTES = (
         "POST",
         "/seats",
         "keys:manage",
-        post_seats,
+        create_seat,
         "createSeat",
         "Create the seat of a member of staff",
         "keys",

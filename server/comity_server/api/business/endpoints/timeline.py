@@ -18,7 +18,15 @@ from comity.errors import Refused
 from comity.rules.fold import Record
 from comity.rules.timeline import TimelineEntry, timeline
 from comity_server.api.business.acts import read_connection
-from comity_server.api.business.pagination import FIRST, LAST, NextCursor, Order, Page, behind, cursor_of
+from comity_server.api.business.pagination import (
+    AFTER_ALL,
+    BEFORE_ALL,
+    NextCursor,
+    Order,
+    Page,
+    page_start,
+    seal_cursor,
+)
 from comity_server.api.business.received import Bodies, decrypt_bodies
 from comity_server.api.business.route import Call, Reply, Route
 from comity_server.reads.connections import accepted_in
@@ -106,7 +114,7 @@ async def get_timeline(call: Call) -> Reply:
     state, side = await read_connection(call)
     newest = query.order == "newest"
     what = f"timeline of {state.cid}, {query.order} first"
-    at, _ = behind(call, what, LAST if newest else FIRST)
+    at, _ = page_start(call, what, AFTER_ALL if newest else BEFORE_ALL)
     store = call.server.store.business
     rows = await store.history(state.cid, at, query.limit + 1, newest=newest)
     page = rows[: query.limit]
@@ -114,7 +122,7 @@ async def get_timeline(call: Call) -> Reply:
     words = await decrypt_bodies(call, (it.act for it in records if it.act is not None and _is_theirs(it, side)))
     doings = await store.doings(state.cid)
     items = [_shown(moment, side, doings, words) for moment in timeline(records)]
-    cursor = cursor_of(call, what, page[-1].at, "") if len(rows) > len(page) else None
+    cursor = seal_cursor(call, what, page[-1].at, "") if len(rows) > len(page) else None
     return Reply.of(Timeline(items=_ordered(items, newest), next_cursor=cursor))
 
 

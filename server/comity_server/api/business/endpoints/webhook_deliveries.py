@@ -12,7 +12,7 @@ from comity_server.api.business.endpoints.webhook_schemas import (
     WebhookRecovery,
 )
 from comity_server.api.business.endpoints.webhooks import SCOPE, TAG, endpoint
-from comity_server.api.business.idempotency import REMEMBERED, run_idempotent
+from comity_server.api.business.idempotency import ANSWER_LIFETIME, run_idempotent
 from comity_server.api.business.pagination import open_cursor
 from comity_server.api.business.route import Call, Reply, Route
 from comity_server.schema import milliseconds
@@ -21,7 +21,7 @@ from comity_server.webhooks.control_protocol import Answer, Ask, What
 from comity_server.writer.unit_of_work import UnitOfWork
 
 
-async def get_deliveries(call: Call) -> Reply:
+async def list_deliveries(call: Call) -> Reply:
     """Lists the deliveries to an endpoint."""
     query: DeliveryQuery = call.query
     stored = await endpoint(call)
@@ -39,39 +39,39 @@ async def get_deliveries(call: Call) -> Reply:
 async def get_delivery(call: Call) -> Reply:
     """Gets one delivery."""
     stored = await endpoint(call)
-    return _one(await call.server.webhooks.ask(_about("delivery", stored, call.path["delivery"])))
+    return _delivery_reply(await call.server.webhooks.ask(_command("delivery", stored, call.path["delivery"])))
 
 
-async def post_verify(call: Call) -> Reply:
+async def verify_webhook(call: Call) -> Reply:
     """Sends a challenge now."""
-    return await _asked(call, "verify", _how_it_stands)
+    return await _ask_sender(call, "verify", _webhook_reply)
 
 
-async def post_test(call: Call) -> Reply:
+async def test_webhook(call: Call) -> Reply:
     """Sends a test event now."""
-    return await _asked(call, "test", lambda _stored, answer: _one(answer))
+    return await _ask_sender(call, "test", lambda _stored, answer: _delivery_reply(answer))
 
 
-async def post_resend(call: Call) -> Reply:
+async def resend_delivery(call: Call) -> Reply:
     """Sends a delivery again."""
-    return await _asked(call, "resend", lambda _stored, answer: _one(answer, 202))
+    return await _ask_sender(call, "resend", lambda _stored, answer: _delivery_reply(answer, 202))
 
 
-async def post_recover(call: Call) -> Reply:
+async def recover_webhook(call: Call) -> Reply:
     """Sends everything since a time again."""
-    return await _asked(call, "recover", lambda stored, answer: _how_it_stands(stored, answer, 202))
+    return await _ask_sender(call, "recover", lambda stored, answer: _webhook_reply(stored, answer, 202))
 
 
-async def _asked(call: Call, what: What, reply_of: Callable[[StoredWebhook, Answer], Reply]) -> Reply:
+async def _ask_sender(call: Call, what: What, reply_of: Callable[[StoredWebhook, Answer], Reply]) -> Reply:
     """The sender's answer. The sender is asked before the answer is stored for a repeated request (BIZ-11): a server
     that is killed in between asks again, and no command is lost that was answered."""
     stored = await endpoint(call)
     if (key := call.idempotency_key) is not None:
         earlier = await call.server.store.business.idempotent(stored.name, call.key.line, key)
-        if earlier is not None and call.server.clock.now() - earlier.at < REMEMBERED:
-            return await run_idempotent(call, _too_old_by_now)
+        if earlier is not None and call.server.clock.now() - earlier.at < ANSWER_LIFETIME:
+            return await run_idempotent(call, _answer_expired)
     since = milliseconds(call.body.since) if what == "recover" else 0
-    answer = await call.server.webhooks.ask(_about(what, stored, call.path.get("delivery", ""), since))
+    answer = await call.server.webhooks.ask(_command(what, stored, call.path.get("delivery", ""), since))
     reply = reply_of(stored, answer)
     if key is None:
         return reply
@@ -82,21 +82,21 @@ async def _asked(call: Call, what: What, reply_of: Callable[[StoredWebhook, Answ
     return await run_idempotent(call, decide)
 
 
-async def _too_old_by_now(_group: UnitOfWork) -> Reply:
+async def _answer_expired(_group: UnitOfWork) -> Reply:
     """For a stored answer that expires at this moment: the caller tries again."""
     raise Refused("overloaded", retry_after=1)
 
 
-def _about(what: What, stored: StoredWebhook, delivery: str = "", since: int = 0) -> Ask:
+def _command(what: What, stored: StoredWebhook, delivery: str = "", since: int = 0) -> Ask:
     return Ask(what, stored.name, stored.id, delivery[:100], since)
 
 
-def _one(answer: Answer, status: int = 200) -> Reply:
+def _delivery_reply(answer: Answer, status: int = 200) -> Reply:
     (sent,) = answer.deliveries
     return Reply.of(Delivery.of(sent), status)
 
 
-def _how_it_stands(stored: StoredWebhook, answer: Answer, status: int = 200) -> Reply:
+def _webhook_reply(stored: StoredWebhook, answer: Answer, status: int = 200) -> Reply:
     (found,) = answer.states
     return Reply.of(Webhook.of(stored, found), status)
 
@@ -106,7 +106,7 @@ ROUTES = (
         "POST",
         "/webhooks/{id}/verify",
         SCOPE,
-        post_verify,
+        verify_webhook,
         "verifyWebhook",
         "Verify an endpoint with a challenge",
         TAG,
@@ -119,7 +119,7 @@ ROUTES = (
         "POST",
         "/webhooks/{id}/test",
         SCOPE,
-        post_test,
+        test_webhook,
         "testWebhook",
         "Send a test event to an endpoint",
         TAG,
@@ -131,7 +131,7 @@ ROUTES = (
         "POST",
         "/webhooks/{id}/recover",
         SCOPE,
-        post_recover,
+        recover_webhook,
         "recoverWebhook",
         "Send all events since a time again",
         TAG,
@@ -145,7 +145,7 @@ ROUTES = (
         "GET",
         "/webhooks/{id}/deliveries",
         SCOPE,
-        get_deliveries,
+        list_deliveries,
         "listWebhookDeliveries",
         "List the deliveries to an endpoint",
         TAG,
@@ -166,7 +166,7 @@ ROUTES = (
         "POST",
         "/webhooks/{id}/deliveries/{delivery}/resend",
         SCOPE,
-        post_resend,
+        resend_delivery,
         "resendWebhookDelivery",
         "Send a delivery again",
         TAG,

@@ -33,7 +33,7 @@ MOST_WEBHOOKS = 20
 # --- set up ---
 
 
-async def post_webhook(call: Call) -> Reply:
+async def create_webhook(call: Call) -> Reply:
     """Creates an endpoint."""
     wanted: NewWebhook = call.body
     _check(call, wanted.url)
@@ -57,12 +57,12 @@ async def post_webhook(call: Call) -> Reply:
         _put(group, stored)
         answer = CreatedWebhook(**members_of(stored, None), **shown(made.current))
         again = answer.model_copy(update={"secret": None})
-        return Reply(201, answer.to_json(), f"{BUSINESS}/webhooks/{id_}", instead=again.to_json())
+        return Reply(201, answer.to_json(), f"{BUSINESS}/webhooks/{id_}", replay_body=again.to_json())
 
-    return await _changed(call, decide)
+    return await _change_and_notify(call, decide)
 
 
-async def patch_webhook(call: Call) -> Reply:
+async def update_webhook(call: Call) -> Reply:
     """Updates an endpoint."""
     wanted: WebhookUpdate = call.body
     if wanted.url is not None:
@@ -83,7 +83,7 @@ async def patch_webhook(call: Call) -> Reply:
             return Reply.of(Webhook.of(after, found))
         return Reply.of(Webhook.of(after, Found(after.id, "unproven", group.now)))
 
-    return await _changed(call, decide)
+    return await _change_and_notify(call, decide)
 
 
 async def delete_webhook(call: Call) -> Reply:
@@ -94,10 +94,10 @@ async def delete_webhook(call: Call) -> Reply:
         group.batch.end_webhook.append({"name": stored.name, "id": stored.id})
         return Reply(204)
 
-    return await _changed(call, decide)
+    return await _change_and_notify(call, decide)
 
 
-async def rotate_webhook(call: Call) -> Reply:
+async def rotate_secret(call: Call) -> Reply:
     """Rotates the secret of an endpoint."""
 
     async def decide(group: UnitOfWork) -> Reply:
@@ -107,12 +107,12 @@ async def rotate_webhook(call: Call) -> Reply:
         _put(group, stored._replace(sealed=rotated.seal(master, stored.name, stored.id)))
         answer = WebhookSecret.of(rotated, group.now)
         again = answer.model_copy(update={"secret": None, "previous": None})
-        return Reply(200, answer.to_json(), instead=again.to_json())
+        return Reply(200, answer.to_json(), replay_body=again.to_json())
 
-    return await _changed(call, decide)
+    return await _change_and_notify(call, decide)
 
 
-async def _changed(call: Call, decide: Callable[[UnitOfWork], Awaitable[Reply]]) -> Reply:
+async def _change_and_notify(call: Call, decide: Callable[[UnitOfWork], Awaitable[Reply]]) -> Reply:
     try:
         return await run_idempotent(call, decide)
     finally:
@@ -158,7 +158,7 @@ def _master(group: UnitOfWork) -> MasterKey:
 # --- looked at ---
 
 
-async def get_webhooks(call: Call) -> Reply:
+async def list_webhooks(call: Call) -> Reply:
     """Lists the endpoints of the business."""
     endpoints = await _endpoints(call)
     states = await _states(call) if endpoints else {}
@@ -193,7 +193,7 @@ ROUTES = (
         "GET",
         "/webhooks",
         SCOPE,
-        get_webhooks,
+        list_webhooks,
         "listWebhooks",
         "List your webhook endpoints",
         TAG,
@@ -203,7 +203,7 @@ ROUTES = (
         "POST",
         "/webhooks",
         SCOPE,
-        post_webhook,
+        create_webhook,
         "createWebhook",
         "Create a webhook endpoint",
         TAG,
@@ -229,7 +229,7 @@ ROUTES = (
         "PATCH",
         "/webhooks/{id}",
         SCOPE,
-        patch_webhook,
+        update_webhook,
         "updateWebhook",
         "Update the URL or types of an endpoint, or pause it",
         TAG,
@@ -263,7 +263,7 @@ ROUTES = (
         "POST",
         "/webhooks/{id}/rotate",
         SCOPE,
-        rotate_webhook,
+        rotate_secret,
         "rotateWebhookSecret",
         "Rotate the secret of an endpoint",
         TAG,
