@@ -172,7 +172,7 @@ async def test_the_report_counts_words_and_contests_and_the_operator_those_of_no
         counted = {name: n for name, n in total.items() if name.startswith(("feedback.", "contests."))}
         assert counted == {
             "feedback.useful": 2, "feedback.not_useful": 1, "feedback.too_often": 1, "feedback.not_interested": 1,
-            "feedback.thanks": 1, "contests.received": 2, "contests.exempt": 1, "contests.taken_back": 1,
+            "feedback.thanks": 1, "contests.received": 2, "contests.exempt": 1, "contests.withdrawn": 1,
         }  # fmt: skip
         assert b"comity_exempt_contests_total 1.0" in world.server.metrics.text()
 

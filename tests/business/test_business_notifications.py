@@ -223,7 +223,7 @@ async def test_a_business_is_told_how_its_own_beginnings_go_on(tmp_path: Path) -
         assert items[0]["data"]["offer"] == items[2]["data"]["offer"] == offers[0].short
         assert (items[0]["data"]["offerer"], items[2]["data"]["reason"]) == (maker.did, "no_time")
         others = await _all(maker)
-        assert _types(others) == ["proposal.received", "proposal.received", "proposal.taken_back"]
+        assert _types(others) == ["proposal.received", "proposal.received", "proposal.withdrawn"]
         assert others[1]["data"]["connection"] == others[2]["data"]["connection"] == halves[1].cid
         _hold_to_the_catalogue([*items, *others])
         assert "script" not in json.dumps([*items, *others])

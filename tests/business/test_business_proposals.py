@@ -238,7 +238,7 @@ async def test_no_stranger_switches_the_poster_at_the_counter_off(tmp_path: Path
         assert {it["id"] for it in waiting} == {half.cid for half in strangers[2:]}, "the oldest gave way"
         assert all(it["alternative"] for it in waiting)
         assert (await shop.get("/report"))["total"]["proposals.replaced"] == 2
-        told = (await shop.get("/notifications?order=oldest&types=proposal.taken_back"))["items"]
+        told = (await shop.get("/notifications?order=oldest&types=proposal.withdrawn"))["items"]
         assert [(it["data"]["connection"], it["data"]["reason"]) for it in told] == [
             (half.cid, "no_room") for half in strangers[:2]
         ]

@@ -333,13 +333,17 @@ def test_a_store_of_the_version_before_keeps_what_its_api_keys_and_webhooks_may(
                 " (?, ?, ?, ?, ?, ?, ?, ?)",
                 row,
             )
-        for id_, types in (("all", "*"), ("some", "fact.forgotten fact.milestone fact.remembered grant.given")):
+        for id_, types in (
+            ("all", "*"),
+            ("some", "fact.milestone fact.remembered message.waiting proposal.taken_back"),
+        ):
             store.execute("INSERT INTO webhooks VALUES ('shop', ?, 'https://a.example', ?, 1, x'', 0, 1)", (id_, types))
+        store.execute("INSERT INTO counts VALUES ('shop', 1, 'contests.taken_back', 2)")
         store.commit()
 
     def words() -> list[str]:
         with closing(sqlite3.connect(path)) as store:
-            ask = "SELECT scopes FROM api_keys UNION ALL SELECT types FROM webhooks"
+            ask = "SELECT scopes FROM api_keys UNION ALL SELECT types FROM webhooks UNION ALL SELECT what FROM counts"
             return [row[0] for row in store.execute(ask)]
 
     before = words()
@@ -348,7 +352,8 @@ def test_a_store_of_the_version_before_keeps_what_its_api_keys_and_webhooks_may(
         "check messages:write notes:write permissions:write",
         "check",
         "*",
-        "grant.given milestone.recorded note.forgotten note.remembered",
+        "message.held milestone.recorded note.remembered proposal.withdrawn",
+        "contests.withdrawn",
     ]
     downgrade(path, "v3_0001")
     assert words() == before

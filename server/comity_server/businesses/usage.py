@@ -62,7 +62,7 @@ def _feedback(event: Accepted, payload: Feedback, before: Connection) -> Iterato
         yield _FEEDBACK[payload.says]
         contests = before.door(event.side).contests
         if any(contest.message == payload.message and contest.until * 1000 > event.at for contest in contests):
-            yield "contests.taken_back"
+            yield "contests.withdrawn"
         return
     yield "contests.received"
     if is_exempt_contest(payload):

@@ -30,7 +30,7 @@ Type = Literal[
     "offer.received",
     "proposal.received",
     "proposal.declined",
-    "proposal.taken_back",
+    "proposal.withdrawn",
     "connection.opened",
     "connection.muted",
     "connection.unmuted",
@@ -83,7 +83,7 @@ CATALOGUE: dict[Type, EventType] = {
         "The offerer declined the proposal of the business.",
         "connection offer reason?",
     ),
-    "proposal.taken_back": _type(
+    "proposal.withdrawn": _type(
         "A proposal ended before it was countersigned: its accepter took it back, newer ones replaced it"
         " (`no_room`), or the server was restored (`restored`).",
         "connection offer reason?",
@@ -351,7 +351,7 @@ def _of_proposal(row: News, business: Business) -> _EventParts | None:
     if row.kind == "proposal":
         return "proposal.received", at, {**members, "expires_at": instant(agreement.countersign_by * 1000)}
     if agreement.offerer.did == business.did:
-        return "proposal.taken_back", at, {**members, "reason": row.reason}
+        return "proposal.withdrawn", at, {**members, "reason": row.reason}
     return "proposal.declined", at, {**members, "reason": row.reason}
 
 

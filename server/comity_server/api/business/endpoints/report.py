@@ -53,7 +53,7 @@ COUNTS: dict[str, str] = {
     "feedback.thanks": "Feedback: the customer said thank you for a message.",
     "contests.received": "Messages of yours that a customer contested as mislabelled.",
     "contests.exempt": "Contested safety, security and legal notices. A contest of these changes no decision.",
-    "contests.taken_back": "Contests that a customer withdrew.",
+    "contests.withdrawn": "Contests that a customer withdrew.",
 }
 """Name of a count → its meaning. The server counts nothing else."""
 

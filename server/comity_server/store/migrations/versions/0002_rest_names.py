@@ -20,11 +20,14 @@ TYPES = {
     "fact.forgotten": "note.forgotten",
     "fact.milestone": "milestone.recorded",
     "message.waiting": "message.held",
+    "proposal.taken_back": "proposal.withdrawn",
 }
+FORMER_COUNT, COUNT = "contests.taken_back", "contests.withdrawn"
 
 
 def upgrade() -> None:
     """Write the names of today."""
+    _rename_count(FORMER_COUNT, COUNT)
     _index_proposals("created_at")
     _rewrite("api_keys", "scopes", _new_scopes)
     _rewrite("webhooks", "types", lambda types: {TYPES.get(type_, type_) for type_ in types})
@@ -32,6 +35,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Write the names of before."""
+    _rename_count(COUNT, FORMER_COUNT)
     _index_proposals("countersign_by")
     former = {new: old for old, new in TYPES.items()}
     _rewrite("api_keys", "scopes", _former_scopes)
@@ -50,6 +54,11 @@ def _former_scopes(scopes: set[str]) -> set[str]:
 def _index_proposals(time: str) -> None:
     op.drop_index("proposals_waiting", "proposals")
     op.create_index("proposals_waiting", "proposals", ["first_did", "phase", time, "cid"])
+
+
+def _rename_count(before: str, after: str) -> None:
+    counts = sa.table("counts", sa.column("what"))
+    op.execute(sa.update(counts).where(counts.c.what == before).values(what=after))
 
 
 def _rewrite(table: str, column: str, rename: Callable[[set[str]], set[str]]) -> None:
