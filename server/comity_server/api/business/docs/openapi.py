@@ -343,11 +343,11 @@ def _refused(status: int, codes: list[str]) -> dict[str, Any]:
     headers = ["X-Request-Id"]
     headers += ["WWW-Authenticate"] if status == HTTPStatus.UNAUTHORIZED else ["RateLimit-Policy", "RateLimit"]
     headers += ["Retry-After"] if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE) else []
-    told = "\n".join(f"- [`{code}`](/docs/errors#{code}): {CODES[code].title}" for code in codes)
+    description = "\n".join(f"- [`{code}`](/docs/errors#{code}): {CODES[code].title}" for code in codes)
     own = {"properties": {"status": {"const": status}, "code": {"enum": codes}}}
     schema = {"allOf": [{"$ref": _REF.format(model="Problem")}, own]}
     content = {PROBLEM: {"schema": schema, "example": _problem(codes[0])}}
-    return {"description": told, "headers": _headers(headers), "content": content}
+    return {"description": description, "headers": _headers(headers), "content": content}
 
 
 def _problem(code: str) -> dict[str, Any]:

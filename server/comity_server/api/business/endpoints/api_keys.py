@@ -179,7 +179,7 @@ async def delete_key(call: Call) -> Reply:
 
     async def decide(group: UnitOfWork) -> Reply:
         key = _managed(call, group)
-        others = [it for it in keys_of(group, key.name).values() if it.id != key.id]
+        others = [other for other in keys_of(group, key.name).values() if other.id != key.id]
         if _is_lasting_owner(key) and not any(map(_is_lasting_owner, others)):
             raise Refused("last_owner")
         group.batch.end_api_key.append({"expires_at": group.now, "name": key.name, "id": key.id})

@@ -285,7 +285,7 @@ class _Checks:
     async def _decide(self, missing: list[_Missing], answers: list[str | Refused]) -> None:
         """Decides on the states that are stored now, after all questions were read (GATE-16)."""
         with self._verdicts.watch_writes() as reading:
-            known = await self._server.store.states_before({it.check.connection for it in missing})
+            known = await self._server.store.states_before({gap.check.connection for gap in missing})
             began = perf_counter()
             for place, check in missing:
                 if perf_counter() - began > AT_A_STRETCH:
@@ -307,13 +307,13 @@ class _Checks:
         notices, door = self._server.grounds.notices, state.door(other(side))
         settled = min((gate.unchanged_until(state, side, now, zones), *notices.turns(door, now)))
         about = About(self._name, now, settled, _basis(verdict, side, notices.away_until(door, now)))
-        told = _verdict(
+        members = _verdict(
             verdict.decision, verdict.reason, reasons.reason_text(verdict), reasons.hold_end(verdict)
         ) + _contest(verdict)
-        self._verdicts.keep(reading, check.connection, about, question, told)
+        self._verdicts.keep(reading, check.connection, about, question, members)
         ref = "" if check.ref is None else f'"ref":{_json(check.ref)},'
         end = _end(verdict.valid_until, check.mode or self._mode)
-        return f'{{{ref}"connection":"{check.connection}",{told}{about.as_of}{end}'
+        return f'{{{ref}"connection":"{check.connection}",{members}{about.as_of}{end}'
 
 
 @lru_cache(maxsize=1024)
@@ -327,12 +327,12 @@ def _contest(verdict: Verdict) -> str:
     """The JSON of the member `contest`; empty if there are no contests."""
     if not verdict.contest:
         return ""
-    return f',"contest":[{",".join(it.to_json().decode() for it in contest_list(verdict.contest))}]'
+    return f',"contest":[{",".join(contest.to_json().decode() for contest in contest_list(verdict.contest))}]'
 
 
 def _basis(verdict: Verdict, own: Side, away: int | None) -> str:
-    told = "" if away is None else f',"away_until":"{instant(away * 1000)}"'
-    return f',"as_of":{Basis.of(verdict.as_of, own).to_json().decode()}{told}'
+    until = "" if away is None else f',"away_until":"{instant(away * 1000)}"'
+    return f',"as_of":{Basis.of(verdict.as_of, own).to_json().decode()}{until}'
 
 
 def _end(valid_until: int, mode: Mode) -> str:

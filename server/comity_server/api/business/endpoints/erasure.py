@@ -139,17 +139,21 @@ def _listed(row: StoredDuty, now: int) -> Erasure:
 def _statement(row: StoredDuty) -> ErasureStatement | None:
     if row.statement is None or row.raw is None or row.accepted_at is None:
         return None
-    said = acts.Erasure.model_validate_json(b64u_decode(row.raw.split(".")[1]))
+    statement = acts.Erasure.model_validate_json(b64u_decode(row.raw.split(".")[1]))
     kept = [
-        KeptData(what=it.what, ground=it.ground, kept_until=None if it.until is None else instant(it.until * 1000))
-        for it in said.kept or ()
+        KeptData(
+            what=data.what,
+            ground=data.ground,
+            kept_until=None if data.until is None else instant(data.until * 1000),
+        )
+        for data in statement.kept or ()
     ]
     return ErasureStatement(
         act=row.statement,
         accepted_at=instant(row.accepted_at),
-        deleted=said.deleted,
+        deleted=statement.deleted,
         kept=tuple(kept) or None,
-        passed_on=said.passed_on,
+        passed_on=statement.passed_on,
     )
 
 
@@ -159,8 +163,9 @@ async def create_erasure(call: Call) -> Reply:
     if wanted is None:
         return await submit_act(call, "erasure")
     kept = [
-        {"what": it.what, "ground": it.ground} | ({} if it.kept_until is None else {"until": seconds(it.kept_until)})
-        for it in wanted.kept or ()
+        {"what": data.what, "ground": data.ground}
+        | ({} if data.kept_until is None else {"until": seconds(data.kept_until)})
+        for data in wanted.kept or ()
     ]
     fields = {"deleted": wanted.deleted, "kept": tuple(kept) or None, "passed_on": wanted.passed_on}
     return await submit_act(call, "erasure", fields)

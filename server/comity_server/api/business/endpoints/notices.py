@@ -1,4 +1,4 @@
-"""What a business says to all of its customers at once (spec/away.md, NOTICE-1 to NOTICE-8)."""
+"""Notices of a business for all of its customers (spec/away.md, NOTICE-1 to NOTICE-8)."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -96,14 +96,14 @@ async def _update(call: Call, kind: Kind) -> Reply:
         signed = sent or _composed(call, group.now // 1000)
         await publish(call.server.store.business, call.business, signed, group)
         until = signed.notice.until * 1000 if isinstance(signed.notice, AwayNotice) else None
-        told = PublishedNotice(
+        published = PublishedNotice(
             id=signed.id,
             status="active" if is_in_force(signed.notice, group.now) else "ended",
             kind=signed.notice.kind,
             ends_at=None if until is None else instant(until),
             jws=signed.raw,
         )
-        return Reply.of(told)
+        return Reply.of(published)
 
     return await run_idempotent(call, decide)
 
@@ -138,7 +138,7 @@ async def publish(rows: BusinessRows, business: Business, signed: SignedNotice, 
     notice = signed.notice
     if notice.iss != business.did:
         raise Refused("not_found", "The notice is not one of this business.")
-    known = {it.id for it in await rows.notices(business.name)}
+    known = {stored.id for stored in await rows.notices(business.name)}
     if signed.id in known | {row["id"] for row in group.batch.put_notice}:
         return
     if signed.kid != _newest_kid(business, group):

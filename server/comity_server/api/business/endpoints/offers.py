@@ -183,7 +183,7 @@ async def create_offer(call: Call) -> Reply:
         auto = sent is None and call.body.countersign == "auto"
         label = "" if sent is not None else call.body.label or ""
         await call.server.connecting.publish(signed, group, label, auto=auto)
-        told = CreatedOffer(
+        created = CreatedOffer(
             id=signed.short,
             status="open",
             offer_hash=signed.hash,
@@ -192,7 +192,7 @@ async def create_offer(call: Call) -> Reply:
             use=signed.offer.use,
             countersign="auto" if auto else "by_hand",
         )
-        return Reply.of(told, 201, f"{BUSINESS}/offers/{signed.short}")
+        return Reply.of(created, 201, f"{BUSINESS}/offers/{signed.short}")
 
     return await run_idempotent(call, decide)
 
@@ -216,7 +216,7 @@ def _composed(call: Call, now: int) -> SignedOffer:
         raise Refused("offer_expired")
     if exp > iat + LONGEST_OFFER:
         raise Malformed("the offer ends too late", errors=(("/expires_at", "must be at most 366 days ahead"),))
-    agreements = tuple(OfferedTerms(**it.model_dump(), sha256=text_hash(it.text)) for it in wanted.agreements)
+    agreements = tuple(OfferedTerms(**terms.model_dump(), sha256=text_hash(terms.text)) for terms in wanted.agreements)
     offer = Offer(
         v=2,
         iss=signer.did,
@@ -295,7 +295,7 @@ async def get_offer(call: Call) -> Reply:
         to=offer.to,
         purposes=offer.purposes,
         channels=offer.channels,
-        agreements=tuple(AgreementTerms(**it.model_dump()) for it in offer.agreements),
+        agreements=tuple(AgreementTerms(**terms.model_dump()) for terms in offer.agreements),
         allow=offer.allow,
         connections_opened=opened,
         connections_ended=ended,

@@ -154,7 +154,7 @@ def _ungiven_part(state: Connection, side: Side, wanted: NewGrant) -> GrantPart:
     """The wanted grant without what the other side gave up of the replaced one (GRANT-12). Of two remaining parts the
     larger, because the answer is one grant. Raises Malformed if nothing remains."""
     part = GrantPart(wanted.purposes, wanted.channels)
-    before = next((it for it in state.door(side).grants if it.id == wanted.replaces), None)
+    before = next((grant for grant in state.door(side).grants if grant.id == wanted.replaces), None)
     if before is None or wanted.again:
         return part
     given_up = state.door(other(side)).renounced

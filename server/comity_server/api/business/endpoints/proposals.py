@@ -155,8 +155,8 @@ async def accept_proposal(call: Call) -> Reply:
         signer = kept_signer(call, half.agreement.offerer.kid)
         whole = countersign(half, signer)
         await server.connecting.countersign(whole, group, signer)
-        told = OpenedConnection(id=whole.cid, opened_at=instant(group.states[whole.cid].at))
-        return Reply.of(told, 201, f"{BUSINESS}/connections/{whole.cid}")
+        opened = OpenedConnection(id=whole.cid, opened_at=instant(group.states[whole.cid].at))
+        return Reply.of(opened, 201, f"{BUSINESS}/connections/{whole.cid}")
 
     return await run_idempotent(call, decide)
 
@@ -185,8 +185,8 @@ async def create_proposal(call: Call) -> Reply:
             raise Refused("not_found")
         half = _half(offer, _chosen(offer, wanted), signer, call.server.home.party, group.now // 1000)
         await call.server.connecting.propose(short, half, group)
-        told = CreatedProposal(id=half.cid, countersign_by=instant(half.agreement.countersign_by * 1000))
-        return Reply.of(told, 202)
+        created = CreatedProposal(id=half.cid, countersign_by=instant(half.agreement.countersign_by * 1000))
+        return Reply.of(created, 202)
 
     return await run_idempotent(call, decide)
 

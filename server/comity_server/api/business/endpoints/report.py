@@ -114,9 +114,9 @@ def to_csv(days: list[ReportDay]) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(("day", "name", "number", "meaning"))
-    for it in days:
-        for name, number in sorted(it.counts.items()):
-            writer.writerow((it.day, safe_cell(name), number, safe_cell(COUNTS.get(name, ""))))
+    for day in days:
+        for name, number in sorted(day.counts.items()):
+            writer.writerow((day.day, safe_cell(name), number, safe_cell(COUNTS.get(name, ""))))
     return text.getvalue().encode("utf-8")
 
 

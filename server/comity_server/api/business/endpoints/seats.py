@@ -57,8 +57,8 @@ class SeatList(Model):
 
 def seat_of(secret: bytes, staff: str) -> str:
     """The seat of the member of staff with this name."""
-    told = hmac.digest(secret, b"comity.seat.v1\x00" + staff.encode("utf-8"), hashlib.sha256)
-    return "seat_" + b64u_encode(told[:_LENGTH])
+    mac = hmac.digest(secret, b"comity.seat.v1\x00" + staff.encode("utf-8"), hashlib.sha256)
+    return "seat_" + b64u_encode(mac[:_LENGTH])
 
 
 async def seat_secret(server: Server, name: str) -> bytes:

@@ -128,7 +128,7 @@ def _put(group: UnitOfWork, stored: StoredWebhook) -> None:
 
 async def _endpoints(call: Call, group: UnitOfWork | None = None) -> dict[str, StoredWebhook]:
     """The endpoints of the business by id, with the changes of this transaction."""
-    found = {it.id: it for it in await call.server.store.business.webhooks(call.business.name)}
+    found = {stored.id: stored for stored in await call.server.store.business.webhooks(call.business.name)}
     if group is not None:
         for row in group.batch.put_webhook:
             if row["name"] == call.business.name:
@@ -162,7 +162,9 @@ async def list_webhooks(call: Call) -> Reply:
     """Lists the endpoints of the business."""
     endpoints = await _endpoints(call)
     states = await _states(call) if endpoints else {}
-    return Reply.of(WebhookList(items=tuple(Webhook.of(it, states.get(it.id)) for it in endpoints.values())))
+    return Reply.of(
+        WebhookList(items=tuple(Webhook.of(stored, states.get(stored.id)) for stored in endpoints.values()))
+    )
 
 
 async def get_webhook(call: Call) -> Reply:
@@ -181,7 +183,7 @@ async def get_secret(call: Call) -> Reply:
 
 async def _states(call: Call) -> dict[str, Found]:
     found = (await call.server.webhooks.ask(Ask("states", call.business.name))).states
-    return {it.id: it for it in found}
+    return {state.id: state for state in found}
 
 
 # --- the routes ---
