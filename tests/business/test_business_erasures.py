@@ -34,7 +34,7 @@ async def test_a_shop_sees_whose_data_it_owes_an_account_of_and_gives_it(tmp_pat
         assert await shop.get("/erasures") == {"object": "list", "items": []}
         await pair.go("second", "revoke")
         end = pair.state.ended_at
-        duty = {
+        erasure = {
             "id": pair.cid,
             "object": "erasure",
             "connection": pair.cid,
@@ -42,14 +42,14 @@ async def test_a_shop_sees_whose_data_it_owes_an_account_of_and_gives_it(tmp_pat
             "ended_by": "them",
             "due_at": instant(end + 30 * DAY),
         }
-        assert await shop.get("/erasures") == {"object": "list", "items": [{**duty, "status": "open"}]}
+        assert await shop.get("/erasures") == {"object": "list", "items": [{**erasure, "status": "open"}]}
         said = await shop.post(f"/connections/{pair.cid}/erasures", SAID, again="once")
         again = await shop.ask("POST", f"/connections/{pair.cid}/erasures", SAID, again="once")
         assert again.json == said and again.headers["Idempotency-Replayed"] == "true"
         assert again.headers["Location"] == f"/v1/business/connections/{pair.cid}/acts/{said['id']}"
         kept = [{**INVOICES, "kept_until": "2032-12-31T23:59:59.000Z"}]
         statement = {"act": said["id"], "accepted_at": said["accepted_at"], **SAID, "kept": kept}
-        done = {**duty, "status": "done", "done_at": said["accepted_at"], "statement": statement}
+        done = {**erasure, "status": "done", "done_at": said["accepted_at"], "statement": statement}
         assert (
             await shop.get("/erasures")
             == {"object": "list", "items": [done]}
@@ -192,6 +192,3 @@ def ours_said(party: Party) -> Statement:
     said = party.statement("me")
     assert said is not None
     return replace(said, by="them")
-
-
-# --- stores from before there were duties
