@@ -99,7 +99,7 @@ class _Dispatcher:
         key = request.get(_KEY) or server.grounds.keyring.bearer(request.headers.get(hdrs.AUTHORIZATION), now)
         over = server.limits.take(key.id, headers, narrows=route.narrows)
         if server.grounds.keyring.used(key, now):
-            _note_use(server.accept, key, now)
+            _store_last_use(server.accept, key, now)
         if route.scope is not None and route.scope not in key.scopes:
             raise Refused("scope_missing", f"The route requires the scope {route.scope}.")
         business = server.directory.get(key.name)
@@ -212,23 +212,23 @@ def _idempotency_key(text: str) -> str:
     return text
 
 
-def _note_use(accept: Writer, key: ApiKey, now: int) -> None:
+def _store_last_use(accept: Writer, key: ApiKey, now: int) -> None:
     """Stores the last use of a key in the background."""
 
-    async def note(group: UnitOfWork) -> None:
+    async def store(group: UnitOfWork) -> None:
         group.batch.touch_api_key.append({"last_used_at": now, "name": key.name, "id": key.id})
 
     async def run() -> None:
         try:
-            await accept.command(note)
+            await accept.command(store)
         except Refused:
             # The queue is full. The use is known in memory, and the next one will be stored.
-            logger().info("key_use_not_noted")
+            logger().info("api_key_use_not_stored")
 
     task = asyncio.get_running_loop().create_task(run())
-    _NOTING.add(task)
-    task.add_done_callback(_NOTING.discard)
+    _STORING.add(task)
+    task.add_done_callback(_STORING.discard)
 
 
-_NOTING: set[asyncio.Task[None]] = set()
+_STORING: set[asyncio.Task[None]] = set()
 """Keeps the tasks from being garbage-collected while they run."""
