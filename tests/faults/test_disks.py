@@ -27,7 +27,7 @@ async def test_on_a_full_disk_nothing_is_acknowledged_that_is_not_kept_and_it_go
             stopped = 0
             for number in range(count := rounds(2, 30)):
                 it.crowd.act()
-                await asyncio.sleep(0.2)
+                await it.acknowledges(5)
                 with disk.full():
                     await asyncio.sleep(chance.uniform(0.3, 1.0))
                     before = it.ledger.acknowledged

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import pairwise
 
 import pytest
 
@@ -37,21 +38,24 @@ async def test_a_message_comes_out_though_the_store_could_not_be_read_when_it_wa
 ) -> None:
     monkeypatch.setattr(release_scheduler, "PAUSE", 0.2)
     pair = await a_message_waits(world, HOUR)
-    store, due, failed = world.server.store, world.server.store.due_connections, 0
+    store, due, failed = world.server.store, world.server.store.due_connections, list[float]()
 
     async def counted(now: int, most: int) -> list[str]:
-        nonlocal failed
         try:
             return await due(now, most)
         except StoreFailed:
-            failed += 1
+            failed.append(asyncio.get_running_loop().time())
             raise
+
+    async def failed_thrice() -> bool:
+        return len(failed) >= 3
 
     monkeypatch.setattr(store, "due_connections", counted)
     with connections_not_to_be_read(world):
         world.later(HOUR + 1000)
-        await asyncio.sleep(0.7)
-    assert 1 <= failed <= 5, "it looks again after a pause, not at once"
+        await eventually(failed_thrice)
+    pauses = [later - earlier for earlier, later in pairwise(failed)]
+    assert min(pauses) > 0.15, "it looks again after a pause, not at once"
 
     async def it_came() -> bool:
         return (await pair.kinds("second"))[-1] == "delivered"

@@ -115,6 +115,12 @@ class Scene:
             raise AssertionError(f"what is in doubt is not answered:\n{said}") from None
         await self.check.look(self.crowd.sides, goes_on=True)
 
+    async def acknowledges(self, count: int) -> None:
+        """Return once the server has acknowledged so many more acts of the crowd."""
+        enough = self.ledger.acknowledged + count
+        while self.ledger.acknowledged < enough:
+            await asyncio.sleep(0.01)
+
     async def holds(self, least: int = 1) -> None:
         """Nothing of what was acknowledged, which is at least so much, is lost, changed or forked."""
         await self.comes_back()
