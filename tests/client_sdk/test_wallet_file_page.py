@@ -18,6 +18,7 @@ import pytest
 from comity.client.storage.encrypted_file import WalletFile, new_identity
 from comity.client.storage.frames import WalletFileError
 from comity.crypto.keys import SigningKey
+from support.cheap_seal import wallet_under
 from support.sdk_world import IDENTITY, sdk_world
 from support.spec_pages import table
 
@@ -200,15 +201,15 @@ async def test_a_wallet_that_has_lived_is_read_by_the_page_alone(tmp_path: Path)
 
 def test_a_passphrase_opens_the_identity_and_the_identity_the_frames(tmp_path: Path) -> None:
     """WALLET-2, WALLET-8: an old copy keeps the passphrase that it had."""
-    file = WalletFile.create(tmp_path / "w", passphrase="correct horse")
+    _, identity = wallet_under("correct horse", tmp_path / "w")
+    file = WalletFile.open(tmp_path / "w", identity=identity)
     file.write([("keys", "k", b"secret")])
     old = (tmp_path / "w").read_bytes()
     file.change_passphrase("battery staple")
     file.write([("keys", "k", None), ("keys", "l", b"other")])
     file.close()
     new = (tmp_path / "w").read_bytes()
-    identity = identity_in(old, "correct horse")
-    assert identity == identity_in(new, "battery staple")
+    assert identity == identity_in(old, "correct horse") == identity_in(new, "battery staple")
     assert read(old, identity)[0]["keys"] == {"k": b"secret"}
     assert read(new, identity)[0]["keys"] == {"l": b"other"}
     with pytest.raises(pyrage.DecryptError):
