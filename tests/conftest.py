@@ -29,10 +29,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A long test gets hours, unless it sets another limit. Tests that share something costly, or must not run side by
-    side, name a group; nothing else would show that pytest-xdist splits the groups."""
+    side, name a group: one process runs it, and first of all, since a group takes long. Nothing else would show that
+    pytest-xdist splits the groups."""
     for item in items:
         if item.get_closest_marker("long") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(LONGEST))
     if getattr(config.option, "loadgroup", False):
         split = [item.nodeid for item in items if item.get_closest_marker("xdist_group") and "@" not in item.nodeid]
         assert not split, f"pytest-xdist does not keep the group of {split[0]}"
+        items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
