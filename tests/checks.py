@@ -22,6 +22,8 @@ LINTERS: dict[str, list[str | Path]] = {
     "import rules": [BIN / "lint-imports", "--no-logo"],
 }
 TYPES: dict[str, list[str | Path]] = {"mypy": [BIN / "mypy"]}
+# Compiles every test once, beside the types, and not in each process of pytest.
+COLLECTION: dict[str, list[str | Path]] = {"collection": [sys.executable, "-m", "pytest", "--collect-only", "-qq"]}
 
 MOST_WORKERS = 8
 
@@ -54,6 +56,8 @@ The exit code is pytest's own; where only a linter or the types failed, it is 1.
 def main(arguments: list[str]) -> int:
     """Run the checks that are asked for; the exit code is pytest's own, or 1 if only another check failed."""
     os.chdir(ROOT)
+    # Hundreds of processes import the project: each would compile it.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if arguments[:1] == ["--mutants"]:
         # Imports what it changes; the checks run where that is broken, too.
         from single_changes import mutants
@@ -72,7 +76,7 @@ def main(arguments: list[str]) -> int:
         return int(not run_linters((LINTERS if asked.lint else {}) | (TYPES if asked.types else {})))
     if set(others) - {"--long"}:
         return run_pytest(others)
-    passed = run_linters(LINTERS | TYPES)
+    passed = run_linters(LINTERS | TYPES | COLLECTION)
     return run_pytest([*others, "-n", str(workers())]) or int(not passed)
 
 

@@ -100,7 +100,7 @@ source_modules = ["comity"]
 forbidden_modules = ["comity_server"]
 [tool.pytest.ini_options]
 """
-CLOSING = re.compile(r"=+ (.*) in [0-9.]+s =+")
+CLOSING = re.compile(r"=+ (.*) in [0-9.]+s( \([0-9:]+\))? =+")
 
 
 @pytest.fixture
@@ -137,7 +137,8 @@ def test_without_arguments_all_is_checked_and_pytest_has_the_last_line(
     (project / "tests" / "test_sum.py").write_text(source)
     code, lines = checks(project)
     assert code == int(bool(failed) or "failed" in summary), lines
-    results = {name: "FAILED" if name in failed else "ok" for name in ("ruff", "ruff format", "import rules", "mypy")}
+    names = ("ruff", "ruff format", "import rules", "mypy", "collection")
+    results = {name: "FAILED" if name in failed else "ok" for name in names}
     assert [line for line in lines if line.endswith((": ok", ": FAILED"))] == [f"{a}: {b}" for a, b in results.items()]
     closing = [(number, found[1]) for number, line in enumerate(lines) if (found := CLOSING.fullmatch(line))]
     assert closing == [(len(lines) - 1, summary)]

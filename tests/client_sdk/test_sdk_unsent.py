@@ -108,10 +108,9 @@ def _at(second: int) -> str:
 
 
 async def test_a_wallet_comes_back_when_the_server_says_the_hour_at_which_it_is_back(world: SdkWorld) -> None:
-    shop, mia = await world.business("shop"), await world.person("mia")
+    shop, mia = await world.business("shop"), await world.person("mia", patience=20.0)
     _, theirs = await world.connect(shop, mia)
     wire = world.wires["mia"]
-    wire.patience = 20.0
     # A proxy before the server says when the upgrade is done, by a clock of its own.
     left = 2
 

@@ -41,7 +41,7 @@ from comity.transparency.server_keys import follow_keys as keys_from
 from support.go_tools import judge
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.xdist_group("demo")
+pytestmark = [pytest.mark.timeout(700), pytest.mark.xdist_group("demo")]
 
 
 def b64u(text: str) -> bytes:
@@ -67,7 +67,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=600,
         env=environment,
         check=False,
     )

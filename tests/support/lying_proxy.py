@@ -235,7 +235,7 @@ class LyingWorld(SdkWorld):
         """The key of the server: with it a lie can be signed."""
         return self.host.server.home.signer
 
-    async def _made(self, file: str, /, **about: Any) -> Wallet:
+    async def _made(self, file: str, _patience: float = 0, /, **about: Any) -> Wallet:
         made = Wallet.create(self.folder / file, identity=IDENTITY, send=self.transport, clock=self.host.now, **about)
         return await self._stack.enter_async_context(made)
 

@@ -71,17 +71,18 @@ class SdkWorld:
         """Moves everybody's clock forward."""
         self.host.later(int((days * 86_400 + hours * 3600 + seconds) * 1000))
 
-    async def person(self, name: str) -> Wallet:
+    async def person(self, name: str, patience: float = PATIENCE) -> Wallet:
         """A person with a new wallet."""
-        return await self._made(name, name=name.title())
+        return await self._made(name, patience, name=name.title())
 
     async def business(self, name: str) -> Wallet:
         """A business with a new wallet, whose key the host publishes."""
         signer = await self.host.business(name)
         return await self._made(name, name=f"{name.title()} Ltd", business=signer.did, key=signer.key)
 
-    async def _made(self, file: str, /, **about: Any) -> Wallet:
+    async def _made(self, file: str, patience: float = PATIENCE, /, **about: Any) -> Wallet:
         wire = self.wires[file] = Bent()
+        wire.patience = patience
         made = Wallet.create(self.folder / file, identity=IDENTITY, send=wire.transport, clock=self.host.now, **about)
         return await self._stack.enter_async_context(made)
 
