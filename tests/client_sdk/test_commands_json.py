@@ -9,10 +9,10 @@ from click import Command, Group
 from click.testing import CliRunner
 
 from comity_tools.cli import main
-from comity_tools.cli.json_output import text_of
+from comity_tools.cli.json_output import format_json
 from comity_tools.cli.operator.business import business
 from comity_tools.cli.operator.keys import keys
-from comity_tools.cli.terminal import LOOKS
+from comity_tools.cli.terminal import PRINTING_COMMANDS
 from comity_tools.cli.wallet.commands import wallet
 from support.operator_world import comity
 from support.terminal_world import Terminal, a_shop, an_offer, connected
@@ -84,12 +84,14 @@ def commands(group: Command, *path: str) -> list[tuple[tuple[str, ...], Command]
 @pytest.mark.parametrize("group", [wallet, business, keys], ids=["wallet", "business", "keys"])
 def test_every_command_that_only_shows_has_json(group: Group) -> None:
     # These two print what is JSON, or a proof in a form of its own.
-    shows = [(path, command) for path, command in commands(group) if path[-1] in LOOKS - {"export", "receipt"}]
+    shows = [
+        (path, command) for path, command in commands(group) if path[-1] in PRINTING_COMMANDS - {"export", "receipt"}
+    ]
     assert shows
     for path, command in shows:
         assert any("--json" in parameter.opts for parameter in command.params), path
 
 
 def test_a_sign_that_could_drive_a_terminal_is_escaped() -> None:
-    assert json.loads(text_of({"a": "\x9b2J\u202e ß"})) == {"a": "\x9b2J\u202e ß"}
-    assert "\x9b" not in text_of(["\x9b"]) and "\u202e" not in text_of(["\u202e"])
+    assert json.loads(format_json({"a": "\x9b2J\u202e ß"})) == {"a": "\x9b2J\u202e ß"}
+    assert "\x9b" not in format_json(["\x9b"]) and "\u202e" not in format_json(["\u202e"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click import Group
 
-from comity_tools.cli.terminal import LOOKS
+from comity_tools.cli.terminal import PRINTING_COMMANDS
 from comity_tools.cli.wallet.commands import wallet
 from support.terminal_world import Terminal, a_shop, an_offer, connected
 from support.world import World
@@ -84,7 +84,7 @@ async def test_an_act_whose_report_cannot_be_printed_is_done_all_the_same(host: 
 
 def test_the_commands_that_only_print_are_commands() -> None:
     assert isinstance(wallet, Group)
-    assert {"list", "status"} == LOOKS - set(wallet.commands)
+    assert {"list", "status"} == PRINTING_COMMANDS - set(wallet.commands)
 
 
 async def test_a_receipt_that_finds_no_room_leaves_no_half_of_it(host: World, tmp_path: Path) -> None:

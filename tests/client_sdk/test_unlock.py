@@ -20,7 +20,7 @@ from comity.client import WalletFileError, new_identity
 from comity.client.storage.encrypted_file import WalletFile, name_of_seal
 from comity_server.short_path import short
 from comity_tools.cli import main
-from comity_tools.cli.wallet import identity_agent, unlocked
+from comity_tools.cli.wallet import identity_agent, unlocked_identities
 from support.cheap_seal import put_under, wallet_under
 
 _SECRET = "correct horse"
@@ -66,7 +66,7 @@ def sealed(whole: tuple[bytes, str], tmp_path: Path, monkeypatch: pytest.MonkeyP
     file = tmp_path / "mia.wallet"
     file.write_bytes(whole[0])
     yield file
-    unlocked.forget(file)
+    unlocked_identities.remove_identity(file)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_a_new_wallet_may_be_unlocked_at_once(tmp_path: Path, sealed: Path) -> N
     file = tmp_path / "new.wallet"
     assert "Unlocked for 15 minutes" in wallet(file, "create", "--unlock", secret=_SECRET).output
     assert not is_locked(file) and is_locked(sealed)
-    assert unlocked.forget(file) and is_locked(file)
+    assert unlocked_identities.remove_identity(file) and is_locked(file)
     assert wallet(tmp_path / "other", "create", "--unlock", "0", secret=_SECRET).exit_code == 2
 
 
@@ -122,7 +122,7 @@ def test_the_process_holds_the_identity_in_its_memory_and_nowhere_else(sealed: P
     (socket_,) = folder.iterdir()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700 and stat.S_IMODE(socket_.stat().st_mode) == 0o600
     assert stat.S_ISSOCK(socket_.stat().st_mode)
-    assert unlocked.identity_of(sealed) == identity
+    assert unlocked_identities.find_identity(sealed) == identity
     for place in (it for it in Path("/proc").glob("[0-9]*") if _is_agent(it)):
         for about in ("cmdline", "environ"):
             assert identity.encode() not in _read(place / about)
@@ -140,9 +140,9 @@ def _read(path: Path) -> bytes:
 
 
 def test_the_lifetime_ends_by_itself(sealed: Path, identity: str) -> None:
-    unlocked.keep(sealed, identity, 0.5)
-    assert unlocked.identity_of(sealed) is not None
-    until(lambda: unlocked.identity_of(sealed) is None)
+    unlocked_identities.store_identity(sealed, identity, 0.5)
+    assert unlocked_identities.find_identity(sealed) is not None
+    until(lambda: unlocked_identities.find_identity(sealed) is None)
     until(lambda: list((sealed.parent / ".comity-unlocked").iterdir()) == [])
     assert is_locked(sealed)
 
@@ -156,9 +156,9 @@ def test_a_changed_passphrase_ends_it_and_what_was_kept_before_is_not_found(seal
     assert told.exit_code == 0, told.output
     assert is_locked(sealed) and name_of_seal(sealed) != before
     # Changed by another program, which knows of no unlocking: it is another name from then on.
-    unlocked.keep(sealed, identity, 60)
+    unlocked_identities.store_identity(sealed, identity, 60)
     put_under("third", sealed, identity)
-    assert unlocked.identity_of(sealed) is None
+    assert unlocked_identities.find_identity(sealed) is None
 
 
 def test_an_answer_of_another_process_opens_nothing(sealed: Path, identity: str) -> None:
@@ -234,15 +234,15 @@ except ConnectionError:
             assert mine.recv(16) == identity_agent.LOCKED
         served.join()
     assert told.stdout in ("b''\n", "nothing\n"), told
-    unlocked.keep(sealed, identity, 60)
+    unlocked_identities.store_identity(sealed, identity, 60)
     folder = sealed.parent / ".comity-unlocked"
-    assert unlocked.identity_of(sealed) is not None
+    assert unlocked_identities.find_identity(sealed) is not None
     # A folder that others can look into, or that is somebody else's, is not used at all.
     folder.chmod(0o755)
-    assert unlocked.identity_of(sealed) is None
+    assert unlocked_identities.find_identity(sealed) is None
     folder.chmod(0o700)
     os.chown(folder, 65534, 65534)
-    assert unlocked.identity_of(sealed) is None
+    assert unlocked_identities.find_identity(sealed) is None
     os.chown(folder, 0, 0)
 
 
@@ -272,7 +272,7 @@ def test_a_desktop_keeps_it_in_its_keyring(sealed: Path, identity: str) -> None:
     assert mark.name == f"{name}.keyring" and mark.read_bytes() == b""
     assert wallet(sealed, "lock").output == "Locked.\n" and ring.entries == {} and is_locked(sealed)
     # Past its time it is taken out of the keyring by the next command.
-    unlocked.keep(sealed, identity, -1)
+    unlocked_identities.store_identity(sealed, identity, -1)
     assert ring.entries and is_locked(sealed) and ring.entries == {}
     # A keyring that its owner does not open is no place: the process is.
     ring.shut = True
@@ -340,7 +340,7 @@ if sys.platform == "linux":
 def test_a_process_that_does_not_come_up_in_time_is_told_of_in_a_line(
     sealed: Path, identity: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unlocked, "_STARTS_WITHIN", 0.0)
+    monkeypatch.setattr(unlocked_identities, "_STARTS_WITHIN", 0.0)
     told = wallet(sealed, "unlock", secret=_SECRET)
     assert (
         told.exit_code == 1

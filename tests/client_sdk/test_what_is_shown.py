@@ -224,10 +224,10 @@ def test_hours_are_shown_as_they_were_set(windows: list[Window]) -> None:
 
 
 def test_a_time_that_no_calendar_has_is_shown_as_a_number() -> None:
-    from comity_tools.cli.wallet.show import _date
+    from comity_tools.cli.wallet.show import _date_text
 
-    assert _date(10**14).startswith("second 1000")
-    assert _date(0) == "1970-01-01"
+    assert _date_text(10**14).startswith("second 1000")
+    assert _date_text(0) == "1970-01-01"
 
 
 @pytest.mark.parametrize(("value", "words"), [(True, "yes"), (["de", "en"], "de, en"), ("paper", "paper")])

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from comity_tools.cli.groups import Sections, system_fault
-from comity_tools.cli.terminal import printable
+from comity_tools.cli.terminal import printable_output
 
 _COMMANDS = {
     "serve": ("comity_tools.cli.serve", "Run the server."),
@@ -42,7 +42,7 @@ _SECTIONS = {
 
 class _Lazy(Sections):
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        with printable():
+        with printable_output():
             return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -29,10 +29,10 @@ def bench(as_json: bool, quick: bool, names: tuple[str, ...]) -> None:
     if as_json:
         click.echo(dump_json(report(rows, "quick" if quick else "full")).decode("utf-8"))
     else:
-        _show(rows)
+        _print_table(rows)
 
 
-def _show(rows: list[Row]) -> None:
+def _print_table(rows: list[Row]) -> None:
     from rich.console import Console
     from rich.table import Table
 

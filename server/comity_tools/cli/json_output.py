@@ -11,14 +11,14 @@ import click
 import msgspec
 from pydantic import BaseModel
 
-from comity_tools.cli.terminal import shows_all_signs
+from comity_tools.cli.terminal import prints_every_character
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 
 
-def say_json(value: object) -> None:
+def print_json(value: object) -> None:
     """Prints a value."""
-    click.echo(text_of(value))
+    click.echo(format_json(value))
 
 
 @contextmanager
@@ -29,28 +29,28 @@ def failure_as_json(as_json: bool) -> Iterator[None]:
     except click.ClickException as fault:
         if not as_json:
             raise
-        say_json({"ok": False, "error": fault.message})
+        print_json({"ok": False, "error": fault.message})
         sys.exit(fault.exit_code)
 
 
-def text_of(value: object) -> str:
+def format_json(value: object) -> str:
     """JSON for people and programs. Characters that the terminal lacks, or that could control it, are escaped."""
-    text = json.dumps(plain_value(value), indent=2, ensure_ascii=not shows_all_signs())
+    text = json.dumps(to_plain(value), indent=2, ensure_ascii=not prints_every_character())
     return "".join(it if it.isprintable() or it == "\n" else json.dumps(it)[1:-1] for it in text)
 
 
-def plain_value(value: object) -> Any:
+def to_plain(value: object) -> Any:
     """The value as dictionaries and lists; dataclasses, named tuples, structs and models become dictionaries."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {it.name: plain_value(getattr(value, it.name)) for it in dataclasses.fields(value)}
+        return {it.name: to_plain(getattr(value, it.name)) for it in dataclasses.fields(value)}
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", exclude_none=True)
     if isinstance(value, msgspec.Struct):
-        return {name: plain_value(getattr(value, name)) for name in value.__struct_fields__}
+        return {name: to_plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, Mapping):
-        return {str(key): plain_value(it) for key, it in value.items()}
+        return {str(key): to_plain(it) for key, it in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return plain_value(value._asdict())
+        return to_plain(value._asdict())
     if isinstance(value, tuple | list):
-        return [plain_value(it) for it in value]
+        return [to_plain(it) for it in value]
     return value

@@ -10,15 +10,15 @@ import click
 
 from comity.encoding import MAX_BODY
 
-_OTHERS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+_OTHER_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
 
 class Finite(click.FloatRange):
     """A number within bounds; "nan" and "inf" are refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        found = super().convert(value, param, ctx)
-        return found if math.isfinite(found) else self.fail(f"{value} is not a number", param, ctx)
+        number = super().convert(value, param, ctx)
+        return number if math.isfinite(number) else self.fail(f"{value} is not a number", param, ctx)
 
 
 class Day(click.DateTime):
@@ -47,26 +47,26 @@ class TextFile(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The text. Fails with a sentence for bytes that are not UTF-8 text."""
         try:
-            data = sys.stdin.buffer.read(MAX_BODY + 1) if value == "-" else _beginning(Path(value))
+            data = sys.stdin.buffer.read(MAX_BODY + 1) if value == "-" else _read_start(Path(value))
         except OSError as error:
             self.fail(f"{value}: {error.strerror}", param, ctx)
-        if (fault := _fault(data)) is not None:
+        if (fault := _text_fault(data)) is not None:
             self.fail(f"{value} {fault}", param, ctx)
         return data.decode("utf-8").replace("\r\n", "\n")
 
 
-def _beginning(path: Path) -> bytes:
+def _read_start(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(MAX_BODY + 1)
 
 
-def _fault(data: bytes) -> str | None:
+def _text_fault(data: bytes) -> str | None:
     """Why the bytes are not a text that can be signed, as a phrase after the file's name; None if they are."""
     if len(data) > MAX_BODY:
         return f"is longer than {MAX_BODY} bytes"
     if data.startswith(codecs.BOM_UTF8):
         return "begins with a byte order mark: save it as UTF-8 without one"
-    if data.startswith(_OTHERS):
+    if data.startswith(_OTHER_BOMS):
         return "is UTF-16 or UTF-32: save it as UTF-8"
     if b"\0" in data:
         return "contains a NUL character: it is not a text, or not in UTF-8; save it as UTF-8"

@@ -22,20 +22,20 @@ from comity_tools.cli.groups import system_fault
 @click.option("--data", type=click.Path(path_type=Path), help="The server's data folder.")
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 for any free port.")
-def serve(**given: object) -> None:
+def serve(**options: object) -> None:
     """Run the server until it is stopped (SIGINT, SIGTERM). Settings are COMITY_* environment variables."""
-    config = configured(given)
+    config = read_config(options)
     logging.configure(config.log_format, config.log_level)
     try:
         asyncio.run(_serve(config))
     except (FolderInUse, TooFewDescriptors, *CANNOT_OPEN) as fault:
-        raise click.ClickException(why(fault)) from None
+        raise click.ClickException(failure_text(fault)) from None
     except OSError as fault:
         more = ": free space on the disk of the data folder. Nothing is lost" if fault.errno == errno.ENOSPC else ""
         raise click.ClickException(f"cannot serve: {system_fault(fault, config.data)}{more}") from None
 
 
-def why(fault: Exception) -> str:
+def failure_text(fault: Exception) -> str:
     """Why a server cannot start, in words."""
     if isinstance(fault, StoreFull):
         return f"the disk is full ({fault}): free space on the disk of the data folder and start again. Nothing is lost"
@@ -44,10 +44,10 @@ def why(fault: Exception) -> str:
     return str(fault)
 
 
-def configured(given: dict[str, object]) -> Config:
+def read_config(options: dict[str, object]) -> Config:
     """The configuration from the environment, with the command line's options on top. Raises ClickException."""
     try:
-        return load({name: value for name, value in given.items() if value is not None})
+        return load({name: value for name, value in options.items() if value is not None})
     except ConfigError as fault:
         raise click.ClickException(str(fault)) from None
 
@@ -55,12 +55,12 @@ def configured(given: dict[str, object]) -> Config:
 async def _serve(config: Config) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signal_number, stop.set)
 
-    def tell(server: Server) -> None:
+    def announce(server: Server) -> None:
         click.echo(f"Comity serves {server.home.origin} (data in {config.data})")
         if config.webhooks_to_loopback:
             click.echo("WEBHOOKS TO THIS MACHINE ARE ALLOWED (COMITY_WEBHOOKS_TO_LOOPBACK): for tests only")
 
-    await run(config, tell, stop)
+    await run(config, announce, stop)

@@ -44,12 +44,12 @@ def soak(minutes: float, seed: int | None, as_json: bool) -> None:
             raise click.ClickException(
                 f"the test did not finish (seed {seed}): {fault or 'no answer in time'}"
             ) from None
-    click.echo(dump_json({"seed": seed, **report.as_json()}).decode() if as_json else _in_words(report, seed))
+    click.echo(dump_json({"seed": seed, **report.as_json()}).decode() if as_json else _report_text(report, seed))
     if not report.is_good:
         sys.exit(1)
 
 
-def _in_words(report: Report, seed: int) -> str:
+def _report_text(report: Report, seed: int) -> str:
     ledger = report.ledger
     faults = ", ".join(f"{count} times {name}" for name, count in sorted(report.faults.items())) or "none"
     lines = [
@@ -62,7 +62,7 @@ def _in_words(report: Report, seed: int) -> str:
     for grown in report.growth:
         minute = "" if grown.a_minute is None else f", {grown.a_minute:+.2f} a minute"
         bound = "" if grown.is_bounded else ": ABOVE ITS LIMIT"
-        of, span = grown.resource, f"{grown.first:.1f} to {grown.last:.1f}"
-        lines.append(f"{of.name}: {span} {of.unit}, at most {grown.largest:.1f}{minute}{bound}")
+        resource, span = grown.resource, f"{grown.first:.1f} to {grown.last:.1f}"
+        lines.append(f"{resource.name}: {span} {resource.unit}, at most {grown.largest:.1f}{minute}{bound}")
     lines.append(f"store growth for a thousand acts: {report.store:.2f} MiB")
     return "\n".join(lines)

@@ -10,8 +10,8 @@ from typing import TextIO, cast
 
 import click
 
-_ACTING = ("wallet", "business", "keys", "serve", "witness")
-LOOKS = frozenset(
+_ACTING_GROUPS = ("wallet", "business", "keys", "serve", "witness")
+PRINTING_COMMANDS = frozenset(
     {
         "blocks",
         "contests",
@@ -34,7 +34,7 @@ LOOKS = frozenset(
 
 
 @contextmanager
-def printable() -> Iterator[None]:
+def printable_output() -> Iterator[None]:
     """Inside the context, characters that the terminal lacks are printed as `?`."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (cast(TextIO, _Output(stream)) for stream in before)
@@ -117,9 +117,9 @@ def _is_act() -> bool:
     if context is None:
         return False
     names = context.command_path.split()
-    return any(it in _ACTING for it in names[1:2]) and context.info_name not in LOOKS
+    return any(name in _ACTING_GROUPS for name in names[1:2]) and context.info_name not in PRINTING_COMMANDS
 
 
-def shows_all_signs() -> bool:
+def prints_every_character() -> bool:
     """Whether the terminal can print every character."""
     return (sys.stdout.encoding or "").lower().replace("-", "").replace("_", "") == "utf8"

@@ -62,7 +62,7 @@ def _name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> st
 )
 @click.option(
     "--log",
-    "taken",
+    "logs",
     type=_LogKey(),
     multiple=True,
     metavar="VKEY",
@@ -70,7 +70,7 @@ def _name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> st
 )
 @click.option("--clock-offset-file", type=click.Path(dir_okay=False, path_type=Path), hidden=True)
 def witness(
-    data: Path, host: str, port: int, name: str | None, taken: tuple[VerifierKey, ...], clock_offset_file: Path | None
+    data: Path, host: str, port: int, name: str | None, logs: tuple[VerifierKey, ...], clock_offset_file: Path | None
 ) -> None:
     """Run a witness, which cosigns the checkpoints of logs so that no log can show two histories.
 
@@ -85,7 +85,7 @@ def witness(
     """
     logging.configure()
     try:
-        asyncio.run(_run(data, host, port, name, taken, clock_offset_file))
+        asyncio.run(_run(data, host, port, name, logs, clock_offset_file))
     except FolderInUse:
         raise click.ClickException(f"another witness is using {data}") from None
     except (CannotWitness, TooFewDescriptors) as fault:
@@ -95,16 +95,16 @@ def witness(
 
 
 async def _run(
-    data: Path, host: str, port: int, name: str | None, taken: tuple[VerifierKey, ...], offset: Path | None
+    data: Path, host: str, port: int, name: str | None, logs: tuple[VerifierKey, ...], offset: Path | None
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signal_number, stop.set)
     clock = clock_of(offset)
     if isinstance(clock, StoryClock):
         logging.logger().warning("THE CLOCK IS NOT THE WALL CLOCK: times in what this witness signs are a story's")
-    async with run_witness(data, host=host, port=port, name=name, logs=taken, clock=clock) as listening:
-        click.echo(listening.key.text)
-        click.echo(listening.url)
+    async with run_witness(data, host=host, port=port, name=name, logs=logs, clock=clock) as witness_:
+        click.echo(witness_.key.text)
+        click.echo(witness_.url)
         await stop.wait()

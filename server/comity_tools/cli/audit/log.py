@@ -5,7 +5,6 @@ import base64
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,12 @@ from comity.client.log.tile_reader import LogFinding, LogSource, announced_key, 
 from comity.errors import ComityError, Malformed, Refused
 from comity.transparency.checkpoints import Policy
 from comity.transparency.notes import ED25519, VerifierKey
-from comity_tools.cli.audit.receipt import cosignatures_option, key_option, policy_of, witness_option
+from comity_tools.cli.audit.receipt import cosignatures_option, key_option, witness_option, witness_policy
 from comity_tools.cli.parameters import Finite
-from comity_tools.cli.wallet.session import day, plain, say
+from comity_tools.cli.progress import progress_bar
+from comity_tools.cli.text import plain, say, utc_time
 
-FOUND, NOT_READ, INTERRUPTED = 1, 2, 130
+LOG_IS_WRONG, NOT_READ, INTERRUPTED = 1, 2, 130
 """Exit codes: the log answers and something in it is wrong; it cannot be read, or an option is wrong; Ctrl-C."""
 
 
@@ -35,7 +35,7 @@ def log() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
+class _Options:
     """The options of one run."""
 
     prefix: str
@@ -49,19 +49,19 @@ class _Wish:
 class _Outcome:
     """The result of one run: a report, or the fault and the file with the evidence."""
 
-    kept: Followed | None = None
+    state: Followed | None = None
     file: FollowedFile | None = None
     first_use: bool = False
     report: Report | None = None
     fault: ComityError | None = None
     evidence: Path | None = None
-    instead: str | None = None
+    new_log: str | None = None
     """The log that the server announces as begun after a restore."""
 
     @property
     def code(self) -> int:
         """The exit code."""
-        return 0 if self.fault is None else FOUND if isinstance(self.fault, LogFinding) else NOT_READ
+        return 0 if self.fault is None else LOG_IS_WRONG if isinstance(self.fault, LogFinding) else NOT_READ
 
 
 @log.command(name="follow")
@@ -103,52 +103,37 @@ def follow_(
         prefix = log_prefix(url)
     except Malformed as fault:
         raise click.UsageError(str(fault.detail)) from None
-    wish = _Wish(prefix, vkey, policy_of(witnesses, cosignatures), state, timeout)
+    options = _Options(prefix, vkey, witness_policy(witnesses, cosignatures), state, timeout)
     if not as_json:
         say(f"Following {prefix}")
     try:
-        with _bar(as_json) as progress:
-            outcome = asyncio.run(_followed(wish, progress))
+        with progress_bar(as_json) as progress:
+            outcome = asyncio.run(_follow_log(options, lambda done, size: progress("entries", done, size)))
     except KeyboardInterrupt:
         # Not click's exit code 1, which means that the log is wrong.
         sys.exit(INTERRUPTED)
     if as_json:
-        click.echo(json.dumps(_as_json(wish, outcome)))
+        click.echo(json.dumps(_as_json(options, outcome)))
     else:
-        _tell(wish, outcome)
+        _print_outcome(options, outcome)
     sys.exit(outcome.code)
 
 
-@contextmanager
-def _bar(quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Shows progress on a terminal."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda _done, _size: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("entries"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task("entries", total=None)
-        yield lambda done, size: shown.update(task, completed=done, total=size)
-
-
-async def _followed(wish: _Wish, progress: Callable[[int, int], None]) -> _Outcome:
-    transport = replace(over_aiohttp(), patience=wish.timeout)
+async def _follow_log(options: _Options, progress: Callable[[int, int], None]) -> _Outcome:
+    transport = replace(over_aiohttp(), patience=options.timeout)
     try:
-        file, announced = await _where(wish, transport)
+        file, announced = await _find_file(options, transport)
         with file.held():
-            kept = _known(file, wish.key or announced)
-            outcome = _Outcome(kept, file, announced is not None)
-            source = LogSource(wish.prefix, transport, timeout=wish.timeout)
+            state = _load_state(file, options.key or announced)
+            outcome = _Outcome(state, file, announced is not None)
+            source = LogSource(options.prefix, transport, timeout=options.timeout)
             try:
-                report = await follow(source, kept, wish.policy, file.save, progress)
+                report = await follow(source, state, options.policy, file.save, progress)
                 return replace(outcome, report=report)
             except LogFinding as finding:
-                return replace(outcome, fault=finding, evidence=_written(file, finding, kept.key.name))
+                return replace(outcome, fault=finding, evidence=_save_evidence(file, finding, state.key.name))
             except ComityError as fault:
-                return replace(outcome, fault=fault, instead=await log_after_restore(wish.prefix, transport))
+                return replace(outcome, fault=fault, new_log=await log_after_restore(options.prefix, transport))
     except ComityError as fault:
         return _Outcome(fault=fault)
     finally:
@@ -156,7 +141,7 @@ async def _followed(wish: _Wish, progress: Callable[[int, int], None]) -> _Outco
             await transport.close()
 
 
-def _written(file: FollowedFile, finding: LogFinding, origin: str) -> Path | None:
+def _save_evidence(file: FollowedFile, finding: LogFinding, origin: str) -> Path | None:
     """The file with the evidence; None if there is no evidence or it cannot be saved, which does not end the run."""
     try:
         return file.save_evidence(finding, origin) if finding.evidence else None
@@ -164,20 +149,20 @@ def _written(file: FollowedFile, finding: LogFinding, origin: str) -> Path | Non
         return None
 
 
-async def _where(wish: _Wish, transport: Transport) -> tuple[FollowedFile, VerifierKey | None]:
+async def _find_file(options: _Options, transport: Transport) -> tuple[FollowedFile, VerifierKey | None]:
     """The file that remembers this log, and the key that its server announces if none is given or stored."""
     # A log is named like its URL (tlog-tiles), so its file is found before the server is asked.
-    origin = wish.prefix.partition("://")[2] if wish.key is None else wish.key.name
-    file = usual_file(origin) if wish.state is None else FollowedFile(wish.state)
-    if wish.key is not None or file.path.exists():
+    origin = options.prefix.partition("://")[2] if options.key is None else options.key.name
+    file = usual_file(origin) if options.state is None else FollowedFile(options.state)
+    if options.key is not None or file.path.exists():
         return file, None
-    key = await announced_key(wish.prefix, transport)
+    key = await announced_key(options.prefix, transport)
     if key.kind != ED25519:
         raise Malformed("the server announces a key that is not the key of a log")
-    return (usual_file(key.name) if wish.state is None else file), key
+    return (usual_file(key.name) if options.state is None else file), key
 
 
-def _known(file: FollowedFile, key: VerifierKey | None) -> Followed:
+def _load_state(file: FollowedFile, key: VerifierKey | None) -> Followed:
     """The stored state of the log, checked against `key` if one is given. Raises NotKept."""
     kept = file.load()
     if kept is None:
@@ -194,14 +179,14 @@ def _known(file: FollowedFile, key: VerifierKey | None) -> Followed:
 # --- output
 
 
-def _tell(wish: _Wish, outcome: _Outcome) -> None:
-    if outcome.first_use and outcome.kept is not None:
+def _print_outcome(options: _Options, outcome: _Outcome) -> None:
+    if outcome.first_use and outcome.state is not None:
         say("No key was given (--vkey). On this first run, the key that the server announces is used and stored:")
-        say(f"  {outcome.kept.key.text}")
+        say(f"  {outcome.state.key.text}")
     if outcome.fault is not None:
-        click.echo(f"Error: {_sentence(outcome.fault)}", err=True)
-        if outcome.instead is not None:
-            now = plain(outcome.instead)
+        click.echo(f"Error: {_error_sentence(outcome.fault)}", err=True)
+        if outcome.new_log is not None:
+            now = plain(outcome.new_log)
             click.echo(f"Its server says that it was restored from a backup. Its log is now {now}.", err=True)
         if outcome.evidence is not None:
             click.echo(f"The evidence is in {outcome.evidence}", err=True)
@@ -210,13 +195,13 @@ def _tell(wish: _Wish, outcome: _Outcome) -> None:
             click.echo(plain("\n".join(outcome.fault.evidence)), err=True)
         return
     assert outcome.report is not None and outcome.file is not None
-    for name, text in _lines(wish, outcome.report):
+    for name, text in _report_lines(options, outcome.report):
         say(f"  {name:11} {text}")
     say(f"  {'stored in':11} {outcome.file.path}")
     say("All checks passed.")
 
 
-def _lines(wish: _Wish, report: Report) -> Iterator[tuple[str, str]]:
+def _report_lines(options: _Options, report: Report) -> Iterator[tuple[str, str]]:
     followed = report.followed
     assert followed.seen is not None
     yield "log", followed.key.name
@@ -224,37 +209,37 @@ def _lines(wish: _Wish, report: Report) -> Iterator[tuple[str, str]]:
     if report.lags:
         yield "behind", f"the checkpoint has {report.served.size:,} entries; the larger tree continues it"
     if followed.position:
-        yield "newest", day(followed.minute * 60)
+        yield "newest", utc_time(followed.minute * 60)
     for kind, number in sorted(followed.kinds.items()):
         yield kind.name.lower(), f"{number:,}"
     for key, time in report.served.cosigned.items():
-        yield "witness", f"{key.name} signed {day(time)}"
-    if not wish.policy.witnesses:
+        yield "witness", f"{key.name} signed {utc_time(time)}"
+    if not options.policy.witnesses:
         yield "witnesses", "none given (--witness), so only the log's own signature was checked"
 
 
-def _sentence(fault: ComityError) -> str:
-    told = fault.detail or fault.title.rstrip(".") if isinstance(fault, Refused) else str(fault)
-    return " ".join(plain(told).split())
+def _error_sentence(fault: ComityError) -> str:
+    text = fault.detail or fault.title.rstrip(".") if isinstance(fault, Refused) else str(fault)
+    return " ".join(plain(text).split())
 
 
-def _as_json(wish: _Wish, outcome: _Outcome) -> dict[str, Any]:
-    told: dict[str, Any] = {"ok": outcome.fault is None, "url": wish.prefix}
-    if outcome.kept is not None and outcome.file is not None:
-        told |= {"vkey": outcome.kept.key.text, "first_use": outcome.first_use, "state": str(outcome.file.path)}
+def _as_json(options: _Options, outcome: _Outcome) -> dict[str, Any]:
+    fields: dict[str, Any] = {"ok": outcome.fault is None, "url": options.prefix}
+    if outcome.state is not None and outcome.file is not None:
+        fields |= {"vkey": outcome.state.key.text, "first_use": outcome.first_use, "state": str(outcome.file.path)}
     if outcome.fault is not None:
         code = outcome.fault.code if isinstance(outcome.fault, LogFinding) else "not_read"
-        told |= {"code": code, "error": _sentence(outcome.fault)}
-        if outcome.instead is not None:
-            told["log_after_restore"] = outcome.instead
+        fields |= {"code": code, "error": _error_sentence(outcome.fault)}
+        if outcome.new_log is not None:
+            fields["log_after_restore"] = outcome.new_log
         if outcome.evidence is not None:
-            told["evidence"] = str(outcome.evidence)
+            fields["evidence"] = str(outcome.evidence)
         elif isinstance(outcome.fault, LogFinding) and outcome.fault.evidence:
-            told["evidence_text"] = outcome.fault.evidence
-        return told
+            fields["evidence_text"] = outcome.fault.evidence
+        return fields
     report = outcome.report
     assert report is not None and report.followed.seen is not None
-    return told | {
+    return fields | {
         "size": report.followed.seen.size,
         "root": base64.b64encode(report.followed.seen.root).decode("ascii"),
         "served": report.served.size,

@@ -16,8 +16,8 @@ from comity.transparency.checkpoints import Policy, count_witnesses
 from comity.transparency.entries import MINUTE, Kind, entry_of_act, entry_of_delivery, entry_tag
 from comity.transparency.notes import COSIGNATURE, ED25519, VerifierKey, parse_vkey
 from comity.transparency.receipts import MOST_RECEIPT, Receipt, open_receipt
-from comity_tools.cli.json_output import failure_as_json, json_option, say_json
-from comity_tools.cli.wallet.session import day, plain, say
+from comity_tools.cli.json_output import failure_as_json, json_option, print_json
+from comity_tools.cli.text import plain, say, utc_time
 
 KINDS: dict[Kind, str] = {
     Kind.ACT: "an act",
@@ -41,35 +41,35 @@ _MOST_KEY = 1024
 _MOST_SHOWN = 200
 
 
-class Unusable(click.ClickException):
+class UsageFault(click.ClickException):
     """An argument that cannot be used: one line, exit code 2."""
 
     exit_code = 2
 
 
-def does_not_hold(why: str) -> NoReturn:
+def fail(why: str) -> NoReturn:
     """Ends the command with the reason in one line and exit code 1."""
     raise click.ClickException(" ".join(plain(why).split()))
 
 
 @contextmanager
-def held(what: str) -> Iterator[None]:
+def fail_if_invalid(what: str) -> Iterator[None]:
     """Ends the command with one line if the text that is opened inside is not valid."""
     try:
         yield
     except Refused as fault:
-        does_not_hold(f"{what} is not valid: {fault.detail or fault.title.rstrip('.')}")
+        fail(f"{what} is not valid: {fault.detail or fault.title.rstrip('.')}")
 
 
-def content(path: Path, most: int) -> bytes:
+def read_file(path: Path, most: int) -> bytes:
     """The content of a file. Raises Unusable if it cannot be read or is longer than `most` bytes."""
     try:
         with path.open("rb") as file:
             data = file.read(most + 1)
     except OSError as fault:
-        raise Unusable(f"{path} cannot be read: {fault.strerror}") from None
+        raise UsageFault(f"{path} cannot be read: {fault.strerror}") from None
     if len(data) > most:
-        raise Unusable(f"{path} is too large: more than {most} bytes")
+        raise UsageFault(f"{path} is too large: more than {most} bytes")
     return data
 
 
@@ -81,17 +81,17 @@ def key_option(kind: int) -> Callable[[click.Context, click.Parameter, Any], Any
             key = parse_vkey(text.strip())
         except Malformed:
             try:
-                key = parse_vkey(content(Path(text), _MOST_KEY).decode("utf-8").strip())
-            except (Unusable, Malformed, ValueError):
+                key = parse_vkey(read_file(Path(text), _MOST_KEY).decode("utf-8").strip())
+            except (UsageFault, Malformed, ValueError):
                 shown = plain(text) if 0 < len(text) <= _MOST_SHOWN else "the value" if text else "an empty text"
-                raise Unusable(f"{shown} is neither a verifier key nor a file with one") from None
+                raise UsageFault(f"{shown} is neither a verifier key nor a file with one") from None
         if key.kind != kind:
             wanted = (
                 "a log's key is needed, not a witness's"
                 if kind == ED25519
                 else "a witness's key is needed, not a log's"
             )
-            raise Unusable(f"{key.name} is a key of the wrong kind: {wanted}")
+            raise UsageFault(f"{key.name} is a key of the wrong kind: {wanted}")
         return key
 
     def convert(_context: click.Context, _option: click.Parameter, value: Any) -> Any:
@@ -100,11 +100,11 @@ def key_option(kind: int) -> Callable[[click.Context, click.Parameter, Any], Any
     return convert
 
 
-def policy_of(witnesses: tuple[VerifierKey, ...], cosignatures: int | None) -> Policy:
+def witness_policy(witnesses: tuple[VerifierKey, ...], cosignatures: int | None) -> Policy:
     """How many of which witnesses must have cosigned; all of them if no number is given. Raises Unusable."""
     least = len(witnesses) if cosignatures is None else cosignatures
     if least > count_witnesses(witnesses):
-        raise Unusable(f"--cosignatures is {least}, but only {len(witnesses)} witnesses are given (--witness)")
+        raise UsageFault(f"--cosignatures is {least}, but only {len(witnesses)} witnesses are given (--witness)")
     return Policy(least, witnesses)
 
 
@@ -152,62 +152,62 @@ def verify(
     Exit code: 0 if the receipt is valid, 1 if it is not, 2 if a file cannot be read or an option is wrong.
     """
     with failure_as_json(as_json):
-        policy = policy_of(witnesses, cosignatures)
-        found = opened_receipt(file, vkey, policy)
-        if found.opening.at // MINUTE != found.entry.time:
-            does_not_hold("the minute in the log is not the minute of the act")
-        signed = None if act is None else _held_against(found, act)
-        if tag_key is not None and entry_tag(_tag_key(tag_key), found.entry.time * MINUTE) != found.entry.tag:
-            does_not_hold("the receipt does not belong to the connection with that tag key")
+        policy = witness_policy(witnesses, cosignatures)
+        proof = read_receipt(file, vkey, policy)
+        if proof.opening.at // MINUTE != proof.entry.time:
+            fail("the minute in the log is not the minute of the act")
+        signed = None if act is None else _match_act(proof, act)
+        if tag_key is not None and entry_tag(_tag_key(tag_key), proof.entry.time * MINUTE) != proof.entry.tag:
+            fail("the receipt does not belong to the connection with that tag key")
     if as_json:
-        say_json(_as_json(found, act, signed, tag_key is not None, policy))
+        print_json(_as_json(proof, act, signed, tag_key is not None, policy))
         return
     say("The receipt is valid. It proves:")
-    for line in _proved(found, act, signed, tag_key is not None):
+    for line in _proof_lines(proof, act, signed, tag_key is not None):
         say(f"  {line}")
     say("It does not prove:")
-    for line in _unproved(found, act, signed, tag_key is not None, policy):
+    for line in _unproved_lines(proof, act, signed, tag_key is not None, policy):
         say(f"  {line}")
 
 
 def _as_json(
-    found: Receipt, act: Path | None, signed: SignedAct | None, tagged: bool, policy: Policy
+    proof: Receipt, act: Path | None, signed: SignedAct | None, tagged: bool, policy: Policy
 ) -> dict[str, Any]:
     """What the receipt proves, as JSON values; what it does not prove, in words."""
-    entry, tree = found.entry, found.checkpoint
+    entry, tree = proof.entry, proof.checkpoint
     return {
         "ok": True,
         "log": tree.origin,
         "size": tree.size,
-        "index": found.index,
+        "index": proof.index,
         "kind": entry.kind.name.lower(),
         "side": entry.side,
         "minute": entry.time * 60,
         "until": entry.until * 3600 if entry.until else None,
-        "at": None if act is None else found.opening.at,
+        "at": None if act is None else proof.opening.at,
         "signed_by": None if signed is None else signed.payload.iss,
         "tagged": tagged,
         "witnesses": {key.name: time for key, time in tree.cosigned.items()},
-        "not_proved": _unproved(found, act, signed, tagged, policy),
+        "not_proved": _unproved_lines(proof, act, signed, tagged, policy),
     }
 
 
-def opened_receipt(file: Path, vkey: VerifierKey | None, policy: Policy) -> Receipt:
+def read_receipt(file: Path, vkey: VerifierKey | None, policy: Policy) -> Receipt:
     """The receipt in a file. Ends the command if it is not valid."""
     if vkey is None:
-        raise Unusable("the key of the log is missing: give --vkey")
-    data = content(file, MOST_RECEIPT)
-    with held(f"the receipt in {file}"):
+        raise UsageFault("the key of the log is missing: give --vkey")
+    data = read_file(file, MOST_RECEIPT)
+    with fail_if_invalid(f"the receipt in {file}"):
         return open_receipt(data, vkey, policy)
 
 
-def _held_against(found: Receipt, path: Path) -> SignedAct | None:
+def _match_act(proof: Receipt, path: Path) -> SignedAct | None:
     """The act that the receipt is for, with its signature checked; None if the act's key is not known here (only a
     did:key contains its key). Ends the command if the receipt is for something else, if the act's signature is not
     valid, or if the log's entry does not follow from the act (LOG-11)."""
-    data, entry, opening = content(path, MAX_BODY + 2).strip(), found.entry, found.opening
-    if not found.is_of(data):
-        does_not_hold(f"the receipt is not for {path}")
+    data, entry, opening = read_file(path, MAX_BODY + 2).strip(), proof.entry, proof.opening
+    if not proof.is_of(data):
+        fail(f"the receipt is not for {path}")
     if entry.kind is Kind.KEY:
         # A statement of the server, which has no signature of its own.
         return None
@@ -216,18 +216,18 @@ def _held_against(found: Receipt, path: Path) -> SignedAct | None:
     except Refused as fault:
         if fault.code == "unknown_key":
             return None
-        does_not_hold(f"the act in {path} is not valid: {fault.detail or fault.title.rstrip('.')}")
+        fail(f"the act in {path} is not valid: {fault.detail or fault.title.rstrip('.')}")
     side = entry.side or "first"
     if act.kind == "message" and entry.kind in (Kind.DELIVERED, Kind.DELIVERED_EXEMPT):
         purpose: str = getattr(act.payload, "purpose", "")
-        follows = entry_of_delivery(act.raw, purpose, side, b"", opening.salt, opening.at)
+        expected = entry_of_delivery(act.raw, purpose, side, b"", opening.salt, opening.at)
     else:
-        follows = entry_of_act(act, side, b"", opening.salt, opening.at)
+        expected = entry_of_act(act, side, b"", opening.salt, opening.at)
         if entry.kind is Kind.UNMUTE_PART and isinstance(act.payload, Unmute) and act.payload.mute is not None:
             # Only the named mute, which is not given here, shows whether it was a mute of a part.
-            follows = follows._replace(kind=entry.kind)
-    if follows._replace(tag=entry.tag) != entry:
-        does_not_hold("the log's entry does not match the act")
+            expected = expected._replace(kind=entry.kind)
+    if expected._replace(tag=entry.tag) != entry:
+        fail("the log's entry does not match the act")
     return act
 
 
@@ -237,40 +237,40 @@ def _tag_key(text: str) -> bytes:
     except Malformed:
         key = b""
     if len(key) != 32:
-        raise Unusable("--tag-key must be 32 bytes in base64url")
+        raise UsageFault("--tag-key must be 32 bytes in base64url")
     return key
 
 
-def _proved(found: Receipt, act: Path | None, signed_act: SignedAct | None, tagged: bool) -> list[str]:
-    entry, signed = found.entry, found.checkpoint
+def _proof_lines(proof: Receipt, act: Path | None, signed_act: SignedAct | None, tagged: bool) -> list[str]:
+    entry, signed = proof.entry, proof.checkpoint
     side = "" if entry.side is None else f" of the {entry.side} side"
     lines = [
-        f"log      {signed.origin} signed a tree of {signed.size} entries; this is entry {found.index}",
-        f"entry    {KINDS[entry.kind]}{side}, in the minute of {day(entry.time * 60)}",
+        f"log      {signed.origin} signed a tree of {signed.size} entries; this is entry {proof.index}",
+        f"entry    {KINDS[entry.kind]}{side}, in the minute of {utc_time(entry.time * 60)}",
     ]
     if entry.until:
-        lines.append(f"until    at least {day(entry.until * 3600)}")
+        lines.append(f"until    at least {utc_time(entry.until * 3600)}")
     if act is not None:
-        lines.append(f"act      {act} is exactly the act in the log, accepted at {_moment(found.opening.at)}")
+        lines.append(f"act      {act} is exactly the act in the log, accepted at {_exact_time(proof.opening.at)}")
     if signed_act is not None:
         lines.append(f"signed   by {signed_act.payload.iss}")
     if tagged:
         lines.append("tag      the act belongs to the connection with that tag key")
     for key, time in sorted(signed.cosigned.items(), key=lambda it: it[0].text):
-        lines.append(f"witness  {key.name} cosigned this tree on {day(time)}")
+        lines.append(f"witness  {key.name} cosigned this tree on {utc_time(time)}")
     return lines
 
 
-def _moment(at: int) -> str:
+def _exact_time(at: int) -> str:
     """A time in milliseconds, to the millisecond."""
     try:
         return f"{datetime.fromtimestamp(at // 1000, UTC):%Y-%m-%d %H:%M:%S}.{at % 1000:03} UTC"
     except (ValueError, OverflowError, OSError):
-        return day(at // 1000)
+        return utc_time(at // 1000)
 
 
-def _unproved(
-    found: Receipt, act: Path | None, signed_act: SignedAct | None, tagged: bool, policy: Policy
+def _unproved_lines(
+    proof: Receipt, act: Path | None, signed_act: SignedAct | None, tagged: bool, policy: Policy
 ) -> list[str]:
     lines = []
     if act is None:
@@ -279,7 +279,7 @@ def _unproved(
         lines.append("who signed the act: check the signature of the act itself")
     if not tagged:
         lines.append("which connection it belongs to: that takes the connection's tag key (--tag-key)")
-    if not found.checkpoint.cosigned:
+    if not proof.checkpoint.cosigned:
         reason = "no --witness was given" if not policy.witnesses else "none of the given witnesses did"
         lines.append(f"that everybody is shown the same log: no witness cosigned it ({reason})")
     is_named = signed_act is not None and isinstance(signed_act.payload, Unmute) and signed_act.payload.mute is not None

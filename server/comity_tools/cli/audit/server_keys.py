@@ -20,21 +20,21 @@ from comity.transparency.server_keys import (
     is_entry_of,
     verify_statements,
 )
-from comity_tools.cli.audit.receipt import content, held
+from comity_tools.cli.audit.receipt import fail_if_invalid, read_file
 
 MOST = 8 * 1024 * 1024
 """Bytes of a list of keys."""
 _ANSWER: TypeAdapter[HomeKeysAnswer] = TypeAdapter(HomeKeysAnswer)
 
 
-def keys_in(path: Path | None, pinned: HomeParty, vkey: VerifierKey | None) -> HomeKeys:
+def read_home_keys(path: Path | None, pinned: HomeParty, vkey: VerifierKey | None) -> HomeKeys:
     """The server's keys that follow from the pinned one: by the list in the file `path`, or the pinned key alone.
     Receipts of the log with the key `vkey` are checked. Keys after one that was declared broken are left out (HOME-5).
     Raises ClickException."""
     if path is None:
         return follow_keys(pinned)
-    data = content(path, MOST)
-    with held(f"the list of keys in {path}"):
+    data = read_file(path, MOST)
+    with fail_if_invalid(f"the list of keys in {path}"):
         answer = parse_model(_ANSWER, data, MOST)
         stated = verify_statements(ListedStatement(statement=it.statement, signed=it.signed) for it in answer.keys)
         chain = [

@@ -20,10 +20,10 @@ from comity.transparency.checkpoints import NO_WITNESSES
 from comity.transparency.notes import VerifierKey
 from comity.transparency.receipts import Receipt
 from comity.transparency.server_keys import HomeKeys, open_home_event
-from comity_tools.cli.audit.receipt import Unusable, content, does_not_hold, held, opened_receipt, vkey_option
-from comity_tools.cli.audit.server_keys import keys_in
-from comity_tools.cli.json_output import failure_as_json, json_option, say_json
-from comity_tools.cli.wallet.session import day, say
+from comity_tools.cli.audit.receipt import UsageFault, fail, fail_if_invalid, read_file, read_receipt, vkey_option
+from comity_tools.cli.audit.server_keys import read_home_keys
+from comity_tools.cli.json_output import failure_as_json, json_option, print_json
+from comity_tools.cli.text import say, utc_time
 
 REASONS: dict[TokenReason, str] = {
     "granted": "the token is valid",
@@ -83,7 +83,7 @@ def token() -> None:
 @vkey_option
 @click.option("--acceptance", type=_file, metavar="FILE", help="The signed acceptance, if there is no receipt yet.")
 @click.option("--agreement", type=_file, metavar="FILE", help="The agreement (JSON).")
-@click.option("--at", "moment", type=click.DateTime(), help="Check for this time (UTC) instead of now.")
+@click.option("--at", "at_time", type=click.DateTime(), help="Check for this time (UTC) instead of now.")
 @json_option
 def verify(
     file: Path,
@@ -98,7 +98,7 @@ def verify(
     vkey: VerifierKey | None,
     acceptance: Path | None,
     agreement: Path | None,
-    moment: datetime | None,
+    at_time: datetime | None,
     as_json: bool,
 ) -> None:
     """Check the consent token in FILE offline: may AUDIENCE contact its giver for PURPOSE by CHANNEL?
@@ -109,31 +109,38 @@ def verify(
     Exit code: 0 for yes, 1 for no, 2 if something is missing or cannot be read.
     """
     with failure_as_json(as_json):
-        _must_suffice(receipt, vkey, acceptance, agreement, home_key)
-        find_key = _keys(documents)
-        proof = None if receipt is None else opened_receipt(receipt, vkey, NO_WITNESSES)
-        agreed = None if agreement is None else _agreement(agreement)
-        pinned = _named_key(home_key) if agreed is None else agreed.agreement.home
-        keys = keys_in(home_keys, pinned, vkey)
-        stated = None if acceptance is None else _event(acceptance, keys)
-        now = int((moment.replace(tzinfo=UTC) if moment else datetime.now(UTC)).timestamp())
-        raw = content(file, MAX_BODY + 2).strip()
-        with held(f"the token in {file}"):
-            listed = _list(status_list, raw, find_key, keys, agreed)
-            about = {"audience": audience, "purpose": purpose, "channel": channel, "now": now, "status_list": listed}
-            shown = {"acceptance": stated, "agreement": agreed, "receipt": proof, "find_key": find_key}
-            verdict = _must_allow(check_token(raw, **about, **shown))  # type: ignore[arg-type]
-    told = _as_json(verdict, proof, listed)
-    say_json(told) if as_json else _tell(verdict, audience, purpose, channel, proof, listed, now if moment else None)
+        _check_options(receipt, vkey, acceptance, agreement, home_key)
+        find_key = _find_keys(documents)
+        proof = None if receipt is None else read_receipt(receipt, vkey, NO_WITNESSES)
+        signed_agreement = None if agreement is None else _read_agreement(agreement)
+        pinned = _parse_home_key(home_key) if signed_agreement is None else signed_agreement.agreement.home
+        keys = read_home_keys(home_keys, pinned, vkey)
+        signed_acceptance = None if acceptance is None else _read_acceptance(acceptance, keys)
+        now = int((at_time.replace(tzinfo=UTC) if at_time else datetime.now(UTC)).timestamp())
+        raw = read_file(file, MAX_BODY + 2).strip()
+        with fail_if_invalid(f"the token in {file}"):
+            listed = _read_status_list(status_list, raw, find_key, keys, signed_agreement)
+            question = {"audience": audience, "purpose": purpose, "channel": channel, "now": now, "status_list": listed}
+            proofs = {
+                "acceptance": signed_acceptance,
+                "agreement": signed_agreement,
+                "receipt": proof,
+                "find_key": find_key,
+            }
+            verdict = _require_allowed(check_token(raw, **question, **proofs))  # type: ignore[arg-type]
+    result = _as_json(verdict, proof, listed)
+    print_json(result) if as_json else _print_verdict(
+        verdict, audience, purpose, channel, proof, listed, now if at_time else None
+    )
 
 
-def _must_allow(verdict: TokenVerdict) -> TokenVerdict:
+def _require_allowed(verdict: TokenVerdict) -> TokenVerdict:
     if not verdict.allowed:
-        does_not_hold(f"no: {REASONS[verdict.reason]} ({verdict.reason})")
+        fail(f"no: {REASONS[verdict.reason]} ({verdict.reason})")
     return verdict
 
 
-def _must_suffice(
+def _check_options(
     receipt: Path | None,
     vkey: VerifierKey | None,
     acceptance: Path | None,
@@ -142,11 +149,11 @@ def _must_suffice(
 ) -> None:
     """Raises Unusable if the options cannot prove that the token was accepted, or who signed its status list."""
     if receipt is None and (acceptance is None or agreement is None):
-        raise Unusable("a token alone proves nothing: give --receipt and --vkey, or --acceptance and --agreement")
+        raise UsageFault("a token alone proves nothing: give --receipt and --vkey, or --acceptance and --agreement")
     if receipt is None and vkey is not None:
-        raise Unusable("--vkey is for a receipt: give --receipt too, or leave out --vkey")
+        raise UsageFault("--vkey is for a receipt: give --receipt too, or leave out --vkey")
     if agreement is None and home_key is None:
-        raise Unusable("the home server's key is missing: give --agreement or --home-key")
+        raise UsageFault("the home server's key is missing: give --agreement or --home-key")
 
 
 def _as_json(verdict: TokenVerdict, proof: Receipt | None, listed: SignedStatusList) -> dict[str, Any]:
@@ -155,7 +162,7 @@ def _as_json(verdict: TokenVerdict, proof: Receipt | None, listed: SignedStatusL
     return {"ok": True, "giver": grant.iss, "until": grant.exp, "entry": entry, "as_of": listed.claims.iat}
 
 
-def _tell(
+def _print_verdict(
     verdict: TokenVerdict,
     audience: str,
     purpose: str,
@@ -164,63 +171,65 @@ def _tell(
     listed: SignedStatusList,
     at: int | None,
 ) -> None:
-    say(f"Yes: {audience} may make contact for {purpose} by {channel}, until {day(verdict.grant.exp)}.")
+    say(f"Yes: {audience} may make contact for {purpose} by {channel}, until {utc_time(verdict.grant.exp)}.")
     if at is not None:
-        say(f"  at        {day(at)} (--at), not now")
+        say(f"  at        {utc_time(at)} (--at), not now")
     say(f"  giver     {verdict.grant.iss}")
     if proof is not None:
         say(f"  receipt   entry {proof.index} of {proof.checkpoint.origin}: its server accepted exactly this token")
     else:
         say("  accepted  the home server signed the acceptance; there is no receipt yet")
-    say(f"  status    as of {day(listed.claims.iat)}; valid for a contact made at once, not later")
+    say(f"  status    as of {utc_time(listed.claims.iat)}; valid for a contact made at once, not later")
 
 
-def _keys(documents: tuple[Path, ...]) -> Callable[[str], PublicKey | None]:
+def _find_keys(documents: tuple[Path, ...]) -> Callable[[str], PublicKey | None]:
     """Finds keys in did:web documents; a did:key contains its key."""
     found: dict[str, PublicKey] = {}
     for path in documents:
-        data = content(path, MAX_BODY)
-        with held(f"the document in {path}"):
+        data = read_file(path, MAX_BODY)
+        with fail_if_invalid(f"the document in {path}"):
             document = parse_object(data)
             found |= keys_of_document(str(document.get("id")), document)
     return lambda kid: found.get(kid) or key_of_kid(kid)
 
 
-def _agreement(path: Path) -> SignedAgreement:
-    data = content(path, MAX_BODY)
-    with held(f"the agreement in {path}"):
+def _read_agreement(path: Path) -> SignedAgreement:
+    data = read_file(path, MAX_BODY)
+    with fail_if_invalid(f"the agreement in {path}"):
         return open_agreement(data)
 
 
-def _event(path: Path, keys: HomeKeys) -> SignedEvent:
-    data = content(path, MAX_BODY + 2).strip()
-    with held(f"the acceptance in {path}"):
+def _read_acceptance(path: Path, keys: HomeKeys) -> SignedEvent:
+    data = read_file(path, MAX_BODY + 2).strip()
+    with fail_if_invalid(f"the acceptance in {path}"):
         return open_home_event(data, keys)
 
 
-def _named_key(text: str | None) -> HomeParty:
+def _parse_home_key(text: str | None) -> HomeParty:
     """The home server's key in an option. Raises Unusable."""
     kid, _, key = (text or "").partition("=")
     try:
         return HomeParty(did=did_of_kid(kid), kid=kid, key=key or kid.rpartition("#")[2])
     except (Malformed, ValueError):
-        raise Unusable(
+        raise UsageFault(
             "--home-key must be the name of a did:web key, with =KEY after it if the name does not end in the key"
         ) from None
 
 
-def _list(
+def _read_status_list(
     path: Path,
     token: bytes,
     find_key: Callable[[str], PublicKey | None],
     keys: HomeKeys,
-    agreed: SignedAgreement | None,
+    signed_agreement: SignedAgreement | None,
 ) -> SignedStatusList:
     """The status list in a file, checked to be the one that the token names."""
-    data = content(path, MOST_LIST_BYTES + 2).strip()
-    parties = () if agreed is None else (agreed.agreement.offerer, agreed.agreement.accepter)
+    data = read_file(path, MOST_LIST_BYTES + 2).strip()
+    parties = (
+        () if signed_agreement is None else (signed_agreement.agreement.offerer, signed_agreement.agreement.accepter)
+    )
     agreed_keys = {it.kid: PublicKey.of_multibase(it.key) for it in parties}
     grant = open_grant(token, lambda kid: agreed_keys.get(kid) or find_key(kid))
     uri = grant.payload.status.status_list.uri  # type: ignore[union-attr]
-    with held(f"the status list in {path}"):
+    with fail_if_invalid(f"the status list in {path}"):
         return open_home_list(data, uri, keys)

@@ -20,10 +20,10 @@ from comity_server.operator.commands import (
     OneKey,
     WantedKey,
 )
-from comity_tools.cli.json_output import json_option, plain_value, say_json
-from comity_tools.cli.operator.client import asked, data_option, port_option
+from comity_tools.cli.json_output import json_option, print_json, to_plain
+from comity_tools.cli.operator.client import data_option, port_option, send_command
 from comity_tools.cli.parameters import Day
-from comity_tools.cli.wallet.session import say
+from comity_tools.cli.text import say
 
 
 @click.group()
@@ -36,16 +36,16 @@ def business() -> None:
 @click.option("--did-key", help="The business's public key (did:key:z6Mk…), if it keeps its private key.")
 @data_option
 @port_option
-def create(name: str, did_key: str | None, **given: object) -> None:
+def create(name: str, did_key: str | None, **options: object) -> None:
     """Create the business NAME, or publish another key of an existing one.
 
     Prints the DID, the name of the key and, for a new business, the owner's API key, which is shown only once. Without
     --did-key the server makes the signing key of a new business and stores it encrypted.
     """
-    told = asked(given, CREATE, KeyToPublish(name, did_key))
-    click.echo(f"{told.did}\n{told.kids[0]}")
-    if told.api_key is not None:
-        click.echo(told.api_key)
+    answer = send_command(options, CREATE, KeyToPublish(name, did_key))
+    click.echo(f"{answer.did}\n{answer.kids[0]}")
+    if answer.api_key is not None:
+        click.echo(answer.api_key)
         click.echo("The last line is the owner's API key. It is not stored and not shown again.", err=True)
 
 
@@ -53,22 +53,22 @@ def create(name: str, did_key: str | None, **given: object) -> None:
 @json_option
 @data_option
 @port_option
-def list_(as_json: bool, **given: object) -> None:
+def list_(as_json: bool, **options: object) -> None:
     """List the businesses, their keys, and until when they are away."""
-    found = asked(given, LIST, Nothing())
+    businesses = send_command(options, LIST, Nothing())
     if as_json:
-        say_json([{"name": it.name, "did": it.did, "kids": it.kids, "away": it.away} for it in found])
+        print_json([{"name": it.name, "did": it.did, "kids": it.kids, "away": it.away} for it in businesses])
         return
-    for told in found:
-        click.echo(f"{told.name}\t{told.did}")
-        for kid in told.kids:
+    for answer in businesses:
+        click.echo(f"{answer.name}\t{answer.did}")
+        for kid in answer.kids:
             click.echo(f"\t{kid}")
-        if told.away is not None:
+        if answer.away is not None:
             starts, until = (
-                f"{datetime.fromtimestamp(it, UTC):%Y-%m-%d}" for it in (told.away.starts, told.away.until)
+                f"{datetime.fromtimestamp(it, UTC):%Y-%m-%d}" for it in (answer.away.starts, answer.away.until)
             )
             say(f"\taway from {starts} until {until}")
-            for language, text in told.away.texts.items():
+            for language, text in answer.away.texts.items():
                 say(f"\t{language}\t{text}")
 
 
@@ -85,11 +85,11 @@ def list_(as_json: bool, **given: object) -> None:
 )
 @data_option
 @port_option
-def away(name: str, until: datetime, starts: datetime | None, texts: tuple[str, ...], **given: object) -> None:
+def away(name: str, until: datetime, starts: datetime | None, texts: tuple[str, ...], **options: object) -> None:
     """Announce to all customers of NAME that it is away. Their messages still arrive. `back` ends the absence."""
-    said = _by_language(texts)
+    texts_by_language = _by_language(texts)
     first = 0 if starts is None else int(starts.replace(tzinfo=UTC).timestamp())
-    asked(given, AWAY, Absence(name, first, int(until.replace(tzinfo=UTC).timestamp()), said))
+    send_command(options, AWAY, Absence(name, first, int(until.replace(tzinfo=UTC).timestamp()), texts_by_language))
     since = "" if starts is None else f" from {starts:%Y-%m-%d}"
     say(f"All customers of {name} can read that it is away{since} until {until:%Y-%m-%d}.")
 
@@ -98,10 +98,10 @@ def _by_language(texts: tuple[str, ...]) -> dict[str, str]:
     """Language → text. Raises UsageError unless there is one text for each language."""
     found: dict[str, str] = {}
     for text in texts:
-        language, _, said = text.partition("=")
-        if not language or not said.strip() or language in found:
+        language, _, sentence = text.partition("=")
+        if not language or not sentence.strip() or language in found:
             raise click.UsageError(f"--text {text!r}: give one LANG=TEXT for each language, such as en=At the sea")
-        found[language] = said
+        found[language] = sentence
     return found
 
 
@@ -109,9 +109,9 @@ def _by_language(texts: tuple[str, ...]) -> dict[str, str]:
 @click.argument("name")
 @data_option
 @port_option
-def back(name: str, **given: object) -> None:
+def back(name: str, **options: object) -> None:
     """Announce to all customers of NAME that it is back."""
-    asked(given, AWAY, Absence(name, 0, 0, {}))
+    send_command(options, AWAY, Absence(name, 0, 0, {}))
     say(f"{name} is back.")
 
 
@@ -134,10 +134,10 @@ def key() -> None:
 @click.option("--staff", help="Who uses the key. The server stores a pseudonym of this text (a seat), not the text.")
 @data_option
 @port_option
-def create_key(name: str, role: str, scopes: tuple[str, ...], label: str, staff: str | None, **given: object) -> None:
+def create_key(name: str, role: str, scopes: tuple[str, ...], label: str, staff: str | None, **options: object) -> None:
     """Create an API key, and print its id and the key itself, which is shown only once."""
-    made = asked(given, CREATE_KEY, WantedKey(name, role, label, list(scopes) or None, staff))
-    click.echo(f"{made.id}\n{made.key}")
+    new_key = send_command(options, CREATE_KEY, WantedKey(name, role, label, list(scopes) or None, staff))
+    click.echo(f"{new_key.id}\n{new_key.key}")
 
 
 @key.command(name="list")
@@ -145,15 +145,15 @@ def create_key(name: str, role: str, scopes: tuple[str, ...], label: str, staff:
 @json_option
 @data_option
 @port_option
-def list_keys(name: str, as_json: bool, **given: object) -> None:
+def list_keys(name: str, as_json: bool, **options: object) -> None:
     """List the API keys of a business, including ended ones. The keys themselves are not stored."""
-    found = asked(given, LIST_KEYS, OfBusiness(name))
+    keys = send_command(options, LIST_KEYS, OfBusiness(name))
     if as_json:
-        kept = [plain_value(line) for line in found]
-        say_json([{name: value for name, value in line.items() if name != "key"} for line in kept])
+        rows = [to_plain(line) for line in keys]
+        print_json([{name: value for name, value in line.items() if name != "key"} for line in rows])
         return
-    for line in found:
-        _tell(line)
+    for line in keys:
+        _print_key(line)
 
 
 @key.command()
@@ -161,12 +161,12 @@ def list_keys(name: str, as_json: bool, **given: object) -> None:
 @click.argument("key_id")
 @data_option
 @port_option
-def end(name: str, key_id: str, **given: object) -> None:
+def end(name: str, key_id: str, **options: object) -> None:
     """End an API key at once. This works for the owner's last key too."""
-    _tell(asked(given, END_KEY, OneKey(name, key_id)))
+    _print_key(send_command(options, END_KEY, OneKey(name, key_id)))
 
 
-def _tell(line: ApiKeyLine) -> None:
+def _print_key(line: ApiKeyLine) -> None:
     if line.expires_at is None:
         ends = "no end"
     else:

@@ -17,7 +17,7 @@ from comity_server.errors import NotPossible
 from comity_server.operator import admin_socket
 from comity_server.operator.commands import Duty
 from comity_tools.cli.groups import system_fault
-from comity_tools.cli.serve import configured, why
+from comity_tools.cli.serve import failure_text, read_config
 
 R = TypeVar("R")
 Q = TypeVar("Q")
@@ -29,16 +29,18 @@ port_option = click.option(
 )
 
 
-class Ask(Protocol):
+class SendCommand(Protocol):
     """Sends one command to the server. Raises NotPossible, Refused."""
 
     async def __call__(self, duty: Duty[Q, A], question: Q, /) -> A: ...
 
 
-def operate(given: dict[str, object], work: Callable[[Ask], Awaitable[R]], *, needs_key: bool = True) -> R:
+def run_with_server(
+    options: dict[str, object], work: Callable[[SendCommand], Awaitable[R]], *, needs_key: bool = True
+) -> R:
     """Runs `work` and returns its result. Without `needs_key` the data folder may lack the home server's key. Raises
     ClickException with the reason in one line."""
-    config = configured(given)
+    config = read_config(options)
     logging.configure(config.log_format, "error")
     if not (config.data / STORE).exists():
         # A store made here would belong to a new server: its API keys look valid and open nothing.
@@ -48,35 +50,35 @@ def operate(given: dict[str, object], work: Callable[[Ask], Awaitable[R]], *, ne
         )
 
     async def run() -> R:
-        async with _reached(config, needs_key) as ask:
-            return await work(ask)
+        async with _connect(config, needs_key) as send:
+            return await work(send)
 
     try:
         return asyncio.run(run())
     except (NotPossible, Refused, FolderInUse, *CANNOT_OPEN) as fault:
-        raise click.ClickException(why(fault)) from None
+        raise click.ClickException(failure_text(fault)) from None
     except OSError as fault:
         raise click.ClickException(f"the command failed: {system_fault(fault, config.data)}") from None
 
 
-def asked(given: dict[str, object], duty: Duty[Q, A], question: Q) -> A:
+def send_command(options: dict[str, object], duty: Duty[Q, A], question: Q) -> A:
     """Sends one command and returns its answer. Raises ClickException."""
-    return operate(given, lambda ask: ask(duty, question))
+    return run_with_server(options, lambda send: send(duty, question))
 
 
 @asynccontextmanager
-async def _reached(config: Config, needs_key: bool) -> AsyncIterator[Ask]:
+async def _connect(config: Config, needs_key: bool) -> AsyncIterator[SendCommand]:
     if await admin_socket.is_there(config.data):
 
-        async def over_socket(duty: Duty[Q, A], question: Q) -> A:
+        async def send_over_socket(duty: Duty[Q, A], question: Q) -> A:
             return await admin_socket.ask(config.data, duty, question)
 
-        yield over_socket
+        yield send_over_socket
         return
     with lock(config.data):
         async with open_server(config, config.port, needs_key=needs_key) as server:
 
-            async def here(duty: Duty[Q, A], question: Q) -> A:
+            async def run_here(duty: Duty[Q, A], question: Q) -> A:
                 return await duty.do(server, question)
 
-            yield here
+            yield run_here

@@ -3,18 +3,18 @@
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from comity_server.fsck.checker import CannotRead, CheckResult, Progress, check_store
+from comity_server.fsck.checker import CannotRead, CheckResult, check_store
 from comity_server.fsck.other_records import LATEST
-from comity_tools.cli.serve import configured
-from comity_tools.cli.wallet.session import day, say
+from comity_tools.cli.progress import progress_bar
+from comity_tools.cli.serve import read_config
+from comity_tools.cli.text import say, utc_time
 
-FOUND, NOT_READ = 1, 2
+FAULTS_FOUND, NOT_READ = 1, 2
 """Exit codes: there are faults; the folder cannot be read."""
 
 
@@ -30,86 +30,65 @@ def fsck(data: Path | None, as_json: bool) -> None:
     Exit code: 0 if everything is correct, 1 if there are faults, 2 if the folder cannot be read.
     """
     try:
-        folder = configured({"data": data}).data
-        with bar(as_json) as progress:
-            seen = check_store(folder, progress)
+        folder = read_config({"data": data}).data
+        with progress_bar(as_json) as progress:
+            result = check_store(folder, progress)
     except (click.ClickException, CannotRead) as fault:
-        told = fault.message if isinstance(fault, click.ClickException) else str(fault)
-        click.echo(json.dumps({"ok": False, "error": told}) if as_json else f"Error: {told}", err=not as_json)
+        message = fault.message if isinstance(fault, click.ClickException) else str(fault)
+        click.echo(json.dumps({"ok": False, "error": message}) if as_json else f"Error: {message}", err=not as_json)
         sys.exit(NOT_READ)
     if as_json:
-        click.echo(json.dumps({**seen_as_json(seen), "data": str(folder)}))
+        click.echo(json.dumps({**result_as_json(result), "data": str(folder)}))
     else:
-        _tell(folder, seen)
-    sys.exit(FOUND if seen.findings.total else 0)
+        _print_result(folder, result)
+    sys.exit(FAULTS_FOUND if result.findings.total else 0)
 
 
-@contextmanager
-def bar(quiet: bool) -> Iterator[Progress]:
-    """Shows progress on a terminal."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda _what, _done, _all: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        tasks: dict[str, Any] = {}
-
-        def progress(what: str, done: int, size: int) -> None:
-            if what not in tasks:
-                tasks[what] = shown.add_task(what, total=size or None)
-            shown.update(tasks[what], completed=done)
-
-        yield progress
-
-
-def _tell(folder: Path, seen: CheckResult) -> None:
-    known = 0 < seen.at <= LATEST
-    say(f"Checked {folder}" + (f", as of the commit on {day(seen.at // 1000)}" if known else ""))
-    for name, text in lines_of(seen):
+def _print_result(folder: Path, result: CheckResult) -> None:
+    has_time = 0 < result.at <= LATEST
+    say(f"Checked {folder}" + (f", as of the commit on {utc_time(result.at // 1000)}" if has_time else ""))
+    for name, text in summary_lines(result):
         say(f"  {name:11} {text}")
-    tell_findings(seen)
+    print_findings(result)
 
 
-def tell_findings(seen: CheckResult) -> None:
+def print_findings(result: CheckResult) -> None:
     """Prints the faults, or that there are none."""
-    for place, fault in seen.findings.first:
+    for place, fault in result.findings.first:
         say(f"{place}: {fault}")
-    if seen.findings.more:
-        say(f"and {seen.findings.more:,} more")
-    total = seen.findings.total
+    if result.findings.more:
+        say(f"and {result.findings.more:,} more")
+    total = result.findings.total
     say("All checks passed." if not total else f"{total:,} {'fault' if total == 1 else 'faults'} found.")
 
 
-def lines_of(seen: CheckResult) -> Iterator[tuple[str, str]]:
+def summary_lines(result: CheckResult) -> Iterator[tuple[str, str]]:
     """(label, amount) of everything that was checked."""
-    for log, size in seen.logs.items():
+    for log, size in result.logs.items():
         yield "log", f"{log}, {size:,} entries"
-    counted = seen.connections
-    yield "connections", f"{counted.connections:,}, with {counted.acts:,} acts and {counted.events:,} other events"
+    counts = result.connections
+    yield "connections", f"{counts.connections:,}, with {counts.acts:,} acts and {counts.events:,} other events"
     yield (
         "other",
-        f"{seen.keys:,} keys of businesses, {seen.offers:,} offers, {seen.proposals:,} half-signed agreements",
+        f"{result.keys:,} keys of businesses, {result.offers:,} offers, {result.proposals:,} half-signed agreements",
     )
-    if seen.meanwhile > 0:
-        yield "since then", f"{seen.meanwhile:,} more entries were written, which were not checked"
+    if result.meanwhile > 0:
+        yield "since then", f"{result.meanwhile:,} more entries were written, which were not checked"
 
 
-def seen_as_json(seen: CheckResult) -> dict[str, Any]:
+def result_as_json(result: CheckResult) -> dict[str, Any]:
     """The result of a check as JSON values."""
     return {
-        "ok": not seen.findings.total,
-        "at": seen.at,
-        "logs": seen.logs,
-        "connections": seen.connections.connections,
-        "acts": seen.connections.acts,
-        "events": seen.connections.events,
-        "keys": seen.keys,
-        "offers": seen.offers,
-        "proposals": seen.proposals,
-        "meanwhile": seen.meanwhile,
-        "findings": [finding._asdict() for finding in seen.findings.first],
-        "more": seen.findings.more,
+        "ok": not result.findings.total,
+        "at": result.at,
+        "logs": result.logs,
+        "connections": result.connections.connections,
+        "acts": result.connections.acts,
+        "events": result.connections.events,
+        "keys": result.keys,
+        "offers": result.offers,
+        "proposals": result.proposals,
+        "meanwhile": result.meanwhile,
+        "findings": [finding._asdict() for finding in result.findings.first],
+        "more": result.findings.more,
     }

@@ -14,8 +14,8 @@ from comity_server.operator.commands import (
     Place,
 )
 from comity_server.operator.signing_key_rotation import Turned
-from comity_tools.cli.json_output import json_option, say_json
-from comity_tools.cli.operator.client import Ask, asked, data_option, operate, port_option
+from comity_tools.cli.json_output import json_option, print_json
+from comity_tools.cli.operator.client import SendCommand, data_option, port_option, run_with_server, send_command
 
 
 @click.group()
@@ -27,22 +27,22 @@ def keys() -> None:
 @json_option
 @data_option
 @port_option
-def status(as_json: bool, **given: object) -> None:
+def status(as_json: bool, **options: object) -> None:
     """Show which master key is in use, what it encrypts, and the businesses whose signing keys the server stores.
 
     The keys themselves are never shown.
     """
-    told = asked(given, STATUS, Nothing())
+    answer = send_command(options, STATUS, Nothing())
     if as_json:
-        say_json(told)
+        print_json(answer)
         return
-    click.echo(f"master key\t{told.masters[0]}\tin {told.source}")
-    for name in told.masters[1:]:
+    click.echo(f"master key\t{answer.masters[0]}\tin {answer.source}")
+    for name in answer.masters[1:]:
         click.echo(f"older key\t{name}\tstill needed to decrypt older secrets")
-    for line in told.sealed:
+    for line in answer.sealed:
         older = f", and {line.older} under older keys" if line.older else ""
         click.echo(f"encrypted\t{line.what}\t{line.current}{older}")
-    for business in told.businesses:
+    for business in answer.businesses:
         click.echo(f"business\t{business.name}")
         for kid in business.kids:
             click.echo(f"\t{kid}")
@@ -51,16 +51,16 @@ def status(as_json: bool, **given: object) -> None:
 @keys.command(name="rotate-master")
 @data_option
 @port_option
-def rotate_master(**given: object) -> None:
+def rotate_master(**options: object) -> None:
     """Replace the master key with a new one, and encrypt everything again.
 
     A master key in a file (by default in the data folder) is replaced there. A master key in COMITY_MASTER_KEY you
     replace yourself: start the server with the new key in front of the old one, run this command, then remove the old
     key. The command can be interrupted at any moment and run again.
     """
-    told = asked(given, ROTATE_MASTER, Nothing())
-    click.echo(f"The master key is {told.master}, in {told.source}; {told.count} secrets were encrypted again.")
-    if told.source == "COMITY_MASTER_KEY":
+    answer = send_command(options, ROTATE_MASTER, Nothing())
+    click.echo(f"The master key is {answer.master}, in {answer.source}; {answer.count} secrets were encrypted again.")
+    if answer.source == "COMITY_MASTER_KEY":
         click.echo("The keys after the first one are no longer used: remove them.")
 
 
@@ -68,27 +68,27 @@ def rotate_master(**given: object) -> None:
 @click.argument("name")
 @data_option
 @port_option
-def rotate(name: str, **given: object) -> None:
+def rotate(name: str, **options: object) -> None:
     """Give a business a new signing key, and change its open connections to it.
 
     The command can be interrupted at any moment. Run again, it continues with the same new key until all older
     connections use it.
     """
 
-    async def work(ask: Ask) -> tuple[str | None, Turned]:
+    async def work(send: SendCommand) -> tuple[str | None, Turned]:
         # After an interrupted run there are connections older than the newest key that do not use it yet.
-        before = await _all(ask, name)
+        before = await _rotate_all(send, name)
         if before.late:
             return None, before
-        made = await ask(NEXT_KEY, OfBusiness(name))
-        return made.kid, await _all(ask, name)
+        new_key = await send(NEXT_KEY, OfBusiness(name))
+        return new_key.kid, await _rotate_all(send, name)
 
-    kid, done = operate(given, work)
+    kid, totals = run_with_server(options, work)
     click.echo(kid if kid is not None else "An earlier rotation was unfinished. It is finished now.")
-    click.echo(f"{done.turned} connections were changed to the new key.")
-    if done.left:
+    click.echo(f"{totals.turned} connections were changed to the new key.")
+    if totals.left:
         raise click.ClickException(
-            f"{done.left} connections keep their old key: the server does not store that key, or they accept no act now"
+            f"{totals.left} connections keep their old key: the server does not store it, or they accept no act now"
         )
 
 
@@ -100,7 +100,7 @@ def rotate(name: str, **given: object) -> None:
 )
 @data_option
 @port_option
-def rotate_home(*, broken: bool, **given: object) -> None:
+def rotate_home(*, broken: bool, **options: object) -> None:
     """Give this server a new key, with which it signs events and status lists from now on.
 
     The old key signs a statement about the new one, and wallets accept it by themselves. With --broken it does not
@@ -108,22 +108,22 @@ def rotate_home(*, broken: bool, **given: object) -> None:
     stolen.
     """
 
-    async def work(ask: Ask) -> str:
-        return (await ask(ROTATE_HOME, HomeRotation(broken))).kid
+    async def work(send: SendCommand) -> str:
+        return (await send(ROTATE_HOME, HomeRotation(broken))).kid
 
-    click.echo(operate(given, work, needs_key=not broken))
+    click.echo(run_with_server(options, work, needs_key=not broken))
     if broken:
         click.echo("The old key is declared broken. Tell the people who use this server: their wallets will ask them.")
 
 
-async def _all(ask: Ask, name: str) -> Turned:
+async def _rotate_all(send: SendCommand, name: str) -> Turned:
     """Change all of the business's connections to its newest key, page by page."""
-    sum_, place = Turned(), Place(name)
+    total, place = Turned(), Place(name)
     while True:
-        page = await ask(TURN, place)
-        sum_.turned += page.turned
-        sum_.late += page.late
-        sum_.left += page.left
+        page = await send(TURN, place)
+        total.turned += page.turned
+        total.late += page.late
+        total.left += page.left
         if page.after is None:
-            return sum_
+            return total
         place = Place(name, page.after)

@@ -8,12 +8,13 @@ import click
 from comity_server.backup.contents import Contents
 from comity_server.backup.restore import check_backup, restore_backup
 from comity_server.fsck.checker import CheckResult
-from comity_tools.cli.json_output import failure_as_json, json_option, say_json
-from comity_tools.cli.operator.backup import in_one_sentence
+from comity_tools.cli.json_output import failure_as_json, json_option, print_json
+from comity_tools.cli.operator.backup import one_sentence_errors
 from comity_tools.cli.operator.client import data_option
-from comity_tools.cli.operator.fsck import FOUND, bar, lines_of, seen_as_json, tell_findings
-from comity_tools.cli.serve import configured
-from comity_tools.cli.wallet.session import day, say
+from comity_tools.cli.operator.fsck import FAULTS_FOUND, print_findings, result_as_json, summary_lines
+from comity_tools.cli.progress import progress_bar
+from comity_tools.cli.serve import read_config
+from comity_tools.cli.text import say, utc_time
 
 
 @click.command()
@@ -24,7 +25,7 @@ from comity_tools.cli.wallet.session import day, say
 @click.option("--verify", is_flag=True, help="Check the whole backup, and restore nothing.")
 @json_option
 @data_option
-def restore(source: Path, keys: Path | None, verify: bool, as_json: bool, **given: object) -> None:
+def restore(source: Path, keys: Path | None, verify: bool, as_json: bool, **options: object) -> None:
     """Restore a backup into the data folder, which must be empty or missing.
 
     The backup is checked first. With --verify everything in it is derived again and compared, and nothing is restored
@@ -34,20 +35,22 @@ def restore(source: Path, keys: Path | None, verify: bool, as_json: bool, **give
     the restore, and delivers nothing in a connection until both sides have confirmed; wallets send what is missing. A
     backup made with `comity backup --move` continues its log instead, once.
     """
-    with failure_as_json(as_json), in_one_sentence("restore"), bar(as_json) as progress:
-        config = configured(given)
+    with failure_as_json(as_json), one_sentence_errors("restore"), progress_bar(as_json) as progress:
+        config = read_config(options)
         if verify:
-            contents, seen = check_backup(config, source, keys, progress)
+            contents, result = check_backup(config, source, keys, progress)
         else:
-            contents, seen = restore_backup(config, source, keys, progress), None
-    if seen is not None:
-        _tell_seen(source, contents, seen, as_json)
-        sys.exit(FOUND if seen.findings.total else 0)
+            contents, result = restore_backup(config, source, keys, progress), None
+    if result is not None:
+        _print_result(source, contents, result, as_json)
+        sys.exit(FAULTS_FOUND if result.findings.total else 0)
     if as_json:
-        told = {"ok": True, "data": str(config.data), "made_at": contents.made_at, "move": contents.move}
-        say_json({**told, "home": contents.home, "logs": contents.logs})
+        answer = {"ok": True, "data": str(config.data), "made_at": contents.made_at, "move": contents.move}
+        print_json({**answer, "home": contents.home, "logs": contents.logs})
         return
-    say(f"Restored the backup of {day(contents.made_at)} into {config.data}: {contents.connections:,} connections.")
+    say(
+        f"Restored the backup of {utc_time(contents.made_at)} into {config.data}: {contents.connections:,} connections."
+    )
     if contents.move:
         say("`comity serve` continues where the moved server stopped. From now on the backup is an ordinary one.")
         return
@@ -57,11 +60,13 @@ def restore(source: Path, keys: Path | None, verify: bool, as_json: bool, **give
     )
 
 
-def _tell_seen(source: Path, contents: Contents, seen: CheckResult, as_json: bool) -> None:
+def _print_result(source: Path, contents: Contents, result: CheckResult, as_json: bool) -> None:
     if as_json:
-        say_json({**seen_as_json(seen), "backup": str(source), "made_at": contents.made_at, "move": contents.move})
+        print_json(
+            {**result_as_json(result), "backup": str(source), "made_at": contents.made_at, "move": contents.move}
+        )
         return
-    say(f"Checked the backup of {day(contents.made_at)} in {source}; nothing was restored.")
-    for name, text in lines_of(seen):
+    say(f"Checked the backup of {utc_time(contents.made_at)} in {source}; nothing was restored.")
+    for name, text in summary_lines(result):
         say(f"  {name:11} {text}")
-    tell_findings(seen)
+    print_findings(result)

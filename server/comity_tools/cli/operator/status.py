@@ -7,29 +7,29 @@ import click
 
 from comity_server.operator import admin_socket
 from comity_server.operator.commands import CONDITIONS, Nothing
-from comity_tools.cli.json_output import json_option, say_json
-from comity_tools.cli.operator.client import asked, data_option, port_option
-from comity_tools.cli.serve import configured
+from comity_tools.cli.json_output import json_option, print_json
+from comity_tools.cli.operator.client import data_option, port_option, send_command
+from comity_tools.cli.serve import read_config
 
 
 @click.command()
 @json_option
 @data_option
 @port_option
-def status(as_json: bool, **given: object) -> None:
+def status(as_json: bool, **options: object) -> None:
     """Show the state of the running server: each problem with its cause, and what to do about it.
 
     Exit code: 0 if the server does all of its work, 1 if it does not or if no server is running.
     """
-    data: Path = configured(given).data
+    data: Path = read_config(options).data
     if not asyncio.run(admin_socket.is_there(data)):
         raise click.ClickException(f"no server is running in {data} (COMITY_DATA, --data)")
-    standing = asked(given, CONDITIONS, Nothing())
+    problems = send_command(options, CONDITIONS, Nothing())
     if as_json:
-        say_json(standing)
-    for it in [] if as_json else standing:
+        print_json(problems)
+    for it in [] if as_json else problems:
         click.echo(f"{it.condition}\t{it.cause}\n\t{it.cure}")
-    if not standing and not as_json:
+    if not problems and not as_json:
         click.echo("The server has no problems.")
-    if any(it.stops for it in standing):
+    if any(it.stops for it in problems):
         raise click.exceptions.Exit(1)

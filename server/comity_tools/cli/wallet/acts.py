@@ -8,61 +8,62 @@ import click
 
 from comity.client import NotNamed, Party, Wallet
 from comity.client.petnames import id_named
-from comity_tools.cli.json_output import json_option, say_json
+from comity_tools.cli.json_output import json_option, print_json
 from comity_tools.cli.parameters import Day
+from comity_tools.cli.text import plain, say, utc_time
 from comity_tools.cli.wallet import sentences
 from comity_tools.cli.wallet.away import away_day, say_away
 from comity_tools.cli.wallet.rules import per
-from comity_tools.cli.wallet.session import all_option, connected, day, plain, say, says_no, short, synced
+from comity_tools.cli.wallet.session import all_option, connection_command, narrowing_command, short_id, sync_quietly
 
-acts = click.Group()
+group = click.Group()
 """These commands are added to the group `wallet`."""
 
 
 # --- permissions ---
 
 
-@acts.command()
+@group.command()
 @click.argument("connection")
 @click.argument("purposes", nargs=-1, required=True)
 @click.option(
     "--channel", "channels", multiple=True, default=("app",), show_default=True, help="A channel. May be repeated."
 )
 @click.option("--days", default=365.0, show_default=True, help="For how many days.")
-@connected
+@connection_command
 async def grant(
-    opened: Wallet, party: Party, purposes: tuple[str, ...], channels: tuple[str, ...], days: float
+    wallet: Wallet, party: Party, purposes: tuple[str, ...], channels: tuple[str, ...], days: float
 ) -> None:
     """Allow CONNECTION to contact you for PURPOSES."""
     token = await party.grant(purposes, channels, days=days)
-    for line in sentences.allowed(party, token):
+    for line in sentences.grant_lines(party, token):
         say(line)
-    say(f"The token is {short(token)}; `withdraw` takes it back.")
+    say(f"The token is {short_id(token)}; `withdraw` takes it back.")
 
 
-@acts.command()
+@group.command()
 @click.argument("connection")
 @click.argument("token")
-@says_no
-async def withdraw(opened: Wallet, party: Party, token: str) -> None:
+@narrowing_command
+async def withdraw(wallet: Wallet, party: Party, token: str) -> None:
     """Take back the permission TOKEN from CONNECTION."""
 
-    def named() -> str:
+    def find_token() -> str:
         return id_named([it.id for it in party.state.door(party.side).grants], token, "token of yours")
 
     try:
-        mine = named()
+        own_token = find_token()
     except NotNamed:
         # Another copy of this wallet may have given it.
-        await synced(party)
-        mine = named()
-    grant = next(it for it in party.state.door(party.side).grants if it.id == mine)
-    await party.withdraw(mine)
-    for line in sentences.taken_back(party, grant.purposes, grant.channels):
+        await sync_quietly(party)
+        own_token = find_token()
+    grant = next(it for it in party.state.door(party.side).grants if it.id == own_token)
+    await party.withdraw(own_token)
+    for line in sentences.withdrawal_lines(party, grant.purposes, grant.channels):
         say(line)
 
 
-@acts.command()
+@group.command()
 @click.argument("connection")
 @click.option("--days", type=float, help="For how many days.")
 @click.option("--hours", type=float, help="For how many hours.")
@@ -70,9 +71,9 @@ async def withdraw(opened: Wallet, party: Party, token: str) -> None:
 @click.option("--channel", "channels", multiple=True, help="Only this channel. May be repeated.")
 @click.option("--show-end", is_flag=True, help="Let the other side see when the mute ends.")
 @all_option
-@says_no
+@narrowing_command
 async def mute(
-    opened: Wallet,
+    wallet: Wallet,
     party: Party,
     days: float | None,
     hours: float | None,
@@ -84,26 +85,26 @@ async def mute(
     law still arrive."""
     shown: Literal["end", "not_now"] = "end" if show_end else "not_now"
     made = await party.mute(days=days, hours=hours, purposes=purposes or None, channels=channels or None, shown=shown)
-    say(sentences.muted(party, made))
+    say(sentences.mute_sentence(party, made))
 
 
-@acts.command()
+@group.command()
 @click.argument("connection")
-@connected
-async def unmute(opened: Wallet, party: Party) -> None:
+@connection_command
+async def unmute(wallet: Wallet, party: Party) -> None:
     """End all your mutes of CONNECTION."""
     await party.unmute()
     say(f"All your mutes of {party.name} have ended.")
-    for line in sentences.muted_still(party):
+    for line in sentences.remaining_stops(party):
         say(line)
 
 
-@acts.command()
+@group.command()
 @click.argument("connection")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @all_option
-@says_no
-async def revoke(opened: Wallet, party: Party, yes: bool) -> None:
+@narrowing_command
+async def revoke(wallet: Wallet, party: Party, yes: bool) -> None:
     """End CONNECTION for good, in both directions, at once."""
     if not yes:
         click.confirm(f"End the connection with {plain(party.name)} for good?", abort=True, err=True)
@@ -114,7 +115,7 @@ async def revoke(opened: Wallet, party: Party, yes: bool) -> None:
 # --- messages and favours ---
 
 
-@acts.command()
+@group.command()
 @click.argument("connection")
 @click.argument("purpose")
 @click.argument("text")
@@ -127,9 +128,9 @@ async def revoke(opened: Wallet, party: Party, yes: bool) -> None:
     help="What to do with the message if the other side says not now.",
 )
 @click.option("--days", type=float, help="How many days the message may wait. Default: until their mute has ended.")
-@connected
+@connection_command
 async def send(
-    opened: Wallet,
+    wallet: Wallet,
     party: Party,
     purpose: str,
     text: str,
@@ -140,8 +141,8 @@ async def send(
     """Send TEXT to CONNECTION for PURPOSE."""
     message = await party.message(purpose, text, topic=topic, if_muted=if_muted, days=days)
     if message.expires_at is not None:
-        end = "" if message.held_until is None else f", until {day(message.held_until)}"
-        say(f"The message waits: not now{end}. It expires on {day(message.expires_at)}.")
+        end = "" if message.held_until is None else f", until {utc_time(message.held_until)}"
+        say(f"The message waits: not now{end}. It expires on {utc_time(message.expires_at)}.")
     else:
         say("Not now: the message was dropped." if message.outcome == "dropped" else "Delivered.")
     say_away(party)
@@ -149,7 +150,7 @@ async def send(
         say("Note: the message expires before their mute ends, so it will not be delivered.")
 
 
-@acts.command()
+@group.command()
 @click.argument("connection")
 @click.argument("kind")
 @click.argument("text")
@@ -161,9 +162,9 @@ async def send(
     help="How much the favour takes.",
 )
 @click.option("--in-return", help="What you offer in return.")
-@connected
+@connection_command
 async def ask(
-    opened: Wallet,
+    wallet: Wallet,
     party: Party,
     kind: str,
     text: str,
@@ -178,35 +179,35 @@ async def ask(
         say(f"Note: your question ends on {away_day(favour.ends_at)}, before that.")
 
 
-@acts.command()
+@group.command()
 @click.argument("connection")
 @click.argument("word", type=click.Choice(["yes", "no", "not_now"]))
 @click.argument("text", required=False)
-@connected
-async def answer(opened: Wallet, party: Party, word: Literal["yes", "no", "not_now"], text: str | None) -> None:
+@connection_command
+async def answer(wallet: Wallet, party: Party, word: Literal["yes", "no", "not_now"], text: str | None) -> None:
     """Answer the favour that CONNECTION asked for."""
-    favour = _favour(party, mine=False, status="asked")
+    favour = _find_favour(party, mine=False, status="asked")
     await favour.answer(word, text)
     say(f"You said {word.replace('_', ' ')} to: {favour.text or favour.kind}")
 
 
-@acts.command()
+@group.command()
 @click.argument("connection")
-@connected
-async def done(opened: Wallet, party: Party) -> None:
+@connection_command
+async def done(wallet: Wallet, party: Party) -> None:
     """Tell CONNECTION that you did the favour it asked for."""
-    favour = _favour(party, mine=False, status="promised")
+    favour = _find_favour(party, mine=False, status="promised")
     await favour.done()
     say(f"{party.name} can see that you did it: {favour.text or favour.kind}")
 
 
-@acts.command()
+@group.command()
 @click.argument("connection")
 @click.argument("text", required=False)
-@connected
-async def thank(opened: Wallet, party: Party, text: str | None) -> None:
+@connection_command
+async def thank(wallet: Wallet, party: Party, text: str | None) -> None:
     """Thank CONNECTION for the favour it did."""
-    favour = _favour(party, mine=True, status="done")
+    favour = _find_favour(party, mine=True, status="done")
     await favour.thank(text)
     say(f"You thanked {party.name} for: {favour.text or favour.kind}")
 
@@ -219,7 +220,7 @@ _NO_FAVOUR = {
 """Status of a favour → that no favour has it."""
 
 
-def _favour(party: Party, *, mine: bool, status: str) -> Any:
+def _find_favour(party: Party, *, mine: bool, status: str) -> Any:
     found = [it for it in party.favours() if it.mine == mine and it.status == status]
     if not found:
         raise click.ClickException(_NO_FAVOUR[status].format(party.name))
@@ -229,22 +230,22 @@ def _favour(party: Party, *, mine: bool, status: str) -> Any:
 # --- notes and records ---
 
 
-@acts.command()
+@group.command()
 @click.argument("connection")
 @click.argument("key")
 @click.argument("text", required=False)
 @click.option("--value", help='The value of the note: a word, or JSON such as \'["de", "en"]\'.')
 @click.option("--topic", help="The topic of the note, as for no_interest.")
-@connected
+@connection_command
 async def remember(
-    opened: Wallet, party: Party, key: str, text: str | None, value: str | None, topic: str | None
+    wallet: Wallet, party: Party, key: str, text: str | None, value: str | None, topic: str | None
 ) -> None:
     """Ask CONNECTION to remember a note. KEY is language, name, receipt, no_interest …"""
-    await party.remember(key, value=None if value is None else _value(value), topic=topic, text=text)
+    await party.remember(key, value=None if value is None else _parse_value(value), topic=topic, text=text)
     say(f"{party.name} can read your note.")
 
 
-def _value(typed: str) -> Any:
+def _parse_value(typed: str) -> Any:
     """The value of a text that is JSON, else the text itself."""
     try:
         return json.loads(typed)
@@ -252,27 +253,27 @@ def _value(typed: str) -> Any:
         return typed
 
 
-@acts.command()
+@group.command()
 @click.argument("connection")
 @click.argument("key")
 @click.option("--topic", help="The topic of the note.")
-@connected
-async def forget(opened: Wallet, party: Party, key: str, topic: str | None) -> None:
+@connection_command
+async def forget(wallet: Wallet, party: Party, key: str, topic: str | None) -> None:
     """Ask CONNECTION to forget your note KEY."""
     await party.forget(key, topic=topic)
     say(f"Your note is taken back: {party.name} should forget it.")
 
 
-@acts.command()
+@group.command()
 @click.argument("connection")
 @click.argument("kind", type=click.Choice(["bought", "installed", "serviced", "complained", "put_right"]))
 @click.argument("topic")
 @click.option("--when", type=Day(), help="The day it happened. Default: today.")
 @click.option("--lasts", type=Day(), help="The day until which no new one is needed.")
 @click.option("--text", help="A text about it, which only the two of you can read.")
-@connected
+@connection_command
 async def milestone(
-    opened: Wallet,
+    wallet: Wallet,
     party: Party,
     kind: Literal["bought", "installed", "serviced", "complained", "put_right"],
     topic: str,
@@ -285,13 +286,13 @@ async def milestone(
     say("Recorded for both of you.")
 
 
-@acts.command()
+@group.command()
 @click.argument("connection")
 @click.argument("channel", type=click.Choice(["email", "phone", "post", "sms", "visit"]))
 @click.argument("purpose")
 @click.option("--topic", help="What the contact was about.")
-@connected
-async def contacted(opened: Wallet, party: Party, channel: str, purpose: str, topic: str | None) -> None:
+@connection_command
+async def contacted(wallet: Wallet, party: Party, channel: str, purpose: str, topic: str | None) -> None:
     """Record that you contacted CONNECTION by CHANNEL, outside Comity. It counts towards the same limits."""
     verdict = await party.contacted(channel, purpose, topic)
     say(f"Recorded. The gate would have said: {verdict.replace('_', ' ')}.")
@@ -300,7 +301,7 @@ async def contacted(opened: Wallet, party: Party, channel: str, purpose: str, to
 # --- after the end ---
 
 
-@acts.command()
+@group.command()
 @click.argument("connection")
 @click.argument("deleted", nargs=-1)
 @click.option(
@@ -311,27 +312,27 @@ async def contacted(opened: Wallet, party: Party, channel: str, purpose: str, to
     help="Data that you keep, the legal ground, and until when. May be repeated.",
 )
 @click.option("--told", multiple=True, help="Another party that had the data and was informed. May be repeated.")
-@connected
+@connection_command
 async def erasure(
-    opened: Wallet, party: Party, deleted: tuple[Any, ...], kept: tuple[str, ...], told: tuple[str, ...]
+    wallet: Wallet, party: Party, deleted: tuple[Any, ...], kept: tuple[str, ...], told: tuple[str, ...]
 ) -> None:
     """State what happened to the data of CONNECTION after its end: what you DELETED, and what you keep.
 
     Example: `contact messages --keep payments=legal_obligation=2034-12-31`. A later statement replaces this one.
     """
-    await party.erasure(deleted, kept=[_kept(it) for it in kept], passed_on=told)
+    await party.erasure(deleted, kept=[_parse_kept(it) for it in kept], passed_on=told)
     say(f"Signed. {party.name} can read your statement.")
 
 
-@acts.command()
+@group.command()
 @click.argument("connection")
 @json_option
-@connected
-async def statement(opened: Wallet, party: Party, as_json: bool) -> None:
+@connection_command
+async def statement(wallet: Wallet, party: Party, as_json: bool) -> None:
     """Show what CONNECTION stated about your data: deleted, kept, and who else had it and was informed."""
     said = party.statement()
     if as_json:
-        say_json(said)
+        print_json(said)
         return
     if said is None:
         say(f"{party.name} has made no statement yet.")
@@ -347,31 +348,31 @@ async def statement(opened: Wallet, party: Party, as_json: bool) -> None:
 # --- settings that only the server sees ---
 
 
-@acts.command()
+@group.command()
 @click.argument("connection")
 @click.option("--off", is_flag=True, help="Fetch the news of CONNECTION separately again.")
-@connected
-async def mailbox(opened: Wallet, party: Party, off: bool) -> None:
+@connection_command
+async def mailbox(wallet: Wallet, party: Party, off: bool) -> None:
     """Fetch the news of CONNECTION together with others on the same server. This is faster, but the server then knows
     that they share a wallet. CONNECTION does not learn it."""
-    await opened.use_mailbox(party, on=not off)
+    await wallet.use_mailbox(party, on=not off)
     say(f"News of {party.name} is fetched {'separately' if off else 'through your mailbox on its server'}.")
 
 
-@acts.command()
+@group.command()
 @click.argument("connection")
 @click.argument("zone")
 @click.argument("windows", nargs=-1, metavar="[DAYS=HH:MM-HH:MM]...")
 @click.option("--show-end", is_flag=True, help="Let the other side see when you can be reached again.")
-@connected
-async def hours(opened: Wallet, party: Party, zone: str, windows: tuple[str, ...], show_end: bool) -> None:
+@connection_command
+async def hours(wallet: Wallet, party: Party, zone: str, windows: tuple[str, ...], show_end: bool) -> None:
     """Set the hours in which CONNECTION may contact you, in the time zone ZONE: `mo,tu,we=09:00-17:30 sa=22:00-04:00`.
     Without hours: at any time.
 
     At other times CONNECTION only reads "not now"; with --show-end, also when you can be reached again.
     """
     shown: Literal["end", "not_now"] = "end" if show_end else "not_now"
-    await party.hours(zone, [_window(it) for it in windows], shown=shown)
+    await party.hours(zone, [_parse_window(it) for it in windows], shown=shown)
     if not windows:
         say(f"{party.name} may contact you at any time.")
     elif show_end:
@@ -380,24 +381,24 @@ async def hours(opened: Wallet, party: Party, zone: str, windows: tuple[str, ...
         say(f"{party.name} may contact you then. At other times it reads: not now, and is not told your hours.")
 
 
-@acts.command()
+@group.command()
 @click.argument("connection")
 @click.option("--messages", metavar="N/PERIOD", help="How many messages, such as 3/week (day, week, month).")
 @click.option("--asks", metavar="N/PERIOD", help="How many favours it may ask for, such as 1/month.")
-@connected
-async def budget(opened: Wallet, party: Party, messages: str | None, asks: str | None) -> None:
+@connection_command
+async def budget(wallet: Wallet, party: Party, messages: str | None, asks: str | None) -> None:
     """Limit how often CONNECTION may contact you. Without an option there is no limit."""
     await party.budget(messages=per(messages), asks=per(asks))
-    say(sentences.limits(party))
+    say(sentences.limit_sentence(party))
 
 
-@acts.command()
+@group.command()
 @click.argument("connection")
 @click.option("--again", is_flag=True, help="Also give permissions again that they gave up.")
-@connected
-async def rotate(opened: Wallet, party: Party, again: bool) -> None:
+@connection_command
+async def rotate(wallet: Wallet, party: Party, again: bool) -> None:
     """Use a new key for your side of CONNECTION. Your permissions are signed again. (A business: `key --turn`.)"""
-    if opened.did is not None:
+    if wallet.did is not None:
         raise click.ClickException(
             "a business changes its key in all connections at once: `comity wallet key --next`, then `--turn`"
         )
@@ -411,7 +412,7 @@ def _utc(day: datetime | None) -> datetime | None:
     return None if day is None else day.replace(tzinfo=UTC)
 
 
-def _kept(text: str) -> Any:
+def _parse_kept(text: str) -> Any:
     what, ground, day = [*text.split("="), "", ""][:3]
     if not day:
         return what, ground
@@ -421,7 +422,7 @@ def _kept(text: str) -> Any:
         raise click.ClickException(f"{day} is not a date: write it as 2034-12-31") from None
 
 
-def _window(text: str) -> tuple[list[str], str, str]:
+def _parse_window(text: str) -> tuple[list[str], str, str]:
     days, mark, times = text.partition("=")
     start, dash, end = times.partition("-")
     if not mark or not dash:

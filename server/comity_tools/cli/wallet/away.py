@@ -7,10 +7,11 @@ import click
 from comity.client import Party, Wallet
 from comity.documents.notices import AwayNotice, choose_text
 from comity_tools.cli.parameters import Day, Finite
-from comity_tools.cli.wallet.sentences import muted_still
-from comity_tools.cli.wallet.session import opened, say
+from comity_tools.cli.text import say
+from comity_tools.cli.wallet.sentences import remaining_stops
+from comity_tools.cli.wallet.session import wallet_command
 
-absence = click.Group()
+group = click.Group()
 """These commands are added to the group `wallet`."""
 
 _SPREAD = click.option(
@@ -25,7 +26,7 @@ _SPREAD = click.option(
 _NOW = click.option("--now", is_flag=True, help="Send all at once.")
 
 
-def _spread_over(parties: list[Party], minutes: float, now: bool, again: str) -> float:
+def _spread_seconds(parties: list[Party], minutes: float, now: bool, again: str) -> float:
     """Seconds over which the acts are spread, after a line about it; 0 for one connection alone, which cannot be linked
     with another. `again` is the command that continues after Ctrl-C."""
     if now or not minutes or len(parties) < 2:
@@ -51,38 +52,38 @@ def say_away(party: Party) -> None:
     say(f"  away    {party.name} is away until {away_day(away)}" + ("" if text is None else f": {text}"))
 
 
-@absence.command()
+@group.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--until", type=Day(), required=True, help="The day on which you are back.")
 @_SPREAD
 @_NOW
-@opened
-async def away(opened: Wallet, names: tuple[str, ...], until: datetime, spread: float, now: bool) -> None:
+@wallet_command
+async def away(wallet: Wallet, names: tuple[str, ...], until: datetime, spread: float, now: bool) -> None:
     """Tell all your connections, or only these, that you are away. They see until when, and cannot reach you before.
 
     Connections that you have muted for longer stay muted. `back` ends the absence early.
     """
-    chosen = [opened.find(name) for name in names] or opened.connections()
+    chosen = [wallet.find(name) for name in names] or wallet.connections()
     parties = [it for it in chosen if it.phase == "open"]
-    opened.end_of_absence(until.date())
-    went = await opened.away(until.date(), parties=parties, spread=_spread_over(parties, spread, now, "away"))
-    for party in went.told:
+    wallet.end_of_absence(until.date())
+    result = await wallet.away(until.date(), parties=parties, spread=_spread_seconds(parties, spread, now, "away"))
+    for party in result.told:
         say(f"{party.name} reads that you are away until {until:%Y-%m-%d}.")
-    for party in went.left_out:
+    for party in result.left_out:
         say(f"{party.name} is already muted until then or longer, and stays so.")
-    if not went.told and not went.left_out:
+    if not result.told and not result.left_out:
         say("There is nobody to tell.")
 
 
-@absence.command()
+@group.command()
 @_SPREAD
 @_NOW
-@opened
-async def back(opened: Wallet, spread: float, now: bool) -> None:
+@wallet_command
+async def back(wallet: Wallet, spread: float, now: bool) -> None:
     """End your absence. Your other mutes stay."""
-    over = _spread_over(opened.absent(), spread, now, "back")
-    for party in await opened.back(spread=over):
-        still = muted_still(party)
+    over = _spread_seconds(wallet.absent(), spread, now, "back")
+    for party in await wallet.back(spread=over):
+        still = remaining_stops(party)
         say(f"{party.name} no longer reads that you are away.")
         for line in still:
             say(line)

@@ -12,16 +12,17 @@ from comity.client.models import Message, News, Token
 from comity.client.petnames import id_named, namesakes, party_named
 from comity.client.session import Faults
 from comity.transparency.notes import VerifierKey
-from comity_tools.cli.audit.receipt import cosignatures_option, policy_of, witness_option
+from comity_tools.cli.audit.receipt import cosignatures_option, witness_option, witness_policy
 from comity_tools.cli.groups import Sections
-from comity_tools.cli.json_output import json_option, say_json
+from comity_tools.cli.json_output import json_option, print_json
 from comity_tools.cli.parameters import Finite, TextFile
-from comity_tools.cli.terminal import shows_all_signs
+from comity_tools.cli.terminal import prints_every_character
+from comity_tools.cli.text import say, utc_time
 from comity_tools.cli.wallet import acts, feedback, rules, sentences, show, unlock
 from comity_tools.cli.wallet import away as wallet_away
 from comity_tools.cli.wallet.away import away_day
 from comity_tools.cli.wallet.json_output import offer_value, proposal_value
-from comity_tools.cli.wallet.session import Where, connected, day, opened, run, say, short
+from comity_tools.cli.wallet.session import WalletAccess, connection_command, run, short_id, wallet_command
 
 _SECTIONS = {
     "Connecting": "create offer look accept proposals countersign decline take-back call",
@@ -58,7 +59,7 @@ def wallet(context: click.Context, file: Path, witnesses: tuple[VerifierKey, ...
 
     With --witness, the log of a server must be cosigned.
     """
-    context.obj = Where(file, policy_of(witnesses, cosignatures))
+    context.obj = WalletAccess(file, witness_policy(witnesses, cosignatures))
 
 
 # --- connecting ---
@@ -77,18 +78,18 @@ def wallet(context: click.Context, file: Path, witnesses: tuple[VerifierKey, ...
     help="Also unlock the wallet, as `unlock` does. Default: 15 minutes.",
 )
 @click.pass_obj
-def create(where: Where, business: str | None, name: str | None, minutes: int | None) -> None:
+def create(access: WalletAccess, business: str | None, name: str | None, minutes: int | None) -> None:
     """Create a new wallet."""
-    secret = where.secret(new=True)
+    secret = access.secret(new=True)
 
     async def work() -> None:
-        async with Wallet.create(where.file, business=business, name=name, **secret) as made:
-            say(f"A new wallet is in {where.file}.")
+        async with Wallet.create(access.file, business=business, name=name, **secret) as made:
+            say(f"A new wallet is in {access.file}.")
             if made.public_key is not None:
                 say(f"Its public key, for the operator who publishes {made.did}:")
                 say(made.public_key)
             if minutes is not None:
-                unlock.keep(where.file, made.identity, minutes)
+                unlock.unlock_wallet(access.file, made.identity, minutes)
 
     run(work)
 
@@ -112,9 +113,9 @@ def create(where: Where, business: str | None, name: str | None, minutes: int | 
     help="Allow whoever accepts to contact you for this, for a year. May be repeated.",
 )
 @click.option("--qr", is_flag=True, help="Also show the link as a QR code.")
-@opened
+@wallet_command
 async def offer(
-    opened: Wallet,
+    wallet: Wallet,
     home: str,
     purposes: tuple[str, ...],
     terms: str,
@@ -129,46 +130,47 @@ async def offer(
     """Offer a connection at the server HOME (https://host). Prints the link to share."""
     text = own_terms(terms_id, terms_version, lang, terms)
     allow = {"purposes": allowed} if allowed else None
-    link = await opened.offer(home, [text], purposes, days=days, to=to, allow=allow)
+    link = await wallet.offer(home, [text], purposes, days=days, to=to, allow=allow)
     say(link)
     if qr:
         import segno
 
-        segno.make(link).terminal(compact=shows_all_signs())
+        segno.make(link).terminal(compact=prints_every_character())
 
 
 @wallet.command()
 @click.argument("link")
 @json_option
-@opened
-async def look(opened: Wallet, link: str, as_json: bool) -> None:
+@wallet_command
+async def look(wallet: Wallet, link: str, as_json: bool) -> None:
     """Show the offer behind LINK. Nothing is signed."""
-    shown = await opened.look(link)
+    preview = await wallet.look(link)
     if as_json:
-        say_json(offer_value(shown))
+        print_json(offer_value(preview))
         return
-    say(f"{shown.name or 'Somebody'} ({shown.did}) would like to connect, for {', '.join(shown.purposes)}.")
-    say(f"The server is run by {shown.signed.offer.operator}. The offer is valid until {day(shown.signed.offer.exp)}.")
-    for number, it in enumerate(shown.terms):
+    say(f"{preview.name or 'Somebody'} ({preview.did}) would like to connect, for {', '.join(preview.purposes)}.")
+    offer = preview.signed.offer
+    say(f"The server is run by {offer.operator}. The offer is valid until {utc_time(offer.exp)}.")
+    for number, it in enumerate(preview.terms):
         say(f"Terms {number}: {it.id}, version {it.version} ({it.lang})")
         if it.text:
             say(f"  {it.text}")
-    _say_what_it_allows(shown)
-    for grant in shown.suggested:
-        say(f"Your defaults suggest to allow: {_grant_in_words(grant)}.")
-    for warning in shown.warnings:
+    _print_promise(preview)
+    for grant in preview.suggested:
+        say(f"Your defaults suggest to allow: {_grant_phrase(grant)}.")
+    for warning in preview.warnings:
         say(f"Note: {warning}")
 
 
-def _say_what_it_allows(shown: ShownOffer) -> None:
-    if (allow := shown.allowed) is None:
+def _print_promise(preview: ShownOffer) -> None:
+    if (allow := preview.allowed) is None:
         return
     rate = "" if allow.budget is None else f", {allow.budget.max} a {allow.budget.per}"
     about = f"{', '.join(allow.purposes)} by {', '.join(allow.channels)}{rate}"
     say(f"If you accept, you may write to them about {about}, for {allow.days} days; complaints are always allowed.")
 
 
-def _grant_in_words(grant: dict[str, Any]) -> str:
+def _grant_phrase(grant: dict[str, Any]) -> str:
     rate = "" if grant.get("budget") is None else f", {grant['budget'][0]} a {grant['budget'][1]}"
     return f"{', '.join(grant['purposes'])} by {', '.join(grant['channels'])}{rate}, for {grant['days']} days"
 
@@ -194,22 +196,22 @@ again_option = click.option("--again", is_flag=True, help="Connect although you 
 )
 @click.option("--wait", type=Finite(0, 86_400), default=0.0, help="Seconds to wait for the other side's signature.")
 @again_option
-@opened
+@wallet_command
 async def accept(
-    opened: Wallet, link: str, terms: str, grants: tuple[str, ...], only: tuple[str, ...], wait: float, again: bool
+    wallet: Wallet, link: str, terms: str, grants: tuple[str, ...], only: tuple[str, ...], wait: float, again: bool
 ) -> None:
     """Accept the offer behind LINK. Only what you name is allowed."""
-    shown = await opened.look(link)
-    for warning in shown.warnings:
+    preview = await wallet.look(link)
+    for warning in preview.warnings:
         say(f"Note: {warning}")
     wishes = [{"purposes": list(grants), "channels": ["app"], "days": 365}] if grants else []
-    wishes += [grant for grant in shown.suggested if grant["purposes"][0].partition(".")[0] in only]
+    wishes += [grant for grant in preview.suggested if grant["purposes"][0].partition(".")[0] in only]
     chosen = int(terms) if terms.isascii() and terms.isdigit() and len(terms) < 4 else terms
-    party = await opened.accept(shown, terms=chosen, grants=wishes, again=again)
+    party = await wallet.accept(preview, terms=chosen, grants=wishes, again=again)
     say(f"You signed. The connection opens when {party.name} has signed too.")
     for wish in wishes:
-        say(f"Then you allow: {_grant_in_words(wish)}.")
-    say(f"Its id is {short(party.cid)}.")
+        say(f"Then you allow: {_grant_phrase(wish)}.")
+    say(f"Its id is {short_id(party.cid)}.")
     if wait:
         await party.opened(timeout=wait)
         say(f"You and {party.name} are connected.")
@@ -217,25 +219,25 @@ async def accept(
 
 @wallet.command()
 @json_option
-@opened
-async def proposals(opened: Wallet, as_json: bool) -> None:
+@wallet_command
+async def proposals(wallet: Wallet, as_json: bool) -> None:
     """List those who have accepted your offers and wait for your signature: `call` names one, `countersign` signs."""
-    found = await opened.proposals()
+    found = await wallet.proposals()
     if as_json:
-        say_json([proposal_value(it) for it in found])
+        print_json([proposal_value(it) for it in found])
         return
     for it in found:
-        _tell_proposal(it)
+        _print_proposal(it)
     if not found:
         say("Nobody waits for your signature.")
 
 
-def _tell_proposal(it: Proposal) -> None:
+def _print_proposal(it: Proposal) -> None:
     name = "" if it.petname is None else f"{it.petname}, "
     offer, terms = it.signed.offer, it.terms
-    say(f"{short(it.cid)}  received on {day(it.at // 1000)}, can be signed until {day(it.countersign_by)}")
+    say(f"{short_id(it.cid)}  received on {utc_time(it.at // 1000)}, can be signed until {utc_time(it.countersign_by)}")
     say(f"  who     {name}{it.did}")
-    say(f"  offer   {it.signed.short}, of {day(offer.iat)}, for {', '.join(offer.purposes)}")
+    say(f"  offer   {it.signed.short}, of {utc_time(offer.iat)}, for {', '.join(offer.purposes)}")
     text = f"{terms.id}, version {terms.version} ({terms.lang})"
     say(f"  terms   {text}" + (f", OTHER TERMS than you offered: sha256 {terms.sha256}" if it.is_alternative else ""))
 
@@ -244,44 +246,44 @@ def _tell_proposal(it: Proposal) -> None:
 @click.argument("proposal", required=False)
 @click.option("--call", "petname", help="Your name for the other side in this wallet.")
 @again_option
-@opened
-async def countersign(opened: Wallet, proposal: str | None, petname: str | None, again: bool) -> None:
+@wallet_command
+async def countersign(wallet: Wallet, proposal: str | None, petname: str | None, again: bool) -> None:
     """Sign PROPOSAL, as `proposals` lists it. This opens the connection.
 
     Without PROPOSAL, the only waiting one is signed, if it accepts terms that you offered.
     """
-    named = await _proposal(opened, proposal)
-    if proposal is None and named.is_alternative:
-        _tell_proposal(named)
+    target = await _find_proposal(wallet, proposal)
+    if proposal is None and target.is_alternative:
+        _print_proposal(target)
         raise click.ClickException("these are not the terms that you offered: to sign them, name the proposal")
     if petname is not None:
-        await named.call(petname)
-    party = await named.countersign(again=again)
-    say(f"You and {party.name} are connected, under {named.terms.id}, version {named.terms.version}.")
-    say(f"They accepted your offer {named.signed.short} on {day(named.at // 1000)}.")
-    say(f"The id is {short(party.cid)}.")
+        await target.call(petname)
+    party = await target.countersign(again=again)
+    say(f"You and {party.name} are connected, under {target.terms.id}, version {target.terms.version}.")
+    say(f"They accepted your offer {target.signed.short} on {utc_time(target.at // 1000)}.")
+    say(f"The id is {short_id(party.cid)}.")
 
 
 @wallet.command()
 @click.argument("proposal")
 @click.option("--reason", help="A reason code (optional).")
 @click.option("--silent", is_flag=True, help="Do not tell the other side.")
-@opened
-async def decline(opened: Wallet, proposal: str, reason: str | None, silent: bool) -> None:
+@wallet_command
+async def decline(wallet: Wallet, proposal: str, reason: str | None, silent: bool) -> None:
     """Decline PROPOSAL."""
-    named = await _proposal(opened, proposal)
-    await named.decline(reason, silent=silent)
-    say(f"You declined {named.name}. They are {'not told' if silent else 'told'}.")
+    target = await _find_proposal(wallet, proposal)
+    await target.decline(reason, silent=silent)
+    say(f"You declined {target.name}. They are {'not told' if silent else 'told'}.")
 
 
-async def _proposal(opened: Wallet, typed: str | None) -> Proposal:
+async def _find_proposal(wallet: Wallet, name_or_id: str | None) -> Proposal:
     """The proposal that `typed` names; the only one, if it is None. Raises NotNamed, SeveralNamed, ClickException."""
-    found = await opened.proposals()
-    if typed is not None:
-        return party_named(found, typed, "proposal")
+    found = await wallet.proposals()
+    if name_or_id is not None:
+        return party_named(found, name_or_id, "proposal")
     if len(found) > 1:
         for it in found:
-            _tell_proposal(it)
+            _print_proposal(it)
         raise click.ClickException("several wait for your signature: name one, as in `countersign id:… --call NAME`")
     if not found:
         raise click.ClickException("nobody waits for your signature")
@@ -290,44 +292,44 @@ async def _proposal(opened: Wallet, typed: str | None) -> Proposal:
 
 @wallet.command(name="take-back")
 @click.argument("connection")
-@opened
-async def take_back(opened: Wallet, connection: str) -> None:
+@wallet_command
+async def take_back(wallet: Wallet, connection: str) -> None:
     """Take your signature back, as long as the other side has not signed."""
-    party = opened.find(connection)
-    await opened.take_back(party)
+    party = wallet.find(connection)
+    await wallet.take_back(party)
     say(f"Taken back: {party.name} can no longer sign it.")
 
 
 @wallet.command()
 @click.argument("connection")
 @click.argument("name")
-@opened
-async def call(opened: Wallet, connection: str, name: str) -> None:
+@wallet_command
+async def call(wallet: Wallet, connection: str, name: str) -> None:
     """Give CONNECTION, or a waiting proposal, a NAME of your own. Nobody else sees it."""
-    named: Party | Proposal
+    target: Party | Proposal
     try:
-        named = opened.find(connection)
+        target = wallet.find(connection)
     except NotNamed:
-        named = party_named(await opened.proposals(), connection, "connection or proposal")
-    await named.call(name)
-    say(f"{named.did} is called {name} from now on.")
-    others = [it for it in opened.connections() if it.cid != named.cid]
+        target = party_named(await wallet.proposals(), connection, "connection or proposal")
+    await target.call(name)
+    say(f"{target.did} is called {name} from now on.")
+    others = [it for it in wallet.connections() if it.cid != target.cid]
     for it in namesakes(others, name):
-        say(f"Note: {short(it.cid)} ({it.phase}) has the same name.")
+        say(f"Note: {short_id(it.cid)} ({it.phase}) has the same name.")
 
 
 @wallet.command()
 @click.option("--next", "make_next", is_flag=True, help="Print the next key; it is made if there is none yet.")
 @click.option("--turn", is_flag=True, help="Use the next key in every open connection. It must be published first.")
-@opened
-async def key(opened: Wallet, make_next: bool, turn: bool) -> None:
+@wallet_command
+async def key(wallet: Wallet, make_next: bool, turn: bool) -> None:
     """Print a business's public key, for the operator who publishes it. Change it with --next and then --turn."""
-    if opened.public_key is None:
+    if wallet.public_key is None:
         raise click.ClickException("this is a person's wallet: it has a different key in every connection")
     if turn:
-        say(f"The new key is in use in {await opened.turn_key()} open connections.")
+        say(f"The new key is in use in {await wallet.turn_key()} open connections.")
     else:
-        say(await opened.next_key() if make_next else opened.public_key)
+        say(await wallet.next_key() if make_next else wallet.public_key)
 
 
 # --- reading ---
@@ -335,60 +337,60 @@ async def key(opened: Wallet, make_next: bool, turn: bool) -> None:
 
 @wallet.command()
 @json_option
-@opened
-async def sync(opened: Wallet, as_json: bool) -> None:
+@wallet_command
+async def sync(wallet: Wallet, as_json: bool) -> None:
     """Fetch the news, and check that the server shows what was signed."""
     faults = Faults()
     news: list[News] = []
     with faults.told_later():
-        news += await opened.sync()
-    for party in opened.connections():
+        news += await wallet.sync()
+    for party in wallet.connections():
         if party.phase in ("open", "proposed"):
             with faults.told_later():
                 news += await party.sync()
-    news += opened.untold()
+    news += wallet.untold()
     if as_json:
-        say_json({"news": news, "receipts_owed": opened.receipts_owed})
+        print_json({"news": news, "receipts_owed": wallet.receipts_owed})
     else:
-        _tell_news(opened, news)
+        _print_news(wallet, news)
     faults.tell()
 
 
-def _tell_news(opened: Wallet, news: list[News]) -> None:
+def _print_news(wallet: Wallet, news: list[News]) -> None:
     lost = [it for it in news if it.kind == "receipt_lost"]
     news = [it for it in news if it not in lost]
     loud = [it for it in news if not it.quiet]
     say(f"{len(news)} new." if len(loud) == len(news) else f"{len(news)} new, {len(news) - len(loud)} of them quiet.")
     if lost:
         say(f"{len(lost)} of your acts have no receipt and will never have one: their server lost that log.")
-    if opened.receipts_owed:
-        say(f"{opened.receipts_owed} of your acts wait for their receipts: the log does not cover them yet.")
+    if wallet.receipts_owed:
+        say(f"{wallet.receipts_owed} of your acts wait for their receipts: the log does not cover them yet.")
     for it in loud:
-        say(f"  {day(it.at // 1000)}  {_told_news(opened, it)}")
+        say(f"  {utc_time(it.at // 1000)}  {_news_sentence(wallet, it)}")
 
 
-def _told_news(opened: Wallet, news: News) -> str:
-    if news.cid not in {party.cid for party in opened.connections()}:
+def _news_sentence(wallet: Wallet, news: News) -> str:
+    if news.cid not in {party.cid for party in wallet.connections()}:
         return f"{news.kind} from an unknown connection"
-    party = opened.party(news.cid)
-    if (told := sentences.of_restore(party, news)) is not None:
-        return told
+    party = wallet.party(news.cid)
+    if (sentence := sentences.restore_sentence(party, news)) is not None:
+        return sentence
     away = party.away_until() if news.kind == "mute" else None
     if away is not None:
         return f"{party.name} is away until {away_day(away)}"
-    muted = sentences.their_mute(party, news.act) if news.kind == "mute" else None
+    muted = sentences.find_their_mute(party, news.act) if news.kind == "mute" else None
     return muted or f"{news.kind} from {party.name}"
 
 
 @wallet.command()
 @click.argument("connection")
 @json_option
-@connected
-async def timeline(opened: Wallet, party: Party, as_json: bool) -> None:
+@connection_command
+async def timeline(wallet: Wallet, party: Party, as_json: bool) -> None:
     """Show the history of CONNECTION."""
     found = await party.timeline()
     if as_json:
-        say_json(list(found))
+        print_json(list(found))
         return
     say(str(found))
 
@@ -396,20 +398,20 @@ async def timeline(opened: Wallet, party: Party, as_json: bool) -> None:
 @wallet.command()
 @click.argument("connection")
 @json_option
-@connected
-async def messages(opened: Wallet, party: Party, as_json: bool) -> None:
+@connection_command
+async def messages(wallet: Wallet, party: Party, as_json: bool) -> None:
     """Show the messages of CONNECTION."""
     found = await party.messages()
     if as_json:
-        say_json(found)
+        print_json(found)
         return
     for message in found:
-        say(_told(party, message))
+        say(_message_line(party, message))
     if not found:
         say("There are no messages.")
 
 
-def _told(party: Party, message: Message) -> str:
+def _message_line(party: Party, message: Message) -> str:
     who = "you" if message.by == "me" else party.name
     text = message.text if message.text is not None else f"({message.unreadable or 'no text'})"
     # Further lines are indented, or a text of the other side could pass for another message.
@@ -417,35 +419,35 @@ def _told(party: Party, message: Message) -> str:
     more = {name: value for name, value in (message.body or {}).items() if name != "text"}
     beside = f" {json.dumps(more, ensure_ascii=False)}" if more else ""
     about = message.purpose + (f", {message.topic}" if message.topic else "")
-    expires = "" if message.expires_at is None else f" until {day(message.expires_at)}"
+    expires = "" if message.expires_at is None else f" until {utc_time(message.expires_at)}"
     state = "" if message.outcome == "delivered" else f" [{message.outcome}{expires}]"
-    state += "" if message.reply_to is None else f" [answers {short(message.reply_to)}]"
+    state += "" if message.reply_to is None else f" [answers {short_id(message.reply_to)}]"
     word = "" if message.feedback is None else f" [{message.feedback.replace('_', ' ')}]"
-    when = day((message.delivered_at or message.at) // 1000)
-    return f"{short(message.id)}  {when}  {who} ({about}){state}{word}: {text}{beside}"
+    when = utc_time((message.delivered_at or message.at) // 1000)
+    return f"{short_id(message.id)}  {when}  {who} ({about}){state}{word}: {text}{beside}"
 
 
 @wallet.command()
 @click.argument("connection")
 @click.option("--jwt", is_flag=True, help="Print the tokens themselves.")
 @json_option
-@connected
-async def tokens(opened: Wallet, party: Party, jwt: bool, as_json: bool) -> None:
+@connection_command
+async def tokens(wallet: Wallet, party: Party, jwt: bool, as_json: bool) -> None:
     """Show the permissions of both sides of CONNECTION, checked against the server's status list."""
     found = await party.tokens()
     if as_json:
-        say_json(found)
+        print_json(found)
         return
     for it in found:
-        say(it.jwt if jwt else _allowed(party, it))
+        say(it.jwt if jwt else _token_line(party, it))
     if not found:
         say("Nothing is allowed in either direction.")
 
 
-def _allowed(party: Party, token: Token) -> str:
+def _token_line(party: Party, token: Token) -> str:
     who = f"{party.name} may contact you" if token.by == "me" else f"you may contact {party.name}"
     what = f"for {', '.join(token.purposes)} by {', '.join(token.channels)}"
-    return f"{short(token.id)}  {who} {what}, until {day(token.exp)} ({_STATUS[token.status]})"
+    return f"{short_id(token.id)}  {who} {what}, until {utc_time(token.exp)} ({_STATUS[token.status]})"
 
 
 _STATUS = {
@@ -462,19 +464,19 @@ _STATUS = {
 @click.argument("act")
 @click.option("--delivery", is_flag=True, help="The receipt for the delivery of a message.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it to this new file (.tlog-proof).")
-@connected
-async def receipt(opened: Wallet, party: Party, act: str, delivery: bool, out: Path | None) -> None:
+@connection_command
+async def receipt(wallet: Wallet, party: Party, act: str, delivery: bool, out: Path | None) -> None:
     """Print the receipt of ACT, of either side: the proof that it is in the log."""
     known = id_named([line.act.id for line in party.lines if line.act is not None], act, "act")
     text = await party.receipt(known, delivery=delivery)
     if out is None:
         click.echo(text, nl=False)
         return
-    _write(out, text)
+    _write_new_file(out, text)
     say(f"The receipt is in {out}.")
 
 
-def _write(out: Path, text: str) -> None:
+def _write_new_file(out: Path, text: str) -> None:
     """Writes a new file. A file that cannot be written completely is removed: half a receipt proves nothing. Raises
     ClickException."""
     is_ours = False
@@ -489,13 +491,13 @@ def _write(out: Path, text: str) -> None:
 
 
 @wallet.command()
-@opened
-async def export(opened: Wallet) -> None:
+@wallet_command
+async def export(wallet: Wallet) -> None:
     """Print everything in the wallet except private keys, as JSON, with the receipts of all acts."""
     faults, missing = Faults(), 0
     with faults.told_later():
-        missing = await opened.fetch_receipts()
-    say_json(opened.export())
+        missing = await wallet.fetch_receipts()
+    print_json(wallet.export())
     if missing:
         say(
             f"Note: {missing} acts or deliveries have no receipt: the log does not cover them yet, or is lost.",
@@ -504,9 +506,5 @@ async def export(opened: Wallet) -> None:
     faults.tell()
 
 
-wallet.commands.update(show.looking.commands)
-wallet.commands.update(unlock.unlocking.commands)
-wallet.commands.update(acts.acts.commands)
-wallet.commands.update(feedback.feedback_commands.commands)
-wallet.commands.update(wallet_away.absence.commands)
-wallet.commands.update(rules.rules.commands)
+for module in (acts, feedback, rules, show, unlock, wallet_away):
+    wallet.commands.update(module.group.commands)

@@ -11,15 +11,16 @@ from comity.client.connection import feedback as opinion
 from comity.client.connection.feedback import Because, Says, contest_line
 from comity.client.petnames import id_named
 from comity.documents.types import other
-from comity_tools.cli.json_output import json_option, say_json
+from comity_tools.cli.json_output import json_option, print_json
+from comity_tools.cli.text import say
 from comity_tools.cli.wallet.rules import per
-from comity_tools.cli.wallet.session import connected, say
+from comity_tools.cli.wallet.session import connection_command
 
-feedback_commands = click.Group()
+group = click.Group()
 """These commands are added to the group `wallet`."""
 
 
-@feedback_commands.command()
+@group.command()
 @click.argument("connection")
 @click.argument("message")
 @click.argument("word", type=click.Choice(get_args(Says)))
@@ -27,9 +28,9 @@ feedback_commands = click.Group()
 @click.option("--topic", help="With mislabelled: the real topic.")
 @click.option("--limit", metavar="N/PERIOD", help="With too_often: the new limit on messages, such as 2/month.")
 @click.option("--also", is_flag=True, help="Also do what the command suggests, without asking.")
-@connected
+@connection_command
 async def feedback(
-    opened: Wallet,
+    wallet: Wallet,
     party: Party,
     message: str,
     word: Says,
@@ -42,51 +43,51 @@ async def feedback(
 
     `mislabelled --as sales` contests the message: others with its purpose then arrive only if sales may arrive too.
     """
-    named, rate = _named(party, message), per(limit)
-    for sentence in party.what_it_does(named, word, as_, topic):
+    message_id, rate = _find_message(party, message), per(limit)
+    for sentence in party.what_it_does(message_id, word, as_, topic):
         say(sentence)
-    await party.feedback(named, word, as_=as_, topic=topic)
+    await party.feedback(message_id, word, as_=as_, topic=topic)
     say("Feedback given.")
-    await _offer_more(party, named, word, rate, also)
+    await _suggest_act(party, message_id, word, rate, also)
 
 
-def _named(party: Party, typed: str) -> str:
+def _find_message(party: Party, typed: str) -> str:
     """The id of the message, or contact, that `typed` names. Raises NotNamed, SeveralNamed."""
     ids = [line.act.id for line in party.lines if line.act is not None and line.act.kind in ("message", "contacted")]
     return id_named(ids, typed, "message")
 
 
-async def _offer_more(party: Party, message: str, word: str, rate: tuple[int, str] | None, also: bool) -> None:
+async def _suggest_act(party: Party, message: str, word: str, rate: tuple[int, str] | None, also: bool) -> None:
     """Suggests the act that goes with the feedback, and does it if the person says yes."""
     about = opinion.reached(party, message).topic
     if word == "too_often":
         if rate is not None:
-            await party.budget(messages=rate, asks=_asks(party))
+            await party.budget(messages=rate, asks=_current_ask_limit(party))
             say(f"At most {rate[0]} a {rate[1]} from now on. {party.name} only reads “not now”.")
         else:
             say("You can limit their messages with `budget`, such as --messages 2/month. They do not see the limit.")
     elif word == "not_interested" and about is not None:
-        if _says_yes(f"Tell {party.name} that {about} does not interest you?", also):
+        if _confirm(f"Tell {party.name} that {about} does not interest you?", also):
             await party.remember("no_interest", topic=about)
             say(f"{party.name} can read your note: no interest in {about}.")
     elif word == "mislabelled" and (near := opinion.near_topic(party, message)) is not None:
-        await _offer_note(party, near, also)
+        await _suggest_milestone(party, near, also)
 
 
-async def _offer_note(party: Party, topic: str, also: bool) -> None:
-    if _says_yes(f"Do you have {topic} from {party.name}? Record that?", also):
+async def _suggest_milestone(party: Party, topic: str, also: bool) -> None:
+    if _confirm(f"Do you have {topic} from {party.name}? Record that?", also):
         await party.milestone("bought", topic)
         say("Recorded for both of you: you get no offers for it.")
 
 
-def _asks(party: Party) -> tuple[int, str] | None:
+def _current_ask_limit(party: Party) -> tuple[int, str] | None:
     """The limit on asks in force: a new limit on messages must not remove it."""
     asks = party.state.door(party.side).settings.asks
     periods = {86_400: "day", 604_800: "week", 2_592_000: "month"}
     return None if asks is None else (asks.max, periods[asks.seconds])
 
 
-def _says_yes(question: str, also: bool) -> bool:
+def _confirm(question: str, also: bool) -> bool:
     """True with the option, or if the person types yes. Without a terminal the question is printed, and the answer is
     no."""
     if also:
@@ -97,14 +98,14 @@ def _says_yes(question: str, also: bool) -> bool:
     return False
 
 
-@feedback_commands.command()
+@group.command()
 @click.argument("connection")
 @json_option
-@connected
-async def contests(opened: Wallet, party: Party, as_json: bool) -> None:
+@connection_command
+async def contests(wallet: Wallet, party: Party, as_json: bool) -> None:
     """Show which messages between you and CONNECTION are contested as mislabelled."""
     if as_json:
-        say_json(party.contests())
+        print_json(party.contests())
         return
     found = contest_lines(party)
     for line in found:
@@ -122,7 +123,7 @@ def contest_lines(party: Party) -> list[str]:
     ]
 
 
-def given_up_lines(party: Party) -> list[str]:
+def renunciation_lines(party: Party) -> list[str]:
     """The permissions that either side gave up, in words."""
     found = []
     for mine in (True, False):
@@ -134,7 +135,7 @@ def given_up_lines(party: Party) -> list[str]:
     return found
 
 
-@feedback_commands.command()
+@group.command()
 @click.argument("connection")
 @click.argument("tokens", nargs=-1)
 @click.option(
@@ -142,9 +143,9 @@ def given_up_lines(party: Party) -> list[str]:
 )
 @click.option("-p", "--purpose", "purposes", multiple=True, help="Only this purpose. May be repeated.")
 @click.option("--channel", "channels", multiple=True, help="Only this channel. May be repeated.")
-@connected
+@connection_command
 async def renounce(
-    opened: Wallet,
+    wallet: Wallet,
     party: Party,
     tokens: tuple[str, ...],
     because: Because,
@@ -153,6 +154,6 @@ async def renounce(
 ) -> None:
     """Give up what CONNECTION allowed you: everything, or these TOKENS. Only CONNECTION can allow it again."""
     theirs = [it.id for it in party.state.door(other(party.side)).grants]
-    named = [id_named(theirs, typed, "token of theirs") for typed in tokens] if tokens else None
-    await party.renounce(because, named, purposes=purposes or None, channels=channels or None)
+    token_ids = [id_named(theirs, typed, "token of theirs") for typed in tokens] if tokens else None
+    await party.renounce(because, token_ids, purposes=purposes or None, channels=channels or None)
     say(f"You gave that up. {party.name} sees it and can allow it again.")

@@ -1,8 +1,8 @@
 """The process that holds the identity of one unlocked wallet in memory for a while (WALLET-9).
 
-`unlocked` starts it by the name of this file, so that it imports nothing but the standard library: a small process with
-nothing of the wallet in it but the identity. It answers its owner alone (the peer's user id, beside the modes of socket
-and folder), and ends at its time, when it is told to, and when its socket has gone or is another's.
+`unlocked_identities` starts it by the name of this file, so that it imports only the standard library: a small process
+with nothing of the wallet in it but the identity. It answers only its owner (it checks the peer's user id, beside the
+modes of socket and folder). It ends at its time, on the word `lock`, and when its socket is gone or another's.
 """
 
 import ctypes
@@ -23,16 +23,16 @@ _LOOK = 5.0
 """s after which the process looks whether it is still wanted."""
 
 
-def peer_uid(connected: socket.socket) -> int | None:
+def peer_uid(connection: socket.socket) -> int | None:
     """The user id of the process at the other end; None where this system does not tell."""
     if hasattr(socket, "SO_PEERCRED"):
         _, uid, _ = struct.unpack(
-            "3i", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            "3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         )
         return int(uid)
     with suppress(OSError, struct.error):
         # macOS and the BSDs: LOCAL_PEERCRED gives a struct xucred, version first.
-        _, uid = struct.unpack_from("=II", connected.getsockopt(0, 1, 76))
+        _, uid = struct.unpack_from("=II", connection.getsockopt(0, 1, 76))
         return int(uid)
     return None
 
@@ -45,20 +45,20 @@ def clock() -> float:
 def serve(listener: socket.socket, path: str, identity: bytes, ends: float) -> None:
     """Answers until `ends`. A caller of another user gets nothing."""
     mine = _file_of(path)
-    while (left := ends - clock()) > 0 and _file_of(path) == mine:
-        if not select.select([listener], [], [], min(left, _LOOK))[0]:
+    while (remaining := ends - clock()) > 0 and _file_of(path) == mine:
+        if not select.select([listener], [], [], min(remaining, _LOOK))[0]:
             continue
-        connected, _ = listener.accept()
-        with connected, suppress(OSError):
-            connected.settimeout(_PATIENCE)
-            if peer_uid(connected) != os.geteuid():
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.settimeout(_PATIENCE)
+            if peer_uid(connection) != os.geteuid():
                 continue
-            word = connected.recv(16)
+            word = connection.recv(16)
             if word == ASK and clock() < ends:
-                connected.sendall(identity)
+                connection.sendall(identity)
             elif word == LOCK:
                 os.unlink(path)
-                connected.sendall(LOCKED)
+                connection.sendall(LOCKED)
                 return
     if _file_of(path) == mine:
         os.unlink(path)
@@ -66,10 +66,10 @@ def serve(listener: socket.socket, path: str, identity: bytes, ends: float) -> N
 
 def _file_of(path: str) -> tuple[int, int] | None:
     try:
-        found = os.lstat(path)
+        status = os.lstat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _hide() -> None:
@@ -83,24 +83,24 @@ def main() -> None:
     """Reads `folder`, `name`, `identity` and `seconds` from standard input, answers `ready` once the socket is there,
     and goes on by itself."""
     _hide()
-    wanted = json.loads(sys.stdin.buffer.readline())
+    request = json.loads(sys.stdin.buffer.readline())
     os.umask(0o077)
     # By a short name: a socket's path is at most about a hundred bytes long.
-    os.chdir(wanted["folder"])
-    path, made = wanted["name"], f".{wanted['name']}.{os.getpid()}"
+    os.chdir(request["folder"])
+    path, draft = request["name"], f".{request['name']}.{os.getpid()}"
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(made)
-    os.chmod(made, 0o600)
+    listener.bind(draft)
+    os.chmod(draft, 0o600)
     listener.listen(8)
     # Ready before it has its name: whoever finds it is answered.
-    os.rename(made, path)
+    os.rename(draft, path)
     if os.fork():
         os.write(1, b"ready\n")
         os._exit(0)
-    nothing = os.open(os.devnull, os.O_RDWR)
+    null_device = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
-        os.dup2(nothing, stream)
-    serve(listener, path, str(wanted["identity"]).encode("ascii"), clock() + float(wanted["seconds"]))
+        os.dup2(null_device, stream)
+    serve(listener, path, str(request["identity"]).encode("ascii"), clock() + float(request["seconds"]))
 
 
 if __name__ == "__main__":

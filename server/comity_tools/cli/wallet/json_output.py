@@ -3,7 +3,7 @@
 from typing import Any
 
 from comity.client import Party, Proposal, ShownOffer
-from comity_tools.cli.json_output import plain_value
+from comity_tools.cli.json_output import to_plain
 
 
 def party_value(party: Party) -> dict[str, Any]:
@@ -29,10 +29,10 @@ async def overview_value(party: Party) -> dict[str, Any]:
         return party_value(party)
     return {
         **party_value(party),
-        **plain_value(party.overview()),
+        **to_plain(party.overview()),
         "promise": party.promise(),
-        "notices": plain_value(party.notices_shown()),
-        "exempt_notices": plain_value(await party.exempt_notices()),
+        "notices": to_plain(party.notices_shown()),
+        "exempt_notices": to_plain(await party.exempt_notices()),
     }
 
 
@@ -46,7 +46,7 @@ def proposal_value(proposal: Proposal) -> dict[str, Any]:
         "at": proposal.at,
         "countersign_by": proposal.countersign_by,
         "offer": {"id": proposal.signed.hash, "iat": offer.iat, "purposes": list(offer.purposes), "use": offer.use},
-        "terms": plain_value(proposal.terms),
+        "terms": to_plain(proposal.terms),
         "is_alternative": proposal.is_alternative,
     }
 
@@ -60,9 +60,9 @@ def offer_value(shown: ShownOffer) -> dict[str, Any]:
         "purposes": list(shown.purposes),
         "operator": shown.signed.offer.operator,
         "exp": shown.signed.offer.exp,
-        "terms": plain_value(shown.terms),
-        "allowed": plain_value(shown.allowed),
-        "suggested": plain_value(shown.suggested),
+        "terms": to_plain(shown.terms),
+        "allowed": to_plain(shown.allowed),
+        "suggested": to_plain(shown.suggested),
         "connections": [party_value(it) for it in shown.connections],
         "warnings": list(shown.warnings),
     }

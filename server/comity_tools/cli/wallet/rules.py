@@ -5,135 +5,136 @@ import click
 from comity.client import SeveralNamed, Wallet
 from comity.client.session import host_folded
 from comity.crypto.keys import is_did
-from comity_tools.cli.json_output import json_option, say_json
+from comity_tools.cli.json_output import json_option, print_json
+from comity_tools.cli.text import say, utc_time
 from comity_tools.cli.wallet.json_output import party_value
-from comity_tools.cli.wallet.session import day, opened, say, short
+from comity_tools.cli.wallet.session import short_id, wallet_command
 
-rules = click.Group()
+group = click.Group()
 """These commands are added to the group `wallet`."""
 
 
-@rules.command()
+@group.command()
 @click.argument("business")
-@opened
-async def block(opened: Wallet, business: str) -> None:
+@wallet_command
+async def block(wallet: Wallet, business: str) -> None:
     """Refuse new offers from BUSINESS (a DID, or the name of a connection with it). Nothing is signed or sent."""
-    did, name = _business(opened, business)
-    await opened.block(did)
+    did, name = _business(wallet, business)
+    await wallet.block(did)
     say(f"Offers from {name} are refused from now on.")
-    going_on = opened.connections_with(did)
+    going_on = wallet.connections_with(did)
     for party in going_on:
-        which = short(party.cid)
+        which = short_id(party.cid)
         ends = f"take-back {which}" if party.phase == "proposed" else f"revoke --all {did}"
         say(f"Note: your connection with it stays: {party.name} ({which}, {party.phase}). `{ends}` ends it.")
 
 
-@rules.command()
+@group.command()
 @click.argument("business")
-@opened
-async def unblock(opened: Wallet, business: str) -> None:
+@wallet_command
+async def unblock(wallet: Wallet, business: str) -> None:
     """Accept offers from BUSINESS again."""
-    did, name = _business(opened, business)
-    was_blocked = await opened.unblock(did)
+    did, name = _business(wallet, business)
+    was_blocked = await wallet.unblock(did)
     say(f"Offers from {name} reach you again." if was_blocked else f"Offers from {name} were not refused.")
 
 
-def _business(opened: Wallet, typed: str) -> tuple[str, str]:
+def _business(wallet: Wallet, typed: str) -> tuple[str, str]:
     """(DID, name for people) of a business. Raises NotNamed, SeveralNamed."""
     if is_did(did := host_folded(typed)):
         return did, did
     try:
-        party = opened.find(typed)
+        party = wallet.find(typed)
     except SeveralNamed as several:
-        found = [opened.party(cid) for cid in several.cids]
+        found = [wallet.party(cid) for cid in several.cids]
         if not found or len({it.did for it in found}) > 1:
             raise
         party = found[0]
     return party.did, f"{party.name} ({party.did})"
 
 
-@rules.command()
+@group.command()
 @json_option
-@opened
-async def blocks(opened: Wallet, as_json: bool) -> None:
+@wallet_command
+async def blocks(wallet: Wallet, as_json: bool) -> None:
     """List the businesses whose offers are refused."""
-    found = opened.blocks()
+    found = wallet.blocks()
     if as_json:
-        say_json(found)
+        print_json(found)
         return
     for it in found:
-        names = sorted({party.name for party in opened.connections() if party.did == it.did})
-        say(f"{it.did}  since {day(it.at // 1000)}" + (f"  {', '.join(names)}" if names else ""))
+        names = sorted({party.name for party in wallet.connections() if party.did == it.did})
+        say(f"{it.did}  since {utc_time(it.at // 1000)}" + (f"  {', '.join(names)}" if names else ""))
     if not found:
         say("No business is blocked.")
 
 
-@rules.command()
+@group.command()
 @click.argument("connection")
 @click.option("--days", type=float, help="For how many days.")
 @click.option("--hours", type=float, help="For how many hours.")
-@opened
-async def snooze(opened: Wallet, connection: str, days: float | None, hours: float | None) -> None:
+@wallet_command
+async def snooze(wallet: Wallet, connection: str, days: float | None, hours: float | None) -> None:
     """Snooze CONNECTION for a while (default: a day): messages arrive quietly, and the other side does not notice.
 
     Nothing is signed or sent.
     """
-    party = opened.find(connection)
+    party = wallet.find(connection)
     await party.snooze(days=days, hours=hours)
     if (until := party.snoozed_until()) is not None:
-        say(f"{party.name} is snoozed until {day(until)}; `wake` ends it.")
+        say(f"{party.name} is snoozed until {utc_time(until)}; `wake` ends it.")
     say("E-mail, phone and post are not stopped: only a mute does that.")
 
 
-@rules.command()
+@group.command()
 @click.argument("connection")
-@opened
-async def wake(opened: Wallet, connection: str) -> None:
+@wallet_command
+async def wake(wallet: Wallet, connection: str) -> None:
     """End the snooze of CONNECTION."""
-    party = opened.find(connection)
+    party = wallet.find(connection)
     was_snoozed = party.snoozed_until() is not None
     await party.wake()
     say(f"{party.name} is no longer snoozed." if was_snoozed else f"{party.name} was not snoozed.")
 
 
-@rules.command()
+@group.command()
 @json_option
-@opened
-async def snoozes(opened: Wallet, as_json: bool) -> None:
+@wallet_command
+async def snoozes(wallet: Wallet, as_json: bool) -> None:
     """List the snoozed connections."""
     if as_json:
-        say_json([party_value(it) for it in opened.connections() if it.snoozed_until() is not None])
+        print_json([party_value(it) for it in wallet.connections() if it.snoozed_until() is not None])
         return
-    found = [(it, until) for it in opened.connections() if (until := it.snoozed_until()) is not None]
+    found = [(it, until) for it in wallet.connections() if (until := it.snoozed_until()) is not None]
     for party, until in found:
-        say(f"{short(party.cid)}  until {day(until)}  {party.name}")
+        say(f"{short_id(party.cid)}  until {utc_time(until)}  {party.name}")
     if not found:
         say("Nothing is snoozed.")
 
 
-@rules.command(name="accept-home-key")
+@group.command(name="accept-home-key")
 @click.argument("home")
 @click.argument("kid")
-@opened
-async def accept_home_key(opened: Wallet, home: str, kid: str) -> None:
+@wallet_command
+async def accept_home_key(wallet: Wallet, home: str, kid: str) -> None:
     """Accept the new key KID of the home server HOME, whose old key was lost or stolen.
 
     First ask the operator of the server, and not through the server itself: nobody else vouches for the new key.
     """
-    await opened.accept_home_key(home, kid)
+    await wallet.accept_home_key(home, kid)
     say(f"{kid} is the key of {home} from now on.")
 
 
-@rules.command()
+@group.command()
 @click.argument("purpose", required=False)
 @click.option("--channel", "channels", multiple=True, show_default="app", help="A channel. May be repeated.")
 @click.option("--days", type=int, show_default="365", help="For how many days.")
 @click.option("--budget", "rate", metavar="N/PERIOD", help="How often, such as 2/month.")
 @click.option("--none", "nothing", is_flag=True, help="Suggest nothing for it.")
 @json_option
-@opened
+@wallet_command
 async def defaults(
-    opened: Wallet,
+    wallet: Wallet,
     purpose: str | None,
     channels: tuple[str, ...],
     days: int | None,
@@ -151,13 +152,13 @@ async def defaults(
     if changes and purpose is not None:
         limits = {"channels": list(channels or ("app",)), "days": 365 if days is None else days, "budget": per(rate)}
         chosen = {name: value for name, value in limits.items() if value is not None}
-        await opened.set_default(purpose, None if nothing else chosen)
-    found = opened.defaults()
+        await wallet.set_default(purpose, None if nothing else chosen)
+    found = wallet.defaults()
     if purpose is not None and not changes:
         # Nothing is suggested for a class that was never set.
         found = {purpose: found.get(purpose)}
     if as_json:
-        say_json(found)
+        print_json(found)
         return
     for root, default in found.items():
         if default is None:

@@ -9,55 +9,56 @@ from comity.client.sync.item_handler import RESTORED
 from comity.documents.types import is_among, other
 from comity.rules.gate import mute_end
 from comity.rules.state import Budget, Door, Mute
-from comity_tools.cli.wallet.session import day, short
+from comity_tools.cli.text import utc_time
+from comity_tools.cli.wallet.session import short_id
 
 _PERIODS = {86_400: "day", 604_800: "week", 2_592_000: "month"}
 
 
-def scope(purposes: Iterable[str], channels: Iterable[str]) -> str:
+def scope_phrase(purposes: Iterable[str], channels: Iterable[str]) -> str:
     """The scope of a mute or a grant as a phrase after a verb; empty for everything."""
     for_, by = ", ".join(purposes), ", ".join(channels)
     return (f" for {for_}" if for_ else "") + (f" by {by}" if by else "")
 
 
-def muted(party: Party, mute_id: str) -> str:
+def mute_sentence(party: Party, mute_id: str) -> str:
     """The effect of an own mute, and what the other side sees of it."""
     door = party.state.door(party.side)
     mute = next((it for it in door.mutes if it.id == mute_id), None)
     if mute is None:
         return f"That mute of {party.name} has already ended."
     end = mute_end(door, mute)
-    what = f"{party.name} is muted{scope(mute.purposes, mute.channels)}"
+    what = f"{party.name} is muted{scope_phrase(mute.purposes, mute.channels)}"
     if end is None:
         return f"{what} until you `unmute` it, and reads: not now."
     if mute.until is None:
-        return f"{what} until {day(end // 1000)}, and reads: not now. It is not told until when."
-    return f"{what} until {day(mute.until)}, and can read until when."
+        return f"{what} until {utc_time(end // 1000)}, and reads: not now. It is not told until when."
+    return f"{what} until {utc_time(mute.until)}, and can read until when."
 
 
-def muted_still(party: Party) -> list[str]:
+def remaining_stops(party: Party) -> list[str]:
     """The own mutes and hours that still stop the other side, a line for each."""
     door = party.state.door(party.side)
     found = []
     for it in _in_force(door, party.now()):
         end = mute_end(door, it)
-        until = "" if end is None else f" until {day(end // 1000)}"
-        found.append(f"{party.name} is still muted{scope(it.purposes, it.channels)}{until}.")
+        until = "" if end is None else f" until {utc_time(end // 1000)}"
+        found.append(f"{party.name} is still muted{scope_phrase(it.purposes, it.channels)}{until}.")
     if door.settings.windows:
         found.append(f"Your hours still apply to {party.name}.")
     return found
 
 
-def muted_you(name: str, mute: Mute | Muted) -> str:
+def their_mute_sentence(name: str, mute: Mute | Muted) -> str:
     """The scope of a mute by the other side, with its end if this side may know it."""
-    until = "" if mute.until is None else f" until {day(mute.until)}"
-    return f"{name} has muted you{scope(mute.purposes, mute.channels)}{until}"
+    until = "" if mute.until is None else f" until {utc_time(mute.until)}"
+    return f"{name} has muted you{scope_phrase(mute.purposes, mute.channels)}{until}"
 
 
-def their_mute(party: Party, mute_id: str | None) -> str | None:
+def find_their_mute(party: Party, mute_id: str | None) -> str | None:
     """The sentence for one mute by the other side; None if it is not in force."""
     door = party.state.door(other(party.side))
-    return next((muted_you(party.name, it) for it in door.mutes if it.id == mute_id), None)
+    return next((their_mute_sentence(party.name, it) for it in door.mutes if it.id == mute_id), None)
 
 
 def _in_force(door: Door, now: int) -> list[Mute]:
@@ -65,18 +66,18 @@ def _in_force(door: Door, now: int) -> list[Mute]:
     return [it for it, end in ends if end is None or now < end]
 
 
-def allowed(party: Party, grant_id: str) -> list[str]:
+def grant_lines(party: Party, grant_id: str) -> list[str]:
     """The effect of a new grant, and what still stops the other side."""
     grants = party.state.door(party.side).grants
-    told = [
-        f"{party.name} may contact you{scope(it.purposes, it.channels)}, until {day(it.exp)}."
+    lines = [
+        f"{party.name} may contact you{scope_phrase(it.purposes, it.channels)}, until {utc_time(it.exp)}."
         for it in grants
         if it.id == grant_id
     ]
-    return told + [f"But still: {line}" for line in muted_still(party)]
+    return lines + [f"But still: {line}" for line in remaining_stops(party)]
 
 
-def taken_back(party: Party, purposes: Iterable[str], channels: Iterable[str]) -> list[str]:
+def withdrawal_lines(party: Party, purposes: Iterable[str], channels: Iterable[str]) -> list[str]:
     """What other grants still allow after one for these purposes and channels was taken back."""
     others = [
         it
@@ -87,19 +88,21 @@ def taken_back(party: Party, purposes: Iterable[str], channels: Iterable[str]) -
     ]
     if not others:
         return [f"Taken back: {party.name} may no longer contact you for that."]
-    told = [f"Taken back. But {party.name} may still contact you with other tokens of yours:"]
-    return told + [f"  {short(it.id)} {scope(it.purposes, it.channels)}, until {day(it.exp)}" for it in others]
+    lines = [f"Taken back. But {party.name} may still contact you with other tokens of yours:"]
+    return lines + [
+        f"  {short_id(it.id)} {scope_phrase(it.purposes, it.channels)}, until {utc_time(it.exp)}" for it in others
+    ]
 
 
-def limits(party: Party) -> str:
+def limit_sentence(party: Party) -> str:
     """The limits on the other side that are in force."""
     settings = party.state.door(party.side).settings
-    messages, asks = _limit(settings.messages, "messages"), _limit(settings.asks, "asks")
+    messages, asks = _limit_phrase(settings.messages, "messages"), _limit_phrase(settings.asks, "asks")
     reads = f" {party.name} only reads “not now”." if settings.messages or settings.asks else ""
     return f"From now on: {messages}, {asks}.{reads}"
 
 
-def _limit(budget: Budget | None, what: str) -> str:
+def _limit_phrase(budget: Budget | None, what: str) -> str:
     if budget is None:
         return f"no limit on {what}"
     return f"at most {budget.max} {what} a {_PERIODS[budget.seconds]}"
@@ -116,7 +119,7 @@ _RECOVERY = {
 """Kind of news after a server was restored → its sentence (REC-9)."""
 
 
-def of_restore(party: Party, news: News) -> str | None:
+def restore_sentence(party: Party, news: News) -> str | None:
     """The sentence for news about a restore of the server; None for other news."""
     is_void = party.link.closed is not None and party.link.closed.endswith(RESTORED)
     if news.kind not in _RECOVERY or (news.kind == "declined" and not is_void):

@@ -5,7 +5,6 @@ import functools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from comity.client.session import Faults
 from comity.client.storage.frames import WrongIdentity
 from comity.errors import ComityError, Refused
 from comity.transparency.checkpoints import NO_WITNESSES, Policy
-from comity_tools.cli.wallet import unlocked
+from comity_tools.cli.text import plain, say, utc_time
+from comity_tools.cli.wallet import unlocked_identities
 
 Work = Callable[..., Awaitable[None]]
 
@@ -26,7 +26,7 @@ Work = Callable[..., Awaitable[None]]
 all_option = click.option("--all", "every", is_flag=True, help="Apply to every open connection with this party.")
 
 
-class Where:
+class WalletAccess:
     """The wallet's file, how it is opened, and the witnesses that must have cosigned its logs."""
 
     def __init__(self, file: Path, witnesses: Policy = NO_WITNESSES) -> None:
@@ -41,17 +41,20 @@ class Where:
             # Before the passphrase of a missing file is asked for.
             raise click.ClickException(f"there is no wallet in {self.file}: `comity wallet create` makes one")
         found = os.environ.get("COMITY_PASSPHRASE")
-        asked = found or click.prompt("Passphrase", hide_input=True, confirmation_prompt=new, err=True)
-        return {"passphrase": str(asked)}
+        passphrase = found or click.prompt("Passphrase", hide_input=True, confirmation_prompt=new, err=True)
+        return {"passphrase": str(passphrase)}
 
     def new_passphrase(self) -> str:
         """The new passphrase; asked for twice if the environment has none."""
         found = os.environ.get("COMITY_NEW_PASSPHRASE")
         return found or str(click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True))
 
-    async def wallet(self) -> Wallet:
+    async def open(self) -> Wallet:
         """Opens the wallet with the identity that `unlock` stored, else with the passphrase. Raises WalletFileError."""
-        if not os.environ.get("COMITY_WALLET_IDENTITY") and (identity := unlocked.identity_of(self.file)) is not None:
+        if (
+            not os.environ.get("COMITY_WALLET_IDENTITY")
+            and (identity := unlocked_identities.find_identity(self.file)) is not None
+        ):
             # An identity that somebody else put there does not open the file, and is ignored.
             with suppress(WrongIdentity):
                 return await Wallet.open(self.file, witnesses=self.witnesses, identity=identity)
@@ -63,12 +66,12 @@ def run(work: Callable[[], Awaitable[None]]) -> None:
     # Retries are not reported to a person who waits for one sentence.
     stamina.instrumentation.set_on_retry_hooks([])
     try:
-        asyncio.run(_plainly(work))
+        asyncio.run(_unwrap_group(work))
     except Refused as refused:
         where = "; ".join(f"{pointer[1:]}: {what}" if pointer else what for pointer, what in refused.errors)
-        told = where or refused.detail or refused.title.rstrip(".")
-        until = "" if refused.until is None else f", until {day(refused.until)}"
-        raise click.ClickException(_one_line(f"{told}{until} ({refused.code})")) from None
+        reason = where or refused.detail or refused.title.rstrip(".")
+        until = "" if refused.until is None else f", until {utc_time(refused.until)}"
+        raise click.ClickException(_one_line(f"{reason}{until} ({refused.code})")) from None
     except AlreadyConnected as known:
         raise click.ClickException(_one_line(f"{known}; --again makes another one")) from None
     except ComityError as error:
@@ -81,7 +84,7 @@ def _one_line(text: str) -> str:
     return " ".join(plain(text).split())
 
 
-async def _plainly(work: Callable[[], Awaitable[None]]) -> None:
+async def _unwrap_group(work: Callable[[], Awaitable[None]]) -> None:
     try:
         await work()
     except BaseExceptionGroup as group:
@@ -93,47 +96,47 @@ async def _plainly(work: Callable[[], Awaitable[None]]) -> None:
 
 
 @asynccontextmanager
-async def _closing(wallet: Wallet) -> AsyncIterator[Wallet]:
+async def _wallet_context(wallet: Wallet) -> AsyncIterator[Wallet]:
     try:
         yield wallet
     finally:
         await wallet.close()
 
 
-def opened(work: Work) -> Callable[..., None]:
+def wallet_command(work: Work) -> Callable[..., None]:
     """A command that works on the open wallet."""
 
-    def command(where: Where, /, **given: Any) -> None:
-        async def with_wallet() -> None:
-            async with _closing(await where.wallet()) as opened:
+    def command(access: WalletAccess, /, **given: Any) -> None:
+        async def open_and_work() -> None:
+            async with _wallet_context(await access.open()) as wallet:
                 try:
-                    await work(opened, **given)
+                    await work(wallet, **given)
                 except ComityError:
-                    if opened.taken:
-                        say(f"It took effect: {', '.join(opened.taken)}. But a later step failed.")
+                    if wallet.taken:
+                        say(f"It took effect: {', '.join(wallet.taken)}. But a later step failed.")
                     raise
                 finally:
-                    _tell_of_clocks(opened)
-                    tell_of_damage(opened.damaged)
-                if opened.unkept is not None:
-                    say(f"Note: {opened.unkept}. It is in force, but not in this file: `sync` fetches it.")
+                    _report_clocks(wallet)
+                    report_damage(wallet.damaged)
+                if wallet.unkept is not None:
+                    say(f"Note: {wallet.unkept}. It is in force, but not in this file: `sync` fetches it.")
 
-        run(with_wallet)
+        run(open_and_work)
 
     functools.update_wrapper(command, work)
     return click.pass_obj(command)
 
 
-def tell_of_damage(copies: Sequence[Path]) -> None:
+def report_damage(copies: Sequence[Path]) -> None:
     """Reports on standard error that the end of the wallet file was damaged (WALLET-10)."""
     for copy in copies:
         say(f"Note: the end of this wallet file could not be read. {copy} is a copy of the damaged file.", err=True)
         say("`sync` fetches what servers accepted. Delete the copy when you no longer need it.", err=True)
 
 
-def _tell_of_clocks(opened: Wallet) -> None:
+def _report_clocks(wallet: Wallet) -> None:
     """Reports on standard error that this device's clock differs from a server's (HTTP-24)."""
-    for home, ahead in opened.clocks_off.items():
+    for home, ahead in wallet.clocks_off.items():
         apart = f"{abs(ahead)} seconds {'behind' if ahead > 0 else 'ahead of'}"
         say(f"Note: this device's clock is {apart} that of {home}, whose time requests were signed with.", err=True)
         say(
@@ -141,108 +144,90 @@ def _tell_of_clocks(opened: Wallet) -> None:
         )
 
 
-def connected(work: Work) -> Callable[..., None]:
+def connection_command(work: Work) -> Callable[..., None]:
     """A command that works on one connection (its first argument) after reading its news."""
-    return _on_one(work, says_no=False)
+    return _connection_command(work, is_narrowing=False)
 
 
-def says_no(work: Work) -> Callable[..., None]:
+def narrowing_command(work: Work) -> Callable[..., None]:
     """A command that says no to one connection, and reads its news only afterwards. A log that has stopped or lies, or
     witnesses that are away, are reported after that."""
-    return _on_one(work, says_no=True)
+    return _connection_command(work, is_narrowing=True)
 
 
-def _on_one(work: Work, *, says_no: bool) -> Callable[..., None]:
-    async def with_parties(opened: Wallet, connection: str, every: bool = False, **given: Any) -> None:
+def _connection_command(work: Work, *, is_narrowing: bool) -> Callable[..., None]:
+    async def with_parties(wallet: Wallet, connection: str, every: bool = False, **given: Any) -> None:
         faults = Faults()
-        parties = _chosen(opened, connection, every, says_no)
+        parties = _choose_connections(wallet, connection, every, is_narrowing)
         for party in parties:
             with faults.told_later():
-                await (_say_no if says_no else _with_news)(work, opened, party, given)
+                await (_work_then_sync if is_narrowing else _sync_then_work)(work, wallet, party, given)
         faults.tell()
-        if says_no:
-            _tell_of_others(opened, parties)
+        if is_narrowing:
+            _report_other_connections(wallet, parties)
 
     functools.update_wrapper(with_parties, work)
-    return opened(with_parties)
+    return wallet_command(with_parties)
 
 
-def _chosen(opened: Wallet, typed: str, every: bool, says_no: bool) -> list[Party]:
+def _choose_connections(wallet: Wallet, typed: str, every: bool, is_narrowing: bool) -> list[Party]:
     """The connection that `typed` names; with `every`, all open ones with that party. A "no" prefers an open connection
     to one that is not open yet (WHO-3). Raises NotNamed, SeveralNamed."""
     try:
-        found = [opened.find(typed)]
+        found = [wallet.find(typed)]
     except SeveralNamed as several:
-        found = [opened.party(cid) for cid in several.cids]
+        found = [wallet.party(cid) for cid in several.cids]
         if not found or len({it.did for it in found}) > 1:
             raise
         are_open = [it for it in found if it.phase == "open"]
-        if says_no and len(are_open) == 1:
+        if is_narrowing and len(are_open) == 1:
             found = are_open
         elif not every:
-            hint = "; --all means all of them" if _takes_all() else ""
+            hint = "; --all means all of them" if _has_all_option() else ""
             raise SeveralNamed(f"{several}{hint}", several.cids) from None
-    return [it for it in opened.connections_with(found[0].did) if it.phase == "open"] or found[:1] if every else found
+    return [it for it in wallet.connections_with(found[0].did) if it.phase == "open"] or found[:1] if every else found
 
 
-def _takes_all() -> bool:
+def _has_all_option() -> bool:
     context = click.get_current_context()
     return any(it.name == "every" for it in context.command.params)
 
 
-def _tell_of_others(opened: Wallet, parties: list[Party]) -> None:
+def _report_other_connections(wallet: Wallet, parties: list[Party]) -> None:
     """Names the other connections with a party, which a "no" to some of them does not change (WHO-5)."""
-    for other in opened.connections_with(parties[0].did):
+    for other in wallet.connections_with(parties[0].did):
         if other in parties:
             continue
         more = ""
         if other.phase == "proposed":
             more = ": `take-back` ends it before it begins"
-        elif _takes_all():
+        elif _has_all_option():
             more = f": `{click.get_current_context().info_name} --all` applies to all of them"
-        say(f"Note: there is another connection with {other.name}, {short(other.cid)} ({other.phase}){more}.")
+        say(f"Note: there is another connection with {other.name}, {short_id(other.cid)} ({other.phase}){more}.")
 
 
-async def _with_news(work: Work, opened: Wallet, party: Party, given: dict[str, Any]) -> None:
+async def _sync_then_work(work: Work, wallet: Wallet, party: Party, given: dict[str, Any]) -> None:
     if party.phase != "closed":
         await party.sync()
-    await work(opened, party, **given)
+    await work(wallet, party, **given)
 
 
-async def _say_no(work: Work, opened: Wallet, party: Party, given: dict[str, Any]) -> None:
+async def _work_then_sync(work: Work, wallet: Wallet, party: Party, given: dict[str, Any]) -> None:
     if party.phase == "proposed":
         # It may have been opened meanwhile.
-        await synced(party)
-    await work(opened, party, **given)
-    if party.phase in ("open", "ended") and opened.unkept is None:
-        with opened.keeping_after():
+        await sync_quietly(party)
+    await work(wallet, party, **given)
+    if party.phase in ("open", "ended") and wallet.unkept is None:
+        with wallet.keeping_after():
             await party.sync()
 
 
-async def synced(party: Party) -> None:
+async def sync_quietly(party: Party) -> None:
     """Reads news, ignoring errors: the next read reports them."""
     with suppress(ComityError):
         await party.sync()
 
 
-def short(id_: str) -> str:
+def short_id(id_: str) -> str:
     """An id in its short form, as it is shown and typed."""
     return f"{MARK}{id_[:12]}"
-
-
-def say(text: str, *, err: bool = False) -> None:
-    """Prints a line, with `err` on standard error."""
-    click.echo(plain(text), err=err)
-
-
-def plain(text: str) -> str:
-    """The text without control characters, which could control a terminal: a server or the other side wrote it."""
-    return "".join(it if it.isprintable() or it in "\n\t" else "\N{REPLACEMENT CHARACTER}" for it in text)
-
-
-def day(seconds: int) -> str:
-    """A time as people read it; a time outside the calendar as a number."""
-    try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
-    except (ValueError, OverflowError, OSError):
-        return f"second {seconds} since 1970, which is outside the calendar"

@@ -6,10 +6,11 @@ from typing import Any
 import click
 
 from comity.client.storage.encrypted_file import WalletFile
-from comity_tools.cli.wallet import unlocked
-from comity_tools.cli.wallet.session import Where, run, say, tell_of_damage
+from comity_tools.cli.text import say
+from comity_tools.cli.wallet import unlocked_identities
+from comity_tools.cli.wallet.session import WalletAccess, report_damage, run
 
-unlocking = click.Group()
+group = click.Group()
 """These commands are added to the group `wallet`."""
 
 MINUTES = click.IntRange(1, 24 * 60)
@@ -17,7 +18,7 @@ MINUTES = click.IntRange(1, 24 * 60)
 _PLACES = {"keyring": "your system's keyring", "agent": "the memory of a background process"}
 
 
-@unlocking.command()
+@group.command()
 @click.option(
     "--minutes",
     type=MINUTES,
@@ -26,48 +27,48 @@ _PLACES = {"keyring": "your system's keyring", "agent": "the memory of a backgro
     help="For how many minutes; at most a day.",
 )
 @click.pass_obj
-def unlock(where: Where, minutes: int) -> None:
+def unlock(access: WalletAccess, minutes: int) -> None:
     """Let commands open the wallet without its passphrase for a while. `lock` ends that.
 
     The key is stored in the system's keyring or, without one, in the memory of a background process that ends then.
     """
-    secret = where.secret()
+    secret = access.secret()
 
     async def work() -> None:
-        keep(where.file, _identity(where, secret), minutes)
+        unlock_wallet(access.file, _identity(access, secret), minutes)
 
     run(work)
 
 
-def keep(file: Path, identity: str, minutes: int) -> None:
+def unlock_wallet(file: Path, identity: str, minutes: int) -> None:
     """Stores the identity that opens the wallet, and prints where. Raises CannotUnlock."""
-    place = unlocked.keep(file, identity, minutes * 60)
+    place = unlocked_identities.store_identity(file, identity, minutes * 60)
     say(f"Unlocked for {minutes} minutes; the key is in {_PLACES[place]}. `lock` ends it.")
 
 
-@unlocking.command()
+@group.command()
 @click.pass_obj
-def lock(where: Where) -> None:
+def lock(access: WalletAccess) -> None:
     """Require the passphrase again."""
 
     async def work() -> None:
-        say("Locked." if unlocked.forget(where.file) else "The wallet was already locked.")
+        say("Locked." if unlocked_identities.remove_identity(access.file) else "The wallet was already locked.")
 
     run(work)
 
 
-@unlocking.command()
+@group.command()
 @click.pass_obj
-def passphrase(where: Where) -> None:
+def passphrase(access: WalletAccess) -> None:
     """Change the passphrase. An unlocked wallet is locked. Old copies of the file keep the old passphrase.
 
     The new passphrase is read from COMITY_NEW_PASSPHRASE or asked for.
     """
-    secret, new = where.secret(), where.new_passphrase()
+    secret, new = access.secret(), access.new_passphrase()
 
     async def work() -> None:
-        unlocked.forget(where.file)
-        file = WalletFile.open(where.file, **secret)
+        unlocked_identities.remove_identity(access.file)
+        file = WalletFile.open(access.file, **secret)
         try:
             file.change_passphrase(new)
         finally:
@@ -77,10 +78,10 @@ def passphrase(where: Where) -> None:
     run(work)
 
 
-def _identity(where: Where, secret: dict[str, Any]) -> str:
-    file = WalletFile.open(where.file, **secret)
+def _identity(access: WalletAccess, secret: dict[str, Any]) -> str:
+    file = WalletFile.open(access.file, **secret)
     try:
-        tell_of_damage(file.damaged)
+        report_damage(file.damaged)
         return file.identity
     finally:
         file.close()

@@ -39,9 +39,9 @@ class CannotUnlock(ComityError):
     """The identity cannot be stored: the wallet has no passphrase, or there is no private place."""
 
 
-def keep(file: Path, identity: str, seconds: float) -> Place:
+def store_identity(file: Path, identity: str, seconds: float) -> Place:
     """Stores the identity for so many seconds, replacing an earlier one. Returns where. Raises CannotUnlock."""
-    forget(file)
+    remove_identity(file)
     name = name_of_seal(file)
     if name is None:
         raise CannotUnlock("this wallet has no passphrase: it opens with its identity")
@@ -52,32 +52,32 @@ def keep(file: Path, identity: str, seconds: float) -> Place:
         entry = json.dumps({"identity": identity, "until": int(time.time() + seconds)})
         with suppress(_keyring_error()):
             ring.set_password(_SERVICE, name, entry)
-            _mark(folder, name).touch(mode=0o600)
+            _marker_file(folder, name).touch(mode=0o600)
             return "keyring"
-    _start(folder, name, identity, seconds)
+    _start_agent(folder, name, identity, seconds)
     return "agent"
 
 
-def identity_of(file: Path) -> str | None:
+def find_identity(file: Path) -> str | None:
     """The identity of an unlocked wallet, not yet tried on the file; None if the wallet is locked."""
     name = name_of_seal(file)
     for folder in _folders(file) if name is not None else ():
         assert name is not None
-        found = _ask(folder, name, ASK) or _from_keyring(folder, name)
+        found = _ask_agent(folder, name, ASK) or _identity_in_keyring(folder, name)
         if found is not None and _IDENTITY.match(found):
             return found
     return None
 
 
-def forget(file: Path) -> bool:
+def remove_identity(file: Path) -> bool:
     """Removes the stored identity of the wallet. Returns whether it was unlocked."""
     name = name_of_seal(file)
     was_kept = False
     for folder in _folders(file) if name is not None else ():
         assert name is not None
-        was_kept |= _ask(folder, name, LOCK) == LOCKED.decode().strip()
-        if _mark(folder, name).exists():
-            was_kept |= _forget_in_keyring(folder, name)
+        was_kept |= _ask_agent(folder, name, LOCK) == LOCKED.decode().strip()
+        if _marker_file(folder, name).exists():
+            was_kept |= _remove_from_keyring(folder, name)
     return was_kept
 
 
@@ -97,13 +97,13 @@ def _keyring_error() -> type[Exception]:
     return error
 
 
-def _mark(folder: Path, name: str) -> Path:
+def _marker_file(folder: Path, name: str) -> Path:
     """The empty file that marks an identity in the keyring: without it the keyring is not asked."""
     return folder / f"{name}.keyring"
 
 
-def _from_keyring(folder: Path, name: str) -> str | None:
-    if not _mark(folder, name).exists() or (ring := _keyring()) is None:
+def _identity_in_keyring(folder: Path, name: str) -> str | None:
+    if not _marker_file(folder, name).exists() or (ring := _keyring()) is None:
         return None
     try:
         entry = json.loads(ring.get_password(_SERVICE, name) or "null")
@@ -112,18 +112,18 @@ def _from_keyring(folder: Path, name: str) -> str | None:
         return None
     if time.time() < until:
         return str(identity)
-    _forget_in_keyring(folder, name)
+    _remove_from_keyring(folder, name)
     return None
 
 
-def _forget_in_keyring(folder: Path, name: str) -> bool:
+def _remove_from_keyring(folder: Path, name: str) -> bool:
     if (ring := _keyring()) is None:
         return False
     try:
         ring.delete_password(_SERVICE, name)
     except _keyring_error():
         return False
-    _mark(folder, name).unlink(missing_ok=True)
+    _marker_file(folder, name).unlink(missing_ok=True)
     return True
 
 
@@ -134,11 +134,11 @@ def _folders(file: Path, *, make: bool = False) -> Iterator[Path]:
     """The private folders of the agent's socket: in the session's runtime folder, and beside the wallet."""
     session = os.environ.get("XDG_RUNTIME_DIR")
     if session and Path(session).is_absolute() and _is_private(Path(session)):
-        yield from _private(Path(session) / "comity", make)
-    yield from _private(Path(os.path.realpath(file)).parent / ".comity-unlocked", make)
+        yield from _private_folder(Path(session) / "comity", make)
+    yield from _private_folder(Path(os.path.realpath(file)).parent / ".comity-unlocked", make)
 
 
-def _private(folder: Path, make: bool) -> Iterator[Path]:
+def _private_folder(folder: Path, make: bool) -> Iterator[Path]:
     if make:
         with suppress(OSError):
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -155,31 +155,31 @@ def _is_private(folder: Path) -> bool:
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
 
 
-def _ask(folder: Path, name: str, word: bytes) -> str | None:
+def _ask_agent(folder: Path, name: str, word: bytes) -> str | None:
     """The answer of the process in that folder; None if there is none, or if it belongs to another user."""
-    with suppress(OSError), short(folder) as place, socket.socket(socket.AF_UNIX) as connected:
-        connected.settimeout(_PATIENCE)
-        connected.connect(f"{place}/{name}")
-        if peer_uid(connected) != os.geteuid():
+    with suppress(OSError), short(folder) as place, socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(_PATIENCE)
+        connection.connect(f"{place}/{name}")
+        if peer_uid(connection) != os.geteuid():
             return None
-        connected.sendall(word)
+        connection.sendall(word)
         answer = b""
-        while len(answer) < _LONGEST_ANSWER and (more := connected.recv(_LONGEST_ANSWER)):
+        while len(answer) < _LONGEST_ANSWER and (more := connection.recv(_LONGEST_ANSWER)):
             answer += more
         return answer.decode("ascii", "replace").strip() or None
     return None
 
 
-def _start(folder: Path, name: str, identity: str, seconds: float) -> None:
+def _start_agent(folder: Path, name: str, identity: str, seconds: float) -> None:
     """Starts the process and waits until it answers. Raises CannotUnlock. The identity goes through a pipe: arguments
     and environment can be read by others."""
-    wanted = {"folder": str(folder), "name": name, "identity": identity, "seconds": seconds}
-    said = b""
+    request = {"folder": str(folder), "name": name, "identity": identity, "seconds": seconds}
+    reply = b""
     # A process that fails to start, or is too slow, is reported below: it does not answer.
     with suppress(OSError, subprocess.TimeoutExpired):
-        said = subprocess.run(
+        reply = subprocess.run(
             [sys.executable, "-I", identity_agent.__file__],
-            input=json.dumps(wanted).encode() + b"\n",
+            input=json.dumps(request).encode() + b"\n",
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={name: value for name, value in os.environ.items() if name in ("PATH", "LD_LIBRARY_PATH")},
@@ -187,7 +187,7 @@ def _start(folder: Path, name: str, identity: str, seconds: float) -> None:
             timeout=_STARTS_WITHIN,
             check=False,
         ).stdout
-    if said != b"ready\n" or _ask(folder, name, ASK) != identity:
+    if reply != b"ready\n" or _ask_agent(folder, name, ASK) != identity:
         # It may already hold the identity.
-        _ask(folder, name, LOCK)
+        _ask_agent(folder, name, LOCK)
         raise CannotUnlock("the background process that should hold the key does not answer")
