@@ -25,11 +25,11 @@ from comity_server.config import load as load_config
 from comity_server.data_dir import lock
 from comity_server.store.rows import Batch, ConnectionRow
 from comity_tools.bench.in_memory import ZONES, a_connection
-from comity_tools.bench.load_client import STALLED, Load, asking_again, percentile, post, request
+from comity_tools.bench.load_client import STALLED, Load, percentile, post, repeat_requests, request
 from comity_tools.bench.over_http import CLIENTS, LONG, rate_of, rounds_of, shares_of, to_port
 from comity_tools.bench.processes import Child, bare_server, comity_server, free_port
 from comity_tools.bench.result import BenchFailed, Rate, Row, Share, Size
-from comity_tools.bench.workload import sending
+from comity_tools.bench.workload import send_all
 
 CHECK = BUSINESS + "/check"
 NAME = "bench"
@@ -74,12 +74,12 @@ def customers(folder: Path, size: Size) -> Iterator[Customers]:
     """A business with `size.customers` connections, each a few months old, whose server runs while the context does."""
     folder.mkdir(parents=True)
     port = free_port()
-    key, signer, cids, states = asyncio.run(_made(folder, port, size.customers))
+    key, signer, cids, states = asyncio.run(_make_customers(folder, port, size.customers))
     with comity_server(folder, port, settings={"COMITY_BUSINESS_RATE": "1000000000"}) as child:
         yield Customers(child, cids, states, key, signer, size)
 
 
-async def _made(folder: Path, port: int, count: int) -> tuple[str, Signer, list[str], list[Connection]]:
+async def _make_customers(folder: Path, port: int, count: int) -> tuple[str, Signer, list[str], list[Connection]]:
     """(API key, the business's signer, connections, some states). The rows are written as they are: to make each by
     its acts would take hours, and a check sees no more of it than the row."""
     config = load_config({"data": folder, "port": port}, environ={})
@@ -124,21 +124,21 @@ def _row(state: Connection) -> ConnectionRow:
 def check_over_http(place: Customers) -> Row:
     """One check after the other from each of the clients."""
     port, size = place.child.port, place.size
-    asked = place.questions(quarter=0, most=4096)
-    requests = [place.ask(body) for body in asked]
+    questions = place.questions(quarter=0, most=4096)
+    requests = [place.ask(body) for body in questions]
     each = [requests[number::CLIENTS] for number in range(CLIENTS)]
-    with Load(place.child, [asking_again(chain) for chain in each]) as load:
+    with Load(place.child, [repeat_requests(chain) for chain in each]) as load:
         load.round(LONG, len(each[0]))
         with bare_server(len(_answer(place, requests[0]))) as bare:
             get = to_port(bare.port, port, [request("GET", port, "/", JSON, b"")])
-            with Load(bare, [asking_again(get) for _ in range(CLIENTS)]) as baseline:
+            with Load(bare, [repeat_requests(get) for _ in range(CLIENTS)]) as baseline:
                 baseline.round(LONG, 64)
                 rounds, bare_rounds = rounds_of(load, baseline, size, 1_000_000, 1)
     seconds = [latency for one in rounds for latency in one.latencies]
     return Row(
         name="check_http",
-        what=f"POST {CHECK} with an API key, {CLIENTS} clients with a connection each, {len(asked)} customers who were "
-        "asked about before",
+        what=f"POST {CHECK} with an API key, {CLIENTS} clients with a connection each, {len(questions)} customers "
+        "who were asked about before",
         figure=rate_of(rounds),
         unit="checks/s",
         baseline=rate_of(bare_rounds),
@@ -151,7 +151,7 @@ def check_over_http(place: Customers) -> Row:
 
 def _answer(place: Customers, request: bytes) -> bytes:
     bodies: list[bytes] = []
-    with Load(place.child, [sending([request], bodies)]) as load:
+    with Load(place.child, [send_all([request], bodies)]) as load:
         load.round(LONG, 1)
     return bodies[0]
 
@@ -161,8 +161,8 @@ def _answer(place: Customers, request: bytes) -> bytes:
 
 def checks_in_hundreds(place: Customers) -> Row:
     """A hundred lines in one request."""
-    asked = place.questions(quarter=1, most=4000)
-    bodies = [b"\n".join(asked[start : start + HUNDRED]) for start in range(0, len(asked), HUNDRED)]
+    questions = place.questions(quarter=1, most=4000)
+    bodies = [b"\n".join(questions[start : start + HUNDRED]) for start in range(0, len(questions), HUNDRED)]
     with Asker(place, ASKING) as asker:
         cold = asker.ask_all(bodies)
         return _row_beside_the_gate(
@@ -200,11 +200,11 @@ def checks_in_bulk(place: Customers) -> Row:
 def _row_beside_the_gate(
     place: Customers, name: str, what: str, work: Callable[[], float], details: dict[str, float]
 ) -> Row:
-    deciding = Rate(_deciding(place.states))
+    gate_rate = Rate(_gate_work(place.states))
     rates: list[float] = []
     done = 0.0
-    deciding.go(place.size.slice)
-    deciding.rates.clear()
+    gate_rate.go(place.size.slice)
+    gate_rate.rates.clear()
     share = Share()
     work()
     cpu = place.child.cpu()
@@ -212,21 +212,21 @@ def _row_beside_the_gate(
         began = time.perf_counter()
         rates.append(work())
         done += rates[-1] * (time.perf_counter() - began)
-        deciding.go(place.size.slice)
+        gate_rate.go(place.size.slice)
     return Row(
         name=name,
         what=what,
         figure=statistics.median(rates),
         unit="checks/s",
-        baseline=deciding.median,
+        baseline=gate_rate.median,
         baseline_what="gate.may in memory, on states that are decoded already, the same questions",
         better="more",
-        client_cpu_share=share.taken(),
+        client_cpu_share=share.value(),
         details={**details, "server_cpu_us": (place.child.cpu() - cpu) / done * 1e6},
     )
 
 
-def _deciding(states: list[Connection]) -> Callable[[], int]:
+def _gate_work(states: list[Connection]) -> Callable[[], int]:
     now = int(time.time() * 1000)
 
     def some() -> int:

@@ -43,20 +43,20 @@ _ENTRY = struct.Struct(">HBBBII")
 _KINDS = (Kind.ACT, Kind.DELIVERED, Kind.DELIVERED, Kind.ACT, Kind.PRIVATE, Kind.DELIVERED, Kind.ACT, Kind.MUTE_ALL)
 
 
-def followed(folder: Path, size: Size) -> Row:
+def measure_follow(folder: Path, size: Size) -> Row:
     """A whole log of `size.entries`, followed in this process out of files, and once by another one over HTTP."""
     write_log(folder, size.entries)
     # What is imported at the first request must not count.
     write_log(folder / "small", WIDTH)
-    asyncio.run(_measured(folder / "small", WIDTH))
+    asyncio.run(_measure_once(folder / "small", WIDTH))
     figures: list[float] = []
     baselines: list[float] = []
     share = Share()
     for _ in range(max(1, size.rounds // 2)):
-        taken, hashing = asyncio.run(_measured(folder, size.entries))
-        figures.append(taken)
+        cpu, hashing = asyncio.run(_measure_once(folder, size.entries))
+        figures.append(cpu)
         baselines.append(hashing)
-    client = share.taken()
+    client = share.value()
     over_http, memory = _over_http(folder)
     figure, baseline = statistics.median(figures), statistics.median(baselines)
     return Row(
@@ -76,13 +76,13 @@ def followed(folder: Path, size: Size) -> Row:
     )
 
 
-async def _measured(folder: Path, size: int) -> tuple[float, float]:
+async def _measure_once(folder: Path, size: int) -> tuple[float, float]:
     """Seconds of CPU time of following, and of hashing as much. Raises BenchFailed."""
     hashing = 0.0
     hashed = 0
     entries = [os.urandom(LENGTH) for _ in range(WIDTH)]
 
-    def beside(done: int, size: int) -> None:
+    def hash_in_step(done: int, size: int) -> None:
         # In pieces between: a machine that changes its speed changes it for both.
         nonlocal hashing, hashed
         if done - hashed >= 32 * WIDTH or done == size:
@@ -93,12 +93,12 @@ async def _measured(folder: Path, size: int) -> tuple[float, float]:
 
     began = time.process_time()
     report = await follow(
-        LogSource("http://localhost/log", from_files(folder)), Followed(SIGNER.verifier), progress=beside
+        LogSource("http://localhost/log", from_files(folder)), Followed(SIGNER.verifier), progress=hash_in_step
     )
-    taken = time.process_time() - began - hashing
+    cpu = time.process_time() - began - hashing
     if report.new != size:
         raise BenchFailed(f"{report.new} of {size} entries were followed")
-    return taken, hashing
+    return cpu, hashing
 
 
 def _hash(entries: list[bytes], number: int) -> None:
@@ -179,19 +179,19 @@ def _write(folder: Path, tile: Tile, data: bytes) -> None:
 
 def _over_http(folder: Path) -> tuple[float, float]:
     """Seconds of CPU time and the most memory (MB) of a process that follows the log over HTTP. Raises BenchFailed."""
-    with _served(folder) as server:
+    with _serve_folder(folder) as server:
         url = f"http://127.0.0.1:{server.port}/log"
         command = [sys.executable, "-m", "comity_tools.bench.follow", "follow", url, SIGNER.verifier.text]
         env = environment(Path(os.devnull), 1)
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=600)
         if done.returncode != 0:
             raise BenchFailed(f"the log could not be followed: {done.stderr[-500:]}")
-        told = json.loads(done.stdout)
-        return told["cpu"], told["peak"]
+        figures_ = json.loads(done.stdout)
+        return figures_["cpu"], figures_["peak"]
 
 
 @contextmanager
-def _served(folder: Path) -> Iterator[Child]:
+def _serve_folder(folder: Path) -> Iterator[Child]:
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "comity_tools.bench.follow", "serve", str(port), str(folder)],

@@ -48,7 +48,7 @@ def a_connection(at: int, *, hours: bool) -> Connection:
     """A connection as it looks after some months, at `at` (ms): three grants, one with a budget, two mutes of which
     one has ended, ten messages, little things and a purchase; with `hours`, a week of opening hours as well."""
     person = _person()
-    state = _opened(person, at - 40 * DAY * 1000)
+    state = _open_connection(person, at - 40 * DAY * 1000)
     steps: list[tuple[Side, str, dict[str, Any]]] = [
         ("second", "grant", _grant(0, at, ("care",))),
         ("second", "grant", _grant(1, at, ("sales.news",), budget={"max": 4, "per": "week"})),
@@ -72,7 +72,7 @@ def a_connection(at: int, *, hours: bool) -> Connection:
     return state
 
 
-def _opened(person: Signer, at: int) -> Connection:
+def _open_connection(person: Signer, at: int) -> Connection:
     signed = _agreement(person, at // 1000)
     return initial_state(
         signed, Opened(iss=HOME.did, cid=signed.cid, event="opened", log="bench.example/log", index=0, at=at)
@@ -107,7 +107,7 @@ def gate_decisions(size: Size) -> list[Row]:
     for connection in (plain, timed):
         if gate.may(connection, "first", "care.checkin", "app", None, now, ZONES).decision != "allow":
             raise BenchFailed("the gate does not let through what it must")
-    rates = [Rate(_asking(plain, now)), Rate(_asking(timed, now)), Rate(_looking_up(now))]
+    rates = [Rate(_gate_work(plain, now)), Rate(_gate_work(timed, now)), Rate(_lookup_work(now))]
     share = alternate(rates, size)
     baseline_what = (
         "a plain Python function that looks an entry up in a dict and makes the same verdict object; it decides nothing"
@@ -131,7 +131,7 @@ _QUESTIONS: list[tuple[str, str, str | None]] = [
 ]
 
 
-def _asking(connection: Connection, now: int) -> Callable[[], int]:
+def _gate_work(connection: Connection, now: int) -> Callable[[], int]:
     def some() -> int:
         for purpose, channel, topic in _QUESTIONS:
             gate.may(connection, "first", purpose, channel, topic, now, ZONES)
@@ -140,7 +140,7 @@ def _asking(connection: Connection, now: int) -> Callable[[], int]:
     return some
 
 
-def _looking_up(now: int) -> Callable[[], int]:
+def _lookup_work(now: int) -> Callable[[], int]:
     table = {(purpose, channel): "granted" for purpose, channel, _ in _QUESTIONS}
     as_of = AsOf("a", "b", ZONES.version)
 
@@ -216,14 +216,14 @@ def tokens_offline(size: Size) -> list[Row]:
     now = int(time.time())
     tokens = [_token(number, now) for number in range(GIVERS)]
     raw_list = sign_status_list(LIST, pack_entries(bytes(ENTRIES), 2), now, HOME)
-    opened = open_status_list(raw_list, LIST, {HOME.kid: HOME.key.public}.get)
-    checking = _some(tokens, lambda token: _check(token, now, opened))
-    opening_ = _some(tokens, lambda token: open_grant(token.raw))
-    verifying = _some(tokens, lambda token: token.key.verify(token.message, token.signature))
-    known = [Rate(checking), Rate(opening_), Rate(verifying)]
+    status_list = open_status_list(raw_list, LIST, {HOME.kid: HOME.key.public}.get)
+    check_work = _some(tokens, lambda token: _check(token, now, status_list))
+    open_work = _some(tokens, lambda token: open_grant(token.raw))
+    verify_work = _some(tokens, lambda token: token.key.verify(token.message, token.signature))
+    known = [Rate(check_work), Rate(open_work), Rate(verify_work)]
     share = alternate(known, size)
     # By itself, since it forgets what the others know.
-    new = [Rate(_first_sight(checking)), Rate(verifying)]
+    new = [Rate(_first_sight(check_work)), Rate(verify_work)]
     share_of_new = alternate(new, size)
     form = f"tokens of {GIVERS} people, each under a key of his own"
     return [
@@ -265,14 +265,14 @@ def _some(tokens: list[_Token], work: Callable[[_Token], object]) -> Callable[[]
     return some
 
 
-def _check(token: _Token, now: int, opened: SignedStatusList) -> None:
+def _check(token: _Token, now: int, status_list: SignedStatusList) -> None:
     verdict = check_token(
         token.raw,
         audience=SHOP.did,
         purpose="care.checkin",
         channel="email",
         now=now,
-        status_list=opened,
+        status_list=status_list,
         acceptance=token.acceptance,
         agreement=token.agreement,
     )

@@ -139,7 +139,7 @@ class Load:
                         ready.unregister(line.socket)
                         waiting -= 1
         wall = time.perf_counter() - began
-        return Round(len(latencies), wall, share.taken(), (self._child.cpu() - cpu) / wall, latencies)
+        return Round(len(latencies), wall, share.value(), (self._child.cpu() - cpu) / wall, latencies)
 
 
 def post(port: int, path: str, content_type: str, body: bytes, headers: dict[str, str] | None = None) -> bytes:
@@ -159,7 +159,7 @@ def request(
     return head.encode("ascii") + body
 
 
-def asking_again(requests: Sequence[bytes]) -> Flow:
+def repeat_requests(requests: Sequence[bytes]) -> Flow:
     """A flow without end over the same requests, for a baseline. Raises BenchFailed for any answer but 200."""
     while True:
         for one in requests:

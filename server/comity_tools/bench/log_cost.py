@@ -6,9 +6,9 @@ from pathlib import Path
 
 from comity.http_api import ACTS, JWT
 from comity_tools.bench.load_client import Load, post
-from comity_tools.bench.over_http import CLIENTS, LONG, WARM_UP, Town, server_cpu_us, town
+from comity_tools.bench.over_http import CLIENTS, LONG, WARM_UP, Testbed, server_cpu_us, testbed
 from comity_tools.bench.result import BenchFailed, Row, Size
-from comity_tools.bench.workload import sending, small_acts
+from comity_tools.bench.workload import send_all, small_acts
 
 UNLOGGED = ("comity_tools.bench.server_without_log",)
 PIECES = 3
@@ -20,8 +20,8 @@ def log_cost(folder: Path, size: Size) -> Row:
     folder.mkdir(parents=True)
     rounds, each = size.rounds * PIECES, max(1, size.acts // PIECES)
     with ExitStack() as stack:
-        with_log = stack.enter_context(town(folder / "with", size))
-        without = stack.enter_context(town(folder / "without", size, UNLOGGED))
+        with_log = stack.enter_context(testbed(folder / "with", size))
+        without = stack.enter_context(testbed(folder / "without", size, UNLOGGED))
         answers: tuple[list[bytes], list[bytes]] = [], []
         loads = [
             stack.enter_context(_load(place, rounds * each, into))
@@ -49,10 +49,10 @@ def log_cost(folder: Path, size: Size) -> Row:
     )
 
 
-def _load(place: Town, acts: int, answers: list[bytes]) -> Load:
+def _load(place: Testbed, acts: int, answers: list[bytes]) -> Load:
     chains = [small_acts(who, WARM_UP + acts) for who in place.take(CLIENTS)]
     port = place.child.port
     return Load(
         place.child,
-        [sending([post(port, ACTS, JWT, raw.encode("ascii")) for raw in chain], answers) for chain in chains],
+        [send_all([post(port, ACTS, JWT, raw.encode("ascii")) for raw in chain], answers) for chain in chains],
     )

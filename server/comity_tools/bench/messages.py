@@ -11,7 +11,7 @@ from comity.http_api import JSON, JWT
 from comity.rules.state import Connection
 from comity_server.api.business.route import BUSINESS
 from comity_tools.bench.checks import Customers
-from comity_tools.bench.load_client import Flow, Load, asking_again, percentile, post
+from comity_tools.bench.load_client import Flow, Load, percentile, post, repeat_requests
 from comity_tools.bench.over_http import LONG, WARM_UP, rate_of, rounds_of, shares_of, to_port
 from comity_tools.bench.processes import bare_server
 from comity_tools.bench.result import BenchFailed, Row
@@ -30,7 +30,7 @@ def messages_over_http(place: Customers) -> Row:
     """Messages to one customer after the other: composed, encrypted and signed by the server."""
     # The first ones are written to by signed messages, whose places in the chain are known ahead.
     requests = [_message(place, cid) for cid in place.cids[len(place.states) :][:MOST]]
-    return _row(
+    return _measure(
         place,
         "message_http",
         f"POST …/messages with a text, delivered, {WRITING} clients with a connection each, {len(requests)} customers",
@@ -43,7 +43,7 @@ def signed_messages_over_http(place: Customers) -> Row:
     """The same from a business that encrypts and signs by itself."""
     count = WARM_UP + place.size.rounds * place.size.acts
     chains = [_signed_messages(place, state, count) for state in place.states[:WRITING]]
-    return _row(
+    return _measure(
         place,
         "message_signed",
         f"POST …/messages with the message's JWS, delivered, {WRITING} clients with a customer each",
@@ -52,12 +52,12 @@ def signed_messages_over_http(place: Customers) -> Row:
     )
 
 
-def _row(place: Customers, name: str, what: str, chains: list[list[bytes]], most: int) -> Row:
+def _measure(place: Customers, name: str, what: str, chains: list[list[bytes]], most: int) -> Row:
     port, size = place.child.port, place.size
-    with Load(place.child, [_writing(chain) for chain in chains]) as load, bare_server(_ANSWER) as bare:
+    with Load(place.child, [_message_flow(chain) for chain in chains]) as load, bare_server(_ANSWER) as bare:
         load.round(LONG, WARM_UP)
         bodies = [to_port(bare.port, port, chain[:64]) for chain in chains]
-        with Load(bare, [asking_again(chain) for chain in bodies]) as baseline:
+        with Load(bare, [repeat_requests(chain) for chain in bodies]) as baseline:
             baseline.round(LONG, 64)
             rounds, bare_rounds = rounds_of(load, baseline, size, most, 3)
     seconds = [latency for one in rounds for latency in one.latencies]
@@ -94,7 +94,7 @@ def _to(place: Customers, cid: str, media: str, body: bytes) -> bytes:
     return post(place.child.port, path, media, body, {"Authorization": f"Bearer {place.key}"})
 
 
-def _writing(requests: Sequence[bytes]) -> Flow:
+def _message_flow(requests: Sequence[bytes]) -> Flow:
     """A flow without end. Raises BenchFailed for a message that is not delivered."""
     while True:
         for one in requests:

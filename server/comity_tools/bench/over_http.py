@@ -12,7 +12,7 @@ from comity.crypto.keys import PublicKey, did_of_host, keys_of_document
 from comity.documents.offers import HomeParty
 from comity.encoding import b64u_decode, hash_id, parse_object
 from comity.http_api import ACTS, JSON_LINES, JWT
-from comity_tools.bench.load_client import Load, Round, asking_again, percentile, post, request
+from comity_tools.bench.load_client import Load, Round, percentile, post, repeat_requests, request
 from comity_tools.bench.processes import SERVE, Child, bare_server, comity_server, create_business, free_port
 from comity_tools.bench.result import Rate, Row, Size
 from comity_tools.bench.workload import (
@@ -23,7 +23,7 @@ from comity_tools.bench.workload import (
     check_acceptances,
     connect,
     publish,
-    sending,
+    send_all,
     small_acts,
 )
 
@@ -36,7 +36,7 @@ LONG = 300.0
 """Seconds for what is not measured: more than the slowest machine takes."""
 
 
-class Town:
+class Testbed:
     """A server with a business, and the people who connected with it so far."""
 
     def __init__(self, folder: Path, child: Child, shop: Shop, size: Size) -> None:
@@ -50,11 +50,11 @@ class Town:
             load.round(LONG, 1)
         self.home_keys = {shop.home.kid: PublicKey.of_multibase(shop.home.key)}
 
-    def beside(self, name: str) -> "Town":
+    def beside(self, name: str) -> "Testbed":
         """Another business at the same server, with people of its own."""
         shop = Shop(self.child.port, self.shop.home, name)
         create_business(self.folder, name, shop.key.public.did)
-        return Town(self.folder, self.child, shop, self.size)
+        return Testbed(self.folder, self.child, shop, self.size)
 
     def connects(self) -> Load:
         """A load under which people connect."""
@@ -74,28 +74,28 @@ class Town:
 
 
 @contextmanager
-def town(
+def testbed(
     folder: Path, size: Size, module: tuple[str, ...] = SERVE, settings: Mapping[str, str] | None = None
-) -> Iterator[Town]:
+) -> Iterator[Testbed]:
     """A town of its own, whose server (`comity serve`, or another module) runs while the context does. `settings`: more
     of its environment."""
     with comity_server(folder, free_port(), module, settings) as child:
-        yield found_town(folder, child, size)
+        yield create_testbed(folder, child, size)
 
 
-def found_town(folder: Path, child: Child, size: Size) -> Town:
+def create_testbed(folder: Path, child: Child, size: Size) -> Testbed:
     """A town at a server that has just been started, and has no business yet."""
     shop = Shop(child.port, _home_of(child))
     create_business(folder, BUSINESS, shop.key.public.did)
     # A server refuses requests signed in the second of its start, since it cannot know those seen before it.
     time.sleep(1.1)
-    return Town(folder, child, shop, size)
+    return Testbed(folder, child, shop, size)
 
 
 def _home_of(child: Child) -> HomeParty:
     """The server and its key, as its document shows it."""
     bodies: list[bytes] = []
-    with Load(child, [sending([request("GET", child.port, "/.well-known/did.json", JWT, b"")], bodies)]) as load:
+    with Load(child, [send_all([request("GET", child.port, "/.well-known/did.json", JWT, b"")], bodies)]) as load:
         load.round(LONG, 1)
     did = did_of_host(f"localhost:{child.port}")
     ((kid, key),) = keys_of_document(did, parse_object(bodies[0])).items()
@@ -141,21 +141,21 @@ def _latencies(rounds: list[Round], baseline: list[Round]) -> dict[str, float]:
     }
 
 
-def acts_over_http(town: Town) -> Row:
+def acts_over_http(testbed: Testbed) -> Row:
     """One act after the other from each of the clients."""
-    size, port = town.size, town.child.port
-    chains = [list(small_acts(who, WARM_UP + size.rounds * size.acts)) for who in town.take(CLIENTS)]
+    size, port = testbed.size, testbed.child.port
+    chains = [list(small_acts(who, WARM_UP + size.rounds * size.acts)) for who in testbed.take(CLIENTS)]
     requests = [[post(port, ACTS, JWT, raw.encode("ascii")) for raw in chain] for chain in chains]
     ids = {hash_id(raw.encode("ascii")) for chain in chains for raw in chain}
     answers: list[bytes] = []
-    with Load(town.child, [sending(chain, answers) for chain in requests]) as load:
+    with Load(testbed.child, [send_all(chain, answers) for chain in requests]) as load:
         load.round(LONG, WARM_UP)
         with bare_server(len(answers[0])) as bare:
             again = [to_port(bare.port, port, chain) for chain in requests]
-            with Load(bare, [asking_again(chain) for chain in again]) as baseline:
+            with Load(bare, [repeat_requests(chain) for chain in again]) as baseline:
                 baseline.round(LONG, WARM_UP)
                 rounds, bare_rounds = rounds_of(load, baseline, size, size.acts, 3)
-    check_acceptances(answers, town.home_keys, ids)
+    check_acceptances(answers, testbed.home_keys, ids)
     return Row(
         name="acts_http",
         what=f"one act per request, {CLIENTS} clients with a connection each: verified, folded, durable (SQLite, "
@@ -175,27 +175,27 @@ def to_port(port: int, other: int, requests: list[bytes]) -> list[bytes]:
     return [one.replace(b"Host: localhost:%d\r\n" % other, b"Host: localhost:%d\r\n" % port, 1) for one in requests]
 
 
-def acts_in_batches(town: Town) -> Row:
+def acts_in_batches(testbed: Testbed) -> Row:
     """Batches of lines, one at a time."""
-    size, port = town.size, town.child.port
+    size, port = testbed.size, testbed.child.port
     rounds_and_warm_up = size.rounds + 1
     each = -(-size.lines // CLIENTS)
-    chains = [list(small_acts(who, each * rounds_and_warm_up)) for who in town.take(CLIENTS)]
+    chains = [list(small_acts(who, each * rounds_and_warm_up)) for who in testbed.take(CLIENTS)]
     batches = [
         "\n".join(raw for chain in chains for raw in chain[start * each : (start + 1) * each])
         for start in range(rounds_and_warm_up)
     ]
     ids = {hash_id(raw.encode("ascii")) for chain in chains for raw in chain}
     answers: list[bytes] = []
-    verifying = Rate(_verifications(chains))
-    flow = sending([post(port, ACTS, JSON_LINES, batch.encode("ascii")) for batch in batches], answers)
+    verify_rate = Rate(_verify_work(chains))
+    flow = send_all([post(port, ACTS, JSON_LINES, batch.encode("ascii")) for batch in batches], answers)
     rounds = []
-    with Load(town.child, [flow]) as load:
+    with Load(testbed.child, [flow]) as load:
         load.round(LONG, 1)
         for _ in range(size.rounds):
-            verifying.go(size.slice)
+            verify_rate.go(size.slice)
             rounds.append(load.round(LONG, 1))
-    check_acceptances([line for answer in answers for line in answer.splitlines()], town.home_keys, ids)
+    check_acceptances([line for answer in answers for line in answer.splitlines()], testbed.home_keys, ids)
     lines = each * CLIENTS
     return Row(
         name="acts_batch",
@@ -203,7 +203,7 @@ def acts_in_batches(town: Town) -> Row:
         "done with each act as over HTTP one by one",
         figure=rate_of(rounds) * lines,
         unit="acts/s",
-        baseline=verifying.median,
+        baseline=verify_rate.median,
         baseline_what="PyNaCl's VerifyKey.verify of the same acts on one core",
         better="more",
         client_cpu_share=statistics.median(one.client_cpu for one in rounds),
@@ -211,7 +211,7 @@ def acts_in_batches(town: Town) -> Row:
     )
 
 
-def _verifications(chains: list[list[str]]) -> Callable[[], int]:
+def _verify_work(chains: list[list[str]]) -> Callable[[], int]:
     """What verifies a handful of the acts, other ones each time."""
     ready = [_raw_signature(raw) for chain in chains for raw in chain[:8]]
     place = 0
@@ -235,14 +235,14 @@ def _raw_signature(raw: str) -> tuple[VerifyKey, bytes, bytes]:
     return VerifyKey(key.raw), signing_input.encode("ascii"), b64u_decode(signature)
 
 
-def connects(town: Town) -> Row:
+def connects(testbed: Testbed) -> Row:
     """People who connect, several at a time."""
-    size = town.size
+    size = testbed.size
     most = size.connects // CONNECTING * REQUESTS_OF_A_CONNECT
-    body = town.offer.raw.encode("ascii")
-    with bare_server(600) as bare, town.connects() as load:
+    body = testbed.offer.raw.encode("ascii")
+    with bare_server(600) as bare, testbed.connects() as load:
         # Between the shapes of a connect's bodies (0.1 to 1.4 KB) the difference to bare aiohttp is small.
-        plain = [asking_again([post(bare.port, ACTS, JWT, body[:700])]) for _ in range(CONNECTING)]
+        plain = [repeat_requests([post(bare.port, ACTS, JWT, body[:700])]) for _ in range(CONNECTING)]
         with Load(bare, plain) as baseline:
             load.round(LONG, REQUESTS_OF_A_CONNECT)
             baseline.round(LONG, REQUESTS_OF_A_CONNECT)

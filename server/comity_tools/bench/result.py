@@ -90,10 +90,10 @@ class Row:
         members: dict[str, Any] = asdict(self)
         details = members.pop("details")
         members = {**members, "ratio": self.ratio, **details}
-        return {name: _rounded(value) for name, value in members.items()}
+        return {name: _round_figures(value) for name, value in members.items()}
 
 
-def _rounded(value: Any) -> Any:
+def _round_figures(value: Any) -> Any:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
@@ -103,7 +103,7 @@ class Share:
     def __init__(self) -> None:
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
-    def taken(self) -> float:
+    def value(self) -> float:
         """CPU seconds by wall seconds so far."""
         wall = time.perf_counter() - self._wall
         return (time.process_time() - self._cpu) / wall if wall > 0 else 0.0
@@ -145,4 +145,4 @@ def alternate(rates: list[Rate], size: Size, pieces: int = 5) -> float:
     for _ in range(size.rounds * pieces):
         for rate in rates:
             rate.go(size.slice / pieces)
-    return share.taken()
+    return share.value()

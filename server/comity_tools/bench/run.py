@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from comity_tools.bench.checks import Customers, check_over_http, checks_in_bulk, checks_in_hundreds, customers
-from comity_tools.bench.follow import followed
+from comity_tools.bench.follow import measure_follow
 from comity_tools.bench.in_memory import gate_decisions, tokens_offline
 from comity_tools.bench.log_cost import log_cost
 from comity_tools.bench.messages import messages_over_http, signed_messages_over_http
-from comity_tools.bench.over_http import Town, acts_in_batches, acts_over_http, connects, town
+from comity_tools.bench.over_http import Testbed, acts_in_batches, acts_over_http, connects, testbed
 from comity_tools.bench.result import Row, Size
 from comity_tools.bench.startup import idle_memory, start
 from comity_tools.bench.webhook_cost import webhook_cost
 
-_OVER_HTTP: dict[str, Callable[[Town], Row]] = {
+_OVER_HTTP: dict[str, Callable[[Testbed], Row]] = {
     "acts_http": acts_over_http,
     "acts_batch": acts_in_batches,
     "connects": connects,
@@ -49,7 +49,7 @@ def measure(names: Iterable[str], size: Size) -> Iterator[Row]:
             if name in wanted:
                 yield from of_memory(size)
         if "follow" in wanted:
-            yield followed(folder / "log", size)
+            yield measure_follow(folder / "log", size)
         if "start" in wanted:
             yield from start(folder / "starts", size)
         if "idle_memory" in wanted:
@@ -59,10 +59,10 @@ def measure(names: Iterable[str], size: Size) -> Iterator[Row]:
         if "webhook_cost" in wanted:
             yield webhook_cost(folder / "webhook-cost", size)
         with ExitStack() as stack:
-            place: Town | None = None
+            place: Testbed | None = None
             for name, of_town in _OVER_HTTP.items():
                 if name in wanted:
-                    place = place or stack.enter_context(town(folder / "town", size))
+                    place = place or stack.enter_context(testbed(folder / "town", size))
                     yield of_town(place)
         asked = [name for name in _CHECKS if name in wanted]
         if asked:

@@ -27,7 +27,7 @@ from comity_server.store.rows import Batch
 ORIGIN = "bench.example/none"
 
 
-class _Counting:
+class _CountedPlaces:
     """Numbers places, and writes nothing."""
 
     def __init__(self, index: int) -> None:
@@ -61,7 +61,7 @@ class _Counting:
         """Nothing."""
 
 
-class Unlogged:
+class NoLog:
     """In the place of a log."""
 
     origin = ORIGIN
@@ -75,11 +75,11 @@ class Unlogged:
         self.tail = Tail(ORIGIN, 0, 0, Edge(), {})
         self._index = 0
 
-    def additions(self) -> _Counting:
+    def additions(self) -> _CountedPlaces:
         """What a group adds: numbers."""
-        return _Counting(self._index)
+        return _CountedPlaces(self._index)
 
-    def committed(self, added: _Counting) -> None:
+    def committed(self, added: _CountedPlaces) -> None:
         """Go on counting."""
         self._index = added.index
 
@@ -101,7 +101,7 @@ class Unlogged:
 
 
 async def _no_logs(_store: object, _data: Path, _host: str, _name: str | None) -> Logs:
-    return Logs(cast(Any, Unlogged()))
+    return Logs(cast(Any, NoLog()))
 
 
 async def _main() -> None:

@@ -29,7 +29,7 @@ def start(folder: Path, size: Size) -> list[Row]:
         bare.append(_import())
         first.append(_start(folder / f"new-{number}", port))
         bare.append(_import())
-    taken = share.taken()
+    taken = share.value()
     shutil.rmtree(folder, ignore_errors=True)
     baseline_what = f'python -c "{BARE}", start to end'
     return [
@@ -68,7 +68,7 @@ def idle_memory(folder: Path) -> Row:
         baseline=_bare_memory(),
         baseline_what=f'python -c "{BARE}"',
         better="less",
-        client_cpu_share=share.taken(),
+        client_cpu_share=share.value(),
         details={},
     )
 

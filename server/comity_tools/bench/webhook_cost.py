@@ -10,11 +10,11 @@ from pathlib import Path
 from comity.http_api import ACTS, JSON, JWT
 from comity_server.api.business.route import BUSINESS
 from comity_tools.bench.load_client import Answer, Flow, Load, Round, post, request
-from comity_tools.bench.over_http import CLIENTS, LONG, WARM_UP, Town, server_cpu_us, town
+from comity_tools.bench.over_http import CLIENTS, LONG, WARM_UP, Testbed, server_cpu_us, testbed
 from comity_tools.bench.processes import Child, cpu_of_children, create_api_key, endpoint
 from comity_tools.bench.result import BenchFailed, Row, Size
 from comity_tools.bench.workload import BUSINESS as BENCH
-from comity_tools.bench.workload import sending, small_acts
+from comity_tools.bench.workload import send_all, small_acts
 
 PIECES = 3
 """Rounds of each kind for one round of other figures: the two must meet the same moods of the machine."""
@@ -28,7 +28,7 @@ def webhook_cost(folder: Path, size: Size) -> Row:
     rounds, each = size.rounds * PIECES, max(1, size.acts // PIECES)
     with ExitStack() as stack:
         hook = stack.enter_context(endpoint())
-        busy = stack.enter_context(town(folder / "town", size, settings=_TO_LOOPBACK))
+        busy = stack.enter_context(testbed(folder / "town", size, settings=_TO_LOOPBACK))
         # One endpoint for all rounds: those who register one again and again soon have too many challenges sent.
         quiet = busy.beside("quiet")
         with_hook, without = (stack.enter_context(_load(place, rounds * each)) for place in (busy, quiet))
@@ -61,11 +61,11 @@ def webhook_cost(folder: Path, size: Size) -> Row:
     )
 
 
-def _load(place: Town, acts: int) -> Load:
+def _load(place: Testbed, acts: int) -> Load:
     chains = [small_acts(who, WARM_UP + acts) for who in place.take(CLIENTS)]
     port = place.child.port
     return Load(
-        place.child, [sending([post(port, ACTS, JWT, raw.encode("ascii")) for raw in chain], []) for chain in chains]
+        place.child, [send_all([post(port, ACTS, JWT, raw.encode("ascii")) for raw in chain], []) for chain in chains]
     )
 
 
@@ -90,12 +90,12 @@ def _wait_for(hook: Child, events: int) -> float:
     raise BenchFailed(f"{count} events came to the endpoint, {events} were wanted")
 
 
-def _one(child: Child, asked: bytes) -> Answer:
+def _one(child: Child, request_: bytes) -> Answer:
     """The answer to one request. Raises BenchFailed for a refusal."""
     answers: list[Answer] = []
 
     def flow() -> Flow:
-        answers.append((yield asked))
+        answers.append((yield request_))
 
     with Load(child, [flow()]) as load:
         load.round(LONG, 1)

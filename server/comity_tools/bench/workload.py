@@ -133,7 +133,7 @@ def small_acts(opened: Opened, count: int) -> Iterator[str]:
             yield opened.next_act("mute", channels=("phone",), until=now() + DAY + number)
 
 
-def sending(requests: list[bytes], answers: list[bytes]) -> Flow:
+def send_all(requests: list[bytes], answers: list[bytes]) -> Flow:
     """A flow over requests that must all be answered with 200; what is answered is kept. Raises BenchFailed."""
     for one in requests:
         answers.append(_expect((yield one), 200))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import stamina
 
-from comity_tools.demo.output import LISTED
+from comity_tools.demo.output import FILE_LIST
 from comity_tools.demo.run import play
 from comity_tools.demo.stage import Narrator
 
@@ -17,7 +17,7 @@ Exit code 1 if a check fails. Files are written only to a temporary folder (and 
 
 \b
 The files in --out, which you can check with your own software:
-{LISTED}"""
+{FILE_LIST}"""
 
 
 @click.command(help=HELP)

@@ -35,11 +35,11 @@ def soak(minutes: float, seed: int | None, as_json: bool) -> None:
     logging.configure("pretty", "error")
     seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
     # The seed is no secret, and a run must be repeatable.
-    chance = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)  # noqa: S311
     tell = (lambda line: click.echo(line, err=True)) if sys.stderr.isatty() else (lambda _line: None)
     with tempfile.TemporaryDirectory(prefix="comity-soak-") as folder:
         try:
-            report = asyncio.run(live(Path(folder), minutes, chance, tell))
+            report = asyncio.run(live(Path(folder), minutes, rng, tell))
         except (BenchFailed, ComityError, TimeoutError, subprocess.TimeoutExpired) as fault:
             raise click.ClickException(
                 f"the test did not finish (seed {seed}): {fault or 'no answer in time'}"

@@ -10,7 +10,7 @@ from comity.documents.acts import SignedAct
 from comity.documents.offers import OfferedTerms, text_hash
 from comity.errors import ComityError
 from comity.transparency.receipts import Receipt, open_receipt
-from comity_tools.demo.monitor import Onlooker
+from comity_tools.demo.monitor import LogMonitor
 from comity_tools.demo.processes import DidNotHold
 from comity_tools.demo.stage import DAY, Narrator, Stage
 
@@ -56,7 +56,7 @@ class Cast:
 
 
 @dataclass
-class Kept:
+class Results:
     """What is worth leaving behind: a token and its list, before and after the "no"; receipts, and the log."""
 
     agreement: bytes = b""
@@ -74,15 +74,15 @@ class Kept:
     """File → what a webhook was."""
 
 
-class Telling:
+class Chapters:
     """A story under way."""
 
-    def __init__(self, stage: Stage, narrator: Narrator, cast: Cast, onlooker: Onlooker) -> None:
+    def __init__(self, stage: Stage, narrator: Narrator, cast: Cast, log_monitor: LogMonitor) -> None:
         self.stage = stage
         self.say = narrator
         self.cast = cast
-        self.onlooker = onlooker
-        self.kept = Kept()
+        self.log_monitor = log_monitor
+        self.results = Results()
         self.home_keys: dict[str, PublicKey] = {}
 
     def day(self) -> str:
@@ -97,7 +97,7 @@ class Telling:
             use="many",
         )
 
-    def _delivered(self, party: Party, act: str) -> bool:
+    def _has_arrived(self, party: Party, act: str) -> bool:
         return any(line.act is not None and line.act.id == act for line in party.lines)
 
     async def _countersign(self, business: Wallet) -> Party:
@@ -111,12 +111,12 @@ class Telling:
         texts = [line.act.raw for line in party.lines if line.act is not None and line.act.id == act]
         if not any(receipt.is_of(text.encode()) for text in texts):
             raise DidNotHold("a receipt is of something else than it should be")
-        self.kept.receipts[act] = text
+        self.results.receipts[act] = text
         return receipt
 
-    async def _raises(self, claim: str, doing: Awaitable[object]) -> None:
+    async def _check_raises(self, claim: str, action: Awaitable[object]) -> None:
         try:
-            await doing
+            await action
         except (ComityError, TimeoutError) as error:
             self.say.check(f"{claim} ({type(error).__name__})", isinstance(error, ComityError))
         else:

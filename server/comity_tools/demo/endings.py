@@ -6,10 +6,10 @@ from comity.documents.status_lists import SignedStatusList
 from comity.rules.consent_tokens import TokenVerdict, check_token
 from comity.transparency.entries import Kind
 from comity.transparency.receipts import Receipt
-from comity_tools.demo.common import Telling, last_act
+from comity_tools.demo.common import Chapters, last_act
 
 
-class Endings(Telling):
+class Endings(Chapters):
     """Two who end a connection, and one who comes back."""
 
     # --- 9 ------------------------------------------------------------------------------------------------------------
@@ -19,30 +19,32 @@ class Endings(Telling):
         say = self.say
         mia, salon = self.cast.parties["mia-salon"], self.cast.parties["salon-mia"]
         token = next(token for token in await salon.tokens() if token.by == "them")
-        self.kept.agreement, self.kept.grant = salon.agreement_raw, token.jwt
+        self.results.agreement, self.results.grant = salon.agreement_raw, token.jwt
         before = await salon.status_list(token.uri)
-        self.kept.list_before = before.raw
+        self.results.list_before = before.raw
         receipt = await self._receipt(salon, token.id)
-        verdict = self._checked(salon, token.jwt, before, receipt)
+        verdict = self._check_token(salon, token.jwt, before, receipt)
         say.tell("The salon's mail house has a token, its receipt, the log's key and a status list, and no network.")
         say.check(f"before: {verdict.reason}", verdict.allowed)
-        elsewhere = self._checked(salon, token.jwt, before, receipt, purpose="sales")
-        say.check(f"for another purpose: {elsewhere.reason}", not elsewhere.allowed)
-        stale = self._checked(salon, token.jwt, before, receipt, later=120)
+        other_purpose = self._check_token(salon, token.jwt, before, receipt, purpose="sales")
+        say.check(f"for another purpose: {other_purpose.reason}", not other_purpose.allowed)
+        stale = self._check_token(salon, token.jwt, before, receipt, later=120)
         say.check(f"with a list of two minutes ago: {stale.reason}", not stale.allowed)
 
         await mia.revoke()
         say.tell("Mia moves to another town and ends the connection.")
         after = await salon.status_list(token.uri)
-        self.kept.list_after = after.raw
-        verdict = self._checked(salon, token.jwt, after, receipt)
+        self.results.list_after = after.raw
+        verdict = self._check_token(salon, token.jwt, after, receipt)
         say.check(f"after: {verdict.reason}", not verdict.allowed and verdict.reason == "invalid")
         say.check("the list said 0, then 1", (before.at(token.idx), after.at(token.idx)) == (0, 1))
         await salon.sync()
-        await say.refused("the salon cannot write any more", "connection_ended", salon.message("care", "Come back!"))
+        await say.check_refused(
+            "the salon cannot write any more", "connection_ended", salon.message("care", "Come back!")
+        )
         self.cast.ended.append(mia)
 
-    def _checked(
+    def _check_token(
         self,
         salon: Party,
         jwt: str,
@@ -64,7 +66,7 @@ class Endings(Telling):
 
     # --- 10 -----------------------------------------------------------------------------------------------------------
 
-    async def cut_off(self) -> None:
+    async def business_revokes(self) -> None:
         """A business may say no, too."""
         say, cast = self.say, self.cast
         ben = await cast.ben.accept(await self._salon_offer())
@@ -81,10 +83,10 @@ class Endings(Telling):
         say.check("a no waits for no witness: it stands in the log", receipt.entry.kind == Kind.REVOKE)
         await ben.sync()
         say.check("Ben's side knows that it has ended", ben.phase == "ended")
-        await say.refused("and he is not heard any more", "connection_ended", ben.message("service", "Hey!"))
+        await say.check_refused("and he is not heard any more", "connection_ended", ben.message("service", "Hey!"))
         cast.ended.append(ben)
         await self.stage.witness.start()
-        witnessed = await self.onlooker.cosigned(receipt.index + 1)
+        witnessed = await self.log_monitor.wait_for_cosignature(receipt.index + 1)
         say.check("the witness comes back, and cosigns what it missed", witnessed.cosignatures)
 
     # --- 11 -----------------------------------------------------------------------------------------------------------

@@ -15,9 +15,9 @@ from standardwebhooks import Webhook
 from comity.client import Party
 from comity.documents.notices import AwayNotice
 from comity.http_api import JSON_LINES
-from comity_tools.demo.common import HOUSE_TERMS, Telling
+from comity_tools.demo.common import HOUSE_TERMS, Chapters
 from comity_tools.demo.processes import comity
-from comity_tools.demo.stage import seen
+from comity_tools.demo.stage import wait_until
 from comity_tools.demo.webhook_receiver import Received, WebhookReceiver
 
 WITHIN = 20.0
@@ -45,12 +45,12 @@ class Rest:
             return [json.loads(line) for line in (await answer.read()).splitlines()]
 
 
-class Engineer(Telling):
+class Engineer(Chapters):
     """The bakery has no wallet: its engineer has curl."""
 
     # --- 12 -----------------------------------------------------------------------------------------------------------
 
-    async def half_hour(self) -> None:
+    async def engineer_half_hour(self) -> None:
         """From an API key to a refused sale."""
         say, stage = self.say, self.stage
         # What a webhook's receiver checks is the wall clock.
@@ -60,10 +60,10 @@ class Engineer(Telling):
         say.tell("A bakery leaves its key with the server. Its engineer has an API key, and half an hour:")
         async with aiohttp.ClientSession() as session, WebhookReceiver() as receiver:
             rest = Rest(session, stage.origin, key)
-            _, told = await rest("GET", "/self")
-            say.check(f"the key speaks for {told['did']}", told["did"] == did)
+            _, self_ = await rest("GET", "/self")
+            say.check(f"the key speaks for {self_['did']}", self_["did"] == did)
             async with session.get(f"{stage.origin}/docs/openapi.json") as document:
-                self.kept.openapi = await document.read()
+                self.results.openapi = await document.read()
             await self._endpoint(rest, receiver)
             jonas = await self._customer(rest)
             await self._campaign(rest, jonas)
@@ -102,9 +102,9 @@ class Engineer(Telling):
         say, cid = self.say, jonas.cid
         await jonas.grant(["care", "sales"], days=90)
         question = {"connection": cid, "purpose": "sales.offers", "topic": "bread.weekly"}
-        _, asked = await rest("POST", "/check", question)
+        _, verdict = await rest("POST", "/check", question)
         say.check(
-            f"may it sell him the weekly bread? {asked['decision']}: {asked['why']}", asked["decision"] == "allow"
+            f"may it sell him the weekly bread? {verdict['decision']}: {verdict['why']}", verdict["decision"] == "allow"
         )
         bought = {"kind": "bought", "topic": "bread.weekly", "happened_at": "2026-01-02T08:00:00Z"}
         await rest("POST", f"/connections/{cid}/milestones", bought)
@@ -116,7 +116,7 @@ class Engineer(Telling):
         say.check(f"the sale is refused ({refused['code']}), and kept as a draft", status == 403 and refused["draft"])
         care = {"purpose": "care.checkin", "text": "Was the bread good?"}
         _, sent = await rest("POST", f"/connections/{cid}/messages", care)
-        arrived = await self.stage.until(jonas, lambda: self._delivered(jonas, sent["id"]))
+        arrived = await self.stage.sync_until(jonas, lambda: self._has_arrived(jonas, sent["id"]))
         say.check("how the bread was it may ask, and Jonas reads it", arrived)
         await jonas.mute(days=7)
         status, held = await rest("POST", f"/connections/{cid}/messages", {**care, "text": "And the cake?"})
@@ -138,17 +138,17 @@ class Engineer(Telling):
 
     async def _webhooks(self, receiver: WebhookReceiver) -> None:
         wanted = {"connection.opened", "grant.given", "connection.muted", "connection.unmuted", "message.delivered"}
-        await seen(lambda: wanted <= {it.type for it in receiver.events}, WITHIN)
+        await wait_until(lambda: wanted <= {it.type for it in receiver.events}, WITHIN)
         events = list(receiver.events)
         self.say.tell(f"Meanwhile its endpoint was told: {', '.join(it.type for it in events)}.")
         both = all(self._holds(receiver.secret, it) for it in events)
         self.say.check(f"both signatures of all {len(events)} hold, for libraries that are not Comity's", both)
-        self.kept.webhooks = receiver.files()
+        self.results.webhooks = receiver.files()
 
-    def _holds(self, secret: str, got: Received) -> bool:
-        Webhook(secret).verify(got.body, dict(got.headers))
-        signed = f"{got.id}.{got.headers['webhook-timestamp']}.".encode() + got.body
-        words = got.headers["webhook-signature"].split()
+    def _holds(self, secret: str, webhook: Received) -> bool:
+        Webhook(secret).verify(webhook.body, dict(webhook.headers))
+        signed = f"{webhook.id}.{webhook.headers['webhook-timestamp']}.".encode() + webhook.body
+        words = webhook.headers["webhook-signature"].split()
         signature = next(word for word in words if word.startswith("v1a,")).removeprefix("v1a,")
         key = VerifyKey(base64.b64decode(self._public_key.removeprefix("whpk_")), encoder=RawEncoder)
         return key.verify(signed, base64.b64decode(signature)) == signed

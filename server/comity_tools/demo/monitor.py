@@ -15,7 +15,7 @@ COSIGNED_WITHIN = 20.0
 """Seconds in which a witness that is there must have cosigned."""
 
 
-class Onlooker:
+class LogMonitor:
     """Follows one log for as long as the story lasts."""
 
     def __init__(self, url: str, log: VerifierKey, witness: VerifierKey) -> None:
@@ -29,14 +29,14 @@ class Onlooker:
         if self._transport.close is not None:
             await self._transport.close()
 
-    async def look(self) -> Report:
+    async def check(self) -> Report:
         """Check what is new in the log, and that it goes on from all that was seen before. Raises LogFinding,
         Unreachable."""
         report = await follow(self._source, self._kept)
         self._kept = report.followed
         return report
 
-    async def cosigned(self, size: int) -> SignedCheckpoint:
+    async def wait_for_cosignature(self, size: int) -> SignedCheckpoint:
         """The served checkpoint, once it covers so many entries and the witness cosigned it. Raises TimeoutError."""
         until = time.monotonic() + COSIGNED_WITHIN
         while time.monotonic() < until:

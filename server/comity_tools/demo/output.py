@@ -8,7 +8,7 @@ from comity.documents.acts import Rotate
 from comity.transparency.receipts import parse_opening, parse_proof
 from comity_tools.demo.story import Story
 
-LISTED = """\
+FILE_LIST = """\
 agreement.json       both sides' signatures under one text (General JSON)
 acts/NNN-KIND.jws    every accepted act; NNN is its place in the log
 events/NNN-KIND.jwt  the server's acceptance of each act of that agreement
@@ -25,32 +25,32 @@ webhooks/*.json      each webhook as it came: headers, body (base64), and the se
 """For people: what is in the folder."""
 
 
-def leave(story: Story, folder: Path) -> list[Path]:
+def write_results(story: Story, folder: Path) -> list[Path]:
     """Write what was made into `folder`, as it stands in LISTED, and return the files.
 
     `keys.json` has the Ed25519 key for every `kid` that stands in a protected header. `log/` has the tiles and bundles
     of its checkpoint's size and no others; its key ends in a line feed, as the witness's does.
     """
-    kept, stage = story.kept, story.stage
-    written = {
-        "agreement.json": kept.agreement,
-        "grant.jwt": kept.grant.encode(),
-        "statuslist-before.jwt": kept.list_before.encode(),
-        "statuslist-after.jwt": kept.list_after.encode(),
+    results, stage = story.results, story.stage
+    files = {
+        "agreement.json": results.agreement,
+        "grant.jwt": results.grant.encode(),
+        "statuslist-before.jwt": results.list_before.encode(),
+        "statuslist-after.jwt": results.list_after.encode(),
         **_acts(story),
         **_events(story),
-        "home-keys.json": kept.home_keys,
+        "home-keys.json": results.home_keys,
         "keys.json": json.dumps({"keys": _keys(story)}, indent=2).encode() + b"\n",
-        **{f"log/{path}": data for path, data in kept.log.items()},
+        **{f"log/{path}": data for path, data in results.log.items()},
         "log/vkey": f"{stage.log_key.text}\n".encode(),
         "witness.vkey": f"{stage.witness.key.text}\n".encode(),
-        "openapi.json": kept.openapi,
-        **{f"webhooks/{name}": data for name, data in kept.webhooks.items()},
+        "openapi.json": results.openapi,
+        **{f"webhooks/{name}": data for name, data in results.webhooks.items()},
     }
-    for name, data in written.items():
+    for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
-    return [folder / name for name in written]
+    return [folder / name for name in files]
 
 
 def _acts(story: Story) -> dict[str, bytes]:
@@ -59,9 +59,9 @@ def _acts(story: Story) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     for party in story.cast.connections():
         for line in party.lines:
-            if line.act is None or line.act.id not in story.kept.receipts:
+            if line.act is None or line.act.id not in story.results.receipts:
                 continue
-            proof = parse_proof(story.kept.receipts[line.act.id])
+            proof = parse_proof(story.results.receipts[line.act.id])
             name = f"{proof.index:03d}-{line.act.kind}"
             files[f"acts/{name}.jws"] = line.act.raw.encode()
             files[f"receipts/{name}.tlog-proof"] = proof.text.encode()
@@ -71,7 +71,7 @@ def _acts(story: Story) -> dict[str, bytes]:
 
 def _events(story: Story) -> dict[str, bytes]:
     """What the server stated of the connection whose agreement is left."""
-    party = next(it for it in story.cast.connections() if it.agreement_raw == story.kept.agreement)
+    party = next(it for it in story.cast.connections() if it.agreement_raw == story.results.agreement)
     lines = [(line.event, line.raw) for line in party.lines]
     return {f"events/{number:03d}-{event.event}.jwt": raw.encode() for number, (event, raw) in enumerate(lines, 1)}
 

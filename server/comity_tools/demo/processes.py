@@ -82,9 +82,9 @@ class WitnessProcess:
         assert self._process.stdout is not None
         with suppress(TimeoutError):
             async with asyncio.timeout(READY_WITHIN):
-                told = [(await self._process.stdout.readline()).decode().strip() for _ in range(2)]
-                if told[1] == self.url:
-                    self.key = parse_vkey(told[0])
+                lines = [(await self._process.stdout.readline()).decode().strip() for _ in range(2)]
+                if lines[1] == self.url:
+                    self.key = parse_vkey(lines[0])
                     return
         raise DidNotHold("the witness did not start")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from comity.errors import ComityError
 from comity_tools.demo.common import STARTED_AGO, Cast
-from comity_tools.demo.monitor import Onlooker
-from comity_tools.demo.output import LISTED, leave
+from comity_tools.demo.monitor import LogMonitor
+from comity_tools.demo.output import FILE_LIST, write_results
 from comity_tools.demo.processes import DidNotHold
 from comity_tools.demo.stage import Narrator, Stage
 from comity_tools.demo.story import Story
@@ -23,13 +23,13 @@ async def play(narrator: Narrator, out: Path | None = None) -> bool:
                 days = STARTED_AGO // 86_400_000
                 narrator.tell(f"A server listens at {stage.origin}; the story begins {days} days ago.")
                 narrator.tell(f"A witness of its log listens at {stage.witness.url}.")
-                async with aclosing(Onlooker(stage.log_url, stage.log_key, stage.witness.key)) as onlooker:
-                    story = Story(stage, narrator, await _cast(stage), onlooker)
+                async with aclosing(LogMonitor(stage.log_url, stage.log_key, stage.witness.key)) as log_monitor:
+                    story = Story(stage, narrator, await _cast(stage), log_monitor)
                     await story.tell()
                 if out is not None:
-                    files = leave(story, out)
+                    files = write_results(story, out)
                     narrator.chapter(f"Left in {out}: {len(files)} files")
-                    narrator.show(LISTED.rstrip())
+                    narrator.show(FILE_LIST.rstrip())
         except (ComityError, DidNotHold, TimeoutError) as error:
             narrator.check(f"the story goes on ({type(error).__name__}: {error})", False)
     narrator.chapter(f"{narrator.held} checks held, {len(narrator.failed)} did not.")

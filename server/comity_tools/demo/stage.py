@@ -74,10 +74,10 @@ class Narrator:
             self.failed.append(claim)
             self._console.print(f"    [bold red]✗ {escape(claim)}[/bold red]")
 
-    async def refused(self, claim: str, code: str, doing: Awaitable[object]) -> None:
+    async def check_refused(self, claim: str, code: str, action: Awaitable[object]) -> None:
         """Check that what is awaited is refused with `code`."""
         try:
-            await doing
+            await action
         except Refused as refused:
             self.check(f"{claim} ({refused.code})", refused.code == code)
         else:
@@ -109,7 +109,7 @@ class Stage:
             # Each must know the other's key, and makes its own at its first start: one of them is started twice.
             await self.witness.start()
             await self.start_server()
-            self.log_key = await self._announced_log()
+            self.log_key = await self._fetch_log_key()
             await self.witness.stop()
             await self.witness.start(self.log_key)
         except BaseException:
@@ -137,9 +137,9 @@ class Stage:
         return StoryClock(self._clock_file).now()
 
     def _set_clock(self, offset: int) -> None:
-        whole = self._clock_file.with_suffix(".new")
-        whole.write_text(str(offset))
-        whole.replace(self._clock_file)
+        draft = self._clock_file.with_suffix(".new")
+        draft.write_text(str(offset))
+        draft.replace(self._clock_file)
 
     def move_clock(self, to: int) -> None:
         """Move the story to `to` (ms). Raises DidNotHold for a move back, or beyond the wall clock."""
@@ -189,10 +189,10 @@ class Stage:
                 await asyncio.sleep(0.05)
         raise DidNotHold(f"the server did not start; its log is {self.folder / 'server.log'}")
 
-    async def stop_server(self, how: signal.Signals) -> None:
+    async def stop_server(self, signal_number: signal.Signals) -> None:
         """End the server: SIGTERM lets it finish, SIGKILL does not."""
         if self._server is not None and self._server.poll() is None:
-            self._server.send_signal(how)
+            self._server.send_signal(signal_number)
             await asyncio.to_thread(self._server.wait, ENDED_WITHIN)
 
     async def home_keys(self) -> dict[str, PublicKey]:
@@ -201,12 +201,12 @@ class Stage:
         async with aiohttp.ClientSession() as session, session.get(did_web_url(did)) as answer:
             return keys_of_document(did, parse_object(await answer.read()))
 
-    async def stated_keys(self) -> bytes:
+    async def fetch_key_statements(self) -> bytes:
         """What the server states of its own keys (HOME-2)."""
         async with aiohttp.ClientSession() as session, session.get(self.origin + HOME_KEYS) as answer:
             return await answer.read()
 
-    async def _announced_log(self) -> VerifierKey:
+    async def _fetch_log_key(self) -> VerifierKey:
         async with aiohttp.ClientSession() as session, session.get(f"{self.origin}/.well-known/comity") as answer:
             (log,) = parse_object(await answer.read())["logs"]
         return parse_vkey(log["vkey"])
@@ -230,8 +230,8 @@ class Stage:
         """A business: its key is made in its own wallet, and only the public half is registered with the server."""
         did = did_of_host(f"localhost:{self.port}", "b", name)
         key = SigningKey(os.urandom(32))
-        asked = ("business", "create", name, "--did-key", key.public.did)
-        registered = await comity(*asked, environment=self.environment())
+        arguments = ("business", "create", name, "--did-key", key.public.did)
+        registered = await comity(*arguments, environment=self.environment())
         registered.check_returncode()
         told, kid, *_ = registered.stdout.split()
         self.narrator.check(f"{shown} is {told}", told == did)
@@ -244,7 +244,7 @@ class Stage:
         self._wallets.append(wallet)
         return wallet
 
-    async def until(self, party: Party, holds: Callable[[], bool], within: float = 20.0) -> bool:
+    async def sync_until(self, party: Party, holds: Callable[[], bool], within: float = 20.0) -> bool:
         """Read a party's news until `holds`, for so many seconds of real time."""
         until = time.monotonic() + within
         while not holds() and time.monotonic() < until:
@@ -252,7 +252,7 @@ class Stage:
         return holds()
 
 
-async def seen(holds: Callable[[], bool], within: float) -> bool:
+async def wait_until(holds: Callable[[], bool], within: float) -> bool:
     """Whether it holds before so many seconds of real time are over."""
     until = time.monotonic() + within
     while not holds() and time.monotonic() < until:  # noqa: ASYNC110 - it comes about in other processes

@@ -28,18 +28,18 @@ class Story(Endings, Engineer, Proofs):
             ("An offer, a scan, two signatures", self.meet),
             ("Another wording, and a polite no", self.counter_offer),
             ("Care yes, the same windows again no", self.care_and_sales),
-            ("An advert in a greeting", self.contested),
+            ("An advert in a greeting", self.contest),
             ("Two weeks of quiet, and a server that dies", self.mute_and_crash),
             ("A snooze that nobody sees", self.snooze),
             ("A night nurse in Tokyo", self.quiet_hours),
             ("Favours, asked both ways", self.favours),
             ("A token in the hands of a mail house", self.offline_token),
-            ("Enough is enough", self.cut_off),
+            ("Enough is enough", self.business_revokes),
             ("Starting over", self.reconnect),
-            ("An engineer's half hour", self.half_hour),
+            ("An engineer's half hour", self.engineer_half_hour),
             ("What the two sides have in common", self.same_history),
-            ("Somebody who trusts nobody", self.look_on),
-            ("After the server", self.offline),
+            ("Somebody who trusts nobody", self.audit_log),
+            ("After the server", self.check_offline),
         )
         for number, (title, chapter) in enumerate(chapters, 1):
             self.say.chapter(f"{number}. {title}  ({self.day()})")
@@ -64,7 +64,7 @@ class Story(Endings, Engineer, Proofs):
         say.check("the offer says what she may come for: service and favours", shown.allowed is not None)
         mia = await cast.mia.accept(shown)
         say.tell("Mia scans it, reads the terms and signs. Until the window maker has signed too, nothing goes:")
-        await self._raises("no act before the agreement", mia.mute(days=1))
+        await self._check_raises("no act before the agreement", mia.mute(days=1))
         windows = await self._countersign(cast.windows)
         await mia.opened(timeout=30)
         say.check("both hold the same agreement", mia.cid == windows.cid)
@@ -80,7 +80,7 @@ class Story(Endings, Engineer, Proofs):
         say.tell("The server enters each of these acts in a log that anybody may read, without names and words.")
         receipt = await self._receipt(mia, granted)
         say.check(f"Mia has the receipt for her grant, entry {receipt.index}", receipt.entry.side == mia.side)
-        witnessed = await self.onlooker.cosigned(receipt.index + 1)
+        witnessed = await self.log_monitor.wait_for_cosignature(receipt.index + 1)
         say.check("and a witness, a process of its own, has cosigned that", witnessed.cosignatures)
 
     # --- 2 ------------------------------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ class Story(Endings, Engineer, Proofs):
         ben = await cast.ben.accept(link, terms=terms("example:ben-terms", "Ben comes first, always."))
         proposal = (await cast.salon.proposals())[0]
         await proposal.decline(reason="not_these_terms")
-        await self._raises("Ben learns that it came to nothing", ben.opened(timeout=30))
+        await self._check_raises("Ben learns that it came to nothing", ben.opened(timeout=30))
         say.check("and his side of it is closed", ben.phase == "closed")
 
     # --- 3 ------------------------------------------------------------------------------------------------------------
@@ -117,12 +117,12 @@ class Story(Endings, Engineer, Proofs):
         say.tell("Mia's windows are three years old; both sides have that on record.")
         care = await windows.message("care.checkin", "How are the windows? Does the one on the north side still stick?")
         say.check("the question how the windows are is delivered", care.outcome == "delivered")
-        await say.refused(
+        await say.check_refused(
             "an advert that does not say what for is not: she has something of this kind",
             "topic_needed",
             windows.message("sales", "Something new, 20 % off!"),
         )
-        await say.refused(
+        await say.check_refused(
             "nor is one for new windows",
             "already_has",
             windows.message("sales", "New windows, 20 % off!", topic="windows"),
@@ -134,7 +134,7 @@ class Story(Endings, Engineer, Proofs):
         say.check("Mia reads exactly those two", len(texts) == 2 and texts[0] is not None and "stick" in texts[0])
         await mia.remember("no_interest", topic="shutters")
         await windows.sync()
-        await say.refused(
+        await say.check_refused(
             "and once she says that shutters are of no interest, that is that",
             "no_interest",
             windows.message("sales", "Shutters, half price!", topic="shutters"),
@@ -142,7 +142,7 @@ class Story(Endings, Engineer, Proofs):
 
     # --- 4 ------------------------------------------------------------------------------------------------------------
 
-    async def contested(self) -> None:
+    async def contest(self) -> None:
         """An advertisement that calls itself care comes once."""
         say = self.say
         mia, windows = self.cast.parties["mia-windows"], self.cast.parties["windows-mia"]
@@ -158,7 +158,7 @@ class Story(Endings, Engineer, Proofs):
         await windows.sync()
         told = windows.may("care.greeting")
         say.check("the window maker sees why, and what to call it", [it.as_ for it in told.contest] == ["sales"])
-        await say.refused(
+        await say.check_refused(
             "the next one is judged as the sale that it is",
             "no_interest",
             windows.message("care.greeting", "Shutters for a sunny winter!"),
@@ -185,8 +185,8 @@ class Story(Endings, Engineer, Proofs):
         await mia.sync()
         say.check("nothing reaches Mia", len(await mia.messages()) == before)
 
-        await self.onlooker.cosigned((await self._receipt(windows, held.id)).index + 1)
-        log = (await self.onlooker.look()).served
+        await self.log_monitor.wait_for_cosignature((await self._receipt(windows, held.id)).index + 1)
+        log = (await self.log_monitor.check()).served
         await stage.kill_and_restart()
         say.tell("The server is killed, and started again on the same port and file.")
         await mia.sync()
@@ -196,15 +196,15 @@ class Story(Endings, Engineer, Proofs):
         await mia.sync()
         say.check("an hour before the end the message still waits", len(await mia.messages()) == before)
         stage.pass_time(HOUR + 1000)
-        arrived = await stage.until(mia, lambda: self._delivered(mia, held.id))
+        arrived = await stage.sync_until(mia, lambda: self._has_arrived(mia, held.id))
         say.check("after two weeks it is delivered, though nobody asked for it", arrived)
         over = [line.event.index for line in mia.lines if isinstance(line.event, MuteOver)]
         say.check(
             f"entry {over[0]} of the log says that her mute was over by then; when it was to end, it told nobody",
             len(over) == 1,
         )
-        await self.onlooker.cosigned(log.size + 1)
-        again = (await self.onlooker.look()).served
+        await self.log_monitor.wait_for_cosignature(log.size + 1)
+        again = (await self.log_monitor.check()).served
         say.check(
             f"the log goes on where it stood: of its {again.size} entries the first {log.size} are those from before",
             again.size > log.size,
@@ -246,7 +246,7 @@ class Story(Endings, Engineer, Proofs):
         say.check("at noon in Tokyo a message waits", held.outcome == "held")
         say.check("the salon cannot read his hours from the state it shares", salon.may("service").decision == "allow")
         stage.move_clock(self._next("Asia/Tokyo", 20) + 1000)
-        say.check("at 20:00 it arrives", await stage.until(jonas, lambda: self._delivered(jonas, held.id)))
+        say.check("at 20:00 it arrives", await stage.sync_until(jonas, lambda: self._has_arrived(jonas, held.id)))
         stage.move_clock(self._next("Asia/Tokyo", 2))
         night = await salon.message("care.greeting", "Still awake?")
         say.check("and at two in the morning he is reached at once", night.outcome == "delivered")
@@ -259,7 +259,9 @@ class Story(Endings, Engineer, Proofs):
         mia, salon = self.cast.parties["mia-salon"], self.cast.parties["salon-mia"]
         await mia.sync()
         asked = await mia.ask("hold", "Could you keep the Saturday slot for me until noon?", effort="minute")
-        await say.refused("a second ask while one is open is refused", "ask_open", mia.ask("lend", "And the umbrella?"))
+        await say.check_refused(
+            "a second ask while one is open is refused", "ask_open", mia.ask("lend", "And the umbrella?")
+        )
         await salon.sync()
         theirs = salon.favours()[-1]
         say.tell(f"Mia asks: “{theirs.text}” The salon says yes, and does it.")

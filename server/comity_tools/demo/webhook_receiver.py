@@ -64,27 +64,27 @@ class WebhookReceiver:
 
     async def _take(self, request: web.Request) -> web.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        got = Received(headers, await request.read())
-        self.received.append(got)
-        return await self.answer(got)
+        webhook = Received(headers, await request.read())
+        self.received.append(webhook)
+        return await self.answer(webhook)
 
-    async def answer(self, got: Received) -> web.Response:
+    async def answer(self, webhook: Received) -> web.Response:
         """What is answered: a challenge with itself (HOOK-8), everything else with 204."""
-        if got.type != "webhook.challenge":
+        if webhook.type != "webhook.challenge":
             return web.Response(status=204)
-        challenge = json.loads(got.body)["data"]["challenge"]
+        challenge = json.loads(webhook.body)["data"]["challenge"]
         return web.Response(body=dump_json({"challenge": challenge}), content_type="application/json")
 
     def files(self) -> dict[str, bytes]:
         """A file for each webhook that came, but for challenges: its headers, its body in base64, and the secret, so
         that anybody's library can check it."""
         return {
-            f"{number:02}-{got.type}.json": dump_json(
+            f"{number:02}-{webhook.type}.json": dump_json(
                 {
-                    "headers": dict(got.headers),
-                    "body": base64.b64encode(got.body).decode("ascii"),
+                    "headers": dict(webhook.headers),
+                    "body": base64.b64encode(webhook.body).decode("ascii"),
                     "secret": self.secret,
                 }
             )
-            for number, got in enumerate(self.events, 1)
+            for number, webhook in enumerate(self.events, 1)
         }

@@ -13,7 +13,7 @@ from pathlib import Path
 from comity.client.http.aiohttp_transport import over_aiohttp
 from comity.client.http.server_api import Home
 from comity.client.http.transport import Transport
-from comity_tools.bench.over_http import found_town
+from comity_tools.bench.over_http import create_testbed
 from comity_tools.bench.processes import Child
 from comity_tools.bench.result import QUICK
 from comity_tools.bench.workload import Opened, small_acts
@@ -99,4 +99,4 @@ class Crowd:
 
 def people_of(folder: Path, child: Child, count: int) -> list[Opened]:
     """So many people who are connected with a new business of a running server. Blocks."""
-    return found_town(folder, child, QUICK).take(count)
+    return create_testbed(folder, child, QUICK).take(count)

@@ -53,11 +53,11 @@ class Rest:
 class Customers:
     """See the module. Use as an async context; `begin` connects everybody."""
 
-    def __init__(self, serving: Serving, ledger: Ledger, folder: Path, chance: random.Random) -> None:
+    def __init__(self, serving: Serving, ledger: Ledger, folder: Path, rng: random.Random) -> None:
         self._serving = serving
         self._ledger = ledger
         self._folder = folder
-        self._chance = chance
+        self._rng = rng
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15))
         self._endpoint = WebhookReceiver()
         self._wallets: list[tuple[Wallet, Party]] = []
@@ -125,7 +125,7 @@ class Customers:
     async def _live(self, wallet: Wallet, party: Party) -> None:
         """One thing after the other, as a customer's app does."""
         while self._is_acting:
-            what = self._chance.choice(("complaint", "mute", "unmute", "remember", "sync"))
+            what = self._rng.choice(("complaint", "mute", "unmute", "remember", "sync"))
             known = {line.act.id for line in party.lines if line.act is not None}
             try:
                 async with asyncio.timeout(60):
@@ -139,7 +139,7 @@ class Customers:
                 self._ledger.wrong.append(f"{party.cid}: a contradiction: {fault.claim}")
                 return
             self._note(party, known)
-            await asyncio.sleep(self._chance.uniform(0.05, 0.3))
+            await asyncio.sleep(self._rng.uniform(0.05, 0.3))
 
     async def _do(self, party: Party, what: str) -> None:
         if what == "complaint":
@@ -158,20 +158,20 @@ class Customers:
         """Note the own acts that the wallet holds since: it was answered, or read them back."""
         for line in party.lines:
             if line.act is not None and line.act.id not in known and line.event.event == "accepted":
-                told = Acceptance(act=line.act.id, event=line.raw)
-                self._ledger.acknowledge(party.cid, line.act.raw, told)
+                acknowledgement = Acceptance(act=line.act.id, event=line.raw)
+                self._ledger.acknowledge(party.cid, line.act.raw, acknowledgement)
 
     async def _trade(self) -> None:
         """The business writes to one customer after the other, and repeats what was not answered under the same key."""
         ids = [party.cid for _, party in self._wallets]
         while self._is_acting:
             self._numbers += 1
-            customer = self._chance.choice(ids)
+            customer = self._rng.choice(ids)
             body = {"purpose": "care.checkin", "text": "Does it work?"}
             answer = await self._until_answered(f"/connections/{customer}/messages", body, f"m-{self._numbers}")
             if answer is not None and "message" in answer:
                 self._ledger.note(customer, answer["id"])
-            await asyncio.sleep(self._chance.uniform(0.05, 0.3))
+            await asyncio.sleep(self._rng.uniform(0.05, 0.3))
 
     async def _until_answered(self, path: str, body: Any, again: str) -> Any:
         """The answer; None where it was still not known at a pause."""
@@ -199,7 +199,7 @@ class Customers:
             self._ledger.compare_records(party.cid, records)
             self._ledger.wrong += [f"{party.cid}: evidence: {it.claim}" for it in wallet.contradictions()]
 
-    async def missing_webhooks(self) -> int:
+    async def count_missing_webhooks(self) -> int:
         """How many acknowledged messages the endpoint was never told of, though nothing has failed for a while."""
         until = time.monotonic() + BROUGHT_WITHIN
         while True:

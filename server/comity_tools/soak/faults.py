@@ -19,19 +19,19 @@ class Faults:
 
     serving: Serving
     witness: Witnessing
-    chance: random.Random
+    rng: random.Random
     another_process: Callable[[], None]
-    struck: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
     """How often each struck."""
     _next: list[str] = field(default_factory=list)
 
     async def strike(self) -> str:
         """One of them, each once before any comes again, and whatever brings the server back; which one."""
         if not self._next:
-            self._next = self.chance.sample(list(_FAULTS), len(_FAULTS))
+            self._next = self.rng.sample(list(_FAULTS), len(_FAULTS))
         name = self._next.pop()
         await _FAULTS[name](self)
-        self.struck[name] += 1
+        self.counts[name] += 1
         return name
 
     async def _kill(self) -> None:
@@ -43,13 +43,13 @@ class Faults:
         await self._start()
 
     async def _start(self) -> None:
-        await asyncio.sleep(self.chance.uniform(0, 0.5))
+        await asyncio.sleep(self.rng.uniform(0, 0.5))
         await asyncio.to_thread(self.serving.start)
         self.another_process()
 
     async def _stop(self) -> None:
         self.serving.send(signal.SIGSTOP)
-        await asyncio.sleep(self.chance.uniform(0.2, LONGEST_STOP))
+        await asyncio.sleep(self.rng.uniform(0.2, LONGEST_STOP))
         self.serving.send(signal.SIGCONT)
 
     async def _kill_sender(self) -> None:
@@ -58,7 +58,7 @@ class Faults:
 
     async def _kill_witness(self) -> None:
         self.witness.kill()
-        await asyncio.sleep(self.chance.uniform(0, 2.0))
+        await asyncio.sleep(self.rng.uniform(0, 2.0))
         await asyncio.to_thread(self.witness.start)
 
 

@@ -56,7 +56,7 @@ STORE_A_THOUSAND_ACTS = 12.0
 
 
 @dataclass(frozen=True, slots=True)
-class Grown:
+class Change:
     """What became of one resource. `grown` is by how much it grew in the later half of the longest life, in `minutes`,
     by the line that fits best."""
 
@@ -97,21 +97,21 @@ class Growth:
             found = {it.name: it.measure(folder, pid) for it in RESOURCES}
             self._lives[-1].append((time.monotonic(), found))
 
-    def told(self) -> list[Grown]:
+    def changes(self) -> list[Change]:
         """What became of each resource."""
-        return [self._grown(it) for it in RESOURCES]
+        return [self._change(it) for it in RESOURCES]
 
-    def _grown(self, resource: Resource) -> Grown:
+    def _change(self, resource: Resource) -> Change:
         lives = [[(at, found[resource.name]) for at, found in life] for life in self._lives]
         every = [sample for life in lives for sample in life]
         if not every:
-            return Grown(resource, 0, 0, 0, 0, 0)
+            return Change(resource, 0, 0, 0, 0, 0)
         # The later half of the longest life: caches were filled in the first.
         longest = max(lives, key=_span) if resource.is_the_process_own else every
         steady = longest[len(longest) // 2 :] if resource.is_the_process_own else longest
         seconds = _span(steady) if _span(longest) >= _TOLD_FROM else 0.0
         values = [value for _, value in every]
-        return Grown(resource, values[0], values[-1], max(values), _slope(steady) * seconds, seconds / 60)
+        return Change(resource, values[0], values[-1], max(values), _slope(steady) * seconds, seconds / 60)
 
 
 def _span(life: list[tuple[float, float]]) -> float:

@@ -21,7 +21,7 @@ MOST_NAMED = 20
 """Losses and wrongs that are told in words; the rest is only counted."""
 
 
-class Entered(NamedTuple):
+class ReceiptClaim(NamedTuple):
     """What a receipt says of the log: the entry's number and leaf, and the tree that covered it."""
 
     number: int
@@ -31,7 +31,7 @@ class Entered(NamedTuple):
 
 
 @dataclass(slots=True)
-class Known:
+class ConnectionRecords:
     """What was read of a connection's records."""
 
     events: dict[str, bytes] = field(default_factory=dict)
@@ -55,11 +55,11 @@ class Ledger:
     """Acts that were acknowledged and are not there, with what was looked at."""
     wrong: list[str] = field(default_factory=list)
     """Everything else that cannot be."""
-    _known: dict[str, Known] = field(default_factory=dict)
+    _known: dict[str, ConnectionRecords] = field(default_factory=dict)
     _by_id_alone: set[str] = field(default_factory=set)
     _by_cid: dict[str, list[str]] = field(default_factory=dict)
     _indexes: dict[int, str] = field(default_factory=dict)
-    _entered: list[Entered] = field(default_factory=list)
+    _claims: list[ReceiptClaim] = field(default_factory=list)
     _roots: list[bytes] = field(default_factory=list)
     _leaves: list[bytes] = field(default_factory=list)
     _edge: Edge = field(default_factory=Edge)
@@ -84,12 +84,12 @@ class Ledger:
         id_ = hash_id(act.encode("ascii"))
         if id_ not in self.said:
             self.said[id_] = _hash(answer.event)
-            self._take_event(id_, answer)
+            self._check_acceptance(id_, answer)
             self._by_cid.setdefault(cid, []).append(id_)
         elif self.said[id_] != _hash(answer.event):
             self.wrong.append(f"{id_}: another answer than the first")
         if answer.receipt is not None:
-            self._take_receipt(id_, act, answer.receipt)
+            self._check_receipt(id_, act, answer.receipt)
 
     def note(self, cid: str, id_: str) -> None:
         """Note an act that was acknowledged by its id alone, as over REST."""
@@ -97,11 +97,11 @@ class Ledger:
             self._by_id_alone.add(id_)
             self._by_cid.setdefault(cid, []).append(id_)
 
-    def refused(self, act: str, code: str) -> None:
+    def note_refusal(self, act: str, code: str) -> None:
         """Note that an act was refused that follows what was acknowledged, and breaks no rule."""
         self.wrong.append(f"{hash_id(act.encode('ascii'))}: refused ({code}), though nothing stands against it")
 
-    def _take_event(self, id_: str, answer: Acceptance) -> None:
+    def _check_acceptance(self, id_: str, answer: Acceptance) -> None:
         try:
             event = open_event(answer.event, self.find_key).event
         except ComityError as fault:
@@ -112,7 +112,7 @@ class Ledger:
         elif self._indexes.setdefault(event.index, id_) != id_:
             self.wrong.append(f"entry {event.index} was given to two acts")
 
-    def _take_receipt(self, id_: str, act: str, raw: str) -> None:
+    def _check_receipt(self, id_: str, act: str, raw: str) -> None:
         try:
             receipt: Receipt = open_receipt(raw, self.key)
         except ComityError as fault:
@@ -121,14 +121,14 @@ class Ledger:
         if not receipt.is_of(act.encode("ascii")):
             self.wrong.append(f"{id_}: its receipt is another act's")
         signed = receipt.checkpoint
-        self._entered.append(Entered(receipt.index, leaf_hash(receipt.opening.entry), signed.size, signed.root))
+        self._claims.append(ReceiptClaim(receipt.index, leaf_hash(receipt.opening.entry), signed.size, signed.root))
 
     # --- against the server -----------------------------------------------------------------------------------------
 
     def compare_records(self, cid: str, records: Iterable[RecordBody], *, goes_on: bool = False) -> None:
         """Hold all records of a connection, as one side has them, against what that side was told; or, where it
         `goes_on`, those that came since, against what it was told since."""
-        known = self._known[cid] = self._known.get(cid, Known()) if goes_on else Known()
+        known = self._known[cid] = self._known.get(cid, ConnectionRecords()) if goes_on else ConnectionRecords()
         for record in records:
             about = parse_object(b64u_decode(record.event.split(".")[1]))
             if about["event"] != "accepted":
@@ -141,14 +141,14 @@ class Ledger:
             if about["accepted_at"] <= known.latest:
                 self.wrong.append(f"{about['act']}: not later than the event before it")
             known.latest = about["accepted_at"]
-        told = self._by_cid.get(cid, [])
-        for id_ in told[known.compared :]:
+        answers = self._by_cid.get(cid, [])
+        for id_ in answers[known.compared :]:
             event = known.events.get(id_)
             if event is None:
                 self.lost[id_] = "it is not among the records of its connection"
             elif event != self.said.get(id_, event):
                 self.wrong.append(f"{id_}: the server has another acceptance by now")
-        known.compared = len(told)
+        known.compared = len(answers)
 
     def take_entries(self, entries: Iterable[bytes]) -> None:
         """Take in the next entries of the log, in order."""
@@ -160,16 +160,14 @@ class Ledger:
 
     def compare_log(self) -> None:
         """Hold every receipt against the entries that were taken in: its own entry, and its tree."""
-        for entered in self._entered:
-            if entered.size > len(self._leaves):
-                self.wrong.append(
-                    f"entry {entered.number}: its receipt's tree has {entered.size} entries, the log fewer"
-                )
-            elif self._leaves[entered.number] != entered.leaf:
-                self.wrong.append(f"entry {entered.number} is another one than in its receipt")
-            elif self._roots[entered.size - 1] != entered.root:
-                self.wrong.append(f"two trees of {entered.size} entries were signed")
-        self._entered.clear()
+        for claim in self._claims:
+            if claim.size > len(self._leaves):
+                self.wrong.append(f"entry {claim.number}: its receipt's tree has {claim.size} entries, the log fewer")
+            elif self._leaves[claim.number] != claim.leaf:
+                self.wrong.append(f"entry {claim.number} is another one than in its receipt")
+            elif self._roots[claim.size - 1] != claim.root:
+                self.wrong.append(f"two trees of {claim.size} entries were signed")
+        self._claims.clear()
 
 
 def _hash(text: str) -> bytes:

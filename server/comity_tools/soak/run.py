@@ -15,7 +15,7 @@ from comity_server.data_dir import STORE
 from comity_tools.soak.clients import Crowd, people_of
 from comity_tools.soak.customers import Customers
 from comity_tools.soak.faults import Faults
-from comity_tools.soak.growth import STORE_A_THOUSAND_ACTS, Grown, Growth, MiB
+from comity_tools.soak.growth import STORE_A_THOUSAND_ACTS, Change, Growth, MiB
 from comity_tools.soak.ledger import MOST_NAMED, Ledger
 from comity_tools.soak.server_process import Serving, Witnessing
 from comity_tools.soak.verification import Check
@@ -40,7 +40,7 @@ class Report:
     seconds: float
     faults: dict[str, int]
     ledger: Ledger
-    growth: list[Grown]
+    growth: list[Change]
     store: float
     """MiB by which the store grew for a thousand acknowledged acts."""
     awaited: int
@@ -50,7 +50,7 @@ class Report:
     @property
     def is_bounded(self) -> bool:
         """Whether everything that grew did so within its bounds."""
-        return self.store <= STORE_A_THOUSAND_ACTS and all(grown.is_bounded for grown in self.growth)
+        return self.store <= STORE_A_THOUSAND_ACTS and all(change.is_bounded for change in self.growth)
 
     @property
     def is_good(self) -> bool:
@@ -67,21 +67,21 @@ class Report:
             "wrong": len(self.ledger.wrong),
             "named": [*self.ledger.lost.items(), *self.ledger.wrong][:MOST_NAMED],
             "webhooks": {"awaited": self.awaited, "missing": self.missing},
-            "growth": [_grown_as_json(it) for it in self.growth],
+            "growth": [_change_as_json(it) for it in self.growth],
             "store_a_thousand_acts": {"MiB": round(self.store, 3), "most": STORE_A_THOUSAND_ACTS},
             "good": self.is_good,
         }
 
 
-def _grown_as_json(grown: Grown) -> dict[str, Any]:
-    of = grown.resource
-    minute = None if grown.a_minute is None else round(grown.a_minute, 3)
-    figures = {"first": round(grown.first, 2), "last": round(grown.last, 2), "largest": round(grown.largest, 2)}
+def _change_as_json(change: Change) -> dict[str, Any]:
+    of = change.resource
+    minute = None if change.a_minute is None else round(change.a_minute, 3)
+    figures = {"first": round(change.first, 2), "last": round(change.last, 2), "largest": round(change.largest, 2)}
     bounds = {"most": of.most, "most_grown": of.most_grown}
-    return {"name": of.name, "unit": of.unit, **figures, "a_minute": minute, **bounds, "bounded": grown.is_bounded}
+    return {"name": of.name, "unit": of.unit, **figures, "a_minute": minute, **bounds, "bounded": change.is_bounded}
 
 
-async def soak(folder: Path, minutes: float, chance: random.Random, tell: Tell = lambda _: None) -> Report:
+async def soak(folder: Path, minutes: float, rng: random.Random, tell: Tell = lambda _: None) -> Report:
     """Live through it in `folder`; `tell` is told what happens. Raises BenchFailed, Unreachable."""
     async with AsyncExitStack() as stack:
         serving = Serving(folder / "data", {"COMITY_WEBHOOKS_TO_LOOPBACK": "true"})
@@ -99,10 +99,10 @@ async def soak(folder: Path, minutes: float, chance: random.Random, tell: Tell =
         await asyncio.to_thread(serving.start)
         people = await asyncio.to_thread(people_of, serving.folder, serving.child, PEOPLE)
         crowd = await stack.enter_async_context(Crowd(check, people))
-        customers = await stack.enter_async_context(Customers(serving, check.ledger, folder, chance))
+        customers = await stack.enter_async_context(Customers(serving, check.ledger, folder, rng))
         await customers.begin(WALLETS)
         tell("everybody is connected")
-        return await _Soak(serving, witness, check, crowd, customers, chance, tell).live(minutes * 60)
+        return await _Soak(serving, witness, check, crowd, customers, rng, tell).live(minutes * 60)
 
 
 @dataclass(slots=True)
@@ -112,20 +112,20 @@ class _Soak:
     check: Check
     crowd: Crowd
     customers: Customers
-    chance: random.Random
+    rng: random.Random
     tell: Tell
 
     async def live(self, seconds: float) -> Report:
         growth, began, store = Growth(), time.monotonic(), self._store()
         before = self.check.ledger.acknowledged
-        faults = Faults(self.serving, self.witness, self.chance, growth.another_process)
+        faults = Faults(self.serving, self.witness, self.rng, growth.another_process)
         measuring = asyncio.create_task(self._measure(growth))
         try:
             self._act()
             while time.monotonic() - began < seconds * (1 - QUIET) and self.check.ledger.holds:
-                await asyncio.sleep(self.chance.uniform(*EVERY))
+                await asyncio.sleep(self.rng.uniform(*EVERY))
                 self.tell(f"{await faults.strike()}; {self.check.ledger.acknowledged} acknowledged")
-                if sum(faults.struck.values()) % 4 == 0:
+                if sum(faults.counts.values()) % 4 == 0:
                     await self._look(goes_on=True)
                     self._act()
             if self.check.ledger.holds:
@@ -134,10 +134,10 @@ class _Soak:
         finally:
             measuring.cancel()
             await asyncio.gather(measuring, return_exceptions=True)
-        missing = await self.customers.missing_webhooks() if self.check.ledger.holds else 0
+        missing = await self.customers.count_missing_webhooks() if self.check.ledger.holds else 0
         acts = max(1, self.check.ledger.acknowledged - before)
         return Report(
-            time.monotonic() - began, dict(faults.struck), self.check.ledger, growth.told(),
+            time.monotonic() - began, dict(faults.counts), self.check.ledger, growth.changes(),
             (self._store() - store) / acts * 1000, len(self.customers.awaited), missing,
         )  # fmt: skip
 

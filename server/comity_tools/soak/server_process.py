@@ -108,10 +108,10 @@ class Witnessing:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         assert self._process.stdout is not None
-        told = [self._process.stdout.readline().decode().strip() for _ in range(2)]
-        if not told[1]:
+        answers = [self._process.stdout.readline().decode().strip() for _ in range(2)]
+        if not answers[1]:
             raise BenchFailed("the witness did not start")
-        self.as_setting = " ".join(told)
+        self.as_setting = " ".join(answers)
 
     def kill(self) -> None:
         """End it at once."""

@@ -105,7 +105,7 @@ async def send(home: Home, ledger: Ledger, cid: str, act: str) -> bool:
     except Refused as refused:
         if refused.code in TRY_AGAIN:
             return False
-        ledger.refused(act, refused.code)
+        ledger.note_refusal(act, refused.code)
         return True
     ledger.acknowledge(cid, act, answer)
     return True
