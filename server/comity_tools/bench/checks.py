@@ -1,4 +1,4 @@
-"""What a business asks before it writes: one check, a hundred in one request, and a stream of them."""
+"""Checks before a business writes: one check, a hundred in one request, and a stream of them."""
 
 import asyncio
 import json
@@ -50,7 +50,7 @@ class Customers(NamedTuple):
     """A few of them."""
     key: str
     signer: Signer
-    """Who signs for the business: the server keeps that key as well."""
+    """The signer of the business; the server stores its key as well."""
     size: Size
 
     def ask(self, body: bytes, media: str = JSON) -> bytes:

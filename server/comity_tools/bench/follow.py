@@ -1,7 +1,7 @@
-"""What it takes to follow a log: everything in it, beside the hashing alone.
+"""The cost of following a log, beside the cost of the hashing alone.
 
-As a program it is the processes of that measurement: `serve PORT FOLDER` serves a folder, `follow URL VKEY` follows the
-log at a URL and prints what it took.
+As a program, this module is the processes of the measurement: `serve PORT FOLDER` serves a folder, `follow URL VKEY`
+follows the log at a URL and prints its cost.
 """
 
 import asyncio

@@ -30,7 +30,7 @@ Flow = Generator[bytes, Answer, None]
 
 @dataclass(slots=True)
 class Round:
-    """What one round came to; times in seconds."""
+    """The result of one round; times in seconds."""
 
     requests: int
     wall: float

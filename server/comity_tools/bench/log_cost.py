@@ -1,4 +1,4 @@
-"""What the log adds to the cost of an act: the same acts to a server with it and to one without, in turn."""
+"""The cost that the log adds to an act: the same acts to a server with it and to one without, in turn."""
 
 import statistics
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""What a business writes through the gate."""
+"""Messages of a business through the gate."""
 
 import json
 import statistics
@@ -40,7 +40,7 @@ def messages_over_http(place: Customers) -> Row:
 
 
 def signed_messages_over_http(place: Customers) -> Row:
-    """The same from a business that encrypts and signs by itself."""
+    """Messages of a business that encrypts and signs by itself."""
     count = WARM_UP + place.size.rounds * place.size.acts
     chains = [_signed_messages(place, state, count) for state in place.states[:WRITING]]
     return _measure(

@@ -77,14 +77,14 @@ class Testbed:
 def testbed(
     folder: Path, size: Size, module: tuple[str, ...] = SERVE, settings: Mapping[str, str] | None = None
 ) -> Iterator[Testbed]:
-    """A town of its own, whose server (`comity serve`, or another module) runs while the context does. `settings`: more
-    of its environment."""
+    """A testbed of its own, whose server (`comity serve`, or another module) runs as long as the context.
+    `settings` are added to the server's environment."""
     with comity_server(folder, free_port(), module, settings) as child:
         yield create_testbed(folder, child, size)
 
 
 def create_testbed(folder: Path, child: Child, size: Size) -> Testbed:
-    """A town at a server that has just been started, and has no business yet."""
+    """A testbed at a server that has just been started, and has no business yet."""
     shop = Shop(child.port, _home_of(child))
     create_business(folder, BUSINESS, shop.key.public.did)
     # A server refuses requests signed in the second of its start, since it cannot know those seen before it.
@@ -117,12 +117,12 @@ def server_cpu_us(rounds: list[Round]) -> float:
 
 
 def rate_of(rounds: list[Round], each: int = 1) -> float:
-    """What is done in a second, `each` requests making one."""
+    """The rate in a second, with `each` requests counted as one."""
     return statistics.median(one.requests / one.wall for one in rounds) / each
 
 
 def shares_of(rounds: list[Round], baseline: list[Round]) -> dict[str, float]:
-    """Whose CPU time went into both."""
+    """The CPU shares of client and servers in both measurements."""
     return {
         "server_cpu_share": statistics.median(one.server_cpu for one in rounds),
         "server_cpu_us": server_cpu_us(rounds),
@@ -212,7 +212,7 @@ def acts_in_batches(testbed: Testbed) -> Row:
 
 
 def _verify_work(chains: list[list[str]]) -> Callable[[], int]:
-    """What verifies a handful of the acts, other ones each time."""
+    """A piece of work that verifies a few of the acts, other ones each time."""
     ready = [_raw_signature(raw) for chain in chains for raw in chain[:8]]
     place = 0
 

@@ -53,7 +53,7 @@ class Child:
         return cpu_of(self.pid)
 
     def memory(self) -> float:
-        """What of it is in memory (RSS), in MB of 2^20 bytes."""
+        """The resident set (RSS), in MB of 2^20 bytes."""
         return memory_of(self.pid)
 
     def wait_until_answers(self, path: str, log: Path | None = None) -> None:
@@ -99,7 +99,7 @@ def cpu_of(pid: int) -> float:
 
 
 def cpu_of_children(pid: int) -> float:
-    """The same for those that the process started, all together."""
+    """Seconds of CPU time of all processes that a process started."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
@@ -126,7 +126,7 @@ def free_port() -> int:
 
 
 def environment(folder: Path, port: int, settings: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a server is started with: nothing of the caller's own settings."""
+    """The environment of a server, without the caller's own settings."""
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("COMITY_")}
     return {
         **kept,

@@ -1,4 +1,4 @@
-"""What a measurement ends in, and how figures are made of rounds."""
+"""The result of a measurement, and the figures that are made from rounds."""
 
 import statistics
 import time
@@ -13,7 +13,7 @@ class BenchFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured: rounds of each kind, and what one round holds at most."""
+    """The size of a measurement: rounds of each kind, and what one round holds at most."""
 
     rounds: int
     seconds: float
@@ -110,7 +110,7 @@ class Share:
 
 
 class Rate:
-    """How often a piece of work is done in a second of CPU time, over rounds.
+    """The rate of a piece of work, in times per second of CPU time, over rounds.
 
     CPU time, since other processes must not count; both sides of a ratio are taken alike.
     """

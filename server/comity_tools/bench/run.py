@@ -1,4 +1,4 @@
-"""What is measured, in which order, and the report of it."""
+"""The measurements in their order, and the report."""
 
 import os
 import platform
@@ -33,7 +33,7 @@ _CHECKS: dict[str, Callable[[Customers], Row]] = {
 }
 _IN_MEMORY: dict[str, Callable[[Size], list[Row]]] = {"gate": gate_decisions, "token": tokens_offline}
 NAMES = (*_OVER_HTTP, *_CHECKS, *_IN_MEMORY, "follow", "log_cost", "webhook_cost", "start", "idle_memory")
-"""What can be measured; some give more than one row."""
+"""The names of all measurements; some give more than one row."""
 
 
 def measure(names: Iterable[str], size: Size) -> Iterator[Row]:
@@ -72,7 +72,7 @@ def measure(names: Iterable[str], size: Size) -> Iterator[Row]:
 
 
 def machine() -> dict[str, Any]:
-    """What it was measured on; nothing that names the machine."""
+    """The machine's system, architecture, Python and cores; nothing that identifies it."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "system": platform.system(),

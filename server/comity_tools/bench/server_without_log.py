@@ -62,7 +62,7 @@ class _CountedPlaces:
 
 
 class NoLog:
-    """In the place of a log."""
+    """Replaces the log."""
 
     origin = ORIGIN
     halted = None
@@ -76,7 +76,7 @@ class NoLog:
         self._index = 0
 
     def additions(self) -> _CountedPlaces:
-        """What a group adds: numbers."""
+        """The additions of a unit of work: numbers."""
         return _CountedPlaces(self._index)
 
     def committed(self, added: _CountedPlaces) -> None:

@@ -1,4 +1,4 @@
-"""What a webhook adds to the cost of an act: the same acts of customers of a business that has an endpoint, and of one
+"""The cost that a webhook adds to an act: the same acts of customers of a business that has an endpoint, and of one
 that has none, at the same server and in turn."""
 
 import json

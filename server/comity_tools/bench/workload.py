@@ -1,4 +1,4 @@
-"""Who takes part: one business with an offer for many, and people who accept it; everything by the protocol itself."""
+"""The parties: one business with an offer for many, and people who accept it, all by the protocol itself."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""What all chapters of the story have in common: who is in it, what is kept, and what is done in several of them."""
+"""The base of all chapters of the story: its people, its results, and steps that several chapters share."""
 
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ def last_act(party: Party, kind: str) -> SignedAct:
 
 @dataclass
 class Cast:
-    """Who is in it. Wallets are on the stage from the start; the connections come as they are made."""
+    """The people and businesses of the story. The wallets exist from the start; connections are added when made."""
 
     mia: Wallet
     jonas: Wallet
@@ -50,18 +50,18 @@ class Cast:
     ended: list[Party] = field(default_factory=list)
 
     def connections(self) -> list[Party]:
-        """Everybody's sides of what became a connection."""
+        """Both sides of every connection."""
         wallets = (self.mia, self.jonas, self.ben, self.windows, self.salon)
         return [party for wallet in wallets for party in wallet.connections() if party.phase in ("open", "ended")]
 
 
 @dataclass
 class Results:
-    """What is worth leaving behind: a token and its list, before and after the "no"; receipts, and the log."""
+    """The results of the story: a token and its status list before and after the "no", receipts, the log."""
 
     agreement: bytes = b""
     home_keys: bytes = b""
-    """What the server states of its own keys, as it was served."""
+    """The server's statements about its own keys, as served."""
     grant: str = ""
     list_before: str = ""
     list_after: str = ""
@@ -71,11 +71,11 @@ class Results:
     """Path → bytes: the checkpoint, tiles and bundles as they were served."""
     openapi: bytes = b""
     webhooks: dict[str, bytes] = field(default_factory=dict)
-    """File → what a webhook was."""
+    """File name → webhook."""
 
 
 class Chapters:
-    """A story under way."""
+    """The chapters' common state."""
 
     def __init__(self, stage: Stage, narrator: Narrator, cast: Cast, log_monitor: LogMonitor) -> None:
         self.stage = stage

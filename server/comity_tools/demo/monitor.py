@@ -1,4 +1,4 @@
-"""Somebody who looks at the served log from outside, and trusts nobody's word: with the log's key and the witness's."""
+"""A monitor that checks the served log from outside, with only the log's key and the witness's."""
 
 import asyncio
 import time
@@ -25,7 +25,7 @@ class LogMonitor:
         self._kept = Followed(log)
 
     async def aclose(self) -> None:
-        """Hang up."""
+        """Closes the connection."""
         if self._transport.close is not None:
             await self._transport.close()
 

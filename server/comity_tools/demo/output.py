@@ -1,4 +1,4 @@
-"""What the demo leaves behind with `--out`: texts that anybody can check with software of their own."""
+"""The files that the demo writes with `--out`, which anybody can check with their own software."""
 
 import json
 from pathlib import Path
@@ -10,23 +10,23 @@ from comity_tools.demo.story import Story
 
 FILE_LIST = """\
 agreement.json       both sides' signatures under one text (General JSON)
-acts/NNN-KIND.jws    every accepted act; NNN is its place in the log
+acts/NNN-KIND.jws    every accepted act; NNN is its number in the log
 events/NNN-KIND.jwt  the server's acceptance of each act of that agreement
-home-keys.json       what the server states of its own keys
-receipts/NNN-KIND.*  its receipt (.tlog-proof), and the entry that is proved (.entry)
+home-keys.json       the server's statements about its own keys
+receipts/NNN-KIND.*  the receipt of each act (.tlog-proof), and its log entry (.entry)
 grant.jwt            a consent token
 statuslist-*.jwt     its status list, before and after the connection ended
 keys.json            the key of every signer, as a JWKS
 log/                 the log, as any file server could serve it, and its key (vkey)
 witness.vkey         the key of the witness who cosigned log/checkpoint
-openapi.json         what a business's engineers can call
-webhooks/*.json      each webhook as it came: headers, body (base64), and the secret that signs it
+openapi.json         the API for a business's engineers
+webhooks/*.json      each webhook as received: headers, body (base64), and the secret that signs it
 """
-"""For people: what is in the folder."""
+"""The files, described for people."""
 
 
 def write_results(story: Story, folder: Path) -> list[Path]:
-    """Write what was made into `folder`, as it stands in LISTED, and return the files.
+    """Writes the results into `folder`, as described in FILE_LIST, and returns the files.
 
     `keys.json` has the Ed25519 key for every `kid` that stands in a protected header. `log/` has the tiles and bundles
     of its checkpoint's size and no others; its key ends in a line feed, as the witness's does.
@@ -70,7 +70,7 @@ def _acts(story: Story) -> dict[str, bytes]:
 
 
 def _events(story: Story) -> dict[str, bytes]:
-    """What the server stated of the connection whose agreement is left."""
+    """The server's events of the connection whose agreement is written."""
     party = next(it for it in story.cast.connections() if it.agreement_raw == story.results.agreement)
     lines = [(line.event, line.raw) for line in party.lines]
     return {f"events/{number:03d}-{event.event}.jwt": raw.encode() for number, (event, raw) in enumerate(lines, 1)}

@@ -29,7 +29,7 @@ def without_settings() -> dict[str, str]:
 async def comity(
     *arguments: str | Path, environment: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    """What a `comity` command did, in a process and a working folder of its own."""
+    """Runs a `comity` command in a process and a working folder of its own, and returns its result."""
     return await asyncio.to_thread(
         subprocess.run,
         [sys.executable, "-m", "comity_tools", *map(str, arguments)],

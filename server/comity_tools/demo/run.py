@@ -1,4 +1,4 @@
-"""Play the story: set the stage, tell it, and say whether it held."""
+"""Plays the story on a real server, and reports whether every check passed."""
 
 import asyncio
 import tempfile
@@ -15,7 +15,7 @@ from comity_tools.demo.story import Story
 
 
 async def play(narrator: Narrator, out: Path | None = None) -> bool:
-    """Tell the story with a real server in a folder of its own. Whether everything held."""
+    """Plays the story with a real server in a folder of its own. Returns whether every check passed."""
     narrator.tell("All people and firms in this story are examples.")
     with tempfile.TemporaryDirectory(prefix="comity-demo-") as folder:
         try:
@@ -28,11 +28,11 @@ async def play(narrator: Narrator, out: Path | None = None) -> bool:
                     await story.tell()
                 if out is not None:
                     files = write_results(story, out)
-                    narrator.chapter(f"Left in {out}: {len(files)} files")
+                    narrator.chapter(f"{len(files)} files written to {out}")
                     narrator.show(FILE_LIST.rstrip())
         except (ComityError, DidNotHold, TimeoutError) as error:
             narrator.check(f"the story goes on ({type(error).__name__}: {error})", False)
-    narrator.chapter(f"{narrator.held} checks held, {len(narrator.failed)} did not.")
+    narrator.chapter(f"{narrator.held} checks passed, {len(narrator.failed)} failed.")
     return not narrator.failed
 
 

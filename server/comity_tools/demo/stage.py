@@ -155,7 +155,7 @@ class Stage:
     # --- the server -------------------------------------------------------------------------------------------------
 
     def environment(self) -> dict[str, str]:
-        """What the server, and commands in its folder, are started with."""
+        """The environment of the server, and of commands in its folder."""
         return {
             **without_settings(),
             "COMITY_DATA": str(self.data),
@@ -202,7 +202,7 @@ class Stage:
             return keys_of_document(did, parse_object(await answer.read()))
 
     async def fetch_key_statements(self) -> bytes:
-        """What the server states of its own keys (HOME-2)."""
+        """The server's statements about its own keys (HOME-2)."""
         async with aiohttp.ClientSession() as session, session.get(self.origin + HOME_KEYS) as answer:
             return await answer.read()
 
@@ -217,7 +217,7 @@ class Stage:
         await self.start_server()
 
     def log(self) -> str:
-        """What the server wrote to its log."""
+        """The text of the server's log file."""
         return (self.folder / "server.log").read_text(encoding="utf-8")
 
     # --- wallets ----------------------------------------------------------------------------------------------------

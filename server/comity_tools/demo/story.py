@@ -22,7 +22,7 @@ class Story(Endings, Engineer, Proofs):
     """The chapters, in order."""
 
     async def tell(self) -> None:
-        """All of it."""
+        """Plays all chapters."""
         self.home_keys = await self.stage.home_keys()
         chapters: tuple[tuple[str, Callable[[], Awaitable[None]]], ...] = (
             ("An offer, a scan, two signatures", self.meet),

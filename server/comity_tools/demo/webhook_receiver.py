@@ -1,4 +1,4 @@
-"""An endpoint of a business: takes webhooks on loopback, answers challenges, and makes files of what came."""
+"""The endpoint of a business: receives webhooks on loopback, answers challenges, and makes files of webhooks."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ class Received:
 
     @property
     def id(self) -> str:
-        """What it is known by, at every attempt."""
+        """The event's id, the same at every attempt."""
         return self.headers["webhook-id"]
 
     @property
@@ -35,7 +35,7 @@ class WebhookReceiver:
 
     def __init__(self) -> None:
         self.received: list[Received] = []
-        """All that came, challenges too, in the order in which it came."""
+        """All received webhooks, with challenges, in order."""
         self.secret = ""
         self.port = 0
 
@@ -46,7 +46,7 @@ class WebhookReceiver:
 
     @property
     def events(self) -> list[Received]:
-        """What came but for challenges."""
+        """The received webhooks without challenges."""
         return [it for it in self.received if it.type != "webhook.challenge"]
 
     async def __aenter__(self) -> Self:
@@ -69,7 +69,7 @@ class WebhookReceiver:
         return await self.answer(webhook)
 
     async def answer(self, webhook: Received) -> web.Response:
-        """What is answered: a challenge with itself (HOOK-8), everything else with 204."""
+        """The answer: a challenge's own value (HOOK-8), 204 to everything else."""
         if webhook.type != "webhook.challenge":
             return web.Response(status=204)
         challenge = json.loads(webhook.body)["data"]["challenge"]

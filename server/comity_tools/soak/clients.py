@@ -1,7 +1,7 @@
-"""People who act one after the other, each on a chain of her own, and note every answer in the ledger.
+"""People who send acts one after the other, each on a chain of her own, and note every answer in the ledger.
 
-What is not answered is sent again in the same bytes until it is (ACT-13): so an act that the server lost, or took
-twice, shows as a refusal of what follows it.
+An act without an answer is sent again in the same bytes (ACT-13). So an act that the server lost, or accepted twice,
+shows as a refusal of the next one.
 """
 
 import asyncio
@@ -28,14 +28,14 @@ _WITHOUT_END = 1 << 62
 
 @dataclass(slots=True)
 class Person:
-    """Somebody with one connection, and the act whose answer she waits for."""
+    """A person with one connection, and the act that waits for its answer."""
 
     opened: Opened
     waiting: str | None = None
 
     @property
     def side(self) -> Side:
-        """Who she is."""
+        """The person's side of the connection."""
         return Side(self.opened.cid, self.opened.person)
 
 
@@ -61,22 +61,22 @@ class Crowd:
 
     @property
     def sides(self) -> list[Side]:
-        """Whose records tell what became of their acts."""
+        """The sides whose records are compared with the ledger."""
         return [person.side for person in self._people]
 
     def act(self) -> None:
-        """Everybody acts from now on, as fast as she is answered."""
+        """Starts all people: each sends the next act as soon as the last one is answered."""
         self._is_acting = True
         self._tasks = [asyncio.create_task(self._live(person)) for person in self._people]
 
     async def pause(self) -> None:
-        """Nobody sends anything new; what was sent may stay in doubt."""
+        """Stops sending new acts; acts that were sent may stay in doubt."""
         self._is_acting = False
         await asyncio.gather(*self._tasks)
         self._tasks = []
 
     async def settle(self, seconds: float = 60.0) -> None:
-        """Send what is in doubt until it is answered. Raises TimeoutError."""
+        """Sends the acts in doubt until they are answered. Raises TimeoutError."""
         async with asyncio.timeout(seconds):
             for person in self._people:
                 while person.waiting is not None:

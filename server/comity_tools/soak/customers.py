@@ -1,4 +1,4 @@
-"""Customers with wallets, and a business over REST with a webhook endpoint: the ledger has what they are told, too."""
+"""Customers with wallets, and a business over REST with a webhook endpoint. Their answers go into the ledger too."""
 
 import asyncio
 import json
@@ -65,7 +65,7 @@ class Customers:
         self._is_acting = False
         self._numbers = 0
         self.awaited: set[str] = set()
-        """Acknowledged messages to the business, which its endpoint must be told of."""
+        """Acknowledged messages to the business, for which its endpoint must receive a webhook."""
 
     async def __aenter__(self) -> "Customers":
         await self._endpoint.__aenter__()
@@ -117,7 +117,7 @@ class Customers:
         self._tasks.append(asyncio.create_task(self._trade()))
 
     async def pause(self) -> None:
-        """Nobody sends anything new."""
+        """Stops sending."""
         self._is_acting = False
         await asyncio.gather(*self._tasks)
         self._tasks = []
@@ -187,7 +187,7 @@ class Customers:
     # --- looking ----------------------------------------------------------------------------------------------------
 
     async def look(self) -> None:
-        """Hold what the wallets read of the server against what both sides were told."""
+        """Compares the records that the wallets read with the answers to both sides."""
         for wallet, party in self._wallets:
             known = {line.act.id for line in party.lines if line.act is not None}
             try:
@@ -200,7 +200,7 @@ class Customers:
             self._ledger.wrong += [f"{party.cid}: evidence: {it.claim}" for it in wallet.contradictions()]
 
     async def count_missing_webhooks(self) -> int:
-        """How many acknowledged messages the endpoint was never told of, though nothing has failed for a while."""
+        """The number of acknowledged messages without a webhook, after a time without faults."""
         until = time.monotonic() + BROUGHT_WITHIN
         while True:
             left = self.awaited - {self._act_of(it.body) for it in self._endpoint.events}

@@ -1,4 +1,4 @@
-"""What happens to a server in a soak, at random moments."""
+"""The faults of a soak, at random moments."""
 
 import asyncio
 import random
@@ -22,11 +22,11 @@ class Faults:
     rng: random.Random
     another_process: Callable[[], None]
     counts: Counter[str] = field(default_factory=Counter)
-    """How often each struck."""
+    """Name of a fault → how often it happened."""
     _next: list[str] = field(default_factory=list)
 
     async def strike(self) -> str:
-        """One of them, each once before any comes again, and whatever brings the server back; which one."""
+        """Causes a fault and brings the server back; returns its name. Each happens once before any repeats."""
         if not self._next:
             self._next = self.rng.sample(list(_FAULTS), len(_FAULTS))
         name = self._next.pop()

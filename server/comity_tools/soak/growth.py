@@ -1,4 +1,4 @@
-"""What a server takes of its machine over time: memory, descriptors, store, write-ahead log."""
+"""The resources that a server uses over time: memory, descriptors, store, write-ahead log."""
 
 import os
 import time
@@ -12,7 +12,7 @@ from comity_tools.bench.processes import memory_of
 
 MiB = 1 << 20
 _TOLD_FROM = 10.0
-"""Seconds of one process's life from which on its growth is told."""
+"""Seconds that a process must run before its growth is reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ STORE_A_THOUSAND_ACTS = 12.0
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became of one resource. `grown` is by how much it grew in the later half of the longest life, in `minutes`,
+    """The change of one resource. `grown` is by how much it grew in the later half of the longest life, in `minutes`,
     by the line that fits best."""
 
     resource: Resource
@@ -69,12 +69,12 @@ class Change:
 
     @property
     def a_minute(self) -> float | None:
-        """By how much it grew in a minute; None where no process lived long enough to tell."""
+        """The growth in a minute; None if no process ran long enough."""
         return self.grown / self.minutes if self.minutes > 0 else None
 
     @property
     def is_bounded(self) -> bool:
-        """Whether it kept within its bounds."""
+        """True if it stayed within its bounds."""
         of = self.resource
         grows = of.most_grown is not None and self.grown > of.most_grown
         return not grows and (of.most is None or self.largest <= of.most)
@@ -98,7 +98,7 @@ class Growth:
             self._lives[-1].append((time.monotonic(), found))
 
     def changes(self) -> list[Change]:
-        """What became of each resource."""
+        """The change of each resource."""
         return [self._change(it) for it in RESOURCES]
 
     def _change(self, resource: Resource) -> Change:

@@ -1,6 +1,7 @@
-"""What clients were told, held against what the server says later: of that nothing is lost, changed or forked.
+"""The ledger: every answer to a client, compared with what the server shows later. Nothing of it may be lost, changed
+or forked.
 
-Pure: the ledger is kept in the clients' process, and outlives every fault of the server.
+The ledger does no I/O. It is in the clients' process, and outlives every fault of the server.
 """
 
 from collections.abc import Iterable
@@ -18,11 +19,11 @@ from comity.transparency.notes import VerifierKey
 from comity.transparency.receipts import Receipt, open_receipt
 
 MOST_NAMED = 20
-"""Losses and wrongs that are told in words; the rest is only counted."""
+"""Losses and other faults that are printed; further ones are only counted."""
 
 
 class ReceiptClaim(NamedTuple):
-    """What a receipt says of the log: the entry's number and leaf, and the tree that covered it."""
+    """The claim of a receipt about the log: the entry's number and leaf, and the tree that covers it."""
 
     number: int
     leaf: bytes
@@ -32,7 +33,7 @@ class ReceiptClaim(NamedTuple):
 
 @dataclass(slots=True)
 class ConnectionRecords:
-    """What was read of a connection's records."""
+    """The records of a connection that were read so far."""
 
     events: dict[str, bytes] = field(default_factory=dict)
     """Hashes of acceptances, by the act's id."""
@@ -40,7 +41,7 @@ class ConnectionRecords:
     """Side, chain and number of each act."""
     latest: int = 0
     compared: int = 0
-    """How many of the acts that were acknowledged were found."""
+    """The number of acknowledged acts that were found."""
 
 
 @dataclass(slots=True)
@@ -52,9 +53,9 @@ class Ledger:
     said: dict[str, bytes] = field(default_factory=dict)
     """The hash of the acceptance of each act that was acknowledged, by the act's id: so hours of them fit in memory."""
     lost: dict[str, str] = field(default_factory=dict)
-    """Acts that were acknowledged and are not there, with what was looked at."""
+    """Acknowledged acts that are missing, with the place where they were looked for."""
     wrong: list[str] = field(default_factory=list)
-    """Everything else that cannot be."""
+    """Every other contradiction."""
     _known: dict[str, ConnectionRecords] = field(default_factory=dict)
     _by_id_alone: set[str] = field(default_factory=set)
     _by_cid: dict[str, list[str]] = field(default_factory=dict)
@@ -66,17 +67,17 @@ class Ledger:
 
     @property
     def acknowledged(self) -> int:
-        """How many acts were acknowledged."""
+        """The number of acknowledged acts."""
         return len(self.said) + len(self._by_id_alone)
 
     @property
     def read_up_to(self) -> int:
-        """How many entries of the log were taken in."""
+        """The number of log entries that were read."""
         return len(self._leaves)
 
     @property
     def holds(self) -> bool:
-        """Whether nothing is lost, and nothing wrong."""
+        """True if nothing is lost and nothing contradicts."""
         return not self.lost and not self.wrong
 
     def acknowledge(self, cid: str, act: str, answer: Acceptance) -> None:
@@ -92,14 +93,14 @@ class Ledger:
             self._check_receipt(id_, act, answer.receipt)
 
     def note(self, cid: str, id_: str) -> None:
-        """Note an act that was acknowledged by its id alone, as over REST."""
+        """Notes an act of which only the id was acknowledged, as over REST."""
         if id_ not in self._by_id_alone and id_ not in self.said:
             self._by_id_alone.add(id_)
             self._by_cid.setdefault(cid, []).append(id_)
 
     def note_refusal(self, act: str, code: str) -> None:
-        """Note that an act was refused that follows what was acknowledged, and breaks no rule."""
-        self.wrong.append(f"{hash_id(act.encode('ascii'))}: refused ({code}), though nothing stands against it")
+        """Notes that an act was refused although it follows the acknowledged acts and breaks no rule."""
+        self.wrong.append(f"{hash_id(act.encode('ascii'))}: refused ({code}), though it breaks no rule")
 
     def _check_acceptance(self, id_: str, answer: Acceptance) -> None:
         try:
@@ -126,8 +127,8 @@ class Ledger:
     # --- against the server -----------------------------------------------------------------------------------------
 
     def compare_records(self, cid: str, records: Iterable[RecordBody], *, goes_on: bool = False) -> None:
-        """Hold all records of a connection, as one side has them, against what that side was told; or, where it
-        `goes_on`, those that came since, against what it was told since."""
+        """Compares all records of a connection, as one side reads them, with the answers to that side; with `goes_on`,
+        only the records and answers since the last call."""
         known = self._known[cid] = self._known.get(cid, ConnectionRecords()) if goes_on else ConnectionRecords()
         for record in records:
             about = parse_object(b64u_decode(record.event.split(".")[1]))
@@ -151,7 +152,7 @@ class Ledger:
         known.compared = len(answers)
 
     def take_entries(self, entries: Iterable[bytes]) -> None:
-        """Take in the next entries of the log, in order."""
+        """Adds the next entries of the log, in order."""
         for entry in entries:
             leaf = leaf_hash(entry)
             self._leaves.append(leaf)
@@ -159,7 +160,7 @@ class Ledger:
             self._roots.append(self._edge.root())
 
     def compare_log(self) -> None:
-        """Hold every receipt against the entries that were taken in: its own entry, and its tree."""
+        """Compares every receipt with the entries that were read: its own entry, and its tree."""
         for claim in self._claims:
             if claim.size > len(self._leaves):
                 self.wrong.append(f"entry {claim.number}: its receipt's tree has {claim.size} entries, the log fewer")

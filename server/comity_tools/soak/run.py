@@ -21,7 +21,7 @@ from comity_tools.soak.server_process import Serving, Witnessing
 from comity_tools.soak.verification import Check
 
 PEOPLE = 6
-"""Who act as fast as they are answered."""
+"""People who act as fast as they are answered."""
 WALLETS = 3
 EVERY = (2.0, 8.0)
 """Seconds between two faults."""
@@ -35,7 +35,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a soak came to."""
+    """The result of a soak."""
 
     seconds: float
     faults: dict[str, int]
@@ -45,7 +45,7 @@ class Report:
     """MiB by which the store grew for a thousand acknowledged acts."""
     awaited: int
     missing: int
-    """Of so many webhooks that were awaited, those that never came."""
+    """Expected webhooks that never arrived."""
 
     @property
     def is_bounded(self) -> bool:
@@ -58,7 +58,7 @@ class Report:
         return self.ledger.holds and self.is_bounded and not self.missing
 
     def as_json(self) -> dict[str, Any]:
-        """The same for programs."""
+        """The result as JSON values."""
         return {
             "seconds": round(self.seconds, 1),
             "faults": self.faults,
@@ -82,7 +82,7 @@ def _change_as_json(change: Change) -> dict[str, Any]:
 
 
 async def soak(folder: Path, minutes: float, rng: random.Random, tell: Tell = lambda _: None) -> Report:
-    """Live through it in `folder`; `tell` is told what happens. Raises BenchFailed, Unreachable."""
+    """Runs the soak in `folder`; `tell` is called with a line for each event. Raises BenchFailed, Unreachable."""
     async with AsyncExitStack() as stack:
         serving = Serving(folder / "data", {"COMITY_WEBHOOKS_TO_LOOPBACK": "true"})
         stack.callback(serving.kill_if_running)
@@ -146,7 +146,7 @@ class _Soak:
         self.customers.act()
 
     async def _look(self, *, goes_on: bool = False) -> None:
-        """Everybody pauses, what is in doubt is answered, and all, or what is new, is held against the ledger."""
+        """Pauses everybody, settles acts in doubt, and compares all records, or the new ones, with the ledger."""
         await asyncio.gather(self.crowd.pause(), self.customers.pause())
         await self.crowd.settle()
         await self.customers.look()

@@ -40,7 +40,7 @@ class Serving:
 
     @property
     def child(self) -> Child:
-        """The same as those who measure it have it."""
+        """The process as the bench measures it."""
         return Child(self.process, self.port)
 
     @property
@@ -67,13 +67,13 @@ class Serving:
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """End it as the system does that is short of memory."""
+        """Ends it as a system does that runs out of memory."""
         with suppress(ProcessLookupError):
             self.process.kill()
         self.process.wait(GONE_WITHIN)
 
     def kill_if_running(self) -> None:
-        """The same for one that may be gone."""
+        """Kills the process if it runs."""
         if self.is_running:
             self.kill()
 
@@ -97,7 +97,7 @@ class Witnessing:
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.as_setting = ""
-        """What `COMITY_WITNESSES` says of it."""
+        """Its value in `COMITY_WITNESSES`."""
 
     def start(self) -> None:
         """Start it, and return once it answers. Raises BenchFailed."""

@@ -1,4 +1,4 @@
-"""Reads a server as anybody may, and holds what it shows against a ledger: records, log, receipts."""
+"""Reads a server's records, log and receipts as anybody may, and compares them with a ledger."""
 
 import os
 import time
@@ -19,7 +19,7 @@ from comity.http_api import RecordBody
 from comity_tools.soak.ledger import Ledger
 
 TRY_AGAIN = frozenset({"overloaded", "rate_limited", "internal", "too_slow"})
-"""Refusals after which nobody knows what became of an act."""
+"""Refusals after which the outcome of an act is unknown."""
 
 
 def now() -> int:
@@ -28,14 +28,14 @@ def now() -> int:
 
 
 class Side(NamedTuple):
-    """Who may read the records of a connection."""
+    """A side of a connection, which may read its records."""
 
     cid: str
     signer: Signer
 
 
 class Check:
-    """Holds one server against a ledger of its own, again and again. Only `begin` makes one."""
+    """Compares one server with a ledger of its own, repeatedly. Made by `begin`."""
 
     def __init__(self, home: Home, source: LogSource, ledger: Ledger) -> None:
         self.home = home

@@ -62,7 +62,7 @@ def fail_if_invalid(what: str) -> Iterator[None]:
 
 
 def read_file(path: Path, most: int) -> bytes:
-    """The content of a file. Raises Unusable if it cannot be read or is longer than `most` bytes."""
+    """The content of a file. Raises UsageFault if it cannot be read or is longer than `most` bytes."""
     try:
         with path.open("rb") as file:
             data = file.read(most + 1)
@@ -101,7 +101,7 @@ def key_option(kind: int) -> Callable[[click.Context, click.Parameter, Any], Any
 
 
 def witness_policy(witnesses: tuple[VerifierKey, ...], cosignatures: int | None) -> Policy:
-    """How many of which witnesses must have cosigned; all of them if no number is given. Raises Unusable."""
+    """The policy that so many of these witnesses must have cosigned; all if no number is given. Raises UsageFault."""
     least = len(witnesses) if cosignatures is None else cosignatures
     if least > count_witnesses(witnesses):
         raise UsageFault(f"--cosignatures is {least}, but only {len(witnesses)} witnesses are given (--witness)")
@@ -173,7 +173,7 @@ def verify(
 def _as_json(
     proof: Receipt, act: Path | None, signed: SignedAct | None, tagged: bool, policy: Policy
 ) -> dict[str, Any]:
-    """What the receipt proves, as JSON values; what it does not prove, in words."""
+    """The proved facts as JSON values; the unproved ones in words."""
     entry, tree = proof.entry, proof.checkpoint
     return {
         "ok": True,

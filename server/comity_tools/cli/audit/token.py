@@ -147,7 +147,7 @@ def _check_options(
     agreement: Path | None,
     home_key: str | None,
 ) -> None:
-    """Raises Unusable if the options cannot prove that the token was accepted, or who signed its status list."""
+    """Raises UsageFault if the options cannot prove that the token was accepted, or who signed its status list."""
     if receipt is None and (acceptance is None or agreement is None):
         raise UsageFault("a token alone proves nothing: give --receipt and --vkey, or --acceptance and --agreement")
     if receipt is None and vkey is not None:
@@ -206,7 +206,7 @@ def _read_acceptance(path: Path, keys: HomeKeys) -> SignedEvent:
 
 
 def _parse_home_key(text: str | None) -> HomeParty:
-    """The home server's key in an option. Raises Unusable."""
+    """The home server's key in an option. Raises UsageFault."""
     kid, _, key = (text or "").partition("=")
     try:
         return HomeParty(did=did_of_kid(kid), kid=kid, key=key or kid.rpartition("#")[2])

@@ -78,7 +78,7 @@ def grant_lines(party: Party, grant_id: str) -> list[str]:
 
 
 def withdrawal_lines(party: Party, purposes: Iterable[str], channels: Iterable[str]) -> list[str]:
-    """What other grants still allow after one for these purposes and channels was taken back."""
+    """The grants that still allow something after one for these purposes and channels was taken back."""
     others = [
         it
         for it in party.state.door(party.side).grants

@@ -61,7 +61,7 @@ async def _print_connections(parties: list[Party], is_one: bool, blocked: set[st
 
 
 def _summary(party: Party, is_blocked: bool) -> str:
-    """What stops either side now, and until when; from the stored state alone, as there may be many connections."""
+    """The reasons that stop either side now; from the stored state alone, as there may be many connections."""
     if party.phase != "open":
         return ""
     away, snoozed = party.away_until(), party.snoozed_until()
