@@ -79,7 +79,7 @@ def test_growth_without_end_is_reported(monkeypatch: pytest.MonkeyPatch) -> None
         now = float(second)
         used["descriptors"] += 0.5
         growth.measure(Path(), 0)
-    bounded = {it.resource.name: it.is_bounded for it in growth.told()}
+    bounded = {it.resource.name: it.is_bounded for it in growth.changes()}
     assert bounded == {"memory": True, "descriptors": False, "store": True, "wal": True}
 
 
@@ -90,7 +90,7 @@ def test_the_command_tells_what_it_found_and_ends_with_it(monkeypatch: pytest.Mo
         ledger.lost["some act"] = "it is not among the records of its connection"
 
     async def lived(_folder: Path, minutes: float, *_: object) -> run.Report:
-        return run.Report(60 * minutes, {"kill -9 of the server": 3}, ledger, Growth().told(), 2.5, 7, 0)
+        return run.Report(60 * minutes, {"kill -9 of the server": 3}, ledger, Growth().changes(), 2.5, 7, 0)
 
     monkeypatch.setattr("comity_tools.cli.soak.live", lived)
     words = CliRunner().invoke(main, ["soak", "--minutes", "2", "--seed", "1"])

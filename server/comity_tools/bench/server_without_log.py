@@ -34,31 +34,35 @@ class _CountedPlaces:
         self.index = index
 
     def place(self) -> Place:
-        """The next number."""
+        """The place of the next entry."""
         return Place(ORIGIN, self.index)
 
     def act(self, act: SignedAct, side: Side, at: int, secret: bytes, muted: Mute | None) -> None:
-        """Count it."""
+        """Counts an act."""
         self.index += 1
 
     def delivery(self, cid: str, act: str, purpose: str, side: Side, at: int, secret: bytes) -> None:
-        """Count it."""
+        """Counts a delivery."""
         self.index += 1
 
     def mute_over(self, cid: str, by: str, side: Side, at: int, secret: bytes) -> None:
-        """Count it."""
+        """Counts an expired mute."""
         self.index += 1
 
-    def key(self, kid: str, statement: bytes, at: int, secret: bytes) -> None:
-        """Count it."""
+    def key(self, kid: str, statement: bytes, at: int, tag_key: bytes) -> None:
+        """Counts a statement about a key."""
         self.index += 1
 
-    def missing(self) -> list[tuple[str, str]]:
-        """Nothing."""
+    def notice(self, id_: str, raw: str, at: int, tag_key: bytes) -> None:
+        """Counts a notice."""
+        self.index += 1
+
+    def missing_acts(self) -> list[tuple[str, str]]:
+        """No act is needed."""
         return []
 
     def write(self, batch: Batch, now: int, raws: Mapping[str, str]) -> None:
-        """Nothing."""
+        """Writes nothing."""
 
 
 class NoLog:
@@ -79,19 +83,19 @@ class NoLog:
         """The additions of a unit of work: numbers."""
         return _CountedPlaces(self._index)
 
-    def committed(self, added: _CountedPlaces) -> None:
-        """Go on counting."""
+    def apply_commit(self, added: _CountedPlaces) -> None:
+        """Continues after the added numbers."""
         self._index = added.index
 
     async def in_doubt(self) -> None:
         """Nothing is ever in doubt."""
 
     def when_covered(self, size: int, go_on: Callable[[], None]) -> None:
-        """At once."""
+        """Calls `go_on` at once."""
         go_on()
 
-    async def settled(self) -> None:
-        """At once."""
+    async def wait_until_signed(self) -> None:
+        """Returns at once."""
 
     def start(self) -> None:
         """Nothing to do."""
