@@ -1,16 +1,25 @@
 """The site is built from the pages and the code, and no link in it leads nowhere."""
 
 import re
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import build_site
 import references
 from comity_server.config import Config
+from support.browser import a_browser, a_page
 
 ROOT = Path(__file__).parents[2]
 TOP = ("client_sdk", "docs", "examples", "server", "spec", "tests")
+
+
+pytestmark = pytest.mark.xdist_group("site")
 
 
 @pytest.fixture
@@ -19,13 +28,46 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "source"
 
 
-def test_the_site_is_built_and_loads_nothing_from_elsewhere(source: Path) -> None:
-    build_site.build(source)
-    site = source.parent / "site"
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    build_site.gather(folder / "source")
+    build_site.build(folder / "source")
+    return folder / "site"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves a folder and writes no access log."""
+
+    def log_message(self, *_: Any) -> None:
+        """Write nothing."""
+
+
+@pytest.fixture
+def address(site: Path) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site))) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
     assert (site / "docs" / "tutorials" / "customer" / "index.html").exists()
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         assert re.findall(r"<(?:script|img|iframe|link)\b[^>]*(?:src|href)=\"?(?:https?:)?//[^>]*", text) == [], page
+
+
+async def test_a_phone_shows_pages_with_their_pictures_and_diagrams(address: str) -> None:
+    async with a_browser() as browser:
+        for path in ("/", "/docs/reference/settings/", "/spec/connection/"):
+            # One window for each: a page that is left reports what it still loads as failed.
+            async with a_page(browser, viewport={"width": 390, "height": 844}) as seen:
+                await seen.page.goto(address + path, wait_until="networkidle")
+                assert await seen.page.evaluate("[...document.images].every(image => image.naturalWidth > 0)"), path
+                assert await seen.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
+                if path == "/spec/connection/":
+                    await seen.page.wait_for_selector("pre.diagram svg")
 
 
 @pytest.mark.parametrize(
