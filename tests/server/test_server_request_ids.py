@@ -140,7 +140,7 @@ async def test_log_lines_of_the_webhook_sender_have_the_id_of_the_engineers_requ
         await shop.post(place + "/verify")
         hook.status = 410
         tested = await shop.ask("POST", place + "/test")
-        assert tested.json["attempts"][0]["status"] == 410
+        assert tested.json["attempts"][0]["http_status"] == 410
         lines: list[dict[str, Any]] = []
 
         async def is_logged() -> bool:
