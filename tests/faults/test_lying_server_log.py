@@ -282,7 +282,7 @@ async def test_a_log_that_stands_still_stops_nobody(scene: Scene) -> None:
         assert theirs.phase == "ended"
         owed = jonas._core.kept.file.table("owed")
         assert len(owed) == jonas.receipts_owed == 5
-        with pytest.raises(Unreachable, match="does not include"):
+        with pytest.raises(Unreachable, match="does not cover"):
             await theirs.receipt(next(iter(owed)))
         world.proxy.honest()
         await theirs.sync()

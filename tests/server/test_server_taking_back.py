@@ -151,6 +151,6 @@ async def test_a_missing_entry_is_told_where_no_restore_explains_it(world: World
     with closing(sqlite3.connect(data / "comity.db")) as store, store:
         store.execute("DELETE FROM meta WHERE name LIKE 'restored %'")
     result = CliRunner().invoke(main, ["fsck", "--data", str(data)])
-    assert result.exit_code != 0 and result.output.count("it is missing, and connection") == len(kept) + 1
+    assert result.exit_code != 0 and result.output.count("it is missing, but connection") == len(kept) + 1
     world.change(restored=False)
     await world.start()

@@ -176,7 +176,7 @@ POINTS: dict[str, Callable[[Path], None]] = {
     "before the commit": _die_before(sqlite, "_commit"),
     "inside the transaction": _die_inside,
     "after the commit": _die_after(sqlite, "_commit"),
-    "before it is read again": _die_before(sqlite, "_judged"),
+    "before it is read again": _die_before(sqlite, "_judge"),
     "before it is signed": _die_before(sequencer, "sign_checkpoint"),
     "after it is signed": _die_after(sequencer, "sign_checkpoint"),
     "in the middle of the head file's slot": _die_in_the_slot,
