@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from comity.client import Party, Statement
+from comity.client import Connection, Statement
 from comity.errors import Refused, Unreachable
 from comity.http_api import ACTS
 from comity_server.fsck.checker import check_store
@@ -149,10 +149,10 @@ async def test_a_customer_sees_the_date_and_then_the_account(people: SdkWorld) -
     salon, mia = await people.business("salon"), await people.person("mia")
     ours, theirs = await people.connect(salon, mia, "care")
     with pytest.raises(Refused, match="connection_open"):
-        await ours.erasure(("contact",))
+        await ours.state_erasure(("contact",))
     await theirs.revoke()
-    owed = theirs.duty()
-    assert owed is not None and owed.due_at == theirs.state.ended_at + 30 * DAY and theirs.duty("me") is None
+    owed = theirs.erasure_due()
+    assert owed is not None and owed.due_at == theirs.state.ended_at + 30 * DAY and theirs.erasure_due("me") is None
     last = (await theirs.timeline())[-1]
     assert (last.at, last.who, last.kind) == (owed.due_at, "them", "duty")
     assert last.sentence == f"{theirs.name} is to say by this time what became of your data"
@@ -164,12 +164,14 @@ async def test_a_customer_sees_the_date_and_then_the_account(people: SdkWorld) -
     # The first time nobody answers; the statement goes out again, signed anew, for an hour has passed.
     people.wires["salon"].cut = lambda request: request.url.endswith(ACTS)
     with pytest.raises(Unreachable):
-        await ours.erasure()
+        await ours.state_erasure()
     people.wires["salon"].cut = None
     people.pass_time(hours=1)
     await ours.sync()
     assert [it.kind for it in await theirs.sync()] == ["erasure"] and theirs.statement() == ours_said(ours)
-    await ours.erasure(("contact", "messages"), kept=[("payments", "legal_obligation", until)], passed_on=["Kurier"])
+    await ours.state_erasure(
+        ("contact", "messages"), kept=[("payments", "legal_obligation", until)], passed_on=["Kurier"]
+    )
     (news,) = [it for it in await theirs.sync() if it.kind == "erasure"]
     said = theirs.statement()
     assert said is not None and (said.id, said.by, said.deleted) == (news.act, "them", ("contact", "messages"))
@@ -179,7 +181,7 @@ async def test_a_customer_sees_the_date_and_then_the_account(people: SdkWorld) -
     assert last.kind == "erasure" and "deleted contact, messages; kept payments (legal obligation" in last.sentence
     assert "Kurier" not in str(await theirs.timeline())
     # Mia owes nothing, and can say so all the same; her wallet reads it all again from its file.
-    await theirs.erasure(("messages",))
+    await theirs.state_erasure(("messages",))
     await ours.sync()
     assert [it.by for it in (ours.statement("me"), ours.statement()) if it] == ["me", "them"]
     again = (await people.again(mia, "mia")).connections()[0]
@@ -187,7 +189,7 @@ async def test_a_customer_sees_the_date_and_then_the_account(people: SdkWorld) -
     assert await again.sync() == []
 
 
-def ours_said(party: Party) -> Statement:
+def ours_said(party: Connection) -> Statement:
     """What this side said, as the other side sees it."""
     said = party.statement("me")
     assert said is not None

@@ -70,15 +70,15 @@ async def test_a_customer_reads_in_her_wallet_what_a_marketer_wrote_over_rest(tm
             assert [it.text for it in found] == [*texts, "Do not lean out."]
             assert found[0].body == {"text": "Hello, Mia.", "link": "https://shop.example/care"}
             # Every exempt notice of the shop's is counted in her wallet, out of what was signed (SAY-13).
-            await theirs.message("safety", "Your ladder stands in the road.")
+            await theirs.send_message("safety", "Your ladder stands in the road.")
             notices = await theirs.exempt_notices()
             assert {purpose: len(times) for purpose, times in notices.items()} == {"safety": 1, "legal_notice": 1}
             assert notices["safety"] == (found[-1].at,)
             # Over REST and by the business's own wallet alike, which does not wait a month for room.
             for _ in range(3):
-                await ours.message("security", "Change your lock.")
+                await ours.send_message("security", "Change your lock.")
             with pytest.raises(Refused, match="exempt_limit"):
-                await ours.message("security", "Change your lock.")
+                await ours.send_message("security", "Change your lock.")
             assert [response.status for _, response in wire.seen].count(429) == 1
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from comity.client.http.server_api import _server_sent
-from comity.client.http.transport import MOST_LINE, lines_of
+from comity.client.http.server_api import _read_events
+from comity.client.http.transport import MOST_LINE, split_lines
 from comity.errors import Unreachable
 
 ENDS = (b"\r\n", b"\n", b"\r")
@@ -26,14 +26,14 @@ async def _cut(text: bytes, cuts: Sequence[int]) -> AsyncIterator[bytes]:
 
 def lines(text: bytes, cuts: Sequence[int]) -> list[bytes]:
     async def read() -> list[bytes]:
-        return [line async for line in lines_of(_cut(text, cuts))]
+        return [line async for line in split_lines(_cut(text, cuts))]
 
     return asyncio.run(read())
 
 
 def events(text: bytes, cuts: Sequence[int] = ()) -> list[tuple[bytes, str]]:
     async def read() -> list[tuple[bytes, str]]:
-        return [event async for event in _server_sent(lines_of(_cut(text, cuts)))]
+        return [event async for event in _read_events(split_lines(_cut(text, cuts)))]
 
     return asyncio.run(read())
 
@@ -77,7 +77,7 @@ def test_a_line_and_an_event_without_an_end_are_not_waited_for() -> None:
             yield part
 
     async def read(part: bytes) -> None:
-        async for _ in _server_sent(lines_of(endless(part))):
+        async for _ in _read_events(split_lines(endless(part))):
             pass
 
     for part in (b"x" * 65_536, b"data: " + b"x" * 65_536 + b"\n"):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from comity.client import Party, Request, Response, Wallet
+from comity.client import Connection, Request, Response, Wallet
 from comity.documents.events import Accepted
 from comity.errors import Contradiction, Unreachable
 from comity.transparency.notes import parse_vkey
@@ -14,18 +14,18 @@ from support.sdk_world import SdkWorld
 from support.terminal_world import a_host, connected
 
 
-async def a_story(world: SdkWorld) -> tuple[Wallet, Party, Wallet, Party]:
+async def a_story(world: SdkWorld) -> tuple[Wallet, Connection, Wallet, Connection]:
     """Mia and a shop, who wrote to her at once and while she was away, and asked her a favour."""
     shop, mia = await world.business("shop"), await world.person("mia")
     ours, theirs = await world.connect(shop, mia, "care", "favour")
-    await ours.message("care", "Good morning.")
+    await ours.send_message("care", "Good morning.")
     await theirs.mute()
     await ours.sync()
-    await ours.message("care", "Are you there?")
+    await ours.send_message("care", "Are you there?")
     await theirs.unmute()
     await ours.sync(wait=1)
     await ours.remember("small_talk")
-    await ours.contacted("phone", "care")
+    await ours.record_contact("phone", "care")
     await theirs.sync(wait=1)
     await theirs.sync()
     return shop, ours, mia, theirs
@@ -39,9 +39,9 @@ async def test_every_act_of_either_side_goes_out_with_its_receipt(world: SdkWorl
         (log,) = exported["logs"].values()
         key = parse_vkey(log["vkey"])
         records = exported["connections"][0]["records"]
-        by = {line.event.side for line in party.lines if isinstance(line.event, Accepted)}
+        by = {line.event.side for line in party.records if isinstance(line.event, Accepted)}
         assert by == {"first", "second"}
-        for record, line in zip(records, party.lines, strict=True):
+        for record, line in zip(records, party.records, strict=True):
             if not isinstance(line.event, Accepted) or line.act is None:
                 continue
             assert open_receipt(record["receipt"], key).is_of(line.act.raw.encode()), line
@@ -57,7 +57,7 @@ async def test_every_act_of_either_side_goes_out_with_its_receipt(world: SdkWorl
 
 async def test_a_server_that_hides_the_receipt_of_what_the_shop_did_is_found_out(world: SdkWorld) -> None:
     _, ours, mia, theirs = await a_story(world)
-    (hidden,) = [line.act.id for line in theirs.lines if line.act is not None and line.act.kind == "contacted"]
+    (hidden,) = [line.act.id for line in theirs.records if line.act is not None and line.act.kind == "contacted"]
 
     def hiding(request: Request, response: Response) -> Response:
         if not request.url.endswith(f"/v1/acts/{hidden}"):

@@ -14,9 +14,9 @@ from aiohttp import web
 
 from comity.client.http.aiohttp_transport import over_aiohttp
 from comity.client.http.transport import Request, Response, Transport
-from comity.client.log.monitor import Report, follow
-from comity.client.log.monitor_state import Followed, FollowedFile, NotKept, usual_file
-from comity.client.log.tile_reader import LogFinding, LogSource, log_prefix
+from comity.client.log.monitor import Report, follow_log
+from comity.client.log.monitor_state import MonitorFile, MonitorFileError, MonitorState, default_file
+from comity.client.log.tile_reader import LogFinding, TileReader, log_prefix
 from comity.errors import Malformed
 from comity.transparency.checkpoints import open_checkpoint
 from comity.transparency.entries import Kind
@@ -45,11 +45,11 @@ def from_memory(log: TrueLog, asked: list[str]) -> Transport:
     return Transport(send)
 
 
-async def followed(host: Host, kept: Followed | None = None, **more: Any) -> Report:
+async def followed(host: Host, kept: MonitorState | None = None, **more: Any) -> Report:
     transport = over_aiohttp()
     assert transport.close is not None
     try:
-        return await follow(LogSource(host.url, transport), kept or Followed(host.log.signer.verifier), **more)
+        return await follow_log(TileReader(host.url, transport), kept or MonitorState(host.log.signer.verifier), **more)
     finally:
         await transport.close()
 
@@ -68,27 +68,27 @@ async def test_every_tile_and_every_entry_is_looked_at(size: int) -> None:
         report = await followed(host)
         assert set(host.asked) == everything(size)
         assert len(host.asked) == len(set(host.asked))
-    assert (report.new, report.followed.position, report.served.size, report.lags) == (size, size, size, False)
-    assert report.followed.verified == report.followed.seen == report.served
-    assert sum(report.followed.kinds.values()) == size
-    assert report.followed.minute == (MINUTE + (size - 1) // 10 if size else 0)
+    assert (report.new, report.state.position, report.served.size, report.lags) == (size, size, size, False)
+    assert report.state.verified == report.state.seen == report.served
+    assert sum(report.state.kinds.values()) == size
+    assert report.state.minute == (MINUTE + (size - 1) // 10 if size else 0)
 
 
 async def test_a_large_log_has_all_of_its_levels_looked_at(large: TrueLog) -> None:
     asked: list[str] = []
     steps: list[tuple[int, int]] = []
-    source = LogSource("https://large.example/log", from_memory(large, asked))
-    report = await follow(
-        source, Followed(large.signer.verifier), progress=lambda done, size: steps.append((done, size))
+    source = TileReader("https://large.example/log", from_memory(large, asked))
+    report = await follow_log(
+        source, MonitorState(large.signer.verifier), progress=lambda done, size: steps.append((done, size))
     )
     assert set(asked) == everything(LARGE) and "tile/2/000.p/1" in asked and "tile/1/000" in asked
-    assert report.followed.kinds == dict.fromkeys((Kind.ACT, Kind.DELIVERED, Kind.PRIVATE, Kind.MUTE_ALL), LARGE // 4)
+    assert report.state.kinds == dict.fromkeys((Kind.ACT, Kind.DELIVERED, Kind.PRIVATE, Kind.MUTE_ALL), LARGE // 4)
     assert steps[0] == (0, LARGE) and steps[-1] == (LARGE, LARGE) and steps == sorted(steps)
 
 
 async def test_a_log_that_grows_is_looked_at_from_where_it_was() -> None:
     async with hosting() as host:
-        kept, seen = Followed(host.log.signer.verifier), list[Followed]()
+        kept, seen = MonitorState(host.log.signer.verifier), list[MonitorState]()
         for size in (0, 1, 2, 255, 256, 257, 257, 600, 1024):
             host.log.grow(entries(size - host.log.size, host.log.size))
             host.asked.clear()
@@ -97,7 +97,7 @@ async def test_a_log_that_grows_is_looked_at_from_where_it_was() -> None:
             bundles = [path for path in host.asked if path.startswith("tile/entries")]
             first = kept.position // WIDTH
             assert bundles == [it.path for it in bundles_of(size) if it.number >= first and size > kept.position]
-            kept = report.followed
+            kept = report.state
             assert seen[-1] == kept
         assert sum(kept.kinds.values()) == 1024
 
@@ -136,7 +136,7 @@ async def test_nodes_for_a_proof_are_fetched_by_tiles() -> None:
         host.log.grow(entries(1400, 600))
         transport = over_aiohttp()
         assert transport.close is not None
-        source = LogSource(f"{host.url}/", transport)
+        source = TileReader(f"{host.url}/", transport)
         new = open_checkpoint(await source.checkpoint(), host.log.signer.verifier)
         for _ in range(2):
             node = await source.nodes(needed_nodes(lambda node: prove_consistency(600, 2000, node)), 2000)
@@ -260,8 +260,8 @@ async def test_output_and_state_file_of_follow(tmp_path: Path) -> None:
 async def test_a_place_that_is_no_folder_of_its_own_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", "relative")
     monkeypatch.setenv("HOME", "/somebody")
-    assert usual_file("a/log").path.parent == Path("/somebody/.local/share/comity/logs")
-    assert usual_file("a/log").path.name != usual_file("b/log").path.name
+    assert default_file("a/log").path.parent == Path("/somebody/.local/share/comity/logs")
+    assert default_file("a/log").path.name != default_file("b/log").path.name
 
 
 async def test_a_file_that_was_spoiled_is_refused_and_not_begun_anew(tmp_path: Path) -> None:
@@ -272,8 +272,8 @@ async def test_a_file_that_was_spoiled_is_refused_and_not_begun_anew(tmp_path: P
         spoiled = [good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :] for at in range(0, len(good) - 1, 7)]
         for bad in (b"", b"{}", b"[1]", good[:-20], good + b"x", *spoiled):
             state.write_bytes(bad)
-            with pytest.raises(NotKept):
-                FollowedFile(state).load()
+            with pytest.raises(MonitorFileError):
+                MonitorFile(state).load()
         said = await follow_host(host, state)
         assert said.code == 2 and "damaged" in said.err and state.read_bytes() == bad
         state.write_bytes(good)
@@ -283,14 +283,14 @@ async def test_a_file_that_was_spoiled_is_refused_and_not_begun_anew(tmp_path: P
 
 async def test_a_file_from_before_the_second_version_of_entries_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "state").write_text('{"comity": "followed log 2", "sum": "", "state": {}}')
-    with pytest.raises(NotKept, match="remove it, and the log is read anew"):
-        FollowedFile(tmp_path / "state").load()
+    with pytest.raises(MonitorFileError, match="remove it, and the log is read again"):
+        MonitorFile(tmp_path / "state").load()
 
 
 async def test_two_at_once_do_not_write_over_each_other(tmp_path: Path) -> None:
     state = tmp_path / "state"
     async with hosting(3) as host:
-        with FollowedFile(state).held():
+        with MonitorFile(state).lock():
             said = await follow_host(host, state)
         assert said.code == 2 and "another process follows this log" in said.err
         assert (await follow_host(host, state)).code == 0

@@ -20,16 +20,16 @@ async def test_a_link_that_was_accepted_is_accepted_again_only_on_purpose(world:
         await mia.accept(link)
     assert proposed.value.cids == (first.cid,)
     await (await shop.proposals())[0].countersign()
-    await first.opened(timeout=20)
+    await first.wait_until_open(timeout=20)
     with pytest.raises(AlreadyConnected, match="open"):
         await mia.accept(link)
-    shown = await mia.look(link)
+    shown = await mia.fetch_offer(link)
     assert shown.connections == (first,) and "already, Shop Ltd" in shown.warnings[-1]
     second = await mia.accept(shown, again=True)
     assert {it.cid for it in mia.connections_with(shown.did)} == {first.cid, second.cid}
-    await mia.take_back(second)
+    await mia.withdraw_acceptance(second)
     await first.revoke()
-    assert "which has ended" in " ".join((await mia.look(link)).warnings)
+    assert "which has ended" in " ".join((await mia.fetch_offer(link)).warnings)
     assert (await mia.accept(link)).phase == "proposed"
 
 
@@ -54,7 +54,7 @@ async def test_a_retry_after_a_lost_answer_goes_on_with_the_signed_half(world: S
     world.wires["shop"].lose = None
     await proposal.countersign()
     assert len(shop.connections()) == 1
-    await begun.opened(timeout=20)
+    await begun.wait_until_open(timeout=20)
     assert [it.purposes for it in begun.state.door("second").grants] == [("care",)]
 
 
@@ -127,7 +127,7 @@ async def test_a_block_is_of_a_host_however_it_is_written(world: SdkWorld) -> No
     for nobody in ("Example Salon", "did:web:", "did:key:z6MktW7pjD64gJesaxmsBdnxL73KHZTeVgUPsiXYBJGa4HHM"):
         with pytest.raises(Malformed):
             await mia.block(nobody)
-    shown = await mia.look(await shop.offer(world.base, [TERMS], ["care"]))
+    shown = await mia.fetch_offer(await shop.offer(world.base, [TERMS], ["care"]))
     await mia.block(shop.did.replace("localhost", "LOCALHOST"), "spam")
     assert [(it.did, it.reason) for it in mia.blocks()] == [(shop.did, "spam")]
     with pytest.raises(Blocked):

@@ -97,8 +97,8 @@ async def handed(folder: Path) -> Hand:
         made = Hand(files, shop.did or "", log["vkey"], tags, now, world.host.home_party.kid)
         made.put("grant.jws", token.jwt + "\n")
         made.put("grant.tlog-proof", await ours.receipt(token.id))
-        assert theirs.lines[-1].act is not None
-        made.put("remember.tlog-proof", await theirs.receipt(theirs.lines[-1].act.id))
+        assert theirs.records[-1].act is not None
+        made.put("remember.tlog-proof", await theirs.receipt(theirs.records[-1].act.id))
         made.put("acceptance.jwt", token.acceptance)
         made.put("agreement.json", ours.agreement_raw)
         made.put("list.jwt", (await ours.status_list(token.uri)).raw)

@@ -13,15 +13,18 @@ ALLOW = {"purposes": ["care"], "days": 30, "budget": (10, "week")}
 async def test_a_business_that_countersigns_by_hand_opens_its_door_with_it(world: SdkWorld) -> None:
     shop, mia = await world.business("shop"), await world.person("mia")
     link = await shop.offer(world.base, [TERMS], ["sales"], allow=ALLOW)
-    shown = await mia.look(link)
-    assert shown.allowed is not None and (shown.allowed.purposes, shown.allowed.days) == (("care",), 30)
+    shown = await mia.fetch_offer(link)
+    assert shown.promised_grant is not None and (shown.promised_grant.purposes, shown.promised_grant.days) == (
+        ("care",),
+        30,
+    )
     theirs = await mia.accept(shown)
-    assert theirs.promise() is None
+    assert theirs.promise_status() is None
     ours = await (await shop.proposals())[0].countersign()
-    await theirs.opened(timeout=20)
+    await theirs.wait_until_open(timeout=20)
     await theirs.sync()
-    assert (ours.promise(), theirs.promise()) == ("kept", "kept")
-    assert (await theirs.message("care", "Thank you!")).outcome == "delivered"
+    assert (ours.promise_status(), theirs.promise_status()) == ("kept", "kept")
+    assert (await theirs.send_message("care", "Thank you!")).outcome == "delivered"
     # Nothing was allowed to the shop by that.
     assert ours.may("sales").reason == "no_grant"
 
@@ -37,40 +40,40 @@ async def test_a_promise_that_is_not_kept_is_shown_to_her_as_one(world: SdkWorld
 
     world.wires["shop"].cut = cut
     ours = await proposal.countersign()
-    await theirs.opened(timeout=20)
-    assert (ours.phase, ours.promise(), theirs.promise()) == ("open", "waiting", "waiting")
+    await theirs.wait_until_open(timeout=20)
+    assert (ours.phase, ours.promise_status(), theirs.promise_status()) == ("open", "waiting", "waiting")
     world.pass_time(days=1, hours=1)
-    assert theirs.promise() == "broken"
+    assert theirs.promise_status() == "broken"
     # The wallet has not forgotten it: with the next that it does, the grant is given.
     world.wires["shop"].cut = None
     shop = await world.again(shop, "shop")
     await shop.connections()[0].sync()
     await theirs.sync()
-    assert theirs.promise() == "kept" and len(theirs.state.first.grants) == 1
+    assert theirs.promise_status() == "kept" and len(theirs.state.first.grants) == 1
     await shop.connections()[0].sync()
     assert len(shop.connections()[0].state.first.grants) == 1
     await shop.connections()[0].withdraw(theirs.state.first.grants[0].id)
     await theirs.sync()
-    assert theirs.promise() == "broken"
+    assert theirs.promise_status() == "broken"
 
 
 async def test_a_person_may_promise_as_well(world: SdkWorld) -> None:
     shop, mia = await world.business("shop"), await world.person("mia")
     await shop.offer(world.base, [TERMS], ["care"])
     await mia.offer(world.base, [TERMS], ["service"], to=shop.did, allow={"purposes": ["care"]})
-    (shown,) = await shop.received()
+    (shown,) = await shop.received_offers()
     ours = await shop.accept(shown)
     await (await mia.proposals())[0].countersign()
-    await ours.opened(timeout=20)
+    await ours.wait_until_open(timeout=20)
     await ours.sync()
-    assert ours.promise() == "kept" and ours.may("care").decision == "allow"
+    assert ours.promise_status() == "kept" and ours.may("care").decision == "allow"
 
 
 async def test_a_wallet_suggests_what_its_owner_would_give_and_no_more(world: SdkWorld) -> None:
     shop, mia = await world.business("shop"), await world.person("mia")
     wanted = ["care", "care.checkin", "sales", "favour"]
     link = await shop.offer(world.base, [TERMS], wanted, channels=["app", "email"])
-    first = (await mia.look(link)).suggested
+    first = (await mia.fetch_offer(link)).suggested_grants
     assert first == (
         {"purposes": ["care", "care.checkin"], "channels": ["app"], "days": 365, "budget": [2, "month"]},
         {"purposes": ["favour"], "channels": ["app"], "days": 365, "budget": [1, "month"]},
@@ -80,12 +83,12 @@ async def test_a_wallet_suggests_what_its_owner_would_give_and_no_more(world: Sd
     await mia.set_default("sales", {"channels": ["post"], "days": 30, "budget": (1, "week")})
     mia = await world.again(mia, "mia")
     assert mia.defaults()["favour"] is None
-    shown = await mia.look(link)
+    shown = await mia.fetch_offer(link)
     # By post it did not ask, so for sales there is nothing to give.
-    assert shown.suggested == ({"purposes": ["care", "care.checkin"], "channels": ["email"], "days": 30},)
-    theirs = await mia.accept(shown, grants=shown.suggested)
+    assert shown.suggested_grants == ({"purposes": ["care", "care.checkin"], "channels": ["email"], "days": 30},)
+    theirs = await mia.accept(shown, grants=shown.suggested_grants)
     ours = await (await shop.proposals())[0].countersign()
-    await theirs.opened(timeout=20)
+    await theirs.wait_until_open(timeout=20)
     await ours.sync()
     assert [ours.may("care", by).decision for by in ("email", "app")] == ["allow", "refuse"]
 
@@ -116,6 +119,6 @@ async def test_nobody_asks_whether_somebody_may_be_reached_for_a_note(world: Sdk
     ours, theirs = await world.connect(await world.business("shop"), await world.person("mia"))
     for party in (ours, theirs):
         for purpose in ("note", "note.name"):
-            with pytest.raises(Malformed, match="nobody is reached"):
+            with pytest.raises(Malformed, match="nobody can be reached"):
                 party.may(purpose)
         assert party.may("notes").reason == "no_grant"

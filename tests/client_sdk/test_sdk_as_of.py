@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from comity.client import Party, Request, Response, Wallet
+from comity.client import Connection, Request, Response, Wallet
 from comity.errors import Contradiction, Unreachable
 from comity.http_api import ACTS
 from comity.rules.state import public_state
 from support.sdk_world import SdkWorld
 
 
-async def pair(world: SdkWorld) -> tuple[Party, Party]:
+async def pair(world: SdkWorld) -> tuple[Connection, Connection]:
     """A shop and Mia, who may write to each other about care."""
     ours, theirs = await world.connect(await world.business("shop"), await world.person("mia"), "care")
     await ours.grant(["care"])
@@ -22,7 +22,7 @@ async def pair(world: SdkWorld) -> tuple[Party, Party]:
     return ours, theirs
 
 
-async def agree(*parties: Party) -> None:
+async def agree(*parties: Connection) -> None:
     """Both have read everything, and have one state."""
     for party in parties:
         await party.sync()
@@ -31,9 +31,9 @@ async def agree(*parties: Party) -> None:
 
 async def test_an_answer_before_reading_brings_the_acts_accepted_before_it(world: SdkWorld) -> None:
     ours, theirs = await pair(world)
-    await ours.message("care", "Are they tight?")
-    await ours.message("care", "And the roof?")
-    sent = await theirs.message("care", "I am away this week.")
+    await ours.send_message("care", "Are they tight?")
+    await ours.send_message("care", "And the roof?")
+    sent = await theirs.send_message("care", "I am away this week.")
     # The acceptance named the second message, so both are here, in their order, without anybody having asked for news.
     assert [it.text for it in await theirs.messages()] == ["Are they tight?", "And the roof?", "I am away this week."]
     assert sent.outcome == "delivered"
@@ -50,15 +50,15 @@ async def test_an_answer_while_listening_waits_for_nobody_and_misses_nothing(wor
         async for news in theirs.listen():
             heard.append(news.act)
             if len(heard) == 1:
-                await ours.message("care", "two")
-                await ours.message("care", "three")
-            await theirs.message("care", f"thank you for {len(heard)}")
+                await ours.send_message("care", "two")
+                await ours.send_message("care", "three")
+            await theirs.send_message("care", f"thank you for {len(heard)}")
             if len(heard) == 3:
                 return
 
     listening = asyncio.create_task(answer_all())
     await world.host.are_waiting()
-    await ours.message("care", "one")
+    await ours.send_message("care", "one")
     await asyncio.wait_for(listening, 20)
     assert heard == [it.id for it in await theirs.messages() if it.by == "them"]
     assert await theirs.sync() == []
@@ -76,15 +76,15 @@ async def test_a_mailbox_listener_hears_what_an_answer_had_to_read(world: SdkWor
         async for news in wallet.listen():
             heard.append(news.kind)
             if len(heard) == 1:
-                await ours.message("care", "two")
-                await theirs.message("care", "hello")
+                await ours.send_message("care", "two")
+                await theirs.send_message("care", "hello")
             elif len(heard) == 2:
                 return
 
     await mia.sync()
     listening = asyncio.create_task(follow(mia))
     await world.host.are_waiting()
-    await ours.message("care", "one")
+    await ours.send_message("care", "one")
     await asyncio.wait_for(listening, 20)
     assert heard == ["message", "message"]
     await agree(ours, theirs)
@@ -95,10 +95,10 @@ async def test_an_act_whose_answer_was_lost_is_fetched_when_the_other_side_names
     wire = world.wires["mia"]
     wire.lose = lambda request: request.url.endswith(ACTS)
     with pytest.raises(Unreachable):
-        await theirs.message("care", "Are you open?")
+        await theirs.send_message("care", "Are you open?")
     wire.lose = None
     await ours.sync()
-    await ours.message("care", "Until six.")
+    await ours.send_message("care", "Until six.")
 
     async def first() -> str:
         async for news in theirs.listen():
@@ -116,13 +116,13 @@ async def test_a_revoke_from_an_old_copy_leads_to_everything_before_it(world: Sd
     ours, theirs = await pair(world)
     old = (tmp_path / "mia").read_bytes()
     for number in range(3):
-        await theirs.message("care", f"{number}")
-        await ours.message("care", f"answer {number}")
+        await theirs.send_message("care", f"{number}")
+        await ours.send_message("care", f"answer {number}")
     (tmp_path / "copy").write_bytes(old)
-    copy = (await world.reopened("copy")).party(theirs.cid)
+    copy = (await world.reopened("copy")).connection(theirs.cid)
     await copy.revoke()
     assert copy.phase == "ended"
-    assert len([it for it in copy.lines if it.act is not None and it.act.kind == "message"]) == 6
+    assert len([it for it in copy.records if it.act is not None and it.act.kind == "message"]) == 6
     await agree(copy, ours)
     await agree(theirs, ours)
 
@@ -161,7 +161,7 @@ async def test_an_act_that_is_withheld_at_the_end_of_a_chain_is_missed(world: Sd
     assert len(caught.value.evidence) == 2
     # Told the truth, she believes it; her act was accepted, and is there once.
     world.wires["mia"].after = None
-    await theirs._postbox.read_again(theirs)
+    await theirs._news_source.reset_cursor(theirs)
     await theirs.sync()
     assert [it.key for it in theirs.state.second.little] == ["small_talk"]
     await agree(ours, theirs)
@@ -171,7 +171,7 @@ async def test_an_act_that_is_withheld_before_a_delivery_is_missed(world: SdkWor
     """What the shop sent was let go after its own mute, which the server leaves out: no chain has a gap."""
     ours, theirs = await pair(world)
     await theirs.mute(until=world.host.now() // 1000 + 3600, shown="end")
-    await ours.message("care", "Tomorrow?")
+    await ours.send_message("care", "Tomorrow?")
     await theirs.sync()
     await ours.mute()
     world.pass_time(hours=2)

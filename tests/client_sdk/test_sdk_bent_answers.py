@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from comity.client import Party, Response, Wallet
+from comity.client import Connection, Response, Wallet
 from comity.errors import ComityError, Contradiction, Refused, Unreachable
 from support.sdk_world import TERMS, SdkWorld, sdk_world
 
-Doing = Callable[[Wallet, Party], Awaitable[object]]
+Doing = Callable[[Wallet, Connection], Awaitable[object]]
 
 
 def flipped(text: str, at: int) -> str:
@@ -148,29 +148,29 @@ class Harness:
         return missed, count
 
 
-async def meet(world: SdkWorld) -> tuple[Wallet, Party, Wallet, Party]:
+async def meet(world: SdkWorld) -> tuple[Wallet, Connection, Wallet, Connection]:
     shop, mia = await world.business("shop"), await world.person("mia")
     ours, theirs = await world.connect(shop, mia, "care", "favour")
     return shop, ours, mia, theirs
 
 
-async def revoke(wallet: Wallet, party: Party) -> None:
+async def revoke(wallet: Wallet, party: Connection) -> None:
     await party.mute()
 
 
-async def settle(wallet: Wallet, party: Party) -> None:
-    await party.writing.settle()
+async def settle(wallet: Wallet, party: Connection) -> None:
+    await party.queue.resend_unsent()
 
 
-async def sync(wallet: Wallet, party: Party) -> None:
+async def sync(wallet: Wallet, party: Connection) -> None:
     await party.sync()
 
 
-async def tokens(wallet: Wallet, party: Party) -> None:
+async def tokens(wallet: Wallet, party: Connection) -> None:
     await party.tokens()
 
 
-async def grant(wallet: Wallet, party: Party) -> None:
+async def grant(wallet: Wallet, party: Connection) -> None:
     await party.grant(["service"])
 
 
@@ -191,7 +191,7 @@ async def test_an_altered_connection_is_noticed(tmp_path: Path) -> None:
         _, ours, mia, theirs = await meet(world)
         await theirs.mute(purposes=["care"], hours=2)
         await theirs.remember("small_talk")
-        await ours.message("care", "waits", topic="kit")
+        await ours.send_message("care", "waits", topic="kit")
         await theirs.sync()
         missed, count = await Harness(world, "/v1/connections/").unnoticed(mia, sync)
         assert not missed
@@ -203,12 +203,12 @@ async def test_an_altered_reordered_or_shortened_inbox_is_noticed(tmp_path: Path
         _, ours, mia, theirs = await meet(world)
         await theirs.mute()
         await ours.sync()
-        await ours.message("care", "waits")
+        await ours.send_message("care", "waits")
         await ours.remember("small_talk")
-        await theirs.writing.write("unmute")
+        await theirs.queue.send("unmute")
         await ours.sync(wait=1)
-        await ours.milestone("bought", "windows")
-        await ours.milestone("installed", "windows")
+        await ours.record_milestone("bought", "windows")
+        await ours.record_milestone("installed", "windows")
         await ours.ask("hold", "Wait?") if ours.may("favour").reason == "granted" else None
         # A cursor within a page leads nowhere: only the one at its end is kept.
         leave = (r"/items/[0-5]/cursor text [01]",)
@@ -263,8 +263,8 @@ async def test_an_altered_offer_or_document_is_noticed(tmp_path: Path) -> None:
         shop, mia = await world.business("shop"), await world.person("mia")
         link = await shop.offer(world.base, [TERMS], ["care"])
 
-        async def look(wallet: Wallet, party: Party) -> None:
-            await wallet.look(link)
+        async def look(wallet: Wallet, party: Connection) -> None:
+            await wallet.fetch_offer(link)
 
         for path in ("/v1/offers/", "/b/shop/did.json"):
             missed, count = await Harness(world, path).unnoticed(mia, look)
@@ -282,7 +282,7 @@ async def test_an_altered_answer_to_a_half_or_to_a_countersignature_is_noticed(t
         await shop.accept(link)
         await mia.sync()
 
-        async def countersign(wallet: Wallet, party: Party) -> None:
+        async def countersign(wallet: Wallet, party: Connection) -> None:
             (proposal,) = await wallet.proposals()
             await proposal.countersign(again=True)
 
@@ -297,7 +297,7 @@ async def test_an_altered_proposal_and_opening_are_noticed(tmp_path: Path) -> No
         link = await mia.offer(world.base, [TERMS], ["care"])
         await shop.accept(link)
 
-        async def proposals(wallet: Wallet, party: Party) -> None:
+        async def proposals(wallet: Wallet, party: Connection) -> None:
             if not await wallet.proposals():
                 raise Unreachable("nobody can tell a proposal that was withheld from none")
 
@@ -310,9 +310,9 @@ async def test_an_altered_proposal_and_opening_are_noticed(tmp_path: Path) -> No
         (proposal,) = [it for it in await shop.proposals() if it.cid == theirs.cid]
         await proposal.countersign()
 
-        async def opened(wallet: Wallet, party: Party) -> None:
-            await wallet.party(theirs.cid).opened(timeout=3)
-            await wallet.party(theirs.cid).sync()
+        async def opened(wallet: Wallet, party: Connection) -> None:
+            await wallet.connection(theirs.cid).wait_until_open(timeout=3)
+            await wallet.connection(theirs.cid).sync()
 
         # Items that come with the next answer are late, and that is no lie.
         missed, count = await Harness(world, "/v1/inbox", leave=("/items/0 gone",)).unnoticed(mia, opened)
@@ -343,7 +343,7 @@ async def test_an_altered_refusal_is_noticed(tmp_path: Path) -> None:
     async with sdk_world(tmp_path) as world:
         _, _, mia, _ = await meet(world)
 
-        async def refused(wallet: Wallet, party: Party) -> None:
+        async def refused(wallet: Wallet, party: Connection) -> None:
             try:
                 await party.withdraw(party.cid)
             except Refused as told:

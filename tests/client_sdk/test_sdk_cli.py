@@ -76,7 +76,7 @@ async def test_a_customer_and_a_business_in_two_terminals(host: World, tmp_path:
     out = tmp_path / "grant.tlog-proof"
     assert "is in" in await mia("receipt", "The Blue Shop", token, "--out", str(out))
     assert "cannot write" in await mia("receipt", "The Blue Shop", token, "--out", str(out), code=1)
-    assert "is no id" in await mia("receipt", "The Blue Shop", "nothing", code=1)
+    assert "is not an id" in await mia("receipt", "The Blue Shop", "nothing", code=1)
     assert "not been delivered" in await mia("receipt", "The Blue Shop", token, "--delivery", code=1)
     # The same entry, under a checkpoint of another moment.
     theirs = await shop("receipt", cid[1], token)
@@ -93,7 +93,7 @@ async def test_a_customer_and_a_business_in_two_terminals(host: World, tmp_path:
     assert "This takes back that it was advertising." in await mia("feedback", "The Blue Shop", message, "too_often")
     assert "At most 2 a month" in await mia("feedback", "The Blue Shop", message, "too_often", "--limit", "2/month")
     assert "Nothing is contested." in await mia("contests", "The Blue Shop")
-    assert "is no id" in await mia("feedback", "The Blue Shop", "nothing", "thanks", code=1)
+    assert "is not an id" in await mia("feedback", "The Blue Shop", "nothing", "thanks", code=1)
     await mia("budget", "The Blue Shop")
     assert "You gave that up" in await shop("renounce", cid[1], "-p", "favour", "--because", "told_us")
     assert "The Blue Shop gave up your consent: favour" in await mia("show", "The Blue Shop")
@@ -164,7 +164,7 @@ async def test_a_no_in_a_terminal_comes_before_any_complaint(
     # What came is told before the complaint, or it would be told to nobody.
     await shop("send", "mia", "care", "And now?")
     assert "message from The Blue Shop" in await mia("--witness", witness, "sync", code=1, told=True)
-    assert "is no id" in await mia("receipt", "The Blue Shop", "", code=1)
+    assert "is not an id" in await mia("receipt", "The Blue Shop", "", code=1)
 
 
 async def test_a_no_whose_receipt_is_false_took_effect_and_that_is_told(

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from comity.client import Party, Response, Wallet
+from comity.client import Connection, Response, Wallet
 from comity.errors import Refused
 from support.sdk_world import IDENTITY, Bent, SdkWorld
 from support.terminal_world import a_host, connected
 
 
-async def met(world: SdkWorld) -> tuple[Party, str]:
+async def met(world: SdkWorld) -> tuple[Connection, str]:
     """A shop's view of its connection with Mia, whose wallet is closed."""
     shop, mia = await world.business("shop"), await world.person("mia")
     ours, theirs = await world.connect(shop, mia, "care")
@@ -33,20 +33,20 @@ def off_by(world: SdkWorld, seconds: int) -> tuple[Bent, AbstractAsyncContextMan
 async def test_a_device_whose_clock_is_off_reads_by_the_server_s(world: SdkWorld, seconds: int) -> None:
     ours, cid = await met(world)
     world.pass_time(hours=1)
-    await ours.message("care", "How are you?")
+    await ours.send_message("care", "How are you?")
     wire, opening = off_by(world, seconds)
     async with opening as mia:
-        party = mia.party(cid)
-        assert mia.clocks_off == {}
+        party = mia.connection(cid)
+        assert mia.clock_offsets == {}
         assert [it.kind for it in await mia.sync()] == ["message"]
-        (ahead,) = mia.clocks_off.values()
+        (ahead,) = mia.clock_offsets.values()
         assert abs(ahead + seconds) <= 1
         refused = [answer for _, answer in wire.seen if answer.status == 401]
         assert len(refused) <= 1 + len(mia.connections())
         await party.sync()
         assert [it.status for it in await party.tokens()] == ["valid"]
         await party.grant(["service"])
-        await party.message("complaint", "Too loud.")
+        await party.send_message("complaint", "Too loud.")
         world.pass_time(seconds=1)
 
         async def first() -> str:
@@ -55,7 +55,7 @@ async def test_a_device_whose_clock_is_off_reads_by_the_server_s(world: SdkWorld
             return "nothing"
 
         listening = asyncio.create_task(first())
-        await ours.message("care", "Better?")
+        await ours.send_message("care", "Better?")
         async with asyncio.timeout(20):
             assert await listening == "message"
         assert [answer for _, answer in wire.seen if answer.status == 401] == refused
@@ -66,13 +66,13 @@ async def test_acts_keep_their_rule_and_a_no_gets_in(world: SdkWorld) -> None:
     world.pass_time(hours=1)
     _, opening = off_by(world, -3000)
     async with opening as mia:
-        party = mia.party(cid)
+        party = mia.connection(cid)
         await party.sync()
         with pytest.raises(Refused, match="iat_out_of_range"):
-            await party.message("complaint", "Too loud.")
+            await party.send_message("complaint", "Too loud.")
         await party.mute()
         await party.revoke()
-        assert party.phase == "ended" and mia.clocks_off != {}
+        assert party.phase == "ended" and mia.clock_offsets != {}
 
 
 async def test_a_server_that_gives_no_time_or_the_same_is_asked_once(world: SdkWorld) -> None:
@@ -88,8 +88,8 @@ async def test_a_server_that_gives_no_time_or_the_same_is_asked_once(world: SdkW
         wire.after = dated
         async with opening as mia:
             with pytest.raises(Refused, match="signature_stale"):
-                await mia.party(cid).sync()
-            assert mia.clocks_off == {} and sum(answer.status == 401 for _, answer in wire.seen) == 1
+                await mia.connection(cid).sync()
+            assert mia.clock_offsets == {} and sum(answer.status == 401 for _, answer in wire.seen) == 1
 
 
 async def test_a_terminal_tells_of_the_clock_beside_what_it_prints(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ async def test_the_example_runs_as_it_is_written(tmp_path: Path, capsys: pytest.
             with pytest.raises(NotOpen):
                 await shop.mute(days=14)
             ours = await (await business.proposals())[0].countersign()
-            await shop.opened(timeout=60)
+            await shop.wait_until_open(timeout=60)
             await ours.grant(["favour"])
             await shop.mute(days=14)
             favour = await shop.ask("hold", "Could you keep the blue one until Friday?")

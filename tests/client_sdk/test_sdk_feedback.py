@@ -13,14 +13,14 @@ from support.sdk_world import SdkWorld
 async def test_an_advertisement_that_called_itself_care_is_contested_and_taken_back(world: SdkWorld) -> None:
     shop, mia = await world.business("shop"), await world.person("mia")
     ours, theirs = await world.connect(shop, mia, "care")
-    sent = await ours.message("care", "20 % off all doors", topic="doors")
+    sent = await ours.send_message("care", "20 % off all doors", topic="doors")
     await theirs.sync()
     (read,) = await theirs.messages()
-    told = theirs.what_it_does(read.id, "mislabelled", "sales")
+    told = theirs.explain_feedback(read.id, "mislabelled", "sales")
     assert told[0].startswith(f"From now on {theirs.name} may send you what it calls care about doors")
     assert told[0].endswith("only if it may also send you advertising.")
     assert told[-1] == "They will see this. Undo at any time."
-    await theirs.feedback(read, "mislabelled", as_="sales", topic="windows")
+    await theirs.give_feedback(read, "mislabelled", as_="sales", topic="windows")
     await ours.sync()
     verdict = ours.may("care", topic="doors")
     assert (verdict.reason, [it.as_ for it in verdict.contest]) == ("no_grant", ["sales"])
@@ -32,8 +32,11 @@ async def test_an_advertisement_that_called_itself_care_is_contested_and_taken_b
     assert "said that a message was something else than it said: care (doors) as sales (windows)" in str(
         await ours.timeline()
     )
-    assert theirs.what_it_does(read.id, "thanks") == ["This takes back that it was advertising.", "They will see this."]
-    await theirs.feedback(read.id, "thanks")
+    assert theirs.explain_feedback(read.id, "thanks") == [
+        "This takes back that it was advertising.",
+        "They will see this.",
+    ]
+    await theirs.give_feedback(read.id, "thanks")
     await ours.sync()
     assert ours.contests() == [] and ours.may("care", topic="doors").decision == "allow"
     assert "you said thank you for a message: care (doors)" in str(await theirs.timeline())
@@ -44,45 +47,45 @@ async def test_an_advertisement_that_called_itself_care_is_contested_and_taken_b
 async def test_the_wallet_says_what_else_a_contest_touches(world: SdkWorld) -> None:
     shop, mia = await world.business("shop"), await world.person("mia")
     ours, theirs = await world.connect(shop, mia, "care", "sales")
-    await ours.milestone("installed", "windows.kitchen")
-    care = await ours.message("care", "Doors")
-    offer, tips = await ours.message("care.offer", "Doors"), await ours.message("care.tips", "Doors")
-    recall = await ours.message("safety", "Do not open the window")
-    claim = await ours.message("renewal", "A new contract")
+    await ours.record_milestone("installed", "windows.kitchen")
+    care = await ours.send_message("care", "Doors")
+    offer, tips = await ours.send_message("care.offer", "Doors"), await ours.send_message("care.tips", "Doors")
+    recall = await ours.send_message("safety", "Do not open the window")
+    claim = await ours.send_message("renewal", "A new contract")
     await theirs.sync()
-    told = " ".join(theirs.what_it_does(care.id, "mislabelled", "sales"))
+    told = " ".join(theirs.explain_feedback(care.id, "mislabelled", "sales"))
     assert "That is all of care: check-ins, too." in told
     assert "has to say what it is about, as you have windows.kitchen." in told
-    assert "all of care" not in " ".join(theirs.what_it_does(offer.id, "mislabelled", "sales"))
-    await theirs.feedback(offer, "mislabelled", as_="sales")
-    assert "With what you said of another message, this is for all of care." in theirs.what_it_does(
+    assert "all of care" not in " ".join(theirs.explain_feedback(offer.id, "mislabelled", "sales"))
+    await theirs.give_feedback(offer, "mislabelled", as_="sales")
+    assert "With what you said of another message, this is for all of care." in theirs.explain_feedback(
         tips.id, "mislabelled", "sales"
     )
-    assert theirs.what_it_does(recall.id, "mislabelled", "sales")[0].startswith("A notice of safety")
-    assert "only if it may also send you advertising" in theirs.what_it_does(claim.id, "mislabelled", "sales")[0]
-    wrote = await theirs.message("complaint", "It does not close")
+    assert theirs.explain_feedback(recall.id, "mislabelled", "sales")[0].startswith("A notice of safety")
+    assert "only if it may also send you advertising" in theirs.explain_feedback(claim.id, "mislabelled", "sales")[0]
+    wrote = await theirs.send_message("complaint", "It does not close")
     await ours.sync()
-    assert "Complaints rest on the agreement" in ours.what_it_does(wrote.id, "mislabelled", "sales")[0]
+    assert "Complaints rest on the agreement" in ours.explain_feedback(wrote.id, "mislabelled", "sales")[0]
 
 
 async def test_feedback_is_about_what_the_other_side_sent_and_this_wallet_read(world: SdkWorld) -> None:
     shop, mia = await world.business("shop"), await world.person("mia")
     ours, theirs = await world.connect(shop, mia, "care")
     await theirs.mute(hours=1)
-    waiting = await ours.message("care", "Hello")
+    waiting = await ours.send_message("care", "Hello")
     await theirs.sync()
-    own = await theirs.message("complaint", "It does not close")
+    own = await theirs.send_message("complaint", "It does not close")
     for id_ in (waiting.id, own.id, "A" * 43):
         with pytest.raises(Refused) as refused:
-            await theirs.feedback(id_, "thanks")
+            await theirs.give_feedback(id_, "thanks")
         assert refused.value.code == "no_such_message"
     await theirs.unmute()
     await theirs.sync()
-    await theirs.feedback(waiting.id, "thanks")
-    await ours.contacted("phone", "care")
+    await theirs.give_feedback(waiting.id, "thanks")
+    await ours.record_contact("phone", "care")
     await theirs.sync()
-    call = next(it.act for it in theirs.lines if it.act is not None and it.act.kind == "contacted")
-    await theirs.feedback(call.id, "too_often")
+    call = next(it.act for it in theirs.records if it.act is not None and it.act.kind == "contacted")
+    await theirs.give_feedback(call.id, "too_often")
 
 
 async def test_a_server_that_takes_feedback_on_no_message_is_found_out(
@@ -94,7 +97,7 @@ async def test_a_server_that_takes_feedback_on_no_message_is_found_out(
     monkeypatch.setattr(unit_of_work, "check_feedback_message", lambda *_: None)
     about = {"message": "A" * 43, "purpose": "care", "says": "mislabelled", "as_": "sales"}
     with pytest.raises(Contradiction, match="no_such_message"):
-        await theirs.writing.write("feedback", **about)
+        await theirs.queue.send("feedback", **about)
     with pytest.raises(Contradiction, match="no_such_message"):
         await ours.sync()
 
@@ -121,7 +124,7 @@ async def test_a_grant_in_the_place_of_one_that_was_given_up_whole_is_given_only
     await ours.sync()
     await ours.renounce("told_us", [given])
     await theirs.sync()
-    with pytest.raises(Malformed, match="gave all of this up"):
+    with pytest.raises(Malformed, match="renounced all of this"):
         await theirs.grant(["sales"], replaces=given)
     await theirs.grant(["sales"], replaces=given, again=True)
     await ours.sync()
@@ -139,7 +142,7 @@ async def test_a_new_key_gives_nothing_again_that_was_given_up(world: SdkWorld, 
     await ours.renounce("one_click", purposes=["sales"], channels=["email"])
     await ours.renounce("not_needed", [news])
     await theirs.sync()
-    await theirs.rotate(again=again)
+    await theirs.rotate_key(again=again)
     await ours.sync()
     asked = (("care", "email"), ("sales", "app"), ("sales", "email"), ("news", "app"))
     allowed = [ours.may(purpose, way).decision == "allow" for purpose, way in asked]

@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from comity.client import Request, Response, known_servers
-from comity.client.known_servers import HomeKeyBroken
-from comity.client.log.monitor import follow
-from comity.client.log.monitor_state import Followed
-from comity.client.log.tile_reader import LogFinding, LogSource
+from comity.client.known_servers import ServerKeyBroken
+from comity.client.log.monitor import follow_log
+from comity.client.log.monitor_state import MonitorState
+from comity.client.log.tile_reader import LogFinding, TileReader
 from comity.crypto.jws import decode_header, split_jws
 from comity.crypto.keys import PublicKey, Signer, SigningKey, did_document
 from comity.documents.events import parse_event, sign_event
@@ -69,16 +69,16 @@ async def test_people_go_on_through_a_rotation_and_what_came_before_still_holds(
     shop, mia = await world.business("shop"), await world.person("mia")
     ours, theirs = await world.connect(shop, mia, "care")
     first = world.host.home_party.kid
-    await ours.message("care", "Before.")
+    await ours.send_message("care", "Before.")
     await theirs.sync()
     kid = await rotate(world)
     assert kid != first
     # Her own act is answered by the new key, and the shop's message comes by it.
     await theirs.remember("small_talk")
-    await ours.message("care", "After.")
+    await ours.send_message("care", "After.")
     await theirs.sync()
     assert [it.text for it in await theirs.messages()] == ["Before.", "After."]
-    assert {kid_of(line.raw) for line in theirs.lines} == {first, kid}
+    assert {kid_of(line.raw) for line in theirs.records} == {first, kid}
     mia = await world.again(mia, "mia")
     assert [it.text for it in await mia.connections()[0].messages()] == ["Before.", "After."]
     assert mia.contradictions() == [] == shop.contradictions()
@@ -95,9 +95,9 @@ async def test_nothing_is_asked_of_the_server_to_check_what_it_signed(world: Sdk
     ours, _ = await world.connect(shop, mia, "care")
     mia = await world.again(mia, "mia")
     world.wires["mia"].cut = lambda request: request.url.endswith("/did.json")
-    await ours.message("care", "Hello.")
+    await ours.send_message("care", "Hello.")
     await rotate(world)
-    await ours.message("care", "Hello again.")
+    await ours.send_message("care", "Hello again.")
     await mia.connections()[0].sync()
     assert [it.text for it in await mia.connections()[0].messages()] == ["Hello.", "Hello again."]
     # And with no network at all, what she has is opened and folded from her own file.
@@ -115,17 +115,17 @@ async def test_a_printed_poster_and_a_half_that_waits_survive_a_rotation(world: 
     kid = await rotate(world)
     (proposal,) = await shop.proposals()
     await proposal.countersign()
-    await waiting.opened(timeout=20)
-    assert waiting.writing.pinned_home.kid == first
+    await waiting.wait_until_open(timeout=20)
+    assert waiting.queue.pinned_home.kid == first
     # Whoever comes by the poster now pins the new key.
     later = await ben.accept(poster)
     (proposal,) = await shop.proposals()
     ours = await proposal.countersign()
-    await later.opened(timeout=20)
-    assert later.writing.pinned_home.kid == kid
+    await later.wait_until_open(timeout=20)
+    assert later.queue.pinned_home.kid == kid
     await waiting.grant(["care"])
     await later.grant(["care"])
-    await ours.message("care", "Welcome.")
+    await ours.send_message("care", "Welcome.")
     await later.sync()
     assert [it.text for it in await later.messages()] == ["Welcome."]
 
@@ -205,7 +205,7 @@ async def test_a_list_for_one_visitor_alone_does_not_hold_against_the_log(world:
 
     world.wires["mia"].after = listed(instead)
     with pytest.raises(Contradiction, match="the log says something else at the place of a statement"):
-        await mia.look(link)
+        await mia.fetch_offer(link)
 
     def without_a_receipt(keys: list[dict[str, Any]]) -> None:
         instead(keys)
@@ -224,7 +224,7 @@ async def test_a_statement_that_is_left_out_later_is_missed(world: SdkWorld) -> 
     shop, mia = await world.business("shop"), await world.person("mia")
     ours, theirs = await world.connect(shop, mia, "care")
     await rotate(world)
-    await ours.message("care", "Hello.")
+    await ours.send_message("care", "Hello.")
     await theirs.sync()
     mia = await world.again(mia, "mia")
     world.wires["mia"].after = listed(lambda keys: keys.pop())
@@ -237,7 +237,7 @@ async def test_a_new_key_that_nobody_states_signs_nothing(world: SdkWorld) -> No
     ours, theirs = await world.connect(shop, mia, "care")
     await rotate(world)
     world.wires["mia"].after = listed(lambda keys: keys.__delitem__(slice(1, None)))
-    await ours.message("care", "Hello.")
+    await ours.send_message("care", "Hello.")
     with pytest.raises(Contradiction, match="unknown_key"):
         await theirs.sync()
 
@@ -263,8 +263,8 @@ async def test_an_old_key_that_goes_on_signing_is_refused(world: SdkWorld, monke
     ours, theirs = await world.connect(shop, mia, "care")
     old = world.host.server.home.signer
     await rotate(world)
-    await ours.message("care", "Hello.")
-    monkeypatch.setattr(known_servers, "LOOK_AGAIN", 0.0)
+    await ours.send_message("care", "Hello.")
+    monkeypatch.setattr(known_servers, "REFRESH_AFTER", 0.0)
     world.wires["mia"].after = signed_by(old)
     with pytest.raises(Contradiction, match="unknown_key"):
         await theirs.sync()
@@ -279,7 +279,7 @@ async def test_acts_of_an_old_key_are_found_when_the_new_one_is_met(world: SdkWo
     ours, theirs = await world.connect(shop, mia, "care")
     old = world.host.server.home.signer
     await rotate(world)
-    await ours.message("care", "Hello.")
+    await ours.send_message("care", "Hello.")
     world.wires["mia"].after = signed_by(old)
     await theirs.sync()
     mia = await world.again(mia, "mia")
@@ -291,26 +291,26 @@ async def test_acts_of_an_old_key_are_found_when_the_new_one_is_met(world: SdkWo
 async def test_a_follower_of_the_log_finds_a_key_that_is_not_listed(world: SdkWorld) -> None:
     """It was listed to one visitor alone: the entry is under the tag that everybody computes."""
     wire = Bent()
-    source = LogSource(f"{world.base}/log", wire.transport)
+    source = TileReader(f"{world.base}/log", wire.transport)
     key = world.host.server.logs.active.key
-    first = (await follow(source, Followed(key))).followed
+    first = (await follow_log(source, MonitorState(key))).state
     assert first.home_keys == (0,)
     await rotate(world)
     wire.after = listed(lambda keys: keys.pop())
-    for kept in (Followed(key), first):
+    for kept in (MonitorState(key), first):
         with pytest.raises(LogFinding) as found:
-            await follow(source, kept)
+            await follow_log(source, kept)
         assert found.value.code == "withheld_key" and len(found.value.evidence) == 1
     wire.after = listed(lambda keys: keys[1]["places"][0].update(index=0))
     with pytest.raises(LogFinding) as found:
-        await follow(source, first)
+        await follow_log(source, first)
     assert found.value.code in ("withheld_key", "key_not_stated")
     wire.after = listed(lambda keys: keys[0]["places"][0].update(receipt=keys[1]["places"][0]["receipt"]))
     with pytest.raises(LogFinding) as found:
-        await follow(source, first)
+        await follow_log(source, first)
     assert found.value.code == "key_not_stated"
     wire.after = None
-    assert (await follow(source, first)).followed.home_keys == (0, 1)
+    assert (await follow_log(source, first)).state.home_keys == (0, 1)
 
 
 # --- a key that is lost or stolen (HOME-5)
@@ -319,19 +319,19 @@ async def test_a_follower_of_the_log_finds_a_key_that_is_not_listed(world: SdkWo
 async def test_behind_a_broken_key_a_wallet_asks_its_owner(world: SdkWorld) -> None:
     shop, mia = await world.business("shop"), await world.person("mia")
     ours, theirs = await world.connect(shop, mia, "care")
-    await ours.message("care", "Before.")
+    await ours.send_message("care", "Before.")
     await theirs.sync()
     home = world.host.home
     kid = await rotate(world, broken=True)
-    with pytest.raises(HomeKeyBroken) as told:
-        await ours.message("care", "After.")
+    with pytest.raises(ServerKeyBroken) as told:
+        await ours.send_message("care", "After.")
     assert (told.value.home, told.value.kid) == (home, kid)
-    with pytest.raises(HomeKeyBroken):
+    with pytest.raises(ServerKeyBroken):
         await mia.offer(world.base, [TERMS], ["care"])
     with pytest.raises(ComityError, match="no such key"):
-        await mia.accept_home_key(home, f"{home}#another")
-    await shop.accept_home_key(home, kid)
-    await mia.accept_home_key(home, kid)
+        await mia.accept_server_key(home, f"{home}#another")
+    await shop.accept_server_key(home, kid)
+    await mia.accept_server_key(home, kid)
     await ours.sync()
     await theirs.sync()
     assert "Before." in [it.text for it in await theirs.messages()]
@@ -345,13 +345,13 @@ async def test_behind_a_broken_key_a_wallet_asks_its_owner(world: SdkWorld) -> N
 async def test_a_broken_key_signs_nothing_new_without_the_receipt_of_its_entry(world: SdkWorld) -> None:
     shop, mia = await world.business("shop"), await world.person("mia")
     ours, theirs = await world.connect(shop, mia, "care")
-    await ours.message("care", "Signed before, read after.")
+    await ours.send_message("care", "Signed before, read after.")
     home = world.host.home
     kid = await rotate(world, broken=True)
     world.wires["mia"].seen.clear()
-    with pytest.raises(HomeKeyBroken):
+    with pytest.raises(ServerKeyBroken):
         await theirs.remember("small_talk")
-    await mia.accept_home_key(home, kid)
+    await mia.accept_server_key(home, kid)
     await theirs.sync()
     assert [it.text for it in await theirs.messages()] == ["Signed before, read after."]
     asked = [request.url for request, _ in world.wires["mia"].seen if "/v1/acts/" in request.url]
@@ -376,9 +376,9 @@ async def test_a_server_without_its_key_does_not_start_and_says_what_to_do(tmp_p
         shown = await asyncio.to_thread(run, ["keys", "rotate-home", "--broken"])
         assert shown.exit_code == 0, shown.output
         await world.host.start()
-        with pytest.raises(HomeKeyBroken):
+        with pytest.raises(ServerKeyBroken):
             await mia.connections()[0].remember("small_talk")
-        await mia.accept_home_key(world.host.home, world.host.home_party.kid)
+        await mia.accept_server_key(world.host.home, world.host.home_party.kid)
         await mia.connections()[0].mute()
 
 

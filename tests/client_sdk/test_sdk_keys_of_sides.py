@@ -8,8 +8,8 @@ async def test_a_connection_goes_on_over_new_keys_without_a_look_at_any_document
     shop, mia = await world.business("shop"), await world.person("mia")
     ours, theirs = await world.connect(shop, mia, "care")
     await ours.grant(["care"])
-    await world.host.server.add_business_key("shop", await shop.next_key())
-    await shop.turn_key()
+    await world.host.server.add_business_key("shop", await shop.make_next_key())
+    await shop.rotate_key()
     asked: list[str] = []
 
     def documents(request: Request) -> bool:
@@ -19,15 +19,15 @@ async def test_a_connection_goes_on_over_new_keys_without_a_look_at_any_document
 
     for name in ("mia", "shop"):
         world.wires[name].cut = documents
-    await theirs.message("care", "To your new key.")
-    await ours.message("care", "Under my new key.")
+    await theirs.send_message("care", "To your new key.")
+    await ours.send_message("care", "Under my new key.")
     await ours.sync()
     await theirs.sync()
     assert [it.text for it in await ours.messages() if it.by == "them"] == ["To your new key."]
     assert [it.text for it in await theirs.messages() if it.by == "them"] == ["Under my new key."]
-    await theirs.rotate()
+    await theirs.rotate_key()
     await ours.sync()
-    await ours.message("care", "To yours.")
+    await ours.send_message("care", "To yours.")
     await theirs.sync()
     assert (await theirs.messages())[-1].text == "To yours."
     assert asked == []
@@ -38,8 +38,8 @@ async def test_a_key_that_a_business_publishes_and_never_took_signs_nothing(worl
     """The document lists it; the side's key is the agreement's until a rotate is accepted."""
     shop, mia = await world.business("shop"), await world.person("mia")
     ours, theirs = await world.connect(shop, mia, "care")
-    await world.host.server.add_business_key("shop", await shop.next_key())
+    await world.host.server.add_business_key("shop", await shop.make_next_key())
     before = ours.state.first.key
-    await ours.message("care", "Still under the key that we agreed on.")
+    await ours.send_message("care", "Still under the key that we agreed on.")
     await theirs.sync()
     assert theirs.state.first.key == before == ours.state.first.key

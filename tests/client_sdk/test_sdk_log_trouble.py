@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from comity.client import Party, Request, Response, Wallet
+from comity.client import Connection, Request, Response, Wallet
 from comity.client.connection import receipts
 from comity.client.log import known_logs
 from comity.crypto.keys import SigningKey
@@ -25,7 +25,7 @@ WANTED = Policy(1, (WITNESS.verifier,))
 Syncs = Callable[[], Any]
 
 
-async def pair(world: SdkWorld) -> tuple[Wallet, Party, Wallet, Party]:
+async def pair(world: SdkWorld) -> tuple[Wallet, Connection, Wallet, Connection]:
     shop, mia = await world.business("shop"), await world.person("mia")
     ours, theirs = await world.connect(shop, mia, "care")
     await mia.sync()
@@ -85,7 +85,7 @@ async def test_a_no_that_never_left_goes_out_although_the_log_contradicts(world:
     world.wires["mia"].after = changed("/.well-known/comity", lambda told: told["logs"][0].update(vkey=other))
     with pytest.raises(Contradiction, match="has changed"):
         await (mia.sync() if whole else theirs.sync())
-    assert not mia._core.kept.file.table("unsent")
+    assert not mia._session.records.file.table("unsent")
     await ours.sync()
     assert ours.state.second.mutes
 
@@ -109,7 +109,7 @@ async def test_an_accepted_act_waits_a_moment_for_a_log_that_hangs_and_no_longer
     monkeypatch.setattr(receipts, "PATIENCE", 0.2)
     for no in (lambda: theirs.mute(days=1), theirs.revoke):
         await no()
-    assert mia.receipts_owed == 3
+    assert mia.pending_receipts == 3
 
 
 async def test_a_listener_hears_a_no_before_the_log_is_found_out(world: SdkWorld) -> None:
@@ -141,21 +141,23 @@ async def test_a_receipt_whose_log_was_lost_is_told_of_once_and_blames_nobody(wo
     world.wires["mia"].after = no_receipts
     await theirs.remember("small_talk")
     if met:
-        await mia._core.logs.meet(theirs.link.home)
+        await mia._session.logs.check_served(theirs.info.home)
     else:
         for table in ("logs", "checkpoints"):
-            await mia._core.kept.keep(*((table, origin, None) for origin in list(mia._core.kept.file.table(table))))
-    act = theirs.lines[-1].act
+            await mia._session.records.store(
+                *((table, origin, None) for origin in list(mia._session.records.file.table(table)))
+            )
+    act = theirs.records[-1].act
     await begin_another_log(world, lose_the_key=True)
     mia = await world.again(mia, "mia")
     (theirs,) = mia.connections()
-    await ours.message("care", "Still here.")
+    await ours.send_message("care", "Still here.")
     news = await mia.sync()
     assert {it.kind for it in news} == {"receipt_lost", "message"}
     assert act is not None and act.id in {it.act for it in news}
     assert await mia.sync() == await theirs.sync() == []
     await theirs.mute(days=1)
-    assert mia.receipts_owed == 0 and not mia.contradictions()
+    assert mia.pending_receipts == 0 and not mia.contradictions()
 
 
 async def test_an_old_copy_whose_key_was_replaced_accuses_nobody(world: SdkWorld) -> None:
@@ -164,10 +166,10 @@ async def test_an_old_copy_whose_key_was_replaced_accuses_nobody(world: SdkWorld
     await theirs.remember("small_talk")
     shutil.copy(world.folder / "mia", world.folder / "copy")
     world.wires["mia"].after = None
-    await theirs.rotate()
+    await theirs.rotate_key()
     copy = await world.reopened("copy")
     await copy.sync()
-    assert copy.receipts_owed == 1 and not copy.contradictions()
+    assert copy.pending_receipts == 1 and not copy.contradictions()
 
 
 # --- lies
@@ -208,7 +210,7 @@ async def test_a_log_that_goes_on_behind_the_backs_of_its_witnesses_is_not_relie
 async def test_another_log_that_was_begun_is_looked_at_by_who_only_reads(world: SdkWorld) -> None:
     _, ours, _, theirs = await pair(world)
     await begin_another_log(world)
-    await ours.message("care", "In the new log.")
+    await ours.send_message("care", "In the new log.")
     world.wires["mia"].seen.clear()
     await theirs.sync()
     await theirs.sync()
@@ -219,7 +221,7 @@ async def test_another_log_that_was_begun_is_looked_at_by_who_only_reads(world: 
 async def test_a_log_that_is_said_to_have_ended_and_grows_must_be_cosigned_too(world: SdkWorld) -> None:
     _, ours, mia, theirs = await pair(world)
     await begin_another_log(world)
-    await ours.message("care", "In the new log.")
+    await ours.send_message("care", "In the new log.")
     await theirs.sync()
     await mia.close()
     mia = await world.reopened("mia", 0.3, WANTED)
@@ -238,7 +240,7 @@ async def test_a_log_that_is_said_to_have_ended_and_grows_must_be_cosigned_too(w
     wire.after = old_one_first
     await theirs.sync()
     wire.seen.clear()
-    await ours.message("care", "Nobody else sees this.")
+    await ours.send_message("care", "Nobody else sees this.")
     with pytest.raises(Refused, match="second"):
         await theirs.sync()
     assert any(request.url.endswith("/log/second/checkpoint") for request, _ in wire.seen)
@@ -254,7 +256,7 @@ async def test_news_that_came_before_a_complaint_is_told_by_the_next_call(world:
     (theirs,) = mia.connections()
     calls: tuple[Syncs, Syncs] = (mia.sync, theirs.sync)
     for sync in calls:
-        await ours.message("care", "Hello.")
+        await ours.send_message("care", "Hello.")
         world.wires["mia"].after = None
         with pytest.raises(Refused):
             await sync()
@@ -270,11 +272,11 @@ async def test_a_receipt_hidden_in_one_connection_keeps_none_of_another_s(world:
     world.wires["mia"].after = no_receipts
     await one.remember("small_talk")
     await two.remember("small_talk")
-    assert one.lines[-1].act is not None and two.lines[-1].act is not None
-    world.wires["mia"].after = changed(one.lines[-1].act.id, lambda told: told.pop("receipt"))
+    assert one.records[-1].act is not None and two.records[-1].act is not None
+    world.wires["mia"].after = changed(one.records[-1].act.id, lambda told: told.pop("receipt"))
     with pytest.raises(Contradiction, match="hides"):
         await mia.sync()
-    assert list(mia._core.kept.file.table("owed")) == [one.lines[-1].act.id]
+    assert list(mia._session.records.file.table("owed")) == [one.records[-1].act.id]
 
 
 async def test_a_fork_is_one_record_however_often_it_is_met(world: SdkWorld) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from comity.client import Party
+from comity.client import Connection
 from comity.rules.state import public_state
 from support.sdk_world import TERMS, SdkWorld, sdk_world
 
@@ -14,20 +14,20 @@ AWAY = 450
 """Days, more than news are kept."""
 
 
-async def go_on_without_her(world: SdkWorld, ours: Party) -> None:
+async def go_on_without_her(world: SdkWorld, ours: Connection) -> None:
     """What the shop does while Mia is away: it writes, notes something, and wants to be left alone by phone."""
-    await ours.message("care", "Is everything all right?")
+    await ours.send_message("care", "Is everything all right?")
     await ours.remember("paper_receipt")
     world.pass_time(days=3)
-    await ours.message("care", "The paint is here.")
+    await ours.send_message("care", "The paint is here.")
     await ours.mute(channels=["phone"])
     world.pass_time(days=AWAY)
     await world.host.server.pruner.round()
 
 
-async def is_as_the_server_says(party: Party) -> None:
+async def is_as_the_server_says(party: Connection) -> None:
     """The wallet has the state that the server shows."""
-    answer, _ = await party.writing.core.home(party.link.home).connection(party.cid, party.writing.signer)
+    answer, _ = await party.queue.session.server(party.info.home).get_connection(party.cid, party.queue.signer)
     assert public_state(party.state) == answer.state
 
 
@@ -41,15 +41,15 @@ async def test_mia_comes_back_after_a_year_and_more_and_misses_nothing(tmp_path:
         await theirs.mute(days=1, purposes=["sales"])
         await theirs.mute(days=1)
         await mia.sync()
-        known = len(theirs.lines)
+        known = len(theirs.records)
         await mia.close()
         await ours.sync()
         await go_on_without_her(world, ours)
         mia = await world.reopened("mia")
-        theirs = mia.party(theirs.cid)
+        theirs = mia.connection(theirs.cid)
         news = [it.kind for it in await mia.sync() if it.cid == theirs.cid]
         assert [it.text for it in await theirs.messages()] == ["Is everything all right?", "The paint is here."]
-        assert {"remember", "message", "mute"} <= set(news) and len(theirs.lines) > known
+        assert {"remember", "message", "mute"} <= set(news) and len(theirs.records) > known
         await is_as_the_server_says(theirs)
         assert not mia.contradictions() and not await mia.sync()
         await theirs.revoke()
@@ -66,7 +66,7 @@ async def test_an_old_copy_of_her_wallet_finds_what_the_other_copy_did_as_well(t
         await ours.sync()
         await go_on_without_her(world, ours)
         phone = await world.reopened("phone")
-        party = phone.party(theirs.cid)
+        party = phone.connection(theirs.cid)
         await phone.sync()
         await is_as_the_server_says(party)
         assert len(await party.messages()) == 2 and not phone.contradictions()
@@ -86,8 +86,8 @@ async def test_a_proposer_who_looks_a_year_later_finds_the_connection_open(tmp_p
         world.pass_time(days=AWAY)
         await world.host.server.pruner.round()
         mia = await world.reopened("mia")
-        theirs = mia.party(theirs.cid)
+        theirs = mia.connection(theirs.cid)
         await theirs.sync()
-        assert theirs.phase == "open" and [it.act.kind for it in theirs.lines if it.act is not None] == ["remember"]
+        assert theirs.phase == "open" and [it.act.kind for it in theirs.records if it.act is not None] == ["remember"]
         await is_as_the_server_says(theirs)
         await theirs.revoke()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from comity.client.connection.history import Ledger, Line
+from comity.client.connection.history import History, HistoryRecord
 from comity.documents.events import Accepted, Delivered, Event, Expired, Opened, open_event, sign_event
 from comity.documents.offers import HomeParty
 from comity.documents.types import Side
@@ -41,7 +41,7 @@ class Watching:
         opened = pair.records[0].event
         assert isinstance(opened, Opened)
         keys = follow_keys(HomeParty.of(HOME))
-        self.ledger = Ledger(pair.agreement, side, lambda: keys, sign_event(opened, HOME), ZONES)
+        self.ledger = History(pair.agreement, side, lambda: keys, sign_event(opened, HOME), ZONES)
         self.side = side
         self.told = 1
         self.tell()
@@ -57,7 +57,7 @@ class Watching:
         event = record.event
         return not (isinstance(event, Accepted) and event.chain == "settings" and event.side != self.side)
 
-    def line(self, record: Record) -> Line:
+    def line(self, record: Record) -> HistoryRecord:
         event, act = record.event, record.act
         raw = self.pair.events.get(getattr(event, "act", ""), "") if isinstance(event, Accepted) else ""
         if isinstance(event, Accepted) and event.side != self.side and event.outcome in ("held", "dropped"):
@@ -68,10 +68,10 @@ class Watching:
 
     def lie(self, event: Event, act: str | None, signer: Any = HOME) -> Contradiction:
         """Tells something else; the contradiction that follows. The ledger stays as it was."""
-        before = (public_state(self.ledger.state), len(self.ledger.lines))
+        before = (public_state(self.ledger.state), len(self.ledger.records))
         with pytest.raises(Contradiction) as told:
             self.ledger.enter(self.ledger.read(sign_event(event, signer), act))
-        assert (public_state(self.ledger.state), len(self.ledger.lines)) == before
+        assert (public_state(self.ledger.state), len(self.ledger.records)) == before
         assert told.value.evidence
         return told.value
 
@@ -217,7 +217,7 @@ def test_an_own_act_fits_once_what_the_other_side_did_before_it_was_read() -> No
     watching.ledger.enter(answer)
     watching.told = len(pair.records)
     assert public_state(watching.ledger.state) == public_state(pair.state)
-    assert [line.at for line in watching.ledger.lines] == sorted(line.at for line in watching.ledger.lines)
+    assert [line.at for line in watching.ledger.records] == sorted(line.at for line in watching.ledger.records)
     assert watching.ledger.enter(watching.ledger.read(pair.events[mine.id], mine.raw)) == []
 
 

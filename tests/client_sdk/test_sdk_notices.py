@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from comity.client import Party, Response, Wallet
+from comity.client import Connection, Response, Wallet
 from comity.documents.notices import AwayNotice, away_notice, choose_text, sign_notice
 from comity.errors import Contradiction
 from support.business_world import Shop, a_shop
@@ -16,7 +16,7 @@ from support.sdk_world import IDENTITY, Bent, SdkWorld
 TEXTS = {"en": "At the sea. https://sea.example", "de": "Am Meer."}
 
 
-async def mia_and_shop(world: SdkWorld) -> tuple[Shop, Wallet, Party]:
+async def mia_and_shop(world: SdkWorld) -> tuple[Shop, Wallet, Connection]:
     """A shop whose key the server keeps, Mia's wallet, and her view of the connection."""
     shop = await a_shop(world.host)
     signer = world.host.server.grounds.kept.newest("shop")
@@ -52,7 +52,7 @@ async def test_mia_reads_that_the_shop_is_away_when_she_writes_and_her_message_a
     (notice,) = await theirs.notices()
     assert isinstance(notice, AwayNotice) and notice.texts == TEXTS
     assert theirs.away_until() == notice.until
-    sent = await theirs.message("care", "A pane is broken.")
+    sent = await theirs.send_message("care", "A pane is broken.")
     assert (sent.outcome, sent.away_until, theirs.may("care").reason) == ("delivered", notice.until, "granted")
     world.pass_time(days=15)
     assert theirs.away_until() is None and await theirs.notices() == []
@@ -95,7 +95,7 @@ async def test_a_notice_that_the_shop_did_not_sign_is_a_contradiction(world: Sdk
         return Response(response.status, response.headers, json.dumps(answer).encode())
 
     world.wires["mia"].after = bend
-    with pytest.raises(Contradiction, match="a notice that is none"):
+    with pytest.raises(Contradiction, match="an invalid notice"):
         await theirs.notices()
     with pytest.raises(Contradiction):
         await theirs.sync()

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from comity.client import Blocked, NotOpen, Party, Response, Wallet, own_terms
+from comity.client import Blocked, Connection, NotOpen, Response, Wallet, make_terms
 from comity.errors import Contradiction, Malformed, Refused, Unreachable
 from comity.rules.state import public_state
 from support.sdk_world import ELSE, IDENTITY, TERMS, Bent, SdkWorld
 
 
-async def pair(world: SdkWorld, *purposes: str) -> tuple[Wallet, Party, Wallet, Party]:
+async def pair(world: SdkWorld, *purposes: str) -> tuple[Wallet, Connection, Wallet, Connection]:
     """(the shop's wallet, its view, Mia's wallet, her view)."""
     shop, mia = await world.business("shop"), await world.person("mia")
     ours, theirs = await world.connect(shop, mia, *(purposes or ("care", "favour")))
@@ -33,12 +33,12 @@ async def test_a_message_of_a_wallet_waits_as_long_as_one_over_rest(world: SdkWo
     await ours.sync()
     end = ours.state.door(theirs.side).mutes[0].until
     assert end is not None
-    held = await ours.message("care", "Welcome back.")
+    held = await ours.send_message("care", "Welcome back.")
     assert (held.outcome, held.expires_at, held.warning) == ("held", end + 86_400, None)
-    early = await ours.message("care", "Come tomorrow.", days=1)
+    early = await ours.send_message("care", "Come tomorrow.", days=1)
     assert (early.outcome, early.warning) == ("held", "expires_before_end")
     world.pass_time(days=60, hours=1)
-    await ours.message("care", "Here we are.")
+    await ours.send_message("care", "Here we are.")
     await theirs.sync()
     assert [it.text for it in await theirs.messages()] == ["Welcome back.", "Here we are."]
     await ours.sync()
@@ -77,17 +77,17 @@ async def test_notes_are_read_on_the_other_side_and_their_values_stand_nowhere_i
 async def test_an_offer_says_who_runs_the_server_when_it_is_the_one_who_offers(world: SdkWorld) -> None:
     shop, mia = await world.business("shop"), await world.person("mia")
     link = await shop.offer(world.base, [TERMS], ["care"])
-    shown = await mia.look(link)
+    shown = await mia.fetch_offer(link)
     assert (shown.name, shown.did, shown.operator_is_other_party, shown.warnings) == ("Shop Ltd", shop.did, False, ())
     link = await shop.offer(world.base, [TERMS], ["care"], name="The Test Operator")
-    assert "run by the other party" in (await mia.look(link)).warnings[0]
+    assert "run by the other party" in (await mia.fetch_offer(link)).warnings[0]
 
 
 async def test_terms_from_a_windows_machine_are_shown_with_the_lines_that_were_signed(world: SdkWorld) -> None:
     shop, mia = await world.business("shop"), await world.person("mia")
-    written = own_terms("example:house-terms", "1", "en", "We write seldom.\r\nWe never call.\r\n")
+    written = make_terms("example:house-terms", "1", "en", "We write seldom.\r\nWe never call.\r\n")
     assert written.text == "We write seldom.\nWe never call.\n"
-    shown = await mia.look(await shop.offer(world.base, [written], ["care"]))
+    shown = await mia.fetch_offer(await shop.offer(world.base, [written], ["care"]))
     assert [it.text for it in shown.terms] == [written.text]
 
 
@@ -97,11 +97,11 @@ async def test_a_link_that_a_mail_sender_has_counted_and_broken_leads_to_the_sam
     link = await shop.offer(world.base.replace("http://localhost", "HTTP://LOCALHOST") + "/", [TERMS], ["care"])
     before, _, hash_ = link.partition("#")
     mailed = f" <URL:{before.replace('http://localhost', 'HTTP://LocalHost')}?utm_source=news\r\n &utm_id=7#{hash_}>\n"
-    assert (await mia.look(mailed)).signed.hash == hash_
+    assert (await mia.fetch_offer(mailed)).signed.hash == hash_
     theirs = await mia.accept(mailed)
     (proposal,) = await shop.proposals()
     await proposal.countersign()
-    await theirs.opened(timeout=20)
+    await theirs.wait_until_open(timeout=20)
 
 
 async def test_names_are_visible(world: SdkWorld, tmp_path: Path) -> None:
@@ -114,18 +114,21 @@ async def test_names_are_visible(world: SdkWorld, tmp_path: Path) -> None:
                 pass
         assert not (tmp_path / "other").exists()
     link = await shop.offer(world.base, [TERMS], ["care"], name="  The\u00a0 Cafe\u0301 ")
-    assert (await mia.look(link)).name == "The Caf\u00e9"
+    assert (await mia.fetch_offer(link)).name == "The Caf\u00e9"
     theirs = await mia.accept(link)
     (proposal,) = await shop.proposals()
     for name in ("\u2800", "Mi\u200ba"):
         with pytest.raises(Malformed, match="a name "):
-            await proposal.call(name)
-    await proposal.call("\uff2dia  K\u00f6hler")
+            await proposal.set_petname(name)
+    await proposal.set_petname("\uff2dia  K\u00f6hler")
     ours = await proposal.countersign()
-    await theirs.opened(timeout=20)
+    await theirs.wait_until_open(timeout=20)
     assert ours.name == "Mia K\u00f6hler"
     # However it is typed the next time.
-    assert shop.find("MIA ko\u0308hler").cid == ours.cid and mia.find("the cafe\u0301").cid == ours.cid
+    assert (
+        shop.find_connection("MIA ko\u0308hler").cid == ours.cid
+        and mia.find_connection("the cafe\u0301").cid == ours.cid
+    )
     await theirs.remember("name", value=" Mia\u3000K. ")
     await ours.sync()
     assert [it.value for it in ours.notes("them")] == ["Mia K."]
@@ -136,7 +139,7 @@ async def test_names_are_visible(world: SdkWorld, tmp_path: Path) -> None:
 async def test_other_terms_may_be_put_in_place_of_those_offered(world: SdkWorld) -> None:
     shop, mia = await world.business("shop"), await world.person("mia")
     link = await shop.offer(world.base, [TERMS, ELSE], ["care"])
-    mine = own_terms("mia:terms", "1", "en", "You write when I ask.")
+    mine = make_terms("mia:terms", "1", "en", "You write when I ask.")
     await mia.accept(link, terms=mine)
     (proposal,) = await shop.proposals()
     assert proposal.is_alternative
@@ -153,25 +156,25 @@ async def test_a_declined_offer_is_closed_with_its_reason_and_a_silent_no_says_n
     theirs = await mia.accept(link)
     await (await shop.proposals())[0].decline("fully_booked")
     with pytest.raises(NotOpen, match="fully_booked"):
-        await theirs.opened(timeout=20)
+        await theirs.wait_until_open(timeout=20)
     assert theirs.phase == "closed"
     with pytest.raises(NotOpen):
-        await theirs.message("care", "Hello?")
+        await theirs.send_message("care", "Hello?")
     silent = await ben.accept(link)
     await (await shop.proposals())[0].decline(silent=True)
     assert await shop.proposals() == []
     with pytest.raises(TimeoutError):
-        await silent.opened(timeout=0.3)
+        await silent.wait_until_open(timeout=0.3)
     world.pass_time(days=8)
-    with pytest.raises(NotOpen, match="let the time pass"):
-        await silent.opened(timeout=20)
+    with pytest.raises(NotOpen, match="did not sign in time"):
+        await silent.wait_until_open(timeout=20)
 
 
 async def test_a_half_can_be_taken_back_until_the_other_side_has_signed(world: SdkWorld) -> None:
     shop, mia = await world.business("shop"), await world.person("mia")
     theirs = await mia.accept(await shop.offer(world.base, [TERMS], ["care"]))
     (proposal,) = await shop.proposals()
-    await mia.take_back(theirs)
+    await mia.withdraw_acceptance(theirs)
     assert theirs.phase == "closed"
     await refused("not_found", proposal.countersign())
     assert await shop.proposals() == []
@@ -182,16 +185,16 @@ async def test_a_person_may_offer_first_at_a_business_s_door(world: SdkWorld) ->
     await shop.offer(world.base, [TERMS], ["care"])
     link = await mia.offer(world.base, [TERMS], ["service"], to=shop.did)
     assert "#" in link
-    (shown,) = await shop.received()
+    (shown,) = await shop.received_offers()
     ours = await shop.accept(shown)
     (proposal,) = await mia.proposals()
     assert proposal.did == shop.did
     theirs = await proposal.countersign()
-    await ours.opened(timeout=20)
+    await ours.wait_until_open(timeout=20)
     assert (theirs.side, ours.side, theirs.phase, ours.phase) == ("first", "second", "open", "open")
     await theirs.grant(["care"])
     await ours.sync()
-    await ours.message("care", "Welcome")
+    await ours.send_message("care", "Welcome")
     await theirs.sync()
     assert [it.text for it in await theirs.messages()] == ["Welcome"]
 
@@ -203,7 +206,7 @@ async def test_grants_named_at_accepting_are_given_once_it_is_open(world: SdkWor
     mia = await world.again(mia, "mia")
     theirs = mia.connections()[0]
     ours = await (await shop.proposals())[0].countersign()
-    await theirs.opened(timeout=20)
+    await theirs.wait_until_open(timeout=20)
     await ours.sync()
     assert ours.may("care").decision == "allow"
 
@@ -239,7 +242,7 @@ async def test_a_muted_shop_is_told_not_now_and_never_the_hidden_end(world: SdkW
     await ours.sync()
     verdict = ours.may("care")
     assert (verdict.decision, verdict.reason, verdict.ends_at) == ("hold", "not_now", None)
-    held = await ours.message("care", "Are you there?")
+    held = await ours.send_message("care", "Are you there?")
     assert held.outcome == "held"
     await theirs.sync()
     assert await theirs.messages() == []
@@ -260,13 +263,13 @@ async def test_a_mute_with_its_end_shown_says_when(world: SdkWorld) -> None:
     await theirs.mute(hours=5, shown="end")
     await ours.sync()
     assert ours.may("care").ends_at is not None
-    told = await refused("not_now", ours.message("care", "?", if_muted="fail"))
+    told = await refused("not_now", ours.send_message("care", "?", if_muted="fail"))
     assert told.until is not None
-    dropped = await ours.message("care", "?", if_muted="drop")
+    dropped = await ours.send_message("care", "?", if_muted="drop")
     assert dropped.outcome == "dropped"
     await theirs.unmute()
     await ours.sync()
-    assert (await ours.message("care", "!")).outcome == "delivered"
+    assert (await ours.send_message("care", "!")).outcome == "delivered"
     await theirs.sync()
     assert [it.text for it in await theirs.messages()] == ["!"]
 
@@ -280,25 +283,25 @@ async def test_a_snooze_changes_nothing_that_the_other_side_can_see(world: SdkWo
     assert len(world.wires["mia"].seen) == sent
     await ours.sync()
     assert public_state(ours.state) == before
-    await ours.message("care", "Happy birthday")
+    await ours.send_message("care", "Happy birthday")
     news = await mia.sync()
     assert [(it.kind, it.quiet) for it in news] == [("message", True)]
     assert [(it.text, it.quiet) for it in await theirs.messages()] == [("Happy birthday", True)]
-    await theirs.wake()
+    await theirs.end_snooze()
     world.pass_time(seconds=1)
-    await ours.message("care", "And many more")
+    await ours.send_message("care", "And many more")
     assert [it.quiet for it in await mia.sync()] == [False]
 
 
 async def test_hours_and_budgets_stay_between_a_side_and_the_server(world: SdkWorld) -> None:
     _, ours, _, theirs = await pair(world)
-    await theirs.budget(messages=(1, "day"))
+    await theirs.set_budget(messages=(1, "day"))
     await ours.sync()
-    assert (await ours.message("care", "one")).outcome == "delivered"
+    assert (await ours.send_message("care", "one")).outcome == "delivered"
     assert ours.may("care").decision == "allow"
-    assert (await ours.message("care", "two")).outcome == "held"
+    assert (await ours.send_message("care", "two")).outcome == "held"
     await theirs.sync()
-    await theirs.hours("Asia/Tokyo", [(["mo"], "23:00", "01:00")], shown="not_now")
+    await theirs.set_hours("Asia/Tokyo", [(["mo"], "23:00", "01:00")], shown="not_now")
     await theirs.sync()
     await ours.sync()
     assert public_state(ours.state) == public_state(theirs.state)
@@ -316,14 +319,14 @@ async def test_a_token_is_valid_then_to_be_asked_for_then_gone(world: SdkWorld) 
     await ours.sync()
     assert await ours.tokens() == []
     assert (await ours.status_list(token.uri)).at(token.idx) == 1
-    await refused("no_grant", ours.message("care", "?"))
+    await refused("no_grant", ours.send_message("care", "?"))
 
 
 async def test_a_new_key_is_taken_though_something_of_the_other_side_was_not_read(world: SdkWorld) -> None:
     """What she has not read came before the acceptance of her new key: she reads it under that one."""
     _, ours, _, theirs = await pair(world)
-    await ours.message("care", "before")
-    await theirs.rotate()
+    await ours.send_message("care", "before")
+    await theirs.rotate_key()
     assert [it.text for it in await theirs.messages()] == ["before"]
     await ours.sync()
     assert ours.did == theirs.own_did
@@ -331,14 +334,14 @@ async def test_a_new_key_is_taken_though_something_of_the_other_side_was_not_rea
 
 async def test_a_new_key_keeps_the_connection_and_signs_the_grants_anew(world: SdkWorld) -> None:
     _, ours, mia, theirs = await pair(world)
-    await ours.message("care", "before")
+    await ours.send_message("care", "before")
     await theirs.sync()
     before = theirs.own_did
-    await theirs.rotate()
+    await theirs.rotate_key()
     assert theirs.own_did != before
     await ours.sync()
     assert ours.did == theirs.own_did
-    assert (await ours.message("care", "after")).outcome == "delivered"
+    assert (await ours.send_message("care", "after")).outcome == "delivered"
     mia = await world.again(mia, "mia")
     theirs = mia.connections()[0]
     await theirs.sync()
@@ -350,7 +353,7 @@ async def test_a_new_key_keeps_the_connection_and_signs_the_grants_anew(world: S
 
 async def test_an_outside_contact_is_shown_with_the_verdict_it_would_have_had(world: SdkWorld) -> None:
     _, ours, _, theirs = await pair(world)
-    assert await ours.contacted("phone", "sales") == "no_grant"
+    assert await ours.record_contact("phone", "sales") == "no_grant"
     await theirs.sync()
     assert [it.kind for it in await theirs.timeline()][-1] == "contacted"
 
@@ -366,11 +369,11 @@ async def test_favours_go_both_ways_and_keep_the_etiquette(world: SdkWorld) -> N
     await refused("ask_open", theirs.ask("lend", "And a bag?"))
     await ours.sync()
     (asked,) = ours.favours()
-    assert (asked.mine, asked.text, asked.in_return, asked.status) == (False, mine.text, "cake", "asked")
-    waiting = asyncio.create_task(mine.answered(timeout=10))
+    assert (asked.is_mine, asked.text, asked.in_return, asked.status) == (False, mine.text, "cake", "asked")
+    waiting = asyncio.create_task(mine.wait_for_answer(timeout=10))
     await asked.answer("yes", "Of course")
     assert await waiting == "promised"
-    await asked.done()
+    await asked.mark_done()
     await theirs.sync()
     await mine.thank("You are kind")
     await ours.sync()
@@ -386,10 +389,10 @@ async def test_favours_go_both_ways_and_keep_the_etiquette(world: SdkWorld) -> N
 async def test_the_little_things_and_what_was_bought_are_known_to_both(world: SdkWorld) -> None:
     _, ours, _, theirs = await pair(world, "care", "sales")
     await theirs.remember("paper_receipt", text="on paper, please")
-    await ours.milestone("bought", "windows", text="six of them")
+    await ours.record_milestone("bought", "windows", text="six of them")
     await ours.sync()
     await theirs.sync()
-    await refused("already_has", ours.message("sales", "New windows!", topic="windows"))
+    await refused("already_has", ours.send_message("sales", "New windows!", topic="windows"))
     await theirs.forget("paper_receipt")
     await refused("nothing_remembered", theirs.forget("paper_receipt"))
     told = str(await theirs.timeline())
@@ -412,7 +415,7 @@ async def test_news_comes_over_a_stream_and_goes_on_after_the_server_was_away(wo
 
     following = asyncio.create_task(follow())
     await world.host.are_waiting()
-    await ours.message("care", "one")
+    await ours.send_message("care", "one")
     async with asyncio.timeout(20):
         while not heard:
             await asyncio.sleep(0.02)
@@ -421,7 +424,7 @@ async def test_news_comes_over_a_stream_and_goes_on_after_the_server_was_away(wo
         await world.host.stop()
         await world.host.start()
         again = asyncio.create_task(follow())
-        await ours.message("care", "two")
+        await ours.send_message("care", "two")
         await again
     assert heard == ["message", "message"]
     assert [it.text for it in await theirs.messages()] == ["one", "two"]
@@ -435,7 +438,7 @@ async def test_one_mailbox_brings_the_news_of_all_connections(world: SdkWorld) -
         await mia.use_mailbox(theirs)
     before = len(world.wires["mia"].seen)
     for ours, _ in views:
-        await ours.message("care", "hello")
+        await ours.send_message("care", "hello")
     news = await mia.sync()
     assert [it.kind for it in news] == ["message", "message"]
     reads = [request for request, _ in world.wires["mia"].seen[before:] if "/v1/inbox" in request.url]
@@ -451,14 +454,14 @@ async def test_one_mailbox_brings_the_news_of_all_connections(world: SdkWorld) -
     following = asyncio.create_task(follow())
     await world.host.are_waiting()
     for ours, _ in views:
-        await ours.message("care", "again")
+        await ours.send_message("care", "again")
     await asyncio.wait_for(following, 20)
     assert heard == ["message", "message"]
 
 
 async def test_bodies_are_sealed_to_the_other_side_and_kept_readable_for_the_writer(world: SdkWorld) -> None:
     shop, ours, mia, theirs = await pair(world)
-    await ours.message("care", "Only for Mia", more={"link": "https://shop.example"})
+    await ours.send_message("care", "Only for Mia", more={"link": "https://shop.example"})
     await theirs.sync()
     mia, shop = await world.again(mia, "mia"), await world.again(shop, "shop")
     for wallet in (mia, shop):
@@ -473,7 +476,7 @@ async def test_bodies_are_sealed_to_the_other_side_and_kept_readable_for_the_wri
 
 async def test_everything_can_be_exported_and_checked_without_the_server(world: SdkWorld) -> None:
     _, ours, mia, theirs = await pair(world)
-    await ours.message("care", "Hello")
+    await ours.send_message("care", "Hello")
     await theirs.sync()
     (told,) = mia.export()["connections"]
     assert told["cid"] == theirs.cid
@@ -513,7 +516,7 @@ async def test_a_revoke_from_an_old_copy_of_the_wallet_works(world: SdkWorld) ->
     await mia.connections()[0].revoke()
     await ours.sync()
     assert ours.phase == "ended"
-    await refused("connection_ended", ours.message("care", "?"))
+    await refused("connection_ended", ours.send_message("care", "?"))
 
 
 async def test_an_old_copy_of_the_wallet_catches_up_with_its_own_acts_and_goes_on(world: SdkWorld) -> None:
@@ -524,7 +527,7 @@ async def test_an_old_copy_of_the_wallet_catches_up_with_its_own_acts_and_goes_o
     favour = await theirs.ask("hold", "The blue one?")
     await ours.sync()
     await ours.favours()[0].answer("yes")
-    await theirs.budget(messages=(5, "day"))
+    await theirs.set_budget(messages=(5, "day"))
     await theirs.mute(days=1)
     await mia.close()
     (world.folder / "mia").write_bytes(old)
@@ -583,7 +586,7 @@ async def test_a_half_whose_answer_was_lost_is_handed_in_again(world: SdkWorld) 
     assert theirs.phase == "proposed"
     await theirs.sync()
     await (await shop.proposals())[0].countersign()
-    await theirs.opened(timeout=20)
+    await theirs.wait_until_open(timeout=20)
 
 
 async def test_a_countersignature_whose_answer_was_lost_is_handed_in_again(world: SdkWorld) -> None:
@@ -595,7 +598,7 @@ async def test_a_countersignature_whose_answer_was_lost_is_handed_in_again(world
         await proposal.countersign()
     shop = await world.again(shop, "shop")
     await shop.sync()
-    await theirs.opened(timeout=20)
+    await theirs.wait_until_open(timeout=20)
     (ours,) = shop.connections()
     await ours.sync()
     assert ours.phase == "open"
@@ -615,7 +618,7 @@ async def test_an_app_s_own_send_is_all_that_the_wallet_needs(world: SdkWorld, t
 
         hearing = asyncio.create_task(first())
         await asyncio.sleep(0.1)
-        await ours.message("care", "hello")
+        await ours.send_message("care", "hello")
         assert await asyncio.wait_for(hearing, 20) == "message"
     assert wire.transport.close is not None
     await wire.transport.close()
@@ -623,7 +626,7 @@ async def test_an_app_s_own_send_is_all_that_the_wallet_needs(world: SdkWorld, t
 
 async def test_a_statement_of_the_server_against_a_signature_is_kept(world: SdkWorld) -> None:
     _, ours, mia, theirs = await pair(world)
-    await ours.message("care", "hello")
+    await ours.send_message("care", "hello")
     world.wires["mia"].after = lambda request, response: (
         Response(response.status, response.headers, response.body.replace(b'"kind":"act"', b'"kind":"event"'))
         if "/v1/inbox" in request.url
@@ -640,8 +643,8 @@ async def test_a_statement_of_the_server_against_a_signature_is_kept(world: SdkW
 
 async def test_an_item_left_out_of_an_inbox_is_read_once_the_server_is_honest_again(world: SdkWorld) -> None:
     _, ours, _, theirs = await pair(world)
-    await ours.message("care", "one")
-    await ours.message("care", "two")
+    await ours.send_message("care", "one")
+    await ours.send_message("care", "two")
 
     def without_the_last(_: object, response: Response) -> Response:
         if b'"items":[{' not in response.body:

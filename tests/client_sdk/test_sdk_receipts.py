@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from comity.client import Party, Request, Response, Wallet
-from comity.client.connection.history import Line
-from comity.client.storage.records import Owed, TagKeys
+from comity.client import Connection, Request, Response, Wallet
+from comity.client.connection.history import HistoryRecord
+from comity.client.storage.records import MissingReceipt, TagKeys
 from comity.crypto.keys import SigningKey
 from comity.documents.events import Accepted
 from comity.encoding import b64u_decode
@@ -23,7 +23,7 @@ from support.world import eventually
 WITNESSES = [NoteSigner(f"w{number}.example", COSIGNATURE, SigningKey(bytes([number]) * 32)) for number in (1, 2, 3)]
 
 
-async def pair(world: SdkWorld) -> tuple[Wallet, Party, Wallet, Party]:
+async def pair(world: SdkWorld) -> tuple[Wallet, Connection, Wallet, Connection]:
     shop, mia = await world.business("shop"), await world.person("mia")
     ours, theirs = await world.connect(shop, mia, "care")
     return shop, ours, mia, theirs
@@ -35,7 +35,7 @@ def opened(wallet: Wallet, text: str) -> Receipt:
     return open_receipt(text, parse_vkey(vkey))
 
 
-def act_of(line: Line) -> str:
+def act_of(line: HistoryRecord) -> str:
     assert line.act is not None
     return line.act.id
 
@@ -47,14 +47,14 @@ async def test_every_own_act_has_its_receipt_at_once(world: SdkWorld) -> None:
     _, ours, mia, theirs = await pair(world)
     await theirs.mute(days=2)
     await theirs.unmute()
-    await theirs.hours("Europe/Berlin", [])
+    await theirs.set_hours("Europe/Berlin", [])
     await theirs.remember("small_talk")
     asked = [request.url for request, _ in world.wires["mia"].seen]
     assert not any("/v1/acts/" in url or "/log/tile/" in url for url in asked)
     exported = mia.export()["connections"][0]
     assert exported["tags"].keys() == {"both", "own"}
     kinds = []
-    for record, line in zip(exported["records"], theirs.lines, strict=True):
+    for record, line in zip(exported["records"], theirs.records, strict=True):
         assert line.act is not None and isinstance(line.event, Accepted)
         receipt = opened(mia, record["receipt"])
         assert receipt.is_of(line.act.raw.encode())
@@ -65,7 +65,7 @@ async def test_every_own_act_has_its_receipt_at_once(world: SdkWorld) -> None:
     # The grant; the hidden end of a mute and the mute; its end; the hours; the little thing.
     assert kinds == [Kind.ACT, Kind.PRIVATE, Kind.MUTE_ALL, Kind.UNMUTE, Kind.PRIVATE, Kind.ACT]
     await ours.sync()
-    tags = {party.side: party.writing.core.kept.get("tags", party.cid, TagKeys) for party in (ours, theirs)}
+    tags = {party.side: party.queue.session.records.get("tags", party.cid, TagKeys) for party in (ours, theirs)}
     assert tags["first"].both == tags["second"].both  # type: ignore[union-attr]
     assert tags["first"].own != tags["second"].own  # type: ignore[union-attr]
 
@@ -74,9 +74,9 @@ async def test_either_side_can_get_the_receipt_of_what_the_other_did_and_of_a_de
     shop, ours, mia, theirs = await pair(world)
     await theirs.mute()
     await ours.sync()
-    held = await ours.message("care", "Are you there?")
+    held = await ours.send_message("care", "Are you there?")
     await theirs.unmute()
-    now = await ours.message("care", "Good morning.")
+    now = await ours.send_message("care", "Good morning.")
     await asyncio.gather(ours.sync(wait=1), theirs.sync(wait=1))
     await ours.sync()
     await theirs.sync()
@@ -99,7 +99,7 @@ async def test_there_is_no_receipt_of_what_is_not_there(world: SdkWorld) -> None
     _, ours, _, theirs = await pair(world)
     await theirs.mute()
     await ours.sync()
-    held = await ours.message("care", "Are you there?")
+    held = await ours.send_message("care", "Are you there?")
     await theirs.sync()
     assert await ours.receipt(held.id)
     with pytest.raises(ComityError, match="not been delivered"):
@@ -123,11 +123,11 @@ async def test_receipts_that_did_not_come_are_owed_over_a_restart_and_fetched_wi
     world.wires["mia"].after = none
     await theirs.mute(days=1)
     await theirs.unmute()
-    assert len(mia._core.kept.all("owed", Owed)) == 3
+    assert len(mia._session.records.all("owed", MissingReceipt)) == 3
     mia = await world.again(mia, "mia")
-    assert len(mia._core.kept.all("owed", Owed)) == 3
+    assert len(mia._session.records.all("owed", MissingReceipt)) == 3
     await mia.sync()
-    assert not mia._core.kept.all("owed", Owed)
+    assert not mia._session.records.all("owed", MissingReceipt)
     assert all(it["receipt"] for it in mia.export()["connections"][0]["records"])
 
 
@@ -141,15 +141,15 @@ async def test_a_receipt_whose_log_does_not_answer_waits_and_nobody_waits_for_it
     # Others have written meanwhile, so a proof is needed, and the tiles for it cannot be had.
     world.wires["mia"].cut = lambda request: "/log/" in request.url
     await asyncio.wait_for(theirs.remember("small_talk"), 20)
-    (owed,) = mia._core.kept.all("owed", Owed).values()
+    (owed,) = mia._session.records.all("owed", MissingReceipt).values()
     assert owed.receipt is not None
     await theirs.sync()
-    assert mia._core.kept.all("owed", Owed)
+    assert mia._session.records.all("owed", MissingReceipt)
     world.wires["mia"].cut = None
 
     async def has_come() -> bool:
         await theirs.sync()
-        return not mia._core.kept.all("owed", Owed)
+        return not mia._session.records.all("owed", MissingReceipt)
 
     await eventually(has_come)
 
@@ -164,7 +164,7 @@ async def test_acts_at_once_and_in_a_row_cost_few_requests(world: SdkWorld) -> N
     more = [request.url for request, _ in world.wires["mia"].seen[before:]]
     assert len([url for url in more if url.endswith("/v1/acts")]) == 4
     assert len(more) <= 8, more
-    assert not mia._core.kept.all("owed", Owed)
+    assert not mia._session.records.all("owed", MissingReceipt)
     before = len(world.wires["shop"].seen)
     await ours.sync()
     assert len(world.wires["shop"].seen) - before <= 6
@@ -175,13 +175,13 @@ async def test_acts_at_once_and_in_a_row_cost_few_requests(world: SdkWorld) -> N
 
 async def test_a_server_may_begin_another_log_and_its_old_one_still_counts(world: SdkWorld) -> None:
     _, ours, mia, theirs = await pair(world)
-    old = act_of(theirs.lines[-1])
+    old = act_of(theirs.records[-1])
     await world.host.stop()
     world.host._settings["consent_log"] = "second"
     await world.host.start()
     world.pass_time(seconds=2)
     await theirs.remember("small_talk")
-    new = act_of(theirs.lines[-1])
+    new = act_of(theirs.records[-1])
     logs = mia.export()["logs"]
     assert [it.partition("/")[2] for it in logs] == ["log", "log/second"]
     assert opened(mia, await theirs.receipt(new)).checkpoint.origin.endswith("/log/second")
@@ -195,8 +195,8 @@ async def test_a_server_may_begin_another_log_and_its_old_one_still_counts(world
     assert not mia.contradictions()
 
 
-def ours_wallet(party: Party, world: SdkWorld) -> Wallet:
-    return Wallet(party.writing.core)
+def ours_wallet(party: Connection, world: SdkWorld) -> Wallet:
+    return Wallet(party.queue.session)
 
 
 async def test_a_wallet_with_connections_at_two_servers_keeps_a_log_for_each(world: SdkWorld, tmp_path: Path) -> None:

@@ -13,13 +13,13 @@ async def test_a_message_that_waited_is_shown_after_the_wallet_was_opened_again(
         ours, theirs = await world.connect(shop, mia, "care")
         await theirs.mute()
         await ours.sync()
-        assert (await ours.message("care", "When you have time.")).outcome == "held"
+        assert (await ours.send_message("care", "When you have time.")).outcome == "held"
         await theirs.unmute()
         news = await theirs.sync()
         assert [it.kind for it in news] == ["message", "delivered"]
         before = await theirs.messages()
         assert [(it.text, it.outcome) for it in before] == [("When you have time.", "delivered")]
-        again = (await world.again(mia, "mia")).party(theirs.cid)
+        again = (await world.again(mia, "mia")).connection(theirs.cid)
         assert await again.messages() == before
         assert await again.timeline() == await theirs.timeline()
 
@@ -37,9 +37,9 @@ async def test_a_no_in_a_wallet_whose_end_was_damaged_is_read_back_and_the_next_
         for at in range(before + 40, len(whole), (len(whole) - before) // 7):
             path.write_bytes(whole[:at] + bytes(max(0, len(whole) - at - 40)) + whole[-40:])
             mia = await world.reopened("mia")
-            (copy,) = mia.damaged
+            (copy,) = mia.damaged_copies
             assert copy.read_bytes() != whole
-            again = mia.party(theirs.cid)
+            again = mia.connection(theirs.cid)
             await again.sync()
             await ours.sync()
             assert public_state(again.state) == public_state(ours.state)

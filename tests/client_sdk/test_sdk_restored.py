@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from comity.client import Party, Wallet
+from comity.client import Connection, Wallet
 from comity.errors import Refused, Unreachable
 from comity.http_api import RecordBody
 from comity.rules.state import decode_state, public_state
@@ -17,17 +17,17 @@ from support.sdk_world import TERMS, SdkWorld
 from support.world import eventually
 
 
-async def both(world: SdkWorld, *purposes: str) -> tuple[Wallet, Wallet, Party, Party]:
+async def both(world: SdkWorld, *purposes: str) -> tuple[Wallet, Wallet, Connection, Connection]:
     """(the shop's wallet, Mia's, the shop's view, Mia's) of a connection."""
     shop, mia = await world.business("shop"), await world.person("mia")
     ours, hers = await world.connect(shop, mia, *purposes)
     return shop, mia, ours, hers
 
 
-async def refused(ours: Party, purpose: str = "care") -> str:
+async def refused(ours: Connection, purpose: str = "care") -> str:
     """Why the shop cannot write."""
     with pytest.raises(Refused) as caught:
-        await ours.message(purpose, "hello", if_muted="fail")
+        await ours.send_message(purpose, "hello", if_muted="fail")
     return caught.value.code
 
 
@@ -39,7 +39,7 @@ async def test_a_no_that_the_backup_does_not_know_of_holds_and_comes_back(world:
     world.pass_time(hours=1)
     await hers.mute(days=14, purposes=["sales"])
     await hers.withdraw(hers.state.door(hers.side).grants[0].id)
-    await hers.hours("Europe/Berlin", [(["mo"], "09:00", "09:01")])
+    await hers.set_hours("Europe/Berlin", [(["mo"], "09:00", "09:01")])
     await annas.revoke()
     for wallet in (shop, mia, anna):
         await wallet.sync()
@@ -101,7 +101,7 @@ async def test_a_message_that_was_held_is_there_again_and_is_let_go_in_its_time(
     shop, mia, ours, hers = await both(world, "care")
     backup = await Backup.of(world.host)
     await hers.mute()
-    await ours.message("care", "your windows are ready")
+    await ours.send_message("care", "your windows are ready")
     for wallet in (mia, shop):
         await wallet.sync()
     await backup.put_back()
@@ -155,7 +155,7 @@ async def test_a_message_whose_text_nobody_has_expires_and_no_wallet_complains(w
     shop, mia = await a_shop(world.host), await world.person("mia")
     offer = await shop.post("/offers", {**EXAMPLE_OFFER, "countersign": "auto"})
     hers = await mia.accept(offer["link"])
-    await hers.opened(timeout=20)
+    await hers.wait_until_open(timeout=20)
     await hers.grant(["care"])
     backup = await Backup.of(world.host)
     await hers.mute()
@@ -255,7 +255,7 @@ async def test_an_act_that_is_accepted_anew_after_the_restore_is_no_contradictio
     assert len(ours.state.second.mutes) == len(hers.state.second.mutes) == 1
     assert shop.contradictions() == mia.contradictions() == []
     again = await world.again(shop, "shop")
-    assert again.party(ours.cid).state == ours.state
+    assert again.connection(ours.cid).state == ours.state
 
 
 # --- connections that opened after the copy was made
@@ -282,7 +282,7 @@ async def test_a_no_in_a_connection_that_opened_after_the_backup_comes_back(worl
         assert again.pop("restored_at") and again == was
     assert await refused(ours, "sales") == "not_now"
     assert shop.contradictions() == mia.contradictions() == []
-    await ours.message("care", "your windows are ready")
+    await ours.send_message("care", "your windows are ready")
     assert [it.text for it in await hers.messages()] == [] and await mia.sync()
     assert [it.text for it in await hers.messages()] == ["your windows are ready"]
     await mia.fetch_receipts()
@@ -332,7 +332,7 @@ async def test_the_name_that_she_took_after_the_backup_is_hers_again(world: SdkW
     shop, mia, ours, hers = await both(world, "care")
     backup = await Backup.of(world.host)
     world.pass_time(seconds=2)
-    await hers.rotate()
+    await hers.rotate_key()
     await hers.mute()
     await shop.sync()
     await backup.put_back()
@@ -365,7 +365,7 @@ async def test_an_offer_for_one_use_that_was_used_after_the_backup_makes_no_seco
 
 async def test_a_server_that_was_never_restored_takes_no_connection_back(world: SdkWorld) -> None:
     _, _, _, hers = await both(world, "care")
-    event, agreement = hers.link.opened, json.loads(hers.agreement_raw)
+    event, agreement = hers.info.opened, json.loads(hers.agreement_raw)
     assert event is not None
     other = await world.person("other")
     await world.host.stop()
@@ -374,7 +374,7 @@ async def test_a_server_that_was_never_restored_takes_no_connection_back(world: 
         (world.host.folder / "data" / name).unlink(missing_ok=True)
     await world.host.start()
     with pytest.raises(Refused) as caught:
-        await other._core.home(hers.link.home).records([RecordBody(event=event, agreement=agreement)])
+        await other._session.server(hers.info.home).submit_records([RecordBody(event=event, agreement=agreement)])
     assert caught.value.code == "not_found"
 
 

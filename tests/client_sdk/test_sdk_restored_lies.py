@@ -6,9 +6,9 @@ from contextlib import suppress
 
 import pytest
 
-from comity.client import Party
+from comity.client import Connection
 from comity.client.connection import receipts
-from comity.client.storage.records import Owed
+from comity.client.storage.records import MissingReceipt
 from comity.documents.events import Place
 from comity.errors import ComityError
 from comity.rules import recovery
@@ -23,23 +23,23 @@ async def test_own_acts_of_another_device_are_on_disk_before_what_follows_them(w
     await mia.close()
     shutil.copy(world.folder / "mia", world.folder / "phone")
     mia, phone = await world.reopened("mia"), await world.reopened("phone")
-    hers, outside = mia.party(hers.cid), phone.party(hers.cid)
+    hers, outside = mia.connection(hers.cid), phone.connection(hers.cid)
 
     await outside.remember("first_thing")
     # Her laptop fetches that, and before it reads on the phone writes more, and the shop behind it.
-    await hers.writing.fetch_own()
+    await hers.queue.fetch_own_missing()
     world.pass_time(seconds=2)
     await outside.remember("second_thing")
     world.pass_time(seconds=2)
     await ours.sync()
-    await ours.message("care", "your windows are ready")
+    await ours.send_message("care", "your windows are ready")
     await mia.sync()
     state = hers.state
     mia = await world.again(mia, "mia")
-    assert mia.party(hers.cid).state == state
+    assert mia.connection(hers.cid).state == state
 
 
-async def restored(world: SdkWorld, party: Party, log: str | None) -> None:
+async def restored(world: SdkWorld, party: Connection, log: str | None) -> None:
     """The server states that its store was restored, and that `log` began so; None: the log that it has."""
     cid = party.cid
 
@@ -66,15 +66,15 @@ async def test_a_restore_that_is_only_said_excuses_no_receipt(world: SdkWorld) -
     mute = await hers.mute(days=1)
     world.pass_time(days=2)
     await ours.sync()
-    await ours.message("care", "your windows are ready")
+    await ours.send_message("care", "your windows are ready")
     await mia.sync()
-    core = hers.writing.core
-    (ended,) = core.kept.file.table("overs")
+    core = hers.queue.session
+    (ended,) = core.records.file.table("overs")
     assert ended and mute
     await restored(world, hers, f"localhost:{world.host.port}/log/other")
     with suppress(ComityError):
         await mia.sync()
-    assert hers.writing.book.restored_at
-    await core.kept.keep(("overs", ended, None), ("owed", f"{ended}/over", Owed(hers.cid)))
-    await receipts.collect(hers.writing)
-    assert ended in core.kept.file.table("overs"), "the log that is served shows the entry all the same"
+    assert hers.queue.history.restored_at
+    await core.records.store(("overs", ended, None), ("owed", f"{ended}/over", MissingReceipt(hers.cid)))
+    await receipts.fetch_missing(hers.queue)
+    assert ended in core.records.file.table("overs"), "the log that is served shows the entry all the same"

@@ -5,13 +5,13 @@ import json
 
 import pytest
 
-from comity.client import Party, Request, Response
+from comity.client import Connection, Request, Response
 from comity.errors import Contradiction
 from support.sdk_world import SdkWorld
 from support.served_log import signer
 
 
-async def pair(world: SdkWorld) -> tuple[Party, Party]:
+async def pair(world: SdkWorld) -> tuple[Connection, Connection]:
     return await world.connect(await world.business("shop"), await world.person("mia"), "care")
 
 
@@ -50,9 +50,9 @@ async def test_a_wallet_looks_at_the_log_it_is_in_and_at_none_of_the_others(worl
     ours, theirs = await world.connect(shop, mia, "care")
     mia = await world.again(mia, "mia")
     world.wires["mia"].after = after
-    party = mia.party(theirs.cid)
+    party = mia.connection(theirs.cid)
     await party.remember("small_talk")
-    await ours.message("care", "hello")
+    await ours.send_message("care", "hello")
     for _ in range(3):
         await party.sync()
     asked = [request.url for request, _ in world.wires["mia"].seen if "/log" in request.url]
@@ -70,8 +70,8 @@ async def test_a_connection_goes_on_in_another_log_once_its_own_has_ended(world:
     assert [(str(it["origin"]).rpartition("/")[2], it.get("ended")) for it in logs] == [("2027", None), ("log", True)]
 
 
-async def _well_known(world: SdkWorld, party: Party) -> Response:
-    await party.writing.core.logs.ask(party.link.home)
+async def _well_known(world: SdkWorld, party: Connection) -> Response:
+    await party.queue.session.logs.refresh(party.info.home)
     return next(answer for request, answer in reversed(world.wires["mia"].seen) if "well-known/comity" in request.url)
 
 

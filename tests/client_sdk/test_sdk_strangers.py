@@ -22,7 +22,7 @@ async def test_a_wallet_names_no_mailbox_whose_key_it_does_not_hold(world: SdkWo
     _, theirs = await world.connect(shop, mia, "care")
     _, with_eve = await world.connect(shop, eve, "care")
     with pytest.raises(ComityError, match="does not hold the key"):
-        await with_eve.mailbox(theirs.own_did)
+        await with_eve.set_mailbox(theirs.own_did)
     await eve.use_mailbox(with_eve)
     await eve.use_mailbox(with_eve, on=False)
 
@@ -37,14 +37,14 @@ async def test_the_mailbox_of_a_wallet_with_two_copies_brings_an_old_one_news_th
     copyfile(world.folder / "mia", world.folder / "old")
     later_ours, later = await world.connect(shop, mia, "care")
     await mia.use_mailbox(later)
-    await later_ours.message("care", "For the new one.")
-    await ours.message("care", "For both.")
+    await later_ours.send_message("care", "For the new one.")
+    await ours.send_message("care", "For both.")
     old = await world.reopened("old")
     assert [news.kind for news in await old.sync()] == ["message"]
     (known,) = old.connections()
     assert [message.text for message in await known.messages()] == ["For both."]
     # Behind a setting that the other copy made meanwhile, the mailbox signs for the new place.
-    await theirs.budget(messages=(9, "week"))
+    await theirs.set_budget(messages=(9, "week"))
     await old.use_mailbox(known)
     assert known.state.second.settings.mailbox is not None and known.state.second.settings.seq == 3
     assert old.contradictions() == []
@@ -54,7 +54,7 @@ async def test_news_of_another_connection_is_still_no_news_of_this_one(world: Sd
     shop, mia, eve = await world.business("shop"), await world.person("mia"), await world.person("eve")
     ours, theirs = await world.connect(shop, mia, "care")
     await world.connect(shop, eve, "care")
-    await ours.message("care", "For Mia.")
+    await ours.send_message("care", "For Mia.")
 
     def elsewhere(request: Request, response: Response) -> Response:
         if "/v1/inbox" not in request.url:
@@ -75,7 +75,7 @@ async def test_an_offer_cannot_make_a_wallet_ask_somebody_else(world: SdkWorld) 
     link = await shop.offer(world.base, [TERMS], ["care"])
     # The document that this name leads to would be fetched from Mia's own machine, or her neighbour's.
     stranger = Signer("did:web:127.0.0.1%3A9:admin:reset#key", SigningKey(b"s" * 32))
-    signed = sign_offer((await mia.look(link)).signed.offer.model_copy(update={"iss": stranger.did}), stranger)
+    signed = sign_offer((await mia.fetch_offer(link)).signed.offer.model_copy(update={"iss": stranger.did}), stranger)
 
     def swapped(request: Request, response: Response) -> Response:
         if "/v1/offers/" not in request.url:
@@ -86,7 +86,7 @@ async def test_an_offer_cannot_make_a_wallet_ask_somebody_else(world: SdkWorld) 
     world.wires["mia"].seen.clear()
     for _ in range(2):
         with pytest.raises(Contradiction, match="unknown_key"):
-            await mia.look(signed.link())
+            await mia.fetch_offer(signed.link())
     # What was signed against each other is kept, once.
     assert [it.texts for it in mia.contradictions()] == [(signed.raw,)]
     assert all(request.url.startswith(f"{world.base}/") for request, _ in world.wires["mia"].seen)
@@ -95,14 +95,14 @@ async def test_an_offer_cannot_make_a_wallet_ask_somebody_else(world: SdkWorld) 
 async def test_an_offer_of_a_sandbox_is_accepted_by_no_wallet(world: SdkWorld) -> None:
     mia, shop = await world.person("mia"), await world.business("shop")
     link = await shop.offer(world.base, [TERMS], ["care"])
-    signer = shop._core.signer(shop._core.me.kid or "")
-    signed = sign_offer((await mia.look(link)).signed.offer.model_copy(update={"test": True}), signer)
+    signer = shop._session.signer(shop._session.owner.kid or "")
+    signed = sign_offer((await mia.fetch_offer(link)).signed.offer.model_copy(update={"test": True}), signer)
 
     def swapped(request: Request, response: Response) -> Response:
         return Response(200, {"content-type": "application/jwt"}, signed.raw.encode())
 
     world.wires["mia"].after = swapped
-    for way in (mia.look, mia.accept):
+    for way in (mia.fetch_offer, mia.accept):
         with pytest.raises(Refused, match="test_only"):
             await way(signed.link())
     assert mia.connections() == [] and mia.contradictions() == []
@@ -111,11 +111,11 @@ async def test_an_offer_of_a_sandbox_is_accepted_by_no_wallet(world: SdkWorld) -
 async def test_a_wallet_that_is_open_for_long_finds_keys_that_are_published_meanwhile(world: SdkWorld) -> None:
     shop, mia = await world.business("shop"), await world.person("mia")
     link = await shop.offer(world.base, [TERMS], ["care"])
-    await mia.look(link)
+    await mia.fetch_offer(link)
     for _ in range(2):
-        await world.host.server.add_business_key("shop", await shop.next_key())
-        await shop.turn_key()
-        assert (await mia.look(await shop.offer(world.base, [TERMS], ["care"]))).did == shop.did
+        await world.host.server.add_business_key("shop", await shop.make_next_key())
+        await shop.rotate_key()
+        assert (await mia.fetch_offer(await shop.offer(world.base, [TERMS], ["care"]))).did == shop.did
 
 
 def test_a_server_s_words_do_not_drive_the_terminal() -> None:
@@ -161,4 +161,4 @@ async def test_a_crowd_of_strangers_on_a_shop_s_offer_leaves_its_wallet_what_sti
     again = await people[0].accept(link, again=True)
     (proposal,) = [it for it in await shop.proposals() if it.cid == again.cid]
     await proposal.countersign()
-    await again.opened(timeout=20)
+    await again.wait_until_open(timeout=20)

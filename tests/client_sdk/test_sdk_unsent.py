@@ -25,12 +25,12 @@ async def test_a_message_signed_anew_survives_a_lost_answer_too(world: SdkWorld,
     await mia.close()
     shutil.copy(tmp_path / "mia", tmp_path / "phone")
     mia, phone = await world.reopened("mia"), await world.reopened("phone")
-    at_home, outside = mia.party(theirs.cid), phone.party(theirs.cid)
+    at_home, outside = mia.connection(theirs.cid), phone.connection(theirs.cid)
 
     # The phone writes in a tunnel; meanwhile the same place of the chain is taken at home.
     world.wires["phone"].cut = _acts
     with pytest.raises(Unreachable):
-        await outside.message("service", "Are you open on Friday?")
+        await outside.send_message("service", "Are you open on Friday?")
     await at_home.remember("small_talk")
 
     # Back in daylight the act is signed anew, and the connection breaks in that very moment.
@@ -47,7 +47,7 @@ async def test_a_message_signed_anew_survives_a_lost_answer_too(world: SdkWorld,
         await outside.sync()
     world.wires["phone"].cut = world.wires["phone"].lose = None
     phone = await world.again(phone, "phone")
-    outside = phone.party(theirs.cid)
+    outside = phone.connection(theirs.cid)
     await outside.sync()
     await outside.sync()
     written = [message for message in await outside.messages() if message.by == "me"]
@@ -65,9 +65,9 @@ async def test_a_message_of_a_broken_connection_goes_out_before_the_next_one(wor
     await theirs.sync()
     setattr(world.wires["mia"], how, _acts)
     with pytest.raises(Unreachable):
-        await theirs.message("service", "Are you open on Friday?")
+        await theirs.send_message("service", "Are you open on Friday?")
     world.wires["mia"].cut = world.wires["mia"].lose = None
-    await theirs.message("service", "Or on Saturday?")
+    await theirs.send_message("service", "Or on Saturday?")
     await ours.sync()
     assert [it.text for it in await ours.messages()] == ["Are you open on Friday?", "Or on Saturday?"]
     assert [it.text for it in await theirs.messages()] == ["Are you open on Friday?", "Or on Saturday?"]
@@ -76,14 +76,14 @@ async def test_a_message_of_a_broken_connection_goes_out_before_the_next_one(wor
 async def test_unsent_acts_of_the_former_key_do_not_stop_a_business_with_the_next_key(world: SdkWorld) -> None:
     shop, mia = await world.business("shop"), await world.person("mia")
     ours, theirs = await world.connect(shop, mia, "care")
-    await world.host.server.add_business_key("shop", await shop.next_key())
+    await world.host.server.add_business_key("shop", await shop.make_next_key())
     # The answer to the rotation is lost; a copy of the wallet, or this one, learns of it from the chain.
     world.wires["shop"].lose = _acts
     with pytest.raises(Unreachable):
-        await shop.turn_key()
+        await shop.rotate_key()
     world.wires["shop"].lose = None
-    await ours.writing.recover()
-    await ours.message("care", "We have a new key.")
+    await ours.queue.enter_own_missing()
+    await ours.send_message("care", "We have a new key.")
     await theirs.sync()
     assert [message.text for message in await theirs.messages()] == ["We have a new key."]
 
@@ -98,7 +98,7 @@ async def test_grants_that_go_with_an_acceptance_are_kept_before_it_is_sent(worl
     mia = await world.again(mia, "mia")
     await (await shop.proposals())[0].countersign()
     (theirs,) = mia.connections()
-    await theirs.opened(timeout=20)
+    await theirs.wait_until_open(timeout=20)
     assert [grant.purposes for grant in theirs.state.door(theirs.side).grants] == [("care",)]
 
 

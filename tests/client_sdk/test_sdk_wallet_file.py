@@ -142,15 +142,15 @@ def test_of_a_damaged_end_the_owner_is_told_for_as_long_as_the_copy_is_there(
         (tmp_path / "w").write_bytes(data)
         bent = opened(tmp_path / "w")
         assert dict(bent.table("acts")) == {"a": b"1"}
-        assert [copy.name for copy in bent.damaged] == [f"w.damaged-{n + 1}" for n in range(copies)]
-        assert bent.damaged[-1].read_bytes() == bytes(data)
+        assert [copy.name for copy in bent.damaged_copies] == [f"w.damaged-{n + 1}" for n in range(copies)]
+        assert bent.damaged_copies[-1].read_bytes() == bytes(data)
         bent.write([("acts", "b", b"3")])
         bent.close()
     again = opened(tmp_path / "w")
-    assert len(list(again.damaged)) == 2 and dict(again.table("acts")) == {"a": b"1", "b": b"3"}
-    for copy in again.damaged:
+    assert len(list(again.damaged_copies)) == 2 and dict(again.table("acts")) == {"a": b"1", "b": b"3"}
+    for copy in again.damaged_copies:
         copy.unlink()
-    assert not list(again.damaged)
+    assert not list(again.damaged_copies)
     again.close()
 
 

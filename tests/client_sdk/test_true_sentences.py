@@ -98,4 +98,4 @@ async def test_looking_at_suggestions_changes_nothing(host: World, tmp_path: Pat
 
 async def test_a_business_without_a_grant_has_nothing_to_give_up(host: World, tmp_path: Path) -> None:
     mia, _ = await connected(host, tmp_path)
-    assert "allows nothing now that could be given up" in await mia("renounce", SHOP, code=1)
+    assert "has no grant in force that could be renounced" in await mia("renounce", SHOP, code=1)

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from comity.client import WalletFileError, new_identity
-from comity.client.storage.encrypted_file import WalletFile, name_of_seal
+from comity.client.storage.encrypted_file import WalletFile, seal_id
 from comity_server.short_path import short
 from comity_tools.cli import main
 from comity_tools.cli.wallet import identity_agent, unlocked_identities
@@ -151,10 +151,10 @@ def test_a_changed_passphrase_ends_it_and_what_was_kept_before_is_not_found(seal
     assert wallet(sealed, "unlock", by=identity).exit_code == 0 and not is_locked(sealed)
     # An open terminal is not enough: the passphrase itself is wanted.
     assert "Passphrase" in wallet(sealed, "passphrase").output
-    before = name_of_seal(sealed)
+    before = seal_id(sealed)
     told = wallet(sealed, "passphrase", secret=_SECRET, COMITY_NEW_PASSPHRASE="battery staple")
     assert told.exit_code == 0, told.output
-    assert is_locked(sealed) and name_of_seal(sealed) != before
+    assert is_locked(sealed) and seal_id(sealed) != before
     # Changed by another program, which knows of no unlocking: it is another name from then on.
     unlocked_identities.store_identity(sealed, identity, 60)
     put_under("third", sealed, identity)
@@ -165,7 +165,7 @@ def test_an_answer_of_another_process_opens_nothing(sealed: Path, identity: str)
     """Somebody put a socket in the place of hers: her passphrase is asked for, and nothing of hers went there."""
     folder = sealed.parent / ".comity-unlocked"
     folder.mkdir(mode=0o700)
-    name = name_of_seal(sealed)
+    name = seal_id(sealed)
     assert name is not None
     for answer in (new_identity().encode(), b"", b"x" * 4096, b"\xff\xfe"):
         with Listening(folder, name, answer) as heard:
@@ -252,7 +252,7 @@ def test_the_session_has_a_folder_of_its_own_and_that_is_taken(sealed: Path, ide
     told = wallet(sealed, "unlock", by=identity, XDG_RUNTIME_DIR=str(session))
     assert told.exit_code == 0, told.output
     assert not (sealed.parent / ".comity-unlocked").exists()
-    assert [it.name for it in (session / "comity").iterdir()] == [name_of_seal(sealed)]
+    assert [it.name for it in (session / "comity").iterdir()] == [seal_id(sealed)]
     assert "no connections yet" in wallet(sealed, "show", XDG_RUNTIME_DIR=str(session)).output
     assert wallet(sealed, "lock", XDG_RUNTIME_DIR=str(session)).output == "Locked.\n"
     session.chmod(0o755)
@@ -266,7 +266,7 @@ def test_a_desktop_keeps_it_in_its_keyring(sealed: Path, identity: str) -> None:
     told = wallet(sealed, "unlock", "--minutes", "30", by=identity)
     assert "Unlocked for 30 minutes; the key is in your system's keyring" in told.output
     ((_, name),) = ring.entries
-    assert name == name_of_seal(sealed) and not is_locked(sealed)
+    assert name == seal_id(sealed) and not is_locked(sealed)
     # What the disk has of it says that there is one, and no more.
     (mark,) = (sealed.parent / ".comity-unlocked").iterdir()
     assert mark.name == f"{name}.keyring" and mark.read_bytes() == b""
@@ -309,13 +309,13 @@ def test_a_wallet_without_a_passphrase_has_nothing_to_unlock(tmp_path: Path) -> 
 
 
 def test_a_name_is_of_the_seal_and_of_no_other_file(sealed: Path) -> None:
-    name = name_of_seal(sealed)
+    name = seal_id(sealed)
     assert name is not None and re.fullmatch("[0-9a-f]{32}", name)
     moved = sealed.rename(sealed.with_name("moved.wallet"))
-    assert name_of_seal(moved) == name
+    assert seal_id(moved) == name
     moved.rename(sealed)
     (sealed.parent / "text").write_text("no wallet")
-    assert name_of_seal(sealed.parent / "text") is None and name_of_seal(sealed.parent) is None
+    assert seal_id(sealed.parent / "text") is None and seal_id(sealed.parent) is None
     with pytest.raises(WalletFileError):
         WalletFile.open(sealed, identity=new_identity())
 

@@ -175,7 +175,7 @@ async def test_a_wallet_that_has_lived_is_read_by_the_page_alone(tmp_path: Path)
         shop, mia = await world.business("shop"), await world.person("mia")
         ours, theirs = await world.connect(shop, mia, "care")
         await mia.use_mailbox(theirs)
-        await ours.message("care", "Hello Mia.")
+        await ours.send_message("care", "Hello Mia.")
         await theirs.sync()
         await theirs.remember("greeting_style", text="Say du.")
         await theirs.mute(days=3)
@@ -183,7 +183,7 @@ async def test_a_wallet_that_has_lived_is_read_by_the_page_alone(tmp_path: Path)
         await mia.block("did:web:elsewhere.example", "spam")
         await shop.sync()
         files = {name: (world.folder / name).read_bytes() for name in ("mia", "shop")}
-        acts = [line.act.raw for line in theirs.lines if line.act is not None]
+        acts = [line.act.raw for line in theirs.records if line.act is not None]
     named = {name.replace("{cid}", theirs.cid) for name, _key, _value in table("wallet-file", "table", "key", "value")}
     for name, data in files.items():
         tables, end, _ = read(data, IDENTITY)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comity.client.models import tell
+from comity.client.models import describe_moment
 from comity.documents.acts import MODELS, ChainLink
 from comity.documents.hours import WEEKDAYS, Window, spans_of, windows_of
 from comity.documents.types import DAY, SIDES
@@ -165,20 +165,22 @@ async def test_everything_that_was_signed_is_in_the_overview_of_both(world: SdkW
     grant = signed["grant"]
     await theirs.grant(grant["purposes"], grant["channels"], until=grant["exp"], data=grant["data"],
                        budget=grant["budget"], value=grant["value"])  # fmt: skip
-    await ours.contacted("post", "care", "gutters")
+    await ours.record_contact("post", "care", "gutters")
     ask = await ours.ask("lend", "A ladder?", effort="hour", by=signed["ask"]["by"])
     await theirs.sync()
     await theirs.answer(ask.id, "not_now", "On Monday.")
     await theirs.remember("diet", value=["vegan"], topic="lunch")
     milestone = signed["milestone"]
-    await theirs.milestone("serviced", "boiler", when=milestone["when"], lasts=milestone["lasts"], text="New pump.")
+    await theirs.record_milestone(
+        "serviced", "boiler", when=milestone["when"], lasts=milestone["lasts"], text="New pump."
+    )
     await ours.sync()
     await ours.renounce("not_needed", purposes=["sales"], channels=["email"])
     await theirs.mute(until=signed["mute"]["until"], purposes=["complaint"], channels=["visit"], shown="end")
     own = ("hours", "budget", "mailbox", "mute_end")
     await theirs.mute(until=signed["mute_end"]["until"], purposes=["renewal"])
-    await theirs.hours("Asia/Tokyo", [(["mo"], "00:00", "24:00")])
-    await theirs.budget(messages=(7, "day"), asks=(5, "week"))
+    await theirs.set_hours("Asia/Tokyo", [(["mo"], "00:00", "24:00")])
+    await theirs.set_budget(messages=(7, "day"), asks=(5, "week"))
     await mia.use_mailbox(theirs)
     await ours.sync()
     seen = {"mia": _words(theirs.overview(), await theirs.timeline()),
@@ -232,12 +234,12 @@ def test_a_time_that_no_calendar_has_is_shown_as_a_number() -> None:
 
 @pytest.mark.parametrize(("value", "words"), [(True, "yes"), (["de", "en"], "de, en"), ("paper", "paper")])
 def test_a_value_reads_as_words(value: object, words: str) -> None:
-    from comity.client.connection.queries import value_in_words
+    from comity.client.connection.queries import format_value
 
-    assert value_in_words(value) == words
+    assert format_value(value) == words
 
 
 def test_each_answer_to_a_favour_is_told_as_it_was_given() -> None:
     for outcome, words in {"yes": "said yes", "no": "said no", "not_now": "said not now", None: "answered"}.items():
         answer = TimelineEntry(0, "second", "answer", None, outcome, "act")
-        assert [tell(answer, side, "Mia").sentence for side in SIDES] == [f"Mia {words}", f"you {words}"]
+        assert [describe_moment(answer, side, "Mia").sentence for side in SIDES] == [f"Mia {words}", f"you {words}"]

@@ -6,8 +6,8 @@ from typing import Literal
 
 import pytest
 
-from comity.client import NotNamed, SeveralNamed, own_terms
-from comity.client.petnames import id_named, party_named
+from comity.client import AmbiguousName, NameNotFound, make_terms
+from comity.client.petnames import find_by_name, find_id
 from comity.errors import Malformed
 from support.sdk_world import SdkWorld
 from support.terminal_world import Terminal, a_shop, an_offer, connected
@@ -37,68 +37,68 @@ BLUE = Somebody("9lueQw7eRt9yUiOpAsDfGhJkLzXcVbNm0123456789a", "did:web:blue.exa
 
 
 def test_a_stranger_whose_id_or_did_begins_with_mia_is_not_mia() -> None:
-    assert party_named([STRANGER, MIA], "Mia") is MIA
-    assert party_named([STRANGER, MIA], "mia") is MIA
+    assert find_by_name([STRANGER, MIA], "Mia") is MIA
+    assert find_by_name([STRANGER, MIA], "mia") is MIA
     for typed in ("Mia", "MiaQw7eRt9", "miaTwo", "did:key:z6Mkmia", ""):
-        with pytest.raises(NotNamed):
-            party_named([STRANGER, BLUE], typed)
-    assert party_named([STRANGER, MIA], "id:MiaQw7eR") is STRANGER
-    assert party_named([STRANGER, MIA], STRANGER.cid) is STRANGER
-    assert party_named([STRANGER, MIA], STRANGER.did) is STRANGER
+        with pytest.raises(NameNotFound):
+            find_by_name([STRANGER, BLUE], typed)
+    assert find_by_name([STRANGER, MIA], "id:MiaQw7eR") is STRANGER
+    assert find_by_name([STRANGER, MIA], STRANGER.cid) is STRANGER
+    assert find_by_name([STRANGER, MIA], STRANGER.did) is STRANGER
 
 
 def test_a_stranger_who_calls_himself_mia_is_not_mia_either() -> None:
     calls_himself = Somebody("s" * 43, "did:web:stranger.example", offered_name="Mia")
-    assert party_named([calls_himself, MIA], "Mia") is MIA
+    assert find_by_name([calls_himself, MIA], "Mia") is MIA
     miller = Somebody("m" * 43, "did:key:z6MkThree", petname="Mia Miller")
-    with pytest.raises(SeveralNamed, match="Mia Miller"):
-        party_named([calls_himself, miller], "Mia")
-    assert party_named([BLUE, miller], "mia") is miller
+    with pytest.raises(AmbiguousName, match="Mia Miller"):
+        find_by_name([calls_himself, miller], "Mia")
+    assert find_by_name([BLUE, miller], "mia") is miller
 
 
 def test_a_part_of_what_others_call_themselves_is_a_hint_and_no_name() -> None:
-    with pytest.raises(NotNamed, match=f"perhaps The Blue Shop \\(id:{BLUE.cid}, open\\)"):
-        party_named([BLUE, MIA], "blue")
+    with pytest.raises(NameNotFound, match=f"perhaps The Blue Shop \\(id:{BLUE.cid}, open\\)"):
+        find_by_name([BLUE, MIA], "blue")
     # Of two with one name, no hint names one alone.
     other = Somebody("o" * 43, "did:web:other.example", offered_name="THE BLUE SHOP")
-    with pytest.raises(NotNamed, match=f"perhaps The Blue Shop \\(id:{BLUE.cid}, open\\); THE BLUE SHOP "):
-        party_named([BLUE, other], "blue")
-    assert party_named([BLUE, MIA], "the  blue\N{NO-BREAK SPACE}shop") is BLUE
+    with pytest.raises(NameNotFound, match=f"perhaps The Blue Shop \\(id:{BLUE.cid}, open\\); THE BLUE SHOP "):
+        find_by_name([BLUE, other], "blue")
+    assert find_by_name([BLUE, MIA], "the  blue\N{NO-BREAK SPACE}shop") is BLUE
 
 
 def test_a_refusal_shows_as_much_of_what_was_typed_as_a_line_has_room_for() -> None:
     for typed in ("x" * 5000, "id:" + "x" * 5000):
-        with pytest.raises(NotNamed) as refused:
-            party_named([BLUE], typed)
+        with pytest.raises(NameNotFound) as refused:
+            find_by_name([BLUE], typed)
         assert len(str(refused.value)) < 250
-    with pytest.raises(NotNamed, match='is called ""'):
-        party_named([BLUE], "")
+    with pytest.raises(NameNotFound, match='is called ""'):
+        find_by_name([BLUE], "")
 
 
 def test_an_ended_connection_does_not_hand_its_name_to_another_party() -> None:
     ended = Somebody("e" * 43, SALON, offered_name="Example Salon", phase="ended")
     again = Somebody("a" * 43, SALON, offered_name="Example Salon")
     other = Somebody("o" * 43, "did:web:other.example", offered_name="Example Salon")
-    assert party_named([ended, again], "Example Salon") is again
-    with pytest.raises(SeveralNamed) as several:
-        party_named([ended, other], "Example Salon")
+    assert find_by_name([ended, again], "Example Salon") is again
+    with pytest.raises(AmbiguousName) as several:
+        find_by_name([ended, other], "Example Salon")
     assert several.value.cids == (ended.cid, other.cid)
     assert str(several.value).count("Example Salon (id:") == 2
     mia_before = Somebody("b" * 43, "did:key:z6MkFour", petname="Mia", phase="ended")
-    assert party_named([mia_before, MIA], "Mia") is MIA
+    assert find_by_name([mia_before, MIA], "Mia") is MIA
 
 
 def test_an_id_is_named_by_eight_characters_of_it_and_by_no_fewer() -> None:
     ids = ["--CvSJaEqHCFX4xyz", "abcdefgh1", "abcdefgh2"]
-    assert id_named(ids, "id:--CvSJaE", "act") == ids[0]
-    assert id_named(ids, ids[1], "act") == ids[1]
+    assert find_id(ids, "id:--CvSJaE", "act") == ids[0]
+    assert find_id(ids, ids[1], "act") == ids[1]
     for typed in ("id:--CvSJa", "--CvSJaE", "id:", ""):
-        with pytest.raises(NotNamed, match="no id"):
-            id_named(ids, typed, "act")
-    with pytest.raises(NotNamed, match="no act has an id"):
-        id_named(ids, "id:elsewhere", "act")
-    with pytest.raises(SeveralNamed, match="id:abcdefgh1, id:abcdefgh2"):
-        id_named(ids, "id:abcdefgh", "act")
+        with pytest.raises(NameNotFound, match="no id"):
+            find_id(ids, typed, "act")
+    with pytest.raises(NameNotFound, match="no act has an id"):
+        find_id(ids, "id:elsewhere", "act")
+    with pytest.raises(AmbiguousName, match="id:abcdefgh1, id:abcdefgh2"):
+        find_id(ids, "id:abcdefgh", "act")
 
 
 async def test_nobody_can_be_called_by_what_reads_as_an_id(world: SdkWorld) -> None:
@@ -106,17 +106,17 @@ async def test_nobody_can_be_called_by_what_reads_as_an_id(world: SdkWorld) -> N
     ours, _ = await world.connect(shop, mia)
     for name in ("id:abcdefgh", " ID:abc", "did:web:salon.example", " ", "x" * 101):
         with pytest.raises(Malformed):
-            await ours.call(name)
-    await ours.call(" Mia ")
-    assert shop.find("mia") is ours and ours.petname == "Mia"
-    with pytest.raises(NotNamed):
-        shop.party(ours.cid[:20])
-    assert shop.party(ours.cid) is ours
+            await ours.set_petname(name)
+    await ours.set_petname(" Mia ")
+    assert shop.find_connection("mia") is ours and ours.petname == "Mia"
+    with pytest.raises(NameNotFound):
+        shop.connection(ours.cid[:20])
+    assert shop.connection(ours.cid) is ours
 
 
 async def test_terms_of_one_name_are_not_chosen_between(world: SdkWorld) -> None:
     shop, mia = await world.business("shop"), await world.person("mia")
-    two = [own_terms("example:terms", version, "en", f"We write {version} times a week.") for version in ("1", "7")]
+    two = [make_terms("example:terms", version, "en", f"We write {version} times a week.") for version in ("1", "7")]
     link = await shop.offer(world.base, two, ["care"])
     with pytest.raises(Malformed, match="by their place"):
         await mia.accept(link, terms="example:terms")

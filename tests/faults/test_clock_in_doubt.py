@@ -442,11 +442,11 @@ async def test_mia_s_wallet_says_no_reads_on_and_accuses_nobody(tmp_path: Path, 
         with pytest.raises(Refused, match="clock_doubtful"):
             await to_salon.remember("name", value="Mia")
         with pytest.raises(Refused, match="clock_doubtful"):
-            await to_mia.message("care.checkin", "How is the colour?")
+            await to_mia.send_message("care.checkin", "How is the colour?")
         await to_salon.mute(purposes=["care"], days=3)
         await mia.sync()
         await salon.sync()
-        assert mia.clocks_off == {}, "the server says that it is Mia's clock that is off"
+        assert mia.clock_offsets == {}, "the server says that it is Mia's clock that is off"
         hands.wall = 0
         await to_salon.unmute()
         await mia.sync()

@@ -534,7 +534,7 @@ def plant(defect: str, patch: pytest.MonkeyPatch) -> None:
     patch.setitem(sys.modules, planted.__name__, planted)
     exec(source.replace(check, instead), planted.__dict__)
     if module is monitor:
-        patch.setattr(cli_log, "follow", planted.follow)
+        patch.setattr(cli_log, "follow_log", planted.follow_log)
     else:
         patch.setattr(monitor, "open_tree", planted.open_tree)
 

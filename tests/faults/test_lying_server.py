@@ -6,7 +6,7 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
-from comity.client import Party, Wallet
+from comity.client import Connection, Wallet
 from comity.errors import Unreachable
 from support.lying_proxy import LyingWorld, Step, Tally, lying_world, tell_all
 from support.sdk_world import ELSE, TERMS
@@ -75,7 +75,7 @@ async def test_answers_about_offers(tmp_path: Path) -> None:
         link = await shop.offer(world.base, [TERMS, ELSE], ["care"], use="many")
         elsewhere = await other.offer(world.base, [ELSE], ["sales"], use="many")
         mia, jonas = await world.person("mia"), await world.person("jonas")
-        await jonas.look(elsewhere)
+        await jonas.fetch_offer(elsewhere)
         routes = ("GET /v1/offers/{id}", "GET /b/{name}/did.json")
         look = Step("look", world.snapshot("mia"), lambda it: _looked(it, link), routes, tuple(world.proxy.seen))
         await tell_all(world, look, tally)
@@ -90,21 +90,21 @@ async def test_answers_about_offers(tmp_path: Path) -> None:
 
 async def _offered(world: LyingWorld, shop: Wallet) -> Any:
     link = await shop.offer(world.base, [TERMS], ["care"], use="many")
-    return link.partition("#")[2] in shop._core.kept.file.table("offers"), link.startswith(world.base)
+    return link.partition("#")[2] in shop._session.records.file.table("offers"), link.startswith(world.base)
 
 
 async def _looked(mia: Wallet, link: str) -> Any:
-    shown = await mia.look(link)
+    shown = await mia.fetch_offer(link)
     return shown.signed.raw, shown.did, shown.name, shown.warnings
 
 
 async def _accepted(mia: Wallet, link: str) -> Any:
     party = await mia.accept(link)
-    return party.phase, [it.statement for it in mia._core.homes.known(party.link.home).statements]
+    return party.phase, [it.statement for it in mia._session.known_servers.stored_keys(party.info.home).statements]
 
 
 async def _received(shop: Wallet) -> Any:
-    return [shown.signed.raw for shown in await shop.received()]
+    return [shown.signed.raw for shown in await shop.received_offers()]
 
 
 async def test_answers_about_agreements(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ async def _declined(shop: Wallet, cid: str) -> Any:
 
 
 async def _synced(wallet: Wallet, cid: str) -> Any:
-    await wallet.party(cid).sync()
+    await wallet.connection(cid).sync()
 
 
 async def _all_synced(wallet: Wallet) -> Any:
@@ -166,7 +166,7 @@ async def test_answers_to_acts(tmp_path: Path) -> None:
         ours, theirs = await world.connect(shop, mia, "care")
         earlier = tuple(world.proxy.seen)
 
-        async def lost(name: str, party: Party, act: Any) -> None:
+        async def lost(name: str, party: Connection, act: Any) -> None:
             world.proxy.lose = "POST /v1/acts"
             with suppress(Unreachable):
                 await act
@@ -175,11 +175,11 @@ async def test_answers_to_acts(tmp_path: Path) -> None:
             await tell_all(world, step, tally)
             await party.sync()
 
-        await lost("shop", ours, ours.message("care", "How are the windows?"))
+        await lost("shop", ours, ours.send_message("care", "How are the windows?"))
         await lost("mia", theirs, theirs.mute(until=world.host.now() // 1000 + 86_400, shown="end"))
         await ours.sync()
-        await lost("shop", ours, ours.message("care", "And now?"))
-        await lost("mia", theirs, theirs.hours("Europe/Berlin", [(["mo"], "09:00", "17:00")]))
+        await lost("shop", ours, ours.send_message("care", "And now?"))
+        await lost("mia", theirs, theirs.set_hours("Europe/Berlin", [(["mo"], "09:00", "17:00")]))
     judge(tally)
 
 
@@ -192,14 +192,14 @@ async def test_answers_to_batches_and_reservations(tmp_path: Path) -> None:
         earlier = tuple(world.proxy.seen)
 
         async def muted(wallet: Wallet) -> Any:
-            await wallet.party(theirs.cid).mute(days=1)
-            await wallet.party(theirs.cid).sync()
-            return wallet.party(theirs.cid).state.door("second").mutes[0].id != ""
+            await wallet.connection(theirs.cid).mute(days=1)
+            await wallet.connection(theirs.cid).sync()
+            return wallet.connection(theirs.cid).state.door("second").mutes[0].id != ""
 
         async def granted(wallet: Wallet) -> Any:
-            grant = await wallet.party(theirs.cid).grant(["care"])
-            await wallet.party(theirs.cid).withdraw(grant)
-            await wallet.party(theirs.cid).sync()
+            grant = await wallet.connection(theirs.cid).grant(["care"])
+            await wallet.connection(theirs.cid).withdraw(grant)
+            await wallet.connection(theirs.cid).sync()
             return grant != ""
 
         batch = Step("batch", world.snapshot("mia"), muted, ("POST /v1/acts",), sees=False)
@@ -219,34 +219,34 @@ async def a_story(world: LyingWorld) -> tuple[str, bytes, bytes]:
     ours, theirs = await world.connect(shop, mia)
     then = world.snapshot("shop"), world.snapshot("mia")
     ours_too, his = await world.connect(shop, jonas, "care")
-    await ours_too.message("care", "Good morning.")
+    await ours_too.send_message("care", "Good morning.")
     await theirs.grant(["care", "favour"])
     await theirs.mute(days=1)
     await ours.sync()
-    await ours.message("care", "This one waits.", topic="windows")
-    await ours.message("care", "This one does not.", if_muted="drop")
-    await ours.milestone("bought", "windows")
+    await ours.send_message("care", "This one waits.", topic="windows")
+    await ours.send_message("care", "This one does not.", if_muted="drop")
+    await ours.record_milestone("bought", "windows")
     await theirs.unmute()
     await ours.sync()
-    await ours.message("care", "Hello.")
+    await ours.send_message("care", "Hello.")
     await ours.grant(["care"])
     await theirs.sync()
-    await theirs.message("care", "Hello yourself.")
+    await theirs.send_message("care", "Hello yourself.")
     await theirs.sync()
     await ours.ask("review", "Would you write a line about us?")
     await theirs.sync()
     (favour,) = theirs.favours()
     await favour.answer("yes")
-    await favour.done()
+    await favour.mark_done()
     await ours.sync()
     await ours.favours()[0].thank("Thank you.")
-    await ours.contacted("phone", "care")
+    await ours.record_contact("phone", "care")
     await theirs.mute(until=world.host.now() // 1000 + 2 * 86_400, shown="end")
     await ours.sync()
-    await ours.message("care", "Too late.", days=0.5)
+    await ours.send_message("care", "Too late.", days=0.5)
     world.pass_time(days=1)
     await ours.sync(wait=2)
-    await his.rotate()
+    await his.rotate_key()
     await his.revoke()
     await ours.sync(wait=2)
     await theirs.sync()
@@ -321,7 +321,7 @@ async def test_answers_to_a_customer_who_listens(tmp_path: Path) -> None:
 
 
 async def _listened(world: LyingWorld, mia: Wallet, cid: str) -> Any:
-    party = mia.party(cid)
+    party = mia.connection(cid)
     world.proxy.late = True
     try:
         async with aclosing(mia._inbox_of(party).listen()) as stream:
@@ -349,4 +349,4 @@ async def test_answers_to_a_customer_who_looks_at_her_tokens(tmp_path: Path) -> 
 
 
 async def _tokens(mia: Wallet, cid: str) -> Any:
-    return await mia.party(cid).tokens()
+    return await mia.connection(cid).tokens()

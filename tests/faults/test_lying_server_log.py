@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from nacl.signing import VerifyKey
 
-from comity.client import Party, Wallet
+from comity.client import Connection, Wallet
 from comity.client.log.known_logs import Tree
 from comity.crypto.keys import SigningKey
 from comity.errors import Contradiction, Fork, Unreachable
@@ -46,7 +46,7 @@ class Scene:
         self.world = world
         shop, mia = await world.business("shop"), await world.person("mia")
         ours, theirs = await world.connect(shop, mia, "care")
-        await ours.message("care", "How are the windows?")
+        await ours.send_message("care", "How are the windows?")
         await theirs.remember("small_talk")
         await theirs.sync()
         self.cid, self.before = theirs.cid, world.snapshot("mia")
@@ -55,17 +55,17 @@ class Scene:
             await theirs.mute(until=world.host.now() // 1000 + 86_400, shown="end")
         world.proxy.honest()
         self.unsent = world.snapshot("mia")
-        (waiting,) = theirs.writing._waiting()
+        (waiting,) = theirs.queue._unsent_acts()
         self.act = waiting.id
 
     async def found(self, snapshot: bytes, liar: Liar, *, writes: bool = False) -> tuple[Contradiction, Wallet]:
         """What a copy of Mia's wallet raises that is told this; the wallet is closed."""
         async with self.world.open(self.world.copy(snapshot)) as mia:
-            party = mia.party(self.cid)
+            party = mia.connection(self.cid)
             self.world.proxy.liar = liar
             try:
                 with pytest.raises(Contradiction) as caught:
-                    await (party.writing.settle() if writes else party.sync())
+                    await (party.queue.resend_unsent() if writes else party.sync())
             finally:
                 self.world.proxy.honest()
             kept = mia.contradictions()[-1]
@@ -147,7 +147,7 @@ def altered(text: str) -> Iterator[tuple[str, str]]:
 async def test_a_receipt_that_was_altered_anywhere_is_noticed_and_the_act_stays(scene: Scene) -> None:
     seen = 0
     async with scene.world.open(scene.world.copy(scene.before)) as mia:
-        others = mia._core.kept.all("receipts", str)
+        others = mia._session.records.all("receipts", str)
     true = await true_receipt(scene)
     for name, text in [*altered(true), *((f"that of act {it}", text) for it, text in others.items())]:
         told, mia = await scene.found(scene.unsent, given(lambda _, text=text: text), writes=True)  # type: ignore[misc]
@@ -160,21 +160,21 @@ async def test_a_receipt_that_was_altered_anywhere_is_noticed_and_the_act_stays(
 
 async def true_receipt(scene: Scene) -> str:
     async with scene.world.open(scene.world.copy(scene.unsent)) as mia:
-        party = mia.party(scene.cid)
-        await party.writing.settle()
+        party = mia.connection(scene.cid)
+        await party.queue.resend_unsent()
         return str(await party.receipt(scene.act))
 
 
 async def is_whole(scene: Scene, wallet: Wallet) -> None:
     """The act is in the file, and its receipt comes with the next reading."""
-    async with scene.world.open(wallet._core.kept.file.path) as mia:
-        party = mia.party(scene.cid)
-        assert party.lines[-1].act is not None and party.lines[-1].act.id == scene.act
-        assert not mia._core.kept.file.table("unsent")
-        assert list(mia._core.kept.file.table("owed")) == [scene.act]
+    async with scene.world.open(wallet._session.records.file.path) as mia:
+        party = mia.connection(scene.cid)
+        assert party.records[-1].act is not None and party.records[-1].act.id == scene.act
+        assert not mia._session.records.file.table("unsent")
+        assert list(mia._session.records.file.table("owed")) == [scene.act]
         await party.sync()
-        assert not mia._core.kept.file.table("owed")
-        assert scene.act in mia._core.kept.file.table("receipts")
+        assert not mia._session.records.file.table("owed")
+        assert scene.act in mia._session.records.file.table("receipts")
 
 
 async def test_false_statements_of_the_log_itself_are_noticed(scene: Scene) -> None:
@@ -211,18 +211,18 @@ async def test_a_false_receipt_in_a_batch_undoes_none_of_its_acts(scene: Scene) 
 
     path = scene.world.copy(scene.before)
     async with scene.world.open(path) as mia:
-        await mia.party(scene.cid).sync()
+        await mia.connection(scene.cid).sync()
         scene.world.proxy.liar = second
         with pytest.raises(Contradiction, match="another place"):
-            await mia.party(scene.cid).mute(days=1)
+            await mia.connection(scene.cid).mute(days=1)
         scene.world.proxy.honest()
     async with scene.world.open(path) as mia:
-        party = mia.party(scene.cid)
-        assert [line.act.kind for line in party.lines[-2:]] == ["mute_end", "mute"]
-        assert not mia._core.kept.file.table("unsent")
-        assert len(mia._core.kept.file.table("owed")) == 1
+        party = mia.connection(scene.cid)
+        assert [line.act.kind for line in party.records[-2:]] == ["mute_end", "mute"]
+        assert not mia._session.records.file.table("unsent")
+        assert len(mia._session.records.file.table("owed")) == 1
         await party.sync()
-        assert not mia._core.kept.file.table("owed")
+        assert not mia._session.records.file.table("owed")
 
 
 # --- what is held back
@@ -272,22 +272,22 @@ async def test_a_log_that_stands_still_stops_nobody(scene: Scene) -> None:
         world.proxy.liar = make(await history(world))
         await theirs.mute(days=3)
         await theirs.unmute()
-        await theirs.hours("Europe/Berlin", [])
+        await theirs.set_hours("Europe/Berlin", [])
         await theirs.sync()
         await ours.sync()
-        assert (await ours.message("care", "Hello.")).outcome == "delivered"
+        assert (await ours.send_message("care", "Hello.")).outcome == "delivered"
         await jonas.sync()
         await theirs.revoke()
         await theirs.sync()
         assert theirs.phase == "ended"
-        owed = jonas._core.kept.file.table("owed")
-        assert len(owed) == jonas.receipts_owed == 5
+        owed = jonas._session.records.file.table("owed")
+        assert len(owed) == jonas.pending_receipts == 5
         with pytest.raises(Unreachable, match="does not cover"):
             await theirs.receipt(next(iter(owed)))
         world.proxy.honest()
         await theirs.sync()
         await ours.sync()
-        assert not jonas._core.kept.file.table("owed") and not shop._core.kept.file.table("owed")
+        assert not jonas._session.records.file.table("owed") and not shop._session.records.file.table("owed")
     assert not jonas.contradictions() and not shop.contradictions()
 
 
@@ -323,13 +323,13 @@ async def reached(scene: Scene, size: int) -> bytes:
     """Mia's wallet once it has seen a checkpoint of that size."""
     path = scene.world.copy(scene.unsent)
     async with scene.world.open(path) as mia:
-        await mia.party(scene.cid).sync()
+        await mia.connection(scene.cid).sync()
         assert int(kept_checkpoint(mia).split("\n")[1]) == size
     return path.read_bytes()
 
 
 def kept_checkpoint(wallet: Wallet) -> str:
-    (kept,) = wallet._core.kept.all("checkpoints", str).values()
+    (kept,) = wallet._session.records.all("checkpoints", str).values()
     return str(kept)
 
 
@@ -372,19 +372,19 @@ async def test_two_branches_that_come_at_once_are_held_against_each_other(scene:
     one, other = (signed_by(true.signer, [*true.entries, *more]) for more in ([entry(1)], [entry(2), entry(3)]))
     path = scene.world.copy(await reached(scene, true.size))
     async with scene.world.open(path) as mia:
-        logs = mia._core.logs
-        log = logs.known(scene.world.host.home, true.origin)
+        logs = mia._session.logs
+        log = logs.find_known(scene.world.host.home, true.origin)
         first, second = (open_checkpoint(it.checkpoint(), log.key) for it in (one, other))
         assert logs.latest(log).size == true.size
 
         def meanwhile(route: str, path: str, answer: Answer) -> Answer | None:
             if "/tile/" in path and logs.latest(log).size == true.size:
-                assert logs.evident(log, first, Tree(true.size, logs.latest(log).root))
+                assert logs.entries_if_evident(log, first, Tree(true.size, logs.latest(log).root))
             return telling(other)(route, path, answer)
 
         scene.world.proxy.liar = meanwhile
         with pytest.raises(Fork) as caught:
-            await logs.take(log, second)
+            await logs.accept_checkpoint(log, second)
         scene.world.proxy.honest()
     assert caught.value.checkpoints == (one.checkpoint(), other.checkpoint())
 
@@ -406,21 +406,21 @@ async def test_a_log_that_lies_does_not_stop_a_no_from_an_old_copy_of_the_wallet
     true = await history(scene.world)
     path = scene.world.copy(await reached(scene, true.size))
     async with scene.world.open(path) as newer:
-        await newer.party(scene.cid).remember("small_talk")
+        await newer.connection(scene.cid).remember("small_talk")
     old = scene.world.copy(scene.before)
     async with scene.world.open(old) as mia:
-        party = mia.party(scene.cid)
+        party = mia.connection(scene.cid)
         scene.world.proxy.liar = telling(put_in(true, 0, entry(0), 3))
         with suppress(Contradiction):
             await party.mute()
-        assert any(line.act is not None and line.act.kind == "mute" for line in party.lines[-1:])
+        assert any(line.act is not None and line.act.kind == "mute" for line in party.records[-1:])
         with suppress(Contradiction):
             await party.revoke()
         scene.world.proxy.honest()
         assert party.phase == "ended"
     async with scene.world.open(old) as mia:
-        assert mia.party(scene.cid).phase == "ended"
-        await mia.party(scene.cid).sync()
+        assert mia.connection(scene.cid).phase == "ended"
+        await mia.connection(scene.cid).sync()
 
 
 async def test_a_log_that_goes_back_is_found_out_and_one_that_lags_is_not(scene: Scene) -> None:
@@ -433,7 +433,7 @@ async def test_a_log_that_goes_back_is_found_out_and_one_that_lags_is_not(scene:
 
     async with scene.world.open(scene.world.copy(snapshot)) as mia:
         scene.world.proxy.liar = lagging
-        await mia.party(scene.cid).sync()
+        await mia.connection(scene.cid).sync()
         scene.world.proxy.honest()
         assert kept_checkpoint(mia) == true.checkpoint()
     raised, mia = await scene.found(snapshot, telling(small))
@@ -472,7 +472,7 @@ async def test_tiles_that_were_promised_and_do_not_come_are_no_fork_but_no_excus
     once = other_tiles(lambda data: bytes(len(data)) if next(times, False) else data)
     async with scene.world.open(scene.world.copy(snapshot)) as mia:
         scene.world.proxy.liar = once
-        await mia.party(scene.cid).sync()
+        await mia.connection(scene.cid).sync()
         scene.world.proxy.honest()
         assert kept_checkpoint(mia) == more.checkpoint()
 
@@ -516,7 +516,7 @@ async def test_no_server_speaks_for_the_log_of_another(scene: Scene) -> None:
     ):
         raised, mia = await scene.found(scene.before, claimed(**changes))
         assert raised.evidence
-        assert list(mia._core.kept.file.table("logs")) == [f"localhost:{scene.world.proxy.port}/log"]
+        assert list(mia._session.records.file.table("logs")) == [f"localhost:{scene.world.proxy.port}/log"]
 
 
 # --- tags
@@ -535,11 +535,11 @@ async def test_other_tag_keys_than_before_are_noticed_and_the_true_ones_found_ag
     for name in ("both", "own"):
         raised, mia = await scene.found(scene.before, put(**{name: "A" * 43}))
         assert "tag keys" in raised.claim and any("A" * 43 in it for it in raised.evidence)
-        async with scene.world.open(mia._core.kept.file.path) as again:
-            party: Party = again.party(scene.cid)
+        async with scene.world.open(mia._session.records.file.path) as again:
+            party: Connection = again.connection(scene.cid)
             await party.sync()
-            await party.hours("UTC", [])
-            assert not again._core.kept.file.table("owed")
+            await party.set_hours("UTC", [])
+            assert not again._session.records.file.table("owed")
 
 
 def test_the_places_that_are_altered_are_the_parts_of_an_opening() -> None:

@@ -8,14 +8,14 @@ from support.planted_defects import copy_of_the_protocol, run_tests
 
 STATE = (
     "client/connection/queries.py",
-    "    if not any(_is_shown(party, state, answer) for state in party.writing.book.states()):\n",
+    "    if not any(_matches_answer(connection, state, answer) for state in connection.queue.history.states()):\n",
     "    if False:\n",
     "test_lying_server.py::test_answers_to_a_customer_who_compares",
     "believed|unnoticed",
 )
 DOOR = (
     "client/connection/history.py",
-    '            raise Contradiction("a message was delivered against this side\'s door")\n',
+    '            raise Contradiction("a message was delivered against this side\'s permissions")\n',
     "            pass\n",
     "test_lying_server_that_signs.py::test_lies_to_the_side_that_is_written_to",
     "DID NOT RAISE",

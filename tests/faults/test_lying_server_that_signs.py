@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from comity.client import Party
+from comity.client import Connection
 from comity.encoding import hash_id
 from comity.errors import Contradiction, Refused, Unreachable
 from support.lying_proxy import Alter, Answer, Lie, LyingWorld, lying_world, payload_of
@@ -40,7 +40,7 @@ class Scene:
         self.mia = world.snapshot("mia")
         world.proxy.lose = "POST /v1/acts"
         with suppress(Unreachable):
-            await ours.message("care", "Are they tight?")
+            await ours.send_message("care", "Are they tight?")
         world.proxy.honest()
         self.shop = world.snapshot("shop")
 
@@ -68,14 +68,14 @@ class Scene:
         try:
             with pytest.raises(Contradiction) as caught:
                 async with self.world.open(path) as wallet:
-                    party = wallet.party(self.cid)
+                    party = wallet.connection(self.cid)
                     await party.sync()
                     await self._go_on(party, then)
         finally:
             self.world.proxy.honest()
         return caught.value
 
-    async def _go_on(self, party: Party, then: str) -> None:
+    async def _go_on(self, party: Connection, then: str) -> None:
         assert self.world.proxy.told
         self.world.proxy.honest()
         if then == "act":
@@ -116,7 +116,7 @@ def page(change: Callable[[list[Item]], object]) -> Alter:
 async def act_of(scene: Scene) -> str:
     """The shop's message, as the server has it."""
     async with scene.world.open(scene.world.copy(scene.shop)) as shop:
-        (act,) = shop.party(scene.cid).writing._waiting()
+        (act,) = shop.connection(scene.cid).queue._unsent_acts()
     return str(act.raw)
 
 
@@ -266,16 +266,16 @@ async def test_two_acceptances_of_one_act_are_evidence_together(scene: Scene) ->
     def twice(answer: Answer) -> Answer:
         nonlocal first, second
         whole = json.loads(answer.body)
-        first = ledger.lines[-1].raw
+        first = ledger.records[-1].raw
         second = scene.restated(first, index=90_000, accepted_at=payload_of(first)["accepted_at"] + 5)
         cursor = hash_id(b"a place")
         item = {"cursor": cursor, "kind": "event", "cid": scene.cid, "event": second}
         return answer.with_json({"items": [*whole["items"], item], "cursor": cursor})
 
     async with world.open(world.copy(scene.shop)) as shop:
-        party = shop.party(scene.cid)
+        party = shop.connection(scene.cid)
         await party.sync()
-        ledger = party.writing.book
+        ledger = party.queue.history
         world.proxy.begin(Lie("twice", "GET /v1/inbox", twice))
         with pytest.raises(Contradiction) as caught:
             await party.sync()
@@ -287,12 +287,12 @@ async def test_a_revoke_that_is_kept_from_the_other_side(scene: Scene) -> None:
     """Nothing comes by the inbox or the stream, and an older view of the connection is shown beside it."""
     world = scene.world
     async with world.open(world.copy(scene.shop)) as shop:
-        party = shop.party(scene.cid)
+        party = shop.connection(scene.cid)
         await party.sync()
         connections = [it.answer for it in world.proxy.seen if it.route == "GET /v1/connections/{cid}"]
         after = (world.folder / f"copy-{world._copies}").read_bytes()
         async with world.open(world.copy(scene.mia)) as mia:
-            await mia.party(scene.cid).revoke()
+            await mia.connection(scene.cid).revoke()
         world.proxy.begin(Lie("nothing came", "GET /v1/inbox", page(lambda it: it.clear())))
         with pytest.raises(Contradiction) as caught:
             await party.sync()
@@ -302,5 +302,5 @@ async def test_a_revoke_that_is_kept_from_the_other_side(scene: Scene) -> None:
     async with world.open(world.copy(after)) as shop:
         world.proxy.begin(Lie("as before", "GET /v1/connections/{cid}", lambda _: connections[-1]))
         with pytest.raises(Refused, match="connection_ended"):
-            await shop.party(scene.cid).message("care", "Are you there?")
+            await shop.connection(scene.cid).send_message("care", "Are you there?")
         world.proxy.honest()

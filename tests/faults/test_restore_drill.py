@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from comity.client.connection import recovery as recovering_wallet
+from comity.client.connection.stored_connection import StoredConnection
 from comity.errors import Malformed, Refused
 from comity.http_api import HeadsKnown
 from comity_server.backup import create, restore
@@ -36,13 +37,13 @@ def _tomorrow(drill: Drill) -> date:
 
 async def _contest(drill: Drill, it: Person) -> None:
     (message,) = await it.hers.messages()
-    await it.hers.feedback(message, "mislabelled", as_="sales")
+    await it.hers.give_feedback(message, "mislabelled", as_="sales")
 
 
 async def _state_what_is_deleted(drill: Drill, it: Person) -> None:
     await it.hers.revoke()
     await it.ours.sync()
-    await it.ours.erasure(deleted=["contact"])
+    await it.ours.state_erasure(deleted=["contact"])
     await it.hers.sync()
 
 
@@ -58,10 +59,10 @@ NOES: dict[str, Callable[[Drill, Person], Any]] = {
     "mute with a hidden end": lambda drill, it: it.hers.mute(days=14, shown="not_now"),
     "mute a purpose": lambda drill, it: it.hers.mute(purposes=["sales"]),
     "mute a channel": lambda drill, it: it.hers.mute(channels=["app"]),
-    "away": lambda drill, it: it.wallet.away(_tomorrow(drill), parties=[it.hers]),
+    "away": lambda drill, it: it.wallet.go_away(_tomorrow(drill), connections=[it.hers]),
     "withdraw": lambda drill, it: it.hers.withdraw(it.hers.state.door("second").grants[0].id),
-    "hours": lambda drill, it: it.hers.hours("Europe/Berlin", [(["mo"], "09:00", "09:01")]),
-    "budget": lambda drill, it: it.hers.budget(messages=(0, "day")),
+    "hours": lambda drill, it: it.hers.set_hours("Europe/Berlin", [(["mo"], "09:00", "09:01")]),
+    "budget": lambda drill, it: it.hers.set_budget(messages=(0, "day")),
     "block": _block_and_mute,
     "contest": _contest,
     "renounce": lambda drill, it: it.ours.renounce("told_us"),
@@ -75,7 +76,7 @@ async def test_nobody_who_said_no_is_reached_after_a_restore(world: SdkWorld, ch
     for name in NOES:
         # What is contested counts as a sale, and comes only where those may.
         await drill.meet(name, *(("care",) if name == "contest" else ("care", "sales")))
-    await (it := drill.people[list(NOES).index("contest")]).ours.message("care", "New ones, half the price!")
+    await (it := drill.people[list(NOES).index("contest")]).ours.send_message("care", "New ones, half the price!")
     await it.wallet.sync()
     await follow_log(world, "log")
     took_back, declined, link = await _halves(drill)
@@ -86,7 +87,7 @@ async def test_nobody_who_said_no_is_reached_after_a_restore(world: SdkWorld, ch
     for person in drill.people[:-1]:
         await NOES[person.name](drill, person)
     await late.hers.mute(purposes=["sales"])
-    await took_back.take_back(took_back.connections()[0])
+    await took_back.withdraw_acceptance(took_back.connections()[0])
     for proposal in await drill.shop.proposals():
         await proposal.decline()
     for person in chance.sample(drill.people, len(drill.people) // 2):
@@ -140,12 +141,12 @@ async def _anything(drill: Drill, person: Person, chance: random.Random) -> None
     acts: list[Callable[[], Any]] = [
         lambda: hers.mute(days=chance.choice([1, 14]), shown=chance.choice(["end", "not_now"])),
         lambda: hers.mute(purposes=[chance.choice(["care", "sales"])]),
-        lambda: hers.hours("Europe/Berlin", [(["mo"], "09:00", "09:01")] if chance.random() < 0.5 else []),
-        lambda: hers.budget(messages=(chance.choice([0, 1, 5]), "day")),
+        lambda: hers.set_hours("Europe/Berlin", [(["mo"], "09:00", "09:01")] if chance.random() < 0.5 else []),
+        lambda: hers.set_budget(messages=(chance.choice([0, 1, 5]), "day")),
         lambda: hers.grant([chance.choice(["care", "sales", "favour"])]),
         lambda: hers.remember("paper"),
         # One that waits may be let go by an event that nobody has read when the disk is lost.
-        lambda: ours.message(chance.choice(["care", "sales"]), "hello", if_muted=chance.choice(["drop", "fail"])),
+        lambda: ours.send_message(chance.choice(["care", "sales"]), "hello", if_muted=chance.choice(["drop", "fail"])),
         lambda: ours.mute(purposes=["favour"]),
         lambda: ours.remember("size"),
         lambda: ours.renounce("told_us"),
@@ -155,7 +156,7 @@ async def _anything(drill: Drill, person: Person, chance: random.Random) -> None
     if grants:
         acts.append(lambda: hers.withdraw(chance.choice(grants).id))
     if (turn := chance.random()) < 0.1:
-        acts = [hers.revoke if turn < 0.05 else hers.rotate]
+        acts = [hers.revoke if turn < 0.05 else hers.rotate_key]
     with suppress(Refused, Malformed):
         await chance.choice(acts)()
 
@@ -227,15 +228,16 @@ async def _states_nothing(*given: object) -> int:
     return 0
 
 
-async def _confirms_what_the_server_has(writing: Any) -> bool:
+async def _confirms_what_the_server_has(stored: StoredConnection) -> bool:
     """A wallet that hands nothing in, and says that it knows no more than the server."""
-    core, book, cid = writing.core, writing.book, writing.link.cid
-    answer, _ = await core.home(writing.link.home).connection(cid, writing.signer)
+    session, cid = stored.session, stored.info.cid
+    server = session.server(stored.info.home)
+    answer, _ = await server.get_connection(cid, stored.signer)
     heads = HeadsKnown(
         first=answer.heads.first.head, second=answer.heads.second.head, settings=answer.settings.head or cid
     )
-    await core.home(writing.link.home).heads(cid, heads, writing.signer)
-    await core.kept.keep(("recovered", cid, book.state.restored_at))
+    await server.submit_heads(cid, heads, stored.signer)
+    await session.records.store(("recovered", cid, stored.history.state.restored_at))
     return True
 
 
@@ -255,7 +257,7 @@ _copy_heads = create._copy_heads
 Planted = tuple[object, str, object]
 PLANTED: dict[str, tuple[type[AssertionError], list[Planted]]] = {
     "a server that states nothing and holds nothing": (Reached, [(recovery, "_state_restored", _states_nothing)]),
-    "a wallet that hands in nothing": (Reached, [(recovering_wallet, "bring_back", _confirms_what_the_server_has)]),
+    "a wallet that hands in nothing": (Reached, [(recovering_wallet, "restore_lost", _confirms_what_the_server_has)]),
     "a server that takes nothing back": (Lost, [(record_restoration, "take_back", _takes_nothing_back)]),
     "a server that does not know who came later": (Lost, [(record_restoration, "_open_again", _opens_nothing_again)]),
     "a copy that does not know that it is one": (

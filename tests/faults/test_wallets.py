@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from comity.client import Party, Wallet
+from comity.client import Connection, Wallet
 from comity.rules.state import public_state
 from support.fault_injection import a_disk, failing
 from support.forked_wallets import WalletProcess, on_a_disk
@@ -21,7 +21,7 @@ Rounds = Callable[[int, int], int]
 class Pair:
     """A shop, and Mia, whose wallet is worked with elsewhere."""
 
-    def __init__(self, world: SdkWorld, ours: Party) -> None:
+    def __init__(self, world: SdkWorld, ours: Connection) -> None:
         self.world = world
         self.ours = ours
         self.said = 0
@@ -46,8 +46,8 @@ class Pair:
         is_there = set(said) <= acts_of(theirs) and (was_kept or not in_the_file)
         await self.ours.sync()
         agree = public_state(self.ours.state) == public_state(theirs.state)
-        left = mia._core.kept.file.table("unsent")
-        assert not mia.damaged
+        left = mia._session.records.file.table("unsent")
+        assert not mia.damaged_copies
         await mia.close()
         return is_there and agree and not left
 
@@ -59,9 +59,9 @@ async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
         yield await Pair.of(world)
 
 
-def acts_of(party: Party) -> set[str]:
+def acts_of(party: Connection) -> set[str]:
     """The ids of the acts that a wallet has of a connection."""
-    return {line.act.id for line in party.lines if line.act is not None}
+    return {line.act.id for line in party.records if line.act is not None}
 
 
 @pytest.mark.timeout(4 * 3600)
@@ -112,7 +112,7 @@ async def can_go_on(shop: Wallet, mia: Wallet) -> None:
     for proposal in await shop.proposals():
         assert proposal.cid in known
         ours = await proposal.countersign()
-        theirs = await mia.party(proposal.cid).opened(timeout=20)
+        theirs = await mia.connection(proposal.cid).wait_until_open(timeout=20)
         await theirs.grant(["care"])
         await ours.sync()
         assert ours.may("care").decision == "allow"

@@ -26,9 +26,9 @@ from joserfc.jwk import OKPKey
 from nacl.signing import VerifyKey
 
 from comity.client import over_aiohttp
-from comity.client.log.monitor import follow
-from comity.client.log.monitor_state import Followed
-from comity.client.log.tile_reader import LogSource
+from comity.client.log.monitor import follow_log
+from comity.client.log.monitor_state import MonitorState
+from comity.client.log.tile_reader import TileReader
 from comity.crypto.keys import Signer, SigningKey
 from comity.documents.agreements import open_agreement
 from comity.documents.events import Place
@@ -331,9 +331,9 @@ async def test_any_file_server_can_serve_the_left_log(told: tuple[str, Path]) ->
     key, witness = (parse_vkey((out / name).read_text().strip()) for name in ("log/vkey", "witness.vkey"))
     async with aiohttp.ClientSession() as session:
         with file_server(out) as url:
-            source = LogSource(f"{url}/log", over_aiohttp(session))
-            report = await follow(source, Followed(key), Policy(1, (witness,)))
-    assert report.new == report.served.size == sum(report.followed.kinds.values())
+            source = TileReader(f"{url}/log", over_aiohttp(session))
+            report = await follow_log(source, MonitorState(key), Policy(1, (witness,)))
+    assert report.new == report.served.size == sum(report.state.kinds.values())
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from comity.client import Party
+from comity.client import Connection
 from comity.errors import Refused
 from comity.http_api import ACTS, INBOX, JWT
 from support.child_server import ChildWorld
@@ -52,29 +52,29 @@ async def told(folder: Path) -> AsyncIterator[Told]:
             await world.host.close()
 
 
-async def a_year(world: Told) -> tuple[Party, Party, int]:
+async def a_year(world: Told) -> tuple[Connection, Connection, int]:
     """Two who write to each other about everything; (the shop's view, hers, the hidden end of her mute)."""
     shop, mia = await world.business("larkspur"), await world.person("quillfeather")
     ours, theirs = await world.connect(shop, mia, "care", "favour", "sales")
     await ours.grant(["care", "favour"])
-    await ours.message("care", TEXTS["message"], topic=TOPIC, more={"signed": "Obadiah"})
+    await ours.send_message("care", TEXTS["message"], topic=TOPIC, more={"signed": "Obadiah"})
     await theirs.sync()
-    await theirs.message("care", TEXTS["answer"])
+    await theirs.send_message("care", TEXTS["answer"])
     await theirs.remember("colour", text=TEXTS["remember"])
     await ours.sync()
-    await ours.milestone("installed", TOPIC, text=TEXTS["milestone"])
+    await ours.record_milestone("installed", TOPIC, text=TEXTS["milestone"])
     await ours.ask("loan", TEXTS["ask"], in_return=TEXTS["return"])
     await theirs.sync()
     await theirs.favours()[0].answer("not_now", TEXTS["answer"])
     end = world.host.now() // 1000 + 86_413
     await theirs.mute(until=end, purposes=["care"])
-    await theirs.hours("Pacific/Chatham", [(["tu", "sa"], "13:37", "21:43")])
-    await theirs.budget(messages=(17, "week"), asks=(3, "month"))
+    await theirs.set_hours("Pacific/Chatham", [(["tu", "sa"], "13:37", "21:43")])
+    await theirs.set_budget(messages=(17, "week"), asks=(3, "month"))
     await mia.use_mailbox(theirs)
     await ours.sync()
-    assert (await ours.message("care", TEXTS["waits"])).outcome == "held"
+    assert (await ours.send_message("care", TEXTS["waits"])).outcome == "held"
     with pytest.raises(Refused):
-        await ours.message("sales", TEXTS["waits"], topic=TOPIC)
+        await ours.send_message("sales", TEXTS["waits"], topic=TOPIC)
     await theirs.sync()
     return ours, theirs, end
 
@@ -104,7 +104,7 @@ async def test_texts_are_nowhere_in_clear(tmp_path: Path) -> None:
         ours, theirs, _ = await a_year(world)
         assert {it.text for it in await theirs.messages()} == {TEXTS["message"], TEXTS["answer"]}
         running = files(tmp_path)
-        names = [*NAMES, ours.did, theirs.own_did, ours.cid, *(line.raw for line in theirs.lines)]
+        names = [*NAMES, ours.did, theirs.own_did, ours.cid, *(line.raw for line in theirs.records)]
     stopped = files(tmp_path)
     assert {"data/comity.db", "data/comity.db-wal", "data/home.key", "server.log", "larkspur"} <= set(running)
     for left in (running, stopped):
@@ -119,7 +119,7 @@ async def test_texts_are_nowhere_in_clear(tmp_path: Path) -> None:
 async def test_the_log_names_nobody_and_nothing(tmp_path: Path) -> None:
     async with told(tmp_path) as world:
         ours, theirs, _ = await a_year(world)
-        act, event = next((line.act, line.raw) for line in theirs.lines if line.act is not None)
+        act, event = next((line.act, line.raw) for line in theirs.records if line.act is not None)
         # Faults are where logs grow talkative.
         await world.host.send("POST", ACTS, act.raw[:-2].encode(), JWT)
         await world.host.send("POST", ACTS, event.encode(), JWT)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from comity.client import Party, Request, Response
+from comity.client import Connection, Request, Response
 from comity.documents.events import MuteOver
 from comity.encoding import b64u_decode
 from comity.errors import Contradiction, Refused
@@ -28,7 +28,7 @@ async def world(tmp_path: Path) -> AsyncIterator[SdkWorld]:
         yield made
 
 
-async def pair(world: SdkWorld) -> tuple[Party, Party]:
+async def pair(world: SdkWorld) -> tuple[Connection, Connection]:
     """A shop and Mia, who may write to each other about care."""
     ours, theirs = await world.connect(await world.business("shop"), await world.person("mia"), "care")
     await ours.grant(["care"])
@@ -58,16 +58,16 @@ async def named(world: SdkWorld) -> list[str]:
     return [code for _, code in findings(log, week_by_week)]
 
 
-def over_of(party: Party) -> MuteOver:
+def over_of(party: Connection) -> MuteOver:
     """What this side was told of its mute."""
-    (found,) = [it.event for it in party.lines if isinstance(it.event, MuteOver)]
+    (found,) = [it.event for it in party.records if isinstance(it.event, MuteOver)]
     return found
 
 
 async def test_mia_holds_the_proof_that_her_own_end_let_the_message_in(world: SdkWorld) -> None:
     ours, theirs = await pair(world)
     mute = await theirs.mute(hours=1)
-    await ours.message("care", "Are they tight?")
+    await ours.send_message("care", "Are they tight?")
     await theirs.sync()
     assert Kind.MUTE_OVER not in await kinds(world)
     world.pass_time(hours=2)
@@ -75,28 +75,28 @@ async def test_mia_holds_the_proof_that_her_own_end_let_the_message_in(world: Sd
         assert "mute_over" not in [it.kind for it in await theirs.sync(wait=1)]
     over = over_of(theirs)
     assert over.act == mute
-    end = theirs.writing.book.act(over.by)
+    end = theirs.queue.history.act(over.by)
     assert end is not None and end.kind == "mute_end"
     receipt = await _receipt(theirs, over.by)
     assert receipt.is_of(end.raw.encode()) and receipt.index == over.index
     assert (receipt.entry.kind, receipt.entry.side, receipt.entry.until) == (Kind.MUTE_OVER, "second", 0)
     assert (await kinds(world)).count(Kind.MUTE_OVER) == 1
-    await ours.message("care", "And now?")
+    await ours.send_message("care", "And now?")
     await ours.sync()
     await theirs.sync()
     assert (await kinds(world)).count(Kind.MUTE_OVER) == 1
-    assert not [it for it in ours.lines if isinstance(it.event, MuteOver)]
+    assert not [it for it in ours.records if isinstance(it.event, MuteOver)]
     await world.host.stop()
     assert check_store(world.host.folder / "data").findings.first == []
 
 
-async def _receipt(party: Party, by: str) -> Receipt:
-    core = party.writing.core
+async def _receipt(party: Connection, by: str) -> Receipt:
+    core = party.queue.session
     for _ in range(100):
         await party.sync()
-        if (text := core.kept.get("overs", by, str)) is not None:
+        if (text := core.records.get("overs", by, str)) is not None:
             break
-    log = core.logs.known(party.link.home, over_of(party).log)
+    log = core.logs.find_known(party.info.home, over_of(party).log)
     assert log is not None and text is not None
     return open_receipt(text, log.key)
 
@@ -114,13 +114,13 @@ async def test_the_shop_sees_its_message_go_through_and_nothing_else(world: SdkW
             await ours.sync()
             world.pass_time(hours=2)
         before = len(world.wires["shop"].seen)
-        await ours.message("care", "hello")
+        await ours.send_message("care", "hello")
         await ours.sync()
-        act = ours.lines[-1].act
+        act = ours.records[-1].act
         assert act is not None
         await ours.receipt(act.id, delivery=True)
         seen.append([_form(it) for it in world.wires["shop"].seen[before:] if "/log/" not in it[0].url])
-        assert not [it for it in ours.lines if isinstance(it.event, MuteOver)]
+        assert not [it for it in ours.records if isinstance(it.event, MuteOver)]
     assert [it for it in seen[0] if "acts" in it[0]] == [it for it in seen[1] if "acts" in it[0]]
 
 
@@ -171,8 +171,8 @@ async def test_a_server_that_enters_no_end_is_found_by_the_one_who_muted(
     await ours.sync()
     world.pass_time(hours=2)
     _never(monkeypatch)
-    await ours.message("care", "hello")
-    with pytest.raises(Contradiction, match="does not say that it was"):
+    await ours.send_message("care", "hello")
+    with pytest.raises(Contradiction, match="does not state"):
         await theirs.sync()
 
 
@@ -183,7 +183,7 @@ async def test_a_server_that_ends_a_mute_before_its_time_is_found(
     await theirs.mute(hours=5)
     await ours.sync()
     _too_early(monkeypatch)
-    await ours.message("care", "hello")
+    await ours.send_message("care", "hello")
     with pytest.raises(Contradiction, match="false_over"):
         await theirs.sync()
 
@@ -230,7 +230,7 @@ async def test_a_server_that_ends_a_mute_by_nothing_is_found_by_her_alone(
     await theirs.mute()
     await ours.sync()
     _by_nothing(monkeypatch)
-    await ours.message("care", "hello")
+    await ours.send_message("care", "hello")
     with pytest.raises(Contradiction, match="false_over"):
         await theirs.sync()
     # The label is the server's word, as that of an unmute is: nobody else can tell.
@@ -243,11 +243,11 @@ async def test_a_server_that_ends_a_mute_by_an_end_that_she_has_put_off_is_found
     ours, theirs = await pair(world)
     mute = await theirs.mute(hours=1)
     (first,) = theirs.state.second.settings.mute_ends
-    await theirs.writing.write("mute_end", mute=mute, until=world.host.now() // 1000 + 5 * 3600)
+    await theirs.queue.send("mute_end", mute=mute, until=world.host.now() // 1000 + 5 * 3600)
     await ours.sync()
     world.pass_time(hours=2)
     _by_an_older_end(monkeypatch, first)
-    await ours.message("care", "hello")
+    await ours.send_message("care", "hello")
     with pytest.raises(Contradiction, match="false_over"):
         await theirs.sync()
     assert await named(world) == []
@@ -263,7 +263,7 @@ async def test_a_server_that_delivers_after_her_no_is_found_by_her_and_by_whoeve
     for party in (ours, theirs):
         # The shop's own wallet, which has not heard of her no before, holds the server to it as well.
         with pytest.raises(Contradiction, match="connection_ended"):
-            await (ours.message(purpose, "One more thing.") if party is ours else party.sync())
+            await (ours.send_message(purpose, "One more thing.") if party is ours else party.sync())
     assert await named(world) == ["delivered_after_revoke"]
 
 
@@ -272,7 +272,7 @@ async def test_a_server_that_lets_a_waiting_message_go_after_her_no_is_found(
 ) -> None:
     ours, theirs = await pair(world)
     await theirs.mute(hours=1, purposes=["care"])
-    await ours.message("care", "Are they tight?")
+    await ours.send_message("care", "Are they tight?")
     await theirs.sync()
     _goes_on(monkeypatch)
     await theirs.revoke()
@@ -288,7 +288,7 @@ async def test_a_server_that_gives_no_receipt_of_an_end_is_found(world: SdkWorld
     await theirs.mute(hours=1)
     await ours.sync()
     world.pass_time(hours=2)
-    await ours.message("care", "hello")
+    await ours.send_message("care", "hello")
 
     def after(request: Request, response: Response) -> Response:
         if "/v1/acts/" not in request.url or response.status != 200:
@@ -311,12 +311,12 @@ async def test_only_who_muted_is_given_the_receipt(world: SdkWorld) -> None:
     mute = await theirs.mute(until=world.host.now() // 1000 + 3600, shown="end")
     await ours.sync()
     world.pass_time(hours=2)
-    await ours.message("care", "hello")
+    await ours.send_message("care", "hello")
     await theirs.sync()
     assert over_of(theirs).by == mute
     await _receipt(theirs, mute)
-    home = ours.writing.core.home(ours.link.home)
-    assert (await home.act_answer(mute, ours.writing.signer)).over is None
-    assert (await home.act_answer(mute, theirs.writing.signer)).over is not None
+    home = ours.queue.session.server(ours.info.home)
+    assert (await home.get_act(mute, ours.queue.signer)).over is None
+    assert (await home.get_act(mute, theirs.queue.signer)).over is not None
     with pytest.raises(Refused):
-        await home.act_answer("A" * 43, ours.writing.signer)
+        await home.get_act("A" * 43, ours.queue.signer)

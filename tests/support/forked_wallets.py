@@ -99,9 +99,9 @@ async def _act(mia: Wallet, note: Callable[[str], None]) -> None:
         except ComityError as fault:
             note(f"! {fault}")
             return
-        if mia.unkept is not None:
+        if mia.write_error is not None:
             # A "no" is sent even where it cannot be kept, and the wallet says so.
-            note(f"! {mia.unkept}")
+            note(f"! {mia.write_error}")
             return
         note(party.state.second.head)
 
@@ -118,7 +118,7 @@ def _writes_later() -> None:
 
     def later(self: WalletFile, entries: Iterable[RawEntry]) -> None:
         batch = list(entries)
-        self.remember(batch)
+        self.apply_unwritten(batch)
         threading.Timer(0.1, write, (self, batch)).start()
 
     WalletFile.write = later  # type: ignore[method-assign]

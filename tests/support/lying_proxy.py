@@ -701,18 +701,18 @@ async def _found_by(world: LyingWorld, step: Step, path: Path) -> Any:
 
 def everything(wallet: Wallet) -> dict[str, Any]:
     """All that a wallet believes."""
-    kept = wallet._core.kept
+    kept = wallet._session.records
     found: dict[str, Any] = {
         table: sorted(kept.file.table(table)) for table in ("proposals", "received", "unsent", "links")
     }
     for party in wallet.connections():
-        found[party.cid] = {"phase": party.phase, "closed": party.link.closed, "name": party.name}
+        found[party.cid] = {"phase": party.phase, "closed": party.info.closed, "name": party.name}
         if party.phase in ("open", "ended"):
             found[party.cid] |= {
                 "state": public_state(party.state),
                 "settings": repr(party.state.door(party.side).settings),
-                "lines": sorted(line.raw for line in party.lines),
-                "messages": [repr(it) for it in queries.messages(party)],
+                "lines": sorted(line.raw for line in party.records),
+                "messages": [repr(it) for it in queries.list_messages(party)],
             }
     return found
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from comity.client import Party, Wallet
-from comity.client.connection.history import Line
+from comity.client import Connection, Wallet
+from comity.client.connection.history import HistoryRecord
 from comity.documents.acts import SignedAct
 from comity.documents.events import Accepted, Restored, parse_own_event
 from comity.documents.timezones import InstalledZones
@@ -17,7 +17,8 @@ from comity.errors import Refused
 from comity.rules import gate
 from comity.rules.fold import Record, fold
 from comity.rules.next_act import next_act
-from comity.rules.state import Connection, public_state
+from comity.rules.state import Connection as ConnectionState
+from comity.rules.state import public_state
 from support.restored_server import command, state_at_server
 from support.sdk_world import SdkWorld
 from support.world import body_of
@@ -45,9 +46,9 @@ class Person:
 
     name: str
     wallet: Wallet
-    hers: Party
-    ours: Party
-    was: Connection | None = None
+    hers: Connection
+    ours: Connection
+    was: ConnectionState | None = None
 
     def forbids(self, now: int) -> set[str]:
         """For what nobody may come to her, by all that was acknowledged."""
@@ -84,12 +85,12 @@ class Drill:
     def remember(self) -> None:
         """Keep what everybody was told is accepted: what either side knows of."""
         for person in self.people:
-            known: dict[int, Line] = {}
-            for line in (*person.ours.lines, *person.hers.lines):
+            known: dict[int, HistoryRecord] = {}
+            for line in (*person.ours.records, *person.hers.records):
                 if line.at not in known or line.act is not None:
                     known[line.at] = line
             restored_at = max((it.at for it in known.values() if isinstance(it.event, Restored)), default=0)
-            state = person.hers.writing.book.start
+            state = person.hers.queue.history.start
             for _, line in sorted(known.items()):
                 state = fold(state, Record(line.event, line.act), restored_at)
             person.was = state
@@ -135,17 +136,17 @@ class Drill:
             if state.recovering:
                 await self._try(person, state, "safety", {"safety"})
 
-    async def _known(self, person: Person) -> Connection | None:
+    async def _known(self, person: Person) -> ConnectionState | None:
         try:
             return await state_at_server(self.world.host, person.hers.cid)
         except AssertionError:
             # The copy does not have it, and nobody has handed it in yet.
             return None
 
-    async def _try(self, person: Person, state: Connection, purpose: str, forbidden: set[str]) -> None:
+    async def _try(self, person: Person, state: ConnectionState, purpose: str, forbidden: set[str]) -> None:
         fields: dict[str, Any] = {"purpose": purpose, "if_muted": "fail", "body": body_of(state.cid)}
         fields["exp"] = self.world.host.now() // 1000 + 86_400
-        signer = person.ours.writing.signer
+        signer = person.ours.queue.signer
         act: SignedAct = next_act(state, "first", "message", self.world.host.now() // 1000, signer, **fields)
         reply = await self.world.host.act(act)
         self.tried += 1
@@ -222,7 +223,7 @@ async def _sync(wallet: Wallet) -> None:
         raise Lost(f"a wallet cannot read: {refused}") from None
 
 
-def _as_before(state: Connection) -> dict[str, Any]:
+def _as_before(state: ConnectionState) -> dict[str, Any]:
     """The public state without that a restore was stated."""
     shown = public_state(state)
     shown.pop("restored_at", None)
@@ -230,7 +231,7 @@ def _as_before(state: Connection) -> dict[str, Any]:
     return shown
 
 
-def _settings(state: Connection, person: Person) -> object:
+def _settings(state: ConnectionState, person: Person) -> object:
     return state.door(person.hers.side).settings
 
 

@@ -8,7 +8,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from comity.client import Party, Request, Response, Streaming, Transport, Wallet, new_identity, over_aiohttp, own_terms
+from comity.client import (
+    Connection,
+    Request,
+    Response,
+    StreamResponse,
+    Transport,
+    Wallet,
+    make_terms,
+    new_identity,
+    over_aiohttp,
+)
 from comity.errors import Unreachable
 from comity.transparency.checkpoints import Policy
 from support.world import World
@@ -16,8 +26,8 @@ from support.world import World
 IDENTITY = new_identity()
 PATIENCE = 0.3
 """Seconds for which a wallet of a test tries again: one more time at least, however slow the machine is."""
-TERMS = own_terms("example:house-terms", "1", "en", "We write to you for what you allowed and for nothing else.")
-ELSE = own_terms("example:other-terms", "1", "en", "We write at most twice a month.")
+TERMS = make_terms("example:house-terms", "1", "en", "We write to you for what you allowed and for nothing else.")
+ELSE = make_terms("example:other-terms", "1", "en", "We write at most twice a month.")
 
 
 class Bent:
@@ -42,7 +52,7 @@ class Bent:
         return response if self.after is None else self.after(request, response)
 
     @asynccontextmanager
-    async def _stream(self, request: Request) -> AsyncIterator[Streaming]:
+    async def _stream(self, request: Request) -> AsyncIterator[StreamResponse]:
         assert self._real.stream is not None
         async with self._real.stream(request) as streaming:
             yield streaming
@@ -100,13 +110,13 @@ class SdkWorld:
         )
         return await self._stack.enter_async_context(opened)
 
-    async def connect(self, business: Wallet, person: Wallet, *purposes: str) -> tuple[Party, Party]:
+    async def connect(self, business: Wallet, person: Wallet, *purposes: str) -> tuple[Connection, Connection]:
         """(the business's view, the person's view) of a new connection in which the person granted `purposes`."""
         link = await business.offer(self.base, [TERMS, ELSE], ["care", "sales"])
         theirs = await person.accept(link, again=True)
         (proposal,) = [it for it in await business.proposals() if it.cid == theirs.cid]
         ours = await proposal.countersign()
-        await theirs.opened(timeout=20)
+        await theirs.wait_until_open(timeout=20)
         if purposes:
             await theirs.grant(purposes)
             await ours.sync()

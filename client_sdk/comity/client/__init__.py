@@ -2,21 +2,22 @@
 
     from comity.client import Wallet
 
-`Wallet` is one file with keys and connections, `Party` the other side of one connection; `Policy` says which witnesses
-of a log a wallet wants. Errors are those of `comity.errors`, and here `NotOpen`, `AlreadyConnected`,
-`NotNamed`, `SeveralNamed`, `Blocked` and `WalletFileError`.
+`Wallet` is one encrypted file with keys and connections; `Connection` is one connection in it, with every act that this
+side can send. `Policy` names the witnesses of a log that a wallet demands. Errors are those of `comity.errors`
+(`Refused`, `Unreachable`, `Contradiction`, `Malformed`), and here `NotOpen`, `AlreadyConnected`, `NameNotFound`,
+`AmbiguousName`, `Blocked` and `WalletFileError`.
 """
 
-from comity.client.connection.connection import Party
+from comity.client.connection.connection import Connection
 from comity.client.connection.favours import Favour
-from comity.client.connection.feedback import ShownContest
-from comity.client.connection.onboarding import own_terms
-from comity.client.connection.own_rules import Block
-from comity.client.connection.proposals import Proposal, ShownOffer
+from comity.client.connection.feedback import ActiveContest
+from comity.client.connection.onboarding import make_terms
+from comity.client.connection.own_rules import BlockedParty
+from comity.client.connection.proposals import OfferPreview, Proposal
 from comity.client.http.aiohttp_transport import over_aiohttp
-from comity.client.http.transport import Request, Response, Send, Stream, Streaming, Transport
-from comity.client.models import Message, News, Statement, Timeline, Token, Told
-from comity.client.petnames import NotNamed, SeveralNamed
+from comity.client.http.transport import Request, Response, Send, Stream, StreamResponse, Transport
+from comity.client.models import Message, News, Statement, Timeline, TimelineEntry, Token
+from comity.client.petnames import AmbiguousName, NameNotFound
 from comity.client.session import AlreadyConnected, Blocked, NotOpen
 from comity.client.storage.encrypted_file import new_identity
 from comity.client.storage.frames import WalletFileError
@@ -24,33 +25,33 @@ from comity.client.wallet import Wallet
 from comity.transparency.checkpoints import Policy
 
 __all__ = [
+    "ActiveContest",
     "AlreadyConnected",
-    "Block",
+    "AmbiguousName",
     "Blocked",
+    "BlockedParty",
+    "Connection",
     "Favour",
     "Message",
+    "NameNotFound",
     "News",
-    "NotNamed",
     "NotOpen",
-    "Party",
+    "OfferPreview",
     "Policy",
     "Proposal",
     "Request",
     "Response",
     "Send",
-    "SeveralNamed",
-    "ShownContest",
-    "ShownOffer",
     "Statement",
     "Stream",
-    "Streaming",
+    "StreamResponse",
     "Timeline",
+    "TimelineEntry",
     "Token",
-    "Told",
     "Transport",
     "Wallet",
     "WalletFileError",
+    "make_terms",
     "new_identity",
     "over_aiohttp",
-    "own_terms",
 ]

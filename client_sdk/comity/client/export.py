@@ -1,4 +1,4 @@
-"""A wallet's contents for anybody who wants to check them without this software."""
+"""A wallet's contents as JSON values that anybody can check without this software."""
 
 from __future__ import annotations
 
@@ -6,54 +6,59 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from comity.client.connection.view import View
-from comity.client.session import Core
-from comity.client.storage.records import LogPin, TagKeys
+from comity.client.connection.view import ConnectionView
+from comity.client.session import Session
+from comity.client.storage.records import PinnedLog, TagKeys
 from comity.documents.events import MuteOver
 
 
-def exported(parties: Iterable[View], core: Core) -> dict[str, Any]:
-    """Every connection: its agreement (General JSON), the events and acts in order with their receipts, the bodies in
-    clear, its tag keys; and of every log its key and the last checkpoint."""
+def export_wallet(connections: Iterable[ConnectionView], session: Session) -> dict[str, Any]:
+    """Every connection: its agreement (General JSON), its events and acts in order with their receipts, decrypted
+    bodies, and tag keys; and every log's key and last checkpoint."""
     return {
         "version": 1,
-        "business": core.me.business,
-        "exported_at": core.clock(),
+        "business": session.owner.business,
+        "exported_at": session.clock(),
         "logs": {
-            origin: {"home": it.home, "vkey": it.vkey, "url": it.url, "checkpoint": _text(core, "checkpoints", origin)}
-            for origin, it in core.kept.all("logs", LogPin).items()
+            origin: {
+                "home": it.home,
+                "vkey": it.vkey,
+                "url": it.url,
+                "checkpoint": _text(session, "checkpoints", origin),
+            }
+            for origin, it in session.records.all("logs", PinnedLog).items()
         },
-        "connections": [_connection(party, core) for party in parties],
+        "connections": [_connection(connection, session) for connection in connections],
     }
 
 
-def _text(core: Core, table: str, key: str) -> str | None:
-    return core.kept.get(table, key, str)
+def _text(session: Session, table: str, key: str) -> str | None:
+    return session.records.get(table, key, str)
 
 
-def _connection(party: View, core: Core) -> dict[str, Any]:
+def _connection(connection: ConnectionView, session: Session) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "cid": party.cid,
-        "side": party.side,
-        "phase": party.phase,
-        "home": party.link.home,
-        "agreement": json.loads(party.link.agreement),
-        "offer": party.link.offer,
+        "cid": connection.cid,
+        "side": connection.side,
+        "phase": connection.phase,
+        "home": connection.info.home,
+        "agreement": json.loads(connection.info.agreement),
+        "offer": connection.info.offer,
     }
-    tags = core.kept.get("tags", party.cid, TagKeys)
+    tags = session.records.get("tags", connection.cid, TagKeys)
     found["tags"] = None if tags is None else {"both": tags.both, "own": tags.own}
-    if party.link.opened is not None:
-        found["opened"] = party.link.opened
+    if connection.info.opened is not None:
+        found["opened"] = connection.info.opened
         found["records"] = [
             {
-                "at": line.at,
-                "event": line.raw,
-                "act": None if line.act is None else line.act.raw,
-                "body": None if line.act is None else party.body_of(line.act),
-                "receipt": None if line.act is None else _text(core, "receipts", line.act.id),
-                "delivery": None if line.act is None else _text(core, "deliveries", line.act.id),
-                "over": _text(core, "overs", line.event.by) if isinstance(line.event, MuteOver) else None,
+                "at": record.at,
+                "event": record.raw,
+                "act": None if record.act is None else record.act.raw,
+                "body": None if record.act is None else connection.body_of(record.act),
+                "receipt": None if record.act is None else _text(session, "receipts", record.act.id),
+                "delivery": None if record.act is None else _text(session, "deliveries", record.act.id),
+                "over": _text(session, "overs", record.event.by) if isinstance(record.event, MuteOver) else None,
             }
-            for line in party.lines
+            for record in connection.records
         ]
     return found

@@ -1,4 +1,4 @@
-"""What a wallet shows of a connection: messages, tokens and a timeline, as plain frozen values."""
+"""A connection's messages, tokens, statements and timeline, as plain frozen values."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from typing import Any, Literal
 
 from comity.documents.types import Category, RetainedData, Side
 from comity.rules.message_lifetime import ExpiryWarning
-from comity.rules.timeline import TimelineEntry
+from comity.rules.timeline import TimelineEntry as Moment
 
 Who = Literal["me", "them"]
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message, written or received.
+    """One message, sent or received.
 
-    `at` is when it was accepted (ms), `delivered_at` when it reached the inbox; `outcome` is `delivered`, `held`,
-    `dropped` or `expired`. `text` is None where it cannot be read (`unreadable` says why). `quiet` says that it came
-    during a snooze: to be shown, but not to ring. `expires_at` (s) is when a held message expires; `warning` says of
-    one that was just written that this is before the end of the hold that the other side shows (HOLD-3),
-    `held_until` (s) is that end, and `away_until` (s) until when that side says that it is away. `feedback` is
-    the last word of whoever it reached.
+    `at` is when it was accepted (ms), `delivered_at` when it reached the inbox. `outcome` is `delivered`, `held`,
+    `dropped` or `expired`. `text` is None where it cannot be read; `unreadable` gives the reason. `quiet`: it arrived
+    during a snooze, so show it without a sound. `expires_at` (s) is when a held message expires. For a message just
+    sent, `warning` says that it expires before the hold ends which the other side shows (HOLD-3), `held_until` (s) is
+    that end, and `away_until` (s) the end of the other side's absence. `feedback` is the recipient's latest feedback.
     """
 
     id: str
@@ -46,9 +45,9 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A grant in force: the JWT itself, the signed acceptance that proves it counts, and what it allows.
+    """A grant in force: the JWT, its signed acceptance, and what it allows.
 
-    `status` is what the home server's status list says: `valid`, `muted` or `invalid`.
+    `status` comes from the home server's status list: `valid`, `ask` (muted now) or `invalid`. `exp` is in s.
     """
 
     id: str
@@ -65,8 +64,8 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What a side said at `at` (ms) of what became of the other's data. Of a category in neither list it says that it
-    holds nothing. `passed_on` is who else had it and was told: to be shown to whoever asks for it (ERA-5)."""
+    """A side's statement at `at` (ms) on the erasure of the other's data. A category in neither list is one of which it
+    holds nothing. `passed_on` names the recipients of the data that were told, to be shown on request (ERA-5)."""
 
     id: str
     by: Who
@@ -77,14 +76,14 @@ class Statement:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is kept (ERA-2)."""
+        """Whether no data is kept (ERA-2)."""
         return not self.kept
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One line of the timeline: when (ms), who, what kind of thing, and the sentence that tells it. `words` is what was
-    written in it, as far as it can be read here; a message has its words elsewhere."""
+class TimelineEntry:
+    """One line of the timeline: its time (ms), side, kind, and sentence. `words` is the text written in the act, as far
+    as it can be read here; messages carry their text elsewhere."""
 
     at: int
     who: Who | None
@@ -94,13 +93,13 @@ class Told:
     words: str | None = None
 
     def __str__(self) -> str:
-        # In one line: else words of the other side could pass for a line of their own.
+        # In one line, so that words of the other side cannot pass for another line.
         words = "" if self.words is None else f" – “{' '.join(self.words.split())}”"
         return f"{datetime.fromtimestamp(self.at / 1000, UTC):%Y-%m-%d %H:%M} {self.sentence}{words}"
 
 
-class Timeline(tuple[Told, ...]):
-    """The history of a connection, oldest first; printing it tells it."""
+class Timeline(tuple[TimelineEntry, ...]):
+    """The history of a connection, oldest first; `str` of it is the text."""
 
     __slots__ = ()
 
@@ -110,7 +109,7 @@ class Timeline(tuple[Told, ...]):
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """One thing that has just reached this wallet, for an app to show; `quiet` as in `Message`."""
+    """One event that has just reached this wallet, for an app to show; `quiet` as in `Message`."""
 
     cid: str | None
     kind: str
@@ -161,7 +160,7 @@ _NOTICES = {
     "erased": "this connection was erased",
     "restored": "the server was put back from a backup; it waits until both of you have said what you hold",
 }
-"""What nobody wrote: the home server states it."""
+"""Events that the home server states; no side wrote them."""
 _MESSAGES = {
     "delivered": "{you} wrote about {about}",
     "held": "{you} wrote about {about}; it waits",
@@ -170,11 +169,11 @@ _MESSAGES = {
 _ANSWERS = {"yes": "{you} said yes", "no": "{you} said no", "not_now": "{you} said not now"}
 
 
-def tell(moment: TimelineEntry, side: Side, name: str) -> Told:
-    """A moment of the history in words, as this side would say it."""
+def describe_moment(moment: Moment, side: Side, name: str) -> TimelineEntry:
+    """A moment of the history in words, as this side would put it."""
     mine = moment.side == side
     if moment.kind in _NOTICES:
-        return Told(moment.at, _who(moment.side, side), moment.kind, _notice(moment, mine, name), moment.act)
+        return TimelineEntry(moment.at, _who(moment.side, side), moment.kind, _notice(moment, mine, name), moment.act)
     if moment.kind == "message":
         form = _MESSAGES.get(moment.outcome or "", "{you} wrote about {about}")
     elif moment.kind == "mute" and moment.outcome == "away":
@@ -197,10 +196,10 @@ def tell(moment: TimelineEntry, side: Side, name: str) -> Told:
         about=moment.about or "something",
         outcome=(moment.outcome or "nothing").replace("_", " "),
     )
-    return Told(moment.at, "me" if mine else "them", moment.kind, sentence, moment.act)
+    return TimelineEntry(moment.at, "me" if mine else "them", moment.kind, sentence, moment.act)
 
 
-def _notice(moment: TimelineEntry, mine: bool, name: str) -> str:
+def _notice(moment: Moment, mine: bool, name: str) -> str:
     you = "the home server" if moment.side is None else "you" if mine else name
     if moment.outcome == "taken_back":
         return f"{you} took back that this connection is to be erased"
@@ -211,9 +210,9 @@ def _who(by: Side | None, side: Side) -> Who | None:
     return None if by is None else "me" if by == side else "them"
 
 
-def tell_duty(due_at: int, who: Who, name: str, now: int) -> Told:
-    """The line for what is still owed after the end, at the time by which it is due."""
+def describe_erasure_due(due_at: int, who: Who, name: str, now: int) -> TimelineEntry:
+    """The line for an erasure statement that is still owed, at the time at which it is due."""
     you, their = ("you", "their") if who == "me" else (name, "your")
     verb = ("are" if who == "me" else "is") if now <= due_at else ("were" if who == "me" else "was")
     late = "" if now <= due_at else "; it is late"
-    return Told(due_at, who, "duty", f"{you} {verb} to say by this time what became of {their} data{late}")
+    return TimelineEntry(due_at, who, "duty", f"{you} {verb} to say by this time what became of {their} data{late}")

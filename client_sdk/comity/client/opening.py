@@ -1,4 +1,4 @@
-"""How a wallet comes to be: its file, its way to the world, whose it is."""
+"""Opening a wallet: its file, its transport, and its owner."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from comity.client.http.aiohttp_transport import over_aiohttp
 from comity.client.http.server_api import Clock, Randomness
 from comity.client.http.transport import Send, Transport
-from comity.client.session import Core, key_entry
+from comity.client.session import Session, key_entry
 from comity.client.storage.encrypted_file import WalletFile
-from comity.client.storage.records import Entry, Kept, Me
+from comity.client.storage.records import Entry, Owner, Records
 from comity.crypto.keys import Signer, SigningKey, did_of_host, split_origin
 from comity.documents.hours import ZoneRules
 from comity.documents.timezones import InstalledZones
@@ -19,18 +19,19 @@ from comity.transparency.checkpoints import Policy
 
 
 class Closable(Protocol):
-    """What can be let go."""
+    """A wallet that can be closed."""
 
     async def close(self) -> None:
-        """Lets go."""
+        """Closes the file and the network."""
         ...
 
 
 W = TypeVar("W", bound=Closable)
 
 
-class Opening(Generic[W]):
-    """What `Wallet.open` and `Wallet.create` return: to be awaited, or used with `async with`, which closes it."""
+class WalletOpening(Generic[W]):
+    """The result of `Wallet.open` and `Wallet.create`: await it, or use it with `async with`, which closes the
+    wallet."""
 
     def __init__(self, make: Callable[[], Awaitable[W]]) -> None:
         self._make = make
@@ -49,7 +50,7 @@ class Opening(Generic[W]):
 
 
 def home_did(url: str) -> str:
-    """The name of the home server at `https://host` (or a did:web as it is). Raises Malformed."""
+    """The DID of the home server at `https://host`; a did:web is returned unchanged. Raises Malformed."""
     if url.startswith("did:web:"):
         return url
     origin, rest = split_origin(url)
@@ -58,28 +59,28 @@ def home_did(url: str) -> str:
     return did_of_host(origin.partition("://")[2])
 
 
-def core_of(
+def make_session(
     file: WalletFile,
     send: Send | Transport | None,
     clock: Clock | None,
     randomness: Randomness | None,
     zones: ZoneRules | None,
     witnesses: Policy | None,
-) -> Core:
-    """What a wallet stands on: its file and its way to the world."""
+) -> Session:
+    """The session over a wallet's file and a transport (default: aiohttp)."""
     if send is None:
         transport = over_aiohttp()
     else:
         transport = send if isinstance(send, Transport) else Transport(send)
-    return Core(Kept(file), transport, zones or InstalledZones(), clock, randomness, witnesses)
+    return Session(Records(file), transport, zones or InstalledZones(), clock, randomness, witnesses)
 
 
-def identity_of(
-    core: Core, business: str | None, key: SigningKey | None, kid: str | None, name: str | None
-) -> tuple[Me, Sequence[Entry]]:
-    """Whose a new wallet is, and the key to keep for it."""
+def make_owner(
+    session: Session, business: str | None, key: SigningKey | None, kid: str | None, name: str | None
+) -> tuple[Owner, Sequence[Entry]]:
+    """The owner of a new wallet, and the entries that store its key."""
     if business is None:
-        return Me(name=name), ()
-    made = key or SigningKey(core.randomness(32))
+        return Owner(name=name), ()
+    made = key or SigningKey(session.randomness(32))
     signer = Signer(kid or f"{business}#{made.public.multibase}", made)
-    return Me(business, signer.kid, name), (key_entry(signer),)
+    return Owner(business, signer.kid, name), (key_entry(signer),)

@@ -1,4 +1,4 @@
-"""Times as a caller gives them: a datetime, seconds since the epoch, or so many days from now."""
+"""Times as a caller gives them: a datetime, seconds since the epoch, or a number of days from now."""
 
 import math
 from datetime import datetime
@@ -9,7 +9,7 @@ from comity.errors import Malformed
 Moment = datetime | int
 """A datetime with a zone, or seconds since the epoch."""
 LONGEST = 36_525
-"""Days that can be named from now: a hundred years. What is longer has no end, or is a slip."""
+"""The longest span in days: a hundred years. A longer one is meant to have no end, or is a typing error."""
 
 
 def seconds_of(moment: Moment) -> int:
@@ -22,9 +22,10 @@ def seconds_of(moment: Moment) -> int:
 
 
 def span(days: float | None = None, hours: float | None = None) -> int:
-    """So many days and hours in whole seconds. Raises Malformed unless it is a second at least and LONGEST at most."""
+    """A number of days and hours in whole seconds. Raises Malformed unless it is at least a second and at most LONGEST
+    days."""
     parts = days or 0, (hours or 0) / 24
     length = sum(parts)
     if not all(math.isfinite(part) and part >= 0 for part in parts) or not 1 / DAY <= length <= LONGEST:
-        raise Malformed(f"a number of days or hours is wanted that is more than 0, and {LONGEST} days at most")
+        raise Malformed(f"the days and hours must be more than 0, and at most {LONGEST} days")
     return int(length * DAY)

@@ -23,9 +23,9 @@ from aiohttp import web
 
 from comity.client.http.aiohttp_transport import over_aiohttp
 from comity.client.http.transport import Request, Response, Transport
-from comity.client.log.monitor import follow
-from comity.client.log.monitor_state import Followed
-from comity.client.log.tile_reader import LogSource
+from comity.client.log.monitor import follow_log
+from comity.client.log.monitor_state import MonitorState
+from comity.client.log.tile_reader import TileReader
 from comity.client.log.tree import leaves_of, top_of
 from comity.crypto.keys import SigningKey
 from comity.transparency.checkpoints import Checkpoint, sign_checkpoint
@@ -92,8 +92,8 @@ async def _measure_once(folder: Path, size: int) -> tuple[float, float]:
             hashed = done
 
     began = time.process_time()
-    report = await follow(
-        LogSource("http://localhost/log", from_files(folder)), Followed(SIGNER.verifier), progress=hash_in_step
+    report = await follow_log(
+        TileReader("http://localhost/log", from_files(folder)), MonitorState(SIGNER.verifier), progress=hash_in_step
     )
     cpu = time.process_time() - began - hashing
     if report.new != size:
@@ -225,7 +225,7 @@ async def _follow(url: str, key: VerifierKey) -> None:
     transport = replace(over_aiohttp(), patience=5.0)
     began = time.process_time()
     try:
-        await follow(LogSource(url, transport), Followed(key))
+        await follow_log(TileReader(url, transport), MonitorState(key))
     finally:
         if transport.close is not None:
             await transport.close()

@@ -4,7 +4,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from comity.client import Party, Wallet
+from comity.client import Connection, Wallet
 from comity.crypto.keys import PublicKey
 from comity.documents.acts import SignedAct
 from comity.documents.offers import OfferedTerms, text_hash
@@ -29,9 +29,9 @@ def terms(id_: str, text: str) -> OfferedTerms:
     return OfferedTerms(id=id_, version="1", lang="en", sha256=text_hash(text), text=text)
 
 
-def last_act(party: Party, kind: str) -> SignedAct:
+def last_act(party: Connection, kind: str) -> SignedAct:
     """The last act of that kind in a connection. Raises DidNotHold."""
-    for line in reversed(party.lines):
+    for line in reversed(party.records):
         if line.act is not None and line.act.kind == kind:
             return line.act
     raise DidNotHold(f"there is no {kind}")
@@ -46,10 +46,10 @@ class Cast:
     ben: Wallet
     windows: Wallet
     salon: Wallet
-    parties: dict[str, Party] = field(default_factory=dict)
-    ended: list[Party] = field(default_factory=list)
+    parties: dict[str, Connection] = field(default_factory=dict)
+    ended: list[Connection] = field(default_factory=list)
 
-    def connections(self) -> list[Party]:
+    def connections(self) -> list[Connection]:
         """Both sides of every connection."""
         wallets = (self.mia, self.jonas, self.ben, self.windows, self.salon)
         return [party for wallet in wallets for party in wallet.connections() if party.phase in ("open", "ended")]
@@ -97,18 +97,18 @@ class Chapters:
             use="many",
         )
 
-    def _has_arrived(self, party: Party, act: str) -> bool:
-        return any(line.act is not None and line.act.id == act for line in party.lines)
+    def _has_arrived(self, party: Connection, act: str) -> bool:
+        return any(line.act is not None and line.act.id == act for line in party.records)
 
-    async def _countersign(self, business: Wallet) -> Party:
+    async def _countersign(self, business: Wallet) -> Connection:
         """The business signs the proposal that came last."""
         return await (await business.proposals())[-1].countersign()
 
-    async def _receipt(self, party: Party, act: str) -> Receipt:
+    async def _receipt(self, party: Connection, act: str) -> Receipt:
         """The receipt of an act, kept, opened under the log's key. Raises DidNotHold where it is of something else."""
         text = await party.receipt(act)
         receipt = open_receipt(text, self.stage.log_key)
-        texts = [line.act.raw for line in party.lines if line.act is not None and line.act.id == act]
+        texts = [line.act.raw for line in party.records if line.act is not None and line.act.id == act]
         if not any(receipt.is_of(text.encode()) for text in texts):
             raise DidNotHold("a receipt is of something else than it should be")
         self.results.receipts[act] = text

@@ -1,6 +1,6 @@
 """The chapters in which something ends, and one in which it begins again."""
 
-from comity.client import Party
+from comity.client import Connection
 from comity.crypto.keys import key_of_kid
 from comity.documents.status_lists import SignedStatusList
 from comity.rules.consent_tokens import TokenVerdict, check_token
@@ -40,13 +40,13 @@ class Endings(Chapters):
         say.check("the list said 0, then 1", (before.at(token.idx), after.at(token.idx)) == (0, 1))
         await salon.sync()
         await say.check_refused(
-            "the salon cannot write any more", "connection_ended", salon.message("care", "Come back!")
+            "the salon cannot write any more", "connection_ended", salon.send_message("care", "Come back!")
         )
         self.cast.ended.append(mia)
 
     def _check_token(
         self,
-        salon: Party,
+        salon: Connection,
         jwt: str,
         status_list: SignedStatusList,
         receipt: Receipt,
@@ -71,10 +71,10 @@ class Endings(Chapters):
         say, cast = self.say, self.cast
         ben = await cast.ben.accept(await self._salon_offer())
         salon = await self._countersign(cast.salon)
-        await ben.opened(timeout=30)
+        await ben.wait_until_open(timeout=30)
         await salon.grant(["service", "favour"], days=30)
         await ben.sync()
-        await ben.message("service", "You call that a haircut?! I know where you live.")
+        await ben.send_message("service", "You call that a haircut?! I know where you live.")
         say.tell("Ben threatens the hairdresser. She does not owe him a reason. The witness is away just then.")
         await self.stage.witness.stop()
         await salon.sync()
@@ -83,7 +83,7 @@ class Endings(Chapters):
         say.check("a no waits for no witness: it stands in the log", receipt.entry.kind == Kind.REVOKE)
         await ben.sync()
         say.check("Ben's side knows that it has ended", ben.phase == "ended")
-        await say.check_refused("and he is not heard any more", "connection_ended", ben.message("service", "Hey!"))
+        await say.check_refused("and he is not heard any more", "connection_ended", ben.send_message("service", "Hey!"))
         cast.ended.append(ben)
         await self.stage.witness.start()
         witnessed = await self.log_monitor.wait_for_cosignature(receipt.index + 1)
@@ -97,7 +97,7 @@ class Endings(Chapters):
         old = cast.parties["mia-salon"]
         mia = await cast.mia.accept(await self._salon_offer())
         salon = await self._countersign(cast.salon)
-        await mia.opened(timeout=30)
+        await mia.wait_until_open(timeout=30)
         say.tell("Mia is back in town and scans the salon's code again.")
         say.check("it is another connection", mia.cid != old.cid)
         say.check("under a name the salon has never seen", mia.own_did != old.own_did)

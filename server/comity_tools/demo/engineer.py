@@ -12,7 +12,7 @@ from nacl.encoding import RawEncoder
 from nacl.signing import VerifyKey
 from standardwebhooks import Webhook
 
-from comity.client import Party
+from comity.client import Connection
 from comity.documents.notices import AwayNotice
 from comity.http_api import JSON_LINES
 from comity_tools.demo.common import HOUSE_TERMS, Chapters
@@ -82,7 +82,7 @@ class Engineer(Chapters):
             _, endpoint = await rest("GET", f"/webhooks/{endpoint['id']}")
         self.say.check("once it has proved that it wants them", endpoint["status"] == "active")
 
-    async def _customer(self, rest: Rest) -> Party:
+    async def _customer(self, rest: Rest) -> Connection:
         terms = {"id": "example:house-terms", "version": "1", "lang": "en", "text": HOUSE_TERMS}
         wanted = {"name": "Harbour Bakery (example)", "purposes": ["care", "sales"], "use": "many"}
         ends = "2099-01-01T00:00:00Z"
@@ -93,12 +93,12 @@ class Engineer(Chapters):
         ends = f"{year + 1}-01-01T00:00:00Z"
         _, offer = await rest("POST", "/offers", {**wanted, "agreements": [terms], "expires_at": ends})
         jonas = await self.cast.jonas.accept(offer["link"])
-        await jonas.opened(timeout=30)
+        await jonas.wait_until_open(timeout=30)
         self.say.check("Jonas scans its poster, and is connected at once", jonas.phase == "open")
         self.cast.parties["jonas-bakery"] = jonas
         return jonas
 
-    async def _campaign(self, rest: Rest, jonas: Party) -> None:
+    async def _campaign(self, rest: Rest, jonas: Connection) -> None:
         say, cid = self.say, jonas.cid
         await jonas.grant(["care", "sales"], days=90)
         question = {"connection": cid, "purpose": "sales.offers", "topic": "bread.weekly"}
@@ -124,7 +124,7 @@ class Engineer(Chapters):
         await jonas.unmute()
         await self._away(rest, jonas)
 
-    async def _away(self, rest: Rest, jonas: Party) -> None:
+    async def _away(self, rest: Rest, jonas: Connection) -> None:
         """One text for all customers: nothing is sent, and nothing waits for it."""
         say, now = self.say, datetime.fromtimestamp(self.stage.now() / 1000, UTC)
         texts = {"en": "The oven is being repaired. Back on Monday.", "de": "Der Ofen wird repariert. Montag wieder."}

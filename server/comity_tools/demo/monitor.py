@@ -4,9 +4,9 @@ import asyncio
 import time
 
 from comity.client import over_aiohttp
-from comity.client.log.monitor import Report, follow, open_served
-from comity.client.log.monitor_state import Followed
-from comity.client.log.tile_reader import LogFinding, LogSource
+from comity.client.log.monitor import Report, follow_log, open_served
+from comity.client.log.monitor_state import MonitorState
+from comity.client.log.tile_reader import LogFinding, TileReader
 from comity.transparency.checkpoints import Policy, SignedCheckpoint
 from comity.transparency.notes import VerifierKey
 from comity.transparency.tiles import bundles_of, tiles_of
@@ -21,8 +21,8 @@ class LogMonitor:
     def __init__(self, url: str, log: VerifierKey, witness: VerifierKey) -> None:
         self.policy = Policy(1, (witness,))
         self._transport = over_aiohttp()
-        self._source = LogSource(url, self._transport)
-        self._kept = Followed(log)
+        self._source = TileReader(url, self._transport)
+        self._kept = MonitorState(log)
 
     async def aclose(self) -> None:
         """Closes the connection."""
@@ -32,8 +32,8 @@ class LogMonitor:
     async def check(self) -> Report:
         """Check what is new in the log, and that it goes on from all that was seen before. Raises LogFinding,
         Unreachable."""
-        report = await follow(self._source, self._kept)
-        self._kept = report.followed
+        report = await follow_log(self._source, self._kept)
+        self._kept = report.state
         return report
 
     async def wait_for_cosignature(self, size: int) -> SignedCheckpoint:

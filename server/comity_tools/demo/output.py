@@ -58,7 +58,7 @@ def _acts(story: Story) -> dict[str, bytes]:
     alone."""
     files: dict[str, bytes] = {}
     for party in story.cast.connections():
-        for line in party.lines:
+        for line in party.records:
             if line.act is None or line.act.id not in story.results.receipts:
                 continue
             proof = parse_proof(story.results.receipts[line.act.id])
@@ -72,7 +72,7 @@ def _acts(story: Story) -> dict[str, bytes]:
 def _events(story: Story) -> dict[str, bytes]:
     """The server's events of the connection whose agreement is written."""
     party = next(it for it in story.cast.connections() if it.agreement_raw == story.results.agreement)
-    lines = [(line.event, line.raw) for line in party.lines]
+    lines = [(line.event, line.raw) for line in party.records]
     return {f"events/{number:03d}-{event.event}.jwt": raw.encode() for number, (event, raw) in enumerate(lines, 1)}
 
 
@@ -82,7 +82,7 @@ def _keys(story: Story) -> list[dict[str, str]]:
         agreement = party.agreement
         for side in (agreement.offerer, agreement.accepter):
             keys[side.kid] = PublicKey.of_multibase(side.key)
-        for line in party.lines:
+        for line in party.records:
             if line.act is not None and isinstance(line.act.payload, Rotate):
                 keys[line.act.payload.kid] = PublicKey.of_multibase(line.act.payload.key)
     return [key.jwk(kid) for kid, key in sorted(keys.items())]

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from comity.client import Party
+from comity.client import Connection
 from comity.documents.acts import SignedAct
 from comity.documents.events import Accepted
 from comity_tools.demo.common import Chapters, last_act
@@ -37,12 +37,12 @@ class Proofs(Chapters):
         self.results.log = await self.log_monitor.copy(signed)
         self.results.home_keys = await self.stage.fetch_key_statements()
 
-    def _own_acts(self) -> Iterator[tuple[Party, SignedAct]]:
+    def _own_acts(self) -> Iterator[tuple[Connection, SignedAct]]:
         """Every accepted act with a party that has it, which is the one that made it, where that has a wallet; settings
         too."""
         bakery = self.cast.parties["jonas-bakery"].cid
         for party in self.cast.connections():
-            for line in party.lines:
+            for line in party.records:
                 if line.act is None or not isinstance(line.event, Accepted):
                     continue
                 if line.event.side == party.side or party.cid == bakery:

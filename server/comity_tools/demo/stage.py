@@ -23,7 +23,7 @@ import segno
 from rich.console import Console
 from rich.markup import escape
 
-from comity.client import Party, Wallet, new_identity
+from comity.client import Connection, Wallet, new_identity
 from comity.crypto.keys import PublicKey, SigningKey, did_of_host, did_web_url, keys_of_document
 from comity.encoding import parse_object
 from comity.errors import Refused
@@ -244,7 +244,7 @@ class Stage:
         self._wallets.append(wallet)
         return wallet
 
-    async def sync_until(self, party: Party, holds: Callable[[], bool], within: float = 20.0) -> bool:
+    async def sync_until(self, party: Connection, holds: Callable[[], bool], within: float = 20.0) -> bool:
         """Read a party's news until `holds`, for so many seconds of real time."""
         until = time.monotonic() + within
         while not holds() and time.monotonic() < until:

@@ -60,21 +60,21 @@ class Story(Endings, Engineer, Proofs):
         )
         say.show(qr(link))
         say.tell(link)
-        shown = await cast.mia.look(link)
-        say.check("the offer says what she may come for: service and favours", shown.allowed is not None)
+        shown = await cast.mia.fetch_offer(link)
+        say.check("the offer says what she may come for: service and favours", shown.promised_grant is not None)
         mia = await cast.mia.accept(shown)
         say.tell("Mia scans it, reads the terms and signs. Until the window maker has signed too, nothing goes:")
         await self._check_raises("no act before the agreement", mia.mute(days=1))
         windows = await self._countersign(cast.windows)
-        await mia.opened(timeout=30)
+        await mia.wait_until_open(timeout=30)
         say.check("both hold the same agreement", mia.cid == windows.cid)
         cast.parties |= {"mia-windows": mia, "windows-mia": windows}
         granted = await mia.grant(["care", "service", "sales", "favour"], days=730)
         await windows.sync()
         await mia.sync()
         say.tell("Mia allows care, service, sales and favours; the window maker gave what its offer promised.")
-        first = await mia.message("service", "One of the handles squeaks.")
-        say.check("so her first message is delivered", first.outcome == "delivered" and mia.promise() == "kept")
+        first = await mia.send_message("service", "One of the handles squeaks.")
+        say.check("so her first message is delivered", first.outcome == "delivered" and mia.promise_status() == "kept")
         say.check("the gate says yes to care", windows.may("care.checkin").decision == "allow")
         say.check("and no to what was never granted", windows.may("research").reason == "no_grant")
         say.tell("The server enters each of these acts in a log that anybody may read, without names and words.")
@@ -93,7 +93,7 @@ class Story(Endings, Engineer, Proofs):
         say.tell("The hair salon offers its house terms. Mia puts her own in their place, once, as she may.")
         mia = await cast.mia.accept(link, terms=own)
         salon = await self._countersign(cast.salon)
-        await mia.opened(timeout=30)
+        await mia.wait_until_open(timeout=30)
         say.check("the salon signed Mia's wording", salon.agreement.terms == own.terms())
         cast.parties |= {"mia-salon": mia, "salon-mia": salon}
         await mia.grant(["care", "service", "favour"], days=365)
@@ -103,7 +103,7 @@ class Story(Endings, Engineer, Proofs):
         ben = await cast.ben.accept(link, terms=terms("example:ben-terms", "Ben comes first, always."))
         proposal = (await cast.salon.proposals())[0]
         await proposal.decline(reason="not_these_terms")
-        await self._check_raises("Ben learns that it came to nothing", ben.opened(timeout=30))
+        await self._check_raises("Ben learns that it came to nothing", ben.wait_until_open(timeout=30))
         say.check("and his side of it is closed", ben.phase == "closed")
 
     # --- 3 ------------------------------------------------------------------------------------------------------------
@@ -113,21 +113,23 @@ class Story(Endings, Engineer, Proofs):
         say = self.say
         mia, windows = self.cast.parties["mia-windows"], self.cast.parties["windows-mia"]
         bought = datetime.fromtimestamp(self.stage.now() / 1000, UTC) - timedelta(days=3 * 365)
-        await windows.milestone("installed", "windows", when=bought, lasts=bought + timedelta(days=25 * 365))
+        await windows.record_milestone("installed", "windows", when=bought, lasts=bought + timedelta(days=25 * 365))
         say.tell("Mia's windows are three years old; both sides have that on record.")
-        care = await windows.message("care.checkin", "How are the windows? Does the one on the north side still stick?")
+        care = await windows.send_message(
+            "care.checkin", "How are the windows? Does the one on the north side still stick?"
+        )
         say.check("the question how the windows are is delivered", care.outcome == "delivered")
         await say.check_refused(
             "an advert that does not say what for is not: she has something of this kind",
             "topic_needed",
-            windows.message("sales", "Something new, 20 % off!"),
+            windows.send_message("sales", "Something new, 20 % off!"),
         )
         await say.check_refused(
             "nor is one for new windows",
             "already_has",
-            windows.message("sales", "New windows, 20 % off!", topic="windows"),
+            windows.send_message("sales", "New windows, 20 % off!", topic="windows"),
         )
-        sale = await windows.message("sales", "We now make shutters, too.", topic="shutters")
+        sale = await windows.send_message("sales", "We now make shutters, too.", topic="shutters")
         say.check("a word about shutters is", sale.outcome == "delivered")
         await mia.sync()
         texts = [message.text for message in await mia.messages() if message.by == "them"]
@@ -137,7 +139,7 @@ class Story(Endings, Engineer, Proofs):
         await say.check_refused(
             "and once she says that shutters are of no interest, that is that",
             "no_interest",
-            windows.message("sales", "Shutters, half price!", topic="shutters"),
+            windows.send_message("sales", "Shutters, half price!", topic="shutters"),
         )
 
     # --- 4 ------------------------------------------------------------------------------------------------------------
@@ -146,13 +148,13 @@ class Story(Endings, Engineer, Proofs):
         """An advertisement that calls itself care comes once."""
         say = self.say
         mia, windows = self.cast.parties["mia-windows"], self.cast.parties["windows-mia"]
-        advert = await windows.message("care.greeting", "A sunny autumn! By the way, shutters are half price.")
+        advert = await windows.send_message("care.greeting", "A sunny autumn! By the way, shutters are half price.")
         say.check("as a greeting, the advert for shutters arrives", advert.outcome == "delivered")
         await mia.sync()
         say.tell("Mia says what it was. Before she does, her wallet says what that does:")
-        for sentence in mia.what_it_does(advert.id, "mislabelled", "sales", "shutters"):
+        for sentence in mia.explain_feedback(advert.id, "mislabelled", "sales", "shutters"):
             say.tell(f"  {sentence}")
-        contest = await mia.feedback(advert.id, "mislabelled", as_="sales", topic="shutters")
+        contest = await mia.give_feedback(advert.id, "mislabelled", as_="sales", topic="shutters")
         receipt = await self._receipt(mia, contest)
         say.check("the log counts one contest, and does not say whose or of what", receipt.entry.kind == Kind.CONTEST)
         await windows.sync()
@@ -161,10 +163,10 @@ class Story(Endings, Engineer, Proofs):
         await say.check_refused(
             "the next one is judged as the sale that it is",
             "no_interest",
-            windows.message("care.greeting", "Shutters for a sunny winter!"),
+            windows.send_message("care.greeting", "Shutters for a sunny winter!"),
         )
         say.check("and how the windows are may still be asked", windows.may("care.checkin").decision == "allow")
-        await mia.feedback(advert.id, "not_interested")
+        await mia.give_feedback(advert.id, "not_interested")
         await windows.sync()
         say.check("another word of hers takes it back", not windows.contests())
 
@@ -177,7 +179,7 @@ class Story(Endings, Engineer, Proofs):
         await mia.mute(days=14)
         say.tell("Mia mutes the window maker for fourteen days. It is told “not now”, and not for how long.")
         await windows.sync()
-        held = await windows.message("care.checkin", "The maintenance kit is ready for you.", topic="kit")
+        held = await windows.send_message("care.checkin", "The maintenance kit is ready for you.", topic="kit")
         say.check("what it writes now waits", held.outcome == "held")
         verdict = windows.may("care.checkin")
         say.check("it sees “not now” and no end", (verdict.reason, verdict.ends_at) == ("not_now", None))
@@ -191,14 +193,14 @@ class Story(Endings, Engineer, Proofs):
         say.tell("The server is killed, and started again on the same port and file.")
         await mia.sync()
         await windows.sync()
-        say.check("nothing that was acknowledged is lost", windows.state.phase == "open" and len(windows.lines) > 0)
+        say.check("nothing that was acknowledged is lost", windows.state.phase == "open" and len(windows.records) > 0)
         stage.pass_time(14 * DAY - HOUR)
         await mia.sync()
         say.check("an hour before the end the message still waits", len(await mia.messages()) == before)
         stage.pass_time(HOUR + 1000)
         arrived = await stage.sync_until(mia, lambda: self._has_arrived(mia, held.id))
         say.check("after two weeks it is delivered, though nobody asked for it", arrived)
-        over = [line.event.index for line in mia.lines if isinstance(line.event, MuteOver)]
+        over = [line.event.index for line in mia.records if isinstance(line.event, MuteOver)]
         say.check(
             f"entry {over[0]} of the log says that her mute was over by then; when it was to end, it told nobody",
             len(over) == 1,
@@ -217,13 +219,13 @@ class Story(Endings, Engineer, Proofs):
         say = self.say
         mia, salon = self.cast.parties["mia-salon"], self.cast.parties["salon-mia"]
         await salon.sync()
-        before = (public_state(salon.state), salon.may("care.greeting").decision, len(salon.lines))
+        before = (public_state(salon.state), salon.may("care.greeting").decision, len(salon.records))
         await mia.snooze(days=3)
         say.tell("Mia snoozes the salon in her own wallet: messages arrive, the wallet keeps quiet.")
         await salon.sync()
-        after = (public_state(salon.state), salon.may("care.greeting").decision, len(salon.lines))
+        after = (public_state(salon.state), salon.may("care.greeting").decision, len(salon.records))
         say.check("for the salon nothing at all is different", before == after)
-        greeting = await salon.message("care.greeting", "Happy birthday!")
+        greeting = await salon.send_message("care.greeting", "Happy birthday!")
         await mia.sync()
         arrived = [message for message in await mia.messages() if message.id == greeting.id]
         say.check("its greeting arrives, quietly", greeting.outcome == "delivered" and arrived and arrived[0].quiet)
@@ -235,20 +237,20 @@ class Story(Endings, Engineer, Proofs):
         say, stage, cast = self.say, self.stage, self.cast
         jonas = await cast.jonas.accept(await self._salon_offer())
         salon = await self._countersign(cast.salon)
-        await jonas.opened(timeout=30)
+        await jonas.wait_until_open(timeout=30)
         cast.parties |= {"jonas-salon": jonas, "salon-jonas": salon}
         await jonas.grant(["care", "service", "favour"], days=365)
-        await jonas.hours("Asia/Tokyo", [(["mo", "tu", "we", "th", "fr", "sa", "su"], "20:00", "04:00")])
+        await jonas.set_hours("Asia/Tokyo", [(["mo", "tu", "we", "th", "fr", "sa", "su"], "20:00", "04:00")])
         say.tell("Jonas works nights in Tokyo: he may be reached from 20:00 to 04:00 there, over midnight.")
         await salon.sync()
         stage.move_clock(self._next("Asia/Tokyo", 12))
-        held = await salon.message("service.appointment", "Your appointment in October: same time as always?")
+        held = await salon.send_message("service.appointment", "Your appointment in October: same time as always?")
         say.check("at noon in Tokyo a message waits", held.outcome == "held")
         say.check("the salon cannot read his hours from the state it shares", salon.may("service").decision == "allow")
         stage.move_clock(self._next("Asia/Tokyo", 20) + 1000)
         say.check("at 20:00 it arrives", await stage.sync_until(jonas, lambda: self._has_arrived(jonas, held.id)))
         stage.move_clock(self._next("Asia/Tokyo", 2))
-        night = await salon.message("care.greeting", "Still awake?")
+        night = await salon.send_message("care.greeting", "Still awake?")
         say.check("and at two in the morning he is reached at once", night.outcome == "delivered")
 
     # --- 8 ------------------------------------------------------------------------------------------------------------
@@ -266,7 +268,7 @@ class Story(Endings, Engineer, Proofs):
         theirs = salon.favours()[-1]
         say.tell(f"Mia asks: “{theirs.text}” The salon says yes, and does it.")
         await theirs.answer("yes", "Of course.")
-        await theirs.done()
+        await theirs.mark_done()
         await mia.sync()
         say.check("Mia sees that it is done", asked.status == "done")
         await asked.thank("You are a treasure.")
@@ -277,7 +279,7 @@ class Story(Endings, Engineer, Proofs):
         mine = mia.favours()[-1]
         say.tell(f"The salon asks in turn: “{mine.text}”, for {mine.in_return}. Mia returns the favour.")
         await mine.answer("yes")
-        await mine.done()
+        await mine.mark_done()
         await salon.sync()
         await review.thank()
         await mia.sync()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comity.client.http.aiohttp_transport import over_aiohttp
-from comity.client.http.server_api import Home
+from comity.client.http.server_api import ServerApi
 from comity.client.http.transport import Transport
 from comity_tools.bench.over_http import create_testbed
 from comity_tools.bench.processes import Child
@@ -45,7 +45,7 @@ class Crowd:
     def __init__(self, check: Check, people: Sequence[Opened]) -> None:
         wire = over_aiohttp()
         self._transport = Transport(wire.send, wire.stream, wire.close, patience=PATIENCE)
-        self._home = Home(check.home.did, self._transport, now, os.urandom)
+        self._home = ServerApi(check.home.did, self._transport, now, os.urandom)
         self._ledger = check.ledger
         self._people = [Person(opened) for opened in people]
         self._tasks: list[asyncio.Task[None]] = []

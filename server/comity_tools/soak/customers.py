@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from comity.client import Party, Wallet, new_identity
+from comity.client import Connection, Wallet, new_identity
 from comity.errors import Contradiction, Refused, Unreachable
 from comity.http_api import Acceptance, RecordBody
 from comity_server.operator import admin_socket
@@ -60,7 +60,7 @@ class Customers:
         self._rng = rng
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15))
         self._endpoint = WebhookReceiver()
-        self._wallets: list[tuple[Wallet, Party]] = []
+        self._wallets: list[tuple[Wallet, Connection]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._is_acting = False
         self._numbers = 0
@@ -94,7 +94,7 @@ class Customers:
             file = self._folder / f"{number}.wallet"
             wallet = await Wallet.create(file, identity=new_identity(), name=f"Customer {number}")
             party = await wallet.accept(offer["link"])
-            await party.opened(timeout=30)
+            await party.wait_until_open(timeout=30)
             await party.grant(["care", "sales"])
             self._wallets.append((wallet, party))
 
@@ -122,11 +122,11 @@ class Customers:
         await asyncio.gather(*self._tasks)
         self._tasks = []
 
-    async def _live(self, wallet: Wallet, party: Party) -> None:
+    async def _live(self, wallet: Wallet, party: Connection) -> None:
         """One thing after the other, as a customer's app does."""
         while self._is_acting:
             what = self._rng.choice(("complaint", "mute", "unmute", "remember", "sync"))
-            known = {line.act.id for line in party.lines if line.act is not None}
+            known = {line.act.id for line in party.records if line.act is not None}
             try:
                 async with asyncio.timeout(60):
                     await self._do(party, what)
@@ -141,9 +141,9 @@ class Customers:
             self._note(party, known)
             await asyncio.sleep(self._rng.uniform(0.05, 0.3))
 
-    async def _do(self, party: Party, what: str) -> None:
+    async def _do(self, party: Connection, what: str) -> None:
         if what == "complaint":
-            sent = await party.message("complaint", "It does not work.")
+            sent = await party.send_message("complaint", "It does not work.")
             self.awaited.add(sent.id)
         elif what == "mute":
             await party.mute(hours=1)
@@ -154,9 +154,9 @@ class Customers:
         else:
             await party.sync()
 
-    def _note(self, party: Party, known: set[str]) -> None:
+    def _note(self, party: Connection, known: set[str]) -> None:
         """Note the own acts that the wallet holds since: it was answered, or read them back."""
-        for line in party.lines:
+        for line in party.records:
             if line.act is not None and line.act.id not in known and line.event.event == "accepted":
                 acknowledgement = Acceptance(act=line.act.id, event=line.raw)
                 self._ledger.acknowledge(party.cid, line.act.raw, acknowledgement)
@@ -189,13 +189,13 @@ class Customers:
     async def look(self) -> None:
         """Compares the records that the wallets read with the answers to both sides."""
         for wallet, party in self._wallets:
-            known = {line.act.id for line in party.lines if line.act is not None}
+            known = {line.act.id for line in party.records if line.act is not None}
             try:
                 await party.sync()
             except Contradiction as fault:
                 self._ledger.wrong.append(f"{party.cid}: a contradiction: {fault.claim}")
             self._note(party, known)
-            records = [RecordBody(event=it.raw, act=None if it.act is None else it.act.raw) for it in party.lines]
+            records = [RecordBody(event=it.raw, act=None if it.act is None else it.act.raw) for it in party.records]
             self._ledger.compare_records(party.cid, records)
             self._ledger.wrong += [f"{party.cid}: evidence: {it.claim}" for it in wallet.contradictions()]
 

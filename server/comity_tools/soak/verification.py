@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from contextlib import aclosing
 from typing import NamedTuple
 
-from comity.client.http.server_api import Home
-from comity.client.http.transport import Request, Transport, send_again
-from comity.client.log.monitor import follow
-from comity.client.log.monitor_state import Followed
-from comity.client.log.tile_reader import LogFinding, LogSource, announced_key
+from comity.client.http.server_api import ServerApi
+from comity.client.http.transport import Request, Transport, send_with_retries
+from comity.client.log.monitor import follow_log
+from comity.client.log.monitor_state import MonitorState
+from comity.client.log.tile_reader import LogFinding, TileReader, announced_key
 from comity.client.log.tree import open_tree
 from comity.crypto.keys import Signer, did_of_host, keys_of_document
 from comity.encoding import parse_object
@@ -37,23 +37,23 @@ class Side(NamedTuple):
 class Check:
     """Compares one server with a ledger of its own, repeatedly. Made by `begin`."""
 
-    def __init__(self, home: Home, source: LogSource, ledger: Ledger) -> None:
+    def __init__(self, home: ServerApi, source: TileReader, ledger: Ledger) -> None:
         self.home = home
         self.ledger = ledger
         self._source = source
-        self._followed = Followed(ledger.key)
+        self._followed = MonitorState(ledger.key)
         self._cursors: dict[str, str] = {}
 
     @classmethod
     async def begin(cls, origin: str, transport: Transport) -> "Check":
         """One for the server at `origin`, with an empty ledger. Raises Unreachable."""
         did = did_of_host(origin.partition("://")[2])
-        document = await send_again(transport, lambda: Request("GET", f"{origin}/.well-known/did.json"))
+        document = await send_with_retries(transport, lambda: Request("GET", f"{origin}/.well-known/did.json"))
         keys = keys_of_document(did, parse_object(document.body))
         prefix = f"{origin}/log"
         ledger = Ledger(await announced_key(prefix, transport), keys.get)
-        home = Home(did, transport, now, os.urandom)
-        return cls(home, LogSource(prefix, transport), ledger)
+        home = ServerApi(did, transport, now, os.urandom)
+        return cls(home, TileReader(prefix, transport), ledger)
 
     async def look(self, sides: Iterable[Side], *, goes_on: bool = False) -> None:
         """Read the records of these sides, all of them or those since the last look, and all that is new in the log,
@@ -75,7 +75,7 @@ class Check:
         found: list[RecordBody] = []
         cursor = self._cursors.get(side.cid) if goes_on else None
         while True:
-            page = await self.home.records_of(side.cid, side.signer, cursor)
+            page = await self.home.get_records(side.cid, side.signer, cursor)
             self._cursors[side.cid] = cursor = page.cursor
             if not page.items:
                 return found
@@ -83,8 +83,8 @@ class Check:
 
     async def _read_log(self) -> None:
         """Every new entry, under a checkpoint that continues all that were read before."""
-        report = await follow(self._source, self._followed)
-        self._followed = report.followed
+        report = await follow_log(self._source, self._followed)
+        self._followed = report.state
         assert self._followed.seen is not None
         known = self.ledger.read_up_to
         tree = await open_tree(self._source, self._followed.seen)
@@ -95,11 +95,11 @@ class Check:
         self.ledger.compare_log()
 
 
-async def send(home: Home, ledger: Ledger, cid: str, act: str) -> bool:
+async def send(home: ServerApi, ledger: Ledger, cid: str, act: str) -> bool:
     """Send one act once, and note the answer. False where it is not known what became of it: the same act is to be sent
     again."""
     try:
-        answer = await home.act(act)
+        answer = await home.submit_act(act)
     except Unreachable:
         return False
     except Refused as refused:

@@ -1,8 +1,8 @@
-"""`Party`: the other side of one connection, and everything that one can do towards it.
+"""`Connection`: one connection of a wallet, with every act that this side can send.
 
-The same for people and businesses. Before the other side has signed, every act raises `NotOpen`. Acts raise
-`Refused` (with the protocol's code), `Unreachable` (then the act is kept and sent again with the next one), and
-`Contradiction` when the server says otherwise than what was signed.
+The same class serves people and businesses. Before the other side has signed, every act raises `NotOpen`. Acts raise
+`Refused` (with the protocol's code), `Unreachable` (the act is stored and sent again with the next one), and
+`Contradiction` when the server's answer contradicts what was signed.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from comity.client.connection import feedback as opinion
 from comity.client.connection import queries
 from comity.client.connection.favours import Favour, body
 from comity.client.connection.feedback import Because, Says
-from comity.client.connection.history import Line
+from comity.client.connection.history import HistoryRecord
 from comity.client.connection.overview import Overview, overview_of
 from comity.client.connection.reads import ConnectionReads
 from comity.client.models import Message, News
-from comity.client.session import host_folded
+from comity.client.session import fold_host
 from comity.client.times import Moment, seconds_of, span
 from comity.crypto.encryption import body_key, encrypt_body
 from comity.crypto.keys import PublicKey, is_pairwise
@@ -50,47 +50,47 @@ from comity.rules.next_act import next_rotation
 from comity.rules.renunciations import GrantPart, remaining_parts
 
 
-class Party(ConnectionReads):
-    """One connection, seen from this wallet. Made by `Wallet`; not by hand."""
+class Connection(ConnectionReads):
+    """One connection of this wallet. Made by `Wallet`."""
 
-    async def opened(self, timeout: float = 60.0) -> Self:  # noqa: ASYNC109
-        """Waits until the other side has signed, and gives the grants that `accept` was told to. Raises NotOpen when
-        it declined or let the time pass, TimeoutError."""
-        await queries.until_open(self, self._core, self._postbox, timeout)
-        await self.give_what_was_wished()
+    async def wait_until_open(self, timeout: float = 60.0) -> Self:  # noqa: ASYNC109
+        """Waits at most `timeout` seconds until the other side has signed, then gives the grants chosen in `accept`.
+        Returns the connection. Raises NotOpen when the other side declined or its time has passed; TimeoutError."""
+        await queries.wait_until_open(self, self._session, self._news_source, timeout)
+        await self.give_pending_grants()
         return self
 
     async def sync(self, wait: float = 0) -> list[News]:
-        """Reads what is new, gives the grants that `accept` was told to, sends again what was not answered, and
-        compares this wallet's state with the server's.
+        """Sends unanswered acts again, reads the news, compares this wallet's state with the server's, and gives the
+        grants chosen in `accept`. Returns the news.
 
-        `wait` (s) is how long to wait for news when there is none. Raises Contradiction.
+        `wait` (s) is how long to wait for news when there is none. Raises Refused, Unreachable, Contradiction.
         """
         news = await super().sync(wait)
         if self.phase == "open":
-            await self.give_what_was_wished()
+            await self.give_pending_grants()
         return news
 
-    async def give_what_was_wished(self) -> None:
+    async def give_pending_grants(self) -> None:
         """Gives the grants that this side chose when it accepted, or promised in its offer (ALLOW-3)."""
-        wishes: list[dict[str, Any]] = self._core.kept.get("wishes", self.cid, list) or []
-        while wishes:
-            wish = wishes.pop(0)
-            if (allow := self.allowed()) is not None and "promised" in wish:
-                await self._grant(promised_grant(allow, self.writing.book.opened.event.at))
+        pending: list[dict[str, Any]] = self._session.records.get("wishes", self.cid, list) or []
+        while pending:
+            arguments = pending.pop(0)
+            if (allow := self.promised_grant()) is not None and "promised" in arguments:
+                await self._grant(promised_grant(allow, self.queue.history.opened.event.at))
             else:
-                async with self._told_once(wishes):
-                    await self.grant(**wish)
-            await self._core.kept.keep(("wishes", self.cid, wishes or None))
+                async with self._drop_if_malformed(pending):
+                    await self.grant(**arguments)
+            await self._session.records.store(("wishes", self.cid, pending or None))
 
     @asynccontextmanager
-    async def _told_once(self, left: list[dict[str, Any]]) -> AsyncIterator[None]:
-        """A grant that can never be given is given up with its fault: it must not stop all that comes after it."""
+    async def _drop_if_malformed(self, remaining: list[dict[str, Any]]) -> AsyncIterator[None]:
+        """Removes a pending grant that is malformed and raises its fault: it must not block every later call."""
         try:
             yield
         except Refused as fault:
             if fault.code == "malformed":
-                await self._core.kept.keep(("wishes", self.cid, left or None))
+                await self._session.records.store(("wishes", self.cid, remaining or None))
             raise
 
     # --- the door ---
@@ -106,33 +106,33 @@ class Party(ConnectionReads):
         shown: Literal["not_now", "end"] = "not_now",
         why: Literal["away"] | None = None,
     ) -> str:
-        """Stops the other side for a while, or, without an end, until `unmute`. Returns the mute's id.
+        """Mutes the other side for a while, or, without an end, until `unmute`. Returns the mute's id.
 
-        `shown="not_now"`: the other side does not learn when it ends; `"end"`: it does. `why="away"` shows the end,
-        too: the other side reads "away until …" (AWAY-1). Raises Malformed for `why` without an end.
+        `shown="not_now"` hides the end from the other side, `"end"` shows it. `why="away"` shows the end as "away until
+        …" (AWAY-1). Raises Malformed for `why` without an end.
         """
         end = self._end(days, hours, until)
-        fields = {"purposes": _some(purposes), "channels": _some(channels)}
+        fields = {"purposes": _as_tuple(purposes), "channels": _as_tuple(channels)}
         if end is None or shown == "end" or why is not None:
-            return _id(await self._writing.write("mute", until=end, why=why, **fields))
+            return _act_id(await self._queue.send("mute", until=end, why=why, **fields))
 
-        def both() -> list[SignedAct]:
-            mute = self._writing.seal("mute", **fields)
-            # The end first: the mute alone would be one without an end.
-            return [self._writing.seal("mute_end", mute=mute.id, until=end), mute]
+        def compose() -> list[SignedAct]:
+            mute = self._queue.sign_act("mute", **fields)
+            # The end first: the mute alone would have no end.
+            return [self._queue.sign_act("mute_end", mute=mute.id, until=end), mute]
 
-        return _id((await self._writing.write_all(both))[1])
+        return _act_id((await self._queue.send_all(compose))[1])
 
     async def unmute(self, mute: str | None = None) -> None:
-        """Ends one mute, or all."""
-        await self._writing.write("unmute", mute=mute)
+        """Ends one mute by its id, or all mutes."""
+        await self._queue.send("unmute", mute=mute)
 
     async def revoke(self) -> None:
-        """Ends the connection, both ways, for good. Works from an old copy of the wallet, too."""
-        if self._writing.ledger is None:
+        """Ends the connection for both sides, permanently. Works from an old copy of the wallet, too."""
+        if self._queue.history_or_none is None:
             await self._catch_up()
-        # The place does not matter for a revoke: an old head, or none, is as good as the last one.
-        await self._writing.write_last(self._writing.seal("revoke"))
+        # A revoke may stand at any place: an old head, or none, is as good as the last one.
+        await self._queue.send_revoke(self._queue.sign_act("revoke"))
 
     async def grant(
         self,
@@ -149,25 +149,26 @@ class Party(ConnectionReads):
     ) -> str:
         """Gives the other side a consent token. Returns its id.
 
-        With `replaces`, what the other side gave up of the earlier one is left out, unless `again` (GRANT-12); where
-        that takes two grants, the id is the first one's. Raises Malformed where nothing is left.
+        `budget` is (messages, period). `until` takes the place of `days`. With `replaces` (an earlier grant's id), what
+        the other side renounced of that grant is left out, unless `again` (GRANT-12); where that takes two grants, the
+        id is the first one's. Raises Malformed where nothing remains to be granted.
         """
         fields: dict[str, Any] = {
             "exp": self._end(days if until is None else None, None, until),
-            "purposes": _some(purposes),
-            "channels": _some(channels),
-            "data": _some(data),
+            "purposes": _as_tuple(purposes),
+            "channels": _as_tuple(channels),
+            "data": _as_tuple(data),
             "budget": _budget(budget),
             "replaces": replaces,
             "value": value,
         }
         if replaces is None or again:
             return await self._grant(fields)
-        return await self._grant_what_is_left(replaces, fields)
+        return await self._grant_remainder(replaces, fields)
 
-    async def _grant_what_is_left(self, earlier: str, fields: Mapping[str, Any]) -> str:
-        """Grants with these members, but for what the other side gave up of the earlier grant. Returns the id of the
-        first. Raises Malformed where nothing is left."""
+    async def _grant_remainder(self, earlier: str, fields: Mapping[str, Any]) -> str:
+        """Grants these fields without what the other side renounced of the earlier grant. Returns the id of the first
+        grant. Raises Malformed where nothing remains."""
         given_up = self.state.door(other(self.side)).renounced
         wanted = GrantPart(tuple(fields["purposes"]), tuple(fields["channels"]))
         before = self._own_grants().get(earlier)
@@ -175,7 +176,7 @@ class Party(ConnectionReads):
         is_one = fields.get("budget") is not None
         first, *rest = remaining_parts(earlier, had, wanted, given_up, is_one=is_one) or (None,)
         if first is None:
-            raise Malformed("the other side gave all of this up; `again` gives it again")
+            raise Malformed("the other side renounced all of this; `again` grants it again")
         given = await self._grant({**fields, **first._asdict()})
         for part in rest:
             await self._grant({**fields, **part._asdict(), "replaces": None})
@@ -183,41 +184,42 @@ class Party(ConnectionReads):
 
     async def _grant(self, fields: Mapping[str, Any]) -> str:
         _ = self.state
-        home = self._core.home(self.link.home)
-        reserved = await home.reserve(self.cid, self._writing.signer)
+        home = self._session.server(self.info.home)
+        reserved = await home.reserve_index(self.cid, self._queue.signer)
         if not reserved.uri.startswith(f"{home.base}/"):
             raise Contradiction("a status list that the home server does not serve", (reserved.uri,))
         status = {"status_list": {"idx": reserved.idx, "uri": reserved.uri}}
-        return _id(await self._writing.write("grant", **{**fields, "status": status}))
+        return _act_id(await self._queue.send("grant", **{**fields, "status": status}))
 
     async def withdraw(self, grant: str) -> None:
-        """Takes a consent token back."""
-        await self._writing.write("withdraw", grant=grant)
+        """Withdraws a consent token by its id."""
+        await self._queue.send("withdraw", grant=grant)
 
-    async def hours(
+    async def set_hours(
         self,
         zone: str,
         windows: Iterable[tuple[Iterable[str], str, str]],
         *,
         shown: Literal["not_now", "end"] = "not_now",
     ) -> None:
-        """When the other side may come: `(["mo", "tu"], "09:00", "17:30")` …, in an IANA zone; no windows means at any
-        time. The other side never sees this; `shown="end"`: what it may not do now it is told until when."""
+        """Sets the times at which the other side may reach this one: `(["mo", "tu"], "09:00", "17:30")` …, in an IANA
+        zone. No windows means at any time. The other side never sees the hours; with `shown="end"` a refusal tells it
+        when it may try again."""
         listed = tuple({"days": tuple(days), "start": start, "end": end} for days, start, end in windows)
-        await self._writing.write("hours", zone=zone, windows=listed, shown=shown)
+        await self._queue.send("hours", zone=zone, windows=listed, shown=shown)
 
-    async def budget(self, messages: tuple[int, str] | None = None, asks: tuple[int, str] | None = None) -> None:
-        """How often the other side may come: `(3, "week")`. The other side never sees this."""
-        await self._writing.write("budget", messages=_budget(messages), asks=_budget(asks))
+    async def set_budget(self, messages: tuple[int, str] | None = None, asks: tuple[int, str] | None = None) -> None:
+        """Limits how often the other side may write and ask: `(3, "week")`. The other side never sees this."""
+        await self._queue.send("budget", messages=_budget(messages), asks=_budget(asks))
 
-    async def mailbox(self, did: str | None) -> None:
-        """The key whose inbox brings this connection's news too (see `Wallet.use_mailbox`); None ends it. Raises
-        ComityError for a key that this wallet does not hold: it has to sign."""
-        await self._writing.write("mailbox", did=did)
+    async def set_mailbox(self, did: str | None) -> None:
+        """Sets the key whose inbox also receives this connection's news (see `Wallet.use_mailbox`); None removes it.
+        Raises ComityError for a key that this wallet does not hold, because that key must sign."""
+        await self._queue.send("mailbox", did=did)
 
     # --- messages and outside contacts ---
 
-    async def message(
+    async def send_message(
         self,
         purpose: str,
         text: str,
@@ -229,26 +231,22 @@ class Party(ConnectionReads):
         reply_to: str | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> Message:
-        """Writes to the other side; the text is encrypted to its key. `outcome` says what became of it.
+        """Sends a message to the other side; the text is encrypted to its key. Returns the message; its `outcome` is
+        `delivered`, `held` or `dropped`.
 
-        A held message waits `days`, or until `until`; where neither is given, as long as HOLD-1 says.
+        A held message expires after `days`, or at `until`; by default as HOLD-1 says. `more` adds members to the
+        encrypted body. Raises Malformed for more than 90 days.
         """
         expires = self._end(days, None, until)
-        if expires is not None and expires > self._core.seconds() + LONGEST_LIFE:
+        if expires is not None and expires > self._session.seconds() + LONGEST_LIFE:
             raise Malformed(
                 "the message would wait too long: at most 90 days", errors=(("/exp", "at most 90 days ahead"),)
             )
         if expires is None:
             expires = default_expiry(self._shown_hold(purpose, topic), self.now())
-        fields = {
-            "purpose": purpose,
-            "topic": topic,
-            "if_muted": if_muted,
-            "exp": expires,
-            "reply_to": reply_to,
-        }
-        line = await self._write_body("message", {"text": text, **(more or {})}, **fields)
-        message = replace(queries.message_of(self, line), away_until=self.away_until())
+        fields = {"purpose": purpose, "topic": topic, "if_muted": if_muted, "exp": expires, "reply_to": reply_to}
+        record = await self._send_with_body("message", {"text": text, **(more or {})}, **fields)
+        message = replace(queries.message_of(self, record), away_until=self.away_until())
         if message.outcome != "held":
             return message
         hold = self._shown_hold(purpose, topic)
@@ -258,27 +256,28 @@ class Party(ConnectionReads):
         )
 
     def _shown_hold(self, purpose: str, topic: str | None) -> Verdict:
-        return public_verdict(self.state, self.side, purpose, topic, self.now(), self._core.zones)
+        return public_verdict(self.state, self.side, purpose, topic, self.now(), self._session.zones)
 
-    async def contacted(self, channel: str, purpose: str, topic: str | None = None) -> str:
-        """States that the other side was reached outside the app. Returns the verdict that it would have had."""
-        line = await self._writing.write("contacted", channel=channel, purpose=purpose, topic=topic)
-        return getattr(line.event, "verdict", None) or ""
+    async def record_contact(self, channel: str, purpose: str, topic: str | None = None) -> str:
+        """Records that this side reached the other one outside the app. Returns the verdict of the gate."""
+        record = await self._queue.send("contacted", channel=channel, purpose=purpose, topic=topic)
+        return getattr(record.event, "verdict", None) or ""
 
-    async def feedback(
+    async def give_feedback(
         self, message: Message | str, says: Says, *, as_: str | None = None, topic: str | None = None
     ) -> str:
-        """Says how a message of the other side was, or a contact outside; the last word on each counts, and the other
-        side sees it. Returns the act's id.
+        """Gives feedback on a message of the other side, or on its contact outside the app. The latest feedback on each
+        counts, and the other side sees it. Returns the act's id.
 
-        `mislabelled` contests it: it was really of purpose `as_`, about `topic`. What it called itself may then come
-        only if that may come, too (GATE-21); another word takes that back. `what_it_does` says so before. Raises
-        Refused("no_such_message" | "too_many_contests" | "too_much_feedback").
+        `says="mislabelled"` contests the message: it was really of purpose `as_`, about `topic`. Messages labelled like
+        it then pass only if that purpose may pass too (GATE-21). Other feedback on the same message ends the contest.
+        `explain_feedback` describes the effects beforehand. Raises Refused("no_such_message" | "too_many_contests" |
+        "too_much_feedback").
         """
         id_ = message.id if isinstance(message, Message) else message
-        named = opinion.reached(self, id_)
+        named = opinion.find_reached_message(self, id_)
         about = {"purpose": named.purpose, "had": named.topic, "as_": as_, "topic": topic}
-        return _id(await self._writing.write("feedback", message=id_, says=says, **about))
+        return _act_id(await self._queue.send("feedback", message=id_, says=says, **about))
 
     async def renounce(
         self,
@@ -288,15 +287,16 @@ class Party(ConnectionReads):
         purposes: Iterable[str] | None = None,
         channels: Iterable[str] | None = None,
     ) -> str:
-        """Gives consents of the other side up: this side will not use them, for these purposes and channels or at all
-        (GATE-23). Without `grants`, all that are in force. Only a new grant of the other side opens that again."""
+        """Renounces consents of the other side: this side will not use them, for these purposes and channels or at all
+        (GATE-23). Without `grants`, renounces all that are in force. Only a new grant of the other side undoes that.
+        Returns the act's id."""
         _ = self.state
-        live = [it.id for it in self.state.door(other(self.side)).grants if it.exp > self._core.seconds()]
-        fields = {"purposes": _some(purposes), "channels": _some(channels)}
+        live = [it.id for it in self.state.door(other(self.side)).grants if it.exp > self._session.seconds()]
+        fields = {"purposes": _as_tuple(purposes), "channels": _as_tuple(channels)}
         named = tuple(live if grants is None else grants)
         if not named:
-            raise Malformed("the other side allows nothing now that could be given up")
-        return _id(await self._writing.write("renounce", grants=named, because=because, **fields))
+            raise Malformed("the other side has no grant in force that could be renounced")
+        return _act_id(await self._queue.send("renounce", grants=named, because=because, **fields))
 
     # --- favours ---
 
@@ -309,46 +309,49 @@ class Party(ConnectionReads):
         by: Moment | None = None,
         in_return: str | None = None,
     ) -> Favour:
-        """Asks the other side a favour. Raises Refused with the etiquette's code when it is not the time."""
+        """Asks the other side a favour. Returns it. `by` is the time by which an answer is wanted. Raises Refused with
+        the code of the etiquette's rule."""
         content = body(text, in_return=in_return)
-        line = await self._write_body("ask", content, kind=kind, effort=effort, by=self._end(None, None, by))
-        return Favour(self, self, line)
+        record = await self._send_with_body("ask", content, kind=kind, effort=effort, by=self._end(None, None, by))
+        return Favour(self, self, record)
 
     async def answer(
         self, favour: Favour | str, answer: Literal["yes", "no", "not_now"], text: str | None = None
     ) -> None:
-        """Answers what the other side asked."""
-        await self._write_body("answer", body(text), ask=_ask_id(favour), answer=answer)
+        """Answers an ask of the other side."""
+        await self._send_with_body("answer", body(text), ask=_ask_id(favour), answer=answer)
 
-    async def done(self, favour: Favour | str) -> None:
-        """Says that a favour is done."""
-        await self._writing.write("done", ask=_ask_id(favour))
+    async def mark_done(self, favour: Favour | str) -> None:
+        """States that a favour is done."""
+        await self._queue.send("done", ask=_ask_id(favour))
 
     async def thank(self, favour: Favour | str, text: str | None = None) -> None:
-        """Thanks for a favour done."""
-        await self._write_body("thank", body(text), ask=_ask_id(favour))
+        """Thanks for a favour that the other side did."""
+        await self._send_with_body("thank", body(text), ask=_ask_id(favour))
 
     def favours(self) -> list[Favour]:
         """Every ask of both sides, oldest first."""
-        return [Favour(self, self, line) for line in self.lines if line.act is not None and line.act.kind == "ask"]
+        return [
+            Favour(self, self, record) for record in self.records if record.act is not None and record.act.kind == "ask"
+        ]
 
     # --- what is between the two ---
 
     def overview(self) -> Overview:
-        """All that is in force between the two and in this wallet, with words and ends (WHO-8). Raises NotOpen."""
-        blocked = self._core.kept.get("blocked", host_folded(self.did), dict)
+        """Everything in force in this connection, with words and ends (WHO-8). Raises NotOpen."""
+        blocked = self._session.records.get("blocked", fold_host(self.did), dict)
         return overview_of(self, self.favours(), None if blocked is None else blocked["at"])
 
     async def remember(self, key: str, *, value: Any = None, topic: str | None = None, text: str | None = None) -> None:
-        """One of the little things: `language` with `value=["de", "en"]`, `receipt` with `"paper"`, `no_interest` in a
-        topic … Raises Malformed where the value has not the form of its key (NOTE-2, NOTE-3)."""
-        await self._write_body("remember", note_body(key, topic, value, text), key=key, topic=topic)
+        """Asks the other side to remember a note: `language` with `value=["de", "en"]`, `receipt` with `"paper"`,
+        `no_interest` in a topic … Raises Malformed where the value has not the form of its key (NOTE-2, NOTE-3)."""
+        await self._send_with_body("remember", note_body(key, topic, value, text), key=key, topic=topic)
 
     async def forget(self, key: str, *, topic: str | None = None) -> None:
-        """Takes a little thing back."""
-        await self._writing.write("forget", key=key, topic=topic)
+        """Removes a note."""
+        await self._queue.send("forget", key=key, topic=topic)
 
-    async def milestone(
+    async def record_milestone(
         self,
         kind: Literal["bought", "installed", "serviced", "complained", "put_right"],
         topic: str,
@@ -357,27 +360,28 @@ class Party(ConnectionReads):
         lasts: Moment | None = None,
         text: str | None = None,
     ) -> None:
-        """Notes what happened between the two, and how long it lasts: nobody is sold what she already has."""
-        happened = self._core.seconds() if when is None else seconds_of(when)
+        """Records an event between the two sides, when it happened (default: now) and how long it lasts, so that nobody
+        is offered what she already has."""
+        happened = self._session.seconds() if when is None else seconds_of(when)
         end = None if lasts is None else seconds_of(lasts)
-        await self._write_body("milestone", body(text), kind=kind, topic=topic, when=happened, lasts=end)
+        await self._send_with_body("milestone", body(text), kind=kind, topic=topic, when=happened, lasts=end)
 
-    async def rotate(self, kid: str | None = None, *, again: bool = False) -> None:
-        """Takes a new key for this side. A person's earlier grants are signed anew, without what the other side gave
-        up of them, unless `again` (GRANT-12); a business names the `kid` under which it publishes the key that this
-        wallet already holds."""
+    async def rotate_key(self, kid: str | None = None, *, again: bool = False) -> None:
+        """Replaces this side's key. A person's grants are signed again under the new key, without what the other side
+        renounced of them, unless `again` (GRANT-12). A business names the published `kid`, whose private key this
+        wallet holds."""
         before, renounced = self._own_grants(), self.state.door(other(self.side)).renounced
         if kid is None:
-            new, entry = self._core.fresh_key()
-            await self._core.kept.keep_first(entry)
+            new, entry = self._session.fresh_key()
+            await self._session.records.store_durably(entry)
         else:
-            new = self._core.signer(kid)
-        old = self._writing.signer
+            new = self._session.signer(kid)
+        old = self._queue.signer
 
-        def turn() -> list[SignedAct]:
-            return [next_rotation(self.state, self.side, self._core.seconds(), old, new)]
+        def compose() -> list[SignedAct]:
+            return [next_rotation(self.state, self.side, self._session.seconds(), old, new)]
 
-        await self._writing.write_all(turn)
+        await self._queue.send_all(compose)
         if is_pairwise(new.did):
             for id_, grant in before.items():
                 left_out = {"iss", "aud", "iat", "cid", "seq", "prev", "act", "status", "replaces"}
@@ -388,107 +392,112 @@ class Party(ConnectionReads):
                     await self._grant({**fields, **part._asdict()})
 
     def _own_grants(self) -> dict[str, Grant]:
-        live = {grant.id for grant in self.state.door(self.side).grants if grant.exp > self._core.seconds()}
-        acts = [line.act for line in self.lines if line.act is not None and line.act.id in live]
+        live = {grant.id for grant in self.state.door(self.side).grants if grant.exp > self._session.seconds()}
+        acts = [record.act for record in self.records if record.act is not None and record.act.id in live]
         return {act.id: act.payload for act in acts if isinstance(act.payload, Grant)}
 
     # --- after the end ---
 
-    async def erasure(
+    async def state_erasure(
         self,
         deleted: Iterable[Category] = (),
         *,
         kept: Iterable[tuple[Category, Ground] | tuple[Category, Ground, Moment]] = (),
         passed_on: Iterable[str] = (),
     ) -> str:
-        """States what became of the other side's data after the end: `kept` is (category, ground) or (category,
-        ground, until); `passed_on` who else had it and was told. It takes the place of an earlier statement whole.
-        Returns its id. Raises Refused("connection_open" | "until_passed" | "too_many_statements") and as others do."""
-        still = [{"what": it[0], "ground": it[1], "until": seconds_of(it[2]) if len(it) == 3 else None} for it in kept]
-        listed = tuple({name: value for name, value in it.items() if value is not None} for it in still)
-        told = tuple(normalize_name(name) for name in passed_on)
-        return _id(
-            await self._writing.write("erasure", deleted=tuple(deleted), kept=listed or None, passed_on=told or None)
+        """States what became of the other side's data after the end. `kept` lists (category, ground) or (category,
+        ground, until); `passed_on` names the recipients of the data that were told. Replaces an earlier statement.
+        Returns its id. Raises Refused("connection_open" | "until_passed" | "too_many_statements")."""
+        remaining = [
+            {"what": it[0], "ground": it[1], "until": seconds_of(it[2]) if len(it) == 3 else None} for it in kept
+        ]
+        listed = tuple({name: value for name, value in it.items() if value is not None} for it in remaining)
+        recipients = tuple(normalize_name(name) for name in passed_on)
+        return _act_id(
+            await self._queue.send("erasure", deleted=tuple(deleted), kept=listed or None, passed_on=recipients or None)
         )
 
     # --- the wallet's own quiet ---
 
-    async def call(self, name: str | None) -> None:
-        """Gives the other side a name in this wallet, or takes it back. Nobody else learns it. Raises Malformed for
-        one that would be read as an id (WHO-2)."""
-        await self._core.call(self.cid, name)
+    async def set_petname(self, name: str | None) -> None:
+        """Sets the other side's petname in this wallet; None removes it. Nobody else learns it. Raises Malformed for a
+        name that could be read as an id (WHO-2)."""
+        await self._session.set_petname(self.cid, name)
 
     async def snooze(
         self, *, days: float | None = None, hours: float | None = None, until: Moment | None = None
     ) -> None:
-        """Keeps quiet about this connection for a while (a day where no end is given). Nothing is signed or sent:
-        messages arrive, marked `quiet`; and e-mail, phone and post go on, for only a `mute` stops those."""
-        now = self._core.clock()
+        """Silences notifications about this connection for a while (default: a day). Nothing is signed or sent:
+        messages arrive, marked `quiet`; e-mail, phone and post continue, because only a `mute` stops those. Raises
+        Malformed for an end in the past."""
+        now = self._session.clock()
         end = self._end(days, hours, until) or now // 1000 + DAY
         if end * 1000 <= now:
-            raise Malformed("a snooze ends in the time to come")
-        spans: list[list[int]] = self._core.kept.get("snoozes", self.cid, list) or []
-        await self._core.kept.keep_first(("snoozes", self.cid, [*spans, [now, end * 1000]]))
+            raise Malformed("a snooze must end in the future")
+        spans: list[list[int]] = self._session.records.get("snoozes", self.cid, list) or []
+        await self._session.records.store_durably(("snoozes", self.cid, [*spans, [now, end * 1000]]))
 
-    async def wake(self) -> None:
-        """Ends a snooze now."""
-        now = self._core.clock()
-        spans: list[list[int]] = self._core.kept.get("snoozes", self.cid, list) or []
+    async def end_snooze(self) -> None:
+        """Ends the snooze now."""
+        now = self._session.clock()
+        spans: list[list[int]] = self._session.records.get("snoozes", self.cid, list) or []
         ended = [[start, min(end, now)] for start, end in spans if start < now]
-        await self._core.kept.keep_first(("snoozes", self.cid, ended or None))
+        await self._session.records.store_durably(("snoozes", self.cid, ended or None))
 
     # --- writing with a body ---
 
-    async def _write_body(self, act: str, content: Mapping[str, Any] | None, /, **fields: Any) -> Line:
+    async def _send_with_body(self, act: str, content: Mapping[str, Any] | None, /, **fields: Any) -> HistoryRecord:
         if content is None:
-            return await self._writing.write(act, **fields)
+            return await self._queue.send(act, **fields)
         if isinstance(text := content.get("text"), str):
             try:
                 check_visible(text)
             except ValueError as fault:
                 raise Malformed(str(fault)) from None
 
-        def one() -> list[SignedAct]:
+        def compose() -> list[SignedAct]:
             door = self.state.door(other(self.side))
             to = body_key(door.kid, PublicKey.of_multibase(door.key))
-            return [self._writing.seal(act, body=encrypt_body(content, self.cid, to), **fields)]
+            return [self._queue.sign_act(act, body=encrypt_body(content, self.cid, to), **fields)]
 
-        # One's own words, too, are kept: what was sealed to the other side cannot be read again here.
-        lines = await self._writing.write_all(one, about=lambda it: [("bodies", it.id, dict(content))])
-        return lines[0]
+        # The own text is stored, because a body encrypted to the other side cannot be read here.
+        records = await self._queue.send_all(compose, about=lambda it: [("bodies", it.id, dict(content))])
+        return records[0]
 
     def _end(self, days: float | None, hours: float | None, until: Moment | None) -> int | None:
         if sum(value is not None for value in (days, hours, until)) > 1:
-            raise Malformed("one end, not several")
+            raise Malformed("give give one end, not several")
         if until is not None:
             return seconds_of(until)
         if days is None and hours is None:
             return None
-        return self._core.seconds() + span(days, hours)
+        return self._session.seconds() + span(days, hours)
 
 
-class _Wish(Model):
-    """The members of a grant that can be wrong before there is a connection."""
+class _GrantArguments(Model):
+    """The arguments of a grant that can be checked before there is a connection."""
 
     purposes: ReachPurposes
     channels: Channels
     budget: Budget | None = None
 
 
-_WISH: TypeAdapter[_Wish] = TypeAdapter(_Wish)
+_GRANT_ARGUMENTS: TypeAdapter[_GrantArguments] = TypeAdapter(_GrantArguments)
 
 
-def check_wish(wish: Mapping[str, Any]) -> None:
-    """Raises Malformed for arguments of `Party.grant` of which no grant can be made, so that nothing is signed before
-    that is known."""
-    budget = {"budget": _budget(wish["budget"])} if wish.get("budget") is not None else {}
-    channels = _some(wish.get("channels", ("app",)))
-    parse_model(_WISH, json.dumps({"purposes": _some(wish["purposes"]), "channels": channels, **budget}).encode())
-    if "days" in wish:
-        span(wish["days"])
+def check_grant(arguments: Mapping[str, Any]) -> None:
+    """Raises Malformed for arguments of `Connection.grant` that no grant can have, before anything is signed."""
+    budget = {"budget": _budget(arguments["budget"])} if arguments.get("budget") is not None else {}
+    channels = _as_tuple(arguments.get("channels", ("app",)))
+    parse_model(
+        _GRANT_ARGUMENTS,
+        json.dumps({"purposes": _as_tuple(arguments["purposes"]), "channels": channels, **budget}).encode(),
+    )
+    if "days" in arguments:
+        span(arguments["days"])
 
 
-def _some(items: Iterable[str] | None) -> tuple[str, ...] | None:
+def _as_tuple(items: Iterable[str] | None) -> tuple[str, ...] | None:
     if isinstance(items, str):
         return (items,)
     return None if items is None else tuple(items)
@@ -502,5 +511,5 @@ def _ask_id(favour: Favour | str) -> str:
     return favour if isinstance(favour, str) else favour.id
 
 
-def _id(line: Line) -> str:
-    return line.act.id if line.act is not None else ""
+def _act_id(record: HistoryRecord) -> str:
+    return record.act.id if record.act is not None else ""

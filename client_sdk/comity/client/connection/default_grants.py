@@ -1,5 +1,5 @@
-"""What a wallet grants to offers of a kind unless it is told otherwise (spec/offer.md, ALLOW-6): the customer's own
-rule, which nobody else learns."""
+"""The grants that a wallet suggests for offers (spec/offer.md, ALLOW-6): the customer's own rule, which nobody else
+learns."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ FIRST_DEFAULTS: Mapping[str, Default] = {
     "favour": {"channels": ["app"], "days": 365, "budget": [1, "month"]},
     "sales": None,
 }
-"""What a new wallet begins with."""
+"""The defaults of a new wallet."""
 
 
-def suggested_grants(defaults: Mapping[str, Default], offer: Offer) -> tuple[dict[str, Any], ...]:
-    """The grants (arguments of `Party.grant`) for what the offer asks and the defaults allow: one for each class."""
+def suggest_grants(defaults: Mapping[str, Default], offer: Offer) -> tuple[dict[str, Any], ...]:
+    """The grants (arguments of `Connection.grant`) that the offer asks for and the defaults allow: one for each
+    class."""
     classes: dict[str, list[str]] = {}
     for purpose in offer.purposes:
         classes.setdefault(purpose.partition(".")[0], []).append(purpose)
@@ -45,8 +46,8 @@ class _Limits(msgspec.Struct, forbid_unknown_fields=True):
     budget: tuple[int, str] | None = None
 
 
-def checked_default(default: Default) -> Default:
-    """The same as it is kept. Raises Malformed for what no grant could have."""
+def check_default(default: Default) -> Default:
+    """The default in its stored form. Raises Malformed for values that no grant can have."""
     if default is None:
         return None
     try:

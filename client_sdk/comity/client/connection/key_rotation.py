@@ -1,7 +1,8 @@
-"""A business's next key: made and kept here, published by its host, and then taken in every connection.
+"""Rotation of a business's key: the wallet makes and stores the next key, the host publishes it, then every connection
+takes it.
 
 In this order, because a server refuses a rotation to a key that the did:web does not publish yet, and because a
-business that signed with a key which nobody can look up would be unknown to everybody new.
+business that signed with an unpublished key would be unknown to every new party.
 """
 
 from __future__ import annotations
@@ -11,52 +12,54 @@ from dataclasses import dataclass
 
 import msgspec
 
-from comity.client.connection.connection import Party
-from comity.client.session import Core, key_entry
+from comity.client.connection.connection import Connection
+from comity.client.session import Session, key_entry
 from comity.crypto.keys import Signer, SigningKey
 from comity.errors import ComityError
 
 
 @dataclass(frozen=True, slots=True)
-class NextKey:
-    """The turn of one wallet's key."""
+class KeyRotation:
+    """The rotation of one wallet's key."""
 
-    core: Core
+    session: Session
 
     def _business(self) -> str:
-        if self.core.me.business is None:
+        if self.session.owner.business is None:
             raise ComityError("this is a person's wallet: it has another key in every connection")
-        return self.core.me.business
+        return self.session.owner.business
 
-    async def make(self) -> str:
-        """The next key as did:key, made where there is none yet: for whoever publishes the document."""
+    async def make_next_key(self) -> str:
+        """Returns the next key as did:key; makes and stores it where there is none yet. Raises ComityError for a
+        person's wallet."""
         did = self._business()
-        kid = self.core.kept.get("next", "kid", str)
+        kid = self.session.records.get("next", "kid", str)
         if kid is None:
-            key = SigningKey(self.core.randomness(32))
+            key = SigningKey(self.session.randomness(32))
             signer = Signer(f"{did}#{key.public.multibase}", key)
             kid = signer.kid
-            await self.core.kept.keep_first(key_entry(signer), ("next", "kid", kid))
-        return self.core.signer(kid).key.public.did
+            await self.session.records.store_durably(key_entry(signer), ("next", "kid", kid))
+        return self.session.signer(kid).key.public.did
 
-    async def turn(self, parties: Iterable[Party]) -> int:
-        """Take the next key for offers from now on and in each open connection; how many those were.
+    async def rotate(self, connections: Iterable[Connection]) -> int:
+        """Puts the next key in force for new offers and in each open connection. Returns the number of connections
+        rotated.
 
-        Safe to call again after a failure in the middle. Raises ComityError where there is none, or where the
+        Safe to call again after a failure in the middle. Raises ComityError where there is no next key, or where the
         document does not publish it.
         """
         did = self._business()
-        kid = self.core.kept.get("next", "kid", str) or self.core.me.kid
+        kid = self.session.records.get("next", "kid", str) or self.session.owner.kid
         assert kid is not None
-        if kid not in (await self.core.resolver.pins(did, again=True)).keys:
+        if kid not in (await self.session.resolver.pinned_keys(did, again=True)).keys:
             raise ComityError(f"the document of {did} does not publish the next key yet")
-        if kid != self.core.me.kid:
-            me = msgspec.structs.replace(self.core.me, kid=kid)
-            await self.core.kept.keep_first(("me", "me", me), ("next", "kid", None))
-            self.core.me = me
+        if kid != self.session.owner.kid:
+            me = msgspec.structs.replace(self.session.owner, kid=kid)
+            await self.session.records.store_durably(("me", "me", me), ("next", "kid", None))
+            self.session.owner = me
         turned = 0
-        for party in parties:
-            if party.phase == "open" and party.state.door(party.side).kid != kid:
-                await party.rotate(kid)
+        for connection in connections:
+            if connection.phase == "open" and connection.state.door(connection.side).kid != kid:
+                await connection.rotate_key(kid)
                 turned += 1
         return turned

@@ -1,6 +1,6 @@
-"""How a connection begins: offers made and looked at, halves signed, countersigned, declined and taken back.
+"""The beginning of a connection: offers published and fetched, halves signed, countersigned, and submitted.
 
-Keys and texts are on disk before they are sent, so a kill in between leaves nothing signed by a lost key.
+Keys and texts are stored before they are sent, so a kill in between leaves nothing signed by a lost key.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import msgspec
 from pydantic import ValidationError
 
 from comity.client.connection.default_grants import FIRST_DEFAULTS, Default
-from comity.client.connection.proposals import ShownOffer
+from comity.client.connection.proposals import OfferPreview
 from comity.client.connection.published_keys import published_key, signing_key
-from comity.client.session import Blocked, Core, NotOpen
-from comity.client.storage.records import Link, Offered, Proposed
+from comity.client.session import Blocked, NotOpen, Session
+from comity.client.storage.records import ConnectionInfo, OwnOffer, ReceivedProposal
 from comity.client.times import span
 from comity.crypto.keys import Signer, did_of_host, is_pairwise
 from comity.documents.agreements import COUNTERSIGN_WITHIN, Agreement, countersign, fits_offer, half_sign, open_half
@@ -40,64 +40,65 @@ from comity.errors import Contradiction, Malformed, Refused
 AnyTerms = OfferedTerms | Terms
 
 
-def own_terms(id: str, version: str, lang: str, text: str) -> OfferedTerms:
-    """An agreement by its text, as a business writes it itself; each line ends in LF. Raises Malformed."""
+def make_terms(id: str, version: str, lang: str, text: str) -> OfferedTerms:
+    """Terms by their text, as a business writes them itself; each line ends in LF. Raises Malformed."""
     text = text.replace("\r\n", "\n")
     members = {"id": id, "version": version, "lang": lang, "sha256": text_hash(text), "text": text}
-    return cast(OfferedTerms, _valid(OfferedTerms, members))
+    return cast(OfferedTerms, _validate(OfferedTerms, members))
 
 
 # --- offers ---
 
 
-async def read_offer(core: Core, raw: str, home: str) -> SignedOffer:
-    """The offer in a text that the server `home` shows. Raises Contradiction."""
+async def read_offer(session: Session, raw: str, home: str) -> SignedOffer:
+    """The checked offer in a text that the server `home` shows. Raises Contradiction, Unreachable."""
     try:
-        key = await signing_key(core, raw, home)
+        key = await signing_key(session, raw, home)
         return open_offer(raw, lambda kid: key)
     except Refused as fault:
-        raise Contradiction(f"an offer that is none: {fault}", (raw,)) from None
+        raise Contradiction(f"an invalid offer: {fault}", (raw,)) from None
 
 
-async def look(core: Core, link: str) -> ShownOffer:
-    """Fetches the offer behind a link and holds it against the link's hash. Raises Refused("not_found")."""
+async def fetch_offer(session: Session, link: str) -> OfferPreview:
+    """Fetches the offer behind a link and compares it with the link's hash. Raises Refused("not_found" | "test_only"),
+    Contradiction, Unreachable."""
     origin, short, offer_hash = parse_link(link)
-    home = core.home(did_of_host(origin.partition("://")[2]))
-    raw = await home.offer(short)
-    signed = await read_offer(core, raw, home.did)
+    home = session.server(did_of_host(origin.partition("://")[2]))
+    raw = await home.get_offer(short)
+    signed = await read_offer(session, raw, home.did)
     if signed.hash != offer_hash:
         raise Contradiction("the server shows another offer than the link names", (raw, link))
     if signed.offer.home.did != home.did:
         raise Contradiction("the offer belongs to another server", (raw, link))
-    await core.homes.must_state(signed.offer.home, raw)
+    await session.known_servers.check_stated(signed.offer.home, raw)
     if signed.offer.test:  # OFFER-10
         raise Refused("test_only")
-    if core.seconds() >= signed.offer.exp:
+    if session.seconds() >= signed.offer.exp:
         raise Refused("not_found", "the offer has expired")
-    return shown(core, signed)
+    return preview_offer(session, signed)
 
 
-def shown(core: Core, signed: SignedOffer) -> ShownOffer:
-    """The offer with what a person should know about it."""
+def preview_offer(session: Session, signed: SignedOffer) -> OfferPreview:
+    """The offer with the warnings that a person should see."""
     offer = signed.offer
-    operator = operator_is(offer.operator, offer.iss, offer.name)
-    return ShownOffer(signed, operator, core.is_blocked(offer.iss), grant_defaults(core))
+    operator = is_operator(offer.operator, offer.iss, offer.name)
+    return OfferPreview(signed, operator, session.is_blocked(offer.iss), grant_defaults(session))
 
 
-def grant_defaults(core: Core) -> dict[str, Default]:
-    """What this wallet grants to offers, by class of purposes."""
-    # In a list, since a record that is null would be none.
-    kept = core.kept.all("defaults", list[dict[str, Any] | None])
+def grant_defaults(session: Session) -> dict[str, Default]:
+    """The grants that this wallet suggests for offers, by class of purposes."""
+    # In a list, because a null record would be a missing one.
+    kept = session.records.all("defaults", list[dict[str, Any] | None])
     return {**FIRST_DEFAULTS, **{root: default for root, (default,) in kept.items()}}
 
 
-def operator_is(operator: str, did: str, name: str | None) -> bool:
-    """Whether an operator, named by its DID or by its name, is this party."""
+def is_operator(operator: str, did: str, name: str | None) -> bool:
+    """Whether an operator, given as a DID or a name, is this party."""
     return operator == did or (name is not None and comparison_form(operator) == comparison_form(name))
 
 
 async def make_offer(
-    core: Core,
+    session: Session,
     home_did: str,
     agreements: Sequence[AnyTerms],
     purposes: Iterable[str],
@@ -109,60 +110,60 @@ async def make_offer(
     to: str | None,
     allow: Mapping[str, Any] | None,
 ) -> SignedOffer:
-    """Signs and publishes an offer. Raises Refused, Malformed."""
-    signer, entries = core.own_signer()
-    about = await core.logs.ask(home_did)
-    home = await core.homes.party(home_did)
-    now = core.seconds()
+    """Signs, stores and publishes an offer. Raises Refused, Malformed, Unreachable, Contradiction."""
+    signer, entries = session.own_signer()
+    about = await session.logs.refresh(home_did)
+    home = await session.known_servers.current_party(home_did)
+    now = session.seconds()
     members: dict[str, Any] = {
         "v": 2,
         "iss": signer.did,
         "iat": now,
         "exp": now + span(days),
-        "nonce": core.nonce(),
+        "nonce": session.nonce(),
         "home": home,
         "operator": about.operator,
-        "agreements": tuple(_offered(terms) for terms in agreements),
+        "agreements": tuple(_as_offered_terms(terms) for terms in agreements),
         "purposes": tuple(purposes),
         "use": use or ("one" if is_pairwise(signer.did) else "many"),
         "channels": None if channels is None else tuple(channels),
-        "name": core.me.name if name is None else normalize_name(name),
+        "name": session.owner.name if name is None else normalize_name(name),
         "to": to,
-        "allow": None if allow is None else _allowed(allow),
+        "allow": None if allow is None else _promise_members(allow),
     }
-    signed = sign_offer(_valid(Offer, members), signer)
-    await core.kept.keep_first(*entries, ("offers", signed.hash, Offered(signed.raw, signer.kid)))
-    answer = await core.home(home_did).publish(signed.raw)
+    signed = sign_offer(_validate(Offer, members), signer)
+    await session.records.store_durably(*entries, ("offers", signed.hash, OwnOffer(signed.raw, signer.kid)))
+    answer = await session.server(home_did).publish_offer(signed.raw)
     if (answer.offer, answer.id, answer.link) != (signed.hash, signed.short, signed.link()):
         raise Contradiction("the server names another offer", (signed.raw, answer.model_dump_json()))
     return signed
 
 
-def _allowed(allow: Mapping[str, Any]) -> dict[str, Any]:
-    """The members of `allow` from arguments as those of `Party.grant`."""
+def _promise_members(allow: Mapping[str, Any]) -> dict[str, Any]:
+    """The members of `allow`, from arguments like those of `Connection.grant`."""
     budget = allow.get("budget")
     members = {"channels": ("app",), "days": 365, **allow}
     members |= {name: tuple(members[name]) for name in ("purposes", "channels") if name in members}
     return members if budget is None else {**members, "budget": {"max": budget[0], "per": budget[1]}}
 
 
-def _offered(terms: AnyTerms) -> OfferedTerms:
+def _as_offered_terms(terms: AnyTerms) -> OfferedTerms:
     return terms if isinstance(terms, OfferedTerms) else OfferedTerms(**terms.model_dump())
 
 
-def _valid(model: Any, members: Mapping[str, Any]) -> Any:
+def _validate(model: Any, members: Mapping[str, Any]) -> Any:
     try:
         return model.model_validate({name: value for name, value in members.items() if value is not None})
     except ValidationError as fault:
-        told = describe_faults(fault)
-        raise Malformed(told[0][1], errors=told) from None
+        errors = describe_faults(fault)
+        raise Malformed(errors[0][1], errors=errors) from None
 
 
 # --- the accepter ---
 
 
-def chosen_terms(offer: Offer, terms: str | int | AnyTerms | None) -> Terms:
-    """One of the offered agreements, by place or id, or another one in their place."""
+def choose_terms(offer: Offer, terms: str | int | AnyTerms | None) -> Terms:
+    """One of the offered agreements, by position or id, or the caller's own terms. Raises Malformed."""
     if isinstance(terms, Terms):
         return terms.terms() if isinstance(terms, OfferedTerms) else terms
     if isinstance(terms, str):
@@ -180,37 +181,40 @@ def chosen_terms(offer: Offer, terms: str | int | AnyTerms | None) -> Terms:
 
 
 async def sign_half(
-    core: Core, shown_offer: ShownOffer, terms: Terms, days: float, wishes: Sequence[Mapping[str, Any]]
-) -> Link:
-    """Signs the accepter's half and hands it in; `wishes` are kept with it. Raises Blocked, Refused."""
+    session: Session, shown_offer: OfferPreview, terms: Terms, days: float, grants: Sequence[Mapping[str, Any]]
+) -> ConnectionInfo:
+    """Signs, stores and submits the accepter's half; the `grants` to give once it is open are stored with it.
+    Raises Blocked, Refused."""
     signed = shown_offer.signed
-    if core.is_blocked(shown_offer.did):
+    if session.is_blocked(shown_offer.did):
         raise Blocked(f"{shown_offer.did} is blocked in this wallet")
-    home = await core.homes.party(signed.offer.home.did)
-    signer, entries = core.own_signer()
-    half = half_sign(_agreed(core, signed, home, terms, signer, days), signer)
-    link = Link(
+    home = await session.known_servers.current_party(signed.offer.home.did)
+    signer, entries = session.own_signer()
+    half = half_sign(_make_agreement(session, signed, home, terms, signer, days), signer)
+    info = ConnectionInfo(
         cid=half.cid,
         side="second",
         home=signed.offer.home.did,
         kid=signer.kid,
         other=signed.offer.iss,
-        proposed_at=core.clock(),
+        proposed_at=session.clock(),
         agreement=half.raw.decode(),
         offer=signed.raw,
         name=signed.offer.name,
     )
-    await core.kept.keep_first(*entries, ("links", link.cid, link), ("wishes", link.cid, list(wishes) or None))
+    await session.records.store_durably(*entries, ("links", info.cid, info), ("wishes", info.cid, list(grants) or None))
     try:
-        return await hand_in_half(core, link)
+        return await submit_half(session, info)
     except Refused:
-        await core.kept.keep(("links", link.cid, None), ("wishes", link.cid, None))
+        await session.records.store(("links", info.cid, None), ("wishes", info.cid, None))
         raise
 
 
-def _agreed(core: Core, signed: SignedOffer, home: HomeParty, terms: Terms, signer: Signer, days: float) -> Agreement:
-    """What the accepter signs. Raises Malformed."""
-    now = core.seconds()
+def _make_agreement(
+    session: Session, signed: SignedOffer, home: HomeParty, terms: Terms, signer: Signer, days: float
+) -> Agreement:
+    """The agreement for the accepter to sign. Raises Malformed."""
+    now = session.seconds()
     members = {
         "v": 2,
         "offer": signed.hash,
@@ -219,72 +223,74 @@ def _agreed(core: Core, signed: SignedOffer, home: HomeParty, terms: Terms, sign
         "terms": terms,
         "operator": signed.offer.operator,
         "home": home,
-        "nonce": core.nonce(),
+        "nonce": session.nonce(),
         "iat": now,
         "countersign_by": now + min(span(days), COUNTERSIGN_WITHIN),
     }
-    agreement: Agreement = _valid(Agreement, members)
+    agreement: Agreement = _validate(Agreement, members)
     return agreement
 
 
-async def hand_in_half(core: Core, link: Link) -> Link:
-    """Sends the accepter's half; after a kill or a lost answer, once more. The link as it is kept then."""
-    assert link.offer is not None
-    answer = await core.home(link.home).propose(hash_id(link.offer.encode())[:SHORT], link.agreement.encode())
-    if answer.cid != link.cid:
-        raise Contradiction("the server names another agreement", (link.agreement, answer.cid))
-    handed = msgspec.structs.replace(link, handed=True)
-    core.taken.append("agreement")
-    with core.keeping_after():
-        await core.kept.keep(("links", link.cid, handed))
+async def submit_half(session: Session, info: ConnectionInfo) -> ConnectionInfo:
+    """Submits the accepter's half, or submits it again after a kill or a lost answer. Returns the updated record of the
+    connection."""
+    assert info.offer is not None
+    answer = await session.server(info.home).submit_half(hash_id(info.offer.encode())[:SHORT], info.agreement.encode())
+    if answer.cid != info.cid:
+        raise Contradiction("the server names another agreement", (info.agreement, answer.cid))
+    handed = msgspec.structs.replace(info, handed=True)
+    session.accepted_kinds.append("agreement")
+    with session.tolerate_write_errors():
+        await session.records.store(("links", info.cid, handed))
     return handed
 
 
 # --- the offerer ---
 
 
-async def check_proposal(core: Core, raw: bytes, cid: str | None) -> tuple[Proposed, str] | None:
-    """Somebody's half, if it is one on an own offer; None where another copy of this wallet made the offer, which
-    alone can answer. Raises Contradiction: the server ought to have refused it."""
+async def check_proposal(session: Session, raw: bytes, cid: str | None) -> tuple[ReceivedProposal, str] | None:
+    """The checked half on an own offer, with its cid. None where another copy of this wallet made the offer and alone
+    can answer. Raises Contradiction: the server should have refused it."""
     try:
         half = open_half(raw)
     except Refused as fault:
-        raise Contradiction(f"a proposal that is none: {fault}", (raw.decode("utf-8", "replace"),)) from None
-    offered = core.kept.get("offers", half.agreement.offer, Offered)
-    by_another = offered is None and half.agreement.offerer.kid in core.kept.file.table("keys")
+        raise Contradiction(f"an invalid proposal: {fault}", (raw.decode("utf-8", "replace"),)) from None
+    offered = session.records.get("offers", half.agreement.offer, OwnOffer)
+    by_another = offered is None and half.agreement.offerer.kid in session.records.file.table("keys")
     if half.cid != cid or (offered is None and not by_another):
         raise Contradiction("a proposal on no offer of this wallet", (raw.decode(),))
     if offered is None:
         return None
-    signed = own_offer(core, offered)
+    signed = open_own_offer(session, offered)
     if not fits_offer(half.agreement, signed):
         raise Contradiction("a proposal that does not fit the offer", (raw.decode(), signed.raw))
-    await core.homes.must_state(half.agreement.home, raw.decode())
+    await session.known_servers.check_stated(half.agreement.home, raw.decode())
     accepter = half.agreement.accepter
-    key = await published_key(core, accepter.kid, signed.offer.home.did)
+    key = await published_key(session, accepter.kid, signed.offer.home.did)
     if key is None or key.multibase != accepter.key:
         raise Contradiction("a proposal under a key that its party does not publish", (raw.decode(),))
-    return Proposed(half.raw.decode(), half.agreement.offer, core.clock()), half.cid
+    return ReceivedProposal(half.raw.decode(), half.agreement.offer, session.clock()), half.cid
 
 
-def own_offer(core: Core, offered: Offered) -> SignedOffer:
-    """An offer of this wallet, opened."""
-    key = core.signer(offered.kid).key.public
+def open_own_offer(session: Session, offered: OwnOffer) -> SignedOffer:
+    """The opened text of an own offer."""
+    key = session.signer(offered.kid).key.public
     return open_offer(offered.raw, {offered.kid: key}.get)
 
 
-async def sign_whole(core: Core, proposed: Proposed) -> tuple[Link, str]:
-    """Countersigns and hands in; the link and the `opened` event. Raises Refused."""
+async def countersign_proposal(session: Session, proposed: ReceivedProposal) -> tuple[ConnectionInfo, str]:
+    """Countersigns a proposal, stores and submits the agreement. Returns the connection's record and the `opened`
+    event. Raises Refused, Blocked, NotOpen."""
     half = open_half(proposed.half.encode())
-    if core.is_blocked(half.agreement.accepter.did):
+    if session.is_blocked(half.agreement.accepter.did):
         raise Blocked(f"{half.agreement.accepter.did} is blocked in this wallet")
-    offered = core.kept.get("offers", proposed.offer, Offered)
+    offered = session.records.get("offers", proposed.offer, OwnOffer)
     if offered is None:
         raise NotOpen("the offer is not this wallet's")
-    signed = own_offer(core, offered)
-    signer: Signer = core.signer(offered.kid)
+    signed = open_own_offer(session, offered)
+    signer: Signer = session.signer(offered.kid)
     whole = countersign(half, signer)
-    link = Link(
+    info = ConnectionInfo(
         cid=whole.cid,
         side="first",
         home=signed.offer.home.did,
@@ -295,21 +301,21 @@ async def sign_whole(core: Core, proposed: Proposed) -> tuple[Link, str]:
         whole=True,
         offer=signed.raw,
     )
-    # What the offer allows is given once the connection is open; kept first, so that a kill in between keeps it.
-    promised = [] if signed.offer.allow is None else [{"promised": True}]
-    await core.kept.keep_first(("links", link.cid, link), ("wishes", link.cid, promised or None))
-    return link, await hand_in(core, link)
+    # The promised grant is given once the connection is open; stored first, so that it survives a kill.
+    pending_grants = [] if signed.offer.allow is None else [{"promised": True}]
+    await session.records.store_durably(("links", info.cid, info), ("wishes", info.cid, pending_grants or None))
+    return info, await submit_agreement(session, info)
 
 
-async def hand_in(core: Core, link: Link) -> str:
-    """Sends the whole agreement; after a kill, once more. The text of the `opened` event."""
+async def submit_agreement(session: Session, info: ConnectionInfo) -> str:
+    """Submits the countersigned agreement, or submits it again after a kill. Returns the text of the `opened` event."""
     try:
-        answer = await core.home(link.home).countersign(link.cid, link.agreement.encode())
+        answer = await session.server(info.home).submit_agreement(info.cid, info.agreement.encode())
     except Refused as refused:
         if refused.code == "not_found":
-            await core.kept.keep(("links", link.cid, None), ("proposals", link.cid, None))
+            await session.records.store(("links", info.cid, None), ("proposals", info.cid, None))
         raise
-    if answer.cid != link.cid:
-        raise Contradiction("the server names another agreement", (link.agreement, answer.event))
-    core.taken.append("agreement")
+    if answer.cid != info.cid:
+        raise Contradiction("the server names another agreement", (info.agreement, answer.event))
+    session.accepted_kinds.append("agreement")
     return answer.event

@@ -1,5 +1,5 @@
-"""What stands in one connection, as plain values: all that this side signed and what it may read of the other side,
-with words, limits and ends (WHO-8). Whoever shows a connection shows this; `dataclasses.asdict` makes JSON of it."""
+"""Everything in force in one connection, as plain values: all that this side signed, and all that it may read of the
+other side, with words, limits and ends (WHO-8). `dataclasses.asdict` makes JSON of it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from comity.client.connection import queries
 from comity.client.connection.favours import Favour, text_in
-from comity.client.connection.feedback import ShownContest, contests_of
-from comity.client.connection.view import View
+from comity.client.connection.feedback import ActiveContest, contests_of
+from comity.client.connection.view import ConnectionView
 from comity.client.models import Statement, Who
 from comity.documents.acts import Contacted, Grant, SignedAct
 from comity.documents.events import Accepted
@@ -23,13 +23,13 @@ from comity.rules.gate import mute_end
 from comity.rules.state import Budget, Door
 
 Rate = tuple[int, str]
-"""How often at most, and in what time: `(3, "week")`."""
+"""A number and its period: `(3, "week")`."""
 _WHOSE: tuple[Who, Who] = ("me", "them")
 
 
 @dataclass(frozen=True, slots=True)
-class Allowed:
-    """A grant in force, until `until` (s). `status` of its token is for whoever asks the server (`tokens`)."""
+class GrantOverview:
+    """A grant in force until `until` (s). Its token's status comes from the server (`tokens`)."""
 
     id: str
     purposes: tuple[str, ...]
@@ -41,9 +41,9 @@ class Allowed:
 
 
 @dataclass(frozen=True, slots=True)
-class Muted:
-    """A mute in force, of everything where it names nothing. `until` (s) as far as this side knows; `shown` says
-    whether the other side reads it, too."""
+class MuteOverview:
+    """A mute in force; without purposes and channels, of everything. `until` (s) as far as this side knows; `shown`
+    says whether the other side can read it."""
 
     id: str
     purposes: tuple[str, ...]
@@ -54,8 +54,9 @@ class Muted:
 
 
 @dataclass(frozen=True, slots=True)
-class Hours:
-    """When the other side may come, as `Party.hours` takes it; `shown` says whether it reads when that is next."""
+class HoursOverview:
+    """The times at which the other side may reach this one, as in `Connection.set_hours`; `shown` says whether it can
+    read when it may try again."""
 
     zone: str
     windows: tuple[tuple[tuple[str, ...], str, str], ...]
@@ -63,8 +64,8 @@ class Hours:
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
-    """A little thing; `known` as in `Note`."""
+class NoteOverview:
+    """A note; `known` as in `Note`."""
 
     key: str
     topic: str | None
@@ -74,8 +75,8 @@ class Remembered:
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
-    """A milestone, with its words: when (s) it happened and until when it lasts."""
+class MilestoneOverview:
+    """A milestone with its words: when (s) it happened and until when (s) it lasts."""
 
     id: str
     kind: str
@@ -86,8 +87,8 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True)
-class GivenUp:
-    """Grants of the other side that this one gave up, for these purposes and channels or for all."""
+class RenouncedGrants:
+    """Grants of the other side that this one renounced, for these purposes and channels or for all."""
 
     grants: tuple[str, ...]
     purposes: tuple[str, ...]
@@ -95,22 +96,22 @@ class GivenUp:
 
 
 @dataclass(frozen=True, slots=True)
-class SideShown:
-    """One side: what it allows, stops, wants remembered and has noted. `waiting` counts its messages that wait."""
+class SideOverview:
+    """One side: its grants, mutes, notes, milestones and renounced grants. `waiting` counts its held messages."""
 
     did: str
     away_until: int | None
-    allowed: tuple[Allowed, ...]
-    muted: tuple[Muted, ...]
-    remembered: tuple[Remembered, ...]
-    happened: tuple[Happened, ...]
-    given_up: tuple[GivenUp, ...]
+    allowed: tuple[GrantOverview, ...]
+    muted: tuple[MuteOverview, ...]
+    remembered: tuple[NoteOverview, ...]
+    happened: tuple[MilestoneOverview, ...]
+    given_up: tuple[RenouncedGrants, ...]
     waiting: int
 
 
 @dataclass(frozen=True, slots=True)
-class FavourShown:
-    """An ask of either side, with all words that belong to it; `answer_by` and `ends_at` in s."""
+class FavourOverview:
+    """An ask of either side with all its words; `answer_by` and `ends_at` in s."""
 
     id: str
     by: Who
@@ -127,8 +128,8 @@ class FavourShown:
 
 
 @dataclass(frozen=True, slots=True)
-class Contact:
-    """A contact outside that a side stated at `at` (ms), with the verdict that it would have had."""
+class ContactOverview:
+    """A contact outside the app that a side recorded at `at` (ms), with the verdict of the gate."""
 
     id: str
     by: Who
@@ -140,8 +141,8 @@ class Contact:
 
 
 @dataclass(frozen=True, slots=True)
-class Balance:
-    """How many favours each side did within 365 days (FAV-9)."""
+class FavourBalance:
+    """The number of favours that each side did within 365 days (FAV-9)."""
 
     by_me: int
     by_them: int
@@ -149,114 +150,116 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """A connection that is open or has ended. `hours`, `messages`, `asks` and `mailbox` are this side's settings;
-    `snoozed_until` (s) and `blocked_since` (ms) are rules of the wallet, which nobody else knows."""
+    """An open or ended connection. `hours`, `messages`, `asks` and `mailbox` are this side's settings; `snoozed_until`
+    (s) and `blocked_since` (ms) are rules of this wallet alone."""
 
     cid: str
     phase: Literal["open", "ended"]
-    me: SideShown
-    them: SideShown
-    hours: Hours | None
+    me: SideOverview
+    them: SideOverview
+    hours: HoursOverview | None
     messages: Rate | None
     asks: Rate | None
     mailbox: str | None
     snoozed_until: int | None
     blocked_since: int | None
-    contests: tuple[ShownContest, ...]
-    favours: tuple[FavourShown, ...]
-    balance: Balance
-    contacts: tuple[Contact, ...]
+    contests: tuple[ActiveContest, ...]
+    favours: tuple[FavourOverview, ...]
+    balance: FavourBalance
+    contacts: tuple[ContactOverview, ...]
     statements: tuple[Statement, ...]
 
 
-def overview_of(party: View, asked: Iterable[Favour], blocked_since: int | None) -> Overview:
-    """All of it at the wallet's time. Raises NotOpen."""
-    state, settings = party.state, party.state.door(party.side).settings
-    first, second = favours.balance(state, party.now())
-    mine, theirs = (first, second) if party.side == "first" else (second, first)
+def overview_of(connection: ConnectionView, asked: Iterable[Favour], blocked_since: int | None) -> Overview:
+    """The overview at the wallet's time; `asked` are the favours of both sides. Raises NotOpen."""
+    state, settings = connection.state, connection.state.door(connection.side).settings
+    first, second = favours.balance(state, connection.now())
+    mine, theirs = (first, second) if connection.side == "first" else (second, first)
     return Overview(
-        cid=party.cid,
+        cid=connection.cid,
         phase=state.phase,
-        me=_side(party, "me"),
-        them=_side(party, "them"),
-        hours=_hours(party),
+        me=_side(connection, "me"),
+        them=_side(connection, "them"),
+        hours=_hours(connection),
         messages=rate_of(settings.messages),
         asks=rate_of(settings.asks),
         mailbox=settings.mailbox,
-        snoozed_until=party.snoozed_until(),
+        snoozed_until=connection.snoozed_until(),
         blocked_since=blocked_since,
-        contests=tuple(contests_of(party)),
+        contests=tuple(contests_of(connection)),
         favours=tuple(map(_favour, asked)),
-        balance=Balance(mine, theirs),
-        contacts=tuple(_contacts(party)),
-        statements=tuple(it for who in _WHOSE if (it := queries.statement(party, who)) is not None),
+        balance=FavourBalance(mine, theirs),
+        contacts=tuple(_contacts(connection)),
+        statements=tuple(it for who in _WHOSE if (it := queries.find_statement(connection, who)) is not None),
     )
 
 
 def rate_of(budget: Budget | None) -> Rate | None:
-    """A limit in the form in which `Party.budget` takes it."""
+    """A limit in the form that `Connection.set_budget` takes."""
     if budget is None:
         return None
     return budget.max, next(name for name, seconds in PERIODS.items() if seconds == budget.seconds)
 
 
-def _side(party: View, who: Who) -> SideShown:
-    door, now = party.state.door(party.side if who == "me" else other(party.side)), party.now()
-    acts = {line.act.id: line.act for line in party.lines if line.act is not None}
-    return SideShown(
+def _side(connection: ConnectionView, who: Who) -> SideOverview:
+    door, now = connection.state.door(connection.side if who == "me" else other(connection.side)), connection.now()
+    acts = {record.act.id: record.act for record in connection.records if record.act is not None}
+    return SideOverview(
         did=door.did,
-        away_until=muted_away_until(door, now) if who == "me" else party.away_until(),
-        allowed=tuple(_allowed(door, acts, now)),
-        muted=tuple(muted_by(door, now)),
-        remembered=tuple(_remembered(it) for it in party.notes(who)),
+        away_until=muted_away_until(door, now) if who == "me" else connection.away_until(),
+        allowed=tuple(_grants(door, acts, now)),
+        muted=tuple(active_mutes(door, now)),
+        remembered=tuple(_note(it) for it in connection.notes(who)),
         happened=tuple(
-            Happened(it.id, it.kind, it.topic, it.when, it.lasts, _text(party, acts.get(it.id)))
+            MilestoneOverview(it.id, it.kind, it.topic, it.when, it.lasts, _text(connection, acts.get(it.id)))
             for it in door.milestones
         ),
-        given_up=tuple(GivenUp(it.grants, it.purposes, it.channels) for it in door.renounced),
+        given_up=tuple(RenouncedGrants(it.grants, it.purposes, it.channels) for it in door.renounced),
         waiting=len(door.held),
     )
 
 
-def _allowed(door: Door, acts: dict[str, SignedAct], now: int) -> Iterable[Allowed]:
-    for it in door.grants:
-        if now < it.exp * 1000:
-            act = acts.get(it.id)
+def _grants(door: Door, acts: dict[str, SignedAct], now: int) -> Iterable[GrantOverview]:
+    for grant in door.grants:
+        if now < grant.exp * 1000:
+            act = acts.get(grant.id)
             signed = act.payload if act is not None and isinstance(act.payload, Grant) else None
             data, value = (None, None) if signed is None else (signed.data, signed.value)
-            yield Allowed(it.id, it.purposes, it.channels, it.exp, rate_of(it.budget), data or (), value)
+            yield GrantOverview(
+                grant.id, grant.purposes, grant.channels, grant.exp, rate_of(grant.budget), data or (), value
+            )
 
 
-def muted_by(door: Door, now: int) -> Iterable[Muted]:
-    """The mutes in force; of the other side's, whose settings this side does not have, hidden ends are not known."""
-    for it in door.mutes:
-        end = mute_end(door, it)
+def active_mutes(door: Door, now: int) -> Iterable[MuteOverview]:
+    """The mutes in force. Hidden ends of the other side's mutes are not known here."""
+    for mute in door.mutes:
+        end = mute_end(door, mute)
         if end is None or now < end:
             until = None if end is None else end // 1000
-            yield Muted(it.id, it.purposes, it.channels, until, it.until is not None, it.why)
+            yield MuteOverview(mute.id, mute.purposes, mute.channels, until, mute.until is not None, mute.why)
 
 
-def _remembered(note: Note) -> Remembered:
-    return Remembered(note.key, note.topic, note.value, note.text, note.known)
+def _note(note: Note) -> NoteOverview:
+    return NoteOverview(note.key, note.topic, note.value, note.text, note.known)
 
 
-def _text(party: View, act: SignedAct | None) -> str | None:
-    return None if act is None else text_in(party.body_of(act), "text")
+def _text(connection: ConnectionView, act: SignedAct | None) -> str | None:
+    return None if act is None else text_in(connection.body_of(act), "text")
 
 
-def _hours(party: View) -> Hours | None:
-    settings = party.state.door(party.side).settings
+def _hours(connection: ConnectionView) -> HoursOverview | None:
+    settings = connection.state.door(connection.side).settings
     if settings.zone is None or not settings.windows:
         return None
     windows = tuple((it.days, it.start, it.end) for it in windows_of(settings.windows))
-    return Hours(settings.zone, windows, settings.hours_end_shown)
+    return HoursOverview(settings.zone, windows, settings.hours_end_shown)
 
 
-def _favour(favour: Favour) -> FavourShown:
+def _favour(favour: Favour) -> FavourOverview:
     reply = favour.reply
-    return FavourShown(
+    return FavourOverview(
         id=favour.id,
-        by="me" if favour.mine else "them",
+        by="me" if favour.is_mine else "them",
         kind=favour.kind,
         effort=favour.effort,
         status=favour.status,
@@ -270,9 +273,11 @@ def _favour(favour: Favour) -> FavourShown:
     )
 
 
-def _contacts(party: View) -> Iterable[Contact]:
-    for line in party.lines:
-        event, payload = line.event, None if line.act is None else line.act.payload
+def _contacts(connection: ConnectionView) -> Iterable[ContactOverview]:
+    for record in connection.records:
+        event, payload = record.event, None if record.act is None else record.act.payload
         if isinstance(event, Accepted) and isinstance(payload, Contacted):
-            by: Who = "me" if event.side == party.side else "them"
-            yield Contact(event.act, by, line.at, payload.channel, payload.purpose, payload.topic, event.verdict)
+            by: Who = "me" if event.side == connection.side else "them"
+            yield ContactOverview(
+                event.act, by, record.at, payload.channel, payload.purpose, payload.topic, event.verdict
+            )

@@ -1,4 +1,4 @@
-"""What others put before a wallet, checked and not yet answered: offers and proposals."""
+"""Offers and proposals that a wallet has received, checked and not answered yet."""
 
 from __future__ import annotations
 
@@ -6,136 +6,140 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from comity.client.connection.connection import Party
-from comity.client.connection.default_grants import FIRST_DEFAULTS, Default, suggested_grants
+from comity.client.connection.connection import Connection
+from comity.client.connection.default_grants import FIRST_DEFAULTS, Default, suggest_grants
 from comity.client.petnames import MARK
 from comity.documents.agreements import HalfSigned, is_alternative
 from comity.documents.offers import Allow, OfferedTerms, SignedOffer, Terms
 
-Sign = Callable[["Proposal", bool], Awaitable[Party]]
-Refuse = Callable[["Proposal", "str | None", bool], Awaitable[None]]
+SendCountersignature = Callable[["Proposal", bool], Awaitable[Connection]]
+SendDecline = Callable[["Proposal", "str | None", bool], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class ShownOffer:
-    """An offer whose hash and signature held: what an app shows before anybody accepts.
+class OfferPreview:
+    """An offer whose hash and signature are valid, for an app to show before anybody accepts.
 
-    `warnings` are for people; `operator_is_other_party` says that whoever runs the server is the one who offers;
-    `connections` are those that this wallet has, or had, with that party; `namesakes` those with others of its name
-    that are open.
+    `operator_is_other_party`: the party that offers also runs the server. `connections` are this wallet's connections
+    with that party, ended ones too; `namesakes` its open connections with others of the same name.
     """
 
     signed: SignedOffer
     operator_is_other_party: bool
     blocked: bool = False
     defaults: Mapping[str, Default] = field(default_factory=lambda: FIRST_DEFAULTS)
-    connections: tuple[Party, ...] = ()
-    namesakes: tuple[Party, ...] = ()
+    connections: tuple[Connection, ...] = ()
+    namesakes: tuple[Connection, ...] = ()
 
     @property
     def name(self) -> str | None:
-        """What the offerer calls itself; nobody has checked it."""
+        """The name that the offerer gives itself. It is not verified."""
         return self.signed.offer.name
 
     @property
     def did(self) -> str:
-        """Who offers."""
+        """The offerer's DID."""
         return self.signed.offer.iss
 
     @property
     def terms(self) -> tuple[OfferedTerms, ...]:
-        """The agreements that it accepts, the one it likes best first."""
+        """The agreements that the offerer accepts, its preferred one first."""
         return self.signed.offer.agreements
 
     @property
     def purposes(self) -> tuple[str, ...]:
-        """What it would like to come for."""
+        """The purposes for which the offerer asks a grant."""
         return self.signed.offer.purposes
 
     @property
-    def allowed(self) -> Allow | None:
-        """What it lets you come for from the opening on, beside complaints; a promise."""
+    def promised_grant(self) -> Allow | None:
+        """The grant that the offerer promises from the opening on, beside complaints; or None."""
         return self.signed.offer.allow
 
     @property
-    def suggested(self) -> tuple[dict[str, Any], ...]:
-        """The grants (arguments of `Party.grant`) that the wallet's own defaults give to such an offer: one for each
-        class of purposes, and no more than it asked for (ALLOW-6)."""
-        return suggested_grants(self.defaults, self.signed.offer)
+    def suggested_grants(self) -> tuple[dict[str, Any], ...]:
+        """The grants (arguments of `Connection.grant`) that the wallet's own defaults give to such an offer: one for
+        each class of purposes, and no more than it asked for (ALLOW-6)."""
+        return suggest_grants(self.defaults, self.signed.offer)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a person should know before accepting."""
+        """Warnings for a person to read before accepting."""
         found = []
         if self.operator_is_other_party:
             found.append("The server is run by the other party: it can see when you write, and to whom.")
         if self.blocked:
             found.append("You have blocked this party.")
-        for it in self.connections:
-            if it.phase == "ended":
-                found.append(f"You had a connection with this party, {it.name}, which has ended.")
-            elif it.phase != "closed":
-                found.append(f"You have a connection with this party already, {it.name} ({MARK}{it.cid}, {it.phase}).")
-        for it in self.namesakes:
-            found.append(f"Somebody else has this name: {it.name} ({MARK}{it.cid}, {it.phase}). This is another party.")
+        for connection in self.connections:
+            if connection.phase == "ended":
+                found.append(f"You had a connection with this party, {connection.name}, which has ended.")
+            elif connection.phase != "closed":
+                found.append(f"You have a connection with this party already, {_label(connection)}.")
+        for namesake in self.namesakes:
+            found.append(f"Somebody else has this name: {_label(namesake)}. This is another party.")
         return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Somebody's half of an agreement on an own offer, to be countersigned or declined. `signed` is the offer; the half
-    came `at` (ms)."""
+    """The other side's half of an agreement on an own offer, to be countersigned or declined. `signed` is the offer;
+    `at` (ms) is when the half arrived."""
 
     half: HalfSigned
     signed: SignedOffer
     at: int
-    sign: Sign
-    refuse: Refuse
-    give_name: Callable[[str, str | None], Awaitable[None]]
+    send_countersignature: SendCountersignature
+    send_decline: SendDecline
+    store_petname: Callable[[str, str | None], Awaitable[None]]
     petname: str | None = None
     phase: Literal["proposed"] = "proposed"
     offered_name: None = None
 
     @property
     def cid(self) -> str:
-        """The connection that it would make."""
+        """The id that the connection would have."""
         return self.half.cid
 
     @property
     def did(self) -> str:
-        """Who accepts the offer."""
+        """The accepter's DID."""
         return self.half.agreement.accepter.did
 
     @property
     def name(self) -> str:
-        """What to call who accepts: its petname, else its DID's end."""
+        """The accepter's petname, else the end of its DID."""
         return self.petname or self.did.rpartition(":")[2][:16]
 
     @property
     def terms(self) -> Terms:
-        """The terms that it chose, or put in place of those offered."""
+        """The terms that the accepter chose, or proposed in place of those offered."""
         return self.half.agreement.terms
 
     @property
     def is_alternative(self) -> bool:
-        """Whether these are other terms than any offered: then read them first."""
+        """Whether the terms differ from every offered one, and must be read first."""
         return is_alternative(self.half.agreement, self.signed)
 
     @property
     def countersign_by(self) -> int:
-        """Until when (s) it can be countersigned."""
+        """The time (s) until which it can be countersigned."""
         return self.half.agreement.countersign_by
 
-    async def countersign(self, *, again: bool = False) -> Party:
-        """Signs the same bytes: the connection is open. Raises AlreadyConnected where there is one with this party, and
-        not `again` (WHO-4); Blocked, Refused."""
-        return await self.sign(self, again)
+    async def countersign(self, *, again: bool = False) -> Connection:
+        """Countersigns the half. Returns the open connection. Raises AlreadyConnected where one with this party exists
+        and `again` is false (WHO-4); Blocked, Refused, Unreachable, Contradiction."""
+        return await self.send_countersignature(self, again)
 
-    async def call(self, name: str | None) -> None:
-        """Gives who accepts a name in this wallet, before or instead of an answer; the connection keeps it. Raises
+    async def set_petname(self, name: str | None) -> None:
+        """Sets the accepter's petname in this wallet, before or without an answer; the connection keeps it. Raises
         Malformed."""
-        await self.give_name(self.cid, name)
+        await self.store_petname(self.cid, name)
 
     async def decline(self, reason: str | None = None, *, silent: bool = False) -> None:
-        """Declines, with a reason code or none; `silent` tells the other side nothing at all."""
-        await self.refuse(self, reason, silent)
+        """Declines, with a reason code or none. With `silent` the other side is not told. Raises Refused,
+        Unreachable."""
+        await self.send_decline(self, reason, silent)
+
+
+def _label(connection: Connection) -> str:
+    return f"{connection.name} ({MARK}{connection.cid}, {connection.phase})"

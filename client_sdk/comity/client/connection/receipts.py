@@ -1,8 +1,8 @@
 """Receipts of a wallet's acts: each is checked against the act, the acceptance and the log (LOG-11, LOG-16).
 
 An acceptance names a place in a log. Its receipt must be of that place, of these very bytes, with the kind, side, time
-and tag that follow from them, under a checkpoint that goes on from all those that this wallet has seen. A receipt may
-come late, since a log that stands still stops nobody (LOG-13); it may not stay away once a checkpoint covers its place.
+and tag that follow from them, under a checkpoint that continues all those that this wallet has seen. A receipt may be
+late, because a stopped log must not stop an act (LOG-13); it may not be missing once a checkpoint covers its place.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from comity import http_api
-from comity.client.connection.history import Ledger, Line
+from comity.client.connection.history import History, HistoryRecord
 from comity.client.connection.stored_connection import StoredConnection
-from comity.client.log.known_logs import PATIENCE, Log, LogGone, beginning
+from comity.client.log.known_logs import PATIENCE, Log, LogGone, tree_before
 from comity.client.models import News
-from comity.client.session import Core, Faults
-from comity.client.storage.records import Entry, Link, Owed, TagKeys
+from comity.client.session import Faults, Session
+from comity.client.storage.records import ConnectionInfo, Entry, MissingReceipt, TagKeys
 from comity.crypto.jws import decode_header
 from comity.documents.acts import Mute, SignedAct, Unmute
 from comity.documents.events import Accepted, Delivered, Erased, MuteOver
@@ -31,8 +31,9 @@ from comity.transparency.receipts import Receipt, open_receipt
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where an act, its delivery, or that a mute was over by it stands in a log, and what the entry there must say."""
+class LogPlace:
+    """The place in a log of an act, of its delivery, or of the end of a mute that it caused, and the expected entry
+    there."""
 
     table: Literal["receipts", "deliveries", "overs"]
     act: SignedAct
@@ -49,11 +50,11 @@ class Place:
 
     @property
     def key(self) -> str:
-        """Under which its receipt is owed."""
+        """The key under which its missing receipt is stored."""
         return f"{self.act.id}/over" if self.table == "overs" else self.act.id
 
     def entry(self, key: bytes, salt: bytes) -> LogEntry:
-        """The entry, with the tag and the commitment that these make."""
+        """The expected entry with this tag key and salt."""
         if self.table == "deliveries":
             return entry_of_delivery(self.act.raw, self.purpose, self.side, key, salt, self.at)
         if self.table == "overs":
@@ -62,311 +63,317 @@ class Place:
 
     @property
     def tag(self) -> Literal["both", "own"]:
-        """Which of a side's tag keys its entry takes."""
+        """The side's tag key that the entry uses."""
         return "both" if self.table == "overs" or tag_scope_of(self.act, self.side) == "both" else "own"
 
 
-def place_of(line: Line, book: Ledger) -> Place | None:
-    """The place of an accepted act, or of a mute's being over; None for any other line, or where this side does not
-    have the act."""
-    event, act = line.event, line.act
+def place_of(record: HistoryRecord, history: History) -> LogPlace | None:
+    """The place of an accepted act, or of the end of a mute; None for other records, or where this side lacks the
+    act."""
+    event, act = record.event, record.act
     if isinstance(event, MuteOver):
-        return _place_of_over(event, line, book)
+        return _place_of_over(event, record, history)
     if not isinstance(event, Accepted) or act is None:
         return None
-    named = book.act(act.payload.mute or "") if isinstance(act.payload, Unmute) else None
+    named = history.act(act.payload.mute or "") if isinstance(act.payload, Unmute) else None
     muted = named.payload if named is not None and isinstance(named.payload, Mute) else None
-    return Place("receipts", act, event.side, "", event.log, event.index, event.at, line.evidence, muted, line.raw)
+    return LogPlace(
+        "receipts", act, event.side, "", event.log, event.index, event.at, record.evidence, muted, record.raw
+    )
 
 
-def _place_of_over(event: MuteOver, line: Line, book: Ledger) -> Place | None:
-    """Its entry must open to the very bytes that ended the mute (AUD-2)."""
-    ended = book.line_of(event.by)
+def _place_of_over(event: MuteOver, record: HistoryRecord, history: History) -> LogPlace | None:
+    """The place of a mute's end; its entry must open to the very bytes that ended the mute (AUD-2)."""
+    ended = history.record_of(event.by)
     if ended is None or ended.act is None:
         return None
-    evidence = (line.raw, *ended.evidence)
+    evidence = (record.raw, *ended.evidence)
     place = event.log, event.index, event.at
-    return Place("overs", ended.act, book.side, "", *place, evidence, None, ended.raw)
+    return LogPlace("overs", ended.act, history.side, "", *place, evidence, None, ended.raw)
 
 
-def delivery_of(line: Line, lines: Iterable[Line]) -> Place | None:
-    """The place of a message's delivery; None where it was not delivered (yet)."""
-    event, act = line.event, line.act
+def delivery_place_of(record: HistoryRecord, records: Iterable[HistoryRecord]) -> LogPlace | None:
+    """The place of a message's delivery; None where it was not delivered."""
+    event, act = record.event, record.act
     if not isinstance(event, Accepted) or act is None or event.contents is None:
         return None
     purpose = event.contents.purpose
     if event.outcome == "delivered":
         # A message that is delivered at once has the next entry as well (LOG-10).
         place = event.log, event.index + 1, event.at
-        return Place("deliveries", act, event.side, purpose, *place, line.evidence, None, line.raw)
-    for later in lines:
+        return LogPlace("deliveries", act, event.side, purpose, *place, record.evidence, None, record.raw)
+    for later in records:
         if isinstance(later.event, Delivered) and later.event.act == act.id:
             place = later.event.log, later.event.index, later.at
-            return Place("deliveries", act, event.side, purpose, *place, (*line.evidence, later.raw), None, line.raw)
+            return LogPlace(
+                "deliveries", act, event.side, purpose, *place, (*record.evidence, later.raw), None, record.raw
+            )
     return None
 
 
-def check_receipt(place: Place, text: str, log: Log, tags: TagKeys) -> Receipt:
-    """The receipt, if it is of that place and of nothing else. Raises Contradiction with the signed texts."""
+def check_receipt(place: LogPlace, text: str, log: Log, tags: TagKeys) -> Receipt:
+    """The receipt, if it belongs to that place and to nothing else. Raises Contradiction with the signed texts."""
 
-    def wrong(claim: str) -> Contradiction:
-        told = f"false_over: {claim}" if place.table == "overs" else claim
-        return Contradiction(told, (*place.evidence, text))
+    def contradiction(claim: str) -> Contradiction:
+        prefix = "false_over: " if place.table == "overs" else ""
+        return Contradiction(f"{prefix}{claim}", (*place.evidence, text))
 
     try:
         receipt = open_receipt(text, log.key)
     except Refused as fault:
-        raise wrong(f"a receipt that does not hold: {fault}") from None
+        raise contradiction(f"an invalid receipt: {fault}") from None
     opening = receipt.opening
     if receipt.index != place.index or opening.at != place.at:
-        raise wrong("a receipt of another place or time than was stated")
+        raise contradiction("a receipt of another place or time than was stated")
     if not receipt.is_of(place.act.raw.encode("ascii")):
-        raise wrong("a receipt of something else than this act")
+        raise contradiction("a receipt of something else than this act")
     expected = place.entry(b64u_decode(getattr(tags, place.tag)), opening.salt)
     if receipt.entry._replace(tag=expected.tag) != expected:
-        raise wrong("the log says something else of this act than follows from it")
+        raise contradiction("the entry in the log does not follow from this act")
     if receipt.entry.tag != expected.tag:
-        raise wrong("the log has this act under another tag than this connection's")
+        raise contradiction("the log has this act under another tag than this connection's")
     return receipt
 
 
 # --- the tag keys ---
 
 
-async def take_tags(core: Core, cid: str, told: http_api.Tags, text: str) -> TagKeys:
-    """Takes in what the server says the tag keys are: the same for good (LOG-9). Raises Contradiction."""
-    kept = core.kept.get("tags", cid, TagKeys)
-    if kept is None:
-        kept = TagKeys(told.both, told.own)
-        await core.kept.keep(("tags", cid, kept))
-    others = {name for name in ("both", "own") if getattr(kept, name) != getattr(told, name)}
+async def check_tag_keys(session: Session, cid: str, named: http_api.Tags, text: str) -> TagKeys:
+    """Stores the tag keys that the server names; they never change (LOG-9). Raises Contradiction."""
+    stored = session.records.get("tags", cid, TagKeys)
+    if stored is None:
+        stored = TagKeys(named.both, named.own)
+        await session.records.store(("tags", cid, stored))
+    others = {name for name in ("both", "own") if getattr(stored, name) != getattr(named, name)}
     if others:
-        # Nobody signs them. Those that no receipt has borne out may be the false ones: let go, to be asked for again.
-        if not others & set(kept.proved):
-            await core.kept.keep(("tags", cid, None))
-        raise Contradiction("the server names other tag keys than before", (text, kept.both, kept.own))
-    return kept
+        # Tag keys are not signed. Keys that no receipt confirmed may be the false ones: delete them, to fetch them
+        # again.
+        if not others & set(stored.proved):
+            await session.records.store(("tags", cid, None))
+        raise Contradiction("the server names other tag keys than before", (text, stored.both, stored.own))
+    return stored
 
 
-async def tags_of(core: Core, link: Link, writing: StoredConnection) -> TagKeys:
-    """The tag keys of a connection; the server is asked where they are not known. Raises what a read raises."""
-    kept = core.kept.get("tags", link.cid, TagKeys)
+async def tag_keys_of(session: Session, info: ConnectionInfo, stored: StoredConnection) -> TagKeys:
+    """The tag keys of a connection, fetched from the server where they are not known. Raises as `get_connection`."""
+    kept = session.records.get("tags", info.cid, TagKeys)
     if kept is not None:
         return kept
-    answer, text = await core.home(link.home).connection(link.cid, writing.signer)
-    return await take_tags(core, link.cid, answer.tags, text)
+    answer, text = await session.server(info.home).get_connection(info.cid, stored.signer)
+    return await check_tag_keys(session, info.cid, answer.tags, text)
 
 
 # --- own acts ---
 
 
-def entered(writing: StoredConnection, line: Line, text: str | None = None) -> list[Entry]:
-    """What is kept with the line of an own act: its receipt, if all about it can be checked without asking anybody;
-    else that it is owed, with what came."""
-    core, link = writing.core, writing.link
-    if isinstance(line.event, Accepted | Delivered | MuteOver):
-        core.logs.heard(link.home, line.event.log, line.event.index)
-    place = place_of(line, writing.book)
-    if place is None or place.side != link.side or place.act.id in core.kept.file.table(place.table):
+def receipt_entries(stored: StoredConnection, record: HistoryRecord, text: str | None = None) -> list[Entry]:
+    """The entries to store with a record: the receipt of an own act, if it can be checked without a request; else a
+    missing receipt, with the text that arrived."""
+    session, info = stored.session, stored.info
+    if isinstance(record.event, Accepted | Delivered | MuteOver):
+        session.logs.note_place(info.home, record.event.log, record.event.index)
+    place = place_of(record, stored.history)
+    if place is None or place.side != info.side or place.act.id in session.records.file.table(place.table):
         return []
-    owed: list[Entry] = [("owed", place.key, Owed(link.cid, text))]
-    log, tags = core.logs.known(link.home, place.log), core.kept.get("tags", link.cid, TagKeys)
+    owed: list[Entry] = [("owed", place.key, MissingReceipt(info.cid, text))]
+    log, tags = session.logs.find_known(info.home, place.log), session.records.get("tags", info.cid, TagKeys)
     if text is None or log is None or tags is None:
         return owed
     try:
         receipt = check_receipt(place, text, log, tags)
     except Contradiction:
         return owed
-    moved = core.logs.evident(log, receipt.checkpoint, beginning(receipt))
-    return owed if moved is None else [*_kept(core, link, place, text, tags), *moved]
+    moved = session.logs.entries_if_evident(log, receipt.checkpoint, tree_before(receipt))
+    return owed if moved is None else [*_proved_entries(session, info, place, text, tags), *moved]
 
 
-def _kept(core: Core, link: Link, place: Place, text: str, tags: TagKeys) -> list[Entry]:
+def _proved_entries(session: Session, info: ConnectionInfo, place: LogPlace, text: str, tags: TagKeys) -> list[Entry]:
     entries: list[Entry] = [(place.table, place.act.id, text)]
-    if place.table != "deliveries" and place.key in core.kept.file.table("owed"):
+    if place.table != "deliveries" and place.key in session.records.file.table("owed"):
         entries.append(("owed", place.key, None))
     if place.tag not in tags.proved:
-        entries.append(("tags", link.cid, TagKeys(tags.both, tags.own, (*tags.proved, place.tag))))
+        entries.append(("tags", info.cid, TagKeys(tags.both, tags.own, (*tags.proved, place.tag))))
     return entries
 
 
-async def settle(writing: StoredConnection, lines: Iterable[Line]) -> None:
-    """Checks the receipts that came with these own acts and could not be checked at once. One that cannot be checked
-    now, as the log does not answer in a moment, stays owed. Raises Contradiction: the act is accepted and kept all the
-    same."""
-    places = [place for line in lines if (place := place_of(line, writing.book)) is not None]
-    kept, logs = writing.core.kept, writing.core.logs
+async def check_receipts(stored: StoredConnection, records: Iterable[HistoryRecord]) -> None:
+    """Checks the receipts that arrived with these own acts and could not be checked at once. One that cannot be checked
+    now, because the log does not answer, stays missing. Raises Contradiction; the act is accepted and stored
+    nevertheless."""
+    places = [place for record in records if (place := place_of(record, stored.history)) is not None]
+    kept, logs = stored.session.records, stored.session.logs
     try:
         async with asyncio.timeout(PATIENCE):
             for place in places:
-                owed = kept.get("owed", place.key, Owed)
+                owed = kept.get("owed", place.key, MissingReceipt)
                 if owed is not None and owed.receipt is not None:
                     try:
-                        await _settle(writing, place, owed.receipt)
+                        await _check_and_store(stored, place, owed.receipt)
                     except (Unreachable, Refused, LogGone):
                         continue
     except TimeoutError:
         for origin in {place.log for place in places}:
-            logs.pass_over(origin)
+            logs.pause(origin)
 
 
-async def _settle(writing: StoredConnection, place: Place, text: str) -> None:
-    core, link = writing.core, writing.link
+async def _check_and_store(stored: StoredConnection, place: LogPlace, text: str) -> None:
+    session, info = stored.session, stored.info
     try:
-        log = await core.logs.find(link.home, place.log)
-        tags = await tags_of(core, link, writing)
+        log = await session.logs.find(info.home, place.log)
+        tags = await tag_keys_of(session, info, stored)
         receipt = check_receipt(place, text, log, tags)
-        # What it proves it goes on proving without its log.
+        # The receipt is valid even without its log.
         with suppress(LogGone):
-            await core.logs.take(log, receipt.checkpoint, beginning(receipt))
+            await session.logs.accept_checkpoint(log, receipt.checkpoint, tree_before(receipt))
     except Contradiction:
-        if place.table != "deliveries" and place.key in core.kept.file.table("owed"):
-            # It is in the evidence now; the next reading asks for a true one.
-            await core.kept.keep(("owed", place.key, Owed(link.cid)))
+        if place.table != "deliveries" and place.key in session.records.file.table("owed"):
+            # It is stored as evidence; the next read fetches a valid one.
+            await session.records.store(("owed", place.key, MissingReceipt(info.cid)))
         raise
-    await core.kept.keep(*_kept(core, link, place, text, tags))
+    await session.records.store(*_proved_entries(session, info, place, text, tags))
 
 
-async def collect(writing: StoredConnection) -> None:
-    """Fetches and checks the receipts that are owed to a connection; what cannot be had now stays owed, and what cannot
-    be had any more, as its log has gone, becomes news (`receipt_lost`), once. Raises Contradiction, also where the log
-    covers an act and the server gives no receipt of it."""
-    core, cid = writing.core, writing.link.cid
-    owed = {act: it for act, it in core.kept.all("owed", Owed).items() if it.cid == cid}
+async def fetch_missing(stored: StoredConnection) -> None:
+    """Fetches and checks the missing receipts of a connection. One that is not available yet stays missing; one whose
+    log is gone is reported once, as news (`receipt_lost`). Raises Contradiction, also where the log covers an act and
+    the server gives no receipt of it."""
+    session, cid = stored.session, stored.info.cid
+    owed = {act: it for act, it in session.records.all("owed", MissingReceipt).items() if it.cid == cid}
     faults = Faults()
-    for line in writing.ledger.lines if owed and writing.ledger is not None else ():
-        place = place_of(line, writing.book)
+    for record in stored.history_or_none.records if owed and stored.history_or_none is not None else ():
+        place = place_of(record, stored.history)
         if place is None or place.key not in owed:
             continue
         try:
-            # One that is hidden keeps no other from being fetched.
-            with faults.told_later(Contradiction):
-                if place.table == "overs" and await _went_with_its_log(writing, place):
-                    await core.kept.keep(("owed", place.key, None))
+            # A hidden receipt must not stop the others.
+            with faults.collect(Contradiction):
+                if place.table == "overs" and await _ended_with_log(stored, place):
+                    await session.records.store(("owed", place.key, None))
                     continue
-                text = owed[place.key].receipt or await fetched(writing, place)
+                text = owed[place.key].receipt or await fetch_receipt(stored, place)
                 if text is not None:
-                    await _settle(writing, place, text)
+                    await _check_and_store(stored, place, text)
         except LogGone:
-            await core.kept.keep(("owed", place.key, None))
-            core.untold.append(News(cid, "receipt_lost", core.clock(), "me", place.act.id))
+            await session.records.store(("owed", place.key, None))
+            session.pending_news.append(News(cid, "receipt_lost", session.clock(), "me", place.act.id))
         except Unreachable:
             break
-    faults.tell()
+    faults.raise_first()
 
 
-async def complete(writing: StoredConnection) -> int:
-    """Fetches and checks every receipt of a connection that is not kept: of both sides' acts, of deliveries, and of
-    mutes that were over (WHO-10). Returns of how many there is none: no checkpoint covers them yet, or their log has
-    gone. Raises Contradiction, the first, once all others were fetched; Unreachable at once."""
-    lines, missing, faults = writing.book.lines, 0, Faults()
-    if any(isinstance(line.event, Erased) for line in lines):
-        # Its home server has nothing of it any more, and said so.
+async def fetch_all(stored: StoredConnection) -> int:
+    """Fetches and checks every receipt of a connection that is not stored: of both sides' acts, of deliveries, and of
+    ended mutes (WHO-10). Returns the number that are unavailable: no checkpoint covers them yet, or their log is gone.
+    Raises Contradiction, after all others were tried; Unreachable at once."""
+    records, missing, faults = stored.history.records, 0, Faults()
+    if any(isinstance(record.event, Erased) for record in records):
+        # The connection was erased, so its home server has no receipts of it.
         return 0
-    later = [line for line in lines if isinstance(line.event, Delivered)]
-    for line in lines:
-        for place in (place_of(line, writing.book), delivery_of(line, later)):
-            if place is not None and place.act.id not in writing.core.kept.file.table(place.table):
-                with faults.told_later(Contradiction):
-                    missing += not await _is_had(writing, place)
-    faults.tell()
+    later = [record for record in records if isinstance(record.event, Delivered)]
+    for record in records:
+        for place in (place_of(record, stored.history), delivery_place_of(record, later)):
+            if place is not None and place.act.id not in stored.session.records.file.table(place.table):
+                with faults.collect(Contradiction):
+                    missing += not await _has_receipt(stored, place)
+    faults.raise_first()
     return missing
 
 
-async def _is_had(writing: StoredConnection, place: Place) -> bool:
-    """Whether the receipt of that place is kept now, or none is wanted. Raises Contradiction, Unreachable."""
+async def _has_receipt(stored: StoredConnection, place: LogPlace) -> bool:
+    """Whether the receipt of that place is stored now, or none is needed. Raises Contradiction, Unreachable."""
     try:
-        if place.table == "overs" and await _went_with_its_log(writing, place):
+        if place.table == "overs" and await _ended_with_log(stored, place):
             return True
-        text = await fetched(writing, place)
+        text = await fetch_receipt(stored, place)
         if text is not None:
-            await _settle(writing, place, text)
+            await _check_and_store(stored, place, text)
         return text is not None
     except LogGone:
         return False
 
 
-async def _went_with_its_log(writing: StoredConnection, place: Place) -> bool:
-    """Whether nothing of that place is missed, as a restore ended its log (REC-1): a server that says so and serves the
-    log all the same has to show the entry. Raises Unreachable, Contradiction."""
-    if place.at >= writing.book.restored_at:
+async def _ended_with_log(stored: StoredConnection, place: LogPlace) -> bool:
+    """Whether a restore ended the log of that place (REC-1), so that nothing is missing. A server that says so and
+    still serves the log must show the entry. Raises Unreachable, Contradiction."""
+    if place.at >= stored.history.restored_at:
         return False
-    return not await writing.core.logs.names(writing.link.home, place.log, now=True)
+    return not await stored.session.logs.has_log(stored.info.home, place.log, now=True)
 
 
-async def in_one_log(writing: StoredConnection) -> None:
-    """That the connection changed logs only where the one before had ended (LOG-19): a server that enters some of it
-    here and some of it there could show each reader the half that suits. Raises Contradiction (`split_tag`)."""
-    core, home = writing.core, writing.link.home
-    if writing.ledger is None or len(core.logs.used(home)) < 2 or not writing.ledger.lines:
+async def check_one_log(stored: StoredConnection) -> None:
+    """Raises Contradiction (`split_tag`) where the connection changed logs and the earlier one is still active
+    (LOG-19): a server that splits a connection over two logs could show each reader the half that suits."""
+    session, home = stored.session, stored.info.home
+    if stored.history_or_none is None or len(session.logs.used_logs(home)) < 2 or not stored.history_or_none.records:
         return
-    latest = writing.ledger.lines[-1]
-    before = next((it for it in reversed(writing.ledger.lines) if it.event.log != latest.event.log), None)
-    if before is not None and await core.logs.are_active(home, before.event.log, latest.event.log):
+    latest = stored.history_or_none.records[-1]
+    before = next((it for it in reversed(stored.history_or_none.records) if it.event.log != latest.event.log), None)
+    if before is not None and await session.logs.are_active(home, before.event.log, latest.event.log):
         raise Contradiction("split_tag: two active logs have one connection", (*before.evidence, *latest.evidence))
 
 
-def owing(core: Core) -> list[str]:
-    """The connections that receipts are owed to."""
-    return list(dict.fromkeys(owed.cid for owed in core.kept.all("owed", Owed).values()))
+def connections_missing_receipts(session: Session) -> list[str]:
+    """The ids of the connections with missing receipts."""
+    return list(dict.fromkeys(owed.cid for owed in session.records.all("owed", MissingReceipt).values()))
 
 
-async def look_after(core: Core, writings: Iterable[StoredConnection], homes: Iterable[str]) -> None:
-    """What a wallet does about logs once the news is read: the receipts that are owed, and the witnesses that it
-    wants. Raises Contradiction, Refused("too_few_witnesses"), and Unreachable where witnesses are wanted: the first of
-    them, once all was done."""
+async def check_logs(session: Session, connections: Iterable[StoredConnection], homes: Iterable[str]) -> None:
+    """The checks of logs after the news is read: missing receipts, one log for each connection, and witnesses. Raises
+    Contradiction, Refused("too_few_witnesses"), and Unreachable where witnesses are demanded: the first fault, after
+    all steps."""
     faults = Faults()
-    for writing in writings:
-        with faults.told_later():
-            await collect(writing)
-        with faults.told_later():
-            await in_one_log(writing)
+    for stored in connections:
+        with faults.collect():
+            await fetch_missing(stored)
+        with faults.collect():
+            await check_one_log(stored)
     for home in homes:
-        with faults.told_later():
-            await core.logs.witnessed(home)
-    faults.tell()
+        with faults.collect():
+            await session.logs.check_witnesses(home)
+    faults.raise_first()
 
 
-async def must_be_entered(writing: StoredConnection, line: Line) -> None:
-    """An event of a broken key of the home server that this wallet did not have yet counts only with the receipt of its
-    entry (HOME-5). Raises Contradiction, Unreachable, LogGone."""
-    core, kid = writing.core, decode_header(line.raw.partition(".")[0]).kid
-    if not core.homes.is_broken(kid) or line.raw in {it.raw for it in (writing.book.opened, *writing.book.lines)}:
+async def check_broken_key_event(stored: StoredConnection, record: HistoryRecord) -> None:
+    """Raises Contradiction, Unreachable or LogGone unless a new event signed by a broken key of the home server has the
+    receipt of its entry (HOME-5)."""
+    session, kid = stored.session, decode_header(record.raw.partition(".")[0]).kid
+    known = (stored.history.opened, *stored.history.records)
+    if not session.known_servers.is_broken(kid) or record.raw in {it.raw for it in known}:
         return
-    place = place_of(line, writing.book)
+    place = place_of(record, stored.history)
     if place is None:
-        raise Contradiction("unknown_key: an event of a broken key, and no entry that bears it out", line.evidence)
-    text = await fetched(writing, place)
+        raise Contradiction("unknown_key: an event of a broken key without an entry that confirms it", record.evidence)
+    text = await fetch_receipt(stored, place)
     if text is None:
         raise Unreachable("the log does not cover an event of a broken key yet")
-    tags = await tags_of(core, writing.link, writing)
-    check_receipt(place, text, await core.logs.find(writing.link.home, place.log), tags)
+    tags = await tag_keys_of(session, stored.info, stored)
+    check_receipt(place, text, await session.logs.find(stored.info.home, place.log), tags)
 
 
-async def fetched(writing: StoredConnection, place: Place) -> str | None:
-    """The receipt as the server gives it, unchecked; None where no checkpoint that this wallet knows of covers the
-    place. Raises Contradiction, Unreachable, LogGone."""
-    core, link = writing.core, writing.link
-    home, log = core.home(link.home), await core.logs.find(link.home, place.log)
-    # Known before the question: a checkpoint that is signed in between is no reason to blame anybody.
-    latest = core.logs.latest(log)
+async def fetch_receipt(stored: StoredConnection, place: LogPlace) -> str | None:
+    """The receipt as the server gives it, unchecked; None where no known checkpoint covers the place. Raises
+    Contradiction, Unreachable, LogGone."""
+    session, info = stored.session, stored.info
+    home, log = session.server(info.home), await session.logs.find(info.home, place.log)
+    # Read before the request: a checkpoint signed in between must not count against the server.
+    latest = session.logs.latest(log)
     covered = latest is not None and latest.size > place.index
     for _ in range(2):
         try:
-            answer = await home.act_answer(place.act.id, writing.signer)
+            answer = await home.get_act(place.act.id, stored.signer)
         except Refused as refused:
-            if refused.code != "not_found" or await _is_replaced(writing):
+            if refused.code != "not_found" or await _is_replaced(stored):
                 raise Unreachable(f"the server does not show an act now: {refused}") from None
             raise Contradiction("the server does not show an act that it accepted", place.evidence) from None
         if answer.event != place.acceptance:
-            told = "the server states something else of an act than before"
-            raise Contradiction(told, (place.acceptance, answer.event))
+            claim = "the server states something else of an act than before"
+            raise Contradiction(claim, (place.acceptance, answer.event))
         text = {"receipts": answer.receipt, "deliveries": answer.delivery, "overs": answer.over}[place.table]
         if text is not None:
             return text
         if not covered:
             break
-    if not await core.logs.names(link.home, place.log, now=covered):
+    if not await session.logs.has_log(info.home, place.log, now=covered):
         raise LogGone(f"its server does not serve the log {place.log} any more, so this receipt cannot be had")
     if not covered:
         return None
@@ -375,31 +382,38 @@ async def fetched(writing: StoredConnection, place: Place) -> str | None:
     raise Contradiction(f"{what}, and the server hides its receipt", (*place.evidence, latest.raw))
 
 
-async def _is_replaced(writing: StoredConnection) -> bool:
-    """Whether another copy of this wallet took a new key: then nothing is shown to this one, and nothing is hidden."""
+async def _is_replaced(stored: StoredConnection) -> bool:
+    """Whether another copy of this wallet rotated the key: then the server shows this copy nothing, and hides
+    nothing."""
     try:
-        await writing.core.home(writing.link.home).inbox(writing.signer, None)
+        await stored.session.server(stored.info.home).get_inbox(stored.signer, None)
     except Refused as refused:
         return refused.code == "key_replaced"
     return False
 
 
-async def receipt_of(writing: StoredConnection, act: str, *, delivery: bool = False) -> str:
-    """The receipt of an act of either side, or of a message's delivery, fetched and checked if it is not kept.
+async def get_receipt(stored: StoredConnection, act: str, *, delivery: bool = False) -> str:
+    """The receipt of an act of either side, or of a message's delivery, fetched and checked if it is not stored.
 
-    Raises ComityError where this side has no such act, it was not delivered, or its log has gone; Unreachable while no
+    Raises ComityError where this side has no such act, it was not delivered, or its log is gone; Unreachable while no
     checkpoint covers it; Contradiction.
     """
-    book, core = writing.book, writing.core
-    line = next((it for it in book.lines if it.act is not None and it.act.id == act), None)
-    place = None if line is None else delivery_of(line, book.lines) if delivery else place_of(line, book)
-    if line is None or place is None:
-        raise ComityError("that message has not been delivered" if line is not None else "there is no such act here")
-    if (kept := core.kept.get(place.table, act, str)) is not None:
+    history, session = stored.history, stored.session
+    record = next((it for it in history.records if it.act is not None and it.act.id == act), None)
+    place = (
+        None
+        if record is None
+        else delivery_place_of(record, history.records)
+        if delivery
+        else place_of(record, history)
+    )
+    if record is None or place is None:
+        raise ComityError("that message has not been delivered" if record is not None else "there is no such act here")
+    if (kept := session.records.get(place.table, act, str)) is not None:
         return kept
-    async with core.judging():
-        text = await fetched(writing, place)
+    async with session.record_contradictions():
+        text = await fetch_receipt(stored, place)
         if text is None:
             raise Unreachable("the log does not cover this act yet")
-        await _settle(writing, place, text)
+        await _check_and_store(stored, place, text)
         return text

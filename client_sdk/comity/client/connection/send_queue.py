@@ -1,8 +1,8 @@
-"""One side's writing: seal, keep, send, check the answer, keep it.
+"""The send queue of one side: signs acts, stores them, sends them, checks the answers and stores those.
 
-The sealed act is on disk before it is sent, so after a kill or a lost answer the very same bytes go out again and
-get their first answer. A refusal leaves its place in the chain free. Receipts are checked after all that, so that
-neither a log that stands still nor one that lies can undo an act or keep one waiting.
+A signed act is on disk before it is sent, so after a kill or a lost answer the very same bytes go out again and get
+their first answer. A refusal leaves its place in the chain free. Receipts are checked after all that, so that neither a
+stopped log nor a lying one can undo or delay an act.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 from comity import http_api
 from comity.client.connection import receipts, recovery
-from comity.client.connection.history import Line
+from comity.client.connection.history import HistoryRecord
 from comity.client.connection.stored_connection import StoredConnection
-from comity.client.session import Core, Faults
-from comity.client.storage.records import AwayMute, Entered, Entry, Link, Unsent
+from comity.client.session import Faults, Session
+from comity.client.storage.records import AwayMute, ConnectionInfo, Entry, StoredRecord, UnsentActs
 from comity.crypto.keys import PublicKey, key_of_did
 from comity.documents.acts import Rotate, SignedAct, is_narrowing, open_act
 from comity.documents.events import Accepted
@@ -25,409 +25,433 @@ from comity.documents.types import Side
 from comity.errors import Contradiction, Refused, Unreachable
 from comity.rules.next_act import next_act, next_mailbox
 
-_PLACE = frozenset({"seq_taken", "seq_gap", "prev_mismatch", "after_refused"})
-"""Refusals that another device's acts explain: read the inbox and compose again."""
+_PLACE_TAKEN = frozenset({"seq_taken", "seq_gap", "prev_mismatch", "after_refused"})
+"""Refusals that another device's acts explain: read the inbox and sign again."""
 _TRIES = 5
-_COMPOSED = frozenset({"iss", "aud", "iat", "cid", "seq", "prev", "act"})
+_HEADER_FIELDS = frozenset({"iss", "aud", "iat", "cid", "seq", "prev", "act"})
 
 Compose = Callable[[], list[SignedAct]]
 
 
-class Dropped(NamedTuple):
-    """An act that was waiting to be sent again, and is refused for good."""
+class DroppedAct(NamedTuple):
+    """An act that was queued to be sent again, and was refused for good."""
 
     kind: str
     refused: Refused
 
 
 class SendQueue(StoredConnection):
-    """The pen of one side of one connection; its lock makes the acts of a chain follow each other."""
+    """The acts of one side of one connection; its lock keeps the acts of a chain in sequence."""
 
-    def __init__(self, core: Core, link: Link, catch_up: Callable[[], Awaitable[None]]) -> None:
-        super().__init__(core, link)
+    def __init__(self, session: Session, info: ConnectionInfo, catch_up: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(session, info)
         self.lock = asyncio.Lock()
-        self.dropped: list[Dropped] = []
-        self.waiting: list[Line] = []
-        """Own acts that were accepted, oldest first, until the inbox was read up to their times: each names what the
-        other side did before it (EVENT-7)."""
-        self._entered_unkept: list[Line] = []
-        """Lines that are in the ledger and not on disk, as something behind them did not fit."""
-        self._written: list[Line] = []
-        self._came: dict[str, str] = {}
+        self.dropped_acts: list[DroppedAct] = []
+        self.waiting: list[HistoryRecord] = []
+        """Accepted own acts, oldest first, that wait until the inbox was read up to their times: each names the other
+        side's acts before it (EVENT-7)."""
+        self._unstored: list[HistoryRecord] = []
+        """Records that are in the history and not on disk, because a record after them did not fit."""
+        self._accepted: list[HistoryRecord] = []
+        self._early_receipts: dict[str, str] = {}
         self._catch_up = catch_up
 
-    async def write(self, kind: str, /, **fields: Any) -> Line:
-        """One act, accepted and entered."""
-        lines = await self.write_all(lambda: [self.seal(kind, **fields)])
-        return lines[0]
+    async def send(self, kind: str, /, **fields: Any) -> HistoryRecord:
+        """Signs and sends one act. Returns its record. Raises as `send_all`."""
+        records = await self.send_all(lambda: [self.sign_act(kind, **fields)])
+        return records[0]
 
-    def seal(self, kind: str, /, **fields: Any) -> SignedAct:
-        """The next act of this side."""
+    def sign_act(self, kind: str, /, **fields: Any) -> SignedAct:
+        """The next act of this side, signed."""
         present = {name: value for name, value in fields.items() if value is not None}
-        state, side, now = self.book.state, self.link.side, self.core.seconds()
+        state, side, now = self.history.state, self.info.side, self.session.seconds()
         if kind == "mailbox" and "did" in present:
-            # Its proof is for one place of the chain, so it is made with the setting and never taken over (ACT-15).
-            box = self.core.signer(key_of_did(present["did"]).kid)
+            # Its proof is for one place of the chain, so it is made with the setting and never copied (ACT-15).
+            box = self.session.signer(key_of_did(present["did"]).kid)
             return next_mailbox(state, side, now, self.signer, box)
         return next_act(state, side, kind, now, self.signer, **present)
 
-    async def write_all(self, make: Compose, about: Callable[[SignedAct], Sequence[Entry]] | None = None) -> list[Line]:
-        """Acts that belong together, in one batch; what `about` returns for each is kept in the same write as the
-        sealed acts. Raises Refused, Unreachable, Contradiction, NotOpen."""
-        _ = self.book
-        async with self._pen():
-            with self.core.keeping_after():
-                await self._settle()
+    async def send_all(
+        self, make: Compose, about: Callable[[SignedAct], Sequence[Entry]] | None = None
+    ) -> list[HistoryRecord]:
+        """Sends acts that belong together in one batch; the entries that `about` returns for each are stored together
+        with the signed acts. Returns their records. Raises Refused, Unreachable, Contradiction, NotOpen."""
+        _ = self.history
+        async with self._hold_lock():
+            with self.session.tolerate_write_errors():
+                await self._resend_unsent()
             for _ in range(_TRIES):
                 try:
                     return await self._send(make(), about)
                 except Refused as refused:
-                    if refused.code not in _PLACE and not recovery.waits(refused) and not _is_unknown(refused):
+                    if (
+                        refused.code not in _PLACE_TAKEN
+                        and not recovery.is_recovering(refused)
+                        and not _is_unknown(refused)
+                    ):
                         raise
-                    if not await self._brought_back(refused) and refused.code not in _PLACE:
+                    if not await self._restore_after(refused) and refused.code not in _PLACE_TAKEN:
                         raise
-                # Another device of this wallet wrote meanwhile: once more, behind what it wrote.
-                with self.core.keeping_after():
-                    await self.recover()
+                # Another device of this wallet wrote meanwhile: fetch its acts, then sign again after them.
+                with self.session.tolerate_write_errors():
+                    await self.enter_own_missing()
             return await self._send(make(), about)
 
-    async def write_last(self, act: SignedAct) -> Line:
-        """A revoke: ahead of everything that waits, since nothing may stand between a side and its "no"."""
-        async with self._pen():
-            waiting = self._waiting()
-            await self._keep_first([act], [act.raw, *(it.raw for it in waiting)])
+    async def send_revoke(self, act: SignedAct) -> HistoryRecord:
+        """Sends a revoke ahead of all queued acts: nothing may stand between a side and its "no"."""
+        async with self._hold_lock():
+            waiting = self._unsent_acts()
+            await self._store_before_sending([act], [act.raw, *(it.raw for it in waiting)])
             try:
-                (line,) = await self._deliver([act])
+                (record,) = await self._deliver([act])
             except Refused as refused:
-                if not _is_unknown(refused) or not await self._brought_back(refused):
+                if not _is_unknown(refused) or not await self._restore_after(refused):
                     raise
-                (line,) = await self._deliver([act])
-            with self.core.keeping_after():
-                await self._resend(waiting)
-            return line
+                (record,) = await self._deliver([act])
+            with self.session.tolerate_write_errors():
+                await self._resend_acts(waiting)
+            return record
 
-    async def settle(self) -> None:
-        """Sends again what was sealed and never answered."""
-        async with self._pen():
-            await self._settle()
+    async def resend_unsent(self) -> None:
+        """Sends the signed acts that were never answered again."""
+        async with self._hold_lock():
+            await self._resend_unsent()
 
     @asynccontextmanager
-    async def _pen(self) -> AsyncIterator[None]:
-        """The lock of this chain. What was accepted under it has its receipts checked once others may write again."""
-        written: list[Line] = []
-        async with self.core.judging():
+    async def _hold_lock(self) -> AsyncIterator[None]:
+        """Holds the lock of this chain. The receipts of acts accepted under it are checked after the lock is
+        released."""
+        written: list[HistoryRecord] = []
+        async with self.session.record_contradictions():
             try:
                 async with self.lock:
                     try:
                         yield
                     finally:
-                        written, self._written = self._written, []
+                        written, self._accepted = self._accepted, []
             except (Refused, Unreachable):
-                await self._settle_receipts(written)
+                await self._check_receipts(written)
                 raise
-            await self._settle_receipts(written)
+            await self._check_receipts(written)
 
-    async def _settle_receipts(self, written: list[Line]) -> None:
-        # Receipts that cannot be kept are fetched another time.
-        if self.core.kept.unkept is None:
-            with self.core.keeping_after():
-                await receipts.settle(self, written)
+    async def _check_receipts(self, written: list[HistoryRecord]) -> None:
+        # Receipts that cannot be stored are fetched another time.
+        if self.session.records.write_error is None:
+            with self.session.tolerate_write_errors():
+                await receipts.check_receipts(self, written)
 
     # --- what another copy of this wallet wrote ---
 
-    async def recover(self) -> bool:
-        """Reads the own acts that this wallet does not have: it is an old copy, or not the only one. Whether there
-        were any."""
-        found = await self.fetch_own()
+    async def enter_own_missing(self) -> bool:
+        """Fetches and enters the own acts that this wallet lacks: it is an old copy, or not the only one. Returns
+        whether there were any."""
+        found = await self.fetch_own_missing()
         await self._catch_up()
         await self.enter_waiting()
         return found
 
-    async def fetch_own(self) -> bool:
-        """Fetches the own acts that this wallet does not have, and lets them wait for their place. Whether there were
-        any."""
+    async def fetch_own_missing(self) -> bool:
+        """Fetches the own acts that this wallet lacks into `waiting`. Returns whether there were any."""
         found = await self._own_missing()
-        self._let_wait(found)
+        self._add_waiting(found)
         return bool(found)
 
-    async def _own_missing(self) -> list[Line]:
-        """Both own chains, from their heads at the server back to what is known here."""
-        home, signer, side = self.core.home(self.link.home), self.signer, self.link.side
-        answer, _ = await home.connection(self.link.cid, signer)
-        known = {line.act.id for line in (*self.book.lines, *self.waiting) if line.act is not None} | {self.link.cid}
-        found: list[Line] = []
+    async def _own_missing(self) -> list[HistoryRecord]:
+        """Both own chains, from their heads at the server back to the acts known here."""
+        home, signer, side = self.session.server(self.info.home), self.signer, self.info.side
+        answer, _ = await home.get_connection(self.info.cid, signer)
+        known = {record.act.id for record in (*self.history.records, *self.waiting) if record.act is not None} | {
+            self.info.cid
+        }
+        found: list[HistoryRecord] = []
         for head in (getattr(answer.heads, side).head, answer.settings.head):
             while head not in known:
                 try:
-                    stated = await home.act_answer(head, signer)
+                    stated = await home.get_act(head, signer)
                 except Refused as fault:
                     raise Contradiction(f"the server names an act that it does not show: {fault}", (head,)) from None
-                await self.expect(stated.event, writes=True)
-                line = self.book.read(stated.event, stated.act)
-                if line.act is None or line.act.id != head:
+                await self.check_event_key(stated.event, writes=True)
+                record = self.history.read(stated.event, stated.act)
+                if record.act is None or record.act.id != head:
                     raise Contradiction("the server shows another act than was asked for", (stated.event, head))
                 known.add(head)
-                found.append(line)
+                found.append(record)
                 if stated.receipt is not None:
-                    self._came[head] = stated.receipt
-                head = _before(line, side)
+                    self._early_receipts[head] = stated.receipt
+                head = _previous_act(record, side)
         return found
 
-    def _let_wait(self, lines: Sequence[Line]) -> None:
-        self.waiting = sorted([*self.waiting, *lines], key=lambda line: line.at)
+    def _add_waiting(self, records: Sequence[HistoryRecord]) -> None:
+        self.waiting = sorted([*self.waiting, *records], key=lambda record: record.at)
 
-    def enter(self, line: Line) -> list[Line]:
-        """Enters a line of the inbox, and before it the own ones that wait and are older: by now everything that the
-        other side did before them was read. Raises Contradiction."""
-        entered: list[Line] = []
+    def enter(self, record: HistoryRecord) -> list[HistoryRecord]:
+        """Enters a record of the inbox, and first the older own records in `waiting`: everything that the other side
+        did before them has been read by now. Raises Contradiction."""
+        entered: list[HistoryRecord] = []
         try:
-            while self.waiting and self.waiting[0].at < line.at:
-                entered += self.book.enter(self.waiting.pop(0))
-            entered += self.book.enter(line)
+            while self.waiting and self.waiting[0].at < record.at:
+                entered += self.history.enter(self.waiting.pop(0))
+            entered += self.history.enter(record)
         except BaseException:
-            self._entered_unkept += entered
+            self._unstored += entered
             raise
         return entered
 
     async def enter_waiting(self) -> None:
-        """Enters and keeps the own lines that wait, once the inbox was read to its end. Raises Contradiction."""
+        """Enters and stores the own records in `waiting`, after the inbox was read to its end. Raises Contradiction."""
         try:
             while self.waiting:
-                self._entered_unkept += self.book.enter(self.waiting.pop(0))
+                self._unstored += self.history.enter(self.waiting.pop(0))
         finally:
-            await self.core.kept.keep(*self._kept_late())
+            await self.session.records.store(*self._late_entries())
 
-    def kept(self, line: Line, receipt: str | None = None) -> list[Entry]:
-        """How a line is kept: itself, and for an own act its receipt or that it is owed. With it comes what entered the
-        ledger before and is not on disk: a file with a gap could never be read again."""
-        return [*self._kept_late(), *self._kept_line(line, receipt)]
+    def record_entries(self, record: HistoryRecord, receipt: str | None = None) -> list[Entry]:
+        """The entries that store a record: the record itself and, for an own act, its receipt or that it is missing.
+        Preceded by records that were entered before and are not on disk: a file with a gap could never be read
+        again."""
+        return [*self._late_entries(), *self._entries_of(record, receipt)]
 
-    def _kept_late(self) -> list[Entry]:
-        late, self._entered_unkept = self._entered_unkept, []
-        return [entry for line in late for entry in self._kept_line(line)]
+    def _late_entries(self) -> list[Entry]:
+        late, self._unstored = self._unstored, []
+        return [entry for record in late for entry in self._entries_of(record)]
 
-    def _kept_line(self, line: Line, receipt: str | None = None) -> list[Entry]:
-        if line.act is not None:
-            receipt = receipt or self._came.pop(line.act.id, None)
-        return [*self.left_out(), kept_line(self.link.cid, line), *receipts.entered(self, line, receipt)]
+    def _entries_of(self, record: HistoryRecord, receipt: str | None = None) -> list[Entry]:
+        if record.act is not None:
+            receipt = receipt or self._early_receipts.pop(record.act.id, None)
+        return [
+            *self.removed_entries(),
+            record_entry(self.info.cid, record),
+            *receipts.receipt_entries(self, record, receipt),
+        ]
 
     # --- after a restore of the server ---
 
-    async def bring_back(self) -> None:
-        """Where the server was restored, hands in what it lacks and confirms; reads what came of it."""
+    async def restore_to_server(self) -> None:
+        """Where the server was restored, submits the records that it lacks, confirms, and reads the result."""
         if recovery.may_be_unknown(self):
-            async with self.core.judging(), self.lock:
-                was_unknown = await recovery.bring_back_unknown(self)
+            async with self.session.record_contradictions(), self.lock:
+                was_unknown = await recovery.restore_unknown(self)
             if was_unknown:
                 await self._catch_up()
-        if recovery.is_owed(self):
-            async with self.core.judging(), self.lock:
-                await recovery.bring_back(self)
+        if recovery.is_recovery_due(self):
+            async with self.session.record_contradictions(), self.lock:
+                await recovery.restore_lost(self)
             await self._catch_up()
-            await self.settle()
+            await self.resend_unsent()
 
-    async def went_on_without(self) -> bool:
-        """Whether this side's recovery was over before this wallet came to it, which explains lines that do not fit."""
-        before = len(self.book.lines)
-        if recovery.is_owed(self):
-            await recovery.bring_back(self)
-        return len(self.book.lines) < before
+    async def drop_lost(self) -> bool:
+        """Completes this side's recovery where it is due. Returns whether records were removed, which explains records
+        that do not fit."""
+        before = len(self.history.records)
+        if recovery.is_recovery_due(self):
+            await recovery.restore_lost(self)
+        return len(self.history.records) < before
 
-    async def _brought_back(self, refused: Refused) -> bool:
-        """The same inside the lock, where an act was refused that this may explain. Whether it was so."""
+    async def _restore_after(self, refused: Refused) -> bool:
+        """Runs the recovery under the lock, after a refusal that a restore may explain. Returns whether it did."""
         if _is_unknown(refused):
-            await self.core.logs.ask(self.link.home)
-            if not recovery.may_be_unknown(self) or not await recovery.bring_back_unknown(self):
+            await self.session.logs.refresh(self.info.home)
+            if not recovery.may_be_unknown(self) or not await recovery.restore_unknown(self):
                 return False
         await self._catch_up()
-        if not recovery.is_owed(self):
+        if not recovery.is_recovery_due(self):
             return False
-        await recovery.bring_back(self)
+        await recovery.restore_lost(self)
         await self._catch_up()
         return True
 
     # --- inside the lock ---
 
-    def _waiting(self) -> list[SignedAct]:
-        kept = self.core.kept.get("unsent", self.link.cid, Unsent)
+    def _unsent_acts(self) -> list[SignedAct]:
+        kept = self.session.records.get("unsent", self.info.cid, UnsentActs)
         if kept is None:
             return []
         return [open_act(raw, self._own_key) for raw in kept.acts]
 
     def _own_key(self, kid: str) -> PublicKey | None:
-        # Any key that this wallet has: what waits may have been signed before a business took its next one.
-        return self.core.signer(kid).key.public if kid in self.core.kept.file.table("keys") else None
+        # Any key of this wallet: an unsent act may have been signed before the key was rotated.
+        return self.session.signer(kid).key.public if kid in self.session.records.file.table("keys") else None
 
-    async def _keep_unsent(self, raws: list[str], *beside: Entry) -> None:
-        await self.core.kept.keep(*self._unsent(raws), *beside)
+    async def _store_unsent(self, raws: list[str], *beside: Entry) -> None:
+        await self.session.records.store(*self._unsent_entries(raws), *beside)
 
-    def _unsent(self, raws: list[str]) -> list[Entry]:
-        return [("unsent", self.link.cid, Unsent(tuple(raws)) if raws else None)]
+    def _unsent_entries(self, raws: list[str]) -> list[Entry]:
+        return [("unsent", self.info.cid, UnsentActs(tuple(raws)) if raws else None)]
 
-    async def _keep_first(self, acts: Sequence[SignedAct], raws: list[str], *beside: Entry) -> None:
-        """Keeps what is about to be sent. A "no" is sent even so where it cannot be kept: the server shows it again to
-        whoever has the key (WHO-9). Raises WalletFileError for every other act."""
+    async def _store_before_sending(self, acts: Sequence[SignedAct], raws: list[str], *beside: Entry) -> None:
+        """Stores the acts before they are sent. A "no" is sent even where it cannot be stored: the server shows it
+        again to the holder of the key (WHO-9). Raises WalletFileError for every other act."""
         if not all(is_narrowing(act.payload) for act in acts):
-            await self.core.kept.keep_first(*self._unsent(raws), *beside)
+            await self.session.records.store_durably(*self._unsent_entries(raws), *beside)
             return
-        with self.core.keeping_after():
-            await self.core.kept.keep(*self._unsent(raws), *beside)
+        with self.session.tolerate_write_errors():
+            await self.session.records.store(*self._unsent_entries(raws), *beside)
 
-    async def _settle(self) -> None:
-        if self.core.kept.file.table("unsent").get(self.link.cid) is not None:
-            await self._resend(self._waiting())
+    async def _resend_unsent(self) -> None:
+        if self.session.records.file.table("unsent").get(self.info.cid) is not None:
+            await self._resend_acts(self._unsent_acts())
 
-    async def _resend(self, waiting: list[SignedAct]) -> None:
+    async def _resend_acts(self, waiting: list[SignedAct]) -> None:
         for act in waiting:
             try:
                 await self._deliver([act])
             except Refused as refused:
-                await self._again_or_drop(act, refused)
+                await self._retry_or_drop(act, refused)
 
-    async def _again_or_drop(self, act: SignedAct, refused: Refused) -> None:
-        """The server has never taken it, or it would have repeated its first answer: so it may be signed anew. Where
-        the server was restored, the same act may find its place once it has what came before."""
-        is_explained = refused.code in _PLACE or recovery.waits(refused) or _is_unknown(refused)
-        if is_explained and await self._brought_back(refused):
+    async def _retry_or_drop(self, act: SignedAct, refused: Refused) -> None:
+        """Signs a refused act again where that can help, else drops it. The server has never accepted it, or it would
+        have repeated its first answer. After a restore, the same act may find its place once the server has the acts
+        before it."""
+        is_explained = refused.code in _PLACE_TAKEN or recovery.is_recovering(refused) or _is_unknown(refused)
+        if is_explained and await self._restore_after(refused):
             try:
                 await self._deliver([act])
                 return
             except Refused as again:
                 refused = again
-        if recovery.waits(refused):
-            kept = self.core.kept.get("unsent", self.link.cid, Unsent)
-            await self._keep_unsent([act.raw, *(kept.acts if kept else ())])
+        if recovery.is_recovering(refused):
+            kept = self.session.records.get("unsent", self.info.cid, UnsentActs)
+            await self._store_unsent([act.raw, *(kept.acts if kept else ())])
             return
-        if refused.code in _PLACE or refused.code == "iat_out_of_range":
-            fields = act.payload.model_dump(exclude_none=True, exclude=set(_COMPOSED), mode="python")
-            if refused.code in _PLACE:
-                await self.recover()
-            # After the end there is one thing left to say (ERA-1).
-            is_its_time = (self.book.state.phase == "open") == (act.kind != "erasure")
+        if refused.code in _PLACE_TAKEN or refused.code == "iat_out_of_range":
+            fields = act.payload.model_dump(exclude_none=True, exclude=set(_HEADER_FIELDS), mode="python")
+            if refused.code in _PLACE_TAKEN:
+                await self.enter_own_missing()
+            # After the end only an erasure statement can be sent (ERA-1).
+            is_its_time = (self.history.state.phase == "open") == (act.kind != "erasure")
             if is_its_time and act.kind != "rotate":
                 try:
-                    await self._once_more(act, self.seal(act.kind, **_tuples(fields)))
+                    await self._send_replacement(act, self.sign_act(act.kind, **_as_tuples(fields)))
                     return
                 except Refused as again:
                     refused = again
-        self.dropped.append(Dropped(act.kind, refused))
+        self.dropped_acts.append(DroppedAct(act.kind, refused))
 
-    async def _once_more(self, before: SignedAct, act: SignedAct) -> None:
-        """Sends what was signed anew; kept first, ahead of what still waits, with the words of the act before it."""
-        words = self.core.kept.get("bodies", before.id, dict)
+    async def _send_replacement(self, before: SignedAct, act: SignedAct) -> None:
+        """Sends an act that was signed again; stored first, ahead of the other unsent acts, with the words of the act
+        it replaces."""
+        words = self.session.records.get("bodies", before.id, dict)
         beside: list[Entry] = [] if words is None else [("bodies", act.id, words), ("bodies", before.id, None)]
-        away = self.core.kept.get("away", self.link.cid, AwayMute)
+        away = self.session.records.get("away", self.info.cid, AwayMute)
         if away is not None and away.mute == before.id:
-            beside.append(("away", self.link.cid, AwayMute(act.id, away.before)))
-        waiting = self.core.kept.get("unsent", self.link.cid, Unsent)
-        await self._keep_unsent([act.raw, *(waiting.acts if waiting else ())], *beside)
+            beside.append(("away", self.info.cid, AwayMute(act.id, away.before)))
+        waiting = self.session.records.get("unsent", self.info.cid, UnsentActs)
+        await self._store_unsent([act.raw, *(waiting.acts if waiting else ())], *beside)
         await self._deliver([act])
 
-    async def _send(self, acts: list[SignedAct], about: Callable[[SignedAct], Sequence[Entry]] | None) -> list[Line]:
+    async def _send(
+        self, acts: list[SignedAct], about: Callable[[SignedAct], Sequence[Entry]] | None
+    ) -> list[HistoryRecord]:
         more = [entry for act in acts for entry in (about(act) if about else ())]
-        await self._keep_first(acts, [act.raw for act in acts], *more)
+        await self._store_before_sending(acts, [act.raw for act in acts], *more)
         return await self._deliver(acts)
 
-    async def _answered(self, acts: list[SignedAct], unknown: list[str], lines: list[Entry]) -> None:
-        """Keeps what was accepted and forgets what was answered, in one write."""
-        kept = self.core.kept.get("unsent", self.link.cid, Unsent)
+    async def _store_answers(self, acts: list[SignedAct], unknown: list[str], records: list[Entry]) -> None:
+        """Stores the accepted acts and removes the answered ones from the queue, in one write."""
+        kept = self.session.records.get("unsent", self.info.cid, UnsentActs)
         answered = {act.raw for act in acts} - set(unknown)
-        await self._keep_unsent([raw for raw in (kept.acts if kept else ()) if raw not in answered], *lines)
+        await self._store_unsent([raw for raw in (kept.acts if kept else ()) if raw not in answered], *records)
 
-    async def _deliver(self, acts: list[SignedAct]) -> list[Line]:
-        home = self.core.home(self.link.home)
+    async def _deliver(self, acts: list[SignedAct]) -> list[HistoryRecord]:
+        home = self.session.server(self.info.home)
         if len(acts) == 1:
-            answers: list[http_api.Acceptance | Refused | Unreachable] = [await _one(home.act(acts[0].raw))]
+            answers: list[http_api.Acceptance | Refused | Unreachable] = [
+                await _answer_or_fault(home.submit_act(acts[0].raw))
+            ]
         else:
-            answers = await home.acts([act.raw for act in acts])
-        lines, given, refused = [], list[str | None](), None
+            answers = await home.submit_acts([act.raw for act in acts])
+        records, given, refused = [], list[str | None](), None
         for act, answer in zip(acts, answers, strict=True):
             if isinstance(answer, Exception):
                 refused = refused or answer
                 continue
             if answer.receipt is not None:
-                self._came[act.id] = answer.receipt
+                self._early_receipts[act.id] = answer.receipt
             try:
-                lines.append(await self._entered(act, answer))
+                records.append(await self._enter_answer(act, answer))
             except BaseException:
-                # What fitted before it is in the ledger, so it must be on disk, too.
-                self._entered_unkept += lines
-                await self.core.kept.keep(*self._kept_late())
+                # Records that fit before it are in the history, so they must be on disk too.
+                self._unstored += records
+                await self.session.records.store(*self._late_entries())
                 raise
-            given.append(self._came.pop(act.id, answer.receipt))
+            given.append(self._early_receipts.pop(act.id, answer.receipt))
         unknown = [act.raw for act, answer in zip(acts, answers, strict=True) if isinstance(answer, Unreachable)]
-        kept = [entry for line, receipt in zip(lines, given, strict=True) for entry in self.kept(line, receipt)]
-        with self.core.keeping_after():
-            await self._answered(acts, unknown, kept)
-        self._written += lines
+        kept = [
+            entry
+            for record, receipt in zip(records, given, strict=True)
+            for entry in self.record_entries(record, receipt)
+        ]
+        with self.session.tolerate_write_errors():
+            await self._store_answers(acts, unknown, kept)
+        self._accepted += records
         if refused is not None:
             raise refused
-        return lines
+        return records
 
-    async def _entered(self, act: SignedAct, answer: http_api.Acceptance) -> Line:
+    async def _enter_answer(self, act: SignedAct, answer: http_api.Acceptance) -> HistoryRecord:
         evidence = (act.raw, answer.event)
         if answer.act != act.id:
             raise Contradiction("the answer names another act", evidence)
-        await self.expect(answer.event, writes=True)
-        line = self.book.read(answer.event, act)
-        self.core.taken.append(act.kind)
-        # The server takes no request under the old key any more.
+        await self.check_event_key(answer.event, writes=True)
+        record = self.history.read(answer.event, act)
+        self.session.accepted_kinds.append(act.kind)
+        # The server accepts no request under the old key.
         self._rotated_to = act.payload.kid if isinstance(act.payload, Rotate) else None
         try:
-            self.book.enter(line)
+            self.history.enter(record)
         except Contradiction:
-            # It may name what the other side did meanwhile, or another copy of this wallet: read that, then judge.
-            if not self._knows_own_head(line):
-                await self.fetch_own()
-            self._let_wait([line])
-            with self.core.keeping_after():
+            # It may name acts of the other side or of another copy of this wallet: read those, then judge.
+            if not self._knows_own_head(record):
+                await self.fetch_own_missing()
+            self._add_waiting([record])
+            with self.session.tolerate_write_errors():
                 await self._catch_up()
                 await self.enter_waiting()
-                self.book.enter(line)
+                self.history.enter(record)
         finally:
             self._rotated_to = None
-        return line
+        return record
 
-    def _knows_own_head(self, line: Line) -> bool:
-        head = _before(line, self.link.side)
-        return head == self.link.cid or any(it.act is not None and it.act.id == head for it in self.book.lines)
+    def _knows_own_head(self, record: HistoryRecord) -> bool:
+        head = _previous_act(record, self.info.side)
+        return head == self.info.cid or any(it.act is not None and it.act.id == head for it in self.history.records)
 
 
 def _is_unknown(refused: Refused) -> bool:
     return refused.code in recovery.UNKNOWN
 
 
-async def _one(call: Awaitable[http_api.Acceptance]) -> http_api.Acceptance | Refused | Unreachable:
+async def _answer_or_fault(call: Awaitable[http_api.Acceptance]) -> http_api.Acceptance | Refused | Unreachable:
     try:
         return await call
     except (Refused, Unreachable) as fault:
         return fault
 
 
-def _before(line: Line, side: Side) -> str:
-    """The id of the act before this one of `side`, or the `cid`. A revoke names in `prev` what its writer knew, which
-    may have been long ago (CONN-5): what was really before it is in its acceptance (EVENT-7)."""
-    assert isinstance(line.event, Accepted) and line.act is not None
-    as_of, payload = line.event.as_of, line.act.payload
-    return payload.prev if line.act.chain == "settings" else getattr(as_of, side)
+def _previous_act(record: HistoryRecord, side: Side) -> str:
+    """The id of the act of `side` before this one, or the `cid`. The `prev` of a revoke names the last act that its
+    writer knew, possibly an old one (CONN-5); the acceptance names the true one (EVENT-7)."""
+    assert isinstance(record.event, Accepted) and record.act is not None
+    as_of, payload = record.event.as_of, record.act.payload
+    return payload.prev if record.act.chain == "settings" else getattr(as_of, side)
 
 
-def kept_line(cid: str, line: Line) -> Entry:
-    """How a line of a ledger is kept; its key sorts by time. A message stands with its acceptance, also when it was a
-    delivery that brought it."""
-    act = line.act if isinstance(line.event, Accepted) else None
-    return f"log/{cid}", f"{line.at:015d}", Entered(line.raw, None if act is None else act.raw)
+def record_entry(cid: str, record: HistoryRecord) -> Entry:
+    """The entry that stores a record; its key sorts by time. A message is stored with its acceptance, even if a
+    delivery brought it."""
+    act = record.act if isinstance(record.event, Accepted) else None
+    return f"log/{cid}", f"{record.at:015d}", StoredRecord(record.raw, None if act is None else act.raw)
 
 
-def _tuples(value: Any) -> Any:
-    """The members of a payload as the models want them again."""
+def _as_tuples(value: Any) -> Any:
+    """The members of a payload in the form that the models take."""
     if isinstance(value, dict):
-        return {name: _tuples(item) for name, item in value.items()}
-    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
+        return {name: _as_tuples(item) for name, item in value.items()}
+    return tuple(_as_tuples(item) for item in value) if isinstance(value, list | tuple) else value
 
 
-async def bring_all_back(queues: Iterable[SendQueue], faults: Faults) -> None:
-    """Brings back every connection that a restored server lacks; one that fails keeps no other from it."""
+async def restore_all(queues: Iterable[SendQueue], faults: Faults) -> None:
+    """Restores every connection that a restored server lacks; a fault in one does not stop the others."""
     for queue in queues:
-        with faults.told_later():
-            await queue.bring_back()
+        with faults.collect():
+            await queue.restore_to_server()

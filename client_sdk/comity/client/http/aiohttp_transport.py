@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
-from comity.client.http.transport import Request, Response, Streaming, Transport, lines_of
+from comity.client.http.transport import Request, Response, StreamResponse, Transport, split_lines
 from comity.errors import Unreachable
 
 MAX_ANSWER = 8 * 1024 * 1024
@@ -17,11 +17,12 @@ _BROKEN = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 
 
 def over_aiohttp(session: aiohttp.ClientSession | None = None) -> Transport:
-    """A transport over this session, or over one of its own, made at the first request and closed with it."""
+    """A transport over this aiohttp session, or over one of its own, opened at the first request and closed with the
+    transport."""
     # A public host must not be able to send a wallet's signed request elsewhere, nor keep a cookie on it.
     own = session or None
 
-    def opened() -> aiohttp.ClientSession:
+    def open_session() -> aiohttp.ClientSession:
         nonlocal own
         if own is None:
             own = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True)
@@ -31,7 +32,7 @@ def over_aiohttp(session: aiohttp.ClientSession | None = None) -> Transport:
     async def call(request: Request, total: float | None) -> AsyncIterator[aiohttp.ClientResponse]:
         timeout = aiohttp.ClientTimeout(total=total, connect=10, sock_read=request.timeout)
         try:
-            async with opened().request(
+            async with open_session().request(
                 request.method,
                 request.url,
                 headers=request.headers,
@@ -53,9 +54,9 @@ def over_aiohttp(session: aiohttp.ClientSession | None = None) -> Transport:
             return Response(answer.status, _lower(answer), bytes(body))
 
     @asynccontextmanager
-    async def stream(request: Request) -> AsyncIterator[Streaming]:
+    async def stream(request: Request) -> AsyncIterator[StreamResponse]:
         async with call(request, None) as answer:
-            yield Streaming(answer.status, _lower(answer), lines_of(answer.content.iter_any()))
+            yield StreamResponse(answer.status, _lower(answer), split_lines(answer.content.iter_any()))
 
     async def close() -> None:
         if session is None and own is not None:
@@ -65,11 +66,11 @@ def over_aiohttp(session: aiohttp.ClientSession | None = None) -> Transport:
 
 
 def _why(error: Exception) -> str:
-    """Why no whole answer came, for people."""
+    """The reason for a missing or incomplete answer, for people."""
     found = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if not isinstance(found, OSError) or isinstance(found, ssl.SSLError) or not found.errno:
         return str(error) or type(error).__name__
-    # A name that is not found has a number below 0, and words of its own.
+    # A name resolution error has a number below 0 and its own text.
     return os.strerror(found.errno) if found.errno > 0 else str(found.strerror)
 
 

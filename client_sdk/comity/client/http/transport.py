@@ -1,8 +1,8 @@
-"""The one way to the world: a `Send`, and what every answer must be before anyone looks inside.
+"""The transport of the SDK: sends requests, and repeats those that are safe to repeat.
 
-The SDK knows HTTP only as `Send`: one request in, one response out. `over_aiohttp` is one; a test or an
-app brings its own in a few lines. What is safe to repeat (reads, and acts, whose id makes them
-idempotent) is tried again here when the other end is away or says 503 with Retry-After.
+The SDK knows HTTP only as `Send`: one request in, one response out. `over_aiohttp` is one; a test or an app brings its
+own in a few lines. Reads, and acts, whose id makes them idempotent, are repeated when the server is unreachable or
+answers 503 with Retry-After.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from comity.errors import Unreachable
 from comity.http_api import retry_after_seconds
 
 MOST_LINE = 1024 * 1024
-"""Bytes of a line of a stream that are waited for."""
+"""The longest line of a stream, in bytes."""
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 TRIES_SECONDS = 30.0
-"""How long a request that may be repeated is tried again before `Unreachable` reaches the caller."""
+"""Seconds for which a repeatable request is repeated before `Unreachable` is raised."""
 
 _LONGEST_WAIT = 10.0
 _LATER = frozenset({401, 429, 503})
-"""With Retry-After: busy, or (401) a server so newly started that it wants the request signed once more."""
+"""With Retry-After: busy, or (401) a server that has just started and needs the request signed again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +51,23 @@ class Response:
 
 
 Send = Callable[[Request], Awaitable[Response]]
-"""Sends one request. Raises Unreachable when no whole answer came, and for nothing else."""
+"""Sends one request. Raises Unreachable without a complete answer, and nothing else."""
 
 Lines = AsyncIterator[bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Streaming:
-    """An answer that goes on: its status and headers at once, its lines as they come (without line ends)."""
+class StreamResponse:
+    """A response without an end: its status and headers at once, its lines as they arrive (without line ends)."""
 
     status: int
     headers: Mapping[str, str]
     lines: Lines
 
 
-async def lines_of(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
-    """The lines of a text without their ends, CR, LF or CRLF (HTTP-13; WHATWG HTML, section 9.2.6), however the bytes
-    are cut into chunks; what stands behind the last end comes last. Raises Unreachable for a line without an end."""
+async def split_lines(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
+    """Yields the lines of a text without their ends, CR, LF or CRLF (HTTP-13; WHATWG HTML, section 9.2.6), however the
+    bytes are cut into chunks; the text after the last end comes last. Raises Unreachable for a line without an end."""
     rest, after_cr = bytearray(), False
     async for chunk in chunks:
         first, *others = _LINE_END.split(chunk.removeprefix(b"\n") if after_cr else chunk)
@@ -82,13 +82,14 @@ async def lines_of(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
         yield bytes(rest)
 
 
-Stream = Callable[[Request], AbstractAsyncContextManager[Streaming]]
-"""Like Send for an answer without an end (SSE). Leaving the context hangs up."""
+Stream = Callable[[Request], AbstractAsyncContextManager[StreamResponse]]
+"""Like Send for a response without an end (SSE). Leaving the context closes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """What a wallet is given: one way to ask, one way to listen, and how to let go of both."""
+    """One way to send, one way to stream, and one way to close them. `patience` (s) is how long a request is
+    repeated."""
 
     send: Send
     stream: Stream | None = None
@@ -97,7 +98,7 @@ class Transport:
 
 
 class _Busy(Exception):
-    """503 or 429: worth another try after `asked` seconds."""
+    """The answer was 503 or 429: try again after `asked` seconds."""
 
     def __init__(self, response: Response, asked: int) -> None:
         self.response = response
@@ -111,14 +112,11 @@ def _wait(error: Exception) -> bool | float:
     return isinstance(error, Unreachable)
 
 
-async def send_again(transport: Transport, make: Callable[[], Request]) -> Response:
-    """Sends what may be sent twice, until there is an answer other than "busy" or the transport's patience ends.
-
-    `make` builds the request anew for every try, since a signed read must not be replayed.
-    Raises Unreachable.
-    """
+async def send_with_retries(transport: Transport, make: Callable[[], Request]) -> Response:
+    """Sends a repeatable request until there is an answer other than "busy", or the transport's patience ends. `make`
+    builds the request for every try, since a signed read must not be replayed. Raises Unreachable."""
     try:
-        return await _once(transport, make())
+        return await _send_once(transport, make())
     except (_Busy, Unreachable) as error:
         failed: Exception | None = error
     try:
@@ -127,20 +125,20 @@ async def send_again(transport: Transport, make: Callable[[], Request]) -> Respo
         ):
             with attempt:
                 if failed is not None:
-                    # The first attempt was made before: most succeed, and need nothing that waits for another.
+                    # The first attempt was made above: most succeed there, without the cost of the retry loop.
                     already, failed = failed, None
                     raise already
-                return await _once(transport, make())
+                return await _send_once(transport, make())
     except _Busy as busy:
         return busy.response
     raise AssertionError("stamina always ends in a return or a raise")
 
 
-async def _once(transport: Transport, request: Request) -> Response:
-    """One try. Raises Unreachable, _Busy."""
+async def _send_once(transport: Transport, request: Request) -> Response:
+    """Tries once. Raises Unreachable, _Busy."""
     response = await transport.send(request)
-    asked = asked_by(response)
-    # A limit that frees itself in days is an answer: nobody waits for it here.
+    asked = retry_after(response)
+    # A limit that lasts longer than the patience is a final answer.
     if asked is None or (response.status == 429 and asked > transport.patience):
         return response
     if response.status in _LATER:
@@ -148,7 +146,7 @@ async def _once(transport: Transport, request: Request) -> Response:
     return response
 
 
-def asked_by(response: Response) -> int | None:
-    """How long (s) an answer asks to be left alone; None where it asks for nothing."""
+def retry_after(response: Response) -> int | None:
+    """The seconds after which the answer allows another try; None where it names none."""
     headers = response.headers
     return retry_after_seconds(headers.get("retry-after"), headers.get("date"), int(time.time()))

@@ -1,4 +1,4 @@
-"""Two histories of one log, written down so that a person can hand them on (LOG-17)."""
+"""Evidence of two histories of one log, written to a file that a person can pass on (LOG-17)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from comity.transparency.checkpoints import SignedCheckpoint
 from comity.transparency.notes import VerifierKey
 
 FORKED = "has shown two histories"
-"""What every claim of a fork says."""
-_TOLD = """\
+"""Part of the claim of every fork."""
+_TEXT = """\
 The log {origin} has shown two histories
 {line}
 
@@ -41,19 +41,21 @@ _PROVED = (
 _UNPROVED = "The log was asked for the\nproof that the larger tree continues the smaller one, and gave none that holds."
 
 
-def write_down(
+def write_evidence(
     wallet: Path,
-    what: str,
+    claim_detail: str,
     key: VerifierKey,
     known: SignedCheckpoint,
     shown: SignedCheckpoint,
     proof: Sequence[bytes] = (),
     begins: bytes | None = None,
 ) -> Fork:
-    """The contradiction, after its file was put beside the wallet's (`fork-….txt`, for its owner alone).
+    """Writes the evidence to a file beside the wallet's (`fork-….txt`, readable by its owner alone), and returns the
+    contradiction.
 
-    `known`: what this wallet had seen, `shown`: what it sees now; `begins`: the root that the larger tree has for the
-    smaller size, which `proof` shows. Where the file cannot be written the error says so, and still holds everything.
+    `known` is the checkpoint that this wallet had seen, `shown` the one it sees now. `begins` is the root that the
+    larger tree has for the smaller size, which `proof` shows. Where the file cannot be written the error says so, and
+    still holds all evidence.
     """
     old, new = sorted((known, shown), key=lambda it: it.size)
     lines = tuple(base64.b64encode(it).decode("ascii") for it in proof)
@@ -64,22 +66,22 @@ def write_down(
     else:
         how = _PROVED.format(size=old.size, root=base64.b64encode(begins).decode("ascii"))
     line = "=" * (len(old.origin) + 31)
-    text = _TOLD.format(origin=old.origin, line=line, what=what, vkey=key.text, how=how)
+    text = _TEXT.format(origin=old.origin, line=line, what=claim_detail, vkey=key.text, how=how)
     for name, signed in (("smaller" if old.size < new.size else "first", old), ("other", new)):
         text += f"--- the {name} checkpoint, {signed.size} entries ---\n{signed.raw}--- its end ---\n\n"
     if lines:
         text += f"--- the proof, from {old.size} to {new.size} entries ---\n" + "\n".join(lines) + "\n--- its end ---\n"
-    # One for what was known, however often the log goes on with its other history; a proof is worth another.
+    # One file for the known checkpoint, however often the log continues its other history, and another with a proof.
     name = hash_id(f"{known.checkpoint.text}{old.size == new.size or bool(lines)}".encode())[:12]
     path = wallet.with_name(f"fork-{name}.txt")
-    told, file = _put(path, text)
-    claim = f"the log {old.origin} {FORKED}: {what}; {told}"
+    where, file = _write_file(path, text)
+    claim = f"the log {old.origin} {FORKED}: {claim_detail}; {where}"
     return Fork(claim, (old.raw, new.raw), lines, file)
 
 
-def _put(path: Path, text: str) -> tuple[str, str | None]:
+def _write_file(path: Path, text: str) -> tuple[str, str | None]:
     try:
-        # Never through a link, and never over what is there.
+        # Never follow a link, and never overwrite a file.
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         return f"both signed texts, as they came the first time, are in {path}", str(path)

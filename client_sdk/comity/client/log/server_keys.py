@@ -1,4 +1,5 @@
-"""What a log has of its home server's keys, held against the list that the server shows (spec/home-key.md)."""
+"""Checks the entries of a log about its home server's keys against the list that the server shows
+(spec/home-key.md)."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 from pydantic import TypeAdapter
 
-from comity.client.log.tile_reader import LogFinding, LogSource
+from comity.client.log.tile_reader import LogFinding, TileReader
 from comity.client.log.tree import Bundle, ServedTree
 from comity.crypto.keys import did_of_host
 from comity.documents.types import parse_model
@@ -27,7 +28,8 @@ def home_of(origin: str) -> str:
 
 
 def own_keys(bundle: Bundle, kinds: Sequence[int], skip: int, home: str) -> list[int]:
-    """The numbers of the entries behind the first `skip` that state a key of the home server; `kinds` are theirs."""
+    """The indexes of the entries after the first `skip` that state a key of the home server; `kinds` are their
+    kinds."""
     if Kind.KEY not in kinds:
         return []
     found, entries = [], bundle.entries()
@@ -40,16 +42,16 @@ def own_keys(bundle: Bundle, kinds: Sequence[int], skip: int, home: str) -> list
 
 
 async def check_listed(
-    source: LogSource, tree: ServedTree, key: VerifierKey, entered: Collection[int], done: int
+    source: TileReader, tree: ServedTree, key: VerifierKey, entered: Collection[int], done: int
 ) -> None:
-    """Holds the entries numbered `entered`, all that state a key of the home server among the first `done`, against its
-    list. A log without any, or one that is served by somebody else, has no list.
+    """Checks the entries at these indexes, all that state a key of the home server among the first `done`, against its
+    list. A log without any, or one served by another host, has no list.
 
     Raises LogFinding("withheld_key" | "key_not_stated"), Unreachable.
     """
     if not entered or source.origin != key.name:
         return
-    rows = await _listed(source, key)
+    rows = await _fetch_list(source, key)
     for index in sorted(entered):
         if index not in rows:
             proof = await tree.proof_of(index)
@@ -61,35 +63,35 @@ async def check_listed(
             _check(stated, place, place.receipt, key)
 
 
-async def stated_ahead(source: LogSource, key: VerifierKey, index: int) -> int:
-    """The minute up to which the log says that times in it may lie ahead, by an entry before number `index` (CLOCK-4);
-    -1 where it says nothing, or nothing that holds. Raises Unreachable."""
+async def stated_ahead(source: TileReader, key: VerifierKey, index: int) -> int:
+    """The minute up to which the log states, by an entry before `index`, that its times may lie ahead (CLOCK-4); -1
+    without a valid statement. Raises Unreachable."""
     if source.origin != key.name:
         return -1
     found = [-1]
     try:
-        for at, (stated, place) in (await _listed(source, key)).items():
+        for at, (stated, place) in (await _fetch_list(source, key)).items():
             said = stated.statement
             if at < index and said.ahead is not None and said.log == key.text and place.receipt is not None:
                 _check(stated, place, place.receipt, key)
                 found.append(said.ahead // MINUTE)
     except LogFinding:
-        # A list that does not hold excuses nothing.
+        # An invalid list is no excuse.
         return -1
     return max(found)
 
 
-async def _listed(source: LogSource, key: VerifierKey) -> dict[int, tuple[VerifiedStatement, KeyPlace]]:
-    """The statements that the server lists with a place in this log, by its number."""
-    data = await source.beside(HOME_KEYS)
+async def _fetch_list(source: TileReader, key: VerifierKey) -> dict[int, tuple[VerifiedStatement, KeyPlace]]:
+    """The statements that the server lists with a place in this log, by index."""
+    data = await source.get_beside(HOME_KEYS)
     if data is None:
         raise LogFinding("withheld_key", "the server lists no key at all")
     try:
         answer = parse_model(_ANSWER, data, _MOST)
         stated = verify_statements(ListedStatement(statement=it.statement, signed=it.signed) for it in answer.keys)
     except Refused as fault:
-        told = fault.detail or fault.title.rstrip(".")
-        raise LogFinding("key_not_stated", told, evidence=(data.decode("utf-8", "replace"),)) from None
+        detail = fault.detail or fault.title.rstrip(".")
+        raise LogFinding("key_not_stated", detail, evidence=(data.decode("utf-8", "replace"),)) from None
     rows = zip(stated, answer.keys, strict=True)
     return {place.index: (one, place) for one, row in rows for place in row.places if place.log == key.name}
 
@@ -98,7 +100,7 @@ def _check(stated: VerifiedStatement, place: KeyPlace, raw: str, key: VerifierKe
     try:
         receipt = open_receipt(raw, key)
     except Refused as fault:
-        raise LogFinding("key_not_stated", f"a receipt that does not hold: {fault}", at=place.index) from None
+        raise LogFinding("key_not_stated", f"an invalid receipt: {fault}", at=place.index) from None
     if receipt.index != place.index or not is_entry_of(stated, receipt):
-        told = f"entry {place.index} is about something else than is listed"
-        raise LogFinding("key_not_stated", told, at=place.index, evidence=(raw, stated.raw))
+        detail = f"entry {place.index} is about something else than is listed"
+        raise LogFinding("key_not_stated", detail, at=place.index, evidence=(raw, stated.raw))

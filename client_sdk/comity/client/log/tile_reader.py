@@ -1,12 +1,12 @@
-"""One log over HTTP: its checkpoint, its tiles and its entry bundles (C2SP tlog-tiles; spec/log.md, LOG-3).
+"""Reads one log over HTTP: its checkpoint, its tiles and its entry bundles (C2SP tlog-tiles; spec/log.md, LOG-3).
 
-    source = LogSource("https://comity.example/log", transport)
+    source = TileReader("https://comity.example/log", transport)
     signed = open_checkpoint(await source.checkpoint(), vkey)
     node = await source.nodes(needed(lambda node: prove_consistency(old, signed.size, node)), signed.size)
     proof = prove_consistency(old, signed.size, node)
 
-An answer from here has the length that was asked for, and is not believed yet: a proof that is made of it holds or does
-not, and `log_tree` holds each tile against the one above it.
+An answer has the length that was asked for, and is not trusted yet: a proof made of it is valid or not, and `tree`
+checks each tile against the one above it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from comity import http_api
-from comity.client.http.transport import Request, Response, Transport, send_again
+from comity.client.http.transport import Request, Response, Transport, send_with_retries
 from comity.crypto.keys import split_origin
 from comity.encoding import parse_object
 from comity.errors import ComityError, Contradiction, Malformed, Refused, Unreachable
@@ -37,17 +37,17 @@ from comity.transparency.tiles import (
     tile_of,
 )
 
-KEPT_TILES = 64
-"""Hash tiles that a source remembers: half a megabyte, and more than a proof is made of."""
+CACHED_TILES = 64
+"""Hash tiles that a reader caches: half a megabyte, and more than one proof needs."""
 AT_ONCE = 8
-"""Tiles that `nodes` asks for at a time."""
+"""Tiles that `nodes` requests at a time."""
 ONE_ANSWER = 30.0
-"""Seconds in which a whole answer must be there."""
+"""Seconds for a complete answer."""
 _GONE = frozenset({404, 410})
 _PATH = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._~-]+)*\Z")
 
 FINDINGS: dict[str, str] = {
-    "bad_checkpoint": "what it serves as its checkpoint is none that it signed",
+    "bad_checkpoint": "it serves a checkpoint that it did not sign",
     "too_few_witnesses": "too few of the named witnesses cosigned the checkpoint",
     "forked": "it signed two histories",
     "rolled_back": "it serves a smaller tree than before, and does not prove that both are one history",
@@ -55,19 +55,19 @@ FINDINGS: dict[str, str] = {
     "wrong_length": "an answer is not as long as what was asked for",
     "bad_tile": "a tile does not belong to the tree that was signed",
     "bad_bundle": "an entry is not the one in the tree that was signed",
-    "bad_entry": "it signed an entry that is none",
+    "bad_entry": "it signed an invalid entry",
     "time_back": "the time of its entries goes back",
-    "withheld_key": "its server does not list a key that stands in the log",
-    "key_not_stated": "its server lists a key that the log does not bear out",
+    "withheld_key": "its server does not list a key that is in the log",
+    "key_not_stated": "its server lists a key that the log does not confirm",
 }
-"""Every way in which a log can be found out."""
+"""Every kind of finding about a log."""
 
 
 class LogFinding(Contradiction):
-    """A log that answers, and whose answers do not hold.
+    """A log that answers, and whose answers are not valid.
 
-    `code` is a key of FINDINGS, `claim` says it for a person, `at` is the size of the tree or the index of the entry
-    that it is about; `evidence` holds what anybody else can check, and is empty where the log could deny it.
+    `code` is a key of FINDINGS and `claim` its text for a person; `at` is the size of the tree or the index of the
+    entry; `evidence` can be checked by anybody, and is empty where the log could deny it.
     """
 
     def __init__(self, code: str, detail: str, *, at: int = 0, evidence: tuple[str, ...] = ()) -> None:
@@ -90,9 +90,9 @@ async def announced_key(prefix: str, transport: Transport) -> VerifierKey:
 
     Raises Unreachable, and Malformed where it announces none.
     """
-    for it in await _announced_logs(prefix, transport):
-        if str(it.get("url")).removesuffix("/") == prefix:
-            return _announced(it, prefix)
+    for log in await _announced_logs(prefix, transport):
+        if str(log.get("url")).removesuffix("/") == prefix:
+            return _read_announced(log, prefix)
     raise Malformed("the server announces no log with that URL")
 
 
@@ -111,33 +111,33 @@ async def log_after_restore(prefix: str, transport: Transport) -> str | None:
 async def _announced_logs(prefix: str, transport: Transport) -> list[dict[str, Any]]:
     parts = urlsplit(prefix)
     url = f"{parts.scheme}://{parts.netloc}{http_api.WELL_KNOWN}"
-    response = await send_again(transport, lambda: Request("GET", url))
+    response = await send_with_retries(transport, lambda: Request("GET", url))
     if response.status != 200:
         raise Unreachable(f"{url}: the server answers {response.status}")
     logs = parse_object(response.body).get("logs")
     return [it for it in logs if isinstance(it, dict)] if isinstance(logs, list) else []
 
 
-def _announced(log: dict[str, Any], prefix: str) -> VerifierKey:
+def _read_announced(log: dict[str, Any], prefix: str) -> VerifierKey:
     key = parse_vkey(str(log.get("vkey")))
-    # What is kept of a log is found by its name: nobody may take that of another host's (LOG-19).
+    # Stored logs are found by name: no host may use another host's name (LOG-19).
     if not log.get("origin") == key.name == prefix.partition("://")[2]:
         raise Malformed("the server announces the log under another name than its URL's or its key's")
     return key
 
 
-class LogSource:
-    """One log, by the prefix of its URL. Asks again where that may help, as everything in the SDK does."""
+class TileReader:
+    """One log, by the prefix of its URL. Repeats requests as the whole SDK does."""
 
     def __init__(self, prefix: str, transport: Transport, *, timeout: float = ONE_ANSWER) -> None:
         """`timeout`: seconds in which a whole answer must be there. Raises Malformed for a URL that no log can have."""
         self.prefix = log_prefix(prefix)
         self._transport = transport
         self._timeout = timeout
-        self._cache = LRU[Tile, bytes](KEPT_TILES)
+        self._cache = LRU[Tile, bytes](CACHED_TILES)
 
     async def checkpoint(self) -> str:
-        """The signed note that the log serves now, unopened. Raises Unreachable, LogFinding."""
+        """The signed note that the log serves now, unchecked. Raises Unreachable, LogFinding."""
         response = await self._get("checkpoint", {"cache-control": "no-cache"})
         if response.status != 200:
             raise Unreachable(f"there is no log at {self.prefix} (its checkpoint: {response.status})")
@@ -153,27 +153,27 @@ class LogSource:
         """The name of a log that is served here by its own server: the URL without the scheme (LOG-19)."""
         return self.prefix.partition("://")[2]
 
-    async def beside(self, path: str) -> bytes | None:
-        """What the log's server answers under another path, None where there is nothing. Raises Unreachable."""
+    async def get_beside(self, path: str) -> bytes | None:
+        """The body at another path of the log's server; None where it has none. Raises Unreachable."""
         parts = urlsplit(self.prefix)
         request = Request("GET", f"{parts.scheme}://{parts.netloc}{path}", {}, timeout=self._timeout)
-        response = await send_again(self._transport, lambda: request)
+        response = await send_with_retries(self._transport, lambda: request)
         if response.status not in (200, *_GONE):
             raise Unreachable(f"{request.url}: the server answers {response.status}")
         return response.body if response.status == 200 else None
 
     async def tile(self, tile: Tile) -> bytes:
-        """The bytes of a tile or an entry bundle, just as wide as asked; of a partial one that is no longer served, the
-        beginning of the full one.
+        """The bytes of a tile or an entry bundle, exactly as wide as asked; a partial one that is no longer served is
+        cut from the full one.
 
         Raises Unreachable, LogFinding("missing" | "wrong_length").
         """
         if tile in self._cache:
             return self._cache[tile]
-        data = await self._served(tile)
+        data = await self._fetch_tile(tile)
         if data is None and not tile.is_full:
-            whole = await self._served(tile._replace(width=WIDTH))
-            data = None if whole is None else _beginning(tile, whole)
+            whole = await self._fetch_tile(tile._replace(width=WIDTH))
+            data = None if whole is None else _cut_tile(tile, whole)
         if data is None:
             raise LogFinding("missing", f"{self.prefix}/{tile.path} is not there", at=tile.number)
         if tile.level >= 0:
@@ -189,11 +189,11 @@ class LogSource:
         found: dict[Tile, bytes] = {}
         for first in range(0, len(tiles), AT_ONCE):
             some = tiles[first : first + AT_ONCE]
-            found |= zip(some, await together(self.tile(tile) for tile in some), strict=True)
+            found |= zip(some, await gather_or_cancel(self.tile(tile) for tile in some), strict=True)
         return lambda height, index: node_of(height, index, found[tile_of(height, index, size)])
 
-    async def _served(self, tile: Tile) -> bytes | None:
-        """The bytes under that very path, or None where there is nothing."""
+    async def _fetch_tile(self, tile: Tile) -> bytes | None:
+        """The bytes at that very path, or None where there are none."""
         response = await self._get(tile.path)
         if response.status in _GONE:
             return None
@@ -210,11 +210,11 @@ class LogSource:
 
     async def _get(self, path: str, headers: dict[str, str] | None = None) -> Response:
         request = Request("GET", f"{self.prefix}/{path}", headers or {}, timeout=self._timeout)
-        return await send_again(self._transport, lambda: request)
+        return await send_with_retries(self._transport, lambda: request)
 
 
-def _beginning(tile: Tile, whole: bytes) -> bytes:
-    """The partial tile out of the full one. Raises LogFinding."""
+def _cut_tile(tile: Tile, whole: bytes) -> bytes:
+    """The partial tile, cut from the full one. Raises LogFinding."""
     if tile.level >= 0:
         return check_tile(tile, whole[: tile.width * HASH])
     try:
@@ -223,8 +223,8 @@ def _beginning(tile: Tile, whole: bytes) -> bytes:
         raise LogFinding("bad_bundle", f"{tile.path}: {fault.detail}", at=tile.number) from None
 
 
-async def together(work: Iterable[Any]) -> list[Any]:
-    """The results of all, at once; the first error, once the others have been let go."""
+async def gather_or_cancel(work: Iterable[Any]) -> list[Any]:
+    """The results of all; on the first error cancels the others and raises it."""
     tasks = [asyncio.ensure_future(it) for it in work]
     try:
         return await asyncio.gather(*tasks)

@@ -1,8 +1,8 @@
-"""The tree under a signed checkpoint, as its log serves it, from the root down (RFC 6962 section 2.1; C2SP tlog-tiles).
+"""The tree of a signed checkpoint, as its log serves it, from the root down (RFC 6962 section 2.1; C2SP tlog-tiles).
 
-The partial tiles at the right edge give the root; every other tile is hashed and held against its place in the tile
-above it; every entry is hashed and held against its place in a tile of level 0. So nothing is given out that the log
-did not sign, and what does not fit is found where it lies.
+The partial tiles at the right edge give the root; every other tile is hashed and compared with its place in the tile
+above it; every entry is hashed and compared with its place in a tile of level 0. So nothing is returned that the log
+did not sign, and a difference is found where it lies.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import aclosing
 from hashlib import sha256
 from typing import NamedTuple
 
-from comity.client.log.tile_reader import LogFinding, LogSource, together
+from comity.client.log.tile_reader import LogFinding, TileReader, gather_or_cancel
 from comity.errors import Malformed
 from comity.transparency.checkpoints import SignedCheckpoint
 from comity.transparency.entries import LENGTH
@@ -24,7 +24,7 @@ from comity.transparency.receipts import TlogProof
 from comity.transparency.tiles import ENTRIES, HASH, HEIGHT, WIDTH, Tile, decode_bundle, node_of, tile_of, width_at
 
 AHEAD = 8
-"""Bundles, and as many tiles, that are fetched while one is looked at: all that is in memory of a log."""
+"""Bundles, and as many tiles, that are fetched ahead: all of a log that is in memory."""
 STRIDE = LENGTH + 2
 """Bytes from one entry of Comity in a bundle to the next: its length comes first."""
 _NO_BYTE = bytes(WIDTH)
@@ -43,14 +43,14 @@ class Bundle(NamedTuple):
         return self.tile.number * WIDTH
 
     def entries(self) -> list[bytes]:
-        """Its entries, taken apart."""
+        """Its entries, split."""
         return decode_bundle(self.tile, self.data)
 
 
 class ServedTree:
-    """The tree of one checkpoint, read from a source. Only `open_tree` makes one."""
+    """The tree of one checkpoint, read from a source. Made by `open_tree` alone."""
 
-    def __init__(self, source: LogSource, signed: SignedCheckpoint, edge: dict[int, tuple[Tile, bytes]]) -> None:
+    def __init__(self, source: TileReader, signed: SignedCheckpoint, edge: dict[int, tuple[Tile, bytes]]) -> None:
         self.signed = signed
         self._source = source
         self._edge = edge
@@ -58,11 +58,11 @@ class ServedTree:
 
     @property
     def size(self) -> int:
-        """How many entries it has."""
+        """The number of its entries."""
         return self.signed.size
 
     async def row(self, level: int, number: int) -> bytes:
-        """The hashes of a tile as they are in the tree. Raises Unreachable, LogFinding."""
+        """The hashes of a tile, checked against the tree. Raises Unreachable, LogFinding."""
         kept = self._rows.get(level)
         if kept is not None and kept[0] == number:
             return kept[1]
@@ -70,12 +70,12 @@ class ServedTree:
         if edge is not None and edge[0].number == number:
             return edge[1]
         data = await self._source.tile(Tile(level, number))
-        await self._hold_against_above(Tile(level, number), data)
+        await self._check_against_above(Tile(level, number), data)
         self._rows[level] = (number, data)
         return data
 
-    async def _hold_against_above(self, tile: Tile, data: bytes) -> None:
-        # A full tile is one hash of the level above, and what is above is held against the root before it is used.
+    async def _check_against_above(self, tile: Tile, data: bytes) -> None:
+        # A full tile is one hash of the level above, and that level is checked against the root before it is used.
         above = await self.row(tile.level + 1, tile.number // WIDTH)
         at = tile.number % WIDTH * HASH
         if top_of(data) != above[at : at + HASH]:
@@ -85,13 +85,13 @@ class ServedTree:
         return LogFinding("bad_tile", f"{self._source.prefix}/{tile.path} is forged or damaged", at=tile.number)
 
     async def nodes(self, nodes: list[Node]) -> NodeReader:
-        """A reader of these complete subtrees, as they are in the tree. Raises Unreachable, LogFinding."""
+        """A reader of these complete subtrees, checked against the tree. Raises Unreachable, LogFinding."""
         tiles = {tile_of(height, index, self.size) for height, index in nodes}
         found = {tile: await self.row(tile.level, tile.number) for tile in tiles}
         return lambda height, index: node_of(height, index, found[tile_of(height, index, self.size)])
 
     async def proof_of(self, index: int) -> str:
-        """The tlog-proof of entry `index`, with the entry as its `extra`: to be handed on. Raises Unreachable,
+        """The tlog-proof of entry `index`, with the entry as its `extra`, to be passed on. Raises Unreachable,
         LogFinding."""
         async with aclosing(self.bundles(index)) as found:
             bundle = await anext(found)
@@ -101,7 +101,7 @@ class ServedTree:
         return TlogProof(entry, index, tuple(hashes), self.signed.raw).text
 
     async def bundles(self, start: int = 0) -> AsyncGenerator[Bundle, None]:
-        """The bundles from the one with entry `start` to the last, in order, each held against the tree.
+        """Yields the bundles from the one with entry `start` to the last, in order, each checked against the tree.
 
         Close it (`contextlib.aclosing`) where it is left early. Raises Unreachable, LogFinding.
         """
@@ -125,12 +125,12 @@ class ServedTree:
         return bundle, asyncio.ensure_future(self._source.tile(bundle)), asyncio.ensure_future(hashes)
 
     async def _next(self, fetching: deque[tuple[Tile, asyncio.Future[bytes], asyncio.Future[bytes]]]) -> Bundle:
-        # Looked at before it is taken out: whatever is raised, the clearing up finds all that is under way.
+        # Awaited before it is removed, so that the cleanup finds every running task whatever is raised.
         tile, *both = fetching[0]
         data, hashes = await asyncio.gather(*both)
         fetching.popleft()
         if tile.is_full:
-            await self._hold_against_above(Tile(0, tile.number), hashes)
+            await self._check_against_above(Tile(0, tile.number), hashes)
         try:
             leaves = leaves_of(tile, data)
         except Malformed as fault:
@@ -142,15 +142,15 @@ class ServedTree:
         return Bundle(tile, data)
 
 
-async def open_tree(source: LogSource, signed: SignedCheckpoint) -> ServedTree:
-    """The tree of that checkpoint, once the tiles at its right edge have given its root.
+async def open_tree(source: TileReader, signed: SignedCheckpoint) -> ServedTree:
+    """The tree of that checkpoint, after the tiles at its right edge have given its root.
 
     Raises Unreachable, LogFinding("missing" | "wrong_length" | "bad_tile").
     """
     size = signed.size
     ends = [(level, size >> HEIGHT * level) for level in range(-(-size.bit_length() // HEIGHT))]
     tiles = [Tile(level, end // WIDTH, end % WIDTH) for level, end in ends if end % WIDTH]
-    found = await together(source.tile(tile) for tile in tiles)
+    found = await gather_or_cancel(source.tile(tile) for tile in tiles)
     edge = {tile.level: (tile, data) for tile, data in zip(tiles, found, strict=True)}
     if root_of(size, lambda height, index: node_of(height, index, edge[height // HEIGHT][1])) != signed.root:
         where = f"{source.prefix}: the tiles at the edge of its {size} entries do not give the root that it signed"
@@ -159,7 +159,7 @@ async def open_tree(source: LogSource, signed: SignedCheckpoint) -> ServedTree:
 
 
 def is_regular(tile: Tile, data: bytes) -> bool:
-    """Whether every entry in a bundle is as long as those of Comity are, so that it can be cut with a ruler."""
+    """Whether every entry in a bundle has the length of Comity's entries, so that it can be split by offsets."""
     width = tile.width
     return len(data) == width * STRIDE and data[0::STRIDE] == _NO_BYTE[:width] and data[1::STRIDE] == _LENGTHS[:width]
 

@@ -1,12 +1,12 @@
-"""One file that is never half written: a wallet's keys, acts and answers, encrypted, in tables (spec/wallet-file.md).
+"""The encrypted file of a wallet: tables of keys, acts and answers, never half written (spec/wallet-file.md).
 
-The file is a head, which may hold its identity under a passphrase, and frames behind it (WALLET-1 to WALLET-4). A frame
-is the unit that is there wholly or not at all; its entries set or remove one key of one table each, so the newest entry
-of a key counts (WALLET-5), and compaction is a rewrite of what still counts (WALLET-8).
+The file is a head, which may hold its identity under a passphrase, followed by frames (WALLET-1 to WALLET-4). A frame
+is present wholly or not at all. Each of its entries sets or removes one key of one table, so the newest entry of a key
+counts (WALLET-5); compaction rewrites the entries that count (WALLET-8).
 
-What a crash means: a frame is on disk before `write` returns, and a mark stands behind it soon after (WALLET-7). So a
-frame without a mark that cannot be read at the end of the file was never answered for and is dropped (WALLET-6). One
-with a mark is damaged: of an end that is, the bytes are kept and the owner is told; in the middle it is an error
+After a crash: a frame is on disk before `write` returns, and a mark follows it soon after (WALLET-7). An unreadable
+frame without a mark at the end of the file was never acknowledged and is dropped (WALLET-6). An unreadable frame with a
+mark is damage: at the end of the file the bytes are copied and the owner is told; in the middle it is an error
 (WALLET-10).
 """
 
@@ -45,14 +45,14 @@ _LONGEST_HEAD = 16 * 1024  # a sealed identity is some 300 bytes long
 
 
 def new_identity() -> str:
-    """A fresh age identity (`AGE-SECRET-KEY-1…`), as secret as the keys in the file that it opens."""
+    """A new age identity (`AGE-SECRET-KEY-1…`), as secret as the keys in the file that it opens."""
     return str(x25519.Identity.generate())
 
 
 class WalletFile:
-    """The open file: tables in memory, and `write` which makes entries durable in one piece.
+    """The open file: tables in memory, and `write`, which makes entries durable together.
 
-    Only one process holds a file open; a second one gets `WalletFileError`.
+    Only one process can hold a file open; a second one gets `WalletFileError`.
     """
 
     def __init__(self, path: Path, fd: int, head: bytes, identity: x25519.Identity) -> None:
@@ -74,7 +74,8 @@ class WalletFile:
     def create(
         cls, path: str | os.PathLike[str], *, passphrase: str | None = None, identity: str | None = None
     ) -> WalletFile:
-        """Makes a new file. With a passphrase (2 s, 520 MB) it carries its identity; else keep `identity`."""
+        """Makes a new file. With a passphrase (2 s, 520 MB) the file contains its identity; without one, keep
+        `identity` elsewhere. Raises WalletFileError."""
         if not passphrase and identity is None:
             raise WalletFileError("a wallet needs a passphrase, or an identity kept elsewhere")
         where = Path(path).absolute()
@@ -86,15 +87,15 @@ class WalletFile:
             raise WalletFileError(f"cannot make {where}: {error.strerror}") from None
         made = cls(where, handle, head, key)
         try:
-            # With a first frame in it, a wrong identity is noticed at opening and not at the first loss.
+            # With a first frame in the file, a wrong identity is noticed when the file is opened.
             first: list[RawEntry] = [("wallet", "format", b"1")]
             frame = seal_frame(0, first, made._recipient)
             _write_all(handle, head + frame)
-            made._took(len(frame), first)
+            made._count_frame(len(frame), first)
             os.fsync(handle)
             made._mark()
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # link, unlike rename, refuses to replace: a wallet is never overwritten by a new one.
+            # link, unlike rename, refuses to replace a file: a new wallet never overwrites an old one.
             os.link(temp, where)
         except FileExistsError:
             os.close(handle)
@@ -111,9 +112,10 @@ class WalletFile:
     def open(
         cls, path: str | os.PathLike[str], *, passphrase: str | None = None, identity: str | None = None
     ) -> WalletFile:
-        """Opens, locks and reads the file. What is torn at its end is dropped; of a damaged end a copy is kept first
-        (`damaged`). Raises `WalletFileError`."""
-        # Resolved once: a rewrite must replace the file and not a link to it, wherever the process has gone since.
+        """Opens, locks and reads the file. A torn end is dropped; a damaged end is copied first (`damaged_copies`).
+        Raises WalletFileError."""
+        # Resolved once: a rewrite must replace the file and not a link to it, whatever the working directory is by
+        # then.
         where = Path(os.path.realpath(path))
         fd = _open_locked(where)
         try:
@@ -128,7 +130,7 @@ class WalletFile:
             raise
 
     def close(self) -> None:
-        """Lets go of the file and its lock; safe to call twice."""
+        """Closes the file and releases its lock; safe to call twice."""
         with self._writing:
             if self._fd >= 0:
                 os.close(self._fd)
@@ -136,21 +138,21 @@ class WalletFile:
 
     @property
     def identity(self) -> str:
-        """The age identity: with it the file opens at once, without the passphrase's 2 s."""
+        """The age identity: it opens the file at once, without the passphrase's 2 s."""
         return str(self._identity)
 
     @property
-    def damaged(self) -> tuple[Path, ...]:
-        """Copies of the file that lie beside it, each with an end that could not be read any more (WALLET-10)."""
+    def damaged_copies(self) -> tuple[Path, ...]:
+        """Copies of the file beside it, each with an end that could not be read (WALLET-10)."""
         named = f"{self.path.name}{_DAMAGED}"
         return tuple(sorted(it for it in self.path.parent.iterdir() if it.name.startswith(named)))
 
     def table(self, name: str) -> Mapping[str, bytes]:
-        """What one table holds now, in the order in which its keys were first set; a live, read-only view."""
+        """The current contents of one table, in the order in which its keys were first set; a live, read-only view."""
         return MappingProxyType(self._tables.setdefault(name, {}))
 
     def write(self, entries: Iterable[RawEntry]) -> None:
-        """Makes these entries durable, all of them or none, and then visible in the tables."""
+        """Makes these entries durable, all or none, and then visible in the tables. Raises WalletFileError."""
         batch = list(entries)
         if not batch:
             return
@@ -163,28 +165,28 @@ class WalletFile:
                 _write_all(self._fd, frame, at=self._size)
                 os.fdatasync(self._fd)
             except OSError as error:
-                # After a failed sync nobody knows what is on disk; going on would risk a frame behind a hole.
+                # After a failed sync the contents of the disk are unknown; another frame might follow a hole.
                 self._broken = True
                 raise WalletFileError(f"cannot write {self.path}: {error.strerror}") from error
-            self._took(len(frame), batch)
+            self._count_frame(len(frame), batch)
             self._mark()
             if self._size > self._compact_at + 3 * self._live:
                 self._compact_if_there_is_room()
 
-    def remember(self, entries: Iterable[RawEntry]) -> None:
-        """Shows entries in the tables, and writes nothing."""
+    def apply_unwritten(self, entries: Iterable[RawEntry]) -> None:
+        """Shows entries in the tables without writing them."""
         with self._writing:
             for entry in entries:
                 self._apply(entry)
 
     def compact(self) -> None:
-        """Rewrites the file with only what still counts. Raises `WalletFileError`; the file is as it was then."""
+        """Rewrites the file with only the entries that count. Raises WalletFileError and leaves the file unchanged."""
         with self._writing:
             self._compact(self._head)
 
     def change_passphrase(self, passphrase: str) -> None:
-        """Seals the identity under another passphrase; an old copy of the file keeps the old one. Raises
-        `WalletFileError`; the old one still holds then."""
+        """Encrypts the identity under another passphrase; an old copy of the file keeps the old one. Raises
+        WalletFileError; the old passphrase then still holds."""
         head = MAGIC + _block(str(self._identity), passphrase)
         with self._writing:
             self._compact(head)
@@ -196,7 +198,7 @@ class WalletFile:
             raise WalletFileError(f"{self.path} is closed")
 
     def _load(self, data: bytes) -> None:
-        """Takes in what is whole, and cuts off what is not. Raises WalletFileError."""
+        """Reads every whole frame and cuts off the rest. Raises WalletFileError."""
 
         def take(entries: list[RawEntry]) -> None:
             for entry in entries:
@@ -210,7 +212,7 @@ class WalletFile:
             if whole.end != len(data):
                 os.ftruncate(self._fd, whole.end)
             if whole.end != len(data) or not whole.is_marked:
-                # A process that was killed may have left what no sync has reached yet.
+                # A killed process may have left bytes that were never synced.
                 os.fsync(self._fd)
         except OSError as error:
             raise WalletFileError(f"cannot write {self.path}: {error.strerror}") from error
@@ -218,7 +220,7 @@ class WalletFile:
             self._mark()
 
     def _mark(self) -> None:
-        """Marks that all that was written is on the disk. Where there is no room for that, the next frame brings it."""
+        """Marks that everything written is on the disk. Without room for the mark, the next frame writes it."""
         try:
             _write_all(self._fd, MARK, at=self._size)
         except OSError:
@@ -227,7 +229,7 @@ class WalletFile:
         self._is_marked = True
         self._size += len(MARK)
 
-    def _took(self, size: int, entries: list[RawEntry]) -> None:
+    def _count_frame(self, size: int, entries: list[RawEntry]) -> None:
         self._number += 1
         self._size += size
         for entry in entries:
@@ -244,7 +246,8 @@ class WalletFile:
             self._live += len(value) + len(key)
 
     def _compact_if_there_is_room(self) -> None:
-        """After a write, which is durable already: a disk too full for a second file must not make it fail."""
+        """Compacts after a write that is durable already: a disk too full for a second file must not make the write
+        fail."""
         try:
             self._compact(self._head)
         except WalletFileError:
@@ -253,10 +256,10 @@ class WalletFile:
     def _compact(self, head: bytes) -> None:
         self._must_be_open()
         try:
-            fd, size, number = self._rewritten(head)
+            fd, size, number = self._rewrite(head)
         except OSError as error:
             raise WalletFileError(f"cannot rewrite {self.path}: {error.strerror}") from error
-        # From the rename on the new file has the name, so what is written next must go there and nowhere else.
+        # After the rename the new file has the name, so the next write must go to it.
         os.close(self._fd)
         self._fd, self._size, self._number, self._head = fd, size, number, head
         self._is_marked = True
@@ -264,41 +267,41 @@ class WalletFile:
         try:
             _sync_folder(self.path.parent)
         except OSError as error:
-            # After a power cut either file may have the name: nothing may be answered for that is in one alone.
+            # After a power cut either file may have the name, so no entry may be acknowledged that is in one alone.
             self._broken = True
             raise WalletFileError(f"cannot write {self.path}: {error.strerror}") from error
 
-    def _rewritten(self, head: bytes) -> tuple[int, int, int]:
-        """(descriptor, size, frames) of a new file in place of the old one, locked. Raises OSError, and then the old
-        one stands untouched."""
+    def _rewrite(self, head: bytes) -> tuple[int, int, int]:
+        """Writes a new, locked file in place of the old one. Returns (descriptor, size, frames). Raises OSError and
+        leaves the old file unchanged."""
         temp = self.path.with_name(f".{self.path.name}.compacting")
-        # Only the holder of the lock comes here, so a leftover of this name is a dead one.
+        # Only the holder of the lock gets here, so a file of this name is left over from a crash.
         fd = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            # Locked before it has the name: no other process can open it between the rename and the lock.
+            # Locked before the rename, so that no other process can open it in between.
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             size, number = len(head), 0
             _write_all(fd, head)
-            for batch in _packed(self._tables):
+            for batch in _pack_entries(self._tables):
                 frame = seal_frame(number, batch, self._recipient)
                 _write_all(fd, frame, at=size)
                 size, number = size + len(frame), number + 1
-            # It takes the name only once all of it is on the disk.
+            # Renamed only when all of it is on the disk.
             _write_all(fd, MARK, at=size)
             os.fsync(fd)
             os.rename(temp, self.path)
         except BaseException:
             os.close(fd)
-            # Half a file on a full disk helps nobody.
+            # Free the space of an incomplete file.
             with suppress(OSError):
                 os.unlink(temp)
             raise
         return fd, size + len(MARK), number
 
 
-def name_of_seal(path: str | os.PathLike[str]) -> str | None:
-    """A name for the file under its passphrase of now: of the sealed identity, which is another with each passphrase
-    (WALLET-9). None where there is no such file, or none in it."""
+def seal_id(path: str | os.PathLike[str]) -> str | None:
+    """An id of the file under its current passphrase, derived from the encrypted identity, which changes with each
+    passphrase (WALLET-9). None without such a file, or without a passphrase."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -356,7 +359,7 @@ def _open_locked(path: Path) -> int:
     raise WalletFileError(f"{path} keeps changing")
 
 
-def _packed(tables: Mapping[str, Mapping[str, bytes]]) -> Iterator[list[RawEntry]]:
+def _pack_entries(tables: Mapping[str, Mapping[str, bytes]]) -> Iterator[list[RawEntry]]:
     batch: list[RawEntry] = []
     size = 0
     for name, table in tables.items():
@@ -385,7 +388,7 @@ def _write_all(fd: int, data: bytes, at: int = 0) -> None:
 
 
 def _keep_copy(path: Path, data: bytes) -> None:
-    """Keeps these bytes beside the file that has them, on the disk. Raises OSError."""
+    """Writes these bytes to a new file beside `path`, durably. Raises OSError."""
     for number in itertools.count(1):
         copy = path.with_name(f"{path.name}{_DAMAGED}{number}")
         try:

@@ -1,6 +1,6 @@
-"""The bytes of a wallet's file: its head, and the frames and marks behind it (spec/wallet-file.md).
+"""The bytes of a wallet's file: its head, then frames and marks (spec/wallet-file.md).
 
-Pure: it reads bytes that somebody else has read from a disk, and makes those that somebody else writes.
+Pure: it parses bytes that the caller has read, and makes bytes for the caller to write.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LENGTH = struct.Struct(">I")
 _FRAME = struct.Struct(">II")
 _NUMBER = struct.Struct(">Q")
 MARK = _FRAME.pack(0, zlib.crc32(LENGTH.pack(0)))
-"""Stands behind what was on the disk before it was written."""
+"""Follows bytes that were on the disk before it was written."""
 
 RawEntry = tuple[str, str, bytes | None]
 """Table, key, value; a value of None removes the key."""
@@ -35,7 +35,7 @@ _entries_decoder = msgspec.msgpack.Decoder(list[RawEntry])
 
 
 class WalletFileError(ComityError):
-    """The file cannot be used: missing, locked by another process, wrong passphrase, or damaged."""
+    """The file cannot be used: missing, locked by another process, damaged, full disk, or a wrong passphrase."""
 
 
 class WrongIdentity(WalletFileError):
@@ -43,20 +43,20 @@ class WrongIdentity(WalletFileError):
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
-    """What of a file is whole."""
+class FrameScan:
+    """The readable extent of a file."""
 
     frames: int
     end: int
-    """The byte behind the last whole frame or mark."""
+    """The byte after the last whole frame or mark."""
     is_marked: bool
-    """Whether a mark stands behind the last whole frame."""
+    """Whether a mark follows the last whole frame."""
     is_damaged: bool
-    """Whether what stands behind `end` was on the disk once and cannot be read; else it is torn, or nothing."""
+    """Whether the bytes after `end` were on the disk once and cannot be read; otherwise they are torn, or none."""
 
 
 def seal_frame(number: int, entries: list[RawEntry], recipient: x25519.Recipient) -> bytes:
-    """The frame of that number (WALLET-3, WALLET-4). Raises WalletFileError for one that is too large."""
+    """The encrypted frame of that number (WALLET-3, WALLET-4). Raises WalletFileError for one that is too large."""
     plain = _NUMBER.pack(number) + msgspec.msgpack.encode(entries)
     sealed: bytes = pyrage.encrypt(plain, [recipient])
     if len(sealed) > MAX_FRAME:
@@ -83,9 +83,9 @@ def split_head(path: Path, data: bytes) -> tuple[bytes, bytes]:
 
 def read_frames(
     path: Path, data: bytes, start: int, identity: x25519.Identity, take: Callable[[list[RawEntry]], None]
-) -> Whole:
-    """Hands over the entries of each frame from `start` on, and returns what is whole (WALLET-6). Raises
-    WalletFileError for damage that is not at the end alone, once some frames may have been handed over (WALLET-10)."""
+) -> FrameScan:
+    """Passes the entries of each frame from `start` on to `take`, and returns the readable extent (WALLET-6). Raises
+    WalletFileError for damage elsewhere than at the end; some frames may have been passed on by then (WALLET-10)."""
     at, number, is_marked = start, 0, False
     while True:
         sealed = _frame_at(data, at)
@@ -95,7 +95,7 @@ def read_frames(
         if sealed == b"":
             at, is_marked = at + len(MARK), True
             continue
-        plain = None if sealed is None else _decrypted(sealed, identity)
+        plain = None if sealed is None else _decrypt(sealed, identity)
         if plain is None or sealed is None:
             is_last = sealed is not None and at + _FRAME.size + len(sealed) == len(data)
             is_damaged = not (is_last and number > 0)
@@ -109,26 +109,26 @@ def read_frames(
         _must_be_the_end(path, data, at, number, identity)
     elif number == 0:
         raise WalletFileError(f"{path} is damaged: nothing but its head is left")
-    return Whole(number, at, is_marked, is_damaged)
+    return FrameScan(number, at, is_marked, is_damaged)
 
 
 class _Torn:
-    """The end of a file, or a frame that was never written to its end."""
+    """The end of a file, or a frame that was not written to its end."""
 
 
 def _frame_at(data: bytes, at: int) -> bytes | _Torn | None:
-    """The sealed bytes of the frame there, none of them for a mark; None where its length cannot be trusted."""
+    """The encrypted bytes of the frame there, empty for a mark; None where its length cannot be trusted."""
     if at + _FRAME.size > len(data):
         return _Torn()
     length, check = _FRAME.unpack_from(data, at)
     start = at + _FRAME.size
     if zlib.crc32(data[at : at + LENGTH.size]) != check:
-        # A file that was made longer but not filled before a power cut reads as zeros from there.
+        # A file that was extended but not filled before a power cut reads as zeros from there.
         return None if any(data[start:]) else _Torn()
     return data[start : start + length] if start + length <= len(data) else _Torn()
 
 
-def _decrypted(sealed: bytes, identity: x25519.Identity) -> bytes | None:
+def _decrypt(sealed: bytes, identity: x25519.Identity) -> bytes | None:
     try:
         plain: bytes = pyrage.decrypt(sealed, [identity])
     except pyrage.DecryptError:
@@ -137,11 +137,11 @@ def _decrypted(sealed: bytes, identity: x25519.Identity) -> bytes | None:
 
 
 def _must_be_the_end(path: Path, data: bytes, at: int, number: int, identity: x25519.Identity) -> None:
-    """Raises WalletFileError unless a frame before byte `at` could be opened, and none behind it can."""
+    """Raises WalletFileError unless a frame before byte `at` could be opened, and none after it can."""
     begins = at + _FRAME.size
     while (begins := data.find(_BEGINNING_OF_SEALED, begins + 1)) >= 0:
         sealed = _frame_at(data, begins - _FRAME.size)
-        if isinstance(sealed, bytes) and _decrypted(sealed, identity) is not None:
+        if isinstance(sealed, bytes) and _decrypt(sealed, identity) is not None:
             raise WalletFileError(f"{path} is damaged at byte {at}, and more behind that rests on it: put a copy back")
     if number == 0:
         raise WrongIdentity(f"{path} is damaged, or this is not its identity")

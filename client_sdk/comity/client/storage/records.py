@@ -1,15 +1,15 @@
-"""What a wallet keeps, as types: the records of its file, and the one path on which they get there.
+"""The records of a wallet's file as types, and the class that reads and writes them.
 
-Tables: `me` (who this wallet is), `keys` (kid → seed), `links` (cid → Link), `petnames` (cid → what its owner calls the
-other side), `log/<cid>` (what was accepted in one connection), `unsent` (cid → acts that are sealed and not answered
-yet), `offers`, `received` (offers at a business's door), `proposals`, `pins` (keys of a did:web as first seen),
-`home_keys` (what a home server states of its own keys), `cursors` (how far an inbox was read), `bodies` (what was
-written, by act), `wishes` (grants to be given once a connection is open), `recovered` (cid → the `restored`, ms, after
-which this side has confirmed), `lost/<cid>` (what a server acknowledged and lost for good with a restore), `snoozes`,
-`away` (cid → the mute by which this wallet is away), `mailboxes`, `blocked`, `defaults` (class of purposes → what to
-grant to offers), `evidence`; and of the logs `logs` (origin → its home and key as first seen), `checkpoints` (origin →
-the last signed text), `tags` (cid → the tag keys), `receipts` and `deliveries` (act → the receipt of its entry, and of
-its delivery's), `owed` (own acts whose receipt has not come yet, or was not checked).
+Tables: `me` (the wallet's owner), `keys` (kid → seed), `links` (cid → ConnectionInfo), `petnames` (cid → the owner's
+name for the other side), `log/<cid>` (the records of one connection), `unsent` (cid → acts that are signed and not
+answered yet), `offers` (own offers), `received` (offers to this business), `proposals`, `pins` (keys of a did:web as
+first seen), `home_keys` (the keys that a home server states), `cursors` (position in each inbox), `bodies` (own texts,
+by act), `wishes` (cid → grants to give once the connection is open), `recovered` (cid → the `restored`, ms, after which
+this side has confirmed), `lost/<cid>` (records that a server acknowledged and lost for good in a restore), `snoozes`,
+`away` (cid → the mute of an absence), `mailboxes`, `blocked`, `defaults` (class of purposes → the grant to suggest),
+`evidence`; and for the logs `logs` (origin → its home and key as first seen), `checkpoints` (origin → the last signed
+text), `tags` (cid → tag keys), `receipts` and `deliveries` (act → the receipt of its entry, and of its delivery's),
+`overs` (unmute → the receipt that its mute was over), `owed` (own acts without a checked receipt).
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from comity.client.storage.frames import RawEntry, WalletFileError
 T = TypeVar("T")
 
 Entry = tuple[str, str, object]
-"""What is to be kept: table, key, value; a value of None removes the key."""
+"""Table, key, value to store; a value of None removes the key."""
 
 
-class Me(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Whose wallet it is: a person's (fresh keys everywhere) or a business's, with its did:web."""
+class Owner(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The wallet's owner: a person (a new key in each connection), or a business with its did:web and current key."""
 
     business: str | None = None
     kid: str | None = None
     name: str | None = None
 
 
-class Link(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One connection: which side is ours, by which key it began, and the texts that it rests on."""
+class ConnectionInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One connection: this wallet's side, the key with which it began, and the signed texts behind it."""
 
     cid: str
     side: Literal["first", "second"]
@@ -54,36 +54,36 @@ class Link(msgspec.Struct, frozen=True, omit_defaults=True):
     closed: str | None = None
 
 
-class Entered(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line of a connection's log: the server's event, and the act where this side has it."""
+class StoredRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One record of a connection: the server's event, and the act where this side has it."""
 
     event: str
     act: str | None = None
 
 
-class Unsent(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Acts as they were sealed, in order: after a kill the very same bytes are sent again."""
+class UnsentActs(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Signed acts in order; after a kill the same bytes are sent again."""
 
     acts: tuple[str, ...]
 
 
 class AwayMute(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The mute that `away` made in a connection, and the end (s) of the mute of everything that it replaced."""
+    """The mute that `go_away` made in a connection, and the end (s) of the mute of everything that it replaced."""
 
     mute: str
     before: int | None = None
 
 
-class Offered(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An offer of ours, the key that signed it, and what became of it."""
+class OwnOffer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An offer of this wallet, the id of the key that signed it, and the connection that it led to."""
 
     raw: str
     kid: str
     cid: str | None = None
 
 
-class Proposed(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Somebody's half of an agreement on an offer of ours."""
+class ReceivedProposal(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The other side's half of an agreement on an own offer."""
 
     half: str
     offer: str
@@ -91,21 +91,21 @@ class Proposed(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """A contradiction that was met at `at` (ms), with the signed texts as they came."""
+    """A contradiction that was met at `at` (ms), with the signed texts as received."""
 
     at: int
     claim: str
     texts: tuple[str, ...]
 
 
-class Pins(msgspec.Struct, frozen=True):
+class PinnedKeys(msgspec.Struct, frozen=True):
     """The keys of a did:web as this wallet first saw them: kid → multibase."""
 
     keys: dict[str, str]
 
 
-class LogPin(msgspec.Struct, frozen=True):
-    """A log as its home server first named it: its key (a vkey) and where it is served."""
+class PinnedLog(msgspec.Struct, frozen=True):
+    """A log as its home server first named it: its key (a vkey) and its URL."""
 
     home: str
     vkey: str
@@ -113,30 +113,31 @@ class LogPin(msgspec.Struct, frozen=True):
 
 
 class TagKeys(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The tag keys of a connection (base64url); `proved` names those that a receipt has borne out."""
+    """The tag keys of a connection (base64url). `proved` names those that a receipt confirmed."""
 
     both: str
     own: str
     proved: tuple[str, ...] = ()
 
 
-class Owed(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An own act without its receipt; `receipt` is one that came and is still to be checked."""
+class MissingReceipt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An own act without a checked receipt; `receipt` is one that arrived and is still to be checked."""
 
     cid: str
     receipt: str | None = None
 
 
-class Kept:
-    """The wallet's file behind types. `keep` makes entries durable; many callers share one write and one sync."""
+class Records:
+    """The wallet's file behind types. `store` makes entries durable; concurrent callers share one write and one
+    sync."""
 
     def __init__(self, file: WalletFile) -> None:
         self.file = file
         self._waiting: list[tuple[list[RawEntry], asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
-        self.unkept: WalletFileError | None = None
-        """Why the file lacks something of what was accepted. From then on what servers say is known in memory alone,
-        until the file is opened again: so a "no" still finds its place (WHO-9)."""
+        self.write_error: WalletFileError | None = None
+        """The error that left accepted acts out of the file. From then on new entries are in memory alone, until the
+        file is opened again, so that a "no" can still be sent (WHO-9)."""
 
     def get(self, table: str, key: str, kind: type[T]) -> T | None:
         """One record, or None."""
@@ -144,27 +145,28 @@ class Kept:
         return None if data is None else msgspec.json.decode(data, type=kind)
 
     def all(self, table: str, kind: type[T]) -> dict[str, T]:
-        """A whole table, in the order in which its keys came."""
-        # Copied at once: the writer's thread may put something in while these are decoded.
+        """A whole table, in the order in which its keys were added."""
+        # Copied first: the writer's thread may add entries while these are decoded.
         return {key: msgspec.json.decode(data, type=kind) for key, data in list(self.file.table(table).items())}
 
-    async def keep_first(self, *entries: Entry) -> None:
-        """Like `keep`, for what must be on disk before anything rests on it. Raises WalletFileError."""
-        if self.unkept is not None:
-            raise self.unkept
-        await self.keep(*entries)
+    async def store_durably(self, *entries: Entry) -> None:
+        """Like `store`, for entries that must be on disk before anything relies on them. Raises WalletFileError, also
+        where an earlier write failed."""
+        if self.write_error is not None:
+            raise self.write_error
+        await self.store(*entries)
 
-    async def keep(self, *entries: Entry) -> None:
-        """Returns when all of these are on disk, or in memory where the file lacks something already (`unkept`); None
-        removes. What waits together is written together. Raises WalletFileError."""
-        if self.unkept is not None:
-            self.file.remember(_entry(*entry) for entry in entries)
+    async def store(self, *entries: Entry) -> None:
+        """Returns when all entries are on disk, or in memory where an earlier write failed (`write_error`). A value of
+        None removes the key. Concurrent entries are written together. Raises WalletFileError."""
+        if self.write_error is not None:
+            self.file.apply_unwritten(_entry(*entry) for entry in entries)
             return
         done = asyncio.get_running_loop().create_future()
         self._waiting.append(([_entry(*entry) for entry in entries], done))
         if self._writer is None:
             self._writer = asyncio.create_task(self._write())
-        # A caller who gives up does not undo the write of the others.
+        # A cancelled caller must not cancel the write of the others.
         await asyncio.shield(done)
 
     async def _write(self) -> None:
@@ -177,7 +179,7 @@ class Kept:
                 except Exception as error:
                     for _, done in batch:
                         done.set_exception(error)
-                        done.exception()  # marked as seen: a caller who left must not make asyncio complain
+                        done.exception()  # marked as retrieved: a cancelled caller must not make asyncio log it
                 else:
                     for _, done in batch:
                         done.set_result(None)
@@ -185,7 +187,7 @@ class Kept:
             self._writer = None
 
     async def close(self) -> None:
-        """Waits for what is being written, then lets go of the file."""
+        """Waits for pending writes, then closes the file."""
         if self._writer is not None:
             await self._writer
         self.file.close()

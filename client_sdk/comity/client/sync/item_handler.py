@@ -1,4 +1,4 @@
-"""What a wallet makes of the items of its inboxes; each is checked before it counts."""
+"""Handles the items of a wallet's inboxes; each is checked before it counts."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import msgspec
 
 from comity import http_api
 from comity.client.connection import onboarding
-from comity.client.connection.connection import Party
-from comity.client.connection.history import Ledger
-from comity.client.connection.proposals import Proposal, Refuse, ShownOffer, Sign
-from comity.client.connection.receipts import take_tags
-from comity.client.connection.send_queue import bring_all_back
-from comity.client.connection.view import View
+from comity.client.connection.connection import Connection
+from comity.client.connection.history import History
+from comity.client.connection.proposals import OfferPreview, Proposal, SendCountersignature, SendDecline
+from comity.client.connection.receipts import check_tag_keys
+from comity.client.connection.send_queue import restore_all
+from comity.client.connection.view import ConnectionView
 from comity.client.models import News
-from comity.client.session import Blocked, Core, Faults
-from comity.client.storage.records import Entered, Entry, Link, Offered, Proposed
-from comity.client.sync.inbox import read_agreement, take_line
+from comity.client.session import Blocked, Faults, Session
+from comity.client.storage.records import ConnectionInfo, Entry, OwnOffer, ReceivedProposal, StoredRecord
+from comity.client.sync.inbox import handle_record, read_agreement
 from comity.crypto.keys import Signer, did_of_kid
 from comity.documents.agreements import COUNTERSIGN_WITHIN, SignedAgreement, open_agreement, open_half
 from comity.documents.events import Accepted, Opened, open_event
@@ -28,88 +28,90 @@ from comity.encoding import dump_json
 from comity.errors import Contradiction, Refused
 
 RESTORED = "restored"
-"""Why a half is void that waited when its server was restored (REC-11)."""
+"""The reason for which a half is void that was pending when its server was restored (REC-11)."""
 
-Taken = tuple[list[News], list[Entry]]
+Handled = tuple[list[News], list[Entry]]
 
 
 class Connections(Protocol):
     """The connections of a wallet."""
 
-    def connections(self) -> list[Party]:
+    def connections(self) -> list[Connection]:
         """Every one, oldest first."""
         ...
 
-    def known(self, cid: str) -> Party:
+    def load_connection(self, cid: str) -> Connection:
         """The one of that id. Raises KeyError."""
         ...
 
 
 class ItemHandler:
-    """The checks and the bookkeeping between an inbox and a wallet's connections."""
+    """Checks items and updates the wallet's connections."""
 
-    def __init__(self, core: Core, wallet: Connections) -> None:
-        self._core = core
+    def __init__(self, session: Session, wallet: Connections) -> None:
+        self._session = session
         self._wallet = wallet
-        core.homes.on_change = self._check_home_keys
+        session.known_servers.on_change = self._check_home_keys
 
     def _check_home_keys(self, home: str) -> None:
-        """What the wallet has open is held against the keys that a home server states now. Raises Contradiction."""
-        for party in self._wallet.connections():
-            if party.link.home == home and party.writing.ledger is not None:
-                party.writing.ledger.check_home_keys()
+        """Checks the open connections against the keys that a home server states now. Raises Contradiction."""
+        for connection in self._wallet.connections():
+            if connection.info.home == home and connection.queue.history_or_none is not None:
+                connection.queue.history_or_none.check_home_keys()
 
-    async def take(self, item: http_api.Item, reader: Signer) -> Taken:
-        """One item that `reader` read: what is new for people, and what is to be kept with the cursor. Raises
+    async def handle_item(self, item: http_api.Item, reader: Signer) -> Handled:
+        """Handles one item that `reader` read. Returns its news, and the entries to store with the cursor. Raises
         Contradiction."""
         if item.kind == "proposal":
-            return await self._proposal(item)
+            return await self._handle_proposal(item)
         if item.kind == "offer":
-            return await self._offer(item)
+            return await self._handle_offer(item)
         if item.kind == "declined":
-            return self._declined(item)
-        if item.kind in ("act", "event") and await self._is_of_others(item, reader):
+            return self._handle_decline(item)
+        if item.kind in ("act", "event") and await self._is_foreign(item, reader):
             return [], []
-        party = await self._party(item)
+        connection = await self._connection_of(item)
         if item.event is not None:
-            await party.writing.expect(item.event)
+            await connection.queue.check_event_key(item.event)
         if item.kind == "opened":
-            return await self._opened(party, item)
-        if item.cid != party.cid:
+            return await self._handle_opening(connection, item)
+        if item.cid != connection.cid:
             raise Contradiction("an item of another connection", (item.model_dump_json(),))
-        return await take_line(party, item)
+        return await handle_record(connection, item)
 
-    async def records(self, home: str) -> AsyncGenerator[list[http_api.Item], None]:
-        """What that home server keeps of each connection of this wallet, a page at a time, as the items that once
-        brought it ("An old copy" in spec/http.md). Raises Contradiction, Refused, Unreachable."""
-        at_home = self._core.home(home)
-        for party in self._wallet.connections():
-            if party.link.home != home or party.phase == "closed":
+    async def read_records(self, home: str) -> AsyncGenerator[list[http_api.Item], None]:
+        """Yields the records of this wallet's connections at that home server, a page at a time, as the items that once
+        brought them ("An old copy" in spec/http.md). Raises Contradiction, Refused, Unreachable."""
+        at_home = self._session.server(home)
+        for connection in self._wallet.connections():
+            if connection.info.home != home or connection.phase == "closed":
                 continue
-            signer = party.writing.signer
+            signer = connection.queue.signer
             try:
-                answer, _ = await at_home.connection(party.cid, signer)
+                answer, _ = await at_home.get_connection(connection.cid, signer)
             except Refused as refused:
                 if refused.code != "not_found":
                     raise
-                # It never opened, or another copy of this wallet took another key since.
+                # It never opened, or another copy of this wallet rotated the key since.
                 continue
             cursor = None
-            while (page := await at_home.records_of(party.cid, signer, cursor)).items:
+            while (page := await at_home.get_records(connection.cid, signer, cursor)).items:
                 cursor = page.cursor
                 for record in page.items:
-                    await party.writing.expect(record.event)
-                yield [self._item(party.cid, record, answer, cursor) for record in page.items]
+                    await connection.queue.check_event_key(record.event)
+                yield [self._item_of(connection.cid, record, answer, cursor) for record in page.items]
 
-    async def bring_back(self, home: str) -> None:
-        """Hands in what that home server lacks since it was restored; what fails now is done by the next `sync`."""
-        queues = [party.writing for party in self._wallet.connections() if party.link.home == home]
-        await bring_all_back(queues, Faults())
+    async def restore_server(self, home: str) -> None:
+        """Submits the records that a restored home server lacks; the next `sync` repeats what fails now."""
+        queues = [connection.queue for connection in self._wallet.connections() if connection.info.home == home]
+        await restore_all(queues, Faults())
 
-    def _item(self, cid: str, record: http_api.RecordBody, of: http_api.ConnectionAnswer, cursor: str) -> http_api.Item:
-        """The item that a record came as, or, of an own act, would have."""
+    def _item_of(
+        self, cid: str, record: http_api.RecordBody, of: http_api.ConnectionAnswer, cursor: str
+    ) -> http_api.Item:
+        """The item that brought a record, or, for an own act, would have."""
         try:
-            event = open_event(record.event, self._core.homes.find_key).event
+            event = open_event(record.event, self._session.known_servers.find_key).event
         except Refused as fault:
             raise Contradiction(f"not a statement of the home server: {fault}", (record.event,)) from None
         item = http_api.Item(cursor=cursor, kind="event", cid=cid, event=record.event, act=record.act)
@@ -118,219 +120,230 @@ class ItemHandler:
         is_whole = isinstance(event, Accepted) and event.includes_act
         return item.model_copy(update={"kind": "act"}) if is_whole else item
 
-    async def _is_of_others(self, item: http_api.Item, reader: Signer) -> bool:
-        """Whether a home server states this about a connection of which the reader is no side: another copy of this
-        wallet has connected since, and brings its news to the same mailbox (ACT-15). This one reads on."""
-        if item.cid in self._core.kept.file.table("links") or item.event is None:
+    async def _is_foreign(self, item: http_api.Item, reader: Signer) -> bool:
+        """Whether the item is about a connection of another copy of this wallet, which connected since and sends its
+        news to the same mailbox (ACT-15). Such an item is skipped."""
+        if item.cid in self._session.records.file.table("links") or item.event is None:
             return False
         try:
-            event = open_event(item.event, self._core.homes.find_key).event
+            event = open_event(item.event, self._session.known_servers.find_key).event
         except Refused:
             return False
         if item.cid is None or not event.is_about(item.cid):
             return False
-        # One that was hidden from this wallet is shown to its sides when they ask for it by name.
+        # A connection of this wallet that an inbox left out is shown when it is asked for by id.
         try:
-            await self._core.home(event.iss).connection(item.cid, reader)
+            await self._session.server(event.iss).get_connection(item.cid, reader)
         except Refused as refused:
             return refused.code == "not_found"
         return False
 
-    async def _party(self, item: http_api.Item) -> Party:
+    async def _connection_of(self, item: http_api.Item) -> Connection:
         try:
-            return self._wallet.known(item.cid or "")
+            return self._wallet.load_connection(item.cid or "")
         except KeyError:
             pass
-        link = self._restored(item) if item.kind == "opened" else None
-        if link is None or link.cid != item.cid:
+        info = self._info_of(item) if item.kind == "opened" else None
+        if info is None or info.cid != item.cid:
             raise Contradiction("news of a connection that this wallet does not have", (item.model_dump_json(),))
         # Made by another copy of this wallet.
-        await self._core.homes.look(link.home)
-        await self._core.kept.keep(("links", link.cid, link))
-        return self._wallet.known(link.cid)
+        await self._session.known_servers.refresh(info.home)
+        await self._session.records.store(("links", info.cid, info))
+        return self._wallet.load_connection(info.cid)
 
-    def _restored(self, item: http_api.Item) -> Link | None:
+    def _info_of(self, item: http_api.Item) -> ConnectionInfo | None:
         try:
             signed = open_agreement(dump_json(item.agreement or {}))
         except Refused:
             return None
-        agreed, keys = signed.agreement, self._core.kept.file.table("keys")
+        agreed, keys = signed.agreement, self._session.records.file.table("keys")
         side, mine, theirs = "first", agreed.offerer, agreed.accepter
         if mine.kid not in keys:
             side, mine, theirs = "second", theirs, mine
         if mine.kid not in keys:
             return None
-        at = self._core.clock()
+        at = self._session.clock()
         raw = signed.raw.decode()
-        return Link(signed.cid, side, agreed.home.did, mine.kid, theirs.did, at, raw, True)  # type: ignore[arg-type]
+        return ConnectionInfo(signed.cid, side, agreed.home.did, mine.kid, theirs.did, at, raw, True)  # type: ignore[arg-type]
 
     # --- connecting ---
 
-    async def _proposal(self, item: http_api.Item) -> Taken:
+    async def _handle_proposal(self, item: http_api.Item) -> Handled:
         if item.agreement is None or item.act or item.event or item.offer or item.reason or item.tags:
             raise Contradiction("a proposal without its agreement", (item.model_dump_json(),))
-        found = await onboarding.check_proposal(self._core, dump_json(item.agreement), item.cid)
-        if found is None or found[1] in self._core.kept.file.table("links"):
+        found = await onboarding.check_proposal(self._session, dump_json(item.agreement), item.cid)
+        if found is None or found[1] in self._session.records.file.table("links"):
             return [], []
         proposed, cid = found
         return [News(cid, "proposal", proposed.at, "them")], [("proposals", cid, proposed)]
 
-    async def _offer(self, item: http_api.Item) -> Taken:
+    async def _handle_offer(self, item: http_api.Item) -> Handled:
         if item.offer is None or item.act or item.event or item.agreement or item.reason or item.cid or item.tags:
             raise Contradiction("an offer without its text", (item.model_dump_json(),))
-        business = self._core.me.business
-        # A business reads this where its document is served, and so is that of a business which offers it something.
-        signed = None if business is None else await onboarding.read_offer(self._core, item.offer, business)
+        business = self._session.owner.business
+        # A business reads this inbox at the server of its document, which also serves the document of the offerer.
+        signed = None if business is None else await onboarding.read_offer(self._session, item.offer, business)
         if signed is None or signed.offer.to != business:
             raise Contradiction("an offer to somebody else", (item.offer,))
-        return [News(None, "offer", self._core.clock(), "them")], [("received", signed.hash, item.offer)]
+        return [News(None, "offer", self._session.clock(), "them")], [("received", signed.hash, item.offer)]
 
-    def _declined(self, item: http_api.Item) -> Taken:
+    def _handle_decline(self, item: http_api.Item) -> Handled:
         if item.agreement or item.act or item.event or item.offer or item.cid is None or item.tags:
-            raise Contradiction("a decline with something else in it", (item.model_dump_json(),))
-        kept = self._core.kept
+            raise Contradiction("a decline with unexpected members", (item.model_dump_json(),))
+        kept = self._session.records
         if item.cid in kept.file.table("proposals"):
-            return [News(item.cid, "declined", self._core.clock(), "them")], [
+            return [News(item.cid, "declined", self._session.clock(), "them")], [
                 ("proposals", item.cid, None),
                 ("petnames", item.cid, None),
             ]
         if item.cid not in kept.file.table("links"):
-            # It may have come just before, and be kept with this.
+            # The proposal may be in the same page, and be stored together with this entry.
             return [], [("proposals", item.cid, None)]
-        party = self._wallet.known(item.cid)
-        if party.phase in ("open", "ended"):
+        connection = self._wallet.load_connection(item.cid)
+        if connection.phase in ("open", "ended"):
             if item.reason == RESTORED:
-                # It opened after the copy was made that was put back, and is handed in (REC-10).
+                # It opened after the backup was made, and is submitted again (REC-10).
                 return [], []
             raise Contradiction("a connection that both signed is declined", (item.model_dump_json(),))
         reason = f"declined: {item.reason}" if item.reason else "declined"
-        return [News(item.cid, "declined", self._core.clock(), "them")], [self.closed(party, reason)]
+        return [News(item.cid, "declined", self._session.clock(), "them")], [self.close_connection(connection, reason)]
 
-    async def _opened(self, party: View, item: http_api.Item) -> Taken:
-        agreement = read_agreement(item, party.link)
+    async def _handle_opening(self, connection: ConnectionView, item: http_api.Item) -> Handled:
+        agreement = read_agreement(item, connection.info)
         assert item.event is not None and item.tags is not None
-        was_open = party.writing.ledger is not None
-        await take_tags(self._core, party.cid, item.tags, item.model_dump_json())
-        entries = self.opened(party, item.event, agreement)
-        news = [] if was_open else [News(party.cid, "opened", party.state.at, "them")]
+        was_open = connection.queue.history_or_none is not None
+        await check_tag_keys(self._session, connection.cid, item.tags, item.model_dump_json())
+        entries = self.open_connection(connection, item.event, agreement)
+        news = [] if was_open else [News(connection.cid, "opened", connection.state.at, "them")]
         return news, entries
 
-    def opened(self, party: View, event: str, agreement: SignedAgreement | None = None) -> list[Entry]:
-        """The connection is open: begins its ledger, or holds the event against the one that began it."""
-        if party.writing.ledger is not None:
-            book = party.writing.ledger
-            book.enter(book.read(event))
+    def open_connection(
+        self, connection: ConnectionView, event: str, agreement: SignedAgreement | None = None
+    ) -> list[Entry]:
+        """Opens the connection: starts its history, or compares the event with the one that started it. Returns the
+        entries to store."""
+        if connection.queue.history_or_none is not None:
+            history = connection.queue.history_or_none
+            history.enter(history.read(event))
             return []
-        whole = agreement or open_agreement(party.link.agreement.encode())
-        link = msgspec.structs.replace(party.link, agreement=whole.raw.decode(), whole=True, opened=event, closed=None)
-        party.writing.ledger = self._ledger(whole, link.side, event)
-        party.writing.link = link
-        return [("links", link.cid, link)]
+        whole = agreement or open_agreement(connection.info.agreement.encode())
+        info = msgspec.structs.replace(
+            connection.info, agreement=whole.raw.decode(), whole=True, opened=event, closed=None
+        )
+        connection.queue.history_or_none = self._make_history(whole, info.side, event)
+        connection.queue.info = info
+        return [("links", info.cid, info)]
 
-    def closed(self, party: View, why: str) -> Entry:
-        """The connection did not come about."""
-        party.writing.link = msgspec.structs.replace(party.link, closed=why)
-        return "links", party.cid, party.link
+    def close_connection(self, connection: ConnectionView, why: str) -> Entry:
+        """Closes a connection that was never opened. Returns the entry to store."""
+        connection.queue.info = msgspec.structs.replace(connection.info, closed=why)
+        return "links", connection.cid, connection.info
 
-    async def hand_in_again(self, party: View) -> None:
-        """What was signed and never answered for: the same bytes once more."""
-        link, kept = party.link, self._core.kept
-        if party.phase != "proposed":
+    async def resubmit(self, connection: ConnectionView) -> None:
+        """Submits a half or agreement that was signed and never answered again, with the same bytes."""
+        info, kept = connection.info, self._session.records
+        if connection.phase != "proposed":
             return
-        if link.whole:
-            event = await onboarding.hand_in(self._core, link)
-            await party.writing.expect(event)
-            await kept.keep(*self.opened(party, event), ("proposals", party.cid, None))
-        elif not link.handed:
+        if info.whole:
+            event = await onboarding.submit_agreement(self._session, info)
+            await connection.queue.check_event_key(event)
+            await kept.store(*self.open_connection(connection, event), ("proposals", connection.cid, None))
+        elif not info.handed:
             try:
-                party.writing.link = await onboarding.hand_in_half(self._core, link)
+                connection.queue.info = await onboarding.submit_half(self._session, info)
             except Refused as refused:
-                await kept.keep(self.closed(party, f"refused: {refused.code}"))
+                await kept.store(self.close_connection(connection, f"refused: {refused.code}"))
 
-    def begun(self, parties: list[Party], shown: ShownOffer, terms: Terms) -> Party | None:
-        """Of these connections, the one whose half on this very offer was signed, and of which nobody knows whether it
-        arrived."""
-        for party in parties:
-            link = party.link
-            if link.side == "second" and not link.whole and not link.handed and link.offer == shown.signed.raw:
-                return party if open_half(link.agreement.encode()).agreement.terms == terms else None
+    def find_unconfirmed_half(
+        self, connections: list[Connection], shown: OfferPreview, terms: Terms
+    ) -> Connection | None:
+        """The connection among these whose half on this very offer was signed, and whose submission was not confirmed;
+        or None."""
+        for connection in connections:
+            info = connection.info
+            if info.side == "second" and not info.whole and not info.handed and info.offer == shown.signed.raw:
+                return connection if open_half(info.agreement.encode()).agreement.terms == terms else None
         return None
 
-    async def go_on(self, party: Party, wishes: list[dict[str, Any]]) -> Party:
-        """Hands in a half once more, the same bytes: nobody knows whether it arrived. Raises Blocked, Refused."""
-        if self._core.is_blocked(party.did):
-            raise Blocked(f"{party.did} is blocked in this wallet")
-        await self._core.kept.keep_first(("wishes", party.cid, wishes or None))
+    async def resubmit_half(self, connection: Connection, grants: list[dict[str, Any]]) -> Connection:
+        """Submits a half again, with the same bytes, because its submission was not confirmed. Raises Blocked,
+        Refused."""
+        if self._session.is_blocked(connection.did):
+            raise Blocked(f"{connection.did} is blocked in this wallet")
+        await self._session.records.store_durably(("wishes", connection.cid, grants or None))
         try:
-            party.writing.link = await onboarding.hand_in_half(self._core, party.link)
+            connection.queue.info = await onboarding.submit_half(self._session, connection.info)
         except Refused as refused:
-            await self._core.kept.keep(self.closed(party, f"refused: {refused.code}"))
+            await self._session.records.store(self.close_connection(connection, f"refused: {refused.code}"))
             raise
-        return party
+        return connection
 
-    def load(self, party: View) -> None:
-        """Takes up the ledger of a connection that was open when the wallet was closed."""
-        link = party.link
-        if link.opened is None:
+    def load_history(self, connection: ConnectionView) -> None:
+        """Loads the history of a connection that was open when the wallet was closed."""
+        info = connection.info
+        if info.opened is None:
             return
-        book = self._ledger(open_agreement(link.agreement.encode()), link.side, link.opened)
-        log = self._core.kept.all(f"log/{link.cid}", Entered)
-        book.load((entered.event, entered.act) for _, entered in sorted(log.items()))
-        party.writing.ledger = book
-        self._core.logs.uses(link.home, (book.lines or [book.opened])[-1].event.log)
+        history = self._make_history(open_agreement(info.agreement.encode()), info.side, info.opened)
+        log = self._session.records.all(f"log/{info.cid}", StoredRecord)
+        history.load((entered.event, entered.act) for _, entered in sorted(log.items()))
+        connection.queue.history_or_none = history
+        self._session.logs.mark_used(info.home, (history.records or [history.opened])[-1].event.log)
 
-    def _ledger(self, whole: SignedAgreement, side: Side, opened: str) -> Ledger:
-        """The ledger of a connection, which takes the keys of the home server that follow from the pinned one."""
-        pinned, homes = whole.agreement.home, self._core.homes
-        return Ledger(whole, side, lambda: homes.reader(pinned), opened, self._core.zones)
+    def _make_history(self, whole: SignedAgreement, side: Side, opened: str) -> History:
+        """The history of a connection, which accepts the keys of the home server that follow from the pinned one."""
+        pinned, homes = whole.agreement.home, self._session.known_servers
+        return History(whole, side, lambda: homes.keys_for(pinned), opened, self._session.zones)
 
     # --- what to read ---
 
-    def proposal(self, kept: Proposed, sign: Sign, refuse: Refuse) -> Proposal:
-        """The proposal as it is shown."""
-        offered = self._core.kept.get("offers", kept.offer, Offered)
+    def open_proposal(self, kept: ReceivedProposal, sign: SendCountersignature, refuse: SendDecline) -> Proposal:
+        """The proposal for the owner to answer."""
+        offered = self._session.records.get("offers", kept.offer, OwnOffer)
         assert offered is not None
-        half, signed = open_half(kept.half.encode()), onboarding.own_offer(self._core, offered)
-        return Proposal(half, signed, kept.at, sign, refuse, self._core.call, self._core.petname(half.cid))
+        half, signed = open_half(kept.half.encode()), onboarding.open_own_offer(self._session, offered)
+        return Proposal(half, signed, kept.at, sign, refuse, self._session.set_petname, self._session.petname(half.cid))
 
-    def is_good(self, kept: Proposed) -> bool:
-        """Whether a proposal can still be countersigned, and comes from nobody blocked."""
+    def can_be_countersigned(self, kept: ReceivedProposal) -> bool:
+        """Whether a proposal can still be countersigned, and its party is not blocked."""
         agreed = open_half(kept.half.encode()).agreement
-        return agreed.countersign_by > self._core.seconds() and not self._core.is_blocked(agreed.accepter.did)
+        return agreed.countersign_by > self._session.seconds() and not self._session.is_blocked(agreed.accepter.did)
 
     def offer_signer(self, proposal: Proposal) -> Signer:
-        """The key that signed the offer that a proposal is on."""
-        return self._core.signer(proposal.signed.kid)
+        """The key that signed the offer of a proposal."""
+        return self._session.signer(proposal.signed.kid)
 
-    def _offers(self) -> list[Offered]:
-        return list(self._core.kept.all("offers", Offered).values())
+    def _offers(self) -> list[OwnOffer]:
+        return list(self._session.records.all("offers", OwnOffer).values())
 
     def offer_homes(self) -> set[str]:
-        """Where this wallet has published offers, or its business may be offered something."""
-        return {onboarding.own_offer(self._core, it).offer.home.did for it in self._offers()}
+        """The home servers at which this wallet has published offers."""
+        return {onboarding.open_own_offer(self._session, it).offer.home.did for it in self._offers()}
 
     def open_offers(self) -> list[tuple[str, str]]:
-        """(home, kid) of the own offers that somebody may still accept."""
-        taken = {link.kid for link in self._core.kept.all("links", Link).values()}
-        found = [onboarding.own_offer(self._core, it) for it in self._offers() if it.kid not in taken]
-        # A half that was signed in time may be countersigned for a week longer.
-        good_until = self._core.seconds() - COUNTERSIGN_WITHIN
+        """(home, kid) of the own offers that can still be accepted."""
+        taken = {info.kid for info in self._session.records.all("links", ConnectionInfo).values()}
+        found = [onboarding.open_own_offer(self._session, it) for it in self._offers() if it.kid not in taken]
+        # A half signed in time can be countersigned for a week longer.
+        good_until = self._session.seconds() - COUNTERSIGN_WITHIN
         return [(it.offer.home.did, it.kid) for it in found if it.offer.exp > good_until]
 
-    def needs_reading(self, party: View) -> bool:
-        """Whether a connection's own key must be asked for news: not where a mailbox brings it."""
-        if party.phase == "closed":
+    def needs_reading(self, connection: ConnectionView) -> bool:
+        """Whether a connection's own inbox must be read: not where a mailbox receives its news."""
+        if connection.phase == "closed":
             return False
-        if party.phase == "proposed":
-            # Twice the time in which the other half may come: clocks differ, and a wallet may be late to look.
-            return party.link.proposed_at > self._core.clock() - 2 * COUNTERSIGN_WITHIN * 1000
-        mailbox = party.state.door(party.side).settings.mailbox
-        # A server that was restored may not know of the mailbox any more.
-        recovered = self._core.kept.get("recovered", party.cid, int) or 0
-        return mailbox is None or self._core.logs.restored_at(party.link.home) > recovered
+        if connection.phase == "proposed":
+            # Twice the time in which the other half may arrive: clocks differ, and a wallet may read late.
+            return connection.info.proposed_at > self._session.clock() - 2 * COUNTERSIGN_WITHIN * 1000
+        mailbox = connection.state.door(connection.side).settings.mailbox
+        # A restored server may not know the mailbox.
+        recovered = self._session.records.get("recovered", connection.cid, int) or 0
+        return mailbox is None or self._session.logs.restored_at(connection.info.home) > recovered
 
-    def mailbox_of(self, party: View) -> str | None:
-        """The `kid` of this wallet's mailbox that brings the connection's news too; None where there is none."""
-        kid, ledger = self._core.kept.get("mailboxes", party.link.home, str), party.writing.ledger
-        mailbox = None if ledger is None else ledger.state.door(party.side).settings.mailbox
+    def mailbox_of(self, connection: ConnectionView) -> str | None:
+        """The `kid` of this wallet's mailbox that receives the connection's news too; None without one."""
+        kid, history = (
+            self._session.records.get("mailboxes", connection.info.home, str),
+            connection.queue.history_or_none,
+        )
+        mailbox = None if history is None else history.state.door(connection.side).settings.mailbox
         return kid if kid is not None and did_of_kid(kid) == mailbox else None

@@ -14,9 +14,9 @@ import stamina
 
 from comity.client.http.aiohttp_transport import over_aiohttp
 from comity.client.http.transport import Transport
-from comity.client.log.monitor import Report, follow
-from comity.client.log.monitor_state import Followed, FollowedFile, NotKept, usual_file
-from comity.client.log.tile_reader import LogFinding, LogSource, announced_key, log_after_restore, log_prefix
+from comity.client.log.monitor import Report, follow_log
+from comity.client.log.monitor_state import MonitorFile, MonitorFileError, MonitorState, default_file
+from comity.client.log.tile_reader import LogFinding, TileReader, announced_key, log_after_restore, log_prefix
 from comity.errors import ComityError, Malformed, Refused
 from comity.transparency.checkpoints import Policy
 from comity.transparency.notes import ED25519, VerifierKey
@@ -49,8 +49,8 @@ class _Options:
 class _Outcome:
     """The result of one run: a report, or the fault and the file with the evidence."""
 
-    state: Followed | None = None
-    file: FollowedFile | None = None
+    state: MonitorState | None = None
+    file: MonitorFile | None = None
     first_use: bool = False
     report: Report | None = None
     fault: ComityError | None = None
@@ -123,12 +123,12 @@ async def _follow_log(options: _Options, progress: Callable[[int, int], None]) -
     transport = replace(over_aiohttp(), patience=options.timeout)
     try:
         file, announced = await _find_file(options, transport)
-        with file.held():
+        with file.lock():
             state = _load_state(file, options.key or announced)
             outcome = _Outcome(state, file, announced is not None)
-            source = LogSource(options.prefix, transport, timeout=options.timeout)
+            source = TileReader(options.prefix, transport, timeout=options.timeout)
             try:
-                report = await follow(source, state, options.policy, file.save, progress)
+                report = await follow_log(source, state, options.policy, file.save, progress)
                 return replace(outcome, report=report)
             except LogFinding as finding:
                 return replace(outcome, fault=finding, evidence=_save_evidence(file, finding, state.key.name))
@@ -141,38 +141,38 @@ async def _follow_log(options: _Options, progress: Callable[[int, int], None]) -
             await transport.close()
 
 
-def _save_evidence(file: FollowedFile, finding: LogFinding, origin: str) -> Path | None:
+def _save_evidence(file: MonitorFile, finding: LogFinding, origin: str) -> Path | None:
     """The file with the evidence; None if there is no evidence or it cannot be saved, which does not end the run."""
     try:
         return file.save_evidence(finding, origin) if finding.evidence else None
-    except NotKept:
+    except MonitorFileError:
         return None
 
 
-async def _find_file(options: _Options, transport: Transport) -> tuple[FollowedFile, VerifierKey | None]:
+async def _find_file(options: _Options, transport: Transport) -> tuple[MonitorFile, VerifierKey | None]:
     """The file that remembers this log, and the key that its server announces if none is given or stored."""
     # A log is named like its URL (tlog-tiles), so its file is found before the server is asked.
     origin = options.prefix.partition("://")[2] if options.key is None else options.key.name
-    file = usual_file(origin) if options.state is None else FollowedFile(options.state)
+    file = default_file(origin) if options.state is None else MonitorFile(options.state)
     if options.key is not None or file.path.exists():
         return file, None
     key = await announced_key(options.prefix, transport)
     if key.kind != ED25519:
         raise Malformed("the server announces a key that is not the key of a log")
-    return (usual_file(key.name) if options.state is None else file), key
+    return (default_file(key.name) if options.state is None else file), key
 
 
-def _load_state(file: FollowedFile, key: VerifierKey | None) -> Followed:
+def _load_state(file: MonitorFile, key: VerifierKey | None) -> MonitorState:
     """The stored state of the log, checked against `key` if one is given. Raises NotKept."""
     kept = file.load()
     if kept is None:
         if key is None:
-            raise NotKept(f"{file.path} was removed during the check")
-        return Followed(key)
+            raise MonitorFileError(f"{file.path} was removed during the check")
+        return MonitorState(key)
     if key is not None and kept.key.name != key.name:
-        raise NotKept(f"{file.path} belongs to another log, {kept.key.name}")
+        raise MonitorFileError(f"{file.path} belongs to another log, {kept.key.name}")
     if key is not None and kept.key != key:
-        raise NotKept(f"{file.path} has another key for this log, {kept.key.text}")
+        raise MonitorFileError(f"{file.path} has another key for this log, {kept.key.text}")
     return kept
 
 
@@ -202,7 +202,7 @@ def _print_outcome(options: _Options, outcome: _Outcome) -> None:
 
 
 def _report_lines(options: _Options, report: Report) -> Iterator[tuple[str, str]]:
-    followed = report.followed
+    followed = report.state
     assert followed.seen is not None
     yield "log", followed.key.name
     yield "size", f"{followed.seen.size:,} entries, {report.new:,} of them new"
@@ -238,13 +238,13 @@ def _as_json(options: _Options, outcome: _Outcome) -> dict[str, Any]:
             fields["evidence_text"] = outcome.fault.evidence
         return fields
     report = outcome.report
-    assert report is not None and report.followed.seen is not None
+    assert report is not None and report.state.seen is not None
     return fields | {
-        "size": report.followed.seen.size,
-        "root": base64.b64encode(report.followed.seen.root).decode("ascii"),
+        "size": report.state.seen.size,
+        "root": base64.b64encode(report.state.seen.root).decode("ascii"),
         "served": report.served.size,
         "new": report.new,
-        "newest": report.followed.minute * 60 if report.followed.position else None,
-        "entries": {kind.name.lower(): number for kind, number in sorted(report.followed.kinds.items())},
+        "newest": report.state.minute * 60 if report.state.position else None,
+        "entries": {kind.name.lower(): number for kind, number in sorted(report.state.kinds.items())},
         "witnesses": report.served.cosignatures,
     }

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import click
 
-from comity.client import NotNamed, Party, Wallet
-from comity.client.petnames import id_named
+from comity.client import Connection, Favour, NameNotFound, Wallet
+from comity.client.petnames import find_id
 from comity_tools.cli.json_output import json_option, print_json
 from comity_tools.cli.parameters import Day
 from comity_tools.cli.text import plain, say, utc_time
@@ -32,7 +32,7 @@ group = click.Group()
 @click.option("--days", default=365.0, show_default=True, help="For how many days.")
 @connection_command
 async def grant(
-    wallet: Wallet, party: Party, purposes: tuple[str, ...], channels: tuple[str, ...], days: float
+    wallet: Wallet, party: Connection, purposes: tuple[str, ...], channels: tuple[str, ...], days: float
 ) -> None:
     """Allow CONNECTION to contact you for PURPOSES."""
     token = await party.grant(purposes, channels, days=days)
@@ -45,15 +45,15 @@ async def grant(
 @click.argument("connection")
 @click.argument("token")
 @narrowing_command
-async def withdraw(wallet: Wallet, party: Party, token: str) -> None:
+async def withdraw(wallet: Wallet, party: Connection, token: str) -> None:
     """Take back the permission TOKEN from CONNECTION."""
 
     def find_token() -> str:
-        return id_named([it.id for it in party.state.door(party.side).grants], token, "token of yours")
+        return find_id([it.id for it in party.state.door(party.side).grants], token, "token of yours")
 
     try:
         own_token = find_token()
-    except NotNamed:
+    except NameNotFound:
         # Another copy of this wallet may have given it.
         await sync_quietly(party)
         own_token = find_token()
@@ -74,7 +74,7 @@ async def withdraw(wallet: Wallet, party: Party, token: str) -> None:
 @narrowing_command
 async def mute(
     wallet: Wallet,
-    party: Party,
+    party: Connection,
     days: float | None,
     hours: float | None,
     purposes: tuple[str, ...],
@@ -91,7 +91,7 @@ async def mute(
 @group.command()
 @click.argument("connection")
 @connection_command
-async def unmute(wallet: Wallet, party: Party) -> None:
+async def unmute(wallet: Wallet, party: Connection) -> None:
     """End all your mutes of CONNECTION."""
     await party.unmute()
     say(f"All your mutes of {party.name} have ended.")
@@ -104,7 +104,7 @@ async def unmute(wallet: Wallet, party: Party) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @all_option
 @narrowing_command
-async def revoke(wallet: Wallet, party: Party, yes: bool) -> None:
+async def revoke(wallet: Wallet, party: Connection, yes: bool) -> None:
     """End CONNECTION for good, in both directions, at once."""
     if not yes:
         click.confirm(f"End the connection with {plain(party.name)} for good?", abort=True, err=True)
@@ -131,7 +131,7 @@ async def revoke(wallet: Wallet, party: Party, yes: bool) -> None:
 @connection_command
 async def send(
     wallet: Wallet,
-    party: Party,
+    party: Connection,
     purpose: str,
     text: str,
     topic: str | None,
@@ -139,7 +139,7 @@ async def send(
     days: float | None,
 ) -> None:
     """Send TEXT to CONNECTION for PURPOSE."""
-    message = await party.message(purpose, text, topic=topic, if_muted=if_muted, days=days)
+    message = await party.send_message(purpose, text, topic=topic, if_muted=if_muted, days=days)
     if message.expires_at is not None:
         end = "" if message.held_until is None else f", until {utc_time(message.held_until)}"
         say(f"The message waits: not now{end}. It expires on {utc_time(message.expires_at)}.")
@@ -165,7 +165,7 @@ async def send(
 @connection_command
 async def ask(
     wallet: Wallet,
-    party: Party,
+    party: Connection,
     kind: str,
     text: str,
     effort: Literal["minute", "hour", "money"],
@@ -184,7 +184,7 @@ async def ask(
 @click.argument("word", type=click.Choice(["yes", "no", "not_now"]))
 @click.argument("text", required=False)
 @connection_command
-async def answer(wallet: Wallet, party: Party, word: Literal["yes", "no", "not_now"], text: str | None) -> None:
+async def answer(wallet: Wallet, party: Connection, word: Literal["yes", "no", "not_now"], text: str | None) -> None:
     """Answer the favour that CONNECTION asked for."""
     favour = _find_favour(party, mine=False, status="asked")
     await favour.answer(word, text)
@@ -194,10 +194,10 @@ async def answer(wallet: Wallet, party: Party, word: Literal["yes", "no", "not_n
 @group.command()
 @click.argument("connection")
 @connection_command
-async def done(wallet: Wallet, party: Party) -> None:
+async def done(wallet: Wallet, party: Connection) -> None:
     """Tell CONNECTION that you did the favour it asked for."""
     favour = _find_favour(party, mine=False, status="promised")
-    await favour.done()
+    await favour.mark_done()
     say(f"{party.name} can see that you did it: {favour.text or favour.kind}")
 
 
@@ -205,7 +205,7 @@ async def done(wallet: Wallet, party: Party) -> None:
 @click.argument("connection")
 @click.argument("text", required=False)
 @connection_command
-async def thank(wallet: Wallet, party: Party, text: str | None) -> None:
+async def thank(wallet: Wallet, party: Connection, text: str | None) -> None:
     """Thank CONNECTION for the favour it did."""
     favour = _find_favour(party, mine=True, status="done")
     await favour.thank(text)
@@ -220,8 +220,8 @@ _NO_FAVOUR = {
 """Status of a favour → that no favour has it."""
 
 
-def _find_favour(party: Party, *, mine: bool, status: str) -> Any:
-    found = [it for it in party.favours() if it.mine == mine and it.status == status]
+def _find_favour(party: Connection, *, mine: bool, status: str) -> Favour:
+    found = [it for it in party.favours() if it.is_mine == mine and it.status == status]
     if not found:
         raise click.ClickException(_NO_FAVOUR[status].format(party.name))
     return found[-1]
@@ -238,7 +238,7 @@ def _find_favour(party: Party, *, mine: bool, status: str) -> Any:
 @click.option("--topic", help="The topic of the note, as for no_interest.")
 @connection_command
 async def remember(
-    wallet: Wallet, party: Party, key: str, text: str | None, value: str | None, topic: str | None
+    wallet: Wallet, party: Connection, key: str, text: str | None, value: str | None, topic: str | None
 ) -> None:
     """Ask CONNECTION to remember a note. KEY is language, name, receipt, no_interest …"""
     await party.remember(key, value=None if value is None else _parse_value(value), topic=topic, text=text)
@@ -258,7 +258,7 @@ def _parse_value(typed: str) -> Any:
 @click.argument("key")
 @click.option("--topic", help="The topic of the note.")
 @connection_command
-async def forget(wallet: Wallet, party: Party, key: str, topic: str | None) -> None:
+async def forget(wallet: Wallet, party: Connection, key: str, topic: str | None) -> None:
     """Ask CONNECTION to forget your note KEY."""
     await party.forget(key, topic=topic)
     say(f"Your note is taken back: {party.name} should forget it.")
@@ -274,7 +274,7 @@ async def forget(wallet: Wallet, party: Party, key: str, topic: str | None) -> N
 @connection_command
 async def milestone(
     wallet: Wallet,
-    party: Party,
+    party: Connection,
     kind: Literal["bought", "installed", "serviced", "complained", "put_right"],
     topic: str,
     when: datetime | None,
@@ -282,7 +282,7 @@ async def milestone(
     text: str | None,
 ) -> None:
     """Record an event with CONNECTION, such as a purchase: customers get no offers for what they already have."""
-    await party.milestone(kind, topic, when=_utc(when), lasts=_utc(lasts), text=text)
+    await party.record_milestone(kind, topic, when=_utc(when), lasts=_utc(lasts), text=text)
     say("Recorded for both of you.")
 
 
@@ -292,9 +292,9 @@ async def milestone(
 @click.argument("purpose")
 @click.option("--topic", help="What the contact was about.")
 @connection_command
-async def contacted(wallet: Wallet, party: Party, channel: str, purpose: str, topic: str | None) -> None:
+async def contacted(wallet: Wallet, party: Connection, channel: str, purpose: str, topic: str | None) -> None:
     """Record that you contacted CONNECTION by CHANNEL, outside Comity. It counts towards the same limits."""
-    verdict = await party.contacted(channel, purpose, topic)
+    verdict = await party.record_contact(channel, purpose, topic)
     say(f"Recorded. The gate would have said: {verdict.replace('_', ' ')}.")
 
 
@@ -314,13 +314,13 @@ async def contacted(wallet: Wallet, party: Party, channel: str, purpose: str, to
 @click.option("--told", multiple=True, help="Another party that had the data and was informed. May be repeated.")
 @connection_command
 async def erasure(
-    wallet: Wallet, party: Party, deleted: tuple[Any, ...], kept: tuple[str, ...], told: tuple[str, ...]
+    wallet: Wallet, party: Connection, deleted: tuple[Any, ...], kept: tuple[str, ...], told: tuple[str, ...]
 ) -> None:
     """State what happened to the data of CONNECTION after its end: what you DELETED, and what you keep.
 
     Example: `contact messages --keep payments=legal_obligation=2034-12-31`. A later statement replaces this one.
     """
-    await party.erasure(deleted, kept=[_parse_kept(it) for it in kept], passed_on=told)
+    await party.state_erasure(deleted, kept=[_parse_kept(it) for it in kept], passed_on=told)
     say(f"Signed. {party.name} can read your statement.")
 
 
@@ -328,7 +328,7 @@ async def erasure(
 @click.argument("connection")
 @json_option
 @connection_command
-async def statement(wallet: Wallet, party: Party, as_json: bool) -> None:
+async def statement(wallet: Wallet, party: Connection, as_json: bool) -> None:
     """Show what CONNECTION stated about your data: deleted, kept, and who else had it and was informed."""
     said = party.statement()
     if as_json:
@@ -352,7 +352,7 @@ async def statement(wallet: Wallet, party: Party, as_json: bool) -> None:
 @click.argument("connection")
 @click.option("--off", is_flag=True, help="Fetch the news of CONNECTION separately again.")
 @connection_command
-async def mailbox(wallet: Wallet, party: Party, off: bool) -> None:
+async def mailbox(wallet: Wallet, party: Connection, off: bool) -> None:
     """Fetch the news of CONNECTION together with others on the same server. This is faster, but the server then knows
     that they share a wallet. CONNECTION does not learn it."""
     await wallet.use_mailbox(party, on=not off)
@@ -365,14 +365,14 @@ async def mailbox(wallet: Wallet, party: Party, off: bool) -> None:
 @click.argument("windows", nargs=-1, metavar="[DAYS=HH:MM-HH:MM]...")
 @click.option("--show-end", is_flag=True, help="Let the other side see when you can be reached again.")
 @connection_command
-async def hours(wallet: Wallet, party: Party, zone: str, windows: tuple[str, ...], show_end: bool) -> None:
+async def hours(wallet: Wallet, party: Connection, zone: str, windows: tuple[str, ...], show_end: bool) -> None:
     """Set the hours in which CONNECTION may contact you, in the time zone ZONE: `mo,tu,we=09:00-17:30 sa=22:00-04:00`.
     Without hours: at any time.
 
     At other times CONNECTION only reads "not now"; with --show-end, also when you can be reached again.
     """
     shown: Literal["end", "not_now"] = "end" if show_end else "not_now"
-    await party.hours(zone, [_parse_window(it) for it in windows], shown=shown)
+    await party.set_hours(zone, [_parse_window(it) for it in windows], shown=shown)
     if not windows:
         say(f"{party.name} may contact you at any time.")
     elif show_end:
@@ -386,9 +386,9 @@ async def hours(wallet: Wallet, party: Party, zone: str, windows: tuple[str, ...
 @click.option("--messages", metavar="N/PERIOD", help="How many messages, such as 3/week (day, week, month).")
 @click.option("--asks", metavar="N/PERIOD", help="How many favours it may ask for, such as 1/month.")
 @connection_command
-async def budget(wallet: Wallet, party: Party, messages: str | None, asks: str | None) -> None:
+async def budget(wallet: Wallet, party: Connection, messages: str | None, asks: str | None) -> None:
     """Limit how often CONNECTION may contact you. Without an option there is no limit."""
-    await party.budget(messages=per(messages), asks=per(asks))
+    await party.set_budget(messages=per(messages), asks=per(asks))
     say(sentences.limit_sentence(party))
 
 
@@ -396,13 +396,13 @@ async def budget(wallet: Wallet, party: Party, messages: str | None, asks: str |
 @click.argument("connection")
 @click.option("--again", is_flag=True, help="Also give permissions again that they gave up.")
 @connection_command
-async def rotate(wallet: Wallet, party: Party, again: bool) -> None:
+async def rotate(wallet: Wallet, party: Connection, again: bool) -> None:
     """Use a new key for your side of CONNECTION. Your permissions are signed again. (A business: `key --turn`.)"""
     if wallet.did is not None:
         raise click.ClickException(
             "a business changes its key in all connections at once: `comity wallet key --next`, then `--turn`"
         )
-    await party.rotate(again=again)
+    await party.rotate_key(again=again)
     say("Done. The old key signs nothing any more. It is stored to read older messages.")
     if party.state.door(party.side).grants:
         say(f"Your permissions are signed again{'' if again else ', without those that they gave up'}.")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import click
 
-from comity.client import Party, Wallet
+from comity.client import Connection, Wallet
 from comity.documents.notices import AwayNotice, choose_text
 from comity_tools.cli.parameters import Day, Finite
 from comity_tools.cli.text import say
@@ -26,12 +26,14 @@ _SPREAD = click.option(
 _NOW = click.option("--now", is_flag=True, help="Send all at once.")
 
 
-def _spread_seconds(parties: list[Party], minutes: float, now: bool, again: str) -> float:
+def _spread_seconds(connections: list[Connection], minutes: float, now: bool, again: str) -> float:
     """Seconds over which the acts are spread, after a line about it; 0 for one connection alone, which cannot be linked
     with another. `again` is the command that continues after Ctrl-C."""
-    if now or not minutes or len(parties) < 2:
+    if now or not minutes or len(connections) < 2:
         return 0.0
-    say(f"Telling {len(parties)} connections at random moments within {minutes:g} minutes; --now tells all at once.")
+    say(
+        f"Telling {len(connections)} connections at random moments within {minutes:g} minutes; --now tells all at once."
+    )
     say(f"Ctrl-C stops this. The next `{again}` continues it.")
     return minutes * 60
 
@@ -41,13 +43,13 @@ def away_day(seconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
 
 
-def say_away(party: Party) -> None:
+def say_away(party: Connection) -> None:
     """Prints until when the other side is away, with the text of its notice, if it is away."""
     away = party.away_until()
     if away is None:
         return
     languages = next((it.value for it in party.notes("me") if it.key == "language" and it.known), ())
-    notices = [it for it in party.notices_shown() if isinstance(it, AwayNotice) and it.until == away]
+    notices = [it for it in party.cached_notices() if isinstance(it, AwayNotice) and it.until == away]
     text = next((choose_text(it.texts, languages) for it in notices), None)
     say(f"  away    {party.name} is away until {away_day(away)}" + ("" if text is None else f": {text}"))
 
@@ -63,15 +65,17 @@ async def away(wallet: Wallet, names: tuple[str, ...], until: datetime, spread: 
 
     Connections that you have muted for longer stay muted. `back` ends the absence early.
     """
-    chosen = [wallet.find(name) for name in names] or wallet.connections()
-    parties = [it for it in chosen if it.phase == "open"]
+    chosen = [wallet.find_connection(name) for name in names] or wallet.connections()
+    connections = [it for it in chosen if it.phase == "open"]
     wallet.end_of_absence(until.date())
-    result = await wallet.away(until.date(), parties=parties, spread=_spread_seconds(parties, spread, now, "away"))
-    for party in result.told:
+    result = await wallet.go_away(
+        until.date(), connections=connections, spread=_spread_seconds(connections, spread, now, "away")
+    )
+    for party in result.reached:
         say(f"{party.name} reads that you are away until {until:%Y-%m-%d}.")
-    for party in result.left_out:
+    for party in result.skipped:
         say(f"{party.name} is already muted until then or longer, and stays so.")
-    if not result.told and not result.left_out:
+    if not result.reached and not result.skipped:
         say("There is nobody to tell.")
 
 
@@ -81,8 +85,8 @@ async def away(wallet: Wallet, names: tuple[str, ...], until: datetime, spread: 
 @wallet_command
 async def back(wallet: Wallet, spread: float, now: bool) -> None:
     """End your absence. Your other mutes stay."""
-    over = _spread_seconds(wallet.absent(), spread, now, "back")
-    for party in await wallet.back(spread=over):
+    over = _spread_seconds(wallet.away_connections(), spread, now, "back")
+    for party in await wallet.come_back(spread=over):
         still = remaining_stops(party)
         say(f"{party.name} no longer reads that you are away.")
         for line in still:

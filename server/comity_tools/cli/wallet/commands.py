@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from comity.client import NotNamed, Party, Proposal, ShownOffer, Wallet, own_terms
+from comity.client import Connection, NameNotFound, OfferPreview, Proposal, Wallet, make_terms
 from comity.client.models import Message, News, Token
-from comity.client.petnames import id_named, namesakes, party_named
+from comity.client.petnames import find_by_name, find_id, namesakes
 from comity.client.session import Faults
 from comity.transparency.notes import VerifierKey
 from comity_tools.cli.audit.receipt import cosignatures_option, witness_option, witness_policy
@@ -128,7 +128,7 @@ async def offer(
     qr: bool,
 ) -> None:
     """Offer a connection at the server HOME (https://host). Prints the link to share."""
-    text = own_terms(terms_id, terms_version, lang, terms)
+    text = make_terms(terms_id, terms_version, lang, terms)
     allow = {"purposes": allowed} if allowed else None
     link = await wallet.offer(home, [text], purposes, days=days, to=to, allow=allow)
     say(link)
@@ -144,7 +144,7 @@ async def offer(
 @wallet_command
 async def look(wallet: Wallet, link: str, as_json: bool) -> None:
     """Show the offer behind LINK. Nothing is signed."""
-    preview = await wallet.look(link)
+    preview = await wallet.fetch_offer(link)
     if as_json:
         print_json(offer_value(preview))
         return
@@ -156,14 +156,14 @@ async def look(wallet: Wallet, link: str, as_json: bool) -> None:
         if it.text:
             say(f"  {it.text}")
     _print_promise(preview)
-    for grant in preview.suggested:
+    for grant in preview.suggested_grants:
         say(f"Your defaults suggest to allow: {_grant_phrase(grant)}.")
     for warning in preview.warnings:
         say(f"Note: {warning}")
 
 
-def _print_promise(preview: ShownOffer) -> None:
-    if (allow := preview.allowed) is None:
+def _print_promise(preview: OfferPreview) -> None:
+    if (allow := preview.promised_grant) is None:
         return
     rate = "" if allow.budget is None else f", {allow.budget.max} a {allow.budget.per}"
     about = f"{', '.join(allow.purposes)} by {', '.join(allow.channels)}{rate}"
@@ -201,11 +201,11 @@ async def accept(
     wallet: Wallet, link: str, terms: str, grants: tuple[str, ...], only: tuple[str, ...], wait: float, again: bool
 ) -> None:
     """Accept the offer behind LINK. Only what you name is allowed."""
-    preview = await wallet.look(link)
+    preview = await wallet.fetch_offer(link)
     for warning in preview.warnings:
         say(f"Note: {warning}")
     wishes = [{"purposes": list(grants), "channels": ["app"], "days": 365}] if grants else []
-    wishes += [grant for grant in preview.suggested if grant["purposes"][0].partition(".")[0] in only]
+    wishes += [grant for grant in preview.suggested_grants if grant["purposes"][0].partition(".")[0] in only]
     chosen = int(terms) if terms.isascii() and terms.isdigit() and len(terms) < 4 else terms
     party = await wallet.accept(preview, terms=chosen, grants=wishes, again=again)
     say(f"You signed. The connection opens when {party.name} has signed too.")
@@ -213,7 +213,7 @@ async def accept(
         say(f"Then you allow: {_grant_phrase(wish)}.")
     say(f"Its id is {short_id(party.cid)}.")
     if wait:
-        await party.opened(timeout=wait)
+        await party.wait_until_open(timeout=wait)
         say(f"You and {party.name} are connected.")
 
 
@@ -257,7 +257,7 @@ async def countersign(wallet: Wallet, proposal: str | None, petname: str | None,
         _print_proposal(target)
         raise click.ClickException("these are not the terms that you offered: to sign them, name the proposal")
     if petname is not None:
-        await target.call(petname)
+        await target.set_petname(petname)
     party = await target.countersign(again=again)
     say(f"You and {party.name} are connected, under {target.terms.id}, version {target.terms.version}.")
     say(f"They accepted your offer {target.signed.short} on {utc_time(target.at // 1000)}.")
@@ -280,7 +280,7 @@ async def _find_proposal(wallet: Wallet, name_or_id: str | None) -> Proposal:
     """The proposal that `typed` names; the only one, if it is None. Raises NotNamed, SeveralNamed, ClickException."""
     found = await wallet.proposals()
     if name_or_id is not None:
-        return party_named(found, name_or_id, "proposal")
+        return find_by_name(found, name_or_id, "proposal")
     if len(found) > 1:
         for it in found:
             _print_proposal(it)
@@ -295,8 +295,8 @@ async def _find_proposal(wallet: Wallet, name_or_id: str | None) -> Proposal:
 @wallet_command
 async def take_back(wallet: Wallet, connection: str) -> None:
     """Take your signature back, as long as the other side has not signed."""
-    party = wallet.find(connection)
-    await wallet.take_back(party)
+    party = wallet.find_connection(connection)
+    await wallet.withdraw_acceptance(party)
     say(f"Taken back: {party.name} can no longer sign it.")
 
 
@@ -306,12 +306,12 @@ async def take_back(wallet: Wallet, connection: str) -> None:
 @wallet_command
 async def call(wallet: Wallet, connection: str, name: str) -> None:
     """Give CONNECTION, or a waiting proposal, a NAME of your own. Nobody else sees it."""
-    target: Party | Proposal
+    target: Connection | Proposal
     try:
-        target = wallet.find(connection)
-    except NotNamed:
-        target = party_named(await wallet.proposals(), connection, "connection or proposal")
-    await target.call(name)
+        target = wallet.find_connection(connection)
+    except NameNotFound:
+        target = find_by_name(await wallet.proposals(), connection, "connection or proposal")
+    await target.set_petname(name)
     say(f"{target.did} is called {name} from now on.")
     others = [it for it in wallet.connections() if it.cid != target.cid]
     for it in namesakes(others, name):
@@ -327,9 +327,9 @@ async def key(wallet: Wallet, make_next: bool, turn: bool) -> None:
     if wallet.public_key is None:
         raise click.ClickException("this is a person's wallet: it has a different key in every connection")
     if turn:
-        say(f"The new key is in use in {await wallet.turn_key()} open connections.")
+        say(f"The new key is in use in {await wallet.rotate_key()} open connections.")
     else:
-        say(await wallet.next_key() if make_next else wallet.public_key)
+        say(await wallet.make_next_key() if make_next else wallet.public_key)
 
 
 # --- reading ---
@@ -342,18 +342,18 @@ async def sync(wallet: Wallet, as_json: bool) -> None:
     """Fetch the news, and check that the server shows what was signed."""
     faults = Faults()
     news: list[News] = []
-    with faults.told_later():
+    with faults.collect():
         news += await wallet.sync()
     for party in wallet.connections():
         if party.phase in ("open", "proposed"):
-            with faults.told_later():
+            with faults.collect():
                 news += await party.sync()
-    news += wallet.untold()
+    news += wallet.take_pending_news()
     if as_json:
-        print_json({"news": news, "receipts_owed": wallet.receipts_owed})
+        print_json({"news": news, "receipts_owed": wallet.pending_receipts})
     else:
         _print_news(wallet, news)
-    faults.tell()
+    faults.raise_first()
 
 
 def _print_news(wallet: Wallet, news: list[News]) -> None:
@@ -363,8 +363,8 @@ def _print_news(wallet: Wallet, news: list[News]) -> None:
     say(f"{len(news)} new." if len(loud) == len(news) else f"{len(news)} new, {len(news) - len(loud)} of them quiet.")
     if lost:
         say(f"{len(lost)} of your acts have no receipt and will never have one: their server lost that log.")
-    if wallet.receipts_owed:
-        say(f"{wallet.receipts_owed} of your acts wait for their receipts: the log does not cover them yet.")
+    if wallet.pending_receipts:
+        say(f"{wallet.pending_receipts} of your acts wait for their receipts: the log does not cover them yet.")
     for it in loud:
         say(f"  {utc_time(it.at // 1000)}  {_news_sentence(wallet, it)}")
 
@@ -372,7 +372,7 @@ def _print_news(wallet: Wallet, news: list[News]) -> None:
 def _news_sentence(wallet: Wallet, news: News) -> str:
     if news.cid not in {party.cid for party in wallet.connections()}:
         return f"{news.kind} from an unknown connection"
-    party = wallet.party(news.cid)
+    party = wallet.connection(news.cid)
     if (sentence := sentences.restore_sentence(party, news)) is not None:
         return sentence
     away = party.away_until() if news.kind == "mute" else None
@@ -386,7 +386,7 @@ def _news_sentence(wallet: Wallet, news: News) -> str:
 @click.argument("connection")
 @json_option
 @connection_command
-async def timeline(wallet: Wallet, party: Party, as_json: bool) -> None:
+async def timeline(wallet: Wallet, party: Connection, as_json: bool) -> None:
     """Show the history of CONNECTION."""
     found = await party.timeline()
     if as_json:
@@ -399,7 +399,7 @@ async def timeline(wallet: Wallet, party: Party, as_json: bool) -> None:
 @click.argument("connection")
 @json_option
 @connection_command
-async def messages(wallet: Wallet, party: Party, as_json: bool) -> None:
+async def messages(wallet: Wallet, party: Connection, as_json: bool) -> None:
     """Show the messages of CONNECTION."""
     found = await party.messages()
     if as_json:
@@ -411,7 +411,7 @@ async def messages(wallet: Wallet, party: Party, as_json: bool) -> None:
         say("There are no messages.")
 
 
-def _message_line(party: Party, message: Message) -> str:
+def _message_line(party: Connection, message: Message) -> str:
     who = "you" if message.by == "me" else party.name
     text = message.text if message.text is not None else f"({message.unreadable or 'no text'})"
     # Further lines are indented, or a text of the other side could pass for another message.
@@ -432,7 +432,7 @@ def _message_line(party: Party, message: Message) -> str:
 @click.option("--jwt", is_flag=True, help="Print the tokens themselves.")
 @json_option
 @connection_command
-async def tokens(wallet: Wallet, party: Party, jwt: bool, as_json: bool) -> None:
+async def tokens(wallet: Wallet, party: Connection, jwt: bool, as_json: bool) -> None:
     """Show the permissions of both sides of CONNECTION, checked against the server's status list."""
     found = await party.tokens()
     if as_json:
@@ -444,7 +444,7 @@ async def tokens(wallet: Wallet, party: Party, jwt: bool, as_json: bool) -> None
         say("Nothing is allowed in either direction.")
 
 
-def _token_line(party: Party, token: Token) -> str:
+def _token_line(party: Connection, token: Token) -> str:
     who = f"{party.name} may contact you" if token.by == "me" else f"you may contact {party.name}"
     what = f"for {', '.join(token.purposes)} by {', '.join(token.channels)}"
     return f"{short_id(token.id)}  {who} {what}, until {utc_time(token.exp)} ({_STATUS[token.status]})"
@@ -465,9 +465,9 @@ _STATUS = {
 @click.option("--delivery", is_flag=True, help="The receipt for the delivery of a message.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it to this new file (.tlog-proof).")
 @connection_command
-async def receipt(wallet: Wallet, party: Party, act: str, delivery: bool, out: Path | None) -> None:
+async def receipt(wallet: Wallet, party: Connection, act: str, delivery: bool, out: Path | None) -> None:
     """Print the receipt of ACT, of either side: the proof that it is in the log."""
-    known = id_named([line.act.id for line in party.lines if line.act is not None], act, "act")
+    known = find_id([line.act.id for line in party.records if line.act is not None], act, "act")
     text = await party.receipt(known, delivery=delivery)
     if out is None:
         click.echo(text, nl=False)
@@ -495,7 +495,7 @@ def _write_new_file(out: Path, text: str) -> None:
 async def export(wallet: Wallet) -> None:
     """Print everything in the wallet except private keys, as JSON, with the receipts of all acts."""
     faults, missing = Faults(), 0
-    with faults.told_later():
+    with faults.collect():
         missing = await wallet.fetch_receipts()
     print_json(wallet.export())
     if missing:
@@ -503,7 +503,7 @@ async def export(wallet: Wallet) -> None:
             f"Note: {missing} acts or deliveries have no receipt: the log does not cover them yet, or is lost.",
             err=True,
         )
-    faults.tell()
+    faults.raise_first()
 
 
 for module in (acts, feedback, rules, show, unlock, wallet_away):

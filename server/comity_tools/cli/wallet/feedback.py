@@ -6,10 +6,10 @@ from typing import get_args
 
 import click
 
-from comity.client import Party, Wallet
+from comity.client import Connection, Wallet
 from comity.client.connection import feedback as opinion
-from comity.client.connection.feedback import Because, Says, contest_line
-from comity.client.petnames import id_named
+from comity.client.connection.feedback import Because, Says, describe_contest
+from comity.client.petnames import find_id
 from comity.documents.types import other
 from comity_tools.cli.json_output import json_option, print_json
 from comity_tools.cli.text import say
@@ -31,7 +31,7 @@ group = click.Group()
 @connection_command
 async def feedback(
     wallet: Wallet,
-    party: Party,
+    party: Connection,
     message: str,
     word: Says,
     as_: str | None,
@@ -44,25 +44,25 @@ async def feedback(
     `mislabelled --as sales` contests the message: others with its purpose then arrive only if sales may arrive too.
     """
     message_id, rate = _find_message(party, message), per(limit)
-    for sentence in party.what_it_does(message_id, word, as_, topic):
+    for sentence in party.explain_feedback(message_id, word, as_, topic):
         say(sentence)
-    await party.feedback(message_id, word, as_=as_, topic=topic)
+    await party.give_feedback(message_id, word, as_=as_, topic=topic)
     say("Feedback given.")
     await _suggest_act(party, message_id, word, rate, also)
 
 
-def _find_message(party: Party, typed: str) -> str:
+def _find_message(party: Connection, typed: str) -> str:
     """The id of the message, or contact, that `typed` names. Raises NotNamed, SeveralNamed."""
-    ids = [line.act.id for line in party.lines if line.act is not None and line.act.kind in ("message", "contacted")]
-    return id_named(ids, typed, "message")
+    ids = [line.act.id for line in party.records if line.act is not None and line.act.kind in ("message", "contacted")]
+    return find_id(ids, typed, "message")
 
 
-async def _suggest_act(party: Party, message: str, word: str, rate: tuple[int, str] | None, also: bool) -> None:
+async def _suggest_act(party: Connection, message: str, word: str, rate: tuple[int, str] | None, also: bool) -> None:
     """Suggests the act that goes with the feedback, and does it if the person says yes."""
-    about = opinion.reached(party, message).topic
+    about = opinion.find_reached_message(party, message).topic
     if word == "too_often":
         if rate is not None:
-            await party.budget(messages=rate, asks=_current_ask_limit(party))
+            await party.set_budget(messages=rate, asks=_current_ask_limit(party))
             say(f"At most {rate[0]} a {rate[1]} from now on. {party.name} only reads “not now”.")
         else:
             say("You can limit their messages with `budget`, such as --messages 2/month. They do not see the limit.")
@@ -70,17 +70,17 @@ async def _suggest_act(party: Party, message: str, word: str, rate: tuple[int, s
         if _confirm(f"Tell {party.name} that {about} does not interest you?", also):
             await party.remember("no_interest", topic=about)
             say(f"{party.name} can read your note: no interest in {about}.")
-    elif word == "mislabelled" and (near := opinion.near_topic(party, message)) is not None:
+    elif word == "mislabelled" and (near := opinion.suggest_topic(party, message)) is not None:
         await _suggest_milestone(party, near, also)
 
 
-async def _suggest_milestone(party: Party, topic: str, also: bool) -> None:
+async def _suggest_milestone(party: Connection, topic: str, also: bool) -> None:
     if _confirm(f"Do you have {topic} from {party.name}? Record that?", also):
-        await party.milestone("bought", topic)
+        await party.record_milestone("bought", topic)
         say("Recorded for both of you: you get no offers for it.")
 
 
-def _current_ask_limit(party: Party) -> tuple[int, str] | None:
+def _current_ask_limit(party: Connection) -> tuple[int, str] | None:
     """The limit on asks in force: a new limit on messages must not remove it."""
     asks = party.state.door(party.side).settings.asks
     periods = {86_400: "day", 604_800: "week", 2_592_000: "month"}
@@ -102,7 +102,7 @@ def _confirm(question: str, also: bool) -> bool:
 @click.argument("connection")
 @json_option
 @connection_command
-async def contests(wallet: Wallet, party: Party, as_json: bool) -> None:
+async def contests(wallet: Wallet, party: Connection, as_json: bool) -> None:
     """Show which messages between you and CONNECTION are contested as mislabelled."""
     if as_json:
         print_json(party.contests())
@@ -114,16 +114,16 @@ async def contests(wallet: Wallet, party: Party, as_json: bool) -> None:
         say("Nothing is contested.")
 
 
-def contest_lines(party: Party) -> list[str]:
+def contest_lines(party: Connection) -> list[str]:
     """The contests in force, in words."""
     return [
-        f"{'you' if it.by == 'me' else party.name}: {contest_line(it)}, "
+        f"{'you' if it.by == 'me' else party.name}: {describe_contest(it)}, "
         f"until {datetime.fromtimestamp(it.until, UTC):%Y-%m-%d}"
         for it in party.contests()
     ]
 
 
-def renunciation_lines(party: Party) -> list[str]:
+def renunciation_lines(party: Connection) -> list[str]:
     """The permissions that either side gave up, in words."""
     found = []
     for mine in (True, False):
@@ -146,7 +146,7 @@ def renunciation_lines(party: Party) -> list[str]:
 @connection_command
 async def renounce(
     wallet: Wallet,
-    party: Party,
+    party: Connection,
     tokens: tuple[str, ...],
     because: Because,
     purposes: tuple[str, ...],
@@ -154,6 +154,6 @@ async def renounce(
 ) -> None:
     """Give up what CONNECTION allowed you: everything, or these TOKENS. Only CONNECTION can allow it again."""
     theirs = [it.id for it in party.state.door(other(party.side)).grants]
-    token_ids = [id_named(theirs, typed, "token of theirs") for typed in tokens] if tokens else None
+    token_ids = [find_id(theirs, typed, "token of theirs") for typed in tokens] if tokens else None
     await party.renounce(because, token_ids, purposes=purposes or None, channels=channels or None)
     say(f"You gave that up. {party.name} sees it and can allow it again.")

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from comity.client import Party, Proposal, ShownOffer
+from comity.client import Connection, OfferPreview, Proposal
 from comity_tools.cli.json_output import to_plain
 
 
-def party_value(party: Party) -> dict[str, Any]:
+def party_value(party: Connection) -> dict[str, Any]:
     """A connection, in a list of them."""
     return {
         "cid": party.cid,
@@ -17,21 +17,21 @@ def party_value(party: Party) -> dict[str, Any]:
         "did": party.did,
         "own_did": party.own_did,
         "side": party.side,
-        "home": party.link.home,
+        "home": party.info.home,
         "snoozed_until": party.snoozed_until(),
-        "recovering": list(party.unconfirmed()),
+        "recovering": list(party.pending_confirmations()),
     }
 
 
-async def overview_value(party: Party) -> dict[str, Any]:
+async def overview_value(party: Connection) -> dict[str, Any]:
     """Everything about one connection."""
     if party.phase not in ("open", "ended"):
         return party_value(party)
     return {
         **party_value(party),
         **to_plain(party.overview()),
-        "promise": party.promise(),
-        "notices": to_plain(party.notices_shown()),
+        "promise": party.promise_status(),
+        "notices": to_plain(party.cached_notices()),
         "exempt_notices": to_plain(await party.exempt_notices()),
     }
 
@@ -51,7 +51,7 @@ def proposal_value(proposal: Proposal) -> dict[str, Any]:
     }
 
 
-def offer_value(shown: ShownOffer) -> dict[str, Any]:
+def offer_value(shown: OfferPreview) -> dict[str, Any]:
     """An offer."""
     return {
         "id": shown.signed.hash,
@@ -61,8 +61,8 @@ def offer_value(shown: ShownOffer) -> dict[str, Any]:
         "operator": shown.signed.offer.operator,
         "exp": shown.signed.offer.exp,
         "terms": to_plain(shown.terms),
-        "allowed": to_plain(shown.allowed),
-        "suggested": to_plain(shown.suggested),
+        "allowed": to_plain(shown.promised_grant),
+        "suggested": to_plain(shown.suggested_grants),
         "connections": [party_value(it) for it in shown.connections],
         "warnings": list(shown.warnings),
     }

@@ -2,8 +2,8 @@
 
 import click
 
-from comity.client import SeveralNamed, Wallet
-from comity.client.session import host_folded
+from comity.client import AmbiguousName, Wallet
+from comity.client.session import fold_host
 from comity.crypto.keys import is_did
 from comity_tools.cli.json_output import json_option, print_json
 from comity_tools.cli.text import say, utc_time
@@ -41,12 +41,12 @@ async def unblock(wallet: Wallet, business: str) -> None:
 
 def _business(wallet: Wallet, typed: str) -> tuple[str, str]:
     """(DID, name for people) of a business. Raises NotNamed, SeveralNamed."""
-    if is_did(did := host_folded(typed)):
+    if is_did(did := fold_host(typed)):
         return did, did
     try:
-        party = wallet.find(typed)
-    except SeveralNamed as several:
-        found = [wallet.party(cid) for cid in several.cids]
+        party = wallet.find_connection(typed)
+    except AmbiguousName as several:
+        found = [wallet.connection(cid) for cid in several.cids]
         if not found or len({it.did for it in found}) > 1:
             raise
         party = found[0]
@@ -79,7 +79,7 @@ async def snooze(wallet: Wallet, connection: str, days: float | None, hours: flo
 
     Nothing is signed or sent.
     """
-    party = wallet.find(connection)
+    party = wallet.find_connection(connection)
     await party.snooze(days=days, hours=hours)
     if (until := party.snoozed_until()) is not None:
         say(f"{party.name} is snoozed until {utc_time(until)}; `wake` ends it.")
@@ -91,9 +91,9 @@ async def snooze(wallet: Wallet, connection: str, days: float | None, hours: flo
 @wallet_command
 async def wake(wallet: Wallet, connection: str) -> None:
     """End the snooze of CONNECTION."""
-    party = wallet.find(connection)
+    party = wallet.find_connection(connection)
     was_snoozed = party.snoozed_until() is not None
-    await party.wake()
+    await party.end_snooze()
     say(f"{party.name} is no longer snoozed." if was_snoozed else f"{party.name} was not snoozed.")
 
 
@@ -121,7 +121,7 @@ async def accept_home_key(wallet: Wallet, home: str, kid: str) -> None:
 
     First ask the operator of the server, and not through the server itself: nobody else vouches for the new key.
     """
-    await wallet.accept_home_key(home, kid)
+    await wallet.accept_server_key(home, kid)
     say(f"{kid} is the key of {home} from now on.")
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from comity.client import Party
-from comity.client.connection.overview import Muted
+from comity.client import Connection
+from comity.client.connection.overview import MuteOverview
 from comity.client.models import News
 from comity.client.sync.item_handler import RESTORED
 from comity.documents.types import is_among, other
@@ -21,7 +21,7 @@ def scope_phrase(purposes: Iterable[str], channels: Iterable[str]) -> str:
     return (f" for {for_}" if for_ else "") + (f" by {by}" if by else "")
 
 
-def mute_sentence(party: Party, mute_id: str) -> str:
+def mute_sentence(party: Connection, mute_id: str) -> str:
     """The effect of an own mute, and what the other side sees of it."""
     door = party.state.door(party.side)
     mute = next((it for it in door.mutes if it.id == mute_id), None)
@@ -36,7 +36,7 @@ def mute_sentence(party: Party, mute_id: str) -> str:
     return f"{what} until {utc_time(mute.until)}, and can read until when."
 
 
-def remaining_stops(party: Party) -> list[str]:
+def remaining_stops(party: Connection) -> list[str]:
     """The own mutes and hours that still stop the other side, a line for each."""
     door = party.state.door(party.side)
     found = []
@@ -49,13 +49,13 @@ def remaining_stops(party: Party) -> list[str]:
     return found
 
 
-def their_mute_sentence(name: str, mute: Mute | Muted) -> str:
+def their_mute_sentence(name: str, mute: Mute | MuteOverview) -> str:
     """The scope of a mute by the other side, with its end if this side may know it."""
     until = "" if mute.until is None else f" until {utc_time(mute.until)}"
     return f"{name} has muted you{scope_phrase(mute.purposes, mute.channels)}{until}"
 
 
-def find_their_mute(party: Party, mute_id: str | None) -> str | None:
+def find_their_mute(party: Connection, mute_id: str | None) -> str | None:
     """The sentence for one mute by the other side; None if it is not in force."""
     door = party.state.door(other(party.side))
     return next((their_mute_sentence(party.name, it) for it in door.mutes if it.id == mute_id), None)
@@ -66,7 +66,7 @@ def _in_force(door: Door, now: int) -> list[Mute]:
     return [it for it, end in ends if end is None or now < end]
 
 
-def grant_lines(party: Party, grant_id: str) -> list[str]:
+def grant_lines(party: Connection, grant_id: str) -> list[str]:
     """The effect of a new grant, and what still stops the other side."""
     grants = party.state.door(party.side).grants
     lines = [
@@ -77,7 +77,7 @@ def grant_lines(party: Party, grant_id: str) -> list[str]:
     return lines + [f"But still: {line}" for line in remaining_stops(party)]
 
 
-def withdrawal_lines(party: Party, purposes: Iterable[str], channels: Iterable[str]) -> list[str]:
+def withdrawal_lines(party: Connection, purposes: Iterable[str], channels: Iterable[str]) -> list[str]:
     """The grants that still allow something after one for these purposes and channels was taken back."""
     others = [
         it
@@ -94,7 +94,7 @@ def withdrawal_lines(party: Party, purposes: Iterable[str], channels: Iterable[s
     ]
 
 
-def limit_sentence(party: Party) -> str:
+def limit_sentence(party: Connection) -> str:
     """The limits on the other side that are in force."""
     settings = party.state.door(party.side).settings
     messages, asks = _limit_phrase(settings.messages, "messages"), _limit_phrase(settings.asks, "asks")
@@ -119,9 +119,9 @@ _RECOVERY = {
 """Kind of news after a server was restored → its sentence (REC-9)."""
 
 
-def restore_sentence(party: Party, news: News) -> str | None:
+def restore_sentence(party: Connection, news: News) -> str | None:
     """The sentence for news about a restore of the server; None for other news."""
-    is_void = party.link.closed is not None and party.link.closed.endswith(RESTORED)
+    is_void = party.info.closed is not None and party.info.closed.endswith(RESTORED)
     if news.kind not in _RECOVERY or (news.kind == "declined" and not is_void):
         return None
     who = "you" if news.by == "me" and news.kind == "confirmed" else party.name

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import stamina
 
-from comity.client import AlreadyConnected, Party, SeveralNamed, Wallet
+from comity.client import AlreadyConnected, AmbiguousName, Connection, Wallet
 from comity.client.petnames import MARK
 from comity.client.session import Faults
 from comity.client.storage.frames import WrongIdentity
@@ -112,14 +112,14 @@ def wallet_command(work: Work) -> Callable[..., None]:
                 try:
                     await work(wallet, **given)
                 except ComityError:
-                    if wallet.taken:
-                        say(f"It took effect: {', '.join(wallet.taken)}. But a later step failed.")
+                    if wallet.accepted_kinds:
+                        say(f"It took effect: {', '.join(wallet.accepted_kinds)}. But a later step failed.")
                     raise
                 finally:
                     _report_clocks(wallet)
-                    report_damage(wallet.damaged)
-                if wallet.unkept is not None:
-                    say(f"Note: {wallet.unkept}. It is in force, but not in this file: `sync` fetches it.")
+                    report_damage(wallet.damaged_copies)
+                if wallet.write_error is not None:
+                    say(f"Note: {wallet.write_error}. It is in force, but not in this file: `sync` fetches it.")
 
         run(open_and_work)
 
@@ -136,7 +136,7 @@ def report_damage(copies: Sequence[Path]) -> None:
 
 def _report_clocks(wallet: Wallet) -> None:
     """Reports on standard error that this device's clock differs from a server's (HTTP-24)."""
-    for home, ahead in wallet.clocks_off.items():
+    for home, ahead in wallet.clock_offsets.items():
         apart = f"{abs(ahead)} seconds {'behind' if ahead > 0 else 'ahead of'}"
         say(f"Note: this device's clock is {apart} that of {home}, whose time requests were signed with.", err=True)
         say(
@@ -160,9 +160,9 @@ def _connection_command(work: Work, *, is_narrowing: bool) -> Callable[..., None
         faults = Faults()
         parties = _choose_connections(wallet, connection, every, is_narrowing)
         for party in parties:
-            with faults.told_later():
+            with faults.collect():
                 await (_work_then_sync if is_narrowing else _sync_then_work)(work, wallet, party, given)
-        faults.tell()
+        faults.raise_first()
         if is_narrowing:
             _report_other_connections(wallet, parties)
 
@@ -170,13 +170,13 @@ def _connection_command(work: Work, *, is_narrowing: bool) -> Callable[..., None
     return wallet_command(with_parties)
 
 
-def _choose_connections(wallet: Wallet, typed: str, every: bool, is_narrowing: bool) -> list[Party]:
+def _choose_connections(wallet: Wallet, typed: str, every: bool, is_narrowing: bool) -> list[Connection]:
     """The connection that `typed` names; with `every`, all open ones with that party. A "no" prefers an open connection
     to one that is not open yet (WHO-3). Raises NotNamed, SeveralNamed."""
     try:
-        found = [wallet.find(typed)]
-    except SeveralNamed as several:
-        found = [wallet.party(cid) for cid in several.cids]
+        found = [wallet.find_connection(typed)]
+    except AmbiguousName as several:
+        found = [wallet.connection(cid) for cid in several.cids]
         if not found or len({it.did for it in found}) > 1:
             raise
         are_open = [it for it in found if it.phase == "open"]
@@ -184,7 +184,7 @@ def _choose_connections(wallet: Wallet, typed: str, every: bool, is_narrowing: b
             found = are_open
         elif not every:
             hint = "; --all means all of them" if _has_all_option() else ""
-            raise SeveralNamed(f"{several}{hint}", several.cids) from None
+            raise AmbiguousName(f"{several}{hint}", several.cids) from None
     return [it for it in wallet.connections_with(found[0].did) if it.phase == "open"] or found[:1] if every else found
 
 
@@ -193,7 +193,7 @@ def _has_all_option() -> bool:
     return any(it.name == "every" for it in context.command.params)
 
 
-def _report_other_connections(wallet: Wallet, parties: list[Party]) -> None:
+def _report_other_connections(wallet: Wallet, parties: list[Connection]) -> None:
     """Names the other connections with a party, which a "no" to some of them does not change (WHO-5)."""
     for other in wallet.connections_with(parties[0].did):
         if other in parties:
@@ -206,23 +206,23 @@ def _report_other_connections(wallet: Wallet, parties: list[Party]) -> None:
         say(f"Note: there is another connection with {other.name}, {short_id(other.cid)} ({other.phase}){more}.")
 
 
-async def _sync_then_work(work: Work, wallet: Wallet, party: Party, given: dict[str, Any]) -> None:
+async def _sync_then_work(work: Work, wallet: Wallet, party: Connection, given: dict[str, Any]) -> None:
     if party.phase != "closed":
         await party.sync()
     await work(wallet, party, **given)
 
 
-async def _work_then_sync(work: Work, wallet: Wallet, party: Party, given: dict[str, Any]) -> None:
+async def _work_then_sync(work: Work, wallet: Wallet, party: Connection, given: dict[str, Any]) -> None:
     if party.phase == "proposed":
         # It may have been opened meanwhile.
         await sync_quietly(party)
     await work(wallet, party, **given)
-    if party.phase in ("open", "ended") and wallet.unkept is None:
-        with wallet.keeping_after():
+    if party.phase in ("open", "ended") and wallet.write_error is None:
+        with wallet.tolerate_write_errors():
             await party.sync()
 
 
-async def sync_quietly(party: Party) -> None:
+async def sync_quietly(party: Connection) -> None:
     """Reads news, ignoring errors: the next read reports them."""
     with suppress(ComityError):
         await party.sync()

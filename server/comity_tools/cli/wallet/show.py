@@ -5,19 +5,19 @@ from datetime import UTC, datetime
 
 import click
 
-from comity.client import Party, Wallet
+from comity.client import Connection, Wallet
 from comity.client.connection.overview import (
-    Allowed,
-    Contact,
-    FavourShown,
-    Muted,
+    ContactOverview,
+    FavourOverview,
+    GrantOverview,
+    MuteOverview,
+    NoteOverview,
     Overview,
     Rate,
-    Remembered,
-    SideShown,
-    muted_by,
+    SideOverview,
+    active_mutes,
 )
-from comity.client.connection.queries import value_in_words, windows_in_words
+from comity.client.connection.queries import format_value, format_windows
 from comity.client.models import Statement
 from comity.client.session import Faults
 from comity_tools.cli.json_output import json_option, print_json
@@ -38,20 +38,20 @@ group = click.Group()
 @wallet_command
 async def show(wallet: Wallet, connection: str | None, as_json: bool) -> None:
     """List your connections, or show everything about one: permissions, mutes, notes and favours of both sides."""
-    parties = [wallet.find(connection)] if connection else wallet.connections()
+    parties = [wallet.find_connection(connection)] if connection else wallet.connections()
     faults = Faults()
     if connection and parties[0].phase != "closed":
         # The stored state is shown even if the server cannot be reached.
-        with faults.told_later():
+        with faults.collect():
             await parties[0].sync()
     if as_json:
         print_json(await overview_value(parties[0]) if connection else [party_value(it) for it in parties])
     else:
         await _print_connections(parties, connection is not None, {it.did for it in wallet.blocks()})
-    faults.tell()
+    faults.raise_first()
 
 
-async def _print_connections(parties: list[Party], is_one: bool, blocked: set[str]) -> None:
+async def _print_connections(parties: list[Connection], is_one: bool, blocked: set[str]) -> None:
     for it in parties:
         say(f"{short_id(it.cid)}  {it.phase:9} {it.name}{_summary(it, it.did in blocked)}")
     if not parties:
@@ -60,14 +60,14 @@ async def _print_connections(parties: list[Party], is_one: bool, blocked: set[st
         await _print_connection(parties[0])
 
 
-def _summary(party: Party, is_blocked: bool) -> str:
+def _summary(party: Connection, is_blocked: bool) -> str:
     """The reasons that stop either side now; from the stored state alone, as there may be many connections."""
     if party.phase != "open":
         return ""
     away, snoozed = party.away_until(), party.snoozed_until()
-    found = ["its server was restored and delivers nothing yet"] if party.unconfirmed() else []
+    found = ["its server was restored and delivers nothing yet"] if party.pending_confirmations() else []
     found += [] if away is None else [f"away until {away_day(away)}"]
-    for mute in muted_by(party.state.door(party.side), party.now()):
+    for mute in active_mutes(party.state.door(party.side), party.now()):
         until = "" if mute.until is None else f" until {utc_time(mute.until)}"
         found.append(
             ("you are away" if mute.why else f"muted by you{scope_phrase(mute.purposes, mute.channels)}") + until
@@ -83,7 +83,7 @@ def _summary(party: Party, is_blocked: bool) -> str:
 @click.argument("connection")
 @json_option
 @connection_command
-async def notes(wallet: Wallet, party: Party, as_json: bool) -> None:
+async def notes(wallet: Wallet, party: Connection, as_json: bool) -> None:
     """Show the notes that you and CONNECTION asked each other to remember."""
     if as_json:
         overview = party.overview()
@@ -100,11 +100,11 @@ _PROMISES = {
 }
 
 
-async def _print_connection(party: Party) -> None:
+async def _print_connection(party: Connection) -> None:
     say(f"  id      {party.cid}\n  you     {party.own_did}\n  other   {party.did}")
-    if (promise := party.promise()) is not None:
+    if (promise := party.promise_status()) is not None:
         say(f"  promise {_PROMISES[promise]}")
-    if unconfirmed := party.unconfirmed():
+    if unconfirmed := party.pending_confirmations():
         who = " and ".join("you" if it == "me" else party.name for it in unconfirmed)
         say(f"  server  restored from a backup: it delivers nothing until it has confirmation from {who}")
     say_away(party)
@@ -114,7 +114,7 @@ async def _print_connection(party: Party) -> None:
         say(f"  notices {purpose}: {len(times)}, the last on {utc_time(times[-1] // 1000)}; mutes do not stop these")
 
 
-def _lines(party: Party, overview: Overview) -> Iterator[tuple[str, str]]:
+def _lines(party: Connection, overview: Overview) -> Iterator[tuple[str, str]]:
     """(label, sentence) for everything in the overview."""
     name, whose = party.name, ((overview.me, "you"), (overview.them, party.name))
     yield from _permission_lines(name, overview)
@@ -141,7 +141,7 @@ def _permission_lines(name: str, overview: Overview) -> Iterator[tuple[str, str]
     yield from (("muted", their_mute_sentence(name, it)) for it in overview.them.muted)
 
 
-def _permission_phrase(it: Allowed) -> str:
+def _permission_phrase(it: GrantOverview) -> str:
     often = "" if it.rate is None else f", {_rate_phrase(it.rate)}"
     data = f", with {', '.join(it.data)}" if it.data else ""
     value = "" if it.value is None else f", for {it.value}"
@@ -154,7 +154,7 @@ def _rate_phrase(rate: Rate) -> str:
     return f"at most {rate[0]} a {rate[1]}"
 
 
-def _own_mute_sentence(name: str, mute: Muted) -> str:
+def _own_mute_sentence(name: str, mute: MuteOverview) -> str:
     if mute.why == "away" and mute.until is not None:
         return f"you are away until {away_day(mute.until)}, and {name} can see that"
     what = f"you have muted {name}{scope_phrase(mute.purposes, mute.channels)}"
@@ -167,7 +167,7 @@ def _private_rule_lines(name: str, overview: Overview) -> Iterator[tuple[str, st
     """The settings of this side that the other cannot see, and the wallet's own rules."""
     if overview.hours is not None:
         reads = "reads when that is next" if overview.hours.shown else "only reads “not now”"
-        windows = f"{windows_in_words(overview.hours.windows)} ({overview.hours.zone})"
+        windows = f"{format_windows(overview.hours.windows)} ({overview.hours.zone})"
         yield "hours", f"{name} may contact you {windows}; at other times it {reads}"
     for rate, what in ((overview.messages, "messages"), (overview.asks, "favours asked")):
         if rate is not None:
@@ -183,7 +183,7 @@ def _private_rule_lines(name: str, overview: Overview) -> Iterator[tuple[str, st
         )
 
 
-def _note_lines(party: Party, overview: Overview) -> list[str]:
+def _note_lines(party: Connection, overview: Overview) -> list[str]:
     """The notes of both sides, with their values."""
     return [
         " ".join(f"{whose}: {_note_phrase(it)}".split())
@@ -192,19 +192,19 @@ def _note_lines(party: Party, overview: Overview) -> list[str]:
     ]
 
 
-def _note_phrase(note: Remembered) -> str:
+def _note_phrase(note: NoteOverview) -> str:
     about = "" if note.topic is None else f" ({note.topic})"
-    value = "" if note.value is None else f": {value_in_words(note.value)}"
+    value = "" if note.value is None else f": {format_value(note.value)}"
     return f"{note.key}{about}{value}" + ("" if note.text is None else f" – {note.text}")
 
 
-def _milestone_lines(side: SideShown) -> Iterable[str]:
+def _milestone_lines(side: SideOverview) -> Iterable[str]:
     for it in side.happened:
         lasts = "" if it.lasts is None else f", lasts until {_date_text(it.lasts)}"
         yield f"{it.kind.replace('_', ' ')} {it.topic} on {_date_text(it.when)}{lasts}{_quoted_suffix(it.text)}"
 
 
-def _favour_sentence(it: FavourShown) -> str:
+def _favour_sentence(it: FavourOverview) -> str:
     by = "" if it.answer_by is None else f", by {_date_text(it.answer_by)}"
     sentence = f"{'you asked' if it.by == 'me' else 'asked of you'}: {it.text or 'it cannot be read'} ({it.status})"
     sentence += f"; {it.kind}, {it.effort}{by}"
@@ -223,7 +223,7 @@ def _favour_count(count: int) -> str:
     return "1 favour" if count == 1 else f"{count} favours"
 
 
-def _contact_sentence(name: str, it: Contact) -> str:
+def _contact_sentence(name: str, it: ContactOverview) -> str:
     who = f"you contacted {name}" if it.by == "me" else f"{name} contacted you"
     topic = f" ({it.topic})" if it.topic else ""
     verdict = "" if it.verdict is None else f"; the gate would have said: {it.verdict.replace('_', ' ')}"

@@ -81,7 +81,7 @@ def passphrase(access: WalletAccess) -> None:
 def _identity(access: WalletAccess, secret: dict[str, Any]) -> str:
     file = WalletFile.open(access.file, **secret)
     try:
-        report_damage(file.damaged)
+        report_damage(file.damaged_copies)
         return file.identity
     finally:
         file.close()

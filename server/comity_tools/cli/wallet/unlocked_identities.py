@@ -19,7 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from comity.client.storage.encrypted_file import name_of_seal
+from comity.client.storage.encrypted_file import seal_id
 from comity.errors import ComityError
 from comity_server.short_path import short
 from comity_tools.cli.wallet import identity_agent
@@ -42,7 +42,7 @@ class CannotUnlock(ComityError):
 def store_identity(file: Path, identity: str, seconds: float) -> Place:
     """Stores the identity for so many seconds, replacing an earlier one. Returns where. Raises CannotUnlock."""
     remove_identity(file)
-    name = name_of_seal(file)
+    name = seal_id(file)
     if name is None:
         raise CannotUnlock("this wallet has no passphrase: it opens with its identity")
     folder = next(_folders(file, make=True), None)
@@ -60,7 +60,7 @@ def store_identity(file: Path, identity: str, seconds: float) -> Place:
 
 def find_identity(file: Path) -> str | None:
     """The identity of an unlocked wallet, not yet tried on the file; None if the wallet is locked."""
-    name = name_of_seal(file)
+    name = seal_id(file)
     for folder in _folders(file) if name is not None else ():
         assert name is not None
         found = _ask_agent(folder, name, ASK) or _identity_in_keyring(folder, name)
@@ -71,7 +71,7 @@ def find_identity(file: Path) -> str | None:
 
 def remove_identity(file: Path) -> bool:
     """Removes the stored identity of the wallet. Returns whether it was unlocked."""
-    name = name_of_seal(file)
+    name = seal_id(file)
     was_kept = False
     for folder in _folders(file) if name is not None else ():
         assert name is not None
