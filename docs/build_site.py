@@ -70,6 +70,9 @@ def gather(target: Path) -> None:
     for program in (target / "docs").glob("*.py"):
         program.unlink()
     for folder in LISTED:
+        if (readme := target / folder / "README.md").exists():
+            readme.rename(readme.with_name("index.md"))
+            continue
         paths = sorted(path for path in (target / folder).iterdir() if path.suffix != ".py")
         lines = [f"- [{title(path) if path.suffix == '.md' else path.name}]({path.name})" for path in paths]
         heading = f"# {Path(folder).name.capitalize()}\n\n"
