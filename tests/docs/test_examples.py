@@ -81,7 +81,7 @@ async def test_a_receiver_acts_once_on_each_genuine_event(tmp_path: Path, langua
         async with running(command, WEBHOOK_SECRET=made["secret"]) as output, aiohttp.ClientSession() as session:
             assert (await output.readline()).startswith(b"listening on ")
             verified = await shop.post(f"/webhooks/{made['id']}/verify")
-            assert verified["state"] == "active"
+            assert verified["status"] == "active"
             mia = await shop.customer("care")
             await mia.go("second", "mute")
             while not (line := await output.readline()).startswith(b"connection.muted"):
