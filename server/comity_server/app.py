@@ -60,7 +60,7 @@ def application(server: Server) -> web.Application:
     async def wake_waiters(_app: web.Application) -> None:
         # Long polls and streams end at once; aiohttp then waits for the other requests.
         server.ready = False
-        server.bell.close()
+        server.broker.close()
 
     app.on_shutdown.append(wake_waiters)
 
@@ -97,7 +97,7 @@ def _guard(server: Server) -> Any:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         begin_request()
-        place = Place(server.rooms, user_of(request), partial(_is_kept_room_for, request), ticket_of(request))
+        place = Place(server.capacity, user_of(request), partial(_is_kept_room_for, request), ticket_of(request))
         PLACE.set(place)
         try:
             place.enter()
@@ -232,7 +232,7 @@ async def run_server(config: Config, open_logs: OpenLogs = open_logs) -> AsyncIt
         server = await stack.enter_async_context(open_server(config, bound.getsockname()[1], open_logs))
         await stack.enter_async_context(server.webhooks.run_sender())
         rates, addresses = server.address_limits.requests, server.addresses
-        admission = Admission(server.accept.room, rates, addresses, server.turns, _Refusals(server))
+        admission = Admission(server.writer.room, rates, addresses, server.turns, _Refusals(server))
         parts = (application(server), server.sockets, _not_http, admission)
         await stack.enter_async_context(serve_http(bound, *parts, idle=config.idle_timeout, stop=config.stop_timeout))
         await stack.enter_async_context(admin_socket.serve_operator(server))
@@ -251,10 +251,10 @@ async def serve(
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
         tell(server)
-        done = [asyncio.create_task(event.wait()) for event in (stop, server.accept.overtaken)]
+        done = [asyncio.create_task(event.wait()) for event in (stop, server.writer.overtaken)]
         await asyncio.wait(done, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.cancel()
-        if server.accept.overtaken.is_set():
+        if server.writer.overtaken.is_set():
             raise Overtaken("another server writes this store: this one leaves")
         logger().info("stopping")

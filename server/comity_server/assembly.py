@@ -123,12 +123,12 @@ async def _clock_of(config: Config, store: Store) -> ServerClock:
 async def _start(server: Server) -> None:
     server.logs.active.start()
     server.cosigning.start()
-    server.accept.start()
+    server.writer.start()
     server.conditions.start()
     if server.home.keys.can_sign():
         log, ahead = server.logs.active.key.text, server.logs.ahead
-        state_keys = partial(state_home_keys, server.accept, server.home.keys, log, ahead)
-        await restore_all(server.store, server.accept, server.lists, server.logs.restores, state_keys)
+        state_keys = partial(state_home_keys, server.writer, server.home.keys, log, ahead)
+        await restore_all(server.store, server.writer, server.lists, server.logs.restores, state_keys)
         server.releases.start()
         server.pruner.start()
 
@@ -136,11 +136,11 @@ async def _start(server: Server) -> None:
 async def _stop(server: Server) -> None:
     """Stops every part; the current unit of work finishes first."""
     server.ready = False
-    server.bell.close()
+    server.broker.close()
     await server.conditions.stop()
     await server.releases.stop()
     await server.pruner.stop()
-    await server.accept.stop()
+    await server.writer.stop()
     await server.cosigning.stop()
     for log in server.logs:
         await log.stop()
@@ -158,33 +158,33 @@ async def _assemble(
 ) -> Server:
     directory, lists = Directory(home), StatusLists(home, clock)
     held = (Keyring(), KeptKeys(master), Notices(), cursors.secret("tags"))
-    grounds = DecisionContext(home, directory, lists, InstalledZones(), *held)
-    await grounds.read(store)
-    metrics, bell, served = Metrics(), Broker(config.max_waiters), LogTiles(store, config.log_cache)
+    context = DecisionContext(home, directory, lists, InstalledZones(), *held)
+    await context.read(store)
+    metrics, broker, served = Metrics(), Broker(config.max_waiters), LogTiles(store, config.log_cache)
     witnesses = Witnesses(logs.active.key, read_witnesses(config.witnesses), clock=clock)
     receipts, crypto = Receipts(store, logs, served), SignaturePool(directory.find_key)
-    accept = Writer(store, grounds, logs.active, clock, crypto, bell, metrics, config, since=logs.time)
+    accept = Writer(store, context, logs.active, clock, crypto, broker, metrics, config, since=logs.time)
     return Server(
         config=config,
         clock=clock,
         home=home,
         store=store,
-        grounds=grounds,
+        context=context,
         logs=logs,
-        served=served,
+        tiles=served,
         cosigning=Cosigning(logs.active, served, witnesses, config.data, config.cosignatures),
         receipts=receipts,
         metrics=metrics,
-        bell=bell,
-        accept=accept,
-        connecting=Onboarding(store, config),
+        broker=broker,
+        writer=accept,
+        onboarding=Onboarding(store, config),
         releases=Releases(store, accept, clock),
-        answers=Answers(store, receipts, clock, grounds.notices),
-        inbox=Inbox(store, bell, cursors),
+        answers=Answers(store, receipts, clock, context.notices),
+        inbox=Inbox(store, broker, cursors),
         cursors=cursors,
-        readers=RequestAuth(home.origin, clock, directory.find_key, started, store.is_party),
+        request_auth=RequestAuth(home.origin, clock, directory.find_key, started, store.is_party),
         limits=Limits(config.business_rate),
-        rooms=Rooms(config.max_requests),
+        capacity=Rooms(config.max_requests),
     )
 
 

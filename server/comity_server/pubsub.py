@@ -67,13 +67,13 @@ class Broker:
 class Listening:
     """One listener."""
 
-    def __init__(self, bell: Broker, event: asyncio.Event) -> None:
-        self._bell = bell
+    def __init__(self, broker: Broker, event: asyncio.Event) -> None:
+        self._broker = broker
         self._event = event
 
     async def rung(self, seconds: float) -> bool:
         """Whether the bell rang within `seconds`. At a stop it has rung."""
-        if self._bell.closed:
+        if self._broker.closed:
             return True
         try:
             await asyncio.wait_for(self._event.wait(), seconds)

@@ -45,22 +45,22 @@ class Server:
     clock: ServerClock
     home: Home
     store: Store
-    grounds: DecisionContext
+    context: DecisionContext
     logs: Logs
-    served: LogTiles
+    tiles: LogTiles
     cosigning: Cosigning
     receipts: Receipts
     metrics: Metrics
-    bell: Broker
-    accept: Writer
-    connecting: Onboarding
+    broker: Broker
+    writer: Writer
+    onboarding: Onboarding
     releases: Releases
     answers: Answers
     inbox: Inbox
     cursors: Cursors
-    readers: RequestAuth
+    request_auth: RequestAuth
     limits: Limits
-    rooms: Rooms
+    capacity: Rooms
     ready: bool = False
     webhooks: Webhooks = field(init=False)
     records: Records = field(init=False)
@@ -73,31 +73,31 @@ class Server:
     address_limits: AddressLimits = field(init=False)
 
     def __post_init__(self) -> None:
-        self.turns = Turns(lambda: self.accept.decided)
+        self.turns = Turns(lambda: self.writer.decided)
         self.records = Records(self.answers, self.store, self.cursors)
-        keyring, days = self.grounds.keyring, self.config.inbox_days
+        keyring, days = self.context.keyring, self.config.inbox_days
         self.pruner = Pruner(self.store.prunes, keyring, self.clock, self.metrics, days)
         self.addresses = ClientAddresses(read_networks(self.config.trusted_proxies))
         self.sockets = Sockets(self.config.max_connections, self.addresses)
         self.address_limits = AddressLimits.of(self.config.address_rate, self.config.address_openings)
-        rows, kept = self.store.business, self.grounds.kept
+        rows, kept = self.store.business, self.context.kept
         self.webhooks = Webhooks(
-            self.config, rows, self.bell, self.rooms.asked, lambda: kept.master, lambda: self.notification_secret
+            self.config, rows, self.broker, self.capacity.asked, lambda: kept.master, lambda: self.notification_secret
         )
 
         parts = (self.logs.active, self.cosigning, self.sockets, self.webhooks)
-        self.conditions = Conditions(self.store, self.clock, self.accept.clock_behind, *parts)
+        self.conditions = Conditions(self.store, self.clock, self.writer.clock_behind, *parts)
         self.store_failed = Repeated("store_failed")
 
     @property
     def directory(self) -> Directory:
         """Every key that this server can find by name."""
-        return self.grounds.directory
+        return self.context.directory
 
     @property
     def lists(self) -> StatusLists:
         """The status lists that this server signs."""
-        return self.grounds.lists
+        return self.context.lists
 
     @property
     def notification_secret(self) -> bytes:
@@ -106,9 +106,9 @@ class Server:
 
     async def add_business_key(self, name: str, did_key: str | None) -> Business:
         """Publishes a key of a hosted business; without one, a new key that is stored here. Raises NotPossible."""
-        return await self.accept.command(partial(publish_key, self.connecting, name, did_key))
+        return await self.writer.command(partial(publish_key, self.onboarding, name, did_key))
 
     async def add_owner_key(self, name: str) -> str:
         """A new API key of an owner, as it is shown once. Raises NotPossible, Refused."""
-        shown, _ = await self.accept.command(partial(first_key, name))
+        shown, _ = await self.writer.command(partial(first_key, name))
         return shown

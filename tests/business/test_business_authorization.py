@@ -61,7 +61,7 @@ def told(reply: Reply) -> tuple[int, bytes, list[tuple[str, str]]]:
 def questions(world: World) -> Iterator[list[str]]:
     """The names of the queries that the store is asked from here on, with nothing at hand already."""
     store, asked = sqlite_of(world.server), list[str]()
-    world.server.accept._states.clear()
+    world.server.writer._states.clear()
     connections = [store._writer, *store._readers]
     for connection in connections:
 
@@ -138,7 +138,7 @@ async def test_its_scope_opens_a_route_and_no_other_does(tmp_path: Path) -> None
 
 async def test_an_engineer_who_signs_herself_reaches_no_object_of_another_business(tmp_path: Path) -> None:
     async with two_businesses(tmp_path) as (world, ours, theirs):
-        signer = world.server.grounds.kept.newest(ours.shop.name)
+        signer = world.server.context.kept.newest(ours.shop.name)
         assert signer is not None
         mine, other = (await ours.pair()).cid, (await theirs.pair()).cid
         now, answers = world.now() // 1000, []

@@ -346,7 +346,7 @@ async def test_five_thousand_lines_come_in_pieces_and_a_broken_one_breaks_only_i
                 case 7:
                     add(bytes(dice.randrange(128, 255) for _ in range(9)), None, "invalid_request")
                 case _:
-                    zones = world.server.grounds.zones
+                    zones = world.server.context.zones
                     told = by_the_gate(states[cid], asking(cid, purpose), world.now(), zones)
                     add(good, ref, told["reason"])
         sent = b"\n".join(lines)
@@ -393,7 +393,7 @@ async def test_a_stream_that_stalls_is_ended_and_one_that_is_left_is_forgotten(t
         # The first line is answered; then the server hangs up, and the end of the answer is missing.
         assert told.startswith(b"HTTP/1.1 200 ") and b'"granted"' in told and not told.endswith(b"0\r\n\r\n")
         writer.close()
-        room = world.server.rooms.checks
+        room = world.server.capacity.checks
         assert room.taken == 0
 
         async def none_is_taken() -> bool:
@@ -425,7 +425,7 @@ EVERYTHING = [
 
 async def assert_told_what_the_gate_says(world: World, shop: Shop, cid: str) -> list[str]:
     """Ask everything twice, one by one and in lines; the reasons."""
-    state, zones = await stored(world, cid), world.server.grounds.zones
+    state, zones = await stored(world, cid), world.server.context.zones
     questions = [
         {"connection": cid, "purpose": purpose, "channel": channel, **({} if topic is None else {"topic": topic})}
         for purpose, channel, topic in EVERYTHING
@@ -614,7 +614,7 @@ async def compare(world: World, shop: Shop, state: Connection, asked: list[Quest
     batch = Batch()
     batch.put_connection.append({**row, "wake_at": None, "tag_secret": bytes(32)})  # type: ignore[typeddict-item]
     await world.server.store.commit(batch)
-    zones = world.server.grounds.zones
+    zones = world.server.context.zones
     turn = gate.unchanged_until(state, "first", now, zones)
     beside = [turn + it for it in (-FRESH_FOR - 1, -FRESH_FOR, -1, 0)] if turn < now + 30 * DAY else []
     for moment in (now, now + 3 * MINUTE, *beside, now):
@@ -687,7 +687,7 @@ async def told_at_turns(world: World, shop: Shop, cid: str, met: set[str]) -> li
     now."""
     state = await stored(world, cid)
     now = max(world.now(), state.at)
-    turn = gate.unchanged_until(state, "first", now, world.server.grounds.zones)
+    turn = gate.unchanged_until(state, "first", now, world.server.context.zones)
     later = [*moments(state, now + 1, now + 800 * DAY), *(turn + it for it in (-FRESH_FOR - 1, -FRESH_FOR, -1, 0))]
     clock = world.server.clock
     for moment in (now, *sorted(it for it in later if now < it < gate.FOR_EVER), now):
@@ -713,7 +713,7 @@ async def same(world: World, shop: Any, pair: Pair, what: str) -> tuple[str, ...
         asking(pair.cid, "sales", channel="email"),
         asking(pair.cid, "complaint"),
     ]
-    wanted = [by_the_gate(pair.state, it, world.now(), world.server.grounds.zones) for it in questions]
+    wanted = [by_the_gate(pair.state, it, world.now(), world.server.context.zones) for it in questions]
     # Twice: an answer that is kept must not outlive what it rested on.
     for _ in range(2):
         told = [*[await ask(shop, it) for it in questions], *await ask_many(shop, *questions)]

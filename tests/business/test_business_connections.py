@@ -174,7 +174,7 @@ async def test_an_act_comes_with_its_proof_and_what_the_customer_wrote(tmp_path:
     async with a_world(tmp_path) as world:
         shop, other = await a_shop(world), await a_shop(world, "other")
         pair, theirs = await shop.customer("care"), await other.customer("care")
-        signer = world.server.grounds.kept.newest("shop")
+        signer = world.server.context.kept.newest("shop")
         assert signer is not None
         to_shop = BodyKey(f"{signer.kid}-x", signer.key.public.x25519())
         words = {"text": "Grüße! <b>=1+1</b>"}

@@ -303,7 +303,7 @@ async def test_acts_made_with_a_key_are_noted_with_its_seat(tmp_path: Path) -> N
 
 
 def _call(world: World, shop: Shop, shown: str) -> Call:
-    key = world.server.grounds.keyring.bearer(f"Bearer {shown}", world.now())
+    key = world.server.context.keyring.bearer(f"Bearer {shown}", world.now())
     business = world.server.directory.get(shop.name)
     assert business is not None
     (route,) = [route for route in ROUTES if route.operation == "createKey"]

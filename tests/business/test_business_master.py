@@ -379,7 +379,7 @@ async def test_a_business_gets_a_new_signing_key_and_its_customers_go_on_believi
     async with sdk_world(tmp_path) as people:
         world = people.host
         shop = await a_shop(world)
-        old = world.server.grounds.kept.newest("shop")
+        old = world.server.context.kept.newest("shop")
         assert old is not None
         salon = await people._made("salon", name="Shop", business=old.did, key=old.key)
         mia = await people.person("mia")
@@ -415,7 +415,7 @@ async def test_a_business_gets_a_new_signing_key_and_its_customers_go_on_believi
                     pair.take(item["event"], open_act(item["act"].encode(), world.server.directory.find_key))
             assert pair.state.door("first").kid == further
         await hers.mute(days=1)
-        seeds = [signer.key.seed for signer in world.server.grounds.kept._signers.values()]
+        seeds = [signer.key.seed for signer in world.server.context.kept._signers.values()]
         await world.stop()
         assert len(seeds) == 3 and not any(seed in stored(tmp_path / "data") for seed in seeds)
         await world.start()
@@ -437,10 +437,10 @@ async def says(world: World, shop: Shop, cid: str, kind: str, **fields: Any) -> 
     """An act of the business, as its routes do it."""
     business = world.server.directory.get(shop.name)
     assert business is not None
-    key = world.server.grounds.keyring.of(shop.name)[0]
+    key = world.server.context.keyring.of(shop.name)[0]
     call = Call(world.server, None, None, business, key, {})  # type: ignore[arg-type]
 
     async def decide(group: UnitOfWork) -> None:
         await acts.apply_act(call, group, cid, kind, **fields)
 
-    await world.server.accept.command(decide, [cid])
+    await world.server.writer.command(decide, [cid])

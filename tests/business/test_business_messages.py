@@ -47,7 +47,7 @@ def messages(pair: Pair) -> str:
 async def test_a_customer_reads_in_her_wallet_what_a_marketer_wrote_over_rest(tmp_path: Path) -> None:
     async with sdk_world(tmp_path) as world:
         shop = await a_shop(world.host)
-        signer = world.host.server.grounds.kept.newest("shop")
+        signer = world.host.server.context.kept.newest("shop")
         assert signer is not None
         wire, about = Bent(), {"name": "Shop", "business": signer.did, "key": signer.key}
         made = Wallet.create(
@@ -481,7 +481,7 @@ async def test_words_are_sealed_to_the_key_that_the_customer_has_when_they_are_d
         await shop.post(messages(pair), HELLO)
         assert [it["text"] for it in await arrived(pair)] == [HELLO["text"]]
         # What a customer writes to a business that leaves its key here can be read here, and nothing else can.
-        kept = world.server.grounds.kept
+        kept = world.server.context.kept
         back = EncryptedBody(pair.cid, {"text": "Thanks"}).jwe(pair.state, "second")
         assert decrypt_for_business(kept, shop.did, back, pair.cid) == {"text": "Thanks"}
         assert decrypt_for_business(kept, pair.signers["second"].did, back, pair.cid) is None

@@ -126,7 +126,7 @@ async def test_a_verdict_is_the_same_with_a_notice_and_without(tmp_path: Path, p
     """Between two businesses, the one that asks is told until when the other is away, and nothing else differs."""
     async with a_world(tmp_path) as world:
         shop, baker = await a_shop(world), await a_shop(world, "baker")
-        one, two = (world.server.grounds.kept.newest(name) for name in ("shop", "baker"))
+        one, two = (world.server.context.kept.newest(name) for name in ("shop", "baker"))
         assert one is not None and two is not None
         pair = await world.connect(one, two)
         await pair.grant("second", "care", channels=("app",))
@@ -216,13 +216,13 @@ async def test_a_notice_and_its_end_in_one_commit(tmp_path: Path, monkeypatch: p
         # The first use of the key is written down before.
         await shop.get("/self")
         monkeypatch.setattr(SqliteStore, "commit", seen)
-        held = asyncio.create_task(world.server.accept.command(wait))
+        held = asyncio.create_task(world.server.writer.command(wait))
         await began.wait()
         asked = []
         for number, ahead in enumerate((14 * DAY, 0, 0), 1):
             asked.append(asyncio.create_task(shop.ask("PUT", "/notices/away", absence(world, until=ahead))))
             async with asyncio.timeout(20):
-                while world.server.accept.weight <= number:
+                while world.server.writer.weight <= number:
                     await asyncio.sleep(0.01)
         go_on.set()
         await held

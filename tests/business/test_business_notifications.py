@@ -127,7 +127,7 @@ async def test_an_engineer_is_told_what_a_customer_did_in_order_and_nobody_else_
         assert (
             await other.ask("GET", f"/notifications?order=oldest&cursor={reply.json['next_cursor']}")
         ).code == "invalid_request"
-        signer = world.server.grounds.kept.newest("shop")
+        signer = world.server.context.kept.newest("shop")
         assert signer is not None
         inbox = (await world.read(signer, INBOX)).json["cursor"]
         for bad in (
@@ -206,8 +206,8 @@ def _rfc3339(ms: int) -> str:
 async def test_a_business_is_told_how_its_own_beginnings_go_on(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         shop, maker = await a_shop(world), await a_shop(world, "maker")
-        ours = world.server.grounds.kept.newest("shop")
-        theirs = world.server.grounds.kept.newest("maker")
+        ours = world.server.context.kept.newest("shop")
+        theirs = world.server.context.kept.newest("maker")
         assert ours is not None and theirs is not None
         offers = [world.offer(theirs, to=shop.did, name="<script>", nonce=f"nonce-{n:020}") for n in range(2)]
         halves = [world.half(offer, theirs, ours) for offer in offers]
@@ -338,7 +338,7 @@ async def test_the_list_goes_back_from_the_newest_and_the_feed_goes_on_from_a_cu
 
 
 async def _are_waiting(world: World, many: int) -> bool:
-    return len(world.server.bell) == many
+    return len(world.server.broker) == many
 
 
 async def test_events_since_a_time_are_those_from_then_on(tmp_path: Path) -> None:

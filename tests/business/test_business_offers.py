@@ -155,7 +155,7 @@ async def test_nobody_invites_a_whole_town_in_a_day(tmp_path: Path) -> None:
         assert (
             refused.code == "invite_quota" and DAY // 1000 - 5 <= int(refused.headers["Retry-After"]) <= DAY // 1000 + 1
         )
-        signer = world.server.grounds.kept.newest("shop")
+        signer = world.server.context.kept.newest("shop")
         assert signer is not None
         assert (await world.publish(world.offer(signer))).code == "invite_quota"
         assert (await shop.ask("POST", "/offers", EXAMPLE_OFFER)).status == 201
@@ -202,7 +202,7 @@ async def test_nobody_gets_an_offer_from_a_shop_without_a_name_to_be_seen(tmp_pa
                 assert (reply.code, fault["pointer"]) == ("invalid_request", f"/{member}"), (path, ascii(text))
                 assert fault["detail"].startswith("a name "), fault
         # Nor does the server publish what the shop signed itself: a wallet would show it, or refuse it.
-        signer = world.server.grounds.kept.newest(shop.name)
+        signer = world.server.context.kept.newest(shop.name)
         assert signer is not None
         for name in ("Clear  View", "\uff23lear View", "a\u2764\ufe0f", "M\u200dia"):
             offer = json.loads(world.offer(signer).offer.to_json()) | {"name": name}
@@ -342,7 +342,7 @@ async def accepted(shop: Shop, short: str) -> Pair:
     """The connection of somebody new, who accepted that offer and did nothing else."""
     world, person = shop.world, shop.world.person()
     signed, half = await half_on(shop, short, person)
-    offerer = world.server.grounds.kept.signer(signed.kid)
+    offerer = world.server.context.kept.signer(signed.kid)
     assert offerer is not None
     assert (await world.propose(signed, half)).status == 202
     whole, signers = countersign(half, offerer), {"first": offerer, "second": person}

@@ -140,7 +140,7 @@ async def test_two_signed_grants_of_one_group_do_not_share_an_index(tmp_path: Pa
         place_in_chain = {"seq": care.payload.seq + 1, "prev": care.id}
         sales = compose_act("grant", pair.signers["first"], **base, **place_in_chain, purposes=("sales",), **given)
         path = f"/connections/{pair.cid}/grants"
-        accept, goes_on = world.server.accept, asyncio.Event()
+        accept, goes_on = world.server.writer, asyncio.Event()
         holding = asyncio.create_task(accept.command(lambda _group: goes_on.wait()))
         waiting = []
         for number, act in enumerate((care, sales), 1):
@@ -171,7 +171,7 @@ async def full(world: World) -> AsyncIterator[None]:
     async def wait(_group: UnitOfWork) -> None:
         await go_on.wait()
 
-    accept = world.server.accept
+    accept = world.server.writer
     waiting = asyncio.ensure_future(accept.command(wait))
     await asyncio.sleep(0)
     others = accept.room.size - accept.room.taken
@@ -191,15 +191,15 @@ async def test_a_no_gets_in_when_the_queue_is_full_and_the_rate_is_used_up(tmp_p
         at = f"/connections/{pair.cid}"
         # The first use of a key is written down by a command of its own: it must be over before the queue fills.
         await shop.get("/self")
-        await world.server.accept.command(nothing)
+        await world.server.writer.command(nothing)
         async with full(world):
             assert await shop.refused("POST", f"{at}/messages", {"purpose": "care", "text": "Hello"}) == "overloaded"
-            before = world.server.accept.weight
+            before = world.server.writer.weight
             mute = asyncio.create_task(shop.ask("POST", f"{at}/mute", {}))
             revoke = asyncio.create_task(shop.ask("POST", f"{at}/revoke"))
 
             async def both_wait() -> bool:
-                return world.server.accept.weight == before + 2
+                return world.server.writer.weight == before + 2
 
             await eventually(both_wait)
             assert await shop.refused("POST", f"{at}/messages", {"purpose": "care", "text": "Hello"}) == "rate_limited"

@@ -205,7 +205,7 @@ async def test_a_shop_that_was_declined_and_comes_again_is_stopped_and_counted(t
 
 
 def _shop_signer(shop: Shop) -> Signer:
-    signer = shop.world.server.grounds.kept.newest(shop.name)
+    signer = shop.world.server.context.kept.newest(shop.name)
     assert signer is not None
     return signer
 

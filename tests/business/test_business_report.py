@@ -26,7 +26,7 @@ def test_everything_that_is_counted_is_explained_and_the_other_way_round() -> No
     assert set(_NAME.findall(texts)) == set(COUNTS)
     # Nobody counts anywhere else.
     others = [path for path in server.rglob("*.py") if path not in places]
-    assert [path.name for path in others if re.search(r"group\.count\(", path.read_text(encoding="utf-8"))] == []
+    assert [path.name for path in others if re.search(r"unit\.count\(", path.read_text(encoding="utf-8"))] == []
     assert dict(table("business-messages", "name", "what it counts")) == COUNTS
 
 

@@ -53,7 +53,7 @@ async def test_a_kept_key_can_end_the_connection_meanwhile(world: World) -> None
 
 async def test_two_sides_whose_keys_are_kept_wait_for_nobody(world: World) -> None:
     shop, other = await a_shop(world), await a_shop(world, "other")
-    keys = world.server.grounds.kept
+    keys = world.server.context.kept
     mine, theirs = keys.newest(shop.name), keys.newest(other.name)
     assert mine is not None and theirs is not None
     pair = await world.connect(mine, theirs)

@@ -51,7 +51,7 @@ async def deleted(shop: Shop, id_: str) -> None:
     async def decide(group: Any) -> None:
         group.batch.end_webhook.append({"name": shop.name, "id": id_})
 
-    await shop.world.server.accept.command(decide)
+    await shop.world.server.writer.command(decide)
 
 
 async def test_an_answer_to_the_challenge_at_the_former_url_proves_nothing_for_the_new_one(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ TEXTS = {"en": "At the sea. https://sea.example", "de": "Am Meer."}
 async def mia_and_shop(world: SdkWorld) -> tuple[Shop, Wallet, Connection]:
     """A shop whose key the server keeps, Mia's wallet, and her view of the connection."""
     shop = await a_shop(world.host)
-    signer = world.host.server.grounds.kept.newest("shop")
+    signer = world.host.server.context.kept.newest("shop")
     assert signer is not None
     about: Any = {"name": "Shop", "business": signer.did, "key": signer.key}
     async with Wallet.create(

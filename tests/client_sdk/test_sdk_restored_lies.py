@@ -48,7 +48,7 @@ async def restored(world: SdkWorld, party: Connection, log: str | None) -> None:
         place = group.log.place() if log is None else Place(log, 0)
         group.state_recovery(recovery.restored_event(before, max(group.now, before.at + 1), place))
 
-    await world.host.server.accept.command(decide, (cid,))
+    await world.host.server.writer.command(decide, (cid,))
 
 
 async def test_a_restore_into_a_log_that_had_begun_is_a_contradiction(world: SdkWorld) -> None:

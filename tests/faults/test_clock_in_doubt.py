@@ -397,7 +397,7 @@ async def test_a_reader_is_let_in_though_the_server_started_by_a_clock_that_was_
         hands.wall = 0
         path = f"/v1/connections/{pair.cid}"
         assert (await world.read(pair.signers["second"], path)).code == "signature_stale"
-        monkeypatch.setattr(world.server.readers.seen, "_began", time.monotonic() - 121)
+        monkeypatch.setattr(world.server.request_auth.seen, "_began", time.monotonic() - 121)
         headers = world.signature(pair.signers["second"], path)
         assert (await world.send("GET", path, headers=headers)).status == 200
         assert (await world.send("GET", path, headers=headers)).code == "signature_replayed"

@@ -54,7 +54,7 @@ async def says_no_in_doubt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         waiting = asyncio.create_task(pair.news("first", cursor, wait=20))
 
         async def somebody_waits() -> bool:
-            return len(world.server.bell) == 1
+            return len(world.server.broker) == 1
 
         await eventually(somebody_waits)
         revoke = pair.compose("second", "revoke")

@@ -99,7 +99,7 @@ async def test_every_file_of_a_data_folder_is_in_the_backup_or_listed_as_left_ou
     async with Hook() as hook:
         made = await shop.post("/webhooks", {"url": hook.url})
         await shop.post(f"/webhooks/{made['id']}/verify")
-    await rotate_home(world.server.accept, world.server.home.keys, world.server.logs.active.key.text, broken=False)
+    await rotate_home(world.server.writer, world.server.home.keys, world.server.logs.active.key.text, broken=False)
     await world.stop()
     world.change(consent_log="next")
     await world.start()

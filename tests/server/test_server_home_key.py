@@ -27,7 +27,7 @@ async def test_events_behind_a_key_statement_in_one_commit_are_signed_by_the_new
         server_key_rotation._state(group, keys, keys.prepare(group.now, log, broken=False))
         return [*answers, group.act(after)]
 
-    first, second = await server.accept.command(decide, (pair.cid,))
+    first, second = await server.writer.command(decide, (pair.cid,))
     new = world.home_party
     assert new != old
     opened = [open_home_event(answer.event, keys.keys) for answer in (first, second)]  # type: ignore[attr-defined]
@@ -52,7 +52,7 @@ async def test_the_key_stands_in_the_log_before_anything_else(world: World) -> N
 async def test_each_log_begins_with_every_statement_and_one_about_its_own_key(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         await server_key_rotation.rotate_home(
-            world.server.accept, world.server.home.keys, world.server.logs.active.key.text, broken=False
+            world.server.writer, world.server.home.keys, world.server.logs.active.key.text, broken=False
         )
         await world.stop()
         world._settings["consent_log"] = "next"
@@ -75,7 +75,7 @@ async def test_each_log_begins_with_every_statement_and_one_about_its_own_key(tm
 async def test_a_rotation_with_the_key_at_hand_needs_no_word_about_a_broken_one(world: World) -> None:
     keys, log = world.server.home.keys, world.server.logs.active.key.text
     kids = [
-        await server_key_rotation.rotate_home(world.server.accept, keys, log, broken=broken) for broken in (False, True)
+        await server_key_rotation.rotate_home(world.server.writer, keys, log, broken=broken) for broken in (False, True)
     ]
     stated = [it.statement for it in keys.stated]
     assert [it.kid for it in stated[1:]] == kids
@@ -86,9 +86,9 @@ async def test_a_rotation_with_the_key_at_hand_needs_no_word_about_a_broken_one(
 async def test_there_is_an_end_to_rotations(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("comity_server.server_keys.MOST_STATEMENTS", 4)
     keys, log = world.server.home.keys, world.server.logs.active.key.text
-    await server_key_rotation.rotate_home(world.server.accept, keys, log, broken=False)
+    await server_key_rotation.rotate_home(world.server.writer, keys, log, broken=False)
     with pytest.raises(NotPossible, match="at most 2 keys"):
-        await server_key_rotation.rotate_home(world.server.accept, keys, log, broken=False)
+        await server_key_rotation.rotate_home(world.server.writer, keys, log, broken=False)
 
 
 async def test_a_key_that_is_not_the_stated_one_does_not_start(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ async def test_every_later_key_is_stated_again_and_the_last_one_names_the_new_lo
     for _ in range(2):
         world.later(HOUR)
         server = world.server
-        await rotate_home(server.accept, server.home.keys, server.logs.active.key.text, broken=False)
+        await rotate_home(server.writer, server.home.keys, server.logs.active.key.text, broken=False)
     kids = [it.statement.kid for it in world.server.home.keys.stated]
     for path in (world.folder / "data").glob("home-z*"):
         backup.keep(path)

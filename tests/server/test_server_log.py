@@ -389,13 +389,13 @@ async def test_an_old_act_that_is_sent_a_thousand_times_costs_one_proof(
     pair = await world.connect(world.person(), world.person())
     row = pair.row_of("first", 40)
     await world.batch(*row)
-    asked, prove = [], world.server.served.prove_inclusion
+    asked, prove = [], world.server.tiles.prove_inclusion
 
     async def prove_and_count(log: Sequencer, index: int, size: int) -> list[bytes]:
         asked.append(index)
         return await prove(log, index, size)
 
-    monkeypatch.setattr(world.server.served, "prove_inclusion", prove_and_count)
+    monkeypatch.setattr(world.server.tiles, "prove_inclusion", prove_and_count)
     lines = await world.batch(*[row[3]] * (MOST_LINES - 1), row[5])
     assert len(lines) == MOST_LINES
     assert asked == [4, 6]

@@ -28,7 +28,7 @@ from support.world import World, a_world, eventually
 @contextmanager
 def acts_are_refused(world: World) -> Iterator[None]:
     """As many commands wait as there is room for; what is kept for a "no" is free."""
-    room = world.server.accept.room
+    room = world.server.writer.room
     others, room.taken, room.full_until = room.size - room.taken, room.size, time.monotonic() + 3600
     try:
         yield
@@ -111,7 +111,7 @@ async def test_an_act_that_is_refused_before_it_is_parsed_gets_the_same_answer_a
         before = counted(world)
         early = [await talk.ask(request), await talk.ask(request)]
         assert counted(world) == before
-        world.server.accept.room.full_until = 0.0
+        world.server.writer.room.full_until = 0.0
         parsed = await talk.ask(request)
         assert counted(world) == before + 1
     assert without_ids(early[0]) == without_ids(early[1]) == without_ids(parsed)
@@ -132,7 +132,7 @@ async def test_a_no_gets_in_while_acts_are_refused_and_what_closes_nothing_does_
                 assert (await world.act(pair.compose("second", "mute", channels=("phone",)))).code == "overloaded"
             no = await pair.go("second", kind, **fields)
             assert (await world.act(no)).status == 200, "the same once more gets its first answer"
-    rooms = (world.server.accept._kept, world.server.accept.room)
+    rooms = (world.server.writer._kept, world.server.writer.room)
     assert [room.taken for room in rooms] == [0, 0]
 
 
@@ -265,7 +265,7 @@ def waiting_for_news(world: World) -> bytes:
 async def test_a_proxy_that_is_refused_for_one_client_is_not_for_another(tmp_path: Path) -> None:
     async with behind_a_proxy(tmp_path) as world:
         mia, noor = await world.shop_and_customer(), await world.shop_and_customer()
-        talk, room = await Talk.to(world), world.server.accept.room
+        talk, room = await Talk.to(world), world.server.writer.room
         while room.take(User(GREEDY)):
             pass
         for pair, address, status in ((mia, GREEDY, 503), (noor, OTHER, 200)):
@@ -299,7 +299,7 @@ async def test_a_refusal_waits_for_its_turn_and_who_does_not_wait_for_it_is_hung
 
 async def test_looks_at_how_the_server_is_are_answered_while_nothing_else_is(tmp_path: Path) -> None:
     async with a_world(tmp_path, max_requests=8) as world:
-        requests = world.server.rooms.requests
+        requests = world.server.capacity.requests
         requests.taken += 8
         statuses = {
             path: (await world.send("GET", path)).status for path in ("/healthz", "/readyz", "/metrics", "/v1/inbox")
@@ -316,13 +316,13 @@ async def test_nobody_waits_for_the_whole_of_a_batch(world: World) -> None:
     batch = asyncio.create_task(world.batch(*busy.row_of("second", 900)))
 
     async def is_under_way() -> bool:
-        return 0 < world.server.accept._lines.taken < 900
+        return 0 < world.server.writer._lines.taken < 900
 
     await eventually(is_under_way)
     await mia.go("second", "revoke")
     assert not batch.done()
     assert [answer.get("code") for answer in await batch] == [None] * 900
-    assert world.server.accept.weight == 0
+    assert world.server.writer.weight == 0
 
 
 async def test_after_a_refused_act_later_ones_of_its_chain_are_not_tried_in_any_piece_of_the_batch(
@@ -399,7 +399,7 @@ async def test_a_head_that_is_sent_half_or_drips_is_not_waited_for(
     monkeypatch.setattr(http_server, "HEAD_WITHIN", 0.5)
     request = request_of((await world.shop_and_customer()).compose("second", "remember", key="a"))
     if looks:
-        world.server.accept.room.full_until = time.monotonic() + 3600
+        world.server.writer.room.full_until = time.monotonic() + 3600
     dripping, silent = await Talk.to(world), await Talk.to(world)
     while not dripping.reader.at_eof() and not dripping.reader._buffer:  # type: ignore[attr-defined]
         dripping.writer.write(request[:1])
@@ -476,7 +476,7 @@ async def test_a_client_that_guesses_keys_waits_for_its_turns(world: World, monk
     assert not any(task.done() for task in asked)
     clock.now += turns.LATEST
     assert {reply.code for reply in await asyncio.gather(*asked)} == {"api_key_required"}
-    assert world.server.rooms.requests.taken == 0
+    assert world.server.capacity.requests.taken == 0
     # Whoever asks how the server is waits for no turn.
     world.server.ready = False
     assert (await world.send("GET", "/readyz")).status == 503

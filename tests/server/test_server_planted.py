@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-HONEST = "        await self._store.commit(batch, lambda: self._seal(group))\n"
-HASTY = """        if group.accepted:
-            self._seal(group)
+HONEST = "        await self._store.commit(batch, lambda: self._seal(unit))\n"
+HASTY = """        if unit.accepted:
+            self._seal(unit)
             asyncio.get_running_loop().call_later(0.3, lambda: asyncio.ensure_future(self._store.commit(batch)))
         else:
-            await self._store.commit(batch, lambda: self._seal(group))
+            await self._store.commit(batch, lambda: self._seal(unit))
 """
 WAITING = "RECEIPT_WITHIN = 2.0\n"
 NOT_WAITING = "RECEIPT_WITHIN = 0.0\n"

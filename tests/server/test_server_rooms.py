@@ -27,7 +27,7 @@ async def half_sent(world: World, path: str, kind: str, length: int, count: int)
         writer.write(f"{head}Content-Length: {length}\r\n\r\nabc".encode())
 
     async def have_come() -> bool:
-        return world.server.rooms.arriving.taken == 3 * count
+        return world.server.capacity.arriving.taken == 3 * count
 
     await eventually(have_come)
     try:
@@ -49,11 +49,11 @@ def nothing_is_committed(world: World) -> Iterator[None]:
 async def test_requests_whose_bodies_do_not_come_are_in_nobodys_way(tmp_path: Path) -> None:
     async with behind_a_proxy(tmp_path, max_requests=8, body_timeout=1) as world:
         async with half_sent(world, "/v1/offers", JWT, 9, 40) as slow:
-            assert world.server.rooms.requests.taken == 0
+            assert world.server.capacity.requests.taken == 0
             assert (await send(world, GREEDY, "GET", "/healthz")).status == 200
             for reader, _ in slow:
                 assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
-        assert world.server.rooms.arriving.taken == 0
+        assert world.server.capacity.arriving.taken == 0
 
 
 async def test_batches_that_are_sent_half_refuse_no_batch(tmp_path: Path) -> None:
@@ -64,12 +64,12 @@ async def test_batches_that_are_sent_half_refuse_no_batch(tmp_path: Path) -> Non
 
 async def test_a_client_that_sends_more_than_there_is_room_for_is_refused_alone(tmp_path: Path) -> None:
     async with behind_a_proxy(tmp_path) as world:
-        world.server.rooms.arriving.size = 10_000
+        world.server.capacity.arriving.size = 10_000
         async with half_sent(world, ACTS, JSON_LINES, 60_000, 1) as ((reader, writer),):
             writer.write(b"x" * 20_000)
             assert (await reader.readline()).startswith(b"HTTP/1.1 503 ")
         assert (await send(world, OTHER, "POST", ACTS, b"junk\n", JSON_LINES)).status == 200
-        assert world.server.rooms.arriving.taken == 0
+        assert world.server.capacity.arriving.taken == 0
 
 
 async def test_an_address_that_fills_its_share_of_the_work_keeps_out_itself_alone_and_no_no(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ async def test_an_address_that_fills_its_share_of_the_work_keeps_out_itself_alon
             busy = [asyncio.create_task(act(world, GREEDY, pair, "remember", key="a")) for pair in pairs[:8]]
 
             async def all_wait() -> bool:
-                return world.server.accept.weight == 8
+                return world.server.writer.weight == 8
 
             await eventually(all_wait)
             assert (await send(world, GREEDY, "GET", "/.well-known/comity")).code == "overloaded"
@@ -87,11 +87,13 @@ async def test_an_address_that_fills_its_share_of_the_work_keeps_out_itself_alon
             no = asyncio.create_task(act(world, GREEDY, pairs[9], "revoke"))
 
             async def the_no_waits() -> bool:
-                return world.server.accept.weight == 9
+                return world.server.writer.weight == 9
 
             await eventually(the_no_waits)
         assert [reply.status for reply in await asyncio.gather(*busy, no)] == [200] * 9
-        assert world.server.rooms.requests.taken == world.server.rooms.kept.taken == world.server.accept.weight == 0
+        assert (
+            world.server.capacity.requests.taken == world.server.capacity.kept.taken == world.server.writer.weight == 0
+        )
 
 
 async def test_batches_of_one_address_leave_room_in_the_queue_for_the_acts_of_another(tmp_path: Path) -> None:
@@ -102,14 +104,14 @@ async def test_batches_of_one_address_leave_room_in_the_queue_for_the_acts_of_an
             first = asyncio.create_task(send(world, GREEDY, "POST", ACTS, lines, JSON_LINES))
 
             async def is_in() -> bool:
-                return world.server.accept.weight == 20
+                return world.server.writer.weight == 20
 
             await eventually(is_in)
             assert (await send(world, GREEDY, "POST", ACTS, lines, JSON_LINES)).code == "overloaded"
             other = asyncio.create_task(act(world, OTHER, noor, "remember", key="a"))
 
             async def is_in_too() -> bool:
-                return world.server.accept.weight == 21
+                return world.server.writer.weight == 21
 
             await eventually(is_in_too)
         assert ((await first).status, (await other).status) == (200, 200)
@@ -124,12 +126,12 @@ async def test_a_customer_waits_for_news_however_many_waits_another_address_bega
             waiting.append(asyncio.create_task(read(world, GREEDY, mia, f"{INBOX}?wait=20")))
 
             async def waits_or_not() -> bool:
-                return waiting[-1].done() or len(world.server.bell) == len(waiting)
+                return waiting[-1].done() or len(world.server.broker) == len(waiting)
 
             await eventually(waits_or_not)
         assert waiting.pop().result().code == "overloaded" and 1 < len(waiting) < 10
         assert (await read(world, OTHER, noor, f"{INBOX}?wait=1")).status == 200
-        assert world.server.rooms.requests.taken == 0, "who waits is not in hand"
+        assert world.server.capacity.requests.taken == 0, "who waits is not in hand"
         await world.stop()
         await asyncio.gather(*waiting)
         await world.start()
@@ -138,7 +140,7 @@ async def test_a_customer_waits_for_news_however_many_waits_another_address_bega
 async def test_signed_reads_of_one_address_do_not_use_up_what_is_remembered_of_them(tmp_path: Path) -> None:
     async with behind_a_proxy(tmp_path) as world:
         mia, noor = world.person(), world.person()
-        room = world.server.readers.seen.room
+        room = world.server.request_auth.seen.room
         room.anybody.size = 20
         codes = [(await read(world, GREEDY, mia)).code for _ in range(6)]
         assert codes == [""] * 4 + ["overloaded"] * 2 and room.total == 4
@@ -156,7 +158,7 @@ async def test_made_up_keys_from_many_addresses_keep_nobody_from_reading_who_has
     """HTTP-22: keys are made at will, and so are the addresses of a network."""
     async with behind_a_proxy(tmp_path) as world:
         pair, other = await world.shop_and_customer(), await world.shop_and_customer()
-        addresses, room = many_addresses(), world.server.readers.seen.room
+        addresses, room = many_addresses(), world.server.request_auth.seen.room
         room.anybody.size, room.parties.size = 12, 12
         while room.anybody.taken < 12:
             await read(world, next(addresses), world.person())
@@ -172,7 +174,7 @@ async def test_made_up_keys_from_many_addresses_keep_nobody_from_reading_who_has
 
 async def test_made_up_keys_that_wait_for_news_keep_nobody_waiting_who_has_a_connection(tmp_path: Path) -> None:
     async with behind_a_proxy(tmp_path, max_waiters=16) as world:
-        pair, addresses, bell = await world.shop_and_customer(), many_addresses(), world.server.bell
+        pair, addresses, broker = await world.shop_and_customer(), many_addresses(), world.server.broker
         cursor = (await pair.news("second"))["cursor"]
         waiting: list[asyncio.Task[Reply]] = []
         while not (waiting and waiting[-1].done()):
@@ -180,15 +182,15 @@ async def test_made_up_keys_that_wait_for_news_keep_nobody_waiting_who_has_a_con
             waiting.append(task)
 
             async def waits_or_not(task: asyncio.Task[Reply] = task) -> bool:
-                return task.done() or len(bell) == len(waiting)
+                return task.done() or len(broker) == len(waiting)
 
             await eventually(waits_or_not)
-        assert waiting.pop().result().code == "overloaded" and len(bell) == len(waiting) == 4
+        assert waiting.pop().result().code == "overloaded" and len(broker) == len(waiting) == 4
         path = f"{INBOX}?wait=20&cursor={cursor}"
         mine = asyncio.create_task(read(world, next(addresses), pair.signers["second"], path))
 
         async def mia_waits() -> bool:
-            return len(bell) == 5
+            return len(broker) == 5
 
         await eventually(mia_waits)
         await pair.go("first", "revoke")
@@ -215,7 +217,7 @@ async def test_an_engineer_who_tests_a_hanging_webhook_again_and_again_keeps_oth
         tests = [asyncio.create_task(shop.ask("POST", f"{place}/test")) for _ in range(40)]
 
         async def rest_waits() -> bool:
-            return sum(task.done() for task in tests) == 40 - MOST_ASKED == 40 - world.server.rooms.asked.taken
+            return sum(task.done() for task in tests) == 40 - MOST_ASKED == 40 - world.server.capacity.asked.taken
 
         await eventually(rest_waits)
         assert {task.result().code for task in tests if task.done()} == {"overloaded", "rate_limited"}
@@ -223,7 +225,7 @@ async def test_an_engineer_who_tests_a_hanging_webhook_again_and_again_keeps_oth
         assert (await other.get(f"{well}/deliveries"))["items"] == []
         release.set()
         assert {task.status for task in await asyncio.gather(*tests)} == {200, 429, 503}
-        assert world.server.rooms.asked.taken == world.server.rooms.requests.taken == 0
+        assert world.server.capacity.asked.taken == world.server.capacity.requests.taken == 0
 
 
 async def proved(shop: Shop, hook: Hook) -> str:
@@ -240,10 +242,10 @@ async def test_keys_of_a_business_share_what_it_has_and_an_ended_key_counts_as_i
         waiting = [asyncio.create_task(shop.ask("GET", "/notifications?order=oldest&wait=20")) for _ in range(12)]
 
         async def settled() -> bool:
-            return len(world.server.bell) + sum(task.done() for task in waiting) == 12
+            return len(world.server.broker) + sum(task.done() for task in waiting) == 12
 
         await eventually(settled)
-        held = len(world.server.bell)
+        held = len(world.server.broker)
         assert held < 12 and (await shop.ask("GET", "/notifications?order=oldest&wait=1", key=second)).status == 200
         world.later(2 * HOUR)
         assert (await shop.ask("GET", "/notifications?order=oldest&wait=1", key=second)).code == "api_key_required"

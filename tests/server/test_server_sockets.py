@@ -66,7 +66,7 @@ async def test_near_the_limit_silent_ones_go_and_whoever_waits_for_news_stays(tm
         waiting = asyncio.create_task(pair.news("first", cursor, wait=30))
 
         async def waits() -> bool:
-            return len(world.server.bell) == 1
+            return len(world.server.broker) == 1
 
         await eventually(waits)
         async with idle(world, 200):

@@ -23,7 +23,7 @@ def signer_of_home(world: World) -> Signer:
 async def rotate(world: World, *, broken: bool) -> None:
     """Another key of the home server."""
     server = world.server
-    await rotate_home(server.accept, server.home.keys, server.logs.active.key.text, broken=broken)
+    await rotate_home(server.writer, server.home.keys, server.logs.active.key.text, broken=broken)
 
 
 def changed(world: World, raw: str, signer: Signer, **members: Any) -> str:
@@ -88,7 +88,7 @@ async def test_a_record_that_names_the_log_of_the_restore_is_not_taken_back(worl
 @contextmanager
 def a_full_queue(world: World, room: int) -> Iterator[None]:
     """As many commands wait as leave nothing but `room` of what is kept for a "no"."""
-    accept = world.server.accept
+    accept = world.server.writer
     full, kept = accept.room.size, accept._kept.size - room
     accept.room.taken += full
     accept._kept.taken += kept

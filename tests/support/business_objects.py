@@ -121,7 +121,7 @@ class Things:
 
     def plan(self) -> str:
         """A plan that the business signed."""
-        signer = self.shop.world.server.grounds.kept.newest(self.shop.name)
+        signer = self.shop.world.server.context.kept.newest(self.shop.name)
         assert signer is not None
         now = self.shop.world.now() // 1000
         goal = {"id": "calls", "measure": "answered_2d", "target": 0.9, "by": now + 86_400}
@@ -162,7 +162,7 @@ class Things:
 
     async def proposal(self) -> str:
         world = self.shop.world
-        signer = world.server.grounds.kept.newest(self.shop.name)
+        signer = world.server.context.kept.newest(self.shop.name)
         assert signer is not None
         offer = world.offer(signer)
         assert (await world.publish(offer)).status == 201

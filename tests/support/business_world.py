@@ -76,12 +76,12 @@ class Shop:
         async def decide(group: Any) -> Any:
             return admit(group, *new_key(self.name, role, group.now, scopes=scopes or None, **fields))
 
-        shown, _ = await world.server.accept.command(decide)
+        shown, _ = await world.server.writer.command(decide)
         return str(shown)
 
     async def customer(self, *purposes: str, channels: tuple[str, ...] = ("app",)) -> Pair:
         """A connection with somebody new (side second), who has granted these purposes."""
-        signer = self.world.server.grounds.kept.newest(self.name)
+        signer = self.world.server.context.kept.newest(self.name)
         assert signer is not None
         pair = await self.world.connect(signer, self.world.person())
         if purposes:
@@ -125,12 +125,12 @@ async def at_once(world: World) -> AsyncIterator[Callable[[Awaitable[Any]], Awai
 
         async def all_wait() -> bool:
             assert not asked.done(), asked.result()
-            return world.server.accept.weight >= waiting
+            return world.server.writer.weight >= waiting
 
         await eventually(all_wait)
         return asked
 
-    first = asyncio.ensure_future(world.server.accept.command(nothing_yet))
+    first = asyncio.ensure_future(world.server.writer.command(nothing_yet))
     await begun.wait()
     try:
         yield ask
@@ -144,7 +144,7 @@ async def half_on(shop: Shop, short: str, person: Signer, **changes: Any) -> tup
     reply = await shop.world.send("GET", f"{OFFERS}/{short}")
     assert reply.status == 200, reply
     signed = open_offer(reply.body, shop.world.server.directory.find_key)
-    offerer = shop.world.server.grounds.kept.signer(signed.kid)
+    offerer = shop.world.server.context.kept.signer(signed.kid)
     assert offerer is not None
     return signed, shop.world.half(signed, offerer, person, **changes)
 

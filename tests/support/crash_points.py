@@ -134,14 +134,14 @@ def _answer_first(armed: Path) -> None:
         in_hand[:] = commands
         await process(self, commands)
 
-    async def answering(self: Writer, group: UnitOfWork) -> None:
+    async def answering(self: Writer, unit: UnitOfWork) -> None:
         if not armed.exists():
-            return await commit(self, group)
-        batch = group.finish()
+            return await commit(self, unit)
+        batch = unit.finish()
         if not batch.is_empty():
-            missing = group.log.missing_acts()
-            group.log.write(batch, group.now, await self._store.raws(missing) if missing else {})
-            self._seal(group)
+            missing = unit.log.missing_acts()
+            unit.log.write(batch, unit.now, await self._store.raws(missing) if missing else {})
+            self._seal(unit)
             for command in in_hand:
                 self._answer(command)
             await asyncio.sleep(0.1)

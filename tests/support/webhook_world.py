@@ -75,14 +75,14 @@ async def set_up(shop: Shop, url: str, id_: str = "wh_1", **changes: Any) -> Key
     """An endpoint in the store that the server's own sender is not told of."""
 
     async def decide(group: Any) -> None:
-        master = group.grounds.kept.master.derived(PURPOSE)
+        master = group.context.kept.master.derived(PURPOSE)
         sealed = Secrets.new().seal(master, shop.name, id_)
         stored = StoredWebhook(shop.name, shop.did, id_, url, "*", 1, sealed, group.news, group.now)
         row = {**stored._asdict(), **changes}
         del row["did"]
         group.batch.put_webhook.append(row)
 
-    await shop.world.server.accept.command(decide)
+    await shop.world.server.writer.command(decide)
     return shop.name, id_
 
 
@@ -122,7 +122,7 @@ async def a_sender(shop: Shop, records: Path, clock: HandClock | None = None, **
     kept = DeliveryStore(records / FILE)
     clock = clock or HandClock(shop.world.now())
     post = Post(to_loopback=True, **how)
-    master = server.grounds.kept.master.derived(PURPOSE)
+    master = server.context.kept.master.derived(PURPOSE)
     sender = WebhookWorker(
         EventSource(store, server.notification_secret), kept, post, clock, master, chance=lambda: 0.5
     )

@@ -81,7 +81,7 @@ class Absence:
     def away_connections(self) -> list[Connection]:
         """The connections that `go_away` muted and `come_back` has not handled yet."""
         records = self._session.records.all("away", AwayMute)
-        return [it for it in self.connections() if it.cid in records]
+        return [connection for connection in self.connections() if connection.cid in records]
 
     async def _stagger(self, connections: list[Connection], spread: float) -> AsyncIterator[Connection]:
         """Yields the connections in random order, each at a random moment within `spread` seconds."""
@@ -133,4 +133,4 @@ class Absence:
 
 
 def _mutes_of_everything(connection: Connection) -> list[Mute]:
-    return [it for it in connection.state.door(connection.side).mutes if not it.purposes and not it.channels]
+    return [mute for mute in connection.state.door(connection.side).mutes if not mute.purposes and not mute.channels]

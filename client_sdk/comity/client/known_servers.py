@@ -121,7 +121,9 @@ class KnownServers:
     def unaccepted_key(self, home: str) -> str | None:
         """The kid of a key after a broken one that the owner has not accepted, or None."""
         known = self.stored_keys(home)
-        stated = verify_statements(ListedStatement(statement=it.statement, signed=it.signed) for it in known.statements)
+        stated = verify_statements(
+            ListedStatement(statement=statement.statement, signed=statement.signed) for statement in known.statements
+        )
         return next((it.statement.kid for it in stated if _is_open(it, known)), None)
 
     # --- asking the server
@@ -261,7 +263,9 @@ class KnownServers:
 
 
 def _chain(known: StoredKeys) -> list[PlacedStatement]:
-    stated = verify_statements(ListedStatement(statement=it.statement, signed=it.signed) for it in known.statements)
+    stated = verify_statements(
+        ListedStatement(statement=statement.statement, signed=statement.signed) for statement in known.statements
+    )
     rows = zip(stated, known.statements, strict=True)
     return [PlacedStatement(one, tuple(Place(at.log, at.index) for at in row.places)) for one, row in rows]
 
@@ -273,7 +277,7 @@ def _is_open(stated: VerifiedStatement, known: StoredKeys) -> bool:
 def _read(home: str, answer: http_api.HomeKeysAnswer, text: str) -> tuple[VerifiedStatement, ...]:
     """The statements of an answer. Raises Contradiction unless they are valid and the server's own."""
     try:
-        stated = verify_statements(ListedStatement(statement=it.statement, signed=it.signed) for it in answer.keys)
+        stated = verify_statements(ListedStatement(statement=key.statement, signed=key.signed) for key in answer.keys)
     except Refused as fault:
         raise _contradiction(f"an invalid list of the server's keys: {fault}", text) from None
     if answer.did != home or not stated or stated[0].statement.did != home:
@@ -288,8 +292,12 @@ def _check_extends(before: StoredKeys, found: Sequence[StoredStatement], text: s
     """Raises Contradiction unless every statement listed before is still listed, with its earlier places."""
     for n, was in enumerate(before.statements):
         now = found[n] if n < len(found) else None
-        places = set() if now is None else {(it.log, it.index) for it in now.places}
-        if now is None or now.statement != was.statement or not {(it.log, it.index) for it in was.places} <= places:
+        places = set() if now is None else {(place.log, place.index) for place in now.places}
+        if (
+            now is None
+            or now.statement != was.statement
+            or not {(place.log, place.index) for place in was.places} <= places
+        ):
             claim = "withheld_key: a statement that the server listed before is not in its list"
             raise Contradiction(claim, (was.statement, text))
 

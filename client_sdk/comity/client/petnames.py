@@ -56,8 +56,8 @@ def find_by_name(parties: Sequence[P], typed: str, kind: str = "connection") -> 
     """The connection or proposal that was typed: by its id, the other side's DID, or a name. Raises NameNotFound,
     AmbiguousName."""
     if typed.startswith(MARK):
-        cid = find_id([it.cid for it in parties], typed, kind)
-        return next(it for it in parties if it.cid == cid)
+        cid = find_id([party.cid for party in parties], typed, kind)
+        return next(party for party in parties if party.cid == cid)
     fitting = _matches(parties, typed)
     if not fitting:
         raise NameNotFound(f"no {kind} is called {_shorten(typed)}{_suggest_names(parties, typed)}")
@@ -72,14 +72,14 @@ def find_by_name(parties: Sequence[P], typed: str, kind: str = "connection") -> 
 
 def _matches(parties: Sequence[P], typed: str) -> list[P]:
     if typed.startswith("did:"):
-        return [it for it in parties if it.did == typed]
-    by_id = [it for it in parties if it.cid == typed]
+        return [party for party in parties if party.did == typed]
+    by_id = [party for party in parties if party.cid == typed]
     word = _fold_name(typed)
     if by_id or not word:
         return by_id
-    if own := [it for it in parties if _fold_name(it.petname) == word]:
+    if own := [party for party in parties if _fold_name(party.petname) == word]:
         return own
-    return [it for it in parties if _fold_name(it.offered_name) == word or word in _fold_name(it.petname)]
+    return [party for party in parties if _fold_name(party.offered_name) == word or word in _fold_name(party.petname)]
 
 
 def _is_one_party(fitting: Sequence[NamedConnection], typed: str) -> bool:
@@ -135,10 +135,10 @@ def _fold_name(name: str | None) -> str:
 
 def _suggest_names(parties: Sequence[P], typed: str) -> str:
     """The names that may have been meant, as the end of a sentence."""
-    word, names = _fold_name(typed), {_fold_name(it.name) for it in parties}
+    word, names = _fold_name(typed), {_fold_name(party.name) for party in parties}
     near = {name for name in names if word and word in name} or set(get_close_matches(word, names, n=3))
     # Everybody with such a name: to leave one out would be to choose for the person.
-    found = [it for it in parties if _fold_name(it.name) in near]
+    found = [party for party in parties if _fold_name(party.name) in near]
     return f"; perhaps {_list_connections(found)}" if found else ""
 
 
@@ -150,5 +150,5 @@ def _shorten(typed: str) -> str:
 
 
 def _list_connections(parties: Sequence[NamedConnection]) -> str:
-    listed = "; ".join(f"{it.name} ({MARK}{it.cid}, {it.phase})" for it in parties[:_MOST_CANDIDATES])
+    listed = "; ".join(f"{party.name} ({MARK}{party.cid}, {party.phase})" for party in parties[:_MOST_CANDIDATES])
     return listed + (" …" if len(parties) > _MOST_CANDIDATES else "")

@@ -105,8 +105,10 @@ class Session:
 
     def take_pending_news(self, cid: str | None = None) -> list[News]:
         """Returns the pending news of one connection or of all, and removes it."""
-        told = [it for it in self.pending_news if cid in (None, it.cid)]
-        self.pending_news[:] = [it for it in self.pending_news if cid not in (None, it.cid)]
+        told = [pending_news_item for pending_news_item in self.pending_news if cid in (None, pending_news_item.cid)]
+        self.pending_news[:] = [
+            pending_news_item for pending_news_item in self.pending_news if cid not in (None, pending_news_item.cid)
+        ]
         return told
 
     def _is_recorded_as(self, record: Evidence, found: Contradiction) -> bool:

@@ -337,11 +337,15 @@ class Wallet(Absence, OwnRules):
 
     def _all_with(self, did: str) -> list[Connection]:
         same = fold_host(did)
-        return [it for it in self.connections() if same in (fold_host(it.did), fold_host(it.info.other))]
+        return [
+            connection
+            for connection in self.connections()
+            if same in (fold_host(connection.did), fold_host(connection.info.other))
+        ]
 
     def _with_connections(self, shown: OfferPreview) -> OfferPreview:
         same = tuple(self._all_with(shown.did))
-        others = [it for it in self.connections() if it.cid not in {ours.cid for ours in same}]
+        others = [connection for connection in self.connections() if connection.cid not in {ours.cid for ours in same}]
         return replace(shown, connections=same, namesakes=tuple(petnames.namesakes(others, shown.name)))
 
     def _check_new(self, did: str, cid: str | None = None) -> None:

@@ -60,14 +60,14 @@ async def _read_arriving(request: web.Request, limit: int) -> bytes:
     try:
         async with asyncio.timeout(server.config.body_timeout + limit // MEBIBYTE):
             while came <= limit and (chunk := await request.content.readany()):
-                if not server.rooms.arriving.take(place.user, len(chunk)):
+                if not server.capacity.arriving.take(place.user, len(chunk)):
                     refuse_unread(request, Refused("overloaded", "too much arrives at once", retry_after=1))
                 came += len(chunk)
                 chunks.append(chunk)
     except TimeoutError:
         refuse_unread(request, Refused("too_slow"))
     finally:
-        server.rooms.arriving.give(place.user, came)
+        server.capacity.arriving.give(place.user, came)
     place.enter()
     return b"".join(chunks)
 
@@ -80,7 +80,7 @@ def refuse_unread(request: web.Request, refused: Refused) -> NoReturn:
 
 async def authenticate(request: web.Request, body: bytes = b"") -> SignedRequest:
     """The signer of the request. Raises Refused."""
-    return await request.app[SERVER].readers.open(request.method, request.raw_path, request.headers, body)
+    return await request.app[SERVER].request_auth.open(request.method, request.raw_path, request.headers, body)
 
 
 def address_of(request: web.Request) -> str:

@@ -61,29 +61,29 @@ class Onboarding:
 
     # --- offers -----------------------------------------------------------------------------------------------------
 
-    async def publish(self, signed: SignedOffer, group: UnitOfWork, label: str = "", *, auto: bool = False) -> None:
+    async def publish(self, signed: SignedOffer, unit: UnitOfWork, label: str = "", *, auto: bool = False) -> None:
         """Publish an offer; the same one again changes nothing. Of a business of this host: under a label of its own,
         and perhaps with the server to countersign by itself (INV-3)."""
-        offer, home = signed.offer, group.grounds.home
+        offer, home = signed.offer, unit.context.home
         if not home.keys.is_stated(offer.home) or offer.operator != home.operator:
             raise Refused("wrong_home")
         if offer.test:
             raise Refused("test_only")
-        if offer.exp * 1000 <= group.now:
+        if offer.exp * 1000 <= unit.now:
             raise Refused("offer_expired")
         check_names({"/name": offer.name})
-        known = await self._offer(group, signed.short)
+        known = await self._offer(unit, signed.short)
         if known is not None and known.hash == signed.hash:
             return
         # Two offers whose hashes begin alike: no accident, and the first keeps the name.
         if known is not None:
             raise Refused("agreement_conflict", "another offer has this name")
-        fresh = sum(row["iss"] == offer.iss for row in group.batch.put_offer)
-        if await self._store.offers_open(offer.iss, group.now) + fresh >= self._most_offers:
+        fresh = sum(row["iss"] == offer.iss for row in unit.batch.put_offer)
+        if await self._store.offers_open(offer.iss, unit.now) + fresh >= self._most_offers:
             raise Refused("too_many_offers")
-        if (business := group.grounds.directory.hosted(offer.iss)) is not None:
-            await self._publish_for(business, signed, group, label, auto=auto)
-        group.batch.put_offer.append(
+        if (business := unit.context.directory.hosted(offer.iss)) is not None:
+            await self._publish_for(business, signed, unit, label, auto=auto)
+        unit.batch.put_offer.append(
             {
                 "short": signed.short,
                 "hash": signed.hash,
@@ -94,100 +94,100 @@ class Onboarding:
                 "uses": offer.use,
             }
         )
-        if offer.to is not None and group.grounds.directory.is_hosted(offer.to):
-            group.tell_stream(offer.to, "offer", "", signed.hash)
+        if offer.to is not None and unit.context.directory.is_hosted(offer.to):
+            unit.tell_stream(offer.to, "offer", "", signed.hash)
 
     async def _publish_for(
-        self, business: Business, signed: SignedOffer, group: UnitOfWork, label: str, *, auto: bool
+        self, business: Business, signed: SignedOffer, unit: UnitOfWork, label: str, *, auto: bool
     ) -> None:
         """Stores a business's own data about its offer. Raises Refused("invite_quota") for one invitation too many in a
         rolling day (INV-7)."""
         if signed.offer.use == "one":
-            count, first = await self._store.business.invites(business.name, group.now - INVITES_IN)
-            mine = [row for row in group.batch.put_business_offer if row["name"] == business.name]
+            count, first = await self._store.business.invites(business.name, unit.now - INVITES_IN)
+            mine = [row for row in unit.batch.put_business_offer if row["name"] == business.name]
             if count + sum(row["uses"] == "one" for row in mine) >= self._most_invites:
-                group.count(business.name, "offers.over_quota")
-                free_at = (group.now if first is None else first) + INVITES_IN
-                raise Refused("invite_quota", retry_after=(free_at - group.now) // 1000 + 1)
-        group.count(business.name, "offers.made")
-        group.batch.put_business_offer.append(
+                unit.count(business.name, "offers.over_quota")
+                free_at = (unit.now if first is None else first) + INVITES_IN
+                raise Refused("invite_quota", retry_after=(free_at - unit.now) // 1000 + 1)
+        unit.count(business.name, "offers.made")
+        unit.batch.put_business_offer.append(
             {
                 "name": business.name,
                 "short": signed.short,
                 "label": label,
                 "countersign": int(auto),
                 "uses": signed.offer.use,
-                "created_at": group.now,
+                "created_at": unit.now,
             }
         )
 
-    async def end_offer(self, business: Business, short: str, group: UnitOfWork) -> None:
+    async def end_offer(self, business: Business, short: str, unit: UnitOfWork) -> None:
         """Ends a business's offer: nobody can accept it any more. Ending it twice changes nothing. Raises
         Refused("not_found")."""
-        offer = await self._offer(group, short)
+        offer = await self._offer(unit, short)
         if offer is None or offer.iss != business.did:
             raise Refused("not_found")
-        if offer.is_open(group.now):
-            group.batch.end_offer.append({"expires_at": group.now, "short": short})
+        if offer.is_open(unit.now):
+            unit.batch.end_offer.append({"expires_at": unit.now, "short": short})
 
-    async def _offer(self, group: UnitOfWork, short: str) -> Offer | None:
+    async def _offer(self, unit: UnitOfWork, short: str) -> Offer | None:
         """The offer, as it is with what the group did to it."""
-        ended = next((row["expires_at"] for row in group.batch.end_offer if row["short"] == short), None)
-        used = next((row["used_at"] for row in group.batch.use_offer if row["short"] == short), None)
-        new = next((row for row in group.batch.put_offer if row["short"] == short), None)
+        ended = next((row["expires_at"] for row in unit.batch.end_offer if row["short"] == short), None)
+        used = next((row["used_at"] for row in unit.batch.use_offer if row["short"] == short), None)
+        new = next((row for row in unit.batch.put_offer if row["short"] == short), None)
         found = Offer(**new, used_at=None) if new is not None else await self._store.offer(short)
         if found is not None and ended is not None:
             found = found._replace(expires_at=ended)
         return found if found is None or used is None else found._replace(used_at=used)
 
-    async def offer_to_accept(self, group: UnitOfWork, short: str) -> SignedOffer:
+    async def offer_to_accept(self, unit: UnitOfWork, short: str) -> SignedOffer:
         """The offer, if it can be accepted. Raises Refused("not_found")."""
-        offer = await self._offer(group, short)
-        if offer is None or not offer.is_open(group.now):
+        offer = await self._offer(unit, short)
+        if offer is None or not offer.is_open(unit.now):
             raise Refused("not_found")
-        return open_offer(offer.raw, group.grounds.directory.find_key)
+        return open_offer(offer.raw, unit.context.directory.find_key)
 
     # --- half-signed agreements -------------------------------------------------------------------------------------
 
-    async def propose(self, short: str, half: HalfSigned, group: UnitOfWork, address: str = "") -> None:
+    async def propose(self, short: str, half: HalfSigned, unit: UnitOfWork, address: str = "") -> None:
         """Take an accepter's half in, and tell the offerer; the same half again changes nothing. Where the server is to
         countersign for a business, the connection opens at once (INV-3). Of what waits, the halves from one `address`
         give way to each other first."""
         agreement = half.agreement
-        known = await self._proposal(group, half.cid)
-        if agreement.offer.startswith(short) and await self._is_there(known, half.cid, group):
+        known = await self._proposal(unit, half.cid)
+        if agreement.offer.startswith(short) and await self._is_there(known, half.cid, unit):
             return
-        signed = await self.offer_to_accept(group, short)
+        signed = await self.offer_to_accept(unit, short)
         if known is not None:
             raise Refused("not_found")
-        if agreement.home != group.grounds.home.party or agreement.operator != group.grounds.home.operator:
+        if agreement.home != unit.context.home.party or agreement.operator != unit.context.home.operator:
             raise Refused("wrong_home")
         if agreement.test:
             raise Refused("test_only")
         if not fits_offer(agreement, signed):
             raise Refused("agreement_conflict")
-        publishes(group.grounds.directory, agreement.accepter)
-        if abs(agreement.iat * 1000 - group.now) > CLOCK_SKEW * 1000:
+        publishes(unit.context.directory, agreement.accepter)
+        if abs(agreement.iat * 1000 - unit.now) > CLOCK_SKEW * 1000:
             raise Refused("iat_out_of_range")
-        if agreement.countersign_by * 1000 <= group.now:
+        if agreement.countersign_by * 1000 <= unit.now:
             raise Refused("until_passed")
-        await self._check_rivals(short, half, group)
-        signer = await self._countersigner(signed, half, group)
-        if signer is not None and (offer := await self._offer(group, short)) is not None:
+        await self._check_rivals(short, half, unit)
+        signer = await self._countersigner(signed, half, unit)
+        if signer is not None and (offer := await self._offer(unit, short)) is not None:
             # However many halves wait for this offer, one that can be countersigned at once never waits with them
             # (INV-15).
-            await self._open(countersign(half, signer), offer, signer, group)
+            await self._open(countersign(half, signer), offer, signer, unit)
             return
-        await self._let_wait(short, half, group, address, is_alternative=is_alternative(agreement, signed))
+        await self._let_wait(short, half, unit, address, is_alternative=is_alternative(agreement, signed))
 
     async def _let_wait(
-        self, short: str, half: HalfSigned, group: UnitOfWork, address: str, *, is_alternative: bool
+        self, short: str, half: HalfSigned, unit: UnitOfWork, address: str, *, is_alternative: bool
     ) -> None:
         """Keep a half until the offerer has looked at it. Raises Refused("rate_limited")."""
-        await self._make_room(short, group, address, is_alternative=is_alternative)
+        await self._make_room(short, unit, address, is_alternative=is_alternative)
         self._addresses.put(half.cid, address)
         agreement = half.agreement
-        group.batch.put_proposal.append(
+        unit.batch.put_proposal.append(
             {
                 "cid": half.cid,
                 "offer": short,
@@ -196,58 +196,58 @@ class Onboarding:
                 "raw": half.raw,
                 "countersign_by": agreement.countersign_by * 1000,
                 "alternative": int(is_alternative),
-                "created_at": group.now,
+                "created_at": unit.now,
             }
         )
-        group.tell_stream(agreement.offerer.did, "proposal", half.cid)
+        unit.tell_stream(agreement.offerer.did, "proposal", half.cid)
 
-    async def _is_there(self, known: Proposal | None, cid: str, group: UnitOfWork) -> bool:
+    async def _is_there(self, known: Proposal | None, cid: str, unit: UnitOfWork) -> bool:
         """True if the half waits, as far as its accepter may know, or its connection is open."""
         if known is not None:
             return _seems_to_wait(known) or known.phase == "opened"
         # A half that was countersigned at once never waited: no proposal is stored, only the agreement.
-        return cid in group.agreements or await self._store.agreement(cid) is not None
+        return cid in unit.agreements or await self._store.agreement(cid) is not None
 
-    async def _countersigner(self, signed: SignedOffer, half: HalfSigned, group: UnitOfWork) -> Signer | None:
+    async def _countersigner(self, signed: SignedOffer, half: HalfSigned, unit: UnitOfWork) -> Signer | None:
         """The signer that countersigns at once: the offerer's, if it is a business whose signing key is here, the offer
         asks the server to countersign, and the terms are among those offered."""
-        business = group.grounds.directory.hosted(signed.offer.iss)
-        signer = group.grounds.kept.signer(signed.kid)
+        business = unit.context.directory.hosted(signed.offer.iss)
+        signer = unit.context.kept.signer(signed.kid)
         if business is None or signer is None or is_alternative(half.agreement, signed):
             return None
-        known = await self.business_offer(group, business, signed.short)
+        known = await self.business_offer(unit, business, signed.short)
         return None if known is None or not known.countersign else signer
 
-    async def business_offer(self, group: UnitOfWork, business: Business, short: str) -> BusinessOffer | None:
+    async def business_offer(self, unit: UnitOfWork, business: Business, short: str) -> BusinessOffer | None:
         """A business's own data about its offer, including the changes of this unit of work."""
-        offer = await self._offer(group, short)
-        for row in group.batch.put_business_offer:
+        offer = await self._offer(unit, short)
+        for row in unit.batch.put_business_offer:
             if (row["name"], row["short"]) == (business.name, short) and offer is not None:
                 members = (row["label"], row["countersign"], row["created_at"])
                 return BusinessOffer(short, *members, offer.hash, offer.uses, offer.expires_at, offer.used_at)
         return await self._store.business.offer(business.name, short)
 
-    async def _check_rivals(self, short: str, half: HalfSigned, group: UnitOfWork) -> None:
+    async def _check_rivals(self, short: str, half: HalfSigned, unit: UnitOfWork) -> None:
         """One half of an accepter at a time, and none after a "no" (AGR-6). Raises Refused."""
         mine = half.agreement.accepter.did
-        rivals = await self._store.rivals(short, mine, group.now)
-        ended = {row["cid"]: row["phase"] for row in group.batch.end_proposal}
+        rivals = await self._store.rivals(short, mine, unit.now)
+        ended = {row["cid"]: row["phase"] for row in unit.batch.end_proposal}
         phases = [ended.get(rival.cid, rival.phase) for rival in rivals]
-        new = (row for row in group.batch.put_proposal if (row["offer"], row["second_did"]) == (short, mine))
+        new = (row for row in unit.batch.put_proposal if (row["offer"], row["second_did"]) == (short, mine))
         phases += [ended.get(row["cid"], "waiting") for row in new]
         if "declined" in phases:
-            if (business := group.grounds.directory.hosted(mine)) is not None:
-                group.count(business.name, "offers.declined_used_again")
+            if (business := unit.context.directory.hosted(mine)) is not None:
+                unit.count(business.name, "offers.declined_used_again")
             raise Refused("not_found")
         if "waiting" in phases or "silenced" in phases:
             raise Refused("agreement_conflict", "a half of yours waits already")
 
-    async def _make_room(self, short: str, group: UnitOfWork, address: str, *, is_alternative: bool) -> None:
+    async def _make_room(self, short: str, unit: UnitOfWork, address: str, *, is_alternative: bool) -> None:
         """Drops a waiting half in favour of a new one where too many wait for the offer, and reports it to both sides
         (INV-15). Raises Refused("rate_limited") if every waiting half takes precedence over an alternative."""
-        ended = {row["cid"] for row in group.batch.end_proposal}
-        waiting = await self._store.halves_waiting(short, group.now, self._most_proposals + len(ended))
-        new = [row for row in group.batch.put_proposal if row["offer"] == short]
+        ended = {row["cid"] for row in unit.batch.end_proposal}
+        waiting = await self._store.halves_waiting(short, unit.now, self._most_proposals + len(ended))
+        new = [row for row in unit.batch.put_proposal if row["offer"] == short]
         waiting += [WaitingHalf(row["cid"], row["second_did"], row["alternative"]) for row in new]
         waiting = [half for half in waiting if half.cid not in ended]
         if len(waiting) < self._most_proposals:
@@ -259,108 +259,108 @@ class Onboarding:
         addresses = [self._addresses.get(half.cid) or "" for half in gives_way]
         many = Counter([*(it for it in addresses if it), *([address] if address else [])])
         chosen = max(zip(gives_way, addresses, strict=True), key=lambda it: many[it[1]])[0]
-        end = {"cid": chosen.cid, "phase": "replaced", "ended_at": group.now, "ended_by": None, "reason": NO_ROOM}
-        group.batch.end_proposal.append(end)
-        proposal = await self._proposal(group, chosen.cid)
+        end = {"cid": chosen.cid, "phase": "replaced", "ended_at": unit.now, "ended_by": None, "reason": NO_ROOM}
+        unit.batch.end_proposal.append(end)
+        proposal = await self._proposal(unit, chosen.cid)
         assert proposal is not None, "it waits"
         for did in (proposal.first_did, proposal.second_did):
-            group.tell_stream(did, "declined", chosen.cid)
-        if (business := group.grounds.directory.hosted(proposal.first_did)) is not None:
-            group.count(business.name, "proposals.replaced")
+            unit.tell_stream(did, "declined", chosen.cid)
+        if (business := unit.context.directory.hosted(proposal.first_did)) is not None:
+            unit.count(business.name, "proposals.replaced")
 
-    async def _proposal(self, group: UnitOfWork, cid: str) -> Proposal | None:
+    async def _proposal(self, unit: UnitOfWork, cid: str) -> Proposal | None:
         """The proposal, as it is with what the group did to it."""
-        new = next((row for row in group.batch.put_proposal if row["cid"] == cid), None)
+        new = next((row for row in unit.batch.put_proposal if row["cid"] == cid), None)
         if new is not None:
             found: Proposal | None = Proposal(**new, phase="waiting", ended_by=None)
         else:
             found = await self._store.proposal(cid)
-        ended = next((row for row in group.batch.end_proposal if row["cid"] == cid), None)
+        ended = next((row for row in unit.batch.end_proposal if row["cid"] == cid), None)
         if found is None or ended is None:
             return found
         return found._replace(phase=ended["phase"], ended_by=ended["ended_by"])
 
     # --- the other half ---------------------------------------------------------------------------------------------
 
-    async def waiting_half(self, cid: str, offerer: Business, group: UnitOfWork) -> bytes:
+    async def waiting_half(self, cid: str, offerer: Business, unit: UnitOfWork) -> bytes:
         """The half of that connection-to-be, if it waits for the business. Raises Refused("not_found")."""
-        proposal = await self._proposal(group, cid)
+        proposal = await self._proposal(unit, cid)
         if proposal is None or proposal.first_did != offerer.did or proposal.phase != "waiting":
             raise Refused("not_found")
         return proposal.raw
 
-    async def countersign(self, signed: SignedAgreement, group: UnitOfWork, signer: Signer | None = None) -> Answer:
+    async def countersign(self, signed: SignedAgreement, unit: UnitOfWork, signer: Signer | None = None) -> Answer:
         """Open the connection, and tell both; the same agreement again gets the first answer. `signer` is the key kept
         here that countersigned."""
         if (known := await self._store.agreement(signed.cid)) is not None:
             return Answer(signed.cid, known[1])
-        if (earlier := group.agreements.get(signed.cid)) is not None:
+        if (earlier := unit.agreements.get(signed.cid)) is not None:
             return earlier
-        proposal = await self._proposal(group, signed.cid)
-        if proposal is None or proposal.phase != "waiting" or proposal.countersign_by <= group.now:
+        proposal = await self._proposal(unit, signed.cid)
+        if proposal is None or proposal.phase != "waiting" or proposal.countersign_by <= unit.now:
             raise Refused("not_found")
-        offer = await self._open_offer_of(group, proposal)
-        publishes(group.grounds.directory, signed.agreement.offerer)
-        publishes(group.grounds.directory, signed.agreement.accepter)
-        return await self._open(signed, offer, signer, group)
+        offer = await self._open_offer_of(unit, proposal)
+        publishes(unit.context.directory, signed.agreement.offerer)
+        publishes(unit.context.directory, signed.agreement.accepter)
+        return await self._open(signed, offer, signer, unit)
 
-    async def _open_offer_of(self, group: UnitOfWork, proposal: Proposal) -> Offer:
+    async def _open_offer_of(self, unit: UnitOfWork, proposal: Proposal) -> Offer:
         """The offer of a waiting half: it may have ended meanwhile, but not have been used by another."""
-        offer = await self._offer(group, proposal.offer)
+        offer = await self._offer(unit, proposal.offer)
         if offer is None or offer.used_at is not None:
             raise Refused("not_found")
         return offer
 
-    async def _open(self, signed: SignedAgreement, offer: Offer, signer: Signer | None, group: UnitOfWork) -> Answer:
+    async def _open(self, signed: SignedAgreement, offer: Offer, signer: Signer | None, unit: UnitOfWork) -> Answer:
         """Open the connection, and give what the offer allows in the same commit, where the key that countersigned is
         kept here (ALLOW-3)."""
-        about = {"iss": group.grounds.home.did, "cid": signed.cid, "event": "opened", "at": group.now}
-        opened = Opened.model_validate({**about, **group.log.place().members})
+        about = {"iss": unit.context.home.did, "cid": signed.cid, "event": "opened", "at": unit.now}
+        opened = Opened.model_validate({**about, **unit.log.place().members})
         if offer.uses == "one":
-            group.batch.use_offer.append({"short": offer.short, "used_at": group.now})
-        end = {"cid": signed.cid, "phase": "opened", "ended_at": group.now, "ended_by": None, "reason": None}
-        group.batch.end_proposal.append(end)
-        answer = group.open_connection(initial_state(signed, opened), opened, offer.short)
-        group.keep_agreement(signed, answer)
+            unit.batch.use_offer.append({"short": offer.short, "used_at": unit.now})
+        end = {"cid": signed.cid, "phase": "opened", "ended_at": unit.now, "ended_by": None, "reason": None}
+        unit.batch.end_proposal.append(end)
+        answer = unit.open_connection(initial_state(signed, opened), opened, offer.short)
+        unit.keep_agreement(signed, answer)
         if signer is not None:
             await self._give(
-                open_offer(offer.raw, group.grounds.directory.find_key).offer.allow, signed.cid, signer, group
+                open_offer(offer.raw, unit.context.directory.find_key).offer.allow, signed.cid, signer, unit
             )
         return answer
 
-    async def _give(self, allow: Allow | None, cid: str, signer: Signer, group: UnitOfWork) -> None:
+    async def _give(self, allow: Allow | None, cid: str, signer: Signer, unit: UnitOfWork) -> None:
         """Compose and accept the grant that the offer promised, on a status index reserved with it (SAY-11)."""
         if allow is None:
             return
-        state = group.states[cid]
-        place = await self.reserve(cid, state.first.did, group)
-        status = {"status_list": group.grounds.lists.reference(place)}
+        state = unit.states[cid]
+        place = await self.reserve(cid, state.first.did, unit)
+        status = {"status_list": unit.context.lists.reference(place)}
         members = promised_grant(allow, state.at)
-        group.act(next_act(state, "first", "grant", group.now // 1000, signer, status=status, **members))
+        unit.act(next_act(state, "first", "grant", unit.now // 1000, signer, status=status, **members))
 
-    async def decline(self, cid: str, did: str, reason: str | None, silent: bool, group: UnitOfWork) -> None:
+    async def decline(self, cid: str, did: str, reason: str | None, silent: bool, unit: UnitOfWork) -> None:
         """Decline (the offerer) or take back (the accepter) a waiting half; doing it again changes nothing."""
-        proposal = await self._proposal(group, cid)
+        proposal = await self._proposal(unit, cid)
         if proposal is None or did not in (proposal.first_did, proposal.second_did):
             raise Refused("not_found")
         if proposal.phase != "waiting" and proposal.ended_by == did:
             return
         first = did == proposal.first_did
         waits = proposal.phase == "waiting" if first else _seems_to_wait(proposal)
-        if not waits or proposal.countersign_by <= group.now:
+        if not waits or proposal.countersign_by <= unit.now:
             raise Refused("not_found")
         phase = ("silenced" if silent else "declined") if first else "taken_back"
         told = None if silent else reason
-        end = {"cid": cid, "phase": phase, "ended_at": group.now, "ended_by": did, "reason": told}
-        group.batch.end_proposal.append(end)
+        end = {"cid": cid, "phase": phase, "ended_at": unit.now, "ended_by": did, "reason": told}
+        unit.batch.end_proposal.append(end)
         if not silent and proposal.phase == "waiting":
-            group.tell_stream(proposal.second_did if first else proposal.first_did, "declined", cid)
+            unit.tell_stream(proposal.second_did if first else proposal.first_did, "declined", cid)
 
     # --- status indexes ---------------------------------------------------------------------------------------------
 
-    async def reserve(self, cid: str, did: str, group: UnitOfWork) -> tuple[int, int]:
+    async def reserve(self, cid: str, did: str, unit: UnitOfWork) -> tuple[int, int]:
         """The place (list, index) that is reserved for the side that is `did` now (STATUS-3)."""
-        state = group.states.get(cid)
+        state = unit.states.get(cid)
         side: Side | None = None if state is None else state.side_of(did)
         if state is None or side is None or state.door(side).did != did:
             raise Refused("not_found")
@@ -368,15 +368,15 @@ class Onboarding:
             raise Refused("connection_ended")
         if state.recovering:
             raise Refused("recovering")
-        unused = await self._store.unused_indexes(cid, side, group.grounds.lists.first)
-        return status_indexes.reserve(group, cid, side, unused, self._most_reserved)
+        unused = await self._store.unused_indexes(cid, side, unit.context.lists.first)
+        return status_indexes.reserve(unit, cid, side, unused, self._most_reserved)
 
     # --- businesses -------------------------------------------------------------------------------------------------
 
-    async def add_business_key(self, name: str, did_key: str, group: UnitOfWork) -> Business:
+    async def add_business_key(self, name: str, did_key: str, unit: UnitOfWork) -> Business:
         """Publish the key of a hosted business. Raises NotPossible."""
-        business = new_key(group.grounds.home, group.grounds.directory, name, did_key)
-        return group.publish_key(business)
+        business = new_key(unit.context.home, unit.context.directory, name, did_key)
+        return unit.publish_key(business)
 
 
 def _seems_to_wait(proposal: Proposal) -> bool:

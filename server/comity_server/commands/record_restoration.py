@@ -170,19 +170,19 @@ async def _open_again(store: TakingStore, accept: Writer, logs: Logs, cid: str, 
     else:
         raise Refused("not_found")
     opened, whole, raw = event, signed, item.raw
-    if not accept.grounds.home.keys.is_stated(whole.agreement.home):
+    if not accept.context.home.keys.is_stated(whole.agreement.home):
         raise Refused("unknown_key", "the agreement pins a key that is broken, or none of this server's")
     state, offer = initial_state(whole, opened), await store.offer(whole.agreement.offer[:SHORT])
 
-    async def decide(group: UnitOfWork) -> None:
-        if cid in group.states:
+    async def decide(unit: UnitOfWork) -> None:
+        if cid in unit.states:
             return
         # The half and an offer for one use have made this connection, and make no other.
         end = {"cid": cid, "phase": "opened", "ended_at": opened.at, "ended_by": None, "reason": None}
-        group.batch.end_proposal.append(end)
+        unit.batch.end_proposal.append(end)
         if offer is not None and offer.hash == whole.agreement.offer and offer.uses == "one":
-            group.batch.use_offer.append({"short": offer.short, "used_at": opened.at})
-        group.open_again(state, opened, raw, whole)
+            unit.batch.use_offer.append({"short": offer.short, "used_at": opened.at})
+        unit.open_again(state, opened, raw, whole)
 
     await accept.command(decide, (cid,))
 
@@ -204,7 +204,7 @@ async def _plan(
     delivered = {item.record.event.act for item in handed if isinstance(item.record.event, Delivered)}
     lost = stored.empty - with_text.keys()
     answers = [
-        None if item.raw in stored.texts else _refusal(item, before, accept.grounds, accept.origin, delivered, lost)
+        None if item.raw in stored.texts else _refusal(item, before, accept.context, accept.origin, delivered, lost)
         for item in handed
     ]
     good = [item for item, why in zip(handed, answers, strict=True) if why is None]
@@ -223,27 +223,27 @@ async def _plan(
     return _Plan(before, known, merged if merged.taken else None, texts, fills, answers, sides)
 
 
-async def _carry_out(store: TakingStore, plan: _Plan, handed: Sequence[Handed], group: UnitOfWork) -> bool:
+async def _carry_out(store: TakingStore, plan: _Plan, handed: Sequence[Handed], unit: UnitOfWork) -> bool:
     """Writes the plan if nothing has changed since it was made; returns whether it did."""
     cid = plan.before.cid
     if (
-        group.is_touched(cid)
-        or group.states.get(cid) != plan.before
+        unit.is_touched(cid)
+        or unit.states.get(cid) != plan.before
         or plan.known != await _stored_events(store, cid, handed)
     ):
         return False
     for item in plan.fills:
         if item.record.act is not None:
-            group.batch.fill_act.append({"cid": cid, "id": item.record.act.id, "raw": item.record.act.raw})
+            unit.batch.fill_act.append({"cid": cid, "id": item.record.act.id, "raw": item.record.act.raw})
     if plan.merged is not None:
-        _write(group, plan, plan.merged)
+        _write(unit, plan, plan.merged)
     return True
 
 
 def _refusal(
     handed: Handed,
     before: Connection,
-    grounds: DecisionContext,
+    context: DecisionContext,
     log: str,
     delivered: Collection[str],
     lost: Collection[str],
@@ -259,14 +259,14 @@ def _refusal(
     if isinstance(event, Accepted) and act is None:
         if event.act in delivered:
             return Malformed("the delivered act is missing")
-        if not _is_kept(grounds, before, event.side):
+        if not _is_kept(context, before, event.side):
             # Its sender has the text (REC-8).
             return Refused("recovering", "its sender hands it in")
     return None
 
 
-def _is_kept(grounds: DecisionContext, state: Connection, side: Side) -> bool:
-    return grounds.kept.signer(state.door(side).kid) is not None
+def _is_kept(context: DecisionContext, state: Connection, side: Side) -> bool:
+    return context.kept.signer(state.door(side).kid) is not None
 
 
 async def _read_stored(store: TakingStore, crypto: SignaturePool, cid: str) -> _Stored:
@@ -295,66 +295,66 @@ async def _merge(stored: _Stored, offered: Sequence[Record]) -> recovery.MergeRe
         raise Refused("internal") from None
 
 
-def _write(group: UnitOfWork, plan: _Plan, merged: recovery.MergeResult) -> None:
+def _write(unit: UnitOfWork, plan: _Plan, merged: recovery.MergeResult) -> None:
     """Adds the rows of the restored records, and the news about them."""
     before, texts = plan.before, plan.texts
     delivered = [event.act for event, _ in merged.taken if isinstance(event, Delivered)]
     replaced = [event.replaces for event, _ in merged.taken if isinstance(event, Accepted)]
-    group.change(before, merged.state, [*delivered, *replaced])
+    unit.change(before, merged.state, [*delivered, *replaced])
     lost = list[str]()
     for record in merged.taken:
         event, raw = record.event, texts[id(record)]
         if isinstance(event, Accepted):
-            _keep_act(group, event, record.act, raw)
+            _keep_act(unit, event, record.act, raw)
             payload = None if record.act is None else record.act.payload
-            note_contest(group.batch, group.grounds.directory.hosted, payload, event, merged.state)
+            note_contest(unit.batch, unit.context.directory.hosted, payload, event, merged.state)
             lost += [event.act] if record.act is None else []
         else:
             act = getattr(event, "act", None)
             row = {"cid": before.cid, "at": event.at, "kind": event.event, "act": act, "raw": raw}
-            group.batch.put_event.append(row)  # type: ignore[arg-type]
-        _tell(group, merged.state, record, plan.sides)
+            unit.batch.put_event.append(row)  # type: ignore[arg-type]
+        _tell(unit, merged.state, record, plan.sides)
     for side in SIDES:
         for held in merged.state.door(side).held:
             if held.id in lost:
-                _expire(group, before.cid, side, held.id)
+                _expire(unit, before.cid, side, held.id)
 
 
-def _keep_act(group: UnitOfWork, event: Accepted, act: SignedAct | None, raw: str) -> None:
+def _keep_act(unit: UnitOfWork, event: Accepted, act: SignedAct | None, raw: str) -> None:
     row = {"cid": event.cid, "id": event.act, "side": event.side, "chain": event.chain, "seq": event.seq}
     text = "" if act is None else act.raw
-    group.batch.put_act.append({**row, "raw": text, "accepted_at": event.at, "event": raw})  # type: ignore[typeddict-item]
+    unit.batch.put_act.append({**row, "raw": text, "accepted_at": event.at, "event": raw})  # type: ignore[typeddict-item]
     if act is None or not isinstance(act.payload, Grant):
         return
     reference = act.payload.status.status_list
-    number = group.grounds.lists.number_of_any(reference.uri)
+    number = unit.context.lists.number_of_any(reference.uri)
     if number is not None:
         place = {"list_no": number, "idx": reference.idx, "cid": event.cid, "side": event.side}
         told = {"reserved_at": event.at, "grant_id": event.act, "expires_at": act.payload.exp * 1000}
-        group.batch.take_index.append({**place, **told})
+        unit.batch.take_index.append({**place, **told})
 
 
-def _tell(group: UnitOfWork, after: Connection, record: Record, sides: dict[str, Side]) -> None:
+def _tell(unit: UnitOfWork, after: Connection, record: Record, sides: dict[str, Side]) -> None:
     """Both sides get the news that they got at first; news about settings goes to their owner alone."""
     event = record.event
     if isinstance(event, Accepted):
-        group.tell_act(after, event)
+        unit.tell_act(after, event)
     elif isinstance(event, Delivered | Expired):
-        group.tell_release(after, event)
+        unit.tell_release(after, event)
     elif isinstance(event, MuteOver):
         # Its owner's mute is over by now, and the state holds no trace of it.
         if (owner := sides.get(event.act)) is not None:
-            group.tell(after.door(owner), "event", event.cid, event.act, shown=False, at=event.at)
+            unit.tell(after.door(owner), "event", event.cid, event.act, shown=False, at=event.at)
     else:
         for side in SIDES:
-            group.tell(after.door(side), "event", after.cid, None, shown=False, at=event.at)
+            unit.tell(after.door(side), "event", after.cid, None, shown=False, at=event.at)
 
 
-def _expire(group: UnitOfWork, cid: str, side: Side, act: str) -> None:
+def _expire(unit: UnitOfWork, cid: str, side: Side, act: str) -> None:
     """States that a message whose text is lost will not be delivered (REC-8)."""
-    before = group.states[cid]
-    at, place = max(group.now, before.at + 1), group.log.place()
-    event, after = expire_held(before, side, act, at, place, group.grounds.zones)
-    group.change(before, after)
-    group.state_event(event, act)
-    group.tell_release(after, event)
+    before = unit.states[cid]
+    at, place = max(unit.now, before.at + 1), unit.log.place()
+    event, after = expire_held(before, side, act, at, place, unit.context.zones)
+    unit.change(before, after)
+    unit.state_event(event, act)
+    unit.tell_release(after, event)

@@ -17,24 +17,24 @@ async def state_home_keys(accept: Writer, keys: HomeKeyring, log: str, ahead: in
     Raises HomeKeyMissing, Refused("overloaded").
     """
 
-    async def decide(group: UnitOfWork) -> None:
+    async def decide(unit: UnitOfWork) -> None:
         if not keys.stated:
-            _state(group, keys, sign_statement(keys.signer, group.now, log))
+            _state(unit, keys, sign_statement(keys.signer, unit.now, log))
             return
-        origin = group.log.place().log
+        origin = unit.log.place().log
         missing = keys.statements_missing_in(origin)
         for n in missing:
-            group.enter_home_statement(n, keys.stated[n])
+            unit.enter_home_statement(n, keys.stated[n])
         fresh: list[VerifiedStatement] = []
         while (pending := keys.pending_statement(fresh)) is not None:
-            _state(group, keys, pending)
+            _state(unit, keys, pending)
             fresh.append(pending)
         stated = [*keys.stated, *fresh]
         if missing and all(it.statement.log != log for it in stated):
             # The key in force vouches for the key of the new log.
             last = stated[-1].statement
             signer = keys.signer_of(last.party)
-            _state(group, keys, sign_statement(signer, max(group.now, last.at), log, signer, ahead))
+            _state(unit, keys, sign_statement(signer, max(unit.now, last.at), log, signer, ahead))
 
     # Nobody may act before this is entered, not even with a "no".
     await accept.command(decide, narrows=True)
@@ -47,16 +47,16 @@ async def rotate_home(accept: Writer, keys: HomeKeyring, log: str, *, broken: bo
     Raises NotPossible, HomeKeyMissing, Refused("overloaded").
     """
 
-    async def decide(group: UnitOfWork) -> str:
-        stated = await asyncio.to_thread(keys.prepare, group.now, log, broken=broken)
-        _state(group, keys, stated)
+    async def decide(unit: UnitOfWork) -> str:
+        stated = await asyncio.to_thread(keys.prepare, unit.now, log, broken=broken)
+        _state(unit, keys, stated)
         return stated.statement.kid
 
     return await accept.command(decide)
 
 
-def _state(group: UnitOfWork, keys: HomeKeyring, stated: VerifiedStatement) -> None:
+def _state(unit: UnitOfWork, keys: HomeKeyring, stated: VerifiedStatement) -> None:
     """States a key that was never stated. A further key in the same commit follows the earlier ones."""
-    n = len(keys.stated) + len(group.batch.put_home_statement)
-    group.batch.put_home_statement.append({"n": n, "statement": stated.raw, "signed": stated.signed})
-    group.enter_home_statement(n, stated)
+    n = len(keys.stated) + len(unit.batch.put_home_statement)
+    unit.batch.put_home_statement.append({"n": n, "statement": stated.raw, "signed": stated.signed})
+    unit.enter_home_statement(n, stated)

@@ -38,7 +38,8 @@ class EntryOwners:
         their place in the log that it ended, or in a log that the store no longer has (REC-7)."""
         size = self._sizes.get(place.log)
         return any(
-            at < it.at and (size is None or (place.log in it.ended and place.index >= size)) for it in self.restores
+            at < restore.at and (size is None or (place.log in restore.ended and place.index >= size))
+            for restore in self.restores
         )
 
     def claim(self, whose: str, place: Place, key: tuple[str, str], at: int, make: Make) -> None:

@@ -199,20 +199,20 @@ async def _conditions(server: Server, _: Nothing) -> list[ConditionLine]:
 
 
 async def _believe(server: Server, _: Nothing) -> Moment:
-    if server.accept.clock_behind():
+    if server.writer.clock_behind():
         raise NotPossible(f"the last write to the store is later than the clock: {CURES['clock_behind'].cure}")
     server.clock.believe()
     return Moment(instant(server.clock.now()))
 
 
 async def _create(server: Server, wanted: KeyToPublish) -> Told:
-    return business_answer(*await server.accept.command(partial(begin, server.connecting, wanted.name, wanted.did_key)))
+    return business_answer(*await server.writer.command(partial(begin, server.onboarding, wanted.name, wanted.did_key)))
 
 
 async def _list(server: Server, _: Nothing) -> list[Told]:
     found, now = [business_answer(business) for business in server.directory.names()], server.clock.now()
     for it in found:
-        notice = server.grounds.notices.away_notice(it.did, now)
+        notice = server.context.notices.away_notice(it.did, now)
         it.away = None if notice is None else Away(notice.starts, notice.until, dict(notice.texts))
     return found
 
@@ -226,41 +226,41 @@ async def _create_key(server: Server, wanted: WantedKey) -> ApiKeyLine:
     if wanted.staff is not None:
         seat = seat_of(await seat_secret(server, wanted.name), _text("staff", wanted.staff))
 
-    async def decide(group: UnitOfWork) -> ApiKeyLine:
+    async def decide(unit: UnitOfWork) -> ApiKeyLine:
         try:
-            made = new_key(wanted.name, role, group.now, label=label, scopes=scopes, seat=seat)
+            made = new_key(wanted.name, role, unit.now, label=label, scopes=scopes, seat=seat)
         except Malformed as fault:
             raise NotPossible(f"{fault.detail}: {fault.errors[0][1]}") from None
-        shown, key = admit(group, *made)
+        shown, key = admit(unit, *made)
         if seat is not None:
             # Known already, perhaps: then nothing is written twice.
-            group.batch.put_seat.append({"name": wanted.name, "seat": seat, "created_at": group.now})
-        return _line(key, group.now, shown)
+            unit.batch.put_seat.append({"name": wanted.name, "seat": seat, "created_at": unit.now})
+        return _line(key, unit.now, shown)
 
-    return await server.accept.command(decide)
+    return await server.writer.command(decide)
 
 
 async def _list_keys(server: Server, wanted: OfBusiness) -> list[ApiKeyLine]:
     _must_be_there(server, wanted.name)
     now = server.clock.now()
-    return [_line(key, now) for key in server.grounds.keyring.of(wanted.name)]
+    return [_line(key, now) for key in server.context.keyring.of(wanted.name)]
 
 
 async def _end_key(server: Server, wanted: OneKey) -> ApiKeyLine:
     _must_be_there(server, wanted.name)
 
-    async def decide(group: UnitOfWork) -> ApiKeyLine:
-        key = keys_of(group, wanted.name).get(wanted.id)
-        if key is None or not key.is_in_force(group.now):
+    async def decide(unit: UnitOfWork) -> ApiKeyLine:
+        key = keys_of(unit, wanted.name).get(wanted.id)
+        if key is None or not key.is_in_force(unit.now):
             raise NotPossible("there is no key in force with this id")
-        group.batch.end_api_key.append({"expires_at": group.now, "name": key.name, "id": key.id})
-        return _line(keys_of(group, wanted.name)[key.id], group.now)
+        unit.batch.end_api_key.append({"expires_at": unit.now, "name": key.name, "id": key.id})
+        return _line(keys_of(unit, wanted.name)[key.id], unit.now)
 
-    return await server.accept.command(decide, narrows=True)
+    return await server.writer.command(decide, narrows=True)
 
 
 async def _status(server: Server, _: Nothing) -> MasterStatus:
-    kept, found = server.grounds.kept, []
+    kept, found = server.context.kept, []
     for kind, names in (await seals(server.store.business)).items():
         current = names.get(key_of(kind, kept.master).name, 0)
         found.append(Sealed(kind.what, current, sum(names.values()) - current))
@@ -273,7 +273,7 @@ async def _status(server: Server, _: Nothing) -> MasterStatus:
 
 async def _rotate_master(server: Server, _: Nothing) -> Resealed:
     count = await rotate_master(server)
-    return Resealed(count, _source(server), server.grounds.kept.master.name.decode("ascii"))
+    return Resealed(count, _source(server), server.context.kept.master.name.decode("ascii"))
 
 
 async def _next_key(server: Server, wanted: OfBusiness) -> Kid:
@@ -287,27 +287,27 @@ async def _turn(server: Server, wanted: Place) -> Turned:
 async def _away(server: Server, wanted: Absence) -> Nothing:
     _must_be_there(server, wanted.name)
     business = server.directory.get(wanted.name)
-    signer = server.grounds.kept.newest(wanted.name)
+    signer = server.context.kept.newest(wanted.name)
     if business is None or signer is None:
         raise NotPossible("the business holds its own signing key, so it must sign and publish the notice itself")
 
-    async def decide(group: UnitOfWork) -> Nothing:
-        now = group.now // 1000
+    async def decide(unit: UnitOfWork) -> Nothing:
+        now = unit.now // 1000
         if 0 < wanted.until <= now:
             raise NotPossible("the day of return must be in the future; `back` ends an absence early")
         signed = compose_away(signer, wanted.starts or now, wanted.until, wanted.texts, now)
-        await publish(server.store.business, business, signed, group)
+        await publish(server.store.business, business, signed, unit)
         return Nothing()
 
     try:
-        return await server.accept.command(decide)
+        return await server.writer.command(decide)
     except Malformed as fault:
         raise NotPossible("; ".join(f"{pointer}: {what}" for pointer, what in fault.errors)) from None
 
 
 async def _rotate_home(server: Server, wanted: HomeRotation) -> Kid:
     log = server.logs.active.key.text
-    return Kid(await rotate_home(server.accept, server.home.keys, log, broken=wanted.broken))
+    return Kid(await rotate_home(server.writer, server.home.keys, log, broken=wanted.broken))
 
 
 def _source(server: Server) -> str:

@@ -26,7 +26,7 @@ async def rotate_master(server: Server) -> int:
     can be run again. Where it is in the environment, the operator has put the new one in front of the old one before.
     Raises NotPossible, CannotUnseal, Refused("overloaded").
     """
-    kept, file = server.grounds.kept, master_file(server.config)
+    kept, file = server.context.kept, master_file(server.config)
     if file is None:
         return await _reseal_under_the_first(server)
     # Several keys are left over from an earlier run that was stopped: its new key is used.
@@ -47,7 +47,7 @@ async def rotate_master(server: Server) -> int:
 
 
 async def _reseal_under_the_first(server: Server) -> int:
-    master = server.grounds.kept.master
+    master = server.context.kept.master
     if len(master.names) == 1:
         raise NotPossible(
             "COMITY_MASTER_KEY contains one key: put a new one in front of it, separated by a space, restart the"
@@ -62,19 +62,19 @@ async def _reseal(server: Server) -> int:
     """Seals every stored secret anew in one commit; returns how many. A secret under the first key is sealed again as
     it is, so a commit of unknown outcome does no harm: the next run finds the remaining ones."""
 
-    async def decide(group: UnitOfWork) -> int:
-        master, count = group.grounds.kept.master, 0
+    async def decide(unit: UnitOfWork) -> int:
+        master, count = unit.context.kept.master, 0
         for kind in SEALED:
-            key, rows = key_of(kind, master), getattr(group.batch, kind.reseal)
+            key, rows = key_of(kind, master), getattr(unit.batch, kind.reseal)
             for name, id_, sealed in await server.store.business.sealed_secrets(kind.sealed):
                 if not key.is_current(sealed):
                     rows.append({"name": name, "id": id_, "before": sealed, "sealed": key.seal(key.open(sealed))})
                     count += 1
         # The check value changes in the same commit: the next start reads it first.
-        group.batch.put_master_check.append({"value": check_of(master)})
+        unit.batch.put_master_check.append({"value": check_of(master)})
         return count
 
-    return await server.accept.command(decide)
+    return await server.writer.command(decide)
 
 
 def _write(file: Path, master: MasterKey) -> None:

@@ -36,10 +36,10 @@ async def next_key(server: Server, name: str) -> str:
     """Make and publish the business's next signing key; its name. Raises NotPossible."""
     _newest(server, name)
 
-    async def decide(group: UnitOfWork) -> str:
-        return next(iter((await publish_key(server.connecting, name, None, group)).keys))
+    async def decide(unit: UnitOfWork) -> str:
+        return next(iter((await publish_key(server.onboarding, name, None, unit)).keys))
 
-    return await server.accept.command(decide)
+    return await server.writer.command(decide)
 
 
 async def turn(server: Server, name: str, after: tuple[int, str]) -> Turned:
@@ -49,41 +49,41 @@ async def turn(server: Server, name: str, after: tuple[int, str]) -> Turned:
     rows = await server.store.business.relations_after(name, after, AT_ONCE)
     made = await server.store.business.signing_key_since(name, new.kid)
 
-    async def decide(group: UnitOfWork) -> Turned:
+    async def decide(unit: UnitOfWork) -> Turned:
         done = Turned(after=(rows[-1].opened_at, rows[-1].cid) if len(rows) == AT_ONCE else None)
         for row in rows:
-            was = _turn_one(group, row, new)
+            was = _turn_one(unit, row, new)
             done.turned += was is True
             done.late += was is True and row.opened_at < made
             done.left += was is False
         return done
 
-    return await server.accept.command(decide, [row.cid for row in rows])
+    return await server.writer.command(decide, [row.cid for row in rows])
 
 
 def _newest(server: Server, name: str) -> Signer:
     if server.directory.get(name) is None:
         raise NotPossible("there is no business with this name")
-    newest = server.grounds.kept.newest(name)
+    newest = server.context.kept.newest(name)
     if newest is None:
         raise NotPossible("this business holds its own signing key")
     return newest
 
 
-def _turn_one(group: UnitOfWork, row: Related, new: Signer) -> bool | None:
+def _turn_one(unit: UnitOfWork, row: Related, new: Signer) -> bool | None:
     """Whether the connection was turned; None where there is nothing to do."""
-    state = group.states.get(row.cid)
+    state = unit.states.get(row.cid)
     if state is None or state.phase == "ended":
         return None
     side: Side = "first" if row.side == "first" else "second"
     kid = state.door(side).kid
     if kid == new.kid:
         return None
-    old = group.grounds.kept.signer(kid)
+    old = unit.context.kept.signer(kid)
     if old is None:
         return False
     try:
-        group.act(next_rotation(state, side, group.now // 1000, old, new))
+        unit.act(next_rotation(state, side, unit.now // 1000, old, new))
     except Refused:
         return False
     return True

@@ -38,9 +38,9 @@ class Item(NamedTuple):
 class Inbox:
     """Reads the streams of parties, and waits for new items."""
 
-    def __init__(self, store: InboxStore, bell: Broker, cursors: Cursors) -> None:
+    def __init__(self, store: InboxStore, broker: Broker, cursors: Cursors) -> None:
         self._store = store
-        self._bell = bell
+        self._broker = broker
         self._cursors = cursors
 
     async def page(self, did: str, cursor: str | None, wait: float) -> bytes:
@@ -52,7 +52,7 @@ class Inbox:
             after = _begin(news[0], cursor)
             news = await self._store.news(stream, after, PAGE)
         if not news and wait > 0:
-            with self._bell.listen(stream, await self._party(did)) as listening:
+            with self._broker.listen(stream, await self._party(did)) as listening:
                 news = await self._store.news(stream, after, PAGE)
                 if not news and await listening.rung(wait):
                     news = await self._store.news(stream, after, PAGE)
@@ -66,11 +66,11 @@ class Inbox:
         """Items as they arrive, until the server stops. Yields None once the cursor is read, and then from time to
         time, so that the caller can check the client's connection. Raises Refused."""
         stream, after = await self._place(did, cursor)
-        with self._bell.listen(stream, await self._party(did)) as listening:
+        with self._broker.listen(stream, await self._party(did)) as listening:
             for row in await self._store.news(stream, after, 1):
                 after = _begin(row, cursor) if row.kind == PRUNED else after
             yield None
-            while not self._bell.closed:
+            while not self._broker.closed:
                 news = await self._store.news(stream, after, PAGE)
                 for row in news:
                     yield self._item(stream, row)
@@ -80,7 +80,7 @@ class Inbox:
 
     async def _party(self, did: str) -> str | None:
         """The party, if the broker is full and needs to know whether it is one."""
-        return did if self._bell.is_full() and await self._store.is_party(did) else None
+        return did if self._broker.is_full() and await self._store.is_party(did) else None
 
     async def _place(self, did: str, cursor: str | None) -> tuple[str, int]:
         stream = await self._store.stream_of(did)

@@ -47,14 +47,14 @@ class Webhooks:
         self,
         config: Config,
         rows: BusinessRows,
-        bell: Broker,
+        broker: Broker,
         room: Pool,
         master: Callable[[], MasterKey],
         ids: Callable[[], bytes],
     ) -> None:
         self._config = config
         self._rows = rows
-        self._bell = bell
+        self._broker = broker
         self._room = room
         self._master = master
         self._ids = ids
@@ -81,7 +81,7 @@ class Webhooks:
             yield
         finally:
             self._is_stopping = True
-            self._bell.watch(frozenset(), self._ring)
+            self._broker.watch(frozenset(), self._ring)
             await self._end()
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
@@ -93,7 +93,7 @@ class Webhooks:
 
     async def _listen(self) -> None:
         streams = await self._rows.streams_with_webhooks()
-        self._bell.watch(streams, self._ring)
+        self._broker.watch(streams, self._ring)
         if streams:
             self._wanted.set()
 

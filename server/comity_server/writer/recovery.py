@@ -77,23 +77,23 @@ def _meta(values: dict[str, str]) -> Batch:
     return Batch(put_meta=[{"name": name, "value": value} for name, value in values.items()])
 
 
-async def _end_halves(halves: list[tuple[str, str, str]], group: UnitOfWork) -> None:
+async def _end_halves(halves: list[tuple[str, str, str]], unit: UnitOfWork) -> None:
     """Withdraws each waiting half, whose accepter may have taken it back since the copy was made (REC-11), and reports
     it to both sides."""
     for cid, *dids in halves:
-        end = {"cid": cid, "phase": "replaced", "ended_at": group.now, "ended_by": None, "reason": RESTORED}
-        group.batch.end_proposal.append(end)
+        end = {"cid": cid, "phase": "replaced", "ended_at": unit.now, "ended_by": None, "reason": RESTORED}
+        unit.batch.end_proposal.append(end)
         for did in dids:
-            group.tell_stream(did, "declined", cid)
+            unit.tell_stream(did, "declined", cid)
 
 
-async def _state_restored(cids: list[str], at: int, group: UnitOfWork) -> int:
+async def _state_restored(cids: list[str], at: int, unit: UnitOfWork) -> int:
     """In how many of these connections it was stated just now."""
-    new = [cid for cid in cids if group.states[cid].restored_at < at]
+    new = [cid for cid in cids if unit.states[cid].restored_at < at]
     for cid in new:
-        before = group.states[cid]
-        group.state_recovery(recovery.restored_event(before, max(group.now, before.at + 1), group.log.place()))
-        group.confirm_kept(cid, None)
+        before = unit.states[cid]
+        unit.state_recovery(recovery.restored_event(before, max(unit.now, before.at + 1), unit.log.place()))
+        unit.confirm_kept(cid, None)
     return len(new)
 
 
@@ -112,19 +112,19 @@ def is_side(state: Connection | None, did: str) -> bool:
     return state is not None and did in (state.first.did, state.second.did)
 
 
-async def heads(store: RestoringStore, cid: str, did: str, named: Heads, group: UnitOfWork) -> Told:
+async def heads(store: RestoringStore, cid: str, did: str, named: Heads, unit: UnitOfWork) -> Told:
     """Compares what the side `did` holds with the store, and confirms the side if the server has all of it (REC-5,
     REC-6). Raises Refused("not_found")."""
-    state = group.states.get(cid)
+    state = unit.states.get(cid)
     side = None if state is None else state.side_of(did)
     if state is None or side is None or state.door(side).did != did:
         raise Refused("not_found")
     lacks = await _lacks(store, state, side, named)
     if not lacks:
         if side in state.recovering:
-            group.confirm(cid, side)
-        group.confirm_kept(cid, side)
-    return Told(lacks, group.states[cid].recovering)
+            unit.confirm(cid, side)
+        unit.confirm_kept(cid, side)
+    return Told(lacks, unit.states[cid].recovering)
 
 
 async def _lacks(store: RestoringStore, state: Connection, side: Side, named: Heads) -> tuple[HeadName, ...]:

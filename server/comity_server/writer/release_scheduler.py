@@ -59,6 +59,6 @@ class Releases:
                 await asyncio.sleep(PAUSE)
 
 
-async def _release(cids: list[str], group: UnitOfWork) -> None:
+async def _release(cids: list[str], unit: UnitOfWork) -> None:
     for cid in cids:
-        group.release(cid)
+        unit.release(cid)

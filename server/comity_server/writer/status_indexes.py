@@ -20,40 +20,40 @@ class ReservingUnit(Protocol):
     reservations: dict[Place, Reservation]
 
     @property
-    def grounds(self) -> DecisionContext: ...
+    def context(self) -> DecisionContext: ...
 
 
-def reserve(group: ReservingUnit, cid: str, side: Side, stored: dict[Place, int], most: int) -> Place:
+def reserve(unit: ReservingUnit, cid: str, side: Side, stored: dict[Place, int], most: int) -> Place:
     """A place for a side of a connection: a fresh one, or, where it holds `most` that no accepted grant names, the one
     that it was given longest ago: newer ones may be on their way into a grant. `stored`: its unused places in the
     store, with when (ms) it was given each."""
-    unused = _unused_places(group, cid, side, stored)
+    unused = _unused_places(unit, cid, side, stored)
     place = (
         min(unused, key=lambda it: unused[it])
         if len(unused) >= most
-        else group.grounds.lists.draw(_reserved_places(group))
+        else unit.context.lists.draw(_reserved_places(unit))
     )
-    group.reservations[place] = Reservation(cid, side, None)
-    row: ReservedRow = {"list_no": place[0], "idx": place[1], "cid": cid, "side": side, "reserved_at": group.now}
-    group.batch.reserve_index.append(row)
+    unit.reservations[place] = Reservation(cid, side, None)
+    row: ReservedRow = {"list_no": place[0], "idx": place[1], "cid": cid, "side": side, "reserved_at": unit.now}
+    unit.batch.reserve_index.append(row)
     return place
 
 
-def give_back(group: ReservingUnit, place: Place) -> None:
+def give_back(unit: ReservingUnit, place: Place) -> None:
     """Take back the last reservation of the group, which was of this place."""
-    del group.reservations[place]
-    group.batch.reserve_index.pop()
+    del unit.reservations[place]
+    unit.batch.reserve_index.pop()
 
 
-def take(group: ReservingUnit, grant: Grant, side: Side | None, id_: str) -> None:
+def take(unit: ReservingUnit, grant: Grant, side: Side | None, id_: str) -> None:
     """Raises Refused unless the grant's status index was reserved for this side and is unused."""
     reference = grant.status.status_list
-    place = (group.grounds.lists.number_of(reference.uri) or 0, reference.idx)
-    if group.reservations.get(place) != (grant.cid, side, None):
+    place = (unit.context.lists.number_of(reference.uri) or 0, reference.idx)
+    if unit.reservations.get(place) != (grant.cid, side, None):
         raise Refused("index_not_reserved")
-    group.reservations[place] = Reservation(grant.cid, str(side), id_)
+    unit.reservations[place] = Reservation(grant.cid, str(side), id_)
     # Written down at once: a grant that is gone again by the end of the group would leave its index free.
-    group.batch.put_status.append(
+    unit.batch.put_status.append(
         {
             "list_no": place[0],
             "idx": place[1],
@@ -65,13 +65,13 @@ def take(group: ReservingUnit, grant: Grant, side: Side | None, id_: str) -> Non
     )
 
 
-def _unused_places(group: ReservingUnit, cid: str, side: Side, stored: dict[Place, int]) -> dict[Place, int]:
+def _unused_places(unit: ReservingUnit, cid: str, side: Side, stored: dict[Place, int]) -> dict[Place, int]:
     """The stored places as this group has left them, and those that it has reserved."""
-    mine = [row for row in group.batch.reserve_index if (row["cid"], row["side"]) == (cid, side)]
+    mine = [row for row in unit.batch.reserve_index if (row["cid"], row["side"]) == (cid, side)]
     known = stored | {(row["list_no"], row["idx"]): row["reserved_at"] for row in mine}
     free = (None, Reservation(cid, side, None))
-    return {place: at for place, at in known.items() if group.reservations.get(place) in free}
+    return {place: at for place, at in known.items() if unit.reservations.get(place) in free}
 
 
-def _reserved_places(group: ReservingUnit) -> set[Place]:
-    return {(row["list_no"], row["idx"]) for row in group.batch.reserve_index}
+def _reserved_places(unit: ReservingUnit) -> set[Place]:
+    return {(row["list_no"], row["idx"]) for row in unit.batch.reserve_index}

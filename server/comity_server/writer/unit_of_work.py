@@ -69,7 +69,7 @@ class Answer:
 class UnitOfWork:
     """See the module. `now` is the time of the whole group (ms)."""
 
-    grounds: DecisionContext
+    context: DecisionContext
     now: int
     log: Additions
     news: int
@@ -129,7 +129,7 @@ class UnitOfWork:
         before = self._release_due(before)
         at = self._time_of(before, signed, over)
         try:
-            events, after = rules.accept_next(before, signed, at, self.log.place(), self.grounds.zones)
+            events, after = rules.accept_next(before, signed, at, self.log.place(), self.context.zones)
             self._check_what_only_the_server_knows(signed, before, at)
         except Refused as refused:
             side = before.side_of(signed.payload.iss)
@@ -147,8 +147,8 @@ class UnitOfWork:
         self._answers[signed.id] = answer
         self.change(before, after, (event_.replaces,))
         self._keep(signed, event_, answer, named_mute(signed, before.door(event_.side).mutes))
-        allowances.note_grant(self.batch, self.grounds.directory.hosted, signed, event_, before)
-        note_contest(self.batch, self.grounds.directory.hosted, signed.payload, event_, before)
+        allowances.note_grant(self.batch, self.context.directory.hosted, signed, event_, before)
+        note_contest(self.batch, self.context.directory.hosted, signed.payload, event_, before)
         self.tell_act(after, event_)
         if after.phase == "open" and len(after.recovering) < len(before.recovering):
             self.confirm_kept(after.cid, event_.side)
@@ -193,7 +193,7 @@ class UnitOfWork:
         elif isinstance(payload, Feedback) and (side := before.side_of(payload.iss)) is not None:
             check_feedback_message(before, side, payload, self.reached.get(payload.message), at)
         elif isinstance(payload, Rotate) and not is_pairwise(payload.iss):
-            key = self.grounds.directory.find_key(payload.kid)
+            key = self.context.directory.find_key(payload.kid)
             if key is None or key.multibase != payload.key:
                 raise Refused("unknown_key", "a did:web publishes its new key first")
 
@@ -251,7 +251,7 @@ class UnitOfWork:
             # Only to be looked at again when its time has come.
             self.change(before, before)
             return
-        events, after = rules.release_held(before, max(self.now, before.at + 1), self.log.place(), self.grounds.zones)
+        events, after = rules.release_held(before, max(self.now, before.at + 1), self.log.place(), self.context.zones)
         self.change(before, after, [event.act for event in events if isinstance(event, Delivered)])
         waiting = {held.id: held for side in SIDES for held in before.door(side).held}
         for event in events:
@@ -281,7 +281,7 @@ class UnitOfWork:
         answer = self.state_event(opened, None)
         self._begin(state, opened, offer)
         for side in SIDES:
-            if (business := self.grounds.directory.hosted(state.door(side).origin)) is not None:
+            if (business := self.context.directory.hosted(state.door(side).origin)) is not None:
                 self.count(business.name, "connections.opened")
         return answer
 
@@ -296,12 +296,12 @@ class UnitOfWork:
 
     def _begin(self, state: Connection, opened: Opened, offer: str) -> None:
         self.states[state.cid] = state
-        self.tag_secrets[state.cid] = self.grounds.tag_secret(state.cid)
+        self.tag_secrets[state.cid] = self.context.tag_secret(state.cid)
         self.change(state, state)
         for side in SIDES:
             self._name(state, side)
             self.tell(state.door(side), "opened", state.cid, None, shown=False, at=opened.at)
-            if (business := self.grounds.directory.hosted(state.door(side).origin)) is not None:
+            if (business := self.context.directory.hosted(state.door(side).origin)) is not None:
                 row = {"cid": state.cid, "name": business.name, "side": side, "offer": offer, "opened_at": opened.at}
                 self.batch.put_relation.append(row)
 
@@ -333,7 +333,7 @@ class UnitOfWork:
         """Confirms the sides whose keys are stored here once no other side is left to wait for; `by` is the side that
         has just been in touch (REC-6)."""
         state = self.states[cid]
-        kept = [side for side in state.recovering if self.grounds.kept.signer(state.door(side).kid) is not None]
+        kept = [side for side in state.recovering if self.context.kept.signer(state.door(side).kid) is not None]
         if set(state.recovering) <= {*kept, by}:
             for side in kept:
                 self.confirm(cid, side)
@@ -354,7 +354,7 @@ class UnitOfWork:
         fresh = {row["name"] for row in self.batch.put_business}
         if any(row["kid"] == kid for row in self.batch.put_business_key):
             return business
-        if self.grounds.directory.get(business.name) is None and business.name not in fresh:
+        if self.context.directory.get(business.name) is None and business.name not in fresh:
             row = {"name": business.name, "did": business.did, "created_at": self.now}
             self.batch.put_business.append(row)
         place, statement = self.log.place(), key_statement(business.did, kid, key.multibase, self.now)
@@ -381,7 +381,7 @@ class UnitOfWork:
 
     def seal(self, event: Event) -> str:
         """The event, signed by the key of the home server for its place (HOME-4). Called in the store's thread."""
-        return sign_event(event, self.grounds.home.keys.signer_at(event, self.entered_home_keys))
+        return sign_event(event, self.context.home.keys.signer_at(event, self.entered_home_keys))
 
     def new_business_keys(self) -> list[HostedKey]:
         """The keys of businesses that this group publishes."""
@@ -437,7 +437,7 @@ class UnitOfWork:
 
     def _count_all(self, state: Connection, counted: usage.Counted) -> None:
         for side, what in counted:
-            if (business := self.grounds.directory.hosted(state.door(side).origin)) is not None:
+            if (business := self.context.directory.hosted(state.door(side).origin)) is not None:
                 self.count(business.name, what)
 
     def _seal(self, event: Event, answer: Answer) -> Answer:
@@ -448,7 +448,7 @@ class UnitOfWork:
         """The connection is as `after` from now on; the texts of the messages `spent` are needed no more."""
         self._touched.setdefault(before.cid, before)
         self.states[before.cid] = after
-        held_texts.settle(self.batch, self.grounds.directory.hosted, before, after, spent, self.now)
+        held_texts.settle(self.batch, self.context.directory.hosted, before, after, spent, self.now)
 
     def _name(self, state: Connection, side: Side) -> None:
         door = state.door(side)
@@ -481,8 +481,8 @@ class UnitOfWork:
                 "tag_secret": self.tag_secrets[after.cid],
             }
         )
-        self.batch.put_status.extend(self.grounds.lists.changes(before, after))
-        self.batch.put_duty.extend(changed_duties(before, after, self.grounds.directory.hosted))
+        self.batch.put_status.extend(self.context.lists.changes(before, after))
+        self.batch.put_duty.extend(changed_duties(before, after, self.context.directory.hosted))
         if before.first.did != after.first.did:
             self._name(after, "first")
         if before.second.did != after.second.did:
@@ -492,7 +492,7 @@ class UnitOfWork:
         state = self.states[cid]
         if not state.first.held and not state.second.held:
             return None
-        return rules.next_release_at(state, self.now, self.grounds.zones)
+        return rules.next_release_at(state, self.now, self.context.zones)
 
     def fill_in(self) -> None:
         """Put the sealed events into their rows."""

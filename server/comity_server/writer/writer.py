@@ -83,22 +83,22 @@ class Writer:
     def __init__(
         self,
         store: WriterStore,
-        grounds: DecisionContext,
+        context: DecisionContext,
         log: WriterLog[Any],
         clock: ServerClock,
         crypto: SignaturePool,
-        bell: Broker,
+        broker: Broker,
         metrics: Metrics,
         config: Config,
         *,
         since: int,
     ) -> None:
         self._store = store
-        self._grounds = grounds
+        self._context = context
         self._log = log
         self._clock = clock
         self.crypto = crypto
-        self._bell = bell
+        self._broker = broker
         self._metrics = metrics
         self.room, self._lines, self._kept = rooms_of(config.max_queue)
         self._waiting = Queue()
@@ -120,9 +120,9 @@ class Writer:
         """Set when another server writes the same store: this one must leave."""
 
     @property
-    def grounds(self) -> DecisionContext:
+    def context(self) -> DecisionContext:
         """The context of decisions beside the connections."""
-        return self._grounds
+        return self._context
 
     @property
     def origin(self) -> str:
@@ -301,25 +301,25 @@ class Writer:
     # --- one group --------------------------------------------------------------------------------------------------
 
     async def _process(self, commands: list[Command]) -> None:
-        group = await self._group(commands)
+        unit = await self._group(commands)
         try:
             for command in commands:
-                await self._decide(command, group)
+                await self._decide(command, unit)
             REQUEST_ID.set(None)
-            await self._commit(group)
+            await self._commit(unit)
         except BaseException:
-            for cid in group.states:
+            for cid in unit.states:
                 self._states.forget(cid)
             self.verdicts.in_doubt()
             raise
-        self._took_effect(group)
+        self._took_effect(unit)
         waiting = [command for command in commands if command.was_accepted]
         for command in commands:
             if not command.was_accepted:
                 self._answer(command)
         if waiting:
             # Acts took effect; their answers wait a little for a checkpoint that covers them (LOG-13).
-            self._log.when_covered(group.log.place().index, lambda: self._answer_all(waiting))
+            self._log.when_covered(unit.log.place().index, lambda: self._answer_all(waiting))
 
     async def _open(self, commands: list[Command]) -> None:
         raws = [raw for command in commands for raw in command.raws]
@@ -335,24 +335,24 @@ class Writer:
         if self._news is None:
             self._news = int((await self._store.meta()).get("last_news", "0"))
         now, stands = self._time(), self.is_clock_doubtful()
-        group = UnitOfWork(self._grounds, now, self._log.additions(), self._news, self._leads, stands)
+        unit = UnitOfWork(self._context, now, self._log.additions(), self._news, self._leads, stands)
         named = {cid for command in commands for cid in command.cids}
-        await self._load(named | {act.payload.cid for act in acts}, group)
-        if ids := possible_repeats(acts, group.states):
-            group.first_answers = await self._store.acceptances(ids)
+        await self._load(named | {act.payload.cid for act in acts}, unit)
+        if ids := possible_repeats(acts, unit.states):
+            unit.first_answers = await self._store.acceptances(ids)
         if places := self.places(acts):
-            group.reservations = await self._store.reservations(places)
+            unit.reservations = await self._store.reservations(places)
         if messages := [act.payload.message for act in acts if isinstance(act.payload, Feedback)]:
-            group.reached = await self._store.messages_by_id(messages)
-        return group
+            unit.reached = await self._store.messages_by_id(messages)
+        return unit
 
     async def _be_sure(self) -> None:
         """After a commit that may have taken effect: nothing in memory counts before it is read again, and everybody
         whom the commit concerned is informed (LOG-12)."""
         await self._log.in_doubt()
-        await self._grounds.read(self._store)
+        await self._context.read(self._store)
         self._news, self._is_sure = None, True
-        self._bell.ring_all()
+        self._broker.ring_all()
         self.wake_releases.set()
 
     def _time(self) -> int:
@@ -370,70 +370,70 @@ class Writer:
         """Whether only what says no is committed."""
         return self._clock.ahead() > 0 or self.clock_behind() > 0
 
-    async def _load(self, cids: set[str], group: UnitOfWork) -> None:
+    async def _load(self, cids: set[str], unit: UnitOfWork) -> None:
         missing = []
         for cid in cids:
             known = self._states.get(cid)
             if known is None:
                 missing.append(cid)
             else:
-                group.states[cid], group.tag_secrets[cid] = known
+                unit.states[cid], unit.tag_secrets[cid] = known
         for cid, stored in (await self._store.states(missing)).items() if missing else ():
-            group.states[cid], group.tag_secrets[cid] = decode_state(stored.state), stored.tag_secret
+            unit.states[cid], unit.tag_secrets[cid] = decode_state(stored.state), stored.tag_secret
 
     def places(self, acts: Sequence[SignedAct]) -> list[tuple[int, int]]:
         """The places in status lists that grants among the acts name."""
         references = [act.payload.status.status_list for act in acts if isinstance(act.payload, Grant)]
-        numbered = [(self._grounds.lists.number_of(reference.uri), reference.idx) for reference in references]
+        numbered = [(self._context.lists.number_of(reference.uri), reference.idx) for reference in references]
         return [(number, idx) for number, idx in numbered if number is not None]
 
-    async def _decide(self, command: Command, group: UnitOfWork) -> None:
+    async def _decide(self, command: Command, unit: UnitOfWork) -> None:
         REQUEST_ID.set(command.request_id)
         if command.decide is None:
-            command.result = decide_batch(command.acts, group, command.over, command.broken)
+            command.result = decide_batch(command.acts, unit, command.over, command.broken)
             return
         try:
-            if group.time_stands and not command.narrows:
+            if unit.time_stands and not command.narrows:
                 raise clock_doubtful()
-            command.result = await command.decide(group)
+            command.result = await command.decide(unit)
         except (Refused, NotPossible) as refused:
             command.result = refused
 
-    async def _commit(self, group: UnitOfWork) -> None:
-        batch = group.finish()
+    async def _commit(self, unit: UnitOfWork) -> None:
+        batch = unit.finish()
         if batch.is_empty():
             return
-        missing = group.log.missing_acts()
-        group.log.write(batch, group.now, await self._store.raws(missing) if missing else {})
+        missing = unit.log.missing_acts()
+        unit.log.write(batch, unit.now, await self._store.raws(missing) if missing else {})
         began = time.perf_counter()
         # Signing lets go of the interpreter's lock, so it is done where the writing is: in the store's thread.
-        await self._store.commit(batch, lambda: self._seal(group))
+        await self._store.commit(batch, lambda: self._seal(unit))
         self.room.commit = time.perf_counter() - began
         self._metrics.commit_seconds.observe(self.room.commit)
         self._metrics.groups.inc()
         self._is_failing = False
 
-    def _seal(self, group: UnitOfWork) -> None:
-        for event, answer in group.to_seal:
-            answer.event = group.seal(event)
-        group.fill_in()
+    def _seal(self, unit: UnitOfWork) -> None:
+        for event, answer in unit.to_seal:
+            answer.event = unit.seal(event)
+        unit.fill_in()
 
-    def _took_effect(self, group: UnitOfWork) -> None:
+    def _took_effect(self, unit: UnitOfWork) -> None:
         """After the commit and before any answer: an answered client must find its act in force everywhere."""
-        self._news = group.news
-        self._log.apply_commit(group.log)
-        for state in group.states.values():
-            self._states.put(state.cid, (state, group.tag_secrets[state.cid]))
-        self.verdicts.drop_written(group.states)
-        if group.batch.put_notice:
+        self._news = unit.news
+        self._log.apply_commit(unit.log)
+        for state in unit.states.values():
+            self._states.put(state.cid, (state, unit.tag_secrets[state.cid]))
+        self.verdicts.drop_written(unit.states)
+        if unit.batch.put_notice:
             # A verdict says until when a party is away, in any number of connections.
             self.verdicts.in_doubt()
-        self._grounds.apply(group.batch, group.new_business_keys(), group.added_api_keys, group.added_signers)
-        self._metrics.acts.inc(group.accepted)
-        self._metrics.exempt_contests.inc(group.exempt_contests)
-        self._metrics.released.inc(group.released)
-        self._bell.ring(group.rung)
-        if any(row["wake_at"] is not None for row in group.batch.put_connection):
+        self._context.apply(unit.batch, unit.new_business_keys(), unit.added_api_keys, unit.added_signers)
+        self._metrics.acts.inc(unit.accepted)
+        self._metrics.exempt_contests.inc(unit.exempt_contests)
+        self._metrics.released.inc(unit.released)
+        self._broker.ring(unit.rung)
+        if any(row["wake_at"] is not None for row in unit.batch.put_connection):
             self.wake_releases.set()
 
     def _answer_all(self, commands: list[Command]) -> None:
@@ -452,7 +452,7 @@ class Writer:
 
 def decide_batch(
     acts: Sequence[SignedAct | Refused],
-    group: UnitOfWork,
+    unit: UnitOfWork,
     over: Over | None = None,
     broken: set[tuple[str, str, str]] | None = None,
 ) -> list[Result]:
@@ -469,9 +469,9 @@ def decide_batch(
             continue
         chain = (act.payload.cid, act.payload.iss, act.chain)
         try:
-            if chain in broken and act.kind != "revoke" and not group.knows(act.id):
+            if chain in broken and act.kind != "revoke" and not unit.knows(act.id):
                 raise Refused("after_refused")
-            results.append(group.act(act, over))
+            results.append(unit.act(act, over))
         except Refused as refused:
             broken.add(chain)
             results.append(refused)

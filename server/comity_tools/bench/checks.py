@@ -89,7 +89,7 @@ async def _make_customers(folder: Path, port: int, count: int) -> tuple[str, Sig
     with lock(folder):
         async with open_server(config, port) as server:
             await server.add_business_key(NAME, None)
-            signer = server.grounds.kept.newest(NAME)
+            signer = server.context.kept.newest(NAME)
             assert signer is not None
             key = await server.add_owner_key(NAME)
             for start in range(0, count, _AT_ONCE):

@@ -30,7 +30,9 @@ def log_cost(folder: Path, size: Size) -> Row:
         for load in loads:
             load.round(LONG, WARM_UP)
         seen = [[load.round(LONG, each) for load in loads] for _ in range(rounds)]
-    if not all(b'"receipt":' in it for it in answers[0]) or any(b'"receipt":' in it for it in answers[1]):
+    if not all(b'"receipt":' in answer for answer in answers[0]) or any(
+        b'"receipt":' in answer for answer in answers[1]
+    ):
         raise BenchFailed("not every act got its receipt, or one that has none did")
     logged, bare = [pair[0] for pair in seen], [pair[1] for pair in seen]
     return Row(

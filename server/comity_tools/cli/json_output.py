@@ -42,7 +42,7 @@ def format_json(value: object) -> str:
 def to_plain(value: object) -> Any:
     """The value as dictionaries and lists; dataclasses, named tuples, structs and models become dictionaries."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {it.name: to_plain(getattr(value, it.name)) for it in dataclasses.fields(value)}
+        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", exclude_none=True)
     if isinstance(value, msgspec.Struct):

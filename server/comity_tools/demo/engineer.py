@@ -39,7 +39,7 @@ class Rest:
 
     async def lines(self, path: str, questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The answers to JSON lines."""
-        sent = "".join(json.dumps(it) + "\n" for it in questions).encode()
+        sent = "".join(json.dumps(question) + "\n" for question in questions).encode()
         headers = {**self._headers, "Content-Type": JSON_LINES}
         async with self._session.post(self._base + path, data=sent, headers=headers) as answer:
             return [json.loads(line) for line in (await answer.read()).splitlines()]
@@ -110,7 +110,9 @@ class Engineer(Chapters):
         await rest("POST", f"/connections/{cid}/milestones", bought)
         answers = await rest.lines("/check", [{**question, "ref": "row 1"}, {"connection": "?", "ref": "row 2"}])
         say.check(f"once he has bought it: {answers[0]['why']}", answers[0]["reason"] == "already_has")
-        say.check("a broken line of a list spoils no other", [it["ref"] for it in answers] == ["row 1", "row 2"])
+        say.check(
+            "a broken line of a list spoils no other", [answer["ref"] for answer in answers] == ["row 1", "row 2"]
+        )
         sale = {"purpose": "sales.offers", "topic": "bread.weekly", "text": "Our weekly bread, just for you!"}
         status, refused = await rest("POST", f"/connections/{cid}/messages", sale)
         say.check(f"the sale is refused ({refused['code']}), and kept as a draft", status == 403 and refused["draft"])
@@ -138,10 +140,10 @@ class Engineer(Chapters):
 
     async def _webhooks(self, receiver: WebhookReceiver) -> None:
         wanted = {"connection.opened", "grant.given", "connection.muted", "connection.unmuted", "message.delivered"}
-        await wait_until(lambda: wanted <= {it.type for it in receiver.events}, WITHIN)
+        await wait_until(lambda: wanted <= {event.type for event in receiver.events}, WITHIN)
         events = list(receiver.events)
-        self.say.tell(f"Meanwhile its endpoint was told: {', '.join(it.type for it in events)}.")
-        both = all(self._holds(receiver.secret, it) for it in events)
+        self.say.tell(f"Meanwhile its endpoint was told: {', '.join(event.type for event in events)}.")
+        both = all(self._holds(receiver.secret, event) for event in events)
         self.say.check(f"both signatures of all {len(events)} hold, for libraries that are not Comity's", both)
         self.results.webhooks = receiver.files()
 

@@ -71,7 +71,9 @@ def _acts(story: Story) -> dict[str, bytes]:
 
 def _events(story: Story) -> dict[str, bytes]:
     """The server's events of the connection whose agreement is written."""
-    party = next(it for it in story.cast.connections() if it.agreement_raw == story.results.agreement)
+    party = next(
+        connection for connection in story.cast.connections() if connection.agreement_raw == story.results.agreement
+    )
     lines = [(line.event, line.raw) for line in party.records]
     return {f"events/{number:03d}-{event.event}.jwt": raw.encode() for number, (event, raw) in enumerate(lines, 1)}
 

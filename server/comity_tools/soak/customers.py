@@ -113,7 +113,7 @@ class Customers:
     def act(self) -> None:
         """Wallets and business act from now on."""
         self._is_acting = True
-        self._tasks = [asyncio.create_task(self._live(*it)) for it in self._wallets]
+        self._tasks = [asyncio.create_task(self._live(*wallet)) for wallet in self._wallets]
         self._tasks.append(asyncio.create_task(self._trade()))
 
     async def pause(self) -> None:
@@ -195,15 +195,20 @@ class Customers:
             except Contradiction as fault:
                 self._ledger.wrong.append(f"{party.cid}: a contradiction: {fault.claim}")
             self._note(party, known)
-            records = [RecordBody(event=it.raw, act=None if it.act is None else it.act.raw) for it in party.records]
+            records = [
+                RecordBody(event=record.raw, act=None if record.act is None else record.act.raw)
+                for record in party.records
+            ]
             self._ledger.compare_records(party.cid, records)
-            self._ledger.wrong += [f"{party.cid}: evidence: {it.claim}" for it in wallet.contradictions()]
+            self._ledger.wrong += [
+                f"{party.cid}: evidence: {contradiction.claim}" for contradiction in wallet.contradictions()
+            ]
 
     async def count_missing_webhooks(self) -> int:
         """The number of acknowledged messages without a webhook, after a time without faults."""
         until = time.monotonic() + BROUGHT_WITHIN
         while True:
-            left = self.awaited - {self._act_of(it.body) for it in self._endpoint.events}
+            left = self.awaited - {self._act_of(event.body) for event in self._endpoint.events}
             if not left or time.monotonic() > until:
                 return len(left)
             await asyncio.sleep(0.5)

@@ -291,7 +291,7 @@ class Connection(ConnectionReads):
         (GATE-23). Without `grants`, renounces all that are in force. Only a new grant of the other side undoes that.
         Returns the act's id."""
         _ = self.state
-        live = [it.id for it in self.state.door(other(self.side)).grants if it.exp > self._session.seconds()]
+        live = [grant.id for grant in self.state.door(other(self.side)).grants if grant.exp > self._session.seconds()]
         fields = {"purposes": _as_tuple(purposes), "channels": _as_tuple(channels)}
         named = tuple(live if grants is None else grants)
         if not named:

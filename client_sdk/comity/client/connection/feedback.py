@@ -89,7 +89,11 @@ def explain_feedback(
     connection.queue.sign_act("feedback", message=message, says=says, **about)
     if says != "mislabelled":
         door = connection.state.door(connection.side)
-        back = [it for it in door.contests if it.message == message and it.until * 1000 > connection.now()]
+        back = [
+            contest
+            for contest in door.contests
+            if contest.message == message and contest.until * 1000 > connection.now()
+        ]
         taken = f"This takes back that it was {_purpose_word(back[0].as_)}." if back else None
         return [*([taken] if taken else []), _SEEN]
     if named.purpose in EXEMPT_PURPOSES:
@@ -112,7 +116,11 @@ def _explain_contest(
     elif root_of(named.purpose) == named.purpose:
         found.append(f"That is all of {named.purpose}: {_BELOW.get(named.purpose, 'whatever is below it')}, too.")
     on_record = sorted(
-        {it.topic for it in purchases(connection.state) if it.lasts is None or it.lasts * 1000 > connection.now()}
+        {
+            purchase.topic
+            for purchase in purchases(connection.state)
+            if purchase.lasts is None or purchase.lasts * 1000 > connection.now()
+        }
     )
     if covers("sales", as_) and topic is None and on_record:
         found.append(f"Each such message has to say what it is about, as you have {', '.join(on_record)}.")
@@ -152,7 +160,9 @@ def suggest_topic(connection: ConnectionView, message: str) -> str | None:
     """The topic of the message, where this side may have bought it and no milestone records that, so that an app may
     offer to record it; else None."""
     topic = find_reached_message(connection, message).topic
-    if topic is None or any(covers(it.topic, topic) or covers(topic, it.topic) for it in purchases(connection.state)):
+    if topic is None or any(
+        covers(purchase.topic, topic) or covers(topic, purchase.topic) for purchase in purchases(connection.state)
+    ):
         return None
     return topic
 

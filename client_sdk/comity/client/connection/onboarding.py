@@ -167,7 +167,7 @@ def choose_terms(offer: Offer, terms: str | int | AnyTerms | None) -> Terms:
     if isinstance(terms, Terms):
         return terms.terms() if isinstance(terms, OfferedTerms) else terms
     if isinstance(terms, str):
-        found = [it for it in offer.agreements if it.id == terms]
+        found = [agreement for agreement in offer.agreements if agreement.id == terms]
         if len(found) != 1:
             raise Malformed(
                 "several of the offered terms have that id: name them by their place"

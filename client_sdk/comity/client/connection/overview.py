@@ -209,10 +209,17 @@ def _side(connection: ConnectionView, who: Who) -> SideOverview:
         away_until=muted_away_until(door, now) if who == "me" else connection.away_until(),
         allowed=tuple(_grants(door, acts, now)),
         muted=tuple(active_mutes(door, now)),
-        remembered=tuple(_note(it) for it in connection.notes(who)),
+        remembered=tuple(_note(note) for note in connection.notes(who)),
         happened=tuple(
-            MilestoneOverview(it.id, it.kind, it.topic, it.when, it.lasts, _text(connection, acts.get(it.id)))
-            for it in door.milestones
+            MilestoneOverview(
+                milestone.id,
+                milestone.kind,
+                milestone.topic,
+                milestone.when,
+                milestone.lasts,
+                _text(connection, acts.get(milestone.id)),
+            )
+            for milestone in door.milestones
         ),
         given_up=tuple(RenouncedGrants(it.grants, it.purposes, it.channels) for it in door.renounced),
         waiting=len(door.held),

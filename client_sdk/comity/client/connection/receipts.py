@@ -307,7 +307,9 @@ async def check_one_log(stored: StoredConnection) -> None:
     if stored.history_or_none is None or len(session.logs.used_logs(home)) < 2 or not stored.history_or_none.records:
         return
     latest = stored.history_or_none.records[-1]
-    before = next((it for it in reversed(stored.history_or_none.records) if it.event.log != latest.event.log), None)
+    before = next(
+        (record for record in reversed(stored.history_or_none.records) if record.event.log != latest.event.log), None
+    )
     if before is not None and await session.logs.are_active(home, before.event.log, latest.event.log):
         raise Contradiction("split_tag: two active logs have one connection", (*before.evidence, *latest.evidence))
 

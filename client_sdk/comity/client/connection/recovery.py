@@ -114,7 +114,7 @@ async def _drop_lost(stored: StoredConnection) -> None:
     there, cursor = set[str](), None
     home = session.server(stored.info.home)
     while (page := await home.get_records(cid, stored.signer, cursor)).items:
-        there |= {it.event for it in page.items}
+        there |= {item.event for item in page.items}
         cursor = page.cursor
     gone = [it for it in _possibly_lost(history) if it.raw not in there]
     if not gone:
@@ -165,10 +165,10 @@ def _possibly_lost(history: History) -> Iterator[HistoryRecord]:
 def _batches(records: list[HistoryRecord]) -> Iterator[list[http_api.RecordBody]]:
     """The records in batches. A revoke comes first, and alone: no fault in the rest may hold it back. The others follow
     by time."""
-    revokes = [it for it in records if isinstance(it.event, Accepted) and it.event.kind == "revoke"]
+    revokes = [record for record in records if isinstance(record.event, Accepted) and record.event.kind == "revoke"]
     if revokes:
-        yield [_wire_record(it) for it in revokes]
-    rest = [_wire_record(it) for it in records if it not in revokes]
+        yield [_wire_record(revoke) for revoke in revokes]
+    rest = [_wire_record(record) for record in records if record not in revokes]
     for start in range(0, len(rest), _BATCH_SIZE):
         yield rest[start : start + _BATCH_SIZE]
 

@@ -174,7 +174,7 @@ class ConnectionView:
         """The notices of the other side that are in force, as of the last `sync`. While this side has muted it, the
         dates alone (NOTICE-8)."""
         now = self._session.clock()
-        found = [it for it in self.known_notices.values() if is_in_force(it, now)]
+        found = [known_notice for known_notice in self.known_notices.values() if is_in_force(known_notice, now)]
         if not is_muted(self.state.door(self.side), now):
             return found
         return [it.model_copy(update={"texts": {}}) for it in found if isinstance(it, AwayNotice)]

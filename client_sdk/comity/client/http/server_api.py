@@ -108,7 +108,7 @@ class ServerApi:
 
     async def submit_records(self, records: Sequence[http_api.RecordBody]) -> list[Refused | None]:
         """`POST /v1/records`: for each record, in order, the reason for which it was not accepted, or None."""
-        body = b"".join(it.to_json() + b"\n" for it in records)
+        body = b"".join(record.to_json() + b"\n" for record in records)
         response = await self._send_with_retries("POST", http_api.RECORDS, body=body, kind=http_api.JSON_LINES)
         _expect(response, 200, http_api.JSON_LINES)
         lines = response.body.splitlines()

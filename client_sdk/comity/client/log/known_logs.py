@@ -172,9 +172,9 @@ class KnownLogs:
 
     async def _store_answer(self, home: str, about: http_api.WellKnown) -> http_api.WellKnown:
         await self._records.store(*self._pin_entries(home, about))
-        self._named[home] = [it.origin for it in about.logs]
-        self._ended[home] = {it.origin for it in about.logs if it.ended}
-        self._restored[home] = max((it.restored_at or 0 for it in about.logs), default=0)
+        self._named[home] = [log.origin for log in about.logs]
+        self._ended[home] = {log.origin for log in about.logs if log.ended}
+        self._restored[home] = max((log.restored_at or 0 for log in about.logs), default=0)
         return about
 
     def restored_at(self, home: str) -> int:

@@ -90,7 +90,9 @@ def read_state(data: bytes) -> MonitorState:
     found = MonitorState(key, seen, verified, position, minute, latest, kinds, home_keys)
     sizes = (0 if verified is None else verified.size, found.position, 0 if seen is None else seen.size)
     is_there = 0 <= found.latest < max(found.position, 1)
-    in_order = sorted(set(home_keys)) == list(home_keys) and all(0 <= it < max(found.position, 1) for it in home_keys)
+    in_order = sorted(set(home_keys)) == list(home_keys) and all(
+        0 <= home_key < max(found.position, 1) for home_key in home_keys
+    )
     if sorted(sizes) != list(sizes) or sum(kinds.values()) != found.position or not is_there or not in_order:
         raise Refused("malformed", "its numbers contradict each other")
     return found

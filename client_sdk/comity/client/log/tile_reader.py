@@ -115,7 +115,7 @@ async def _announced_logs(prefix: str, transport: Transport) -> list[dict[str, A
     if response.status != 200:
         raise Unreachable(f"{url}: the server answers {response.status}")
     logs = parse_object(response.body).get("logs")
-    return [it for it in logs if isinstance(it, dict)] if isinstance(logs, list) else []
+    return [log for log in logs if isinstance(log, dict)] if isinstance(logs, list) else []
 
 
 def _read_announced(log: dict[str, Any], prefix: str) -> VerifierKey:

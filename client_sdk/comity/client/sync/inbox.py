@@ -237,7 +237,7 @@ async def handle_record(connection: ConnectionView, item: http_api.Item) -> tupl
     """Enters an act or event in the history of its open connection. Returns the news, and the entries to store. Raises
     Contradiction."""
     others = (item.agreement, item.offer, item.reason, item.tags)
-    if item.event is None or any(it is not None for it in others):
+    if item.event is None or any(other is not None for other in others):
         raise Contradiction("an item without its event", (item.model_dump_json(),))
     record = connection.queue.history.read(item.event, item.act)
     await check_broken_key_event(connection.queue, record)

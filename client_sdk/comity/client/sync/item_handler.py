@@ -317,12 +317,12 @@ class ItemHandler:
 
     def offer_homes(self) -> set[str]:
         """The home servers at which this wallet has published offers."""
-        return {onboarding.open_own_offer(self._session, it).offer.home.did for it in self._offers()}
+        return {onboarding.open_own_offer(self._session, offer).offer.home.did for offer in self._offers()}
 
     def open_offers(self) -> list[tuple[str, str]]:
         """(home, kid) of the own offers that can still be accepted."""
         taken = {info.kid for info in self._session.records.all("links", ConnectionInfo).values()}
-        found = [onboarding.open_own_offer(self._session, it) for it in self._offers() if it.kid not in taken]
+        found = [onboarding.open_own_offer(self._session, offer) for offer in self._offers() if offer.kid not in taken]
         # A half signed in time can be countersigned for a week longer.
         good_until = self._session.seconds() - COUNTERSIGN_WITHIN
         return [(it.offer.home.did, it.kid) for it in found if it.offer.exp > good_until]

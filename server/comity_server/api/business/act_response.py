@@ -65,29 +65,29 @@ class AcceptedAct(Model):
     accepted_at: Annotated[Instant, Field(description="The time at which it took effect.")]
 
 
-def load_connection(call: Call, group: UnitOfWork, cid: str) -> tuple[Connection, Side]:
+def load_connection(call: Call, unit: UnitOfWork, cid: str) -> tuple[Connection, Side]:
     """(the connection with the changes of this unit of work, the business's side of it). Raises
     Refused("not_found")."""
-    side = acts.own_side(group.states.get(cid), call.business)
-    return group.current(cid), side
+    side = acts.own_side(unit.states.get(cid), call.business)
+    return unit.current(cid), side
 
 
 def check_gate(
-    group: UnitOfWork, state: Connection, side: Side, purpose: str, channel: str, topic: str | None
+    unit: UnitOfWork, state: Connection, side: Side, purpose: str, channel: str, topic: str | None
 ) -> Verdict:
     """The outward verdict of the gate on an act of `side` now (SAY-1)."""
-    at = max(group.now, state.at + 1)
-    return gate.may(state, side, purpose, channel, topic, at, group.grounds.zones).outward()
+    at = max(unit.now, state.at + 1)
+    return gate.may(state, side, purpose, channel, topic, at, unit.context.zones).outward()
 
 
-def check_public_state(group: UnitOfWork, state: Connection, side: Side, purpose: str, topic: str | None) -> Verdict:
+def check_public_state(unit: UnitOfWork, state: Connection, side: Side, purpose: str, topic: str | None) -> Verdict:
     """The verdict on a message of `side` now from public state alone, which decides how long it is held (HOLD-2)."""
-    return public_verdict(state, side, purpose, topic, max(group.now, state.at + 1), group.grounds.zones)
+    return public_verdict(state, side, purpose, topic, max(unit.now, state.at + 1), unit.context.zones)
 
 
-def away_until(group: UnitOfWork, state: Connection, side: Side) -> int | None:
+def away_until(unit: UnitOfWork, state: Connection, side: Side) -> int | None:
     """The end (s) of the absence that the other side announces. It does not say whether the side can be reached."""
-    return group.grounds.notices.away_until(state.door(other(side)), group.now)
+    return unit.context.notices.away_until(state.door(other(side)), unit.now)
 
 
 def act_location(event: Accepted) -> str:
@@ -112,10 +112,10 @@ async def submit_act(
     is_composed = call.signed is None
     encrypted = await EncryptedBody.prepare(call, cid, body_content) if body_content and is_composed else None
 
-    async def decide(group: UnitOfWork) -> Reply:
-        state, side = load_connection(call, group, cid)
+    async def decide(unit: UnitOfWork) -> Reply:
+        state, side = load_connection(call, unit, cid)
         body = {} if encrypted is None else {"body": encrypted.jwe(state, side)}
-        return act_response(acts.acceptance_of(await acts.apply_act(call, group, cid, kind, **present, **body)))
+        return act_response(acts.acceptance_of(await acts.apply_act(call, unit, cid, kind, **present, **body)))
 
     return await run_idempotent(call, decide, (cid,))
 

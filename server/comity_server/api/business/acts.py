@@ -46,7 +46,7 @@ def connection_signer(call: Call, connection: Connection, side: Side) -> Signer:
 
 def kept_signer(call: Call, kid: str) -> Signer:
     """The signer of the key `kid`. Raises Refused("signing_key_not_kept")."""
-    signer = call.server.grounds.kept.signer(kid)
+    signer = call.server.context.kept.signer(kid)
     if signer is None:
         raise Refused("signing_key_not_kept")
     return signer
@@ -54,16 +54,16 @@ def kept_signer(call: Call, kid: str) -> Signer:
 
 def newest_signer(call: Call) -> Signer:
     """The signer of the business's newest key. Raises Refused("signing_key_not_kept")."""
-    signer = call.server.grounds.kept.newest(call.business.name)
+    signer = call.server.context.kept.newest(call.business.name)
     if signer is None:
         raise Refused("signing_key_not_kept")
     return signer
 
 
-async def apply_act(call: Call, group: UnitOfWork, cid: str, kind: str, /, **fields: Any) -> Answer:
+async def apply_act(call: Call, unit: UnitOfWork, cid: str, kind: str, /, **fields: Any) -> Answer:
     """Decides an act in the connection and adds it to the unit of work: the signed act of the request, or else the act
     `kind` with these fields as the next of the business's chain. Raises Refused."""
-    state = group.states.get(cid)
+    state = unit.states.get(cid)
     side = own_side(state, call.business)
     assert state is not None
     if call.signed is None and state.recovering and kind != "revoke":
@@ -71,14 +71,14 @@ async def apply_act(call: Call, group: UnitOfWork, cid: str, kind: str, /, **fie
         raise Refused("recovering")
     if call.signed is None:
         with _rest_pointers(kind):
-            signed = next_act(state, side, kind, group.now // 1000, connection_signer(call, state, side), **fields)
-            answer = group.act(signed, call.over)
+            signed = next_act(state, side, kind, unit.now // 1000, connection_signer(call, state, side), **fields)
+            answer = unit.act(signed, call.over)
     else:
         signed = _signed_by_business(call, cid)
-        await _load_for_repeat(call, group, signed)
-        answer = group.act(signed, call.over)
+        await _load_for_repeat(call, unit, signed)
+        answer = unit.act(signed, call.over)
     doing = {"cid": cid, "act": signed.id, "key_id": call.key.id, "seat": call.key.seat}
-    group.batch.put_doing.append(doing)
+    unit.batch.put_doing.append(doing)
     return answer
 
 
@@ -92,12 +92,12 @@ def _rest_pointers(kind: str) -> Iterator[None]:
         raise Malformed(fault.detail or fault.title, errors=errors) from None
 
 
-async def find_message(call: Call, group: UnitOfWork, message: str) -> DeliveredMessage | None:
+async def find_message(call: Call, unit: UnitOfWork, message: str) -> DeliveredMessage | None:
     """The delivered message, or the contact, with this id, of any connection. Later reads of this unit of work find it
     in memory (CONN-2)."""
-    if message not in group.reached:
-        group.reached.update(await call.server.store.messages_by_id([message]))
-    return group.reached.get(message)
+    if message not in unit.reached:
+        unit.reached.update(await call.server.store.messages_by_id([message]))
+    return unit.reached.get(message)
 
 
 def acceptance_of(answer: Answer) -> Accepted:
@@ -113,12 +113,12 @@ def _signed_by_business(call: Call, cid: str) -> SignedAct:
     return call.signed
 
 
-async def _load_for_repeat(call: Call, group: UnitOfWork, signed: SignedAct) -> None:
+async def _load_for_repeat(call: Call, unit: UnitOfWork, signed: SignedAct) -> None:
     """Loads the rows that the decision about a signed act needs: earlier acceptances, messages, reservations."""
-    if possible_repeats([signed], group.states):
-        group.first_answers.update(await call.server.store.acceptances([signed.id]))
+    if possible_repeats([signed], unit.states):
+        unit.first_answers.update(await call.server.store.acceptances([signed.id]))
     if isinstance(signed.payload, Feedback):
-        await find_message(call, group, signed.payload.message)
-    if places := call.server.accept.places([signed]):
+        await find_message(call, unit, signed.payload.message)
+    if places := call.server.writer.places([signed]):
         # Reservations of this unit of work are newer than the stored ones.
-        group.reservations = await call.server.store.reservations(places) | group.reservations
+        unit.reservations = await call.server.store.reservations(places) | unit.reservations

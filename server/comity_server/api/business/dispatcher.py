@@ -68,7 +68,7 @@ def user_of(request: web.Request) -> User:
     if authorization is not None:
         server = request.app[SERVER]
         try:
-            key = request[_KEY] = server.grounds.keyring.bearer(authorization, server.clock.now())
+            key = request[_KEY] = server.context.keyring.bearer(authorization, server.clock.now())
         except Refused:
             return User(address_of(request))
         return _user(key.name, key.id)
@@ -96,10 +96,10 @@ class _Dispatcher:
         headers: dict[str, str] = {}
         request[HEADERS] = headers
         now = server.clock.now()
-        key = request.get(_KEY) or server.grounds.keyring.bearer(request.headers.get(hdrs.AUTHORIZATION), now)
+        key = request.get(_KEY) or server.context.keyring.bearer(request.headers.get(hdrs.AUTHORIZATION), now)
         over = server.limits.take(key.id, headers, narrows=route.narrows)
-        if server.grounds.keyring.used(key, now):
-            _store_last_use(server.accept, key, now)
+        if server.context.keyring.used(key, now):
+            _store_last_use(server.writer, key, now)
         if route.scope is not None and route.scope not in key.scopes:
             raise Refused("scope_missing", f"The route requires the scope {route.scope}.")
         business = server.directory.get(key.name)
@@ -154,7 +154,7 @@ class _Dispatcher:
         if call.idempotency_key is not None:
             text = b"\x00".join((request.method.encode(), request.raw_path.encode(), media.encode(), body))
             # A plain hash would let a reader of the store guess the text of a request.
-            call.fingerprint = call.server.grounds.kept.master.mark("requests", text)
+            call.fingerprint = call.server.context.kept.master.mark("requests", text)
 
     async def _content(self, request: web.Request) -> tuple[bytes, str]:
         """(body, media type). A missing body counts as `{}` (BIZ-10). Raises Refused."""
@@ -215,8 +215,8 @@ def _idempotency_key(text: str) -> str:
 def _store_last_use(accept: Writer, key: ApiKey, now: int) -> None:
     """Stores the last use of a key in the background."""
 
-    async def store(group: UnitOfWork) -> None:
-        group.batch.touch_api_key.append({"last_used_at": now, "name": key.name, "id": key.id})
+    async def store(unit: UnitOfWork) -> None:
+        unit.batch.touch_api_key.append({"last_used_at": now, "name": key.name, "id": key.id})
 
     async def run() -> None:
         try:

@@ -20,28 +20,28 @@ async def run_idempotent(call: Call, decide: Decide, cids: Sequence[str] = ()) -
     Raises Refused, also for a key that was used with another request.
     """
 
-    async def decide_once(group: UnitOfWork) -> Reply:
-        _require_valid_key(call, group)
+    async def decide_once(unit: UnitOfWork) -> Reply:
+        _require_valid_key(call, unit)
         key = call.idempotency_key
         if key is None:
-            return await decide(group)
+            return await decide(unit)
         place = (call.business.name, call.key.line, key)
-        earlier = group.idempotent.get(place) or await call.server.store.business.idempotent(*place)
-        if earlier is not None and group.now - earlier.at < ANSWER_LIFETIME:
+        earlier = unit.idempotent.get(place) or await call.server.store.business.idempotent(*place)
+        if earlier is not None and unit.now - earlier.at < ANSWER_LIFETIME:
             return _replay(call, earlier)
-        reply = await decide(group)
+        reply = await decide(unit)
         if reply.status < 400:
-            _store_answer(call, group, place, reply)
+            _store_answer(call, unit, place, reply)
         return reply
 
-    return await call.server.accept.command(decide_once, cids, narrows=call.route.narrows)
+    return await call.server.writer.command(decide_once, cids, narrows=call.route.narrows)
 
 
-def _require_valid_key(call: Call, group: UnitOfWork) -> None:
+def _require_valid_key(call: Call, unit: UnitOfWork) -> None:
     """Raises Refused if the API key has ended, also by an earlier command of this unit of work (BIZ-3)."""
     call.require_valid_key()
     mine = (call.business.name, call.key.id)
-    if any((row["name"], row["id"]) == mine and row["expires_at"] <= group.now for row in group.batch.end_api_key):
+    if any((row["name"], row["id"]) == mine and row["expires_at"] <= unit.now for row in unit.batch.end_api_key):
         raise Refused("api_key_required")
 
 
@@ -51,8 +51,8 @@ def _replay(call: Call, earlier: Idempotent) -> Reply:
     return Reply(earlier.status, earlier.body, earlier.location, headers={"Idempotency-Replayed": "true"})
 
 
-def _store_answer(call: Call, group: UnitOfWork, place: tuple[str, str, str], reply: Reply) -> None:
+def _store_answer(call: Call, unit: UnitOfWork, place: tuple[str, str, str], reply: Reply) -> None:
     body = reply.body if reply.replay_body is None else reply.replay_body
-    kept = Idempotent(call.fingerprint, reply.status, reply.location, body, group.now)
-    group.idempotent[place] = kept
-    group.batch.put_idempotent.append({"name": place[0], "line": place[1], "key": place[2], **kept._asdict()})
+    kept = Idempotent(call.fingerprint, reply.status, reply.location, body, unit.now)
+    unit.idempotent[place] = kept
+    unit.batch.put_idempotent.append({"name": place[0], "line": place[1], "key": place[2], **kept._asdict()})

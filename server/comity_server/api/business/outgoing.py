@@ -124,7 +124,7 @@ class EncryptedBody:
         """Encrypts for the key that the customer has now. Encrypts nothing if the connection is not the business's.
         Raises Malformed if the content is too long."""
         encrypted = EncryptedBody(cid, content)
-        state = await call.server.accept.state(cid)
+        state = await call.server.writer.state(cid)
         side = None if state is None else state.side_of(call.business.did)
         if state is not None and side is not None:
             encrypted.jwe(state, side)

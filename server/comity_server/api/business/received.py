@@ -26,7 +26,7 @@ async def decrypt_bodies(call: Call, acts: Iterable[SignedAct]) -> Bodies:
 
 def _decrypt(call: Call, act: SignedAct) -> dict[str, Any] | None:
     text: str = getattr(act.payload, "body", "")
-    return decrypt_for_business(call.server.grounds.kept, call.business.did, text, act.payload.cid)
+    return decrypt_for_business(call.server.context.kept, call.business.did, text, act.payload.cid)
 
 
 async def decrypt_bodies_by_id(call: Call, ids: Iterable[str]) -> Bodies:

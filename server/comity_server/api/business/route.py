@@ -83,7 +83,7 @@ class Call:
     def require_valid_key(self) -> None:
         """Raises Refused("api_key_required") if the key has ended since the request arrived: its requests end with it
         (BIZ-3)."""
-        key = self.server.grounds.keyring.get(self.business.name, self.key.id)
+        key = self.server.context.keyring.get(self.business.name, self.key.id)
         if key is None or not key.is_in_force(self.server.clock.now()):
             raise Refused("api_key_required")
 

@@ -26,13 +26,13 @@ async def post_acts(request: web.Request) -> web.Response:
     server = request.app[SERVER]
     if must_be(request, JWT, JSON_LINES) == JWT:
         raw = await read_body(request)
-        results = await server.accept.acts([raw], count_requests(request))
+        results = await server.writer.acts([raw], count_requests(request))
         if isinstance(results[0], Refused):
             raise results[0]
         return json_answer((await _lines(server, results))[0])
     lines = await read_lines(request)
     # Batches are large: few of them may be worked for at a time.
-    with count_in(server.rooms.batches, TOO_MANY_BATCHES):
+    with count_in(server.capacity.batches, TOO_MANY_BATCHES):
         return await _batch(request, server, lines)
 
 
@@ -47,7 +47,7 @@ async def read_lines(request: web.Request) -> list[bytes]:
 
 async def _batch(request: web.Request, server: Server, lines: list[bytes]) -> web.Response:
     over = count_requests(request, len(lines))
-    results = await server.accept.acts(lines, over) if lines else []
+    results = await server.writer.acts(lines, over) if lines else []
     answer = b"".join(line + b"\n" for line in await _lines(server, results))
     return web.Response(body=answer, content_type=JSON_LINES)
 

@@ -53,7 +53,7 @@ async def get_tile(request: web.Request) -> web.Response:
         tile = parse_path(request.match_info["path"])
     except Malformed:
         raise Refused("not_found") from None
-    data = await request.app[SERVER].served.tile(log, tile)
+    data = await request.app[SERVER].tiles.tile(log, tile)
     if data is None:
         raise Refused("not_found")
     headers = {"Cache-Control": IMMUTABLE, "Access-Control-Allow-Origin": "*"}

@@ -44,7 +44,7 @@ async def post_offer(request: web.Request) -> web.Response:
     body = await read_body(request)
     count_opening(request, body)
     offer = open_offer(body, server.directory.find_key)
-    await server.accept.command(partial(server.connecting.publish, offer))
+    await server.writer.command(partial(server.onboarding.publish, offer))
     link = f"{server.home.origin}/i/{offer.short}#{offer.hash}"
     return json_answer(msgspec.json.encode({"offer": offer.hash, "id": offer.short, "link": link}), 201)
 
@@ -64,8 +64,8 @@ async def post_half(request: web.Request) -> web.Response:
     body = await read_body(request)
     count_opening(request, body)
     half = open_half(body)
-    await server.accept.command(
-        partial(server.connecting.propose, request.match_info["id"], half, address=address_of(request))
+    await server.writer.command(
+        partial(server.onboarding.propose, request.match_info["id"], half, address=address_of(request))
     )
     return json_answer(msgspec.json.encode({"cid": half.cid}), 202)
 
@@ -78,7 +78,7 @@ async def put_agreement(request: web.Request) -> web.Response:
     agreement = open_agreement(await read_body(request))
     if agreement.cid != request.match_info["cid"]:
         raise Refused("not_found")
-    answer = await server.accept.command(partial(server.connecting.countersign, agreement))
+    answer = await server.writer.command(partial(server.onboarding.countersign, agreement))
     return json_answer(msgspec.json.encode({"cid": agreement.cid, "event": answer.event}))
 
 
@@ -91,7 +91,7 @@ async def delete_agreement(request: web.Request) -> web.Response:
     reader = await authenticate(request, body)
     decline = parse_model(_DECLINE, body) if body else Decline()
     cid = request.match_info["cid"]
-    await server.accept.command(partial(server.connecting.decline, cid, reader.did, decline.reason, decline.silent))
+    await server.writer.command(partial(server.onboarding.decline, cid, reader.did, decline.reason, decline.silent))
     return web.Response(status=204)
 
 
@@ -102,5 +102,5 @@ async def post_index(request: web.Request) -> web.Response:
     body = await read_body(request)
     reader = await authenticate(request, body)
     wanted = parse_model(_RESERVE, body)
-    place = await server.accept.command(partial(server.connecting.reserve, wanted.cid, reader.did), cids=(wanted.cid,))
-    return json_answer(msgspec.json.encode({"status_list": server.grounds.lists.reference(place)}), 201)
+    place = await server.writer.command(partial(server.onboarding.reserve, wanted.cid, reader.did), cids=(wanted.cid,))
+    return json_answer(msgspec.json.encode({"status_list": server.context.lists.reference(place)}), 201)

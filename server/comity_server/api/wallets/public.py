@@ -144,7 +144,7 @@ async def get_metrics(request: web.Request) -> web.Response:
     server = request.app[SERVER]
     metrics, log = server.metrics, server.logs.active
     metrics.connections.set(len(server.sockets))
-    metrics.waiters.set(len(server.bell))
+    metrics.waiters.set(len(server.broker))
     metrics.entries.set(log.tail.size)
     metrics.signed.set(log.published.size)
     metrics.cosigned.set(len(server.cosigning.served_checkpoint(log).cosignatures))

@@ -35,9 +35,9 @@ async def post_records(request: web.Request) -> web.Response:
     must_be(request, JSON_LINES)
     lines = await read_lines(request)
     # As large as batches of acts, and as few at a time.
-    with count_in(server.rooms.batches, TOO_MANY_BATCHES):
+    with count_in(server.capacity.batches, TOO_MANY_BATCHES):
         over = count_requests(request, len(lines))
-        handed = await record_restoration.open_handed(_records(lines), server.accept.crypto, server.home)
+        handed = await record_restoration.open_handed(_records(lines), server.writer.crypto, server.home)
         if over is not None and not record_restoration.is_one_revoke(handed):
             raise Refused("rate_limited", "too many from this address", retry_after=over.retry_after)
         results = await _restore_lines(server, handed)
@@ -54,7 +54,7 @@ async def _restore_lines(server: Server, handed: list[Handed | Refused]) -> list
     good = [it for it in handed if isinstance(it, Handed)]
     why: list[Refused | None] = []
     if good:
-        why = await record_restoration.take_back(server.store, server.accept, server.logs, good[0].cid, good)
+        why = await record_restoration.take_back(server.store, server.writer, server.logs, good[0].cid, good)
     answers = iter(zip(good, why, strict=True))
     told = [it if isinstance(it, Refused) else _answer_line(*next(answers)) for it in handed]
     return [encode_problem(it) if isinstance(it, Refused) else it for it in told]
@@ -71,9 +71,9 @@ async def post_heads(request: web.Request) -> web.Response:
     body = await read_body(request)
     reader = await authenticate(request, body)
     known, cid = parse_model(_HEADS, body), request.match_info["cid"]
-    if not recovery.is_side(await server.accept.state(cid), reader.did):
+    if not recovery.is_side(await server.writer.state(cid), reader.did):
         # The room that is reserved for a "no" is for parties that can say one here.
         raise Refused("not_found")
     decide = partial(recovery.heads, server.store, cid, reader.did, Heads(known.first, known.second, known.settings))
-    told = await server.accept.command(decide, (cid,), narrows=True)
+    told = await server.writer.command(decide, (cid,), narrows=True)
     return json_answer(msgspec.json.encode(told._asdict()))

@@ -36,7 +36,7 @@ def read_home_keys(path: Path | None, pinned: HomeParty, vkey: VerifierKey | Non
     data = read_file(path, MOST)
     with fail_if_invalid(f"the list of keys in {path}"):
         answer = parse_model(_ANSWER, data, MOST)
-        stated = verify_statements(ListedStatement(statement=it.statement, signed=it.signed) for it in answer.keys)
+        stated = verify_statements(ListedStatement(statement=key.statement, signed=key.signed) for key in answer.keys)
         chain = [
             PlacedStatement(one, tuple(_place(one, place, vkey) for place in row.places))
             for one, row in zip(stated, answer.keys, strict=True)

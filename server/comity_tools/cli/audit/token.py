@@ -228,7 +228,7 @@ def _read_status_list(
     parties = (
         () if signed_agreement is None else (signed_agreement.agreement.offerer, signed_agreement.agreement.accepter)
     )
-    agreed_keys = {it.kid: PublicKey.of_multibase(it.key) for it in parties}
+    agreed_keys = {party.kid: PublicKey.of_multibase(party.key) for party in parties}
     grant = open_grant(token, lambda kid: agreed_keys.get(kid) or find_key(kid))
     uri = grant.payload.status.status_list.uri  # type: ignore[union-attr]
     with fail_if_invalid(f"the status list in {path}"):

@@ -65,7 +65,7 @@ def list_(as_json: bool, **options: object) -> None:
             click.echo(f"\t{kid}")
         if answer.away is not None:
             starts, until = (
-                f"{datetime.fromtimestamp(it, UTC):%Y-%m-%d}" for it in (answer.away.starts, answer.away.until)
+                f"{datetime.fromtimestamp(start, UTC):%Y-%m-%d}" for start in (answer.away.starts, answer.away.until)
             )
             say(f"\taway from {starts} until {until}")
             for language, text in answer.away.texts.items():

@@ -31,5 +31,5 @@ def status(as_json: bool, **options: object) -> None:
         click.echo(f"{it.condition}\t{it.cause}\n\t{it.cure}")
     if not problems and not as_json:
         click.echo("The server has no problems.")
-    if any(it.stops for it in problems):
+    if any(problem.stops for problem in problems):
         raise click.exceptions.Exit(1)

@@ -221,7 +221,7 @@ _NO_FAVOUR = {
 
 
 def _find_favour(party: Connection, *, mine: bool, status: str) -> Favour:
-    found = [it for it in party.favours() if it.is_mine == mine and it.status == status]
+    found = [favour for favour in party.favours() if favour.is_mine == mine and favour.status == status]
     if not found:
         raise click.ClickException(_NO_FAVOUR[status].format(party.name))
     return found[-1]
@@ -372,7 +372,7 @@ async def hours(wallet: Wallet, party: Connection, zone: str, windows: tuple[str
     At other times CONNECTION only reads "not now"; with --show-end, also when you can be reached again.
     """
     shown: Literal["end", "not_now"] = "end" if show_end else "not_now"
-    await party.set_hours(zone, [_parse_window(it) for it in windows], shown=shown)
+    await party.set_hours(zone, [_parse_window(window) for window in windows], shown=shown)
     if not windows:
         say(f"{party.name} may contact you at any time.")
     elif show_end:

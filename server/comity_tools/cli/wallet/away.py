@@ -48,9 +48,13 @@ def say_away(party: Connection) -> None:
     away = party.away_until()
     if away is None:
         return
-    languages = next((it.value for it in party.notes("me") if it.key == "language" and it.known), ())
-    notices = [it for it in party.cached_notices() if isinstance(it, AwayNotice) and it.until == away]
-    text = next((choose_text(it.texts, languages) for it in notices), None)
+    languages = next((note.value for note in party.notes("me") if note.key == "language" and note.known), ())
+    notices = [
+        cached_notice
+        for cached_notice in party.cached_notices()
+        if isinstance(cached_notice, AwayNotice) and cached_notice.until == away
+    ]
+    text = next((choose_text(notice.texts, languages) for notice in notices), None)
     say(f"  away    {party.name} is away until {away_day(away)}" + ("" if text is None else f": {text}"))
 
 

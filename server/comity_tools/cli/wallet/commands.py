@@ -314,8 +314,8 @@ async def call(wallet: Wallet, connection: str, name: str) -> None:
     await target.set_petname(name)
     say(f"{target.did} is called {name} from now on.")
     others = [it for it in wallet.connections() if it.cid != target.cid]
-    for it in namesakes(others, name):
-        say(f"Note: {short_id(it.cid)} ({it.phase}) has the same name.")
+    for namesake in namesakes(others, name):
+        say(f"Note: {short_id(namesake.cid)} ({namesake.phase}) has the same name.")
 
 
 @wallet.command()
@@ -357,9 +357,9 @@ async def sync(wallet: Wallet, as_json: bool) -> None:
 
 
 def _print_news(wallet: Wallet, news: list[News]) -> None:
-    lost = [it for it in news if it.kind == "receipt_lost"]
-    news = [it for it in news if it not in lost]
-    loud = [it for it in news if not it.quiet]
+    lost = [news_item for news_item in news if news_item.kind == "receipt_lost"]
+    news = [news_item for news_item in news if news_item not in lost]
+    loud = [news_item for news_item in news if not news_item.quiet]
     say(f"{len(news)} new." if len(loud) == len(news) else f"{len(news)} new, {len(news) - len(loud)} of them quiet.")
     if lost:
         say(f"{len(lost)} of your acts have no receipt and will never have one: their server lost that log.")

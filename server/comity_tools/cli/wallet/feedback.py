@@ -117,9 +117,9 @@ async def contests(wallet: Wallet, party: Connection, as_json: bool) -> None:
 def contest_lines(party: Connection) -> list[str]:
     """The contests in force, in words."""
     return [
-        f"{'you' if it.by == 'me' else party.name}: {describe_contest(it)}, "
-        f"until {datetime.fromtimestamp(it.until, UTC):%Y-%m-%d}"
-        for it in party.contests()
+        f"{'you' if contest.by == 'me' else party.name}: {describe_contest(contest)}, "
+        f"until {datetime.fromtimestamp(contest.until, UTC):%Y-%m-%d}"
+        for contest in party.contests()
     ]
 
 
@@ -153,7 +153,7 @@ async def renounce(
     channels: tuple[str, ...],
 ) -> None:
     """Give up what CONNECTION allowed you: everything, or these TOKENS. Only CONNECTION can allow it again."""
-    theirs = [it.id for it in party.state.door(other(party.side)).grants]
+    theirs = [grant.id for grant in party.state.door(other(party.side)).grants]
     token_ids = [find_id(theirs, typed, "token of theirs") for typed in tokens] if tokens else None
     await party.renounce(because, token_ids, purposes=purposes or None, channels=channels or None)
     say(f"You gave that up. {party.name} sees it and can allow it again.")

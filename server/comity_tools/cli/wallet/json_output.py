@@ -63,6 +63,6 @@ def offer_value(shown: OfferPreview) -> dict[str, Any]:
         "terms": to_plain(shown.terms),
         "allowed": to_plain(shown.promised_grant),
         "suggested": to_plain(shown.suggested_grants),
-        "connections": [party_value(it) for it in shown.connections],
+        "connections": [party_value(connection) for connection in shown.connections],
         "warnings": list(shown.warnings),
     }

@@ -103,9 +103,13 @@ async def wake(wallet: Wallet, connection: str) -> None:
 async def snoozes(wallet: Wallet, as_json: bool) -> None:
     """List the snoozed connections."""
     if as_json:
-        print_json([party_value(it) for it in wallet.connections() if it.snoozed_until() is not None])
+        print_json(
+            [party_value(connection) for connection in wallet.connections() if connection.snoozed_until() is not None]
+        )
         return
-    found = [(it, until) for it in wallet.connections() if (until := it.snoozed_until()) is not None]
+    found = [
+        (connection, until) for connection in wallet.connections() if (until := connection.snoozed_until()) is not None
+    ]
     for party, until in found:
         say(f"{short_id(party.cid)}  until {utc_time(until)}  {party.name}")
     if not found:

@@ -58,11 +58,11 @@ def their_mute_sentence(name: str, mute: Mute | MuteOverview) -> str:
 def find_their_mute(party: Connection, mute_id: str | None) -> str | None:
     """The sentence for one mute by the other side; None if it is not in force."""
     door = party.state.door(other(party.side))
-    return next((their_mute_sentence(party.name, it) for it in door.mutes if it.id == mute_id), None)
+    return next((their_mute_sentence(party.name, mute) for mute in door.mutes if mute.id == mute_id), None)
 
 
 def _in_force(door: Door, now: int) -> list[Mute]:
-    ends = [(it, mute_end(door, it)) for it in door.mutes]
+    ends = [(mute, mute_end(door, mute)) for mute in door.mutes]
     return [it for it, end in ends if end is None or now < end]
 
 
@@ -70,9 +70,9 @@ def grant_lines(party: Connection, grant_id: str) -> list[str]:
     """The effect of a new grant, and what still stops the other side."""
     grants = party.state.door(party.side).grants
     lines = [
-        f"{party.name} may contact you{scope_phrase(it.purposes, it.channels)}, until {utc_time(it.exp)}."
-        for it in grants
-        if it.id == grant_id
+        f"{party.name} may contact you{scope_phrase(grant.purposes, grant.channels)}, until {utc_time(grant.exp)}."
+        for grant in grants
+        if grant.id == grant_id
     ]
     return lines + [f"But still: {line}" for line in remaining_stops(party)]
 
@@ -80,11 +80,11 @@ def grant_lines(party: Connection, grant_id: str) -> list[str]:
 def withdrawal_lines(party: Connection, purposes: Iterable[str], channels: Iterable[str]) -> list[str]:
     """The grants that still allow something after one for these purposes and channels was taken back."""
     others = [
-        it
-        for it in party.state.door(party.side).grants
-        if it.exp * 1000 > party.now()
-        and set(it.channels) & set(channels)
-        and any(is_among(it.purposes, one) or is_among((one,), its) for one in purposes for its in it.purposes)
+        grant
+        for grant in party.state.door(party.side).grants
+        if grant.exp * 1000 > party.now()
+        and set(grant.channels) & set(channels)
+        and any(is_among(grant.purposes, one) or is_among((one,), its) for one in purposes for its in grant.purposes)
     ]
     if not others:
         return [f"Taken back: {party.name} may no longer contact you for that."]

@@ -190,7 +190,7 @@ def _choose_connections(wallet: Wallet, typed: str, every: bool, is_narrowing: b
 
 def _has_all_option() -> bool:
     context = click.get_current_context()
-    return any(it.name == "every" for it in context.command.params)
+    return any(param.name == "every" for param in context.command.params)
 
 
 def _report_other_connections(wallet: Wallet, parties: list[Connection]) -> None:

@@ -45,15 +45,15 @@ async def show(wallet: Wallet, connection: str | None, as_json: bool) -> None:
         with faults.collect():
             await parties[0].sync()
     if as_json:
-        print_json(await overview_value(parties[0]) if connection else [party_value(it) for it in parties])
+        print_json(await overview_value(parties[0]) if connection else [party_value(party) for party in parties])
     else:
-        await _print_connections(parties, connection is not None, {it.did for it in wallet.blocks()})
+        await _print_connections(parties, connection is not None, {block.did for block in wallet.blocks()})
     faults.raise_first()
 
 
 async def _print_connections(parties: list[Connection], is_one: bool, blocked: set[str]) -> None:
-    for it in parties:
-        say(f"{short_id(it.cid)}  {it.phase:9} {it.name}{_summary(it, it.did in blocked)}")
+    for party in parties:
+        say(f"{short_id(party.cid)}  {party.phase:9} {party.name}{_summary(party, party.did in blocked)}")
     if not parties:
         say("There are no connections yet.")
     if is_one and parties[0].phase in ("open", "ended"):
@@ -123,14 +123,14 @@ def _lines(party: Connection, overview: Overview) -> Iterator[tuple[str, str]]:
     yield from (("noted", f"{who}: {line}") for side, who in whose for line in _milestone_lines(side))
     yield from (("contest", line) for line in feedback.contest_lines(party))
     yield from (("given up", line) for line in feedback.renunciation_lines(party))
-    yield from (("favour", _favour_sentence(it)) for it in overview.favours)
+    yield from (("favour", _favour_sentence(favour)) for favour in overview.favours)
     balance = overview.balance
     if balance.by_me or balance.by_them:
         did = f"you did {_favour_count(balance.by_me)} for {name}, and {name} {_favour_count(balance.by_them)} for you"
         yield "balance", f"within a year {did}"
-    yield from (("outside", _contact_sentence(name, it)) for it in overview.contacts)
+    yield from (("outside", _contact_sentence(name, contact)) for contact in overview.contacts)
     yield from (("waiting", f"{who}: {side.waiting} messages") for side, who in whose if side.waiting)
-    yield from (("erasure", _statement_sentence(name, it)) for it in overview.statements)
+    yield from (("erasure", _statement_sentence(name, statement)) for statement in overview.statements)
 
 
 def _permission_lines(name: str, overview: Overview) -> Iterator[tuple[str, str]]:

@@ -100,7 +100,7 @@ class ApiKeyRotation(Model):
 async def get_self(call: Call) -> Reply:
     """The business of the key, and the key's scopes."""
     key = call.key
-    kept = call.server.grounds.kept.newest(call.business.name) is not None
+    kept = call.server.context.kept.newest(call.business.name) is not None
     return Reply.of(
         Self(
             business=call.business.name,
@@ -121,7 +121,7 @@ async def get_self(call: Call) -> Reply:
 async def list_keys(call: Call) -> Reply:
     """Lists the keys of the business, the newest first, ended keys too."""
     before = page_start(call, "keys", AFTER_ALL)
-    keys = [key for key in call.server.grounds.keyring.of(call.business.name) if (key.created_at, key.id) < before]
+    keys = [key for key in call.server.context.keyring.of(call.business.name) if (key.created_at, key.id) < before]
     keys.reverse()
     page, now = keys[: call.query.limit], call.server.clock.now()
     cursor = seal_cursor(call, "keys", page[-1].created_at, page[-1].id) if len(keys) > len(page) else None
@@ -133,19 +133,19 @@ async def create_key(call: Call) -> Reply:
     wanted: NewApiKey = call.body
     name = call.business.name
 
-    async def decide(group: UnitOfWork) -> Reply:
-        manager = _manager(call, group)
+    async def decide(unit: UnitOfWork) -> Reply:
+        manager = _manager(call, unit)
         ends = manager.expires_at if wanted.expires_at is None else seconds(wanted.expires_at) * 1000
         shown, key = new_key(
-            name, wanted.role, group.now, label=wanted.label, scopes=wanted.scopes, seat=wanted.seat, expires_at=ends
+            name, wanted.role, unit.now, label=wanted.label, scopes=wanted.scopes, seat=wanted.seat, expires_at=ends
         )
         _must_be_within(manager, key)
-        if not key.is_in_force(group.now):
+        if not key.is_in_force(unit.now):
             raise Refused("until_passed")
-        if key.seat is not None and not await is_seat(call, group, key.seat):
+        if key.seat is not None and not await is_seat(call, unit, key.seat):
             raise Refused("not_found", no_such("seat"))
-        admit(group, shown, key)
-        return _made(shown, key, group.now)
+        admit(unit, shown, key)
+        return _made(shown, key, unit.now)
 
     return await run_idempotent(call, decide)
 
@@ -153,23 +153,23 @@ async def create_key(call: Call) -> Reply:
 async def rotate_key(call: Call) -> Reply:
     """Creates the successor of a key, and sets the end of the old one."""
 
-    async def decide(group: UnitOfWork) -> Reply:
-        old = _managed(call, group)
+    async def decide(unit: UnitOfWork) -> Reply:
+        old = _managed(call, unit)
         shown, key = new_key(
             old.name,
             old.role,
-            group.now,
+            unit.now,
             label=old.label,
             scopes=old.scopes,
             seat=old.seat,
             expires_at=old.expires_at,
             line=old.line,
         )
-        ends = group.now + call.body.overlap_seconds * 1000
+        ends = unit.now + call.body.overlap_seconds * 1000
         ends = ends if old.expires_at is None else min(ends, old.expires_at)
-        admit(group, shown, key, instead_of=old.id if ends <= group.now else None)
-        group.batch.end_api_key.append({"expires_at": ends, "name": old.name, "id": old.id})
-        return _made(shown, key, group.now)
+        admit(unit, shown, key, instead_of=old.id if ends <= unit.now else None)
+        unit.batch.end_api_key.append({"expires_at": ends, "name": old.name, "id": old.id})
+        return _made(shown, key, unit.now)
 
     return await run_idempotent(call, decide)
 
@@ -177,30 +177,30 @@ async def rotate_key(call: Call) -> Reply:
 async def delete_key(call: Call) -> Reply:
     """Ends a key at once."""
 
-    async def decide(group: UnitOfWork) -> Reply:
-        key = _managed(call, group)
-        others = [other for other in keys_of(group, key.name).values() if other.id != key.id]
+    async def decide(unit: UnitOfWork) -> Reply:
+        key = _managed(call, unit)
+        others = [other for other in keys_of(unit, key.name).values() if other.id != key.id]
         if _is_lasting_owner(key) and not any(map(_is_lasting_owner, others)):
             raise Refused("last_owner")
-        group.batch.end_api_key.append({"expires_at": group.now, "name": key.name, "id": key.id})
+        unit.batch.end_api_key.append({"expires_at": unit.now, "name": key.name, "id": key.id})
         return Reply(204)
 
     return await run_idempotent(call, decide)
 
 
-def _manager(call: Call, group: UnitOfWork) -> ApiKey:
+def _manager(call: Call, unit: UnitOfWork) -> ApiKey:
     """Rereads the caller's API key, including changes made earlier in this transaction. Raises Refused."""
-    key = keys_of(group, call.business.name)[call.key.id]
-    if not key.is_in_force(group.now):
+    key = keys_of(unit, call.business.name)[call.key.id]
+    if not key.is_in_force(unit.now):
         raise Refused("api_key_required")
     return key
 
 
-def _managed(call: Call, group: UnitOfWork) -> ApiKey:
+def _managed(call: Call, unit: UnitOfWork) -> ApiKey:
     """The valid key in the path, if the caller's key may manage it. Raises Refused."""
-    manager = _manager(call, group)
-    key = keys_of(group, call.business.name).get(call.path["id"])
-    if key is None or not key.is_in_force(group.now):
+    manager = _manager(call, unit)
+    key = keys_of(unit, call.business.name).get(call.path["id"])
+    if key is None or not key.is_in_force(unit.now):
         raise Refused("not_found")
     _must_be_within(manager, key)
     return key
@@ -241,10 +241,10 @@ def _made(shown: str, key: ApiKey, now: int) -> Reply:
     return Reply(201, body, f"{BUSINESS}/keys/{key.id}", replay_body=kept.to_json())
 
 
-async def is_seat(call: Call, group: UnitOfWork, seat: str) -> bool:
+async def is_seat(call: Call, unit: UnitOfWork, seat: str) -> bool:
     """True if the business has this seat."""
     name = call.business.name
-    fresh = any((row["name"], row["seat"]) == (name, seat) for row in group.batch.put_seat)
+    fresh = any((row["name"], row["seat"]) == (name, seat) for row in unit.batch.put_seat)
     return fresh or await call.server.store.business.seat(name, seat) is not None
 
 

@@ -130,7 +130,7 @@ ROUTES = (
 async def _stream(call: Call, incoming: AsyncIterator[list[bytes]]) -> web.StreamResponse:
     """Answers the lines in slices as they arrive (CHECK-5)."""
     server, request = call.server, call.request
-    with count_in(server.rooms.checks, "too many streams of checks at once"):
+    with count_in(server.capacity.checks, "too many streams of checks at once"):
         response = web.StreamResponse(headers={"Content-Type": JSON_LINES})
         checks = _Checks(call)
         if request.transport is not None:
@@ -224,11 +224,11 @@ class _Checks:
         self._business = call.business
         self._name = call.business.name
         self._mode: Mode = call.query.mode or "strict"
-        self._verdicts = call.server.accept.verdicts
+        self._verdicts = call.server.writer.verdicts
 
     async def answer(self, questions: list[bytes]) -> list[str | Refused]:
         """The answers as JSON. Nothing is awaited between reading the clock and the last cached answer (CHECK-6)."""
-        if self._server.accept.is_clock_doubtful():
+        if self._server.writer.is_clock_doubtful():
             return [clock_doubtful()] * len(questions)
         now = self._server.clock.now()
         # Of a verdict that is kept: it has no end sooner than this.
@@ -250,7 +250,7 @@ class _Checks:
 
     def cached_answer(self, question: bytes) -> str | None:
         """The cached answer to a question."""
-        if self._server.accept.is_clock_doubtful():
+        if self._server.writer.is_clock_doubtful():
             return None
         now = self._server.clock.now()
         return self._from_cache(question, now, _end(now + FRESH_FOR, self._mode))
@@ -301,10 +301,10 @@ class _Checks:
         state = None if known is None else decode_state(known.state)
         side = own_side(state, self._business)
         assert state is not None
-        now, zones = self._server.clock.now(), self._server.grounds.zones
+        now, zones = self._server.clock.now(), self._server.context.zones
         question = (check.purpose, check.channel, check.topic)
         verdict = gate.may(state, side, *question, now, zones).outward()
-        notices, door = self._server.grounds.notices, state.door(other(side))
+        notices, door = self._server.context.notices, state.door(other(side))
         settled = min((gate.unchanged_until(state, side, now, zones), *notices.turns(door, now)))
         about = About(self._name, now, settled, _basis(verdict, side, notices.away_until(door, now)))
         members = _verdict(

@@ -91,69 +91,69 @@ def opened(master: MasterKey, stored: StoredDraft) -> OpenedDraft:
     return OpenedDraft(stored.cid, parse_model(_MESSAGE, plain["message"].encode("utf-8")), stored)
 
 
-async def find(call: Call, group: UnitOfWork, id_: str) -> OpenedDraft | None:
+async def find(call: Call, unit: UnitOfWork, id_: str) -> OpenedDraft | None:
     """The draft with the changes of this unit of work. None if it has expired or is not the business's."""
-    stored = await _stored(call, group, id_)
-    if stored is None or stored.updated_at + KEPT_FOR <= group.now:
+    stored = await _stored(call, unit, id_)
+    if stored is None or stored.updated_at + KEPT_FOR <= unit.now:
         return None
-    return opened(group.grounds.kept.master, stored)
+    return opened(unit.context.kept.master, stored)
 
 
-async def _stored(call: Call, group: UnitOfWork, id_: str) -> StoredDraft | None:
+async def _stored(call: Call, unit: UnitOfWork, id_: str) -> StoredDraft | None:
     place = (call.business.name, id_)
-    if any((row["name"], row["id"]) == place for row in group.batch.drop_draft):
+    if any((row["name"], row["id"]) == place for row in unit.batch.drop_draft):
         return None
     known = await call.server.store.business.draft(*place)
-    fresh = next((row for row in group.batch.put_draft if (row["name"], row["id"]) == place and not row["waits"]), None)
+    fresh = next((row for row in unit.batch.put_draft if (row["name"], row["id"]) == place and not row["waits"]), None)
     if fresh is None:
         return known
     written = {name: fresh[name] for name in StoredDraft._fields}
     return StoredDraft(**{**written, "created_at": fresh["created_at"] if known is None else known.created_at})
 
 
-async def keep(call: Call, group: UnitOfWork, cid: str, message: NewMessage) -> str | None:
+async def keep(call: Call, unit: UnitOfWork, cid: str, message: NewMessage) -> str | None:
     """Stores a refused message as a draft and returns the draft's id; None where there are too many drafts."""
-    id_ = id_of(group.grounds.kept.master, call.business.name, cid, message)
-    if await _stored(call, group, id_) is None and await _count(call, group) >= MOST_DRAFTS:
+    id_ = id_of(unit.context.kept.master, call.business.name, cid, message)
+    if await _stored(call, unit, id_) is None and await _count(call, unit) >= MOST_DRAFTS:
         return None
-    put(group, call.business.name, id_, cid, message)
+    put(unit, call.business.name, id_, cid, message)
     return id_
 
 
-async def _count(call: Call, group: UnitOfWork) -> int:
+async def _count(call: Call, unit: UnitOfWork) -> int:
     """The number of drafts of the business. Drafts that this unit of work replaces count twice."""
     name = call.business.name
-    stored = await call.server.store.business.count_drafts(name, group.now - KEPT_FOR)
-    fresh = [row for row in group.batch.put_draft if row["name"] == name and not row["waits"]]
-    gone = [row for row in group.batch.drop_draft if row["name"] == name]
+    stored = await call.server.store.business.count_drafts(name, unit.now - KEPT_FOR)
+    fresh = [row for row in unit.batch.put_draft if row["name"] == name and not row["waits"]]
+    gone = [row for row in unit.batch.drop_draft if row["name"] == name]
     return stored + len(fresh) - len(gone)
 
 
-async def room_to_wait(call: Call, group: UnitOfWork) -> bool:
+async def room_to_wait(call: Call, unit: UnitOfWork) -> bool:
     """Whether the text of one more held message can be stored."""
     name = call.business.name
-    fresh = [row for row in group.batch.put_draft if row["name"] == name and row["waits"]]
+    fresh = [row for row in unit.batch.put_draft if row["name"] == name and row["waits"]]
     return len(fresh) + await call.server.store.business.count_waiting_texts(name) < MOST_DRAFTS
 
 
-def put(group: UnitOfWork, name: str, id_: str, cid: str, message: NewMessage, *, waits: bool = False) -> None:
+def put(unit: UnitOfWork, name: str, id_: str, cid: str, message: NewMessage, *, waits: bool = False) -> None:
     """Stores a draft. With `waits` it is the text of a held message, which is no draft yet (SAY-6)."""
-    _forget(group, name, id_)
-    batch = group.batch
-    secret = sealed(group.grounds.kept.master, name, id_, cid, message)
+    _forget(unit, name, id_)
+    batch = unit.batch
+    secret = sealed(unit.context.kept.master, name, id_, cid, message)
     row = {"name": name, "id": id_, "cid": cid, "sealed": secret, "waits": int(waits)}
-    batch.put_draft.append({**row, "created_at": group.now, "updated_at": group.now})
+    batch.put_draft.append({**row, "created_at": unit.now, "updated_at": unit.now})
 
 
-def drop(group: UnitOfWork, name: str, id_: str) -> None:
+def drop(unit: UnitOfWork, name: str, id_: str) -> None:
     """Deletes a draft."""
-    _forget(group, name, id_)
-    group.batch.drop_draft.append({"name": name, "id": id_})
+    _forget(unit, name, id_)
+    unit.batch.drop_draft.append({"name": name, "id": id_})
 
 
-def _forget(group: UnitOfWork, name: str, id_: str) -> None:
+def _forget(unit: UnitOfWork, name: str, id_: str) -> None:
     """Cancels the changes of this unit of work to the draft."""
-    for rows in (group.batch.put_draft, group.batch.drop_draft):
+    for rows in (unit.batch.put_draft, unit.batch.drop_draft):
         rows[:] = [row for row in rows if (row["name"], row["id"]) != (name, id_)]
 
 
@@ -179,7 +179,7 @@ async def list_drafts(call: Call) -> Reply:
     rows = await server.store.business.drafts_before(call.business.name, place, since, limit + 1)
     page = rows[:limit]
     cursor = seal_cursor(call, "drafts", page[-1].created_at, page[-1].id) if len(rows) > limit else None
-    items = tuple(_told(opened(server.grounds.kept.master, row)) for row in page)
+    items = tuple(_told(opened(server.context.kept.master, row)) for row in page)
     return Reply.of(DraftList(items=items, next_cursor=cursor))
 
 
@@ -188,7 +188,7 @@ async def get_draft(call: Call) -> Reply:
     stored = await call.server.store.business.draft(call.business.name, call.path["id"])
     if stored is None or stored.updated_at + KEPT_FOR <= call.server.clock.now():
         raise Refused("not_found")
-    return Reply.of(_told(opened(call.server.grounds.kept.master, stored)))
+    return Reply.of(_told(opened(call.server.context.kept.master, stored)))
 
 
 async def put_draft(call: Call) -> Reply:
@@ -198,12 +198,12 @@ async def put_draft(call: Call) -> Reply:
     if len(dump_json(message.content())) > MAX_TEXT:
         raise Malformed(f"a body has at most {MAX_TEXT} bytes", errors=(("/text", "too long with the body"),))
 
-    async def decide(group: UnitOfWork) -> Reply:
-        draft = await find(call, group, call.path["id"])
+    async def decide(unit: UnitOfWork) -> Reply:
+        draft = await find(call, unit, call.path["id"])
         if draft is None:
             raise Refused("not_found")
-        put(group, call.business.name, draft.stored.id, draft.cid, message)
-        told = _told(OpenedDraft(draft.cid, message, draft.stored._replace(updated_at=group.now)))
+        put(unit, call.business.name, draft.stored.id, draft.cid, message)
+        told = _told(OpenedDraft(draft.cid, message, draft.stored._replace(updated_at=unit.now)))
         # The answer for a repeated request is stored as plain text. It leaves the message out, which a repeated
         # request has in its body.
         kept = told.model_dump_json(exclude={"message"}).encode("utf-8")
@@ -222,10 +222,10 @@ async def put_draft(call: Call) -> Reply:
 async def delete_draft(call: Call) -> Reply:
     """Deletes a draft."""
 
-    async def decide(group: UnitOfWork) -> Reply:
-        if await find(call, group, call.path["id"]) is None:
+    async def decide(unit: UnitOfWork) -> Reply:
+        if await find(call, unit, call.path["id"]) is None:
             raise Refused("not_found")
-        drop(group, call.business.name, call.path["id"])
+        drop(unit, call.business.name, call.path["id"])
         return Reply(204)
 
     return await run_idempotent(call, decide)

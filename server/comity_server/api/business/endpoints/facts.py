@@ -127,18 +127,18 @@ async def create_contact(call: Call) -> Reply:
     """Records a contact outside the app. What it states is never refused (SAY-14)."""
     cid = call.path["connection"]
 
-    async def decide(group: UnitOfWork) -> Reply:
-        state, side = load_connection(call, group, cid)
+    async def decide(unit: UnitOfWork) -> Reply:
+        state, side = load_connection(call, unit, cid)
         about: NewContact | Contacted = call.body
         if call.signed is not None:
             assert isinstance(call.signed.payload, Contacted)
             about = call.signed.payload
-        verdict = check_gate(group, state, side, about.purpose, about.channel, about.topic)
-        is_known = call.signed is not None and group.knows(call.signed.id)
+        verdict = check_gate(unit, state, side, about.purpose, about.channel, about.topic)
+        is_known = call.signed is not None and unit.knows(call.signed.id)
         fields = {"channel": about.channel, "purpose": about.purpose}
         if about.topic is not None:
             fields["topic"] = about.topic
-        answer = await acts.apply_act(call, group, cid, "contacted", **fields)
+        answer = await acts.apply_act(call, unit, cid, "contacted", **fields)
         event = acts.acceptance_of(answer)
         is_new = answer.accepted is not None and not is_known
         told = ExplainedVerdict.of(verdict, side) if is_new else None

@@ -162,31 +162,29 @@ async def ask(call: Call) -> Reply:
     cid = call.path["connection"]
     wanted: NewAsk | None = call.body
     if wanted is None:
-        return await run_idempotent(call, lambda group: _ask(call, cid, None, None, group), (cid,))
+        return await run_idempotent(call, lambda unit: _ask(call, cid, None, None, unit), (cid,))
     said = {"text": wanted.text} if wanted.in_return is None else {"text": wanted.text, "in_return": wanted.in_return}
     encrypted = await EncryptedBody.prepare(call, cid, said)
-    return await run_idempotent(call, lambda group: _ask(call, cid, wanted, encrypted, group), (cid,))
+    return await run_idempotent(call, lambda unit: _ask(call, cid, wanted, encrypted, unit), (cid,))
 
 
-async def _ask(
-    call: Call, cid: str, wanted: NewAsk | None, encrypted: EncryptedBody | None, group: UnitOfWork
-) -> Reply:
-    state, side = load_connection(call, group, cid)
+async def _ask(call: Call, cid: str, wanted: NewAsk | None, encrypted: EncryptedBody | None, unit: UnitOfWork) -> Reply:
+    state, side = load_connection(call, unit, cid)
     fields: dict[str, Any] = {}
     if wanted is not None and encrypted is not None:
         fields = {"kind": wanted.kind, "effort": wanted.effort, "body": encrypted.jwe(state, side)}
         if wanted.answer_by is not None:
             fields["by"] = seconds(wanted.answer_by)
     kind = str(fields.get("kind") or getattr(call.signed and call.signed.payload, "kind", ""))
-    at = max(group.now, state.at + 1)
-    told = _may_ask(state, side, kind, at, group.grounds.zones)
+    at = max(unit.now, state.at + 1)
+    told = _may_ask(state, side, kind, at, unit.context.zones)
     try:
-        event = acts.acceptance_of(await acts.apply_act(call, group, cid, "ask", **fields))
+        event = acts.acceptance_of(await acts.apply_act(call, unit, cid, "ask", **fields))
     except Refused as refused:
         if told.status == "free" or refused.code == "signing_key_not_kept":
             raise
         return refusal(call, refused, {"may_ask": told.model_dump(exclude_none=True)})
-    mine = group.states[cid].door(side).ask
+    mine = unit.states[cid].door(side).ask
     ends = None if mine is None or mine.id != event.act else instant(mine.ends_at)
     return Reply.of(CreatedAsk(id=event.act, asked_at=instant(event.at), ends_at=ends), 201, act_location(event))
 
@@ -200,7 +198,7 @@ async def get_favours(call: Call) -> Reply:
             asked_by_us=await _seen(call, state, side, now),
             asked_by_them=await _seen(call, state, other(side), now),
             balance=FavourBalance.of(state, side, now),
-            may_ask=_may_ask(state, side, "", now, call.server.grounds.zones),
+            may_ask=_may_ask(state, side, "", now, call.server.context.zones),
         )
     )
 
@@ -213,7 +211,7 @@ async def _seen(call: Call, state: Connection, asker: Side, now: int) -> AskDeta
         return None
     payload = open_act(stored.raw, call.server.directory.find_key).payload
     assert isinstance(payload, Ask)
-    said = decrypt_for_business(call.server.grounds.kept, call.business.did, payload.body, state.cid) or {}
+    said = decrypt_for_business(call.server.context.kept, call.business.did, payload.body, state.cid) or {}
     return AskDetails(
         **dict(ask_summary(last, now)),
         effort=payload.effort,

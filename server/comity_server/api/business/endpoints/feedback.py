@@ -84,18 +84,18 @@ async def give_feedback(call: Call) -> Reply:
         return await submit_act(call, "feedback")
     cid, wanted = call.path["connection"], call.body
 
-    async def decide(group: UnitOfWork) -> Reply:
-        state, side = load_connection(call, group, cid)
+    async def decide(unit: UnitOfWork) -> Reply:
+        state, side = load_connection(call, unit, cid)
         acts.connection_signer(call, state, side)
         if state.phase == "ended":
             raise Refused("connection_ended")
-        named = await acts.find_message(call, group, wanted.message)
+        named = await acts.find_message(call, unit, wanted.message)
         if named is None or named.cid != cid:
             raise Refused("no_such_message")
         fields = {"message": wanted.message, "says": wanted.says, "purpose": named.purpose, "had": named.topic}
         fields |= {"as_": wanted.actual_purpose, "topic": wanted.actual_topic}
         present = {name: value for name, value in fields.items() if value is not None}
-        return act_response(acts.acceptance_of(await acts.apply_act(call, group, cid, "feedback", **present)))
+        return act_response(acts.acceptance_of(await acts.apply_act(call, unit, cid, "feedback", **present)))
 
     return await run_idempotent(call, decide, (cid,))
 

@@ -99,78 +99,78 @@ async def send_draft(call: Call) -> Reply:
     """Sends the message of a draft and deletes the draft. A refused draft stays (SAY-7)."""
     name, id_ = call.business.name, call.path["id"]
     known = await call.server.store.business.draft(name, id_)
-    first = None if known is None else drafts.opened(call.server.grounds.kept.master, known)
+    first = None if known is None else drafts.opened(call.server.context.kept.master, known)
     encrypted = None if first is None else await EncryptedBody.prepare(call, first.cid, first.message.content())
 
-    async def decide(group: UnitOfWork) -> Reply:
-        draft = await drafts.find(call, group, id_)
+    async def decide(unit: UnitOfWork) -> Reply:
+        draft = await drafts.find(call, unit, id_)
         if draft is None or first is None:
             raise Refused("not_found")
         # Another request may have changed the draft since.
         same = encrypted if draft.message == first.message else None
         fresh = same or EncryptedBody(draft.cid, draft.message.content())
-        return await send(call, draft.cid, draft.message, fresh, group, draft=id_)
+        return await send(call, draft.cid, draft.message, fresh, unit, draft=id_)
 
     return await run_idempotent(call, decide, () if first is None else (first.cid,))
 
 
 async def send(
-    call: Call, cid: str, letter: NewMessage, encrypted: EncryptedBody, group: UnitOfWork, draft: str | None = None
+    call: Call, cid: str, letter: NewMessage, encrypted: EncryptedBody, unit: UnitOfWork, draft: str | None = None
 ) -> Reply:
     """Sends a message, or that of `draft`. The answer to a refusal names the draft that keeps the text. Raises Refused
     only for a message that cannot be a draft."""
-    letter.check_expiry(group.now)
-    state, side = load_connection(call, group, cid)
+    letter.check_expiry(unit.now)
+    state, side = load_connection(call, unit, cid)
     acts.connection_signer(call, state, side)
-    verdict = check_gate(group, state, side, letter.purpose, "app", letter.topic)
-    shown = check_public_state(group, state, side, letter.purpose, letter.topic)
+    verdict = check_gate(unit, state, side, letter.purpose, "app", letter.topic)
+    shown = check_public_state(unit, state, side, letter.purpose, letter.topic)
     fields = {"topic": letter.topic, "reply_to": letter.reply_to}
     # Before the act is in the unit of work: nothing may fail after it.
-    has_room = verdict.decision == "hold" and letter.if_muted == "hold" and await drafts.room_to_wait(call, group)
+    has_room = verdict.decision == "hold" and letter.if_muted == "hold" and await drafts.room_to_wait(call, unit)
     try:
         answer = await acts.apply_act(
             call,
-            group,
+            unit,
             cid,
             "message",
             purpose=letter.purpose,
             if_muted=letter.if_muted,
-            exp=letter.expiry(shown, group.now),
+            exp=letter.expiry(shown, unit.now),
             body=encrypted.jwe(state, side),
             **{name: value for name, value in fields.items() if value is not None},
         )
     except Refused as refused:
-        kept = draft or await drafts.keep(call, group, cid, letter)
+        kept = draft or await drafts.keep(call, unit, cid, letter)
         also = {"no_draft": "too_many_drafts"} if kept is None else {"draft": kept}
         return _refused(call, refused, verdict, side, also)
     if draft is not None:
-        drafts.drop(group, call.business.name, draft)
+        drafts.drop(unit, call.business.name, draft)
     event = acts.acceptance_of(answer)
-    told, away = ExplainedVerdict.of(verdict, side), away_until(group, state, side)
+    told, away = ExplainedVerdict.of(verdict, side), away_until(unit, state, side)
     if event.outcome != "held":
         return _sent(event, told, shown, away)
     if not has_room:
         return _sent(event, told, shown, away, no_draft="too_many_drafts")
     waits = draft_of(event.act)
-    drafts.put(group, call.business.name, waits, cid, letter, waits=True)
+    drafts.put(unit, call.business.name, waits, cid, letter, waits=True)
     return _sent(event, told, shown, away, draft=waits)
 
 
-async def _send_signed(call: Call, cid: str, group: UnitOfWork) -> Reply:
+async def _send_signed(call: Call, cid: str, unit: UnitOfWork) -> Reply:
     assert call.signed is not None and isinstance(call.signed.payload, Message)
     payload = call.signed.payload
-    state, side = load_connection(call, group, cid)
-    verdict = check_gate(group, state, side, payload.purpose, "app", payload.topic)
-    shown = check_public_state(group, state, side, payload.purpose, payload.topic)
-    is_known = group.knows(call.signed.id)
+    state, side = load_connection(call, unit, cid)
+    verdict = check_gate(unit, state, side, payload.purpose, "app", payload.topic)
+    shown = check_public_state(unit, state, side, payload.purpose, payload.topic)
+    is_known = unit.knows(call.signed.id)
     try:
-        answer = await acts.apply_act(call, group, cid, "message")
+        answer = await acts.apply_act(call, unit, cid, "message")
     except Refused as refused:
         if refused.code == "not_found":
             raise
         return _refused(call, refused, verdict, side, {})
     is_new = answer.accepted is not None and not is_known
-    away = away_until(group, state, side)
+    away = away_until(unit, state, side)
     return _sent(acts.acceptance_of(answer), ExplainedVerdict.of(verdict, side) if is_new else None, shown, away)
 
 

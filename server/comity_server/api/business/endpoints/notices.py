@@ -92,13 +92,13 @@ async def _update(call: Call, kind: Kind) -> Reply:
     if sent is None:
         newest_signer(call)
 
-    async def decide(group: UnitOfWork) -> Reply:
-        signed = sent or _composed(call, group.now // 1000)
-        await publish(call.server.store.business, call.business, signed, group)
+    async def decide(unit: UnitOfWork) -> Reply:
+        signed = sent or _composed(call, unit.now // 1000)
+        await publish(call.server.store.business, call.business, signed, unit)
         until = signed.notice.until * 1000 if isinstance(signed.notice, AwayNotice) else None
         published = PublishedNotice(
             id=signed.id,
-            status="active" if is_in_force(signed.notice, group.now) else "ended",
+            status="active" if is_in_force(signed.notice, unit.now) else "ended",
             kind=signed.notice.kind,
             ends_at=None if until is None else instant(until),
             jws=signed.raw,
@@ -128,7 +128,7 @@ def compose_away(signer: Signer, starts: int, until: int, texts: Mapping[str, st
         raise Malformed("the notice is not valid", errors=describe_faults(fault)) from None
 
 
-async def publish(rows: BusinessRows, business: Business, signed: SignedNotice, group: UnitOfWork) -> None:
+async def publish(rows: BusinessRows, business: Business, signed: SignedNotice, unit: UnitOfWork) -> None:
     """Publish a notice of a hosted business in this transaction, with its log entry. Publishing the same notice again
     changes nothing.
 
@@ -139,45 +139,45 @@ async def publish(rows: BusinessRows, business: Business, signed: SignedNotice, 
     if notice.iss != business.did:
         raise Refused("not_found", "The notice is not one of this business.")
     known = {stored.id for stored in await rows.notices(business.name)}
-    if signed.id in known | {row["id"] for row in group.batch.put_notice}:
+    if signed.id in known | {row["id"] for row in unit.batch.put_notice}:
         return
-    if signed.kid != _newest_kid(business, group):
+    if signed.kid != _newest_kid(business, unit):
         raise Refused("key_replaced")
-    if abs(notice.iat * 1000 - group.now) > CLOCK_SKEW * 1000:
+    if abs(notice.iat * 1000 - unit.now) > CLOCK_SKEW * 1000:
         raise Refused("iat_out_of_range")
-    says_something = is_in_force(notice, group.now)
+    says_something = is_in_force(notice, unit.now)
     if says_something:
-        await _check_count(rows, business, group)
-    elif not _is_one_in_force(business, group):
+        await _check_count(rows, business, unit)
+    elif not _is_one_in_force(business, unit):
         raise Refused("not_found", "No notice is in force.")
-    place = group.log.place()
-    group.log.notice(signed.id, signed.raw, group.now, public_tag_key(business.did))
-    row = {"name": business.name, "id": signed.id, "kind": notice.kind, "raw": signed.raw, "added_at": group.now}
-    group.batch.put_notice.append({**row, "counts": int(says_something), **place.members})
+    place = unit.log.place()
+    unit.log.notice(signed.id, signed.raw, unit.now, public_tag_key(business.did))
+    row = {"name": business.name, "id": signed.id, "kind": notice.kind, "raw": signed.raw, "added_at": unit.now}
+    unit.batch.put_notice.append({**row, "counts": int(says_something), **place.members})
 
 
-def _is_one_in_force(business: Business, group: UnitOfWork) -> bool:
+def _is_one_in_force(business: Business, unit: UnitOfWork) -> bool:
     """True if an away notice is in force, which may be one of this transaction."""
-    fresh = [row for row in group.batch.put_notice if row["name"] == business.name and row["kind"] == "away"]
+    fresh = [row for row in unit.batch.put_notice if row["name"] == business.name and row["kind"] == "away"]
     if fresh:
-        return is_in_force(parse_stored_notice(fresh[-1]["raw"]), group.now)
-    return group.grounds.notices.away_notice(business.did, group.now) is not None
+        return is_in_force(parse_stored_notice(fresh[-1]["raw"]), unit.now)
+    return unit.context.notices.away_notice(business.did, unit.now) is not None
 
 
-def _newest_kid(business: Business, group: UnitOfWork) -> str:
+def _newest_kid(business: Business, unit: UnitOfWork) -> str:
     """The newest published key of the business, which alone may sign a notice (NOTICE-6)."""
-    fresh = [row["kid"] for row in group.batch.put_business_key if row["name"] == business.name]
-    published = group.grounds.directory.get(business.name) or business
+    fresh = [row["kid"] for row in unit.batch.put_business_key if row["name"] == business.name]
+    published = unit.context.directory.get(business.name) or business
     return str([*published.keys, *fresh][-1])
 
 
-async def _check_count(rows: BusinessRows, business: Business, group: UnitOfWork) -> None:
+async def _check_count(rows: BusinessRows, business: Business, unit: UnitOfWork) -> None:
     """Raises Refused("too_many_notices") if the business published the largest number within a year (NOTICE-5)."""
-    count, first = await rows.notices_since(business.name, group.now - NOTICES_IN * 1000)
-    fresh = [row for row in group.batch.put_notice if row["name"] == business.name and row["counts"]]
+    count, first = await rows.notices_since(business.name, unit.now - NOTICES_IN * 1000)
+    fresh = [row for row in unit.batch.put_notice if row["name"] == business.name and row["counts"]]
     if count + len(fresh) >= MOST_NOTICES:
-        free_at = (group.now if first is None else first) + NOTICES_IN * 1000
-        raise Refused("too_many_notices", retry_after=(free_at - group.now) // 1000 + 1)
+        free_at = (unit.now if first is None else first) + NOTICES_IN * 1000
+        raise Refused("too_many_notices", retry_after=(free_at - unit.now) // 1000 + 1)
 
 
 _TAG = "notices"

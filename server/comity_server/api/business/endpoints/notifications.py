@@ -109,7 +109,7 @@ class _Reader:
     def may_go_on(self) -> bool:
         """Whether the API key is still in force (NEWS-9)."""
         server, name = self._call.server, self._call.business.name
-        key = server.grounds.keyring.get(name, self._call.key.id)
+        key = server.context.keyring.get(name, self._call.key.id)
         return key is not None and key.is_in_force(server.clock.now())
 
 
@@ -195,11 +195,11 @@ async def _place(call: Call, last_event_id: str | None) -> int:
 async def _waited(call: Call, reader: _Reader) -> list[tuple[int, BusinessEvent]]:
     """The notifications that come while the request waits. Raises Refused."""
     until = asyncio.get_running_loop().time() + call.query.wait
-    with call.server.bell.listen(call.business.did, call.business.did) as listening:
+    with call.server.broker.listen(call.business.did, call.business.did) as listening:
         while True:
             found, is_all = await reader.look(call.query.limit)
             left = until - asyncio.get_running_loop().time()
-            if found or not is_all or left <= 0 or call.server.bell.closed:
+            if found or not is_all or left <= 0 or call.server.broker.closed:
                 return found
             await listening.rung(min(left, LOOK_UP))
             if not reader.may_go_on():
@@ -210,11 +210,11 @@ async def _stream(call: Call, reader: _Reader) -> web.StreamResponse:
     """Every notification as it comes, until the server stops, the key ends or the reader leaves (NEWS-8, NEWS-9).
     Raises Refused."""
     server = call.server
-    with server.bell.listen(call.business.did, call.business.did) as listening:
+    with server.broker.listen(call.business.did, call.business.did) as listening:
         response = event_stream()
         await response.prepare(call.request)
         async with response:
-            while not server.bell.closed and response.is_connected() and reader.may_go_on():
+            while not server.broker.closed and response.is_connected() and reader.may_go_on():
                 found, is_all = await reader.look(PAGE)
                 for n, told in found:
                     await response.send(told.json().decode("utf-8"), id=reader.cursor(n), event=told.type)

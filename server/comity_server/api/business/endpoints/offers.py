@@ -178,11 +178,11 @@ async def create_offer(call: Call) -> Reply:
     if sent is None:
         newest_signer(call)
 
-    async def decide(group: UnitOfWork) -> Reply:
-        signed = sent or _composed(call, group.now)
+    async def decide(unit: UnitOfWork) -> Reply:
+        signed = sent or _composed(call, unit.now)
         auto = sent is None and call.body.countersign == "auto"
         label = "" if sent is not None else call.body.label or ""
-        await call.server.connecting.publish(signed, group, label, auto=auto)
+        await call.server.onboarding.publish(signed, unit, label, auto=auto)
         created = CreatedOffer(
             id=signed.short,
             status="open",
@@ -314,8 +314,8 @@ async def _promises_kept(call: Call, short: str) -> int:
 async def delete_offer(call: Call) -> Reply:
     """Ends an offer early (INV-6)."""
 
-    async def decide(group: UnitOfWork) -> Reply:
-        await call.server.connecting.end_offer(call.business, call.path["id"], group)
+    async def decide(unit: UnitOfWork) -> Reply:
+        await call.server.onboarding.end_offer(call.business, call.path["id"], unit)
         return Reply(204)
 
     return await run_idempotent(call, decide)

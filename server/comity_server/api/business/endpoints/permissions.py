@@ -128,22 +128,22 @@ async def create_grant(call: Call) -> Reply:
     return await run_idempotent(call, partial(_create_grant, call, cid, call.body), (cid,))
 
 
-async def _create_grant(call: Call, cid: str, wanted: NewGrant, group: UnitOfWork) -> Reply:
+async def _create_grant(call: Call, cid: str, wanted: NewGrant, unit: UnitOfWork) -> Reply:
     """Makes the grant with a status index that is reserved in the same transaction (SAY-11)."""
-    state, side = load_connection(call, group, cid)
+    state, side = load_connection(call, unit, cid)
     acts.connection_signer(call, state, side)
     part = _ungiven_part(state, side, wanted)
-    place = await call.server.connecting.reserve(cid, state.door(side).did, group)
+    place = await call.server.onboarding.reserve(cid, state.door(side).did, unit)
     expires = seconds(wanted.expires_at)
     fields = wanted.model_dump(exclude_none=True, exclude={"expires_at", "budget", "again"}) | part._asdict()
     if wanted.budget is not None:
         fields["budget"] = wanted.budget
-    status = {"status_list": group.grounds.lists.reference(place)}
+    status = {"status_list": unit.context.lists.reference(place)}
     try:
-        answer = await acts.apply_act(call, group, cid, "grant", exp=expires, status=status, **fields)
+        answer = await acts.apply_act(call, unit, cid, "grant", exp=expires, status=status, **fields)
     except Refused:
         # A refused grant leaves no reserved index behind.
-        status_indexes.give_back(group, place)
+        status_indexes.give_back(unit, place)
         raise
     event = acts.acceptance_of(answer)
     given = CreatedGrant(id=event.act, connection=cid, **part._asdict(), expires_at=instant(expires * 1000))

@@ -150,12 +150,12 @@ async def accept_proposal(call: Call) -> Reply:
     """Countersigns a proposal, which opens the connection."""
     server = call.server
 
-    async def decide(group: UnitOfWork) -> Reply:
-        half = open_half(await server.connecting.waiting_half(call.path["connection"], call.business, group))
+    async def decide(unit: UnitOfWork) -> Reply:
+        half = open_half(await server.onboarding.waiting_half(call.path["connection"], call.business, unit))
         signer = kept_signer(call, half.agreement.offerer.kid)
         whole = countersign(half, signer)
-        await server.connecting.countersign(whole, group, signer)
-        opened = OpenedConnection(id=whole.cid, opened_at=instant(group.states[whole.cid].at))
+        await server.onboarding.countersign(whole, unit, signer)
+        opened = OpenedConnection(id=whole.cid, opened_at=instant(unit.states[whole.cid].at))
         return Reply.of(opened, 201, f"{BUSINESS}/connections/{whole.cid}")
 
     return await run_idempotent(call, decide)
@@ -165,9 +165,9 @@ async def decline_proposal(call: Call) -> Reply:
     """Declines a customer's proposal, or withdraws the business's own."""
     how: ProposalDecline = call.body
 
-    async def decide(group: UnitOfWork) -> Reply:
+    async def decide(unit: UnitOfWork) -> Reply:
         did = call.business.did
-        await call.server.connecting.decline(call.path["connection"], did, how.reason, how.silent, group)
+        await call.server.onboarding.decline(call.path["connection"], did, how.reason, how.silent, unit)
         return Reply(204)
 
     return await run_idempotent(call, decide)
@@ -179,12 +179,12 @@ async def create_proposal(call: Call) -> Reply:
     signer = newest_signer(call)
     short, hash_ = _offer_of(call, wanted)
 
-    async def decide(group: UnitOfWork) -> Reply:
-        offer = await call.server.connecting.offer_to_accept(group, short)
+    async def decide(unit: UnitOfWork) -> Reply:
+        offer = await call.server.onboarding.offer_to_accept(unit, short)
         if hash_ is not None and offer.hash != hash_:
             raise Refused("not_found")
-        half = _half(offer, _chosen(offer, wanted), signer, call.server.home.party, group.now // 1000)
-        await call.server.connecting.propose(short, half, group)
+        half = _half(offer, _chosen(offer, wanted), signer, call.server.home.party, unit.now // 1000)
+        await call.server.onboarding.propose(short, half, unit)
         created = CreatedProposal(id=half.cid, countersign_by=instant(half.agreement.countersign_by * 1000))
         return Reply.of(created, 202)
 

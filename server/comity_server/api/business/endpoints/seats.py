@@ -65,18 +65,18 @@ async def seat_secret(server: Server, name: str) -> bytes:
     """The secret of the business's seats, created before the first seat. Raises Refused("overloaded"), CannotUnseal."""
     sealed, place = await server.store.business.seat_secret(name), name.encode("ascii") + b"\x00"
 
-    async def make(group: UnitOfWork) -> bytes:
-        fresh = next((row["sealed"] for row in group.batch.put_seat_secret if row["name"] == name), None)
+    async def make(unit: UnitOfWork) -> bytes:
+        fresh = next((row["sealed"] for row in unit.batch.put_seat_secret if row["name"] == name), None)
         known: bytes | None = fresh or await server.store.business.seat_secret(name)
         if known is not None:
             return known
-        made = group.grounds.kept.master.seal(place + secrets.token_bytes(32))
-        group.batch.put_seat_secret.append({"name": name, "sealed": made})
+        made = unit.context.kept.master.seal(place + secrets.token_bytes(32))
+        unit.batch.put_seat_secret.append({"name": name, "sealed": made})
         return made
 
     if sealed is None:
-        sealed = await server.accept.command(make)
-    plain = server.grounds.kept.master.open(sealed)
+        sealed = await server.writer.command(make)
+    plain = server.context.kept.master.open(sealed)
     if not plain.startswith(place):
         raise CannotUnseal("a secret of seats in the store stands in the place of another: restore it from a backup")
     return plain.removeprefix(place)
@@ -98,9 +98,9 @@ async def create_seat(call: Call) -> Reply:
     # A hash of the request would be a hash of the name, and names can be guessed.
     call.fingerprint = seat
 
-    async def decide(group: UnitOfWork) -> Reply:
-        if not await is_seat(call, group, seat):
-            group.batch.put_seat.append({"name": call.business.name, "seat": seat, "created_at": group.now})
+    async def decide(unit: UnitOfWork) -> Reply:
+        if not await is_seat(call, unit, seat):
+            unit.batch.put_seat.append({"name": call.business.name, "seat": seat, "created_at": unit.now})
         return Reply.of(SeatId(id=seat))
 
     return await run_idempotent(call, decide)

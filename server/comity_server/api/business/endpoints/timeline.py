@@ -119,7 +119,9 @@ async def get_timeline(call: Call) -> Reply:
     rows = await store.history(state.cid, at, query.limit + 1, newest=newest)
     page = rows[: query.limit]
     records = [_record(call, row) for row in page]
-    words = await decrypt_bodies(call, (it.act for it in records if it.act is not None and _is_theirs(it, side)))
+    words = await decrypt_bodies(
+        call, (record.act for record in records if record.act is not None and _is_theirs(record, side))
+    )
     doings = await store.doings(state.cid)
     items = [_shown(moment, side, doings, words) for moment in timeline(records)]
     cursor = seal_cursor(call, what, page[-1].at, "") if len(rows) > len(page) else None

@@ -38,11 +38,11 @@ async def create_webhook(call: Call) -> Reply:
     wanted: NewWebhook = call.body
     _check(call, wanted.url)
 
-    async def decide(group: UnitOfWork) -> Reply:
-        if len(await _endpoints(call, group)) >= MOST_WEBHOOKS:
+    async def decide(unit: UnitOfWork) -> Reply:
+        if len(await _endpoints(call, unit)) >= MOST_WEBHOOKS:
             raise Refused("too_many_webhooks", f"at most {MOST_WEBHOOKS}")
         id_, made = "wh_" + b64u_encode(secrets.token_bytes(18)), Secrets.new()
-        sealed = made.seal(_master(group), call.business.name, id_)
+        sealed = made.seal(_master(unit), call.business.name, id_)
         stored = StoredWebhook(
             call.business.name,
             call.business.did,
@@ -51,10 +51,10 @@ async def create_webhook(call: Call) -> Reply:
             " ".join(wanted.types),
             1,
             sealed,
-            group.news,
-            group.now,
+            unit.news,
+            unit.now,
         )
-        _put(group, stored)
+        _put(unit, stored)
         answer = CreatedWebhook(**members_of(stored, None), **shown(made.current))
         again = answer.model_copy(update={"secret": None})
         return Reply(201, answer.to_json(), f"{BUSINESS}/webhooks/{id_}", replay_body=again.to_json())
@@ -71,17 +71,17 @@ async def update_webhook(call: Call) -> Reply:
     stored = await endpoint(call)
     found = (await _states(call)).get(stored.id)
 
-    async def decide(group: UnitOfWork) -> Reply:
-        before = await endpoint(call, group)
+    async def decide(unit: UnitOfWork) -> Reply:
+        before = await endpoint(call, unit)
         after = before._replace(
             url=wanted.url or before.url,
             types=before.types if wanted.types is None else " ".join(wanted.types),
             enabled=before.enabled if wanted.paused is None else int(not wanted.paused),
         )
-        _put(group, after)
+        _put(unit, after)
         if after.url == before.url:
             return Reply.of(Webhook.of(after, found))
-        return Reply.of(Webhook.of(after, Found(after.id, "unproven", group.now)))
+        return Reply.of(Webhook.of(after, Found(after.id, "unproven", unit.now)))
 
     return await _change_and_notify(call, decide)
 
@@ -89,9 +89,9 @@ async def update_webhook(call: Call) -> Reply:
 async def delete_webhook(call: Call) -> Reply:
     """Deletes an endpoint."""
 
-    async def decide(group: UnitOfWork) -> Reply:
-        stored = await endpoint(call, group)
-        group.batch.end_webhook.append({"name": stored.name, "id": stored.id})
+    async def decide(unit: UnitOfWork) -> Reply:
+        stored = await endpoint(call, unit)
+        unit.batch.end_webhook.append({"name": stored.name, "id": stored.id})
         return Reply(204)
 
     return await _change_and_notify(call, decide)
@@ -100,12 +100,12 @@ async def delete_webhook(call: Call) -> Reply:
 async def rotate_secret(call: Call) -> Reply:
     """Rotates the secret of an endpoint."""
 
-    async def decide(group: UnitOfWork) -> Reply:
-        stored = await endpoint(call, group)
-        master = _master(group)
-        rotated = Secrets.unseal(stored.sealed, master, stored.name, stored.id).rotate(group.now)
-        _put(group, stored._replace(sealed=rotated.seal(master, stored.name, stored.id)))
-        answer = WebhookSecret.of(rotated, group.now)
+    async def decide(unit: UnitOfWork) -> Reply:
+        stored = await endpoint(call, unit)
+        master = _master(unit)
+        rotated = Secrets.unseal(stored.sealed, master, stored.name, stored.id).rotate(unit.now)
+        _put(unit, stored._replace(sealed=rotated.seal(master, stored.name, stored.id)))
+        answer = WebhookSecret.of(rotated, unit.now)
         again = answer.model_copy(update={"secret": None, "previous": None})
         return Reply(200, answer.to_json(), replay_body=again.to_json())
 
@@ -120,28 +120,28 @@ async def _change_and_notify(call: Call, decide: Callable[[UnitOfWork], Awaitabl
         await call.server.webhooks.announce_change()
 
 
-def _put(group: UnitOfWork, stored: StoredWebhook) -> None:
+def _put(unit: UnitOfWork, stored: StoredWebhook) -> None:
     row = stored._asdict()
     del row["did"]
-    group.batch.put_webhook.append(row)
+    unit.batch.put_webhook.append(row)
 
 
-async def _endpoints(call: Call, group: UnitOfWork | None = None) -> dict[str, StoredWebhook]:
+async def _endpoints(call: Call, unit: UnitOfWork | None = None) -> dict[str, StoredWebhook]:
     """The endpoints of the business by id, with the changes of this transaction."""
     found = {stored.id: stored for stored in await call.server.store.business.webhooks(call.business.name)}
-    if group is not None:
-        for row in group.batch.put_webhook:
+    if unit is not None:
+        for row in unit.batch.put_webhook:
             if row["name"] == call.business.name:
                 found[row["id"]] = StoredWebhook(**row, did=call.business.did)
-        for row in group.batch.end_webhook:
+        for row in unit.batch.end_webhook:
             if row["name"] == call.business.name:
                 found.pop(row["id"], None)
     return found
 
 
-async def endpoint(call: Call, group: UnitOfWork | None = None) -> StoredWebhook:
+async def endpoint(call: Call, unit: UnitOfWork | None = None) -> StoredWebhook:
     """The endpoint in the path. Raises Refused("not_found")."""
-    found = (await _endpoints(call, group)).get(call.path["id"])
+    found = (await _endpoints(call, unit)).get(call.path["id"])
     if found is None:
         raise Refused("not_found")
     return found
@@ -151,8 +151,8 @@ def _check(call: Call, url: str) -> None:
     check_url(url, to_loopback=call.server.config.webhooks_to_loopback)
 
 
-def _master(group: UnitOfWork) -> MasterKey:
-    return group.grounds.kept.master.derived(PURPOSE)
+def _master(unit: UnitOfWork) -> MasterKey:
+    return unit.context.kept.master.derived(PURPOSE)
 
 
 # --- looked at ---
@@ -176,7 +176,7 @@ async def get_webhook(call: Call) -> Reply:
 async def get_secret(call: Call) -> Reply:
     """Gets the secret of an endpoint."""
     stored = await endpoint(call)
-    master = call.server.grounds.kept.master.derived(PURPOSE)
+    master = call.server.context.kept.master.derived(PURPOSE)
     found = Secrets.unseal(stored.sealed, master, stored.name, stored.id)
     return Reply.of(WebhookSecret.of(found, call.server.clock.now()))
 
