@@ -18,7 +18,7 @@ grant.jwt            a consent token
 statuslist-*.jwt     its status list, before and after the connection ended
 keys.json            the key of every signer, as a JWKS
 log/                 the log, as any file server could serve it, and its key (vkey)
-witness.vkey         the key of the witness who cosigned log/checkpoint
+witness.vkey         the key of the witness that cosigned log/checkpoint
 openapi.json         the API for a business's engineers
 webhooks/*.json      each webhook as received: headers, body (base64), and the secret that signs it
 """

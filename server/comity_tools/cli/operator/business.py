@@ -20,13 +20,14 @@ from comity_server.operator.commands import (
     OneKey,
     WantedKey,
 )
+from comity_tools.cli.groups import Sections
 from comity_tools.cli.json_output import json_option, print_json, to_plain
 from comity_tools.cli.operator.client import data_option, port_option, send_command
 from comity_tools.cli.parameters import Day
 from comity_tools.cli.text import say
 
 
-@click.group()
+@click.group(cls=Sections)
 def business() -> None:
     """Manage the businesses on this server."""
 
@@ -115,7 +116,7 @@ def back(name: str, **options: object) -> None:
     say(f"{name} is back.")
 
 
-@business.group()
+@business.group(cls=Sections)
 def key() -> None:
     """Manage the API keys of a business."""
 

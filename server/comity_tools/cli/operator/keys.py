@@ -14,11 +14,12 @@ from comity_server.operator.commands import (
     Place,
 )
 from comity_server.operator.signing_key_rotation import Turned
+from comity_tools.cli.groups import Sections
 from comity_tools.cli.json_output import json_option, print_json
 from comity_tools.cli.operator.client import SendCommand, data_option, port_option, run_with_server, send_command
 
 
-@click.group()
+@click.group(cls=Sections)
 def keys() -> None:
     """Show and rotate keys: signing keys of businesses, the master key that encrypts them, and the server's own key."""
 

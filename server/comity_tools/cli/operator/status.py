@@ -27,8 +27,8 @@ def status(as_json: bool, **options: object) -> None:
     problems = send_command(options, CONDITIONS, Nothing())
     if as_json:
         print_json(problems)
-    for it in [] if as_json else problems:
-        click.echo(f"{it.condition}\t{it.cause}\n\t{it.cure}")
+    for problem in [] if as_json else problems:
+        click.echo(f"{problem.condition}\t{problem.cause}\n\t{problem.cure}")
     if not problems and not as_json:
         click.echo("The server has no problems.")
     if any(problem.stops for problem in problems):

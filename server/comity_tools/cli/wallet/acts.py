@@ -338,9 +338,9 @@ async def statement(wallet: Wallet, party: Connection, as_json: bool) -> None:
         say(f"{party.name} has made no statement yet.")
         return
     say(f"deleted: {', '.join(said.deleted) or 'nothing'}")
-    for it in said.kept:
-        until = "" if it.until is None else f" until {datetime.fromtimestamp(it.until, UTC):%Y-%m-%d}"
-        say(f"kept: {it.what}{until} ({it.ground.replace('_', ' ')})")
+    for kept in said.kept:
+        until = "" if kept.until is None else f" until {datetime.fromtimestamp(kept.until, UTC):%Y-%m-%d}"
+        say(f"kept: {kept.what}{until} ({kept.ground.replace('_', ' ')})")
     for name in said.passed_on:
         say(f"informed: {name}")
 

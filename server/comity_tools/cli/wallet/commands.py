@@ -226,8 +226,8 @@ async def proposals(wallet: Wallet, as_json: bool) -> None:
     if as_json:
         print_json([proposal_value(it) for it in found])
         return
-    for it in found:
-        _print_proposal(it)
+    for proposal in found:
+        _print_proposal(proposal)
     if not found:
         say("Nobody waits for your signature.")
 
@@ -277,13 +277,13 @@ async def decline(wallet: Wallet, proposal: str, reason: str | None, silent: boo
 
 
 async def _find_proposal(wallet: Wallet, name_or_id: str | None) -> Proposal:
-    """The proposal that `typed` names; the only one, if it is None. Raises NotNamed, SeveralNamed, ClickException."""
+    """The proposal of that name or id; the only one, if None. Raises NotNamed, SeveralNamed, ClickException."""
     found = await wallet.proposals()
     if name_or_id is not None:
         return find_by_name(found, name_or_id, "proposal")
     if len(found) > 1:
-        for it in found:
-            _print_proposal(it)
+        for proposal in found:
+            _print_proposal(proposal)
         raise click.ClickException("several wait for your signature: name one, as in `countersign id:… --call NAME`")
     if not found:
         raise click.ClickException("nobody waits for your signature")
@@ -365,8 +365,8 @@ def _print_news(wallet: Wallet, news: list[News]) -> None:
         say(f"{len(lost)} of your acts have no receipt and will never have one: their server lost that log.")
     if wallet.pending_receipts:
         say(f"{wallet.pending_receipts} of your acts wait for their receipts: the log does not cover them yet.")
-    for it in loud:
-        say(f"  {utc_time(it.at // 1000)}  {_news_sentence(wallet, it)}")
+    for item in loud:
+        say(f"  {utc_time(item.at // 1000)}  {_news_sentence(wallet, item)}")
 
 
 def _news_sentence(wallet: Wallet, news: News) -> str:
@@ -438,8 +438,8 @@ async def tokens(wallet: Wallet, party: Connection, jwt: bool, as_json: bool) ->
     if as_json:
         print_json(found)
         return
-    for it in found:
-        say(it.jwt if jwt else _token_line(party, it))
+    for token in found:
+        say(token.jwt if jwt else _token_line(party, token))
     if not found:
         say("Nothing is allowed in either direction.")
 

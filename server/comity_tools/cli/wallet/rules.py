@@ -62,9 +62,9 @@ async def blocks(wallet: Wallet, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    for it in found:
-        names = sorted({party.name for party in wallet.connections() if party.did == it.did})
-        say(f"{it.did}  since {utc_time(it.at // 1000)}" + (f"  {', '.join(names)}" if names else ""))
+    for blocked in found:
+        names = sorted({party.name for party in wallet.connections() if party.did == blocked.did})
+        say(f"{blocked.did}  since {utc_time(blocked.at // 1000)}" + (f"  {', '.join(names)}" if names else ""))
     if not found:
         say("No business is blocked.")
 

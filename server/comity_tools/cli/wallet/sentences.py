@@ -40,10 +40,10 @@ def remaining_stops(party: Connection) -> list[str]:
     """The own mutes and hours that still stop the other side, a line for each."""
     door = party.state.door(party.side)
     found = []
-    for it in _in_force(door, party.now()):
-        end = mute_end(door, it)
+    for mute in _in_force(door, party.now()):
+        end = mute_end(door, mute)
         until = "" if end is None else f" until {utc_time(end // 1000)}"
-        found.append(f"{party.name} is still muted{scope_phrase(it.purposes, it.channels)}{until}.")
+        found.append(f"{party.name} is still muted{scope_phrase(mute.purposes, mute.channels)}{until}.")
     if door.settings.windows:
         found.append(f"Your hours still apply to {party.name}.")
     return found

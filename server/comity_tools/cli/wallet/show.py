@@ -199,9 +199,10 @@ def _note_phrase(note: NoteOverview) -> str:
 
 
 def _milestone_lines(side: SideOverview) -> Iterable[str]:
-    for it in side.happened:
-        lasts = "" if it.lasts is None else f", lasts until {_date_text(it.lasts)}"
-        yield f"{it.kind.replace('_', ' ')} {it.topic} on {_date_text(it.when)}{lasts}{_quoted_suffix(it.text)}"
+    for event in side.happened:
+        lasts = "" if event.lasts is None else f", lasts until {_date_text(event.lasts)}"
+        kind = event.kind.replace("_", " ")
+        yield f"{kind} {event.topic} on {_date_text(event.when)}{lasts}{_quoted_suffix(event.text)}"
 
 
 def _favour_sentence(it: FavourOverview) -> str:
