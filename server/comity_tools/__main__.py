@@ -1,4 +1,4 @@
-"""`python -m comity_tools`: the command `comity` for whoever has the interpreter but not the script's path."""
+"""`python -m comity_tools`: the command `comity`, started with the interpreter alone."""
 
 from comity_tools.cli import main
 

@@ -46,7 +46,7 @@ _KINDS = (Kind.ACT, Kind.DELIVERED, Kind.DELIVERED, Kind.ACT, Kind.PRIVATE, Kind
 def measure_follow(folder: Path, size: Size) -> Row:
     """A whole log of `size.entries`, followed in this process out of files, and once by another one over HTTP."""
     write_log(folder, size.entries)
-    # What is imported at the first request must not count.
+    # Imports at the first request must not count.
     write_log(folder / "small", WIDTH)
     asyncio.run(_measure_once(folder / "small", WIDTH))
     figures: list[float] = []
@@ -110,7 +110,7 @@ def _hash(entries: list[bytes], number: int) -> None:
 
 
 def from_files(folder: Path) -> Transport:
-    """A transport that finds in a folder what is asked for below `/log/`."""
+    """A transport that answers requests below `/log/` from a folder."""
 
     async def send(request: Request) -> Response:
         try:
@@ -157,7 +157,7 @@ def _bundle(tile: Tile) -> bytes:
 
 
 def _grow(folder: Path, rows: list[bytes], number: int, row: bytes) -> None:
-    """Add hashes of one tile to the tree; what is full is written, and goes on as one hash."""
+    """Adds the hashes of one tile to the tree. A full row is written, and its hash goes to the level above."""
     for level in range(64):
         if level == len(rows):
             rows.append(b"")

@@ -212,7 +212,7 @@ def _acceptance(act: SignedAct, number: int, now: int) -> SignedEvent:
 
 
 def tokens_offline(size: Size) -> list[Row]:
-    """Tokens checked with what is in hand."""
+    """The rates of checking tokens offline."""
     now = int(time.time())
     tokens = [_token(number, now) for number in range(GIVERS)]
     raw_list = sign_status_list(LIST, pack_entries(bytes(ENTRIES), 2), now, HOME)
@@ -281,7 +281,7 @@ def _check(token: _Token, now: int, status_list: SignedStatusList) -> None:
 
 
 def _first_sight(work: Callable[[], int]) -> Callable[[], int]:
-    """The work by somebody who remembers no key and no name."""
+    """The work with empty caches of keys and names."""
 
     def forgetful() -> int:
         for cache in (jws._decode_header, keys._admit, keys._of_multibase, keys._key_of_did_key_kid, types._check_did):

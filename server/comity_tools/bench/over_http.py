@@ -33,7 +33,7 @@ CONNECTING = 8
 WARM_UP = 8
 """Acts of each client before the first round."""
 LONG = 300.0
-"""Seconds for what is not measured: more than the slowest machine takes."""
+"""Seconds for rounds that are not measured: more than the slowest machine takes."""
 
 
 class Testbed:

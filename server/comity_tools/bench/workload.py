@@ -27,7 +27,7 @@ _TERMS = Terms(id="https://w3id.org/dpv/standards/ieee/7012#SD-BASE", version="1
 
 @dataclass(slots=True)
 class Opened:
-    """A connection as the person in it knows it: where her chain stands."""
+    """A person's connection, with the head of her chain of acts."""
 
     cid: str
     person: Signer
@@ -134,7 +134,7 @@ def small_acts(opened: Opened, count: int) -> Iterator[str]:
 
 
 def send_all(requests: list[bytes], answers: list[bytes]) -> Flow:
-    """A flow over requests that must all be answered with 200; what is answered is kept. Raises BenchFailed."""
+    """A flow over requests that must be answered with 200; the bodies go into `answers`. Raises BenchFailed."""
     for one in requests:
         answers.append(_expect((yield one), 200))
 

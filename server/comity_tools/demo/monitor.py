@@ -30,7 +30,7 @@ class LogMonitor:
             await self._transport.close()
 
     async def check(self) -> Report:
-        """Check what is new in the log, and that it goes on from all that was seen before. Raises LogFinding,
+        """Checks the new entries of the log, and that it continues everything checked before. Raises LogFinding,
         Unreachable."""
         report = await follow_log(self._source, self._kept)
         self._kept = report.state

@@ -75,7 +75,7 @@ class Narrator:
             self._console.print(f"    [bold red]✗ {escape(claim)}[/bold red]")
 
     async def check_refused(self, claim: str, code: str, action: Awaitable[object]) -> None:
-        """Check that what is awaited is refused with `code`."""
+        """Checks that the action is refused with `code`."""
         try:
             await action
         except Refused as refused:

@@ -173,7 +173,7 @@ class Story(Endings, Engineer, Proofs):
     # --- 5 ------------------------------------------------------------------------------------------------------------
 
     async def mute_and_crash(self) -> None:
-        """A timed mute holds a message; the server is killed; the message is released while nobody calls."""
+        """A timed mute holds a message; the server is killed; the message is released without a request."""
         say, stage = self.say, self.stage
         mia, windows = self.cast.parties["mia-windows"], self.cast.parties["windows-mia"]
         await mia.mute(days=14)

@@ -46,7 +46,7 @@ RESOURCES = (
     # of its tiles, fill with the first ten thousand acts, however long those take.
     Resource("memory", "MiB", lambda _folder, pid: memory_of(pid), 400, 48, True),
     Resource("descriptors", "", _descriptors, 512, 20, True),
-    # What was said stays: a store grows with what is accepted, and STORE_A_THOUSAND_ACTS bounds it.
+    # A store grows with every accepted act; STORE_A_THOUSAND_ACTS bounds it.
     Resource("store", "MiB", _size(STORE), None, None, False),
     # It is written back every few thousand pages, and is used again from its beginning.
     Resource("wal", "MiB", _size(f"{STORE}-wal"), 64, None, False),

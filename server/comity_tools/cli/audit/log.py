@@ -21,6 +21,7 @@ from comity.errors import ComityError, Malformed, Refused
 from comity.transparency.checkpoints import Policy
 from comity.transparency.notes import ED25519, VerifierKey
 from comity_tools.cli.audit.receipt import cosignatures_option, key_option, witness_option, witness_policy
+from comity_tools.cli.groups import Sections
 from comity_tools.cli.parameters import Finite
 from comity_tools.cli.progress import progress_bar
 from comity_tools.cli.text import plain, say, utc_time
@@ -29,7 +30,7 @@ LOG_IS_WRONG, NOT_READ, INTERRUPTED = 1, 2, 130
 """Exit codes: the log answers and something in it is wrong; it cannot be read, or an option is wrong; Ctrl-C."""
 
 
-@click.group()
+@click.group(cls=Sections)
 def log() -> None:
     """Check a public consent log. You need its URL and nothing else."""
 

@@ -16,6 +16,7 @@ from comity.transparency.checkpoints import Policy, count_witnesses
 from comity.transparency.entries import MINUTE, Kind, entry_of_act, entry_of_delivery, entry_tag
 from comity.transparency.notes import COSIGNATURE, ED25519, VerifierKey, parse_vkey
 from comity.transparency.receipts import MOST_RECEIPT, Receipt, open_receipt
+from comity_tools.cli.groups import Sections
 from comity_tools.cli.json_output import failure_as_json, json_option, print_json
 from comity_tools.cli.text import plain, say, utc_time
 
@@ -125,7 +126,7 @@ cosignatures_option = click.option(
 vkey_option = click.option("--vkey", metavar="VKEY|FILE", callback=key_option(ED25519), help="The log's verifier key.")
 
 
-@click.group()
+@click.group(cls=Sections)
 def receipt() -> None:
     """Check a receipt: the proof that an act is in a log."""
 

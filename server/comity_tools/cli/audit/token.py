@@ -22,6 +22,7 @@ from comity.transparency.receipts import Receipt
 from comity.transparency.server_keys import HomeKeys, open_home_event
 from comity_tools.cli.audit.receipt import UsageFault, fail, fail_if_invalid, read_file, read_receipt, vkey_option
 from comity_tools.cli.audit.server_keys import read_home_keys
+from comity_tools.cli.groups import Sections
 from comity_tools.cli.json_output import failure_as_json, json_option, print_json
 from comity_tools.cli.text import say, utc_time
 
@@ -41,7 +42,7 @@ REASONS: dict[TokenReason, str] = {
 _file = click.Path(path_type=Path)
 
 
-@click.group()
+@click.group(cls=Sections)
 def token() -> None:
     """Check a consent token that you were given."""
 
@@ -83,7 +84,13 @@ def token() -> None:
 @vkey_option
 @click.option("--acceptance", type=_file, metavar="FILE", help="The signed acceptance, if there is no receipt yet.")
 @click.option("--agreement", type=_file, metavar="FILE", help="The agreement (JSON).")
-@click.option("--at", "at_time", type=click.DateTime(), help="Check for this time (UTC) instead of now.")
+@click.option(
+    "--at",
+    "at_time",
+    type=click.DateTime(),
+    metavar="YYYY-MM-DD[THH:MM:SS]",
+    help="Check for this time (UTC) instead of now.",
+)
 @json_option
 def verify(
     file: Path,

@@ -92,7 +92,7 @@ def main() -> None:
     listener.bind(draft)
     os.chmod(draft, 0o600)
     listener.listen(8)
-    # Ready before it has its name: whoever finds it is answered.
+    # The socket listens before it has its name, so every client that finds it is answered.
     os.rename(draft, path)
     if os.fork():
         os.write(1, b"ready\n")
