@@ -379,7 +379,9 @@ async def test_a_server_that_was_never_restored_takes_no_connection_back(world: 
 
 
 async def test_a_listening_wallet_hands_in_what_a_restored_server_lacks(world: SdkWorld) -> None:
-    shop, mia, _, hers = await both(world, "care", "sales")
+    # She goes on listening while the server is away.
+    shop, mia = await world.business("shop"), await world.person("mia", patience=20.0)
+    _, hers = await world.connect(shop, mia, "care", "sales")
     backup = await Backup.of(world.host)
     world.pass_time(seconds=2)
     _, late = await world.connect(shop, mia, "care")
