@@ -394,7 +394,7 @@ async def test_a_listening_wallet_hands_in_what_a_restored_server_lacks(world: S
             heard.append(news.kind)
 
     listening = asyncio.create_task(listen())
-    await world.host.are_waiting()
+    await world.host.are_waiting(2)
     await backup.put_back()
     world.pass_time(seconds=2)
 
