@@ -239,7 +239,7 @@ def test_an_operator_has_a_visible_name() -> None:
     config = load({"operator": " Example  Home Ltd ", "name": "Example Home "}, {})
     assert (config.operator, config.name) == ("Example Home Ltd", "Example Home")
     for setting in ("operator", "name"):
-        with pytest.raises(ConfigError, match=f"COMITY_{setting.upper()}.*something to be seen"):
+        with pytest.raises(ConfigError, match=f"COMITY_{setting.upper()}.*a visible character"):
             load({setting: "   "}, {})
 
 
