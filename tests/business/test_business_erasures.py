@@ -175,7 +175,7 @@ async def test_a_customer_sees_the_date_and_then_the_account(people: SdkWorld) -
     (news,) = [it for it in await theirs.sync() if it.kind == "erasure"]
     said = theirs.statement()
     assert said is not None and (said.id, said.by, said.deleted) == (news.act, "them", ("contact", "messages"))
-    assert [(it.what, it.until) for it in said.kept] == [("payments", until)] and not said.complete
+    assert [(it.what, it.until) for it in said.kept] == [("payments", until)] and not said.is_complete
     assert said.passed_on == ("Kurier",) and theirs.statement("me") is None
     last = (await theirs.timeline())[-1]
     assert last.kind == "erasure" and "deleted contact, messages; kept payments (legal obligation" in last.sentence

@@ -68,7 +68,7 @@ async def test_every_tile_and_every_entry_is_looked_at(size: int) -> None:
         report = await followed(host)
         assert set(host.asked) == everything(size)
         assert len(host.asked) == len(set(host.asked))
-    assert (report.new, report.state.position, report.served.size, report.lags) == (size, size, size, False)
+    assert (report.new, report.state.position, report.served.size, report.is_lagging) == (size, size, size, False)
     assert report.state.verified == report.state.seen == report.served
     assert sum(report.state.kinds.values()) == size
     assert report.state.minute == (MINUTE + (size - 1) // 10 if size else 0)
@@ -92,7 +92,7 @@ async def test_a_log_that_grows_is_looked_at_from_where_it_was() -> None:
         for size in (0, 1, 2, 255, 256, 257, 257, 600, 1024):
             host.log.grow(entries(size - host.log.size, host.log.size))
             host.asked.clear()
-            report = await followed(host, kept, keep=seen.append)
+            report = await followed(host, kept, store=seen.append)
             assert (report.new, report.served.size) == (size - kept.position, size)
             bundles = [path for path in host.asked if path.startswith("tile/entries")]
             first = kept.position // WIDTH

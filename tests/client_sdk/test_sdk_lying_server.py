@@ -100,7 +100,7 @@ def test_a_message_let_through_a_mute_is_noticed() -> None:
     watching, at = muted()
     event, act = accepted(watching, at, outcome="delivered")
     told = watching.lie(event, act)
-    assert "door" in told.claim
+    assert "permissions" in told.claim
     assert act in told.evidence
 
 

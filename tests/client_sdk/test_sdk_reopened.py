@@ -60,6 +60,6 @@ async def test_the_owner_is_told_of_a_damaged_end_and_where_the_bytes_are(tmp_pa
     mia.file.write_bytes(data)
     for _ in range(2):
         code, _, failed = await mia.outside("show")
-        assert code == 0 and f"could not be read. {mia.file}.damaged-1 is a copy of it" in failed
+        assert code == 0 and f"could not be read. {mia.file}.damaged-1 is a copy of the damaged file" in failed
     (tmp_path / "mia.damaged-1").unlink()
     assert (await mia.outside("show"))[2] == ""

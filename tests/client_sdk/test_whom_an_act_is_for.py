@@ -93,7 +93,7 @@ def test_an_id_is_named_by_eight_characters_of_it_and_by_no_fewer() -> None:
     assert find_id(ids, "id:--CvSJaE", "act") == ids[0]
     assert find_id(ids, ids[1], "act") == ids[1]
     for typed in ("id:--CvSJa", "--CvSJaE", "id:", ""):
-        with pytest.raises(NameNotFound, match="no id"):
+        with pytest.raises(NameNotFound, match="not an id"):
             find_id(ids, typed, "act")
     with pytest.raises(NameNotFound, match="no act has an id"):
         find_id(ids, "id:elsewhere", "act")
@@ -136,8 +136,8 @@ async def test_several_who_wait_are_told_apart_and_named_before_anything_is_sign
         short = link.rpartition("#")[2][:12]
         assert f"offer   {short}" in told and f"for {purposes}\n" in told
         assert f"terms   own:terms, version {version} (en)" in told
-    assert told.count("  came on 20") == 2
-    assert "say which" in await shop("countersign", code=1)
+    assert told.count("  received on 20") == 2
+    assert "name one" in await shop("countersign", code=1)
     first, second = [line.split()[0] for line in told.splitlines() if line.startswith("id:")]
     await shop("call", second, "Noor")
     assert "who     Noor, did:key:" in await shop("proposals")

@@ -88,7 +88,7 @@ class KnownServers:
         self.on_change: Callable[[str], None] = lambda home: None
         """Called when a home server has stated another key."""
 
-    # --- what is known
+    # --- the stored list
 
     def stored_keys(self, home: str) -> StoredKeys:
         """The server's list as this wallet stored it."""
@@ -126,7 +126,7 @@ class KnownServers:
         )
         return next((it.statement.kid for it in stated if _is_open(it, known)), None)
 
-    # --- asking the server
+    # --- requests to the server
 
     async def current_party(self, home: str) -> HomeParty:
         """The server with its current key, for an offer or agreement to pin (HOME-1). Raises Unreachable,

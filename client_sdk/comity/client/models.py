@@ -75,7 +75,7 @@ class Statement:
     passed_on: tuple[str, ...] = ()
 
     @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether no data is kept (ERA-2)."""
         return not self.kept
 
@@ -109,7 +109,13 @@ class Timeline(tuple[TimelineEntry, ...]):
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """One event that has just reached this wallet, for an app to show; `quiet` as in `Message`."""
+    """One event that has just reached this wallet, for an app to show; `quiet` as in `Message`.
+
+    `kind` is the kind of an act or event, or `proposal`, `offer`, `declined`, `opened`; and from the wallet itself
+    `receipt_lost` (the log of an act is gone), and after a restore of the server `said_again` (a lost "no" is sent
+    again), `lost` (records are lost for good) and `unknown` (the server does not take the connection back). `at` is in
+    ms; `cid` is None for an offer; `act` is the act's id.
+    """
 
     cid: str | None
     kind: str

@@ -152,7 +152,7 @@ class Wallet(Absence, OwnRules):
         Returns the number of connections rotated. Safe to call again after a failure. Raises ComityError."""
         return await KeyRotation(self._session).rotate(self.connections())
 
-    # --- what was accepted, and what of it could not be kept ---
+    # --- accepted acts, and the state of the file ---
 
     @property
     def accepted_kinds(self) -> tuple[str, ...]:
@@ -183,7 +183,7 @@ class Wallet(Absence, OwnRules):
         and not raised."""
         return self._session.tolerate_write_errors()
 
-    # --- offering ---
+    # --- as the offerer ---
 
     async def offer(
         self,
@@ -255,7 +255,7 @@ class Wallet(Absence, OwnRules):
             await connection.give_pending_grants()
         return connection
 
-    # --- accepting ---
+    # --- as the accepter ---
 
     async def fetch_offer(self, link: str) -> OfferPreview:
         """Fetches and checks the offer behind a link; signs nothing. Raises Refused("not_found"), Malformed,
@@ -458,16 +458,16 @@ class Wallet(Absence, OwnRules):
         """The number of accepted own acts without a receipt."""
         return len(self._session.records.file.table("owed"))
 
-    async def fetch_news(self, connection: ConnectionView, wait: float, look: bool = True) -> list[News]:
-        """Reads the news for the key of one connection and checks its log. Without `look` (an act is being sent) it
+    async def fetch_news(self, connection: ConnectionView, wait: float, with_log: bool = True) -> list[News]:
+        """Reads the news for the key of one connection and checks its log. Without `with_log` (an act is being sent) it
         skips the log and reads the inbox that an open stream may be reading as well."""
         async with self._session.record_contradictions():
-            if look:
+            if with_log:
                 await self._session.known_servers.refresh(connection.info.home)
             await self._items.resubmit(connection)
-        mailbox = None if look else self._items.mailbox_of(connection)
+        mailbox = None if with_log else self._items.mailbox_of(connection)
         inbox = self._inbox_of(connection) if mailbox is None else self._inbox(connection.info.home, mailbox)
-        return await inbox.fetch_news(wait, look)
+        return await inbox.fetch_news(wait, with_log)
 
     async def reset_cursor(self, connection: ConnectionView) -> None:
         """Makes the next read of a connection's inbox start at the beginning."""
@@ -508,7 +508,7 @@ class Wallet(Absence, OwnRules):
             )
         return self._inboxes[key]
 
-    # --- everything ---
+    # --- export ---
 
     async def fetch_receipts(self) -> int:
         """Fetches the receipts that an export would lack: of the other sides' acts and of deliveries (WHO-10). Returns

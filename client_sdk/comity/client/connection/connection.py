@@ -15,8 +15,7 @@ from typing import Any, Literal, Self
 
 from pydantic import TypeAdapter
 
-from comity.client.connection import feedback as opinion
-from comity.client.connection import queries
+from comity.client.connection import feedback, queries
 from comity.client.connection.favours import Favour, body
 from comity.client.connection.feedback import Because, Says
 from comity.client.connection.history import HistoryRecord
@@ -93,7 +92,7 @@ class Connection(ConnectionReads):
                 await self._session.records.store(("wishes", self.cid, remaining or None))
             raise
 
-    # --- the door ---
+    # --- permissions ---
 
     async def mute(
         self,
@@ -275,7 +274,7 @@ class Connection(ConnectionReads):
         "too_much_feedback").
         """
         id_ = message.id if isinstance(message, Message) else message
-        named = opinion.find_reached_message(self, id_)
+        named = feedback.find_reached_message(self, id_)
         about = {"purpose": named.purpose, "had": named.topic, "as_": as_, "topic": topic}
         return _act_id(await self._queue.send("feedback", message=id_, says=says, **about))
 
@@ -335,7 +334,7 @@ class Connection(ConnectionReads):
             Favour(self, self, record) for record in self.records if record.act is not None and record.act.kind == "ask"
         ]
 
-    # --- what is between the two ---
+    # --- notes, milestones, the key ---
 
     def overview(self) -> Overview:
         """Everything in force in this connection, with words and ends (WHO-8). Raises NotOpen."""
@@ -417,7 +416,7 @@ class Connection(ConnectionReads):
             await self._queue.send("erasure", deleted=tuple(deleted), kept=listed or None, passed_on=recipients or None)
         )
 
-    # --- the wallet's own quiet ---
+    # --- the wallet's own settings ---
 
     async def set_petname(self, name: str | None) -> None:
         """Sets the other side's petname in this wallet; None removes it. Nobody else learns it. Raises Malformed for a
@@ -444,7 +443,7 @@ class Connection(ConnectionReads):
         ended = [[start, min(end, now)] for start, end in spans if start < now]
         await self._session.records.store_durably(("snoozes", self.cid, ended or None))
 
-    # --- writing with a body ---
+    # --- acts with a body ---
 
     async def _send_with_body(self, act: str, content: Mapping[str, Any] | None, /, **fields: Any) -> HistoryRecord:
         if content is None:

@@ -92,7 +92,7 @@ class History:
         except Contradiction as fault:
             raise Contradiction(fault.claim, self.opened.evidence) from None
 
-    # --- in ---
+    # --- adding records ---
 
     def read(self, raw: str, act: str | SignedAct | None = None) -> HistoryRecord:
         """The record that these texts make, with the signatures checked and nothing else. Raises Contradiction."""

@@ -36,7 +36,12 @@ from comity.rules.timeline import timeline
 _WAIT = 20.0
 
 
-async def wait_until_open(connection: ConnectionView, session: Session, postbox: NewsSource, timeout: float) -> None:  # noqa: ASYNC109
+async def wait_until_open(
+    connection: ConnectionView,
+    session: Session,
+    news_source: NewsSource,
+    timeout: float,  # noqa: ASYNC109
+) -> None:
     """Waits at most `timeout` seconds for the other side's signature. Raises NotOpen, TimeoutError."""
     async with asyncio.timeout(timeout):
         while connection.phase in ("proposed", "closed"):
@@ -44,7 +49,7 @@ async def wait_until_open(connection: ConnectionView, session: Session, postbox:
                 raise NotOpen(connection.info.closed or "the connection did not come about")
             if session.seconds() >= _half_of(connection).countersign_by:
                 raise NotOpen("the other side did not sign in time")
-            await postbox.fetch_news(connection, min(timeout, _WAIT))
+            await news_source.fetch_news(connection, min(timeout, _WAIT))
 
 
 def _half_of(connection: ConnectionView) -> Agreement:
@@ -52,7 +57,7 @@ def _half_of(connection: ConnectionView) -> Agreement:
     return open_agreement(raw).agreement if connection.info.whole else open_half(raw).agreement
 
 
-# --- does the server agree? ---
+# --- comparison with the server ---
 
 
 async def compare_with_server(

@@ -140,7 +140,7 @@ class SendQueue(StoredConnection):
             with self.session.tolerate_write_errors():
                 await receipts.check_receipts(self, written)
 
-    # --- what another copy of this wallet wrote ---
+    # --- acts of other copies of this wallet ---
 
     async def enter_own_missing(self) -> bool:
         """Fetches and enters the own acts that this wallet lacks: it is an old copy, or not the only one. Returns

@@ -32,8 +32,8 @@ from comity.rules.state import Connection as ConnectionState
 class NewsSource(Protocol):
     """Reads the news of a connection. `Wallet` is one."""
 
-    async def fetch_news(self, connection: ConnectionView, wait: float, look: bool = True) -> list[News]:
-        """Reads the news for this connection's key; with `look`, checks its log too."""
+    async def fetch_news(self, connection: ConnectionView, wait: float, with_log: bool = True) -> list[News]:
+        """Reads the news for this connection's key; `with_log`: checks its log too."""
         ...
 
     async def reset_cursor(self, connection: ConnectionView) -> None:
@@ -48,14 +48,14 @@ class NewsSource(Protocol):
 class ConnectionView:
     """One connection, seen from this wallet. `ConnectionReads` adds requests, `Connection` adds acts."""
 
-    def __init__(self, session: Session, info: ConnectionInfo, postbox: NewsSource) -> None:
+    def __init__(self, session: Session, info: ConnectionInfo, news_source: NewsSource) -> None:
         self._session = session
-        self._news_source = postbox
+        self._news_source = news_source
         self._queue = SendQueue(session, info, self._catch_up)
         self.known_notices: dict[str, Notice] = {}
         """The notices of the other side by kind, as of the last request."""
 
-    # --- what it is ---
+    # --- the connection ---
 
     @property
     def info(self) -> ConnectionInfo:
@@ -205,7 +205,7 @@ class ConnectionView:
         records = (Record(record.event, record.act) for record in history.records)
         return promise_status(allow, "first", history.opened.event.at, records, self._session.clock())
 
-    # --- what was said ---
+    # --- notes and bodies ---
 
     def notes(self, by: Who = "them") -> list[Note]:
         """The notes that a side asks to be remembered. A value without the form of its key is returned as a text
@@ -227,7 +227,7 @@ class ConnectionView:
 
     async def _catch_up(self) -> None:
         # An act is being sent, perhaps a "no": the log is checked afterwards.
-        self._session.pending_news.extend(await self._news_source.fetch_news(self, 0, look=False))
+        self._session.pending_news.extend(await self._news_source.fetch_news(self, 0, with_log=False))
 
     def read_body(self, act: SignedAct) -> tuple[dict[str, Any] | None, str | None]:
         """The decrypted body of an act of either side and, where it cannot be read, the reason in words."""
@@ -253,4 +253,4 @@ class ConnectionView:
         return erasure_duty(self.state, self.side if of == "me" else other(self.side))
 
     def __repr__(self) -> str:
-        return f"Party({self.name}, {self.phase})"
+        return f"Connection({self.name}, {self.phase})"

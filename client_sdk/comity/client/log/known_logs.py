@@ -98,7 +98,7 @@ class KnownLogs:
         self._grown: dict[str, set[str]] = {}
         self._waited: dict[str, float] = {}
 
-    # --- whose logs ---
+    # --- the logs of a home server ---
 
     def find_known(self, home: str, origin: str) -> Log | None:
         """The log of that home server, if this wallet knows it."""
@@ -201,7 +201,7 @@ class KnownLogs:
                 raise Contradiction(f"a witness without a key: {fault.detail}", (text,)) from None
         return entries
 
-    # --- what they signed ---
+    # --- their checkpoints ---
 
     def latest(self, log: Log) -> SignedCheckpoint | None:
         """The largest checkpoint that this wallet has seen."""
@@ -295,7 +295,7 @@ class KnownLogs:
         path = self._records.file.path
         return await asyncio.to_thread(write_evidence, path, what, log.key, latest, signed, proof, begins)
 
-    # --- what they serve ---
+    # --- requests to logs ---
 
     async def check_served(self, home: str, *, at_most_every: float = 0) -> None:
         """Checks the checkpoint that each log of a home server serves now, unless another caller has since this call,

@@ -54,7 +54,7 @@ class Report:
     new: int
 
     @property
-    def lags(self) -> bool:
+    def is_lagging(self) -> bool:
         """Whether the log serves a smaller tree than it had shown before (and proved that both are one history)."""
         return self.state.seen is not None and self.served.size < self.state.seen.size
 

@@ -78,16 +78,16 @@ class Inbox:
         """Makes the next read start at the beginning; items that are known already change nothing."""
         await self._session.records.store(("cursors", self._key, None))
 
-    async def fetch_news(self, wait: float = 0, look: bool = True) -> list[News]:
+    async def fetch_news(self, wait: float = 0, with_log: bool = True) -> list[News]:
         """Reads everything new, page by page, and returns the news; with `wait` (s), waits that long for the first
-        item. With `look`, then checks the checkpoint that the home server's log serves. Without `look`, an act is being
+        item. With `with_log`, then checks the checkpoint that the home server's log serves. Without it, an act is being
         sent: the news is left to the stream, where one is open."""
         news: list[News] = []
         async with self._session.record_contradictions():
             try:
-                async for some in self._pages(max(0, min(int(wait), http_api.LONGEST_WAIT)), aside=not look):
+                async for some in self._pages(max(0, min(int(wait), http_api.LONGEST_WAIT)), for_stream=not with_log):
                     news += some
-                if look:
+                if with_log:
                     await self._session.logs.check_served(self.home)
             except Malformed:
                 if not await self._is_forgotten():
@@ -104,8 +104,8 @@ class Inbox:
         await self._session.logs.refresh(self.home)
         return self.cursor is not None and self._session.logs.restored_at(self.home) > 0
 
-    async def _pages(self, wait: int, *, aside: bool = False) -> AsyncGenerator[list[News], None]:
-        """Yields the news page by page; waits so long (s) for the first page. `aside`: an open stream yields the
+    async def _pages(self, wait: int, *, for_stream: bool = False) -> AsyncGenerator[list[News], None]:
+        """Yields the news page by page; waits so long (s) for the first page. `for_stream`: an open stream yields the
         news."""
         home = self._session.server(self.home)
         while True:
@@ -124,29 +124,29 @@ class Inbox:
                 if self.cursor == asked_from:
                     if not page.items and not page.pruned:
                         return
-                    news = await self._handle_page(page, aside=aside)
+                    news = await self._handle_page(page, for_stream=for_stream)
             yield news
             wait = 0
 
-    async def _handle_page(self, page: http_api.Page, *, aside: bool) -> list[News]:
+    async def _handle_page(self, page: http_api.Page, *, for_stream: bool) -> list[News]:
         """Handles a page, with the lock held. Returns the news that the caller must yield."""
         missed = await self._handle_pruned() if page.pruned else []
         if page.items:
             _check_order(page)
-        taken = await self._handle_items(page.items, page.cursor)
+        handled = await self._handle_items(page.items, page.cursor)
         if self._read_ahead is not None:
-            self._read_ahead |= taken if aside else {key: [] for key in taken}
-        if self._read_ahead is not None and aside:
+            self._read_ahead |= handled if for_stream else {key: [] for key in handled}
+        if self._read_ahead is not None and for_stream:
             return missed
-        return missed + [it for some in taken.values() for it in some]
+        return missed + [it for some in handled.values() for it in some]
 
     async def _handle_pruned(self) -> list[News]:
         """Reads from each connection's records what the server has pruned from the inbox (HTTP-23). Known records
         change nothing, so an interrupted run is simply repeated."""
         news: list[News] = []
         async for items in self._records(self.home):
-            taken = await self._handle_items(items, None)
-            news += [it for some in taken.values() for it in some]
+            handled = await self._handle_items(items, None)
+            news += [it for some in handled.values() for it in some]
         return news
 
     async def listen(self) -> AsyncGenerator[News, None]:

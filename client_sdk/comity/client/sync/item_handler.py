@@ -190,13 +190,13 @@ class ItemHandler:
     def _handle_decline(self, item: http_api.Item) -> Handled:
         if item.agreement or item.act or item.event or item.offer or item.cid is None or item.tags:
             raise Contradiction("a decline with unexpected members", (item.model_dump_json(),))
-        kept = self._session.records
-        if item.cid in kept.file.table("proposals"):
+        records = self._session.records
+        if item.cid in records.file.table("proposals"):
             return [News(item.cid, "declined", self._session.clock(), "them")], [
                 ("proposals", item.cid, None),
                 ("petnames", item.cid, None),
             ]
-        if item.cid not in kept.file.table("links"):
+        if item.cid not in records.file.table("links"):
             # The proposal may be in the same page, and be stored together with this entry.
             return [], [("proposals", item.cid, None)]
         connection = self._wallet.load_connection(item.cid)
@@ -241,18 +241,18 @@ class ItemHandler:
 
     async def resubmit(self, connection: ConnectionView) -> None:
         """Submits a half or agreement that was signed and never answered again, with the same bytes."""
-        info, kept = connection.info, self._session.records
+        info, records = connection.info, self._session.records
         if connection.phase != "proposed":
             return
         if info.whole:
             event = await onboarding.submit_agreement(self._session, info)
             await connection.queue.check_event_key(event)
-            await kept.store(*self.open_connection(connection, event), ("proposals", connection.cid, None))
+            await records.store(*self.open_connection(connection, event), ("proposals", connection.cid, None))
         elif not info.handed:
             try:
                 connection.queue.info = await onboarding.submit_half(self._session, info)
             except Refused as refused:
-                await kept.store(self.close_connection(connection, f"refused: {refused.code}"))
+                await records.store(self.close_connection(connection, f"refused: {refused.code}"))
 
     def find_unconfirmed_half(
         self, connections: list[Connection], shown: OfferPreview, terms: Terms
@@ -294,18 +294,20 @@ class ItemHandler:
         pinned, homes = whole.agreement.home, self._session.known_servers
         return History(whole, side, lambda: homes.keys_for(pinned), opened, self._session.zones)
 
-    # --- what to read ---
+    # --- proposals and inboxes ---
 
-    def open_proposal(self, kept: ReceivedProposal, sign: SendCountersignature, refuse: SendDecline) -> Proposal:
+    def open_proposal(self, proposed: ReceivedProposal, sign: SendCountersignature, refuse: SendDecline) -> Proposal:
         """The proposal for the owner to answer."""
-        offered = self._session.records.get("offers", kept.offer, OwnOffer)
+        offered = self._session.records.get("offers", proposed.offer, OwnOffer)
         assert offered is not None
-        half, signed = open_half(kept.half.encode()), onboarding.open_own_offer(self._session, offered)
-        return Proposal(half, signed, kept.at, sign, refuse, self._session.set_petname, self._session.petname(half.cid))
+        half, signed = open_half(proposed.half.encode()), onboarding.open_own_offer(self._session, offered)
+        return Proposal(
+            half, signed, proposed.at, sign, refuse, self._session.set_petname, self._session.petname(half.cid)
+        )
 
-    def can_be_countersigned(self, kept: ReceivedProposal) -> bool:
+    def can_be_countersigned(self, proposed: ReceivedProposal) -> bool:
         """Whether a proposal can still be countersigned, and its party is not blocked."""
-        agreed = open_half(kept.half.encode()).agreement
+        agreed = open_half(proposed.half.encode()).agreement
         return agreed.countersign_by > self._session.seconds() and not self._session.is_blocked(agreed.accepter.did)
 
     def offer_signer(self, proposal: Proposal) -> Signer:

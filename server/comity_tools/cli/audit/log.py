@@ -207,7 +207,7 @@ def _report_lines(options: _Options, report: Report) -> Iterator[tuple[str, str]
     assert followed.seen is not None
     yield "log", followed.key.name
     yield "size", f"{followed.seen.size:,} entries, {report.new:,} of them new"
-    if report.lags:
+    if report.is_lagging:
         yield "behind", f"the checkpoint has {report.served.size:,} entries; the larger tree continues it"
     if followed.position:
         yield "newest", utc_time(followed.minute * 60)
