@@ -105,7 +105,8 @@ def test_the_story_holds_and_is_told_for_a_reader(told: tuple[str, Path]) -> Non
 
 def test_all_that_is_left_is_listed(told: tuple[str, Path]) -> None:
     story, out = told
-    listed = [line.split("  ")[0] for line in story.partition(f"files written to {out}")[2].splitlines() if "  " in line]
+    lines = story.partition(f"files written to {out}")[2].splitlines()
+    listed = [line.split("  ")[0] for line in lines if "  " in line]
     patterns = [it.replace("NNN-KIND", "[0-9][0-9][0-9]-*") + ("*" if it.endswith("/") else "") for it in listed]
     for path in (str(it.relative_to(out)) for it in out.rglob("*") if it.is_file()):
         assert any(fnmatch(path, pattern) for pattern in patterns), path
