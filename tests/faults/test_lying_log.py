@@ -517,7 +517,7 @@ DEFECTS: dict[str, tuple[ModuleType, str, str]] = {
         monitor, "        or kinds.translate(_HAS_SIDE_KIND) != sides.translate(_HAS_SIDE)\n", "",
     ),
     "the time is not looked at": (
-        monitor, "    if looked.minutes[0] < before.minute or ", "    if False and ",
+        monitor, "    if contents.minutes[0] < before.minute or ", "    if False and ",
     ),
     "too few witnesses will do": (
         monitor, "    if not is_witnessed(", "    if False and not is_witnessed(",
