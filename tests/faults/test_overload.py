@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from comity_tools.bench.load_client import percentile
-from comity_tools.bench.over_http import testbed
+from comity_tools.bench.over_http import prepare_testbed
 from comity_tools.bench.processes import Child
 from comity_tools.bench.result import QUICK
 from support.offered_load import Crowd, Outcome, Plan, Task
@@ -125,7 +125,7 @@ def a_site(folder: Path, size: Size) -> Iterator[Site]:
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[0]})
     try:
-        with testbed(folder / "data", QUICK, settings={"COMITY_MAX_CONNECTIONS": "16384"}) as place:
+        with prepare_testbed(folder / "data", QUICK, settings={"COMITY_MAX_CONNECTIONS": "16384"}) as place:
             os.sched_setaffinity(0, {cores[-1]})
             plans = [Plan(number, size.people, size.acts) for number in range(size.processes)]
             crowds = [Crowd(plan, place.shop, place.offer, cores[-1]) for plan in plans]

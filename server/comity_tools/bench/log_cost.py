@@ -6,7 +6,7 @@ from pathlib import Path
 
 from comity.http_api import ACTS, JWT
 from comity_tools.bench.load_client import Load, post
-from comity_tools.bench.over_http import CLIENTS, LONG, WARM_UP, Testbed, server_cpu_us, testbed
+from comity_tools.bench.over_http import CLIENTS, LONG, WARM_UP, Testbed, prepare_testbed, server_cpu_us
 from comity_tools.bench.result import BenchFailed, Row, Size
 from comity_tools.bench.workload import send_all, small_acts
 
@@ -20,8 +20,8 @@ def log_cost(folder: Path, size: Size) -> Row:
     folder.mkdir(parents=True)
     rounds, each = size.rounds * PIECES, max(1, size.acts // PIECES)
     with ExitStack() as stack:
-        with_log = stack.enter_context(testbed(folder / "with", size))
-        without = stack.enter_context(testbed(folder / "without", size, UNLOGGED))
+        with_log = stack.enter_context(prepare_testbed(folder / "with", size))
+        without = stack.enter_context(prepare_testbed(folder / "without", size, UNLOGGED))
         answers: tuple[list[bytes], list[bytes]] = [], []
         loads = [
             stack.enter_context(_load(place, rounds * each, into))

@@ -74,7 +74,7 @@ class Testbed:
 
 
 @contextmanager
-def testbed(
+def prepare_testbed(
     folder: Path, size: Size, module: tuple[str, ...] = SERVE, settings: Mapping[str, str] | None = None
 ) -> Iterator[Testbed]:
     """A testbed of its own, whose server (`comity serve`, or another module) runs as long as the context.

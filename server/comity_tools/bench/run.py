@@ -14,7 +14,7 @@ from comity_tools.bench.follow import measure_follow
 from comity_tools.bench.in_memory import gate_decisions, tokens_offline
 from comity_tools.bench.log_cost import log_cost
 from comity_tools.bench.messages import messages_over_http, signed_messages_over_http
-from comity_tools.bench.over_http import Testbed, acts_in_batches, acts_over_http, connects, testbed
+from comity_tools.bench.over_http import Testbed, acts_in_batches, acts_over_http, connects, prepare_testbed
 from comity_tools.bench.result import Row, Size
 from comity_tools.bench.startup import idle_memory, start
 from comity_tools.bench.webhook_cost import webhook_cost
@@ -62,7 +62,7 @@ def measure(names: Iterable[str], size: Size) -> Iterator[Row]:
             place: Testbed | None = None
             for name, of_town in _OVER_HTTP.items():
                 if name in wanted:
-                    place = place or stack.enter_context(testbed(folder / "town", size))
+                    place = place or stack.enter_context(prepare_testbed(folder / "town", size))
                     yield of_town(place)
         asked = [name for name in _CHECKS if name in wanted]
         if asked:

@@ -10,7 +10,7 @@ from pathlib import Path
 from comity.http_api import ACTS, JSON, JWT
 from comity_server.api.business.route import BUSINESS
 from comity_tools.bench.load_client import Answer, Flow, Load, Round, post, request
-from comity_tools.bench.over_http import CLIENTS, LONG, WARM_UP, Testbed, server_cpu_us, testbed
+from comity_tools.bench.over_http import CLIENTS, LONG, WARM_UP, Testbed, prepare_testbed, server_cpu_us
 from comity_tools.bench.processes import Child, cpu_of_children, create_api_key, endpoint
 from comity_tools.bench.result import BenchFailed, Row, Size
 from comity_tools.bench.workload import BUSINESS as BENCH
@@ -28,7 +28,7 @@ def webhook_cost(folder: Path, size: Size) -> Row:
     rounds, each = size.rounds * PIECES, max(1, size.acts // PIECES)
     with ExitStack() as stack:
         hook = stack.enter_context(endpoint())
-        busy = stack.enter_context(testbed(folder / "town", size, settings=_TO_LOOPBACK))
+        busy = stack.enter_context(prepare_testbed(folder / "town", size, settings=_TO_LOOPBACK))
         # One endpoint for all rounds: those who register one again and again soon have too many challenges sent.
         quiet = busy.beside("quiet")
         with_hook, without = (stack.enter_context(_load(place, rounds * each)) for place in (busy, quiet))

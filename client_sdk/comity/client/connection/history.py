@@ -318,7 +318,7 @@ class History:
         if isinstance(event, Expired) and self._may_be_lost(before, event):
             return
         if held is None:
-            raise Contradiction("the event is about a message that does not wait")
+            raise Contradiction("the event is about a message that is not held")
         verdict = self._verdict(before, held.purpose, held.topic, event.at)
         over = event.at >= held.exp * 1000
         if isinstance(event, Delivered) and (over or verdict != "allow"):
