@@ -122,7 +122,7 @@ def sdk() -> Iterator[str]:
             yield f"\n## {name}"
             yield from _function(name, thing)
         else:
-            yield f"\n## {name}\n\n```python\n{name} = {_shown(thing)}\n```"
+            yield f"\n## {name}\n\n```python\n{name} = {_format_default(thing)}\n```"
 
 
 def _class(name: str, thing: type) -> Iterator[str]:
@@ -149,14 +149,14 @@ def _class(name: str, thing: type) -> Iterator[str]:
 
 def _function(name: str, function: Callable[..., Any]) -> Iterator[str]:
     prefix = "async def" if inspect.iscoroutinefunction(function) else "def"
-    yield f"\n```python\n{prefix} {name}{_shown(inspect.signature(function))}\n```\n\n{_docstring(function)}"
+    yield f"\n```python\n{prefix} {name}{_format_default(inspect.signature(function))}\n```\n\n{_docstring(function)}"
 
 
 def _docstring(thing: object) -> str:
     return inspect.getdoc(thing) or ""
 
 
-def _shown(value: object) -> str:
+def _format_default(value: object) -> str:
     """A signature or alias without the names of modules, and without quotes around its types."""
     text = re.sub(r"(: |-> )(['\"])(.*?)\2", r"\1\3", str(value))
     return re.sub(r"\b(?:[a-z_]+\.)+([A-Za-z_]\w*)", r"\1", text)

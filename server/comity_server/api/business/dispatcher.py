@@ -158,7 +158,7 @@ class _Dispatcher:
 
     async def _content(self, request: web.Request) -> tuple[bytes, str]:
         """(body, media type). A missing body counts as `{}` (BIZ-10). Raises Refused."""
-        takes = _takes(self.route)
+        takes = _accepted_types(self.route)
         if not request.body_exists:
             return NOTHING, JSON
         if not takes:
@@ -197,7 +197,7 @@ class _Dispatcher:
         return self._plain
 
 
-def _takes(route: Route) -> tuple[str, ...]:
+def _accepted_types(route: Route) -> tuple[str, ...]:
     """The media types that a body of the route may have; JSON also where the body can only be `{}`."""
     is_signed = route.act is not None or route.signed_text
     return (JSON, JWT) if is_signed else (JSON,) if route.body is not None else ()

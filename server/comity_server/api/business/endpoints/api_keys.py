@@ -125,7 +125,7 @@ async def list_keys(call: Call) -> Reply:
     keys.reverse()
     page, now = keys[: call.query.limit], call.server.clock.now()
     cursor = seal_cursor(call, "keys", page[-1].created_at, page[-1].id) if len(keys) > len(page) else None
-    return Reply.of(ApiKeyList(items=tuple(_shown(key, now) for key in page), next_cursor=cursor))
+    return Reply.of(ApiKeyList(items=tuple(_key_summary(key, now) for key in page), next_cursor=cursor))
 
 
 async def create_key(call: Call) -> Reply:
@@ -145,7 +145,7 @@ async def create_key(call: Call) -> Reply:
         if key.seat is not None and not await is_seat(call, unit, key.seat):
             raise Refused("not_found", no_such("seat"))
         admit(unit, shown, key)
-        return _made(shown, key, unit.now)
+        return _created_answer(shown, key, unit.now)
 
     return await run_idempotent(call, decide)
 
@@ -154,7 +154,7 @@ async def rotate_key(call: Call) -> Reply:
     """Creates the successor of a key, and sets the end of the old one."""
 
     async def decide(unit: UnitOfWork) -> Reply:
-        old = _managed(call, unit)
+        old = _managed_key(call, unit)
         shown, key = new_key(
             old.name,
             old.role,
@@ -169,7 +169,7 @@ async def rotate_key(call: Call) -> Reply:
         ends = ends if old.expires_at is None else min(ends, old.expires_at)
         admit(unit, shown, key, instead_of=old.id if ends <= unit.now else None)
         unit.batch.end_api_key.append({"expires_at": ends, "name": old.name, "id": old.id})
-        return _made(shown, key, unit.now)
+        return _created_answer(shown, key, unit.now)
 
     return await run_idempotent(call, decide)
 
@@ -178,7 +178,7 @@ async def delete_key(call: Call) -> Reply:
     """Ends a key at once."""
 
     async def decide(unit: UnitOfWork) -> Reply:
-        key = _managed(call, unit)
+        key = _managed_key(call, unit)
         others = [other for other in keys_of(unit, key.name).values() if other.id != key.id]
         if _is_lasting_owner(key) and not any(map(_is_lasting_owner, others)):
             raise Refused("last_owner")
@@ -196,7 +196,7 @@ def _manager(call: Call, unit: UnitOfWork) -> ApiKey:
     return key
 
 
-def _managed(call: Call, unit: UnitOfWork) -> ApiKey:
+def _managed_key(call: Call, unit: UnitOfWork) -> ApiKey:
     """The valid key in the path, if the caller's key may manage it. Raises Refused."""
     manager = _manager(call, unit)
     key = keys_of(unit, call.business.name).get(call.path["id"])
@@ -220,7 +220,7 @@ def _is_lasting_owner(key: ApiKey) -> bool:
     return "keys:manage" in key.scopes and key.expires_at is None
 
 
-def _shown(key: ApiKey, now: int) -> ApiKeySummary:
+def _key_summary(key: ApiKey, now: int) -> ApiKeySummary:
     return ApiKeySummary(
         id=key.id,
         status="active" if key.is_in_force(now) else "ended",
@@ -234,9 +234,9 @@ def _shown(key: ApiKey, now: int) -> ApiKeySummary:
     )
 
 
-def _made(shown: str, key: ApiKey, now: int) -> Reply:
+def _created_answer(shown: str, key: ApiKey, now: int) -> Reply:
     """The answer with the key itself. The copy for a repeated request lacks it (BIZ-11)."""
-    kept = _shown(key, now)
+    kept = _key_summary(key, now)
     body = CreatedApiKey(**dict(kept), key=shown).to_json()
     return Reply(201, body, f"{BUSINESS}/keys/{key.id}", replay_body=kept.to_json())
 

@@ -152,13 +152,13 @@ async def get_connections(call: Call) -> Reply:
     store, name = call.server.store.business, call.business.name
     bound = after if newest else before
     rows = await store.connections(name, query.offer, place, bound, most + 1, newest=newest)
-    items, looked_at = filter_rows(rows, query.limit, most, _wanted(query, call.server.clock.now()))
+    items, looked_at = filter_rows(rows, query.limit, most, _summary_filter(query, call.server.clock.now()))
     last = rows[looked_at - 1] if looked_at else None
     cursor = None if last is None else seal_cursor(call, what, last.opened_at, last.cid)
     return Reply.of(ConnectionList(items=items, next_cursor=cursor))
 
 
-def _wanted(query: ConnectionQuery, now: int) -> Callable[[ListedConnection], ConnectionSummary | None]:
+def _summary_filter(query: ConnectionQuery, now: int) -> Callable[[ListedConnection], ConnectionSummary | None]:
     """A function that makes an item of a row, or None of a row that does not match the query."""
 
     def show(row: ListedConnection) -> ConnectionSummary | None:
@@ -167,21 +167,21 @@ def _wanted(query: ConnectionQuery, now: int) -> Callable[[ListedConnection], Co
         muted = bool(active_mutes(state.door(other(side)), now))
         if query.status not in (None, _status(state)) or query.muted not in (None, muted):
             return None
-        if query.purpose is not None and not _covered(state, side, query.purpose, query.channel or "app", now):
+        if query.purpose is not None and not _is_covered(state, side, query.purpose, query.channel or "app", now):
             return None
-        return _listed(row, state, side, now)
+        return _connection_summary(row, state, side, now)
 
     return show
 
 
-def _covered(state: Connection, side: Side, purpose: str, channel: str, now: int) -> bool:
+def _is_covered(state: Connection, side: Side, purpose: str, channel: str, now: int) -> bool:
     """Whether a grant, or the agreement, covers the purpose (GATE-5, GATE-6)."""
     if state.phase == "ended":
         return False
     return purpose in AGREEMENT_PURPOSES or granted_until(state, side, purpose, channel, now) is not None
 
 
-def _listed(row: ListedConnection, state: Connection, side: Side, now: int) -> ConnectionSummary:
+def _connection_summary(row: ListedConnection, state: Connection, side: Side, now: int) -> ConnectionSummary:
     door = state.door(other(side))
     mutes = active_mutes(door, now)
     return ConnectionSummary(
@@ -218,7 +218,7 @@ async def get_connection(call: Call) -> Reply:
     agreed = await store.agreement(state.cid)
     if relation is None or agreed is None:
         raise Refused("not_found", no_such("connection"))
-    ended_at, ended_by = await _ended(call, state, side)
+    ended_at, ended_by = await _find_end(call, state, side)
     theirs = state.door(other(side))
     with_body = [*(note.id for note in theirs.little), *(milestone.id for milestone in theirs.milestones)]
     words = await decrypt_bodies_by_id(call, with_body)
@@ -243,7 +243,7 @@ async def get_connection(call: Call) -> Reply:
     )
 
 
-async def _ended(call: Call, state: Connection, side: Side) -> tuple[str | None, Who | None]:
+async def _find_end(call: Call, state: Connection, side: Side) -> tuple[str | None, Who | None]:
     """(the time of the end, the side that ended the connection). A revoke is the last act of its side's chain, except
     for statements about erasure."""
     for own in (side, other(side)) if state.phase == "ended" else ():

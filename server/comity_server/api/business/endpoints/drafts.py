@@ -77,13 +77,13 @@ def id_of(master: MasterKey, name: str, cid: str, message: NewMessage) -> str:
     return "draft_" + b64u_encode(hmac.digest(key, told, hashlib.sha256)[:12])
 
 
-def sealed(master: MasterKey, name: str, id_: str, cid: str, message: NewMessage) -> bytes:
+def seal_draft(master: MasterKey, name: str, id_: str, cid: str, message: NewMessage) -> bytes:
     """The encrypted draft for the store. It includes its row's key, so that no row can take another's place."""
     place = {"name": name, "id": id_, "cid": cid}
     return master.seal(dump_json({**place, "message": message.to_json().decode("utf-8")}))
 
 
-def opened(master: MasterKey, stored: StoredDraft) -> OpenedDraft:
+def open_draft(master: MasterKey, stored: StoredDraft) -> OpenedDraft:
     """Decrypts a stored draft. Raises CannotUnseal, also for a draft that was moved to another row."""
     plain = parse_object(master.open(stored.sealed), limit=len(stored.sealed))
     if (plain["name"], plain["id"], plain["cid"]) != (stored.name, stored.id, stored.cid):
@@ -93,13 +93,13 @@ def opened(master: MasterKey, stored: StoredDraft) -> OpenedDraft:
 
 async def find(call: Call, unit: UnitOfWork, id_: str) -> OpenedDraft | None:
     """The draft with the changes of this unit of work. None if it has expired or is not the business's."""
-    stored = await _stored(call, unit, id_)
+    stored = await _find_stored(call, unit, id_)
     if stored is None or stored.updated_at + KEPT_FOR <= unit.now:
         return None
-    return opened(unit.context.kept.master, stored)
+    return open_draft(unit.context.kept.master, stored)
 
 
-async def _stored(call: Call, unit: UnitOfWork, id_: str) -> StoredDraft | None:
+async def _find_stored(call: Call, unit: UnitOfWork, id_: str) -> StoredDraft | None:
     place = (call.business.name, id_)
     if any((row["name"], row["id"]) == place for row in unit.batch.drop_draft):
         return None
@@ -114,7 +114,7 @@ async def _stored(call: Call, unit: UnitOfWork, id_: str) -> StoredDraft | None:
 async def keep(call: Call, unit: UnitOfWork, cid: str, message: NewMessage) -> str | None:
     """Stores a refused message as a draft and returns the draft's id; None where there are too many drafts."""
     id_ = id_of(unit.context.kept.master, call.business.name, cid, message)
-    if await _stored(call, unit, id_) is None and await _count(call, unit) >= MOST_DRAFTS:
+    if await _find_stored(call, unit, id_) is None and await _count(call, unit) >= MOST_DRAFTS:
         return None
     put(unit, call.business.name, id_, cid, message)
     return id_
@@ -140,7 +140,7 @@ def put(unit: UnitOfWork, name: str, id_: str, cid: str, message: NewMessage, *,
     """Stores a draft. With `waits` it is the text of a held message, which is no draft yet (SAY-6)."""
     _forget(unit, name, id_)
     batch = unit.batch
-    secret = sealed(unit.context.kept.master, name, id_, cid, message)
+    secret = seal_draft(unit.context.kept.master, name, id_, cid, message)
     row = {"name": name, "id": id_, "cid": cid, "sealed": secret, "waits": int(waits)}
     batch.put_draft.append({**row, "created_at": unit.now, "updated_at": unit.now})
 
@@ -160,7 +160,7 @@ def _forget(unit: UnitOfWork, name: str, id_: str) -> None:
 # --- over REST ---
 
 
-def _told(draft: OpenedDraft) -> Draft:
+def _draft_answer(draft: OpenedDraft) -> Draft:
     stored = draft.stored
     return Draft(
         id=stored.id,
@@ -179,7 +179,7 @@ async def list_drafts(call: Call) -> Reply:
     rows = await server.store.business.drafts_before(call.business.name, place, since, limit + 1)
     page = rows[:limit]
     cursor = seal_cursor(call, "drafts", page[-1].created_at, page[-1].id) if len(rows) > limit else None
-    items = tuple(_told(opened(server.context.kept.master, row)) for row in page)
+    items = tuple(_draft_answer(open_draft(server.context.kept.master, row)) for row in page)
     return Reply.of(DraftList(items=items, next_cursor=cursor))
 
 
@@ -188,7 +188,7 @@ async def get_draft(call: Call) -> Reply:
     stored = await call.server.store.business.draft(call.business.name, call.path["id"])
     if stored is None or stored.updated_at + KEPT_FOR <= call.server.clock.now():
         raise Refused("not_found")
-    return Reply.of(_told(opened(call.server.context.kept.master, stored)))
+    return Reply.of(_draft_answer(open_draft(call.server.context.kept.master, stored)))
 
 
 async def put_draft(call: Call) -> Reply:
@@ -203,7 +203,7 @@ async def put_draft(call: Call) -> Reply:
         if draft is None:
             raise Refused("not_found")
         put(unit, call.business.name, draft.stored.id, draft.cid, message)
-        told = _told(OpenedDraft(draft.cid, message, draft.stored._replace(updated_at=unit.now)))
+        told = _draft_answer(OpenedDraft(draft.cid, message, draft.stored._replace(updated_at=unit.now)))
         # The answer for a repeated request is stored as plain text. It leaves the message out, which a repeated
         # request has in its body.
         kept = told.model_dump_json(exclude={"message"}).encode("utf-8")

@@ -116,14 +116,14 @@ async def list_erasures(call: Call) -> Reply:
     place = page_start(call, what, AFTER_ALL if newest else BEFORE_ALL)
     rows = await call.server.store.business.duties(call.business.name, query.status, place, limit + 1, newest=newest)
     now = call.server.clock.now()
-    items = tuple(_listed(row, now) for row in rows[:limit])
+    items = tuple(_erasure_item(row, now) for row in rows[:limit])
     last = rows[limit - 1] if len(rows) > limit else None
     return Reply.of(
         ErasureList(items=items, next_cursor=None if last is None else seal_cursor(call, what, last.due_at, last.cid))
     )
 
 
-def _listed(row: StoredDuty, now: int) -> Erasure:
+def _erasure_item(row: StoredDuty, now: int) -> Erasure:
     return Erasure(
         id=row.cid,
         connection=row.cid,

@@ -195,15 +195,15 @@ async def get_favours(call: Call) -> Reply:
     now = max(call.server.clock.now(), state.at)
     return Reply.of(
         Favours(
-            asked_by_us=await _seen(call, state, side, now),
-            asked_by_them=await _seen(call, state, other(side), now),
+            asked_by_us=await _ask_details(call, state, side, now),
+            asked_by_them=await _ask_details(call, state, other(side), now),
             balance=FavourBalance.of(state, side, now),
             may_ask=_may_ask(state, side, "", now, call.server.context.zones),
         )
     )
 
 
-async def _seen(call: Call, state: Connection, asker: Side, now: int) -> AskDetails | None:
+async def _ask_details(call: Call, state: Connection, asker: Side, now: int) -> AskDetails | None:
     """The last ask of a side, with its text if the server can decrypt it."""
     last = state.door(asker).ask
     stored = None if last is None else await call.server.store.act(last.id)
@@ -221,7 +221,7 @@ async def _seen(call: Call, state: Connection, asker: Side, now: int) -> AskDeta
     )
 
 
-def _named(call: Call) -> str:
+def _ask_id(call: Call) -> str:
     """The ask in the path. Raises Malformed if a signed act names another, Refused if it is not the id of an act."""
     if not _HASH.match(call.path["ask"]):
         raise Refused("no_such_ask")
@@ -230,7 +230,7 @@ def _named(call: Call) -> str:
 
 async def answer(call: Call) -> Reply:
     """Answers the customer's ask."""
-    ask_, wanted = _named(call), call.body
+    ask_, wanted = _ask_id(call), call.body
     if wanted is None:
         return await submit_act(call, "answer")
     return await submit_act(call, "answer", {"ask": ask_, "answer": wanted.answer}, {"text": wanted.text})
@@ -238,12 +238,12 @@ async def answer(call: Call) -> Reply:
 
 async def done(call: Call) -> Reply:
     """States that the favour is done."""
-    return await submit_act(call, "done", {"ask": _named(call)})
+    return await submit_act(call, "done", {"ask": _ask_id(call)})
 
 
 async def thank(call: Call) -> Reply:
     """Thanks the customer for the favour."""
-    ask_, wanted = _named(call), call.body
+    ask_, wanted = _ask_id(call), call.body
     return await submit_act(call, "thank", {"ask": ask_}, None if wanted is None else {"text": wanted.text})
 
 

@@ -116,10 +116,10 @@ async def get_contests(call: Call) -> Reply:
     rows = await call.server.store.business.contests(call.business.name, place, limit + 1)
     page, now = rows[:limit], call.server.clock.now()
     cursor = seal_cursor(call, what, page[-1].at, page[-1].act) if len(rows) > len(page) else None
-    return Reply.of(ReceivedContestList(items=tuple(_received(row, now) for row in page), next_cursor=cursor))
+    return Reply.of(ReceivedContestList(items=tuple(_contest_item(row, now) for row in page), next_cursor=cursor))
 
 
-def _received(row: StoredContest, now: int) -> ReceivedContest:
+def _contest_item(row: StoredContest, now: int) -> ReceivedContest:
     said = Feedback.model_validate_json(b64u_decode(row.raw.split(".")[1]))
     found = _in_force(row, said, now)
     return ReceivedContest(

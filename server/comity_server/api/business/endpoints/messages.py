@@ -99,7 +99,7 @@ async def send_draft(call: Call) -> Reply:
     """Sends the message of a draft and deletes the draft. A refused draft stays (SAY-7)."""
     name, id_ = call.business.name, call.path["id"]
     known = await call.server.store.business.draft(name, id_)
-    first = None if known is None else drafts.opened(call.server.context.kept.master, known)
+    first = None if known is None else drafts.open_draft(call.server.context.kept.master, known)
     encrypted = None if first is None else await EncryptedBody.prepare(call, first.cid, first.message.content())
 
     async def decide(unit: UnitOfWork) -> Reply:
@@ -142,18 +142,18 @@ async def send(
     except Refused as refused:
         kept = draft or await drafts.keep(call, unit, cid, letter)
         also = {"no_draft": "too_many_drafts"} if kept is None else {"draft": kept}
-        return _refused(call, refused, verdict, side, also)
+        return _refused_answer(call, refused, verdict, side, also)
     if draft is not None:
         drafts.drop(unit, call.business.name, draft)
     event = acts.acceptance_of(answer)
     told, away = ExplainedVerdict.of(verdict, side), away_until(unit, state, side)
     if event.outcome != "held":
-        return _sent(event, told, shown, away)
+        return _sent_answer(event, told, shown, away)
     if not has_room:
-        return _sent(event, told, shown, away, no_draft="too_many_drafts")
+        return _sent_answer(event, told, shown, away, no_draft="too_many_drafts")
     waits = draft_of(event.act)
     drafts.put(unit, call.business.name, waits, cid, letter, waits=True)
-    return _sent(event, told, shown, away, draft=waits)
+    return _sent_answer(event, told, shown, away, draft=waits)
 
 
 async def _send_signed(call: Call, cid: str, unit: UnitOfWork) -> Reply:
@@ -168,13 +168,13 @@ async def _send_signed(call: Call, cid: str, unit: UnitOfWork) -> Reply:
     except Refused as refused:
         if refused.code == "not_found":
             raise
-        return _refused(call, refused, verdict, side, {})
+        return _refused_answer(call, refused, verdict, side, {})
     is_new = answer.accepted is not None and not is_known
     away = away_until(unit, state, side)
-    return _sent(acts.acceptance_of(answer), ExplainedVerdict.of(verdict, side) if is_new else None, shown, away)
+    return _sent_answer(acts.acceptance_of(answer), ExplainedVerdict.of(verdict, side) if is_new else None, shown, away)
 
 
-def _sent(
+def _sent_answer(
     event: Accepted,
     verdict: ExplainedVerdict | None,
     shown: Verdict,
@@ -200,7 +200,7 @@ def _sent(
     return Reply.of(sent, 201 if event.outcome == "delivered" else 202, act_location(event))
 
 
-def _refused(call: Call, refused: Refused, verdict: Verdict, side: Side, also: dict[str, str]) -> Reply:
+def _refused_answer(call: Call, refused: Refused, verdict: Verdict, side: Side, also: dict[str, str]) -> Reply:
     """The refusal, with the verdict if the gate refused, and the members `also` about the draft."""
     if verdict.decision == "allow":
         return refusal(call, refused, also)

@@ -93,7 +93,7 @@ async def _update(call: Call, kind: Kind) -> Reply:
         newest_signer(call)
 
     async def decide(unit: UnitOfWork) -> Reply:
-        signed = sent or _composed(call, unit.now // 1000)
+        signed = sent or _compose_notice(call, unit.now // 1000)
         await publish(call.server.store.business, call.business, signed, unit)
         until = signed.notice.until * 1000 if isinstance(signed.notice, AwayNotice) else None
         published = PublishedNotice(
@@ -108,7 +108,7 @@ async def _update(call: Call, kind: Kind) -> Reply:
     return await run_idempotent(call, decide)
 
 
-def _composed(call: Call, now: int) -> SignedNotice:
+def _compose_notice(call: Call, now: int) -> SignedNotice:
     """Composes the notice of the body, and signs it at `now` (s) with the newest kept key. Raises Malformed,
     Refused("signing_key_not_kept")."""
     wanted: NewAway = call.body

@@ -131,7 +131,7 @@ async def list_notifications(call: Call) -> Reply | web.StreamResponse:
     reader = _Reader(call, await _place(call, None))
     found, is_all = await reader.look(call.query.limit)
     if not found and is_all and call.query.wait:
-        found = await _waited(call, reader)
+        found = await _wait_for_news(call, reader)
     return _page(found, reader.cursor())
 
 
@@ -192,7 +192,7 @@ async def _place(call: Call, last_event_id: str | None) -> int:
     return await call.server.store.business.news_place(call.business.did, milliseconds(call.query.since))
 
 
-async def _waited(call: Call, reader: _Reader) -> list[tuple[int, BusinessEvent]]:
+async def _wait_for_news(call: Call, reader: _Reader) -> list[tuple[int, BusinessEvent]]:
     """The notifications that come while the request waits. Raises Refused."""
     until = asyncio.get_running_loop().time() + call.query.wait
     with call.server.broker.listen(call.business.did, call.business.did) as listening:

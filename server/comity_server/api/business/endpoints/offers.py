@@ -174,12 +174,12 @@ class OfferQuery(Page):
 
 async def create_offer(call: Call) -> Reply:
     """Publishes an offer that the server composes and signs, or one that the business signed (INV-1)."""
-    sent = None if call.jws is None else _sent(call, call.jws)
+    sent = None if call.jws is None else _open_sent(call, call.jws)
     if sent is None:
         newest_signer(call)
 
     async def decide(unit: UnitOfWork) -> Reply:
-        signed = sent or _composed(call, unit.now)
+        signed = sent or _compose_offer(call, unit.now)
         auto = sent is None and call.body.countersign == "auto"
         label = "" if sent is not None else call.body.label or ""
         await call.server.onboarding.publish(signed, unit, label, auto=auto)
@@ -197,7 +197,7 @@ async def create_offer(call: Call) -> Reply:
     return await run_idempotent(call, decide)
 
 
-def _sent(call: Call, jws: bytes) -> SignedOffer:
+def _open_sent(call: Call, jws: bytes) -> SignedOffer:
     """The offer that the business signed. Raises Refused("not_found") for one of another business, and what
     `open_offer` raises."""
     signed = open_offer(jws, call.server.directory.find_key)
@@ -206,7 +206,7 @@ def _sent(call: Call, jws: bytes) -> SignedOffer:
     return signed
 
 
-def _composed(call: Call, now: int) -> SignedOffer:
+def _compose_offer(call: Call, now: int) -> SignedOffer:
     """Composes the offer of the body, and signs it with the newest kept key. Raises Malformed,
     Refused("signing_key_not_kept" | "offer_expired" | "too_large")."""
     wanted: NewOffer = call.body

@@ -138,10 +138,10 @@ async def get_qr_png(call: Call) -> Reply:
 
 async def _picture(call: Call, kind: str, media: str) -> Reply:
     link = (await _open_offer(call)).link()
-    return Reply(200, await asyncio.to_thread(_drawn, link, kind, call.query.scale), media=media)
+    return Reply(200, await asyncio.to_thread(_draw, link, kind, call.query.scale), media=media)
 
 
-def _drawn(link: str, kind: str, scale: int) -> bytes:
+def _draw(link: str, kind: str, scale: int) -> bytes:
     out = io.BytesIO()
     # The background is white, not transparent: on a dark page a transparent code cannot be read.
     qr(link).save(out, kind=kind, scale=scale, border=BORDER, dark="#000", light="#fff")
@@ -177,10 +177,10 @@ def poster(signed: SignedOffer, business: str) -> str:
 def _channels(offer: Offer) -> str:
     if offer.channels is None:
         return "You choose by which ways we may reach you."
-    return f"We would like to reach you {_listed([CHANNELS[channel] for channel in offer.channels])}. You choose."
+    return f"We would like to reach you {_join_words([CHANNELS[channel] for channel in offer.channels])}. You choose."
 
 
-def _listed(words: list[str]) -> str:
+def _join_words(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 

@@ -127,13 +127,13 @@ async def list_proposals(call: Call) -> Reply:
         stored = await call.server.store.offer(short)
         if stored is not None:
             offers[short] = open_offer(stored.raw, call.server.directory.find_key)
-    items, looked_at = filter_rows(rows, limit, limit, lambda row: _shown(row, offers[row.offer]))
+    items, looked_at = filter_rows(rows, limit, limit, lambda row: _proposal_item(row, offers[row.offer]))
     last = rows[looked_at - 1] if looked_at else None
     cursor = None if last is None else seal_cursor(call, "proposals", last.created_at, last.cid)
     return Reply.of(ProposalList(items=items, next_cursor=cursor))
 
 
-def _shown(row: Waiting, offer: SignedOffer) -> Proposal:
+def _proposal_item(row: Waiting, offer: SignedOffer) -> Proposal:
     agreement = open_half(row.raw).agreement
     return Proposal(
         id=row.cid,
@@ -183,7 +183,7 @@ async def create_proposal(call: Call) -> Reply:
         offer = await call.server.onboarding.offer_to_accept(unit, short)
         if hash_ is not None and offer.hash != hash_:
             raise Refused("not_found")
-        half = _half(offer, _chosen(offer, wanted), signer, call.server.home.party, unit.now // 1000)
+        half = _half(offer, _choose_terms(offer, wanted), signer, call.server.home.party, unit.now // 1000)
         await call.server.onboarding.propose(short, half, unit)
         created = CreatedProposal(id=half.cid, countersign_by=instant(half.agreement.countersign_by * 1000))
         return Reply.of(created, 202)
@@ -205,7 +205,7 @@ def _offer_of(call: Call, wanted: NewProposal) -> tuple[str, str | None]:
     return short, hash_
 
 
-def _chosen(offer: SignedOffer, wanted: NewProposal) -> OfferedTerms:
+def _choose_terms(offer: SignedOffer, wanted: NewProposal) -> OfferedTerms:
     """The first terms of the offer that match the request. Raises Refused("agreement_conflict")."""
     for terms in offer.offer.agreements:
         if wanted.agreement in (None, terms.id) and wanted.lang in (None, terms.lang):

@@ -123,12 +123,12 @@ async def get_timeline(call: Call) -> Reply:
         call, (record.act for record in records if record.act is not None and _is_theirs(record, side))
     )
     doings = await store.doings(state.cid)
-    items = [_shown(moment, side, doings, words) for moment in timeline(records)]
+    items = [_timeline_item(moment, side, doings, words) for moment in timeline(records)]
     cursor = seal_cursor(call, what, page[-1].at, "") if len(rows) > len(page) else None
-    return Reply.of(Timeline(items=_ordered(items, newest), next_cursor=cursor))
+    return Reply.of(Timeline(items=_in_order(items, newest), next_cursor=cursor))
 
 
-def _ordered(items: Sequence[TimelineItem], newest: bool) -> tuple[TimelineItem, ...]:
+def _in_order(items: Sequence[TimelineItem], newest: bool) -> tuple[TimelineItem, ...]:
     return tuple(reversed(items)) if newest else tuple(items)
 
 
@@ -136,18 +136,18 @@ def _record(call: Call, row: Happened) -> Record:
     event = parse_event(b64u_decode(row.event.split(".")[1]))
     # The purpose and topic of a message are in its acceptance, which is all that both sides have of a held one.
     is_act = isinstance(event, Accepted) and event.kind != "message" and row.raw is not None
-    return Record(event, _opened(call, str(row.raw)) if is_act else None)
+    return Record(event, _open_act(call, str(row.raw)) if is_act else None)
 
 
 def _is_theirs(record: Record, side: Side) -> bool:
     return isinstance(record.event, Accepted) and record.event.side != side
 
 
-def _opened(call: Call, raw: str) -> SignedAct:
+def _open_act(call: Call, raw: str) -> SignedAct:
     return open_act(raw, call.server.directory.find_key)
 
 
-def _shown(moment: TimelineEntry, side: Side, doings: dict[str, Doing], words: Bodies) -> TimelineItem:
+def _timeline_item(moment: TimelineEntry, side: Side, doings: dict[str, Doing], words: Bodies) -> TimelineItem:
     return TimelineItem(
         happened_at=instant(moment.at),
         by=None if moment.side is None else who(moment.side, side),
@@ -172,7 +172,7 @@ async def get_act(call: Call) -> Reply:
         raise Refused("not_found")
     found = msgspec.json.decode(await call.server.answers.act(call.path["id"], call.business.did))
     event = accepted_in(found["event"])
-    act = _opened(call, found["act"]) if "act" in found else None
+    act = _open_act(call, found["act"]) if "act" in found else None
     doings = await call.server.store.business.doings(state.cid)
     return Reply.of(
         ActDetails(

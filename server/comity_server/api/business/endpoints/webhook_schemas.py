@@ -135,11 +135,11 @@ class WebhookSecret(Model):
         """The secrets that sign at `now` (ms)."""
         previous = None
         if secrets.before is not None and now < secrets.until:
-            previous = PreviousSecret(**shown(secrets.before), expires_at=instant(secrets.until))
-        return WebhookSecret(**shown(secrets.current), previous=previous)
+            previous = PreviousSecret(**secret_answer(secrets.before), expires_at=instant(secrets.until))
+        return WebhookSecret(**secret_answer(secrets.current), previous=previous)
 
 
-def shown(secret: Secret) -> dict[str, Any]:
+def secret_answer(secret: Secret) -> dict[str, Any]:
     """The secret and its public key, as the owner sees them."""
     return {"secret": secret.display_text, "public_key": secret.public_key}
 

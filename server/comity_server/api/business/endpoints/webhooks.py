@@ -14,7 +14,7 @@ from comity_server.api.business.endpoints.webhook_schemas import (
     WebhookSecret,
     WebhookUpdate,
     members_of,
-    shown,
+    secret_answer,
 )
 from comity_server.api.business.idempotency import run_idempotent
 from comity_server.api.business.route import BUSINESS, Call, Reply, Route
@@ -55,7 +55,7 @@ async def create_webhook(call: Call) -> Reply:
             unit.now,
         )
         _put(unit, stored)
-        answer = CreatedWebhook(**members_of(stored, None), **shown(made.current))
+        answer = CreatedWebhook(**members_of(stored, None), **secret_answer(made.current))
         again = answer.model_copy(update={"secret": None})
         return Reply(201, answer.to_json(), f"{BUSINESS}/webhooks/{id_}", replay_body=again.to_json())
 
