@@ -25,7 +25,7 @@ REMEMBER_EVERY = 60.0
 
 
 class Condition(NamedTuple):
-    """What is known of a condition before it is there. `stops`: the server does not do all of its work in it."""
+    """The description of a condition. `stops`: the server does not do all of its work while it lasts."""
 
     stops: bool
     cure: str
@@ -87,7 +87,7 @@ class Standing(NamedTuple):
 
     @property
     def cure(self) -> str:
-        """What ends it."""
+        """The action that ends it."""
         return CONDITIONS[self.name].cure
 
 

@@ -1,4 +1,4 @@
-"""What an operator can set: `COMITY_*` environment variables, each also a keyword for tests and the demo.
+"""The operator's settings: `COMITY_*` environment variables, each also a keyword for tests and the demo.
 
 An unknown `COMITY_*` name is refused: a misspelt limit that silently does nothing is worse than no start.
 """
@@ -20,7 +20,7 @@ from comity_server.log.witness_client import read_witnesses
 
 PREFIX = "COMITY_"
 NOT_OURS = frozenset({"COMITY_PASSPHRASE", "COMITY_NEW_PASSPHRASE", "COMITY_WALLET_IDENTITY"})
-"""What `comity wallet` reads: often set in the same shell, and never looked at here."""
+"""Variables of `comity wallet`, which are often set in the same shell; the server ignores them."""
 
 
 class ConfigError(Exception):
@@ -41,9 +41,9 @@ class Config(BaseSettings):
     base_url: str = ""
     """The public URL; default http://localhost:PORT. The server's DID is the did:web of its host."""
     operator: str = Field(default="unnamed operator", min_length=1, max_length=200, pattern=r"^[ -~]+$")
-    """Who runs the server, in words; the agreement names it."""
+    """The operator of the server, in words; the agreement names it."""
     name: str = Field(default="Comity", min_length=1, max_length=100, pattern=r"^[ -~]+$")
-    """What the server calls itself to people."""
+    """The name of the server for people."""
     clock_offset_file: Path | None = None
     """A file with milliseconds (<= 0) added to the wall clock: for stories and tests only."""
     log_format: str = Field(default="auto", pattern=r"^(auto|json|pretty)$")
@@ -52,9 +52,9 @@ class Config(BaseSettings):
     """The least severe lines that are logged: `debug`, `info`, `warning` or `error`."""
 
     master_key: SecretStr = SecretStr("")
-    """What seals the secrets that are kept for businesses: 32 bytes in base64url. Several with blanks between them put
-    the first in the place of the others (`comity keys rotate-master`). Where neither this nor a file is given, it is
-    made in the data folder, in `master.key`."""
+    """The master key, which seals the secrets that are stored for businesses: 32 bytes in base64url. If several are
+    given, with blanks between them, the first replaces the others (`comity keys rotate-master`). Without this and
+    without a file, the key is made in the data folder, in `master.key`."""
     master_key_file: Path | None = None
     """A file with the same, one key to a line. It must be there; to replace the key, its folder must be writable."""
     business_rate: int = Field(default=6000, ge=1)
@@ -71,7 +71,7 @@ class Config(BaseSettings):
     log_cache: int = Field(default=32 * 1024 * 1024, ge=64 * 1024)
     """Bytes of full tiles and entry bundles kept in memory."""
     witnesses: str = ""
-    """Who is asked to cosign: `VKEY URL, VKEY URL`."""
+    """The witnesses that are asked to cosign: `VKEY URL, VKEY URL`."""
     cosignatures: int = Field(default=0, ge=0, le=32)
     """How many of them must have cosigned a checkpoint for it to be preferred to a newer one."""
 

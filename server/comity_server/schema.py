@@ -1,4 +1,4 @@
-"""What all models of the business side share: times, ids, and texts as they come in (BIZ-12, BIZ-15, BIZ-17)."""
+"""The parts that all models of the REST API share: times, ids, and texts as they arrive (BIZ-12, BIZ-15, BIZ-17)."""
 
 import re
 from datetime import UTC, datetime
@@ -175,8 +175,8 @@ def who(side: Side, own: Side) -> Who:
 
 
 class Basis(Model):
-    """What a verdict rests on: the heads of the act chains of the business and of the other side, and the version of
-    the time zone rules."""
+    """The basis of a verdict: the heads of the act chains of the business and of the other side, and the version of the
+    time zone rules."""
 
     us: Hash
     them: Hash

@@ -222,7 +222,7 @@ class Confirmed(_Event):
 
 
 By = Literal["first", "second", "home"]
-"""Who requested an erasure: a side, or the operator of the home server."""
+"""The requester of an erasure: a side, or the operator of the home server."""
 
 
 class MuteOver(_Event):

@@ -144,7 +144,7 @@ class Allow(Model):
 
 
 class Offer(Model):
-    """Who offers a connection, on which terms, for which purposes, and until when."""
+    """An offer of a connection: the offerer, the terms, the purposes, and the end of the offer."""
 
     v: FormatVersion
     iss: Did

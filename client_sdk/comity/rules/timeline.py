@@ -142,8 +142,8 @@ def _feedback_text(payload: Feedback) -> str:
 
 
 def _erasure_text(payload: Erasure) -> str:
-    """What was deleted, what is retained and why, and the number of recipients that were told; their names are given on
-    request only (ERA-5)."""
+    """A statement of erasure: the data that was deleted, the data that is retained and why, and the number of
+    recipients that were informed; their names are given on request only (ERA-5)."""
     retained = [
         f"{data.what} ({data.ground.replace('_', ' ')}"
         + ("" if data.until is None else f", until {_day(data.until)}")

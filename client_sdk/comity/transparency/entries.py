@@ -29,7 +29,7 @@ MOST_BACK = 1
 """The most minutes by which an entry may be earlier than one before it (LOG-14)."""
 
 Scope = Literal["both", "first", "second"]
-"""Who knows a tag key: both sides, or one of them alone."""
+"""The holders of a tag key: both sides, or one of them alone."""
 
 
 class MuteScope(Protocol):
